@@ -1,0 +1,130 @@
+//! What goes into the container: image, command, arguments and variables.
+
+use super::Checker;
+use crate::code::Code;
+use crate::document::{MAX_DOCUMENT_BYTES, pointer};
+use crate::image::ImageRef;
+use crate::name::{RESERVED_ENV_NAMES, check_env_name, is_reserved_env_name};
+use crate::reader::shortened;
+use crate::spec::{MAX_ARGUMENT_BYTES, MAX_VARIABLES, Secret};
+use crate::violation::Violation;
+use serde_json::Value as Json;
+
+impl Checker<'_> {
+    pub(super) fn image(&mut self) -> Option<ImageRef> {
+        let Some(text) = &self.subject.spec.image else {
+            self.missing("/image", "a job needs an `image`");
+            return None;
+        };
+        let image = match text.parse::<ImageRef>() {
+            Ok(image) => image,
+            Err(error) => {
+                let message = format!("the image `{}` {error}", shortened(text));
+                // Upper case is the commonest slip, and the only one whose correction is plain.
+                let lower = text.to_ascii_lowercase();
+                let fix = lower.parse().is_ok_and(|image| self.accepts_image(&image)).then_some(lower);
+                self.report(
+                    Violation::new(Code::InvalidImage, "/image", message).requested(text.as_str()).fix(fix),
+                );
+                return None;
+            }
+        };
+        if !self.policy.allows_image(&image) {
+            let message = format!("images from `{}` are not allowed", shortened(image.repository()));
+            let patterns = self.policy.image_patterns().map(Json::from).collect::<Vec<_>>();
+            let violation = Violation::new(Code::ImageNotAllowed, "/image", message).requested(text.as_str());
+            self.report(violation.one_of(patterns).policy("images.allow"));
+        }
+        if self.policy.requires_digest() && !image.has_digest() {
+            let message =
+                format!("the image must be named by digest: `{}@sha256:…`", shortened(image.repository()));
+            let violation =
+                Violation::new(Code::ImageDigestRequired, "/image", message).requested(text.as_str());
+            self.report(violation.policy("images.require_digest"));
+        }
+        Some(image)
+    }
+
+    fn accepts_image(&self, image: &ImageRef) -> bool {
+        self.policy.allows_image(image) && (image.has_digest() || !self.policy.requires_digest())
+    }
+
+    pub(super) fn arguments(&mut self) {
+        let spec = self.subject.spec;
+        for (field, items) in [("command", &spec.command), ("args", &spec.args)] {
+            for (i, item) in items.iter().enumerate() {
+                let path = || format!("/{field}/{i}");
+                if item.len() >= MAX_ARGUMENT_BYTES {
+                    self.report(too_long(path(), "this argument", item.len()));
+                }
+                if item.contains('\0') {
+                    self.report(Violation::new(
+                        Code::NulByte,
+                        path(),
+                        "an argument of a process ends at its first NUL",
+                    ));
+                }
+            }
+        }
+    }
+
+    pub(super) fn variables(&mut self) {
+        let spec = self.subject.spec;
+        if spec.variables() > MAX_VARIABLES {
+            let message =
+                format!("there are {} variables; at most {MAX_VARIABLES} are taken", spec.variables());
+            self.report(Violation::new(Code::TooLarge, "/env", message).range(Json::Null, MAX_VARIABLES));
+        }
+        for (name, value) in &spec.env {
+            self.variable("env", name, value);
+        }
+        for (name, secret) in &spec.secrets {
+            let value = match secret {
+                Secret::FromEnv(_) => "",
+                Secret::Value(value) => value,
+            };
+            self.variable("secrets", name, value);
+            if spec.env.contains_key(name) {
+                let message = "this name stands under `env` as well; take one of the two out";
+                self.report(Violation::new(Code::DuplicateEnvName, pointer(["secrets", name]), message));
+            }
+        }
+    }
+
+    fn variable(&mut self, field: &str, name: &str, value: &str) {
+        let path = || pointer([field, name]);
+        if let Err(error) = check_env_name(name) {
+            let message = format!("the name of the variable {error}");
+            self.report(Violation::new(Code::InvalidEnvName, path(), message));
+        }
+        if is_reserved_env_name(name) {
+            let message = format!("{RESERVED_ENV_NAMES} are Runway's to set");
+            self.report(Violation::new(Code::ReservedEnvName, path(), message));
+        }
+        let bytes = name.len() + 1 + value.len();
+        if bytes >= MAX_ARGUMENT_BYTES {
+            self.report(too_long(path(), "this variable with its name and `=`", bytes));
+        }
+        if value.contains('\0') {
+            self.report(Violation::new(
+                Code::NulByte,
+                path(),
+                "a variable of a process ends at its first NUL",
+            ));
+        }
+    }
+
+    pub(super) fn size(&mut self) {
+        let bytes = self.subject.spec.bytes();
+        if bytes > MAX_DOCUMENT_BYTES {
+            let message =
+                format!("the job has {bytes} bytes of text; at most {MAX_DOCUMENT_BYTES} are taken");
+            self.report(Violation::new(Code::TooLarge, "", message).range(Json::Null, MAX_DOCUMENT_BYTES));
+        }
+    }
+}
+
+fn too_long(path: String, what: &str, bytes: usize) -> Violation {
+    let message = format!("{what} has {bytes} bytes; Linux takes fewer than {MAX_ARGUMENT_BYTES}");
+    Violation::new(Code::TooLarge, path, message).range(Json::Null, MAX_ARGUMENT_BYTES - 1)
+}

@@ -1,0 +1,319 @@
+//! Is this job one that the policy allows? Every reason why not, each with the nearest thing that is.
+//!
+//! Whether there is room for it just now is not asked here: that is the [`gate`](crate::gate)'s part.
+
+mod amounts;
+mod container;
+
+use crate::code::Code;
+use crate::job::{Job, Resources};
+use crate::name::{ClassName, JobName, Tenant, nearest_label};
+use crate::policy::{Limits, Network, Policy, UnknownTenants};
+use crate::reader::shortened;
+use crate::spec::{FIELDS, JobSpec, RESOURCE_FIELDS};
+use crate::units::GpuCount;
+use crate::violation::{Violation, nearest};
+use serde_json::Value as Json;
+
+/// A spec, with what is known of it from elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// What was written, as far as it could be read.
+    pub spec: &'a JobSpec,
+    /// What could not be read.
+    pub faults: &'a [Violation],
+    /// The tenant by the transport: a header, or an option of the command line.
+    pub tenant: Option<&'a str>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The normalised job, where every part of it could be read.
+    pub job: Option<Job>,
+    /// Everything that speaks against it, in the order of the fields; nothing, if it may run.
+    pub violations: Vec<Violation>,
+}
+
+/// Checks a job against a policy, collecting every violation.
+///
+/// ```
+/// use runway_core::{Code, JobSpec, Policy, check::{Subject, check}, policy::RateOverrides};
+///
+/// # let policy = Policy::parse(b"version: 1
+/// # limits: {cpu: {max: '4', default: 500m}, memory: {max: 8Gi, default: 512Mi}, timeout: {max: 1h, default: 10m}}
+/// # rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}", RateOverrides::default())?;
+/// let mut spec = JobSpec { name: Some("x".into()), image: Some("busybox".into()), ..JobSpec::default() };
+/// spec.resources.cpu = Some("64".into());
+/// let checked = check(&policy, Subject { spec: &spec, faults: &[], tenant: Some("search") });
+/// assert_eq!(checked.violations[0].code, Code::CpuAboveMax);
+/// assert_eq!(checked.violations[0].fix, "4");
+/// # Ok::<(), runway_core::policy::PolicyError>(())
+/// ```
+#[must_use]
+pub fn check(policy: &Policy, subject: Subject<'_>) -> Checked {
+    // A document that could not be read at all says nothing more.
+    if subject.faults.iter().any(|fault| fault.path.is_empty()) {
+        return Checked { job: None, violations: subject.faults.to_vec() };
+    }
+    let mut checker = Checker { policy, subject, violations: subject.faults.to_vec() };
+    let job = checker.job();
+    let mut violations = checker.violations;
+    violations.sort_by_cached_key(|violation| (rank(&violation.path), violation.path.clone()));
+    Checked { job, violations }
+}
+
+/// The order in which people write the fields.
+fn rank(path: &str) -> (usize, usize) {
+    let mut segments = path.split('/').skip(1);
+    let mut position = |names: &[&str]| {
+        let segment = segments.next();
+        segment.map_or(0, |name| 1 + names.iter().position(|known| *known == name).unwrap_or(names.len()))
+    };
+    let first = position(FIELDS);
+    let second = if path.starts_with("/resources/") { position(RESOURCE_FIELDS) } else { 0 };
+    (first, second)
+}
+
+struct Checker<'a> {
+    policy: &'a Policy,
+    subject: Subject<'a>,
+    violations: Vec<Violation>,
+}
+
+impl<'a> Checker<'a> {
+    fn job(&mut self) -> Option<Job> {
+        let spec = self.subject.spec;
+        let name = self.name();
+        let tenant = self.tenant();
+        let class = self.class(tenant.as_ref().map(Tenant::as_str));
+        let image = self.image();
+        self.variables();
+        self.arguments();
+        self.size();
+        // Without the class nothing can be said of the bounds.
+        let (class, limits) = class?;
+        let cpu = self.amount(&amounts::CPU, spec.resources.cpu.as_ref(), &limits.cpu, class);
+        let memory = self.amount(&amounts::MEMORY, spec.resources.memory.as_ref(), &limits.memory, class);
+        let storage = spec.resources.ephemeral_storage.as_ref();
+        let storage = self.amount(&amounts::EPHEMERAL_STORAGE, storage, &limits.ephemeral_storage, class);
+        let gpu = self.amount(&amounts::GPU, spec.resources.gpu.as_ref(), &limits.gpu, class);
+        let gpu_type = self.gpu_type(gpu, limits);
+        let shm = self.shm(memory, limits);
+        let timeout = self.amount(&amounts::TIMEOUT, spec.timeout.as_ref(), &limits.timeout, class);
+        let retries = self.amount(&amounts::RETRIES, spec.retries.as_ref(), &limits.retries, class);
+        let network = self.network(limits);
+        Some(Job {
+            name: name?,
+            tenant: tenant?,
+            class: class.cloned(),
+            image: image?,
+            resources: Resources {
+                cpu: cpu?,
+                memory: memory?,
+                ephemeral_storage: storage?,
+                gpu: gpu?,
+                shm: shm?,
+            },
+            gpu_type: gpu_type?.map(str::to_owned),
+            timeout: timeout?,
+            retries: retries?,
+            network: network?,
+        })
+    }
+
+    fn report(&mut self, violation: Violation) {
+        self.violations.push(violation);
+    }
+
+    /// Whether this place, or one round it, could not be read and has been told of.
+    fn is_faulty(&self, path: &str) -> bool {
+        self.subject.faults.iter().any(|fault| {
+            path.strip_prefix(fault.path.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
+    fn missing(&mut self, path: &str, message: &str) {
+        if !self.is_faulty(path) {
+            self.report(Violation::new(Code::MissingField, path, message));
+        }
+    }
+
+    fn name(&mut self) -> Option<JobName> {
+        let Some(text) = &self.subject.spec.name else {
+            self.missing("/name", "a job needs a `name`");
+            return None;
+        };
+        text.parse()
+            .map_err(|error| {
+                let message = format!("the name `{}` {error}", shortened(text));
+                let fix = nearest_label(text, JobName::MAX_LENGTH);
+                self.report(
+                    Violation::new(Code::InvalidName, "/name", message).requested(text.as_str()).fix(fix),
+                );
+            })
+            .ok()
+    }
+
+    /// The tenant; where it has the wrong form, the one that the fix would make it, so that the rest is judged by that.
+    fn tenant(&mut self) -> Option<Tenant> {
+        let written = self.subject.spec.tenant.as_deref();
+        let text = match (self.subject.tenant, written) {
+            (Some(given), Some(written)) if given != written => {
+                let message = format!(
+                    "the job names the tenant `{}`, and it is submitted as `{}`",
+                    shortened(written),
+                    shortened(given)
+                );
+                let fix = Tenant::check(given).is_ok().then_some(given);
+                self.report(
+                    Violation::new(Code::TenantMismatch, "/tenant", message).requested(written).fix(fix),
+                );
+                given
+            }
+            (Some(text), _) | (None, Some(text)) => text,
+            (None, None) => {
+                self.missing(
+                    "/tenant",
+                    "a job needs a `tenant`: here, by `--tenant`, or by the header `X-Tenant-ID`",
+                );
+                return None;
+            }
+        };
+        let tenant = match text.parse::<Tenant>() {
+            Ok(tenant) => tenant,
+            Err(error) => {
+                let message = format!("the tenant `{}` {error}", shortened(text));
+                let near = nearest_label(text, Tenant::MAX_LENGTH).filter(|near| self.accepts_tenant(near));
+                let violation = Violation::new(Code::InvalidTenant, "/tenant", message).requested(text);
+                self.report(violation.fix(near.clone()));
+                return near?.parse().ok();
+            }
+        };
+        if !self.accepts_tenant(tenant.as_str()) {
+            let message = format!("the tenant `{tenant}` is not among those that the policy lists");
+            let violation = Violation::new(Code::UnknownTenant, "/tenant", message).requested(text);
+            self.report(violation.policy("unknown_tenants"));
+        }
+        Some(tenant)
+    }
+
+    fn accepts_tenant(&self, tenant: &str) -> bool {
+        self.policy.unknown_tenants() == UnknownTenants::Allow || self.policy.is_listed(tenant)
+    }
+
+    /// The class and its bounds; where there is none of the name, those of the one that was probably meant.
+    fn class(&mut self, tenant: Option<&str>) -> Option<(Option<&'a ClassName>, &'a Limits)> {
+        let policy = self.policy;
+        if self.is_faulty("/class") {
+            return None;
+        }
+        let class = match self.subject.spec.class.as_deref() {
+            None => policy.default_class(),
+            Some(name) => match policy.class(name) {
+                Some(class) => Some(class),
+                None => Some(self.unknown_class(name)?),
+            },
+        };
+        Some((class, policy.limits(tenant, class.map(ClassName::as_str))?))
+    }
+
+    fn unknown_class(&mut self, name: &str) -> Option<&'a ClassName> {
+        let policy = self.policy;
+        let names = || policy.classes().map(ClassName::as_str);
+        let near = nearest(name, names());
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let message = format!("there is no class `{}`{hint}", shortened(name));
+        let violation = Violation::new(Code::UnknownClass, "/class", message).requested(name);
+        self.report(violation.one_of(names()).policy("classes").fix(near));
+        policy.class(near?)
+    }
+
+    /// The GPU type. It is judged by the number of GPUs that the job would have with its fixes applied.
+    #[expect(clippy::option_option, reason = "whether it could be read, and whether there is one")]
+    fn gpu_type(&mut self, gpu: Option<GpuCount>, limits: &Limits) -> Option<Option<&'a str>> {
+        let policy = self.policy;
+        if self.is_faulty("/gpu_type") {
+            return None;
+        }
+        let written = self.subject.spec.gpu_type.as_deref();
+        let gpu = gpu?;
+        let types = policy.gpu_types();
+        let names = || types.keys().map(String::as_str);
+        let fixed = limits.gpu.clamp(gpu).unwrap_or(gpu);
+        if fixed == GpuCount::ZERO {
+            let Some(written) = written else { return Some(None) };
+            if gpu == GpuCount::ZERO {
+                let message = format!("`gpu_type` is `{}`, but the job asks for no GPU", shortened(written));
+                self.report(Violation::new(Code::GpuTypeWithoutGpu, "/gpu_type", message).requested(written));
+            } else if let Some(above) = self.violations.iter_mut().find(|v| v.code == Code::GpuAboveMax) {
+                // No number of GPUs would do as long as a type of them is named.
+                above.fix = Json::Null;
+            }
+            return Some(policy.gpu_types().get_key_value(written).map(|(name, _)| name.as_str()));
+        }
+        match written {
+            Some(name) => match types.get_key_value(name) {
+                Some((name, _)) => Some(Some(name)),
+                None => {
+                    let near = nearest(name, names());
+                    let hint = near.map_or_else(
+                        || {
+                            if types.is_empty() {
+                                "; the policy knows no types: leave it out".to_owned()
+                            } else {
+                                String::new()
+                            }
+                        },
+                        |near| format!("; did you mean `{near}`?"),
+                    );
+                    let message = format!("there is no GPU type `{}`{hint}", shortened(name));
+                    let violation =
+                        Violation::new(Code::UnknownGpuType, "/gpu_type", message).requested(name);
+                    self.report(violation.one_of(names()).policy("gpu_types").fix(near));
+                    None
+                }
+            },
+            None if types.is_empty() => Some(None),
+            None => match policy.default_gpu_type() {
+                Some(default) => Some(Some(default)),
+                None => {
+                    let message = "the job asks for GPUs and must say of which type";
+                    let only = (types.len() == 1).then(|| names().next()).flatten();
+                    let violation = Violation::new(Code::GpuTypeRequired, "/gpu_type", message);
+                    self.report(violation.one_of(names()).policy("gpu_types").fix(only));
+                    None
+                }
+            },
+        }
+    }
+
+    fn network(&mut self, limits: &Limits) -> Option<Network> {
+        let allowed = &limits.network.value;
+        let default = allowed.first().copied();
+        let Some(name) = self.subject.spec.network.as_deref() else {
+            return if self.is_faulty("/network") { None } else { default };
+        };
+        let network = Network::from_name(name);
+        if network.is_some_and(|network| allowed.contains(&network)) {
+            return network;
+        }
+        let names = || allowed.iter().map(|network| network.as_str());
+        let (message, fix) = match network {
+            // Of the allowed ones, the one that comes nearest to what was asked for, and not beyond it if possible.
+            Some(network) => {
+                let within = allowed.iter().filter(|other| **other < network).max();
+                let beyond = allowed.iter().min();
+                (
+                    format!("the network `{network}` is not allowed here"),
+                    within.or(beyond).map(|n| n.as_str()),
+                )
+            }
+            None => (format!("there is no network `{}`", shortened(name)), nearest(name, names())),
+        };
+        let violation = Violation::new(Code::NetworkNotAllowed, "/network", message).requested(name);
+        self.report(violation.one_of(names()).policy(&*limits.network.from).fix(fix));
+        network
+    }
+}

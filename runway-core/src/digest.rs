@@ -1,0 +1,119 @@
+//! SHA-256 digests of canonical JSON.
+
+use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// A SHA-256 digest, written `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+/// The text is not of the form `sha256:` and 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not `sha256:` and 64 hexadecimal digits")]
+pub struct DigestError;
+
+impl Digest {
+    /// The digest of a value as compact JSON with its keys sorted.
+    #[must_use]
+    pub fn of_json(value: &Json) -> Self {
+        let mut text = String::new();
+        write_sorted(value, &mut text);
+        Self(Sha256::digest(text).into())
+    }
+}
+
+fn write_sorted(value: &Json, out: &mut String) {
+    match value {
+        Json::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            let write = |(key, value): &(&String, &Json), out: &mut String| {
+                out.push_str(&Json::from(key.as_str()).to_string());
+                out.push(':');
+                write_sorted(value, out);
+            };
+            write_separated(&entries, ['{', '}'], out, write);
+        }
+        Json::Array(items) => write_separated(items, ['[', ']'], out, write_sorted),
+        scalar => out.push_str(&scalar.to_string()),
+    }
+}
+
+fn write_separated<T>(
+    items: &[T],
+    [open, close]: [char; 2],
+    out: &mut String,
+    write: impl Fn(&T, &mut String),
+) {
+    out.push(open);
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        write(item, out);
+    }
+    out.push(close);
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let hex = text.strip_prefix("sha256:").ok_or(DigestError)?;
+        if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(DigestError);
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| DigestError)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| DigestError)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl serde::Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_digest_is_that_of_the_json_whatever_the_order() {
+        let digest = Digest::of_json(&json!({"a": 1, "b": 2}));
+        assert_eq!(digest, Digest::of_json(&json!({"b": 2, "a": 1})));
+        // printf '{"a":1,"b":2}' | sha256sum
+        assert_eq!(
+            digest.to_string(),
+            "sha256:43258cff783fe7036d8a43033f830adfc60ec037382473548ac742b888292777"
+        );
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+    }
+}

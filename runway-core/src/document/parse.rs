@@ -1,0 +1,379 @@
+//! Text to tree, within bounds: size, depth, number of values, and no alias bombs.
+
+use super::{
+    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, Node, ScalarKind, Span, Value,
+};
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, StrInput, Tag};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a document could not be read.
+///
+/// Neither message quotes the text: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// The text is not YAML, or not of the part of YAML that is accepted.
+    #[error("{message}")]
+    Syntax {
+        /// What is wrong there.
+        message: String,
+        /// Where.
+        at: Span,
+    },
+    /// The document exceeds one of the bounds of this module.
+    #[error("the document has {what}; at most {limit} are read")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is read.
+        limit: usize,
+        /// Where the bound was met.
+        at: Span,
+    },
+}
+
+impl DocumentError {
+    /// Where the fault was met.
+    #[must_use]
+    pub const fn span(&self) -> Span {
+        match self {
+            Self::Syntax { at, .. } | Self::TooLarge { at, .. } => *at,
+        }
+    }
+}
+
+/// Reads all documents of a text; one that is faulty does not hide those after it.
+///
+/// Empty documents are passed over, but a text without any other document yields one that is null.
+///
+/// ```
+/// use runway_core::document::parse_all;
+///
+/// let documents = parse_all(b"cpu: 1e3\n---\ncpu: [\n---\ncpu: 2\n");
+/// assert_eq!(documents.len(), 3);
+/// assert!(documents[0].is_ok() && documents[1].is_err() && documents[2].is_ok());
+/// ```
+#[must_use]
+pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
+    let text = match decode(source) {
+        Ok(text) => text,
+        Err(error) => return vec![Err(error)],
+    };
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    options.flow_nesting_limit = MAX_DOCUMENT_DEPTH;
+    options.block_nesting_limit = MAX_DOCUMENT_DEPTH;
+    let mut parser = Parser::new_from_str_with_options(text, options);
+    let mut documents = Vec::new();
+    loop {
+        match next_document(&mut parser) {
+            Ok(Some(document)) if document.root.is_null() => {}
+            Ok(Some(document)) => documents.push(Ok(document)),
+            Ok(None) => break,
+            Err(error) => {
+                documents.push(Err(error));
+                if !matches!(parser.proceed_next_document(), Ok(true)) {
+                    break;
+                }
+            }
+        }
+    }
+    if documents.is_empty() {
+        let span = Span { line: 1, column: 1, ..Span::default() };
+        let root = Node { value: Value::Scalar(ScalarKind::Null, String::new()), span, defined: None };
+        documents.push(Ok(Document { root }));
+    }
+    documents
+}
+
+/// The source as text, or the place of the first byte that cannot be text.
+fn decode(source: &[u8]) -> Result<&str, DocumentError> {
+    let fault = |at: usize, message: &str| {
+        let before = String::from_utf8_lossy(source.get(..at).unwrap_or_default());
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let at = Span { start: at, end: at + 1, line, column };
+        DocumentError::Syntax { message: message.to_owned(), at }
+    };
+    let text = std::str::from_utf8(source)
+        .map_err(|e| fault(e.valid_up_to(), "this byte is not UTF-8; save the file as UTF-8"))?;
+    match text.bytes().position(|b| b == 0) {
+        Some(at) => Err(fault(at, "a NUL byte cannot stand here")),
+        None => Ok(text),
+    }
+}
+
+type YamlParser<'a> = Parser<'a, StrInput<'a>>;
+
+/// Reads on to the end of the next document; `None` at the end of the text.
+fn next_document(parser: &mut YamlParser<'_>) -> Result<Option<Document>, DocumentError> {
+    let mut builder = Builder::default();
+    while let Some(next) = parser.next_event() {
+        let (event, span) = next.map_err(|error| DocumentError::Syntax {
+            message: syntax_message(error.kind()),
+            at: span_at(error.marker(), error.marker()),
+        })?;
+        let span = span_at(&span.start, &span.end);
+        match event {
+            Event::DocumentStart(..) => builder.start = span.start,
+            Event::DocumentEnd => {
+                builder.check_source(span)?;
+                return Ok(builder.root.map(|root| Document { root }));
+            }
+            event => builder.event(event, span)?,
+        }
+    }
+    Ok(None)
+}
+
+fn span_at(start: &Marker, end: &Marker) -> Span {
+    let offset = |marker: &Marker| marker.byte_offset().unwrap_or_else(|| marker.index());
+    Span {
+        start: offset(start),
+        end: offset(end).max(offset(start)),
+        line: start.line(),
+        column: start.col() + 1,
+    }
+}
+
+/// The parser's own words, but for the faults that tell which character it met.
+fn syntax_message(kind: &granit_parser::ErrorKind) -> String {
+    use granit_parser::ErrorKind as E;
+    match kind {
+        E::UnexpectedCharacter { .. } => "a character that cannot stand here".to_owned(),
+        E::RecursionLimitExceeded => {
+            format!("lists and mappings stand more than {MAX_DOCUMENT_DEPTH} deep in one another")
+        }
+        E::TabInBlockIndentation | E::TabInIndentation | E::TabNotAllowed => {
+            "a tab cannot indent YAML; use spaces".to_owned()
+        }
+        E::UnknownAnchor => "this alias names no anchor above it".to_owned(),
+        E::UnclosedQuotedScalar => "this quote is never closed".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+/// A list or mapping that is still open.
+struct Open {
+    anchor: usize,
+    span: Span,
+    value: Value,
+    keys: BTreeSet<String>,
+    pending: Option<Key>,
+}
+
+#[derive(Default)]
+struct Builder {
+    start: usize,
+    open: Vec<Open>,
+    root: Option<Node>,
+    anchors: BTreeMap<usize, Node>,
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Builder {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), DocumentError> {
+        self.check_source(span)?;
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let kind = scalar_kind(&text, style, tag.as_deref(), span)?;
+                self.count(1, text.len(), span)?;
+                self.add(anchor, Value::Scalar(kind, text.into_owned()), span)
+            }
+            Event::SequenceStart(_, anchor, tag) => self.push(Value::List(Vec::new()), anchor, tag, span),
+            Event::MappingStart(_, anchor, tag) => self.push(Value::Map(Vec::new()), anchor, tag, span),
+            Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
+                Some(open) => {
+                    let whole = Span { end: span.end.max(open.span.end), ..open.span };
+                    self.add(open.anchor, open.value, whole)
+                }
+                None => Ok(()),
+            },
+            Event::Alias(id) => self.alias(id, span),
+            _ => Ok(()),
+        }
+    }
+
+    fn push(
+        &mut self,
+        value: Value,
+        anchor: usize,
+        tag: Option<Cow<'_, Tag>>,
+        span: Span,
+    ) -> Result<(), DocumentError> {
+        if let Some(tag) = tag
+            && !tag.is_yaml_core_schema()
+        {
+            return Err(foreign_tag(span));
+        }
+        // Aliases can stack collections deeper than the parser sees them; `alias` looks after those.
+        if self.open.len() >= MAX_DOCUMENT_DEPTH {
+            return Err(too_deep(span));
+        }
+        self.count(1, 0, span)?;
+        self.open.push(Open { anchor, span, value, keys: BTreeSet::new(), pending: None });
+        Ok(())
+    }
+
+    fn alias(&mut self, id: usize, span: Span) -> Result<(), DocumentError> {
+        let Some(mut node) = self.anchors.get(&id).cloned() else {
+            let message = "this alias stands within what it names".to_owned();
+            return Err(DocumentError::Syntax { message, at: span });
+        };
+        let (nodes, bytes, depth) = weigh(&node);
+        if self.open.len() + depth > MAX_DOCUMENT_DEPTH {
+            return Err(too_deep(span));
+        }
+        self.count(nodes, bytes, span)?;
+        let defined = node.defined.unwrap_or(node.span);
+        redirect(&mut node, span, defined);
+        self.attach(node)
+    }
+
+    fn add(&mut self, anchor: usize, value: Value, span: Span) -> Result<(), DocumentError> {
+        let node = Node { value, span, defined: None };
+        if anchor != 0 {
+            let (nodes, bytes, _) = weigh(&node);
+            self.count(nodes, bytes, span)?; // the copy kept for aliases
+            self.anchors.insert(anchor, node.clone());
+        }
+        self.attach(node)
+    }
+
+    /// Puts a finished node where it belongs.
+    fn attach(&mut self, node: Node) -> Result<(), DocumentError> {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        match (&mut open.value, open.pending.take()) {
+            (Value::List(items), _) => items.push(node),
+            (Value::Map(entries), Some(key)) => entries.push((key, node)),
+            (Value::Map(_), None) => {
+                let Value::Scalar(_, text) = node.value else {
+                    return Err(DocumentError::Syntax {
+                        message: "a key must be plain text".to_owned(),
+                        at: node.span,
+                    });
+                };
+                if !open.keys.insert(text.clone()) {
+                    let message = "this key stands twice in the same mapping".to_owned();
+                    return Err(DocumentError::Syntax { message, at: node.span });
+                }
+                open.pending = Some(Key { text, span: node.span });
+            }
+            (Value::Scalar(..), _) => {}
+        }
+        Ok(())
+    }
+
+    /// Adds to what the tree holds, aliases written out.
+    fn count(&mut self, nodes: usize, bytes: usize, at: Span) -> Result<(), DocumentError> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.nodes > MAX_DOCUMENT_NODES {
+            return Err(too_large("too many values, aliases written out", MAX_DOCUMENT_NODES, at));
+        }
+        if self.bytes > MAX_DOCUMENT_BYTES {
+            return Err(too_large("too many bytes, aliases written out", MAX_DOCUMENT_BYTES, at));
+        }
+        Ok(())
+    }
+
+    /// Refuses the document as soon as its source is too long.
+    fn check_source(&self, at: Span) -> Result<(), DocumentError> {
+        if at.end.saturating_sub(self.start) > MAX_DOCUMENT_BYTES {
+            return Err(too_large("too many bytes", MAX_DOCUMENT_BYTES, at));
+        }
+        Ok(())
+    }
+}
+
+fn too_large(what: &'static str, limit: usize, at: Span) -> DocumentError {
+    DocumentError::TooLarge { what, limit, at }
+}
+
+fn too_deep(at: Span) -> DocumentError {
+    too_large("lists and mappings too deep in one another", MAX_DOCUMENT_DEPTH, at)
+}
+
+fn foreign_tag(at: Span) -> DocumentError {
+    DocumentError::Syntax { message: "tags such as `!name` are not accepted".to_owned(), at }
+}
+
+/// How many nodes and bytes of text a tree has, and how deep it is.
+fn weigh(node: &Node) -> (usize, usize, usize) {
+    let fold = |total: (usize, usize, usize), key: usize, child: &Node| {
+        let (nodes, bytes, depth) = weigh(child);
+        (total.0 + nodes, total.1 + bytes + key, total.2.max(depth + 1))
+    };
+    match &node.value {
+        Value::Scalar(_, text) => (1, text.len(), 0),
+        Value::List(items) => items.iter().fold((1, 0, 1), |total, item| fold(total, 0, item)),
+        Value::Map(entries) => {
+            entries.iter().fold((1, 0, 1), |total, (key, item)| fold(total, key.text.len(), item))
+        }
+    }
+}
+
+/// Makes a copied tree point at its alias, each part remembering where it was defined.
+fn redirect(node: &mut Node, alias: Span, defined: Span) {
+    node.defined = Some(node.defined.unwrap_or(defined));
+    node.span = alias;
+    match &mut node.value {
+        Value::Scalar(..) => {}
+        Value::List(items) => items.iter_mut().for_each(|item| redirect(item, alias, defined)),
+        Value::Map(entries) => {
+            for (key, item) in entries {
+                key.span = alias;
+                redirect(item, alias, defined);
+            }
+        }
+    }
+}
+
+fn scalar_kind(
+    text: &str,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+    span: Span,
+) -> Result<ScalarKind, DocumentError> {
+    if let Some(tag) = tag {
+        return match tag.core_suffix() {
+            Some("str") => Ok(ScalarKind::Text),
+            Some(_) => Ok(plain_kind(text)),
+            None => Err(foreign_tag(span)),
+        };
+    }
+    Ok(if style == ScalarStyle::Plain { plain_kind(text) } else { ScalarKind::Text })
+}
+
+/// The core schema of YAML 1.2, chapter 10.3.2.
+fn plain_kind(text: &str) -> ScalarKind {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return ScalarKind::Null,
+        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => return ScalarKind::Bool,
+        ".nan" | ".NaN" | ".NAN" => return ScalarKind::Float,
+        _ => {}
+    }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
+        return ScalarKind::Float;
+    }
+    let all = |digits: &str, radix: u32| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    if all(unsigned, 10)
+        || text.strip_prefix("0o").is_some_and(|d| all(d, 8))
+        || text.strip_prefix("0x").is_some_and(|d| all(d, 16))
+    {
+        return ScalarKind::Integer;
+    }
+    let (number, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let is_number = digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty());
+    if is_number && exponent.is_none_or(|e| all(e, 10)) { ScalarKind::Float } else { ScalarKind::Text }
+}

@@ -1,0 +1,359 @@
+//! A policy as it is written: the layers before they are resolved. Serialized, it is canonical and loads again.
+
+use crate::image::ImagePattern;
+use crate::name::{ClassName, Tenant};
+use crate::price::Rates;
+use crate::rate::RateLimit;
+use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, UsdRate};
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct PolicyFile {
+    pub version: u8,
+    pub limits: LimitsLayer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_class: Option<ClassName>,
+    pub classes: BTreeMap<ClassName, LimitsLayer>,
+    pub gpu_types: BTreeMap<String, GpuType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_gpu_type: Option<String>,
+    pub networks: NetworksLayer,
+    pub rates: Rates,
+    pub rate_limit: RateLimit,
+    pub quota: Quota,
+    pub capacity: Capacity,
+    pub images: Images,
+    pub unknown_tenants: UnknownTenants,
+    pub tenants: BTreeMap<Tenant, TenantLayer>,
+    pub run: RunSettings,
+}
+
+/// The bounds that one layer sets for one quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct BoundLayer<T: fmt::Display> {
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub min: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub max: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub default: Option<T>,
+}
+
+impl<T: fmt::Display> Default for BoundLayer<T> {
+    fn default() -> Self {
+        Self { min: None, max: None, default: None }
+    }
+}
+
+impl<T: fmt::Display> BoundLayer<T> {
+    const fn is_empty(&self) -> bool {
+        self.min.is_none() && self.max.is_none() && self.default.is_none()
+    }
+}
+
+fn text<T: fmt::Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// The bounds that one layer sets.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct LimitsLayer {
+    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
+    pub cpu: BoundLayer<CpuMillis>,
+    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
+    pub memory: BoundLayer<MemoryBytes>,
+    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
+    pub ephemeral_storage: BoundLayer<MemoryBytes>,
+    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
+    pub gpu: BoundLayer<GpuCount>,
+    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
+    pub timeout: BoundLayer<Seconds>,
+    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
+    pub retries: BoundLayer<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Vec<Network>>,
+}
+
+/// What one tenant has of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct TenantLayer {
+    #[serde(flatten)]
+    pub limits: LimitsLayer,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<ClassName, LimitsLayer>,
+    #[serde(skip_serializing_if = "QuotaLayer::is_empty")]
+    pub quota: QuotaLayer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    #[serde(skip_serializing_if = "NetworksLayer::is_empty")]
+    pub networks: NetworksLayer,
+}
+
+/// The parts of a quota that one tenant has of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(crate) struct QuotaLayer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<GpuCount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrent_jobs: Option<u32>,
+}
+
+impl QuotaLayer {
+    const fn is_empty(&self) -> bool {
+        self.gpus.is_none() && self.concurrent_jobs.is_none()
+    }
+}
+
+/// How much of the cluster one tenant may hold at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Quota {
+    /// GPUs, of all types together.
+    pub gpus: GpuCount,
+    /// Jobs that have not ended.
+    pub concurrent_jobs: u32,
+}
+
+/// How much all tenants together may hold at a time, and how fast they may submit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Capacity {
+    /// GPUs, of all types together.
+    pub gpus: GpuCount,
+    /// Jobs that have not ended.
+    pub concurrent_jobs: u32,
+    /// Submissions of all tenants together.
+    pub rate_limit: RateLimit,
+}
+
+/// What a job may connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Nothing.
+    None,
+    /// DNS and the policy's address ranges.
+    Internal,
+    /// All but the metadata service and the API server.
+    Open,
+}
+
+impl Network {
+    /// Every network there is.
+    pub const ALL: [Self; 3] = [Self::None, Self::Internal, Self::Open];
+
+    /// Its name in a job.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Internal => "internal",
+            Self::Open => "open",
+        }
+    }
+
+    /// The network of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|network| network.as_str() == name)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The address ranges of the named networks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct NetworksLayer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal: Option<InternalNetwork>,
+}
+
+impl NetworksLayer {
+    const fn is_empty(&self) -> bool {
+        self.internal.is_none()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct InternalNetwork {
+    pub cidrs: Vec<Cidr>,
+}
+
+/// A range of addresses, `10.0.0.0/8`, with all bits behind the prefix zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Why a text is not a range of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CidrError {
+    /// Not of the form `address/prefix`.
+    #[error("is not an address range such as `10.0.0.0/8`")]
+    Malformed,
+    /// Bits behind the prefix are set.
+    #[error("has bits set behind its prefix; the range is written `{0}`")]
+    HostBits(Cidr),
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let (address, prefix) = text.split_once('/').ok_or(CidrError::Malformed)?;
+        let address: IpAddr = address.parse().map_err(|_| CidrError::Malformed)?;
+        if prefix.is_empty() || prefix.len() > 3 || !prefix.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(CidrError::Malformed);
+        }
+        let prefix: u8 = prefix.parse().map_err(|_| CidrError::Malformed)?;
+        let masked: IpAddr = match address {
+            IpAddr::V4(v4) if prefix <= 32 => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                std::net::Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+            }
+            IpAddr::V6(v6) if prefix <= 128 => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                std::net::Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+            }
+            _ => return Err(CidrError::Malformed),
+        };
+        let range = Self { address: masked, prefix };
+        if masked == address { Ok(range) } else { Err(CidrError::HostBits(range)) }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl Serialize for Cidr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A kind of GPU: how Kubernetes calls it, what it costs, where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GpuType {
+    /// The extended resource of its device plugin.
+    pub resource: String,
+    /// The price of one GPU for a second.
+    pub usd_per_gpu_second: UsdRate,
+    /// The labels of the nodes that have it.
+    pub node_selector: BTreeMap<String, String>,
+}
+
+/// Which images may run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Images {
+    #[serde(serialize_with = "texts")]
+    pub allow: Vec<ImagePattern>,
+    pub require_digest: bool,
+}
+
+fn texts<T: fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+/// What becomes of tenants that the policy does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownTenants {
+    /// They run under the base and the classes.
+    Allow,
+    /// They are refused.
+    Deny,
+}
+
+/// How jobs are run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunSettings {
+    /// The namespace of the jobs; `{tenant}` stands for the tenant.
+    pub namespace: String,
+    /// How long an ended job is kept in the cluster.
+    #[serde(serialize_with = "display")]
+    pub ttl_after_finished: Seconds,
+    /// How long a job has between SIGTERM and SIGKILL.
+    #[serde(serialize_with = "display")]
+    pub termination_grace: Seconds,
+    /// The user id of the process; never 0.
+    pub run_as_user: u32,
+    /// When the image is pulled.
+    pub image_pull_policy: ImagePullPolicy,
+    /// The names of the Secrets with registry credentials.
+    pub image_pull_secrets: Vec<String>,
+}
+
+fn display<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+impl RunSettings {
+    /// The namespace of a tenant's jobs.
+    #[must_use]
+    pub fn namespace_of(&self, tenant: &Tenant) -> String {
+        self.namespace.replace(TENANT_PLACEHOLDER, tenant.as_str())
+    }
+
+    /// Whether each tenant has a namespace of its own.
+    #[must_use]
+    pub fn is_per_tenant(&self) -> bool {
+        self.namespace.contains(TENANT_PLACEHOLDER)
+    }
+}
+
+const TENANT_PLACEHOLDER: &str = "{tenant}";
+
+/// When the kubelet pulls an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ImagePullPolicy {
+    /// At every start.
+    Always,
+    /// Where the node does not have it.
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+impl ImagePullPolicy {
+    /// Every policy there is.
+    pub const ALL: [Self; 3] = [Self::Always, Self::IfNotPresent, Self::Never];
+
+    /// Its name in Kubernetes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_no_bits_behind_its_prefix() {
+        for text in ["10.0.0.0/8", "0.0.0.0/0", "10.7.1.2/32", "fd00::/8", "::/0", "::1/128"] {
+            assert_eq!(text.parse::<Cidr>().map(|c| c.to_string()).as_deref(), Ok(text));
+        }
+        let corrected = "10.7.0.0/16".parse().unwrap();
+        assert_eq!("10.7.1.2/16".parse::<Cidr>(), Err(CidrError::HostBits(corrected)));
+        for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::/129", "10.0.0.0/+8"] {
+            assert_eq!(text.parse::<Cidr>(), Err(CidrError::Malformed), "{text}");
+        }
+    }
+}

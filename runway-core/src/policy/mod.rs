@@ -1,0 +1,409 @@
+//! What may run, for whom, at what price: one file, read, checked and resolved before any job is judged by it.
+
+mod file;
+mod read;
+mod resolve;
+
+pub use file::{Capacity, Cidr, GpuType, ImagePullPolicy, Network, Quota, RunSettings, UnknownTenants};
+pub use read::FIELDS;
+pub use resolve::{Bounds, Limits, Sourced, line_pointer};
+
+use crate::code::Code;
+use crate::digest::Digest;
+use crate::document::{Document, parse_all};
+use crate::image::ImageRef;
+use crate::name::{ClassName, Tenant};
+use crate::price::{Amounts, Quote, Rates};
+use crate::rate::RateLimit;
+use crate::reader::Reader;
+use crate::units::{GpuCount, UsdRate};
+use crate::violation::Violation;
+use file::{InternalNetwork, LimitsLayer, PolicyFile, TenantLayer};
+use resolve::{Layer, contradiction, resolve};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A policy that is whole and free of contradictions.
+///
+/// ```
+/// use runway_core::{Policy, policy::RateOverrides};
+///
+/// let policy = Policy::parse(
+///     b"version: 1
+/// limits:
+///   cpu: {max: '4', default: 500m}
+///   memory: {max: 8Gi, default: 512Mi}
+///   timeout: {max: 1h, default: 10m}
+/// rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
+/// ",
+///     RateOverrides::default(),
+/// )?;
+/// let limits = policy.limits(None, None).ok_or("no such class")?;
+/// assert_eq!(limits.cpu.max.value.to_string(), "4");
+/// assert_eq!(&*limits.cpu.max.from, "limits.cpu.max");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Policy {
+    file: PolicyFile,
+    digest: Digest,
+    unlisted: TenantTerms,
+    listed: BTreeMap<Tenant, TenantTerms>,
+}
+
+/// What holds for one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TenantTerms {
+    /// How many GPUs it may hold.
+    pub gpus: Sourced<GpuCount>,
+    /// How many jobs it may have at a time.
+    pub concurrent_jobs: Sourced<u32>,
+    /// How fast it may submit.
+    pub rate_limit: Sourced<RateLimit>,
+    /// The address ranges of the network `internal`.
+    pub internal_cidrs: Sourced<Vec<Cidr>>,
+    #[serde(skip)]
+    base: Arc<Limits>,
+    #[serde(skip)]
+    classes: BTreeMap<ClassName, Arc<Limits>>,
+}
+
+/// Prices that replace those of the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RateOverrides {
+    /// In place of `rates.usd_per_cpu_second`.
+    pub usd_per_cpu_second: Option<UsdRate>,
+    /// In place of `rates.usd_per_gb_second`.
+    pub usd_per_gb_second: Option<UsdRate>,
+    /// In place of `rates.usd_per_gpu_second`, the price of GPUs without a type.
+    pub usd_per_gpu_second: Option<UsdRate>,
+}
+
+/// Why a policy does not load: everything that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the policy does not load: {} {}", violations.len(), if violations.len() == 1 { "fault" } else { "faults" })]
+pub struct PolicyError {
+    /// The faults, of which there is at least one.
+    pub violations: Vec<Violation>,
+}
+
+impl Policy {
+    /// Reads a policy from YAML or JSON.
+    ///
+    /// # Errors
+    /// [`PolicyError`] with everything that is wrong with it.
+    pub fn parse(source: &[u8], overrides: RateOverrides) -> Result<Self, PolicyError> {
+        let mut documents = parse_all(source);
+        let first = if documents.is_empty() { None } else { Some(documents.swap_remove(0)) };
+        match first {
+            Some(Ok(document)) if documents.is_empty() => Self::read(&document, overrides),
+            Some(Err(error)) => Err(PolicyError { violations: vec![(&error).into()] }),
+            _ => {
+                let message = "a policy is one document; this file has several";
+                Err(PolicyError { violations: vec![Violation::new(Code::Syntax, "", message)] })
+            }
+        }
+    }
+
+    /// Reads a policy from a document.
+    ///
+    /// # Errors
+    /// [`PolicyError`] with everything that is wrong with it.
+    pub fn read(document: &Document, overrides: RateOverrides) -> Result<Self, PolicyError> {
+        let mut reader = Reader::default();
+        let file = read::read(&mut reader, &document.root);
+        let mut faults = reader.violations;
+        match file {
+            // What could not be read would only appear as contradictions that nobody wrote.
+            Some(file) if faults.is_empty() => {
+                let policy = Self::resolve(overridden(file, overrides), &mut faults);
+                if faults.is_empty() { Ok(policy) } else { Err(PolicyError { violations: faults }) }
+            }
+            _ => Err(PolicyError { violations: faults }),
+        }
+    }
+
+    fn resolve(file: PolicyFile, faults: &mut Vec<Violation>) -> Self {
+        check_references(&file, faults);
+        let unlisted = tenant_terms(&file, None, faults);
+        let listed = file
+            .tenants
+            .iter()
+            .map(|(tenant, layer)| (tenant.clone(), tenant_terms(&file, Some((tenant, layer)), faults)))
+            .collect();
+        let digest = Digest::of_json(&serde_json::to_value(&file).unwrap_or_default());
+        let policy = Self { file, digest, unlisted, listed };
+        if faults.is_empty() {
+            policy.check_prices(faults);
+        }
+        policy
+    }
+
+    /// No admitted job may have a price that does not fit.
+    fn check_prices(&self, faults: &mut Vec<Violation>) {
+        let dearest = self.file.gpu_types.values().map(|gpu| gpu.usd_per_gpu_second).max();
+        let gpu_rate = dearest.unwrap_or_default().max(self.file.rates.usd_per_gpu_second);
+        for terms in self.listed.values().chain([&self.unlisted]) {
+            for limits in terms.classes.values().chain([&terms.base]) {
+                let time = limits.timeout.max.value.saturating_add(self.file.run.termination_grace);
+                let most = Amounts {
+                    cpu: limits.cpu.max.value,
+                    memory: limits.memory.max.value,
+                    gpu: limits.gpu.max.value,
+                };
+                if Quote::new(most, &self.file.rates, gpu_rate, time).is_none() {
+                    let message = format!(
+                        "a job of {} CPU, {} memory and {} GPUs for {} has a price that does not fit in 18 trillion USD",
+                        most.cpu, most.memory, most.gpu, limits.timeout.max.value
+                    );
+                    contradiction(faults, &limits.timeout.max.from, message);
+                }
+            }
+        }
+    }
+
+    /// The digest of the policy in its canonical form, overrides included.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The policy in its canonical form, which loads again and has the same digest.
+    #[must_use]
+    pub fn canonical(&self) -> impl serde::Serialize + '_ {
+        &self.file
+    }
+
+    /// What holds for a tenant, listed or not.
+    #[must_use]
+    pub fn terms(&self, tenant: &str) -> &TenantTerms {
+        self.listed.get(tenant).unwrap_or(&self.unlisted)
+    }
+
+    /// Whether the policy lists the tenant.
+    #[must_use]
+    pub fn is_listed(&self, tenant: &str) -> bool {
+        self.listed.contains_key(tenant)
+    }
+
+    /// The tenants that the policy lists.
+    pub fn listed_tenants(&self) -> impl Iterator<Item = &Tenant> {
+        self.listed.keys()
+    }
+
+    /// The bounds of a class for a tenant; without a class, those of the default class or the base. `None` where there
+    /// is no such class.
+    #[must_use]
+    pub fn limits(&self, tenant: Option<&str>, class: Option<&str>) -> Option<&Limits> {
+        let terms = tenant.map_or(&self.unlisted, |tenant| self.terms(tenant));
+        match class.or_else(|| self.default_class().map(ClassName::as_str)) {
+            Some(class) => terms.classes.get(class).map(|limits| &**limits),
+            None => Some(&terms.base),
+        }
+    }
+
+    /// The class of a job that names none.
+    #[must_use]
+    pub const fn default_class(&self) -> Option<&ClassName> {
+        self.file.default_class.as_ref()
+    }
+
+    /// The class of this name.
+    #[must_use]
+    pub fn class(&self, name: &str) -> Option<&ClassName> {
+        self.file.classes.get_key_value(name).map(|(name, _)| name)
+    }
+
+    /// The names of the classes.
+    pub fn classes(&self) -> impl Iterator<Item = &ClassName> {
+        self.file.classes.keys()
+    }
+
+    /// The GPU types by name.
+    #[must_use]
+    pub const fn gpu_types(&self) -> &BTreeMap<String, GpuType> {
+        &self.file.gpu_types
+    }
+
+    /// The GPU type of a job that names none.
+    #[must_use]
+    pub fn default_gpu_type(&self) -> Option<&str> {
+        self.file.default_gpu_type.as_deref()
+    }
+
+    /// The prices of CPU, memory, and GPUs without a type.
+    #[must_use]
+    pub const fn rates(&self) -> &Rates {
+        &self.file.rates
+    }
+
+    /// The price of a GPU of a type, or of one without.
+    #[must_use]
+    pub fn gpu_rate(&self, gpu_type: Option<&str>) -> UsdRate {
+        gpu_type
+            .and_then(|name| self.file.gpu_types.get(name))
+            .map_or(self.file.rates.usd_per_gpu_second, |gpu| gpu.usd_per_gpu_second)
+    }
+
+    /// What all tenants together may hold.
+    #[must_use]
+    pub const fn capacity(&self) -> &Capacity {
+        &self.file.capacity
+    }
+
+    /// How jobs are run.
+    #[must_use]
+    pub const fn run(&self) -> &RunSettings {
+        &self.file.run
+    }
+
+    /// What becomes of tenants that are not listed.
+    #[must_use]
+    pub const fn unknown_tenants(&self) -> UnknownTenants {
+        self.file.unknown_tenants
+    }
+
+    /// Whether an image comes from an allowed place.
+    #[must_use]
+    pub fn allows_image(&self, image: &ImageRef) -> bool {
+        self.file.images.allow.iter().any(|pattern| pattern.matches(image.repository()))
+    }
+
+    /// The patterns of allowed images.
+    pub fn image_patterns(&self) -> impl Iterator<Item = &str> {
+        self.file.images.allow.iter().map(crate::image::ImagePattern::as_str)
+    }
+
+    /// Whether images must be named by digest.
+    #[must_use]
+    pub const fn requires_digest(&self) -> bool {
+        self.file.images.require_digest
+    }
+}
+
+fn overridden(mut file: PolicyFile, overrides: RateOverrides) -> PolicyFile {
+    let rates = &mut file.rates;
+    for (rate, instead) in [
+        (&mut rates.usd_per_cpu_second, overrides.usd_per_cpu_second),
+        (&mut rates.usd_per_gb_second, overrides.usd_per_gb_second),
+        (&mut rates.usd_per_gpu_second, overrides.usd_per_gpu_second),
+    ] {
+        if let Some(instead) = instead {
+            *rate = instead;
+        }
+    }
+    file
+}
+
+/// Names that one part of the policy uses must be defined in another.
+fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
+    let class_names = || file.classes.keys().map(ClassName::as_str);
+    let unknown_class = |path: String, class: &ClassName| {
+        Violation::new(Code::UnknownClass, path, format!("`classes` has no class `{class}`"))
+            .requested(class.as_str())
+            .one_of(class_names())
+            .fix(crate::violation::nearest(class.as_str(), class_names()))
+    };
+    if let Some(class) = &file.default_class
+        && !file.classes.contains_key(class)
+    {
+        faults.push(unknown_class("/default_class".to_owned(), class));
+    }
+    for (tenant, layer) in &file.tenants {
+        for class in layer.classes.keys().filter(|class| !file.classes.contains_key(*class)) {
+            let mut fault = unknown_class(format!("/tenants/{tenant}/classes/{class}"), class);
+            fault.fix = serde_json::Value::Null; // the name is a key, not a value
+            faults.push(fault);
+        }
+    }
+    if let Some(gpu_type) = &file.default_gpu_type
+        && !file.gpu_types.contains_key(gpu_type)
+    {
+        let names = || file.gpu_types.keys().map(String::as_str);
+        let message = format!("`gpu_types` has no type `{}`", crate::reader::shortened(gpu_type));
+        faults.push(
+            Violation::new(Code::UnknownGpuType, "/default_gpu_type", message)
+                .requested(gpu_type.as_str())
+                .one_of(names())
+                .fix(crate::violation::nearest(gpu_type, names())),
+        );
+    }
+    if file.run.is_per_tenant() {
+        if file.tenants.is_empty() || file.unknown_tenants == UnknownTenants::Allow {
+            let message = "a namespace for each tenant needs listed `tenants` and `unknown_tenants: deny`, since namespaces \
+                           are made beforehand";
+            contradiction(faults, "run.namespace", message.to_owned());
+        }
+        for tenant in file.tenants.keys() {
+            let namespace = file.run.namespace_of(tenant);
+            if namespace.len() > Tenant::MAX_LENGTH {
+                contradiction(faults, "run.namespace", format!("`{namespace}` has more than 63 characters"));
+            }
+        }
+    }
+}
+
+fn tenant_terms(
+    file: &PolicyFile,
+    tenant: Option<(&Tenant, &TenantLayer)>,
+    faults: &mut Vec<Violation>,
+) -> TenantTerms {
+    let line = |rest: &str| match tenant {
+        Some((name, _)) => format!("tenants.{name}.{rest}"),
+        None => rest.to_owned(),
+    };
+    let own = tenant.map(|(_, layer)| layer);
+    let gpus = match own.and_then(|layer| layer.quota.gpus) {
+        Some(gpus) => Sourced::new(gpus, line("quota.gpus")),
+        None => Sourced::new(file.quota.gpus, "quota.gpus"),
+    };
+    let concurrent_jobs = match own.and_then(|layer| layer.quota.concurrent_jobs) {
+        Some(jobs) => Sourced::new(jobs, line("quota.concurrent_jobs")),
+        None => Sourced::new(file.quota.concurrent_jobs, "quota.concurrent_jobs"),
+    };
+    let rate_limit = match own.and_then(|layer| layer.rate_limit) {
+        Some(limit) => Sourced::new(limit, line("rate_limit")),
+        None => Sourced::new(file.rate_limit, "rate_limit"),
+    };
+    let cidrs = |network: &InternalNetwork| network.cidrs.clone();
+    let internal_cidrs = match own.and_then(|layer| layer.networks.internal.as_ref()) {
+        Some(network) => Sourced::new(cidrs(network), line("networks.internal.cidrs")),
+        None => Sourced::new(
+            file.networks.internal.as_ref().map(cidrs).unwrap_or_default(),
+            "networks.internal.cidrs",
+        ),
+    };
+    let ceilings = [gpus.clone(), Sourced::new(file.capacity.gpus, "capacity.gpus")];
+    let stack = |class: Option<(&ClassName, &LimitsLayer)>, faults: &mut Vec<Violation>| {
+        Arc::new(resolve(&layers(file, tenant, class), &ceilings, faults))
+    };
+    let mut classes = BTreeMap::new();
+    for (name, limits) in &file.classes {
+        classes.insert(name.clone(), stack(Some((name, limits)), faults));
+    }
+    // With a default class no job runs under the bare base, so a tenant need not fit it.
+    let unreachable = file.default_class.is_some() && tenant.is_some();
+    let mut ignored = Vec::new();
+    let base = stack(None, if unreachable { &mut ignored } else { faults });
+    TenantTerms { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes }
+}
+
+/// The layers that hold for a tenant and a class, the base first.
+fn layers<'a>(
+    file: &'a PolicyFile,
+    tenant: Option<(&Tenant, &'a TenantLayer)>,
+    class: Option<(&ClassName, &'a LimitsLayer)>,
+) -> Vec<Layer<'a>> {
+    let layer = |limits, prefix, narrows| Layer { limits, prefix, narrows };
+    let mut layers = vec![layer(&file.limits, "limits".to_owned(), false)];
+    if let Some((name, limits)) = class {
+        layers.push(layer(limits, format!("classes.{name}"), false));
+    }
+    if let Some((tenant, own)) = tenant {
+        layers.push(layer(&own.limits, format!("tenants.{tenant}"), true));
+        if let Some((class, limits)) = class.and_then(|(class, _)| own.classes.get_key_value(class)) {
+            layers.push(layer(limits, format!("tenants.{tenant}.classes.{class}"), false));
+        }
+    }
+    layers
+}

@@ -1,0 +1,239 @@
+//! The layers of a policy laid over one another: base, class, tenant, and the tenant's own class.
+//!
+//! A class's bounds replace the base's, field by field. A tenant's bare bounds only narrow. A tenant's bounds for a
+//! class replace again. Every resolved value keeps the line it came from. A default that was written lies within the
+//! bounds of its own layer or the policy does not load; one that was inherited is clamped into them.
+
+use super::file::{BoundLayer, LimitsLayer, Network};
+use crate::code::Code;
+use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds};
+use crate::violation::Violation;
+use std::fmt::Display;
+use std::sync::Arc;
+
+/// A value and the line of the policy that it came from, such as `classes.gpu.cpu.max`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// The line of the policy.
+    #[serde(rename = "policy", serialize_with = "as_str")]
+    pub from: Arc<str>,
+}
+
+fn as_str<S: serde::Serializer>(line: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(line)
+}
+
+impl<T> Sourced<T> {
+    pub(crate) fn new(value: T, from: impl Into<Arc<str>>) -> Self {
+        Self { value, from: from.into() }
+    }
+}
+
+/// The bounds of one quantity, both included, and what a job gets that asks for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Bounds<T> {
+    /// The least.
+    pub min: Sourced<T>,
+    /// The most.
+    pub max: Sourced<T>,
+    /// What is taken where nothing is asked for; `None` where something must be.
+    pub default: Option<Sourced<T>>,
+}
+
+impl<T: Ord + Copy> Bounds<T> {
+    /// The value within the bounds that is nearest to `value`; `None` where the bounds leave nothing.
+    pub(crate) fn clamp(&self, value: T) -> Option<T> {
+        (self.min.value <= self.max.value).then(|| value.clamp(self.min.value, self.max.value))
+    }
+
+    /// Lets an inherited default follow its bounds.
+    fn with_default_inside(mut self) -> Self {
+        let Some(default) = &mut self.default else {
+            return self;
+        };
+        if default.value > self.max.value {
+            *default = self.max.clone();
+        }
+        if default.value < self.min.value {
+            *default = self.min.clone();
+        }
+        self
+    }
+}
+
+/// The bounds that hold for a tenant's jobs of a class.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Limits {
+    /// Cores, in thousandths.
+    pub cpu: Bounds<CpuMillis>,
+    /// Bytes of memory.
+    pub memory: Bounds<MemoryBytes>,
+    /// Bytes of scratch space and logs.
+    pub ephemeral_storage: Bounds<MemoryBytes>,
+    /// GPUs. The maximum is the least of the bound, the tenant's quota and the capacity.
+    pub gpu: Bounds<GpuCount>,
+    /// From the start of the job to its end.
+    pub timeout: Bounds<Seconds>,
+    /// Repetitions of a failed attempt.
+    pub retries: Bounds<u32>,
+    /// The networks that a job may choose; the first is the default.
+    pub network: Sourced<Vec<Network>>,
+}
+
+/// One layer with the place where it is written.
+pub(super) struct Layer<'a> {
+    pub limits: &'a LimitsLayer,
+    /// The line that its fields stand below, such as `classes.gpu`.
+    pub prefix: String,
+    pub narrows: bool,
+}
+
+/// What holds where no layer says anything.
+const BUILT_IN: &str = "built-in";
+
+/// Lays the layers over one another, the base first.
+pub(super) fn resolve(
+    layers: &[Layer<'_>],
+    gpu_ceilings: &[Sourced<GpuCount>],
+    faults: &mut Vec<Violation>,
+) -> Limits {
+    let mut gpu =
+        bounds(layers, "gpu", |l| &l.gpu, built_in(GpuCount::ZERO, GpuCount::ZERO, GpuCount::ZERO), faults);
+    for ceiling in gpu_ceilings {
+        if ceiling.value < gpu.max.value {
+            gpu.max = ceiling.clone();
+        }
+    }
+    let gpu = gpu.with_default_inside();
+    let gib = MemoryBytes::new(1 << 30);
+    Limits {
+        cpu: bounds(
+            layers,
+            "cpu",
+            |l| &l.cpu,
+            Start { min: CpuMillis::new(1), max: CpuMillis::ZERO, default: None },
+            faults,
+        ),
+        memory: bounds(
+            layers,
+            "memory",
+            |l| &l.memory,
+            Start { min: MemoryBytes::new(1), max: MemoryBytes::ZERO, default: None },
+            faults,
+        ),
+        ephemeral_storage: bounds(
+            layers,
+            "ephemeral_storage",
+            |l| &l.ephemeral_storage,
+            built_in(MemoryBytes::new(1), gib, gib),
+            faults,
+        ),
+        gpu,
+        timeout: bounds(
+            layers,
+            "timeout",
+            |l| &l.timeout,
+            Start { min: Seconds::new(1), max: Seconds::ZERO, default: None },
+            faults,
+        ),
+        retries: bounds(layers, "retries", |l| &l.retries, built_in(0, 0, 0), faults),
+        network: networks(layers, faults),
+    }
+}
+
+struct Start<T> {
+    min: T,
+    max: T,
+    default: Option<T>,
+}
+
+const fn built_in<T>(min: T, max: T, default: T) -> Start<T> {
+    Start { min, max, default: Some(default) }
+}
+
+fn bounds<T: Ord + Copy + Display>(
+    layers: &[Layer<'_>],
+    field: &str,
+    pick: impl Fn(&LimitsLayer) -> &BoundLayer<T>,
+    start: Start<T>,
+    faults: &mut Vec<Violation>,
+) -> Bounds<T> {
+    let mut min = Sourced::new(start.min, BUILT_IN);
+    let mut max = Sourced::new(start.max, BUILT_IN);
+    let mut default = start.default.map(|value| Sourced::new(value, BUILT_IN));
+    for layer in layers {
+        let written = pick(layer.limits);
+        let line = |end: &str| format!("{}.{field}.{end}", layer.prefix);
+        if let Some(value) = written.min
+            && (!layer.narrows || value > min.value)
+        {
+            min = Sourced::new(value, line("min"));
+        }
+        if let Some(value) = written.max
+            && (!layer.narrows || value < max.value)
+        {
+            max = Sourced::new(value, line("max"));
+        }
+        if min.value > max.value {
+            let message = format!(
+                "the minimum {} ({}) is above the maximum {} ({})",
+                min.value, min.from, max.value, max.from
+            );
+            let at = if max.from.starts_with(&layer.prefix) { &max.from } else { &min.from };
+            contradiction(faults, at, message);
+            return Bounds { min, max, default };
+        }
+        if let Some(value) = written.default {
+            if value < min.value || value > max.value {
+                let message = format!(
+                    "the default {value} is outside of its bounds, {} ({}) to {} ({})",
+                    min.value, min.from, max.value, max.from
+                );
+                contradiction(faults, &line("default"), message);
+            }
+            default = Some(Sourced::new(value, line("default")));
+        }
+    }
+    Bounds { min, max, default }.with_default_inside()
+}
+
+fn networks(layers: &[Layer<'_>], faults: &mut Vec<Violation>) -> Sourced<Vec<Network>> {
+    let mut allowed = Sourced::new(vec![Network::None], BUILT_IN);
+    for layer in layers {
+        let Some(written) = &layer.limits.network else {
+            continue;
+        };
+        let line = format!("{}.network", layer.prefix);
+        let mut value = written.clone();
+        if layer.narrows {
+            let before = &allowed.value;
+            value = before.iter().copied().filter(|network| written.contains(network)).collect();
+        }
+        if value.is_empty() {
+            contradiction(
+                faults,
+                &line,
+                format!("no network is left here of those that {} allows", allowed.from),
+            );
+        } else if value != allowed.value || !layer.narrows {
+            allowed = Sourced::new(value, line);
+        }
+    }
+    allowed
+}
+
+/// Tells of a contradiction once, however many tenants and classes meet it.
+pub(super) fn contradiction(faults: &mut Vec<Violation>, line: &str, message: String) {
+    let fault = Violation::new(Code::PolicyContradiction, line_pointer(line), message).policy(line);
+    if !faults.contains(&fault) {
+        faults.push(fault);
+    }
+}
+
+/// The JSON pointer of a line: names in a policy hold no dots of their own where lines name them.
+#[must_use]
+pub fn line_pointer(line: &str) -> String {
+    format!("/{}", line.replace('.', "/"))
+}

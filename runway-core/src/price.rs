@@ -1,0 +1,280 @@
+//! What a job costs: at most before it runs, and exactly after.
+//!
+//! Integers only. A line is `amount × rate × seconds`, rounded up to the micro-dollar by [`round_up`]; a total is the
+//! sum of its rounded lines, so that what is shown adds up. GB are 10^9 bytes.
+//!
+//! The deadline stands on the whole Kubernetes Job and bounds all its retries together, so the ceiling is the rate ×
+//! (timeout + termination grace), *not* × (retries + 1).
+
+use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Usd, UsdRate, decimal};
+use serde::ser::SerializeStruct;
+use std::fmt;
+
+/// The prices of one unit for one second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Rates {
+    /// Of a core.
+    pub usd_per_cpu_second: UsdRate,
+    /// Of 10^9 bytes of memory.
+    pub usd_per_gb_second: UsdRate,
+    /// Of a GPU without a type.
+    pub usd_per_gpu_second: UsdRate,
+}
+
+/// What is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amounts {
+    /// Cores, in thousandths.
+    pub cpu: CpuMillis,
+    /// Bytes of memory.
+    pub memory: MemoryBytes,
+    /// Whole GPUs.
+    pub gpu: GpuCount,
+}
+
+/// The most a job can cost.
+///
+/// Serialized, it is `{"ceiling_usd","per_hour_usd","lines":[{"resource","amount","seconds","rate_usd","usd"}]}` with
+/// amounts in cores, GB and GPUs, and all of them and the money as decimal strings.
+///
+/// ```
+/// use runway_core::price::{Amounts, Quote, Rates};
+/// use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Usd};
+///
+/// let rates = Rates {
+///     usd_per_cpu_second: "0.00001".parse()?,
+///     usd_per_gb_second: "0.000001".parse()?,
+///     usd_per_gpu_second: "0.001".parse()?,
+/// };
+/// let amounts = Amounts { cpu: CpuMillis::new(500), memory: MemoryBytes::new(2_000_000_000), gpu: GpuCount::ZERO };
+/// let quote = Quote::new(amounts, &rates, rates.usd_per_gpu_second, Seconds::new(100)).ok_or("does not fit")?;
+/// // 0.5 × 0.00001 × 100 + 2 × 0.000001 × 100
+/// assert_eq!(quote.ceiling, Usd::from_micros(500 + 200));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Quote {
+    /// The price of the whole time that the job may take.
+    #[serde(rename = "ceiling_usd")]
+    pub ceiling: Usd,
+    /// The price of an hour.
+    #[serde(rename = "per_hour_usd")]
+    pub per_hour: Usd,
+    /// The resources that make it up.
+    pub lines: Vec<Line>,
+}
+
+/// The part of a price that one resource makes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Which one.
+    pub resource: Resource,
+    /// How much of it, in the resource's base unit: thousandths of a core, bytes, GPUs.
+    pub units: u64,
+    /// For how long.
+    pub seconds: Seconds,
+    /// At what price.
+    pub rate: UsdRate,
+    /// What that makes, rounded up to the micro-dollar.
+    pub usd: Usd,
+}
+
+/// What has a price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    /// Cores.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// GPUs.
+    Gpu,
+}
+
+/// What a job is charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bill {
+    /// What is charged: never more than the ceiling.
+    pub usd: Usd,
+    /// By how much the time that the job really took would have exceeded the ceiling.
+    pub overrun: Usd,
+}
+
+const HOUR: Seconds = Seconds::new(3600);
+
+impl Quote {
+    /// Prices amounts for a time. `None` where the price does not fit in [`Usd`].
+    #[must_use]
+    pub fn new(amounts: Amounts, rates: &Rates, gpu_rate: UsdRate, time: Seconds) -> Option<Self> {
+        let parts = [
+            (Resource::Cpu, amounts.cpu.units(), rates.usd_per_cpu_second),
+            (Resource::Memory, amounts.memory.units(), rates.usd_per_gb_second),
+            (Resource::Gpu, amounts.gpu.units(), gpu_rate),
+        ];
+        let mut lines = Vec::with_capacity(parts.len());
+        let mut ceiling = Usd::ZERO;
+        let mut per_hour = Usd::ZERO;
+        for (resource, units, rate) in parts {
+            if resource == Resource::Gpu && units == 0 {
+                continue;
+            }
+            let usd = resource.price(units, rate, time)?;
+            ceiling = ceiling.checked_add(usd)?;
+            per_hour = per_hour.checked_add(resource.price(units, rate, HOUR)?)?;
+            lines.push(Line { resource, units, seconds: time, rate, usd });
+        }
+        Some(Self { ceiling, per_hour, lines })
+    }
+
+    /// Charges the time that the job's attempts took together, each from its scheduling to its container's end.
+    #[must_use]
+    pub fn bill(&self, time: Seconds) -> Bill {
+        let usd: Usd = self
+            .lines
+            .iter()
+            .map(|line| {
+                line.resource.price(line.units, line.rate, time).unwrap_or(Usd::from_micros(u64::MAX))
+            })
+            .sum();
+        Bill { usd: usd.min(self.ceiling), overrun: usd.saturating_sub(self.ceiling) }
+    }
+}
+
+impl Resource {
+    /// Base units make up a priced unit as `10^decimals`: thousandths of a core, bytes of a GB.
+    const fn decimals(self) -> u8 {
+        match self {
+            Self::Cpu => 3,
+            Self::Memory => 9,
+            Self::Gpu => 0,
+        }
+    }
+
+    fn price(self, units: u64, rate: UsdRate, time: Seconds) -> Option<Usd> {
+        // A rate is in pico-dollars and money in micro-dollars: six decimals more.
+        let picos =
+            u128::from(units).checked_mul(u128::from(rate.picos()))?.checked_mul(u128::from(time.get()))?;
+        let micros = match self {
+            Self::Cpu => round_up::<1_000_000_000>(picos),
+            Self::Memory => round_up::<1_000_000_000_000_000>(picos),
+            Self::Gpu => round_up::<1_000_000>(picos),
+        };
+        u64::try_from(micros).ok().map(Usd::from_micros)
+    }
+
+    /// Its name and the unit it is priced in.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Cpu => "cores",
+            Self::Memory => "GB",
+            Self::Gpu => "GPUs",
+        }
+    }
+}
+
+/// The one place where money is rounded: up, to the next whole number of `UNIT`s.
+const fn round_up<const UNIT: u64>(amount: u128) -> u128 {
+    // Nearly every price fits the machine's own word, where dividing takes a tenth of the time.
+    if amount <= u64::MAX as u128 {
+        #[expect(clippy::cast_possible_truncation, reason = "compared with `u64::MAX` just above")]
+        let amount = amount as u64;
+        return amount.div_ceil(UNIT) as u128;
+    }
+    amount.div_ceil(UNIT as u128)
+}
+
+impl Line {
+    /// How much of the resource, in the unit that it is priced in, as a decimal.
+    #[must_use]
+    pub fn amount(&self) -> String {
+        decimal(self.units, self.resource.decimals())
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Gpu => "gpu",
+        })
+    }
+}
+
+impl serde::Serialize for Line {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_struct("Line", 5)?;
+        line.serialize_field("resource", &self.resource)?;
+        line.serialize_field("amount", &self.amount())?;
+        line.serialize_field("seconds", &self.seconds)?;
+        line.serialize_field("rate_usd", &self.rate)?;
+        line.serialize_field("usd", &self.usd)?;
+        line.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates() -> Rates {
+        Rates {
+            usd_per_cpu_second: "0.0000112444".parse().unwrap(),
+            usd_per_gb_second: "0.0000012347".parse().unwrap(),
+            usd_per_gpu_second: "0.00069".parse().unwrap(),
+        }
+    }
+
+    fn quote(cpu: u64, memory: u64, gpu: u64, seconds: u64) -> Option<Quote> {
+        let amounts =
+            Amounts { cpu: CpuMillis::new(cpu), memory: MemoryBytes::new(memory), gpu: GpuCount::new(gpu) };
+        Quote::new(amounts, &rates(), rates().usd_per_gpu_second, Seconds::new(seconds))
+    }
+
+    #[test]
+    fn a_worked_example_comes_out_to_the_micro_dollar() {
+        // 2 cores and 4Gi for 15m + 30s:
+        // 2 × 0.0000112444 × 930 = 0.020914584          → 0.020915
+        // 4.294967296 × 0.0000012347 × 930 = 0.0049317… → 0.004932
+        let quote = quote(2000, 4 << 30, 0, 930).unwrap();
+        let lines: Vec<_> = quote.lines.iter().map(|line| line.usd.micros()).collect();
+        assert_eq!(lines, [20_915, 4_932]);
+        assert_eq!(quote.ceiling.micros(), 25_847);
+        assert_eq!(quote.lines[1].amount(), "4.294967296");
+    }
+
+    #[test]
+    fn the_least_amount_still_costs_a_micro_dollar() {
+        let quote = quote(1, 1, 1, 1).unwrap();
+        let lines: Vec<_> = quote.lines.iter().map(|line| line.usd.micros()).collect();
+        assert_eq!(lines, [1, 1, 690]);
+    }
+
+    #[test]
+    fn rounding_agrees_on_both_sides_of_the_machine_word() {
+        let word = u128::from(u64::MAX);
+        for amount in [0, 1, 999_999, 1_000_000, 1_000_001, word - 1, word, word + 1, word * 7] {
+            assert_eq!(round_up::<1_000_000>(amount), amount.div_ceil(1_000_000), "{amount}");
+        }
+    }
+
+    #[test]
+    fn a_price_that_does_not_fit_is_none() {
+        let most = i64::MAX.unsigned_abs();
+        assert_eq!(quote(most, most, most, most), None);
+        assert_eq!(quote(most, 0, 0, 3600), quote(most, 0, 0, 3600));
+        assert!(quote(0, 0, 0, most).is_some());
+    }
+
+    #[test]
+    fn a_bill_is_capped_and_tells_of_the_overrun() {
+        let quote = quote(2000, 4 << 30, 1, 930).unwrap();
+        assert_eq!(quote.bill(Seconds::ZERO), Bill { usd: Usd::ZERO, overrun: Usd::ZERO });
+        assert_eq!(quote.bill(Seconds::new(930)), Bill { usd: quote.ceiling, overrun: Usd::ZERO });
+        let late = quote.bill(Seconds::new(931));
+        assert_eq!(late.usd, quote.ceiling);
+        assert!(late.overrun > Usd::ZERO);
+        assert!(quote.bill(Seconds::new(929)).usd < quote.ceiling);
+    }
+}

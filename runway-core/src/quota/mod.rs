@@ -1,0 +1,451 @@
+//! Who holds what: one hold for each job, from the moment it is admitted until nothing of it runs.
+//!
+//! A hold is `Reserved` while the job is being created and `Live` once it exists. It is released when the job has ended
+//! or is gone and none of its pods runs any more; releasing is idempotent, since watches repeat themselves and lose
+//! things. The totals of each tenant and of the cluster are always the sums of the holds.
+
+mod scope;
+
+pub use scope::{HeldUntil, Usage};
+
+use crate::hash::{HashSeed, KeyedMap};
+use crate::name::{JobId, Tenant};
+use crate::units::{GpuCount, Seconds, Timestamp};
+use scope::Scope;
+use std::collections::BTreeSet;
+
+/// What one job holds.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Hold {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Its GPUs.
+    pub gpus: GpuCount,
+    /// How long the job can take from its start to its very end.
+    pub term: Seconds,
+    /// When it will have ended at the latest.
+    pub deadline: Timestamp,
+    /// How far it is.
+    pub state: HoldState,
+}
+
+/// How far a hold is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldState {
+    /// The job is being created; whether it exists is not known.
+    Reserved,
+    /// The job exists. The number orders confirmations and listings.
+    Live(u64),
+}
+
+/// What a job is about to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRequest {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Its GPUs.
+    pub gpus: GpuCount,
+    /// How long the job can take from its start to its very end.
+    pub term: Seconds,
+}
+
+/// What may be held, by a tenant and by all together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaLimits {
+    /// By the tenant.
+    pub tenant: Usage,
+    /// By all tenants together.
+    pub cluster: Usage,
+}
+
+/// One quota that a request would exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaKind {
+    /// The tenant's GPUs.
+    TenantGpus,
+    /// The tenant's jobs.
+    TenantJobs,
+    /// The cluster's GPUs.
+    ClusterGpus,
+    /// The cluster's jobs.
+    ClusterJobs,
+}
+
+/// By how much a request would exceed a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// Which quota.
+    pub kind: QuotaKind,
+    /// How much is asked for.
+    pub requested: u64,
+    /// How much is held.
+    pub held: u64,
+    /// How much may be held.
+    pub limit: u64,
+}
+
+impl Shortage {
+    /// How much must become free before the request fits.
+    #[must_use]
+    pub const fn missing(&self) -> u64 {
+        self.held.saturating_add(self.requested).saturating_sub(self.limit)
+    }
+
+    /// How much could be asked for now.
+    #[must_use]
+    pub const fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.held)
+    }
+}
+
+impl QuotaLimits {
+    /// Every quota that one more job with `gpus` would exceed.
+    #[must_use]
+    pub fn shortages(&self, tenant: Usage, cluster: Usage, gpus: GpuCount) -> Vec<Shortage> {
+        let gpus = gpus.units();
+        [
+            (QuotaKind::TenantGpus, gpus, tenant.gpus, self.tenant.gpus),
+            (QuotaKind::TenantJobs, 1, tenant.jobs, self.tenant.jobs),
+            (QuotaKind::ClusterGpus, gpus, cluster.gpus, self.cluster.gpus),
+            (QuotaKind::ClusterJobs, 1, cluster.jobs, self.cluster.jobs),
+        ]
+        .into_iter()
+        // A job without GPUs is not held up by those who hold too many of them.
+        .filter(|(_, requested, held, limit)| *requested > 0 && held.saturating_add(*requested) > *limit)
+        .map(|(kind, requested, held, limit)| Shortage { kind, requested, held, limit })
+        .collect()
+    }
+}
+
+/// A job that was seen in the backend and has not let go of what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Its id.
+    pub id: JobId,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Its GPUs.
+    pub gpus: GpuCount,
+    /// How long it can take from its start to its very end.
+    pub term: Seconds,
+    /// When it will have ended at the latest.
+    pub deadline: Timestamp,
+}
+
+/// A listing of the backend that has begun. Made by [`Ledger::begin_listing`] before the listing is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Listing(u64);
+
+/// What the ledger had wrong, and now has right.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Drift {
+    /// Jobs that exist and had no hold.
+    pub adopted: Vec<JobId>,
+    /// Holds whose jobs are gone.
+    pub dropped: Vec<JobId>,
+    /// Holds of another tenant or size than their jobs.
+    pub corrected: Vec<JobId>,
+}
+
+impl Drift {
+    /// Whether the ledger was right.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.adopted.is_empty() && self.dropped.is_empty() && self.corrected.is_empty()
+    }
+}
+
+/// What can happen to a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldEvent {
+    /// The job was created.
+    Confirm,
+    /// The job was definitely not created.
+    Abort,
+    /// Nothing of the job runs any more.
+    Release,
+}
+
+/// Why the ledger did not do what it was asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// An id can be held once.
+    #[error("job {id} is held already")]
+    HeldAlready {
+        /// The job.
+        id: JobId,
+    },
+    /// There is no hold to confirm: it was released meanwhile, or never made.
+    #[error("job {id} is not held")]
+    NotHeld {
+        /// The job.
+        id: JobId,
+    },
+    /// The event cannot happen to a hold in this state.
+    #[error("job {id} exists, so its hold cannot be given up as that of a job never created")]
+    AbortedLive {
+        /// The job.
+        id: JobId,
+    },
+    /// Another listing has begun since.
+    #[error("another listing has begun since this one")]
+    StaleListing,
+}
+
+/// The holds of all jobs, and their totals.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    holds: KeyedMap<JobId, Hold>,
+    tenants: KeyedMap<Tenant, Scope>,
+    cluster: Scope,
+    /// Counts confirmations and listings, so that their order does not hang on a clock.
+    sequence: u64,
+    listing: Option<OpenListing>,
+}
+
+#[derive(Debug, Clone)]
+struct OpenListing {
+    began: u64,
+    /// What was released since: the listing may still show it.
+    released: BTreeSet<JobId>,
+}
+
+impl Ledger {
+    /// A ledger without holds.
+    #[must_use]
+    pub fn new(seed: HashSeed) -> Self {
+        Self {
+            holds: KeyedMap::with_hasher(seed),
+            tenants: KeyedMap::with_hasher(seed),
+            cluster: Scope::default(),
+            sequence: 0,
+            listing: None,
+        }
+    }
+
+    /// Holds what a job will need, if no limit is exceeded by it.
+    ///
+    /// # Errors
+    /// [`LedgerError::HeldAlready`] for an id that has a hold; nothing is changed then.
+    ///
+    /// ```
+    /// use runway_core::quota::{HoldRequest, Ledger, Usage};
+    /// use runway_core::units::{GpuCount, Seconds, Timestamp};
+    /// use runway_core::HashSeed;
+    ///
+    /// let mut ledger = Ledger::new(HashSeed(1, 2));
+    /// let request = HoldRequest { tenant: "vision".parse()?, gpus: GpuCount::new(2), term: Seconds::new(630) };
+    /// let (id, now) = ("4d5c9fa91db4".parse()?, Timestamp::from_seconds(1000));
+    /// ledger.reserve(id, request, now)?;
+    /// ledger.confirm(id, now)?;
+    /// assert_eq!(ledger.tenant_usage("vision"), Usage { gpus: 2, jobs: 1 });
+    /// ledger.release(id);
+    /// ledger.release(id); // as often as the watch says so
+    /// assert_eq!(ledger.cluster_usage(), Usage::default());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reserve(&mut self, id: JobId, request: HoldRequest, now: Timestamp) -> Result<(), LedgerError> {
+        if self.holds.contains_key(&id) {
+            return Err(LedgerError::HeldAlready { id });
+        }
+        let deadline = now.saturating_add(request.term);
+        let HoldRequest { tenant, gpus, term } = request;
+        self.insert(id, Hold { tenant, gpus, term, deadline, state: HoldState::Reserved });
+        Ok(())
+    }
+
+    /// The job was created; it started no later than `started`. Confirming twice changes nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotHeld`] where the hold was released meanwhile: the job has come and gone.
+    pub fn confirm(&mut self, id: JobId, started: Timestamp) -> Result<(), LedgerError> {
+        self.apply(id, HoldEvent::Confirm, started).map(drop)
+    }
+
+    /// The job was definitely not created. Returns the hold that was given up, if there was one.
+    ///
+    /// # Errors
+    /// [`LedgerError::AbortedLive`] where the job is known to exist.
+    pub fn abort(&mut self, id: JobId) -> Result<Option<Hold>, LedgerError> {
+        self.apply(id, HoldEvent::Abort, Timestamp::EPOCH)
+    }
+
+    /// Nothing of the job runs any more. Returns the hold that was released, if there was one.
+    pub fn release(&mut self, id: JobId) -> Option<Hold> {
+        if let Some(listing) = &mut self.listing {
+            listing.released.insert(id);
+        }
+        self.remove(id)
+    }
+
+    fn apply(&mut self, id: JobId, event: HoldEvent, now: Timestamp) -> Result<Option<Hold>, LedgerError> {
+        let state = self.holds.get(&id).map(|hold| hold.state);
+        match (state, event) {
+            (Some(HoldState::Reserved), HoldEvent::Confirm) => {
+                self.sequence += 1;
+                self.make_live(id, now);
+                Ok(None)
+            }
+            (Some(HoldState::Live(_)), HoldEvent::Confirm) | (None, HoldEvent::Abort) => Ok(None),
+            (None, HoldEvent::Confirm) => Err(LedgerError::NotHeld { id }),
+            (Some(HoldState::Live(_)), HoldEvent::Abort) => Err(LedgerError::AbortedLive { id }),
+            (Some(HoldState::Reserved), HoldEvent::Abort)
+            | (Some(HoldState::Reserved | HoldState::Live(_)) | None, HoldEvent::Release) => {
+                Ok(self.release(id))
+            }
+        }
+    }
+
+    fn make_live(&mut self, id: JobId, started: Timestamp) {
+        let Some(hold) = self.holds.get_mut(&id) else { return };
+        hold.state = HoldState::Live(self.sequence);
+        let deadline = started.saturating_add(hold.term);
+        if deadline == hold.deadline {
+            return;
+        }
+        let (before, gpus) = (hold.deadline, hold.gpus);
+        hold.deadline = deadline;
+        if let Some(scope) = self.tenants.get_mut(&hold.tenant) {
+            scope.remove(before, id, gpus);
+            scope.add(deadline, id, gpus);
+        }
+        self.cluster.remove(before, id, gpus);
+        self.cluster.add(deadline, id, gpus);
+    }
+
+    /// Says that a listing of the backend is about to be asked for.
+    pub fn begin_listing(&mut self) -> Listing {
+        self.sequence += 1;
+        self.listing = Some(OpenListing { began: self.sequence, released: BTreeSet::new() });
+        Listing(self.sequence)
+    }
+
+    /// Sets the ledger right by a listing of every job that has not let go of what it holds.
+    ///
+    /// A `Reserved` hold stays whatever the listing says: its job may be on its way. A `Live` one without a job is
+    /// dropped if it was confirmed before the listing began. A job without a hold gets one, whether or not it fits the
+    /// limits, since it runs; but not if its hold was released after the listing began.
+    ///
+    /// # Errors
+    /// [`LedgerError::StaleListing`] where another listing has begun since; nothing is changed then.
+    pub fn reconcile(
+        &mut self,
+        listing: Listing,
+        observed: impl IntoIterator<Item = Observed>,
+    ) -> Result<Drift, LedgerError> {
+        let Some(open) = self.listing.take_if(|open| open.began == listing.0) else {
+            return Err(LedgerError::StaleListing);
+        };
+        let mut drift = Drift::default();
+        let mut seen = BTreeSet::new();
+        for job in observed {
+            let id = job.id;
+            if !seen.insert(id) {
+                continue;
+            }
+            let now_live = Hold {
+                tenant: job.tenant,
+                gpus: job.gpus,
+                term: job.term,
+                deadline: job.deadline,
+                state: HoldState::Live(self.sequence),
+            };
+            match self.holds.get(&id) {
+                None if open.released.contains(&id) => {}
+                None => {
+                    self.insert(id, now_live);
+                    drift.adopted.push(id);
+                }
+                Some(Hold { state: HoldState::Reserved, .. }) => {}
+                Some(hold) => {
+                    let right = Hold { state: hold.state, ..now_live };
+                    // A deadline is known better once the job has started: that is no drift.
+                    if hold.tenant != right.tenant || hold.gpus != right.gpus {
+                        drift.corrected.push(id);
+                    }
+                    if *hold != right {
+                        self.remove(id);
+                        self.insert(id, right);
+                    }
+                }
+            }
+        }
+        let gone = |(id, hold): (&JobId, &Hold)| match hold.state {
+            HoldState::Live(confirmed) if confirmed < listing.0 && !seen.contains(id) => Some(*id),
+            HoldState::Live(_) | HoldState::Reserved => None,
+        };
+        drift.dropped = self.holds.iter().filter_map(gone).collect();
+        drift.dropped.sort_unstable();
+        for id in &drift.dropped {
+            self.remove(*id);
+        }
+        Ok(drift)
+    }
+
+    /// What a tenant holds.
+    #[must_use]
+    pub fn tenant_usage(&self, tenant: &str) -> Usage {
+        self.tenants.get(tenant).map_or_else(Usage::default, Scope::usage)
+    }
+
+    /// What all tenants together hold.
+    #[must_use]
+    pub const fn cluster_usage(&self) -> Usage {
+        self.cluster.usage()
+    }
+
+    /// The hold of a job.
+    #[must_use]
+    pub fn hold(&self, id: JobId) -> Option<&Hold> {
+        self.holds.get(&id)
+    }
+
+    /// All holds, in no particular order.
+    pub fn holds(&self) -> impl Iterator<Item = (JobId, &Hold)> {
+        self.holds.iter().map(|(id, hold)| (*id, hold))
+    }
+
+    /// The tenants that hold anything, in no particular order.
+    pub fn tenants(&self) -> impl Iterator<Item = (&Tenant, Usage)> {
+        self.tenants.iter().map(|(tenant, scope)| (tenant, scope.usage()))
+    }
+
+    /// The holds that end first and together free what is missing, by their deadlines. Fewer than needed, where all of
+    /// them together are not enough.
+    #[must_use]
+    pub fn in_the_way(&self, tenant: &str, shortage: &Shortage) -> Vec<HeldUntil> {
+        let missing = shortage.missing();
+        let tenant = || self.tenants.get(tenant);
+        match shortage.kind {
+            QuotaKind::TenantGpus => tenant().map(|scope| scope.first_with_gpus(missing)).unwrap_or_default(),
+            QuotaKind::TenantJobs => tenant().map(|scope| scope.first_jobs(missing)).unwrap_or_default(),
+            QuotaKind::ClusterGpus => self.cluster.first_with_gpus(missing),
+            QuotaKind::ClusterJobs => self.cluster.first_jobs(missing),
+        }
+    }
+
+    fn insert(&mut self, id: JobId, hold: Hold) {
+        let (deadline, gpus) = (hold.deadline, hold.gpus);
+        self.cluster.add(deadline, id, gpus);
+        if let Some(scope) = self.tenants.get_mut(&hold.tenant) {
+            scope.add(deadline, id, gpus);
+        } else {
+            self.tenants.entry(hold.tenant.clone()).or_default().add(deadline, id, gpus);
+        }
+        self.holds.insert(id, hold);
+    }
+
+    fn remove(&mut self, id: JobId) -> Option<Hold> {
+        let hold = self.holds.remove(&id)?;
+        self.cluster.remove(hold.deadline, id, hold.gpus);
+        if let Some(scope) = self.tenants.get_mut(&hold.tenant) {
+            scope.remove(hold.deadline, id, hold.gpus);
+            if scope.is_empty() {
+                self.tenants.remove(&hold.tenant);
+            }
+        }
+        Some(hold)
+    }
+}

@@ -1,0 +1,371 @@
+//! How fast a tenant may submit, and all of them together: GCRA, exactly.
+//!
+//! The generic cell rate algorithm (ITU-T I.371, appendix; "virtual scheduling") keeps one instant for each tenant: the
+//! theoretical arrival time, up to which its tokens are used up. A request is allowed if that instant lies no more than
+//! `burst - 1` intervals ahead. Here time is counted in `1/per_minute` of a nanosecond, so that the interval is a whole
+//! number for every rate and the waiting time is exact.
+
+use crate::hash::{HashSeed, KeyedMap};
+use crate::name::Tenant;
+use crate::units::Timestamp;
+use std::num::NonZeroU32;
+
+/// A rate and how much of it may come at once.
+///
+/// With 60 per minute and a burst of 10, ten requests may come at the same instant; after that one each second. In any
+/// window of time `t` at most `burst + t × per_minute / 60 s` are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RateLimit {
+    /// Requests a minute in the long run.
+    pub per_minute: NonZeroU32,
+    /// Requests at once.
+    pub burst: NonZeroU32,
+}
+
+const fn non_zero(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}
+
+/// The nanoseconds of a minute, which make up one token when counted in `1/per_minute` of a nanosecond.
+const MINUTE: u128 = 60_000_000_000;
+
+impl RateLimit {
+    /// For a tenant, where the policy says nothing: 60 a minute, 10 at once.
+    pub const DEFAULT: Self = Self { per_minute: non_zero(60), burst: non_zero(10) };
+
+    /// For the whole server, where the policy says nothing: 6,000 a minute, 500 at once.
+    pub const SERVER_DEFAULT: Self = Self { per_minute: non_zero(6000), burst: non_zero(500) };
+
+    fn ticks(self, now: Timestamp) -> u128 {
+        u128::from(now.nanos()) * u128::from(self.per_minute.get())
+    }
+
+    /// Up to when the bucket's tokens are used, in this limit's ticks, and nothing that lies in the past.
+    ///
+    /// Where the clock went backwards a little, no time has passed. A bucket that is used up further ahead than a whole
+    /// burst and a minute can only come from a clock that was set back; it counts as never used, so that nobody waits
+    /// until the clock has caught up.
+    fn used_up_to(self, bucket: Bucket, now: Timestamp) -> u128 {
+        let now = self.ticks(now);
+        let own = u128::from(self.per_minute.get());
+        let ticks = match u128::from(bucket.per_minute) {
+            0 => 0,
+            theirs if theirs == own => bucket.ticks,
+            // The policy changed since: the same instant in other ticks.
+            theirs => (bucket.ticks / theirs) * own + ((bucket.ticks % theirs) * own).div_ceil(theirs),
+        };
+        let furthest = now + MINUTE * u128::from(self.burst.get()) + MINUTE * own;
+        if ticks > furthest { now } else { ticks.max(now) }
+    }
+
+    /// Whether a request may pass now: if so, the bucket after it; if not, the first instant at which it may.
+    fn check(self, bucket: Bucket, now: Timestamp) -> Result<Bucket, Timestamp> {
+        let used_up_to = self.used_up_to(bucket, now);
+        // The last token of a full burst lies this far ahead of now.
+        let tolerance = MINUTE * u128::from(self.burst.get() - 1);
+        let allowed_from = used_up_to.saturating_sub(tolerance);
+        if allowed_from <= self.ticks(now) {
+            return Ok(Bucket { ticks: used_up_to + MINUTE, per_minute: self.per_minute.get() });
+        }
+        let nanos = allowed_from.div_ceil(u128::from(self.per_minute.get()));
+        Err(Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// How many requests may pass right now.
+    fn remaining(self, bucket: Bucket, now: Timestamp) -> u32 {
+        let ahead = self.used_up_to(bucket, now) - self.ticks(now);
+        let used = ahead.div_ceil(MINUTE);
+        self.burst.get().saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+    }
+}
+
+/// Up to when tokens are used up. The default is a full bucket: one that was never used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "BucketRecord", from = "BucketRecord")]
+pub struct Bucket {
+    /// The instant, in `1/per_minute` of a nanosecond since the epoch.
+    ticks: u128,
+    per_minute: u32,
+}
+
+/// A bucket as it is written down: an instant, and what is left of it in `1/per_minute` of a nanosecond.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct BucketRecord {
+    used_up_to: Timestamp,
+    remainder: u32,
+    per_minute: u32,
+}
+
+impl Bucket {
+    /// Whether nothing of it is used at `now`.
+    fn is_full(self, now: Timestamp) -> bool {
+        self.ticks <= u128::from(now.nanos()) * u128::from(self.per_minute)
+    }
+}
+
+impl From<Bucket> for BucketRecord {
+    fn from(bucket: Bucket) -> Self {
+        let per_minute = u128::from(bucket.per_minute.max(1));
+        let nanos = u64::try_from(bucket.ticks / per_minute).unwrap_or(u64::MAX);
+        Self {
+            used_up_to: Timestamp::from_nanos(nanos),
+            remainder: u32::try_from(bucket.ticks % per_minute).unwrap_or(0),
+            per_minute: bucket.per_minute,
+        }
+    }
+}
+
+impl From<BucketRecord> for Bucket {
+    fn from(record: BucketRecord) -> Self {
+        let nanos = u128::from(record.used_up_to.nanos());
+        Self {
+            ticks: nanos * u128::from(record.per_minute) + u128::from(record.remainder),
+            per_minute: record.per_minute,
+        }
+    }
+}
+
+/// Which limit refused a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RateScope {
+    /// That of all tenants together.
+    Server,
+    /// The tenant's own.
+    Tenant,
+}
+
+/// A request came too fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
+#[error("too many requests; the next one may pass at {retry_at}")]
+pub struct TooFast {
+    /// Which limit refused it.
+    pub scope: RateScope,
+    /// The first instant at which it may pass: exact, unless others come first.
+    pub retry_at: Timestamp,
+}
+
+/// The two buckets that a request draws from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Buckets {
+    /// That of all tenants together.
+    pub server: Bucket,
+    /// The tenant's own.
+    pub tenant: Bucket,
+}
+
+impl Buckets {
+    /// Draws a token from both, or from neither.
+    ///
+    /// # Errors
+    /// [`TooFast`] where one of them has none, the server's looked at first.
+    pub fn draw(self, server: RateLimit, tenant: RateLimit, now: Timestamp) -> Result<Self, TooFast> {
+        let refuse = |scope| move |retry_at| TooFast { scope, retry_at };
+        let server = server.check(self.server, now).map_err(refuse(RateScope::Server))?;
+        let tenant = tenant.check(self.tenant, now).map_err(refuse(RateScope::Tenant))?;
+        Ok(Self { server, tenant })
+    }
+}
+
+/// One bucket for the whole server and one for each tenant that is not idle.
+///
+/// A tenant whose bucket is full again is forgotten, and the server's own limit bounds how many can be filled in the
+/// time that takes, so memory is bounded whatever names arrive.
+#[derive(Debug, Clone)]
+pub struct RateLimiter {
+    server: Bucket,
+    tenants: KeyedMap<Tenant, Bucket>,
+    sweep_at: usize,
+}
+
+/// Below this many tenants nobody is forgotten: looking for idle ones would take longer than it saves.
+const SWEEP_FLOOR: usize = 1024;
+
+impl RateLimiter {
+    /// A limiter that nobody has used yet.
+    #[must_use]
+    pub fn new(seed: HashSeed) -> Self {
+        Self { server: Bucket::default(), tenants: KeyedMap::with_hasher(seed), sweep_at: SWEEP_FLOOR }
+    }
+
+    /// The buckets that a tenant's next request draws from.
+    #[must_use]
+    pub fn buckets(&self, tenant: &str) -> Buckets {
+        Buckets { server: self.server, tenant: self.tenants.get(tenant).copied().unwrap_or_default() }
+    }
+
+    /// The bucket of all tenants together.
+    #[must_use]
+    pub const fn server_bucket(&self) -> Bucket {
+        self.server
+    }
+
+    /// Draws a token for a request, or says when there will be one. A refusal draws none.
+    ///
+    /// # Errors
+    /// [`TooFast`] where the server's or the tenant's bucket is empty, the server's looked at first.
+    ///
+    /// ```
+    /// use runway_core::{HashSeed, rate::{RateLimit, RateLimiter}, units::Timestamp};
+    ///
+    /// let mut limiter = RateLimiter::new(HashSeed(1, 2));
+    /// let tenant = "search".parse()?;
+    /// let limit = RateLimit::DEFAULT; // 60 a minute, 10 at once
+    /// let now = Timestamp::from_seconds(1_000);
+    /// for _ in 0..10 {
+    ///     limiter.draw(&tenant, RateLimit::SERVER_DEFAULT, limit, now)?;
+    /// }
+    /// let refused = limiter.draw(&tenant, RateLimit::SERVER_DEFAULT, limit, now).unwrap_err();
+    /// assert_eq!(refused.retry_at, Timestamp::from_seconds(1_001));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn draw(
+        &mut self,
+        tenant: &Tenant,
+        server_limit: RateLimit,
+        limit: RateLimit,
+        now: Timestamp,
+    ) -> Result<(), TooFast> {
+        let known = self.tenants.get_mut(tenant.as_str());
+        let before = Buckets { server: self.server, tenant: known.as_deref().copied().unwrap_or_default() };
+        // The server's bucket comes before any entry is made: names that nobody knows cost no memory once it is empty.
+        let after = before.draw(server_limit, limit, now)?;
+        match known {
+            Some(bucket) => *bucket = after.tenant,
+            None => self.insert(tenant.clone(), after.tenant, now),
+        }
+        self.server = after.server;
+        Ok(())
+    }
+
+    /// Keeps the buckets after a request; those of one whose tenant could not be read are the server's alone.
+    pub(crate) fn commit(&mut self, tenant: Option<&Tenant>, after: Buckets, now: Timestamp) {
+        self.server = after.server;
+        let Some(tenant) = tenant else { return };
+        match self.tenants.get_mut(tenant.as_str()) {
+            Some(bucket) => *bucket = after.tenant,
+            None => self.insert(tenant.clone(), after.tenant, now),
+        }
+    }
+
+    /// How many requests of a tenant may pass right now, as far as its own limit goes.
+    #[must_use]
+    pub fn remaining(&self, tenant: &str, limit: RateLimit, now: Timestamp) -> u32 {
+        limit.remaining(self.buckets(tenant).tenant, now)
+    }
+
+    /// How many tenants are remembered.
+    #[must_use]
+    pub fn tenants(&self) -> usize {
+        self.tenants.len()
+    }
+
+    fn insert(&mut self, tenant: Tenant, bucket: Bucket, now: Timestamp) {
+        if self.tenants.len() >= self.sweep_at {
+            // A full bucket is as good as one that was never used.
+            self.tenants.retain(|_, bucket| !bucket.is_full(now));
+            // Sweeping again only when as many have come as stayed makes its cost a constant part of each insertion.
+            self.sweep_at = (self.tenants.len() * 2).max(SWEEP_FLOOR);
+            if self.tenants.capacity() > self.sweep_at * 4 {
+                self.tenants.shrink_to(self.sweep_at);
+            }
+        }
+        self.tenants.insert(tenant, bucket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(per_minute: u32, burst: u32) -> RateLimit {
+        RateLimit { per_minute: per_minute.try_into().unwrap(), burst: burst.try_into().unwrap() }
+    }
+
+    const PLENTY: RateLimit = RateLimit { per_minute: non_zero(1_000_000), burst: non_zero(1_000_000) };
+
+    fn limiter() -> RateLimiter {
+        RateLimiter::new(HashSeed(7, 11))
+    }
+
+    #[test]
+    fn the_waiting_time_is_exact_to_the_nanosecond() {
+        // 7 a minute: a token every 8,571,428,571.43 ns.
+        let mut limiter = limiter();
+        let tenant: Tenant = "t".parse().unwrap();
+        let start = Timestamp::from_seconds(1000);
+        limiter.draw(&tenant, PLENTY, limit(7, 1), start).unwrap();
+        let refused = limiter.draw(&tenant, PLENTY, limit(7, 1), start).unwrap_err();
+        assert_eq!(refused.retry_at.nanos_since(start), 8_571_428_572);
+        let just_before = Timestamp::from_nanos(refused.retry_at.nanos() - 1);
+        assert_eq!(limiter.draw(&tenant, PLENTY, limit(7, 1), just_before).unwrap_err(), refused);
+        limiter.draw(&tenant, PLENTY, limit(7, 1), refused.retry_at).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_by_either_limit_draws_from_neither() {
+        let mut limiter = limiter();
+        let (a, b): (Tenant, Tenant) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let now = Timestamp::from_seconds(1);
+        limiter.draw(&a, limit(60, 2), limit(60, 1), now).unwrap();
+        let refused = limiter.draw(&a, limit(60, 2), limit(60, 1), now).unwrap_err();
+        assert_eq!(refused.scope, RateScope::Tenant);
+        limiter.draw(&b, limit(60, 2), limit(60, 1), now).unwrap();
+        let refused = limiter.draw(&"c".parse().unwrap(), limit(60, 2), limit(60, 1), now).unwrap_err();
+        assert_eq!(refused.scope, RateScope::Server);
+        assert_eq!(limiter.tenants(), 2, "no entry is made for whom the server refuses");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_a_little_gives_no_tokens() {
+        let mut limiter = limiter();
+        let tenant: Tenant = "t".parse().unwrap();
+        let now = Timestamp::from_seconds(1000);
+        limiter.draw(&tenant, PLENTY, limit(60, 1), now).unwrap();
+        for back in [1, 1_000_000_000, 59_000_000_000] {
+            let earlier = Timestamp::from_nanos(now.nanos() - back);
+            let refused = limiter.draw(&tenant, PLENTY, limit(60, 1), earlier).unwrap_err();
+            assert_eq!(refused.retry_at, Timestamp::from_seconds(1001));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nobody_up() {
+        let mut limiter = limiter();
+        let tenant: Tenant = "t".parse().unwrap();
+        limiter.draw(&tenant, PLENTY, limit(60, 1), Timestamp::from_seconds(1000)).unwrap();
+        let set_back = Timestamp::from_seconds(800);
+        limiter.draw(&tenant, PLENTY, limit(60, 1), set_back).unwrap();
+    }
+
+    #[test]
+    fn idle_tenants_are_forgotten() {
+        let mut limiter = limiter();
+        for i in 0..100_000u64 {
+            let tenant = format!("t{i}").parse().unwrap();
+            // A hundred a second, each remembered for a second.
+            let now = Timestamp::from_nanos(1_000_000_000_000 + i * 10_000_000);
+            limiter.draw(&tenant, RateLimit::SERVER_DEFAULT, RateLimit::DEFAULT, now).unwrap();
+        }
+        assert!(limiter.tenants() <= SWEEP_FLOOR, "{}", limiter.tenants());
+        assert!(limiter.tenants.capacity() <= 8 * SWEEP_FLOOR);
+    }
+
+    #[test]
+    fn what_remains_goes_down_and_comes_back() {
+        let mut limiter = limiter();
+        let tenant: Tenant = "t".parse().unwrap();
+        let now = Timestamp::from_seconds(1000);
+        assert_eq!(limiter.remaining("t", limit(60, 10), now), 10);
+        for left in (0..10).rev() {
+            limiter.draw(&tenant, PLENTY, limit(60, 10), now).unwrap();
+            assert_eq!(limiter.remaining("t", limit(60, 10), now), left);
+        }
+        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1001)), 1);
+        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_nanos(1_000_999_999_999)), 0);
+        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1010)), 10);
+    }
+}

@@ -1,0 +1,184 @@
+//! An admitted job as Kubernetes objects: one Job with one pod with one container, and its Secret.
+//!
+//! The pod passes the `restricted` profile of the Pod Security Standards. Requests equal limits, so that what is priced
+//! is what is reserved. The deadline stands on the Job and never on the pod, since only there it bounds all retries.
+
+mod pod;
+
+use crate::gate::AdmittedJob;
+use crate::name::JobId;
+use crate::policy::Policy;
+use crate::spec::Secret as SpecSecret;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeMap;
+
+/// The labels and annotations by which Runway finds its own objects again.
+pub mod label {
+    /// Stands on everything that Runway makes, with the value [`RUNWAY`].
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The value of [`MANAGED_BY`].
+    pub const RUNWAY: &str = "runway";
+    /// The job's name.
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// The job's id.
+    pub const ID: &str = "runway.dev/id";
+    /// The job's tenant.
+    pub const TENANT: &str = "runway.dev/tenant";
+    /// The job's class.
+    pub const CLASS: &str = "runway.dev/class";
+    /// The network that the job chose, for the NetworkPolicies to select by.
+    pub const NETWORK: &str = "runway.dev/network";
+    /// Annotation: the quote as JSON.
+    pub const QUOTE: &str = "runway.dev/quote";
+    /// Annotation: the digest of what was written, but for the values of secrets.
+    pub const SPEC_DIGEST: &str = "runway.dev/spec-digest";
+    /// Annotation: the digest of the policy that the job was admitted by.
+    pub const POLICY_DIGEST: &str = "runway.dev/policy-digest";
+}
+
+/// The objects that make up a job.
+///
+/// Where there is a Secret, the Job is suspended: create the Job, then the Secret with an owner reference to the Job's
+/// uid, then set `suspend` to false. If a step fails, delete the Job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The Job.
+    pub job: Job,
+    /// Its Secret, where it has secrets.
+    pub secret: Option<Secret>,
+}
+
+/// What stands in the place of a secret's value where people read it.
+pub const REDACTED: &str = "<redacted>";
+
+/// The value of a secret is not here: only the name of the variable that it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the secret `{name}` has no value yet: the environment variable `{from_env}` must be read first")]
+pub struct UnresolvedSecret {
+    /// The name of the secret.
+    pub name: String,
+    /// The environment variable it comes from.
+    pub from_env: String,
+}
+
+/// Renders an admitted job as the objects to create.
+///
+/// # Errors
+/// [`UnresolvedSecret`] where a secret is still the name of an environment variable.
+pub fn render(admitted: &AdmittedJob, id: JobId, policy: &Policy) -> Result<Manifest, UnresolvedSecret> {
+    let mut data = BTreeMap::new();
+    for (name, secret) in &admitted.spec().secrets {
+        match secret {
+            SpecSecret::Value(value) => {
+                data.insert(name.clone(), ByteString(value.clone().into_bytes()));
+            }
+            SpecSecret::FromEnv(from_env) => {
+                return Err(UnresolvedSecret { name: name.clone(), from_env: from_env.clone() });
+            }
+        }
+    }
+    let secret = |metadata| Secret { metadata, data: Some(data), immutable: Some(true), ..Secret::default() };
+    Ok(manifest(admitted, id, policy, secret))
+}
+
+/// Renders an admitted job for people: with [`REDACTED`] for the value of every secret.
+#[must_use]
+pub fn render_redacted(admitted: &AdmittedJob, id: JobId, policy: &Policy) -> Manifest {
+    let names = admitted.spec().secrets.keys();
+    let data = names.map(|name| (name.clone(), REDACTED.to_owned())).collect();
+    let secret =
+        |metadata| Secret { metadata, string_data: Some(data), immutable: Some(true), ..Secret::default() };
+    manifest(admitted, id, policy, secret)
+}
+
+fn manifest(
+    admitted: &AdmittedJob,
+    id: JobId,
+    policy: &Policy,
+    secret: impl FnOnce(ObjectMeta) -> Secret,
+) -> Manifest {
+    let name = object_name(admitted, id);
+    let has_secrets = !admitted.spec().secrets.is_empty();
+    let labels = labels(admitted, id);
+    let meta = |annotations| ObjectMeta {
+        name: Some(name.clone()),
+        namespace: Some(policy.run().namespace_of(&admitted.job().tenant)),
+        labels: Some(labels.clone()),
+        annotations,
+        ..ObjectMeta::default()
+    };
+    let job = Job {
+        metadata: meta(Some(annotations(admitted, policy))),
+        spec: Some(JobSpec {
+            active_deadline_seconds: Some(seconds(admitted.job().timeout)),
+            backoff_limit: Some(i32::try_from(admitted.job().retries).unwrap_or(i32::MAX)),
+            completions: Some(1),
+            parallelism: Some(1),
+            pod_failure_policy: Some(ignore_disruptions()),
+            suspend: has_secrets.then_some(true),
+            template: pod::template(admitted, id, policy, &name, labels.clone()),
+            ttl_seconds_after_finished: Some(
+                i32::try_from(policy.run().ttl_after_finished.get()).unwrap_or(i32::MAX),
+            ),
+            ..JobSpec::default()
+        }),
+        status: None,
+    };
+    Manifest { job, secret: has_secrets.then(|| secret(meta(None))) }
+}
+
+/// The name of the Job and of its Secret: 50 + 1 + 12 characters at most, so that nothing is cut.
+#[must_use]
+pub fn object_name(admitted: &AdmittedJob, id: JobId) -> String {
+    format!("{}-{id}", admitted.job().name)
+}
+
+fn labels(admitted: &AdmittedJob, id: JobId) -> BTreeMap<String, String> {
+    let job = admitted.job();
+    let class = job.class.as_ref().map(|class| (label::CLASS, class.to_string()));
+    [
+        (label::MANAGED_BY, label::RUNWAY.to_owned()),
+        (label::NAME, job.name.to_string()),
+        (label::ID, id.to_string()),
+        (label::TENANT, job.tenant.to_string()),
+        (label::NETWORK, job.network.to_string()),
+    ]
+    .into_iter()
+    .chain(class)
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+fn annotations(admitted: &AdmittedJob, policy: &Policy) -> BTreeMap<String, String> {
+    [
+        (label::QUOTE, serde_json::to_string(admitted.quote()).unwrap_or_default()),
+        (label::SPEC_DIGEST, admitted.spec().digest().to_string()),
+        (label::POLICY_DIGEST, policy.digest().to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+/// A drained or preempted pod does not use up a retry.
+fn ignore_disruptions() -> PodFailurePolicy {
+    let disrupted = PodFailurePolicyOnPodConditionsPattern {
+        type_: "DisruptionTarget".to_owned(),
+        status: Some("True".to_owned()),
+    };
+    let rule = PodFailurePolicyRule {
+        action: "Ignore".to_owned(),
+        on_exit_codes: None,
+        on_pod_conditions: Some(vec![disrupted]),
+    };
+    PodFailurePolicy { rules: vec![rule] }
+}
+
+fn seconds(duration: crate::units::Seconds) -> i64 {
+    i64::try_from(duration.get()).unwrap_or(i64::MAX)
+}

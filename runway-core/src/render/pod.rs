@@ -1,0 +1,217 @@
+//! The pod of a job, as strict as the `restricted` profile and stricter.
+
+use super::seconds;
+use crate::gate::AdmittedJob;
+use crate::name::JobId;
+use crate::policy::{GpuType, Policy};
+use crate::units::GpuCount;
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
+    PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecretKeySelector,
+    SecurityContext, Toleration, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// The extended resource of GPUs without a type.
+const UNTYPED_GPU: &str = "nvidia.com/gpu";
+/// The name of the one container.
+const CONTAINER: &str = "job";
+
+pub(super) fn template(
+    admitted: &AdmittedJob,
+    id: JobId,
+    policy: &Policy,
+    secret: &str,
+    labels: BTreeMap<String, String>,
+) -> PodTemplateSpec {
+    let run = policy.run();
+    let gpu_type = admitted.job().gpu_type.as_deref().and_then(|name| policy.gpu_types().get(name));
+    let gpu_resource = gpu_type.map_or(UNTYPED_GPU, |gpu| gpu.resource.as_str());
+    let has_gpus = admitted.job().resources.gpu != GpuCount::ZERO;
+    let pull_secrets = run.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
+    let selector = gpu_type.map(|GpuType { node_selector, .. }| node_selector.clone());
+    let spec = PodSpec {
+        automount_service_account_token: Some(false),
+        containers: vec![container(admitted, id, policy, secret, gpu_resource)],
+        enable_service_links: Some(false),
+        image_pull_secrets: (!run.image_pull_secrets.is_empty()).then(|| pull_secrets.collect()),
+        node_selector: selector.filter(|selector| !selector.is_empty()),
+        restart_policy: Some("Never".to_owned()),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(run.run_as_user.into()),
+            run_as_group: Some(run.run_as_user.into()),
+            seccomp_profile: Some(runtime_default()),
+            ..PodSecurityContext::default()
+        }),
+        termination_grace_period_seconds: Some(seconds(run.termination_grace)),
+        tolerations: has_gpus.then(|| vec![tolerate(gpu_resource)]),
+        volumes: Some(volumes(admitted)),
+        ..PodSpec::default()
+    };
+    let metadata = ObjectMeta { labels: Some(labels), ..ObjectMeta::default() };
+    PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }
+}
+
+fn container(
+    admitted: &AdmittedJob,
+    id: JobId,
+    policy: &Policy,
+    secret: &str,
+    gpu_resource: &str,
+) -> Container {
+    let (job, spec) = (admitted.job(), admitted.spec());
+    let texts =
+        |items: &[String]| (!items.is_empty()).then(|| items.iter().map(|item| literal(item)).collect());
+    let amounts = amounts(admitted, gpu_resource);
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(job.image.to_string()),
+        image_pull_policy: Some(policy.run().image_pull_policy.as_str().to_owned()),
+        command: texts(&spec.command),
+        args: texts(&spec.args),
+        env: Some(variables(admitted, id, secret)),
+        resources: Some(ResourceRequirements {
+            limits: Some(amounts.clone()),
+            requests: Some(amounts),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            privileged: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(runtime_default()),
+            ..SecurityContext::default()
+        }),
+        // What the process wrote last, where it wrote no message of its own: the first thing that people ask for.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(volumes(admitted).iter().map(mount).collect()),
+        ..Container::default()
+    }
+}
+
+/// What is requested is what is the limit.
+fn amounts(admitted: &AdmittedJob, gpu_resource: &str) -> BTreeMap<String, Quantity> {
+    let resources = admitted.job().resources;
+    let mut amounts = BTreeMap::from([
+        ("cpu".to_owned(), quantity(resources.cpu)),
+        ("memory".to_owned(), quantity(resources.memory)),
+        ("ephemeral-storage".to_owned(), quantity(resources.ephemeral_storage)),
+    ]);
+    if resources.gpu != GpuCount::ZERO {
+        amounts.insert(gpu_resource.to_owned(), quantity(resources.gpu));
+    }
+    amounts
+}
+
+fn quantity(amount: impl Display) -> Quantity {
+    Quantity(amount.to_string())
+}
+
+fn variables(admitted: &AdmittedJob, id: JobId, secret: &str) -> Vec<EnvVar> {
+    let (job, spec) = (admitted.job(), admitted.spec());
+    let plain = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(literal(value)),
+        value_from: None,
+    };
+    let mut variables =
+        vec![plain("RUNWAY_JOB_ID", id.as_str()), plain("RUNWAY_TENANT", job.tenant.as_str())];
+    let is_written = |name: &str| spec.env.contains_key(name) || spec.secrets.contains_key(name);
+    if !is_written("HOME") {
+        // The root is read-only, so the home of the image would be too.
+        variables.push(plain("HOME", "/tmp"));
+    }
+    if job.resources.gpu == GpuCount::ZERO {
+        // Some GPU runtimes show every device to a container that says nothing.
+        variables.push(plain("NVIDIA_VISIBLE_DEVICES", "void"));
+    }
+    variables.extend(spec.env.iter().map(|(name, value)| plain(name, value)));
+    variables.extend(spec.secrets.keys().map(|name| EnvVar {
+        name: name.clone(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.to_owned(),
+                key: name.clone(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }));
+    variables
+}
+
+/// The kubelet expands `$(X)` and folds `$$` into `$`: doubled, every `$` arrives as it was written.
+fn literal(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+fn volumes(admitted: &AdmittedJob) -> Vec<Volume> {
+    let resources = admitted.job().resources;
+    let empty_dir = |name: &str, medium: Option<&str>, size| Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            medium: medium.map(str::to_owned),
+            size_limit: Some(quantity(size)),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let tmp = empty_dir("tmp", None, resources.ephemeral_storage);
+    // A size of zero would be no limit.
+    let shm = resources.shm.filter(|shm| shm.units() > 0).map(|shm| empty_dir("shm", Some("Memory"), shm));
+    std::iter::once(tmp).chain(shm).collect()
+}
+
+fn mount(volume: &Volume) -> VolumeMount {
+    let path = if volume.name == "shm" { "/dev/shm" } else { "/tmp" };
+    VolumeMount { name: volume.name.clone(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+fn runtime_default() -> SeccompProfile {
+    SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }
+}
+
+fn tolerate(resource: &str) -> Toleration {
+    Toleration {
+        key: Some(resource.to_owned()),
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoSchedule".to_owned()),
+        ..Toleration::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    /// What the kubelet makes of a value: `$$` becomes `$`, `$(NAME)` is expanded (`third_party/forked/golang/expansion`).
+    fn kubelet(text: &str) -> String {
+        let mut out = String::new();
+        let mut rest = text.chars().peekable();
+        while let Some(c) = rest.next() {
+            match (c, rest.peek()) {
+                ('$', Some('$')) => {
+                    rest.next();
+                    out.push('$');
+                }
+                ('$', Some('(')) => return "<expanded>".to_owned(),
+                _ => out.push(c),
+            }
+        }
+        out
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_process_gets_what_was_written(text in "[$()A-Z{} ]{0,40}") {
+            proptest::prop_assert_eq!(kubelet(&literal(&text)), text);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! From a tree to a [`JobSpec`], collecting what has the wrong shape.
+
+use super::{JobSpec, ResourceSpec, Secret, Written};
+use crate::code::Code;
+use crate::document::{Document, DocumentError, Node, ScalarKind, Span, Value, parse_all};
+use crate::reader::{Fields, Path, Reader};
+use crate::violation::Violation;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// The fields of a job.
+pub const FIELDS: &[&str] = &[
+    "name",
+    "tenant",
+    "class",
+    "image",
+    "command",
+    "args",
+    "env",
+    "secrets",
+    "resources",
+    "gpu_type",
+    "timeout",
+    "retries",
+    "network",
+];
+
+/// The fields under `resources`.
+pub const RESOURCE_FIELDS: &[&str] = &["cpu", "memory", "gpu", "ephemeral_storage", "shm"];
+
+/// Whether the value of a secret may stand in the document itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretLiterals {
+    /// Only references: a file must not hold secrets.
+    Refuse,
+    /// Values: a request carries them.
+    Accept,
+}
+
+/// What was understood of a document, and what was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The parts that could be read.
+    pub spec: JobSpec,
+    /// What could not be.
+    pub violations: Vec<Violation>,
+}
+
+impl JobSpec {
+    /// Reads every document of a file; what is no YAML is a reading with a `syntax` violation.
+    ///
+    /// ```
+    /// use runway_core::{Code, JobSpec, spec::SecretLiterals};
+    ///
+    /// let readings = JobSpec::read_all(b"name: x\nimagee: busybox\n", SecretLiterals::Refuse);
+    /// assert_eq!(readings[0].spec.name.as_deref(), Some("x"));
+    /// assert_eq!(readings[0].violations[0].code, Code::UnknownField);
+    /// ```
+    #[must_use]
+    pub fn read_all(source: &[u8], secrets: SecretLiterals) -> Vec<Reading> {
+        parse_all(source)
+            .into_iter()
+            .map(|document| match document {
+                Ok(document) => Self::read(&document, secrets),
+                Err(error) => Reading::from(&error),
+            })
+            .collect()
+    }
+
+    /// Reads one document.
+    #[must_use]
+    pub fn read(document: &Document, secrets: SecretLiterals) -> Reading {
+        let mut reader = Reader { hidden: hidden_spans(document), ..Reader::default() };
+        let spec = read_spec(&mut reader, document, secrets).unwrap_or_default();
+        Reading { spec, violations: reader.violations }
+    }
+}
+
+impl From<&DocumentError> for Reading {
+    fn from(error: &DocumentError) -> Self {
+        Self { spec: JobSpec::default(), violations: vec![error.into()] }
+    }
+}
+
+impl From<&DocumentError> for Violation {
+    fn from(error: &DocumentError) -> Self {
+        let Span { line, column, .. } = error.span();
+        let message = format!("line {line}, column {column}: {error}");
+        match error {
+            DocumentError::Syntax { .. } => Self::new(Code::Syntax, "", message),
+            DocumentError::TooLarge { limit, .. } => {
+                Self::new(Code::TooLarge, "", message).range(serde_json::Value::Null, *limit)
+            }
+        }
+    }
+}
+
+/// The stretches whose values may be secret: `env`, `secrets`, and fields that nobody knows, which may be either,
+/// misspelt.
+#[must_use]
+pub fn hidden_spans(document: &Document) -> Vec<Span> {
+    let Value::Map(entries) = &document.root.value else {
+        return Vec::new();
+    };
+    entries
+        .iter()
+        .filter(|(key, _)| {
+            matches!(key.text.as_str(), "env" | "secrets") || !FIELDS.contains(&key.text.as_str())
+        })
+        .flat_map(|(_, node)| [Some(node.span), node.defined])
+        .flatten()
+        .collect()
+}
+
+fn read_spec(reader: &mut Reader, document: &Document, literals: SecretLiterals) -> Option<JobSpec> {
+    let fields = reader.fields(&document.root, &Path::default(), FIELDS)?;
+    Some(JobSpec {
+        name: text(reader, &fields, "name"),
+        tenant: text(reader, &fields, "tenant"),
+        class: text(reader, &fields, "class"),
+        image: text(reader, &fields, "image"),
+        command: texts(reader, &fields, "command"),
+        args: texts(reader, &fields, "args"),
+        env: read_env(reader, &fields),
+        secrets: read_secrets(reader, &fields, literals),
+        resources: read_resources(reader, &fields),
+        gpu_type: text(reader, &fields, "gpu_type"),
+        timeout: written(reader, &fields, "timeout"),
+        retries: written(reader, &fields, "retries"),
+        network: text(reader, &fields, "network"),
+    })
+}
+
+fn text(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Option<String> {
+    let (node, path) = fields.get(name)?;
+    reader.text(node, &path).map(str::to_owned)
+}
+
+fn texts(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Vec<String> {
+    fields.get(name).map(|(node, path)| reader.texts(node, &path)).unwrap_or_default()
+}
+
+fn written(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Option<Written> {
+    let (node, path) = fields.get(name)?;
+    let (kind, text) = reader.number(node, &path)?;
+    let written = Written::from(text);
+    Some(if kind == ScalarKind::Text { written } else { written.as_number() })
+}
+
+fn read_resources(reader: &mut Reader, fields: &Fields<'_>) -> ResourceSpec {
+    let Some(fields) =
+        fields.get("resources").and_then(|(node, path)| reader.fields(node, &path, RESOURCE_FIELDS))
+    else {
+        return ResourceSpec::default();
+    };
+    ResourceSpec {
+        cpu: written(reader, &fields, "cpu"),
+        memory: written(reader, &fields, "memory"),
+        gpu: written(reader, &fields, "gpu"),
+        ephemeral_storage: written(reader, &fields, "ephemeral_storage"),
+        shm: written(reader, &fields, "shm"),
+    }
+}
+
+fn read_env(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, String> {
+    let Some((node, path)) = fields.get("env") else {
+        return BTreeMap::new();
+    };
+    let entries = reader.entries(node, &path).unwrap_or_default();
+    let read = |(key, node): &(_, Node)| {
+        let key: &crate::document::Key = key;
+        let value = reader.text(node, &path.join(&key.text))?;
+        Some((key.text.clone(), value.to_owned()))
+    };
+    entries.iter().filter_map(read).collect()
+}
+
+fn read_secrets(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    literals: SecretLiterals,
+) -> BTreeMap<String, Secret> {
+    let Some((node, path)) = fields.get("secrets") else {
+        return BTreeMap::new();
+    };
+    let entries = reader.entries(node, &path).unwrap_or_default();
+    let mut secrets = BTreeMap::new();
+    for (key, node) in entries {
+        let path = path.join(&key.text);
+        if let Some(secret) = read_secret(reader, &key.text, node, &path, literals) {
+            secrets.insert(key.text.clone(), secret);
+        }
+    }
+    secrets
+}
+
+fn read_secret(
+    reader: &mut Reader,
+    name: &str,
+    node: &Node,
+    path: &Path,
+    literals: SecretLiterals,
+) -> Option<Secret> {
+    match &node.value {
+        Value::Map(_) => {
+            let fields = reader.fields(node, path, &["from_env"])?;
+            let Some((source, path)) = fields.get("from_env") else {
+                reader.missing(&path.join("from_env"), "name the environment variable the value comes from");
+                return None;
+            };
+            let source = reader.text(source, &path)?;
+            if let Err(error) = crate::name::check_env_name(source) {
+                let message = format!("the name of the variable {error}");
+                reader.violations.push(Violation::new(Code::InvalidEnvName, path.as_str(), message));
+                return None;
+            }
+            Some(Secret::FromEnv(source.to_owned()))
+        }
+        Value::Scalar(kind, value) if *kind != ScalarKind::Null => match literals {
+            SecretLiterals::Refuse => {
+                let message =
+                    "a file must not hold the value of a secret: name the environment variable it comes from";
+                let fix = crate::name::check_env_name(name).is_ok().then(|| json!({"from_env": name}));
+                reader.violations.push(Violation::new(Code::SecretLiteral, path.as_str(), message).fix(fix));
+                None
+            }
+            SecretLiterals::Accept if *kind == ScalarKind::Text => Some(Secret::Value(value.clone())),
+            SecretLiterals::Accept => reader.wrong_type(node, path, "text"),
+        },
+        _ => reader.wrong_type(node, path, "`{from_env: NAME}`"),
+    }
+}

@@ -1,0 +1,80 @@
+//! An amount as it was written, kept to be repeated in messages and read later in its unit.
+
+use crate::document::integer;
+use serde_json::Value as Json;
+use std::fmt;
+
+/// An amount as it was written: a number or a text.
+///
+/// ```
+/// use runway_core::spec::Written;
+///
+/// assert_eq!(Written::from("500m").as_str(), "500m");
+/// assert_eq!(Written::from(2), Written::from("2").as_number());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    text: String,
+    number: bool,
+}
+
+impl Written {
+    /// The literal text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same, written without quotes.
+    #[must_use]
+    pub fn as_number(mut self) -> Self {
+        self.number = true;
+        self
+    }
+
+    /// As JSON: a number where it was written as a whole one that fits, else the literal text.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        if self.number { integer(&self.text) } else { Json::String(self.text.clone()) }
+    }
+}
+
+impl From<&str> for Written {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), number: false }
+    }
+}
+
+impl From<String> for Written {
+    fn from(text: String) -> Self {
+        Self { text, number: false }
+    }
+}
+
+impl From<u64> for Written {
+    fn from(number: u64) -> Self {
+        Self { text: number.to_string(), number: true }
+    }
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl serde::Serialize for Written {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Written {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Json::deserialize(deserializer)? {
+            Json::String(text) => Ok(text.into()),
+            Json::Number(number) => Ok(Self { text: number.to_string(), number: true }),
+            _ => Err(serde::de::Error::custom("expected a number or text")),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Instants, which callers pass in: nothing in this crate reads a clock.
+
+use super::Seconds;
+use std::time::{Duration, UNIX_EPOCH};
+use std::{fmt, str::FromStr};
+
+/// An instant in nanoseconds since 1970-01-01T00:00:00Z, up to the year 2554.
+///
+/// Arithmetic saturates: a clock that goes backwards makes an elapsed time of nothing, never a panic.
+///
+/// ```
+/// use runway_core::units::{Seconds, Timestamp};
+///
+/// let start: Timestamp = "2026-11-21T08:00:00Z".parse()?;
+/// let end = start.saturating_add(Seconds::new(90));
+/// assert_eq!(end.to_string(), "2026-11-21T08:01:30.000000000Z");
+/// assert_eq!(start.nanos_since(end), 0);
+/// # Ok::<(), runway_core::units::TimestampError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+/// The text is not an instant of RFC 3339 in UTC between 1970 and 2554.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not an instant such as `2026-11-21T08:00:00Z` between 1970 and 2554")]
+pub struct TimestampError;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
+    /// Takes nanoseconds since the epoch.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Takes whole seconds since the epoch, or the last instant there is.
+    #[must_use]
+    pub const fn from_seconds(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(NANOS_PER_SECOND))
+    }
+
+    /// Nanoseconds since the epoch.
+    #[must_use]
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This much later, or the last instant there is.
+    #[must_use]
+    pub const fn saturating_add(self, seconds: Seconds) -> Self {
+        Self(self.0.saturating_add(seconds.get().saturating_mul(NANOS_PER_SECOND)))
+    }
+
+    /// This many nanoseconds later, or the last instant there is.
+    #[must_use]
+    pub const fn saturating_add_nanos(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// Nanoseconds from `earlier` to here; none if the clock went backwards.
+    #[must_use]
+    pub const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC, with nanoseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(self.0)).fmt(f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        humantime::parse_rfc3339(text)
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .and_then(|since| u64::try_from(since.as_nanos()).ok())
+            .map(Self)
+            .ok_or(TimestampError)
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_survives_being_written_and_read() {
+        for nanos in [0, 1, 1_795_248_000_123_456_789, u64::MAX] {
+            let instant = Timestamp::from_nanos(nanos);
+            assert_eq!(instant.to_string().parse(), Ok(instant));
+        }
+        for text in ["", "yesterday", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        let last = Timestamp::from_nanos(u64::MAX);
+        assert_eq!(last.saturating_add(Seconds::new(1)), last);
+        assert_eq!(Timestamp::EPOCH.saturating_add(Seconds::new(u64::MAX)), last);
+        assert_eq!(Timestamp::EPOCH.nanos_since(last), 0);
+    }
+}

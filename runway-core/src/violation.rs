@@ -1,0 +1,112 @@
+//! One reason why a document is refused, with what would be accepted instead.
+
+use crate::code::Code;
+use serde_json::Value as Json;
+
+/// One reason why a job or a policy is refused.
+///
+/// Serialized, it is `{"code","path","message","requested","allowed","policy","fix"}`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Violation {
+    /// The kind of the reason.
+    pub code: Code,
+    /// The place in the document, as a JSON pointer (RFC 6901); empty for the whole.
+    pub path: String,
+    /// What is wrong and what to do, for the person who wrote it.
+    pub message: String,
+    /// What was written there; null where nothing was, and always under `/env` and `/secrets`.
+    pub requested: Json,
+    /// What would be accepted, where it can be said in short.
+    pub allowed: Option<Allowed>,
+    /// The line of the policy that says so, such as `classes.gpu.cpu.max`.
+    pub policy: Option<String>,
+    /// The value for `path` nearest to the requested one that would be accepted; null where none is known.
+    pub fix: Json,
+}
+
+/// What would be accepted in a place.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Allowed {
+    /// One of these values.
+    OneOf {
+        /// The values.
+        one_of: Vec<Json>,
+    },
+    /// Anything between two bounds, both included.
+    Range {
+        /// The lower bound, if there is one.
+        min: Json,
+        /// The upper bound, if there is one.
+        max: Json,
+    },
+}
+
+impl Violation {
+    /// A violation without anything beyond its message.
+    pub(crate) fn new(code: Code, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            path: path.into(),
+            message: message.into(),
+            requested: Json::Null,
+            allowed: None,
+            policy: None,
+            fix: Json::Null,
+        }
+    }
+
+    pub(crate) fn requested(mut self, value: impl Into<Json>) -> Self {
+        self.requested = value.into();
+        self
+    }
+
+    pub(crate) fn one_of<T: Into<Json>>(mut self, values: impl IntoIterator<Item = T>) -> Self {
+        self.allowed = Some(Allowed::OneOf { one_of: values.into_iter().map(Into::into).collect() });
+        self
+    }
+
+    pub(crate) fn range(mut self, min: impl Into<Json>, max: impl Into<Json>) -> Self {
+        self.allowed = Some(Allowed::Range { min: min.into(), max: max.into() });
+        self
+    }
+
+    pub(crate) fn policy(mut self, line: impl Into<String>) -> Self {
+        self.policy = Some(line.into());
+        self
+    }
+
+    pub(crate) fn fix(mut self, value: impl Into<Json>) -> Self {
+        self.fix = value.into();
+        self
+    }
+
+    /// Whether the place is one whose values may be secret.
+    #[must_use]
+    pub fn is_sensitive(&self) -> bool {
+        is_sensitive_path(&self.path)
+    }
+}
+
+/// Whether values at this pointer may be secret: those under `/env` and `/secrets`.
+#[must_use]
+pub fn is_sensitive_path(path: &str) -> bool {
+    ["/env", "/secrets"]
+        .iter()
+        .any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// The known name nearest to `written`, if one is near enough that it was probably meant.
+pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A field name of thousands of characters is no slip of the pen, and comparing it would take its time.
+    if written.len() > 64 {
+        return None;
+    }
+    let written = written.to_ascii_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&written, &name.to_ascii_lowercase()), name))
+        .filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
