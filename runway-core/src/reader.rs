@@ -69,6 +69,7 @@ impl Reader {
     /// The entries of a mapping whose keys are free.
     pub(crate) fn entries<'a>(&mut self, node: &'a Node, path: &Path) -> Option<&'a [(Key, Node)]> {
         match &node.value {
+            _ if self.carries_secret(node, path) => None,
             Value::Map(entries) => Some(entries),
             _ if node.is_null() && !path.0.is_empty() => None,
             _ => self.wrong_type(node, path, "a mapping of names to values"),
@@ -78,6 +79,7 @@ impl Reader {
     /// The items of a list.
     pub(crate) fn list<'a>(&mut self, node: &'a Node, path: &Path) -> Option<&'a [Node]> {
         match &node.value {
+            _ if self.carries_secret(node, path) => None,
             Value::List(items) => Some(items),
             _ => self.wrong_type(node, path, "a list"),
         }
@@ -86,6 +88,7 @@ impl Reader {
     /// A text. A number or truth value is not one until it is put in quotes, and is told so.
     pub(crate) fn text<'a>(&mut self, node: &'a Node, path: &Path) -> Option<&'a str> {
         match &node.value {
+            _ if self.carries_secret(node, path) => None,
             Value::Scalar(ScalarKind::Text, text) => Some(text),
             _ => self.wrong_type(node, path, "text"),
         }
@@ -94,6 +97,7 @@ impl Reader {
     /// A text or a number, with its literal text.
     pub(crate) fn number<'a>(&mut self, node: &'a Node, path: &Path) -> Option<(ScalarKind, &'a str)> {
         match &node.value {
+            _ if self.carries_secret(node, path) => None,
             Value::Scalar(kind @ (ScalarKind::Text | ScalarKind::Integer | ScalarKind::Float), text) => {
                 Some((*kind, text))
             }
@@ -137,18 +141,46 @@ impl Reader {
         if self.is_hidden(node, path) { Json::Null } else { node.to_json() }
     }
 
-    pub(crate) fn is_hidden(&self, node: &Node, path: &Path) -> bool {
-        is_sensitive_path(path.as_str())
-            || node.defined.is_some_and(|defined| self.hidden.iter().any(|h| h.overlaps(&defined)))
+    fn is_hidden(&self, node: &Node, path: &Path) -> bool {
+        is_sensitive_path(path.as_str()) || self.is_defined_in_hiding(node)
+    }
+
+    fn is_defined_in_hiding(&self, node: &Node) -> bool {
+        let hidden = |defined: Span| self.hidden.iter().any(|hidden| hidden.overlaps(&defined));
+        node.defined.is_some_and(hidden)
+            || match &node.value {
+                Value::Scalar(..) => false,
+                Value::List(items) => items.iter().any(|item| self.is_defined_in_hiding(item)),
+                Value::Map(entries) => entries.iter().any(|(_, item)| self.is_defined_in_hiding(item)),
+            }
+    }
+
+    /// Refuses an alias that would carry a value to where it is shown.
+    fn carries_secret(&mut self, node: &Node, path: &Path) -> bool {
+        let carries = !is_sensitive_path(path.as_str()) && self.is_defined_in_hiding(node);
+        if carries {
+            let message = "an alias must not carry a value out of `env`, `secrets` or an unknown field";
+            self.violations.push(Violation::new(Code::WrongType, path.as_str(), message));
+        }
+        carries
     }
 }
 
-/// A name short enough to be repeated in a sentence.
-pub(crate) fn shortened(name: &str) -> String {
+/// A text as it may be repeated in a sentence: short, and without what a terminal would obey.
+pub(crate) fn shortened(text: &str) -> String {
     const LIMIT: usize = 80;
-    if name.chars().count() <= LIMIT {
-        return name.to_owned();
+    let mut short = String::new();
+    for (i, c) in text.chars().enumerate() {
+        if i == LIMIT {
+            short.push('…');
+            break;
+        }
+        // Controls, and the marks that turn the direction of the text around.
+        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            short.extend(c.escape_unicode());
+        } else {
+            short.push(c);
+        }
     }
-    let start: String = name.chars().take(LIMIT).collect();
-    format!("{start}…")
+    short
 }

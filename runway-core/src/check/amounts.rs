@@ -13,7 +13,7 @@ use std::fmt::Display;
 
 /// One kind of amount: where it stands, how it is read and written, and how its violations are called.
 pub(super) struct Kind<T> {
-    path: &'static str,
+    pub(super) path: &'static str,
     noun: &'static str,
     parse: fn(&str) -> Result<T, Fault<T>>,
     json: fn(T) -> Json,
@@ -39,13 +39,26 @@ enum Meant<T> {
     About(T),
 }
 
+/// What was made of an amount.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Amount<T> {
+    /// As it was written, or the default; `None` where it could not be read.
+    pub value: Option<T>,
+    /// As it would be with its fix applied; `None` where no fix is known.
+    pub fixed: Option<T>,
+}
+
+impl<T> Amount<T> {
+    const UNKNOWN: Self = Self { value: None, fixed: None };
+}
+
 fn as_text<T: Display>(value: T) -> Json {
     value.to_string().into()
 }
 
 pub(super) const CPU: Kind<CpuMillis> = Kind {
     path: "/resources/cpu",
-    noun: "CPU",
+    noun: "cpu",
     parse: |text| {
         text.parse().map_err(|error| quantity_fault(text, error, 3, "a thousandth of a core", CpuMillis::new))
     },
@@ -67,7 +80,7 @@ pub(super) const MEMORY: Kind<MemoryBytes> = Kind {
 
 pub(super) const EPHEMERAL_STORAGE: Kind<MemoryBytes> = Kind {
     path: "/resources/ephemeral_storage",
-    noun: "ephemeral storage",
+    noun: "ephemeral_storage",
     parse: parse_bytes,
     json: as_text,
     below: Code::EphemeralStorageBelowMin,
@@ -77,7 +90,7 @@ pub(super) const EPHEMERAL_STORAGE: Kind<MemoryBytes> = Kind {
 
 pub(super) const GPU: Kind<GpuCount> = Kind {
     path: "/resources/gpu",
-    noun: "GPUs",
+    noun: "gpu",
     parse: |text| {
         text.parse()
             .map_err(|error| quantity_fault(text, error, 0, "one GPU; GPUs are not shared", GpuCount::new))
@@ -179,45 +192,39 @@ fn thousandths(number: &str) -> Option<String> {
 }
 
 impl Checker<'_> {
-    /// One amount against its bounds; `None` where it could not be read.
+    /// One amount against its bounds.
     pub(super) fn amount<T: Ord + Copy + Display>(
         &mut self,
         kind: &Kind<T>,
         written: Option<&Written>,
         bounds: &Bounds<T>,
         class: Option<&ClassName>,
-    ) -> Option<T> {
+    ) -> Amount<T> {
         let Some(written) = written else {
             if self.is_faulty(kind.path) {
-                return None;
+                return Amount::UNKNOWN;
             }
             let Some(default) = &bounds.default else {
-                self.missing(
-                    kind.path,
-                    &format!("the policy sets no default for {}: say how much", kind.noun),
-                );
-                return None;
+                let message = format!("the policy sets no default for `{}`: say how much", kind.noun);
+                self.missing(kind.path, &message);
+                return Amount::UNKNOWN;
             };
-            self.within(kind, default.value, Json::Null, bounds, class);
-            return Some(default.value);
+            return self.within(kind, default.value, Json::Null, bounds, class);
         };
         match (kind.parse)(written.as_str()) {
-            Ok(value) => {
-                self.within(kind, value, written.to_json(), bounds, class);
-                Some(value)
-            }
+            Ok(value) => self.within(kind, value, written.to_json(), bounds, class),
             Err(Fault { message, meant }) => {
-                let fix = match meant {
+                let fixed = match meant {
                     Meant::Unknown => None,
                     Meant::Least => bounds.clamp(bounds.min.value),
                     Meant::Most => bounds.clamp(bounds.max.value),
                     Meant::About(value) => bounds.clamp(value),
                 };
-                let violation =
-                    Violation::new(Code::InvalidQuantity, kind.path, message).requested(written.to_json());
+                let violation = Violation::new(Code::InvalidQuantity, kind.path, message);
+                let violation = violation.requested(written.to_json());
                 let violation = violation.range((kind.json)(bounds.min.value), (kind.json)(bounds.max.value));
-                self.report(violation.fix(fix.map(kind.json)));
-                None
+                self.report(violation.fix(fixed.map(kind.json)));
+                Amount { value: None, fixed }
             }
         }
     }
@@ -229,14 +236,14 @@ impl Checker<'_> {
         requested: Json,
         bounds: &Bounds<T>,
         class: Option<&ClassName>,
-    ) {
+    ) -> Amount<T> {
         // Where a quota leaves less than the class's minimum it is the quota that stands in the way.
         let (code, bound, side) = if value > bounds.max.value {
             (kind.above, &bounds.max, "above the maximum")
         } else if value < bounds.min.value {
             (kind.below, &bounds.min, "below the minimum")
         } else {
-            return;
+            return Amount { value: Some(value), fixed: Some(value) };
         };
         let place = class.map(|class| format!(" for class `{class}`")).unwrap_or_default();
         let mut message = format!("{} {value} is {side} of {}{place}", kind.noun, bound.value);
@@ -247,8 +254,9 @@ impl Checker<'_> {
         }
         let violation = Violation::new(code, kind.path, message).requested(requested);
         let violation = violation.range((kind.json)(bounds.min.value), (kind.json)(bounds.max.value));
-        let fix = bounds.clamp(value).map(kind.json);
-        self.report(violation.policy(&*bound.from).fix(fix));
+        let fixed = bounds.clamp(value);
+        self.report(violation.policy(&*bound.from).fix(fixed.map(kind.json)));
+        Amount { value: Some(value), fixed }
     }
 
     /// The other classes that would allow this amount, in words.
@@ -275,18 +283,13 @@ impl Checker<'_> {
         }
     }
 
-    /// Shared memory counts within memory. It is judged by the memory that the job would have with its fixes applied.
+    /// Shared memory counts within memory. `most` is the memory that the job would have with its fixes applied.
     #[expect(clippy::option_option, reason = "whether it could be read, and whether there is any")]
-    pub(super) fn shm(
-        &mut self,
-        memory: Option<MemoryBytes>,
-        limits: &Limits,
-    ) -> Option<Option<MemoryBytes>> {
+    pub(super) fn shm(&mut self, most: Option<MemoryBytes>) -> Option<Option<MemoryBytes>> {
         const PATH: &str = "/resources/shm";
         let Some(written) = &self.subject.spec.resources.shm else {
             return (!self.is_faulty(PATH)).then_some(None);
         };
-        let most = memory.and_then(|memory| limits.memory.clamp(memory));
         let shm = match parse_bytes(written.as_str()) {
             Ok(shm) => shm,
             Err(Fault { message, meant }) => {

@@ -13,6 +13,7 @@ use crate::reader::shortened;
 use crate::spec::{FIELDS, JobSpec, RESOURCE_FIELDS};
 use crate::units::GpuCount;
 use crate::violation::{Violation, nearest};
+use amounts::Amount;
 use serde_json::Value as Json;
 
 /// A spec, with what is known of it from elsewhere.
@@ -98,8 +99,8 @@ impl<'a> Checker<'a> {
         let storage = spec.resources.ephemeral_storage.as_ref();
         let storage = self.amount(&amounts::EPHEMERAL_STORAGE, storage, &limits.ephemeral_storage, class);
         let gpu = self.amount(&amounts::GPU, spec.resources.gpu.as_ref(), &limits.gpu, class);
-        let gpu_type = self.gpu_type(gpu, limits);
-        let shm = self.shm(memory, limits);
+        let gpu_type = self.gpu_type(gpu);
+        let shm = self.shm(memory.fixed);
         let timeout = self.amount(&amounts::TIMEOUT, spec.timeout.as_ref(), &limits.timeout, class);
         let retries = self.amount(&amounts::RETRIES, spec.retries.as_ref(), &limits.retries, class);
         let network = self.network(limits);
@@ -109,15 +110,15 @@ impl<'a> Checker<'a> {
             class: class.cloned(),
             image: image?,
             resources: Resources {
-                cpu: cpu?,
-                memory: memory?,
-                ephemeral_storage: storage?,
-                gpu: gpu?,
+                cpu: cpu.value?,
+                memory: memory.value?,
+                ephemeral_storage: storage.value?,
+                gpu: gpu.value?,
                 shm: shm?,
             },
             gpu_type: gpu_type?.map(str::to_owned),
-            timeout: timeout?,
-            retries: retries?,
+            timeout: timeout.value?,
+            retries: retries.value?,
             network: network?,
         })
     }
@@ -232,26 +233,25 @@ impl<'a> Checker<'a> {
 
     /// The GPU type. It is judged by the number of GPUs that the job would have with its fixes applied.
     #[expect(clippy::option_option, reason = "whether it could be read, and whether there is one")]
-    fn gpu_type(&mut self, gpu: Option<GpuCount>, limits: &Limits) -> Option<Option<&'a str>> {
+    fn gpu_type(&mut self, gpu: Amount<GpuCount>) -> Option<Option<&'a str>> {
         let policy = self.policy;
         if self.is_faulty("/gpu_type") {
             return None;
         }
         let written = self.subject.spec.gpu_type.as_deref();
-        let gpu = gpu?;
         let types = policy.gpu_types();
         let names = || types.keys().map(String::as_str);
-        let fixed = limits.gpu.clamp(gpu).unwrap_or(gpu);
-        if fixed == GpuCount::ZERO {
+        if gpu.fixed.or(gpu.value)? == GpuCount::ZERO {
             let Some(written) = written else { return Some(None) };
-            if gpu == GpuCount::ZERO {
+            if gpu.value == Some(GpuCount::ZERO) {
                 let message = format!("`gpu_type` is `{}`, but the job asks for no GPU", shortened(written));
-                self.report(Violation::new(Code::GpuTypeWithoutGpu, "/gpu_type", message).requested(written));
-            } else if let Some(above) = self.violations.iter_mut().find(|v| v.code == Code::GpuAboveMax) {
+                let violation = Violation::new(Code::GpuTypeWithoutGpu, "/gpu_type", message);
+                self.report(violation.requested(written));
+            } else if let Some(gpus) = self.violations.iter_mut().find(|v| v.path == amounts::GPU.path) {
                 // No number of GPUs would do as long as a type of them is named.
-                above.fix = Json::Null;
+                gpus.fix = Json::Null;
             }
-            return Some(policy.gpu_types().get_key_value(written).map(|(name, _)| name.as_str()));
+            return Some(types.get_key_value(written).map(|(name, _)| name.as_str()));
         }
         match written {
             Some(name) => match types.get_key_value(name) {

@@ -13,7 +13,7 @@ pub(crate) use pointer::unescape;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// A document of at most this many bytes is read, aliases written out.
+/// A document of at most this many bytes is read: its own with its comments, and again with aliases written out.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
 /// A document of at most this many scalars, lists and mappings is read, aliases written out.
@@ -21,6 +21,9 @@ pub const MAX_DOCUMENT_NODES: usize = 20_000;
 
 /// Lists and mappings may stand at most this deep in one another.
 pub const MAX_DOCUMENT_DEPTH: usize = 32;
+
+/// A file of at most this many documents is read.
+pub const MAX_DOCUMENTS: usize = 10_000;
 
 /// A stretch of the source text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,9 +1,10 @@
 //! Text to tree, within bounds: size, depth, number of values, and no alias bombs.
 
 use super::{
-    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, Node, ScalarKind, Span, Value,
+    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, MAX_DOCUMENTS, Node,
+    ScalarKind, Span, Value,
 };
-use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, StrInput, Tag};
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,23 +60,17 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
         Ok(text) => text,
         Err(error) => return vec![Err(error)],
     };
-    let mut options = Options::default();
-    options.set_emit_comments(false);
-    options.flow_nesting_limit = MAX_DOCUMENT_DEPTH;
-    options.block_nesting_limit = MAX_DOCUMENT_DEPTH;
-    let mut parser = Parser::new_from_str_with_options(text, options);
     let mut documents = Vec::new();
-    loop {
-        match next_document(&mut parser) {
+    for chunk in split(text) {
+        if documents.len() == MAX_DOCUMENTS {
+            documents.push(Err(too_large("too many documents", MAX_DOCUMENTS, chunk.start_span())));
+            break;
+        }
+        match parse(&chunk) {
             Ok(Some(document)) if document.root.is_null() => {}
             Ok(Some(document)) => documents.push(Ok(document)),
-            Ok(None) => break,
-            Err(error) => {
-                documents.push(Err(error));
-                if !matches!(parser.proceed_next_document(), Ok(true)) {
-                    break;
-                }
-            }
+            Ok(None) => {}
+            Err(error) => documents.push(Err(error)),
         }
     }
     if documents.is_empty() {
@@ -103,37 +98,80 @@ fn decode(source: &[u8]) -> Result<&str, DocumentError> {
     }
 }
 
-type YamlParser<'a> = Parser<'a, StrInput<'a>>;
-
-/// Reads on to the end of the next document; `None` at the end of the text.
-fn next_document(parser: &mut YamlParser<'_>) -> Result<Option<Document>, DocumentError> {
-    let mut builder = Builder::default();
-    while let Some(next) = parser.next_event() {
-        let (event, span) = next.map_err(|error| DocumentError::Syntax {
-            message: syntax_message(error.kind()),
-            at: span_at(error.marker(), error.marker()),
-        })?;
-        let span = span_at(&span.start, &span.end);
-        match event {
-            Event::DocumentStart(..) => builder.start = span.start,
-            Event::DocumentEnd => {
-                builder.check_source(span)?;
-                return Ok(builder.root.map(|root| Document { root }));
-            }
-            event => builder.event(event, span)?,
-        }
-    }
-    Ok(None)
+/// The text of one document, and where it begins.
+struct Chunk<'a> {
+    text: &'a str,
+    /// Bytes before it.
+    offset: usize,
+    /// Lines before it.
+    lines: usize,
 }
 
-fn span_at(start: &Marker, end: &Marker) -> Span {
-    let offset = |marker: &Marker| marker.byte_offset().unwrap_or_else(|| marker.index());
-    Span {
-        start: offset(start),
-        end: offset(end).max(offset(start)),
-        line: start.line(),
-        column: start.col() + 1,
+/// Splits a text where a line begins with `---` or is `...`. Nothing else in YAML may look like that (chapter 9.1.2 of
+/// its specification), so a document that is broken or too long is passed over without being understood.
+fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
+    let mut rest = Chunk { text, offset: 0, lines: 0 };
+    std::iter::from_fn(move || {
+        if rest.text.is_empty() {
+            return None;
+        }
+        // Directives and comments belong to the document whose `---` stands behind them.
+        let (mut length, mut lines, mut has_content) = (0, 0, false);
+        for line in rest.text.split_inclusive('\n') {
+            let bare = line.trim_end();
+            let is_start = bare == "---" || line.starts_with("--- ") || line.starts_with("---\t");
+            if is_start && has_content {
+                break;
+            }
+            length += line.len();
+            lines += 1;
+            if bare == "..." {
+                break;
+            }
+            has_content |= is_start || !(bare.is_empty() || bare.starts_with(['#', '%']));
+        }
+        let (text, tail) = rest.text.split_at_checked(length)?;
+        let chunk = Chunk { text, ..rest };
+        rest = Chunk { text: tail, offset: rest.offset + length, lines: rest.lines + lines };
+        Some(chunk)
+    })
+}
+
+impl Chunk<'_> {
+    fn span(&self, start: &Marker, end: &Marker) -> Span {
+        let offset = |marker: &Marker| self.offset + marker.byte_offset().unwrap_or_else(|| marker.index());
+        Span {
+            start: offset(start),
+            end: offset(end).max(offset(start)),
+            line: self.lines + start.line(),
+            column: start.col() + 1,
+        }
     }
+
+    fn start_span(&self) -> Span {
+        Span { start: self.offset, end: self.offset + 1, line: self.lines + 1, column: 1 }
+    }
+}
+
+/// Reads the document of a chunk, if there is one in it.
+fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
+    let content = chunk.text.strip_prefix("---").unwrap_or(chunk.text).trim();
+    if content.len() > MAX_DOCUMENT_BYTES {
+        return Err(too_large("too many bytes", MAX_DOCUMENT_BYTES, chunk.start_span()));
+    }
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    options.flow_nesting_limit = MAX_DOCUMENT_DEPTH;
+    options.block_nesting_limit = MAX_DOCUMENT_DEPTH;
+    let mut builder = Builder::default();
+    for next in Parser::new_from_str_with_options(chunk.text, options) {
+        let (event, span) = next.map_err(|error| DocumentError::Syntax {
+            message: syntax_message(error.kind()),
+            at: chunk.span(error.marker(), error.marker()),
+        })?;
+        builder.event(event, chunk.span(&span.start, &span.end))?;
+    }
+    Ok(builder.root.map(|root| Document { root }))
 }
 
 /// The parser's own words, but for the faults that tell which character it met.
@@ -147,7 +185,11 @@ fn syntax_message(kind: &granit_parser::ErrorKind) -> String {
         E::TabInBlockIndentation | E::TabInIndentation | E::TabNotAllowed => {
             "a tab cannot indent YAML; use spaces".to_owned()
         }
+        E::TabInPlainScalar => "this text runs on into a tab; indent with spaces".to_owned(),
         E::UnknownAnchor => "this alias names no anchor above it".to_owned(),
+        E::InvalidQuotedScalarIndent => {
+            "this quote is never closed, or a line of the quoted text is not indented".to_owned()
+        }
         E::UnclosedQuotedScalar => "this quote is never closed".to_owned(),
         kind => kind.to_string(),
     }
@@ -164,7 +206,6 @@ struct Open {
 
 #[derive(Default)]
 struct Builder {
-    start: usize,
     open: Vec<Open>,
     root: Option<Node>,
     anchors: BTreeMap<usize, Node>,
@@ -174,7 +215,6 @@ struct Builder {
 
 impl Builder {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), DocumentError> {
-        self.check_source(span)?;
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = scalar_kind(&text, style, tag.as_deref(), span)?;
@@ -277,14 +317,6 @@ impl Builder {
         }
         if self.bytes > MAX_DOCUMENT_BYTES {
             return Err(too_large("too many bytes, aliases written out", MAX_DOCUMENT_BYTES, at));
-        }
-        Ok(())
-    }
-
-    /// Refuses the document as soon as its source is too long.
-    fn check_source(&self, at: Span) -> Result<(), DocumentError> {
-        if at.end.saturating_sub(self.start) > MAX_DOCUMENT_BYTES {
-            return Err(too_large("too many bytes", MAX_DOCUMENT_BYTES, at));
         }
         Ok(())
     }

@@ -29,6 +29,12 @@ impl<T> Sourced<T> {
     pub(crate) fn new(value: T, from: impl Into<Arc<str>>) -> Self {
         Self { value, from: from.into() }
     }
+
+    /// Another value that came from the same line.
+    #[must_use]
+    pub fn map<U>(&self, make: impl FnOnce(&T) -> U) -> Sourced<U> {
+        Sourced { value: make(&self.value), from: Arc::clone(&self.from) }
+    }
 }
 
 /// The bounds of one quantity, both included, and what a job gets that asks for nothing.

@@ -88,8 +88,6 @@ fn container(
             seccomp_profile: Some(runtime_default()),
             ..SecurityContext::default()
         }),
-        // What the process wrote last, where it wrote no message of its own: the first thing that people ask for.
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes(admitted).iter().map(mount).collect()),
         ..Container::default()
     }

@@ -1,0 +1,111 @@
+//! What can be asked for.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use runway_core::{Code, JobId};
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all jobs are admitted
+  1  at least one job is refused (a malformed one is refused too)
+  2  something could not be judged: no such file, a policy that does not load, wrong usage";
+
+const ENVIRONMENT: &str = "\
+Environment:
+  RUNWAY_USD_PER_CPU_SECOND, RUNWAY_USD_PER_GB_SECOND, RUNWAY_USD_PER_GPU_SECOND
+            prices in place of the policy's `rates`
+  NO_COLOR  no colours, even on a terminal";
+
+/// Checks, prices and renders batch jobs before they are submitted.
+#[derive(Debug, Parser)]
+#[command(name = "runway", version, after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{ENVIRONMENT}"))]
+pub struct Arguments {
+    /// The command.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The policy to judge by [default: the built-in one, see `runway policy show`]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The tenant that submits; a job that names another one is refused
+    #[arg(long, global = true, value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// For people, or for programs
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+}
+
+/// Who reads the output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell whether jobs would be admitted, and if not, what to change
+    Check(Files),
+    /// Tell what jobs would cost at most
+    Quote(Files),
+    /// Print the Kubernetes objects that would be created, secrets redacted
+    Render {
+        /// Files of jobs, each with one or more documents; `-` is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The job's id: 12 characters of a-z and 0-9
+        #[arg(long, value_name = "ID", default_value = "000000000000")]
+        id: JobId,
+    },
+    /// Explain a code that a job was refused with; without one, list them all
+    Explain {
+        /// The code, such as `cpu-above-max`
+        #[arg(value_name = "CODE")]
+        code: Option<Code>,
+    },
+    /// Check, show or describe a policy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Print the JSON Schema of the job file, for editors
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// Files of jobs, each with one or more documents; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Tell whether a policy loads, and if not, everything that is wrong with it
+    Check {
+        /// The policy [default: that of --policy]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the policy in force, loadable again; with --tenant or --class, the bounds that hold and where each comes from
+    Show {
+        /// The class to resolve [default: the policy's default class]
+        #[arg(long, value_name = "NAME")]
+        class: Option<String>,
+    },
+    /// Print the JSON Schema of the policy file, for editors
+    Schema,
+}

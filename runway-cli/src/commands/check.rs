@@ -1,0 +1,42 @@
+//! `runway check`: would these jobs be admitted, and if not, what is to be changed?
+
+use crate::arguments::{Common, Format};
+use crate::document::{Judged, judge, read_all};
+use crate::input::Failure;
+use crate::{Exit, output, policy};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+pub(super) fn run(files: &[PathBuf], common: &Common) -> Result<Exit, Failure> {
+    let policy = policy::load(common.policy.as_deref())?;
+    let (sources, read) = read_all(files);
+    let judged = judge(&sources, &policy, common)?;
+    match common.output {
+        Format::Json => output::print_json(&judged.iter().map(Judged::record).collect::<Vec<_>>())?,
+        Format::Text => {
+            let mut text = String::new();
+            for document in &judged {
+                text.push_str(&verdict(document).unwrap_or_else(|| document.story(&policy, common)));
+            }
+            let refused = judged.iter().filter(|document| document.decision.admitted().is_none()).count();
+            let _ = writeln!(text, "{} admitted, {refused} refused", judged.len() - refused);
+            output::print(&text)?;
+        }
+    }
+    Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
+}
+
+/// One line for an admitted job.
+fn verdict(document: &Judged<'_>) -> Option<String> {
+    let admitted = document.decision.admitted()?;
+    let (job, quote) = (admitted.job(), admitted.quote());
+    let class = job.class.as_ref().map(|class| format!(", class {class}")).unwrap_or_default();
+    Some(format!(
+        "ok: {}: {} (tenant {}{class}): at most {} USD, {} USD an hour\n",
+        document.file(),
+        job.name,
+        job.tenant,
+        quote.ceiling,
+        quote.per_hour
+    ))
+}

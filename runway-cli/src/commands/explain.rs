@@ -1,0 +1,55 @@
+//! `runway explain`: what does this code mean, and what is to be done about it?
+
+use crate::arguments::Format;
+use crate::input::Failure;
+use crate::{Exit, output};
+use runway_core::Code;
+use serde_json::json;
+
+/// Lines of prose are no longer than this.
+const WIDTH: usize = 80;
+
+pub(super) fn run(code: Option<Code>, format: Format) -> Result<Exit, Failure> {
+    let codes = code.as_ref().map_or(Code::ALL, std::slice::from_ref);
+    match format {
+        Format::Json => {
+            let record = |code: &Code| json!({"code": code, "explanation": code.explanation()});
+            output::print_json(&codes.iter().map(record).collect::<Vec<_>>())?;
+        }
+        Format::Text if code.is_some() => {
+            for code in codes {
+                output::print(&format!("{code}\n\n{}\n", wrap(code.explanation())))?;
+            }
+        }
+        Format::Text => {
+            let line = |code: &Code| format!("{code:<28}{}\n", first_sentence(code.explanation()));
+            output::print(&codes.iter().map(line).collect::<String>())?;
+        }
+    }
+    Ok(Exit::Admitted)
+}
+
+fn first_sentence(text: &str) -> &str {
+    text.split_once(". ")
+        .map_or(text, |(first, _)| first)
+        .split_once(": ")
+        .map_or_else(|| text.split_once(". ").map_or(text, |(first, _)| first), |(first, _)| first)
+}
+
+fn wrap(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            wrapped.push('\n');
+            width = 0;
+        } else if width > 0 {
+            wrapped.push(' ');
+            width += 1;
+        }
+        wrapped.push_str(word);
+        width += length;
+    }
+    wrapped
+}

@@ -1,0 +1,50 @@
+//! `runway quote`: what would these jobs cost at most?
+
+use crate::arguments::{Common, Format};
+use crate::document::{Judged, judge, read_all};
+use crate::input::Failure;
+use crate::{Exit, output, policy};
+use runway_core::{AdmittedJob, Policy};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+pub(super) fn run(files: &[PathBuf], common: &Common) -> Result<Exit, Failure> {
+    let policy = policy::load(common.policy.as_deref())?;
+    let (sources, read) = read_all(files);
+    let judged = judge(&sources, &policy, common)?;
+    if common.output == Format::Json {
+        output::print_json(&judged.iter().map(Judged::record).collect::<Vec<_>>())?;
+    } else {
+        let mut text = String::new();
+        for document in &judged {
+            match document.decision.admitted() {
+                Some(admitted) => text.push_str(&bill(document.file(), admitted, &policy.policy)),
+                None => output::print_aside(&document.story(&policy, common))?,
+            }
+        }
+        output::print(&text)?;
+    }
+    Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
+}
+
+/// The lines of a quote, which add up to its ceiling.
+fn bill(file: &str, admitted: &AdmittedJob, policy: &Policy) -> String {
+    let (job, quote) = (admitted.job(), admitted.quote());
+    let mut text = format!("{file}: {} (tenant {})\n", job.name, job.tenant);
+    for line in &quote.lines {
+        let amount = format!("{} {}", line.amount(), line.resource.unit());
+        let rate = line.rate.to_string();
+        let _ = writeln!(
+            text,
+            "  {:<8}{amount:>20} × {:>7} s × {rate:<14} USD = {:>14} USD",
+            line.resource,
+            line.seconds.get(),
+            line.usd
+        );
+    }
+    let grace = policy.run().termination_grace;
+    let time = format!("timeout {} + {grace} to end, retries included", job.timeout);
+    let _ = writeln!(text, "  at most {time:<58} {:>14} USD", quote.ceiling);
+    let _ = writeln!(text, "  an hour {:<58} {:>14} USD", "", quote.per_hour);
+    text
+}

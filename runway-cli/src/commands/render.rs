@@ -1,0 +1,56 @@
+//! `runway render`: which Kubernetes objects would be created?
+
+use crate::arguments::{Common, Format};
+use crate::document::{Judged, judge, read_all};
+use crate::input::Failure;
+use crate::{Exit, output, policy};
+use runway_core::JobId;
+use runway_core::render::render_redacted;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use std::path::PathBuf;
+
+pub(super) fn run(files: &[PathBuf], id: JobId, common: &Common) -> Result<Exit, Failure> {
+    let policy = policy::load(common.policy.as_deref())?;
+    let (sources, read) = read_all(files);
+    let judged = judge(&sources, &policy, common)?;
+    let mut objects: Vec<Json> = Vec::new();
+    for document in &judged {
+        match document.decision.admitted() {
+            Some(admitted) => {
+                let manifest = render_redacted(admitted, id, &policy.policy);
+                objects.push(to_json(&manifest.job)?);
+                if let Some(secret) = &manifest.secret {
+                    objects.push(to_json(secret)?);
+                }
+            }
+            None => output::print_aside(&document.story(&policy, common))?,
+        }
+    }
+    match common.output {
+        Format::Json => output::print_json(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))?,
+        Format::Text => {
+            let mut text = String::new();
+            for object in &objects {
+                text.push_str("---\n");
+                text.push_str(&to_yaml(object)?);
+            }
+            output::print(&text)?;
+        }
+    }
+    Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
+}
+
+fn to_json(object: &impl Serialize) -> Result<Json, Failure> {
+    serde_json::to_value(object).map_err(|error| Failure::Output(error.into()))
+}
+
+/// A value as a YAML document.
+pub(super) fn to_yaml(value: &impl Serialize) -> Result<String, Failure> {
+    let mut text = serde_saphyr::to_string(value)
+        .map_err(|error| Failure::Output(std::io::Error::other(error.to_string())))?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}

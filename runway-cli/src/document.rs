@@ -1,0 +1,110 @@
+//! Files of jobs, document by document, each judged by itself.
+
+use crate::clock;
+use crate::diagnostics::{Diagnosed, Report};
+use crate::input::{self, Failure, Source};
+use crate::output;
+use crate::policy::LoadedPolicy;
+use crate::{Exit, arguments::Common};
+use runway_core::document::{Document, DocumentError, parse_all};
+use runway_core::spec::{Reading, SecretLiterals};
+use runway_core::{Decision, Gate, HashSeed, Job, JobSpec, Quote, Submission, Violation};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One document and what would become of it.
+pub(crate) struct Judged<'a> {
+    source: &'a Source,
+    /// Which document of the file, from 0.
+    pub index: usize,
+    parsed: Result<Document, DocumentError>,
+    pub decision: Decision,
+}
+
+/// What programs are told of a document.
+#[derive(serde::Serialize)]
+pub(crate) struct Record<'a> {
+    file: &'a str,
+    document: usize,
+    admitted: bool,
+    job: Option<&'a Job>,
+    quote: Option<&'a Quote>,
+    violations: &'a [Violation],
+}
+
+impl Judged<'_> {
+    /// The path of the file as given.
+    pub(crate) fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record {
+            file: &self.source.name,
+            document: self.index,
+            admitted: self.decision.admitted().is_some(),
+            job: self.decision.job(),
+            quote: self.decision.quote(),
+            violations: self.decision.violations(),
+        }
+    }
+
+    /// Every violation, drawn into the file.
+    pub(crate) fn story(&self, policy: &LoadedPolicy, common: &Common) -> String {
+        let report = Report {
+            file: &self.source.name,
+            source: &self.source.bytes,
+            place: match &self.parsed {
+                Ok(document) => Diagnosed::Job(document),
+                Err(error) => Diagnosed::Unreadable(error.span()),
+            },
+            tenant: common.tenant.as_deref(),
+            policy: Some(policy),
+        };
+        self.decision.violations().iter().map(|violation| report.draw(violation)).collect()
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        if self.decision.admitted().is_some() { Exit::Admitted } else { Exit::Refused }
+    }
+}
+
+/// Reads files; those that cannot be read are told of on the way and do not hide the others.
+pub(crate) fn read_all(paths: &[PathBuf]) -> (Vec<Source>, Exit) {
+    let mut exit = Exit::Admitted;
+    let mut sources = Vec::new();
+    for path in paths {
+        match input::read(path) {
+            Ok(source) => sources.push(source),
+            Err(failure) => {
+                output::error(&failure);
+                exit = Exit::NotJudged;
+            }
+        }
+    }
+    (sources, exit)
+}
+
+/// Judges every document as if it were submitted alone, with nothing held and nothing spent.
+pub(crate) fn judge<'a>(
+    sources: &'a [Source],
+    policy: &LoadedPolicy,
+    common: &Common,
+) -> Result<Vec<Judged<'a>>, Failure> {
+    // Nothing is kept in this gate's maps, so their hash need not be secret.
+    let gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
+    let now = clock::now();
+    let mut judged = Vec::new();
+    for source in sources {
+        for (index, parsed) in parse_all(&source.bytes).into_iter().enumerate() {
+            let reading = match &parsed {
+                Ok(document) => JobSpec::read(document, SecretLiterals::Refuse),
+                Err(error) => Reading::from(error),
+            };
+            let submission = Submission::from(reading).with_tenant(common.tenant.clone());
+            let decision = gate.preview(&submission, now);
+            judged.push(Judged { source, index, parsed, decision });
+        }
+    }
+    Ok(judged)
+}

@@ -1,0 +1,72 @@
+//! Files and standard input, read whole but not without end.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// No file of jobs is larger than this: a document may have 256 KiB, so these are hundreds of them.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A file as it was given and read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Its path as given; `-` for standard input.
+    pub name: String,
+    /// What stands in it.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A file could not be read.
+    Unreadable { path: PathBuf, error: io::Error },
+    /// A file is larger than any file of jobs.
+    Oversized { path: PathBuf },
+    /// A variable of the environment does not hold what it should.
+    Variable { name: &'static str, value: String, reason: String },
+    /// The policy has faults; this is their story.
+    Policy(String),
+    /// The arguments do not fit together.
+    Usage(String),
+    /// The output could not be written.
+    Output(io::Error),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => write!(f, "cannot read `{}`: {error}", path.display()),
+            Self::Oversized { path } => {
+                write!(
+                    f,
+                    "cannot read `{}`: it has more than {} MiB",
+                    path.display(),
+                    MAX_BYTES / 1024 / 1024
+                )
+            }
+            Self::Variable { name, value, reason } => {
+                write!(f, "the variable {name} is `{value}`, which {reason}")
+            }
+            Self::Policy(story) => f.write_str(story.trim_end()),
+            Self::Usage(message) => f.write_str(message),
+            Self::Output(error) => write!(f, "cannot write the output: {error}"),
+        }
+    }
+}
+
+/// Reads a file, or standard input for `-`.
+pub(crate) fn read(path: &Path) -> Result<Source, Failure> {
+    let unreadable = |error| Failure::Unreadable { path: path.to_owned(), error };
+    let mut bytes = Vec::new();
+    let reader: &mut dyn Read = if path == Path::new("-") {
+        &mut io::stdin().lock()
+    } else {
+        &mut File::open(path).map_err(unreadable)?
+    };
+    reader.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(Failure::Oversized { path: path.to_owned() });
+    }
+    Ok(Source { name: path.display().to_string(), bytes })
+}

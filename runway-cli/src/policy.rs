@@ -1,0 +1,89 @@
+//! The policy to judge by: the one of `--policy`, or the built-in one; with the prices of the environment.
+
+use crate::diagnostics::{Diagnosed, Report};
+use crate::input::{self, Failure, Source};
+use runway_core::Policy;
+use runway_core::document::{Document, parse_all};
+use runway_core::policy::{RateOverrides, line_pointer};
+use runway_core::units::UsdRate;
+use std::path::Path;
+
+/// The policy that is built in.
+pub(crate) const BUILT_IN: &[u8] = include_bytes!("../../fixtures/policies/default.yaml");
+
+/// How the built-in policy is called.
+const BUILT_IN_NAME: &str = "the built-in policy";
+
+/// A policy that loaded, and the file it came from.
+pub(crate) struct LoadedPolicy {
+    pub policy: Policy,
+    document: Option<Document>,
+    /// The path of its file; `None` for the built-in one.
+    pub file: Option<String>,
+}
+
+impl LoadedPolicy {
+    /// Where a line such as `classes.gpu.cpu.max` stands.
+    pub(crate) fn place(&self, line: &str) -> Option<String> {
+        let document = self.document.as_ref()?;
+        let at = document.find(&line_pointer(line))?.span.line;
+        Some(match &self.file {
+            Some(file) => format!("{file}:{at}"),
+            None => format!("{BUILT_IN_NAME}, line {at}"),
+        })
+    }
+}
+
+/// Loads the policy of `path`, or the built-in one.
+pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, Failure> {
+    let overrides = overrides(|name| std::env::var(name).ok())?;
+    let source = match path {
+        Some(path) => input::read(path)?,
+        None => Source { name: BUILT_IN_NAME.to_owned(), bytes: BUILT_IN.to_vec() },
+    };
+    let policy = Policy::parse(&source.bytes, overrides).map_err(|error| {
+        let parsed = parse_all(&source.bytes).into_iter().next();
+        let place = parsed.as_ref().map_or(Diagnosed::Nothing, |parsed| match parsed {
+            Ok(document) => Diagnosed::Policy(document),
+            Err(error) => Diagnosed::Unreadable(error.span()),
+        });
+        let report = Report { file: &source.name, source: &source.bytes, place, tenant: None, policy: None };
+        let mut story: String = error.violations.iter().map(|violation| report.draw(violation)).collect();
+        story.push_str(&format!("error: the policy {} does not load\n", source.name));
+        Failure::Policy(story)
+    })?;
+    let document = parse_all(&source.bytes).into_iter().next().and_then(Result::ok);
+    Ok(LoadedPolicy { policy, document, file: path.map(|_| source.name) })
+}
+
+/// The prices that the environment sets.
+fn overrides(variable: impl Fn(&str) -> Option<String>) -> Result<RateOverrides, Failure> {
+    let rate = |name: &'static str| match variable(name) {
+        None => Ok(None),
+        Some(value) => match value.parse::<UsdRate>() {
+            Ok(rate) => Ok(Some(rate)),
+            Err(error) => Err(Failure::Variable { name, value, reason: error.to_string() }),
+        },
+    };
+    Ok(RateOverrides {
+        usd_per_cpu_second: rate("RUNWAY_USD_PER_CPU_SECOND")?,
+        usd_per_gb_second: rate("RUNWAY_USD_PER_GB_SECOND")?,
+        usd_per_gpu_second: rate("RUNWAY_USD_PER_GPU_SECOND")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_sets_prices_or_says_why_not() {
+        let found = overrides(|name| (name == "RUNWAY_USD_PER_GPU_SECOND").then(|| "0.001".to_owned()));
+        assert_eq!(found.unwrap().usd_per_gpu_second, Some(UsdRate::from_picos(1_000_000_000)));
+        let failure = overrides(|_| Some("cheap".to_owned())).unwrap_err().to_string();
+        assert_eq!(
+            failure,
+            "the variable RUNWAY_USD_PER_CPU_SECOND is `cheap`, which is not a decimal number such as `0.0000112444`"
+        );
+    }
+}

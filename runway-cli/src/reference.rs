@@ -1,0 +1,51 @@
+//! The reference pages of `docs/reference/`, generated from what the program itself knows.
+
+use crate::arguments::Arguments;
+use clap::{Command, CommandFactory};
+use runway_core::policy::RateOverrides;
+use runway_core::{Code, Policy, schema};
+use std::fmt::Write;
+
+/// Every generated file: its name below `docs/reference/`, and what stands in it.
+///
+/// # Errors
+/// The built-in policy does not load, which its own test excludes.
+pub fn pages() -> Result<Vec<(&'static str, String)>, runway_core::policy::PolicyError> {
+    let policy = Policy::parse(crate::policy::BUILT_IN, RateOverrides::default())?;
+    Ok(vec![
+        ("cli.md", cli()),
+        ("codes.md", codes()),
+        ("job.schema.json", format!("{:#}\n", schema::job(&policy))),
+        ("policy.schema.json", format!("{:#}\n", schema::policy())),
+    ])
+}
+
+fn cli() -> String {
+    let mut page =
+        String::from("# The command line\n\nGenerated from the program by `cargo xtask references`.\n");
+    let mut root = Arguments::command();
+    root.build();
+    command(&mut page, &mut root, "");
+    page
+}
+
+fn command(page: &mut String, this: &mut Command, parent: &str) {
+    let name = format!("{parent}{}", this.get_name());
+    let help = this.clone().bin_name(&name).render_long_help().to_string();
+    let help: Vec<_> = help.trim_end().lines().map(str::trim_end).collect();
+    let _ = write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n"));
+    let parent = format!("{name} ");
+    for child in this.get_subcommands_mut().filter(|child| child.get_name() != "help") {
+        command(page, child, &parent);
+    }
+}
+
+fn codes() -> String {
+    let mut page = String::from(
+        "# The codes of violations\n\nGenerated from the program by `cargo xtask references`; `runway explain CODE` prints the same.\n",
+    );
+    for code in Code::ALL {
+        let _ = write!(page, "\n## `{code}`\n\n{}\n", code.explanation());
+    }
+    page
+}

@@ -1,0 +1,141 @@
+//! Exit codes, standard input, closed pipes, colours, and what cannot be judged.
+
+use crate::run::{command, runway, runway_with};
+use std::io::Read;
+use std::process::Stdio;
+
+const HELLO: &str = "fixtures/jobs/hello.yaml";
+const REFUSED: &str = "fixtures/jobs/refused/cpu-above-max.yaml";
+
+#[test]
+fn the_exit_code_is_that_of_the_worst() {
+    for (arguments, code) in [
+        (&["check", HELLO][..], 0),
+        (&["check", HELLO, REFUSED], 1),
+        (&["check", "fixtures/jobs/refused/syntax.yaml"], 1),
+        (&["check", HELLO, "no-such-file.yaml"], 2),
+        (&["check", REFUSED, "no-such-file.yaml"], 2),
+        (&["check", "fixtures/jobs"], 2),
+        (&["check", HELLO, "--policy", "fixtures/policies/refused/syntax.yaml"], 2),
+        (&["check", HELLO, "--policy", "no-such-policy.yaml"], 2),
+        (&["check"], 2),
+        (&["chekc", HELLO], 2),
+        (&["check", HELLO, "-o", "xml"], 2),
+        (&["quote", HELLO], 0),
+        (&["quote", REFUSED], 1),
+        (&["render", HELLO], 0),
+        (&["render", REFUSED], 1),
+        (&["render", HELLO, "--id", "short"], 2),
+        (&["explain", "cpu-above-max"], 0),
+        (&["explain", "cpu-above-maximum"], 2),
+        (&["policy", "check"], 0),
+        (&["policy", "check", "fixtures/policies/strict.yaml"], 0),
+        (&["policy", "check", "fixtures/policies/refused/syntax.yaml"], 2),
+        (&["policy", "show", "--class", "nonsense"], 2),
+        (&["policy", "schema"], 0),
+        (&["schema"], 0),
+        (&["completions", "bash"], 0),
+        (&["--version"], 0),
+    ] {
+        let ran = runway(arguments);
+        assert_eq!(ran.code, code, "{arguments:?}\n{}{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_does_not_hide_the_rest() {
+    let ran = runway(&["check", "no-such-file.yaml", HELLO, "-o", "json"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("no-such-file.yaml"), "{}", ran.stderr);
+    let records: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(records.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_dash_is_standard_input() {
+    let ran = runway_with(&["check", "-", "-o", "json"], b"name: a\n---\nname: b\nimage: busybox\ntenant: t\n");
+    assert_eq!(ran.code, 1);
+    let records: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(records[0]["file"], "-");
+    assert_eq!((&records[0]["admitted"], &records[0]["document"]), (&false.into(), &0.into()));
+    assert_eq!((&records[1]["admitted"], &records[1]["document"]), (&true.into(), &1.into()));
+}
+
+#[test]
+fn an_empty_file_is_no_job() {
+    for source in [&b""[..], b"# only a comment\n", b"---\n---\n", b"null\n"] {
+        let ran = runway_with(&["check", "-"], source);
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        assert!(ran.stdout.contains("error[wrong-type]"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let many = vec![HELLO; 5000];
+    let arguments: Vec<_> = ["check", "-o", "json"].into_iter().chain(many).collect();
+    let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!((child.wait().unwrap().code(), errors.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let plain = runway(&["check", REFUSED]);
+    assert!(!plain.stdout.contains('\u{1b}'));
+    let forced = command(&["check", REFUSED]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert!(String::from_utf8(forced.stdout).unwrap().contains('\u{1b}'));
+    let refused = command(&["check", REFUSED]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap();
+    let _ = refused; // which of two contradicting wishes wins is the terminal library's convention
+}
+
+#[test]
+fn nothing_that_a_job_says_reaches_the_terminal_as_a_command() {
+    let source = b"name: \"\\e[31mred\\x07\"\nimage: \"\\u202ebusybox\"\ntenant: \"a\\e]0;title\\a\"\nclass: \"\\e[2J\"\n\"\\e[1m\": 1\n";
+    let ran = command(&["check", "-"])
+        .env("CLICOLOR_FORCE", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), source)?;
+            child.wait_with_output()
+        })
+        .unwrap();
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert!(text.contains("error[invalid-name]"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
+}
+
+#[test]
+fn hostile_files_are_refused_in_bounded_time() {
+    let bomb = std::fs::read(crate::run::root().join("fixtures/jobs/refused/too-large.yaml")).unwrap();
+    let started = std::time::Instant::now();
+    for source in [bomb, vec![b'['; 10_000_000], b"- x\n".repeat(2_500_000), b"a\n---\n".repeat(1_000_000)] {
+        let ran = runway_with(&["check", "-", "-o", "json"], &source);
+        assert_eq!(ran.code, 1);
+        assert!(ran.stdout.contains("\"too-large\""));
+    }
+    assert!(started.elapsed().as_secs() < 60);
+}
+
+#[test]
+fn prices_come_from_the_environment() {
+    let quoted = |variable: Option<&str>| {
+        let mut command = command(&["quote", HELLO, "-o", "json"]);
+        if let Some(value) = variable {
+            command.env("RUNWAY_USD_PER_CPU_SECOND", value);
+        }
+        command.output().unwrap()
+    };
+    let plain: serde_json::Value = serde_json::from_slice(&quoted(None).stdout).unwrap();
+    let dearer: serde_json::Value = serde_json::from_slice(&quoted(Some("1")).stdout).unwrap();
+    assert_eq!(plain[0]["quote"]["lines"][0]["rate_usd"], "0.0000112444");
+    // Half a core for ten minutes and thirty seconds.
+    assert_eq!(dearer[0]["quote"]["lines"][0]["usd"], "315.000000");
+    let wrong = quoted(Some("cheap"));
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("RUNWAY_USD_PER_CPU_SECOND"));
+}

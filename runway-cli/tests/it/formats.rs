@@ -1,0 +1,115 @@
+//! The JSON that programs rely on, field by field.
+
+use crate::run::runway;
+use serde_json::{Value, json};
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn sorted<const N: usize>(mut names: [&str; N]) -> Vec<&str> {
+    names.sort_unstable();
+    names.to_vec()
+}
+
+#[test]
+fn a_record_has_just_its_fields() {
+    let ran = runway(&["check", "fixtures/jobs/embed-docs.yaml", "-o", "json"]);
+    let records: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let record = &records[0];
+    assert_eq!(keys(record), sorted(["file", "document", "admitted", "job", "quote", "violations"]));
+    assert_eq!(
+        record["job"],
+        json!({
+            "name": "embed-docs",
+            "tenant": "search",
+            "class": "cpu_long",
+            "image": "registry.internal/embed:1.8.0",
+            "resources": {
+                "cpu_millis": 2000,
+                "memory_bytes": 4_294_967_296u64,
+                "ephemeral_storage_bytes": 10_737_418_240u64,
+                "gpu": 0,
+            },
+            "timeout_seconds": 900,
+            "retries": 2,
+            "network": "none",
+        })
+    );
+    assert_eq!(
+        record["quote"],
+        json!({
+            "ceiling_usd": "0.025847",
+            "per_hour_usd": "0.100051",
+            "lines": [
+                {"resource": "cpu", "amount": "2", "seconds": 930, "rate_usd": "0.0000112444", "usd": "0.020915"},
+                {"resource": "memory", "amount": "4.294967296", "seconds": 930, "rate_usd": "0.0000012347", "usd": "0.004932"},
+            ],
+        })
+    );
+    assert_eq!(record["violations"], json!([]));
+}
+
+#[test]
+fn a_violation_has_just_its_fields() {
+    let ran = runway(&["check", "fixtures/jobs/refused/cpu-above-max.yaml", "-o", "json"]);
+    let records: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let violation = &records[0]["violations"][0];
+    let names = ["code", "path", "message", "requested", "allowed", "policy", "fix"];
+    assert_eq!(keys(violation), sorted(names));
+    assert_eq!(violation["code"], "cpu-above-max");
+    assert_eq!(violation["path"], "/resources/cpu");
+    assert_eq!(violation["requested"], "64");
+    assert_eq!(violation["allowed"], json!({"min": "10m", "max": "4"}));
+    assert_eq!(violation["policy"], "limits.cpu.max");
+    assert_eq!(violation["fix"], "4");
+    // What was asked for can still be read and priced.
+    assert_eq!(records[0]["job"]["resources"]["cpu_millis"], 64_000);
+    assert!(records[0]["quote"]["ceiling_usd"].is_string());
+}
+
+#[test]
+fn manifests_as_json_are_a_list_that_kubectl_takes() {
+    let ran = runway(&["render", "fixtures/jobs/embed-docs.yaml", "-o", "json", "--id", "4d5c9fa91db4"]);
+    let list: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
+    let kinds: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Job", "Secret"]);
+    assert_eq!(list["items"][1]["stringData"], json!({"DB_PASSWORD": "<redacted>"}));
+}
+
+#[test]
+fn a_policy_is_shown_so_that_it_loads_again() {
+    let digest = |policy: &[&str]| {
+        let ran = runway(&[&["policy", "check", "-o", "json"], policy].concat());
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()["digest"].clone()
+    };
+    for format in ["text", "json"] {
+        let shown = runway(&["policy", "show", "-o", format, "--policy", "fixtures/policies/strict.yaml"]);
+        let file = std::env::temp_dir().join(format!("runway-shown-{}-{format}.yaml", std::process::id()));
+        std::fs::write(&file, shown.stdout).unwrap();
+        let again = digest(&[file.to_str().unwrap()]);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(again, digest(&["fixtures/policies/strict.yaml"]));
+    }
+}
+
+#[test]
+fn resolved_bounds_tell_where_they_come_from() {
+    let ran = runway(&[
+        "policy", "show", "-o", "json", "--policy", "fixtures/policies/strict.yaml", "--tenant", "vision", "--class", "gpu",
+    ]);
+    let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(shown["limits"]["gpu"]["max"], json!({"value": 16, "policy": "tenants.vision.classes.gpu.gpu.max"}));
+    assert_eq!(shown["terms"]["gpus"], json!({"value": 16, "policy": "tenants.vision.quota.gpus"}));
+}
+
+#[test]
+fn every_code_is_explained() {
+    let ran = runway(&["explain", "-o", "json"]);
+    let all: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), runway_core::Code::ALL.len());
+    let one = runway(&["explain", "oom"]);
+    assert_eq!(one.code, 2);
+    assert!(one.stderr.contains("there is no code `oom`"), "{}", one.stderr);
+}

@@ -1,0 +1,13 @@
+//! The program as people run it: its output, its exit codes, its pages.
+
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod exits;
+mod formats;
+mod goldens;
+mod readme;
+mod references;
+mod run;
+mod schemas;
+mod secrets;

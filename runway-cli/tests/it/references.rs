@@ -1,0 +1,21 @@
+//! The generated pages of `docs/reference/` are what the program says now.
+
+use crate::run::root;
+
+/// Set by `cargo xtask references`, which writes the pages instead of comparing them.
+const WRITE: &str = "RUNWAY_WRITE_REFERENCES";
+
+#[test]
+fn the_references_are_up_to_date() {
+    let folder = root().join("docs/reference");
+    for (name, page) in runway_cli::reference::pages().unwrap() {
+        let file = folder.join(name);
+        if std::env::var_os(WRITE).is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&file, page).unwrap();
+        } else {
+            let committed = std::fs::read_to_string(&file).unwrap_or_default();
+            assert!(committed == page, "docs/reference/{name} is out of date: run `cargo xtask references`");
+        }
+    }
+}

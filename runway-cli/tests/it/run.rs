@@ -1,0 +1,59 @@
+//! Runs the program in the project's own folder.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runway"));
+    command.args(arguments).current_dir(root());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RUNWAY_") || name.starts_with("CLICOLOR")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub fn runway(arguments: &[&str]) -> Ran {
+    ran(command(arguments).stdin(Stdio::null()).output().unwrap())
+}
+
+pub fn runway_with(arguments: &[&str], stdin: &[u8]) -> Ran {
+    let mut child =
+        command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let stdin = stdin.to_vec();
+    let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    ran(output)
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The files of a folder below `fixtures`, as paths from the root.
+pub fn fixtures(folder: &str) -> Vec<String> {
+    let mut files: Vec<_> = std::fs::read_dir(root().join("fixtures").join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| format!("fixtures/{folder}/{}", path.file_name().unwrap().to_str().unwrap()))
+        .collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,116 @@
+//! A fix is exact: with all of them applied the job is admitted, and one unit beyond any of them it is refused.
+
+use crate::documents::{nearly_good_document, policy, submission};
+use proptest::prelude::*;
+use runway_core::units::{CpuMillis, MemoryBytes, Seconds, Timestamp};
+use runway_core::{Code, Decision, Gate, HashSeed, Policy, Violation};
+use serde_json::Value;
+use std::sync::Arc;
+
+fn decide(policy: &Arc<Policy>, document: &Value) -> Decision {
+    Gate::new(Arc::clone(policy), HashSeed::default())
+        .preview(&submission(document), Timestamp::from_seconds(1))
+}
+
+/// Puts a value where a pointer points, making the mappings on the way.
+fn put(document: &mut Value, path: &str, value: Value) {
+    let (parent, last) = path.rsplit_once('/').unwrap();
+    let mut node = document;
+    for segment in parent.split('/').skip(1) {
+        node =
+            node.as_object_mut().unwrap().entry(segment).or_insert_with(|| Value::Object(Default::default()));
+    }
+    match node {
+        Value::Object(fields) => drop(fields.insert(last.to_owned(), value)),
+        Value::Array(items) => items[last.parse::<usize>().unwrap()] = value,
+        _ => panic!("{path} leads nowhere"),
+    }
+}
+
+/// One unit beyond a fix, away from what is allowed.
+fn beyond(violation: &Violation) -> Option<Value> {
+    use Code::*;
+    let text = violation.fix.as_str().unwrap_or_default();
+    let below = matches!(
+        violation.code,
+        CpuBelowMin | MemoryBelowMin | EphemeralStorageBelowMin | GpuBelowMin | TimeoutBelowMin
+    );
+    let step = |units: u64| if below { units - 1 } else { units + 1 };
+    Some(match violation.code {
+        CpuBelowMin | CpuAboveMax => {
+            CpuMillis::new(step(text.parse::<CpuMillis>().unwrap().units())).to_string().into()
+        }
+        MemoryBelowMin
+        | MemoryAboveMax
+        | EphemeralStorageBelowMin
+        | EphemeralStorageAboveMax
+        | ShmAboveMemory => step(text.parse::<MemoryBytes>().unwrap().units()).into(),
+        TimeoutBelowMin | TimeoutAboveMax => step(text.parse::<Seconds>().unwrap().get()).into(),
+        GpuBelowMin | GpuAboveMax | RetriesAboveMax => step(violation.fix.as_u64().unwrap()).into(),
+        _ => return None,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn with_all_fixes_applied_a_job_is_admitted_and_one_unit_beyond_refused(
+        policy in policy(),
+        document in nearly_good_document(),
+    ) {
+        let decision = decide(&policy, &document);
+        let violations = decision.violations();
+        if violations.iter().any(|violation| violation.fix.is_null()) {
+            return Ok(()); // no fix is known
+        }
+        let mut fixed = document.clone();
+        for violation in violations {
+            put(&mut fixed, &violation.path, violation.fix.clone());
+        }
+        let after = decide(&policy, &fixed);
+        prop_assert!(after.admitted().is_some(), "{document}\nfixed: {fixed}\n{:#?}", after.violations());
+        for violation in violations {
+            let Some(value) = beyond(violation) else { continue };
+            let mut too_far = fixed.clone();
+            put(&mut too_far, &violation.path, value);
+            let codes: Vec<_> = decide(&policy, &too_far).violations().iter().map(|v| v.code).collect();
+            prop_assert!(codes.contains(&violation.code), "{too_far}: {codes:?} without {}", violation.code);
+        }
+    }
+}
+
+#[test]
+fn the_property_sees_many_fixes_of_many_kinds() {
+    // A property over decisions with known fixes says nothing if hardly any has them.
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let mut codes = std::collections::BTreeMap::new();
+    for _ in 0..3000 {
+        let (policy, document) = (policy(), nearly_good_document()).new_tree(&mut runner).unwrap().current();
+        let decision = decide(&policy, &document);
+        if decision.violations().iter().all(|violation| !violation.fix.is_null()) {
+            decision.violations().iter().for_each(|violation| *codes.entry(violation.code).or_insert(0) += 1);
+        }
+    }
+    for code in [
+        Code::CpuBelowMin,
+        Code::CpuAboveMax,
+        Code::MemoryBelowMin,
+        Code::MemoryAboveMax,
+        Code::GpuBelowMin,
+        Code::GpuAboveMax,
+        Code::TimeoutBelowMin,
+        Code::TimeoutAboveMax,
+        Code::RetriesAboveMax,
+        Code::ShmAboveMemory,
+        Code::EphemeralStorageBelowMin,
+        Code::EphemeralStorageAboveMax,
+        Code::InvalidQuantity,
+        Code::UnknownClass,
+        Code::InvalidName,
+    ] {
+        assert!(codes.get(&code).is_some_and(|n| *n >= 3), "{code} is hardly seen: {codes:?}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Every code has a fixture that is refused with it; every other fixture is admitted.
+
+use runway_core::policy::RateOverrides;
+use runway_core::spec::SecretLiterals;
+use runway_core::units::Timestamp;
+use runway_core::{Code, Decision, Gate, HashSeed, JobId, JobSpec, Policy, Submission};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(fixtures().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
+    files.sort();
+    assert!(!files.is_empty(), "{folder} is empty");
+    files
+}
+
+fn policy(name: &str) -> Arc<Policy> {
+    let source = std::fs::read(fixtures().join(format!("policies/{name}.yaml"))).unwrap();
+    Arc::new(Policy::parse(&source, RateOverrides::default()).unwrap())
+}
+
+fn submissions(path: &Path, tenant: Option<&str>) -> Vec<Submission> {
+    JobSpec::read_all(&std::fs::read(path).unwrap(), SecretLiterals::Refuse)
+        .into_iter()
+        .map(|reading| Submission::from(reading).with_tenant(tenant.map(str::to_owned)))
+        .collect()
+}
+
+fn alone(policy: &Arc<Policy>, submission: &Submission) -> Decision {
+    Gate::new(Arc::clone(policy), HashSeed::default()).preview(submission, Timestamp::from_seconds(1))
+}
+
+fn codes(decision: &Decision) -> Vec<Code> {
+    decision.violations().iter().map(|violation| violation.code).collect()
+}
+
+fn named(path: &Path) -> Code {
+    let stem = path.file_stem().unwrap().to_str().unwrap();
+    stem.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_fixtures_beside_the_refused_ones_are_admitted() {
+    let policy = policy("default");
+    for path in files("jobs") {
+        for submission in submissions(&path, None) {
+            let decision = alone(&policy, &submission);
+            assert!(decision.admitted().is_some(), "{}: {:#?}", path.display(), decision.violations());
+        }
+    }
+}
+
+#[test]
+fn every_code_has_a_fixture_that_is_refused_with_it() {
+    let mut seen = BTreeSet::new();
+    for (folder, name, tenant) in [
+        ("jobs/refused", "default", None),
+        ("jobs/refused/strict", "strict", None),
+        ("jobs/refused/as-search", "default", Some("search")),
+    ] {
+        let policy = policy(name);
+        for path in files(folder) {
+            let code = named(&path);
+            for submission in submissions(&path, tenant) {
+                let codes = codes(&alone(&policy, &submission));
+                assert!(codes.contains(&code), "{}: {codes:?}", path.display());
+            }
+            seen.insert(code);
+        }
+    }
+    for path in files("jobs/refused/in-sequence") {
+        let mut gate = Gate::new(policy("in-sequence"), HashSeed::default());
+        let now = Timestamp::from_seconds(1_700_000_000);
+        let submissions = submissions(&path, None);
+        let (last, first) = submissions.split_last().unwrap();
+        for (i, submission) in first.iter().enumerate() {
+            let decision = gate.submit(JobId::from_random(i as u128), submission, now).unwrap();
+            assert!(decision.admitted().is_some(), "{}: {:#?}", path.display(), decision.violations());
+        }
+        let before = (gate.ledger().cluster_usage(), gate.ledger().holds().count());
+        let decision = gate.submit(JobId::from_random(99), last, now).unwrap();
+        assert_eq!(codes(&decision), [named(&path)], "{}", path.display());
+        assert_eq!((gate.ledger().cluster_usage(), gate.ledger().holds().count()), before);
+        later_it_passes(&mut gate, last, &decision);
+        seen.insert(named(&path));
+    }
+    for path in files("policies/refused") {
+        let error = Policy::parse(&std::fs::read(&path).unwrap(), RateOverrides::default()).unwrap_err();
+        let codes: Vec<_> = error.violations.iter().map(|violation| violation.code).collect();
+        assert!(codes.contains(&named(&path)), "{}: {codes:?}", path.display());
+        seen.insert(named(&path));
+    }
+    let unseen: Vec<_> = Code::ALL.iter().filter(|code| !seen.contains(code)).collect();
+    assert!(unseen.is_empty(), "no fixture is refused with {unseen:?}");
+}
+
+/// When the time has come that the refusal names, and the holds in the way are gone by then, the same job is admitted.
+fn later_it_passes(gate: &mut Gate, submission: &Submission, decision: &Decision) {
+    let refusal = decision.refusal().unwrap();
+    let id = JobId::from_random(100);
+    if let Some(at) = refusal.retry_at {
+        assert!(refusal.job.is_none(), "a refusal for rate stands alone");
+        let early = Timestamp::from_nanos(at.nanos() - 1);
+        assert_eq!(codes(&gate.submit(id, submission, early).unwrap()), [Code::RateLimited]);
+        assert!(gate.submit(id, submission, at).unwrap().admitted().is_some());
+        return;
+    }
+    let by = refusal.free_by.expect("the holds in the way end some time");
+    let named: Vec<_> = decision.basis.holds.iter().flat_map(|named| &named.holds).collect();
+    assert_eq!(named.iter().map(|hold| hold.deadline).max(), Some(by));
+    for hold in &named {
+        assert!(gate.release(hold.id).is_some());
+    }
+    assert!(gate.submit(id, submission, by).unwrap().admitted().is_some());
+}
+
+#[test]
+fn the_number_of_gpus_that_is_left_would_be_admitted() {
+    let mut gate = Gate::new(policy("in-sequence"), HashSeed::default());
+    let now = Timestamp::from_seconds(1_700_000_000);
+    let path = fixtures().join("jobs/refused/in-sequence/tenant-gpu-quota.yaml");
+    let mut submissions = submissions(&path, None);
+    gate.submit(JobId::from_random(1), &submissions[0], now).unwrap();
+    let decision = gate.submit(JobId::from_random(2), &submissions[1], now).unwrap();
+    assert_eq!(decision.violations()[0].fix, 1, "three of four are held");
+    let spec = Arc::make_mut(&mut submissions[1].spec);
+    spec.resources.gpu = Some(1.into());
+    assert!(gate.submit(JobId::from_random(2), &submissions[1], now).unwrap().admitted().is_some());
+}
+
+#[test]
+fn a_submission_costs_a_token_whatever_becomes_of_it_but_not_when_refused_for_its_rate() {
+    let mut gate = Gate::new(policy("default"), HashSeed::default());
+    let now = Timestamp::from_seconds(1_700_000_000);
+    let refused = &submissions(&fixtures().join("jobs/refused/cpu-above-max.yaml"), None)[0];
+    let admitted = &submissions(&fixtures().join("jobs/hello.yaml"), None)[0];
+    assert_eq!(gate.remaining("search", now), 10);
+    gate.submit(JobId::from_random(0), refused, now).unwrap();
+    assert_eq!(gate.remaining("search", now), 9);
+    let _ = gate.preview(admitted, now);
+    assert_eq!(gate.remaining("search", now), 9, "a preview costs nothing");
+    for i in 1..10 {
+        gate.submit(JobId::from_random(i), admitted, now).unwrap();
+    }
+    let first = gate.submit(JobId::from_random(10), admitted, now).unwrap();
+    let second = gate.submit(JobId::from_random(10), admitted, now).unwrap();
+    assert_eq!(first.refusal().unwrap().retry_at, Some(Timestamp::from_seconds(1_700_000_001)));
+    assert_eq!(first, second, "waiting does not get longer by asking");
+}
+
+#[test]
+fn an_id_that_is_in_use_decides_nothing() {
+    let mut gate = Gate::new(policy("default"), HashSeed::default());
+    let now = Timestamp::from_seconds(1);
+    let hello = &submissions(&fixtures().join("jobs/hello.yaml"), None)[0];
+    gate.submit(JobId::from_random(1), hello, now).unwrap();
+    assert!(gate.submit(JobId::from_random(1), hello, now).is_err());
+    assert_eq!(gate.remaining("search", now), 9);
+}
+
+#[test]
+fn a_policy_may_change_while_jobs_run_but_not_where_they_run() {
+    let mut gate = Gate::new(policy("default"), HashSeed::default());
+    let now = Timestamp::from_seconds(1);
+    gate.submit(JobId::from_random(1), &submissions(&fixtures().join("jobs/hello.yaml"), None)[0], now)
+        .unwrap();
+    assert!(gate.set_policy(policy("strict")).is_err());
+    assert_eq!(gate.policy().digest(), policy("default").digest());
+    gate.set_policy(policy("in-sequence")).unwrap();
+    assert_eq!(gate.ledger().cluster_usage().jobs, 1);
+}

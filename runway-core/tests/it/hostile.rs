@@ -1,0 +1,285 @@
+//! Input that nobody means well with: a clear violation with its place, in bounded time and memory, and never a panic.
+
+use proptest::prelude::*;
+use runway_core::document::{
+    DocumentError, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, MAX_DOCUMENTS, parse_all,
+};
+use runway_core::policy::RateOverrides;
+use runway_core::spec::{MAX_ARGUMENT_BYTES, MAX_VARIABLES, SecretLiterals};
+use runway_core::units::Timestamp;
+use runway_core::{Code, Decision, Gate, HashSeed, JobSpec, Policy, Submission};
+use std::sync::Arc;
+
+fn decide_all(source: &[u8]) -> Vec<Decision> {
+    let policy = crate::documents::policies().swap_remove(0);
+    let gate = Gate::new(policy, HashSeed::default());
+    let readings = JobSpec::read_all(source, SecretLiterals::Refuse);
+    readings.into_iter().map(|reading| gate.preview(&Submission::from(reading), Timestamp::EPOCH)).collect()
+}
+
+/// The one fault of a text that cannot be read: its message and its place.
+fn fault(source: &[u8]) -> (Code, String, usize, usize) {
+    let documents = parse_all(source);
+    let error = documents.iter().find_map(|document| document.as_ref().err()).expect("it cannot be read");
+    let code = match error {
+        DocumentError::Syntax { .. } => Code::Syntax,
+        DocumentError::TooLarge { .. } => Code::TooLarge,
+    };
+    let decisions = decide_all(source);
+    let violations = decisions.iter().find_map(|d| d.refusal()).map(|refusal| &refusal.violations).unwrap();
+    assert_eq!(violations.len(), 1, "what cannot be read says nothing more");
+    assert_eq!(violations[0].code, code);
+    assert!(violations[0].message.starts_with(&format!(
+        "line {}, column {}",
+        error.span().line,
+        error.span().column
+    )));
+    (code, error.to_string(), error.span().line, error.span().column)
+}
+
+const UNCLOSED: &str = "this quote is never closed, or a line of the quoted text is not indented";
+
+#[test]
+fn what_is_no_yaml_is_refused_with_its_place() {
+    for (source, message, line, column) in [
+        (&b"name: x\n\timage: y\n"[..], "this text runs on into a tab; indent with spaces", 1, 7),
+        (b"resources:\n\tcpu: 1\n", "a tab cannot indent YAML; use spaces", 2, 2),
+        (b"name: 'x\nimage: y\n", UNCLOSED, 2, 1),
+        (b"name: \"x\n", UNCLOSED, 2, 1),
+        (b"args: [a, b\nname: x\n", "while parsing a flow sequence, expected ',' or ']'", 2, 1),
+        (b"a: 1\na: 2\n", "this key stands twice in the same mapping", 2, 1),
+        (b"{\"a\": 1, \"a\": 2}", "this key stands twice in the same mapping", 1, 10),
+        (b"? [a]\n: b\n", "a key must be plain text", 1, 3),
+        (b"a: !custom x\n", "tags such as `!name` are not accepted", 1, 12),
+        (b"a: *nowhere\n", "this alias names no anchor above it", 1, 4),
+        (b"a: &a [*a]\n", "this alias stands within what it names", 1, 8),
+        (b"name: \xff\n", "this byte is not UTF-8; save the file as UTF-8", 1, 7),
+        (b"\xff\xfen\0a\0", "this byte is not UTF-8; save the file as UTF-8", 1, 1),
+        (b"name: x\nargs: [\0]\n", "a NUL byte cannot stand here", 2, 8),
+        ("name: ä\nargs: [\0]\n".as_bytes(), "a NUL byte cannot stand here", 2, 8),
+        (b"name: @x\n", "a character that cannot stand here", 1, 7),
+    ] {
+        let shown = String::from_utf8_lossy(source);
+        assert_eq!(fault(source), (Code::Syntax, message.to_owned(), line, column), "{shown}");
+    }
+}
+
+#[test]
+fn an_alias_bomb_is_refused_before_it_is_built() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..60 {
+        let aliases = vec![format!("*a{}", i - 1); 10].join(", ");
+        bomb.push_str(&format!("a{i}: &a{i} [{aliases}]\n"));
+    }
+    assert_eq!(fault(bomb.as_bytes()).0, Code::TooLarge);
+    // Few values, but each of them long.
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 100].join(", "));
+    assert_eq!(fault(long.as_bytes()).0, Code::TooLarge);
+}
+
+#[test]
+fn a_file_of_ten_megabytes_is_refused_without_being_read_through() {
+    for source in [
+        format!("name: {}\n", "x".repeat(10_000_000)),
+        format!("args:\n{}", "- x\n".repeat(2_500_000)),
+        format!("args: [{}]", "x, ".repeat(3_000_000)),
+        format!("# {}\nname: [", "x".repeat(10_000_000)),
+        "[".repeat(10_000_000),
+        "- ".repeat(5_000_000),
+        "{a: ".repeat(2_500_000),
+        "&a ".repeat(3_000_000),
+        "? ".repeat(5_000_000),
+        "'".repeat(10_000_000),
+        "\n".repeat(10_000_000),
+        "---\n".repeat(2_500_000),
+        "a\n---\n".repeat(1_500_000),
+        "...\n".repeat(2_500_000),
+    ] {
+        let started = std::time::Instant::now();
+        assert!(decide_all(source.as_bytes()).iter().all(|decision| decision.admitted().is_none()));
+        let seconds = started.elapsed().as_secs();
+        assert!(seconds < 20, "{seconds} s for {:?}…", source.chars().take(20).collect::<String>());
+    }
+}
+
+/// A document of just so many bytes, from its first to its last.
+fn of_bytes(bytes: usize) -> String {
+    let start = "name: x\nimage: busybox\ntenant: t\nargs: [";
+    let mut source = start.to_owned();
+    while source.len() + 1002 < bytes {
+        source.push_str(&"a".repeat(1000));
+        source.push(',');
+    }
+    let rest = bytes - source.len() - 1;
+    source.push_str(&"b".repeat(rest));
+    source.push(']');
+    source
+}
+
+#[test]
+fn a_document_has_its_bytes_and_not_one_more() {
+    let largest = of_bytes(MAX_DOCUMENT_BYTES);
+    assert_eq!(largest.len(), MAX_DOCUMENT_BYTES);
+    assert!(decide_all(largest.as_bytes())[0].admitted().is_some());
+    assert_eq!(fault(of_bytes(MAX_DOCUMENT_BYTES + 1).as_bytes()).0, Code::TooLarge);
+    // What stands before it in the file does not count.
+    let second = format!("name: first\n---\n{largest}");
+    assert!(decide_all(second.as_bytes())[1].admitted().is_some());
+}
+
+#[test]
+fn a_document_has_its_values_and_not_one_more() {
+    // The mapping, the key, and the list are three of them.
+    let of_values = |n: usize| format!("args: [{}]", vec!["x"; n - 3].join(","));
+    assert!(parse_all(of_values(MAX_DOCUMENT_NODES).as_bytes())[0].is_ok());
+    assert_eq!(fault(of_values(MAX_DOCUMENT_NODES + 1).as_bytes()).0, Code::TooLarge);
+}
+
+#[test]
+fn a_document_has_its_depth_and_not_one_more() {
+    let flow = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let block = |depth: usize| format!("{}x", "- ".repeat(depth));
+    for of_depth in [flow as fn(usize) -> String, block] {
+        assert!(parse_all(of_depth(MAX_DOCUMENT_DEPTH).as_bytes())[0].is_ok());
+        assert!(parse_all(of_depth(MAX_DOCUMENT_DEPTH + 1).as_bytes())[0].is_err());
+    }
+    // Aliases stack what the parser sees side by side.
+    let mut tower = String::from("a0: &a0 [x]\n");
+    for i in 1..100 {
+        tower.push_str(&format!("a{i}: &a{i} [*a{}]\n", i - 1));
+    }
+    assert_eq!(fault(tower.as_bytes()).0, Code::TooLarge);
+}
+
+#[test]
+fn a_file_has_its_documents_and_not_one_more() {
+    let of_documents = |n: usize| "--- {}\n".repeat(n);
+    assert!(parse_all(of_documents(MAX_DOCUMENTS).as_bytes()).iter().all(Result::is_ok));
+    let documents = parse_all(of_documents(MAX_DOCUMENTS + 1).as_bytes());
+    assert_eq!(documents.len(), MAX_DOCUMENTS + 1);
+    assert!(matches!(documents.last(), Some(Err(DocumentError::TooLarge { .. }))));
+}
+
+#[test]
+fn documents_are_told_apart_by_their_markers_alone() {
+    for (source, names) in [
+        ("name: a\n---\nname: b\n", &["a", "b"][..]),
+        ("---\nname: a\n---\n---\nname: b\n...\n", &["a", "b"]),
+        ("# comment\n%YAML 1.2\n---\nname: a\n...\n# between\n---\nname: b", &["a", "b"]),
+        ("--- {name: a}\n--- {name: b}\n", &["a", "b"]),
+        ("name: |\n  text\n  ---\n  more\n", &["text\n---\nmore\n"]),
+        ("name: '---'\n", &["---"]),
+        ("{\"name\":\n\t\"a\"\n}\n", &["a"]),
+        ("\u{feff}name: a\n", &["a"]),
+        ("name: a\r\n---\r\nname: b\r\n", &["a", "b"]),
+    ] {
+        let readings = JobSpec::read_all(source.as_bytes(), SecretLiterals::Refuse);
+        let found: Vec<_> =
+            readings.iter().map(|reading| reading.spec.name.as_deref().unwrap_or("none")).collect();
+        assert_eq!(found, names, "{source:?}: {:#?}", readings[0].violations);
+    }
+}
+
+#[test]
+fn places_in_later_documents_are_those_of_the_file() {
+    let source = "# one\nname: a\n---\n# two\nname: [\n---\nname: b\ncpu: 1\n";
+    let documents = parse_all(source.as_bytes());
+    assert_eq!(documents[1].as_ref().unwrap_err().span().line, 5);
+    let third = documents[2].as_ref().unwrap();
+    let key = third.find_key("/cpu").unwrap().span;
+    assert_eq!((key.line, key.column), (8, 1));
+    assert_eq!(&source[key.start..key.end], "cpu");
+}
+
+fn codes(spec: JobSpec) -> Vec<Code> {
+    let policy = crate::documents::policies().swap_remove(0);
+    let gate = Gate::new(policy, HashSeed::default());
+    let spec =
+        JobSpec { name: Some("x".into()), tenant: Some("t".into()), image: Some("busybox".into()), ..spec };
+    gate.preview(&spec.into(), Timestamp::EPOCH).violations().iter().map(|violation| violation.code).collect()
+}
+
+#[test]
+fn variables_and_arguments_have_their_bounds_and_not_one_more() {
+    let variables = |n: usize| (0..n).map(|i| (format!("V{i}"), String::new())).collect();
+    assert_eq!(codes(JobSpec { env: variables(MAX_VARIABLES), ..JobSpec::default() }), []);
+    assert_eq!(codes(JobSpec { env: variables(MAX_VARIABLES + 1), ..JobSpec::default() }), [Code::TooLarge]);
+    let argument = |n: usize| JobSpec { args: vec!["x".repeat(n)], ..JobSpec::default() };
+    assert_eq!(codes(argument(MAX_ARGUMENT_BYTES - 1)), []);
+    assert_eq!(codes(argument(MAX_ARGUMENT_BYTES)), [Code::TooLarge]);
+    let variable = |n: usize| {
+        let env = [("V".to_owned(), "x".repeat(n - 2))].into();
+        JobSpec { env, ..JobSpec::default() }
+    };
+    assert_eq!(codes(variable(MAX_ARGUMENT_BYTES - 1)), []);
+    assert_eq!(codes(variable(MAX_ARGUMENT_BYTES)), [Code::TooLarge]);
+    // A spec that was never a document has the same bound on its whole.
+    let whole = |n: usize| JobSpec {
+        args: vec!["x".repeat(100_000), "x".repeat(100_000), "x".repeat(n)],
+        ..JobSpec::default()
+    };
+    let own = "x".len() + "t".len() + "busybox".len();
+    assert_eq!(codes(whole(MAX_DOCUMENT_BYTES - 200_000 - own)), []);
+    assert_eq!(codes(whole(MAX_DOCUMENT_BYTES - 200_000 - own + 1)), [Code::TooLarge]);
+}
+
+fn nothing_panics(source: &[u8]) {
+    for secrets in [SecretLiterals::Refuse, SecretLiterals::Accept] {
+        for (i, reading) in JobSpec::read_all(source, secrets).into_iter().enumerate() {
+            let submission = Submission::from(reading);
+            let policy = crate::documents::policies().swap_remove(i % 4);
+            let gate = Gate::new(Arc::clone(&policy), HashSeed::default());
+            let decision = gate.preview(&submission, Timestamp::EPOCH);
+            let _ = serde_json::to_string(&decision).unwrap();
+            let _ = format!("{submission:?}");
+            if let Some(admitted) = decision.admitted() {
+                let _ = runway_core::render::render_redacted(
+                    admitted,
+                    runway_core::JobId::from_random(1),
+                    &policy,
+                );
+            }
+        }
+    }
+    let _ = Policy::parse(source, RateOverrides::default());
+}
+
+/// The fixtures, of which arbitrary input is a mutilation.
+fn fixtures() -> Vec<Vec<u8>> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
+    ["jobs", "jobs/refused", "jobs/refused/strict", "policies", "policies/refused"]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(format!("{root}/{folder}")).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn arbitrary_bytes_make_nothing_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        nothing_panics(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_yaml_makes_nothing_panic(text in "[-a-z0-9:{}\\[\\], \n\t\"'&*!|>#?%@.]{0,200}") {
+        nothing_panics(text.as_bytes());
+    }
+
+    #[test]
+    fn mutilated_fixtures_make_nothing_panic(
+        fixture in prop::sample::select(fixtures()),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, prop::collection::vec(any::<u8>(), 0..6)), 1..6),
+    ) {
+        let mut bytes = fixture;
+        for (at, remove, insert) in edits {
+            let start = at.index(bytes.len() + 1);
+            let end = (start + remove).min(bytes.len());
+            bytes.splice(start..end, insert);
+        }
+        nothing_panics(&bytes);
+    }
+}

@@ -1,0 +1,160 @@
+//! The layers of a policy: classes replace, tenants narrow, a tenant's class replaces, and each bound knows its line.
+
+use runway_core::policy::{Limits, RateOverrides};
+use runway_core::{Code, Policy};
+use std::fmt::Display;
+
+const BASE: &str = "version: 1
+limits:
+  cpu: {min: 10m, max: '4', default: 500m}
+  memory: {min: 16Mi, max: 8Gi, default: 512Mi}
+  timeout: {min: 1s, max: 1h, default: 10m}
+  network: [none, internal]
+rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
+";
+
+fn policy(rest: &str) -> Policy {
+    Policy::parse(format!("{BASE}{rest}").as_bytes(), RateOverrides::default())
+        .unwrap_or_else(|error| panic!("{rest}: {:#?}", error.violations))
+}
+
+fn faults(source: &str) -> Vec<(Code, String)> {
+    let error = Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap_err();
+    error.violations.into_iter().map(|violation| (violation.code, violation.path)).collect()
+}
+
+fn contradictions(rest: &str) -> Vec<String> {
+    let faults = faults(&format!("{BASE}{rest}"));
+    assert!(faults.iter().all(|(code, _)| *code == Code::PolicyContradiction), "{faults:?}");
+    faults.into_iter().map(|(_, path)| path).collect()
+}
+
+fn shown<T: Display>(bound: &runway_core::policy::Sourced<T>) -> (String, &str) {
+    (bound.value.to_string(), &bound.from)
+}
+
+fn limits<'a>(policy: &'a Policy, tenant: &str, class: Option<&str>) -> &'a Limits {
+    policy.limits(Some(tenant), class).unwrap()
+}
+
+#[test]
+fn a_class_replaces_field_by_field() {
+    let policy = policy("classes: {big: {cpu: {max: '16'}}}\n");
+    let big = limits(&policy, "t", Some("big"));
+    assert_eq!(shown(&big.cpu.min), ("10m".to_owned(), "limits.cpu.min"));
+    assert_eq!(shown(&big.cpu.max), ("16".to_owned(), "classes.big.cpu.max"));
+    assert_eq!(shown(&limits(&policy, "t", None).cpu.max), ("4".to_owned(), "limits.cpu.max"));
+    assert!(policy.limits(Some("t"), Some("bigger")).is_none());
+}
+
+#[test]
+fn a_tenants_bare_bounds_only_narrow_and_its_classes_replace() {
+    let policy = policy(
+        "classes: {big: {cpu: {max: '16'}}, small: {cpu: {max: '1'}}}
+tenants:
+  narrow: {cpu: {min: 5m, max: '8'}}
+  wide: {classes: {big: {cpu: {max: '64'}}}}
+  both: {cpu: {max: '2'}, classes: {big: {cpu: {max: '3'}}}}
+",
+    );
+    let max = |tenant, class| shown(&limits(&policy, tenant, Some(class)).cpu.max);
+    assert_eq!(max("narrow", "big"), ("8".to_owned(), "tenants.narrow.cpu.max"));
+    assert_eq!(max("narrow", "small"), ("1".to_owned(), "classes.small.cpu.max"));
+    let min = &limits(&policy, "narrow", Some("big")).cpu.min;
+    assert_eq!(shown(min), ("10m".to_owned(), "limits.cpu.min"));
+    assert_eq!(max("wide", "big"), ("64".to_owned(), "tenants.wide.classes.big.cpu.max"));
+    assert_eq!(max("wide", "small"), ("1".to_owned(), "classes.small.cpu.max"));
+    assert_eq!(max("both", "big"), ("3".to_owned(), "tenants.both.classes.big.cpu.max"));
+    assert_eq!(max("both", "small"), ("1".to_owned(), "classes.small.cpu.max"));
+    assert_eq!(max("nobody", "big"), ("16".to_owned(), "classes.big.cpu.max"));
+}
+
+#[test]
+fn an_inherited_default_follows_its_bounds_and_a_written_one_must_lie_in_them() {
+    let policy = policy(
+        "classes: {short: {timeout: {max: 60s}}, long: {timeout: {min: 30m}}}
+",
+    );
+    let default = |tenant, class| shown(limits(&policy, tenant, class).timeout.default.as_ref().unwrap());
+    assert_eq!(default("t", None), ("10m".to_owned(), "limits.timeout.default"));
+    assert_eq!(default("t", Some("short")), ("1m".to_owned(), "classes.short.timeout.max"));
+    assert_eq!(default("t", Some("long")), ("30m".to_owned(), "classes.long.timeout.min"));
+    let policy =
+        self::policy("classes: {short: {timeout: {max: 60s}}}\ntenants: {hasty: {timeout: {max: 20s}}}\n");
+    let default = |tenant, class| shown(limits(&policy, tenant, class).timeout.default.as_ref().unwrap());
+    assert_eq!(default("hasty", Some("short")), ("20s".to_owned(), "tenants.hasty.timeout.max"));
+}
+
+#[test]
+fn contradictions_do_not_load() {
+    let short = "classes: {short: {timeout: {max: 60s, default: 61s}}}\n";
+    assert_eq!(contradictions(short), ["/classes/short/timeout/default"]);
+    assert!(
+        contradictions("classes: {a: {cpu: {min: '5'}}}\n")
+            .iter()
+            .any(|path| path.starts_with("/classes/a/cpu"))
+    );
+    let tenant =
+        "classes: {gpu: {gpu: {min: 1, max: 8}}}\ndefault_class: gpu\ntenants: {t: {gpu: {max: 0}}}\n";
+    assert_eq!(contradictions(tenant), ["/tenants/t/gpu/max"]);
+    assert_eq!(contradictions("tenants: {t: {network: [open]}}\n"), ["/tenants/t/network"]);
+    assert_eq!(contradictions("run: {namespace: 'runway-{tenant}'}\n"), ["/run/namespace"]);
+    let listed = "unknown_tenants: deny\nrun: {namespace: 'runway-{tenant}'}\n";
+    assert_eq!(contradictions(listed), ["/run/namespace"]);
+    let policy = policy(&format!("{listed}tenants: {{search: {{}}}}\n"));
+    assert_eq!(policy.run().namespace_of(&"search".parse().unwrap()), "runway-search");
+    let long = format!("{listed}tenants: {{{}: {{}}}}\n", "a".repeat(57));
+    assert_eq!(contradictions(&long), ["/run/namespace"]);
+    let price = BASE.replace("'0.00001'", "'18000000'").replace("max: 1h", "max: 99999999h");
+    assert_eq!(faults(&price), [(Code::PolicyContradiction, "/limits/timeout/max".to_owned())]);
+}
+
+#[test]
+fn networks_are_narrowed_in_order() {
+    let policy = policy(
+        "classes: {net: {network: [open, internal, none]}}\ntenants: {t: {network: [none, internal]}}\n",
+    );
+    let names = |tenant| {
+        let networks = &limits(&policy, tenant, Some("net")).network;
+        (
+            networks.value.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            networks.from.to_string(),
+        )
+    };
+    assert_eq!(names("other"), ("open internal none".to_owned(), "classes.net.network".to_owned()));
+    assert_eq!(names("t"), ("internal none".to_owned(), "tenants.t.network".to_owned()));
+}
+
+#[test]
+fn the_tightest_of_bound_quota_and_capacity_is_the_most_gpus() {
+    let gpu = "classes: {gpu: {gpu: {min: 1, max: 8}}}\n";
+    for (rest, max, line) in [
+        ("quota: {gpus: 100}\n", "8", "classes.gpu.gpu.max"),
+        ("quota: {gpus: 2}\n", "2", "quota.gpus"),
+        ("quota: {gpus: 100}\ncapacity: {gpus: 3}\n", "3", "capacity.gpus"),
+        ("quota: {gpus: 2}\ntenants: {t: {quota: {gpus: 5}}}\n", "5", "tenants.t.quota.gpus"),
+        // A quota without GPUs is no contradiction to a class with them: such a tenant just cannot use it.
+        ("quota: {gpus: 0}\n", "0", "quota.gpus"),
+    ] {
+        let policy = policy(&format!("{gpu}{rest}"));
+        assert_eq!(shown(&limits(&policy, "t", Some("gpu")).gpu.max), (max.to_owned(), line), "{rest}");
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let faults =
+        faults("version: 2\nlimits: {cpu: {max: many}, disk: {}}\nrun: {run_as_user: 0}\nrates: []\n");
+    let paths: Vec<_> = faults.iter().map(|(_, path)| path.as_str()).collect();
+    for path in [
+        "/version",
+        "/limits/cpu/max",
+        "/limits/disk",
+        "/limits/memory/max",
+        "/limits/timeout/max",
+        "/run/run_as_user",
+        "/rates",
+    ] {
+        assert!(paths.contains(&path), "{path} is not among {paths:?}");
+    }
+}

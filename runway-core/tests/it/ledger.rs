@@ -1,0 +1,329 @@
+//! The ledger against a model of it and of the cluster, through any sequence of events, lost, repeated and reordered.
+
+use proptest::prelude::*;
+use runway_core::quota::{
+    HoldRequest, HoldState, Ledger, LedgerError, Listing, Observed, QuotaLimits, Usage,
+};
+use runway_core::units::{GpuCount, Seconds, Timestamp};
+use runway_core::{HashSeed, JobId, Tenant};
+use std::collections::{BTreeMap, BTreeSet};
+
+const LIMITS: QuotaLimits =
+    QuotaLimits { tenant: Usage { gpus: 6, jobs: 4 }, cluster: Usage { gpus: 10, jobs: 8 } };
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// A submission passes the gate, if there is room.
+    Reserve { id: u8, tenant: u8, gpus: u64 },
+    /// The create lands in the cluster; its answer may be lost.
+    Land { id: u8 },
+    /// The answer arrives, perhaps again.
+    Confirm { id: u8 },
+    /// The create failed for certain.
+    Abort { id: u8 },
+    /// The job ends and nothing of it runs any more.
+    Finish { id: u8 },
+    /// The watch says so, perhaps late, perhaps again, perhaps never.
+    Release { id: u8 },
+    /// A listing is asked for. It shows the cluster as it is now.
+    BeginListing,
+    /// It arrives: as it was when it began or as it is now, each job once or twice.
+    Reconcile { stale: bool, twice: bool },
+    /// The process dies, and starts again by listing the cluster.
+    Crash,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let id = 0u8..14;
+    prop_oneof![
+        6 => (id.clone(), 0u8..3, 0u64..5).prop_map(|(id, tenant, gpus)| Event::Reserve { id, tenant, gpus }),
+        5 => id.clone().prop_map(|id| Event::Land { id }),
+        5 => id.clone().prop_map(|id| Event::Confirm { id }),
+        2 => id.clone().prop_map(|id| Event::Abort { id }),
+        4 => id.clone().prop_map(|id| Event::Finish { id }),
+        4 => id.prop_map(|id| Event::Release { id }),
+        2 => Just(Event::BeginListing),
+        3 => (any::<bool>(), any::<bool>()).prop_map(|(stale, twice)| Event::Reconcile { stale, twice }),
+        1 => Just(Event::Crash),
+    ]
+}
+
+fn job_id(n: u8) -> JobId {
+    JobId::from_random(u128::from(n))
+}
+
+fn tenant(n: u8) -> Tenant {
+    format!("tenant-{n}").parse().unwrap()
+}
+
+/// What the model believes of one hold.
+#[derive(Debug, Clone, PartialEq)]
+struct Held {
+    tenant: u8,
+    gpus: u64,
+    live: bool,
+}
+
+struct World {
+    ledger: Ledger,
+    /// What the ledger should hold.
+    held: BTreeMap<u8, Held>,
+    /// Jobs that run.
+    cluster: BTreeMap<u8, (u8, u64)>,
+    /// Ids whose create has been sent and neither landed nor failed.
+    in_flight: BTreeSet<u8>,
+    listing: Option<OpenListing>,
+    now: u64,
+}
+
+struct OpenListing {
+    token: Listing,
+    snapshot: BTreeMap<u8, (u8, u64)>,
+    /// Holds that were live when it began.
+    live_then: BTreeSet<u8>,
+    released_since: BTreeSet<u8>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            ledger: Ledger::new(HashSeed(5, 6)),
+            held: BTreeMap::new(),
+            cluster: BTreeMap::new(),
+            in_flight: BTreeSet::new(),
+            listing: None,
+            now: 1_000_000,
+        }
+    }
+
+    fn usage(&self, of: Option<u8>) -> Usage {
+        let mine = |held: &&Held| of.is_none_or(|tenant| held.tenant == tenant);
+        let held: Vec<_> = self.held.values().filter(mine).collect();
+        Usage { gpus: held.iter().map(|held| held.gpus).sum(), jobs: held.len() as u64 }
+    }
+
+    fn observed(cluster: &BTreeMap<u8, (u8, u64)>, twice: bool, now: u64) -> Vec<Observed> {
+        let once = cluster.iter().map(|(id, (owner, gpus))| Observed {
+            id: job_id(*id),
+            tenant: tenant(*owner),
+            gpus: GpuCount::new(*gpus),
+            term: Seconds::new(600),
+            deadline: Timestamp::from_seconds(now + 600),
+        });
+        let mut all: Vec<_> = once.collect();
+        if twice {
+            let again: Vec<_> = all.iter().rev().cloned().collect();
+            all.extend(again);
+        }
+        all
+    }
+
+    fn step(&mut self, event: &Event) -> Result<(), TestCaseError> {
+        self.now += 1;
+        let now = Timestamp::from_seconds(self.now);
+        match *event {
+            Event::Reserve { id, tenant: owner, gpus } => {
+                let (mine, all) = (self.usage(Some(owner)), self.usage(None));
+                let shortages = LIMITS.shortages(mine, all, GpuCount::new(gpus));
+                let fits = shortages.is_empty();
+                // An id is drawn once; here a finished one may come again, as with an idempotency key.
+                if self.cluster.contains_key(&id) || self.in_flight.contains(&id) {
+                    return Ok(());
+                }
+                for shortage in &shortages {
+                    let ways = self.ledger.in_the_way(tenant(owner).as_str(), shortage);
+                    prop_assert!(ways.windows(2).all(|pair| pair[0].deadline <= pair[1].deadline));
+                }
+                let request =
+                    HoldRequest { tenant: tenant(owner), gpus: GpuCount::new(gpus), term: Seconds::new(600) };
+                if !fits {
+                    return Ok(());
+                }
+                let found = self.ledger.reserve(job_id(id), request, now);
+                if self.held.contains_key(&id) {
+                    prop_assert_eq!(found, Err(LedgerError::HeldAlready { id: job_id(id) }));
+                } else {
+                    prop_assert_eq!(found, Ok(()));
+                    self.held.insert(id, Held { tenant: owner, gpus, live: false });
+                    self.in_flight.insert(id);
+                }
+            }
+            Event::Land { id } => {
+                if self.in_flight.remove(&id) {
+                    let held = &self.held[&id];
+                    self.cluster.insert(id, (held.tenant, held.gpus));
+                }
+            }
+            Event::Confirm { id } => {
+                // Nobody confirms what has not landed.
+                if self.in_flight.contains(&id) {
+                    return Ok(());
+                }
+                let found = self.ledger.confirm(job_id(id), now);
+                match self.held.get_mut(&id) {
+                    Some(held) => {
+                        prop_assert_eq!(found, Ok(()));
+                        held.live = true;
+                    }
+                    None => prop_assert_eq!(found, Err(LedgerError::NotHeld { id: job_id(id) })),
+                }
+            }
+            Event::Abort { id } => {
+                if self.in_flight.remove(&id) {
+                    prop_assert!(self.ledger.abort(job_id(id)).unwrap().is_some());
+                    self.forget(id);
+                } else if self.held.get(&id).is_some_and(|held| held.live) {
+                    prop_assert_eq!(
+                        self.ledger.abort(job_id(id)),
+                        Err(LedgerError::AbortedLive { id: job_id(id) })
+                    );
+                } else if !self.held.contains_key(&id) {
+                    prop_assert_eq!(self.ledger.abort(job_id(id)), Ok(None));
+                    self.forget(id);
+                }
+            }
+            Event::Finish { id } => drop(self.cluster.remove(&id)),
+            Event::Release { id } => {
+                // Only what has ended is released.
+                if self.cluster.contains_key(&id) || self.in_flight.contains(&id) {
+                    return Ok(());
+                }
+                let found = self.ledger.release(job_id(id));
+                prop_assert_eq!(found.is_some(), self.held.contains_key(&id));
+                self.forget(id);
+            }
+            Event::BeginListing => {
+                let live_then = self.held.iter().filter(|(_, held)| held.live).map(|(id, _)| *id).collect();
+                self.listing = Some(OpenListing {
+                    token: self.ledger.begin_listing(),
+                    snapshot: self.cluster.clone(),
+                    live_then,
+                    released_since: BTreeSet::new(),
+                });
+            }
+            Event::Reconcile { stale, twice } => {
+                let Some(open) = self.listing.take() else { return Ok(()) };
+                let shown = if stale { open.snapshot } else { self.cluster.clone() };
+                let drift =
+                    self.ledger.reconcile(open.token, Self::observed(&shown, twice, self.now)).unwrap();
+                let mut expected = self.held.clone();
+                expected
+                    .retain(|id, held| !held.live || shown.contains_key(id) || !open.live_then.contains(id));
+                for (id, (owner, gpus)) in &shown {
+                    if !open.released_since.contains(id) {
+                        expected.entry(*id).or_insert(Held { tenant: *owner, gpus: *gpus, live: true });
+                    }
+                }
+                let dropped: Vec<_> =
+                    self.held.keys().filter(|id| !expected.contains_key(id)).map(|id| job_id(*id)).collect();
+                prop_assert_eq!(drift.dropped.iter().collect::<BTreeSet<_>>(), dropped.iter().collect());
+                prop_assert_eq!(drift.adopted.len(), expected.len() + dropped.len() - self.held.len());
+                self.held = expected;
+            }
+            Event::Crash => {
+                // What was in flight is lost with the process.
+                self.in_flight.clear();
+                self.ledger = Ledger::new(HashSeed(7, 8));
+                let listing = self.ledger.begin_listing();
+                self.ledger.reconcile(listing, Self::observed(&self.cluster, false, self.now)).unwrap();
+                let live = |(id, (owner, gpus)): (&u8, &(u8, u64))| {
+                    (*id, Held { tenant: *owner, gpus: *gpus, live: true })
+                };
+                self.held = self.cluster.iter().map(live).collect();
+                self.listing = None;
+            }
+        }
+        self.check()
+    }
+
+    fn forget(&mut self, id: u8) {
+        self.held.remove(&id);
+        if let Some(listing) = &mut self.listing {
+            listing.released_since.insert(id);
+        }
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        // The ledger is what the model says it is, and its totals are the sums of its holds.
+        let found: BTreeMap<_, _> = self.ledger.holds().map(|(id, hold)| (id, hold.clone())).collect();
+        prop_assert_eq!(found.len(), self.held.len());
+        for (id, held) in &self.held {
+            let hold = &found[&job_id(*id)];
+            prop_assert_eq!(&hold.tenant, &tenant(held.tenant));
+            prop_assert_eq!(hold.gpus.units(), held.gpus);
+            prop_assert_eq!(matches!(hold.state, HoldState::Live(_)), held.live);
+        }
+        prop_assert_eq!(self.ledger.cluster_usage(), self.usage(None));
+        for owner in 0..3 {
+            let usage = self.ledger.tenant_usage(tenant(owner).as_str());
+            prop_assert_eq!(usage, self.usage(Some(owner)));
+            // Nothing exceeds a limit: jobs are only adopted that once had passed the gate.
+            prop_assert!(usage.gpus <= LIMITS.tenant.gpus && usage.jobs <= LIMITS.tenant.jobs);
+        }
+        let all = self.ledger.cluster_usage();
+        prop_assert!(all.gpus <= LIMITS.cluster.gpus && all.jobs <= LIMITS.cluster.jobs);
+        // Every job that runs is accounted for, and every idle tenant forgotten.
+        prop_assert!(self.cluster.keys().all(|id| self.held.contains_key(id)));
+        prop_assert_eq!(
+            self.ledger.tenants().count(),
+            self.held.values().map(|held| held.tenant).collect::<BTreeSet<_>>().len()
+        );
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_ledger_equals_its_holds_through_any_history(events in prop::collection::vec(event(), 1..120)) {
+        let mut world = World::new();
+        for event in &events {
+            world.step(event)?;
+        }
+    }
+}
+
+#[test]
+fn a_listing_that_was_overtaken_changes_nothing() {
+    let mut ledger = Ledger::new(HashSeed::default());
+    let first = ledger.begin_listing();
+    let second = ledger.begin_listing();
+    let cluster = BTreeMap::from([(1, (0, 2))]);
+    let stale = ledger.reconcile(first, World::observed(&cluster, false, 1));
+    assert_eq!(stale, Err(LedgerError::StaleListing));
+    assert_eq!(ledger.cluster_usage(), Usage::default());
+    assert!(ledger.reconcile(second, World::observed(&cluster, false, 1)).is_ok());
+    assert_eq!(ledger.cluster_usage(), Usage { gpus: 2, jobs: 1 });
+}
+
+#[test]
+fn a_hold_of_the_wrong_size_is_corrected() {
+    let mut ledger = Ledger::new(HashSeed::default());
+    let now = Timestamp::from_seconds(1);
+    let request = HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), term: Seconds::new(60) };
+    ledger.reserve(job_id(1), request, now).unwrap();
+    ledger.confirm(job_id(1), now).unwrap();
+    let listing = ledger.begin_listing();
+    let cluster = BTreeMap::from([(1, (2, 3))]);
+    let drift = ledger.reconcile(listing, World::observed(&cluster, false, 1)).unwrap();
+    assert_eq!(drift.corrected, [job_id(1)]);
+    assert_eq!(ledger.tenant_usage("tenant-0"), Usage::default());
+    assert_eq!(ledger.tenant_usage("tenant-2"), Usage { gpus: 3, jobs: 1 });
+}
+
+#[test]
+fn the_last_unit_of_a_quota_fits_and_one_more_does_not() {
+    for (tenant, cluster, gpus, fits) in [
+        (Usage { gpus: 4, jobs: 3 }, Usage { gpus: 8, jobs: 7 }, 2, true),
+        (Usage { gpus: 5, jobs: 3 }, Usage { gpus: 8, jobs: 7 }, 2, false),
+        (Usage { gpus: 4, jobs: 4 }, Usage { gpus: 8, jobs: 7 }, 2, false),
+        (Usage { gpus: 4, jobs: 3 }, Usage { gpus: 9, jobs: 7 }, 2, false),
+        (Usage { gpus: 4, jobs: 3 }, Usage { gpus: 8, jobs: 8 }, 2, false),
+        // Whoever asks for no GPU is not held up by those who hold too many.
+        (Usage { gpus: 99, jobs: 3 }, Usage { gpus: 99, jobs: 7 }, 0, true),
+    ] {
+        let shortages = LIMITS.shortages(tenant, cluster, GpuCount::new(gpus));
+        assert_eq!(shortages.is_empty(), fits, "{tenant:?} {cluster:?} {gpus}");
+    }
+}

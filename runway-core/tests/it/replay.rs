@@ -1,0 +1,90 @@
+//! A decision can be made again from its line in the log, byte for byte; and a preview is what a submission would get.
+
+use crate::documents::{document, policy, submission};
+use proptest::prelude::*;
+use runway_core::gate::{Basis, replay};
+use runway_core::policy::RateOverrides;
+use runway_core::units::Timestamp;
+use runway_core::{Decision, Gate, HashSeed, JobId, Policy};
+use std::sync::Arc;
+
+fn replayed(policy: &Policy, decision: &Decision) -> (String, String) {
+    let line = serde_json::to_string(decision).unwrap();
+    let logged: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let basis: Basis = serde_json::from_value(logged["basis"].clone()).unwrap();
+    (serde_json::to_string(&replay(policy, &basis).unwrap()).unwrap(), line)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_decision_of_a_history_is_replayed_to_the_byte(
+        policy in policy(),
+        documents in prop::collection::vec((document(), prop::option::of("[a-z]{1,3}"), 0u64..2_000_000_000), 1..30),
+    ) {
+        let mut gate = Gate::new(Arc::clone(&policy), HashSeed(9, 9));
+        let mut now = 1_700_000_000_000_000_000;
+        for (i, (document, header, gap)) in documents.iter().enumerate() {
+            now += gap;
+            let at = Timestamp::from_nanos(now);
+            let id = JobId::from_random(i as u128);
+            let submission = submission(document).with_tenant(header.clone());
+            let preview = gate.preview(&submission, at);
+            let decision = gate.submit(id, &submission, at).unwrap();
+            prop_assert_eq!(&preview, &decision);
+            let (again, line) = replayed(&policy, &decision);
+            prop_assert_eq!(again, line);
+            prop_assert_eq!(decision.admitted().is_some(), gate.ledger().hold(id).is_some());
+            if decision.admitted().is_some() && i % 3 == 0 {
+                gate.confirm(id, at).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_seed_changes_no_decision(seed: (u64, u64), documents in prop::collection::vec(document(), 1..10)) {
+        let policy = crate::documents::policies().swap_remove(0);
+        let decide = |seed| {
+            let mut gate = Gate::new(Arc::clone(&policy), seed);
+            let decisions: Vec<_> = documents
+                .iter()
+                .enumerate()
+                .map(|(i, d)| gate.submit(JobId::from_random(i as u128), &submission(d), Timestamp::EPOCH).unwrap())
+                .collect();
+            serde_json::to_string(&decisions).unwrap()
+        };
+        prop_assert_eq!(decide(HashSeed(seed.0, seed.1)), decide(HashSeed::default()));
+    }
+}
+
+#[test]
+fn another_policy_does_not_replay() {
+    let [one, other, ..] = &crate::documents::policies()[..] else { panic!() };
+    let gate = Gate::new(Arc::clone(one), HashSeed::default());
+    let decision = gate.preview(&submission(&serde_json::json!({})), Timestamp::EPOCH);
+    let error = replay(other, &decision.basis).unwrap_err();
+    assert_eq!((error.expected, error.found), (one.digest(), other.digest()));
+}
+
+#[test]
+fn the_canonical_policy_loads_again_with_the_same_digest() {
+    for policy in crate::documents::policies() {
+        let text = serde_json::to_string(&policy.canonical()).unwrap();
+        let again = Policy::parse(text.as_bytes(), RateOverrides::default()).unwrap();
+        assert_eq!(again.digest(), policy.digest());
+    }
+}
+
+#[test]
+fn prices_of_the_environment_are_part_of_the_digest() {
+    let source = include_bytes!("../../../fixtures/policies/default.yaml");
+    let plain = Policy::parse(source, RateOverrides::default()).unwrap();
+    let rate = Some("0.5".parse().unwrap());
+    let dearer =
+        Policy::parse(source, RateOverrides { usd_per_gpu_second: rate, ..RateOverrides::default() })
+            .unwrap();
+    assert_ne!(plain.digest(), dearer.digest());
+    assert_eq!(dearer.gpu_rate(None).to_string(), "0.5");
+    assert_eq!(dearer.gpu_rate(Some("a100")).to_string(), "0.00102");
+}

@@ -1,0 +1,80 @@
+//! Values of secrets and variables appear nowhere: not in violations, decisions, debug output, digests or messages.
+
+use proptest::prelude::*;
+use runway_core::spec::{Secret, SecretLiterals};
+use runway_core::units::Timestamp;
+use runway_core::{Gate, HashSeed, JobSpec, Submission};
+
+const SECRET: &str = "hunter2-xyzzy";
+
+fn everything_that_is_told(source: &str, literals: SecretLiterals) -> String {
+    let gate = Gate::new(crate::documents::policies().swap_remove(0), HashSeed::default());
+    let mut told = String::new();
+    for reading in JobSpec::read_all(source.as_bytes(), literals) {
+        let submission = Submission::from(reading);
+        let decision = gate.preview(&submission, Timestamp::EPOCH);
+        told += &format!("{submission:?}\n{decision:?}\n{}\n", serde_json::to_string(&decision).unwrap());
+    }
+    told
+}
+
+#[test]
+fn wherever_a_secret_stands_its_value_is_not_told() {
+    for source in [
+        "secrets: {A: SECRET}",
+        "secrets: SECRET",
+        "secrets: [SECRET]",
+        "secrets: {A: {from_env: 'SECRET!'}}",
+        "secrets: {A: {value: SECRET}}",
+        "secrets: {A: [SECRET]}",
+        "env: {A: SECRET, A: SECRET}",
+        "env: {A: [SECRET]}",
+        "env: {A: {b: SECRET}}",
+        "env: SECRET",
+        "env: {A: \"SECRET\\0\"}",
+        "env: {RUNWAY_A: SECRET}",
+        // Misspelt, so that nobody knows it for a secret.
+        "secret: {A: SECRET}",
+        "password: SECRET",
+        "enviroment: {A: SECRET}",
+        // Carried elsewhere by an alias.
+        "secrets: {A: &x SECRET}\nimage: *x",
+        "env: {A: &x SECRET}\nname: *x\ntimeout: *x",
+        "env: &x {A: SECRET}\nargs: *x",
+        "password: &x SECRET\nclass: [*x]",
+        "resources: {memory: [SECRET-not]}\nsecrets: {A: 'SECRET",
+        "secrets: {A: SECRET\n  x",
+    ] {
+        let source = source.replace("SECRET-not", "plain").replace("SECRET", SECRET);
+        for literals in [SecretLiterals::Refuse, SecretLiterals::Accept] {
+            let told = everything_that_is_told(&source, literals);
+            assert!(!told.contains(SECRET), "{source}\n{told}");
+        }
+    }
+}
+
+#[test]
+fn a_digest_does_not_depend_on_the_value_of_a_secret_but_on_all_else() {
+    let with = |secret: &str, env: &str, name: &str| JobSpec {
+        name: Some(name.to_owned()),
+        env: [("E".to_owned(), env.to_owned())].into(),
+        secrets: [("S".to_owned(), Secret::Value(secret.to_owned()))].into(),
+        ..JobSpec::default()
+    };
+    assert_eq!(with("a", "x", "n").digest(), with("b", "x", "n").digest());
+    assert_ne!(with("a", "x", "n").digest(), with("a", "y", "n").digest());
+    assert_ne!(with("a", "x", "n").digest(), with("a", "x", "m").digest());
+}
+
+proptest! {
+    #[test]
+    fn a_spec_is_debugged_without_values(value in "[a-z]{12,20}") {
+        let spec = JobSpec {
+            env: [("E".to_owned(), value.clone())].into(),
+            secrets: [("S".to_owned(), Secret::Value(value.clone()))].into(),
+            ..JobSpec::default()
+        };
+        let told = format!("{spec:?} {:?}", spec.secrets);
+        prop_assert!(!told.contains(&value));
+    }
+}
