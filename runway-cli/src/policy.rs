@@ -26,7 +26,9 @@ impl LoadedPolicy {
     /// Where a line such as `classes.gpu.cpu.max` stands.
     pub(crate) fn place(&self, line: &str) -> Option<String> {
         let document = self.document.as_ref()?;
-        let at = document.find(&line_pointer(line))?.span.line;
+        let pointer = line_pointer(line);
+        let key = document.find_key(&pointer).map(|key| key.span);
+        let at = key.or_else(|| document.find(&pointer).map(|node| node.span))?.line;
         Some(match &self.file {
             Some(file) => format!("{file}:{at}"),
             None => format!("{BUILT_IN_NAME}, line {at}"),

@@ -164,8 +164,15 @@ label! {
 /// assert!("4D5C9FA91DB4".parse::<JobId>().is_err());
 /// # Ok::<(), runway_core::name::NameError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JobId([u8; Self::LENGTH]);
+
+impl std::hash::Hash for JobId {
+    /// The bytes alone: all ids have the same length.
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        hasher.write(&self.0);
+    }
+}
 
 impl JobId {
     /// The number of its characters.

@@ -53,7 +53,8 @@ fn what_cannot_be_read_does_not_hide_the_rest() {
 
 #[test]
 fn a_dash_is_standard_input() {
-    let ran = runway_with(&["check", "-", "-o", "json"], b"name: a\n---\nname: b\nimage: busybox\ntenant: t\n");
+    let ran =
+        runway_with(&["check", "-", "-o", "json"], b"name: a\n---\nname: b\nimage: busybox\ntenant: t\n");
     assert_eq!(ran.code, 1);
     let records: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(records[0]["file"], "-");
@@ -87,15 +88,35 @@ fn colours_are_for_terminals() {
     assert!(!plain.stdout.contains('\u{1b}'));
     let forced = command(&["check", REFUSED]).env("CLICOLOR_FORCE", "1").output().unwrap();
     assert!(String::from_utf8(forced.stdout).unwrap().contains('\u{1b}'));
-    let refused = command(&["check", REFUSED]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap();
-    let _ = refused; // which of two contradicting wishes wins is the terminal library's convention
+}
+
+/// On a terminal of its own, which `script` makes.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_color_is_honoured_on_a_terminal() {
+    let on_terminal = |no_color: bool| {
+        let runway = format!("{} check {REFUSED}", env!("CARGO_BIN_EXE_runway"));
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &runway, "/dev/null"]).current_dir(crate::run::root()).stdin(Stdio::null());
+        script
+            .env("TERM", "xterm")
+            .env_remove("CLICOLOR_FORCE")
+            .env_remove("CLICOLOR")
+            .env_remove("NO_COLOR");
+        if no_color {
+            script.env("NO_COLOR", "1");
+        }
+        String::from_utf8(script.output().unwrap().stdout).unwrap()
+    };
+    assert!(on_terminal(false).contains("\u{1b}["));
+    let plain = on_terminal(true);
+    assert!(plain.contains("error[cpu-above-max]") && !plain.contains('\u{1b}'), "{plain:?}");
 }
 
 #[test]
 fn nothing_that_a_job_says_reaches_the_terminal_as_a_command() {
     let source = b"name: \"\\e[31mred\\x07\"\nimage: \"\\u202ebusybox\"\ntenant: \"a\\e]0;title\\a\"\nclass: \"\\e[2J\"\n\"\\e[1m\": 1\n";
     let ran = command(&["check", "-"])
-        .env("CLICOLOR_FORCE", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -73,7 +73,8 @@ fn manifests_as_json_are_a_list_that_kubectl_takes() {
     let ran = runway(&["render", "fixtures/jobs/embed-docs.yaml", "-o", "json", "--id", "4d5c9fa91db4"]);
     let list: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
-    let kinds: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["Job", "Secret"]);
     assert_eq!(list["items"][1]["stringData"], json!({"DB_PASSWORD": "<redacted>"}));
 }
@@ -97,10 +98,22 @@ fn a_policy_is_shown_so_that_it_loads_again() {
 #[test]
 fn resolved_bounds_tell_where_they_come_from() {
     let ran = runway(&[
-        "policy", "show", "-o", "json", "--policy", "fixtures/policies/strict.yaml", "--tenant", "vision", "--class", "gpu",
+        "policy",
+        "show",
+        "-o",
+        "json",
+        "--policy",
+        "fixtures/policies/strict.yaml",
+        "--tenant",
+        "vision",
+        "--class",
+        "gpu",
     ]);
     let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(shown["limits"]["gpu"]["max"], json!({"value": 16, "policy": "tenants.vision.classes.gpu.gpu.max"}));
+    assert_eq!(
+        shown["limits"]["gpu"]["max"],
+        json!({"value": 16, "policy": "tenants.vision.classes.gpu.gpu.max"})
+    );
     assert_eq!(shown["terms"]["gpus"], json!({"value": 16, "policy": "tenants.vision.quota.gpus"}));
 }
 

@@ -7,7 +7,9 @@ fn tour() -> Vec<(String, String)> {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let mut shown = Vec::new();
     for block in readme.split("```").skip(1).step_by(2) {
-        let Some((first, rest)) = block.trim_start_matches("console").trim_start().split_once('\n') else { continue };
+        let Some((first, rest)) = block.trim_start_matches("console").trim_start().split_once('\n') else {
+            continue;
+        };
         if let Some(command) = first.strip_prefix("$ runway ") {
             shown.push((command.to_owned(), rest.to_owned()));
         }

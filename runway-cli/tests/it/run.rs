@@ -17,7 +17,9 @@ pub struct Ran {
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runway"));
     command.args(arguments).current_dir(root());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RUNWAY_") || name.starts_with("CLICOLOR")) {
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("RUNWAY_") || name.starts_with("CLICOLOR"))
+    {
         command.env_remove(name);
     }
     command
@@ -28,8 +30,12 @@ pub fn runway(arguments: &[&str]) -> Ran {
 }
 
 pub fn runway_with(arguments: &[&str], stdin: &[u8]) -> Ran {
-    let mut child =
-        command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut input = child.stdin.take().unwrap();
     let stdin = stdin.to_vec();
     let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));

@@ -33,8 +33,16 @@ fn admitted_jobs_fit_the_schema_of_jobs() {
 fn jobs_of_the_wrong_shape_do_not_fit() {
     let schema = schema(&["schema"]);
     for code in [
-        "unknown-field", "wrong-type", "missing-field", "invalid-name", "invalid-tenant", "unknown-class",
-        "unknown-gpu-type", "invalid-quantity", "invalid-env-name", "secret-literal",
+        "unknown-field",
+        "wrong-type",
+        "missing-field",
+        "invalid-name",
+        "invalid-tenant",
+        "unknown-class",
+        "unknown-gpu-type",
+        "invalid-quantity",
+        "invalid-env-name",
+        "secret-literal",
     ] {
         let file = format!("fixtures/jobs/refused/{code}.yaml");
         assert!(documents(&file).iter().all(|document| !schema.is_valid(document)), "{file}");
@@ -49,7 +57,14 @@ fn policies_fit_their_schema_and_faulty_ones_do_not() {
             assert!(schema.is_valid(&document), "{file}: {:?}", schema.validate(&document).err());
         }
     }
-    for code in ["unsupported-version", "missing-field", "unknown-field", "invalid-quantity", "wrong-type", "invalid-name"] {
+    for code in [
+        "unsupported-version",
+        "missing-field",
+        "unknown-field",
+        "invalid-quantity",
+        "wrong-type",
+        "invalid-name",
+    ] {
         let file = format!("fixtures/policies/refused/{code}.yaml");
         assert!(documents(&file).iter().all(|document| !schema.is_valid(document)), "{file}");
     }

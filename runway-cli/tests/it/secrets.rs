@@ -26,18 +26,18 @@ fn no_output_holds_the_value_of_a_secret() {
         "env: {A: \"SECRET\\0\"}",
         "env: {A: @SECRET}",
         "env: &e {A: SECRET}\nresources: *e\n",
+        "resources: {cpu: 99, env: {A: SECRET}, memory: 1Ti}\n",
+        "resources:\n  password: SECRET\n",
+        "container: {cpu: 99, env: {A: SECRET}}\n",
     ] {
         let source = source.replace("SECRET", SECRET);
         // A plain `name` is no secret, even where an alias makes it one: then it stands in the file twice.
         if source.contains("name: &x") {
             continue;
         }
-        for arguments in [
-            &["check", "-"][..],
-            &["check", "-", "-o", "json"],
-            &["quote", "-"],
-            &["render", "-"],
-        ] {
+        for arguments in
+            [&["check", "-"][..], &["check", "-", "-o", "json"], &["quote", "-"], &["render", "-"]]
+        {
             let ran = runway_with(arguments, source.as_bytes());
             assert_eq!(ran.code, 1);
             let told = format!("{}{}", ran.stdout, ran.stderr);

@@ -209,10 +209,10 @@ impl Checker<'_> {
                 self.missing(kind.path, &message);
                 return Amount::UNKNOWN;
             };
-            return self.within(kind, default.value, Json::Null, bounds, class);
+            return self.within(kind, default.value, None, bounds, class);
         };
         match (kind.parse)(written.as_str()) {
-            Ok(value) => self.within(kind, value, written.to_json(), bounds, class),
+            Ok(value) => self.within(kind, value, Some(written), bounds, class),
             Err(Fault { message, meant }) => {
                 let fixed = match meant {
                     Meant::Unknown => None,
@@ -233,7 +233,7 @@ impl Checker<'_> {
         &mut self,
         kind: &Kind<T>,
         value: T,
-        requested: Json,
+        written: Option<&Written>,
         bounds: &Bounds<T>,
         class: Option<&ClassName>,
     ) -> Amount<T> {
@@ -252,6 +252,7 @@ impl Checker<'_> {
         {
             message.push_str(&format!("; {roomier} would allow it"));
         }
+        let requested = written.map_or(Json::Null, Written::to_json);
         let violation = Violation::new(code, kind.path, message).requested(requested);
         let violation = violation.range((kind.json)(bounds.min.value), (kind.json)(bounds.max.value));
         let fixed = bounds.clamp(value);

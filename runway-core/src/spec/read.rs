@@ -96,20 +96,32 @@ impl From<&DocumentError> for Violation {
 }
 
 /// The stretches whose values may be secret: `env`, `secrets`, and fields that nobody knows, which may be either,
-/// misspelt.
+/// misspelt or misplaced.
 #[must_use]
 pub fn hidden_spans(document: &Document) -> Vec<Span> {
-    let Value::Map(entries) = &document.root.value else {
-        return Vec::new();
-    };
-    entries
-        .iter()
-        .filter(|(key, _)| {
-            matches!(key.text.as_str(), "env" | "secrets") || !FIELDS.contains(&key.text.as_str())
-        })
-        .flat_map(|(_, node)| [Some(node.span), node.defined])
-        .flatten()
-        .collect()
+    let mut hidden = Vec::new();
+    for (key, node) in entries(&document.root) {
+        match key {
+            "env" | "secrets" => hide(node, &mut hidden),
+            "resources" => {
+                let unknown = entries(node).filter(|(key, _)| !RESOURCE_FIELDS.contains(key));
+                unknown.for_each(|(_, node)| hide(node, &mut hidden));
+            }
+            key if FIELDS.contains(&key) => {}
+            _ => hide(node, &mut hidden),
+        }
+    }
+    hidden
+}
+
+fn entries(node: &Node) -> impl Iterator<Item = (&str, &Node)> {
+    let entries = if let Value::Map(entries) = &node.value { entries.as_slice() } else { &[] };
+    entries.iter().map(|(key, node)| (key.text.as_str(), node))
+}
+
+/// Hides a value where it stands and, if an alias brought it there, where it was defined.
+fn hide(node: &Node, hidden: &mut Vec<Span>) {
+    hidden.extend([Some(node.span), node.defined].into_iter().flatten());
 }
 
 fn read_spec(reader: &mut Reader, document: &Document, literals: SecretLiterals) -> Option<JobSpec> {

@@ -46,7 +46,7 @@ fn what_is_no_yaml_is_refused_with_its_place() {
         (b"resources:\n\tcpu: 1\n", "a tab cannot indent YAML; use spaces", 2, 2),
         (b"name: 'x\nimage: y\n", UNCLOSED, 2, 1),
         (b"name: \"x\n", UNCLOSED, 2, 1),
-        (b"args: [a, b\nname: x\n", "while parsing a flow sequence, expected ',' or ']'", 2, 1),
+        (b"args: [a, b\n", "unclosed bracket '['", 1, 7),
         (b"a: 1\na: 2\n", "this key stands twice in the same mapping", 2, 1),
         (b"{\"a\": 1, \"a\": 2}", "this key stands twice in the same mapping", 1, 10),
         (b"? [a]\n: b\n", "a key must be plain text", 1, 3),

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use runway_core::quota::{
-    HoldRequest, HoldState, Ledger, LedgerError, Listing, Observed, QuotaLimits, Usage,
+    HeldUntil, HoldRequest, HoldState, Ledger, LedgerError, Listing, Observed, QuotaKind, QuotaLimits,
+    Shortage, Usage,
 };
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{HashSeed, JobId, Tenant};
@@ -132,7 +133,7 @@ impl World {
                 }
                 for shortage in &shortages {
                     let ways = self.ledger.in_the_way(tenant(owner).as_str(), shortage);
-                    prop_assert!(ways.windows(2).all(|pair| pair[0].deadline <= pair[1].deadline));
+                    prop_assert_eq!(ways, self.first_to_end(owner, shortage));
                 }
                 let request =
                     HoldRequest { tenant: tenant(owner), gpus: GpuCount::new(gpus), term: Seconds::new(600) };
@@ -234,6 +235,28 @@ impl World {
             }
         }
         self.check()
+    }
+
+    /// The holds in the way of a shortage, found by sorting all of them.
+    fn first_to_end(&self, owner: u8, shortage: &Shortage) -> Vec<HeldUntil> {
+        let of_tenant = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::TenantJobs);
+        let of_gpus = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
+        let mut holds: Vec<_> = self
+            .ledger
+            .holds()
+            .filter(|(_, hold)| !of_tenant || hold.tenant == tenant(owner))
+            .filter(|(_, hold)| !of_gpus || hold.gpus.units() > 0)
+            .map(|(id, hold)| HeldUntil { id, deadline: hold.deadline, gpus: hold.gpus })
+            .collect();
+        holds.sort_by_key(|hold| (hold.deadline, hold.id));
+        let mut missing = i128::from(shortage.missing());
+        let frees = |hold: &HeldUntil| if of_gpus { i128::from(hold.gpus.units()) } else { 1 };
+        let enough = holds.iter().position(|hold| {
+            missing -= frees(hold);
+            missing <= 0
+        });
+        holds.truncate(enough.map_or(holds.len(), |last| last + 1));
+        holds
     }
 
     fn forget(&mut self, id: u8) {

@@ -3,16 +3,47 @@
 //! A hold is `Reserved` while the job is being created and `Live` once it exists. It is released when the job has ended
 //! or is gone and none of its pods runs any more; releasing is idempotent, since watches repeat themselves and lose
 //! things. The totals of each tenant and of the cluster are always the sums of the holds.
-
-mod scope;
-
-pub use scope::{HeldUntil, Usage};
+//!
+//! Holds are kept in no order: to reserve, confirm and release costs the same however many there are. Only a refusal
+//! looks through them, for those that end first; it takes time in their number, and nobody is admitted by it.
 
 use crate::hash::{HashSeed, KeyedMap};
 use crate::name::{JobId, Tenant};
 use crate::units::{GpuCount, Seconds, Timestamp};
-use scope::Scope;
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
+
+/// How much is held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// GPUs.
+    pub gpus: u64,
+    /// Jobs that have not ended.
+    pub jobs: u64,
+}
+
+impl Usage {
+    const fn add(&mut self, gpus: GpuCount) {
+        self.jobs += 1;
+        self.gpus = self.gpus.saturating_add(gpus.units());
+    }
+
+    const fn remove(&mut self, gpus: GpuCount) {
+        self.jobs = self.jobs.saturating_sub(1);
+        self.gpus = self.gpus.saturating_sub(gpus.units());
+    }
+}
+
+/// A hold, by when it will be free at the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HeldUntil {
+    /// Whose hold it is.
+    pub id: JobId,
+    /// When it will be free at the latest.
+    pub deadline: Timestamp,
+    /// How many GPUs it has.
+    pub gpus: GpuCount,
+}
 
 /// What one job holds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -36,7 +67,7 @@ pub enum HoldState {
     /// The job is being created; whether it exists is not known.
     Reserved,
     /// The job exists. The number orders confirmations and listings.
-    Live(u64),
+    Live(NonZeroU64),
 }
 
 /// What a job is about to hold.
@@ -136,7 +167,7 @@ pub struct Observed {
 
 /// A listing of the backend that has begun. Made by [`Ledger::begin_listing`] before the listing is asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Listing(u64);
+pub struct Listing(NonZeroU64);
 
 /// What the ledger had wrong, and now has right.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -198,16 +229,16 @@ pub enum LedgerError {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     holds: KeyedMap<JobId, Hold>,
-    tenants: KeyedMap<Tenant, Scope>,
-    cluster: Scope,
+    tenants: KeyedMap<Tenant, Usage>,
+    cluster: Usage,
     /// Counts confirmations and listings, so that their order does not hang on a clock.
-    sequence: u64,
+    sequence: NonZeroU64,
     listing: Option<OpenListing>,
 }
 
 #[derive(Debug, Clone)]
 struct OpenListing {
-    began: u64,
+    began: NonZeroU64,
     /// What was released since: the listing may still show it.
     released: BTreeSet<JobId>,
 }
@@ -219,8 +250,8 @@ impl Ledger {
         Self {
             holds: KeyedMap::with_hasher(seed),
             tenants: KeyedMap::with_hasher(seed),
-            cluster: Scope::default(),
-            sequence: 0,
+            cluster: Usage::default(),
+            sequence: NonZeroU64::MIN,
             listing: None,
         }
     }
@@ -274,18 +305,23 @@ impl Ledger {
 
     /// Nothing of the job runs any more. Returns the hold that was released, if there was one.
     pub fn release(&mut self, id: JobId) -> Option<Hold> {
-        if let Some(listing) = &mut self.listing {
-            listing.released.insert(id);
-        }
-        self.remove(id)
+        self.apply(id, HoldEvent::Release, Timestamp::EPOCH).unwrap_or_default()
     }
 
-    fn apply(&mut self, id: JobId, event: HoldEvent, now: Timestamp) -> Result<Option<Hold>, LedgerError> {
-        let state = self.holds.get(&id).map(|hold| hold.state);
-        match (state, event) {
+    fn apply(
+        &mut self,
+        id: JobId,
+        event: HoldEvent,
+        started: Timestamp,
+    ) -> Result<Option<Hold>, LedgerError> {
+        let hold = self.holds.get_mut(&id);
+        match (hold.as_ref().map(|hold| hold.state), event) {
             (Some(HoldState::Reserved), HoldEvent::Confirm) => {
-                self.sequence += 1;
-                self.make_live(id, now);
+                self.sequence = self.sequence.saturating_add(1);
+                if let Some(hold) = hold {
+                    hold.state = HoldState::Live(self.sequence);
+                    hold.deadline = started.saturating_add(hold.term);
+                }
                 Ok(None)
             }
             (Some(HoldState::Live(_)), HoldEvent::Confirm) | (None, HoldEvent::Abort) => Ok(None),
@@ -293,31 +329,17 @@ impl Ledger {
             (Some(HoldState::Live(_)), HoldEvent::Abort) => Err(LedgerError::AbortedLive { id }),
             (Some(HoldState::Reserved), HoldEvent::Abort)
             | (Some(HoldState::Reserved | HoldState::Live(_)) | None, HoldEvent::Release) => {
-                Ok(self.release(id))
+                if let Some(listing) = &mut self.listing {
+                    listing.released.insert(id);
+                }
+                Ok(self.remove(id))
             }
         }
     }
 
-    fn make_live(&mut self, id: JobId, started: Timestamp) {
-        let Some(hold) = self.holds.get_mut(&id) else { return };
-        hold.state = HoldState::Live(self.sequence);
-        let deadline = started.saturating_add(hold.term);
-        if deadline == hold.deadline {
-            return;
-        }
-        let (before, gpus) = (hold.deadline, hold.gpus);
-        hold.deadline = deadline;
-        if let Some(scope) = self.tenants.get_mut(&hold.tenant) {
-            scope.remove(before, id, gpus);
-            scope.add(deadline, id, gpus);
-        }
-        self.cluster.remove(before, id, gpus);
-        self.cluster.add(deadline, id, gpus);
-    }
-
     /// Says that a listing of the backend is about to be asked for.
     pub fn begin_listing(&mut self) -> Listing {
-        self.sequence += 1;
+        self.sequence = self.sequence.saturating_add(1);
         self.listing = Some(OpenListing { began: self.sequence, released: BTreeSet::new() });
         Listing(self.sequence)
     }
@@ -387,13 +409,13 @@ impl Ledger {
     /// What a tenant holds.
     #[must_use]
     pub fn tenant_usage(&self, tenant: &str) -> Usage {
-        self.tenants.get(tenant).map_or_else(Usage::default, Scope::usage)
+        self.tenants.get(tenant).copied().unwrap_or_default()
     }
 
     /// What all tenants together hold.
     #[must_use]
     pub const fn cluster_usage(&self) -> Usage {
-        self.cluster.usage()
+        self.cluster
     }
 
     /// The hold of a job.
@@ -409,40 +431,56 @@ impl Ledger {
 
     /// The tenants that hold anything, in no particular order.
     pub fn tenants(&self) -> impl Iterator<Item = (&Tenant, Usage)> {
-        self.tenants.iter().map(|(tenant, scope)| (tenant, scope.usage()))
+        self.tenants.iter().map(|(tenant, usage)| (tenant, *usage))
     }
 
     /// The holds that end first and together free what is missing, by their deadlines. Fewer than needed, where all of
     /// them together are not enough.
     #[must_use]
     pub fn in_the_way(&self, tenant: &str, shortage: &Shortage) -> Vec<HeldUntil> {
-        let missing = shortage.missing();
-        let tenant = || self.tenants.get(tenant);
-        match shortage.kind {
-            QuotaKind::TenantGpus => tenant().map(|scope| scope.first_with_gpus(missing)).unwrap_or_default(),
-            QuotaKind::TenantJobs => tenant().map(|scope| scope.first_jobs(missing)).unwrap_or_default(),
-            QuotaKind::ClusterGpus => self.cluster.first_with_gpus(missing),
-            QuotaKind::ClusterJobs => self.cluster.first_jobs(missing),
+        let of_tenant = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::TenantJobs);
+        let of_gpus = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
+        let concerned = |hold: &Hold| {
+            (!of_tenant || hold.tenant.as_str() == tenant) && (!of_gpus || hold.gpus != GpuCount::ZERO)
+        };
+        let mut holds: Vec<_> = self
+            .holds
+            .iter()
+            .filter(|(_, hold)| concerned(hold))
+            .map(|(id, hold)| HeldUntil { id: *id, deadline: hold.deadline, gpus: hold.gpus })
+            .collect();
+        // Each of them frees at least one, so no more than are missing are needed: only those have to be sorted.
+        let order = |hold: &HeldUntil| (hold.deadline, hold.id);
+        let needed = usize::try_from(shortage.missing()).unwrap_or(usize::MAX);
+        if needed < holds.len() {
+            holds.select_nth_unstable_by_key(needed, order);
+            holds.truncate(needed);
         }
+        holds.sort_unstable_by_key(order);
+        let mut freed = 0u64;
+        holds.retain(|hold| {
+            let needed = freed < shortage.missing();
+            freed = freed.saturating_add(if of_gpus { hold.gpus.units() } else { 1 });
+            needed
+        });
+        holds
     }
 
     fn insert(&mut self, id: JobId, hold: Hold) {
-        let (deadline, gpus) = (hold.deadline, hold.gpus);
-        self.cluster.add(deadline, id, gpus);
-        if let Some(scope) = self.tenants.get_mut(&hold.tenant) {
-            scope.add(deadline, id, gpus);
-        } else {
-            self.tenants.entry(hold.tenant.clone()).or_default().add(deadline, id, gpus);
+        self.cluster.add(hold.gpus);
+        match self.tenants.get_mut(&hold.tenant) {
+            Some(usage) => usage.add(hold.gpus),
+            None => self.tenants.entry(hold.tenant.clone()).or_default().add(hold.gpus),
         }
         self.holds.insert(id, hold);
     }
 
     fn remove(&mut self, id: JobId) -> Option<Hold> {
         let hold = self.holds.remove(&id)?;
-        self.cluster.remove(hold.deadline, id, hold.gpus);
-        if let Some(scope) = self.tenants.get_mut(&hold.tenant) {
-            scope.remove(hold.deadline, id, hold.gpus);
-            if scope.is_empty() {
+        self.cluster.remove(hold.gpus);
+        if let Some(usage) = self.tenants.get_mut(&hold.tenant) {
+            usage.remove(hold.gpus);
+            if usage.jobs == 0 {
                 self.tenants.remove(&hold.tenant);
             }
         }

@@ -1,0 +1,82 @@
+//! The command line as it is felt: whole processes, from the start to the exit.
+
+use crate::timing::{Contender, Outcome};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::{env, fs, process};
+
+const FILES: usize = 1_000;
+
+/// Checks of many files by one process, and of one file by each.
+pub(crate) fn contenders(runway: &Path, rounds: usize) -> Outcome<[Contender; 2]> {
+    let runway = runway.canonicalize()?;
+    let directory = Rc::new(Directory::with_jobs()?);
+    let names: Vec<_> = (0..FILES).map(file_name).collect();
+    let many = {
+        let (runway, directory, names) = (runway.clone(), Rc::clone(&directory), names.clone());
+        Contender::new(move |samples| samples.time(1, || check(&runway, &directory, &names)))
+    };
+    // At least thirty of them in all.
+    let starts = 30usize.div_ceil(rounds);
+    let one = Contender::new(move |samples| {
+        (0..starts).try_for_each(|_| samples.time(1, || check(&runway, &directory, &names[..1])))
+    });
+    Ok([many, one])
+}
+
+fn check(runway: &Path, directory: &Directory, names: &[String]) -> Outcome {
+    let mut command = Command::new(runway);
+    command.arg("check").args(names).current_dir(&directory.0).stdin(Stdio::null()).stdout(Stdio::null());
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(format!("`check` ended with {status}").into()) }
+}
+
+/// A directory of job files that is removed again.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn with_jobs() -> Outcome<Self> {
+        let directory = Self(env::temp_dir().join(format!("runway-bench-{}", process::id())));
+        fs::create_dir(&directory.0)?;
+        for number in 0..FILES {
+            fs::write(directory.0.join(file_name(number)), job(number))?;
+        }
+        Ok(directory)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{}: {error}", self.0.display());
+        }
+    }
+}
+
+fn file_name(number: usize) -> String {
+    format!("job-{number:04}.yaml")
+}
+
+fn job(number: usize) -> String {
+    format!(
+        "name: embed-docs-{number}
+tenant: tenant-{:02}
+class: cpu_long
+image: registry.internal/search/embed:1.8.0
+command: [python, /app/embed.py]
+args: [--shard, \"{number}\"]
+env:
+  LOG_LEVEL: info
+  OMP_NUM_THREADS: \"2\"
+resources:
+  cpu: 1500m
+  memory: 2Gi
+  ephemeral_storage: 4Gi
+timeout: 10m
+retries: 2
+network: internal
+",
+        number % 100
+    )
+}

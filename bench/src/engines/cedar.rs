@@ -1,0 +1,53 @@
+//! The rules in Cedar, as the conditions of one `permit`.
+
+use super::Facts;
+use crate::timing::{Contender, Outcome};
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression,
+};
+
+const RULES: &str = r#"
+permit(principal, action == Action::"submit", resource)
+when {
+    context.cpu >= 10 &&
+    context.cpu <= 4000 &&
+    context.memory >= 16777216 &&
+    context.memory <= 8589934592 &&
+    context.gpu <= 0 &&
+    context.timeout >= 1 &&
+    context.timeout <= 900 &&
+    context.retries <= 3 &&
+    ["none", "internal"].contains(context.network) &&
+    context.image like "registry.internal/*"
+};
+"#;
+
+pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
+    let policies: PolicySet = RULES.parse()?;
+    let (authorizer, entities) = (Authorizer::new(), Entities::empty());
+    super::contender(operations, request, move |request| {
+        let response = authorizer.is_authorized(request, &policies, &entities);
+        Ok(response.decision() == Decision::Allow)
+    })
+}
+
+fn request(facts: &Facts) -> Outcome<Request> {
+    let numbers = [
+        ("cpu", facts.cpu),
+        ("memory", facts.memory),
+        ("gpu", facts.gpu),
+        ("timeout", facts.timeout),
+        ("retries", facts.retries),
+    ]
+    .map(|(name, number)| (name.to_owned(), RestrictedExpression::new_long(number)));
+    let texts = [("network", facts.network), ("image", &facts.image)]
+        .map(|(name, text)| (name.to_owned(), RestrictedExpression::new_string(text.to_owned())));
+    let uid = |text: &str| Outcome::<EntityUid>::Ok(text.parse()?);
+    Ok(Request::new(
+        uid(r#"Tenant::"search""#)?,
+        uid(r#"Action::"submit""#)?,
+        uid(r#"Job::"embed-docs""#)?,
+        Context::from_pairs(numbers.into_iter().chain(texts))?,
+        None,
+    )?)
+}

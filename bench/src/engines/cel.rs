@@ -1,0 +1,46 @@
+//! The rules in CEL, one compiled expression over plain variables.
+
+use super::Facts;
+use crate::timing::{Contender, Outcome};
+use cel::{Context, Env, Value};
+use std::sync::Arc;
+
+const RULES: &str = r#"
+cpu >= 10 &&
+cpu <= 4000 &&
+memory >= 16777216 &&
+memory <= 8589934592 &&
+gpu <= 0 &&
+timeout >= 1 &&
+timeout <= 900 &&
+retries <= 3 &&
+network in ["none", "internal"] &&
+image.startsWith("registry.internal/")
+"#;
+
+pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
+    let env = Arc::new(Env::stdlib());
+    let program = env.compile(RULES)?;
+    super::contender(
+        operations,
+        |facts| context(&env, facts),
+        move |context: &Context<'_, '_>| Ok(program.execute(context)? == Value::Bool(true)),
+    )
+}
+
+/// A context for each input; what is declared is shared by all.
+fn context(env: &Arc<Env>, facts: &Facts) -> Outcome<Context<'static, 'static>> {
+    let mut context = Context::with_env(Arc::clone(env));
+    for (name, number) in [
+        ("cpu", facts.cpu),
+        ("memory", facts.memory),
+        ("gpu", facts.gpu),
+        ("timeout", facts.timeout),
+        ("retries", facts.retries),
+    ] {
+        context.add_variable_from_value(name, number);
+    }
+    context.add_variable_from_value("network", facts.network);
+    context.add_variable_from_value("image", facts.image.as_str());
+    Ok(context)
+}

@@ -1,0 +1,71 @@
+//! The table that is printed at the end.
+
+/// One line: what was measured, what it is compared with, and what was hoped for.
+pub(crate) struct Row {
+    what: &'static str,
+    nanos: Option<f64>,
+    against: Option<(&'static str, f64)>,
+    target: Option<(&'static str, f64)>,
+}
+
+impl Row {
+    pub(crate) const fn new(what: &'static str, nanos: f64) -> Self {
+        Self::maybe(what, Some(nanos))
+    }
+
+    /// Without a time where there was no command line to measure.
+    pub(crate) const fn maybe(what: &'static str, nanos: Option<f64>) -> Self {
+        Self { what, nanos, against: None, target: None }
+    }
+
+    /// What the ratio is to.
+    pub(crate) const fn against(mut self, what: &'static str, nanos: f64) -> Self {
+        self.against = Some((what, nanos));
+        self
+    }
+
+    /// The target of the ratio, in words and as a number.
+    pub(crate) const fn at_most(mut self, words: &'static str, most: f64) -> Self {
+        self.target = Some((words, most));
+        self
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let Some(nanos) = self.nanos else {
+            let mut cells = <[String; 6]>::default();
+            cells[0] = self.what.to_owned();
+            cells[1] = "not measured: pass --runway".to_owned();
+            return cells;
+        };
+        let ratio = self.against.map(|(_, other)| nanos / other);
+        let met = |most| if ratio.is_some_and(|ratio| ratio <= most) { "met" } else { "missed" };
+        [
+            self.what.to_owned(),
+            duration(nanos),
+            ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+            self.against.map(|(what, _)| what.to_owned()).unwrap_or_default(),
+            self.target.map(|(words, _)| words.to_owned()).unwrap_or_default(),
+            self.target.map(|(_, most)| met(most).to_owned()).unwrap_or_default(),
+        ]
+    }
+}
+
+fn duration(nanos: f64) -> String {
+    if nanos < 1e3 {
+        format!("{nanos:.1} ns")
+    } else if nanos < 1e6 {
+        format!("{:.2} µs", nanos / 1e3)
+    } else {
+        format!("{:.2} ms", nanos / 1e6)
+    }
+}
+
+pub(crate) fn print(rows: &[Row]) {
+    for [what, median, ratio, against, target, met] in
+        std::iter::once(["what", "median", "ratio", "to", "target", ""].map(str::to_owned))
+            .chain(rows.iter().map(Row::cells))
+    {
+        let line = format!("{what:<32} {median:>10} {ratio:>7}  {against:<19} {target:<12} {met}");
+        println!("{}", line.trim_end());
+    }
+}

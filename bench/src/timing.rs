@@ -1,0 +1,66 @@
+//! Rounds in which the contenders take turns, and the medians over them.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::time::Instant;
+
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// Times in nanoseconds for one operation each.
+#[derive(Default)]
+pub(crate) struct Samples(Vec<f64>);
+
+impl Samples {
+    /// Times `operations` that `run` does in one go.
+    pub(crate) fn time<T>(&mut self, operations: usize, run: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = black_box(run());
+        let nanos = start.elapsed().as_nanos();
+        self.0.push(nanos as f64 / operations as f64);
+        result
+    }
+
+    fn median(&mut self) -> f64 {
+        self.0.sort_by(f64::total_cmp);
+        let middle = self.0.len() / 2;
+        if self.0.len().is_multiple_of(2) {
+            f64::midpoint(self.0[middle - 1], self.0[middle])
+        } else {
+            self.0[middle]
+        }
+    }
+}
+
+/// Something that is measured. A round prepares what it needs and times the rest.
+pub(crate) struct Contender {
+    round: Box<dyn FnMut(&mut Samples) -> Outcome>,
+    samples: Samples,
+}
+
+impl Contender {
+    pub(crate) fn new(round: impl FnMut(&mut Samples) -> Outcome + 'static) -> Self {
+        Self { round: Box::new(round), samples: Samples::default() }
+    }
+
+    fn turn(&mut self) -> Outcome {
+        (self.round)(&mut self.samples)
+    }
+
+    /// The median of all samples, of which there must be one.
+    pub(crate) fn median(&mut self) -> f64 {
+        self.samples.median()
+    }
+}
+
+/// Every contender has a turn in every round, each round begun by the next of them, after one round to warm up.
+pub(crate) fn take_turns(contenders: &mut [&mut Contender], rounds: usize) -> Outcome {
+    for contender in contenders.iter_mut() {
+        contender.turn()?;
+        contender.samples = Samples::default();
+    }
+    for round in 0..rounds {
+        let (last, first) = contenders.split_at_mut(round % contenders.len());
+        first.iter_mut().chain(last).try_for_each(|contender| contender.turn())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The core depends on no runtime, client, logger, clock or random source: neither itself nor through others.
+
+use crate::steps::{Failed, command};
+
+/// Crates that act, and what would pull them in.
+const FORBIDDEN: &[&str] = &[
+    "async-std",
+    "axum",
+    "chrono",
+    "crossbeam-channel",
+    "env_logger",
+    "fastrand",
+    "getrandom",
+    "hyper",
+    "kube",
+    "log",
+    "mio",
+    "nix",
+    "rand",
+    "rand_core",
+    "reqwest",
+    "rustix",
+    "slog",
+    "smol",
+    "socket2",
+    "time",
+    "tokio",
+    "tower",
+    "tracing",
+    "tracing-core",
+    "ureq",
+];
+
+/// Looks through the core's whole dependency tree, with all its features.
+pub(crate) fn check() -> Result<(), Failed> {
+    let step = "the core's dependencies";
+    eprintln!("\nxtask: {step}");
+    let tree = [
+        "tree",
+        "--locked",
+        "-p",
+        "runway-core",
+        "--edges",
+        "normal,build",
+        "--all-features",
+        "--target",
+        "all",
+        "--prefix",
+        "none",
+    ];
+    let output =
+        command(&tree).output().map_err(|error| Failed::NotStarted { step: step.to_owned(), error })?;
+    let tree = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || !tree.starts_with("runway-core ") {
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        return Err(Failed::Unsuccessful { step: step.to_owned() });
+    }
+    let crates = forbidden(&tree);
+    if crates.is_empty() { Ok(()) } else { Err(Failed::Impure { crates }) }
+}
+
+/// The forbidden crates among the lines of `cargo tree --prefix none`.
+fn forbidden(tree: &str) -> Vec<String> {
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let mut found: Vec<_> = names.filter(|name| FORBIDDEN.contains(name)).map(str::to_owned).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::forbidden;
+
+    #[test]
+    fn a_clock_or_a_runtime_is_found_wherever_it_hides() {
+        let tree = "runway-core v0.1.0 (path)\nserde v1.0.0\ntime v0.3.0\ntokio v1.0.0\ntime v0.3.0 (*)\ntimely v1.0.0\n";
+        assert_eq!(forbidden(tree), ["time", "tokio"]);
+        assert!(forbidden("runway-core v0.1.0\nserde v1.0.0\n").is_empty());
+    }
+}
