@@ -26,11 +26,13 @@ pub(crate) enum Released {
     Random,
 }
 
-/// Cycles with `holds` alive, ten of each tenant.
+/// The tenants who submit, however many jobs are alive: only the number of holds is to make a difference.
+const TENANTS: usize = 1_000;
+
+/// Cycles with `holds` alive.
 pub(crate) fn contender(holds: usize, released: Released, operations: usize) -> Outcome<Contender> {
-    let tenants = holds / 10;
     let tenants =
-        (0..tenants).map(|i| format!("tenant-{i:04}").parse()).collect::<Result<Vec<Tenant>, _>>()?;
+        (0..TENANTS).map(|i| format!("tenant-{i:04}").parse()).collect::<Result<Vec<Tenant>, _>>()?;
     let mut random = Random(3);
     let mut ledger = Ledger::new(HashSeed(0x5eed, 0xfeed));
     let mut now = Timestamp::from_seconds(1_795_248_000);

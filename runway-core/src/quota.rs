@@ -10,7 +10,7 @@
 use crate::hash::{HashSeed, KeyedMap};
 use crate::name::{JobId, Tenant};
 use crate::units::{GpuCount, Seconds, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, hash_map::Entry};
 use std::num::NonZeroU64;
 
 /// How much is held.
@@ -278,12 +278,13 @@ impl Ledger {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reserve(&mut self, id: JobId, request: HoldRequest, now: Timestamp) -> Result<(), LedgerError> {
-        if self.holds.contains_key(&id) {
+        let Entry::Vacant(place) = self.holds.entry(id) else {
             return Err(LedgerError::HeldAlready { id });
-        }
+        };
         let deadline = now.saturating_add(request.term);
         let HoldRequest { tenant, gpus, term } = request;
-        self.insert(id, Hold { tenant, gpus, term, deadline, state: HoldState::Reserved });
+        count(&mut self.cluster, &mut self.tenants, &tenant, gpus);
+        place.insert(Hold { tenant, gpus, term, deadline, state: HoldState::Reserved });
         Ok(())
     }
 
@@ -467,11 +468,7 @@ impl Ledger {
     }
 
     fn insert(&mut self, id: JobId, hold: Hold) {
-        self.cluster.add(hold.gpus);
-        match self.tenants.get_mut(&hold.tenant) {
-            Some(usage) => usage.add(hold.gpus),
-            None => self.tenants.entry(hold.tenant.clone()).or_default().add(hold.gpus),
-        }
+        count(&mut self.cluster, &mut self.tenants, &hold.tenant, hold.gpus);
         self.holds.insert(id, hold);
     }
 
@@ -485,5 +482,14 @@ impl Ledger {
             }
         }
         Some(hold)
+    }
+}
+
+/// Adds one job to the totals.
+fn count(cluster: &mut Usage, tenants: &mut KeyedMap<Tenant, Usage>, tenant: &Tenant, gpus: GpuCount) {
+    cluster.add(gpus);
+    match tenants.get_mut(tenant) {
+        Some(usage) => usage.add(gpus),
+        None => tenants.entry(tenant.clone()).or_default().add(gpus),
     }
 }
