@@ -6,7 +6,7 @@
 //! The deadline stands on the whole Kubernetes Job and bounds all its retries together, so the ceiling is the rate ×
 //! (timeout + termination grace), *not* × (retries + 1).
 
-use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Usd, UsdRate, decimal};
+use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UsdRate, decimal};
 use serde::ser::SerializeStruct;
 use std::fmt;
 
@@ -98,6 +98,37 @@ pub struct Bill {
     pub usd: Usd,
     /// By how much the time that the job really took would have exceeded the ceiling.
     pub overrun: Usd,
+}
+
+/// One attempt of a job, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it was given a node.
+    pub scheduled: Timestamp,
+    /// When its container ended; `None` where that was lost.
+    pub ended: Option<Timestamp>,
+}
+
+/// The time to charge for a job's attempts: each from its scheduling to its container's end, all together rounded up to
+/// whole seconds once. An attempt whose end was lost counts to the job's own end and the grace it had after that.
+///
+/// ```
+/// use runway_core::price::{Attempt, billed_time};
+/// use runway_core::units::{Seconds, Timestamp};
+///
+/// let at = Timestamp::from_seconds;
+/// let failed = Attempt { scheduled: at(100), ended: Some(at(160)) };
+/// let lost = Attempt { scheduled: at(170), ended: None };
+/// assert_eq!(billed_time(&[failed, lost], at(200), Seconds::new(30)), Seconds::new(60 + 60));
+/// ```
+#[must_use]
+pub fn billed_time(attempts: &[Attempt], concluded: Timestamp, grace: Seconds) -> Seconds {
+    let nanos = |attempt: &Attempt| {
+        let ended = attempt.ended.unwrap_or(concluded.saturating_add(grace));
+        ended.nanos_since(attempt.scheduled)
+    };
+    let total = attempts.iter().map(nanos).fold(0, u64::saturating_add);
+    Seconds::new(total.div_ceil(1_000_000_000))
 }
 
 const HOUR: Seconds = Seconds::new(3600);
@@ -265,6 +296,17 @@ mod tests {
         assert_eq!(quote(most, most, most, most), None);
         assert_eq!(quote(most, 0, 0, 3600), quote(most, 0, 0, 3600));
         assert!(quote(0, 0, 0, most).is_some());
+    }
+
+    #[test]
+    fn attempts_are_added_up_before_they_are_rounded() {
+        let at = Timestamp::from_nanos;
+        let short = Attempt { scheduled: at(5), ended: Some(at(400_000_005)) };
+        assert_eq!(billed_time(&[], at(0), Seconds::new(30)), Seconds::ZERO);
+        assert_eq!(billed_time(&[short, short], at(0), Seconds::ZERO), Seconds::new(1));
+        assert_eq!(billed_time(&[short, short, short], at(0), Seconds::ZERO), Seconds::new(2));
+        let backwards = Attempt { scheduled: at(10), ended: Some(at(5)) };
+        assert_eq!(billed_time(&[backwards], at(0), Seconds::ZERO), Seconds::ZERO);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) use pointer::unescape;
 
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A document of at most this many bytes is read: its own with its comments, and again with aliases written out.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
@@ -70,8 +71,8 @@ pub struct Node {
     pub defined: Option<Span>,
 }
 
-/// What stands in a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What stands in a place. Printing it for debugging shows no text, which may be a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// A single value with its literal text.
     Scalar(ScalarKind, String),
@@ -79,6 +80,18 @@ pub enum Value {
     List(Vec<Node>),
     /// A mapping, in the order written; no key stands twice.
     Map(Vec<(Key, Node)>),
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scalar(kind, text) => write!(f, "{kind:?}({} bytes)", text.len()),
+            Self::List(items) => f.debug_list().entries(items).finish(),
+            Self::Map(entries) => {
+                f.debug_map().entries(entries.iter().map(|(key, node)| (&key.text, node))).finish()
+            }
+        }
+    }
 }
 
 /// The type of a scalar by the core schema of YAML 1.2 (chapter 10.3 of its specification).

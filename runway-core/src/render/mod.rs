@@ -16,6 +16,7 @@ use k8s_openapi::api::batch::v1::{
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The labels and annotations by which Runway finds its own objects again.
 pub mod label {
@@ -45,12 +46,22 @@ pub mod label {
 ///
 /// Where there is a Secret, the Job is suspended: create the Job, then the Secret with an owner reference to the Job's
 /// uid, then set `suspend` to false. If a step fails, delete the Job.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Manifest {
     /// The Job.
     pub job: Job,
     /// Its Secret, where it has secrets.
     pub secret: Option<Secret>,
+}
+
+impl fmt::Debug for Manifest {
+    /// The names alone: both objects hold values that may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manifest")
+            .field("job", &self.job.metadata.name)
+            .field("secret", &self.secret.as_ref().map(|secret| &secret.metadata.name))
+            .finish()
+    }
 }
 
 /// What stands in the place of a secret's value where people read it.

@@ -147,6 +147,7 @@ fn a_job_with_secrets_is_suspended_and_refers_to_them() {
     let real = admitted(&policy, secrets(Secret::Value("hunter2".into())));
     let manifest = render(&real, id(), &policy).unwrap();
     assert_eq!(manifest.job.spec.as_ref().unwrap().suspend, Some(true));
+    assert!(!format!("{manifest:?}").contains("104, 117"), "{manifest:?}");
     let secret = serde_json::to_value(manifest.secret.unwrap()).unwrap();
     assert_eq!(secret["data"]["TOKEN"], "aHVudGVyMg==");
     assert_eq!(secret["metadata"]["name"], "train-4d5c9fa91db4");

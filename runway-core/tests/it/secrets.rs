@@ -10,6 +10,7 @@ const SECRET: &str = "hunter2-xyzzy";
 fn everything_that_is_told(source: &str, literals: SecretLiterals) -> String {
     let gate = Gate::new(crate::documents::policies().swap_remove(0), HashSeed::default());
     let mut told = String::new();
+    told += &format!("{:?}\n", runway_core::document::parse_all(source.as_bytes()));
     for reading in JobSpec::read_all(source.as_bytes(), literals) {
         let submission = Submission::from(reading);
         let decision = gate.preview(&submission, Timestamp::EPOCH);
