@@ -88,6 +88,8 @@ fn every_code_has_a_fixture_that_is_refused_with_it() {
         let decision = gate.submit(JobId::from_random(99), last, now).unwrap();
         assert_eq!(codes(&decision), [named(&path)], "{}", path.display());
         assert_eq!((gate.ledger().cluster_usage(), gate.ledger().holds().count()), before);
+        let (again, line) = crate::replay::replayed(gate.policy(), &decision);
+        assert_eq!(again, line, "{}", path.display());
         later_it_passes(&mut gate, last, &decision);
         seen.insert(named(&path));
     }

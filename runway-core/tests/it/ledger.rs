@@ -321,6 +321,34 @@ fn a_listing_that_was_overtaken_changes_nothing() {
 }
 
 #[test]
+fn what_happens_during_a_listing_is_not_undone_by_it() {
+    let mut ledger = Ledger::new(HashSeed::default());
+    let now = Timestamp::from_seconds(1);
+    let request = || HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), term: Seconds::new(60) };
+    for id in [1, 2] {
+        ledger.reserve(job_id(id), request(), now).unwrap();
+        ledger.confirm(job_id(id), now).unwrap();
+    }
+    let listing = ledger.begin_listing();
+    // The first ends, a third comes; the listing was made just before both, and a fourth is on its way.
+    ledger.release(job_id(1));
+    ledger.reserve(job_id(3), request(), now).unwrap();
+    ledger.confirm(job_id(3), now).unwrap();
+    ledger.reserve(job_id(4), request(), now).unwrap();
+    let before = BTreeMap::from([(1, (0, 1)), (2, (0, 1))]);
+    let drift = ledger.reconcile(listing, World::observed(&before, false, 1)).unwrap();
+    assert!(drift.is_none(), "{drift:?}");
+    let mut held: Vec<_> = ledger.holds().map(|(id, _)| id).collect();
+    held.sort_unstable();
+    assert_eq!(held, [job_id(2), job_id(3), job_id(4)]);
+    // The next listing shows neither the second nor, confirmed by now, the third; the fourth is still on its way.
+    let listing = ledger.begin_listing();
+    let drift = ledger.reconcile(listing, []).unwrap();
+    assert_eq!(drift.dropped, [job_id(2), job_id(3)]);
+    assert_eq!(ledger.cluster_usage(), Usage { gpus: 1, jobs: 1 });
+}
+
+#[test]
 fn a_hold_of_the_wrong_size_is_corrected() {
     let mut ledger = Ledger::new(HashSeed::default());
     let now = Timestamp::from_seconds(1);

@@ -4,11 +4,12 @@ use crate::documents::{document, policy, submission};
 use proptest::prelude::*;
 use runway_core::gate::{Basis, replay};
 use runway_core::policy::RateOverrides;
+use runway_core::spec::Secret;
 use runway_core::units::Timestamp;
-use runway_core::{Decision, Gate, HashSeed, JobId, Policy};
+use runway_core::{Code, Decision, Gate, HashSeed, JobId, JobSpec, Policy};
 use std::sync::Arc;
 
-fn replayed(policy: &Policy, decision: &Decision) -> (String, String) {
+pub fn replayed(policy: &Policy, decision: &Decision) -> (String, String) {
     let line = serde_json::to_string(decision).unwrap();
     let logged: serde_json::Value = serde_json::from_str(&line).unwrap();
     let basis: Basis = serde_json::from_value(logged["basis"].clone()).unwrap();
@@ -55,6 +56,27 @@ proptest! {
             serde_json::to_string(&decisions).unwrap()
         };
         prop_assert_eq!(decide(HashSeed(seed.0, seed.1)), decide(HashSeed::default()));
+    }
+}
+
+#[test]
+fn refusals_for_values_that_the_line_does_not_hold_are_replayed_too() {
+    let policy = &crate::documents::policies()[0];
+    let gate = Gate::new(Arc::clone(policy), HashSeed::default());
+    for value in ["x".repeat(200_000), "a\0b".to_owned()] {
+        for spec in [
+            JobSpec { env: [("V".to_owned(), value.clone())].into(), ..JobSpec::default() },
+            JobSpec {
+                secrets: [("V".to_owned(), Secret::Value(value.clone()))].into(),
+                ..JobSpec::default()
+            },
+        ] {
+            let decision = gate.preview(&spec.into(), Timestamp::EPOCH);
+            assert!(decision.violations().iter().any(|v| matches!(v.code, Code::TooLarge | Code::NulByte)));
+            let (again, line) = replayed(policy, &decision);
+            assert_eq!(again, line);
+            assert!(!line.contains(&value));
+        }
     }
 }
 
