@@ -1,5 +1,6 @@
 //! Names: of jobs, tenants, classes and variables. What has one of these types is valid.
 
+use crate::text::serde_as_text;
 use std::borrow::Borrow;
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -118,18 +119,7 @@ macro_rules! label {
             }
         }
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(|e| serde::de::Error::custom(format!("`{text}` {e}")))
-            }
-        }
+        serde_as_text!($name);
     };
 }
 
@@ -229,18 +219,7 @@ impl fmt::Debug for JobId {
     }
 }
 
-impl serde::Serialize for JobId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for JobId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|e| serde::de::Error::custom(format!("`{text}` {e}")))
-    }
-}
+serde_as_text!(JobId);
 
 /// The most characters the name of a variable may have: that of a key in a Kubernetes Secret.
 pub(crate) const MAX_ENV_NAME: usize = 253;

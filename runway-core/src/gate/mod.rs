@@ -1,26 +1,25 @@
 //! The one way in: rate, then the spec, then quotas and capacity; a decision that explains itself; one commit.
 
 mod basis;
+mod decision;
+mod shortage;
 
 pub use basis::{Basis, NamedHolds, ReplayError, replay};
+pub use decision::{AdmittedJob, Decision, Outcome, Refusal};
 
 use crate::check::{Checked, Subject, check};
 use crate::code::Code;
 use crate::hash::HashSeed;
-use crate::job::Job;
 use crate::name::{JobId, Tenant};
-use crate::policy::{Policy, TenantTerms};
-use crate::price::Quote;
+use crate::policy::Policy;
 use crate::quota::{
-    Drift, HeldUntil, Hold, HoldRequest, Ledger, LedgerError, Listing, Observed, QuotaKind, QuotaLimits,
-    Shortage, Usage,
+    Drift, HeldUntil, Hold, HoldRequest, Ledger, LedgerError, Listing, Observed, Shortage, Usage,
 };
 use crate::rate::{Buckets, RateLimit, RateLimiter, RateScope, TooFast};
 use crate::spec::{JobSpec, Reading};
-use crate::units::{GpuCount, Timestamp};
+use crate::units::Timestamp;
 use crate::violation::Violation;
-use serde::ser::SerializeStruct;
-use serde_json::Value as Json;
+use shortage::{freed_by, quota_limits, quota_violations};
 use std::sync::Arc;
 
 /// What somebody submits: a spec, what could not be read of it, and who says that it is theirs.
@@ -61,128 +60,6 @@ impl Submission {
     /// Whose tokens it costs; nobody's where that cannot be read.
     fn tenant(&self) -> Option<Tenant> {
         self.tenant.as_deref().or(self.spec.tenant.as_deref())?.parse().ok()
-    }
-}
-
-/// What became of a submission, and all that it hung on.
-///
-/// Serialized, it is `{"admitted","job","quote","violations","retry_at","free_by","basis"}`: the audit line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// What it hung on: with this and the policy anyone can decide it again, see [`replay`].
-    pub basis: Basis,
-}
-
-/// What became of a submission.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It may run, and what it needs is held.
-    Admitted(AdmittedJob),
-    /// It may not, or not now.
-    Refused(Refusal),
-}
-
-/// A job that has passed the gate. Nothing else makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdmittedJob {
-    job: Job,
-    quote: Quote,
-    spec: Arc<JobSpec>,
-}
-
-impl AdmittedJob {
-    /// The normalised job.
-    #[must_use]
-    pub const fn job(&self) -> &Job {
-        &self.job
-    }
-
-    /// The most it can cost.
-    #[must_use]
-    pub const fn quote(&self) -> &Quote {
-        &self.quote
-    }
-
-    /// What was written: command, arguments and variables.
-    #[must_use]
-    pub fn spec(&self) -> &JobSpec {
-        &self.spec
-    }
-}
-
-/// Why a job may not run, or not now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The normalised job, where every part of it could be read.
-    pub job: Option<Job>,
-    /// What it would cost at most, where that can be said.
-    pub quote: Option<Quote>,
-    /// Every reason, of which there is at least one.
-    pub violations: Vec<Violation>,
-    /// Refused for its rate: the first instant at which the same request passes, unless others come first.
-    pub retry_at: Option<Timestamp>,
-    /// Refused for a quota: when there is room at the latest, unless others come first. `None` where the holds in the
-    /// way, all together, are not enough.
-    pub free_by: Option<Timestamp>,
-}
-
-impl Decision {
-    /// The admitted job, if it is one.
-    #[must_use]
-    pub const fn admitted(&self) -> Option<&AdmittedJob> {
-        match &self.outcome {
-            Outcome::Admitted(admitted) => Some(admitted),
-            Outcome::Refused(_) => None,
-        }
-    }
-
-    /// The refusal, if it is one.
-    #[must_use]
-    pub const fn refusal(&self) -> Option<&Refusal> {
-        match &self.outcome {
-            Outcome::Admitted(_) => None,
-            Outcome::Refused(refusal) => Some(refusal),
-        }
-    }
-
-    /// The normalised job, where every part of it could be read.
-    #[must_use]
-    pub const fn job(&self) -> Option<&Job> {
-        match &self.outcome {
-            Outcome::Admitted(admitted) => Some(&admitted.job),
-            Outcome::Refused(refusal) => refusal.job.as_ref(),
-        }
-    }
-
-    /// What the job would cost at most, where that can be said.
-    #[must_use]
-    pub const fn quote(&self) -> Option<&Quote> {
-        match &self.outcome {
-            Outcome::Admitted(admitted) => Some(&admitted.quote),
-            Outcome::Refused(refusal) => refusal.quote.as_ref(),
-        }
-    }
-
-    /// The reasons for a refusal.
-    #[must_use]
-    pub fn violations(&self) -> &[Violation] {
-        self.refusal().map_or(&[], |refusal| &refusal.violations)
-    }
-}
-
-impl serde::Serialize for Decision {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut decision = serializer.serialize_struct("Decision", 7)?;
-        decision.serialize_field("admitted", &self.admitted().is_some())?;
-        decision.serialize_field("job", &self.job())?;
-        decision.serialize_field("quote", &self.quote())?;
-        decision.serialize_field("violations", self.violations())?;
-        decision.serialize_field("retry_at", &self.refusal().and_then(|refusal| refusal.retry_at))?;
-        decision.serialize_field("free_by", &self.refusal().and_then(|refusal| refusal.free_by))?;
-        decision.serialize_field("basis", &self.basis)?;
-        decision.end()
     }
 }
 
@@ -445,89 +322,4 @@ fn decide(
         (job, quote) => Outcome::Refused(Refusal { job, quote, violations, retry_at: None, free_by }),
     };
     Decision { outcome, basis }
-}
-
-fn quota_limits(policy: &Policy, terms: &TenantTerms) -> QuotaLimits {
-    let capacity = policy.capacity();
-    let tenant = Usage { gpus: terms.gpus.value.units(), jobs: terms.concurrent_jobs.value.into() };
-    let cluster = Usage { gpus: capacity.gpus.units(), jobs: capacity.concurrent_jobs.into() };
-    QuotaLimits { tenant, cluster }
-}
-
-/// When the holds in the way have freed what is missing, at the latest.
-fn freed_by(shortage: &Shortage, holds: &[HeldUntil]) -> Option<Timestamp> {
-    let frees = |hold: &HeldUntil| match shortage.kind {
-        QuotaKind::TenantGpus | QuotaKind::ClusterGpus => hold.gpus.units(),
-        QuotaKind::TenantJobs | QuotaKind::ClusterJobs => 1,
-    };
-    let freed = holds.iter().map(frees).fold(0, u64::saturating_add);
-    if freed < shortage.missing() {
-        return None;
-    }
-    holds.iter().map(|hold| hold.deadline).max()
-}
-
-fn quota_violations(
-    policy: &Policy,
-    terms: &TenantTerms,
-    submission: &Submission,
-    job: &Job,
-    shortages: &[Shortage],
-    times: &[Option<Timestamp>],
-) -> Vec<Violation> {
-    let class = job.class.as_ref().map(crate::name::ClassName::as_str);
-    let least =
-        policy.limits(Some(job.tenant.as_str()), class).map_or(GpuCount::ZERO, |limits| limits.gpu.min.value);
-    // The number of GPUs that every quota has left: that is what would be admitted now, if it is a job at all.
-    let is_gpus = |s: &&Shortage| matches!(s.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
-    let left = shortages.iter().filter(is_gpus).map(Shortage::left).min();
-    let fix = left.filter(|left| *left >= least.units().max(1));
-    let requested = submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::Written::to_json);
-    let violation = |(shortage, time): (&Shortage, &Option<Timestamp>)| {
-        let Shortage { kind, requested: asked, held, limit } = *shortage;
-        let until = time.map(|time| format!(" by {time} at the latest")).unwrap_or_default();
-        let (code, line, message) = match kind {
-            QuotaKind::TenantGpus => (
-                Code::TenantGpuQuota,
-                &*terms.gpus.from,
-                format!(
-                    "the tenant holds {held} of its {limit} GPUs and asks for {asked}; enough are free{until}"
-                ),
-            ),
-            QuotaKind::ClusterGpus => (
-                Code::ClusterGpuCapacity,
-                "capacity.gpus",
-                format!(
-                    "all tenants hold {held} of {limit} GPUs and this job asks for {asked}; enough are free{until}"
-                ),
-            ),
-            QuotaKind::TenantJobs => (
-                Code::TenantJobQuota,
-                &*terms.concurrent_jobs.from,
-                format!(
-                    "the tenant has {held} of the {limit} jobs it may have at a time; there is room{until}"
-                ),
-            ),
-            QuotaKind::ClusterJobs => (
-                Code::ClusterJobCapacity,
-                "capacity.concurrent_jobs",
-                format!(
-                    "all tenants have {held} of the {limit} jobs there may be at a time; there is room{until}"
-                ),
-            ),
-        };
-        let message = if time.is_some() {
-            message
-        } else {
-            // Without a time the half sentence after the semicolon would promise what nobody knows.
-            message.split(';').next().unwrap_or_default().to_owned()
-        };
-        if is_gpus(&shortage) {
-            let violation = Violation::new(code, "/resources/gpu", message).requested(requested.clone());
-            violation.range(least.units(), shortage.left()).policy(line).fix(fix)
-        } else {
-            Violation::new(code, "", message).range(Json::Null, limit).policy(line)
-        }
-    };
-    shortages.iter().zip(times).map(violation).collect()
 }

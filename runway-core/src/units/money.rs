@@ -1,5 +1,6 @@
 //! Money and rates, exactly.
 
+use crate::text::serde_as_text;
 use std::{fmt, iter::Sum, str::FromStr};
 
 /// An amount of money in whole micro-dollars (10^-6 USD), up to 18 trillion dollars.
@@ -162,23 +163,6 @@ fn parse_decimal(text: &str, decimals: u8) -> Result<u64, MoneyError> {
         .chain(padding)
         .try_fold(0u64, |n, digit| n.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
         .ok_or(MoneyError::TooLarge)
-}
-
-macro_rules! serde_as_text {
-    ($($name:ident),*) => {$(
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )*};
 }
 
 serde_as_text!(Usd, UsdRate);

@@ -1,6 +1,7 @@
 //! Instants, which callers pass in: nothing in this crate reads a clock.
 
 use super::Seconds;
+use crate::text::serde_as_text;
 use std::time::{Duration, UNIX_EPOCH};
 use std::{fmt, str::FromStr};
 
@@ -88,18 +89,7 @@ impl FromStr for Timestamp {
     }
 }
 
-impl serde::Serialize for Timestamp {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Timestamp {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serde_as_text!(Timestamp);
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
-//! Names of container images, completed as Docker does it, and the patterns that allow them.
+//! Names of container images, completed as Docker does it.
 //!
 //! The grammar is that of the distribution project (`reference/reference.go`), which Docker, containerd and Kubernetes
 //! share: `[host[:port]/]path[:tag][@digest]`.
 
+use crate::text::serde_as_text;
 use std::{fmt, str::FromStr};
 
 /// A reference to an image, completed: `busybox` is `docker.io/library/busybox:latest`.
@@ -50,7 +51,7 @@ pub enum ImageError {
 }
 
 /// The most characters of host and path together (`RepositoryNameTotalLengthMax` of the grammar).
-const MAX_REPOSITORY: usize = 255;
+pub(super) const MAX_REPOSITORY: usize = 255;
 
 impl ImageRef {
     /// Host and path, without tag and digest.
@@ -144,21 +145,10 @@ impl fmt::Display for ImageRef {
     }
 }
 
-impl serde::Serialize for ImageRef {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for ImageRef {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serde_as_text!(ImageRef);
 
 /// Whether the first part of a name is a host rather than a part of the path, by Docker's rule.
-fn is_host(part: &str) -> bool {
+pub(super) fn is_host(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':']) || part.bytes().any(|b| b.is_ascii_uppercase())
 }
 
@@ -226,154 +216,6 @@ fn valid_digest(digest: &str) -> bool {
     hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A pattern over the `host/path` of images: `*` stands for any part of a segment, `**` for any part at all.
-///
-/// ```
-/// use runway_core::image::ImagePattern;
-///
-/// let pattern: ImagePattern = "registry.internal/*/train-**".parse()?;
-/// assert!(pattern.matches("registry.internal/vision/train-a/b"));
-/// assert!(!pattern.matches("registry.internal/a/b/train-a"));
-/// # Ok::<(), runway_core::image::PatternError>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImagePattern {
-    text: String,
-    shape: Shape,
-}
-
-/// The shapes that patterns mostly have, each with its quick test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Anything,
-    Exact,
-    Below,
-    General,
-}
-
-/// Why a text is not a pattern of images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PatternError {
-    /// There is no text.
-    #[error("is empty; `**` allows every image")]
-    Empty,
-    /// There is a character that no host or path has.
-    #[error("may hold only letters, digits, `.`, `_`, `-`, `/`, `:` before a port, and `*`")]
-    BadCharacter,
-    /// It names a tag or digest.
-    #[error("must not name a tag or digest: patterns match the host and path alone")]
-    HasTag,
-    /// It has no host, though names are completed before they are matched.
-    #[error(
-        "must begin with a host or a wildcard: names are completed first, so that `busybox` is `docker.io/library/busybox`"
-    )]
-    NoHost,
-    /// It is too long.
-    #[error("has more than 255 characters")]
-    TooLong,
-}
-
-impl ImagePattern {
-    /// Whether the pattern matches the whole of a completed `host/path`.
-    #[must_use]
-    pub fn matches(&self, repository: &str) -> bool {
-        match self.shape {
-            Shape::Anything => true,
-            Shape::Exact => self.text == repository,
-            Shape::Below => self
-                .text
-                .strip_suffix("**")
-                .is_some_and(|prefix| repository.len() > prefix.len() && repository.starts_with(prefix)),
-            Shape::General => matches_general(self.text.as_bytes(), repository.as_bytes()),
-        }
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-/// Follows all ways through the pattern at once: time at most pattern × text, whatever a tenant names an image.
-fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
-    // `alive[i]`: the text so far can be matched by the first `i` bytes of the pattern.
-    let mut alive = vec![false; pattern.len() + 1];
-    let skip_stars = |alive: &mut Vec<bool>| {
-        for i in 0..pattern.len() {
-            if pattern.get(i) == Some(&b'*')
-                && alive.get(i) == Some(&true)
-                && let Some(next) = alive.get_mut(i + 1)
-            {
-                *next = true;
-            }
-        }
-    };
-    if let Some(first) = alive.first_mut() {
-        *first = true;
-    }
-    skip_stars(&mut alive);
-    for &byte in text {
-        let mut next = vec![false; pattern.len() + 1];
-        for (i, &p) in pattern.iter().enumerate() {
-            if alive.get(i) != Some(&true) {
-                continue;
-            }
-            let double = p == b'*'
-                && (pattern.get(i + 1) == Some(&b'*') || (i > 0 && pattern.get(i - 1) == Some(&b'*')));
-            if p == b'*' && (double || byte != b'/') {
-                if let Some(slot) = next.get_mut(i) {
-                    *slot = true;
-                }
-            } else if p == byte
-                && let Some(slot) = next.get_mut(i + 1)
-            {
-                *slot = true;
-            }
-        }
-        skip_stars(&mut next);
-        alive = next;
-    }
-    alive.last() == Some(&true)
-}
-
-impl FromStr for ImagePattern {
-    type Err = PatternError;
-
-    fn from_str(text: &str) -> Result<Self, PatternError> {
-        if text.is_empty() {
-            return Err(PatternError::Empty);
-        }
-        if text.len() > MAX_REPOSITORY {
-            return Err(PatternError::TooLong);
-        }
-        let (first, rest) = text.split_once('/').unwrap_or((text, ""));
-        if text.contains('@') || rest.contains(':') || (rest.is_empty() && first.contains(':')) {
-            return Err(PatternError::HasTag);
-        }
-        let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':' | b'*');
-        if !text.bytes().all(known) || rest.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(PatternError::BadCharacter);
-        }
-        if !first.contains('*') && (rest.is_empty() || !is_host(first)) {
-            return Err(PatternError::NoHost);
-        }
-        let shape = match text.strip_suffix("/**") {
-            _ if text == "**" => Shape::Anything,
-            _ if !text.contains('*') => Shape::Exact,
-            Some(prefix) if !prefix.contains('*') => Shape::Below,
-            _ => Shape::General,
-        };
-        Ok(Self { text: text.to_owned(), shape })
-    }
-}
-
-impl fmt::Display for ImagePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -431,55 +273,5 @@ mod tests {
         assert_eq!(name(256).parse::<ImageRef>(), Err(TooLong));
         assert!(format!("busybox:{}", "1".repeat(128)).parse::<ImageRef>().is_ok());
         assert_eq!(format!("busybox:{}", "1".repeat(129)).parse::<ImageRef>(), Err(BadTag));
-    }
-
-    #[test]
-    fn one_star_stays_in_its_segment_and_two_do_not() {
-        for (pattern, repository, matches) in [
-            ("**", "docker.io/library/busybox", true),
-            ("registry.internal/**", "registry.internal/a/b", true),
-            ("registry.internal/**", "registry.internal.evil.com/a", false),
-            ("registry.internal/**", "registry.internal/", false),
-            ("registry.internal/*", "registry.internal/a", true),
-            ("registry.internal/*", "registry.internal/a/b", false),
-            ("*.internal/a", "x.internal/a", true),
-            ("*.internal/a", "x/y.internal/a", false),
-            ("registry.internal/a", "registry.internal/a", true),
-            ("registry.internal/a", "registry.internal/ab", false),
-            ("**/train", "registry.internal/x/y/train", true),
-            ("**/train", "registry.internal/x/y/trains", false),
-            ("r.io/a*c*e", "r.io/abcde", true),
-            ("r.io/a**e", "r.io/ab/cd/e", true),
-            ("r.io/a*e", "r.io/ab/e", false),
-            ("r.io/**/x", "r.io/x", false),
-        ] {
-            let parsed: ImagePattern = pattern.parse().unwrap_or_else(|e| panic!("{pattern}: {e}"));
-            assert_eq!(parsed.matches(repository), matches, "{pattern} {repository}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_of_many_stars_takes_no_longer_than_its_product() {
-        let pattern: ImagePattern = format!("r.io/{}b", "a*".repeat(120)).parse().unwrap();
-        assert!(!pattern.matches(&format!("r.io/{}", "a".repeat(250))));
-    }
-
-    #[test]
-    fn what_is_no_pattern_says_why() {
-        use PatternError::*;
-        for (text, error) in [
-            ("", Empty),
-            ("busybox", NoHost),
-            ("library/busybox", NoHost),
-            ("r.io/a:1", HasTag),
-            ("r.io/a@sha256:0", HasTag),
-            ("r.io/A", BadCharacter),
-            ("r.io/{a,b}", BadCharacter),
-            ("r.io/a?", BadCharacter),
-        ] {
-            assert_eq!(text.parse::<ImagePattern>(), Err(error), "{text}");
-        }
-        assert!("r.io:5000/**".parse::<ImagePattern>().is_ok());
-        assert!("**".parse::<ImagePattern>().is_ok());
     }
 }

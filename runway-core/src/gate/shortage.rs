@@ -1,0 +1,95 @@
+//! Refusals for want of room: which quota, until when, and what would fit now.
+
+use super::Submission;
+use crate::code::Code;
+use crate::job::Job;
+use crate::policy::{Policy, TenantTerms};
+use crate::quota::{HeldUntil, QuotaKind, QuotaLimits, Shortage, Usage};
+use crate::units::{GpuCount, Timestamp};
+use crate::violation::Violation;
+use serde_json::Value as Json;
+
+pub(super) fn quota_limits(policy: &Policy, terms: &TenantTerms) -> QuotaLimits {
+    let capacity = policy.capacity();
+    let tenant = Usage { gpus: terms.gpus.value.units(), jobs: terms.concurrent_jobs.value.into() };
+    let cluster = Usage { gpus: capacity.gpus.units(), jobs: capacity.concurrent_jobs.into() };
+    QuotaLimits { tenant, cluster }
+}
+
+/// When the holds in the way have freed what is missing, at the latest.
+pub(super) fn freed_by(shortage: &Shortage, holds: &[HeldUntil]) -> Option<Timestamp> {
+    let frees = |hold: &HeldUntil| match shortage.kind {
+        QuotaKind::TenantGpus | QuotaKind::ClusterGpus => hold.gpus.units(),
+        QuotaKind::TenantJobs | QuotaKind::ClusterJobs => 1,
+    };
+    let freed = holds.iter().map(frees).fold(0, u64::saturating_add);
+    if freed < shortage.missing() {
+        return None;
+    }
+    holds.iter().map(|hold| hold.deadline).max()
+}
+
+pub(super) fn quota_violations(
+    policy: &Policy,
+    terms: &TenantTerms,
+    submission: &Submission,
+    job: &Job,
+    shortages: &[Shortage],
+    times: &[Option<Timestamp>],
+) -> Vec<Violation> {
+    let class = job.class.as_ref().map(crate::name::ClassName::as_str);
+    let least =
+        policy.limits(Some(job.tenant.as_str()), class).map_or(GpuCount::ZERO, |limits| limits.gpu.min.value);
+    // The number of GPUs that every quota has left: that is what would be admitted now, if it is a job at all.
+    let is_gpus = |s: &&Shortage| matches!(s.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
+    let left = shortages.iter().filter(is_gpus).map(Shortage::left).min();
+    let fix = left.filter(|left| *left >= least.units().max(1));
+    let requested = submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::Written::to_json);
+    let violation = |(shortage, time): (&Shortage, &Option<Timestamp>)| {
+        let Shortage { kind, requested: asked, held, limit } = *shortage;
+        let until = time.map(|time| format!(" by {time} at the latest")).unwrap_or_default();
+        let (code, line, message) = match kind {
+            QuotaKind::TenantGpus => (
+                Code::TenantGpuQuota,
+                &*terms.gpus.from,
+                format!(
+                    "the tenant holds {held} of its {limit} GPUs and asks for {asked}; enough are free{until}"
+                ),
+            ),
+            QuotaKind::ClusterGpus => (
+                Code::ClusterGpuCapacity,
+                "capacity.gpus",
+                format!(
+                    "all tenants hold {held} of {limit} GPUs and this job asks for {asked}; enough are free{until}"
+                ),
+            ),
+            QuotaKind::TenantJobs => (
+                Code::TenantJobQuota,
+                &*terms.concurrent_jobs.from,
+                format!(
+                    "the tenant has {held} of the {limit} jobs it may have at a time; there is room{until}"
+                ),
+            ),
+            QuotaKind::ClusterJobs => (
+                Code::ClusterJobCapacity,
+                "capacity.concurrent_jobs",
+                format!(
+                    "all tenants have {held} of the {limit} jobs there may be at a time; there is room{until}"
+                ),
+            ),
+        };
+        let message = if time.is_some() {
+            message
+        } else {
+            // Without a time the half sentence after the semicolon would promise what nobody knows.
+            message.split(';').next().unwrap_or_default().to_owned()
+        };
+        if is_gpus(&shortage) {
+            let violation = Violation::new(code, "/resources/gpu", message).requested(requested.clone());
+            violation.range(least.units(), shortage.left()).policy(line).fix(fix)
+        } else {
+            Violation::new(code, "", message).range(Json::Null, limit).policy(line)
+        }
+    };
+    shortages.iter().zip(times).map(violation).collect()
+}

@@ -1,0 +1,195 @@
+//! Single values of a policy, and what is said of those that are none.
+
+use crate::code::Code;
+use crate::document::{Key, Node, ScalarKind, Value};
+use crate::name::{DnsLabel, NameError};
+use crate::policy::file::CidrError;
+use crate::reader::{Fields, Path, Reader, shortened};
+use crate::units::{GpuCount, UsdRate};
+use crate::violation::Violation;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// A quantity or duration in the unit of its type.
+pub(super) fn quantity<T: FromStr<Err: Display>>(reader: &mut Reader, node: &Node, path: &Path) -> Option<T> {
+    let (_, text) = reader.number(node, path)?;
+    match text.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let message = format!("`{}` {error}", shortened(text));
+            reader.violations.push(
+                Violation::new(Code::InvalidQuantity, path.as_str(), message).requested(node.to_json()),
+            );
+            None
+        }
+    }
+}
+
+/// A quantity that must not be zero: to Kubernetes a limit of zero is no limit.
+pub(super) fn above_zero<T: FromStr<Err: Display> + Default + PartialEq>(
+    reader: &mut Reader,
+    node: &Node,
+    path: &Path,
+) -> Option<T> {
+    let value = quantity(reader, node, path)?;
+    if value != T::default() {
+        return Some(value);
+    }
+    let message = "a bound of zero would be no bound: Kubernetes takes a limit of zero for none";
+    reader
+        .violations
+        .push(Violation::new(Code::InvalidQuantity, path.as_str(), message).requested(node.to_json()));
+    None
+}
+
+/// A whole number within bounds.
+pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path, min: u64, max: u64) -> Option<u64> {
+    let count: GpuCount = quantity(reader, node, path)?;
+    let count = count.units();
+    if (min..=max).contains(&count) {
+        return Some(count);
+    }
+    let message = format!("{count} is not between {min} and {max}");
+    reader.violations.push(
+        Violation::new(Code::InvalidQuantity, path.as_str(), message)
+            .requested(node.to_json())
+            .range(min, max)
+            .fix(count.clamp(min, max)),
+    );
+    None
+}
+
+pub(super) fn count32(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    name: &str,
+    min: u64,
+    max: u64,
+) -> Option<u32> {
+    let (node, path) = fields.get(name)?;
+    u32::try_from(whole(reader, node, &path, min, max.min(u64::from(u32::MAX)))?).ok()
+}
+
+/// A text that is parsed further, with the words for what is wrong with it.
+pub(super) fn parsed<T: FromStr>(
+    reader: &mut Reader,
+    node: &Node,
+    path: &Path,
+    fault: impl Fn(&str, T::Err) -> (Code, String, Json),
+) -> Option<T> {
+    let text = reader.text(node, path)?;
+    match text.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let (code, message, fix) = fault(text, error);
+            reader.violations.push(Violation::new(code, path.as_str(), message).requested(text).fix(fix));
+            None
+        }
+    }
+}
+
+pub(super) fn name_fault(text: &str, error: NameError) -> (Code, String, Json) {
+    (Code::InvalidName, format!("`{}` {error}", shortened(text)), Json::Null)
+}
+
+pub(super) fn cidr_fault(text: &str, error: CidrError) -> (Code, String, Json) {
+    let fix = match error {
+        CidrError::HostBits(range) => range.to_string().into(),
+        CidrError::Malformed => Json::Null,
+    };
+    (Code::InvalidCidr, format!("`{}` {error}", shortened(text)), fix)
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(
+    reader: &mut Reader,
+    node: &Node,
+    path: &Path,
+    choices: &[(&str, T)],
+) -> Option<T> {
+    let text = reader.text(node, path)?;
+    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    if found.is_none() {
+        let names = choices.iter().map(|(name, _)| *name);
+        let near = crate::violation::nearest(text, names.clone());
+        let message = format!("`{}` is not one of the words that can stand here", shortened(text));
+        reader.violations.push(
+            Violation::new(Code::WrongType, path.as_str(), message).requested(text).one_of(names).fix(near),
+        );
+    }
+    found
+}
+
+pub(super) fn boolean(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Option<bool> {
+    let (node, path) = fields.get(name)?;
+    match &node.value {
+        Value::Scalar(ScalarKind::Bool, text) => Some(text.eq_ignore_ascii_case("true")),
+        _ => reader.wrong_type(node, &path, "`true` or `false`"),
+    }
+}
+
+/// A mapping from names of one kind to values of one kind.
+pub(super) fn named<K: FromStr<Err = NameError> + Ord, V>(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    name: &str,
+    read: impl Fn(&mut Reader, &Node, &Path) -> Option<V>,
+) -> BTreeMap<K, V>
+where
+    V: Default,
+{
+    let Some((node, path)) = fields.get(name) else {
+        return BTreeMap::new();
+    };
+    let entries: &[(Key, Node)] = reader.entries(node, &path).unwrap_or_default();
+    let mut map = BTreeMap::new();
+    for (key, node) in entries {
+        let path = path.join(&key.text);
+        let value = if node.is_null() { Some(V::default()) } else { read(reader, node, &path) };
+        match key.text.parse() {
+            Ok(key) => {
+                value.map(|value| map.insert(key, value));
+            }
+            Err(error) => {
+                let (code, message, _) = name_fault(&key.text, error);
+                reader.violations.push(Violation::new(code, path.as_str(), message));
+            }
+        }
+    }
+    map
+}
+
+pub(super) fn rate(reader: &mut Reader, node: &Node, path: &Path) -> Option<UsdRate> {
+    let (_, text) = reader.number(node, path)?;
+    text.parse()
+        .map_err(|error| {
+            let message = format!("`{}` {error}", shortened(text));
+            reader
+                .violations
+                .push(Violation::new(Code::InvalidRate, path.as_str(), message).requested(node.to_json()));
+        })
+        .ok()
+}
+
+/// A Kubernetes label value or the name part of a key (`IsValidLabelValue`): `[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?`.
+pub(super) fn is_label_value(text: &str) -> bool {
+    let alphanumeric = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63
+        && alphanumeric(bytes.first())
+        && alphanumeric(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// A Kubernetes qualified name: a label value behind an optional DNS name and `/`.
+pub(super) fn is_qualified_name(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((prefix, name)) => {
+            let label = |part: &str| DnsLabel::check(part).is_ok();
+            prefix.len() <= 253 && prefix.split('.').all(label) && is_label_value(name)
+        }
+        None => is_label_value(text),
+    }
+}
