@@ -13,7 +13,7 @@ Exit codes:
 const ENVIRONMENT: &str = "\
 Environment:
   RUNWAY_USD_PER_CPU_SECOND, RUNWAY_USD_PER_GB_SECOND, RUNWAY_USD_PER_GPU_SECOND
-            prices in place of the policy's `rates`
+            prices in place of the policy's `rates`; the last one is that of GPUs without a type
   NO_COLOR  no colours, even on a terminal";
 
 /// Checks, prices and renders batch jobs before they are submitted.

@@ -3,10 +3,11 @@
 //! A line that holds any part of `env`, `secrets` or an unknown field is never shown, nor is any line of a document that
 //! could not be parsed: it may be a secret.
 
+use crate::input::Source;
 use crate::policy::LoadedPolicy;
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 use runway_core::Violation;
-use runway_core::document::{Document, Span};
+use runway_core::document::{Document, Span, Value};
 use runway_core::spec::hidden_spans;
 use runway_core::violation::Allowed;
 use serde_json::Value as Json;
@@ -14,14 +15,14 @@ use std::ops::Range;
 
 /// What violations are about, and the file they are drawn into.
 pub(crate) struct Report<'a> {
-    /// The path of the file as given.
-    pub file: &'a str,
-    pub source: &'a [u8],
-    pub place: Diagnosed<'a>,
+    source: &'a Source,
+    place: Diagnosed<'a>,
     /// The tenant of the command line.
-    pub tenant: Option<&'a str>,
+    tenant: Option<&'a str>,
     /// The policy that was judged by.
-    pub policy: Option<&'a LoadedPolicy>,
+    policy: Option<&'a LoadedPolicy>,
+    /// What must not be shown.
+    hidden: Vec<Span>,
 }
 
 /// How far the file was understood.
@@ -33,12 +34,23 @@ pub(crate) enum Diagnosed<'a> {
     Nothing,
 }
 
-/// Of a longer line only the part round the fault is shown.
-const MAX_SHOWN: usize = 100;
+/// A longer line is not shown: what stands round the fault would not be seen in it. Of shorter ones the renderer shows the
+/// part that fits a terminal.
+const MAX_LINE: usize = 4000;
 /// Of a longer list of allowed values only the first are shown.
 const MAX_LISTED: usize = 12;
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    pub(crate) fn new(
+        source: &'a Source,
+        place: Diagnosed<'a>,
+        tenant: Option<&'a str>,
+        policy: Option<&'a LoadedPolicy>,
+    ) -> Self {
+        let hidden = if let Diagnosed::Job(document) = &place { hidden_spans(document) } else { Vec::new() };
+        Self { source, place, tenant, policy, hidden }
+    }
+
     /// One violation as text with colours.
     pub(crate) fn draw(&self, violation: &Violation) -> String {
         let mut message = violation.message.as_str();
@@ -53,11 +65,14 @@ impl Report<'_> {
             (Some(span), Some(excerpt)) => {
                 let annotation =
                     AnnotationKind::Primary.span(excerpt.marked.clone()).label(allowed(violation));
-                let snippet = Snippet::source(excerpt.text.as_str()).line_start(span.line).path(self.file);
+                let snippet =
+                    Snippet::source(excerpt.text).line_start(span.line).path(self.source.name.as_str());
                 elements.push(snippet.annotation(annotation).into());
             }
             (Some(span), None) => {
-                elements.push(Origin::path(self.file).line(span.line).char_column(span.column).into());
+                elements.push(
+                    Origin::path(self.source.name.as_str()).line(span.line).char_column(span.column).into(),
+                );
                 elements.extend(allowed(violation).map(|allowed| Level::NOTE.message(allowed).into()));
             }
             (None, _) => elements.push(Origin::path(self.origin_without_place(violation)).into()),
@@ -104,67 +119,45 @@ impl Report<'_> {
     }
 
     fn origin_without_place(&self, violation: &Violation) -> String {
-        if self.is_from_command_line(violation) { "--tenant".to_owned() } else { self.file.to_owned() }
+        if self.is_from_command_line(violation) { "--tenant".to_owned() } else { self.source.name.clone() }
     }
 
     /// The first word of a stretch: what is missing from it cannot be underlined.
     fn start_of(&self, span: &Span) -> Span {
-        let text = self.source.get(span.start..).unwrap_or_default();
+        let text = self.source.bytes().get(span.start..).unwrap_or_default();
         let word = text.iter().take_while(|b| !b.is_ascii_whitespace() && !matches!(b, b':' | b',')).count();
         Span { end: span.start + word.max(1), ..*span }
     }
 
     /// The line of a stretch, as far as it may be shown.
-    fn excerpt(&self, span: &Span) -> Option<Excerpt> {
-        let document = match self.place {
-            Diagnosed::Job(document) => Some(document),
-            Diagnosed::Policy(_) => None,
+    fn excerpt(&self, span: &Span) -> Option<Excerpt<'_>> {
+        match &self.place {
+            // Without a mapping at its root nobody knows what the text is.
+            Diagnosed::Job(document) if !matches!(document.root.value, Value::Map(_)) => return None,
+            Diagnosed::Job(_) | Diagnosed::Policy(_) => {}
             Diagnosed::Unreadable(_) | Diagnosed::Nothing => return None,
-        };
-        let text = std::str::from_utf8(self.source).ok()?;
-        let start = text.get(..span.start)?.rfind('\n').map_or(0, |i| i + 1);
+        }
+        let text = self.source.text()?;
+        let start = text.get(..span.start)?.rfind(['\n', '\r']).map_or(0, |i| i + 1);
+        // The byte order mark is no column.
+        let start = if start == 0 && text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start };
         let end = text.get(span.start..)?.find(['\n', '\r']).map_or(text.len(), |i| span.start + i);
-        let hidden = document.map(hidden_spans).unwrap_or_default();
         // The name of an unknown field may be shown, but nothing behind it.
-        let end =
-            match hidden.iter().filter(|hidden| hidden.start >= span.end).map(|hidden| hidden.start).min() {
-                Some(first_hidden) if first_hidden < end => span.end,
-                _ => end,
-            };
+        let is_cut = self.hidden.iter().any(|hidden| (span.end..end).contains(&hidden.start));
+        let end = if is_cut { span.end } else { end };
         let shown = Span { start, end, line: span.line, column: 1 };
-        if hidden.iter().any(|hidden| hidden.overlaps(&shown)) {
+        if end - start > MAX_LINE || self.hidden.iter().any(|hidden| hidden.overlaps(&shown)) {
             return None;
         }
-        let line = text.get(start..end)?;
         let marked = (span.start - start)..(span.end.clamp(span.start, end) - start);
-        Some(Excerpt { text: line.to_owned(), marked }.cut())
+        Some(Excerpt { text: text.get(start..end)?, marked })
     }
 }
 
 /// A line, and the part of it that is meant.
-struct Excerpt {
-    text: String,
+struct Excerpt<'a> {
+    text: &'a str,
     marked: Range<usize>,
-}
-
-impl Excerpt {
-    /// Only the surroundings of what is meant, where the line is long.
-    fn cut(self) -> Self {
-        if self.text.len() <= MAX_SHOWN {
-            return self;
-        }
-        let floor = |at: usize| {
-            (0..=at.min(self.text.len())).rev().find(|i| self.text.is_char_boundary(*i)).unwrap_or(0)
-        };
-        let start =
-            if self.marked.start > MAX_SHOWN / 2 { floor(self.marked.start - MAX_SHOWN / 4) } else { 0 };
-        let end = floor(start + MAX_SHOWN);
-        let marked = (self.marked.start - start)..(self.marked.end.min(end).max(self.marked.start) - start);
-        let text = self.text.get(start..end).unwrap_or_default();
-        // A mark in front would move the columns; behind, it does not.
-        let more = if end < self.text.len() { "…" } else { "" };
-        Self { text: format!("{text}{more}"), marked }
-    }
 }
 
 fn is_about_the_name(violation: &Violation) -> bool {

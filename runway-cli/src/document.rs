@@ -51,16 +51,11 @@ impl Judged<'_> {
 
     /// Every violation, drawn into the file.
     pub(crate) fn story(&self, policy: &LoadedPolicy, common: &Common) -> String {
-        let report = Report {
-            file: &self.source.name,
-            source: &self.source.bytes,
-            place: match &self.parsed {
-                Ok(document) => Diagnosed::Job(document),
-                Err(error) => Diagnosed::Unreadable(error.span()),
-            },
-            tenant: common.tenant.as_deref(),
-            policy: Some(policy),
+        let place = match &self.parsed {
+            Ok(document) => Diagnosed::Job(document),
+            Err(error) => Diagnosed::Unreadable(error.span()),
         };
+        let report = Report::new(self.source, place, common.tenant.as_deref(), Some(policy));
         self.decision.violations().iter().map(|violation| report.draw(violation)).collect()
     }
 
@@ -70,7 +65,10 @@ impl Judged<'_> {
 }
 
 /// Reads files; those that cannot be read are told of on the way and do not hide the others.
-pub(crate) fn read_all(paths: &[PathBuf]) -> (Vec<Source>, Exit) {
+pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure> {
+    if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(Failure::Usage("standard input, `-`, can be read only once".to_owned()));
+    }
     let mut exit = Exit::Admitted;
     let mut sources = Vec::new();
     for path in paths {
@@ -82,7 +80,7 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> (Vec<Source>, Exit) {
             }
         }
     }
-    (sources, exit)
+    Ok((sources, exit))
 }
 
 /// Judges every document as if it were submitted alone, with nothing held and nothing spent.
@@ -96,7 +94,7 @@ pub(crate) fn judge<'a>(
     let now = clock::now();
     let mut judged = Vec::new();
     for source in sources {
-        for (index, parsed) in parse_all(&source.bytes).into_iter().enumerate() {
+        for (index, parsed) in parse_all(source.bytes()).into_iter().enumerate() {
             let reading = match &parsed {
                 Ok(document) => JobSpec::read(document, SecretLiterals::Refuse),
                 Err(error) => Reading::from(error),

@@ -1,5 +1,6 @@
 //! Files and standard input, read whole but not without end.
 
+use runway_core::Violation;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,26 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 pub(crate) struct Source {
     /// Its path as given; `-` for standard input.
     pub name: String,
-    /// What stands in it.
-    pub bytes: Vec<u8>,
+    /// What stands in it: text, or bytes that are none.
+    content: Result<String, Vec<u8>>,
+}
+
+impl Source {
+    pub(crate) fn new(name: String, bytes: Vec<u8>) -> Self {
+        Self { name, content: String::from_utf8(bytes).map_err(std::string::FromUtf8Error::into_bytes) }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Ok(text) => text.as_bytes(),
+            Err(bytes) => bytes,
+        }
+    }
+
+    /// The text, if it is one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.content.as_deref().ok()
+    }
 }
 
 /// Why a command could not do its work.
@@ -25,8 +44,8 @@ pub(crate) enum Failure {
     Oversized { path: PathBuf },
     /// A variable of the environment does not hold what it should.
     Variable { name: &'static str, value: String, reason: String },
-    /// The policy has faults; this is their story.
-    Policy(String),
+    /// The policy has faults: they, and their story.
+    Policy { violations: Vec<Violation>, story: String },
     /// The arguments do not fit together.
     Usage(String),
     /// The output could not be written.
@@ -48,7 +67,7 @@ impl std::fmt::Display for Failure {
             Self::Variable { name, value, reason } => {
                 write!(f, "the variable {name} is `{value}`, which {reason}")
             }
-            Self::Policy(story) => f.write_str(story.trim_end()),
+            Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }
@@ -68,5 +87,5 @@ pub(crate) fn read(path: &Path) -> Result<Source, Failure> {
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
         return Err(Failure::Oversized { path: path.to_owned() });
     }
-    Ok(Source { name: path.display().to_string(), bytes })
+    Ok(Source::new(path.display().to_string(), bytes))
 }

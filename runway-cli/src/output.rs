@@ -24,7 +24,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 pub(crate) fn error(failure: &Failure) {
     let story = match failure {
         // Its faults have been drawn with their own titles.
-        Failure::Policy(story) => story.clone(),
+        Failure::Policy { story, .. } => story.clone(),
         failure => format!("error: {failure}\n"),
     };
     // Where even this cannot be written there is nobody to tell.

@@ -6,6 +6,7 @@ use runway_core::Policy;
 use runway_core::document::{Document, parse_all};
 use runway_core::policy::{RateOverrides, line_pointer};
 use runway_core::units::UsdRate;
+use std::ffi::OsString;
 use std::path::Path;
 
 /// The policy that is built in.
@@ -38,34 +39,35 @@ impl LoadedPolicy {
 
 /// Loads the policy of `path`, or the built-in one.
 pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, Failure> {
-    let overrides = overrides(|name| std::env::var(name).ok())?;
+    let overrides = overrides(|name| std::env::var_os(name))?;
     let source = match path {
         Some(path) => input::read(path)?,
-        None => Source { name: BUILT_IN_NAME.to_owned(), bytes: BUILT_IN.to_vec() },
+        None => Source::new(BUILT_IN_NAME.to_owned(), BUILT_IN.to_vec()),
     };
-    let policy = Policy::parse(&source.bytes, overrides).map_err(|error| {
-        let parsed = parse_all(&source.bytes).into_iter().next();
+    let policy = Policy::parse(source.bytes(), overrides).map_err(|error| {
+        let parsed = parse_all(source.bytes()).into_iter().next();
         let place = parsed.as_ref().map_or(Diagnosed::Nothing, |parsed| match parsed {
             Ok(document) => Diagnosed::Policy(document),
             Err(error) => Diagnosed::Unreadable(error.span()),
         });
-        let report = Report { file: &source.name, source: &source.bytes, place, tenant: None, policy: None };
+        let report = Report::new(&source, place, None, None);
         let mut story: String = error.violations.iter().map(|violation| report.draw(violation)).collect();
         story.push_str(&format!("error: the policy {} does not load\n", source.name));
-        Failure::Policy(story)
+        Failure::Policy { violations: error.violations, story }
     })?;
-    let document = parse_all(&source.bytes).into_iter().next().and_then(Result::ok);
+    let document = parse_all(source.bytes()).into_iter().next().and_then(Result::ok);
     Ok(LoadedPolicy { policy, document, file: path.map(|_| source.name) })
 }
 
 /// The prices that the environment sets.
-fn overrides(variable: impl Fn(&str) -> Option<String>) -> Result<RateOverrides, Failure> {
-    let rate = |name: &'static str| match variable(name) {
-        None => Ok(None),
-        Some(value) => match value.parse::<UsdRate>() {
+fn overrides(variable: impl Fn(&str) -> Option<OsString>) -> Result<RateOverrides, Failure> {
+    let rate = |name: &'static str| {
+        let Some(value) = variable(name) else { return Ok(None) };
+        let value = value.to_string_lossy().into_owned();
+        match value.parse::<UsdRate>() {
             Ok(rate) => Ok(Some(rate)),
             Err(error) => Err(Failure::Variable { name, value, reason: error.to_string() }),
-        },
+        }
     };
     Ok(RateOverrides {
         usd_per_cpu_second: rate("RUNWAY_USD_PER_CPU_SECOND")?,
@@ -80,9 +82,9 @@ mod tests {
 
     #[test]
     fn the_environment_sets_prices_or_says_why_not() {
-        let found = overrides(|name| (name == "RUNWAY_USD_PER_GPU_SECOND").then(|| "0.001".to_owned()));
+        let found = overrides(|name| (name == "RUNWAY_USD_PER_GPU_SECOND").then(|| "0.001".into()));
         assert_eq!(found.unwrap().usd_per_gpu_second, Some(UsdRate::from_picos(1_000_000_000)));
-        let failure = overrides(|_| Some("cheap".to_owned())).unwrap_err().to_string();
+        let failure = overrides(|_| Some("cheap".into())).unwrap_err().to_string();
         assert_eq!(
             failure,
             "the variable RUNWAY_USD_PER_CPU_SECOND is `cheap`, which is not a decimal number such as `0.0000112444`"

@@ -242,6 +242,11 @@ pub(crate) fn check_env_name(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// Whether what should be the name of a variable is more likely a name with its value: `TOKEN:x`, `TOKEN=x`.
+pub(crate) fn is_glued(name: &str) -> bool {
+    name.contains(['=', ':', ' '])
+}
+
 /// The reserved names, as they are told to people: with these a pod could name GPUs round the device plugin.
 pub(crate) const RESERVED_ENV_NAMES: &str = "`NVIDIA_*`, `CUDA_VISIBLE_DEVICES` and `RUNWAY_*`";
 

@@ -347,8 +347,9 @@ impl Ledger {
 
     /// Sets the ledger right by a listing of every job that has not let go of what it holds.
     ///
-    /// A `Reserved` hold stays whatever the listing says: its job may be on its way. A `Live` one without a job is
-    /// dropped if it was confirmed before the listing began. A job without a hold gets one, whether or not it fits the
+    /// A `Reserved` hold without a job stays: its job may be on its way, and only who sent it can tell; call
+    /// [`abort`](Self::abort) when that is settled. One whose job is seen is confirmed by that. A `Live` hold without a job
+    /// is dropped if it was confirmed before the listing began. A job without a hold gets one, whether or not it fits the
     /// limits, since it runs; but not if its hold was released after the listing began.
     ///
     /// # Errors
@@ -376,14 +377,21 @@ impl Ledger {
                 state: HoldState::Live(self.sequence),
             };
             match self.holds.get(&id) {
-                None if open.released.contains(&id) => {}
+                // What the listing shows of an id that was released since is over, whatever the id stands for now.
+                _ if open.released.contains(&id) => {}
                 None => {
                     self.insert(id, now_live);
                     drift.adopted.push(id);
                 }
-                Some(Hold { state: HoldState::Reserved, .. }) => {}
+                // Its creation was confirmed only after the listing began, and knows better.
+                Some(Hold { state: HoldState::Live(confirmed), .. }) if *confirmed >= listing.0 => {}
                 Some(hold) => {
-                    let right = Hold { state: hold.state, ..now_live };
+                    // A job that is seen exists: that confirms it, though its answer was lost.
+                    let state = match hold.state {
+                        HoldState::Reserved => now_live.state,
+                        live @ HoldState::Live(_) => live,
+                    };
+                    let right = Hold { state, ..now_live };
                     // A deadline is known better once the job has started: that is no drift.
                     if hold.tenant != right.tenant || hold.gpus != right.gpus {
                         drift.corrected.push(id);

@@ -50,14 +50,9 @@ impl RateLimit {
     /// until the clock has caught up.
     fn used_up_to(self, bucket: Bucket, now: Timestamp) -> u128 {
         let now = self.ticks(now);
-        let own = u128::from(self.per_minute.get());
-        let ticks = match u128::from(bucket.per_minute) {
-            0 => 0,
-            theirs if theirs == own => bucket.ticks,
-            // The policy changed since: the same instant in other ticks.
-            theirs => (bucket.ticks / theirs) * own + ((bucket.ticks % theirs) * own).div_ceil(theirs),
-        };
-        let furthest = now + MINUTE * u128::from(self.burst.get()) + MINUTE * own;
+        let ticks = self.in_own_ticks(bucket);
+        let furthest =
+            now + MINUTE * u128::from(self.burst.get()) + MINUTE * u128::from(self.per_minute.get());
         if ticks > furthest { now } else { ticks.max(now) }
     }
 
@@ -72,6 +67,23 @@ impl RateLimit {
         }
         let nanos = allowed_from.div_ceil(u128::from(self.per_minute.get()));
         Err(Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// A bucket that was used under another limit, as this one sees it: used up by no more than its own burst.
+    fn adopt(self, bucket: Bucket, now: Timestamp) -> Bucket {
+        let most = self.ticks(now) + MINUTE * u128::from(self.burst.get());
+        Bucket { ticks: self.in_own_ticks(bucket).min(most), per_minute: self.per_minute.get() }
+    }
+
+    /// Up to when the bucket is used up, in this limit's ticks.
+    fn in_own_ticks(self, bucket: Bucket) -> u128 {
+        let own = u128::from(self.per_minute.get());
+        match u128::from(bucket.per_minute) {
+            0 => 0,
+            theirs if theirs == own => bucket.ticks,
+            // The policy changed since: the same instant in other ticks.
+            theirs => (bucket.ticks / theirs) * own + ((bucket.ticks % theirs) * own).div_ceil(theirs),
+        }
     }
 
     /// How many requests may pass right now.
@@ -161,12 +173,15 @@ impl Buckets {
     /// Draws a token from both, or from neither.
     ///
     /// # Errors
-    /// [`TooFast`] where one of them has none, the server's looked at first.
+    /// [`TooFast`] where one of them has none; where neither has, it tells of the one that takes longer.
     pub fn draw(self, server: RateLimit, tenant: RateLimit, now: Timestamp) -> Result<Self, TooFast> {
-        let refuse = |scope| move |retry_at| TooFast { scope, retry_at };
-        let server = server.check(self.server, now).map_err(refuse(RateScope::Server))?;
-        let tenant = tenant.check(self.tenant, now).map_err(refuse(RateScope::Tenant))?;
-        Ok(Self { server, tenant })
+        let refused = |scope, retry_at| Err(TooFast { scope, retry_at });
+        match (server.check(self.server, now), tenant.check(self.tenant, now)) {
+            (Ok(server), Ok(tenant)) => Ok(Self { server, tenant }),
+            (Err(server), Err(tenant)) if tenant > server => refused(RateScope::Tenant, tenant),
+            (Err(server), _) => refused(RateScope::Server, server),
+            (Ok(_), Err(tenant)) => refused(RateScope::Tenant, tenant),
+        }
     }
 }
 
@@ -206,7 +221,7 @@ impl RateLimiter {
     /// Draws a token for a request, or says when there will be one. A refusal draws none.
     ///
     /// # Errors
-    /// [`TooFast`] where the server's or the tenant's bucket is empty, the server's looked at first.
+    /// [`TooFast`] where the server's or the tenant's bucket is empty.
     ///
     /// ```
     /// use runway_core::{HashSeed, rate::{RateLimit, RateLimiter}, units::Timestamp};
@@ -248,6 +263,19 @@ impl RateLimiter {
         match self.tenants.get_mut(tenant.as_str()) {
             Some(bucket) => *bucket = after.tenant,
             None => self.insert(tenant.clone(), after.tenant, now),
+        }
+    }
+
+    /// Goes on under other limits: what was used up stays so, as far as the new bursts reach.
+    pub(crate) fn adopt(
+        &mut self,
+        server: RateLimit,
+        limit_of: impl Fn(&Tenant) -> RateLimit,
+        now: Timestamp,
+    ) {
+        self.server = server.adopt(self.server, now);
+        for (tenant, bucket) in &mut self.tenants {
+            *bucket = limit_of(tenant).adopt(*bucket, now);
         }
     }
 

@@ -29,6 +29,9 @@ pub(crate) struct Reader {
     pub(crate) violations: Vec<Violation>,
     /// Stretches whose values may be secret, wherever aliases carry them.
     pub(crate) hidden: Vec<Span>,
+    /// Whether a field without a value is a fault rather than left out: in a policy, `allow:` with all its lines commented
+    /// out would otherwise allow everything.
+    pub(crate) refuses_null: bool,
 }
 
 /// The entries of a mapping whose fields are known.
@@ -49,7 +52,11 @@ impl Reader {
     /// The fields of a mapping, telling of those that are not `known`.
     pub(crate) fn fields<'a>(&mut self, node: &'a Node, path: &Path, known: &[&str]) -> Option<Fields<'a>> {
         let entries = self.entries(node, path)?;
-        for (key, _) in entries {
+        for (key, value) in entries {
+            if self.refuses_null && value.is_null() && known.contains(&key.text.as_str()) {
+                let message = format!("`{}` has no value: write one, or take the field out", key.text);
+                self.violations.push(Violation::new(Code::WrongType, path.join(&key.text).0, message));
+            }
             if !known.contains(&key.text.as_str()) {
                 // The value is not repeated: a misspelt `secrets` would show one.
                 let near = nearest(&key.text, known.iter().copied());
@@ -121,7 +128,10 @@ impl Reader {
             && *kind != ScalarKind::Null
         {
             message.push_str(": put it in quotes");
-            if !self.is_hidden(node, path) {
+            // Of the fields with rules of their own only the text of a name can be judged here.
+            let is_free = path.0.starts_with("/command/") || path.0.starts_with("/args/");
+            let is_name = path.0 == "/name" && crate::name::JobName::check(text).is_ok();
+            if (is_free || is_name) && !self.is_hidden(node, path) {
                 fix = text.as_str().into();
             }
         }
@@ -136,9 +146,10 @@ impl Reader {
         self.violations.push(Violation::new(Code::MissingField, path.as_str(), message));
     }
 
-    /// The value as it may be repeated to people.
+    /// The value as it may be repeated to people: single values that nobody takes for a secret.
     pub(crate) fn shown(&self, node: &Node, path: &Path) -> Json {
-        if self.is_hidden(node, path) { Json::Null } else { node.to_json() }
+        let is_plain = matches!(node.value, Value::Scalar(..)) && !path.0.is_empty();
+        if is_plain && !self.is_hidden(node, path) { node.to_json() } else { Json::Null }
     }
 
     fn is_hidden(&self, node: &Node, path: &Path) -> bool {

@@ -12,7 +12,7 @@ const CLASS: &str = "^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 const QUANTITY: &str = r"^[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?$";
 const DURATION: &str = "^([0-9]+|([0-9]+h)?([0-9]+m)?([0-9]+s)?)$";
 const ENV_NAME: &str = "^[-._a-zA-Z][-._a-zA-Z0-9]*$";
-const RATE: &str = r"^([0-9]+[.]?[0-9]{0,12}|[.][0-9]{1,12})$";
+const RATE: &str = r"^([0-9]+[.]?[0-9]{0,12}|[.][0-9]{1,12})0*$";
 
 /// The schema of a job file. The classes, GPU types and networks are those of the policy.
 #[must_use]
@@ -20,7 +20,7 @@ pub fn job(policy: &Policy) -> Json {
     let classes: Vec<_> = policy.classes().map(ClassName::as_str).collect();
     let gpu_types: Vec<_> = policy.gpu_types().keys().collect();
     let amount = |what: &str| described(quantity(), what);
-    object(
+    let mut schema = object(
         "A Runway job",
         json!({
             "name": label(50, "The job's name: a DNS label of at most 50 characters."),
@@ -58,17 +58,35 @@ pub fn job(policy: &Policy) -> Json {
             "network": {"enum": Network::ALL.map(Network::as_str), "description": "What it may connect to, as far as its class allows."},
         }),
         &["name", "image"],
-    )
+    );
+    for pointer in ["/properties", "/properties/resources/properties"] {
+        if let Some(Json::Object(fields)) = schema.pointer_mut(pointer) {
+            fields.values_mut().for_each(or_nothing);
+        }
+    }
+    schema
+}
+
+/// A field without a value is one that is left out.
+fn or_nothing(schema: &mut Json) {
+    if let Some(Json::Array(values)) = schema.get_mut("enum") {
+        values.push(Json::Null);
+    }
+    match schema.get_mut("type") {
+        Some(Json::Array(types)) => types.push("null".into()),
+        Some(one) => *one = json!([one, "null"]),
+        None => {}
+    }
 }
 
 /// The schema of a policy file.
 #[must_use]
 pub fn policy() -> Json {
-    let named = |value: Json| json!({"type": "object", "propertyNames": {"pattern": CLASS, "maxLength": 63}, "additionalProperties": value});
+    let named = |value: Json| json!({"type": "object", "propertyNames": {"pattern": CLASS, "maxLength": 63}, "additionalProperties": {"anyOf": [value, {"type": "null"}]}});
     let rate_limit = json!({"$ref": "#/$defs/rate_limit"});
     let quota = json!({
         "gpus": described(quantity(), "GPUs of all types together. 4 where left out."),
-        "concurrent_jobs": {"type": "integer", "minimum": 0, "description": "Jobs that have not ended. 10 where left out."},
+        "concurrent_jobs": described(quantity(), "Jobs that have not ended. 10 where left out."),
     });
     let networks = object_of(
         json!({
@@ -112,7 +130,7 @@ pub fn policy() -> Json {
             "quota": described(object_of(quota, &[]), "How much each tenant may hold at a time."),
             "capacity": described(object_of(json!({
                 "gpus": described(quantity(), "GPUs of all tenants together. 64 where left out."),
-                "concurrent_jobs": {"type": "integer", "minimum": 0, "description": "Jobs of all tenants together. 500 where left out."},
+                "concurrent_jobs": described(quantity(), "Jobs of all tenants together. 500 where left out."),
                 "rate_limit": described(rate_limit, "Submissions of all tenants together. 6000 a minute, 500 at once, where left out."),
             }), &[]), "How much all tenants together may hold at a time."),
             "images": described(object_of(json!({
@@ -123,16 +141,16 @@ pub fn policy() -> Json {
             "tenants": {
                 "type": "object",
                 "propertyNames": {"pattern": LABEL, "maxLength": 63},
-                "additionalProperties": tenant,
+                "additionalProperties": {"anyOf": [tenant, {"type": "null"}]},
                 "description": "What single tenants have of their own. Bare bounds only narrow; `classes` replace.",
             },
             "run": described(object_of(json!({
                 "namespace": {"type": "string", "description": "Where jobs run; `{tenant}` stands for the tenant. `runway-jobs` where left out."},
                 "ttl_after_finished": described(duration(), "How long an ended job is kept. `300s` where left out."),
                 "termination_grace": described(duration(), "Between SIGTERM and SIGKILL. `30s` where left out, `12h` at most."),
-                "run_as_user": {"type": "integer", "minimum": 1, "maximum": i32::MAX, "description": "The user id of the process, never 0. 65532 where left out."},
+                "run_as_user": described(quantity(), "The user id of the process, never 0. 65532 where left out."),
                 "image_pull_policy": {"enum": ImagePullPolicy::ALL.map(ImagePullPolicy::as_str), "description": "`IfNotPresent` where left out."},
-                "image_pull_secrets": {"type": "array", "items": {"type": "string", "pattern": LABEL}, "description": "Secrets with registry credentials."},
+                "image_pull_secrets": {"type": "array", "items": {"type": "string"}, "description": "Secrets with registry credentials."},
             }), &[]), "How jobs are run."),
         }),
         &["version", "limits", "rates"],
@@ -143,8 +161,8 @@ pub fn policy() -> Json {
             json!({
                 "limits": limits(),
                 "rate_limit": object_of(json!({
-                    "per_minute": {"type": "integer", "minimum": 1, "maximum": 1_000_000, "description": "Submissions a minute in the long run."},
-                    "burst": {"type": "integer", "minimum": 1, "maximum": 1_000_000, "description": "Submissions at once."},
+                    "per_minute": described(quantity(), "Submissions a minute in the long run: 1 to 1,000,000."),
+                    "burst": described(quantity(), "Submissions at once: 1 to 1,000,000."),
                 }), &["per_minute", "burst"]),
             }),
         );

@@ -14,7 +14,7 @@ pub struct Violation {
     pub path: String,
     /// What is wrong and what to do, for the person who wrote it.
     pub message: String,
-    /// What was written there; null where nothing was, and always under `/env` and `/secrets`.
+    /// What was written there, if that is a single value; null under `/env` and `/secrets`, whatever was written.
     pub requested: Json,
     /// What would be accepted, where it can be said in short.
     pub allowed: Option<Allowed>,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 pub(super) fn run(files: &[PathBuf], common: &Common) -> Result<Exit, Failure> {
     let policy = policy::load(common.policy.as_deref())?;
-    let (sources, read) = read_all(files);
+    let (sources, read) = read_all(files)?;
     let judged = judge(&sources, &policy, common)?;
     match common.output {
         Format::Json => output::print_json(&judged.iter().map(Judged::record).collect::<Vec<_>>())?,

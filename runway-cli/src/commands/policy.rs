@@ -5,15 +5,21 @@ use crate::arguments::{Common, Format, PolicyCommand};
 use crate::input::Failure;
 use crate::policy::{LoadedPolicy, load};
 use crate::{Exit, output};
-use runway_core::policy::{Bounds, Limits, Sourced};
+use runway_core::Tenant;
+use runway_core::policy::{Bounds, Limits, Sourced, UnknownTenants};
 use serde_json::json;
 use std::fmt::{Display, Write};
 
 pub(super) fn run(command: &PolicyCommand, common: &Common) -> Result<Exit, Failure> {
     match command {
-        PolicyCommand::Check { file } => {
-            check(&load(file.as_deref().or(common.policy.as_deref()))?, common.output)
-        }
+        PolicyCommand::Check { file } => match load(file.as_deref().or(common.policy.as_deref())) {
+            // Programs are told on standard output as well.
+            Err(Failure::Policy { violations, .. }) if common.output == Format::Json => {
+                output::print_json(&json!({"file": file, "digest": null, "violations": violations}))?;
+                Ok(Exit::NotJudged)
+            }
+            loaded => check(&loaded?, common.output),
+        },
         PolicyCommand::Show { class } => {
             let policy = load(common.policy.as_deref())?;
             if class.is_none() && common.tenant.is_none() {
@@ -34,7 +40,9 @@ fn check(loaded: &LoadedPolicy, format: Format) -> Result<Exit, Failure> {
     let file = loaded.file.as_deref();
     let (classes, tenants) = (policy.classes().count(), policy.listed_tenants().count());
     match format {
-        Format::Json => output::print_json(&json!({"file": file, "digest": policy.digest()}))?,
+        Format::Json => {
+            output::print_json(&json!({"file": file, "digest": policy.digest(), "violations": []}))?;
+        }
         Format::Text => {
             let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
             let classes = count(classes, "class", "classes");
@@ -58,6 +66,15 @@ fn canonical(loaded: &LoadedPolicy, format: Format) -> Result<Exit, Failure> {
 fn resolved(loaded: &LoadedPolicy, class: Option<&str>, common: &Common) -> Result<Exit, Failure> {
     let policy = &loaded.policy;
     let tenant = common.tenant.as_deref();
+    if let Some(name) = tenant {
+        let denied = policy.unknown_tenants() == UnknownTenants::Deny && !policy.is_listed(name);
+        let fault = name.parse::<Tenant>().err().map(|error| error.to_string());
+        if let Some(fault) =
+            fault.or_else(|| denied.then(|| "is not among those that the policy lists".to_owned()))
+        {
+            return Err(Failure::Usage(format!("the tenant `{name}` {fault}")));
+        }
+    }
     let limits = policy.limits(tenant, class).ok_or_else(|| {
         let names: Vec<_> = policy.classes().map(ToString::to_string).collect();
         Failure::Usage(format!(

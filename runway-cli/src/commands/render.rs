@@ -8,17 +8,26 @@ use runway_core::JobId;
 use runway_core::render::render_redacted;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 pub(super) fn run(files: &[PathBuf], id: JobId, common: &Common) -> Result<Exit, Failure> {
     let policy = policy::load(common.policy.as_deref())?;
-    let (sources, read) = read_all(files);
+    let (sources, read) = read_all(files)?;
     let judged = judge(&sources, &policy, common)?;
     let mut objects: Vec<Json> = Vec::new();
+    let mut places = BTreeSet::new();
     for document in &judged {
         match document.decision.admitted() {
             Some(admitted) => {
                 let manifest = render_redacted(admitted, id, &policy.policy);
+                let place = (manifest.job.metadata.namespace.clone(), manifest.job.metadata.name.clone());
+                let name = place.1.clone().unwrap_or_default();
+                if !places.insert(place) {
+                    let message =
+                        format!("two jobs would be called `{name}`; render them one at a time with `--id`");
+                    return Err(Failure::Usage(message));
+                }
                 objects.push(to_json(&manifest.job)?);
                 if let Some(secret) = &manifest.secret {
                     objects.push(to_json(secret)?);

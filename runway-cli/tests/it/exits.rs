@@ -14,6 +14,10 @@ fn the_exit_code_is_that_of_the_worst() {
         (&["check", HELLO, REFUSED], 1),
         (&["check", "fixtures/jobs/refused/syntax.yaml"], 1),
         (&["check", HELLO, "no-such-file.yaml"], 2),
+        (&["check", "-", "-"], 2),
+        (&["render", HELLO, HELLO], 2),
+        (&["policy", "show", "--tenant", "nobody", "--policy", "fixtures/policies/strict.yaml"], 2),
+        (&["policy", "show", "--tenant", "NOT A NAME"], 2),
         (&["check", REFUSED, "no-such-file.yaml"], 2),
         (&["check", "fixtures/jobs"], 2),
         (&["check", HELLO, "--policy", "fixtures/policies/refused/syntax.yaml"], 2),
@@ -140,6 +144,50 @@ fn hostile_files_are_refused_in_bounded_time() {
         assert!(ran.stdout.contains("\"too-large\""));
     }
     assert!(started.elapsed().as_secs() < 60);
+}
+
+#[test]
+fn many_faults_in_many_documents_are_drawn_in_time() {
+    let document = format!("name: Bad\nretires: 1\n{}", "# padding\n".repeat(100));
+    let source = vec![document; 5_000].join("---\n");
+    let started = std::time::Instant::now();
+    let ran = runway_with(&["check", "-"], source.as_bytes());
+    assert_eq!((ran.code, ran.stdout.matches("error[unknown-field]").count()), (1, 5_000));
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
+#[test]
+fn places_are_those_that_an_editor_shows() {
+    for (source, place) in [
+        ("\u{feff}{name: Bad, image: x, tenant: t}", "-:1:8"),
+        ("name: ok\r\nimage: x\r\ntenant: Bad\r\n", "-:3:9"),
+        ("name: ok\rimage: x\rtenant: Bad\r", "-:3:9"),
+        ("{name: ok, args: [\"日本語\"], image: x, tenant: Bad}", "-:1:45"),
+    ] {
+        let ran = runway_with(&["check", "-"], source.as_bytes());
+        assert!(ran.stdout.contains(&format!("--> {place}\n")), "{place}\n{}", ran.stdout);
+    }
+    let padding = "x".repeat(600);
+    let source = format!("{{name: ok, args: [{padding}], image: x, tenant: Bad}}");
+    let ran = runway_with(&["check", "-"], source.as_bytes());
+    assert!(ran.stdout.contains("--> -:1:640\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_policy_that_does_not_load_tells_programs_why() {
+    let ran = runway(&["policy", "check", "-o", "json", "fixtures/policies/refused/invalid-rate.yaml"]);
+    assert_eq!(ran.code, 2);
+    let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(told["violations"][0]["code"], "invalid-rate");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_price_that_is_no_text_is_no_price() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut command = command(&["quote", HELLO]);
+    command.env("RUNWAY_USD_PER_CPU_SECOND", std::ffi::OsStr::from_bytes(b"\xff"));
+    assert_eq!(command.output().unwrap().status.code(), Some(2));
 }
 
 #[test]

@@ -74,6 +74,6 @@ fn policies_fit_their_schema_and_faulty_ones_do_not() {
 fn the_schema_knows_the_classes_of_the_policy() {
     let ran = runway(&["schema", "--policy", "fixtures/policies/strict.yaml"]);
     let schema: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(schema["properties"]["class"]["enum"], serde_json::json!(["batch", "gpu"]));
-    assert_eq!(schema["properties"]["gpu_type"]["enum"], serde_json::json!(["a100", "l4"]));
+    assert_eq!(schema["properties"]["class"]["enum"], serde_json::json!(["batch", "gpu", null]));
+    assert_eq!(schema["properties"]["gpu_type"]["enum"], serde_json::json!(["a100", "l4", null]));
 }

@@ -29,6 +29,21 @@ fn no_output_holds_the_value_of_a_secret() {
         "resources: {cpu: 99, env: {A: SECRET}, memory: 1Ti}\n",
         "resources:\n  password: SECRET\n",
         "container: {cpu: 99, env: {A: SECRET}}\n",
+        "env: {TOKEN: &s SECRET}\n*s : x\n",
+        "env: {TOKEN: &s SECRET}\nresources: {cpu: 1, *s : 3}\n",
+        "env: {A: &s SECRET, *s : 1}\n",
+        "- name: x\n  env: {TOKEN: SECRET}\n",
+        "- {name: x, \"env\": {\"TOKEN\": \"SECRET\"}}\n",
+        "args: [a, {env: {TOKEN: SECRET}}]\n",
+        "resources: {cpu: {secrets: {A: SECRET}}}\n",
+        "resources: [{secrets: {A: SECRET}}]\n",
+        "name: {secrets: {A: SECRET}}\n",
+        "network:\n  env:\n    TOKEN: SECRET\n",
+        "command:\n#env:\n  TOKEN: SECRET\n",
+        "env: {TOKEN:SECRET}\n",
+        "env: {TOKEN=SECRET}\nsecrets: {'TOKEN SECRET': {from_env: X}}\n",
+        "DB_PASSWORD=SECRET\n",
+        "# env: {A: SECRET}\n",
     ] {
         let source = source.replace("SECRET", SECRET);
         // A plain `name` is no secret, even where an alias makes it one: then it stands in the file twice.

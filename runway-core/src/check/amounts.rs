@@ -39,6 +39,12 @@ enum Meant<T> {
     About(T),
 }
 
+/// With the bounds as what is allowed, where they leave anything.
+fn within_bounds<T: Ord + Copy>(kind: &Kind<T>, violation: Violation, bounds: &Bounds<T>) -> Violation {
+    let (min, max) = (bounds.min.value, bounds.max.value);
+    if min <= max { violation.range((kind.json)(min), (kind.json)(max)) } else { violation }
+}
+
 /// What was made of an amount.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Amount<T> {
@@ -110,7 +116,8 @@ pub(super) const TIMEOUT: Kind<Seconds> = Kind {
             message: format!("`{}` {error}", shortened(text)),
             meant: match error {
                 E::Malformed => Meant::Unknown,
-                E::Negative | E::TooFine => Meant::Least,
+                E::Negative => Meant::Least,
+                E::TooFine => Seconds::nearest(text).map_or(Meant::Unknown, Meant::About),
                 E::TooLarge => Meant::Most,
             },
         })
@@ -156,7 +163,7 @@ fn quantity_fault<T>(
         QuantityError::TooFine => text
             .parse::<Quantity>()
             .ok()
-            .and_then(|quantity| quantity.floor_in_units_of(decimals))
+            .and_then(|quantity| quantity.nearest_in_units_of(decimals))
             .map_or(Meant::Unknown, |units| Meant::About(make(units))),
         QuantityError::Empty
         | QuantityError::NotANumber
@@ -169,6 +176,12 @@ fn quantity_fault<T>(
 /// Bytes. `128m` is 128 thousandths of a byte, and nobody ever meant that.
 fn parse_bytes(text: &str) -> Result<MemoryBytes, Fault<MemoryBytes>> {
     text.parse().map_err(|error| {
+        if let Some(Ok(bytes)) = text.strip_suffix('B').map(str::parse::<MemoryBytes>) {
+            let without = shortened(text.trim_end_matches('B'));
+            let message =
+                format!("`{}` has an unknown suffix; bytes are not written: `{without}`", shortened(text));
+            return Fault { message, meant: Meant::About(bytes) };
+        }
         let slip = text.strip_suffix('m').filter(|_| error == QuantityError::TooFine);
         let meant = slip.map(|number| format!("{number}Mi"));
         match meant.as_deref().map(str::parse::<MemoryBytes>) {
@@ -222,7 +235,7 @@ impl Checker<'_> {
                 };
                 let violation = Violation::new(Code::InvalidQuantity, kind.path, message);
                 let violation = violation.requested(written.to_json());
-                let violation = violation.range((kind.json)(bounds.min.value), (kind.json)(bounds.max.value));
+                let violation = within_bounds(kind, violation, bounds);
                 self.report(violation.fix(fixed.map(kind.json)));
                 Amount { value: None, fixed }
             }
@@ -254,7 +267,7 @@ impl Checker<'_> {
         }
         let requested = written.map_or(Json::Null, Written::to_json);
         let violation = Violation::new(code, kind.path, message).requested(requested);
-        let violation = violation.range((kind.json)(bounds.min.value), (kind.json)(bounds.max.value));
+        let violation = within_bounds(kind, violation, bounds);
         let fixed = bounds.clamp(value);
         self.report(violation.policy(&*bound.from).fix(fixed.map(kind.json)));
         Amount { value: Some(value), fixed }

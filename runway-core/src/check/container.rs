@@ -4,7 +4,7 @@ use super::Checker;
 use crate::code::Code;
 use crate::document::{MAX_DOCUMENT_BYTES, pointer};
 use crate::image::ImageRef;
-use crate::name::{RESERVED_ENV_NAMES, check_env_name, is_reserved_env_name};
+use crate::name::{RESERVED_ENV_NAMES, check_env_name, is_glued, is_reserved_env_name};
 use crate::reader::shortened;
 use crate::spec::{MAX_ARGUMENT_BYTES, MAX_VARIABLES, Secret};
 use crate::violation::Violation;
@@ -21,7 +21,7 @@ impl Checker<'_> {
             Err(error) => {
                 let message = format!("the image `{}` {error}", shortened(text));
                 // Upper case is the commonest slip, and the only one whose correction is plain.
-                let lower = text.to_ascii_lowercase();
+                let lower = with_lower_case_name(text);
                 let fix = lower.parse().is_ok_and(|image| self.accepts_image(&image)).then_some(lower);
                 self.report(
                     Violation::new(Code::InvalidImage, "/image", message).requested(text.as_str()).fix(fix),
@@ -55,7 +55,7 @@ impl Checker<'_> {
             for (i, item) in items.iter().enumerate() {
                 let path = || format!("/{field}/{i}");
                 if item.len() >= MAX_ARGUMENT_BYTES {
-                    self.report(too_long(path(), "this argument", item.len()));
+                    self.report(too_long(path(), "this argument"));
                 }
                 if item.contains('\0') {
                     self.report(Violation::new(
@@ -92,7 +92,7 @@ impl Checker<'_> {
     }
 
     fn variable(&mut self, field: &str, name: &str, value: &str) {
-        let path = || pointer([field, name]);
+        let path = || if is_glued(name) { pointer([field]) } else { pointer([field, name]) };
         if let Err(error) = check_env_name(name) {
             let message = format!("the name of the variable {error}");
             self.report(Violation::new(Code::InvalidEnvName, path(), message));
@@ -103,7 +103,7 @@ impl Checker<'_> {
         }
         let bytes = name.len() + 1 + value.len();
         if bytes >= MAX_ARGUMENT_BYTES {
-            self.report(too_long(path(), "this variable with its name and `=`", bytes));
+            self.report(too_long(path(), "this variable with its name and `=`"));
         }
         if value.contains('\0') {
             self.report(Violation::new(
@@ -115,16 +115,23 @@ impl Checker<'_> {
     }
 
     pub(super) fn size(&mut self) {
-        let bytes = self.subject.spec.bytes();
-        if bytes > MAX_DOCUMENT_BYTES {
-            let message =
-                format!("the job has {bytes} bytes of text; at most {MAX_DOCUMENT_BYTES} are taken");
+        if self.subject.spec.bytes() > MAX_DOCUMENT_BYTES {
+            let message = format!("the job has more text than the {MAX_DOCUMENT_BYTES} bytes that are taken");
             self.report(Violation::new(Code::TooLarge, "", message).range(Json::Null, MAX_DOCUMENT_BYTES));
         }
     }
 }
 
-fn too_long(path: String, what: &str, bytes: usize) -> Violation {
-    let message = format!("{what} has {bytes} bytes; Linux takes fewer than {MAX_ARGUMENT_BYTES}");
+/// Without the exact size: a basis does not keep it beyond what is ever taken.
+fn too_long(path: String, what: &str) -> Violation {
+    let message = format!("{what} is too long: Linux takes fewer than {MAX_ARGUMENT_BYTES} bytes");
     Violation::new(Code::TooLarge, path, message).range(Json::Null, MAX_ARGUMENT_BYTES - 1)
+}
+
+/// With the host and path in lower case; tags tell upper case from lower.
+fn with_lower_case_name(image: &str) -> String {
+    let last = image.rfind('/').map_or(0, |slash| slash + 1);
+    let behind = image.get(last..).and_then(|part| part.find([':', '@'])).map_or(image.len(), |at| last + at);
+    let (name, rest) = image.split_at_checked(behind).unwrap_or((image, ""));
+    format!("{}{rest}", name.to_ascii_lowercase())
 }

@@ -167,7 +167,8 @@ impl<'a> Checker<'a> {
                     shortened(written),
                     shortened(given)
                 );
-                let fix = Tenant::check(given).is_ok().then_some(given);
+                let is_good = Tenant::check(given).is_ok() && self.accepts_tenant(given);
+                let fix = is_good.then_some(given);
                 self.report(
                     Violation::new(Code::TenantMismatch, "/tenant", message).requested(written).fix(fix),
                 );
@@ -188,7 +189,9 @@ impl<'a> Checker<'a> {
                 let message = format!("the tenant `{}` {error}", shortened(text));
                 let near = nearest_label(text, Tenant::MAX_LENGTH).filter(|near| self.accepts_tenant(near));
                 let violation = Violation::new(Code::InvalidTenant, "/tenant", message).requested(text);
-                self.report(violation.fix(near.clone()));
+                // What comes with the submission cannot be changed in the job.
+                let fix = near.clone().filter(|_| self.subject.tenant.is_none());
+                self.report(violation.fix(fix));
                 return near?.parse().ok();
             }
         };

@@ -87,9 +87,7 @@ impl fmt::Debug for Value {
         match self {
             Self::Scalar(kind, text) => write!(f, "{kind:?}({} bytes)", text.len()),
             Self::List(items) => f.debug_list().entries(items).finish(),
-            Self::Map(entries) => {
-                f.debug_map().entries(entries.iter().map(|(key, node)| (&key.text, node))).finish()
-            }
+            Self::Map(entries) => f.debug_list().entries(entries.iter().map(|(_, node)| node)).finish(),
         }
     }
 }
@@ -109,13 +107,19 @@ pub enum ScalarKind {
     Text,
 }
 
-/// A key of a mapping.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A key of a mapping. Printing it for debugging shows no text, to which a value may be glued.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     /// Its text.
     pub text: String,
     /// Where it stands.
     pub span: Span,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} bytes)", self.text.len())
+    }
 }
 
 impl Document {

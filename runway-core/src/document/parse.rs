@@ -22,7 +22,7 @@ pub enum DocumentError {
         at: Span,
     },
     /// The document exceeds one of the bounds of this module.
-    #[error("the document has {what}; at most {limit} are read")]
+    #[error("there are {what}; at most {limit} are read")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,
@@ -63,7 +63,11 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
     let mut documents = Vec::new();
     for chunk in split(text) {
         if documents.len() == MAX_DOCUMENTS {
-            documents.push(Err(too_large("too many documents", MAX_DOCUMENTS, chunk.start_span())));
+            documents.push(Err(too_large(
+                "too many documents in this file",
+                MAX_DOCUMENTS,
+                chunk.start_span(),
+            )));
             break;
         }
         match parse(&chunk) {
@@ -107,27 +111,29 @@ struct Chunk<'a> {
     lines: usize,
 }
 
-/// Splits a text where a line begins with `---` or is `...`. Nothing else in YAML may look like that (chapter 9.1.2 of
-/// its specification), so a document that is broken or too long is passed over without being understood.
+/// Splits a text where a line begins with `---` or `...`. Nothing else in YAML may look like that (chapter 9.1.2 of its
+/// specification), so a document that is broken or too long is passed over without being understood.
 fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
-    let mut rest = Chunk { text, offset: 0, lines: 0 };
+    // The byte order mark is no part of the first line.
+    let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut rest = Chunk { text: bare, offset: text.len() - bare.len(), lines: 0 };
     std::iter::from_fn(move || {
         if rest.text.is_empty() {
             return None;
         }
         // Directives and comments belong to the document whose `---` stands behind them.
         let (mut length, mut lines, mut has_content) = (0, 0, false);
-        for line in rest.text.split_inclusive('\n') {
-            let bare = line.trim_end();
-            let is_start = bare == "---" || line.starts_with("--- ") || line.starts_with("---\t");
+        for line in lines_of(rest.text) {
+            let is_start = is_marker(line, "---");
             if is_start && has_content {
                 break;
             }
             length += line.len();
             lines += 1;
-            if bare == "..." {
+            if is_marker(line, "...") {
                 break;
             }
+            let bare = line.trim_end();
             has_content |= is_start || !(bare.is_empty() || bare.starts_with(['#', '%']));
         }
         let (text, tail) = rest.text.split_at_checked(length)?;
@@ -135,6 +141,25 @@ fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
         rest = Chunk { text: tail, offset: rest.offset + length, lines: rest.lines + lines };
         Some(chunk)
     })
+}
+
+/// Lines with their ends, which are `\n`, `\r\n` or, alone, `\r` (chapter 5.4 of the specification).
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = match rest.find(['\n', '\r']) {
+            Some(at) if rest.get(at..).is_some_and(|tail| tail.starts_with("\r\n")) => at + 2,
+            Some(at) => at + 1,
+            None => rest.len(),
+        };
+        let (line, tail) = rest.split_at_checked(end).filter(|(line, _)| !line.is_empty())?;
+        rest = tail;
+        Some(line)
+    })
+}
+
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']))
 }
 
 impl Chunk<'_> {
@@ -156,8 +181,11 @@ impl Chunk<'_> {
 /// Reads the document of a chunk, if there is one in it.
 fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
     let content = chunk.text.strip_prefix("---").unwrap_or(chunk.text).trim();
+    if content.is_empty() {
+        return Ok(None);
+    }
     if content.len() > MAX_DOCUMENT_BYTES {
-        return Err(too_large("too many bytes", MAX_DOCUMENT_BYTES, chunk.start_span()));
+        return Err(too_large("too many bytes in this document", MAX_DOCUMENT_BYTES, chunk.start_span()));
     }
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -169,7 +197,13 @@ fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
             message: syntax_message(error.kind()),
             at: chunk.span(error.marker(), error.marker()),
         })?;
-        builder.event(event, chunk.span(&span.start, &span.end))?;
+        let span = chunk.span(&span.start, &span.end);
+        if builder.root.is_some() && matches!(event, Event::DocumentStart(..)) {
+            let message =
+                "another document begins here, and `---` does not stand alone at the start of a line";
+            return Err(DocumentError::Syntax { message: message.to_owned(), at: span });
+        }
+        builder.event(event, span)?;
     }
     Ok(builder.root.map(|root| Document { root }))
 }
@@ -257,6 +291,10 @@ impl Builder {
     }
 
     fn alias(&mut self, id: usize, span: Span) -> Result<(), DocumentError> {
+        if self.open.last().is_some_and(|open| matches!(open.value, Value::Map(_)) && open.pending.is_none())
+        {
+            return Err(DocumentError::Syntax { message: "an alias cannot be a key".to_owned(), at: span });
+        }
         let Some(mut node) = self.anchors.get(&id).cloned() else {
             let message = "this alias stands within what it names".to_owned();
             return Err(DocumentError::Syntax { message, at: span });
@@ -327,7 +365,7 @@ fn too_large(what: &'static str, limit: usize, at: Span) -> DocumentError {
 }
 
 fn too_deep(at: Span) -> DocumentError {
-    too_large("lists and mappings too deep in one another", MAX_DOCUMENT_DEPTH, at)
+    too_large("too many levels of lists and mappings", MAX_DOCUMENT_DEPTH, at)
 }
 
 fn foreign_tag(at: Span) -> DocumentError {

@@ -208,15 +208,17 @@ impl Gate {
         &self.policy
     }
 
-    /// Puts another policy in force. Jobs that hold something keep it.
+    /// Puts another policy in force. Jobs that hold something keep it, and tokens that are used stay used.
     ///
     /// # Errors
     /// [`NamespaceChanged`] where jobs would run in another namespace; the old policy stays in force then.
-    pub fn set_policy(&mut self, policy: Arc<Policy>) -> Result<(), NamespaceChanged> {
+    pub fn set_policy(&mut self, policy: Arc<Policy>, now: Timestamp) -> Result<(), NamespaceChanged> {
         let (from, to) = (&self.policy.run().namespace, &policy.run().namespace);
         if from != to {
             return Err(NamespaceChanged { from: from.clone(), to: to.clone() });
         }
+        let limit_of = |tenant: &Tenant| policy.terms(tenant.as_str()).rate_limit.value;
+        self.limiter.adopt(policy.capacity().rate_limit, limit_of, now);
         self.policy = policy;
         Ok(())
     }
@@ -308,7 +310,7 @@ fn decide(
             let by = |shortage: &Shortage| in_the_way(job.tenant.as_str(), shortage);
             basis.holds = shortages.iter().map(|s| NamedHolds { quota: s.kind, holds: by(s) }).collect();
             let times: Vec<_> =
-                shortages.iter().zip(&basis.holds).map(|(s, named)| freed_by(s, &named.holds)).collect();
+                shortages.iter().zip(&basis.holds).map(|(s, named)| freed_by(s, &named.holds, now)).collect();
             // Room is there when the last of them has it.
             free_by =
                 times.iter().copied().collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());

@@ -17,7 +17,7 @@ pub(super) fn quota_limits(policy: &Policy, terms: &TenantTerms) -> QuotaLimits 
 }
 
 /// When the holds in the way have freed what is missing, at the latest.
-pub(super) fn freed_by(shortage: &Shortage, holds: &[HeldUntil]) -> Option<Timestamp> {
+pub(super) fn freed_by(shortage: &Shortage, holds: &[HeldUntil], now: Timestamp) -> Option<Timestamp> {
     let frees = |hold: &HeldUntil| match shortage.kind {
         QuotaKind::TenantGpus | QuotaKind::ClusterGpus => hold.gpus.units(),
         QuotaKind::TenantJobs | QuotaKind::ClusterJobs => 1,
@@ -26,7 +26,8 @@ pub(super) fn freed_by(shortage: &Shortage, holds: &[HeldUntil]) -> Option<Times
     if freed < shortage.missing() {
         return None;
     }
-    holds.iter().map(|hold| hold.deadline).max()
+    // A hold that is overdue is about to be released.
+    holds.iter().map(|hold| hold.deadline.max(now)).max()
 }
 
 pub(super) fn quota_violations(
@@ -43,7 +44,8 @@ pub(super) fn quota_violations(
     // The number of GPUs that every quota has left: that is what would be admitted now, if it is a job at all.
     let is_gpus = |s: &&Shortage| matches!(s.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
     let left = shortages.iter().filter(is_gpus).map(Shortage::left).min();
-    let fix = left.filter(|left| *left >= least.units().max(1));
+    let only_gpus = shortages.iter().all(|shortage| is_gpus(&shortage));
+    let fix = left.filter(|left| only_gpus && *left >= least.units().max(1));
     let requested = submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::Written::to_json);
     let violation = |(shortage, time): (&Shortage, &Option<Timestamp>)| {
         let Shortage { kind, requested: asked, held, limit } = *shortage;

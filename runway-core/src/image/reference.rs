@@ -100,7 +100,9 @@ impl FromStr for ImageRef {
         if host.is_some_and(|host| !valid_host(host)) {
             return Err(ImageError::BadHost);
         }
-        if !path.split('/').all(valid_segment) {
+        // Docker takes 64 hexadecimal digits for the id of an image on this machine.
+        let is_id = host.is_none() && path.len() == 64 && path.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_id || !path.split('/').all(valid_segment) {
             return Err(ImageError::BadPath);
         }
         if tag.is_some_and(|tag| !valid_tag(tag)) {

@@ -65,7 +65,7 @@ pub struct TenantTerms {
     #[serde(skip)]
     base: Arc<Limits>,
     #[serde(skip)]
-    classes: BTreeMap<ClassName, Arc<Limits>>,
+    classes: Arc<BTreeMap<ClassName, Limits>>,
 }
 
 /// Prices that replace those of the file.
@@ -110,7 +110,7 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] with everything that is wrong with it.
     pub fn read(document: &Document, overrides: RateOverrides) -> Result<Self, PolicyError> {
-        let mut reader = Reader::default();
+        let mut reader = Reader { refuses_null: true, ..Reader::default() };
         let file = read::read(&mut reader, &document.root);
         let mut faults = reader.violations;
         match file {
@@ -125,11 +125,13 @@ impl Policy {
 
     fn resolve(file: PolicyFile, faults: &mut Vec<Violation>) -> Self {
         check_references(&file, faults);
-        let unlisted = tenant_terms(&file, None, faults);
+        let unlisted = tenant_terms(&file, None, None, faults);
         let listed = file
             .tenants
             .iter()
-            .map(|(tenant, layer)| (tenant.clone(), tenant_terms(&file, Some((tenant, layer)), faults)))
+            .map(|(tenant, layer)| {
+                (tenant.clone(), tenant_terms(&file, Some((tenant, layer)), Some(&unlisted), faults))
+            })
             .collect();
         let digest = Digest::of_json(&serde_json::to_value(&file).unwrap_or_default());
         let policy = Self { file, digest, unlisted, listed };
@@ -144,7 +146,7 @@ impl Policy {
         let dearest = self.file.gpu_types.values().map(|gpu| gpu.usd_per_gpu_second).max();
         let gpu_rate = dearest.unwrap_or_default().max(self.file.rates.usd_per_gpu_second);
         for terms in self.listed.values().chain([&self.unlisted]) {
-            for limits in terms.classes.values().chain([&terms.base]) {
+            for limits in terms.classes.values().chain([&*terms.base]) {
                 let time = limits.timeout.max.value.saturating_add(self.file.run.termination_grace);
                 let most = Amounts {
                     cpu: limits.cpu.max.value,
@@ -197,7 +199,7 @@ impl Policy {
     pub fn limits(&self, tenant: Option<&str>, class: Option<&str>) -> Option<&Limits> {
         let terms = tenant.map_or(&self.unlisted, |tenant| self.terms(tenant));
         match class.or_else(|| self.default_class().map(ClassName::as_str)) {
-            Some(class) => terms.classes.get(class).map(|limits| &**limits),
+            Some(class) => terms.classes.get(class),
             None => Some(&terms.base),
         }
     }
@@ -346,6 +348,7 @@ fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
 fn tenant_terms(
     file: &PolicyFile,
     tenant: Option<(&Tenant, &TenantLayer)>,
+    shared: Option<&TenantTerms>,
     faults: &mut Vec<Violation>,
 ) -> TenantTerms {
     let line = |rest: &str| match tenant {
@@ -374,8 +377,17 @@ fn tenant_terms(
         ),
     };
     let ceilings = [gpus.clone(), Sourced::new(file.capacity.gpus, "capacity.gpus")];
+    // A tenant without bounds of its own shares those of everybody.
+    if let (Some(shared), Some(own)) = (shared, own)
+        && own.limits == LimitsLayer::default()
+        && own.classes.is_empty()
+        && own.quota.gpus.is_none()
+    {
+        let (base, classes) = (Arc::clone(&shared.base), Arc::clone(&shared.classes));
+        return TenantTerms { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes };
+    }
     let stack = |class: Option<(&ClassName, &LimitsLayer)>, faults: &mut Vec<Violation>| {
-        Arc::new(resolve(&layers(file, tenant, class), &ceilings, faults))
+        resolve(&layers(file, tenant, class), &ceilings, faults)
     };
     let mut classes = BTreeMap::new();
     for (name, limits) in &file.classes {
@@ -384,7 +396,8 @@ fn tenant_terms(
     // With a default class no job runs under the bare base, so a tenant need not fit it.
     let unreachable = file.default_class.is_some() && tenant.is_some();
     let mut ignored = Vec::new();
-    let base = stack(None, if unreachable { &mut ignored } else { faults });
+    let base = Arc::new(stack(None, if unreachable { &mut ignored } else { faults }));
+    let classes = Arc::new(classes);
     TenantTerms { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes }
 }
 

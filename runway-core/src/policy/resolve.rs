@@ -97,7 +97,7 @@ pub(super) struct Layer<'a> {
 }
 
 /// What holds where no layer says anything.
-const BUILT_IN: &str = "built-in";
+const BUILT_IN: &str = "built-in default";
 
 /// Lays the layers over one another, the base first.
 pub(super) fn resolve(

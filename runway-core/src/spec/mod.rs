@@ -217,7 +217,9 @@ pub(crate) struct ValueOutline {
 
 impl ValueOutline {
     fn of(value: &str) -> Self {
-        Self { bytes: value.len(), nul: value.contains('\0') }
+        // Beyond what is ever taken, how much makes no difference.
+        let bytes = value.len().min(crate::document::MAX_DOCUMENT_BYTES + 1);
+        Self { bytes, nul: value.contains('\0') }
     }
 
     /// Some value with this outline.

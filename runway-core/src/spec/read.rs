@@ -3,6 +3,7 @@
 use super::{JobSpec, ResourceSpec, Secret, Written};
 use crate::code::Code;
 use crate::document::{Document, DocumentError, Node, ScalarKind, Span, Value, parse_all};
+use crate::name::{check_env_name, is_glued, is_reserved_env_name};
 use crate::reader::{Fields, Path, Reader};
 use crate::violation::Violation;
 use serde_json::json;
@@ -95,23 +96,44 @@ impl From<&DocumentError> for Violation {
     }
 }
 
-/// The stretches whose values may be secret: `env`, `secrets`, and fields that nobody knows, which may be either,
-/// misspelt or misplaced.
+/// The stretches whose values may be secret: `env`, `secrets`, and whatever stands where it should not and may be one of
+/// the two, misspelt or misplaced: fields that nobody knows, and lists and mappings in place of single values.
 #[must_use]
 pub fn hidden_spans(document: &Document) -> Vec<Span> {
     let mut hidden = Vec::new();
+    if !matches!(document.root.value, Value::Map(_)) {
+        hide(&document.root, &mut hidden);
+    }
     for (key, node) in entries(&document.root) {
         match key {
-            "env" | "secrets" => hide(node, &mut hidden),
+            "command" | "args" => match &node.value {
+                Value::List(items) => items.iter().for_each(|item| hide_unless_scalar(item, &mut hidden)),
+                _ => hide_unless_scalar(node, &mut hidden),
+            },
             "resources" => {
-                let unknown = entries(node).filter(|(key, _)| !RESOURCE_FIELDS.contains(key));
-                unknown.for_each(|(_, node)| hide(node, &mut hidden));
+                if matches!(node.value, Value::List(_)) {
+                    hide(node, &mut hidden);
+                }
+                for (key, node) in entries(node) {
+                    if RESOURCE_FIELDS.contains(&key) {
+                        hide_unless_scalar(node, &mut hidden);
+                    } else {
+                        hide(node, &mut hidden);
+                    }
+                }
             }
-            key if FIELDS.contains(&key) => {}
+            "env" | "secrets" => hide(node, &mut hidden),
+            key if FIELDS.contains(&key) => hide_unless_scalar(node, &mut hidden),
             _ => hide(node, &mut hidden),
         }
     }
     hidden
+}
+
+fn hide_unless_scalar(node: &Node, hidden: &mut Vec<Span>) {
+    if !matches!(node.value, Value::Scalar(..)) {
+        hide(node, hidden);
+    }
 }
 
 fn entries(node: &Node) -> impl Iterator<Item = (&str, &Node)> {
@@ -174,6 +196,17 @@ fn read_resources(reader: &mut Reader, fields: &Fields<'_>) -> ResourceSpec {
     }
 }
 
+/// Tells of a name to which its value was probably glued, `TOKEN:x` or `TOKEN=x`, without repeating it.
+fn refuse_glued(reader: &mut Reader, name: &str, parent: &Path) -> bool {
+    let glued = is_glued(name);
+    if glued {
+        let message =
+            "a name here has `:`, `=` or a space in it: write `NAME: value`, with a space behind the colon";
+        reader.violations.push(Violation::new(Code::InvalidEnvName, parent.as_str(), message));
+    }
+    glued
+}
+
 fn read_env(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, String> {
     let Some((node, path)) = fields.get("env") else {
         return BTreeMap::new();
@@ -181,6 +214,9 @@ fn read_env(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, String
     let entries = reader.entries(node, &path).unwrap_or_default();
     let read = |(key, node): &(_, Node)| {
         let key: &crate::document::Key = key;
+        if refuse_glued(reader, &key.text, &path) {
+            return None;
+        }
         let value = reader.text(node, &path.join(&key.text))?;
         Some((key.text.clone(), value.to_owned()))
     };
@@ -195,11 +231,16 @@ fn read_secrets(
     let Some((node, path)) = fields.get("secrets") else {
         return BTreeMap::new();
     };
-    let entries = reader.entries(node, &path).unwrap_or_default();
+    let written = reader.entries(node, &path).unwrap_or_default();
     let mut secrets = BTreeMap::new();
-    for (key, node) in entries {
+    for (key, node) in written {
+        if refuse_glued(reader, &key.text, &path) {
+            continue;
+        }
         let path = path.join(&key.text);
-        if let Some(secret) = read_secret(reader, &key.text, node, &path, literals) {
+        let is_in_env =
+            fields.get("env").is_some_and(|(env, _)| entries(env).any(|(name, _)| name == key.text));
+        if let Some(secret) = read_secret(reader, (&key.text, is_in_env), node, &path, literals) {
             secrets.insert(key.text.clone(), secret);
         }
     }
@@ -208,7 +249,7 @@ fn read_secrets(
 
 fn read_secret(
     reader: &mut Reader,
-    name: &str,
+    (name, is_in_env): (&str, bool),
     node: &Node,
     path: &Path,
     literals: SecretLiterals,
@@ -221,7 +262,7 @@ fn read_secret(
                 return None;
             };
             let source = reader.text(source, &path)?;
-            if let Err(error) = crate::name::check_env_name(source) {
+            if let Err(error) = check_env_name(source) {
                 let message = format!("the name of the variable {error}");
                 reader.violations.push(Violation::new(Code::InvalidEnvName, path.as_str(), message));
                 return None;
@@ -232,7 +273,8 @@ fn read_secret(
             SecretLiterals::Refuse => {
                 let message =
                     "a file must not hold the value of a secret: name the environment variable it comes from";
-                let fix = crate::name::check_env_name(name).is_ok().then(|| json!({"from_env": name}));
+                let is_usable = check_env_name(name).is_ok() && !is_reserved_env_name(name) && !is_in_env;
+                let fix = is_usable.then(|| json!({"from_env": name}));
                 reader.violations.push(Violation::new(Code::SecretLiteral, path.as_str(), message).fix(fix));
                 None
             }

@@ -1,5 +1,6 @@
 //! Durations in whole seconds, as people write them in a job: `90s`, `15m`, `1h30m`, or `90`.
 
+use super::Quantity;
 use std::{fmt, str::FromStr};
 
 /// A duration in whole seconds; at most `i64::MAX` of them.
@@ -52,6 +53,22 @@ impl Seconds {
         self.0
     }
 
+    /// The whole seconds nearest to a single number with a unit that is too fine, such as `1.5h` or `2500ms`.
+    pub(crate) fn nearest(text: &str) -> Option<Self> {
+        let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+        let (number, unit) = text.split_at_checked(end)?;
+        let millis_of_unit = match unit {
+            "" | "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "ms" => 1,
+            _ => return None,
+        };
+        let micros = number.parse::<Quantity>().ok()?.in_units_of(6).ok()?.checked_mul(millis_of_unit)?;
+        let seconds = micros.checked_add(500_000_000)? / 1_000_000_000;
+        u64::try_from(seconds).ok().map(Self)
+    }
+
     /// The sum, or the largest duration there is.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
@@ -63,15 +80,14 @@ impl FromStr for Seconds {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, DurationError> {
-        let unsigned = text.strip_prefix('+').unwrap_or(text);
-        if let Some(positive) = unsigned.strip_prefix('-') {
+        if let Some(positive) = text.strip_prefix('-') {
             return Err(match positive.parse::<Self>() {
                 Ok(Self(0)) => DurationError::Malformed,
                 Ok(_) | Err(DurationError::TooLarge) => DurationError::Negative,
                 Err(error) => error,
             });
         }
-        let mut rest = unsigned;
+        let mut rest = text;
         let mut total = 0u64;
         let mut largest_unit_left = u64::MAX;
         loop {
@@ -139,16 +155,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("15m", 900),
-            ("2h", 7200),
-            ("1h30m", 5400),
-            ("1h0m5s", 3605),
-            ("90", 90),
-            ("+5", 5),
-            ("0", 0),
-        ] {
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("2h", 7200), ("1h30m", 5400), ("1h0m5s", 3605), ("90", 90), ("0", 0)]
+        {
             assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
         }
     }
@@ -163,6 +172,7 @@ mod tests {
             ("30m1h", Malformed),
             ("1h30", Malformed),
             ("1d", Malformed),
+            ("+5", Malformed),
             ("1s1s", Malformed),
             ("-5", Negative),
             ("-5m", Negative),
@@ -173,6 +183,11 @@ mod tests {
             ("2562047788015216h", TooLarge),
         ] {
             assert_eq!(text.parse::<Seconds>(), Err(error), "{text}");
+        }
+        for (text, nearest) in
+            [("1.5h", Some(5400)), ("2500ms", Some(3)), ("0.4s", Some(0)), ("1h1.5m", None)]
+        {
+            assert_eq!(Seconds::nearest(text), nearest.map(Seconds), "{text}");
         }
         assert_eq!("9223372036854775807s".parse(), Ok(Seconds(i64::MAX.unsigned_abs())));
     }

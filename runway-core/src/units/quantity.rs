@@ -84,12 +84,13 @@ impl Quantity {
         i64::try_from(value).map(i64::unsigned_abs).map_err(|_| QuantityError::TooLarge)
     }
 
-    /// The value rounded down to a whole number of units of `10^-decimals`, where it is too fine for them.
-    pub(crate) fn floor_in_units_of(self, decimals: u8) -> Option<u64> {
+    /// The whole number of units of `10^-decimals` that is nearest, where the value is too fine for them.
+    pub(crate) fn nearest_in_units_of(self, decimals: u8) -> Option<u64> {
         let down = i64::from(self.exp10) + i64::from(decimals);
         let power = 10i128.checked_pow(u32::try_from(-down).ok()?);
         let binary = self.mantissa.checked_mul(1i128 << self.exp2)?;
-        u64::try_from(power.map_or(0, |p| binary / p)).ok()
+        let nearest = |power: i128| binary.checked_add(power / 2).map(|sum| sum / power);
+        u64::try_from(power.map_or(Some(0), nearest)?).ok()
     }
 }
 

@@ -50,12 +50,19 @@ fn pick(values: &[Value]) -> impl Strategy<Value = Option<Value>> + use<> {
 
 /// A document whose fields each are left out, good, out of bounds, or of the wrong form.
 pub fn document() -> impl Strategy<Value = Value> {
-    let names = pick(&[json!("job"), json!("Bad_Name"), json!("a".repeat(60)), json!("-"), json!(7)]);
+    let names =
+        pick(&[json!("job"), json!("Bad_Name"), json!("a".repeat(60)), json!("-"), json!(1.5), json!(7)]);
     let tenants = pick(&[json!("search"), json!("vision"), json!("Vision Team"), json!("nobody")]);
     let classes =
         pick(&[json!("cpu_short"), json!("gpu"), json!("batch"), json!("gpuu"), json!("nonsense-class")]);
     let digest = format!("registry.internal/app@sha256:{}", "0".repeat(64));
-    let images = pick(&[json!("busybox"), json!(digest), json!("Registry.internal/App"), json!("a b")]);
+    let images = pick(&[
+        json!("busybox"),
+        json!(digest),
+        json!("Registry.internal/App"),
+        json!("MyApp:RC1"),
+        json!("a b"),
+    ]);
     let cpu = pick(&[
         json!("2"),
         json!(4),
@@ -64,6 +71,7 @@ pub fn document() -> impl Strategy<Value = Value> {
         json!(0),
         json!("0.0005"),
         json!("1.0005"),
+        json!("1.0006"),
         json!("1e400"),
         json!("-1"),
         json!("much"),

@@ -173,8 +173,47 @@ fn a_policy_may_change_while_jobs_run_but_not_where_they_run() {
     let now = Timestamp::from_seconds(1);
     gate.submit(JobId::from_random(1), &submissions(&fixtures().join("jobs/hello.yaml"), None)[0], now)
         .unwrap();
-    assert!(gate.set_policy(policy("strict")).is_err());
+    assert!(gate.set_policy(policy("strict"), now).is_err());
     assert_eq!(gate.policy().digest(), policy("default").digest());
-    gate.set_policy(policy("in-sequence")).unwrap();
+    gate.set_policy(policy("in-sequence"), now).unwrap();
     assert_eq!(gate.ledger().cluster_usage().jobs, 1);
+}
+
+#[test]
+fn tokens_that_are_used_stay_used_under_another_policy() {
+    let with_rate = |per_minute: u32, burst: u32| {
+        let source = std::fs::read_to_string(fixtures().join("policies/default.yaml")).unwrap();
+        let rate = format!("rate_limit: {{per_minute: {per_minute}, burst: {burst}}}");
+        let source = source.replace("rate_limit: {per_minute: 60, burst: 10}", &rate);
+        Arc::new(Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap())
+    };
+    let now = Timestamp::from_seconds(1_700_000_000);
+    let mut gate = Gate::new(with_rate(1, 100), HashSeed::default());
+    let hello = &submissions(&fixtures().join("jobs/hello.yaml"), None)[0];
+    for i in 0..100 {
+        gate.submit(JobId::from_random(i), hello, now).unwrap();
+    }
+    assert_eq!(gate.remaining("search", now), 0);
+    gate.set_policy(with_rate(2, 50), now).unwrap();
+    assert_eq!(gate.remaining("search", now), 0);
+    // One token flows in each half minute, from the new burst on.
+    assert_eq!(gate.remaining("search", Timestamp::from_seconds(1_700_000_030)), 1);
+}
+
+#[test]
+fn a_shortage_of_jobs_is_not_mended_by_fewer_gpus() {
+    let source = std::fs::read_to_string(fixtures().join("policies/in-sequence.yaml")).unwrap();
+    let source = source.replace("concurrent_jobs: 2}", "concurrent_jobs: 1}");
+    let policy = Arc::new(Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap());
+    let mut gate = Gate::new(policy, HashSeed::default());
+    let both = submissions(&fixtures().join("jobs/refused/in-sequence/tenant-gpu-quota.yaml"), None);
+    let now = Timestamp::from_seconds(1000);
+    gate.submit(JobId::from_random(1), &both[0], now).unwrap();
+    let decision = gate.submit(JobId::from_random(2), &both[1], now).unwrap();
+    assert_eq!(codes(&decision), [Code::TenantGpuQuota, Code::TenantJobQuota]);
+    assert!(decision.violations().iter().all(|violation| violation.fix.is_null()));
+    // Long after the deadline, with nobody having released it, room is due at once and not in the past.
+    let late = Timestamp::from_seconds(100_000);
+    let decision = gate.submit(JobId::from_random(2), &both[1], late).unwrap();
+    assert_eq!(decision.refusal().unwrap().free_by, Some(late));
 }

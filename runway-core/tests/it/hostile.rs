@@ -98,7 +98,7 @@ fn a_file_of_ten_megabytes_is_refused_without_being_read_through() {
         let started = std::time::Instant::now();
         assert!(decide_all(source.as_bytes()).iter().all(|decision| decision.admitted().is_none()));
         let seconds = started.elapsed().as_secs();
-        assert!(seconds < 20, "{seconds} s for {:?}…", source.chars().take(20).collect::<String>());
+        assert!(seconds < 60, "{seconds} s for {:?}…", source.chars().take(20).collect::<String>());
     }
 }
 
@@ -172,6 +172,9 @@ fn documents_are_told_apart_by_their_markers_alone() {
         ("{\"name\":\n\t\"a\"\n}\n", &["a"]),
         ("\u{feff}name: a\n", &["a"]),
         ("name: a\r\n---\r\nname: b\r\n", &["a", "b"]),
+        ("name: a\r---\rname: b\r", &["a", "b"]),
+        ("name: a\n... # end\nname: b\n", &["a", "b"]),
+        ("name: a\n--- # next\nname: b\n", &["a", "b"]),
     ] {
         let readings = JobSpec::read_all(source.as_bytes(), SecretLiterals::Refuse);
         let found: Vec<_> =

@@ -105,7 +105,7 @@ fn contradictions_do_not_load() {
     assert_eq!(policy.run().namespace_of(&"search".parse().unwrap()), "runway-search");
     let long = format!("{listed}tenants: {{{}: {{}}}}\n", "a".repeat(57));
     assert_eq!(contradictions(&long), ["/run/namespace"]);
-    let price = BASE.replace("'0.00001'", "'18000000'").replace("max: 1h", "max: 99999999h");
+    let price = BASE.replace("'0.00001'", "'18000000'").replace("max: 1h", "max: 8760h");
     assert_eq!(faults(&price), [(Code::PolicyContradiction, "/limits/timeout/max".to_owned())]);
 }
 
@@ -156,5 +156,49 @@ fn every_fault_is_told_at_once() {
         "/rates",
     ] {
         assert!(paths.contains(&path), "{path} is not among {paths:?}");
+    }
+}
+
+#[test]
+fn what_has_no_value_is_not_taken_for_left_out() {
+    for (rest, path) in [
+        ("images: {allow: }\n", "/images/allow"),
+        ("images:\n  allow:\n    # - registry.internal/**\n", "/images/allow"),
+        ("images: {require_digest: }\n", "/images/require_digest"),
+        ("unknown_tenants:\n", "/unknown_tenants"),
+        ("quota: {gpus: }\n", "/quota/gpus"),
+        ("gpu_types: {a100: }\n", "/gpu_types/a100/usd_per_gpu_second"),
+    ] {
+        let paths: Vec<_> = faults(&format!("{BASE}{rest}")).into_iter().map(|(_, path)| path).collect();
+        assert_eq!(paths, [path], "{rest}");
+    }
+    // The body of a class or a tenant may be empty: then it is the base.
+    policy("classes: {plain: }\ntenants: {search: }\n");
+}
+
+#[test]
+fn names_that_are_kubernetes_own_do_not_load() {
+    for (rest, path) in [
+        ("run: {namespace: kube-system}\n", "/run/namespace"),
+        ("run: {image_pull_secrets: [Creds]}\n", "/run/image_pull_secrets/0"),
+        ("gpu_types: {a: {resource: kubernetes.io/gpu, usd_per_gpu_second: '1'}}\n", "/gpu_types/a/resource"),
+        (
+            "gpu_types: {a: {resource: requests.nvidia.com/gpu, usd_per_gpu_second: '1'}}\n",
+            "/gpu_types/a/resource",
+        ),
+    ] {
+        assert_eq!(faults(&format!("{BASE}{rest}")), [(Code::InvalidName, path.to_owned())], "{rest}");
+    }
+    policy("run: {image_pull_secrets: [my.registry.creds]}\n");
+    let a_year = BASE.replace("max: 1h", "max: 8760h");
+    assert!(Policy::parse(a_year.as_bytes(), RateOverrides::default()).is_ok());
+    let more = BASE.replace("max: 1h", "max: 8760h1s");
+    assert_eq!(faults(&more), [(Code::InvalidQuantity, "/limits/timeout/max".to_owned())]);
+}
+
+#[test]
+fn a_policy_is_one_document() {
+    for end in ["---\n", "... # end\n", "...\n"] {
+        assert_eq!(faults(&format!("{BASE}{end}{BASE}")), [(Code::Syntax, String::new())], "{end}");
     }
 }

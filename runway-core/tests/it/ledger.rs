@@ -180,7 +180,6 @@ impl World {
                     );
                 } else if !self.held.contains_key(&id) {
                     prop_assert_eq!(self.ledger.abort(job_id(id)), Ok(None));
-                    self.forget(id);
                 }
             }
             Event::Finish { id } => drop(self.cluster.remove(&id)),
@@ -208,11 +207,14 @@ impl World {
                 let drift =
                     self.ledger.reconcile(open.token, Self::observed(&shown, twice, self.now)).unwrap();
                 let mut expected = self.held.clone();
-                expected
-                    .retain(|id, held| !held.live || shown.contains_key(id) || !open.live_then.contains(id));
+                expected.retain(|id, held| {
+                    let was_live = open.live_then.contains(id) && !open.released_since.contains(id);
+                    !held.live || shown.contains_key(id) || !was_live
+                });
                 for (id, (owner, gpus)) in &shown {
                     if !open.released_since.contains(id) {
-                        expected.entry(*id).or_insert(Held { tenant: *owner, gpus: *gpus, live: true });
+                        let seen = Held { tenant: *owner, gpus: *gpus, live: true };
+                        expected.entry(*id).or_insert(seen).live = true;
                     }
                 }
                 let dropped: Vec<_> =
@@ -346,6 +348,37 @@ fn what_happens_during_a_listing_is_not_undone_by_it() {
     let drift = ledger.reconcile(listing, []).unwrap();
     assert_eq!(drift.dropped, [job_id(2), job_id(3)]);
     assert_eq!(ledger.cluster_usage(), Usage { gpus: 1, jobs: 1 });
+}
+
+#[test]
+fn a_job_that_is_seen_is_confirmed_though_its_answer_was_lost() {
+    let mut ledger = Ledger::new(HashSeed::default());
+    let now = Timestamp::from_seconds(1);
+    let request = HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), term: Seconds::new(60) };
+    ledger.reserve(job_id(1), request, now).unwrap();
+    let listing = ledger.begin_listing();
+    let cluster = BTreeMap::from([(1, (0, 1))]);
+    assert!(ledger.reconcile(listing, World::observed(&cluster, false, 1)).unwrap().is_none());
+    // Its end is lost as well: the next listing tells.
+    let listing = ledger.begin_listing();
+    assert_eq!(ledger.reconcile(listing, []).unwrap().dropped, [job_id(1)]);
+    assert_eq!(ledger.cluster_usage(), Usage::default());
+}
+
+#[test]
+fn an_id_that_comes_again_during_a_listing_keeps_its_new_size() {
+    let mut ledger = Ledger::new(HashSeed::default());
+    let now = Timestamp::from_seconds(1);
+    let request = |gpus| HoldRequest { tenant: tenant(0), gpus: GpuCount::new(gpus), term: Seconds::new(60) };
+    ledger.reserve(job_id(1), request(1), now).unwrap();
+    ledger.confirm(job_id(1), now).unwrap();
+    let listing = ledger.begin_listing();
+    ledger.release(job_id(1));
+    ledger.reserve(job_id(1), request(3), now).unwrap();
+    ledger.confirm(job_id(1), now).unwrap();
+    let before = BTreeMap::from([(1, (0, 1))]);
+    assert!(ledger.reconcile(listing, World::observed(&before, false, 1)).unwrap().is_none());
+    assert_eq!(ledger.cluster_usage(), Usage { gpus: 3, jobs: 1 });
 }
 
 #[test]

@@ -63,7 +63,7 @@ proptest! {
 fn refusals_for_values_that_the_line_does_not_hold_are_replayed_too() {
     let policy = &crate::documents::policies()[0];
     let gate = Gate::new(Arc::clone(policy), HashSeed::default());
-    for value in ["x".repeat(200_000), "a\0b".to_owned()] {
+    for value in ["x".repeat(200_000), "x".repeat(400_000), "a\0b".to_owned()] {
         for spec in [
             JobSpec { env: [("V".to_owned(), value.clone())].into(), ..JobSpec::default() },
             JobSpec {

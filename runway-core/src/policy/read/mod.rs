@@ -11,12 +11,12 @@ use crate::document::{Node, ScalarKind, Value};
 use crate::price::Rates;
 use crate::rate::RateLimit;
 use crate::reader::{Fields, Path, Reader};
-use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds};
+use crate::units::{CpuMillis, GpuCount, MemoryBytes};
 use crate::violation::Violation;
 use sections::{gpu_types, images, networks, run};
 use std::fmt::Display;
 use std::num::NonZeroU32;
-use values::{above_zero, choice, count32, name_fault, named, parsed, quantity, rate, whole};
+use values::{above_zero, choice, count32, name_fault, named, parsed, quantity, rate, timeout, whole};
 
 /// The fields of a policy.
 pub const FIELDS: &[&str] = &[
@@ -146,7 +146,7 @@ fn limits(reader: &mut Reader, fields: &Fields<'_>) -> LimitsLayer {
         memory: bound(reader, fields, "memory", above_zero::<MemoryBytes>),
         ephemeral_storage: bound(reader, fields, "ephemeral_storage", above_zero::<MemoryBytes>),
         gpu: bound(reader, fields, "gpu", quantity),
-        timeout: bound(reader, fields, "timeout", above_zero::<Seconds>),
+        timeout: bound(reader, fields, "timeout", timeout),
         retries: bound(reader, fields, "retries", |reader, node, path| {
             whole(reader, node, path, 0, MAX_RETRIES).and_then(|n| u32::try_from(n).ok())
         }),

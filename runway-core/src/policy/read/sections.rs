@@ -1,8 +1,8 @@
 //! The sections of a policy that are not bounds: GPU types, networks, images, and how jobs are run.
 
 use super::values::{
-    boolean, choice, cidr_fault, count32, is_label_value, is_qualified_name, name_fault, parsed, quantity,
-    rate,
+    boolean, choice, cidr_fault, count32, is_dns_subdomain, is_extended_resource, is_label_value,
+    is_qualified_name, name_fault, parsed, quantity, rate,
 };
 use crate::code::Code;
 use crate::image::ImagePattern;
@@ -31,13 +31,16 @@ pub(super) fn gpu_types(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<St
             let (code, message, _) = name_fault(&key.text, error);
             reader.violations.push(Violation::new(code, path.as_str(), message));
         }
-        let Some(fields) = reader.fields(node, &path, &["resource", "usd_per_gpu_second", "node_selector"])
-        else {
+        if node.is_null() {
+            reader.missing(&path.join("usd_per_gpu_second"), "a GPU type needs a price");
+        }
+        let known = ["resource", "usd_per_gpu_second", "node_selector"];
+        let Some(fields) = reader.fields(node, &path, &known) else {
             continue;
         };
         let resource = fields.get("resource").and_then(|(node, path)| reader.text(node, &path));
         let resource = resource.unwrap_or("nvidia.com/gpu").to_owned();
-        if !is_qualified_name(&resource) || !resource.contains('/') {
+        if !is_extended_resource(&resource) {
             let message = format!(
                 "`{}` is not the name of an extended resource such as `nvidia.com/gpu`",
                 shortened(&resource)
@@ -144,6 +147,12 @@ pub(super) fn run(reader: &mut Reader, fields: &Fields<'_>) -> RunSettings {
     {
         // With the shortest tenant; the lengths of the listed ones are checked when all is known.
         match DnsLabel::check(&text.replace("{tenant}", "t")) {
+            Ok(()) if text.starts_with("kube-") => {
+                let message = format!("`{text}` is Kubernetes' own: jobs need a namespace of theirs");
+                reader
+                    .violations
+                    .push(Violation::new(Code::InvalidName, path.as_str(), message).requested(text));
+            }
             Ok(()) => text.clone_into(&mut run.namespace),
             Err(error) => {
                 let (code, message, _) = name_fault(text, error);
@@ -177,8 +186,16 @@ pub(super) fn run(reader: &mut Reader, fields: &Fields<'_>) -> RunSettings {
     }
     if let Some((node, path)) = fields.get("image_pull_secrets") {
         for (i, item) in reader.list(node, &path).unwrap_or_default().iter().enumerate() {
-            let name = parsed::<DnsLabel>(reader, item, &path.index(i), name_fault);
-            run.image_pull_secrets.extend(name.map(|name| name.to_string()));
+            let path = path.index(i);
+            let Some(name) = reader.text(item, &path) else { continue };
+            if is_dns_subdomain(name) {
+                run.image_pull_secrets.push(name.to_owned());
+            } else {
+                let message = format!("`{}` is not the name of a Secret", shortened(name));
+                reader
+                    .violations
+                    .push(Violation::new(Code::InvalidName, path.as_str(), message).requested(name));
+            }
         }
     }
     run

@@ -5,7 +5,7 @@ use crate::document::{Key, Node, ScalarKind, Value};
 use crate::name::{DnsLabel, NameError};
 use crate::policy::file::CidrError;
 use crate::reader::{Fields, Path, Reader, shortened};
-use crate::units::{GpuCount, UsdRate};
+use crate::units::{GpuCount, Seconds, UsdRate};
 use crate::violation::Violation;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -186,10 +186,34 @@ pub(super) fn is_label_value(text: &str) -> bool {
 /// A Kubernetes qualified name: a label value behind an optional DNS name and `/`.
 pub(super) fn is_qualified_name(text: &str) -> bool {
     match text.split_once('/') {
-        Some((prefix, name)) => {
-            let label = |part: &str| DnsLabel::check(part).is_ok();
-            prefix.len() <= 253 && prefix.split('.').all(label) && is_label_value(name)
-        }
+        Some((prefix, name)) => is_dns_subdomain(prefix) && is_label_value(name),
         None => is_label_value(text),
     }
+}
+
+/// A DNS subdomain of at most 253 characters (`IsDNS1123Subdomain`): labels with dots between them.
+pub(super) fn is_dns_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(|label| DnsLabel::check(label).is_ok())
+}
+
+/// The name of an extended resource (`IsExtendedResourceName`): qualified, and not one of Kubernetes' own.
+pub(super) fn is_extended_resource(text: &str) -> bool {
+    let own = |prefix: &str| prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io");
+    is_qualified_name(text)
+        && text.split_once('/').is_some_and(|(prefix, _)| !own(prefix) && !prefix.starts_with("requests."))
+}
+
+/// A year. Beyond it nobody waits, and Kubernetes counts the nanoseconds of a deadline in 63 bits.
+const MAX_TIMEOUT: Seconds = Seconds::new(365 * 24 * 3600);
+
+/// A bound of a timeout.
+pub(super) fn timeout(reader: &mut Reader, node: &Node, path: &Path) -> Option<Seconds> {
+    let value: Seconds = above_zero(reader, node, path)?;
+    if value <= MAX_TIMEOUT {
+        return Some(value);
+    }
+    let message = format!("{value} is more than a year");
+    let violation = Violation::new(Code::InvalidQuantity, path.as_str(), message).requested(node.to_json());
+    reader.violations.push(violation.range("1s", MAX_TIMEOUT.to_string()).fix(MAX_TIMEOUT.to_string()));
+    None
 }
