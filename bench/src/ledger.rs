@@ -7,9 +7,10 @@
 
 use crate::random::Random;
 use crate::timing::{Contender, Outcome};
-use runway_core::quota::{HoldRequest, Ledger};
+use runway_core::quota::{HoldRequest, Ledger, QuotaKind, Shortage};
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{HashSeed, JobId, Tenant};
+use std::hint::black_box;
 
 struct Cycle {
     id: JobId,
@@ -29,20 +30,52 @@ pub(crate) enum Released {
 /// The tenants who submit, however many jobs are alive: only the number of holds is to make a difference.
 const TENANTS: usize = 1_000;
 
+/// A ledger with live holds, and what goes on with it.
+struct Alive {
+    ledger: Ledger,
+    live: Vec<JobId>,
+    tenants: Vec<Tenant>,
+    random: Random,
+    now: Timestamp,
+}
+
+impl Alive {
+    fn new(holds: usize) -> Outcome<Self> {
+        let tenants =
+            (0..TENANTS).map(|i| format!("tenant-{i:04}").parse()).collect::<Result<Vec<Tenant>, _>>()?;
+        let mut random = Random(3);
+        let mut ledger = Ledger::new(HashSeed(0x5eed, 0xfeed));
+        let now = Timestamp::from_seconds(1_795_248_000);
+        let mut live = Vec::with_capacity(holds);
+        for _ in 0..holds {
+            let id = random.id();
+            ledger.reserve(id, request(&mut random, &tenants), now)?;
+            ledger.confirm(id, now)?;
+            live.push(id);
+        }
+        Ok(Self { ledger, live, tenants, random, now })
+    }
+}
+
+/// Finding the holds in the way of a job that wants four GPUs more than there are: the price of a refusal for quota.
+pub(crate) fn refusing(holds: usize, operations: usize) -> Outcome<Contender> {
+    let Alive { ledger, .. } = Alive::new(holds)?;
+    let held = ledger.cluster_usage().gpus;
+    let shortage = Shortage { kind: QuotaKind::ClusterGpus, requested: 4, held, limit: held };
+    Ok(Contender::new(move |samples| {
+        let found = samples.time(operations, || {
+            Outcome::Ok(
+                (0..operations).map(|_| black_box(&ledger).in_the_way("", &shortage).len()).sum::<usize>(),
+            )
+        })?;
+        assert!(found >= operations, "some hold is in the way");
+        Ok(())
+    }))
+}
+
 /// Cycles with `holds` alive.
 pub(crate) fn contender(holds: usize, released: Released, operations: usize) -> Outcome<Contender> {
-    let tenants =
-        (0..TENANTS).map(|i| format!("tenant-{i:04}").parse()).collect::<Result<Vec<Tenant>, _>>()?;
-    let mut random = Random(3);
-    let mut ledger = Ledger::new(HashSeed(0x5eed, 0xfeed));
-    let mut now = Timestamp::from_seconds(1_795_248_000);
-    let mut live = Vec::with_capacity(holds);
-    for _ in 0..holds {
-        let id = random.id();
-        ledger.reserve(id, request(&mut random, &tenants), now)?;
-        ledger.confirm(id, now)?;
-        live.push(id);
-    }
+    let Alive { mut ledger, mut live, tenants, mut random, mut now } = Alive::new(holds)?;
     Ok(Contender::new(move |samples| {
         let mut cycle = |_| {
             let id = random.id();

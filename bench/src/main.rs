@@ -64,6 +64,8 @@ fn main() -> Outcome {
         ledger::contender(100_000, Released::Same, cycles)?,
         ledger::contender(100, Released::Random, cycles)?,
         ledger::contender(100_000, Released::Random, cycles)?,
+        ledger::refusing(100, 1_000 / shorter)?,
+        ledger::refusing(100_000, 20)?,
     ];
     let mut processes = runway.map(|runway| cli::contenders(&runway, rounds)).transpose()?;
     let all = contenders.iter_mut().chain(processes.iter_mut().flatten());
@@ -83,6 +85,8 @@ fn main() -> Outcome {
         many,
         few_random,
         many_random,
+        refusal_few,
+        refusal_many,
     ] = contenders.map(|mut contender| contender.median());
     let fastest = rego.min(cedar).min(cel);
     let mut rows = vec![
@@ -103,6 +107,8 @@ fn main() -> Outcome {
         Row::new("ledger beside 100,000 holds", many).against("beside 100", few).at_most("at most 1.5", 1.5),
         Row::new("ledger, a random one of 100", few_random),
         Row::new("ledger, a random one of 100,000", many_random).against("of 100", few_random),
+        Row::new("refusal for GPUs beside 100 holds", refusal_few),
+        Row::new("refusal for GPUs beside 100,000", refusal_many).against("beside 100", refusal_few),
     ];
     let [files, cold] = processes.map_or([None, None], |contenders| contenders.map(|mut c| Some(c.median())));
     rows.push(

@@ -1,6 +1,6 @@
 //! What a job costs: at most before it runs, and exactly after.
 //!
-//! Integers only. A line is `amount × rate × seconds`, rounded up to the micro-dollar by [`round_up`]; a total is the
+//! Integers only. A line is `amount × rate × seconds`, rounded up to the micro-dollar by `round_up` alone; a total is the
 //! sum of its rounded lines, so that what is shown adds up. GB are 10^9 bytes.
 //!
 //! The deadline stands on the whole Kubernetes Job and bounds all its retries together, so the ceiling is the rate ×
