@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct Decision {
     /// What became of it.
     pub outcome: Outcome,
-    /// What it hung on: with this and the policy anyone can decide it again, see [`replay`].
+    /// What it hung on: with this and the policy anyone can decide it again, see [`replay`](super::replay).
     pub basis: Basis,
 }
 
