@@ -12,6 +12,9 @@ use runway_core::{Decision, Gate, HashSeed, Job, JobSpec, Quote, Submission, Vio
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Of one document at most this many violations are drawn.
+const MAX_DRAWN: usize = 100;
+
 /// One document and what would become of it.
 pub(crate) struct Judged<'a> {
     source: &'a Source,
@@ -56,7 +59,14 @@ impl Judged<'_> {
             Err(error) => Diagnosed::Unreadable(error.span()),
         };
         let report = Report::new(self.source, place, common.tenant.as_deref(), Some(policy));
-        self.decision.violations().iter().map(|violation| report.draw(violation)).collect()
+        let violations = self.decision.violations();
+        let mut story: String =
+            violations.iter().take(MAX_DRAWN).map(|violation| report.draw(violation)).collect();
+        if violations.len() > MAX_DRAWN {
+            let more = violations.len() - MAX_DRAWN;
+            story.push_str(&format!("… and {more} more of this document; `check -o json` has them all\n\n"));
+        }
+        story
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -244,7 +244,12 @@ pub(crate) fn check_env_name(text: &str) -> Result<(), NameError> {
 
 /// Whether what should be the name of a variable is more likely a name with its value: `TOKEN:x`, `TOKEN=x`.
 pub(crate) fn is_glued(name: &str) -> bool {
-    name.contains(['=', ':', ' '])
+    before_glue(name) != name
+}
+
+/// The part of a name to which no value can be glued.
+pub(crate) fn before_glue(name: &str) -> &str {
+    name.split(['=', ':', ' ']).next().unwrap_or("")
 }
 
 /// The reserved names, as they are told to people: with these a pod could name GPUs round the device plugin.

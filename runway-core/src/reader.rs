@@ -2,6 +2,7 @@
 
 use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Span, Value, pointer};
+use crate::name::before_glue;
 use crate::violation::{Violation, is_sensitive_path, nearest};
 use serde_json::Value as Json;
 
@@ -58,19 +59,25 @@ impl Reader {
                 self.violations.push(Violation::new(Code::WrongType, path.join(&key.text).0, message));
             }
             if !known.contains(&key.text.as_str()) {
-                // The value is not repeated: a misspelt `secrets` would show one.
-                let near = nearest(&key.text, known.iter().copied());
-                let hint = near.map_or_else(
-                    || "take it out; `allowed` lists the fields there are".to_owned(),
-                    |name| format!("did you mean `{name}`?"),
-                );
-                let at = path.join(&key.text);
-                let message = format!("there is no field `{}` here: {hint}", shortened(&key.text));
-                self.violations
-                    .push(Violation::new(Code::UnknownField, at.0, message).one_of(known.iter().copied()));
+                self.unknown(&key.text, path, known);
             }
         }
         Some(Fields { entries, path: path.clone() })
+    }
+
+    /// Tells of a field that nobody knows. Its value is not repeated: a misspelt `secrets` would show one. Neither is what
+    /// may be a value glued to its name.
+    fn unknown(&mut self, name: &str, parent: &Path, known: &[&str]) {
+        let told = if is_sensitive_path(parent.as_str()) { "" } else { before_glue(name) };
+        let near = nearest(told, known.iter().copied());
+        let hint = near.map_or_else(
+            || "take it out; `allowed` lists the fields there are".to_owned(),
+            |name| format!("did you mean `{name}`?"),
+        );
+        let at = if told.is_empty() { parent.clone() } else { parent.join(told) };
+        let message = format!("there is no field `{}` here: {hint}", shortened(told));
+        let violation = Violation::new(Code::UnknownField, at.0, message);
+        self.violations.push(violation.one_of(known.iter().copied()));
     }
 
     /// The entries of a mapping whose keys are free.
@@ -156,14 +163,10 @@ impl Reader {
         is_sensitive_path(path.as_str()) || self.is_defined_in_hiding(node)
     }
 
+    /// Whether an alias brought the value from where values are not shown. What stands within it is looked at when it is
+    /// read itself.
     fn is_defined_in_hiding(&self, node: &Node) -> bool {
-        let hidden = |defined: Span| self.hidden.iter().any(|hidden| hidden.overlaps(&defined));
-        node.defined.is_some_and(hidden)
-            || match &node.value {
-                Value::Scalar(..) => false,
-                Value::List(items) => items.iter().any(|item| self.is_defined_in_hiding(item)),
-                Value::Map(entries) => entries.iter().any(|(_, item)| self.is_defined_in_hiding(item)),
-            }
+        node.defined.is_some_and(|defined| self.hidden.iter().any(|hidden| hidden.overlaps(&defined)))
     }
 
     /// Refuses an alias that would carry a value to where it is shown.

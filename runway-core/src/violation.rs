@@ -88,6 +88,19 @@ impl Violation {
     }
 }
 
+/// Of one document at most this many violations are told. Who has more has a machine that writes them.
+pub const MAX_VIOLATIONS: usize = 1000;
+
+/// The first of many violations, and that there are more.
+pub(crate) fn bounded(mut violations: Vec<Violation>) -> Vec<Violation> {
+    if violations.len() > MAX_VIOLATIONS {
+        violations.truncate(MAX_VIOLATIONS);
+        let message = format!("there are more than {MAX_VIOLATIONS} faults; the rest is not told");
+        violations.push(Violation::new(Code::TooLarge, "", message).range(Json::Null, MAX_VIOLATIONS));
+    }
+    violations
+}
+
 /// Whether values at this pointer may be secret: those under `/env` and `/secrets`.
 #[must_use]
 pub fn is_sensitive_path(path: &str) -> bool {

@@ -43,6 +43,10 @@ fn no_output_holds_the_value_of_a_secret() {
         "env: {TOKEN:SECRET}\n",
         "env: {TOKEN=SECRET}\nsecrets: {'TOKEN SECRET': {from_env: X}}\n",
         "DB_PASSWORD=SECRET\n",
+        "TOKEN=SECRET: 1\n",
+        "TOKEN:SECRET: 1\nname: Bad\n",
+        "resources: {TOKEN=SECRET: 1}\n",
+        "secrets: {TOKEN: {SECRET: 1}}\n",
         "# env: {A: SECRET}\n",
     ] {
         let source = source.replace("SECRET", SECRET);

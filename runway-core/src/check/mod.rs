@@ -12,7 +12,7 @@ use crate::policy::{Limits, Network, Policy, UnknownTenants};
 use crate::reader::shortened;
 use crate::spec::{FIELDS, JobSpec, RESOURCE_FIELDS};
 use crate::units::GpuCount;
-use crate::violation::{Violation, nearest};
+use crate::violation::{Violation, bounded, nearest};
 use amounts::Amount;
 use serde_json::Value as Json;
 
@@ -61,7 +61,7 @@ pub fn check(policy: &Policy, subject: Subject<'_>) -> Checked {
     let job = checker.job();
     let mut violations = checker.violations;
     violations.sort_by_cached_key(|violation| (rank(&violation.path), violation.path.clone()));
-    Checked { job, violations }
+    Checked { job, violations: bounded(violations) }
 }
 
 /// The order in which people write the fields.

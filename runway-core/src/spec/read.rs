@@ -5,7 +5,7 @@ use crate::code::Code;
 use crate::document::{Document, DocumentError, Node, ScalarKind, Span, Value, parse_all};
 use crate::name::{check_env_name, is_glued, is_reserved_env_name};
 use crate::reader::{Fields, Path, Reader};
-use crate::violation::Violation;
+use crate::violation::{Violation, bounded};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ impl JobSpec {
     pub fn read(document: &Document, secrets: SecretLiterals) -> Reading {
         let mut reader = Reader { hidden: hidden_spans(document), ..Reader::default() };
         let spec = read_spec(&mut reader, document, secrets).unwrap_or_default();
-        Reading { spec, violations: reader.violations }
+        Reading { spec, violations: bounded(reader.violations) }
     }
 }
 
@@ -104,6 +104,7 @@ pub fn hidden_spans(document: &Document) -> Vec<Span> {
     if !matches!(document.root.value, Value::Map(_)) {
         hide(&document.root, &mut hidden);
     }
+    hide_glued(&document.root, &mut hidden);
     for (key, node) in entries(&document.root) {
         match key {
             "command" | "args" => match &node.value {
@@ -114,6 +115,7 @@ pub fn hidden_spans(document: &Document) -> Vec<Span> {
                 if matches!(node.value, Value::List(_)) {
                     hide(node, &mut hidden);
                 }
+                hide_glued(node, &mut hidden);
                 for (key, node) in entries(node) {
                     if RESOURCE_FIELDS.contains(&key) {
                         hide_unless_scalar(node, &mut hidden);
@@ -128,6 +130,14 @@ pub fn hidden_spans(document: &Document) -> Vec<Span> {
         }
     }
     hidden
+}
+
+/// Hides the keys of a mapping to which values are glued.
+fn hide_glued(node: &Node, hidden: &mut Vec<Span>) {
+    if let Value::Map(entries) = &node.value {
+        let glued = entries.iter().filter(|(key, _)| is_glued(&key.text));
+        hidden.extend(glued.map(|(key, _)| key.span));
+    }
 }
 
 fn hide_unless_scalar(node: &Node, hidden: &mut Vec<Span>) {

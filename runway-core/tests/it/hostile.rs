@@ -152,6 +152,19 @@ fn a_document_has_its_depth_and_not_one_more() {
 }
 
 #[test]
+fn a_document_has_its_faults_told_and_no_more_than_that() {
+    use runway_core::violation::MAX_VIOLATIONS;
+    let faults = |n: usize| {
+        let source = format!("args: [{}]", vec!["1"; n].join(","));
+        JobSpec::read_all(source.as_bytes(), SecretLiterals::Refuse)[0].violations.clone()
+    };
+    assert!(faults(MAX_VIOLATIONS).iter().all(|violation| violation.code == Code::WrongType));
+    let more = faults(MAX_VIOLATIONS + 1);
+    assert_eq!(more.len(), MAX_VIOLATIONS + 1);
+    assert_eq!(more.last().map(|violation| violation.code), Some(Code::TooLarge));
+}
+
+#[test]
 fn a_file_has_its_documents_and_not_one_more() {
     let of_documents = |n: usize| "--- {}\n".repeat(n);
     assert!(parse_all(of_documents(MAX_DOCUMENTS).as_bytes()).iter().all(Result::is_ok));

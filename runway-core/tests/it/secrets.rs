@@ -57,6 +57,10 @@ fn wherever_a_secret_stands_its_value_is_not_told() {
         "env: {TOKEN:SECRET}\n",
         "env: {TOKEN=SECRET}\nsecrets: {'TOKEN SECRET': {from_env: X}}\n",
         "DB_PASSWORD=SECRET\n",
+        "TOKEN=SECRET: 1\n",
+        "TOKEN:SECRET: 1\nname: Bad\n",
+        "resources: {TOKEN=SECRET: 1}\n",
+        "secrets: {TOKEN: {SECRET: 1}}\n",
         "# env: {A: SECRET}\n",
         "resources: {memory: [SECRET-not]}\nsecrets: {A: 'SECRET",
         "secrets: {A: SECRET\n  x",
@@ -67,6 +71,21 @@ fn wherever_a_secret_stands_its_value_is_not_told() {
             assert!(!told.contains(SECRET), "{source}\n{told}");
         }
     }
+}
+
+#[test]
+fn aliases_within_env_and_secrets_are_as_good_as_anywhere() {
+    let spec = |source: &str| {
+        let mut readings = JobSpec::read_all(source.as_bytes(), SecretLiterals::Refuse);
+        let reading = readings.remove(0);
+        (reading.spec, reading.violations.into_iter().map(|v| v.path).collect::<Vec<_>>())
+    };
+    let (read, faults) = spec("env: {A: &x v, B: *x}\nsecrets: {S: &s {from_env: Q}, T: *s}\n");
+    assert!(faults.is_empty(), "{faults:?}");
+    assert_eq!(read.env["B"], "v");
+    assert_eq!(read.secrets["T"], Secret::FromEnv("Q".into()));
+    let (_, faults) = spec("env: {A: &x v}\nargs: [*x, b]\nretires: 1\n");
+    assert_eq!(faults, ["/retires", "/args/0"]);
 }
 
 #[test]
