@@ -383,8 +383,6 @@ impl Ledger {
                     self.insert(id, now_live);
                     drift.adopted.push(id);
                 }
-                // Its creation was confirmed only after the listing began, and knows better.
-                Some(Hold { state: HoldState::Live(confirmed), .. }) if *confirmed >= listing.0 => {}
                 Some(hold) => {
                     // A job that is seen exists: that confirms it, though its answer was lost.
                     let state = match hold.state {
