@@ -190,7 +190,7 @@ impl Drift {
 
 /// What can happen to a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HoldEvent {
+enum HoldEvent {
     /// The job was created.
     Confirm,
     /// The job was definitely not created.

@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Span, Value, pointer};
-use crate::name::before_glue;
+use crate::name::{before_glue, is_glued};
 use crate::violation::{Violation, is_sensitive_path, nearest};
 use serde_json::Value as Json;
 
@@ -69,11 +69,11 @@ impl Reader {
     /// may be a value glued to its name.
     fn unknown(&mut self, name: &str, parent: &Path, known: &[&str]) {
         let told = if is_sensitive_path(parent.as_str()) { "" } else { before_glue(name) };
-        let near = nearest(told, known.iter().copied());
-        let hint = near.map_or_else(
-            || "take it out; `allowed` lists the fields there are".to_owned(),
-            |name| format!("did you mean `{name}`?"),
-        );
+        let hint = match nearest(told, known.iter().copied()) {
+            _ if is_glued(name) => "write `name: value`, with a space behind the colon".to_owned(),
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "take it out; `allowed` lists the fields there are".to_owned(),
+        };
         let at = if told.is_empty() { parent.clone() } else { parent.join(told) };
         let message = format!("there is no field `{}` here: {hint}", shortened(told));
         let violation = Violation::new(Code::UnknownField, at.0, message);

@@ -124,7 +124,7 @@ impl Gate {
             return Err(LedgerError::HeldAlready { id });
         }
         let tenant = submission.tenant();
-        let (facts, drawn) = self.facts(tenant.as_ref(), now);
+        let facts = self.facts(tenant.as_ref(), now);
         let decision = decide(
             &self.policy,
             submission,
@@ -133,7 +133,7 @@ impl Gate {
             |t, s| self.ledger.in_the_way(t, s),
             now,
         );
-        if let Ok(after) = drawn {
+        if let Ok(after) = facts.drawn {
             self.limiter.commit(tenant.as_ref(), after, now);
         }
         if let Outcome::Admitted(AdmittedJob { job, .. }) = &decision.outcome {
@@ -147,11 +147,11 @@ impl Gate {
     #[must_use]
     pub fn preview(&self, submission: &Submission, now: Timestamp) -> Decision {
         let tenant = submission.tenant();
-        let (facts, _) = self.facts(tenant.as_ref(), now);
+        let facts = self.facts(tenant.as_ref(), now);
         decide(&self.policy, submission, tenant.as_ref(), facts, |t, s| self.ledger.in_the_way(t, s), now)
     }
 
-    fn facts(&self, tenant: Option<&Tenant>, now: Timestamp) -> (Facts, Result<Buckets, TooFast>) {
+    fn facts(&self, tenant: Option<&Tenant>, now: Timestamp) -> Facts {
         let (buckets, usage) = match tenant {
             Some(tenant) => {
                 (self.limiter.buckets(tenant.as_str()), self.ledger.tenant_usage(tenant.as_str()))
@@ -161,7 +161,7 @@ impl Gate {
             }
         };
         let drawn = draw(&self.policy, tenant, buckets, now);
-        (Facts { buckets, drawn, tenant: usage, cluster: self.ledger.cluster_usage() }, drawn)
+        Facts { buckets, drawn, tenant: usage, cluster: self.ledger.cluster_usage() }
     }
 
     /// The job was created; it started no later than `started`.
