@@ -25,6 +25,12 @@ impl Digest {
     }
 }
 
+/// The first 128 bits of the SHA-256 digest of some bytes.
+pub(crate) fn first_bits(bytes: &[u8]) -> u128 {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    digest.first_chunk().copied().map_or(0, u128::from_be_bytes)
+}
+
 fn write_sorted(value: &Json, out: &mut String) {
     match value {
         Json::Object(map) => {

@@ -24,6 +24,7 @@ mod reader;
 pub mod render;
 pub mod schema;
 pub mod spec;
+pub mod status;
 mod text;
 pub mod units;
 pub mod violation;

@@ -1,5 +1,6 @@
 //! Names: of jobs, tenants, classes and variables. What has one of these types is valid.
 
+use crate::digest::first_bits;
 use crate::text::serde_as_text;
 use std::borrow::Borrow;
 use std::{fmt, str::FromStr, sync::Arc};
@@ -180,6 +181,22 @@ impl JobId {
             *character = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
         }
         Self(id)
+    }
+
+    /// The id of the job that a tenant submits under an idempotency key: always the same one.
+    ///
+    /// ```
+    /// use runway_core::JobId;
+    ///
+    /// let tenant = "search".parse()?;
+    /// assert_eq!(JobId::from_key(&tenant, "nightly-7"), JobId::from_key(&tenant, "nightly-7"));
+    /// assert_ne!(JobId::from_key(&tenant, "nightly-7"), JobId::from_key(&tenant, "nightly-8"));
+    /// # Ok::<(), runway_core::name::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn from_key(tenant: &Tenant, key: &str) -> Self {
+        // A tenant holds no slash, so that no two pairs make the same text.
+        Self::from_random(first_bits(format!("runway.dev/job/{tenant}/{key}").as_bytes()))
     }
 
     /// The text.
