@@ -6,7 +6,10 @@
 //! The deadline stands on the whole Kubernetes Job and bounds all its retries together, so the ceiling is the rate ×
 //! (timeout + termination grace), *not* × (retries + 1).
 
-use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UsdRate, decimal};
+use crate::units::{
+    CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UsdRate, decimal, parse_decimal,
+};
+use serde::de::Error as _;
 use serde::ser::SerializeStruct;
 use std::fmt;
 
@@ -52,7 +55,7 @@ pub struct Amounts {
 /// assert_eq!(quote.ceiling, Usd::from_micros(500 + 200));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Quote {
     /// The price of the whole time that the job may take.
     #[serde(rename = "ceiling_usd")]
@@ -80,7 +83,7 @@ pub struct Line {
 }
 
 /// What has a price.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {
     /// Cores.
@@ -245,6 +248,23 @@ impl serde::Serialize for Line {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Line {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Written {
+            resource: Resource,
+            amount: String,
+            seconds: Seconds,
+            rate_usd: UsdRate,
+            usd: Usd,
+        }
+        let Written { resource, amount, seconds, rate_usd: rate, usd } = Written::deserialize(deserializer)?;
+        let units = parse_decimal(&amount, resource.decimals())
+            .map_err(|error| D::Error::custom(format!("the amount `{amount}` {error}")))?;
+        Ok(Self { resource, units, seconds, rate, usd })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +293,15 @@ mod tests {
         assert_eq!(lines, [20_915, 4_932]);
         assert_eq!(quote.ceiling.micros(), 25_847);
         assert_eq!(quote.lines[1].amount(), "4.294967296");
+    }
+
+    #[test]
+    fn a_quote_is_read_back_as_it_was_written() {
+        let quote = quote(2500, 4 << 30, 3, 930).unwrap();
+        let written = serde_json::to_string(&quote).unwrap();
+        assert_eq!(serde_json::from_str::<Quote>(&written).unwrap(), quote);
+        let broken = written.replace("4.294967296", "4.2949672961");
+        assert!(serde_json::from_str::<Quote>(&broken).unwrap_err().to_string().contains("9 decimals"));
     }
 
     #[test]

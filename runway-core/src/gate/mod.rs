@@ -13,7 +13,7 @@ use crate::hash::HashSeed;
 use crate::name::{JobId, Tenant};
 use crate::policy::Policy;
 use crate::quota::{
-    Drift, HeldUntil, Hold, HoldRequest, Ledger, LedgerError, Listing, Observed, Shortage, Usage,
+    Drift, HeldUntil, Hold, HoldRequest, Ledger, LedgerError, Listing, Observed, Shortage, Sighting, Usage,
 };
 use crate::rate::{Buckets, RateLimit, RateLimiter, RateScope, TooFast};
 use crate::spec::{JobSpec, Reading};
@@ -183,6 +183,11 @@ impl Gate {
     /// Nothing of the job runs any more.
     pub fn release(&mut self, id: JobId) -> Option<Hold> {
         self.ledger.release(id)
+    }
+
+    /// A job was seen that has not let go of what it holds; see [`Ledger::observe`].
+    pub fn observe(&mut self, job: Observed) -> Sighting {
+        self.ledger.observe(job)
     }
 
     /// Says that a listing of the backend is about to be asked for.

@@ -83,6 +83,17 @@ pub struct Observed {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listing(NonZeroU64);
 
+/// What the sight of a job meant for the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sighting {
+    /// It was held already.
+    Known,
+    /// Its creation had not been answered yet, and now is.
+    Confirmed,
+    /// It had no hold, and has one now.
+    Adopted,
+}
+
 /// What the ledger had wrong, and now has right.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Drift {
@@ -248,6 +259,32 @@ impl Ledger {
                     listing.released.insert(id);
                 }
                 Ok(self.remove(id))
+            }
+        }
+    }
+
+    /// Takes note of a job that was seen outside of a listing and has not let go of what it holds.
+    ///
+    /// A `Reserved` hold is confirmed by that; a job without a hold gets one, whether or not it fits the limits, since it
+    /// runs. A hold that knows another tenant or size is left to the next listing.
+    pub fn observe(&mut self, job: Observed) -> Sighting {
+        self.sequence = self.sequence.saturating_add(1);
+        let state = HoldState::Live(self.sequence);
+        match self.holds.get_mut(&job.id) {
+            None => {
+                let Observed { id, tenant, gpus, term, deadline } = job;
+                self.insert(id, Hold { tenant, gpus, term, deadline, state });
+                Sighting::Adopted
+            }
+            Some(hold) => {
+                hold.deadline = job.deadline;
+                match hold.state {
+                    HoldState::Reserved => {
+                        hold.state = state;
+                        Sighting::Confirmed
+                    }
+                    HoldState::Live(_) => Sighting::Known,
+                }
             }
         }
     }

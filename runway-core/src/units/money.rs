@@ -143,7 +143,8 @@ pub(crate) fn decimal(value: u64, decimals: u8) -> String {
     format!("{whole}.{}", fraction.trim_end_matches('0'))
 }
 
-fn parse_decimal(text: &str, decimals: u8) -> Result<u64, MoneyError> {
+/// The number `value` for which a text is `value × 10^-decimals`.
+pub(crate) fn parse_decimal(text: &str, decimals: u8) -> Result<u64, MoneyError> {
     if text.starts_with('-') {
         return Err(MoneyError::Negative);
     }

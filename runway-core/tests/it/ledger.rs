@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use runway_core::quota::{
     HeldUntil, HoldRequest, HoldState, Ledger, LedgerError, Listing, Observed, QuotaKind, QuotaLimits,
-    Shortage, Usage,
+    Shortage, Sighting, Usage,
 };
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{HashSeed, JobId, Tenant};
@@ -26,6 +26,8 @@ enum Event {
     Finish { id: u8 },
     /// The watch says so, perhaps late, perhaps again, perhaps never.
     Release { id: u8 },
+    /// The watch shows the job while it runs.
+    Observe { id: u8 },
     /// A listing is asked for. It shows the cluster as it is now.
     BeginListing,
     /// It arrives: as it was when it began or as it is now, each job once or twice.
@@ -42,7 +44,8 @@ fn event() -> impl Strategy<Value = Event> {
         5 => id.clone().prop_map(|id| Event::Confirm { id }),
         2 => id.clone().prop_map(|id| Event::Abort { id }),
         4 => id.clone().prop_map(|id| Event::Finish { id }),
-        4 => id.prop_map(|id| Event::Release { id }),
+        4 => id.clone().prop_map(|id| Event::Release { id }),
+        2 => id.prop_map(|id| Event::Observe { id }),
         2 => Just(Event::BeginListing),
         3 => (any::<bool>(), any::<bool>()).prop_map(|(stale, twice)| Event::Reconcile { stale, twice }),
         1 => Just(Event::Crash),
@@ -191,6 +194,18 @@ impl World {
                 let found = self.ledger.release(job_id(id));
                 prop_assert_eq!(found.is_some(), self.held.contains_key(&id));
                 self.forget(id);
+            }
+            Event::Observe { id } => {
+                let Some(&(owner, gpus)) = self.cluster.get(&id) else { return Ok(()) };
+                let shown = BTreeMap::from([(id, (owner, gpus))]);
+                let found = self.ledger.observe(Self::observed(&shown, false, self.now).swap_remove(0));
+                let expected = match self.held.get(&id) {
+                    None => Sighting::Adopted,
+                    Some(held) if held.live => Sighting::Known,
+                    Some(_) => Sighting::Confirmed,
+                };
+                prop_assert_eq!(found, expected);
+                self.held.insert(id, Held { tenant: owner, gpus, live: true });
             }
             Event::BeginListing => {
                 let live_then = self.held.iter().filter(|(_, held)| held.live).map(|(id, _)| *id).collect();
