@@ -18,6 +18,8 @@ usage: cargo xtask COMMAND
 const ALONE: &[&[&str]] = &[
     &["-p", "runway-core"],
     &["-p", "runway-core", "--no-default-features"],
+    &["-p", "runway-control"],
+    &["-p", "runway-control", "--features", "fake"],
     &["-p", "runway-cli"],
     &["-p", "xtask"],
 ];

@@ -1,0 +1,255 @@
+//! What is in the cluster, whoever is connected to it.
+
+use super::connection::FakeBackend;
+use super::{Call, Calm, Chaos, EventFault, Fault};
+use crate::backend::{Observation, Order};
+use crate::surroundings::Surroundings;
+use runway_core::JobId;
+use runway_core::price::Attempt;
+use runway_core::status::{Phase, Reason, Status};
+use runway_core::units::Timestamp;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A cluster in memory. Clones are the same cluster.
+#[derive(Clone)]
+pub struct FakeCluster {
+    world: Arc<Mutex<World>>,
+    /// The number of changes there have been, for those who wait for the next.
+    changes: watch::Sender<usize>,
+    pub(super) surroundings: Arc<dyn Surroundings>,
+}
+
+/// A job in the cluster.
+#[derive(Debug, Clone)]
+pub struct FakeJob {
+    /// What there is to see of it.
+    pub seen: Observation,
+    /// The connection that it was created through.
+    pub by: usize,
+    /// Whether nobody could know of it when it landed: the connection had been killed and another made, or the job had been
+    /// made before, by a request that was sent later.
+    pub late: bool,
+    /// Tells this job from others of the same id.
+    incarnation: usize,
+}
+
+struct World {
+    chaos: Box<dyn Chaos>,
+    jobs: BTreeMap<JobId, FakeJob>,
+    log: Vec<Change>,
+    landed: Vec<Landing>,
+    connections: usize,
+}
+
+/// The landing of a job, and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landing {
+    /// The job.
+    pub id: JobId,
+    /// When the request was sent that made it.
+    pub sent: Timestamp,
+    /// When it landed.
+    pub at: Timestamp,
+    /// When it left, if it has.
+    pub left: Option<Timestamp>,
+}
+
+/// One change, as watchers are told of it.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Seen(Box<Observation>),
+    Gone(JobId),
+}
+
+impl FakeCluster {
+    /// A cluster in which nothing goes wrong.
+    #[must_use]
+    pub fn new(surroundings: Arc<dyn Surroundings>) -> Self {
+        Self::with_chaos(surroundings, Box::new(Calm))
+    }
+
+    /// A cluster in which things go wrong.
+    #[must_use]
+    pub fn with_chaos(surroundings: Arc<dyn Surroundings>, chaos: Box<dyn Chaos>) -> Self {
+        let (jobs, log, landed) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let world = World { chaos, jobs, log, landed, connections: 0 };
+        let (changes, _) = watch::channel(0);
+        Self { world: Arc::new(Mutex::new(world)), changes, surroundings }
+    }
+
+    /// The connection of a new process.
+    #[must_use]
+    pub fn connect(&self) -> FakeBackend {
+        let mut world = self.world();
+        world.connections += 1;
+        FakeBackend::new(self.clone(), world.connections)
+    }
+
+    /// Puts another chaos in the place of the one there was.
+    pub fn set_chaos(&self, chaos: Box<dyn Chaos>) {
+        self.world().chaos = chaos;
+    }
+
+    /// The jobs that are there.
+    #[must_use]
+    pub fn jobs(&self) -> BTreeMap<JobId, FakeJob> {
+        self.world().jobs.clone()
+    }
+
+    /// Every job that was ever created, in order.
+    #[must_use]
+    pub fn landed(&self) -> Vec<Landing> {
+        self.world().landed.clone()
+    }
+
+    /// Deletes a job behind everybody's back. Its pod goes on for a while.
+    pub fn delete(&self, id: JobId, lingers: Duration) {
+        let Some(incarnation) = self.world().jobs.get(&id).map(|job| job.incarnation) else { return };
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(lingers).await;
+            cluster.remove(id, incarnation);
+        });
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn fault(&self, call: Call) -> Fault {
+        self.world().chaos.call(call)
+    }
+
+    pub(super) fn event_fault(&self) -> EventFault {
+        self.world().chaos.event()
+    }
+
+    /// All jobs, and how far the log is.
+    pub(super) fn snapshot(&self) -> (Vec<Observation>, usize) {
+        let world = self.world();
+        (world.jobs.values().map(|job| job.seen.clone()).collect(), world.log.len())
+    }
+
+    pub(super) fn find(&self, id: JobId) -> Option<Observation> {
+        self.world().jobs.get(&id).map(|job| job.seen.clone())
+    }
+
+    /// The change of this number, once there is one.
+    pub(super) async fn change(&self, number: usize) -> Option<Change> {
+        let mut changes = self.changes.subscribe();
+        changes.wait_for(|count| *count > number).await.ok()?;
+        self.world().log.get(number).cloned()
+    }
+
+    /// A request to create a job arrives. The job that is there already, if there is one.
+    pub(super) fn land(
+        &self,
+        order: &Order,
+        (by, orphaned): (usize, bool),
+        sent: Timestamp,
+    ) -> Result<Observation, Box<Observation>> {
+        let now = self.surroundings.now();
+        let mut world = self.world();
+        if let Some(job) = world.jobs.get(&order.id) {
+            return Err(Box::new(job.seen.clone()));
+        }
+        let seen = Observation::created(order, now);
+        let incarnation = world.landed.len();
+        let made_before = |landing: &Landing| landing.id == order.id && landing.left >= Some(sent);
+        let late = (orphaned && world.connections > by) || world.landed.iter().any(made_before);
+        world.jobs.insert(order.id, FakeJob { seen: seen.clone(), by, late, incarnation });
+        world.landed.push(Landing { id: order.id, sent, at: now, left: None });
+        world.log.push(Change::Seen(Box::new(seen.clone())));
+        let World { chaos, jobs, .. } = &mut *world;
+        chaos.landed(jobs);
+        let life = chaos.life(order.id);
+        drop(world);
+        self.tell();
+        tokio::spawn(self.clone().live(order.id, incarnation, life));
+        Ok(seen)
+    }
+
+    async fn live(self, id: JobId, incarnation: usize, life: super::Life) {
+        tokio::time::sleep(life.waits).await;
+        let now = self.surroundings.now();
+        self.update(id, incarnation, |status| {
+            status.phase = Phase::Running;
+            status.attempts = 1;
+            status.started_at = Some(now);
+            status.runs = vec![Attempt { scheduled: now, ended: None }];
+        });
+        tokio::time::sleep(life.runs).await;
+        let now = self.surroundings.now();
+        self.update(id, incarnation, |status| {
+            status.phase = if life.succeeds { Phase::Succeeded } else { Phase::Failed };
+            status.reason = (!life.succeeds).then_some(Reason::NonZeroExit);
+            status.exit_code = Some(i32::from(!life.succeeds));
+            status.finished_at = Some(now);
+            status.runs.iter_mut().for_each(|run| run.ended = Some(now));
+            status.holds = life.lingers > Duration::ZERO;
+        });
+        tokio::time::sleep(life.lingers).await;
+        self.update(id, incarnation, |status| status.holds = false);
+        tokio::time::sleep(life.ttl).await;
+        self.remove(id, incarnation);
+    }
+
+    fn update(&self, id: JobId, incarnation: usize, change: impl FnOnce(&mut Status)) {
+        let mut world = self.world();
+        let World { jobs, log, .. } = &mut *world;
+        let Some(job) = jobs.get_mut(&id).filter(|job| job.incarnation == incarnation) else { return };
+        let before = job.seen.status.clone();
+        // A job that is being deleted does nothing new.
+        if before.phase != Phase::Cancelled {
+            change(&mut job.seen.status);
+        }
+        if job.seen.status != before {
+            log.push(Change::Seen(Box::new(job.seen.clone())));
+        }
+        drop(world);
+        self.tell();
+    }
+
+    /// Marks a job as cancelled; it is gone after its grace.
+    pub(super) fn cancel(&self, id: JobId) -> crate::backend::Cancelled {
+        use crate::backend::Cancelled;
+        let Some(job) = self.world().jobs.get(&id).cloned() else { return Cancelled::Gone };
+        match job.seen.status.phase {
+            Phase::Cancelled => return Cancelled::Begun,
+            phase if phase.is_final() => return Cancelled::Finished,
+            _ => {}
+        }
+        self.update(id, job.incarnation, |status| status.phase = Phase::Cancelled);
+        self.delete(id, Duration::from_secs(job.seen.grace.get()));
+        Cancelled::Begun
+    }
+
+    fn remove(&self, id: JobId, incarnation: usize) {
+        let now = self.surroundings.now();
+        let mut world = self.world();
+        if world.jobs.get(&id).is_some_and(|job| job.incarnation == incarnation) {
+            world.jobs.remove(&id);
+            world.log.push(Change::Gone(id));
+            if let Some(landing) = world.landed.get_mut(incarnation) {
+                landing.left = Some(now);
+            }
+        }
+        drop(world);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let count = self.world().log.len();
+        self.changes.send_replace(count);
+    }
+}
+
+impl fmt::Debug for FakeCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeCluster").field("jobs", &self.world().jobs.len()).finish_non_exhaustive()
+    }
+}

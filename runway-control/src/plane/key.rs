@@ -1,0 +1,58 @@
+//! Idempotency keys.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a client makes up so that the same request, sent again, makes no second job.
+///
+/// The header field is that of the IETF draft `draft-ietf-httpapi-idempotency-key-header`; 1 to 255 visible ASCII
+/// characters are taken. It may hold anything, so printing it shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(Box<str>);
+
+/// The text is no idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to {} visible ASCII characters", IdempotencyKey::MAX_LENGTH)]
+pub struct KeyError;
+
+impl IdempotencyKey {
+    /// The most characters it may have.
+    pub const MAX_LENGTH: usize = 255;
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
+        if fits && text.bytes().all(|b| b.is_ascii_graphic()) { Ok(Self(text.into())) } else { Err(KeyError) }
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey({} characters)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_visible_characters_and_not_too_many() {
+        for good in ["a", "6f9619ff-8b86-d011", &"k".repeat(255)] {
+            assert_eq!(good.parse::<IdempotencyKey>().unwrap().as_str(), good);
+        }
+        for bad in ["", " ", "a b", "é", "a\n", &"k".repeat(256)] {
+            assert_eq!(bad.parse::<IdempotencyKey>(), Err(KeyError), "{bad}");
+        }
+        assert!(!format!("{:?}", "token".parse::<IdempotencyKey>()).contains("token"));
+    }
+}

@@ -1,0 +1,175 @@
+//! A submission from its key to its answer.
+
+use super::creation::{Created, Creation};
+use super::{ControlPlane, IdempotencyKey, Inner};
+use crate::backend::{Order, Unavailable};
+use crate::jobs::JobRecord;
+use runway_core::{Decision, JobId, Outcome, Submission, Tenant};
+use std::sync::Arc;
+
+/// A job that was submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submitted {
+    /// It was admitted and created.
+    Created {
+        /// The job.
+        job: Arc<JobRecord>,
+        /// Why it was admitted; `None` where an earlier request with the same key had been.
+        decision: Option<Box<Decision>>,
+    },
+    /// It had been submitted before with the same key: this is how it is now.
+    Replayed {
+        /// The job.
+        job: Arc<JobRecord>,
+    },
+}
+
+impl Submitted {
+    /// The job.
+    #[must_use]
+    pub const fn job(&self) -> &Arc<JobRecord> {
+        match self {
+            Self::Created { job, .. } | Self::Replayed { job } => job,
+        }
+    }
+}
+
+/// Why a submission made no job, or may not have.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SubmitError {
+    /// The ledger has not been rebuilt yet.
+    #[error("not ready: the jobs that run have not been counted yet")]
+    NotReady,
+    /// The gate refused it; the decision says why.
+    #[error("refused by the policy")]
+    Refused(Box<Decision>),
+    /// The key was used for another job.
+    #[error("this idempotency key was used for another job, `{id}`; use a new key for a new job")]
+    KeyReused {
+        /// That job.
+        id: JobId,
+    },
+    /// A request with this key is being worked on.
+    #[error("a request with this idempotency key is being worked on; try again in a moment")]
+    InFlight {
+        /// Its job.
+        id: JobId,
+    },
+    /// The backend turned the admitted job down; no job was made.
+    #[error("the backend turned the job down: {reason}")]
+    Rejected {
+        /// The id it would have had.
+        id: JobId,
+        /// What the backend said.
+        reason: String,
+    },
+    /// The backend could not be reached; no job was made.
+    #[error("the job was not created: {cause}")]
+    Unreachable {
+        /// The id it would have had.
+        id: JobId,
+        /// What went wrong.
+        cause: Unavailable,
+    },
+    /// Whether the job was created is not known yet. Its hold stays until that is settled. To submit again with the same key
+    /// is safe.
+    #[error("whether the job `{id}` was created is not known yet: {cause}")]
+    Uncertain {
+        /// The id it has, if it was.
+        id: JobId,
+        /// What went wrong.
+        cause: Unavailable,
+    },
+}
+
+/// What is to be done about a submission.
+enum Plan {
+    Replay(Arc<JobRecord>),
+    Create { order: Arc<Order>, decision: Option<Box<Decision>>, turn: u64 },
+}
+
+impl ControlPlane {
+    /// Submits a job. With a key, the same submission again returns the same job.
+    ///
+    /// What has been admitted is seen through to its end even if the caller stops waiting for it.
+    ///
+    /// # Errors
+    /// [`SubmitError`], which says whether a job may have been made.
+    pub async fn submit(
+        &self,
+        submission: Submission,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Submitted, SubmitError> {
+        if !self.is_ready() {
+            return Err(SubmitError::NotReady);
+        }
+        let (order, decision, turn) = match self.inner.plan(&submission, key)? {
+            Plan::Replay(job) => return Ok(Submitted::Replayed { job }),
+            Plan::Create { order, decision, turn } => (order, decision, turn),
+        };
+        let id = order.id;
+        let creation = tokio::spawn(Arc::clone(&self.inner).create(order, turn));
+        match creation.await {
+            Ok(Ok(Created::New(job))) => Ok(Submitted::Created { job, decision }),
+            Ok(Ok(Created::Before(job))) => Ok(Submitted::Replayed { job }),
+            Ok(Err(error)) => Err(error),
+            Err(error) => {
+                let cause = Unavailable::caused_by("the task that was to create it has ended", error);
+                Err(SubmitError::Uncertain { id, cause })
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Looks the key up, then asks the gate: all under one lock, so that of two equal requests one is first.
+    fn plan(&self, submission: &Submission, key: Option<&IdempotencyKey>) -> Result<Plan, SubmitError> {
+        let now = self.now();
+        let keyed = key.and_then(|key| Some(JobId::from_key(&tenant_of(submission)?, key.as_str())));
+        let mut state = self.state();
+        let id = match keyed {
+            Some(id) => {
+                // What could not be read of it makes it another body than any that was admitted.
+                let is_same = |digest| submission.faults.is_empty() && submission.spec.digest() == digest;
+                if let Some(creation) = state.creations.get_mut(&id) {
+                    return if !is_same(creation.digest) {
+                        Err(SubmitError::KeyReused { id })
+                    } else if let Some(turn) = creation.resume() {
+                        let order = Arc::clone(&creation.order);
+                        Ok(Plan::Create { order, decision: None, turn })
+                    } else {
+                        Err(SubmitError::InFlight { id })
+                    };
+                }
+                if let Some(job) = state.jobs.get(id) {
+                    let is_same = job.seen.spec_digest.is_some_and(is_same);
+                    let replay = is_same.then(|| Plan::Replay(Arc::clone(job)));
+                    return replay.ok_or(SubmitError::KeyReused { id });
+                }
+                id
+            }
+            None => loop {
+                let id = JobId::from_random(self.surroundings.random());
+                if state.jobs.get(id).is_none() && state.gate.ledger().hold(id).is_none() {
+                    break id;
+                }
+            },
+        };
+        // A hold without a job that is known: seen, but not yet told of.
+        let decision = state.gate.submit(id, submission, now).map_err(|_| SubmitError::InFlight { id })?;
+        let Outcome::Admitted(admitted) = &decision.outcome else {
+            return Err(SubmitError::Refused(Box::new(decision)));
+        };
+        let policy = Arc::clone(state.gate.policy());
+        let order = Arc::new(Order { id, admitted: admitted.clone(), policy });
+        let creation = Creation::begin(&order);
+        let turn = creation.turn();
+        state.creations.insert(id, creation);
+        Ok(Plan::Create { order, decision: Some(Box::new(decision)), turn })
+    }
+}
+
+/// Whose job it would be; nobody's where that cannot be read, and then the gate refuses it.
+fn tenant_of(submission: &Submission) -> Option<Tenant> {
+    submission.tenant.as_deref().or(submission.spec.tenant.as_deref())?.parse().ok()
+}

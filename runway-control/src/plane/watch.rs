@@ -1,0 +1,143 @@
+//! Following the backend: every job that is seen is accounted for, and every one that has ended lets go.
+
+use super::creation::Creation;
+use super::{Inner, State};
+use crate::backend::{JobRef, Observation, WatchEvent};
+use futures::StreamExt;
+use runway_core::JobId;
+use runway_core::quota::{Listing, Sighting};
+use runway_core::units::Timestamp;
+use std::sync::Arc;
+
+impl Inner {
+    pub(super) async fn follow(self: Arc<Self>) {
+        let mut events = self.backend.watch();
+        let mut listing = None;
+        // The stream has no end; if a backend ends it all the same, there is nothing more to follow.
+        while let Some(event) = events.next().await {
+            self.take_in(event, &mut listing);
+        }
+        tracing::error!("the backend has stopped telling of its jobs");
+    }
+
+    fn take_in(self: &Arc<Self>, event: WatchEvent, listing: &mut Option<Listing>) {
+        let now = self.now();
+        let mut state = self.state();
+        let seen = match &event {
+            WatchEvent::Changed(seen) => std::slice::from_ref(&**seen),
+            WatchEvent::Listed(jobs) => jobs,
+            _ => &[],
+        };
+        for ghost in seen.iter().filter(|seen| state.is_ghost(seen)) {
+            tracing::warn!(job = %ghost.id, "a request that came late has made a job again that had left; ending it");
+            tokio::spawn(Arc::clone(self).lay(ghost.job()));
+        }
+        if let WatchEvent::Interrupted(cause) = &event {
+            state.watch.connected = false;
+            state.watch.interruptions = state.watch.interruptions.saturating_add(1);
+            tracing::warn!(%cause, "the watch was interrupted");
+            return;
+        }
+        state.watch.heard_at = Some(now);
+        state.watch.connected = true;
+        match event {
+            WatchEvent::ListingBegan => {
+                *listing = Some(state.gate.begin_listing());
+                state.jobs.begin_listing();
+            }
+            WatchEvent::Listed(jobs) => {
+                if let Some(listing) = listing.take() {
+                    state.take_in_listing(jobs, listing, now);
+                    drop(state);
+                    self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+                }
+            }
+            WatchEvent::Changed(seen) => state.take_in_change(*seen, now),
+            WatchEvent::Gone(id) => state.take_in_end(id, now),
+            WatchEvent::Interrupted(_) => {}
+        }
+    }
+}
+
+impl Inner {
+    /// Ends a job that nobody asked for any more.
+    async fn lay(self: Arc<Self>, ghost: JobRef) {
+        for pause in self.pauses() {
+            match self.backend.cancel(&ghost).await {
+                Ok(_) => return,
+                Err(cause) => tracing::warn!(job = %ghost.id, %cause, "it could not be ended yet"),
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+impl State {
+    /// Whether a job is one that had left before. A request to create it that had seemed lost, and was sent again, can
+    /// arrive after the job that it made the second time was ended and deleted.
+    fn is_ghost(&self, seen: &Observation) -> bool {
+        let was_there = self.jobs.get(seen.id).is_some_and(|record| record.gone);
+        was_there && seen.status.holds && !self.creations.contains_key(&seen.id)
+    }
+
+    fn take_in_listing(&mut self, jobs: Vec<Observation>, listing: Listing, now: Timestamp) {
+        let first = self.watch.listings == 0;
+        self.watch.listings = self.watch.listings.saturating_add(1);
+        let holding = jobs.iter().filter(|seen| seen.status.holds).map(Observation::observed);
+        let drift = match self.gate.reconcile(listing, holding) {
+            Ok(drift) => drift,
+            Err(error) => {
+                tracing::error!(%error, "a listing was not taken over");
+                return;
+            }
+        };
+        for seen in &jobs {
+            self.settle(seen);
+        }
+        let count = jobs.len();
+        let missing = self.jobs.listed(jobs, now);
+        let wrong = drift.adopted.len() + drift.dropped.len() + drift.corrected.len();
+        if first {
+            tracing::info!(jobs = count, holding = drift.adopted.len(), "the ledger is rebuilt");
+        } else if wrong > 0 {
+            self.watch.drift = self.watch.drift.saturating_add(u64::try_from(wrong).unwrap_or(u64::MAX));
+            tracing::warn!(
+                adopted = ?drift.adopted,
+                dropped = ?drift.dropped,
+                corrected = ?drift.corrected,
+                missing = missing.len(),
+                "the ledger had drifted and was set right"
+            );
+        }
+    }
+
+    /// Takes note of a job that was seen.
+    pub(super) fn take_in_change(&mut self, seen: Observation, now: Timestamp) {
+        if seen.status.holds && self.gate.observe(seen.observed()) == Sighting::Adopted {
+            tracing::warn!(job = %seen.id, tenant = %seen.tenant, "a job runs that was not created here");
+        }
+        self.settle(&seen);
+        self.jobs.see(seen, now);
+    }
+
+    fn take_in_end(&mut self, id: JobId, now: Timestamp) {
+        self.gate.release(id);
+        self.jobs.leave(id, now);
+        self.end_search(id);
+    }
+
+    /// A job that is seen exists, and one that has let go holds nothing.
+    fn settle(&mut self, seen: &Observation) {
+        if !seen.status.holds {
+            self.gate.release(seen.id);
+        }
+        self.end_search(seen.id);
+    }
+
+    /// The watch has told what was searched for. Whoever waits for an answer still gets it from the backend.
+    fn end_search(&mut self, id: JobId) {
+        if self.creations.get(&id).is_some_and(Creation::is_searched) {
+            self.creations.remove(&id);
+        }
+    }
+}

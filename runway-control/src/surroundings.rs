@@ -1,0 +1,45 @@
+//! What comes in from outside: the time and randomness.
+
+use runway_core::HashSeed;
+use runway_core::units::Timestamp;
+
+/// A clock and a source of randomness.
+///
+/// Waiting is done by `tokio::time`, which tests can pause; their clock follows it.
+pub trait Surroundings: Send + Sync + 'static {
+    /// The time.
+    fn now(&self) -> Timestamp;
+    /// 128 random bits, which nobody can guess.
+    fn random(&self) -> u128;
+
+    /// A seed for hash maps.
+    fn hash_seed(&self) -> HashSeed {
+        let [a, b] = [self.random(), self.random()].map(|bits| {
+            let [_, _, _, _, _, _, _, _, low @ ..] = bits.to_be_bytes();
+            u64::from_be_bytes(low)
+        });
+        HashSeed(a, b)
+    }
+}
+
+/// The machine's clock, and the randomness of its operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Surroundings for System {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness ids could be guessed: better no server than that"
+    )]
+    fn random(&self) -> u128 {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("the operating system has randomness");
+        u128::from_ne_bytes(bytes)
+    }
+}
