@@ -1,6 +1,7 @@
 //! What can be asked for.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use runway_core::policy::Cidr;
 use runway_core::{Code, JobId};
 use std::path::PathBuf;
 
@@ -105,6 +106,14 @@ pub(crate) enum PolicyCommand {
         /// The class to resolve [default: the policy's default class]
         #[arg(long, value_name = "NAME")]
         class: Option<String>,
+    },
+    /// Print the cluster's own guardrails for the policy: Namespaces with Pod Security labels, ResourceQuotas, LimitRanges and
+    /// NetworkPolicies
+    Render {
+        /// Addresses of the cluster's API server, which the network `open` leaves out; needed where the policy allows that
+        /// network, once for each range
+        #[arg(long, value_name = "CIDR")]
+        api_server: Vec<Cidr>,
     },
     /// Print the JSON Schema of the policy file, for editors
     Schema,

@@ -11,6 +11,8 @@ pub mod code;
 pub mod digest;
 pub mod document;
 pub mod gate;
+#[cfg(feature = "kubernetes")]
+pub mod guardrails;
 mod hash;
 pub mod image;
 pub mod job;

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod explain;
+mod guardrails;
 mod policy;
 mod quote;
 mod render;

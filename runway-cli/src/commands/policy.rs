@@ -28,6 +28,7 @@ pub(super) fn run(command: &PolicyCommand, common: &Common) -> Result<Exit, Fail
                 resolved(&policy, class.as_deref(), common)
             }
         }
+        PolicyCommand::Render { api_server } => super::guardrails::run(api_server, common),
         PolicyCommand::Schema => {
             output::print_json(&runway_core::schema::policy())?;
             Ok(Exit::Admitted)

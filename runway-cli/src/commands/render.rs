@@ -36,21 +36,27 @@ pub(super) fn run(files: &[PathBuf], id: JobId, common: &Common) -> Result<Exit,
             None => output::print_aside(&document.story(&policy, common))?,
         }
     }
-    match common.output {
-        Format::Json => output::print_json(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))?,
-        Format::Text => {
-            let mut text = String::new();
-            for object in &objects {
-                text.push_str("---\n");
-                text.push_str(&to_yaml(object)?);
-            }
-            output::print(&text)?;
-        }
-    }
+    print_objects(&objects, common.output)?;
     Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
 }
 
-fn to_json(object: &impl Serialize) -> Result<Json, Failure> {
+/// Kubernetes objects, as YAML documents or as a `List`.
+pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::print_json(&json!({"apiVersion": "v1", "kind": "List", "items": objects})),
+        Format::Text => {
+            let mut text = String::new();
+            for object in objects {
+                text.push_str("---\n");
+                text.push_str(&to_yaml(object)?);
+            }
+            output::print(&text)
+        }
+    }
+}
+
+/// An object as a value.
+pub(super) fn to_json(object: &impl Serialize) -> Result<Json, Failure> {
     serde_json::to_value(object).map_err(|error| Failure::Output(error.into()))
 }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 const HELLO: &str = "fixtures/jobs/hello.yaml";
+const GUARDED: &str = "fixtures/policies/guarded.yaml";
 const REFUSED: &str = "fixtures/jobs/refused/cpu-above-max.yaml";
 
 #[test]
@@ -36,6 +37,11 @@ fn the_exit_code_is_that_of_the_worst() {
         (&["policy", "check", "fixtures/policies/strict.yaml"], 0),
         (&["policy", "check", "fixtures/policies/refused/syntax.yaml"], 2),
         (&["policy", "show", "--class", "nonsense"], 2),
+        (&["policy", "render"], 0),
+        (&["policy", "render", "--api-server", "172.18.0.2"], 2),
+        (&["policy", "render", "--api-server", "0.0.0.0/0"], 2),
+        (&["policy", "render", "--policy", GUARDED], 2),
+        (&["policy", "render", "--policy", GUARDED, "--api-server", "172.18.0.2/32"], 0),
         (&["policy", "schema"], 0),
         (&["schema"], 0),
         (&["completions", "bash"], 0),
@@ -43,6 +49,17 @@ fn the_exit_code_is_that_of_the_worst() {
     ] {
         let ran = runway(arguments);
         assert_eq!(ran.code, code, "{arguments:?}\n{}{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
+fn guardrails_that_would_let_through_to_the_api_server_are_not_rendered() {
+    let ran = runway(&["policy", "render", "--policy", GUARDED]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    for told in
+        ["`classes.fetch.network`", "fixtures/policies/guarded.yaml:12", "--api-server", "kubectl get"]
+    {
+        assert!(ran.stderr.contains(told), "{told}: {}", ran.stderr);
     }
 }
 

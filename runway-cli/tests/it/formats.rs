@@ -80,6 +80,16 @@ fn manifests_as_json_are_a_list_that_kubectl_takes() {
 }
 
 #[test]
+fn guardrails_as_json_are_a_list_that_kubectl_takes() {
+    let ran = runway(&["policy", "render", "-o", "json"]);
+    let list: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
+    let kinds: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Namespace", "ResourceQuota", "LimitRange", "NetworkPolicy", "NetworkPolicy"]);
+}
+
+#[test]
 fn a_policy_is_shown_so_that_it_loads_again() {
     let digest = |policy: &[&str]| {
         let ran = runway(&[&["policy", "check", "-o", "json"], policy].concat());

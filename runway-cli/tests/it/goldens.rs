@@ -56,6 +56,8 @@ fn policies() {
             shown.push(("canonical", outcome(&runway(&["policy", "show", "--policy", file]))));
             let resolved = ["policy", "show", "--policy", file, "--tenant", "vision", "--class", "gpu"];
             shown.push(("resolved", outcome(&runway(&resolved))));
+            let guardrails = ["policy", "render", "--policy", file, "--api-server", "172.18.0.2/32"];
+            shown.push(("guardrails", outcome(&runway(&guardrails))));
         }
         shown
     });

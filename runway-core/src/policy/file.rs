@@ -205,6 +205,20 @@ pub enum CidrError {
     HostBits(Cidr),
 }
 
+impl Cidr {
+    /// Whether its addresses are those of IPv4.
+    #[must_use]
+    pub const fn is_ipv4(self) -> bool {
+        self.address.is_ipv4()
+    }
+
+    /// Whether it holds every address of its kind.
+    #[must_use]
+    pub const fn is_everything(self) -> bool {
+        self.prefix == 0
+    }
+}
+
 impl FromStr for Cidr {
     type Err = CidrError;
 
@@ -220,7 +234,8 @@ impl FromStr for Cidr {
                 let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
                 std::net::Ipv4Addr::from_bits(v4.to_bits() & mask).into()
             }
-            IpAddr::V6(v6) if prefix <= 128 => {
+            // What stands for an address of IPv4 is written as one: Kubernetes takes it for either.
+            IpAddr::V6(v6) if prefix <= 128 && v6.to_ipv4_mapped().is_none() => {
                 let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
                 std::net::Ipv6Addr::from_bits(v6.to_bits() & mask).into()
             }
@@ -352,7 +367,16 @@ mod tests {
         }
         let corrected = "10.7.0.0/16".parse().unwrap();
         assert_eq!("10.7.1.2/16".parse::<Cidr>(), Err(CidrError::HostBits(corrected)));
-        for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::/129", "10.0.0.0/+8"] {
+        for text in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0/8",
+            "::/129",
+            "10.0.0.0/+8",
+            "::ffff:10.0.0.1/128",
+        ] {
             assert_eq!(text.parse::<Cidr>(), Err(CidrError::Malformed), "{text}");
         }
     }

@@ -5,6 +5,8 @@
 
 mod pod;
 
+pub(crate) use pod::{UNTYPED_GPU, quantity};
+
 use crate::gate::AdmittedJob;
 use crate::name::JobId;
 use crate::policy::Policy;

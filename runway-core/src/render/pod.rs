@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 /// The extended resource of GPUs without a type.
-const UNTYPED_GPU: &str = "nvidia.com/gpu";
+pub(crate) const UNTYPED_GPU: &str = "nvidia.com/gpu";
 /// The name of the one container.
 const CONTAINER: &str = "job";
 
@@ -107,7 +107,7 @@ fn amounts(admitted: &AdmittedJob, gpu_resource: &str) -> BTreeMap<String, Quant
     amounts
 }
 
-fn quantity(amount: impl Display) -> Quantity {
+pub(crate) fn quantity(amount: impl Display) -> Quantity {
     Quantity(amount.to_string())
 }
 

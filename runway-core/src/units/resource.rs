@@ -25,6 +25,12 @@ macro_rules! resource {
             pub const fn units(self) -> u64 {
                 self.0
             }
+
+            /// This many times as much, or the most that Kubernetes can count: `i64::MAX` base units.
+            #[must_use]
+            pub fn saturating_mul(self, times: u64) -> Self {
+                Self(self.0.saturating_mul(times).min(i64::MAX.unsigned_abs()))
+            }
         }
 
         impl FromStr for $name {
@@ -147,6 +153,16 @@ mod tests {
             assert_eq!(text.parse().map(MemoryBytes::units), by_grammar(0), "{text}");
             assert_eq!(text.parse().map(CpuMillis::units), by_grammar(3), "{text}");
         }
+    }
+
+    #[test]
+    fn multiples_end_where_kubernetes_stops_counting() {
+        let most = i64::MAX.unsigned_abs();
+        assert_eq!(CpuMillis::new(1500).saturating_mul(3), CpuMillis::new(4500));
+        assert_eq!(CpuMillis::new(most / 2).saturating_mul(2), CpuMillis::new(most - 1));
+        assert_eq!(CpuMillis::new(most / 2 + 1).saturating_mul(2), CpuMillis::new(most));
+        assert_eq!(MemoryBytes::new(most).saturating_mul(u64::MAX), MemoryBytes::new(most));
+        assert_eq!(MemoryBytes::new(most).saturating_mul(0), MemoryBytes::ZERO);
     }
 
     #[test]

@@ -29,7 +29,7 @@ default_gpu_type: a100
 rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
 quota: {gpus: 2}
 ";
-    let fixtures = ["default", "strict", "in-sequence"].map(|name| {
+    let fixtures = ["default", "strict", "in-sequence", "guarded"].map(|name| {
         let path = format!("{}/../fixtures/policies/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         std::fs::read(path).unwrap()
     });

@@ -15,6 +15,7 @@
 mod documents;
 mod fixes;
 mod fixtures;
+mod guardrails;
 mod hostile;
 mod layers;
 mod ledger;

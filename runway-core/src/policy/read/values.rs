@@ -196,10 +196,11 @@ pub(super) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| DnsLabel::check(label).is_ok())
 }
 
-/// The name of an extended resource (`IsExtendedResourceName`): qualified, and not one of Kubernetes' own.
+/// The name of an extended resource (`IsExtendedResourceName`): qualified, also as that of its quota, and not one of
+/// Kubernetes' own.
 pub(super) fn is_extended_resource(text: &str) -> bool {
     let own = |prefix: &str| prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io");
-    is_qualified_name(text)
+    is_qualified_name(&format!("requests.{text}"))
         && text.split_once('/').is_some_and(|(prefix, _)| !own(prefix) && !prefix.starts_with("requests."))
 }
 

@@ -1,0 +1,140 @@
+//! What the pods of a namespace may connect to.
+//!
+//! NetworkPolicies add up: one denies everything to every pod, and each of the others opens something to the pods whose
+//! labels say that Runway gave them that network. A pod that goes round Runway has no such label.
+
+use super::{GuardrailsError, Resident, Site};
+use crate::policy::{Cidr, Network};
+use crate::render::label;
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+/// Everything, and what is never part of it: link-local addresses, where clouds keep the credentials of their machines,
+/// and the addresses outside of that range at which some have the same service: Azure, Alibaba, Amazon, Google.
+const OPEN: [(&str, &[&str]); 2] = [
+    ("0.0.0.0/0", &["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"]),
+    ("::/0", &["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"]),
+];
+
+pub(super) fn policies(site: &Site<'_>, api_server: &[Cidr]) -> Result<Vec<NetworkPolicy>, GuardrailsError> {
+    let mut policies =
+        vec![policy(site, "runway-deny-all", LabelSelector::default(), &["Ingress", "Egress"], None)];
+    let mut allow = |name: &str, pods: LabelSelector, egress: Vec<NetworkPolicyEgressRule>| {
+        policies.push(policy(site, name, pods, &["Egress"], Some(egress)));
+    };
+    // A tenant with ranges of its own must not get those of everybody as well.
+    let everybodys = &site.policy.terms(site.owner.map_or("", |tenant| tenant.as_str())).internal_cidrs.value;
+    let is_internal = |resident: &Resident<'_>| resident.allowed_by(Network::Internal).is_some();
+    let shares = |resident: &Resident<'_>| resident.terms.internal_cidrs.value == *everybodys;
+    if let Some(pods) = pods(site, Network::Internal, |resident| is_internal(resident) && shares(resident)) {
+        allow("runway-internal", pods, internal(everybodys));
+    }
+    for apart in site.residents.iter().filter(|resident| is_internal(resident) && !shares(resident)) {
+        let (Some(tenant), cidrs) = (apart.tenant, &apart.terms.internal_cidrs.value) else { continue };
+        if let Some(pods) = pods(site, Network::Internal, |resident| resident.tenant == apart.tenant) {
+            allow(&format!("runway-internal-{tenant}"), pods, internal(cidrs));
+        }
+    }
+    if let Some(allowed_by) = site.residents.iter().find_map(|resident| resident.allowed_by(Network::Open))
+        && let Some(pods) = pods(site, Network::Open, |resident| resident.allowed_by(Network::Open).is_some())
+    {
+        if api_server.is_empty() {
+            return Err(GuardrailsError::ApiServerUnknown { allowed_by: allowed_by.clone() });
+        }
+        allow("runway-open", pods, open(api_server));
+    }
+    Ok(policies)
+}
+
+/// The pods with this network of those residents that `may` have it; `None` where nobody may. In the namespace of one
+/// tenant all pods are that tenant's.
+fn pods(site: &Site<'_>, network: Network, may: impl Fn(&Resident<'_>) -> bool) -> Option<LabelSelector> {
+    let (these, others): (Vec<_>, Vec<_>) = site.residents.iter().partition(|resident| may(resident));
+    if these.is_empty() {
+        return None;
+    }
+    let names = |residents: &[&Resident<'_>]| -> Vec<String> {
+        residents.iter().filter_map(|resident| resident.tenant).map(ToString::to_string).collect()
+    };
+    // Those that are not listed can only be told by who is not among them.
+    let with_unlisted = these.iter().any(|resident| resident.tenant.is_none());
+    let (operator, tenants) = if with_unlisted { ("NotIn", names(&others)) } else { ("In", names(&these)) };
+    let tells_apart = site.owner.is_none() && !tenants.is_empty();
+    let requirement = LabelSelectorRequirement {
+        key: label::TENANT.to_owned(),
+        operator: operator.to_owned(),
+        values: Some(tenants),
+    };
+    Some(LabelSelector {
+        match_labels: Some([(label::NETWORK.to_owned(), network.to_string())].into()),
+        match_expressions: tells_apart.then(|| vec![requirement]),
+    })
+}
+
+fn policy(
+    site: &Site<'_>,
+    name: &str,
+    pods: LabelSelector,
+    types: &[&str],
+    egress: Option<Vec<NetworkPolicyEgressRule>>,
+) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: site.metadata(name),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(pods),
+            policy_types: Some(types.iter().map(|kind| (*kind).to_owned()).collect()),
+            egress,
+            ingress: None,
+        }),
+    }
+}
+
+fn internal(cidrs: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
+    let blocks: Vec<_> = cidrs.iter().map(|cidr| block(&cidr.to_string(), Vec::new())).collect();
+    // A rule to nobody in particular would be one to everybody.
+    let ranges = (!blocks.is_empty()).then_some(NetworkPolicyEgressRule { to: Some(blocks), ports: None });
+    std::iter::once(dns()).chain(ranges).collect()
+}
+
+/// With DNS named as well: to some network plugins an address range holds no pods.
+fn open(api_server: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
+    let blocks = OPEN.map(|(range, never)| {
+        let is_ipv4 = !range.contains(':');
+        let api_server =
+            api_server.iter().filter(|range| range.is_ipv4() == is_ipv4).map(ToString::to_string);
+        block(range, never.iter().map(|range| (*range).to_owned()).chain(api_server).collect())
+    });
+    vec![dns(), NetworkPolicyEgressRule { to: Some(blocks.into()), ports: None }]
+}
+
+fn block(cidr: &str, except: Vec<String>) -> NetworkPolicyPeer {
+    let except = (!except.is_empty()).then_some(except);
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+/// The cluster's own name servers, which are called `kube-dns` whatever they are.
+fn dns() -> NetworkPolicyEgressRule {
+    let labelled = |key: &str, value: &str| LabelSelector {
+        match_labels: Some([(key.to_owned(), value.to_owned())].into()),
+        match_expressions: None,
+    };
+    let port = |protocol: &str| NetworkPolicyPort {
+        port: Some(IntOrString::Int(53)),
+        protocol: Some(protocol.to_owned()),
+        end_port: None,
+    };
+    NetworkPolicyEgressRule {
+        to: Some(vec![NetworkPolicyPeer {
+            namespace_selector: Some(labelled("kubernetes.io/metadata.name", "kube-system")),
+            pod_selector: Some(labelled("k8s-app", "kube-dns")),
+            ip_block: None,
+        }]),
+        ports: Some(vec![port("UDP"), port("TCP")]),
+    }
+}

@@ -1,0 +1,553 @@
+//! The cluster's own guardrails: exactly the policy's bounds, in objects that an API server takes, passed by every job that
+//! the gate admits.
+
+use proptest::prelude::*;
+use runway_core::guardrails::{Guardrails, GuardrailsError, guardrails};
+use runway_core::policy::{Cidr, RateOverrides};
+use runway_core::render::render_redacted;
+use runway_core::spec::SecretLiterals;
+use runway_core::units::{CpuMillis, Timestamp};
+use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+const BASE: &str = "version: 1
+limits:
+  cpu: {min: 10m, max: '4', default: 500m}
+  memory: {min: 16Mi, max: 8Gi, default: 512Mi}
+  timeout: {max: 1h, default: 10m}
+rates: {usd_per_cpu_second: '0', usd_per_gb_second: '0', usd_per_gpu_second: '0'}
+";
+
+fn policy(rest: &str) -> Policy {
+    Policy::parse(format!("{BASE}{rest}").as_bytes(), RateOverrides::default())
+        .unwrap_or_else(|error| panic!("{rest}: {:#?}", error.violations))
+}
+
+fn api_server() -> Vec<Cidr> {
+    ["172.18.0.2/32", "fd00:1::2/128"].map(|range| range.parse().unwrap()).to_vec()
+}
+
+fn all(policy: &Policy) -> Vec<Guardrails> {
+    guardrails(policy, &api_server()).unwrap()
+}
+
+fn only(rest: &str) -> Guardrails {
+    let mut all = all(&policy(rest));
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+fn json_of(object: &impl serde::Serialize) -> Value {
+    serde_json::to_value(object).unwrap()
+}
+
+fn hard(guardrails: &Guardrails) -> Value {
+    json_of(&guardrails.quota)["spec"]["hard"].clone()
+}
+
+fn range(guardrails: &Guardrails) -> Value {
+    json_of(&guardrails.range)["spec"]["limits"].clone()
+}
+
+/// The names of the NetworkPolicies with what they select and open.
+fn networks(guardrails: &Guardrails) -> Vec<(String, Value, Value)> {
+    let networks = guardrails.networks.iter().map(json_of);
+    networks
+        .map(|network| {
+            let name = network["metadata"]["name"].as_str().unwrap().to_owned();
+            (name, network["spec"]["podSelector"].clone(), network["spec"]["egress"].clone())
+        })
+        .collect()
+}
+
+fn names(guardrails: &Guardrails) -> Vec<String> {
+    networks(guardrails).into_iter().map(|(name, _, _)| name).collect()
+}
+
+fn network(guardrails: &Guardrails, name: &str) -> (Value, Value) {
+    let found = networks(guardrails).into_iter().find(|(found, _, _)| found == name);
+    found.map(|(_, pods, egress)| (pods, egress)).unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn dns() -> Value {
+    json!({
+        "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+        "to": [{
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        }],
+    })
+}
+
+fn ranges(cidrs: &[&str]) -> Value {
+    json!({"to": cidrs.iter().map(|cidr| json!({"ipBlock": {"cidr": cidr}})).collect::<Vec<_>>()})
+}
+
+#[test]
+fn the_quota_is_the_capacity_or_what_all_quotas_together_allow() {
+    let capacity = "quota: {gpus: 4, concurrent_jobs: 10}
+capacity: {gpus: 9, concurrent_jobs: 25}
+classes: {big: {cpu: {max: '16'}, memory: {max: 3Gi}, gpu: {max: 2}}}
+";
+    assert_eq!(
+        hard(&only(capacity)),
+        json!({
+            "pods": "25",
+            "requests.cpu": "400", "limits.cpu": "400",
+            "requests.memory": "200Gi", "limits.memory": "200Gi",
+            "requests.ephemeral-storage": "25Gi", "limits.ephemeral-storage": "25Gi",
+            "requests.nvidia.com/gpu": "9",
+            "services": "0", "services.loadbalancers": "0", "services.nodeports": "0",
+            "persistentvolumeclaims": "0",
+        })
+    );
+    let two = format!(
+        "{capacity}unknown_tenants: deny\ntenants: {{a: {{}}, b: {{quota: {{concurrent_jobs: 3}}}}}}\n"
+    );
+    let hard_of_two = hard(&only(&two));
+    assert_eq!((&hard_of_two["pods"], &hard_of_two["requests.nvidia.com/gpu"]), (&json!("13"), &json!("8")));
+    let three = two.replace("a: {}", "a: {}, c: {}");
+    assert_eq!(hard(&only(&three))["requests.nvidia.com/gpu"], "9");
+    let unlisted = two.replace("deny", "allow");
+    assert_eq!(hard(&only(&unlisted)), hard(&only(capacity)));
+}
+
+#[test]
+fn gpus_that_no_job_can_have_are_none() {
+    let gpus = |rest: &str| {
+        hard(&only(&format!("capacity: {{gpus: 9}}\n{rest}")))["requests.nvidia.com/gpu"].clone()
+    };
+    assert_eq!(gpus(""), "0");
+    assert_eq!(gpus("classes: {gpu: {gpu: {max: 1}}}\n"), "9");
+    let one_of_two = "classes: {gpu: {gpu: {max: 1}}}\nunknown_tenants: deny\n\
+                      tenants: {a: {gpu: {max: 0}, quota: {gpus: 5}}, b: {quota: {gpus: 3}}}\n";
+    assert_eq!(gpus(one_of_two), "3");
+}
+
+#[test]
+fn each_gpu_resource_has_the_whole_quota_and_no_other_has_any() {
+    let types = |types: &str| {
+        let rest =
+            format!("classes: {{gpu: {{gpu: {{max: 4}}}}}}\ncapacity: {{gpus: 9}}\ngpu_types: {{{types}}}\n");
+        let hard = hard(&only(&rest));
+        let gpus = hard.as_object().unwrap().iter().filter(|(name, _)| name.contains('/'));
+        gpus.map(|(name, amount)| (name.clone(), amount.clone())).collect::<Map<_, _>>()
+    };
+    let amd = "mi: {resource: amd.com/gpu, usd_per_gpu_second: '0'}";
+    let h100 = "h: {resource: nvidia.com/gpu, usd_per_gpu_second: '0'}";
+    let a100 = "a: {usd_per_gpu_second: '0'}";
+    let expected = |object: Value| object.as_object().unwrap().clone();
+    assert_eq!(types(""), expected(json!({"requests.nvidia.com/gpu": "9"})));
+    let both = json!({"requests.nvidia.com/gpu": "9", "requests.amd.com/gpu": "9"});
+    assert_eq!(types(&format!("{amd}, {h100}, {a100}")), expected(both));
+    let amd_alone = json!({"requests.nvidia.com/gpu": "0", "requests.amd.com/gpu": "9"});
+    assert_eq!(types(amd), expected(amd_alone));
+}
+
+#[test]
+fn the_range_is_that_of_all_jobs() {
+    let guarded = only(
+        "default_class: small
+classes:
+  small: {cpu: {max: '1', default: 250m}}
+  big: {cpu: {min: 5m, max: '16'}, memory: {min: 1Gi, max: 64Gi}, ephemeral_storage: {max: 50Gi}}
+tenants: {own: {classes: {big: {cpu: {max: '20'}}}}}
+",
+    );
+    let max = json!({"cpu": "20", "memory": "64Gi", "ephemeral-storage": "50Gi"});
+    let default = json!({"cpu": "250m", "memory": "512Mi", "ephemeral-storage": "1Gi"});
+    assert_eq!(
+        range(&guarded),
+        json!([
+            {
+                "type": "Container",
+                "min": {"cpu": "5m", "memory": "16Mi", "ephemeral-storage": "1"},
+                "max": max,
+                "default": default,
+                "defaultRequest": default,
+                "maxLimitRequestRatio": {"cpu": "1", "memory": "1", "ephemeral-storage": "1"},
+            },
+            {"type": "Pod", "max": max},
+        ])
+    );
+}
+
+#[test]
+fn where_the_policy_has_no_default_the_least_is_one() {
+    let source = BASE.replace(", default: 500m", "").replace(", default: 512Mi", "");
+    let policy = Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap();
+    let default = range(&all(&policy)[0])[0]["default"].clone();
+    assert_eq!(default, json!({"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "1Gi"}));
+}
+
+#[test]
+fn a_class_that_admits_no_job_bounds_none() {
+    let rest =
+        "classes: {gpu: {cpu: {max: '64'}, gpu: {min: 1, max: 8}, network: [open]}}\nquota: {gpus: 0}\n";
+    let guarded = guardrails(&policy(rest), &[]).unwrap().remove(0);
+    assert_eq!(range(&guarded)[0]["max"]["cpu"], "4");
+    let nothing = only(&format!("default_class: gpu\n{rest}"));
+    assert_eq!((hard(&nothing)["pods"].clone(), nothing.range.is_none()), (json!("0"), true));
+    assert_eq!(names(&nothing), ["runway-deny-all"]);
+}
+
+#[test]
+fn sums_end_where_kubernetes_stops_counting() {
+    let source = BASE.replace("max: '4'", "max: '9223372036854775'").replace("max: 8Gi", "max: 7Ei");
+    let most = u32::MAX;
+    let source = format!("{source}capacity: {{concurrent_jobs: {most}, gpus: 9223372036854775807}}\n");
+    let source = format!(
+        "{source}classes: {{gpu: {{gpu: {{max: 9223372036854775807}}}}}}\nquota: {{gpus: 9223372036854775807}}\n"
+    );
+    let policy = Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap();
+    let hard = hard(&all(&policy)[0]);
+    assert_eq!(hard["pods"], most.to_string());
+    assert_eq!(hard["requests.cpu"], "9223372036854775807m");
+    assert_eq!(hard["limits.memory"], "9223372036854775807");
+    assert_eq!(hard["requests.nvidia.com/gpu"], "9223372036854775807");
+}
+
+#[test]
+fn each_tenant_has_a_namespace_with_bounds_of_its_own() {
+    let policy = policy(
+        "capacity: {gpus: 9, concurrent_jobs: 25}
+quota: {gpus: 2, concurrent_jobs: 10}
+classes: {gpu: {gpu: {max: 8}}}
+unknown_tenants: deny
+tenants: {a: {cpu: {max: '2'}}, b: {quota: {gpus: 99, concurrent_jobs: 99}}}
+run: {namespace: 'jobs-{tenant}'}
+",
+    );
+    let [a, b] = &all(&policy)[..] else { panic!() };
+    let shown = |guarded: &Guardrails| {
+        let (hard, range) = (hard(guarded), range(guarded));
+        [&hard["pods"], &hard["requests.nvidia.com/gpu"], &hard["limits.cpu"], &range[0]["max"]["cpu"]]
+            .map(|amount| amount.as_str().unwrap().to_owned())
+    };
+    assert_eq!(shown(a), ["10", "2", "20", "2"]);
+    assert_eq!(shown(b), ["25", "9", "100", "4"]);
+    for (guarded, tenant) in [(a, "a"), (b, "b")] {
+        let namespace = json_of(&guarded.namespace);
+        assert_eq!(namespace["metadata"]["name"], format!("jobs-{tenant}"));
+        assert_eq!(namespace["metadata"]["labels"]["runway.dev/tenant"], tenant);
+    }
+}
+
+#[test]
+fn namespaces_take_only_what_is_restricted() {
+    let guarded = only("run: {namespace: jobs}\n");
+    let namespace = json_of(&guarded.namespace);
+    assert_eq!(
+        namespace["metadata"]["labels"],
+        json!({
+            "app.kubernetes.io/managed-by": "runway",
+            "pod-security.kubernetes.io/enforce": "restricted",
+            "pod-security.kubernetes.io/enforce-version": "latest",
+            "pod-security.kubernetes.io/audit": "restricted",
+            "pod-security.kubernetes.io/audit-version": "latest",
+            "pod-security.kubernetes.io/warn": "restricted",
+            "pod-security.kubernetes.io/warn-version": "latest",
+        })
+    );
+    assert_eq!(namespace["metadata"].get("namespace"), None);
+}
+
+#[test]
+fn every_pod_is_denied_everything_and_nothing_is_opened_that_no_job_may_have() {
+    let guarded = only("");
+    assert_eq!(names(&guarded), ["runway-deny-all"]);
+    let deny = json_of(&guarded.networks[0]);
+    assert_eq!(deny["spec"], json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}));
+    // Nothing is opened, so nobody needs to know where the API server is.
+    assert!(guardrails(&policy("classes: {a: {network: [none, internal]}}\n"), &[]).is_ok());
+}
+
+#[test]
+fn tenants_with_ranges_of_their_own_do_not_get_those_of_everybody() {
+    let rest = "networks: {internal: {cidrs: [10.0.0.0/8, 'fd12::/16']}}
+classes: {batch: {network: [none, internal]}}
+tenants:
+  closed: {network: [none]}
+  empty: {networks: {internal: {cidrs: []}}}
+  own: {networks: {internal: {cidrs: [10.7.0.0/16]}}}
+  plain: {}
+";
+    let guarded = only(rest);
+    assert_eq!(
+        names(&guarded),
+        ["runway-deny-all", "runway-internal", "runway-internal-empty", "runway-internal-own"]
+    );
+    let selector = |operator: &str, tenants: &[&str]| {
+        json!({
+            "matchLabels": {"runway.dev/network": "internal"},
+            "matchExpressions": [{"key": "runway.dev/tenant", "operator": operator, "values": tenants}],
+        })
+    };
+    let everybodys = ranges(&["10.0.0.0/8", "fd12::/16"]);
+    let general = network(&guarded, "runway-internal");
+    assert_eq!(general, (selector("NotIn", &["closed", "empty", "own"]), json!([dns(), everybodys])));
+    let own = network(&guarded, "runway-internal-own");
+    assert_eq!(own, (selector("In", &["own"]), json!([dns(), ranges(&["10.7.0.0/16"])])));
+    // A rule without destinations would be one to all of them.
+    let empty = network(&guarded, "runway-internal-empty");
+    assert_eq!(empty, (selector("In", &["empty"]), json!([dns()])));
+    // Where only listed tenants run, only they are named.
+    let denied = only(&format!("{rest}unknown_tenants: deny\n"));
+    assert_eq!(network(&denied, "runway-internal").0, selector("In", &["plain"]));
+    // Without tenants that differ there is nobody to leave out.
+    let alike = only("classes: {batch: {network: [internal]}}\ntenants: {a: {}}\n");
+    assert_eq!(
+        network(&alike, "runway-internal"),
+        (json!({"matchLabels": {"runway.dev/network": "internal"}}), json!([dns()]))
+    );
+}
+
+#[test]
+fn open_is_everything_but_metadata_and_the_api_server() {
+    let rest = "classes: {batch: {network: [none, open]}}\ntenants: {closed: {network: [none]}}\n";
+    let error = guardrails(&policy(rest), &[]).unwrap_err();
+    assert_eq!(error, GuardrailsError::ApiServerUnknown { allowed_by: "classes.batch.network".into() });
+    let everything: Cidr = "::/0".parse().unwrap();
+    let error = guardrails(&policy(rest), &[everything]).unwrap_err();
+    assert_eq!(error, GuardrailsError::ApiServerEverywhere { range: everything });
+
+    let (pods, egress) = network(&only(rest), "runway-open");
+    assert_eq!(pods["matchLabels"], json!({"runway.dev/network": "open"}));
+    assert_eq!(
+        pods["matchExpressions"],
+        json!([{"key": "runway.dev/tenant", "operator": "NotIn", "values": ["closed"]}])
+    );
+    let v4 = ["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "172.18.0.2/32"];
+    let v6 = ["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128", "fd00:1::2/128"];
+    let blocks = json!({"to": [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": v4}},
+        {"ipBlock": {"cidr": "::/0", "except": v6}},
+    ]});
+    assert_eq!(egress, json!([dns(), blocks]));
+    for range in v4.iter().chain(&v6) {
+        let range: Cidr = range.parse().unwrap();
+        assert!(!range.is_everything(), "what is left out is a part");
+    }
+}
+
+#[test]
+fn every_object_says_whose_it_is_and_which_policy_made_it() {
+    for policy in crate::documents::policies() {
+        for guarded in all(&policy) {
+            let objects = [json_of(&guarded.namespace), json_of(&guarded.quota)].into_iter();
+            let objects = objects.chain(guarded.range.iter().map(json_of));
+            for object in objects.chain(guarded.networks.iter().map(json_of)) {
+                let metadata = &object["metadata"];
+                assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "runway");
+                let digest = &metadata["annotations"]["runway.dev/policy-digest"];
+                assert_eq!(*digest, policy.digest().to_string());
+                let name = metadata["name"].as_str().unwrap();
+                assert!(
+                    name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+                    "{name}"
+                );
+                if object["kind"] != "Namespace" {
+                    assert_eq!(metadata["namespace"], guarded.namespace.metadata.name.clone().unwrap());
+                }
+            }
+        }
+    }
+}
+
+/// An amount of anything, in thousandths.
+fn thousandths(amount: &Value) -> u64 {
+    amount.as_str().unwrap().parse::<CpuMillis>().unwrap().units()
+}
+
+/// What an API server demands of a LimitRange (`ValidateLimitRange`).
+fn assert_valid(range: &Value) {
+    for item in range.as_array().unwrap() {
+        for (resource, max) in item["max"].as_object().unwrap() {
+            let max = thousandths(max);
+            if item["type"] == "Pod" {
+                assert!(item.get("default").is_none() && item.get("defaultRequest").is_none());
+                continue;
+            }
+            let (min, default) =
+                (thousandths(&item["min"][resource]), thousandths(&item["default"][resource]));
+            assert!(min <= default && default <= max, "{item}");
+            assert_eq!(item["default"][resource], item["defaultRequest"][resource]);
+            assert!(thousandths(&item["maxLimitRequestRatio"][resource]) >= 1000);
+        }
+    }
+}
+
+/// What admission makes of a container that says what it asks for (`PodMutateLimitFunc`): the defaults fill what is
+/// missing, and a maximum without a default is one (`SetDefaults_LimitRangeItem`).
+fn with_defaults(resources: &Value, item: &Value) -> Value {
+    let mut resources = resources.clone();
+    for (part, default) in [("limits", "default"), ("requests", "defaultRequest")] {
+        let filled = resources[part].as_object_mut().unwrap();
+        for source in [default, "default", "max"] {
+            for (resource, amount) in item.get(source).and_then(Value::as_object).into_iter().flatten() {
+                filled.entry(resource.clone()).or_insert_with(|| amount.clone());
+            }
+        }
+    }
+    resources
+}
+
+/// What the cluster makes of the pod of one job in an empty namespace (`PodValidateLimitFunc`, and the quota's usage).
+fn assert_passes(pod: &Value, guarded: &Guardrails) {
+    let written = &pod["containers"][0]["resources"];
+    let range = range(guarded);
+    assert_valid(&range);
+    let resources = with_defaults(written, &range[0]);
+    assert_eq!(resources, *written, "nothing is added to what was admitted");
+    for item in range.as_array().unwrap() {
+        for (resource, max) in item["max"].as_object().unwrap() {
+            assert!(
+                thousandths(&resources["limits"][resource]) <= thousandths(max),
+                "{resource}: {resources} {item}"
+            );
+        }
+        for (resource, min) in item.get("min").and_then(Value::as_object).into_iter().flatten() {
+            assert!(
+                thousandths(&resources["requests"][resource]) >= thousandths(min),
+                "{resource}: {resources} {item}"
+            );
+        }
+        for (resource, _) in item.get("maxLimitRequestRatio").and_then(Value::as_object).into_iter().flatten()
+        {
+            assert!(thousandths(&resources["requests"][resource]) > 0);
+            assert_eq!(resources["limits"][resource], resources["requests"][resource]);
+        }
+    }
+    let hard = hard(guarded);
+    assert!(thousandths(&hard["pods"]) >= 1000);
+    for (part, resource, amount) in ["limits", "requests"].iter().flat_map(|part| {
+        resources[part].as_object().unwrap().iter().map(move |(resource, amount)| (part, resource, amount))
+    }) {
+        if let Some(hard) = hard.get(format!("{part}.{resource}")) {
+            assert!(thousandths(amount) <= thousandths(hard), "{part}.{resource}: {amount} {hard}");
+        } else {
+            assert!(resource.contains('/') && *part == "limits", "{part}.{resource} has no quota");
+        }
+    }
+}
+
+/// Whether a selector of a NetworkPolicy matches the labels of a pod.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let is = |(key, value): (&String, &Value)| labels[key] == *value;
+    selector.get("matchLabels").and_then(Value::as_object).is_none_or(|wanted| wanted.iter().all(is))
+        && selector.get("matchExpressions").and_then(Value::as_array).is_none_or(|wanted| {
+            wanted.iter().all(|one| {
+                let values = one["values"].as_array().unwrap();
+                assert!(!values.is_empty());
+                let found = values.contains(&labels[one["key"].as_str().unwrap()]);
+                if one["operator"] == "In" { found } else { !found }
+            })
+        })
+}
+
+/// Each job meets the denial, and beside it the one policy that opens its network, with its tenant's ranges.
+fn assert_connected(labels: &Value, policy: &Policy, guarded: &Guardrails) {
+    let selected =
+        networks(guarded).into_iter().filter(|(_, pods, _)| selects(pods, labels)).collect::<Vec<_>>();
+    assert_eq!(selected[0].0, "runway-deny-all");
+    match labels["runway.dev/network"].as_str().unwrap() {
+        "none" => assert_eq!(selected.len(), 1),
+        kind => {
+            assert_eq!(selected.len(), 2, "{labels}");
+            assert!(selected[1].0.starts_with(&format!("runway-{kind}")), "{}", selected[1].0);
+            if kind == "internal" {
+                let cidrs = &policy.terms(labels["runway.dev/tenant"].as_str().unwrap()).internal_cidrs.value;
+                let cidrs: Vec<_> = cidrs.iter().map(ToString::to_string).collect();
+                let opened = selected[1].2.get(1).cloned().unwrap_or(json!({"to": []}));
+                assert_eq!(opened, ranges(&cidrs.iter().map(String::as_str).collect::<Vec<_>>()));
+            }
+        }
+    }
+}
+
+/// Whether the job was admitted; if so it passes the guardrails of its namespace.
+fn admitted_and_passes(submission: &Submission, policy: &Arc<Policy>) -> bool {
+    let decision = Gate::new(Arc::clone(policy), HashSeed::default()).preview(submission, Timestamp::EPOCH);
+    let Some(admitted) = decision.admitted() else { return false };
+    let job = json_of(&render_redacted(admitted, JobId::from_random(1), policy).job);
+    let all = all(policy);
+    let its = |guarded: &&Guardrails| {
+        job["metadata"]["namespace"] == *guarded.namespace.metadata.name.as_ref().unwrap()
+    };
+    let guarded = all.iter().find(its).expect("every job's namespace is guarded");
+    assert_passes(&job["spec"]["template"]["spec"], guarded);
+    assert_connected(&job["spec"]["template"]["metadata"]["labels"], policy, guarded);
+    true
+}
+
+#[test]
+fn every_job_of_the_fixtures_passes() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/jobs");
+    let files =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let sources: Vec<_> = files.map(|file| std::fs::read(file).unwrap()).collect();
+    let mut passed = 0;
+    for policy in crate::documents::policies() {
+        for source in &sources {
+            for reading in JobSpec::read_all(source, SecretLiterals::Refuse) {
+                passed += usize::from(admitted_and_passes(&reading.into(), &policy));
+            }
+        }
+    }
+    assert!(passed > 12, "{passed}");
+}
+
+#[test]
+fn jobs_at_the_edges_of_their_bounds_pass() {
+    for policy in crate::documents::policies() {
+        let mut passed = 0;
+        for tenant in ["search", "vision", "crawler", "somebody"] {
+            for class in policy.classes().map(|class| Some(class.as_str())).chain([None]) {
+                let limits = policy.limits(Some(tenant), class).unwrap();
+                let gpu_types: Vec<_> = policy.gpu_types().keys().map(Some).chain([None]).collect();
+                for (network, gpu_type) in limits
+                    .network
+                    .value
+                    .iter()
+                    .flat_map(|network| gpu_types.iter().map(move |kind| (network, kind)))
+                {
+                    for most in [true, false] {
+                        let gpus = if most { limits.gpu.max.value } else { limits.gpu.min.value };
+                        if (gpus.units() > 0) != gpu_type.is_some() {
+                            continue;
+                        }
+                        let pick = |min: String, max: String| if most { max } else { min };
+                        let document = json!({
+                            "name": "edge", "tenant": tenant, "class": class, "network": network,
+                            "image": format!("registry.internal/app@sha256:{}", "0".repeat(64)),
+                            "timeout": limits.timeout.max.value.to_string(),
+                            "gpu_type": gpu_type,
+                            "resources": {
+                                "cpu": pick(limits.cpu.min.value.to_string(), limits.cpu.max.value.to_string()),
+                                "memory": pick(limits.memory.min.value.to_string(), limits.memory.max.value.to_string()),
+                                "ephemeral_storage": pick(
+                                    limits.ephemeral_storage.min.value.to_string(),
+                                    limits.ephemeral_storage.max.value.to_string(),
+                                ),
+                                "gpu": gpus.units(),
+                            },
+                        });
+                        passed += usize::from(admitted_and_passes(
+                            &crate::documents::submission(&document),
+                            &policy,
+                        ));
+                    }
+                }
+            }
+        }
+        assert!(passed >= 4, "{passed} under {}", policy.digest());
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_admitted_job_passes(document in crate::documents::nearly_good_document(), policy in crate::documents::policy()) {
+        admitted_and_passes(&crate::documents::submission(&document), &policy);
+    }
+}
