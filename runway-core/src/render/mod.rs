@@ -42,6 +42,9 @@ pub mod label {
     pub const SPEC_DIGEST: &str = "runway.dev/spec-digest";
     /// Annotation: the digest of the policy that the job was admitted by.
     pub const POLICY_DIGEST: &str = "runway.dev/policy-digest";
+    /// Annotation: when Runway was asked to cancel the job, in RFC 3339. It is set before the Job is deleted, so that
+    /// who sees it being deleted knows on whose behalf.
+    pub const CANCELLED: &str = "runway.dev/cancelled-at";
 }
 
 /// The objects that make up a job.

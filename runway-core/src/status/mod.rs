@@ -3,6 +3,12 @@
 //! A backend observes; this says what the observation means. With the feature `kubernetes`, [`classify`] reads it off a
 //! Job, its Pods and its Events.
 
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{Seen, classify};
+
 use crate::price::{Attempt, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};
 use std::fmt;
@@ -13,7 +19,7 @@ use std::fmt;
 pub enum Phase {
     /// Created, and nothing of it runs yet.
     Pending,
-    /// At least one of its processes runs.
+    /// Begun, and not at its end: one of its processes runs, or the last one has just ended and another may follow.
     Running,
     /// Ended, and did what it was to do.
     Succeeded,
@@ -102,7 +108,7 @@ reasons! {
     Unschedulable,
     /// Its node threw it out, for exceeding its storage or because the node ran short.
     Evicted,
-    /// Its node was taken from it.
+    /// Its node was taken from it, or turned it away at the door.
     Disrupted,
     /// The cluster does not let its pods in.
     PodsRejected,

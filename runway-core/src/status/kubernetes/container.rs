@@ -1,0 +1,331 @@
+//! One container: how it ended, or what keeps it from beginning.
+
+use super::cause::{Cause, evidence, quoted};
+use crate::status::{Evidence, Reason};
+use k8s_openapi::api::core::v1::{
+    Container as Spec, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodStatus,
+};
+
+/// What is known of one container of a pod.
+#[derive(Clone, Copy)]
+pub(super) struct Container<'a> {
+    pod: &'a Pod,
+    kind: Kind,
+    index: usize,
+    status: &'a ContainerStatus,
+}
+
+/// Whether it does the work, or goes before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Main,
+    Init,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The kernel killed it for its memory.
+    OutOfMemory,
+    /// It never was a process.
+    NotStarted,
+    /// By a signal.
+    Signal(i32),
+    /// By an exit code that is not zero.
+    Code(i32),
+    /// The kubelet does not know.
+    Lost,
+    /// It went well, but for a child that the kernel killed for its memory.
+    ChildOutOfMemory,
+    /// It went well.
+    Well,
+}
+
+impl End {
+    /// Reads the end of a container. 137 is a SIGKILL, and no proof that memory ran out; `OOMKilled` is one even beside
+    /// exit code 0, where only a child died.
+    pub(super) fn of(terminated: &ContainerStateTerminated) -> Self {
+        match (terminated.reason.as_deref(), terminated.exit_code) {
+            (Some("OOMKilled"), 0) => Self::ChildOutOfMemory,
+            (Some("OOMKilled"), _) => Self::OutOfMemory,
+            (Some("StartError" | "ContainerCannotRun" | "RunContainerError"), _) => Self::NotStarted,
+            (Some("ContainerStatusUnknown"), _) => Self::Lost,
+            (_, code) => match (terminated.signal, code) {
+                (Some(signal @ 1..), _) => Self::Signal(signal),
+                (_, 0) => Self::Well,
+                // What a shell makes of a signal, and what the runtime reports.
+                (_, 129..=192) => Self::Signal(code.saturating_sub(128)),
+                (_, code) => Self::Code(code),
+            },
+        }
+    }
+
+    /// How much it says about its pod, where several containers ended: the least says most.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::OutOfMemory => 0,
+            Self::NotStarted => 1,
+            Self::Signal(_) | Self::Code(_) => 2,
+            Self::Lost => 3,
+            Self::ChildOutOfMemory => 4,
+            Self::Well => 5,
+        }
+    }
+}
+
+impl<'a> Container<'a> {
+    pub(super) fn all(pod: &'a Pod, kind: Kind) -> impl Iterator<Item = Self> {
+        let list = |status: &'a PodStatus| match kind {
+            Kind::Main => status.container_statuses.as_deref(),
+            Kind::Init => status.init_container_statuses.as_deref(),
+        };
+        let statuses = pod.status.as_ref().and_then(list).unwrap_or_default();
+        statuses.iter().enumerate().map(move |(index, status)| Self { pod, kind, index, status })
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.status.state.as_ref().is_some_and(|state| state.running.is_some())
+    }
+
+    /// Its end, unless it has been started again since.
+    pub(super) fn terminated(&self) -> Option<&'a ContainerStateTerminated> {
+        self.status.state.as_ref()?.terminated.as_ref()
+    }
+
+    /// Its last end and where that stands. Where it was restarted in place, `state` is a new beginning.
+    pub(super) fn last_terminated(&self) -> Option<(&'static str, &'a ContainerStateTerminated)> {
+        let last = || self.status.last_state.as_ref()?.terminated.as_ref();
+        self.terminated()
+            .map(|terminated| ("state.terminated", terminated))
+            .or_else(|| last().map(|terminated| ("lastState.terminated", terminated)))
+    }
+
+    pub(super) fn waiting(&self) -> Option<&'a ContainerStateWaiting> {
+        self.status.state.as_ref()?.waiting.as_ref()
+    }
+
+    /// Whether a process of it has ever been seen.
+    pub(super) fn has_run(&self) -> bool {
+        self.is_running()
+            || self.last_terminated().is_some_and(|(_, terminated)| match End::of(terminated) {
+                End::NotStarted => false,
+                End::Lost => terminated.started_at.is_some(),
+                _ => true,
+            })
+    }
+
+    /// Whether it runs beside the others rather than before them.
+    pub(super) fn is_sidecar(&self) -> bool {
+        self.kind == Kind::Init
+            && self.spec().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Always"))
+    }
+
+    /// Why its end was none that it should have had. `succeeded` is whether its pod did.
+    pub(super) fn failure(&self, succeeded: bool) -> Option<(End, Cause)> {
+        let (state, terminated) = self.last_terminated()?;
+        let end = End::of(terminated);
+        let cause = match end {
+            End::Well => return None,
+            End::OutOfMemory => self.out_of_memory(),
+            End::ChildOutOfMemory if succeeded => self.child_out_of_memory(),
+            End::ChildOutOfMemory => self.out_of_memory(),
+            End::NotStarted => not_started(terminated.message.as_deref()),
+            End::Signal(signal) => signaled(signal, terminated.exit_code),
+            End::Code(code) => exited(code),
+            End::Lost => Cause::new(Reason::Disrupted, "lost by its node, which cannot tell how it ended")
+                .hint("nothing is wrong with the job itself: submit it again"),
+        };
+        let reason = terminated.reason.as_deref();
+        let cause = match reason {
+            Some(reason) if !matches!(end, End::Signal(_) | End::Code(_)) => {
+                cause.seen(self.evidence(&format!("{state}.reason"), reason))
+            }
+            _ => cause,
+        };
+        let cause = match terminated.signal {
+            Some(signal @ 1..) => cause.seen(self.evidence(&format!("{state}.signal"), &signal.to_string())),
+            _ => cause,
+        };
+        let code = self.evidence(&format!("{state}.exitCode"), &terminated.exit_code.to_string());
+        Some((end, self.named(cause.seen(code))))
+    }
+
+    /// What keeps it from beginning, where that is no matter of time alone.
+    pub(super) fn obstacle(&self) -> Option<Cause> {
+        let waiting = self.waiting()?;
+        let reason = waiting.reason.as_deref()?;
+        let told = waiting.message.as_deref().filter(|message| !message.trim().is_empty());
+        let because =
+            told.map_or_else(|| reason.to_owned(), |message| format!("{reason}: {}", quoted(message)));
+        let image = self.image();
+        let cause = match reason {
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "ErrImageNeverPull"
+            | "RegistryUnavailable"
+            | "ImageInspectError"
+            | "SignatureValidationFailed" => {
+                Cause::new(Reason::ImagePull, format!("its image {image} cannot be had ({because})"))
+                    .hint(pull_hint(reason, told.unwrap_or_default()))
+            }
+            "InvalidImageName" => {
+                Cause::new(Reason::InvalidImage, format!("its image {image} is no name of an image"))
+                    .hint("write `image` as `registry/path:tag`, in lower case")
+            }
+            "CreateContainerConfigError"
+            | "CreateContainerError"
+            | "PreCreateHookError"
+            | "PreStartHookError"
+            | "PostStartHookError" => config_error(&because),
+            "RunContainerError" => not_started(told),
+            _ => return None,
+        };
+        Some(self.named(cause.seen(self.evidence("state.waiting.reason", reason))))
+    }
+
+    /// The image, as it was asked for.
+    fn image(&self) -> String {
+        let asked = self.spec().and_then(|spec| spec.image.as_deref());
+        quoted(asked.unwrap_or(&self.status.image))
+    }
+
+    fn out_of_memory(&self) -> Cause {
+        match self.memory_limit() {
+            Some(limit) => Cause::new(
+                Reason::OOMKilled,
+                format!("killed by the kernel for exceeding its memory limit of {limit}"),
+            )
+            .hint(format!("raise `resources.memory` above {limit}, or make the job use less")),
+            None => Cause::new(Reason::OOMKilled, "killed by the kernel for exceeding its memory")
+                .hint("raise `resources.memory`, or make the job use less"),
+        }
+    }
+
+    fn child_out_of_memory(&self) -> Cause {
+        let limit = self.memory_limit();
+        let of = limit.as_deref().map(|limit| format!(" of {limit}")).unwrap_or_default();
+        let above = limit.map(|limit| format!(" above {limit}")).unwrap_or_default();
+        Cause::new(
+            Reason::ChildOOMKilled,
+            format!("though the kernel killed one of its children for exceeding the memory limit{of}"),
+        )
+        .hint(format!(
+            "its results may be incomplete: raise `resources.memory`{above}, or make the job use less"
+        ))
+    }
+
+    fn memory_limit(&self) -> Option<String> {
+        let limits = self.spec()?.resources.as_ref()?.limits.as_ref()?;
+        let limit = quoted(&limits.get("memory")?.0);
+        Some(limit.trim_matches('`').to_owned())
+    }
+
+    fn spec(&self) -> Option<&'a Spec> {
+        let spec = self.pod.spec.as_ref()?;
+        let containers = match self.kind {
+            Kind::Main => spec.containers.as_slice(),
+            Kind::Init => spec.init_containers.as_deref().unwrap_or_default(),
+        };
+        containers.iter().find(|container| container.name == self.status.name)
+    }
+
+    fn evidence(&self, path: &str, value: &str) -> Evidence {
+        let list = match self.kind {
+            Kind::Main => "containerStatuses",
+            Kind::Init => "initContainerStatuses",
+        };
+        let path = format!("status.{list}[{}].{path}", self.index);
+        evidence("pod", self.pod.metadata.name.as_deref(), path, value)
+    }
+
+    /// Names the container where there is more than one that it could be.
+    fn named(&self, mut cause: Cause) -> Cause {
+        let name = quoted(&self.status.name);
+        let others = self.pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        match self.kind {
+            Kind::Init => cause.what = format!("its init container {name}: {}", cause.what),
+            Kind::Main if others.is_some_and(|all| all.len() > 1) => {
+                cause.what = format!("its container {name}: {}", cause.what);
+            }
+            Kind::Main => {}
+        }
+        cause
+    }
+}
+
+/// The process could not be started.
+pub(super) fn not_started(message: Option<&str>) -> Cause {
+    let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
+    Cause::new(Reason::StartError, format!("its process could not be started{told}")).hint(
+        "check `command` and `args`: the program must be in the image, and executable by the user that jobs run as",
+    )
+}
+
+/// Something that the container refers to is missing or wrong.
+pub(super) fn config_error(because: &str) -> Cause {
+    Cause::new(Reason::ConfigError, format!("its container cannot be made ({because})"))
+        .hint("something that it refers to is missing or wrong: a Secret, a key of it, a volume, or the user to run as")
+}
+
+/// What to do about an image that cannot be had.
+pub(super) fn pull_hint(reason: &str, message: &str) -> &'static str {
+    let message = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if reason == "ErrImageNeverPull" {
+        "the image is not on the node, and the policy's `image_pull_policy` lets no node fetch it"
+    } else if reason == "RegistryUnavailable"
+        || says(&["no such host", "dial tcp", "timeout", "connection refused"])
+    {
+        "the registry cannot be reached: check its name in `image`, and the nodes' way to it"
+    } else if says(&["unauthorized", "authentication", "denied", "forbidden", "401", "403"]) {
+        "the registry refuses it: check the name in `image`, and the policy's `image_pull_secrets`"
+    } else {
+        "check the name and the tag in `image`, and that the registry has it"
+    }
+}
+
+fn signaled(signal: i32, code: i32) -> Cause {
+    let name = match signal {
+        1 => " (SIGHUP)",
+        2 => " (SIGINT)",
+        3 => " (SIGQUIT)",
+        4 => " (SIGILL)",
+        6 => " (SIGABRT)",
+        7 => " (SIGBUS)",
+        8 => " (SIGFPE)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        13 => " (SIGPIPE)",
+        14 => " (SIGALRM)",
+        15 => " (SIGTERM)",
+        _ => "",
+    };
+    let hint = match signal {
+        4 => "its program uses instructions that the node's processor does not have",
+        7 => "often `/dev/shm` is full: raise `resources.shm`",
+        9 => {
+            "who sent it is not recorded, and it is no proof that memory ran out: its own processes may have, its node, or \
+             the kernel, where another process of the container or of the node took too much; its logs tell how far it came"
+        }
+        15 => {
+            "it was asked to end, by its own processes or by its node, and did; its logs tell how far it came"
+        }
+        _ => "its logs tell how far it came",
+    };
+    let what = format!("ended by signal {signal}{name}, exit code {code}");
+    Cause::new(Reason::Signaled, what).hint(hint)
+}
+
+fn exited(code: i32) -> Cause {
+    let hint = match code {
+        126 => {
+            "126 is how a shell says that a program is there but cannot be executed: check `command` and `args`"
+        }
+        127 => {
+            "127 is how a shell says that a program was not found: check `command`, `args` and what is in the image"
+        }
+        255 => "255 is what an exit code of -1 becomes; its logs tell more",
+        _ => "its logs tell more",
+    };
+    Cause::new(Reason::NonZeroExit, format!("ended with exit code {code}")).hint(hint)
+}

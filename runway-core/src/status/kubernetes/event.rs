@@ -1,0 +1,172 @@
+//! What events tell: often the only ones to remember a pod that is gone. They are weaker than any state of a pod.
+
+use super::cause::{Cause, evidence, quoted};
+use super::container::{config_error, not_started, pull_hint};
+use super::pod::{disrupted, evicted, unschedulable};
+use super::time::{fine_instant, instant};
+use crate::status::{Evidence, Reason};
+use crate::units::Timestamp;
+use k8s_openapi::api::core::v1::Event;
+use std::collections::BTreeMap;
+
+/// The events of a job and of its pods, the oldest first.
+pub(super) struct Events<'a> {
+    of_job: Vec<&'a Event>,
+    of_pods: BTreeMap<&'a str, Vec<&'a Event>>,
+}
+
+/// Why an image could not be fetched.
+pub(super) struct PullFailure {
+    pub message: String,
+    pub hint: &'static str,
+    pub evidence: Evidence,
+}
+
+impl<'a> Events<'a> {
+    pub(super) fn new(events: &'a [Event]) -> Self {
+        let mut events: Vec<_> = events.iter().collect();
+        events.sort_by_key(|event| (at(event), event.metadata.name.as_deref(), event.message.as_deref()));
+        let mut sorted = Self { of_job: Vec::new(), of_pods: BTreeMap::new() };
+        for event in events {
+            let about = &event.involved_object;
+            match (about.kind.as_deref(), about.name.as_deref()) {
+                (Some("Job"), _) => sorted.of_job.push(event),
+                (Some("Pod"), Some(name)) => sorted.of_pods.entry(name).or_default().push(event),
+                _ => {}
+            }
+        }
+        sorted
+    }
+
+    fn of_pod(&self, name: Option<&str>) -> &[&'a Event] {
+        name.and_then(|name| self.of_pods.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the newest event that tells anything says of a pod; nothing of what it has got over since.
+    pub(super) fn cause_of(&self, pod: Option<&str>) -> Option<Cause> {
+        let (mut has_node, mut has_volumes) = (false, false);
+        for event in self.of_pod(pod).iter().rev() {
+            match event.reason.as_deref() {
+                Some("Started") => return None,
+                Some("Scheduled") => has_node = true,
+                Some("Pulling" | "Pulled" | "Created") => has_volumes = true,
+                Some("FailedScheduling") if has_node || has_volumes => {}
+                Some("FailedMount" | "FailedAttachVolume") if has_volumes => {}
+                _ => match cause(event) {
+                    None => {}
+                    found => return found,
+                },
+            }
+        }
+        None
+    }
+
+    /// What events tell of pods that nobody has seen, the one with the newest event first.
+    pub(super) fn causes_of_unseen(&self, is_seen: impl Fn(&str) -> bool) -> Option<Cause> {
+        let unseen = self.of_pods.iter().filter(|(name, _)| !is_seen(name));
+        let mut unseen: Vec<_> =
+            unseen.map(|(name, events)| (events.last().and_then(|event| at(event)), *name)).collect();
+        unseen.sort();
+        unseen.into_iter().rev().find_map(|(_, name)| self.cause_of(Some(name)))
+    }
+
+    /// Whether any pod's work is known to have begun.
+    pub(super) fn tell_of_a_start(&self) -> bool {
+        self.of_pods.values().flatten().any(|event| event.reason.as_deref() == Some("Started"))
+    }
+
+    /// The newest refusal of a pod, if it came after `since`.
+    pub(super) fn rejection(&self, since: Option<Timestamp>) -> Option<Cause> {
+        let newest =
+            self.of_job.iter().rev().find(|event| event.reason.as_deref() == Some("FailedCreate"))?;
+        (since.is_none() || at(newest) > since).then(|| rejected(newest))
+    }
+
+    /// What the registry or the node said of an image that could not be had.
+    pub(super) fn pull_failure(&self, pod: Option<&str>) -> Option<PullFailure> {
+        let event = self.of_pod(pod).iter().rev().find(|event| {
+            event.reason.as_deref() == Some("Failed") && message(event).starts_with("Failed to pull image")
+        })?;
+        let hint = pull_hint("Failed", message(event));
+        Some(PullFailure { message: quoted(message(event)), hint, evidence: seen(event) })
+    }
+}
+
+fn at(event: &Event) -> Option<Timestamp> {
+    [
+        event.series.as_ref().and_then(|series| fine_instant(series.last_observed_time.as_ref())),
+        instant(event.last_timestamp.as_ref()),
+        fine_instant(event.event_time.as_ref()),
+        instant(event.first_timestamp.as_ref()),
+        instant(event.metadata.creation_timestamp.as_ref()),
+    ]
+    .into_iter()
+    .flatten()
+    .next()
+}
+
+fn message(event: &Event) -> &str {
+    event.message.as_deref().unwrap_or_default()
+}
+
+fn seen(event: &Event) -> Evidence {
+    let reason = event.reason.as_deref().unwrap_or_default();
+    evidence("event", event.metadata.name.as_deref(), "reason", reason)
+}
+
+fn cause(event: &Event) -> Option<Cause> {
+    let message = message(event);
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let cause = match event.reason.as_deref()? {
+        "Failed" if says(&["InvalidImageName"]) => invalid_image(message),
+        "Failed"
+            if says(&["Failed to pull image", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"]) =>
+        {
+            pull(message)
+        }
+        "Failed" if says(&["OCI runtime", "containerd task", "executable file", "start container"]) => {
+            not_started(Some(message))
+        }
+        "Failed" if message.starts_with("Error: ") => config_error(&quoted(message)),
+        "BackOff" if says(&["pulling image"]) => pull(message),
+        "ErrImageNeverPull" => pull(message),
+        "InspectFailed" => invalid_image(message),
+        "FailedScheduling" => unschedulable(message),
+        "FailedMount" | "FailedAttachVolume" => config_error(&quoted(message)),
+        "Evicted" => evicted(Some(message)),
+        "Preempted" | "TaintManagerEviction" | "NodeShutdown" => {
+            disrupted(format!("disrupted, since its node was taken from it: {}", quoted(message)))
+        }
+        _ => return None,
+    };
+    Some(cause.seen(seen(event)))
+}
+
+fn pull(message: &str) -> Cause {
+    let never = message.contains("pull policy of Never") || message.contains("ErrImageNeverPull");
+    let hint = pull_hint(if never { "ErrImageNeverPull" } else { "Failed" }, message);
+    Cause::new(Reason::ImagePull, format!("its image cannot be had ({})", quoted(message))).hint(hint)
+}
+
+fn invalid_image(message: &str) -> Cause {
+    Cause::new(Reason::InvalidImage, format!("its image is no name of an image ({})", quoted(message)))
+        .hint("write `image` as `registry/path:tag`, in lower case")
+}
+
+fn rejected(event: &Event) -> Cause {
+    let message = message(event);
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let hint = if says(&["exceeded quota"]) {
+        "the namespace's ResourceQuota is used up: it is tried again, and let in once others end"
+    } else if says(&["PodSecurity"]) {
+        "the namespace asks for a stricter pod than this one: the cluster's people can tell which profile it enforces"
+    } else if says(&["admission webhook"]) {
+        "a webhook of the cluster refuses its pods: what it says is to be changed, or the webhook"
+    } else if says(&["must specify limits", "maximum", "minimum"]) {
+        "the namespace's LimitRange or ResourceQuota asks for other resources than these"
+    } else {
+        "the cluster refuses its pods: the cluster's people can tell why"
+    };
+    let what = format!("the cluster does not let its pods in: {}", quoted(message));
+    Cause::new(Reason::PodsRejected, what).hint(hint).seen(seen(event))
+}

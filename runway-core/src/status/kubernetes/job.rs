@@ -1,0 +1,142 @@
+//! The Job itself: its conditions, its bounds, and whether somebody is deleting it.
+
+use super::cause::evidence;
+use super::time::{instant, written};
+use crate::render::label;
+use crate::status::Evidence;
+use crate::units::{Seconds, Timestamp};
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
+
+/// A Job as it was seen.
+#[derive(Clone, Copy)]
+pub(super) struct SeenJob<'a>(pub(super) &'a Job);
+
+/// A condition that holds, and its place.
+#[derive(Clone, Copy)]
+pub(super) struct Condition<'a> {
+    pub index: usize,
+    pub is: &'a JobCondition,
+}
+
+impl Condition<'_> {
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.is.reason.as_deref().filter(|reason| !reason.is_empty())
+    }
+
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        instant(self.is.last_transition_time.as_ref())
+    }
+}
+
+impl<'a> SeenJob<'a> {
+    fn spec(&self) -> Option<&'a JobSpec> {
+        self.0.spec.as_ref()
+    }
+
+    fn status(&self) -> Option<&'a JobStatus> {
+        self.0.status.as_ref()
+    }
+
+    /// A condition of this type, if it holds: one with another status than `True` does not.
+    pub(super) fn condition(&self, kind: &str) -> Option<Condition<'a>> {
+        let conditions = self.status()?.conditions.as_deref()?;
+        let mut conditions = conditions.iter().enumerate();
+        let (index, is) = conditions.find(|(_, found)| found.type_ == kind && found.status == "True")?;
+        Some(Condition { index, is })
+    }
+
+    /// What a condition proves: its reason, or that it holds where it gives none.
+    pub(super) fn proof(&self, condition: Condition<'_>) -> Evidence {
+        let path = format!("status.conditions[{}]", condition.index);
+        match condition.reason() {
+            Some(reason) => self.evidence(format!("{path}.reason"), reason),
+            None => self.evidence(format!("{path}.type"), &condition.is.type_),
+        }
+    }
+
+    pub(super) fn evidence(&self, path: impl Into<String>, value: &str) -> Evidence {
+        evidence("job", self.0.metadata.name.as_deref(), path, value)
+    }
+
+    pub(super) fn started_at(&self) -> Option<Timestamp> {
+        instant(self.status()?.start_time.as_ref())
+    }
+
+    pub(super) fn completed_at(&self) -> Option<Timestamp> {
+        instant(self.status()?.completion_time.as_ref())
+    }
+
+    pub(super) fn deleted_at(&self) -> Option<Timestamp> {
+        instant(self.0.metadata.deletion_timestamp.as_ref())
+    }
+
+    /// That it is being deleted.
+    pub(super) fn deletion(&self) -> Option<Evidence> {
+        let deleted = self.0.metadata.deletion_timestamp.as_ref()?;
+        Some(self.evidence("metadata.deletionTimestamp", &written(deleted)))
+    }
+
+    /// When Runway was asked to cancel it, as annotated.
+    pub(super) fn cancellation(&self) -> Option<&'a str> {
+        self.0.metadata.annotations.as_ref()?.get(label::CANCELLED).map(String::as_str)
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        self.spec().and_then(|spec| spec.suspend) == Some(true)
+    }
+
+    pub(super) fn timeout(&self) -> Option<Seconds> {
+        u64::try_from(self.spec()?.active_deadline_seconds?).ok().map(Seconds::new)
+    }
+
+    /// How many attempts it has, where each is a pod of its own.
+    pub(super) fn allowed_attempts(&self) -> Option<u32> {
+        let spec = self.spec()?;
+        let never = spec.template.spec.as_ref()?.restart_policy.as_deref() == Some("Never");
+        let single = spec.parallelism.unwrap_or(1) == 1 && spec.completions.unwrap_or(1) == 1;
+        // Kubernetes' own default.
+        let retries = u32::try_from(spec.backoff_limit.unwrap_or(6)).ok()?;
+        if never && single { retries.checked_add(1) } else { None }
+    }
+
+    /// The pods that its own status counts.
+    pub(super) fn counted_attempts(&self) -> u32 {
+        let Some(status) = self.status() else { return 0 };
+        let uncounted = status.uncounted_terminated_pods.as_ref();
+        let len = |uids: Option<&Vec<String>>| u32::try_from(uids.map_or(0, Vec::len)).unwrap_or(u32::MAX);
+        let count = |count: Option<i32>| count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+        [
+            count(status.active),
+            count(status.failed),
+            count(status.succeeded),
+            len(uncounted.and_then(|pods| pods.failed.as_ref())),
+            len(uncounted.and_then(|pods| pods.succeeded.as_ref())),
+        ]
+        .into_iter()
+        .fold(0, u32::saturating_add)
+    }
+
+    /// Whether it counts pods that are not at their end, and whether one of these is ready.
+    pub(super) fn has_active(&self) -> (bool, bool) {
+        let at_least_one = |count: Option<i32>| count.is_some_and(|count| count > 0);
+        self.status()
+            .map_or((false, false), |status| (at_least_one(status.active), at_least_one(status.ready)))
+    }
+
+    /// The devices that each of its pods is given, such as `4 nvidia.com/gpu`.
+    pub(super) fn devices(&self) -> Option<String> {
+        let pod = self.spec()?.template.spec.as_ref()?;
+        let limits =
+            pod.containers.iter().filter_map(|container| container.resources.as_ref()?.limits.as_ref());
+        let devices: Vec<_> = limits
+            .flatten()
+            .filter(|(name, amount)| name.contains('/') && !amount.0.trim().is_empty() && amount.0 != "0")
+            .map(|(name, amount)| format!("{} {name}", amount.0))
+            .collect();
+        if devices.is_empty() {
+            None
+        } else {
+            Some(super::cause::quoted(&devices.join(", ")).replace('`', ""))
+        }
+    }
+}

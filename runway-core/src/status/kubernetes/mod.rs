@@ -1,0 +1,450 @@
+//! What became of a Kubernetes Job: read off the Job, its pods and its events, in whatever order they were seen.
+//!
+//! The Job's own conditions decide whether it is over; they alone remember a deadline, for its pods are deleted then.
+//! The pods say why, and the events speak for pods that nobody has seen in time. A condition counts only where its status
+//! is `True`; `FailureTarget` and `SuccessCriteriaMet` announce an end and are none.
+
+mod cause;
+mod container;
+mod event;
+mod job;
+mod pod;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use super::{Evidence, Phase, Reason, Status};
+use crate::units::Timestamp;
+use cause::{Cause, quoted};
+use event::Events;
+use job::{Condition, SeenJob};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use pod::SeenPod;
+use std::collections::BTreeSet;
+
+/// What was seen of one job.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen<'a> {
+    /// The Job; `None` once it is gone.
+    pub job: Option<&'a Job>,
+    /// Its pods, in any order.
+    pub pods: &'a [Pod],
+    /// The last that was seen of its pods that are gone. They hold nothing any more, but are evidence, and are billed.
+    pub gone_pods: &'a [Pod],
+    /// The events about it and about its pods, in any order.
+    pub events: &'a [Event],
+}
+
+/// Tells what became of a job.
+///
+/// ```
+/// use runway_core::status::{Phase, Reason, Seen, classify};
+///
+/// let job = serde_json::from_value(serde_json::json!({
+///     "metadata": {"name": "embed"},
+///     "spec": {"activeDeadlineSeconds": 60, "template": {"spec": {"containers": []}}},
+///     "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]},
+/// }))?;
+/// let status = classify(&Seen { job: Some(&job), ..Seen::default() });
+/// assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DeadlineExceeded)));
+/// assert_eq!(status.message, "took longer than its timeout of 1m");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[must_use]
+pub fn classify(seen: &Seen<'_>) -> Status {
+    let case =
+        Case { job: seen.job.map(SeenJob), pods: SeenPod::all(seen), events: Events::new(seen.events) };
+    if case.job.is_none() && case.pods.is_empty() {
+        return Status::gone();
+    }
+    let verdict = case.verdict();
+    let holds = case.pods.iter().any(SeenPod::lives) || (case.job.is_some() && !verdict.phase.is_final());
+    let mut runs: Vec<_> = case.pods.iter().filter_map(SeenPod::run).collect();
+    runs.sort_by_key(|run| (run.scheduled, run.ended));
+    Status {
+        phase: verdict.phase,
+        reason: verdict.reason,
+        message: verdict.message,
+        hint: verdict.hint,
+        exit_code: case.pods.iter().rev().find_map(SeenPod::exit_code),
+        attempts: case.attempts(),
+        evidence: verdict.evidence,
+        started_at: case.job.and_then(|job| job.started_at()),
+        finished_at: verdict.finished_at,
+        runs,
+        holds,
+    }
+}
+
+/// All that there is to judge by.
+struct Case<'a> {
+    job: Option<SeenJob<'a>>,
+    /// The oldest first.
+    pods: Vec<SeenPod<'a>>,
+    events: Events<'a>,
+}
+
+struct Verdict {
+    phase: Phase,
+    reason: Option<Reason>,
+    message: String,
+    hint: Option<String>,
+    evidence: Vec<Evidence>,
+    finished_at: Option<Timestamp>,
+}
+
+impl Verdict {
+    fn new(phase: Phase, message: impl Into<String>) -> Self {
+        Self {
+            phase,
+            reason: None,
+            message: message.into(),
+            hint: None,
+            evidence: Vec::new(),
+            finished_at: None,
+        }
+    }
+
+    fn because(self, cause: Cause) -> Self {
+        let evidence = cause.evidence.into_iter().chain(self.evidence).collect();
+        Self { reason: Some(cause.reason), hint: cause.hint, evidence, ..self }
+    }
+
+    fn seen(mut self, evidence: Evidence) -> Self {
+        self.evidence.push(evidence);
+        self
+    }
+
+    fn advise(&mut self, hint: &str) {
+        self.hint = Some(match self.hint.take() {
+            Some(first) => format!("{first}; {hint}"),
+            None => hint.to_owned(),
+        });
+    }
+}
+
+impl Case<'_> {
+    fn verdict(&self) -> Verdict {
+        let Some(job) = self.job else { return self.orphaned() };
+        // Ending what was cancelled may well look like a failure, or even like success.
+        let cancelled = job.deletion().zip(job.cancellation());
+        let is_earlier = |condition: &Condition<'_>| {
+            let at = job.cancellation().and_then(|at| at.parse().ok()).or(job.deleted_at());
+            cancelled.is_none() || condition.since().is_none_or(|since| at.is_none_or(|at| since <= at))
+        };
+        if let Some(complete) = job.condition("Complete").filter(is_earlier) {
+            let finished_at = job.completed_at().or_else(|| complete.since());
+            return Verdict { finished_at, ..self.succeeded().seen(job.proof(complete)) };
+        }
+        if let Some(failed) = job.condition("Failed").filter(is_earlier) {
+            let finished_at = failed.since().or_else(|| self.last_end());
+            return Verdict { finished_at, ..self.failed(job, failed) };
+        }
+        if let Some((deletion, cancelled_at)) = cancelled {
+            return self.cancelled(job, deletion, cancelled_at);
+        }
+        match job.deletion() {
+            Some(deletion) => {
+                let mut verdict = self.open(job).seen(deletion);
+                verdict.message.push_str("; its Job is being deleted, and not by Runway");
+                verdict.advise("whoever deletes it knows why: through Runway it would be cancelled");
+                verdict
+            }
+            None => self.open(job),
+        }
+    }
+
+    fn succeeded(&self) -> Verdict {
+        let attempt = self.nth(self.attempts());
+        let note =
+            self.pods.iter().rev().filter(|pod| pod.has_succeeded()).find_map(|pod| pod.cause(&self.events));
+        match note {
+            Some(note) => {
+                Verdict::new(Phase::Succeeded, format!("succeeded{attempt}, {}", note.what)).because(note)
+            }
+            None => Verdict::new(Phase::Succeeded, format!("succeeded{attempt}")),
+        }
+    }
+
+    /// The Job says that it failed, or is about to.
+    fn failed(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
+        let proof = job.proof(condition);
+        if condition.reason() == Some("DeadlineExceeded") {
+            return self.too_late(job).seen_first(proof);
+        }
+        if let Some((cause, attempt)) = self.strongest_cause() {
+            let message = format!("{}{}", cause.what, self.nth(attempt));
+            return Verdict::new(Phase::Failed, message).because(cause).seen(proof);
+        }
+        if let Some(cause) = self.events.rejection(self.newest_creation()) {
+            return Verdict::new(Phase::Failed, cause.what.clone()).because(cause).seen(proof);
+        }
+        let told = condition.is.message.as_deref().filter(|message| !message.is_empty());
+        let told = told.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
+        let mut verdict =
+            Verdict::new(Phase::Failed, format!("failed{}{told}", self.nth(self.attempts()))).seen(proof);
+        if matches!(condition.reason(), Some("BackoffLimitExceeded" | "PodFailurePolicy") | None) {
+            verdict.reason = Some(Reason::BackoffLimitExceeded);
+        }
+        verdict.advise("nothing of its attempts is left to tell why; its logs may, where they are kept");
+        verdict
+    }
+
+    fn too_late(&self, job: SeenJob<'_>) -> Verdict {
+        let timeout = job.timeout().map(|timeout| format!(" of {timeout}")).unwrap_or_default();
+        let has_run = self.pods.iter().any(SeenPod::has_run) || self.events.tell_of_a_start();
+        let cause = self.strongest_cause().map(|(cause, _)| cause);
+        let cause = cause.or_else(|| self.events.rejection(self.newest_creation()));
+        let cause = cause.filter(|cause| !cause.weak && cause.reason != Reason::DeadlineExceeded);
+        let mut verdict = match cause {
+            Some(cause) if !has_run => {
+                let mut verdict = Verdict::new(
+                    Phase::Failed,
+                    format!("never ran within its timeout{timeout}: {}", cause.what),
+                );
+                verdict.hint = cause.hint;
+                verdict.evidence = cause.evidence;
+                verdict
+            }
+            cause => {
+                let attempts = self.attempts();
+                let nth = if attempts > 1 { self.nth(attempts) } else { String::new() };
+                let before = cause.map(|cause| format!("; before that: {}", cause.what)).unwrap_or_default();
+                let message = format!("took longer than its timeout{timeout}{nth}{before}");
+                let mut verdict = Verdict::new(Phase::Failed, message);
+                verdict.advise(
+                    "raise `timeout`, as far as the policy allows, or give it less to do; retries, and waiting for a node \
+                     and an image, count",
+                );
+                verdict
+            }
+        };
+        verdict.reason = Some(Reason::DeadlineExceeded);
+        verdict
+    }
+
+    fn cancelled(&self, job: SeenJob<'_>, deletion: Evidence, cancelled_at: &str) -> Verdict {
+        let at = cancelled_at.parse::<Timestamp>().ok();
+        let lives = self.pods.iter().any(SeenPod::lives);
+        let ending = if lives { "; what runs of it is being ended" } else { "" };
+        let mut verdict = Verdict::new(Phase::Cancelled, format!("cancelled{ending}"))
+            .seen(job.evidence(
+                format!("metadata.annotations['{}']", crate::render::label::CANCELLED),
+                cancelled_at,
+            ))
+            .seen(deletion);
+        verdict.finished_at =
+            if lives { None } else { self.last_end().max(self.lost_end()).or(job.deleted_at()).or(at) };
+        verdict
+    }
+
+    /// Neither over nor being cancelled.
+    fn open(&self, job: SeenJob<'_>) -> Verdict {
+        if let Some(target) = job.condition("FailureTarget") {
+            let mut verdict = self.failed(job, target);
+            verdict.phase = Phase::Running;
+            verdict.message.push_str("; it has failed, and what runs of it is being ended");
+            return verdict;
+        }
+        if let Some(met) = job.condition("SuccessCriteriaMet") {
+            let message = "has done what it was to do; what runs of it is being ended";
+            return Verdict::new(Phase::Running, message).seen(job.proof(met));
+        }
+        if let Some(verdict) = self.living() {
+            return verdict;
+        }
+        if job.is_suspended() {
+            let mut verdict = Verdict::new(Phase::Pending, "suspended: no pod is made for it");
+            verdict.evidence.push(job.evidence("spec.suspend", "true"));
+            verdict.advise(
+                "it starts once `spec.suspend` is false; Runway sets that as soon as its secrets are there",
+            );
+            return verdict;
+        }
+        let (active, ready) = job.has_active();
+        if let Some(cause) = self.events.rejection(self.newest_creation()).filter(|_| !active) {
+            let mut verdict = Verdict::new(Phase::Pending, cause.what.clone()).because(cause);
+            verdict.advise(&format!("it holds {}", self.holdings()));
+            return verdict;
+        }
+        if let Some(last) = self.pods.last() {
+            return self.between(last);
+        }
+        match (ready, active, job.counted_attempts() > 0) {
+            (true, ..) => Verdict::new(Phase::Running, format!("runs{}", self.nth(self.attempts()))),
+            (false, true, _) => Verdict::new(Phase::Pending, "its pod has been made, and not been seen yet"),
+            (false, false, true) => Verdict::new(
+                Phase::Running,
+                format!("ended{}; what follows is not decided yet", self.nth(self.attempts())),
+            ),
+            (false, false, false) => Verdict::new(Phase::Pending, "no pod has been made for it yet"),
+        }
+    }
+
+    /// What its living pods say.
+    fn living(&self) -> Option<Verdict> {
+        let living = || self.pods.iter().enumerate().rev().filter(|(_, pod)| pod.lives());
+        if let Some((index, pod)) = living().find(|(_, pod)| pod.runs()) {
+            let doing = if pod.is_being_deleted() { "is being ended" } else { "runs" };
+            let mut message = format!("{doing}{}", self.nth(self.ordinal(index)));
+            // One of its containers, while another runs, or its node.
+            let now = pod.cause(&self.events).filter(|cause| !cause.weak);
+            match (&now, self.cause_before(index)) {
+                (Some(cause), _) => message.push_str(&format!("; {}", cause.what)),
+                (None, Some((cause, attempt))) => {
+                    message.push_str(&format!("; attempt {attempt}: {}", cause.what));
+                }
+                (None, None) => {}
+            }
+            let verdict = Verdict::new(Phase::Running, message);
+            return Some(match now {
+                Some(cause) => verdict.because(cause),
+                None => verdict,
+            });
+        }
+        let (index, pod) = living().next()?;
+        let nth = self.nth(self.ordinal(index));
+        let Some(cause) = pod.cause(&self.events) else {
+            let message = if pod.is_preparing() {
+                "its init containers run"
+            } else if pod.is_scheduled() {
+                "has a node; its image is being fetched and its container made"
+            } else if pod.is_gated() {
+                "held back by a scheduling gate"
+            } else {
+                "waits for a node"
+            };
+            return Some(Verdict::new(Phase::Pending, format!("{message}{nth}")));
+        };
+        let waits = matches!(cause.reason, Reason::Unschedulable | Reason::PodsRejected);
+        let holdings = self.holdings();
+        let mut verdict = Verdict::new(Phase::Pending, format!("{}{nth}", cause.what)).because(cause);
+        verdict.advise(&if waits {
+            format!("meanwhile it holds {holdings}")
+        } else {
+            format!("it will not start by itself, and holds {holdings}: cancel it")
+        });
+        Some(verdict)
+    }
+
+    /// All of its pods have ended, and the Job has not said yet what it makes of that.
+    fn between(&self, last: &SeenPod<'_>) -> Verdict {
+        let nth = self.nth(self.attempts());
+        if last.has_succeeded() {
+            let verdict = self.succeeded();
+            let message = format!("{}; its Job is about to say so", verdict.message);
+            return Verdict { phase: Phase::Running, message, ..verdict };
+        }
+        match last.cause(&self.events) {
+            Some(cause) => {
+                let message = format!("{}{nth}; another attempt, or its end, follows", cause.what);
+                Verdict::new(Phase::Running, message).because(cause)
+            }
+            None => Verdict::new(Phase::Running, format!("ended{nth}; another attempt, or its end, follows")),
+        }
+    }
+
+    /// Its Job is gone, and some of its pods were seen.
+    fn orphaned(&self) -> Verdict {
+        if let Some(mut verdict) = self.living() {
+            verdict.message.push_str("; its Job is gone");
+            return verdict;
+        }
+        let finished_at = self.last_end().max(self.lost_end());
+        if self.pods.iter().any(SeenPod::has_succeeded) {
+            return Verdict { finished_at, ..self.succeeded() };
+        }
+        let Some(last) = self.pods.last() else {
+            return Verdict::new(Phase::Unknown, Status::gone().message);
+        };
+        let failed = last.has_ended() && !last.ended_by_deletion();
+        match last.cause(&self.events) {
+            // What its node did to it is tried again while there is a Job to do so.
+            Some(cause) if failed && cause.reason != Reason::Disrupted => {
+                let message = format!("{}{}; its Job is gone", cause.what, self.nth(self.attempts()));
+                Verdict { finished_at, ..Verdict::new(Phase::Failed, message).because(cause) }
+            }
+            None if failed => Verdict {
+                finished_at,
+                ..Verdict::new(Phase::Failed, "failed, and nothing says why; its Job is gone")
+            },
+            _ => Verdict { finished_at, ..Verdict::new(Phase::Unknown, Status::gone().message) },
+        }
+    }
+
+    /// The newest attempt that says why it failed, and which one it is. One whose end says no more than that its pod was
+    /// deleted comes after all others.
+    fn strongest_cause(&self) -> Option<(Cause, u32)> {
+        self.cause_before(self.pods.len()).or_else(|| {
+            let seen: BTreeSet<_> = self.pods.iter().filter_map(SeenPod::name).collect();
+            Some((self.events.causes_of_unseen(|name| seen.contains(name))?, self.attempts()))
+        })
+    }
+
+    fn cause_before(&self, index: usize) -> Option<(Cause, u32)> {
+        let mut weak = None;
+        for (index, pod) in
+            self.pods.iter().enumerate().take(index).rev().filter(|(_, pod)| !pod.has_succeeded())
+        {
+            match pod.cause(&self.events) {
+                Some(cause) if !cause.weak => return Some((cause, self.ordinal(index))),
+                found => weak = weak.or(found.map(|cause| (cause, self.ordinal(index)))),
+            }
+        }
+        weak
+    }
+
+    /// Which attempt the pod at this place is: those that nobody has seen came before.
+    fn ordinal(&self, index: usize) -> u32 {
+        let newer =
+            u32::try_from(self.pods.len().saturating_sub(index).saturating_sub(1)).unwrap_or(u32::MAX);
+        self.attempts().saturating_sub(newer)
+    }
+
+    fn attempts(&self) -> u32 {
+        let seen = u32::try_from(self.pods.len()).unwrap_or(u32::MAX);
+        seen.max(self.job.map_or(0, |job| job.counted_attempts()))
+    }
+
+    /// ", attempt 2 of 3", where there is more than one. Attempts that a node ended are not counted against the retries,
+    /// so there may be more than were allowed.
+    fn nth(&self, attempt: u32) -> String {
+        match self.job.and_then(|job| job.allowed_attempts()) {
+            Some(1) | None if attempt <= 1 => String::new(),
+            Some(allowed) if attempt > 0 && attempt <= allowed => format!(", attempt {attempt} of {allowed}"),
+            _ if attempt > 0 => format!(", attempt {attempt}"),
+            _ => String::new(),
+        }
+    }
+
+    /// What it keeps from others, and until when.
+    fn holdings(&self) -> String {
+        let devices = self.job.and_then(|job| job.devices());
+        let what = devices.map_or_else(|| "what it asked for".to_owned(), |devices| format!("its {devices}"));
+        match self.job.and_then(|job| job.timeout()) {
+            Some(timeout) => format!("{what} until its deadline, {timeout} after it was started"),
+            None => format!("{what} without end, for it has no deadline"),
+        }
+    }
+
+    fn newest_creation(&self) -> Option<Timestamp> {
+        self.pods.iter().filter_map(SeenPod::created).max()
+    }
+
+    fn last_end(&self) -> Option<Timestamp> {
+        self.pods.iter().filter_map(SeenPod::ended_at).max()
+    }
+
+    /// The latest that a pod can have ended whose end was lost.
+    fn lost_end(&self) -> Option<Timestamp> {
+        self.pods.iter().filter(|pod| pod.ended_at().is_none()).filter_map(SeenPod::gone_by).max()
+    }
+}
+
+impl Verdict {
+    fn seen_first(mut self, evidence: Evidence) -> Self {
+        self.evidence.insert(0, evidence);
+        self
+    }
+}

@@ -1,0 +1,384 @@
+//! One pod: an attempt of the job, as it was seen last.
+
+use super::Seen;
+use super::cause::{Cause, evidence, quoted};
+use super::container::{Container, End, Kind};
+use super::event::Events;
+use super::time::instant;
+use crate::price::Attempt;
+use crate::status::Reason;
+use crate::units::{Seconds, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use std::collections::BTreeMap;
+
+/// A pod, and whether it is gone by now.
+#[derive(Clone, Copy)]
+pub(super) struct SeenPod<'a> {
+    pod: &'a Pod,
+    gone: bool,
+}
+
+impl<'a> SeenPod<'a> {
+    /// Every pod once, the oldest first, in whatever order they were seen. One that is listed is not gone.
+    pub(super) fn all(seen: &Seen<'a>) -> Vec<Self> {
+        let present = seen.pods.iter().map(|pod| Self { pod, gone: false });
+        let gone = seen.gone_pods.iter().map(|pod| Self { pod, gone: true });
+        let mut pods = BTreeMap::new();
+        for pod in present.chain(gone) {
+            let latest = pods.entry(pod.identity()).or_insert(pod);
+            if pod.freshness() > latest.freshness() {
+                *latest = pod;
+            }
+        }
+        let mut pods: Vec<_> = pods.into_values().collect();
+        pods.sort_by_key(|pod| (instant(pod.pod.metadata.creation_timestamp.as_ref()), pod.identity()));
+        pods
+    }
+
+    fn identity(&self) -> (&'a str, &'a str) {
+        let metadata = &self.pod.metadata;
+        match metadata.uid.as_deref() {
+            Some(uid) if !uid.is_empty() => (uid, ""),
+            _ => (metadata.namespace.as_deref().unwrap_or_default(), self.name().unwrap_or_default()),
+        }
+    }
+
+    fn freshness(&self) -> (bool, bool, Option<u64>) {
+        let version = self.pod.metadata.resource_version.as_deref();
+        (!self.gone, self.has_ended(), version.and_then(|version| version.parse().ok()))
+    }
+
+    pub(super) fn name(&self) -> Option<&'a str> {
+        self.pod.metadata.name.as_deref()
+    }
+
+    pub(super) fn created(&self) -> Option<Timestamp> {
+        instant(self.pod.metadata.creation_timestamp.as_ref())
+    }
+
+    fn status(&self) -> Option<&'a PodStatus> {
+        self.pod.status.as_ref()
+    }
+
+    fn phase(&self) -> &'a str {
+        self.status().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+    }
+
+    /// Whether it ended by itself, and nothing of it can run any more.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase(), "Succeeded" | "Failed")
+    }
+
+    pub(super) fn has_succeeded(&self) -> bool {
+        self.phase() == "Succeeded"
+    }
+
+    /// Whether it still has what it was given. One that is being deleted has.
+    pub(super) fn lives(&self) -> bool {
+        !self.gone && !self.has_ended()
+    }
+
+    pub(super) fn is_being_deleted(&self) -> bool {
+        self.pod.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether a process of it runs, or may.
+    pub(super) fn runs(&self) -> bool {
+        self.lives()
+            && (matches!(self.phase(), "Running" | "Unknown")
+                || self.is_being_deleted()
+                || self.containers().any(|container| container.is_running()))
+    }
+
+    /// Whether a process of its work has ever been seen.
+    pub(super) fn has_run(&self) -> bool {
+        matches!(self.phase(), "Running" | "Succeeded")
+            || self.containers().any(|container| container.has_run())
+    }
+
+    fn containers(&self) -> impl Iterator<Item = Container<'a>> {
+        Container::all(self.pod, Kind::Main)
+    }
+
+    /// Whether what goes before its work still runs.
+    pub(super) fn is_preparing(&self) -> bool {
+        Container::all(self.pod, Kind::Init)
+            .any(|container| container.is_running() && !container.is_sidecar())
+    }
+
+    fn condition(&self, kind: &str, value: &str) -> Option<(usize, &'a PodCondition)> {
+        let conditions = self.status()?.conditions.as_deref()?;
+        conditions.iter().enumerate().find(|(_, found)| found.type_ == kind && found.status == value)
+    }
+
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.condition("PodScheduled", "True").is_some()
+            || self.pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+    }
+
+    /// Whether nobody looks for a node yet, since somebody wants to be asked first.
+    pub(super) fn is_gated(&self) -> bool {
+        self.condition("PodScheduled", "False")
+            .is_some_and(|(_, condition)| condition.reason.as_deref() == Some("SchedulingGated"))
+    }
+
+    /// When it had a node, for the bill. Waiting for an image is billed too: the node is held for it.
+    pub(super) fn run(&self) -> Option<Attempt> {
+        let scheduled = self
+            .condition("PodScheduled", "True")
+            .and_then(|(_, condition)| instant(condition.last_transition_time.as_ref()))
+            .or_else(|| instant(self.status()?.start_time.as_ref()))?;
+        Some(Attempt { scheduled, ended: self.ended_at() })
+    }
+
+    /// When its last container ended; `None` where that is not known, or has not happened.
+    pub(super) fn ended_at(&self) -> Option<Timestamp> {
+        let mut containers = self.containers().peekable();
+        let none_left =
+            containers.peek().is_some() && containers.all(|container| container.terminated().is_some());
+        let over = self.gone || self.has_ended() || none_left;
+        let ends = self.containers().chain(Container::all(self.pod, Kind::Init));
+        let ends = ends.filter_map(|container| instant(container.terminated()?.finished_at.as_ref()));
+        // A container that still ran when its pod was seen last ended later than all others.
+        let lost = self.containers().any(|container| container.is_running());
+        if over && !lost { ends.max() } else { None }
+    }
+
+    /// Until when it was to be gone at the latest, if it was deleted.
+    pub(super) fn gone_by(&self) -> Option<Timestamp> {
+        instant(self.pod.metadata.deletion_timestamp.as_ref())
+    }
+
+    /// The exit code of its work, 128 + n where signal n ended it.
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        let ends = self.containers().filter_map(|container| container.last_terminated());
+        let worst =
+            ends.map(|(_, terminated)| terminated).min_by_key(|terminated| End::of(terminated).rank())?;
+        match (worst.exit_code, worst.signal) {
+            (0, Some(signal @ 1..)) => signal.checked_add(128),
+            (code, _) => Some(code),
+        }
+    }
+
+    /// Whether it ended only once, and probably because, its deletion had been asked for.
+    pub(super) fn ended_by_deletion(&self) -> bool {
+        let Some(gone_by) = self.gone_by() else { return false };
+        let grace =
+            self.pod.metadata.deletion_grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
+        // The timestamp is that of the request plus the time it was given to end.
+        let given = Seconds::new(grace.unwrap_or_default());
+        self.ended_at().is_none_or(|ended| ended.saturating_add(given) >= gone_by)
+    }
+
+    /// Why it did not do what it was to do, or does not begin: the strongest evidence that there is.
+    pub(super) fn cause(&self, events: &Events<'_>) -> Option<Cause> {
+        let end = self.end();
+        if self.has_succeeded() {
+            return end.map(|(_, cause)| cause).filter(|cause| cause.reason == Reason::ChildOOMKilled);
+        }
+        let out_of_memory = end.as_ref().is_some_and(|(end, _)| *end == End::OutOfMemory);
+        let end = end.map(|(_, cause)| cause);
+        self.eviction()
+            .or_else(|| end.clone().filter(|_| out_of_memory))
+            .or_else(|| self.disruption())
+            .or_else(|| self.deadline())
+            .or_else(|| self.init_failure())
+            .or(end)
+            .or_else(|| self.obstacle(events))
+            .or_else(|| self.unschedulable())
+            .or_else(|| self.told_by(events))
+    }
+
+    fn told_by(&self, events: &Events<'_>) -> Option<Cause> {
+        if self.has_run() && !self.has_ended() {
+            return None;
+        }
+        let cause = events.cause_of(self.name())?;
+        if cause.reason == Reason::Unschedulable && self.is_scheduled() { None } else { Some(cause) }
+    }
+
+    /// The end of its work that says most: of two equal ones the earlier.
+    fn end(&self) -> Option<(End, Cause)> {
+        let is_over = self.gone || self.has_ended() || self.is_being_deleted();
+        let ended = self.containers().filter(|container| is_over || !container.is_running());
+        let (worst, mut cause) = ended
+            .filter_map(|container| {
+                let at = container.last_terminated().and_then(|(_, end)| instant(end.finished_at.as_ref()));
+                let (end, cause) = container.failure(self.has_succeeded())?;
+                Some(((end.rank(), at.is_none(), at), end, cause))
+            })
+            .min_by_key(|(key, ..)| *key)
+            .map(|(_, end, cause)| (end, cause))?;
+        let plain = matches!(worst, End::Signal(_) | End::Code(_) | End::Lost);
+        cause.weak = plain && self.ended_by_deletion();
+        Some((worst, cause))
+    }
+
+    fn init_failure(&self) -> Option<Cause> {
+        // One that runs again may yet succeed.
+        let (end, mut cause) = Container::all(self.pod, Kind::Init)
+            .filter(|container| !container.is_sidecar() && !container.is_running())
+            .filter_map(|container| container.failure(true))
+            .find(|(end, _)| *end != End::ChildOutOfMemory)?;
+        cause.reason = Reason::InitFailed;
+        cause.weak = end != End::OutOfMemory && self.ended_by_deletion();
+        Some(cause)
+    }
+
+    fn obstacle(&self, events: &Events<'_>) -> Option<Cause> {
+        let mut all = Container::all(self.pod, Kind::Init).chain(self.containers());
+        let mut cause = all.find_map(|container| container.obstacle())?;
+        // "Back-off pulling image" does not say why; the event that it began with does.
+        if cause.reason == Reason::ImagePull
+            && let Some(failure) = events.pull_failure(self.name())
+            && !cause.what.contains(&failure.message)
+        {
+            cause.what = format!("{}; {}", cause.what, failure.message);
+            cause.hint = Some(failure.hint.to_owned());
+            cause.evidence.push(failure.evidence);
+        }
+        Some(cause)
+    }
+
+    fn reason(&self) -> Option<&'a str> {
+        self.status()?.reason.as_deref()
+    }
+
+    fn told(&self) -> String {
+        let message = self.status().and_then(|status| status.message.as_deref());
+        message.map(|message| format!(": {}", quoted(message))).unwrap_or_default()
+    }
+
+    fn with_reason(&self, cause: Cause, reason: &str) -> Cause {
+        cause.seen(evidence("pod", self.name(), "status.reason", reason))
+    }
+
+    fn eviction(&self) -> Option<Cause> {
+        let reason = self.reason().filter(|reason| *reason == "Evicted")?;
+        let message = self.status().and_then(|status| status.message.as_deref());
+        Some(self.with_reason(evicted(message), reason))
+    }
+
+    fn deadline(&self) -> Option<Cause> {
+        let reason = self.reason().filter(|reason| *reason == "DeadlineExceeded")?;
+        let cause =
+            Cause::new(Reason::DeadlineExceeded, format!("its pod took longer than it may{}", self.told()))
+                .hint("raise `timeout`, as far as the policy allows; waiting for a node and an image counts");
+        Some(self.with_reason(cause, reason))
+    }
+
+    fn disruption(&self) -> Option<Cause> {
+        if let Some((index, condition)) = self.condition("DisruptionTarget", "True") {
+            let why = match condition.reason.as_deref() {
+                Some("PreemptionByScheduler" | "PreemptionByKubeScheduler") => {
+                    "its node was given to a pod of higher priority"
+                }
+                Some("DeletionByTaintManager") => "its node was tainted, as a failing or leaving one is",
+                Some("EvictionByEvictionAPI") => "it was evicted on request, as when its node is drained",
+                Some("DeletionByPodGC") => "its node is gone",
+                Some("TerminationByKubelet") => "its node shut down, or needed room for a critical pod",
+                _ => "its node was taken from it",
+            };
+            let message = condition.message.as_deref().filter(|message| !message.is_empty());
+            let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
+            let cause = disrupted(format!("disrupted, since {why}{told}"));
+            let path = format!("status.conditions[{index}]");
+            let cause = cause.seen(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
+            return Some(match condition.reason.as_deref() {
+                Some(reason) => cause.seen(evidence("pod", self.name(), format!("{path}.reason"), reason)),
+                None => cause,
+            });
+        }
+        let reason = self.reason()?;
+        let what = match reason {
+            "Preempting" | "Preempted" => "disrupted, since its node was given to a pod of higher priority",
+            "NodeLost" => "disrupted, since its node was lost",
+            "Shutdown" | "NodeShutdown" | "Terminated" => "disrupted, since its node shut down",
+            // The scheduler chose a node, and the kubelet found that it does not fit.
+            "UnexpectedAdmissionError"
+            | "NodeAffinity"
+            | "NodeName"
+            | "NodePorts"
+            | "NodeUnschedulable"
+            | "TopologyAffinityError"
+            | "InvalidNodeInfo" => "turned away by its node",
+            reason if reason.starts_with("OutOf") => "turned away by its node, which was full",
+            _ => return None,
+        };
+        Some(self.with_reason(disrupted(format!("{what}{}", self.told())), reason))
+    }
+
+    fn unschedulable(&self) -> Option<Cause> {
+        let (index, condition) = self.condition("PodScheduled", "False")?;
+        let reason = condition.reason.as_deref().filter(|reason| *reason == "Unschedulable")?;
+        let cause = unschedulable(condition.message.as_deref().unwrap_or_default());
+        Some(cause.seen(evidence("pod", self.name(), format!("status.conditions[{index}].reason"), reason)))
+    }
+}
+
+/// Thrown out by its node.
+pub(super) fn evicted(message: Option<&str>) -> Cause {
+    let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
+    let message = message.unwrap_or_default().to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let hint = if says(&["emptydir volume \"shm\""]) {
+        "raise `resources.shm`, or keep less in `/dev/shm`"
+    } else if says(&[
+        "emptydir",
+        "exceeds the total limit",
+        "local ephemeral storage limit",
+        "ephemeral local storage usage",
+    ]) {
+        "raise `resources.ephemeral_storage`, or write less: `/tmp` and the logs count"
+    } else if says(&["resource: memory"]) {
+        "its node ran short of memory: submit it again; where that returns, raise `resources.memory` to what it really takes"
+    } else if says(&["resource: ephemeral-storage", "diskpressure", "inodes"]) {
+        "its node ran short of storage: submit it again; where that returns, raise `resources.ephemeral_storage` to what it \
+         really takes"
+    } else {
+        "its node ran short: submit it again; what counts against `resources.ephemeral_storage` is `/tmp` and the logs"
+    };
+    Cause::new(Reason::Evicted, format!("thrown out by its node{told}")).hint(hint)
+}
+
+/// Ended by what happened to its node.
+pub(super) fn disrupted(what: impl Into<String>) -> Cause {
+    Cause::new(Reason::Disrupted, what)
+        .hint("nothing is wrong with the job itself: if it is not tried again, submit it again")
+}
+
+/// No node has what it asks for. `message` is the scheduler's, such as `0/3 nodes are available: 3 Insufficient cpu.`
+pub(super) fn unschedulable(message: &str) -> Cause {
+    let told = if message.trim().is_empty() { String::new() } else { format!(": {}", quoted(message)) };
+    let lower = message.to_ascii_lowercase();
+    let wants = lower.split("insufficient ").nth(1).map(|rest| {
+        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
+        end.and_then(|end| rest.get(..end)).unwrap_or(rest).trim_end_matches('.')
+    });
+    let hint = match wants {
+        Some("cpu") => {
+            "it starts once a node has the cores free; where none has that many, lower `resources.cpu`"
+        }
+        Some("memory") => {
+            "it starts once a node has the memory free; where none has that much, lower `resources.memory`"
+        }
+        Some("ephemeral-storage") => {
+            "it starts once a node has the storage free; where none has that much, lower `resources.ephemeral_storage`"
+        }
+        Some(resource) if resource.contains('/') => {
+            "it starts once a node has the GPUs free; where none has that many, lower `resources.gpu` or choose another \
+             `gpu_type`"
+        }
+        Some(_) => "it starts once a node has room",
+        None if ["selector", "affinity"].iter().any(|word| lower.contains(word)) => {
+            "no node has the labels that it asks for: choose another `gpu_type`, or let the cluster's people label a node"
+        }
+        None if lower.contains("taint") => {
+            "the nodes keep it off by a taint: they are for other work, or not well; the cluster's people can tell"
+        }
+        None => {
+            "it starts once a node has what it asks for; the cluster's people can tell whether one ever will"
+        }
+    };
+    Cause::new(Reason::Unschedulable, format!("no node has what it asks for{told}")).hint(hint)
+}
