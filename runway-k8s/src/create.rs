@@ -1,0 +1,156 @@
+//! Creating a job: the Job, and where it has secrets its Secret, so that nothing is left behind half-way.
+//!
+//! With secrets the Job comes first, suspended and marked as incomplete; then the Secret, which the Job owns, so that it
+//! goes when the Job goes; then the mark is taken away and the Job may start. Servers older than 1.22 do not know `suspend`:
+//! there the pod waits for its Secret. Whoever finds a Job of the same order goes on where it stopped.
+
+use crate::backend::{Inner, merge, object_name};
+use crate::failure::{Failure, again, within};
+use crate::object::{INCOMPLETE, is_incomplete, is_runways, observe};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Api;
+use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
+use runway_control::Observation;
+use runway_control::backend::{CreateError, Order, Unavailable};
+use runway_core::render::{Manifest, render};
+use runway_core::status::Seen;
+use serde_json::json;
+
+/// Who Runway is in `managedFields`.
+pub(crate) const FIELD_MANAGER: &str = "runway";
+
+pub(crate) fn post() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+pub(crate) fn patch() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, CreateError> {
+    let _creating = inner.creating(order.id);
+    let rendered = render(&order.admitted, order.id, &order.policy);
+    let Manifest { mut job, secret } =
+        rendered.map_err(|error| CreateError::Rejected { reason: error.to_string() })?;
+    if secret.is_some() {
+        let annotations = job.metadata.annotations.get_or_insert_default();
+        annotations.insert(INCOMPLETE.to_owned(), "its Secret is not there yet".to_owned());
+    }
+    let api = inner.api::<Job>(&order.admitted.job().tenant);
+    let made = within(inner.settings.call_timeout, "creating a Job", api.create(&post(), &job)).await;
+    let (made, is_new) = match made {
+        Ok(made) => (made, true),
+        Err(failure) if failure.is_already_there() => (there_already(inner, order).await?, false),
+        Err(failure) => return Err(failure.into()),
+    };
+    let seen = answer(order, &made, is_new);
+    let is_ours = |taken: &Observation| taken.spec_digest == Some(order.admitted.spec().digest());
+    let is_to_be_completed = match &seen {
+        Ok(_) => true,
+        Err(CreateError::Taken(taken)) => is_incomplete(&made) && is_ours(taken),
+        Err(_) => false,
+    };
+    let Some(secret) = secret.filter(|_| is_to_be_completed) else { return seen };
+    match complete(inner, order, &made, secret).await {
+        Ok(made) => answer(order, &made, true),
+        // It may be there all the same; the same order again goes on from here.
+        Err(failure @ Failure::Uncertain(_)) => Err(failure.into()),
+        Err(failure) => {
+            undo(inner, &api, &made).await?;
+            Err(failure.into())
+        }
+    }
+}
+
+/// What is told of a Job that is there.
+fn answer(order: &Order, job: &Job, is_new: bool) -> Result<Observation, CreateError> {
+    let seen = observe(&Seen { job: Some(job), ..Seen::default() });
+    let Some(seen) = seen.filter(|seen| seen.id == order.id) else {
+        let reason =
+            format!("the Job {} is not one of Runway's", job.metadata.name.as_deref().unwrap_or_default());
+        return Err(CreateError::Rejected { reason });
+    };
+    if is_new { Ok(seen) } else { Err(CreateError::Taken(Box::new(seen))) }
+}
+
+/// The Job of this name that is there.
+async fn there_already(inner: &Inner, order: &Order) -> Result<Job, CreateError> {
+    let job = order.job();
+    let found = inner.job(&job).await.map_err(|failure| match failure {
+        // It is there, so it cannot be said that nothing was made.
+        Failure::Unreachable(cause) => Failure::Uncertain(cause),
+        failure => failure,
+    })?;
+    let Some(found) = found else {
+        return Err(CreateError::Uncertain(Unavailable::new("the job of this name has just left")));
+    };
+    if !is_runways(&found.metadata) {
+        let reason = format!("there is a Job {} that is not Runway's", object_name(&job));
+        return Err(CreateError::Rejected { reason });
+    }
+    if is_incomplete(&found) && found.metadata.deletion_timestamp.is_some() {
+        let cause =
+            Unavailable::new("the remains of an earlier attempt are being removed; try again in a moment");
+        return Err(CreateError::Unreachable(cause));
+    }
+    Ok(found)
+}
+
+/// Gives an incomplete Job its Secret, and lets it start.
+async fn complete(inner: &Inner, order: &Order, job: &Job, mut secret: Secret) -> Result<Job, Failure> {
+    let (name, timeout) = (object_name(&order.job()), inner.settings.call_timeout);
+    let tenant = &order.admitted.job().tenant;
+    secret.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: "batch/v1".to_owned(),
+        kind: "Job".to_owned(),
+        name: name.clone(),
+        uid: job.metadata.uid.clone().unwrap_or_default(),
+        ..OwnerReference::default()
+    }]);
+    let secrets = inner.api::<Secret>(tenant);
+    let mut created = within(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
+    if created.as_ref().is_err_and(Failure::is_already_there) {
+        // From an attempt that was not answered, or from a Job that is gone: it cannot be read, so it is replaced.
+        within(timeout, "deleting a Secret", secrets.delete(&name, &DeleteParams::default())).await?;
+        created = within(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
+    }
+    created?;
+    let ready = json!({"metadata": {"annotations": {INCOMPLETE: null}}, "spec": {"suspend": false}});
+    let jobs = inner.api::<Job>(tenant);
+    within(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await
+}
+
+/// Deletes a Job that could not be completed.
+async fn undo(inner: &Inner, api: &Api<Job>, job: &Job) -> Result<(), CreateError> {
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    let parameters = delete_in_background(job);
+    match again(inner.settings.call_timeout, "undoing a Job", || api.delete(name, &parameters)).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_not_found() => Ok(()),
+        Err(failure) => Err(CreateError::Uncertain(failure.into_unavailable("undoing a Job"))),
+    }
+}
+
+/// Deletes this very Job, and what it owns after it.
+pub(crate) fn delete_in_background(job: &Job) -> DeleteParams {
+    DeleteParams::background().preconditions(this_one(job))
+}
+
+/// This very Job, and not a later one of the same name.
+pub(crate) fn this_one(job: &Job) -> Preconditions {
+    Preconditions { uid: job.metadata.uid.clone(), resource_version: None }
+}
+
+impl From<Failure> for CreateError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused { code, message, .. } => {
+                Self::Rejected { reason: format!("the API server answers {code}: {message}") }
+            }
+            Failure::Unreachable(cause) => Self::Unreachable(cause),
+            Failure::Uncertain(cause) => Self::Uncertain(cause),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a job prints: from its newest pod, and on to the next one where it is tried again.
+
+use crate::backend::Inner;
+use crate::failure::Failure;
+use crate::object::{is_finished, is_live};
+use bytes::Bytes;
+use futures::io::AsyncBufReadExt;
+use futures::stream::{BoxStream, StreamExt};
+use futures::{AsyncBufRead, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::LogParams;
+use runway_control::backend::{JobRef, LogError, LogEvent, LogOptions, LogStream, Unavailable};
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// The name of the container.
+const CONTAINER: &str = "job";
+
+/// One attempt of a job, whose pod has begun.
+struct Attempt {
+    number: u32,
+    pod: String,
+    has_ended: bool,
+}
+
+/// How a job is, to who wants to read what it prints.
+struct Reading {
+    newest: Option<Attempt>,
+    is_over: bool,
+}
+
+pub(crate) async fn logs(inner: Arc<Inner>, job: JobRef, options: LogOptions) -> Result<LogStream, LogError> {
+    let reading = inner.reading(&job).await?;
+    if !options.follow {
+        let attempt = reading.newest.ok_or(LogError::NotStarted)?;
+        return Ok(read(&inner, &job, &attempt, options).await?.boxed());
+    }
+    if reading.newest.is_none() && reading.is_over {
+        return Err(LogError::NotStarted);
+    }
+    let start = Following { inner, job, options, last: 0, is_first: true };
+    Ok(stream::try_unfold(start, Following::next).try_flatten().boxed())
+}
+
+/// Goes from attempt to attempt.
+struct Following {
+    inner: Arc<Inner>,
+    job: JobRef,
+    options: LogOptions,
+    /// The last attempt that was read.
+    last: u32,
+    is_first: bool,
+}
+
+type Piece = BoxStream<'static, Result<LogEvent, LogError>>;
+
+impl Following {
+    /// The output of the next attempt; nothing once there will be none.
+    async fn next(mut self) -> Result<Option<(Piece, Self)>, LogError> {
+        loop {
+            let Reading { newest, is_over } = match self.inner.reading(&self.job).await {
+                Err(LogError::Gone) if !self.is_first => return Ok(None),
+                reading => reading?,
+            };
+            if let Some(attempt) = newest.filter(|attempt| attempt.number > self.last) {
+                // Only of the first are the last lines wanted; what comes later is new.
+                let tail = self.options.tail.filter(|_| self.is_first);
+                let options = LogOptions { follow: !attempt.has_ended, tail };
+                let piece = read(&self.inner, &self.job, &attempt, options).await?;
+                self.last = attempt.number;
+                self.is_first = false;
+                return Ok(Some((piece.boxed(), self)));
+            }
+            if is_over {
+                return Ok(None);
+            }
+            tokio::time::sleep(self.inner.settings.log_pause).await;
+        }
+    }
+}
+
+impl Inner {
+    async fn reading(&self, job: &JobRef) -> Result<Reading, LogError> {
+        let asked =
+            |failure: Failure| LogError::Unavailable(failure.into_unavailable("reading what a job prints"));
+        let found = self.job(job).await.map_err(asked)?;
+        let mut pods = self.pods(job).await.map_err(asked)?;
+        if found.is_none() && pods.is_empty() {
+            return Err(LogError::Gone);
+        }
+        let key = |pod: &Pod| {
+            (pod.metadata.creation_timestamp.clone().map(|time| time.0), pod.metadata.name.clone())
+        };
+        pods.sort_by_cached_key(key);
+        let is_over = found.as_ref().is_none_or(is_finished) && !pods.iter().any(is_live);
+        let newest =
+            pods.iter().enumerate().rev().find(|(_, pod)| has_begun(pod)).map(|(index, pod)| Attempt {
+                number: u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1),
+                pod: pod.metadata.name.clone().unwrap_or_default(),
+                has_ended: !is_live(pod),
+            });
+        Ok(Reading { newest, is_over })
+    }
+}
+
+/// Whether its container has begun, so that there is something to read.
+fn has_begun(pod: &Pod) -> bool {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let state =
+        statuses.into_iter().flatten().find(|status| status.name == CONTAINER).and_then(|s| s.state.as_ref());
+    state.is_some_and(|state| {
+        let ran = state.terminated.as_ref().is_some_and(|ended| ended.container_id.is_some());
+        state.running.is_some() || ran
+    })
+}
+
+async fn read(
+    inner: &Arc<Inner>,
+    job: &JobRef,
+    attempt: &Attempt,
+    options: LogOptions,
+) -> Result<impl stream::Stream<Item = Result<LogEvent, LogError>> + use<>, LogError> {
+    let parameters = LogParams {
+        container: Some(CONTAINER.to_owned()),
+        follow: options.follow,
+        tail_lines: options.tail.map(i64::from),
+        ..LogParams::default()
+    };
+    let api: Api<Pod> = inner.api(&job.tenant);
+    let opened = tokio::time::timeout(inner.settings.call_timeout, api.log_stream(&attempt.pod, &parameters));
+    let reader = match opened.await {
+        Ok(Ok(reader)) => reader,
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(LogError::Gone),
+        Ok(Err(kube::Error::Api(status))) if status.code == 400 => return Err(LogError::NotStarted),
+        Ok(Err(error)) => return Err(Unavailable::caused_by("the output cannot be read", error).into()),
+        Err(_) => return Err(Unavailable::new("the output cannot be read: no answer").into()),
+    };
+    let pieces = stream::try_unfold(Box::pin(reader), piece);
+    Ok(stream::iter([Ok(LogEvent::Attempt(attempt.number))]).chain(pieces))
+}
+
+/// The next bytes, as they come.
+async fn piece<R: AsyncBufRead>(
+    mut reader: Pin<Box<R>>,
+) -> Result<Option<(LogEvent, Pin<Box<R>>)>, LogError> {
+    let bytes = reader.fill_buf().await.map(Bytes::copy_from_slice);
+    let bytes = bytes.map_err(|error| Unavailable::caused_by("the output was cut off", error))?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    reader.consume_unpin(bytes.len());
+    Ok(Some((LogEvent::Bytes(bytes), reader)))
+}

@@ -1,0 +1,122 @@
+//! What Runway must be allowed to do, and whether it is.
+
+use crate::backend::{KubernetesBackend, Scope};
+use crate::failure::again;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::PostParams;
+use runway_control::backend::Unavailable;
+use std::fmt;
+
+/// One thing that Runway must be allowed to do with some kind of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The API group; empty for the core one.
+    pub group: &'static str,
+    /// The kind of object, with its subresource behind a slash.
+    pub resource: &'static str,
+    /// What must be allowed.
+    pub verb: &'static str,
+    /// What for.
+    pub purpose: &'static str,
+}
+
+const fn need(
+    group: &'static str,
+    resource: &'static str,
+    verb: &'static str,
+    purpose: &'static str,
+) -> Need {
+    Need { group, resource, verb, purpose }
+}
+
+/// Everything that Runway must be allowed to do in the namespaces of its jobs.
+pub const NEEDS: &[Need] = &[
+    need("batch", "jobs", "create", "no job can be created"),
+    need("batch", "jobs", "get", "a creation whose answer was lost cannot be settled"),
+    need("batch", "jobs", "list", "the jobs that run cannot be counted"),
+    need("batch", "jobs", "watch", "what becomes of jobs is not seen"),
+    need("batch", "jobs", "patch", "jobs cannot be marked as cancelled, and jobs with secrets cannot start"),
+    need("batch", "jobs", "delete", "jobs cannot be cancelled"),
+    need("", "pods", "list", "what still runs cannot be counted"),
+    need("", "pods", "watch", "why jobs fail is not seen"),
+    need("", "pods/log", "get", "the output of jobs cannot be read"),
+    need("", "secrets", "create", "jobs with secrets cannot be created"),
+    need("", "secrets", "delete", "the secrets of finished jobs stay until the jobs are deleted"),
+    need("", "events", "list", "why pods are not let in is not seen"),
+    need("", "events", "watch", "why pods are not let in is not seen"),
+];
+
+/// A right that is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingRight {
+    /// Which one.
+    pub need: Need,
+    /// In which namespace; `None` where it is needed in all of them.
+    pub namespace: Option<String>,
+    /// What the cluster says about it, if anything.
+    pub reason: String,
+}
+
+impl fmt::Display for MissingRight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Need { group, resource, verb, purpose } = self.need;
+        let dot = if group.is_empty() { "" } else { "." };
+        write!(f, "Runway may not {verb} {resource}{dot}{group}")?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " in the namespace `{namespace}`")?,
+            None => f.write_str(" in all namespaces")?,
+        }
+        write!(f, ": {purpose}")
+    }
+}
+
+impl KubernetesBackend {
+    /// Asks the cluster for each right that Runway needs, and returns those that it does not have.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where the cluster cannot be asked.
+    pub async fn missing_rights(&self) -> Result<Vec<MissingRight>, Unavailable> {
+        let namespace = match &self.inner.settings.scope {
+            Scope::Namespace(namespace) => Some(namespace.clone()),
+            Scope::All => None,
+        };
+        let mut missing = Vec::new();
+        for need in NEEDS {
+            let review = review(need, namespace.clone());
+            let api: Api<SelfSubjectAccessReview> = Api::all(self.inner.client.clone());
+            let parameters = PostParams::default();
+            let ask = || api.create(&parameters, &review);
+            let answer = again(self.inner.settings.call_timeout, "asking for rights", ask)
+                .await
+                .map_err(|failure| failure.into_unavailable("asking for rights"))?;
+            let status = answer.status.unwrap_or_default();
+            if !status.allowed {
+                let reason = status.reason.unwrap_or_default();
+                missing.push(MissingRight { need: *need, namespace: namespace.clone(), reason });
+            }
+        }
+        Ok(missing)
+    }
+}
+
+fn review(need: &Need, namespace: Option<String>) -> SelfSubjectAccessReview {
+    let (resource, subresource) = match need.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (need.resource, None),
+    };
+    let attributes = ResourceAttributes {
+        group: Some(need.group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource,
+        verb: Some(need.verb.to_owned()),
+        namespace,
+        ..ResourceAttributes::default()
+    };
+    SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
+        ..Default::default()
+    }
+}

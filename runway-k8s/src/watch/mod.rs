@@ -1,0 +1,130 @@
+//! Following the jobs of the cluster: three watches made into one stream.
+//!
+//! Jobs, their pods and the events of pods that were not let in are listed and watched each by themselves; `kube` resumes a
+//! watch that was cut and lists again where the server has forgotten where it was (`410 Gone`). From time to time everything
+//! is listed again, though nothing seems to be wrong.
+
+mod remains;
+mod store;
+
+use crate::backend::Inner;
+use crate::failure::chain;
+use crate::object::{selector, trim_event, trim_job, trim_pod};
+use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::runtime::{WatchStreamExt, watcher};
+use runway_control::backend::{Unavailable, WatchEvent};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use store::{Store, Told};
+
+/// What was heard from one of the watches.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+enum Heard {
+    Job(watcher::Event<Job>),
+    Pod(watcher::Event<Pod>),
+    Event(watcher::Event<Event>),
+    Failed(Unavailable),
+    /// It is time to list everything again.
+    Relist,
+}
+
+struct Watching {
+    inner: Arc<Inner>,
+    sources: SelectAll<BoxStream<'static, Heard>>,
+    store: Store,
+    queue: VecDeque<WatchEvent>,
+}
+
+pub(crate) fn watch(inner: Arc<Inner>) -> BoxStream<'static, WatchEvent> {
+    let sources = sources(&inner);
+    let start = Watching { inner, sources, store: Store::default(), queue: VecDeque::new() };
+    stream::unfold(start, |mut watching| async move {
+        loop {
+            if let Some(event) = watching.queue.pop_front() {
+                return Some((event, watching));
+            }
+            let heard = watching.sources.next().await.unwrap_or(Heard::Relist);
+            watching.hear(heard).await;
+        }
+    })
+    .boxed()
+}
+
+impl Watching {
+    async fn hear(&mut self, heard: Heard) {
+        let told = match heard {
+            Heard::Job(mut event) => {
+                event = event.modify(|job| self.store.note_secret(job)).modify(trim_job);
+                self.store.job(event)
+            }
+            Heard::Pod(event) => self.store.pod(event.modify(trim_pod)),
+            Heard::Event(event) => self.store.event(event.modify(trim_event)),
+            Heard::Failed(cause) => vec![Told::Event(WatchEvent::Interrupted(cause))],
+            Heard::Relist => {
+                self.sources = sources(&self.inner);
+                self.store.begin_again();
+                Vec::new()
+            }
+        };
+        for told in told {
+            match told {
+                Told::Event(event) => self.queue.push_back(event),
+                Told::Complete => {
+                    // Pods whose Job is not in the listing: it may be younger than that.
+                    for orphan in self.store.orphans() {
+                        if let Ok(Some(mut job)) = self.inner.job(&orphan).await {
+                            self.store.note_secret(&job);
+                            trim_job(&mut job);
+                            self.store.put_job(job);
+                        }
+                    }
+                    for job in self.store.take_abandoned(&self.inner) {
+                        remains::clear(Arc::clone(&self.inner), job);
+                    }
+                    let listed = self.store.observations();
+                    self.queue.push_back(WatchEvent::Listed(listed));
+                    for job in self.store.outlived() {
+                        remains::clear_secret(Arc::clone(&self.inner), job);
+                    }
+                }
+                Told::SecretOutlived(job) => remains::clear_secret(Arc::clone(&self.inner), job),
+            }
+        }
+    }
+}
+
+fn sources(inner: &Arc<Inner>) -> SelectAll<BoxStream<'static, Heard>> {
+    let ours = watcher::Config { page_size: Some(inner.settings.page_size), ..watcher::Config::default() }
+        .labels(&selector());
+    let turned_away =
+        watcher::Config { page_size: Some(inner.settings.page_size), ..watcher::Config::default() }
+            .fields("involvedObject.kind=Job,reason=FailedCreate");
+    let time = inner.settings.relist_after;
+    let relist = stream::once(async move {
+        tokio::time::sleep(time).await;
+        Heard::Relist
+    });
+    stream::select_all([
+        heard(watcher(inner.all::<Job>(), ours.clone()), "watching jobs", Heard::Job),
+        heard(watcher(inner.all::<Pod>(), ours), "watching pods", Heard::Pod),
+        heard(watcher(inner.all::<Event>(), turned_away), "watching events", Heard::Event),
+        relist.boxed(),
+    ])
+}
+
+fn heard<K: Send + 'static>(
+    watch: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+    what: &'static str,
+    of: fn(watcher::Event<K>) -> Heard,
+) -> BoxStream<'static, Heard> {
+    let failed = move |error: watcher::Error| {
+        let innermost = chain(&error).last().map(ToString::to_string).unwrap_or_default();
+        Unavailable::caused_by(format!("{what}: {innermost}"), error)
+    };
+    watch
+        .default_backoff()
+        .map(move |event| event.map_or_else(|error| Heard::Failed(failed(error)), of))
+        .boxed()
+}
