@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 /// What is built, and under which version it is kept.
 const VERSION: &str = "1.20.2";
 
+/// A library that Kubernetes carries along in a version which corrupts memory under this compiler: since Go 1.18 the
+/// iteration of maps takes an argument that the old version does not pass. Debian has the version that does.
+const REPLACED: (&str, &str, &str) =
+    ("golang-github-modern-go-reflect2", "1.0.2", "vendor/github.com/modern-go/reflect2");
+
 const PROGRAMS: &[&str] = &[APISERVER, CONTROLLER_MANAGER, SCHEDULER, KUBELET];
 
 /// Only the build takes these.
@@ -78,10 +83,12 @@ pub(crate) fn build(cache: &Path) -> Result<(), Failure> {
     fs::create_dir_all(&source).map_err(told(&source))?;
     stages.run("Debian's source package", || download(&work, &stages.log))?;
     stages.run("unpacking", || {
-        let archive = archive(&work)?;
-        let mut tar = Command::new("tar");
-        tar.arg("-xf").arg(archive).arg("-C").arg(&source).arg("--strip-components=1");
-        logged(&mut tar, "tar", &stages.log)
+        unpack(&archive(&work, "kubernetes", VERSION)?, &source, &stages.log)?;
+        let (package, version, folder) = REPLACED;
+        let folder = source.join(folder);
+        remove(&folder)?;
+        fs::create_dir_all(&folder).map_err(told(&folder))?;
+        unpack(&archive(&work, package, version)?, &folder, &stages.log)
     })?;
     stages.run("compiling", || compile(&work, &source, &stages.log))?;
     let complete = work.join("programs");
@@ -132,19 +139,26 @@ fn download(work: &Path, log: &Path) -> Result<(), Failure> {
         logged(command.args(words), &format!("apt-get {}", words.join(" ")), log)
     };
     apt_get(&["update"])?;
-    apt_get(&["source", "--download-only", "kubernetes"])
+    apt_get(&["source", "--download-only", "kubernetes", REPLACED.0])
 }
 
-/// The archive of the version that is wanted.
-fn archive(work: &Path) -> Result<PathBuf, Failure> {
+fn unpack(archive: &Path, folder: &Path, log: &Path) -> Result<(), Failure> {
+    let mut tar = Command::new("tar");
+    tar.arg("-xf").arg(archive).arg("-C").arg(folder).arg("--strip-components=1");
+    logged(&mut tar, "tar", log)
+}
+
+/// The archive of a source package in the version that is wanted.
+fn archive(work: &Path, package: &str, version: &str) -> Result<PathBuf, Failure> {
     let entries = fs::read_dir(work).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_archive = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let version = name.strip_prefix("kubernetes_").and_then(|rest| rest.split_once(".orig.tar."));
-        version.is_some_and(|(version, _)| version.ends_with(VERSION))
+        let name = name.strip_prefix(package).and_then(|rest| rest.strip_prefix('_'));
+        let found = name.and_then(|rest| rest.split_once(".orig.tar."));
+        found.is_some_and(|(found, _)| found.ends_with(version))
     };
     entries.into_iter().find(is_archive).ok_or_else(|| Failure::Unable {
-        what: format!("Debian's source package of Kubernetes is not of version {VERSION}: {ADVICE}"),
+        what: format!("Debian's source package {package} is not of version {version}: {ADVICE}"),
     })
 }
 
