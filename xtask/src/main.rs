@@ -1,16 +1,21 @@
 //! The project's own chores: `cargo xtask …`.
 
+mod cluster;
 mod purity;
 mod steps;
 
+use cluster::Session;
 use std::process::ExitCode;
 use steps::{Failed, cargo};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation
-  bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds
+  test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
+                    --offline leaves out the tests on a real cluster
+  bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
+                    --cluster measures on a real API server
+  cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
   references        write docs/reference/ anew from the program
 ";
 
@@ -24,11 +29,17 @@ const ALONE: &[&[&str]] = &[
     &["-p", "xtask"],
 ];
 
+/// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
+/// they run here only.
+const CLUSTER_TESTS: &[&[&str]] = &[];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["test"] => test(),
+        ["cluster", rest @ ..] => return cluster::main(rest),
+        ["test"] => test(true),
+        ["test", "--offline"] => test(false),
         ["bench", options @ ..] => bench(options),
         ["references"] => references(),
         _ => {
@@ -45,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn test() -> Result<(), Failed> {
+fn test(on_a_cluster: bool) -> Result<(), Failed> {
     cargo("formatting", &["fmt", "--all", "--check"])?;
     cargo("lints", &["clippy", "--all-targets", "--locked", "--", "-D", "warnings"])?;
     for packages in ALONE {
@@ -53,20 +64,51 @@ fn test() -> Result<(), Failed> {
         cargo(&format!("alone: {}", packages.join(" ")), &lint.copied().collect::<Vec<_>>())?;
     }
     purity::check()?;
-    cargo("tests", &["test", "--locked", "--all-targets"])?;
+    cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
     cargo("documentation tests", &["test", "--locked", "--doc"])?;
     steps::run(
         "documentation",
         steps::command(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    if !on_a_cluster {
+        eprintln!("\nxtask: all that must hold offline holds");
+        let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
+        eprintln!("xtask: left out: the tests on a real cluster ({left_out})");
+        return Ok(());
+    }
+    cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
     Ok(())
+}
+
+/// The tests on a real cluster, which is brought up for them unless it is up.
+fn cluster_tests() -> Result<(), Failed> {
+    if CLUSTER_TESTS.is_empty() {
+        return Ok(());
+    }
+    let mut session = begin("the cluster for the tests", true)?;
+    for test in CLUSTER_TESTS {
+        let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
+        session.run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::command(&arguments))?;
+    }
+    Ok(())
+}
+
+fn begin(step: &str, node: bool) -> Result<Session, Failed> {
+    eprintln!("\nxtask: {step}");
+    Session::begin(node).map_err(|failure| Failed::Cluster { failure })
 }
 
 fn bench(options: &[&str]) -> Result<(), Failed> {
     if options == ["--check"] {
         let lint = ["clippy", "--locked", "-p", "runway-bench", "--all-targets", "--", "-D", "warnings"];
         return cargo("the comparisons compile", &lint);
+    }
+    if options.contains(&"--cluster") {
+        let mut session = begin("the cluster for the measurements", false)?;
+        let mut run =
+            steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
+        return session.run("measurements on a cluster", run.args(options));
     }
     cargo("build", &["build", "--locked", "--release", "-p", "runway-cli", "-p", "runway-bench"])?;
     let runway = steps::target_folder().join("release/runway");

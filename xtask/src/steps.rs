@@ -1,5 +1,6 @@
 //! One step after another, each told of before it runs.
 
+use crate::cluster::Failure;
 use std::path::PathBuf;
 use std::process::Command;
 use std::{fmt, io};
@@ -13,6 +14,8 @@ pub(crate) enum Failed {
     Unsuccessful { step: String },
     /// The core depends on what it must not.
     Impure { crates: Vec<String> },
+    /// The cluster for a step did not come up.
+    Cluster { failure: Failure },
 }
 
 impl fmt::Display for Failed {
@@ -23,6 +26,7 @@ impl fmt::Display for Failed {
             Self::Impure { crates } => {
                 write!(f, "runway-core is pure, and now depends on: {}", crates.join(", "))
             }
+            Self::Cluster { failure } => write!(f, "the cluster: {failure}"),
         }
     }
 }

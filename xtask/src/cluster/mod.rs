@@ -1,0 +1,311 @@
+//! `cargo xtask cluster …`: a real Kubernetes of one checkout, on this machine.
+
+mod api;
+mod binaries;
+mod build;
+mod cgroup;
+mod control_plane;
+mod failure;
+mod image;
+mod node;
+mod packages;
+mod process;
+mod remains;
+mod session;
+mod sources;
+mod state;
+
+pub(crate) use failure::Failure;
+pub(crate) use session::Session;
+
+use api::Api;
+use process::{APISERVER, CONTAINERD, Identity, KUBELET, PROCESSES, SCHEDULER};
+use state::{Folder, State};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask cluster COMMAND
+
+  up [--node]      etcd, the API server and the controller manager; with --node pods run. Uses the cluster of KUBECONFIG
+                   where that is set, and the programs in KUBEBUILDER_ASSETS where that is set
+  down             stops all of it and removes what it left
+  status           each process, the ports, the version and the node
+  env              lines for the shell: eval \"$(cargo xtask cluster env)\"
+  stop-apiserver   an outage, for tests
+  start-apiserver  the end of the outage: same port, same data
+";
+
+/// What `cluster` is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Action {
+    Up(Up),
+    Down,
+    Status,
+    Env,
+    StopApiserver,
+    StartApiserver,
+    /// Waits for the end of the program at the other end of its input, then cleans up. Not for people.
+    Guard {
+        remove: bool,
+    },
+}
+
+/// How a cluster is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Up {
+    /// With a node, on which pods run.
+    pub(crate) node: bool,
+}
+
+impl Action {
+    fn parse(words: &[&str]) -> Option<Self> {
+        Some(match words {
+            ["up"] => Self::Up(Up { node: false }),
+            ["up", "--node"] => Self::Up(Up { node: true }),
+            ["down"] => Self::Down,
+            ["status"] => Self::Status,
+            ["env"] => Self::Env,
+            ["stop-apiserver"] => Self::StopApiserver,
+            ["start-apiserver"] => Self::StartApiserver,
+            ["guard", "remove"] => Self::Guard { remove: true },
+            ["guard", "leave"] => Self::Guard { remove: false },
+            _ => return None,
+        })
+    }
+
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Up(wanted) => up(wanted),
+            Self::Down => down(),
+            Self::Status => status(),
+            Self::Env => {
+                for (name, value) in environment(&Folder::of_this_checkout()?)? {
+                    println!("export {name}='{}'", value.replace('\'', r"'\''"));
+                }
+                Ok(())
+            }
+            Self::StopApiserver => stop_apiserver(),
+            Self::StartApiserver => start_apiserver(),
+            Self::Guard { remove } => session::guard(remove),
+        }
+    }
+}
+
+/// Runs one `cluster` command.
+pub(crate) fn main(words: &[&str]) -> ExitCode {
+    if let ["wait", guard, code] = words {
+        return session::wait(guard, code);
+    }
+    let Some(action) = Action::parse(words) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match action.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Brings up what is wanted, unless it is up.
+pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    if let Some(config) = is_external(&folder)? {
+        eprintln!("xtask: nothing is started: KUBECONFIG names a cluster: `{}`", config.display());
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let _lock = folder.lock()?;
+    if let Some(state) = running(&folder)? {
+        if wanted.node && !state.node {
+            let what = "a cluster without a node is up; take it down first: `cargo xtask cluster down`";
+            return Err(Failure::Mismatch { what: what.to_owned() });
+        }
+        eprintln!("xtask: the cluster is up already: {}", state.server());
+        return Ok(());
+    }
+    if folder.path().exists() {
+        eprintln!("xtask: removing what an earlier cluster left");
+        remains::remove(&folder)?;
+    }
+    let programs = binaries::find(wanted.node)?;
+    let state = State::new(wanted.node, programs)?;
+    if let Err(failure) = start(&folder, state) {
+        return Err(given_up(&folder, failure));
+    }
+    eprintln!(
+        "xtask: the cluster is up after {:.1} s; `cargo xtask cluster env`",
+        begun.elapsed().as_secs_f32()
+    );
+    Ok(())
+}
+
+fn start(folder: &Folder, mut state: State) -> Result<(), Failure> {
+    for name in ["", "logs", "processes", "certificates"] {
+        folder.create(name)?;
+    }
+    state.save(folder)?;
+    eprintln!("xtask: starting the control plane: {}", state.server());
+    control_plane::start(folder, &state)?;
+    if state.node {
+        eprintln!("xtask: starting the node");
+        node::start(folder, &state)?;
+    }
+    process::all_alive(folder)?;
+    state.ready = true;
+    state.save(folder)
+}
+
+/// Removes what did start, and keeps the logs.
+fn given_up(folder: &Folder, failure: Failure) -> Failure {
+    // The message reads a log, so it is made before the logs move.
+    let what = failure.to_string();
+    let logs = folder.failed_logs();
+    let _none = std::fs::remove_dir_all(&logs);
+    let kept = std::fs::rename(folder.join("logs"), &logs);
+    if let Err(also) = remains::remove(folder) {
+        eprintln!("xtask: {also}");
+    }
+    match kept {
+        Ok(()) => Failure::Mismatch { what: format!("{what}\nlogs: `{}`", logs.display()) },
+        Err(_) => failure,
+    }
+}
+
+/// Takes down what this checkout brought up.
+pub(crate) fn down() -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    let _lock = folder.lock()?;
+    if folder.path().exists() {
+        remains::remove(&folder)?;
+        eprintln!("xtask: the cluster is down");
+    } else {
+        eprintln!("xtask: no cluster of this checkout is up");
+    }
+    Ok(())
+}
+
+/// The file of a cluster that is not ours to start or stop.
+fn is_external(folder: &Folder) -> Result<Option<PathBuf>, Failure> {
+    let Some(value) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let files: Vec<PathBuf> = std::env::split_paths(&value).collect();
+    // A shell may still have what `env` printed.
+    if files.iter().any(|file| file.starts_with(folder.path())) {
+        return Ok(None);
+    }
+    if files.iter().any(|file| file.exists()) {
+        return Ok(Some(value.into()));
+    }
+    let what = format!("KUBECONFIG is `{}`, which does not exist; unset it", PathBuf::from(value).display());
+    Err(Failure::Mismatch { what })
+}
+
+/// The cluster of this checkout, if it was ready once and all its processes run.
+fn running(folder: &Folder) -> Result<Option<State>, Failure> {
+    let state = State::load(folder).unwrap_or_default();
+    Ok(state.filter(|state| {
+        let expected = PROCESSES.iter().filter(|name| state.node || !of_a_node(name));
+        let alive = |name| Identity::recorded(folder, name).is_some_and(Identity::is_alive);
+        state.ready && expected.into_iter().all(|name| alive(name))
+    }))
+}
+
+fn is_up(folder: &Folder) -> Result<bool, Failure> {
+    Ok(running(folder)?.is_some())
+}
+
+fn of_a_node(process: &str) -> bool {
+    [SCHEDULER, CONTAINERD, KUBELET].contains(&process)
+}
+
+/// The variables by which tests find the cluster.
+fn environment(folder: &Folder) -> Result<Vec<(String, String)>, Failure> {
+    let variable = |name: &str, path: PathBuf| (name.to_owned(), path.display().to_string());
+    if let Some(config) = is_external(folder)? {
+        return Ok(vec![variable("KUBECONFIG", config)]);
+    }
+    loaded(folder)?;
+    let program = std::env::current_exe().map_err(Failure::io("this program"))?;
+    Ok(vec![
+        variable("KUBECONFIG", folder.admin_kubeconfig()),
+        variable("RUNWAY_TEST_KUBECONFIG", folder.user_kubeconfig()),
+        variable("RUNWAY_TEST_CLUSTER", folder.path().to_owned()),
+        variable("RUNWAY_TEST_XTASK", program),
+    ])
+}
+
+fn loaded(folder: &Folder) -> Result<State, Failure> {
+    let what = "no cluster of this checkout is up: `cargo xtask cluster up`".to_owned();
+    State::load(folder)?.ok_or(Failure::Mismatch { what })
+}
+
+fn status() -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    if let Some(config) = is_external(&folder)? {
+        println!("the cluster of KUBECONFIG: `{}`", config.display());
+        return Ok(());
+    }
+    let state = loaded(&folder)?;
+    let api = Api::new(&folder, &state);
+    for process in PROCESSES.iter().filter(|process| state.node || !of_a_node(process)) {
+        let port = match *process {
+            process::ETCD => Some(state.ports.etcd),
+            APISERVER => Some(state.ports.apiserver),
+            KUBELET => Some(state.ports.kubelet),
+            _ => None,
+        };
+        let port = port.map(|port| format!("127.0.0.1:{port}")).unwrap_or_default();
+        let (pid, how) = match Identity::recorded(&folder, process) {
+            Some(identity) if identity.is_alive() => (identity.pid.to_string(), "runs"),
+            Some(identity) => (identity.pid.to_string(), "has ended"),
+            None => ("-".to_owned(), "was not started"),
+        };
+        println!("{}", format!("{process:<24} {pid:>8}  {how:<10} {port}").trim_end());
+    }
+    println!("{:<24} {}", "version", api.version().unwrap_or_else(|reason| format!("unknown: {reason}")));
+    if state.node {
+        let ready =
+            api.node_ready().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
+        println!("{:<24} {ready}", "node");
+    }
+    println!("{:<24} {}", "state folder", folder.path().display());
+    Ok(())
+}
+
+fn stop_apiserver() -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    let _lock = folder.lock()?;
+    loaded(&folder)?;
+    Identity::recorded(&folder, APISERVER).map_or(Ok(()), Identity::stop)
+}
+
+fn start_apiserver() -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    let _lock = folder.lock()?;
+    let state = loaded(&folder)?;
+    if Identity::recorded(&folder, APISERVER).is_some_and(Identity::is_alive) {
+        return Ok(());
+    }
+    control_plane::start_apiserver(&folder, &state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Up};
+
+    #[test]
+    fn commands_are_read_and_others_refused() {
+        assert_eq!(Action::parse(&["up"]), Some(Action::Up(Up { node: false })));
+        assert_eq!(Action::parse(&["up", "--node"]), Some(Action::Up(Up { node: true })));
+        assert_eq!(Action::parse(&["stop-apiserver"]), Some(Action::StopApiserver));
+        for wrong in [&[][..], &["up", "--nodes"], &["down", "now"], &["guard"]] {
+            assert_eq!(Action::parse(wrong), None);
+        }
+    }
+}
