@@ -1,0 +1,270 @@
+//! What a test starts from: a namespace of its own, a role in it, and a control plane on it.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Secret};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use runway_control::backend::{Backend, Cancelled};
+use runway_control::{ControlPlane, JobRecord, Settings, SubmitError, Submitted, System};
+use runway_core::policy::RateOverrides;
+use runway_core::status::{Phase, Reason};
+use runway_core::{JobId, JobSpec, Policy};
+use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const IMAGE: &str = "runway.test/busybox:1";
+
+pub const POLICY: &str = r#"
+version: 1
+limits:
+  cpu: {min: 10m, max: "1000", default: 10m}
+  memory: {min: 8Mi, max: 8Gi, default: 16Mi}
+  ephemeral_storage: {min: 1Mi, max: 1Gi, default: 16Mi}
+  gpu: {max: 8}
+  timeout: {min: 1s, max: 1h, default: 5m}
+  retries: {max: 3, default: 0}
+rates: {usd_per_cpu_second: "0.00001", usd_per_gb_second: "0.000001", usd_per_gpu_second: "0.0007"}
+rate_limit: {per_minute: 60000, burst: 10000}
+quota: {gpus: 8, concurrent_jobs: 500}
+capacity: {gpus: 64, concurrent_jobs: 1000, rate_limit: {per_minute: 600000, burst: 100000}}
+run: {namespace: NAMESPACE, ttl_after_finished: 600s, termination_grace: 1s}
+"#;
+
+pub struct Bed {
+    pub namespace: String,
+    pub admin: Client,
+    pub backend: KubernetesBackend,
+    pub plane: ControlPlane,
+    pub policy: Arc<Policy>,
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn kubeconfig(variable: &str) -> Connection {
+    let file = std::env::var_os(variable).unwrap_or_else(|| {
+        panic!(
+            "{variable} is not set: this test needs a cluster. `cargo xtask test` brings one up; by hand it is \
+             `cargo xtask cluster up --node` and `eval \"$(cargo xtask cluster env)\"`"
+        )
+    });
+    Connection { kubeconfig: Some(file.into()), context: None }
+}
+
+/// Somebody who may do everything.
+pub async fn admin() -> Client {
+    connect(&kubeconfig("KUBECONFIG")).await.unwrap()
+}
+
+/// Somebody who may do what the role grants.
+pub async fn runway() -> Client {
+    connect(&kubeconfig("RUNWAY_TEST_KUBECONFIG")).await.unwrap()
+}
+
+pub fn policy(namespace: &str, change: impl FnOnce(String) -> String) -> Arc<Policy> {
+    let text = change(POLICY.replace("NAMESPACE", namespace));
+    Arc::new(Policy::parse(text.as_bytes(), RateOverrides::default()).unwrap())
+}
+
+/// The role that `infra/` grants.
+pub fn role() -> Role {
+    let text = std::fs::read_to_string(root().join("infra/kubernetes/rbac.yaml")).unwrap();
+    let role = text.split("---\n").find(|document| document.contains("kind: Role\n")).unwrap();
+    let document = runway_core::document::parse_all(role.as_bytes()).swap_remove(0).unwrap();
+    serde_json::from_value(document.root.to_json()).unwrap()
+}
+
+/// Makes a namespace in which Runway may do what its role grants.
+pub async fn namespace(admin: &Client, name: &str) {
+    let spaces: Api<Namespace> = Api::all(admin.clone());
+    let space = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    spaces.create(&PostParams::default(), &space).await.unwrap();
+    let mut role = role();
+    role.metadata.namespace = Some(name.to_owned());
+    Api::<Role>::namespaced(admin.clone(), name).create(&PostParams::default(), &role).await.unwrap();
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "runway"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "runway"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "runway"}],
+    }))
+    .unwrap();
+    Api::<RoleBinding>::namespaced(admin.clone(), name)
+        .create(&PostParams::default(), &binding)
+        .await
+        .unwrap();
+    // Pods wait for the service account of their namespace.
+    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(admin.clone(), name);
+    until("a service account", async || accounts.get_opt("default").await.unwrap()).await;
+}
+
+/// A name that no earlier run has used.
+pub fn unique(name: &str) -> String {
+    let random = JobId::from_random(runway_control::Surroundings::random(&System));
+    format!("t-{name}-{}", &random.as_str()[..6])
+}
+
+/// Waits until there is something, and not for ever.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited two minutes for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+impl Bed {
+    pub async fn make(name: &str) -> Self {
+        Self::with(name, |policy| policy).await
+    }
+
+    pub async fn with(name: &str, change: impl FnOnce(String) -> String) -> Self {
+        let namespace = unique(name);
+        let admin = admin().await;
+        self::namespace(&admin, &namespace).await;
+        let policy = policy(&namespace, change);
+        Self::start(namespace, admin, runway().await, policy).await
+    }
+
+    /// Another control plane on the same namespace, as after a restart.
+    pub async fn again(&self) -> Self {
+        Self::start(self.namespace.clone(), self.admin.clone(), runway().await, Arc::clone(&self.policy))
+            .await
+    }
+
+    pub async fn start(namespace: String, admin: Client, client: Client, policy: Arc<Policy>) -> Self {
+        let settings = KubernetesSettings { page_size: 50, ..KubernetesSettings::new(&policy) };
+        let backend = KubernetesBackend::new(client, &policy, settings, Arc::new(System));
+        let shared = Arc::new(backend.clone());
+        let plane = ControlPlane::new(shared, Arc::clone(&policy), Arc::new(System), Settings::default());
+        tokio::spawn(plane.clone().run());
+        let ready = tokio::time::timeout(Duration::from_secs(60), plane.ready());
+        ready.await.expect("the ledger is rebuilt");
+        Self { namespace, admin, backend, plane, policy }
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.admin.clone(), &self.namespace)
+    }
+
+    pub async fn submit(&self, spec: JobSpec) -> JobId {
+        match self.plane.submit(spec.into(), None).await {
+            Ok(Submitted::Created { job, .. }) => job.seen.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn refused(&self, spec: JobSpec) -> Vec<&'static str> {
+        match self.plane.submit(spec.into(), None).await {
+            Err(SubmitError::Refused(decision)) => {
+                decision.violations().iter().map(|violation| violation.code.as_str()).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn until(&self, id: JobId, what: &str, is: impl Fn(&JobRecord) -> bool) -> Arc<JobRecord> {
+        let look = async || self.plane.job(id).filter(|record| is(record));
+        let found = tokio::time::timeout(Duration::from_secs(110), until(what, look)).await;
+        found.unwrap_or_else(|_| panic!("waited for {what}: {:#?}", self.plane.job(id)))
+    }
+
+    /// Waits for a phase and a reason, and writes down what the cluster shows then.
+    pub async fn comes_to(&self, id: JobId, phase: Phase, reason: Option<Reason>) -> Arc<JobRecord> {
+        self.until(id, &format!("{phase} {reason:?}"), |record| {
+            let status = &record.seen.status;
+            status.phase == phase && status.reason == reason && (!phase.is_final() || !status.holds)
+        })
+        .await
+    }
+
+    pub async fn cancel(&self, id: JobId) {
+        let job = self.plane.job(id).unwrap().seen.job();
+        assert_eq!(self.backend.cancel(&job).await.unwrap(), Cancelled::Begun);
+    }
+
+    /// Waits until nothing of a job is left in the cluster.
+    pub async fn until_nothing_is_left(&self, id: JobId) {
+        let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
+        until("its objects to go", async || {
+            let jobs = self.api::<Job>().list(&mine).await.unwrap().items.len();
+            let pods = self.api::<Pod>().list(&mine).await.unwrap().items.len();
+            let secrets = self.api::<Secret>().list(&mine).await.unwrap().items.len();
+            (jobs + pods + secrets == 0).then_some(())
+        })
+        .await;
+        self.until(id, "the job to leave", |record| record.gone).await;
+        assert!(!self.plane.held().contains(&id), "it holds nothing any more");
+    }
+
+    /// Writes down what the cluster shows of a job, if that was asked for.
+    pub async fn capture(&self, name: &str, id: JobId) {
+        if std::env::var_os("RUNWAY_CAPTURE").is_none() {
+            return;
+        }
+        let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
+        let mut items: Vec<Json> = Vec::new();
+        let mut put = |kind: &str, version: &str, object: Json| {
+            let mut object = object;
+            object["kind"] = kind.into();
+            object["apiVersion"] = version.into();
+            if let Some(meta) = object["metadata"].as_object_mut() {
+                meta.remove("managedFields");
+            }
+            items.push(object);
+        };
+        for job in self.api::<Job>().list(&mine).await.unwrap() {
+            put("Job", "batch/v1", serde_json::to_value(job).unwrap());
+        }
+        for pod in self.api::<Pod>().list(&mine).await.unwrap() {
+            put("Pod", "v1", serde_json::to_value(pod).unwrap());
+        }
+        for event in self.api::<Event>().list(&ListParams::default()).await.unwrap() {
+            let object = event.involved_object.name.clone().unwrap_or_default();
+            if object.contains(id.as_str()) {
+                put("Event", "v1", serde_json::to_value(event).unwrap());
+            }
+        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items});
+        let text = serde_json::to_string_pretty(&list).unwrap().replace(&self.namespace, "runway-jobs");
+        let folder = root().join("fixtures/cluster/captured");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{name}.json")), text + "\n").unwrap();
+    }
+}
+
+/// A job that runs a command.
+pub fn spec(name: &str, command: &[&str]) -> JobSpec {
+    JobSpec {
+        name: Some(name.into()),
+        tenant: Some("search".into()),
+        image: Some(IMAGE.into()),
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        ..JobSpec::default()
+    }
+}
+
+pub fn shell(name: &str, script: &str) -> JobSpec {
+    spec(name, &["sh", "-c", script])
+}
+
+/// Lets every node offer so many GPUs.
+pub async fn offer_gpus(admin: &Client, count: u32) {
+    let nodes: Api<Node> = Api::all(admin.clone());
+    for node in nodes.list(&ListParams::default()).await.unwrap() {
+        let amounts = json!({"nvidia.com/gpu": count.to_string()});
+        let status = json!({"status": {"capacity": amounts, "allocatable": amounts}});
+        let name = node.metadata.name.unwrap();
+        nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+    }
+}

@@ -1,0 +1,124 @@
+//! Jobs that wait, and those that will never start by themselves.
+
+use crate::bed::{Bed, offer_gpus, shell, until};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::PostParams;
+use runway_core::render::render;
+use runway_core::status::{Phase, Reason};
+use runway_core::units::Timestamp;
+use runway_core::{Gate, HashSeed, JobId, JobSpec};
+use std::sync::Arc;
+
+#[tokio::test]
+async fn an_image_that_cannot_be_had() {
+    let bed = Bed::make("no-image").await;
+    let spec = JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("train", "true") };
+    let job = bed.submit(spec).await;
+    let record = bed.comes_to(job, Phase::Pending, Some(Reason::ImagePull)).await;
+    bed.capture("image-pull", job).await;
+    assert!(record.seen.status.message.contains("registry.invalid/none:1"), "{}", record.seen.status.message);
+    assert!(record.seen.status.hint.is_some());
+    assert_eq!(bed.plane.held(), [job], "it holds what it was given until its deadline");
+    bed.cancel(job).await;
+    bed.until_nothing_is_left(job).await;
+}
+
+/// What the gate would not let through, made by somebody else in Runway's name.
+async fn forge(bed: &Bed, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
+    let mut gate = Gate::new(Arc::clone(&bed.policy), HashSeed(1, 2));
+    let id = JobId::from_random(runway_control::Surroundings::random(&runway_control::System));
+    let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
+    let mut job = render(decision.admitted().unwrap(), id, &bed.policy).unwrap().job;
+    change(&mut job);
+    bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    bed.until(id, "the job to be seen", |_| true).await;
+    id
+}
+
+fn container(job: &mut Job) -> &mut k8s_openapi::api::core::v1::Container {
+    &mut job.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0]
+}
+
+#[tokio::test]
+async fn an_image_whose_name_is_none() {
+    let bed = Bed::make("bad-image").await;
+    let name = |job: &mut Job| container(job).image = Some("Registry/UPPER:case".into());
+    let job = forge(&bed, shell("train", "true"), name).await;
+    bed.comes_to(job, Phase::Pending, Some(Reason::InvalidImage)).await;
+    bed.capture("invalid-image", job).await;
+    assert_eq!(bed.plane.held(), [job], "it was adopted");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there() {
+    let bed = Bed::make("bad-config").await;
+    let refer = |job: &mut Job| {
+        let variable =
+            serde_json::json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "nowhere", "key": "A"}}});
+        container(job).env.get_or_insert_default().push(serde_json::from_value(variable).unwrap());
+    };
+    let job = forge(&bed, shell("train", "true"), refer).await;
+    let record = bed.comes_to(job, Phase::Pending, Some(Reason::ConfigError)).await;
+    bed.capture("config-error", job).await;
+    assert!(record.seen.status.message.contains("nowhere"), "{}", record.seen.status.message);
+}
+
+#[tokio::test]
+async fn more_cores_than_any_node_has() {
+    let bed = Bed::make("no-cpu").await;
+    let mut spec = shell("train", "true");
+    spec.resources.cpu = Some("500".into());
+    let job = bed.submit(spec).await;
+    let record = bed.comes_to(job, Phase::Pending, Some(Reason::Unschedulable)).await;
+    bed.capture("unschedulable-cpu", job).await;
+    let status = &record.seen.status;
+    assert!(status.message.contains("cpu"), "{}", status.message);
+    assert!(status.hint.as_deref().is_some_and(|hint| hint.contains("cpu")), "{:?}", status.hint);
+    bed.cancel(job).await;
+    bed.until_nothing_is_left(job).await;
+}
+
+#[tokio::test]
+async fn gpus_are_counted_and_freed() {
+    let bed = Bed::with("gpus", |policy| policy.replace("quota: {gpus: 8", "quota: {gpus: 4")).await;
+    offer_gpus(&bed.admin, 3).await;
+    let gpus = |count: u64, script| {
+        let mut spec = shell("train", script);
+        spec.resources.gpu = Some(count.into());
+        spec
+    };
+    let first = bed.submit(gpus(3, "sleep 1000")).await;
+    bed.comes_to(first, Phase::Running, None).await;
+    assert_eq!(bed.refused(gpus(2, "true")).await, ["tenant-gpu-quota"]);
+    // Within the quota, and more than the node has left.
+    let second = bed.submit(gpus(1, "true")).await;
+    let record = bed.comes_to(second, Phase::Pending, Some(Reason::Unschedulable)).await;
+    bed.capture("unschedulable-gpu", second).await;
+    assert!(record.seen.status.message.contains("nvidia.com/gpu"), "{}", record.seen.status.message);
+    assert_eq!(bed.plane.usage("search").held.gpus, 4);
+    // As soon as nothing runs any more there is room, for the waiting one and for a new one.
+    bed.plane.cancel(first).await.unwrap();
+    bed.comes_to(second, Phase::Succeeded, None).await;
+    until("the GPUs", async || (bed.plane.usage("search").held.gpus == 0).then_some(())).await;
+    let third = bed.submit(gpus(3, "true")).await;
+    bed.comes_to(third, Phase::Succeeded, None).await;
+}
+
+#[tokio::test]
+async fn pods_that_the_namespace_does_not_let_in() {
+    use k8s_openapi::api::core::v1::ResourceQuota;
+    let bed = Bed::make("rejected").await;
+    let quota = serde_json::json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}});
+    let quota: ResourceQuota = serde_json::from_value(quota).unwrap();
+    let quotas = bed.api::<ResourceQuota>();
+    quotas.create(&PostParams::default(), &quota).await.unwrap();
+    until("the quota", async || {
+        quotas.get("none").await.unwrap().status.and_then(|status| status.hard).map(drop)
+    })
+    .await;
+    let job = bed.submit(shell("train", "true")).await;
+    let record = bed.comes_to(job, Phase::Pending, Some(Reason::PodsRejected)).await;
+    bed.capture("pods-rejected", job).await;
+    assert!(record.seen.status.message.contains("quota"), "{}", record.seen.status.message);
+    assert_eq!(bed.plane.held(), [job]);
+}
