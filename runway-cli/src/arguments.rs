@@ -9,7 +9,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  all jobs are admitted
   1  at least one job is refused (a malformed one is refused too)
-  2  something could not be judged: no such file, a policy that does not load, wrong usage";
+  2  something could not be judged: no such file, a policy that does not load, wrong usage
+`diagnose` exits with 0 whatever became of the Jobs.";
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -67,6 +68,14 @@ pub(crate) enum Command {
         /// The job's id: 12 characters of a-z and 0-9
         #[arg(long, value_name = "ID", default_value = "000000000000")]
         id: JobId,
+    },
+    /// Tell what became of Jobs, and why, from what `kubectl get job,pod,event -o json` prints
+    ///
+    /// Any Job will do, whoever made it. The exit code tells whether the file could be read, not what became of the Jobs.
+    Diagnose {
+        /// What kubectl printed; `-` is standard input
+        #[arg(value_name = "FILE", default_value = "-")]
+        file: PathBuf,
     },
     /// Explain a code that a job was refused with; without one, list them all
     Explain {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// No file of jobs is larger than this: a document may have 256 KiB, so these are hundreds of them.
+/// No file is larger than this: a document of a job may have 256 KiB, so these are hundreds of them.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A file as it was given and read.
@@ -40,8 +40,10 @@ impl Source {
 pub(crate) enum Failure {
     /// A file could not be read.
     Unreadable { path: PathBuf, error: io::Error },
-    /// A file is larger than any file of jobs.
+    /// A file is larger than any that is read.
     Oversized { path: PathBuf },
+    /// A file is not what the command reads.
+    Malformed { path: PathBuf, fault: String },
     /// A variable of the environment does not hold what it should.
     Variable { name: &'static str, value: String, reason: String },
     /// The policy has faults: they, and their story.
@@ -64,6 +66,7 @@ impl std::fmt::Display for Failure {
                     MAX_BYTES / 1024 / 1024
                 )
             }
+            Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", path.display()),
             Self::Variable { name, value, reason } => {
                 write!(f, "the variable {name} is `{value}`, which {reason}")
             }

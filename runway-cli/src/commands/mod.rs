@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod diagnose;
 mod explain;
 mod guardrails;
 mod policy;
@@ -19,6 +20,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Check(files) => check::run(&files.files, common),
         Command::Quote(files) => quote::run(&files.files, common),
         Command::Render { files, id } => render::run(files, *id, common),
+        Command::Diagnose { file } => diagnose::run(file, common.output),
         Command::Explain { code } => explain::run(*code, common.output),
         Command::Policy(command) => policy::run(command, common),
         Command::Schema => schema::run(common),

@@ -45,6 +45,10 @@ fn the_exit_code_is_that_of_the_worst() {
         (&["policy", "schema"], 0),
         (&["schema"], 0),
         (&["completions", "bash"], 0),
+        (&["diagnose", "fixtures/cluster/written/preempted.json"], 0),
+        (&["diagnose", HELLO], 2),
+        (&["diagnose", "no-such-file.json"], 2),
+        (&["diagnose"], 2),
         (&["--version"], 0),
     ] {
         let ran = runway(arguments);

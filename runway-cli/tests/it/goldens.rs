@@ -1,4 +1,4 @@
-//! Golden outputs over every fixture: the verdict as text and as JSON, the quote, and the manifest.
+//! Golden outputs over every fixture: the verdict as text and as JSON, the quote, the manifest, and the diagnosis.
 
 use crate::run::{Ran, root, runway};
 use insta::{assert_snapshot, glob, with_settings};
@@ -60,5 +60,15 @@ fn policies() {
             shown.push(("guardrails", outcome(&runway(&guardrails))));
         }
         shown
+    });
+}
+
+#[test]
+fn clusters() {
+    over("cluster/**/*.json", |file, _| {
+        let text = with(&["diagnose"], file, &[]);
+        let json = with(&["diagnose", "-o", "json"], file, &[]);
+        assert_eq!((text.code, json.code), (0, 0), "{}", text.stderr);
+        vec![("diagnosis", outcome(&text)), ("diagnosis-json", outcome(&json))]
     });
 }

@@ -105,7 +105,7 @@ pub async fn namespace(admin: &Client, name: &str) {
 /// A name that no earlier run has used.
 pub fn unique(name: &str) -> String {
     let random = JobId::from_random(runway_control::Surroundings::random(&System));
-    format!("t-{name}-{}", &random.as_str()[..6])
+    format!("t-{name}-{random}")
 }
 
 /// Waits until there is something, and not for ever.

@@ -92,7 +92,8 @@ impl<'a> Events<'a> {
     }
 }
 
-fn at(event: &Event) -> Option<Timestamp> {
+/// When it was seen last.
+pub(super) fn at(event: &Event) -> Option<Timestamp> {
     [
         event.series.as_ref().and_then(|series| fine_instant(series.last_observed_time.as_ref())),
         instant(event.last_timestamp.as_ref()),

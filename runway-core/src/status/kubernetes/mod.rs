@@ -8,10 +8,13 @@ mod cause;
 mod container;
 mod event;
 mod job;
+mod listing;
 mod pod;
 #[cfg(test)]
 mod tests;
 mod time;
+
+pub use listing::{Listing, ListingError};
 
 use super::{Evidence, Phase, Reason, Status};
 use crate::units::Timestamp;
@@ -287,21 +290,19 @@ impl Case<'_> {
         let living = || self.pods.iter().enumerate().rev().filter(|(_, pod)| pod.lives());
         if let Some((index, pod)) = living().find(|(_, pod)| pod.runs()) {
             let doing = if pod.is_being_deleted() { "is being ended" } else { "runs" };
-            let mut message = format!("{doing}{}", self.nth(self.ordinal(index)));
+            let message = format!("{doing}{}", self.nth(self.ordinal(index)));
+            let mut verdict = Verdict::new(Phase::Running, message);
+            verdict.evidence.extend(pod.proof());
             // One of its containers, while another runs, or its node.
-            let now = pod.cause(&self.events).filter(|cause| !cause.weak);
-            match (&now, self.cause_before(index)) {
-                (Some(cause), _) => message.push_str(&format!("; {}", cause.what)),
-                (None, Some((cause, attempt))) => {
-                    message.push_str(&format!("; attempt {attempt}: {}", cause.what));
-                }
-                (None, None) => {}
+            if let Some(cause) = pod.cause(&self.events).filter(|cause| !cause.weak) {
+                verdict.message = format!("{}; {}", verdict.message, cause.what);
+                return Some(verdict.because(cause));
             }
-            let verdict = Verdict::new(Phase::Running, message);
-            return Some(match now {
-                Some(cause) => verdict.because(cause),
-                None => verdict,
-            });
+            if let Some((cause, attempt)) = self.cause_before(index) {
+                verdict.message = format!("{}; attempt {attempt}: {}", verdict.message, cause.what);
+                verdict.evidence.extend(cause.evidence);
+            }
+            return Some(verdict);
         }
         let (index, pod) = living().next()?;
         let nth = self.nth(self.ordinal(index));
@@ -315,7 +316,9 @@ impl Case<'_> {
             } else {
                 "waits for a node"
             };
-            return Some(Verdict::new(Phase::Pending, format!("{message}{nth}")));
+            let mut verdict = Verdict::new(Phase::Pending, format!("{message}{nth}"));
+            verdict.evidence.extend(pod.proof());
+            return Some(verdict);
         };
         let waits = matches!(cause.reason, Reason::Unschedulable | Reason::PodsRejected);
         let holdings = self.holdings();

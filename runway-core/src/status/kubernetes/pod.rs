@@ -6,7 +6,7 @@ use super::container::{Container, End, Kind};
 use super::event::Events;
 use super::time::instant;
 use crate::price::Attempt;
-use crate::status::Reason;
+use crate::status::{Evidence, Reason};
 use crate::units::{Seconds, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use std::collections::BTreeMap;
@@ -62,6 +62,12 @@ impl<'a> SeenPod<'a> {
 
     fn phase(&self) -> &'a str {
         self.status().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+    }
+
+    /// How far it says it is.
+    pub(super) fn proof(&self) -> Option<Evidence> {
+        let phase = self.status()?.phase.as_deref()?;
+        Some(evidence("pod", self.name(), "status.phase", phase))
     }
 
     /// Whether it ended by itself, and nothing of it can run any more.

@@ -1,7 +1,8 @@
-//! Hand-built objects and what is to be read off them; then properties over all their subsets and orders.
+//! Hand-built objects and what is to be read off them.
+
+mod properties;
 
 use super::*;
-use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 const AT: &str = "2026-11-21T08:00:00Z";
@@ -866,146 +867,59 @@ fn what_others_wrote_is_told_in_bounds() {
     assert!(!serde_json::to_string(&status).unwrap().contains("hunter2"));
 }
 
-fn one_of(all: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
-    prop::sample::select(all)
+#[test]
+fn an_end_that_a_deletion_explains_counts_last() {
+    let mut killed = ended(1, "Failed", "Error", 143);
+    killed["metadata"]["deletionTimestamp"] = json!(at(48));
+    killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    let scene = Scene::of(failed()).pods(&[ended(0, "Failed", "OOMKilled", 137), killed.clone()]);
+    expect(&scene, Failed, Some(Reason::OOMKilled), "attempt 1 of 3");
+    expect(&Scene::of(failed()).pods(&[killed]), Failed, Some(Reason::Signaled), "attempt 1 of 3");
 }
 
-/// Pods in every state that the tests above know, a few attempts of each.
-fn any_pod() -> impl Strategy<Value = Json> {
-    let reasons: &[&str] = &["OOMKilled", "Error", "Completed", "StartError", "ContainerStatusUnknown", ""];
-    let waits: &[&str] = &[
-        "ErrImagePull",
-        "InvalidImageName",
-        "CreateContainerConfigError",
-        "ContainerCreating",
-        "CrashLoopBackOff",
-    ];
-    let state = prop_oneof![
-        (one_of(reasons), one_of(&["Failed", "Succeeded", "Running"]), -2..260)
-            .prop_map(|(reason, phase, code)| ended(0, phase, reason, code)),
-        one_of(waits).prop_map(|reason| waiting(0, reason, "told")),
-        Just(running(0)),
-        Just(unscheduled("0/1 nodes are available: 1 Insufficient cpu.")),
-        Just(pod(
-            0,
-            json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."})
-        )),
-        Just(pod(
-            0,
-            json!({"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}]})
-        )),
-        Just(pod(0, json!({"phase": "Unknown"}))),
-        Just(json!({})),
-        Just(
-            json!({"status": {"containerStatuses": [{}], "initContainerStatuses": [{"state": {"terminated": {"exitCode": 1}}}]}})
-        ),
-    ];
-    (state, 0..6_u64, prop::option::of(0..100_u64)).prop_map(|(mut pod, created, deleted)| {
-        pod["metadata"]["creationTimestamp"] = json!(at(created * 10));
-        if let Some(deleted) = deleted {
-            pod["metadata"]["deletionTimestamp"] = json!(at(deleted));
-        }
+#[test]
+fn attempts_are_told_apart_by_their_age_and_not_by_their_names() {
+    let mut newest = ended(5, "Failed", "Error", 5);
+    newest["metadata"]["uid"] = json!("a");
+    let scene = Scene::of(failed()).pods(&[newest, ended(1, "Failed", "Error", 1)]);
+    assert_eq!(expect(&scene, Failed, Some(Reason::NonZeroExit), "exit code 5").exit_code, Some(5));
+}
+
+#[test]
+fn a_job_that_ends_in_the_second_of_its_cancellation_was_over() {
+    let mut done = job(condition("Complete", "", 40));
+    done["metadata"]["deletionTimestamp"] = json!(at(40));
+    done["metadata"]["annotations"] = json!({"runway.dev/cancelled-at": at(40)});
+    expect(&Scene::of(done), Succeeded, None, "succeeded");
+}
+
+#[test]
+fn a_start_that_only_events_remember_is_a_start() {
+    let started = event("Pod", "embed-7", "Started", "Started container job", 5);
+    let pull = event("Pod", "embed-8", "Failed", "Failed to pull image \"x\": not found", 20);
+    let late = Scene::of(job(condition("Failed", "DeadlineExceeded", 900))).events(&[started, pull]);
+    expect(&late, Failed, Some(Reason::DeadlineExceeded), "took longer");
+}
+
+#[test]
+fn containers_beside_the_work_do_not_hide_it() {
+    let with = |phase: &str, other: Json| {
+        let mut pod = ended(0, phase, "Error", 3);
+        pod["status"]["containerStatuses"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "other", "state": other}));
         pod
-    })
-}
-
-fn any_job() -> impl Strategy<Value = Option<Json>> {
-    let kinds: &[&str] = &["Failed", "Complete", "FailureTarget", "SuccessCriteriaMet", "Suspended"];
-    let reasons: &[&str] = &["BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "New", ""];
-    let condition = (one_of(kinds), one_of(&["True", "False"]), one_of(reasons), 0..100_u64)
-        .prop_map(|(kind, value, reason, seconds)| json!({"type": kind, "status": value, "reason": reason, "lastTransitionTime": at(seconds)}));
-    let job = (
-        prop::collection::vec(condition, 0..3),
-        prop::option::of(0..100_u64),
-        any::<bool>(),
-        any::<bool>(),
-        any::<i32>(),
-    )
-        .prop_map(|(conditions, deleted, cancelled, suspended, count)| {
-            let mut job = job(json!({"conditions": conditions, "failed": count}));
-            job["spec"]["suspend"] = json!(suspended);
-            if let Some(deleted) = deleted {
-                job["metadata"]["deletionTimestamp"] = json!(at(deleted));
-            }
-            if cancelled {
-                job["metadata"]["annotations"] =
-                    json!({"runway.dev/cancelled-at": deleted.map_or_else(|| "soon".to_owned(), at)});
-            }
-            job
-        });
-    prop_oneof![9 => job.prop_map(Some), 1 => Just(Some(json!({}))), 2 => Just(None)]
-}
-
-fn any_event() -> impl Strategy<Value = Json> {
-    let reasons: &[&str] = &[
-        "Failed",
-        "FailedCreate",
-        "FailedScheduling",
-        "Started",
-        "Pulling",
-        "BackOff",
-        "FailedMount",
-        "Killing",
-    ];
-    let messages: &[&str] = &["Failed to pull image \"x\"", "exceeded quota", "Back-off pulling image", ""];
-    let about: &[&str] = &["embed", "embed-0", "embed-1", "embed-9"];
-    let event = (one_of(reasons), one_of(messages), one_of(about), any::<bool>(), 0..50_u64).prop_map(
-        |(reason, message, about, of_job, seconds)| {
-            event(if of_job { "Job" } else { "Pod" }, about, reason, message, seconds)
-        },
-    );
-    prop_oneof![20 => event, 1 => Just(json!({}))]
-}
-
-fn any_scene() -> impl Strategy<Value = Scene> {
-    let pods = prop::collection::vec((any_pod(), any::<bool>()), 0..5);
-    (any_job(), pods, prop::collection::vec(any_event(), 0..6)).prop_map(|(job, pods, events)| {
-        let mut scene =
-            Scene { job: job.map(|job| serde_json::from_value(job).unwrap()), ..Scene::default() };
-        for (index, (mut pod, gone)) in pods.into_iter().enumerate() {
-            pod["metadata"]["name"] = json!(format!("embed-{index}"));
-            pod["metadata"]["uid"] = json!(format!("uid-{index}"));
-            let list = if gone { &mut scene.gone } else { &mut scene.pods };
-            list.push(serde_json::from_value(pod).unwrap());
-        }
-        for (index, mut event) in events.into_iter().enumerate() {
-            event["metadata"]["name"] = json!(format!("event-{index}"));
-            scene.events.push(serde_json::from_value(event).unwrap());
-        }
-        scene
-    })
-}
-
-proptest! {
-    #[test]
-    fn no_order_matters((scene, shuffled) in any_scene().prop_flat_map(|scene| {
-        let parts = (Just(scene.pods.clone()).prop_shuffle(), Just(scene.gone.clone()).prop_shuffle(), Just(scene.events.clone()).prop_shuffle());
-        (Just(scene), parts)
-    })) {
-        let status = scene.classify();
-        let (pods, gone, events) = shuffled;
-        let other = Scene { job: scene.job.clone(), pods, gone, events };
-        prop_assert_eq!(status, other.classify());
-    }
-
-    #[test]
-    fn a_verdict_stands_on_what_was_seen(scene in any_scene()) {
-        let status = scene.classify();
-        let has = |kind: &str| scene.job.as_ref().is_some_and(|job| SeenJob(job).condition(kind).is_some());
-        match status.phase {
-            Succeeded => prop_assert!(has("Complete") || scene.job.is_none()),
-            Failed => prop_assert!(has("Failed") || scene.job.is_none()),
-            Cancelled => prop_assert!(scene.job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some())),
-            Unknown => prop_assert!(scene.job.is_none()),
-            Pending | Running => prop_assert!(status.holds),
-        }
-        if status.phase.is_final() && !status.holds && scene.job.is_some() && status.finished_at.is_none() {
-            prop_assert!(status.phase != Cancelled);
-        }
-        prop_assert!(status.attempts as usize >= scene.pods.len() + scene.gone.len());
-        // What is gone by now holds nothing.
-        let gone = Scene { gone: [scene.pods.clone(), scene.gone.clone()].concat(), pods: Vec::new(), ..scene };
-        let after = gone.classify();
-        prop_assert!(!after.phase.is_final() || !after.holds);
-    }
+    };
+    let dead =
+        with("Failed", json!({"terminated": {"reason": "StartError", "exitCode": 128, "finishedAt": at(9)}}));
+    expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::StartError), "`other`");
+    // It ended later than the other one, and nobody knows when.
+    let lost = with("Running", json!({"running": {}}));
+    assert_eq!(Scene::of(failed()).gone(&[lost]).classify().runs[0].ended, None);
+    let mut dead = ended(0, "Failed", "Error", 3);
+    dead["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
+    dead["status"]["initContainerStatuses"] =
+        json!([{"name": "proxy", "state": {"terminated": {"exitCode": 143}}}]);
+    expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::NonZeroExit), "exit code 3");
 }

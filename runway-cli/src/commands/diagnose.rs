@@ -1,0 +1,66 @@
+//! `runway diagnose`: what became of these Jobs, and why?
+
+use crate::arguments::Format;
+use crate::input::{self, Failure};
+use crate::{Exit, output};
+use runway_core::status::{Listing, Status, classify};
+use std::fmt::Write;
+use std::path::Path;
+
+/// What programs are told of a Job.
+#[derive(serde::Serialize)]
+struct Record<'a> {
+    job: &'a str,
+    #[serde(flatten)]
+    status: Status,
+}
+
+pub(super) fn run(file: &Path, format: Format) -> Result<Exit, Failure> {
+    let source = input::read(file)?;
+    let malformed = |fault: String| Failure::Malformed { path: file.to_owned(), fault };
+    let json =
+        serde_json::from_slice(source.bytes()).map_err(|error| malformed(format!("no JSON: {error}")))?;
+    let listing = Listing::read(json).map_err(|error| malformed(error.to_string()))?;
+    for skipped in listing.skipped() {
+        output::print_aside(&format!("warning: `{}`: passed over: {skipped}\n", source.name))?;
+    }
+    let records: Vec<_> = listing.jobs().map(|(job, seen)| Record { job, status: classify(&seen) }).collect();
+    match format {
+        Format::Json => output::print_json(&records)?,
+        Format::Text if records.is_empty() => output::print(&format!("no Jobs in `{}`\n", source.name))?,
+        Format::Text => {
+            let stories: Vec<_> = records.iter().map(Record::story).collect();
+            output::print(&stories.join("\n"))?;
+        }
+    }
+    Ok(Exit::Admitted)
+}
+
+impl Record<'_> {
+    /// What people are told: the verdict, what happened, what to do, and what that rests on.
+    fn story(&self) -> String {
+        let Status { phase, reason, message, hint, evidence, .. } = &self.status;
+        let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
+        let mut story = format!("{}: {phase}{reason}\n  {message}\n", printable(self.job));
+        if let Some(hint) = hint {
+            let _ = writeln!(story, "  hint: {hint}");
+        }
+        for seen in evidence {
+            let (object, path, value) =
+                (printable(&seen.object), printable(&seen.path), printable(&seen.value));
+            let _ = writeln!(story, "  seen: {object} {path}: {value}");
+        }
+        story
+    }
+}
+
+/// The names in a file are whatever somebody wrote there: nothing that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let obeyed = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let escaped = obeyed.then(|| c.escape_unicode());
+            escaped.into_iter().flatten().chain((!obeyed).then_some(c))
+        })
+        .collect()
+}

@@ -1,0 +1,97 @@
+//! `runway diagnose`: what it reads, in which order it tells, and what it says of what it cannot read.
+
+use crate::run::{runway, runway_with};
+use serde_json::{Value as Json, json};
+
+fn job(name: &str) -> Json {
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "uid": name}})
+}
+
+#[test]
+fn jobs_are_told_in_the_order_of_the_input_with_these_fields_alone() {
+    let list = json!({"kind": "List", "items": [job("b"), {"kind": "Secret"}, job("a")]}).to_string();
+    let ran = runway_with(&["diagnose", "-o", "json"], list.as_bytes());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let told: Vec<serde_json::Map<String, Json>> = serde_json::from_str(&ran.stdout).unwrap();
+    let names: Vec<_> = told.iter().map(|record| record["job"].as_str().unwrap()).collect();
+    assert_eq!(names, ["b", "a"]);
+    let fields = ["job", "phase", "reason", "message", "hint", "exit_code", "attempts", "evidence"];
+    let places: Vec<_> =
+        fields.iter().map(|field| ran.stdout.find(&format!("\"{field}\": ")).unwrap()).collect();
+    assert!(places.is_sorted() && told[0].len() == fields.len(), "{}", ran.stdout);
+}
+
+#[test]
+fn an_input_without_jobs_is_no_error() {
+    let empty = br#"{"apiVersion": "v1", "kind": "List", "items": []}"#;
+    let ran = runway_with(&["diagnose", "-", "-o", "json"], empty);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "[]\n"));
+    let ran = runway_with(&["diagnose"], empty);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "no Jobs in `-`\n"));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_with_its_place() {
+    for (input, says) in [
+        ("", "cannot read `-`: no JSON: EOF while parsing a value at line 1 column 0"),
+        ("{\"kind\": \"List\",\n oops", "no JSON: key must be a string at line 2 column 2"),
+        ("[]", "the input is no Kubernetes object"),
+        ("{\"kind\": \"List\", \"items\": [7]}", "items[0] is no Kubernetes object"),
+        ("{\"kind\": \"Job\", \"spec\": \"hunter2\"}", "the input has not the form of a Job: expected "),
+    ] {
+        let ran = runway_with(&["diagnose", "-o", "json"], input.as_bytes());
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{input}");
+        assert!(ran.stderr.contains(says) && !ran.stderr.contains("hunter2"), "{input}: {}", ran.stderr);
+    }
+    let deep = "[".repeat(1_000_000);
+    assert_eq!(runway_with(&["diagnose"], deep.as_bytes()).code, 2);
+    assert_eq!(runway_with(&["diagnose"], b"\xff\xfe").code, 2);
+}
+
+#[test]
+fn a_malformed_pod_is_passed_over_and_told_of() {
+    let list = json!({"kind": "List", "items": [job("a"), {"kind": "Pod", "status": 7}]}).to_string();
+    let ran = runway_with(&["diagnose", "-o", "json"], list.as_bytes());
+    assert_eq!(ran.code, 0);
+    assert!(
+        ran.stderr.starts_with("warning: `-`: passed over: items[1] has not the form of a Pod"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn nothing_that_a_name_says_reaches_the_terminal_as_a_command() {
+    let mut nasty = job("\u{1b}[2J\u{202e}x");
+    nasty["status"] = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "\u{1b}]0;t\u{7}", "message": "\u{1b}[1m"}]});
+    let ran = runway_with(&["diagnose"], nasty.to_string().as_bytes());
+    assert_eq!(ran.code, 0);
+    assert!(!ran.stdout.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{:?}", ran.stdout);
+}
+
+#[test]
+fn thousands_of_jobs_are_told_in_time() {
+    let pod = |n: usize| {
+        let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": format!("j{}", n % 2000), "controller": true});
+        json!({"kind": "Pod", "metadata": {"name": format!("p{n}"), "uid": format!("p{n}"), "ownerReferences": [owner]}, "status": {"phase": "Failed"}})
+    };
+    let event = |n: usize| json!({"kind": "Event", "reason": "Killing", "involvedObject": {"kind": "Pod", "name": format!("p{n}")}});
+    let mut items: Vec<_> = (0..2000).map(|n| job(&format!("j{n}"))).collect();
+    // One with a great many pods and events of its own.
+    items.extend((0..20_000).map(|n| pod(if n % 2 == 0 { n } else { n * 2000 })));
+    items.extend((0..20_000).map(event));
+    let started = std::time::Instant::now();
+    let ran = runway_with(
+        &["diagnose", "-o", "json"],
+        json!({"kind": "List", "items": items}).to_string().as_bytes(),
+    );
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}
+
+#[test]
+fn standard_input_is_the_default() {
+    let ran = runway(&["diagnose"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("`-`"), "{}", ran.stderr);
+}

@@ -1,0 +1,407 @@
+//! What `kubectl get job,pod,event -o json` prints: which pods and events belong to which Job.
+//!
+//! A pod belongs to the Job that controls it, or that its label names where nothing controls it. An event belongs to what
+//! it is about; of a pod that is gone the name alone is left, which begins with that of its Job.
+
+use super::{Seen, event};
+use crate::status::kubernetes::time::instant;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+
+/// Jobs with their pods and events, in the order in which the Jobs were listed.
+///
+/// ```
+/// use runway_core::status::{Listing, Phase, classify};
+///
+/// let listing = Listing::read(serde_json::json!({"kind": "List", "items": [
+///     {"kind": "Job", "metadata": {"name": "embed", "uid": "1"}},
+///     {"kind": "Pod", "metadata": {"name": "embed-x2v4z", "ownerReferences": [
+///         {"apiVersion": "batch/v1", "kind": "Job", "name": "embed", "uid": "1", "controller": true},
+///     ]}, "status": {"phase": "Running"}},
+/// ]}))?;
+/// let (name, seen) = listing.jobs().next().ok_or("no Job")?;
+/// assert_eq!((name, classify(&seen).phase), ("embed", Phase::Running));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Listing {
+    jobs: Vec<Listed>,
+    skipped: Vec<ListingError>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    job: Job,
+    pods: Vec<Pod>,
+    events: Vec<Event>,
+}
+
+/// Something is not what `kubectl get -o json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListingError {
+    /// Not an object, or one without a `kind`.
+    #[error("{place} is no Kubernetes object: it has no `kind`")]
+    NoObject {
+        /// Where: `items[3]`, or the whole.
+        place: String,
+    },
+    /// The `items` of a list are no list.
+    #[error("the `items` of the {kind} are no list")]
+    NoItems {
+        /// The kind of the list.
+        kind: String,
+    },
+    /// An object does not have the form of its kind.
+    #[error("{place} has not the form of a {kind}: {fault}")]
+    Malformed {
+        /// Where: `items[3]`, or the whole.
+        place: String,
+        /// The kind it says it is.
+        kind: &'static str,
+        /// What is wrong, without any value of it: that could be a secret.
+        fault: String,
+    },
+}
+
+impl Listing {
+    /// Reads a `List`, a `JobList`, `PodList` or `EventList`, or a single object. Objects of other kinds are passed over.
+    ///
+    /// # Errors
+    /// [`ListingError`] where it is no Kubernetes object, or one of its Jobs is malformed. A malformed pod or event is
+    /// [skipped](Self::skipped).
+    pub fn read(json: Json) -> Result<Self, ListingError> {
+        let mut objects = Objects::default();
+        let kind = kind_of(&json).ok_or_else(|| ListingError::NoObject { place: WHOLE.to_owned() })?;
+        match (kind.strip_suffix("List"), json) {
+            (Some(of), Json::Object(mut list)) => {
+                let of = of.to_owned();
+                let items = match list.remove("items") {
+                    Some(Json::Array(items)) => items,
+                    None | Some(Json::Null) => Vec::new(),
+                    Some(_) => return Err(ListingError::NoItems { kind: format!("{of}List") }),
+                };
+                for (index, item) in items.into_iter().enumerate() {
+                    // What the server itself prints names the kind once, on the list.
+                    let kind =
+                        kind_of(&item).or_else(|| (!of.is_empty() && item.is_object()).then(|| of.clone()));
+                    objects.add(&format!("items[{index}]"), kind, item)?;
+                }
+            }
+            (_, object) => objects.add(WHOLE, Some(kind), object)?,
+        }
+        Ok(objects.sorted())
+    }
+
+    /// Each Job's name, and what was seen of it.
+    pub fn jobs(&self) -> impl Iterator<Item = (&str, Seen<'_>)> {
+        self.jobs.iter().map(|Listed { job, pods, events }| {
+            let name = job.metadata.name.as_deref().unwrap_or_default();
+            (name, Seen { job: Some(job), pods, gone_pods: &[], events })
+        })
+    }
+
+    /// The pods and events that could not be read, and so are no evidence.
+    #[must_use]
+    pub fn skipped(&self) -> &[ListingError] {
+        &self.skipped
+    }
+}
+
+const WHOLE: &str = "the input";
+
+fn kind_of(object: &Json) -> Option<String> {
+    let kind = object.get("kind")?.as_str().filter(|kind| !kind.is_empty())?;
+    // Other groups have Jobs too.
+    let group = object.get("apiVersion").and_then(Json::as_str).map(|version| version.split('/').next());
+    let is_foreign = match kind {
+        "Job" => group.is_some_and(|group| group != Some("batch")),
+        "Pod" | "Event" => group.is_some_and(|group| group != Some("v1")),
+        _ => false,
+    };
+    Some(if is_foreign { format!("foreign {kind}") } else { kind.to_owned() })
+}
+
+#[derive(Default)]
+struct Objects {
+    jobs: Vec<Job>,
+    pods: Vec<Pod>,
+    events: Vec<Event>,
+    skipped: Vec<ListingError>,
+}
+
+impl Objects {
+    fn add(&mut self, place: &str, kind: Option<String>, object: Json) -> Result<(), ListingError> {
+        match kind.as_deref() {
+            Some("Job") => self.jobs.push(typed(place, "Job", object)?),
+            Some("Pod") => match typed(place, "Pod", object) {
+                Ok(pod) => self.pods.push(pod),
+                Err(error) => self.skipped.push(error),
+            },
+            Some("Event") => match typed(place, "Event", object) {
+                Ok(event) => self.events.push(event),
+                Err(error) => self.skipped.push(error),
+            },
+            Some(_) => {}
+            None => return Err(ListingError::NoObject { place: place.to_owned() }),
+        }
+        Ok(())
+    }
+
+    fn sorted(self) -> Listing {
+        let mut jobs: Vec<Listed> = Vec::new();
+        let mut index = Index::default();
+        for job in self.jobs {
+            if index.add(&job.metadata, jobs.len()) {
+                jobs.push(Listed { job, pods: Vec::new(), events: Vec::new() });
+            }
+        }
+        let mut pods = BTreeMap::new();
+        for pod in self.pods {
+            let Some(owner) = index.owner(&pod) else { continue };
+            let Some(listed) = jobs.get_mut(owner) else { continue };
+            pods.insert(place(&pod.metadata), (pod.metadata.uid.clone(), owner));
+            listed.pods.push(pod);
+        }
+        for event in self.events {
+            let about = &event.involved_object;
+            let place = (text(about.namespace.as_ref()), text(about.name.as_ref()));
+            let uid = about.uid.as_ref();
+            let owner = match about.kind.as_deref() {
+                Some("Job") => index.by_place.get(&place).copied().filter(|found| {
+                    let job = jobs.get(*found).and_then(|listed| listed.job.metadata.uid.as_ref());
+                    agree(uid, job)
+                }),
+                Some("Pod") => match pods.get(&place) {
+                    Some((pod, owner)) => agree(uid, pod.as_ref()).then_some(*owner),
+                    None => index.maker(&place).filter(|found| {
+                        let job = jobs.get(*found).map(|listed| &listed.job.metadata);
+                        let made = job.and_then(|job| instant(job.creation_timestamp.as_ref()));
+                        // An earlier Job may have had the same name.
+                        event::at(&event).is_none_or(|at| made.is_none_or(|made| made <= at))
+                    }),
+                },
+                _ => None,
+            };
+            if let Some(listed) = owner.and_then(|owner| jobs.get_mut(owner)) {
+                listed.events.push(event);
+            }
+        }
+        Listing { jobs, skipped: self.skipped }
+    }
+}
+
+fn typed<T: DeserializeOwned>(place: &str, kind: &'static str, object: Json) -> Result<T, ListingError> {
+    serde_json::from_value(object).map_err(|error| {
+        let told = error.to_string();
+        // The rest of the message repeats the value.
+        let fault = match told.rfind("expected ").and_then(|at| told.get(at..)) {
+            Some(expected) if told.starts_with("invalid ") => expected.to_owned(),
+            _ => "one of its values cannot be read".to_owned(),
+        };
+        ListingError::Malformed { place: place.to_owned(), kind, fault }
+    })
+}
+
+/// A namespace and a name.
+type Place = (String, String);
+
+fn text(text: Option<&String>) -> String {
+    text.cloned().unwrap_or_default()
+}
+
+fn place(metadata: &ObjectMeta) -> Place {
+    (text(metadata.namespace.as_ref()), text(metadata.name.as_ref()))
+}
+
+/// Whether these may be one object's: a uid that was not given agrees with any.
+fn agree(one: Option<&String>, other: Option<&String>) -> bool {
+    one.is_none_or(|one| other.is_none_or(|other| one == other))
+}
+
+/// Where each Job is found.
+#[derive(Default)]
+struct Index {
+    by_uid: BTreeMap<String, usize>,
+    by_place: BTreeMap<Place, usize>,
+    /// By what the names of its pods begin with.
+    by_prefix: BTreeMap<Place, usize>,
+}
+
+/// The server cuts what a pod's name begins with here, and adds five characters of its own.
+const PREFIX: usize = 58;
+const SUFFIX: usize = 5;
+
+impl Index {
+    /// Adds a Job, unless it is listed already.
+    fn add(&mut self, job: &ObjectMeta, index: usize) -> bool {
+        let place = place(job);
+        let listed = match &job.uid {
+            Some(uid) => self.by_uid.insert(uid.clone(), index),
+            None => self.by_place.get(&place).copied(),
+        };
+        if let Some(listed) = listed {
+            self.by_uid.extend(job.uid.clone().map(|uid| (uid, listed)));
+            return false;
+        }
+        let prefix: String = place.1.chars().chain(['-']).take(PREFIX).collect();
+        self.by_prefix.insert((place.0.clone(), prefix), index);
+        self.by_place.insert(place, index);
+        true
+    }
+
+    fn owner(&self, pod: &Pod) -> Option<usize> {
+        let metadata = &pod.metadata;
+        let namespace = || text(metadata.namespace.as_ref());
+        let mut owners = metadata.owner_references.iter().flatten();
+        if let Some(owner) = owners.find(|owner| owner.controller == Some(true)) {
+            if owner.kind != "Job" {
+                return None;
+            }
+            if !owner.uid.is_empty() && !self.by_uid.is_empty() {
+                return self.by_uid.get(&owner.uid).copied();
+            }
+            return self.by_place.get(&(namespace(), owner.name.clone())).copied();
+        }
+        let labels = metadata.labels.as_ref()?;
+        let name = labels.get("batch.kubernetes.io/job-name").or_else(|| labels.get("job-name"))?;
+        self.by_place.get(&(namespace(), name.clone())).copied()
+    }
+
+    /// The Job that a pod of this name was made for.
+    fn maker(&self, (namespace, pod): &Place) -> Option<usize> {
+        let (prefix, suffix) = pod.split_at_checked(pod.len().checked_sub(SUFFIX)?)?;
+        let is_random = suffix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let found = self.by_prefix.get(&(namespace.clone(), prefix.to_owned()));
+        if is_random { found.copied() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job(name: &str, uid: &str) -> Json {
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "n", "uid": uid, "creationTimestamp": "2026-11-21T08:00:00Z"}})
+    }
+
+    fn pod(name: &str, owner: Json) -> Json {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "n", "uid": name, "ownerReferences": [owner]}})
+    }
+
+    fn controller(kind: &str, name: &str, uid: &str) -> Json {
+        json!({"apiVersion": "batch/v1", "kind": kind, "name": name, "uid": uid, "controller": true})
+    }
+
+    fn event(kind: &str, name: &str, uid: Json, namespace: &str) -> Json {
+        let about = json!({"kind": kind, "name": name, "namespace": namespace, "uid": uid});
+        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "involvedObject": about, "lastTimestamp": "2026-11-21T08:00:01Z"})
+    }
+
+    /// Each Job with its number of pods and of events.
+    fn shape(items: Vec<Json>) -> Vec<(String, usize, usize)> {
+        let listing = Listing::read(json!({"kind": "List", "items": items})).unwrap();
+        assert_eq!(listing.skipped(), []);
+        listing.jobs().map(|(name, seen)| (name.to_owned(), seen.pods.len(), seen.events.len())).collect()
+    }
+
+    #[test]
+    fn a_pod_belongs_to_the_job_that_controls_it() {
+        let mut labelled = pod("b-2", Json::Null);
+        labelled["metadata"]["ownerReferences"] = Json::Null;
+        for (label, name) in [("job-name", "b"), ("batch.kubernetes.io/job-name", "b"), ("job-name", "z")] {
+            let mut labelled = labelled.clone();
+            labelled["metadata"]["labels"] = json!({label: name});
+            let count = usize::from(name == "b");
+            assert_eq!(shape(vec![labelled, job("b", "1")]), [("b".to_owned(), count, 0)]);
+        }
+        let items = vec![
+            pod("a-1", controller("Job", "a", "1")),
+            job("b", "2"),
+            job("a", "1"),
+            pod("a-2", controller("Job", "a", "1")),
+            // An earlier Job of the same name, another kind, no controller.
+            pod("a-3", controller("Job", "a", "0")),
+            pod("a-4", controller("ReplicaSet", "a", "1")),
+            pod("a-5", json!({"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": "1"})),
+            job("a", "1"),
+        ];
+        assert_eq!(shape(items), [("b".to_owned(), 0, 0), ("a".to_owned(), 2, 0)]);
+    }
+
+    #[test]
+    fn an_event_belongs_to_what_it_is_about() {
+        let long = "l".repeat(60);
+        let items = vec![
+            job("a", "1"),
+            job("a-b", "2"),
+            job(&long, "3"),
+            pod("a-xxxxx", controller("Job", "a", "1")),
+            event("Job", "a", json!("1"), "n"),
+            event("Job", "a", Json::Null, "n"),
+            event("Job", "a", json!("0"), "n"),
+            event("Job", "a", json!("1"), "other"),
+            event("Pod", "a-xxxxx", json!("a-xxxxx"), "n"),
+            event("Pod", "a-xxxxx", json!("earlier"), "n"),
+            // Pods that are gone.
+            event("Pod", "a-yyyyy", json!("y"), "n"),
+            event("Pod", "a-b-zzzzz", json!("z"), "n"),
+            event("Pod", &format!("{}zzzzz", "l".repeat(58)), json!("z"), "n"),
+            event("Pod", "a-b", json!("z"), "n"),
+            event("Pod", "é", json!("z"), "n"),
+            event("Node", "a", json!("1"), "n"),
+        ];
+        assert_eq!(shape(items), [("a".to_owned(), 1, 4), ("a-b".to_owned(), 0, 1), (long, 0, 1)]);
+        let mut earlier = event("Pod", "a-yyyyy", json!("y"), "n");
+        earlier["lastTimestamp"] = json!("2026-11-21T07:59:59Z");
+        assert_eq!(shape(vec![job("a", "1"), earlier]), [("a".to_owned(), 0, 0)]);
+    }
+
+    #[test]
+    fn lists_of_one_kind_and_single_objects_are_read_too() {
+        let read = |json| Listing::read(json).map(|listing| listing.jobs().count());
+        let mut bare = job("a", "1");
+        bare.as_object_mut().unwrap().remove("kind");
+        assert_eq!(read(json!({"kind": "JobList", "items": [bare]})), Ok(1));
+        assert_eq!(read(job("a", "1")), Ok(1));
+        for empty in
+            [json!({"kind": "List"}), json!({"kind": "PodList", "items": null}), json!({"kind": "Secret"})]
+        {
+            assert_eq!(read(empty), Ok(0));
+        }
+        // Of Volcano.
+        assert_eq!(read(json!({"kind": "Job", "apiVersion": "batch.volcano.sh/v1alpha1", "spec": 1})), Ok(0));
+    }
+
+    #[test]
+    fn what_is_malformed_is_named_without_its_values() {
+        let fault = |json| Listing::read(json).unwrap_err().to_string();
+        for none in [json!(null), json!([]), json!({}), json!({"kind": 7}), json!("x")] {
+            assert_eq!(fault(none), "the input is no Kubernetes object: it has no `kind`");
+        }
+        assert_eq!(
+            fault(json!({"kind": "List", "items": [job("a", "1"), 3]})),
+            "items[1] is no Kubernetes object: it has no `kind`"
+        );
+        assert_eq!(fault(json!({"kind": "List", "items": {}})), "the `items` of the List are no list");
+        let mut wrong = job("a", "1");
+        wrong["spec"] = json!({"template": {"spec": {"containers": [{"name": "x", "env": [{"name": "P", "value": 123_456}]}]}}});
+        let told = fault(json!({"kind": "List", "items": [wrong]}));
+        assert!(
+            told.starts_with("items[0] has not the form of a Job: expected ") && !told.contains("123456"),
+            "{told}"
+        );
+        let mut wrong = job("a", "1");
+        wrong["metadata"]["creationTimestamp"] = json!("hunter2");
+        assert!(!fault(wrong).contains("hunter2"));
+        let mut wrong = pod("p", Json::Null);
+        wrong["status"] = json!("hunter2");
+        let listing = Listing::read(json!({"kind": "List", "items": [wrong, job("a", "1")]})).unwrap();
+        assert_eq!((listing.skipped().len(), listing.jobs().count()), (1, 1));
+        assert!(!listing.skipped()[0].to_string().contains("hunter2"));
+    }
+}
