@@ -84,6 +84,11 @@ pub async fn namespace(admin: &Client, name: &str) {
     let spaces: Api<Namespace> = Api::all(admin.clone());
     let space = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
     spaces.create(&PostParams::default(), &space).await.unwrap();
+    grant(admin, name).await;
+}
+
+/// Lets Runway do in a namespace what its role grants.
+pub async fn grant(admin: &Client, name: &str) {
     let mut role = role();
     role.metadata.namespace = Some(name.to_owned());
     Api::<Role>::namespaced(admin.clone(), name).create(&PostParams::default(), &role).await.unwrap();

@@ -1,1 +1,228 @@
-//! x
+//! Creation: with Secrets, half done, twice, by others, and looked up past the watch.
+
+use crate::bed::{Bed, shell, until};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use runway_control::backend::{Backend, CreateError, Order};
+use runway_control::{Submitted, Surroundings, System};
+use runway_core::render::{label, render};
+use runway_core::status::{Phase, Reason};
+use runway_core::units::Timestamp;
+use runway_core::{Gate, HashSeed, JobId, JobSpec};
+use serde_json::json;
+use std::sync::Arc;
+
+fn with_secret(script: &str) -> JobSpec {
+    let mut spec = shell("train", script);
+    spec.env.insert("PLAIN".into(), "costs $5 and $(PLAIN) and $$".into());
+    spec.secrets.insert("TOKEN".into(), runway_core::spec::Secret::Value("hush $HOME $(X)".into()));
+    spec
+}
+
+fn order(bed: &Bed, spec: JobSpec) -> Order {
+    let mut gate = Gate::new(Arc::clone(&bed.policy), HashSeed(1, 2));
+    let id = JobId::from_random(System.random());
+    let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
+    Order { id, admitted: decision.admitted().unwrap().clone(), policy: Arc::clone(&bed.policy) }
+}
+
+async fn secrets(bed: &Bed, id: JobId) -> Vec<Secret> {
+    let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
+    bed.api::<Secret>().list(&mine).await.unwrap().items
+}
+
+#[tokio::test]
+async fn a_secret_gets_to_its_job_as_it_was_written_and_goes_when_that_ends() {
+    let bed = Bed::make("secret").await;
+    let script = "test \"$TOKEN\" = 'hush $HOME $(X)' && test \"$PLAIN\" = 'costs $5 and $(PLAIN) and $$' || exit 9; sleep 3";
+    let job = bed.submit(with_secret(script)).await;
+    let made = secrets(&bed, job).await;
+    assert_eq!(made.len(), 1);
+    let owner = &made[0].metadata.owner_references.as_ref().unwrap()[0];
+    let name = format!("train-{job}");
+    let of_cluster = bed.api::<Job>().get(&name).await.unwrap();
+    assert_eq!(Some(&owner.uid), of_cluster.metadata.uid.as_ref());
+    assert_eq!((made[0].immutable, owner.kind.as_str()), (Some(true), "Job"));
+    // What stands on the Job: everything that is needed after a restart, and no value of a secret.
+    let annotations = of_cluster.metadata.annotations.clone().unwrap();
+    assert!(!annotations.keys().any(|key| key.contains("incomplete")), "{annotations:?}");
+    for key in [label::QUOTE, label::SPEC_DIGEST, label::POLICY_DIGEST] {
+        assert!(annotations.contains_key(key), "{key}");
+    }
+    assert!(!serde_json::to_string(&of_cluster).unwrap().contains("hush"));
+    let managers: Vec<_> =
+        of_cluster.metadata.managed_fields.iter().flatten().map(|m| m.manager.clone()).collect();
+    assert!(managers.contains(&Some("runway".to_owned())), "{managers:?}");
+    bed.comes_to(job, Phase::Succeeded, None).await;
+    until("its Secret to go", async || secrets(&bed, job).await.is_empty().then_some(())).await;
+    assert!(bed.api::<Job>().get_opt(&name).await.unwrap().is_some(), "the Job is still there");
+}
+
+#[tokio::test]
+async fn the_secret_of_a_cancelled_job_goes_with_it() {
+    let bed = Bed::make("secret-cancel").await;
+    let job = bed.submit(with_secret("sleep 1000")).await;
+    bed.plane.cancel(job).await.unwrap();
+    bed.until_nothing_is_left(job).await;
+}
+
+#[tokio::test]
+async fn a_job_that_was_left_half_made_is_completed_by_the_same_order() {
+    let bed = Bed::make("half").await;
+    let order = order(&bed, with_secret("true"));
+    // The process died after the first step: the Job is there, and no Secret.
+    let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
+    let annotations = job.metadata.annotations.get_or_insert_default();
+    annotations.insert("runway.dev/incomplete".into(), "x".into());
+    bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    let seen = bed.backend.create(&order).await.unwrap();
+    assert_eq!(seen.id, order.id);
+    bed.comes_to(order.id, Phase::Succeeded, None).await;
+    // Once more: it is there.
+    let again = bed.backend.create(&order).await;
+    assert!(matches!(&again, Err(CreateError::Taken(there)) if there.id == order.id), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_secret_that_another_attempt_left_is_replaced() {
+    let bed = Bed::make("replaced").await;
+    let order = order(&bed, with_secret("test \"$TOKEN\" = 'hush $HOME $(X)'"));
+    let mut old = render(&order.admitted, order.id, &order.policy).unwrap().secret.unwrap();
+    old.data = Some([("TOKEN".to_owned(), k8s_openapi::ByteString(b"old".to_vec()))].into());
+    bed.api::<Secret>().create(&PostParams::default(), &old).await.unwrap();
+    bed.backend.create(&order).await.unwrap();
+    bed.comes_to(order.id, Phase::Succeeded, None).await;
+}
+
+#[tokio::test]
+async fn what_was_left_half_made_is_removed_at_the_next_start() {
+    let bed = Bed::make("remains").await;
+    let order = order(&bed, with_secret("true"));
+    let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
+    let annotations = job.metadata.annotations.get_or_insert_default();
+    annotations.insert("runway.dev/incomplete".into(), "x".into());
+    bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    let again = bed.again().await;
+    assert_eq!(again.plane.job(order.id), None, "nobody was told of it");
+    assert_eq!(again.plane.held(), []);
+    let name = format!("train-{}", order.id);
+    let jobs = bed.api::<Job>();
+    until("it to go", async || jobs.get_opt(&name).await.unwrap().is_none().then_some(())).await;
+    let pods = bed.api::<Pod>();
+    let none = async || pods.list(&ListParams::default()).await.unwrap().items.is_empty().then_some(());
+    until("its pods to go", none).await;
+}
+
+#[tokio::test]
+async fn a_creation_that_fails_half_way_is_undone() {
+    use k8s_openapi::api::core::v1::ResourceQuota;
+    let bed = Bed::make("undone").await;
+    let quota = json!({"metadata": {"name": "none"}, "spec": {"hard": {"secrets": "0"}}});
+    let quota: ResourceQuota = serde_json::from_value(quota).unwrap();
+    let quotas = bed.api::<ResourceQuota>();
+    quotas.create(&PostParams::default(), &quota).await.unwrap();
+    until("the quota", async || quotas.get("none").await.unwrap().status.and_then(|s| s.hard).map(drop))
+        .await;
+    let told = bed.plane.submit(with_secret("true").into(), None).await;
+    let Err(runway_control::SubmitError::Rejected { id, reason }) = told else { panic!("{told:?}") };
+    assert!(reason.contains("quota"), "{reason}");
+    let jobs = bed.api::<Job>();
+    let name = format!("train-{id}");
+    until("the Job to go", async || jobs.get_opt(&name).await.unwrap().is_none().then_some(())).await;
+    until("its hold to go", async || bed.plane.held().is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_job_of_this_name_that_is_not_runways_is_left_alone() {
+    let bed = Bed::make("foreign").await;
+    let order = order(&bed, shell("train", "true"));
+    let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
+    job.metadata.labels = None;
+    bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    let told = bed.backend.create(&order).await;
+    assert!(
+        matches!(&told, Err(CreateError::Rejected { reason }) if reason.contains("not Runway's")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_told_plainly() {
+    let bed = Bed::make("elsewhere").await;
+    let policy = crate::bed::policy("no-such-namespace", |policy| policy);
+    let order = Order { policy, ..order(&bed, shell("train", "true")) };
+    let settings = runway_k8s::KubernetesSettings::new(&order.policy);
+    let surroundings = Arc::new(System);
+    let admin = bed.admin.clone();
+    let backend = runway_k8s::KubernetesBackend::new(admin, &order.policy, settings, surroundings);
+    let told = backend.create(&order).await;
+    assert!(
+        matches!(&told, Err(CreateError::Rejected { reason }) if reason.contains("no-such-namespace")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_makes_one_job_over_restarts_and_is_found_in_the_cluster() {
+    let bed = Bed::make("key").await;
+    let key = "nightly-7".parse().unwrap();
+    let spec = || shell("train", "sleep 2; exit 4");
+    let first = bed.plane.submit(spec().into(), Some(&key)).await.unwrap();
+    let again = bed.again().await;
+    let second = again.plane.submit(spec().into(), Some(&key)).await.unwrap();
+    assert!(matches!(second, Submitted::Replayed { .. }));
+    assert_eq!(first.job().seen.id, second.job().seen.id);
+    assert_eq!(first.job().seen.quote, second.job().seen.quote);
+    let other = again.plane.submit(shell("train", "true").into(), Some(&key)).await;
+    assert!(matches!(other, Err(runway_control::SubmitError::KeyReused { .. })), "{other:?}");
+    // A request of another process that this one has not seen yet: the name tells.
+    bed.comes_to(first.job().seen.id, Phase::Failed, Some(Reason::NonZeroExit)).await;
+}
+
+#[tokio::test]
+async fn jobs_are_found_and_listed_as_the_watch_tells_of_them() {
+    let bed =
+        Bed::with("listed", |policy| policy.replace("retries: {max: 3", "retries: {min: 0, max: 3")).await;
+    let mut ids = Vec::new();
+    for number in 0..7 {
+        ids.push(bed.submit(shell(&format!("job-{number}"), "exit 2")).await);
+    }
+    for id in &ids {
+        bed.comes_to(*id, Phase::Failed, Some(Reason::NonZeroExit)).await;
+    }
+    ids.sort_unstable();
+    // Pages of two.
+    let mut settings = runway_k8s::KubernetesSettings::new(&bed.policy);
+    settings.page_size = 2;
+    let client = crate::bed::runway().await;
+    let paged = runway_k8s::KubernetesBackend::new(client, &bed.policy, settings, Arc::new(System));
+    let listed = paged.list().await.unwrap();
+    assert_eq!(listed.iter().map(|seen| seen.id).collect::<Vec<_>>(), ids);
+    for seen in listed {
+        let watched = &bed.plane.job(seen.id).unwrap().seen;
+        assert_eq!(watched, &seen);
+        assert_eq!(paged.find(&seen.job()).await.unwrap().as_ref(), Some(watched));
+    }
+    let mut stranger = bed.plane.job(ids[0]).unwrap().seen.job();
+    stranger.id = JobId::from_random(1);
+    assert_eq!(paged.find(&stranger).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_job_with_broken_marks_is_left_alone() {
+    let bed = Bed::make("broken").await;
+    let good = bed.submit(shell("train", "sleep 1000")).await;
+    let name = format!("train-{good}");
+    let jobs = bed.api::<Job>();
+    // Its quote and digest are spoilt by somebody: it still runs, and is still counted.
+    let spoilt = json!({"metadata": {"annotations": {label::QUOTE: "{", label::SPEC_DIGEST: "sha256:x"}}});
+    jobs.patch(&name, &PatchParams::default(), &Patch::Merge(&spoilt)).await.unwrap();
+    let bad = json!({"metadata": {"name": "no-id", "labels": {label::MANAGED_BY: label::RUNWAY}}, "spec": {"template":
+        {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": crate::bed::IMAGE}]}}}});
+    jobs.create(&PostParams::default(), &serde_json::from_value(bad).unwrap()).await.unwrap();
+    let again = bed.again().await;
+    assert_eq!(again.plane.held(), [good]);
+    assert_eq!(again.plane.job(good).unwrap().seen.quote, None);
+    jobs.delete("no-id", &DeleteParams::background()).await.unwrap();
+}

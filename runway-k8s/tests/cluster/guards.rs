@@ -1,1 +1,202 @@
-//! x
+//! Who may what: the role, the profile of pods, and the cluster's own guardrails.
+
+use crate::bed::{Bed, IMAGE, POLICY, admin, policy, runway, shell, unique, until};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, LimitRange, Namespace, Pod, ResourceQuota};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use runway_control::System;
+use runway_core::guardrails::guardrails;
+use runway_core::status::{Phase, Reason, Seen, classify};
+use runway_k8s::{KubernetesBackend, KubernetesSettings, NEEDS};
+use serde_json::json;
+use std::sync::Arc;
+
+#[tokio::test]
+async fn the_role_grants_what_is_needed_and_nothing_more() {
+    let bed = Bed::make("rights").await;
+    assert_eq!(bed.backend.missing_rights().await.unwrap(), []);
+    let mut granted: Vec<_> = Vec::new();
+    for rule in crate::bed::role().rules.unwrap() {
+        for group in rule.api_groups.as_ref().unwrap() {
+            for resource in rule.resources.as_ref().unwrap() {
+                granted.extend(rule.verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())));
+            }
+        }
+    }
+    let mut needed: Vec<_> =
+        NEEDS.iter().map(|n| (n.group.to_owned(), n.resource.to_owned(), n.verb.to_owned())).collect();
+    granted.sort();
+    needed.sort();
+    assert_eq!(granted, needed);
+}
+
+#[tokio::test]
+async fn each_right_that_is_missing_is_told_in_a_sentence() {
+    let policy = policy(&unique("nowhere"), |policy| policy);
+    let settings = KubernetesSettings::new(&policy);
+    let backend = KubernetesBackend::new(runway().await, &policy, settings, Arc::new(System));
+    let missing = backend.missing_rights().await.unwrap();
+    assert_eq!(missing.len(), NEEDS.len());
+    let told = missing[0].to_string();
+    assert!(told.starts_with("Runway may not create jobs.batch in the namespace `t-nowhere-"), "{told}");
+    assert!(told.ends_with(": no job can be created"), "{told}");
+    // Without the right, a submission says why.
+    let order = {
+        let mut gate = runway_core::Gate::new(Arc::clone(&policy), runway_core::HashSeed(1, 2));
+        let id = runway_core::JobId::from_random(1);
+        let now = runway_core::units::Timestamp::from_seconds(1);
+        let decision = gate.submit(id, &shell("train", "true").into(), now).unwrap();
+        let admitted = decision.admitted().unwrap().clone();
+        runway_control::backend::Order { id, admitted, policy: Arc::clone(&policy) }
+    };
+    use runway_control::backend::{Backend, CreateError};
+    let told = backend.create(&order).await;
+    assert!(matches!(&told, Err(CreateError::Rejected { reason }) if reason.contains("403")), "{told:?}");
+}
+
+/// The rules of the profile `restricted` of the Pod Security Standards, of which 1.20 knows nothing:
+/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>.
+fn assert_restricted(pod: &Pod) {
+    let spec = pod.spec.as_ref().unwrap();
+    for host in [spec.host_network, spec.host_pid, spec.host_ipc] {
+        assert_ne!(host, Some(true));
+    }
+    let allowed = [
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    ];
+    for volume in spec.volumes.iter().flatten() {
+        let volume = serde_json::to_value(volume).unwrap();
+        let kinds: Vec<_> = volume.as_object().unwrap().keys().filter(|key| *key != "name").collect();
+        assert!(kinds.iter().all(|kind| allowed.contains(&kind.as_str())), "{kinds:?}");
+    }
+    let of_pod = spec.security_context.as_ref().unwrap();
+    assert!(of_pod.run_as_non_root == Some(true) && of_pod.run_as_user.is_some_and(|user| user != 0));
+    assert_eq!(of_pod.seccomp_profile.as_ref().unwrap().type_, "RuntimeDefault");
+    assert!(of_pod.sysctls.is_none() && of_pod.se_linux_options.is_none());
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        let context = container.security_context.as_ref().unwrap();
+        assert_eq!(context.allow_privilege_escalation, Some(false));
+        assert_ne!(context.privileged, Some(true));
+        let capabilities = context.capabilities.as_ref().unwrap();
+        assert_eq!((&capabilities.drop, &capabilities.add), (&Some(vec!["ALL".to_owned()]), &None));
+        assert!(context.run_as_user.is_none_or(|user| user != 0));
+        assert!(container.ports.iter().flatten().all(|port| port.host_port.is_none_or(|port| port == 0)));
+    }
+}
+
+#[tokio::test]
+async fn the_pod_that_the_cluster_made_is_restricted() {
+    let bed = Bed::make("restricted").await;
+    let mut spec = shell(
+        "train",
+        "id -u; touch /no 2>/dev/null || echo read-only; touch $HOME/yes && echo tmp; cat /dev/shm/x 2>/dev/null; ls /var/run/secrets 2>/dev/null; true",
+    );
+    spec.resources.shm = Some("4Mi".into());
+    let job = bed.submit(spec).await;
+    bed.comes_to(job, Phase::Succeeded, None).await;
+    let mine = ListParams::default().labels(&format!("runway.dev/id={job}"));
+    let pods = bed.api::<Pod>().list(&mine).await.unwrap().items;
+    assert_eq!(pods.len(), 1);
+    assert_restricted(&pods[0]);
+    let spec = pods[0].spec.as_ref().unwrap();
+    assert_eq!(spec.automount_service_account_token, Some(false));
+    let resources = spec.containers[0].resources.as_ref().unwrap();
+    assert_eq!(resources.requests, resources.limits);
+    // And it is so inside.
+    let mut logs = bed.plane.logs(job, runway_control::backend::LogOptions::default()).await.unwrap();
+    let mut text = Vec::new();
+    while let Some(event) = futures::StreamExt::next(&mut logs).await {
+        if let runway_control::backend::LogEvent::Bytes(bytes) = event.unwrap() {
+            text.extend(bytes);
+        }
+    }
+    assert_eq!(String::from_utf8(text).unwrap(), "65532\nread-only\ntmp\n");
+}
+
+#[tokio::test]
+async fn the_clusters_own_guardrails_hold_what_goes_round_runway() {
+    let admin = admin().await;
+    let name = unique("guarded");
+    let text = POLICY.replace("NAMESPACE", &name);
+    let text = text
+        .replace("max: \"1000\"", "max: \"1\"")
+        .replace("memory: {min: 8Mi, max: 8Gi", "memory: {min: 8Mi, max: 64Mi");
+    let text = text.replace("concurrent_jobs: 1000", "concurrent_jobs: 2");
+    let policy =
+        runway_core::Policy::parse(text.as_bytes(), runway_core::policy::RateOverrides::default()).unwrap();
+    // Applied as they are printed.
+    let rails = guardrails(&policy, &[]).unwrap().swap_remove(0);
+    let by = PatchParams::apply("test").force();
+    let apply = |value: serde_json::Value| Patch::Apply(value);
+    Api::<Namespace>::all(admin.clone())
+        .patch(&name, &by, &apply(serde_json::to_value(&rails.namespace).unwrap()))
+        .await
+        .unwrap();
+    crate::bed::grant(&admin, &name).await;
+    let quota = rails.quota;
+    let quotas: Api<ResourceQuota> = Api::namespaced(admin.clone(), &name);
+    quotas
+        .patch(quota.metadata.name.as_deref().unwrap(), &by, &apply(serde_json::to_value(&quota).unwrap()))
+        .await
+        .unwrap();
+    let range = rails.range.unwrap();
+    let ranges: Api<LimitRange> = Api::namespaced(admin.clone(), &name);
+    ranges
+        .patch(range.metadata.name.as_deref().unwrap(), &by, &apply(serde_json::to_value(&range).unwrap()))
+        .await
+        .unwrap();
+    for network in &rails.networks {
+        let networks: Api<NetworkPolicy> = Api::namespaced(admin.clone(), &name);
+        networks
+            .patch(
+                network.metadata.name.as_deref().unwrap(),
+                &by,
+                &apply(serde_json::to_value(network).unwrap()),
+            )
+            .await
+            .unwrap();
+    }
+    until("the quota", async || {
+        let quota = quotas.get(quota.metadata.name.as_deref().unwrap()).await.unwrap();
+        quota.status.and_then(|status| status.hard).map(drop)
+    })
+    .await;
+
+    // Through Runway: it fits.
+    let bed = Bed::start(name.clone(), admin.clone(), runway().await, Arc::new(policy)).await;
+    let job = bed.submit(shell("train", "true")).await;
+    bed.comes_to(job, Phase::Succeeded, None).await;
+
+    // Round it: too much of everything.
+    let jobs = bed.api::<Job>();
+    for (what, amounts) in [
+        ("cpu", json!({"cpu": "2", "memory": "16Mi", "ephemeral-storage": "1Mi"})),
+        ("memory", json!({"cpu": "10m", "memory": "65Mi", "ephemeral-storage": "1Mi"})),
+    ] {
+        let smuggled = json!({"metadata": {"name": format!("smuggled-{what}")}, "spec": {"template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "c", "image": IMAGE, "resources": {"requests": amounts, "limits": amounts}}]}}}});
+        let made =
+            jobs.create(&PostParams::default(), &serde_json::from_value(smuggled).unwrap()).await.unwrap();
+        let events = bed.api::<Event>();
+        let name = made.metadata.name.clone().unwrap();
+        let held = until("the job to be held", async || {
+            let job = jobs.get(&name).await.unwrap();
+            let of_job =
+                ListParams::default().fields(&format!("involvedObject.kind=Job,involvedObject.name={name}"));
+            let events = events.list(&of_job).await.unwrap().items;
+            let status = classify(&Seen { job: Some(&job), events: &events, ..Seen::default() });
+            (status.reason == Some(Reason::PodsRejected)).then_some(status)
+        })
+        .await;
+        assert!(held.message.contains(what), "{}", held.message);
+    }
+}

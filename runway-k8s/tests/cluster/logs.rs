@@ -1,1 +1,100 @@
-//! x
+//! What jobs print: at once and as it comes, over retries.
+
+use crate::bed::{Bed, shell, spec};
+use futures::StreamExt;
+use runway_control::LogsError;
+use runway_control::backend::{LogError, LogEvent, LogOptions, LogStream};
+use runway_core::status::{Phase, Reason};
+use runway_core::{JobId, JobSpec};
+
+/// Everything that comes, with the attempts it comes from.
+async fn read(mut logs: LogStream) -> (Vec<u32>, String) {
+    let (mut attempts, mut bytes) = (Vec::new(), Vec::new());
+    while let Some(event) = logs.next().await {
+        match event.unwrap() {
+            LogEvent::Attempt(number) => attempts.push(number),
+            LogEvent::Bytes(more) => bytes.extend(more),
+        }
+    }
+    (attempts, String::from_utf8_lossy(&bytes).into_owned())
+}
+
+const FOLLOW: LogOptions = LogOptions { follow: true, tail: None };
+
+async fn text(bed: &Bed, id: JobId, options: LogOptions) -> (Vec<u32>, String) {
+    read(bed.plane.logs(id, options).await.unwrap()).await
+}
+
+#[tokio::test]
+async fn output_is_read_at_the_end_and_by_its_last_lines() {
+    let bed = Bed::make("logs").await;
+    let job = bed.submit(shell("train", "seq 1 5; printf 'no line'")).await;
+    bed.comes_to(job, Phase::Succeeded, None).await;
+    assert_eq!(text(&bed, job, LogOptions::default()).await, (vec![1], "1\n2\n3\n4\n5\nno line".into()));
+    assert_eq!(text(&bed, job, LogOptions { tail: Some(2), follow: false }).await.1, "5\nno line");
+    assert_eq!(text(&bed, job, FOLLOW).await.1, "1\n2\n3\n4\n5\nno line");
+}
+
+#[tokio::test]
+async fn a_follower_gets_output_as_it_comes_over_all_attempts() {
+    let bed = Bed::make("follow").await;
+    let script = "echo begin; sleep 2; echo end; exit 1";
+    let job = bed.submit(JobSpec { retries: Some(1.into()), ..shell("train", script) }).await;
+    // Before it has begun: who follows waits for it.
+    let mut logs = bed.plane.logs(job, FOLLOW).await.unwrap();
+    assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Attempt(1));
+    let first = logs.next().await.unwrap().unwrap();
+    assert_eq!(first, LogEvent::Bytes("begin\n".into()), "it came before the end was written");
+    let (later, rest) = read(logs).await;
+    assert_eq!((later, rest.as_str()), (vec![2], "end\nbegin\nend\n"));
+    bed.comes_to(job, Phase::Failed, Some(Reason::NonZeroExit)).await;
+    // Later: the newest attempt.
+    assert_eq!(text(&bed, job, LogOptions::default()).await, (vec![2], "begin\nend\n".into()));
+}
+
+#[tokio::test]
+async fn several_followers_each_get_everything() {
+    let bed = Bed::make("followers").await;
+    let job = bed.submit(shell("train", "for i in 1 2 3; do echo $i; sleep 1; done")).await;
+    let read = || text(&bed, job, FOLLOW);
+    let (a, b, c) = tokio::join!(read(), read(), read());
+    assert_eq!(a, (vec![1], "1\n2\n3\n".into()));
+    assert_eq!((&b, &c), (&a, &a));
+}
+
+#[tokio::test]
+async fn bytes_are_passed_on_as_they_are() {
+    let bed = Bed::make("bytes").await;
+    let job = bed.submit(shell("train", r"printf 'a\377\000b\n'")).await;
+    bed.comes_to(job, Phase::Succeeded, None).await;
+    let mut logs = bed.plane.logs(job, LogOptions::default()).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(event) = logs.next().await {
+        if let LogEvent::Bytes(more) = event.unwrap() {
+            bytes.extend(more);
+        }
+    }
+    assert_eq!(bytes, b"a\xff\x00b\n");
+}
+
+#[tokio::test]
+async fn where_there_is_no_output_that_is_said() {
+    let bed = Bed::make("no-logs").await;
+    let stuck =
+        bed.submit(JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("a", "true") }).await;
+    let told = bed.plane.logs(stuck, LogOptions::default()).await.err();
+    assert!(matches!(told, Some(LogsError::Log(LogError::NotStarted))), "{told:?}");
+    let told = bed.plane.logs(JobId::from_random(5), FOLLOW).await.err();
+    assert!(matches!(told, Some(LogsError::NotFound)), "{told:?}");
+    // A command that is not there never printed anything.
+    let never = bed.submit(spec("b", &["/bin/no-such-program"])).await;
+    bed.comes_to(never, Phase::Failed, Some(Reason::StartError)).await;
+    let told = bed.plane.logs(never, FOLLOW).await.err();
+    assert!(matches!(told, Some(LogsError::Log(LogError::NotStarted))) || told.is_none(), "{told:?}");
+    // A follower of a job that never starts is let go when it is cancelled.
+    let follower = bed.plane.logs(stuck, FOLLOW).await.unwrap();
+    bed.plane.cancel(stuck).await.unwrap();
+    let mut follower = follower;
+    let told = follower.next().await;
+    assert!(matches!(told, None | Some(Err(LogError::Gone | LogError::NotStarted))), "{told:?}");
+}
