@@ -278,11 +278,12 @@ fn status() -> Result<(), Failure> {
     Ok(())
 }
 
+/// An abrupt end: asked to end, the API server would serve its watches for a while.
 fn stop_apiserver() -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     let _lock = folder.lock()?;
     loaded(&folder)?;
-    Identity::recorded(&folder, APISERVER).map_or(Ok(()), Identity::stop)
+    Identity::recorded(&folder, APISERVER).map_or(Ok(()), Identity::kill)
 }
 
 fn start_apiserver() -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::state::Folder;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -96,14 +97,27 @@ impl Identity {
 
     /// Asks it to end, waits, and ends it.
     pub(crate) fn stop(self) -> Result<(), Failure> {
-        for signal in [Signal::TERM, Signal::KILL] {
-            self.signal(signal);
-            let deadline = Instant::now() + PATIENCE;
-            while Instant::now() < deadline {
-                if !self.is_alive() {
-                    return Ok(());
-                }
-                sleep(INTERVAL);
+        self.end(&[Signal::TERM, Signal::KILL])
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(self) -> Result<(), Failure> {
+        self.end(&[Signal::KILL])
+    }
+
+    /// Sends one signal after the other until the process has ended with all its threads, and so left its ports.
+    fn end(self, signals: &[Signal]) -> Result<(), Failure> {
+        let handle = Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let Some(handle) = handle.filter(|_| Stat::of(self.pid).is_some_and(|stat| stat.identity == self))
+        else {
+            return Ok(());
+        };
+        for signal in signals {
+            let _ended_meanwhile = pidfd_send_signal(&handle, *signal);
+            let mut ended = [PollFd::new(&handle, PollFlags::IN)];
+            let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+            if poll(&mut ended, Some(&patience)).is_ok_and(|ready| ready > 0) {
+                return Ok(());
             }
         }
         let what = format!("process {} does not end", self.pid);
