@@ -65,7 +65,7 @@ pub(crate) fn build(cache: &Path) -> Result<(), Failure> {
     }
     let stages = Stages { begun: Instant::now(), log };
     eprintln!(
-        "xtask: building Kubernetes {VERSION}, once, in about 6 minutes; log: `{}`",
+        "xtask: building Kubernetes {VERSION}, once, in about 7 minutes; log: `{}`",
         stages.log.display()
     );
     stages.run("packages that the build takes", || {

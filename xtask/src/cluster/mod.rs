@@ -21,6 +21,7 @@ pub(crate) use session::Session;
 use api::Api;
 use process::{APISERVER, CONTAINERD, Identity, KUBELET, PROCESSES, SCHEDULER};
 use state::{Folder, State};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -81,9 +82,11 @@ impl Action {
             Self::Down => down(),
             Self::Status => status(),
             Self::Env => {
-                for (name, value) in environment(&Folder::of_this_checkout()?)? {
-                    println!("export {name}='{}'", value.replace('\'', r"'\''"));
-                }
+                let variables = environment(&Folder::of_this_checkout()?)?;
+                let line = |(name, value): &(String, String)| {
+                    format!("export {name}='{}'", value.replace('\'', r"'\''"))
+                };
+                print(&variables.iter().map(line).collect::<Vec<_>>());
                 Ok(())
             }
             Self::StopApiserver => stop_apiserver(),
@@ -248,11 +251,12 @@ fn loaded(folder: &Folder) -> Result<State, Failure> {
 fn status() -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     if let Some(config) = is_external(&folder)? {
-        println!("the cluster of KUBECONFIG: `{}`", config.display());
+        print(&[format!("the cluster of KUBECONFIG: `{}`", config.display())]);
         return Ok(());
     }
     let state = loaded(&folder)?;
     let api = Api::new(&folder, &state);
+    let mut lines = Vec::new();
     for process in PROCESSES.iter().filter(|process| state.node || !of_a_node(process)) {
         let port = match *process {
             process::ETCD => Some(state.ports.etcd),
@@ -266,23 +270,34 @@ fn status() -> Result<(), Failure> {
             Some(identity) => (identity.pid.to_string(), "has ended"),
             None => ("-".to_owned(), "was not started"),
         };
-        println!("{}", format!("{process:<24} {pid:>8}  {how:<10} {port}").trim_end());
+        lines.push(format!("{process:<24} {pid:>8}  {how:<10} {port}").trim_end().to_owned());
     }
-    println!("{:<24} {}", "version", api.version().unwrap_or_else(|reason| format!("unknown: {reason}")));
+    lines.push(format!(
+        "{:<24} {}",
+        "version",
+        api.version().unwrap_or_else(|reason| format!("unknown: {reason}"))
+    ));
     if state.node {
         let ready =
             api.node_ready().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
-        println!("{:<24} {ready}", "node");
+        lines.push(format!("{:<24} {ready}", "node"));
     }
-    println!("{:<24} {}", "state folder", folder.path().display());
+    lines.push(format!("{:<24} {}", "state folder", folder.path().display()));
+    print(&lines);
     Ok(())
 }
 
+/// Writes data to where data goes; who reads it may leave before its end.
+fn print(lines: &[String]) {
+    let _reader_left = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+}
+
+/// An abrupt end: asked to end, the API server would serve its watches for a while.
 fn stop_apiserver() -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     let _lock = folder.lock()?;
     loaded(&folder)?;
-    Identity::recorded(&folder, APISERVER).map_or(Ok(()), Identity::stop)
+    Identity::recorded(&folder, APISERVER).map_or(Ok(()), Identity::kill)
 }
 
 fn start_apiserver() -> Result<(), Failure> {

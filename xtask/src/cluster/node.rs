@@ -93,6 +93,11 @@ fn start_containerd(folder: &Folder, state: &State, group: &Path) -> Result<(), 
         format!("--config={}", folder.text("node/containerd.toml")),
     ];
     process::start(folder, CONTAINERD, Some(group), &command)?;
+    // Asked before it listens, `ctr` would wait for seconds until it tries again.
+    process::wait(folder, "containerd's socket", READY, || {
+        let listens = folder.join("node/run/containerd/containerd.sock").exists();
+        if listens { Ok(()) } else { Err("none".to_owned()) }
+    })?;
     process::wait(folder, "containerd's readiness", READY, || {
         ctr(folder, state, &["version"]).map_err(|failure| failure.to_string())
     })

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::state::Folder;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -45,6 +46,8 @@ pub(crate) struct Identity {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) identity: Identity,
+    /// Its process group.
+    pub(crate) group: i32,
     /// It has ended, and only its parent has not heard of it yet.
     pub(crate) ended: bool,
 }
@@ -56,13 +59,14 @@ impl Stat {
         let (_, rest) = rest.rsplit_once(") ")?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
-        // The state is the third field, the start time the twenty-second.
-        let started = fields.nth(18)?.parse().ok()?;
+        // The state is the third field, the group the fifth, the start time the twenty-second.
+        let group = fields.nth(1)?.parse().ok()?;
+        let started = fields.nth(16)?.parse().ok()?;
         let identity = Identity { pid: pid.parse().ok()?, started };
-        Some(Self { identity, ended: matches!(state, "Z" | "X" | "x") })
+        Some(Self { identity, group, ended: matches!(state, "Z" | "X" | "x") })
     }
 
-    fn of(pid: i32) -> Option<Self> {
+    pub(crate) fn of(pid: i32) -> Option<Self> {
         Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 }
@@ -96,14 +100,27 @@ impl Identity {
 
     /// Asks it to end, waits, and ends it.
     pub(crate) fn stop(self) -> Result<(), Failure> {
-        for signal in [Signal::TERM, Signal::KILL] {
-            self.signal(signal);
-            let deadline = Instant::now() + PATIENCE;
-            while Instant::now() < deadline {
-                if !self.is_alive() {
-                    return Ok(());
-                }
-                sleep(INTERVAL);
+        self.end(&[Signal::TERM, Signal::KILL])
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(self) -> Result<(), Failure> {
+        self.end(&[Signal::KILL])
+    }
+
+    /// Sends one signal after the other until the process has ended with all its threads, and so left its ports.
+    fn end(self, signals: &[Signal]) -> Result<(), Failure> {
+        let handle = Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let Some(handle) = handle.filter(|_| Stat::of(self.pid).is_some_and(|stat| stat.identity == self))
+        else {
+            return Ok(());
+        };
+        for signal in signals {
+            let _ended_meanwhile = pidfd_send_signal(&handle, *signal);
+            let mut ended = [PollFd::new(&handle, PollFlags::IN)];
+            let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+            if poll(&mut ended, Some(&patience)).is_ok_and(|ready| ready > 0) {
+                return Ok(());
             }
         }
         let what = format!("process {} does not end", self.pid);
@@ -191,11 +208,11 @@ mod tests {
 
     #[test]
     fn a_process_is_told_by_its_pid_and_start_time() {
-        let line = "4711 (kube (x) let) S 1 4711 4711 0 -1 4194560 9 8 7 6 5 4 3 2 20 0 12 0 987654 1 2 3";
+        let line = "4711 (kube (x) let) S 1 4710 4709 0 -1 4194560 9 8 7 6 5 4 3 2 20 0 12 0 987654 1 2 3";
         let identity = Identity { pid: 4711, started: 987_654 };
-        assert_eq!(Stat::parse(line), Some(Stat { identity, ended: false }));
+        assert_eq!(Stat::parse(line), Some(Stat { identity, group: 4710, ended: false }));
         let ended = Stat::parse(&line.replace(") S ", ") Z "));
-        assert_eq!(ended, Some(Stat { identity, ended: true }));
+        assert_eq!(ended, Some(Stat { identity, group: 4710, ended: true }));
         assert_eq!(Stat::parse("4711 (kubelet"), None);
         assert_eq!(Stat::parse("4711 (kubelet) S 1 2"), None);
     }

@@ -4,7 +4,7 @@
 //! signal or `SIGKILL`; then the guard ends the step that still runs, and takes the cluster down.
 
 use super::failure::Failure;
-use super::process::Identity;
+use super::process::{Identity, Stat};
 use super::state::Folder;
 use super::{Up, down, environment, up};
 use crate::steps::Failed;
@@ -109,11 +109,8 @@ fn end_group(group: i32) {
 fn members(group: i32) -> Vec<Identity> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let in_group = |pid: &i32| {
-        let pid = rustix::process::Pid::from_raw(*pid);
-        rustix::process::getpgid(pid).is_ok_and(|found| found.as_raw_nonzero().get() == group)
-    };
-    pids.filter(in_group).filter_map(Identity::of).collect()
+    let stats = pids.filter_map(Stat::of).filter(|stat| stat.group == group && !stat.ended);
+    stats.map(|stat| stat.identity).collect()
 }
 
 /// On a signal this program becomes one that only waits for the guard: its pipe and locks end, its number stays.
