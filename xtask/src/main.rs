@@ -25,13 +25,18 @@ const ALONE: &[&[&str]] = &[
     &["-p", "runway-core", "--no-default-features"],
     &["-p", "runway-control"],
     &["-p", "runway-control", "--features", "fake"],
+    &["-p", "runway-k8s"],
     &["-p", "runway-cli"],
     &["-p", "xtask"],
 ];
 
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.
-const CLUSTER_TESTS: &[&[&str]] = &[];
+const CLUSTER_TESTS: &[&[&str]] = &[
+    &["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"],
+    // It stops everybody's API server.
+    &["-p", "runway-k8s", "--test", "cluster", "--", "outage"],
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

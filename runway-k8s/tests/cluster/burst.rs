@@ -1,1 +1,74 @@
-//! x
+//! A process that is killed in the middle of a burst of submissions, and started again.
+
+use crate::bed::{Bed, admin, namespace, policy, runway, shell, unique, until};
+use futures::{StreamExt, stream};
+use k8s_openapi::api::batch::v1::Job;
+use kube::Api;
+use kube::api::ListParams;
+use runway_control::backend::Backend;
+use runway_control::{SubmitError, Submitted};
+use runway_core::JobSpec;
+use std::collections::BTreeSet;
+
+const JOBS: usize = 200;
+
+/// A job that no node has room for: it is the submissions that count here.
+fn spec(number: usize) -> JobSpec {
+    let mut spec = shell(&format!("job-{number}"), "true");
+    spec.resources.cpu = Some("500".into());
+    spec.resources.gpu = Some(u64::from(number.is_multiple_of(25)).into());
+    spec
+}
+
+async fn submit_all(bed: &Bed) -> Vec<Result<Submitted, SubmitError>> {
+    let one = |number: usize| async move {
+        let key = format!("burst-{number}").parse().unwrap();
+        bed.plane.submit(spec(number).into(), Some(&key)).await
+    };
+    stream::iter(0..JOBS).map(one).buffer_unordered(32).collect().await
+}
+
+/// The process that is killed.
+#[tokio::test]
+#[ignore = "started by the test below"]
+async fn submitter() {
+    let namespace = std::env::var("RUNWAY_BURST_NAMESPACE").unwrap();
+    let policy = policy(&namespace, |policy| policy);
+    let bed = Bed::start(namespace, admin().await, runway().await, policy).await;
+    submit_all(&bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
+    let admin = admin().await;
+    let name = unique("burst");
+    namespace(&admin, &name).await;
+    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["burst::submitter", "--exact", "--ignored"])
+        .env("RUNWAY_BURST_NAMESPACE", &name)
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let jobs: Api<Job> = Api::namespaced(admin.clone(), &name);
+    let count = async || jobs.list_metadata(&ListParams::default()).await.unwrap().items.len();
+    until("the burst to be on its way", async || (count().await >= JOBS / 4).then_some(())).await;
+    child.kill().await.unwrap(); // SIGKILL
+    let made = count().await;
+    assert!((JOBS / 4..JOBS).contains(&made), "{made} were made before it was killed");
+
+    let bed = Bed::start(name.clone(), admin, runway().await, policy(&name, |policy| policy)).await;
+    let answers = submit_all(&bed).await;
+    let ids: BTreeSet<_> = answers.iter().map(|answer| answer.as_ref().unwrap().job().seen.id).collect();
+    let replayed = answers.iter().filter(|answer| matches!(answer, Ok(Submitted::Replayed { .. }))).count();
+    assert_eq!(ids.len(), JOBS);
+    assert!(replayed >= made && replayed < JOBS, "{replayed} of {made} were there before");
+    // None twice, and the ledger is the cluster.
+    assert_eq!(count().await, JOBS);
+    let listed: Vec<_> = bed.backend.list().await.unwrap().iter().map(|seen| seen.id).collect();
+    assert_eq!(listed, ids.iter().copied().collect::<Vec<_>>());
+    assert_eq!(bed.plane.held(), listed);
+    let usage = bed.plane.usage("search").held;
+    assert_eq!((usage.jobs, usage.gpus, bed.plane.cluster_usage().1), (200, 8, 0));
+    assert_eq!(bed.plane.watch_state().drift, 0);
+}

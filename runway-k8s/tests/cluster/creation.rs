@@ -35,7 +35,7 @@ async fn secrets(bed: &Bed, id: JobId) -> Vec<Secret> {
 #[tokio::test]
 async fn a_secret_gets_to_its_job_as_it_was_written_and_goes_when_that_ends() {
     let bed = Bed::make("secret").await;
-    let script = "test \"$TOKEN\" = 'hush $HOME $(X)' && test \"$PLAIN\" = 'costs $5 and $(PLAIN) and $$' || exit 9; sleep 3";
+    let script = "test \"$TOKEN\" = 'hu''sh $HOME $(X)' && test \"$PLAIN\" = 'costs $5 and $(PLAIN) and $$' || exit 9; sleep 3";
     let job = bed.submit(with_secret(script)).await;
     let made = secrets(&bed, job).await;
     assert_eq!(made.len(), 1);
@@ -138,7 +138,7 @@ async fn a_job_of_this_name_that_is_not_runways_is_left_alone() {
     let bed = Bed::make("foreign").await;
     let order = order(&bed, shell("train", "true"));
     let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
-    job.metadata.labels = None;
+    job.metadata.labels = Some([("app".to_owned(), "x".to_owned())].into());
     bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
     let told = bed.backend.create(&order).await;
     assert!(
