@@ -78,6 +78,7 @@ async fn a_job_that_runs_longer_than_its_timeout() {
     let bed = Bed::make("deadline").await;
     let job = bed.submit(JobSpec { timeout: Some("20s".into()), ..shell("train", "sleep 1000") }).await;
     bed.comes_to(job, Phase::Running, None).await;
+    bed.capture("running", job).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::DeadlineExceeded)).await;
     bed.capture("deadline-exceeded", job).await;
     assert_told(&record.seen.status, "20s", "timeout");
@@ -140,6 +141,7 @@ async fn a_job_that_is_cancelled() {
     bed.plane.cancel(job).await.unwrap();
     let look = |record: &runway_control::JobRecord| record.seen.status.phase == Phase::Cancelled;
     bed.until(job, "cancellation", look).await;
+    bed.capture("cancelled", job).await;
     bed.until_nothing_is_left(job).await;
     let record = bed.plane.job(job).unwrap();
     assert_eq!(record.seen.status.phase, Phase::Cancelled);
