@@ -65,3 +65,44 @@ pub async fn connect(connection: &Connection) -> Result<Client, ConnectError> {
     config.write_timeout = Some(CONNECT_TIMEOUT);
     Client::try_from(config).map_err(ConnectError::Client)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = "
+apiVersion: v1
+kind: Config
+current-context: one
+contexts: [{name: one, context: {cluster: a, user: u}}, {name: two, context: {cluster: b, user: u, namespace: jobs}}]
+clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}, {name: b, cluster: {server: 'http://127.0.0.1:2'}}]
+users: [{name: u, user: {token: t}}]
+";
+
+    async fn with(kubeconfig: &str, context: Option<&str>) -> Result<Client, ConnectError> {
+        let random = runway_control::Surroundings::random(&runway_control::System);
+        let path = std::env::temp_dir().join(format!("runway-kubeconfig-{random:x}"));
+        std::fs::write(&path, kubeconfig).unwrap();
+        let connection = Connection { kubeconfig: Some(path.clone()), context: context.map(str::to_owned) };
+        let client = connect(&connection).await;
+        std::fs::remove_file(path).unwrap();
+        client
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_is_used_with_its_context_or_another() {
+        assert_eq!(with(KUBECONFIG, None).await.unwrap().default_namespace(), "default");
+        assert_eq!(with(KUBECONFIG, Some("two")).await.unwrap().default_namespace(), "jobs");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_used_is_named() {
+        let nowhere = Connection { kubeconfig: Some("/no/such/file".into()), context: None };
+        let told = connect(&nowhere).await.err().unwrap().to_string();
+        assert_eq!(told, "cannot use the kubeconfig `/no/such/file`");
+        for (kubeconfig, context) in [(KUBECONFIG, Some("three")), ("{", None), ("", None)] {
+            let told = with(kubeconfig, context).await;
+            assert!(matches!(told, Err(ConnectError::Kubeconfig { .. })), "{kubeconfig}");
+        }
+    }
+}

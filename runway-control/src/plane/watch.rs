@@ -3,6 +3,7 @@
 use super::creation::Creation;
 use super::{Inner, State};
 use crate::backend::{JobRef, Observation, WatchEvent};
+use crate::jobs::JobRecord;
 use futures::StreamExt;
 use runway_core::JobId;
 use runway_core::quota::{Listing, Sighting};
@@ -73,11 +74,12 @@ impl Inner {
 }
 
 impl State {
-    /// Whether a job is one that had left before. A request to create it that had seemed lost, and was sent again, can
-    /// arrive after the job that it made the second time was ended and deleted.
+    /// Whether a job is a later one of an id that had left before. A request to create it that had seemed lost, and was sent
+    /// again, can arrive after the job that it made the second time was ended and deleted.
     fn is_ghost(&self, seen: &Observation) -> bool {
-        let was_there = self.jobs.get(seen.id).is_some_and(|record| record.gone);
-        was_there && seen.status.holds && !self.creations.contains_key(&seen.id)
+        let is_later = |before: &JobRecord| before.gone && before.seen.created_at < seen.created_at;
+        let had_left = self.jobs.get(seen.id).is_some_and(|record| is_later(record));
+        had_left && seen.status.holds && !self.creations.contains_key(&seen.id)
     }
 
     fn take_in_listing(&mut self, jobs: Vec<Observation>, listing: Listing, now: Timestamp) {

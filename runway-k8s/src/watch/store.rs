@@ -142,7 +142,8 @@ impl Store {
             return None;
         };
         // What was never completed and is being removed was never told of.
-        if is_incomplete(&job) && job.metadata.deletion_timestamp.is_some() && !self.jobs.contains_key(&id) {
+        let is_being_removed = is_incomplete(&job) && job.metadata.deletion_timestamp.is_some();
+        if is_being_removed && self.jobs.get(&id).is_none_or(|known| known.told.is_none()) {
             return None;
         }
         let known = self.jobs.entry(id).or_default();
