@@ -19,6 +19,7 @@ struct Script {
     creates: Arc<Mutex<VecDeque<Fault>>>,
     finds: Arc<Mutex<VecDeque<Fault>>>,
     cancels: Arc<Mutex<VecDeque<Fault>>>,
+    lists: Arc<Mutex<VecDeque<Fault>>>,
     events: Arc<Mutex<VecDeque<EventFault>>>,
     life: Option<Life>,
 }
@@ -29,7 +30,7 @@ impl Chaos for Script {
             Call::Create(_) => &self.creates,
             Call::Find(_) => &self.finds,
             Call::Cancel(_) => &self.cancels,
-            Call::List => return Fault::default(),
+            Call::List => &self.lists,
         };
         faults.lock().unwrap().pop_front().unwrap_or_default()
     }
@@ -446,5 +447,103 @@ fn another_policy_leaves_the_holds_as_they_are() {
         let usage = set.plane.usage("a");
         assert_eq!((usage.held.gpus, usage.gpus), (4, 1));
         assert_eq!(set.plane.policy().digest(), narrower.digest());
+    });
+}
+
+#[test]
+fn a_job_that_left_before_the_watch_had_seen_it_lets_go() {
+    in_virtual_time(async {
+        let set = Set::ready(long()).await;
+        // The watch is cut before the first it would tell, and lists again.
+        set.script.events.lock().unwrap().push_back(EventFault::Expired);
+        let job = set.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().seen.id;
+        set.cluster.delete(job, Duration::ZERO);
+        seconds(10).await;
+        assert_eq!((set.held(), set.plane.watch_state().listings), (0, 2));
+        assert!(set.plane.job(job).unwrap().gone);
+    });
+}
+
+#[test]
+fn what_the_watch_has_seen_the_end_of_is_not_made_again() {
+    in_virtual_time(async {
+        let set = Set::ready(Script { creates: all(1, answer(Answer::Lost)), ..long() }).await;
+        let plane = set.plane.clone();
+        let submission = tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), None).await });
+        seconds(1).await;
+        set.cluster.delete(set.cluster.landed()[0].id, Duration::ZERO);
+        let answer = submission.await.unwrap().unwrap();
+        assert!(answer.job().gone && answer.job().seen.status.phase == Phase::Unknown);
+        assert_eq!((set.cluster.landed().len(), set.held(), set.plane.cluster_usage().1), (1, 0, 0));
+    });
+}
+
+#[test]
+fn a_job_that_is_younger_than_a_listing_is_not_taken_for_gone() {
+    in_virtual_time(async {
+        let set = Set::ready(long()).await;
+        set.plane.submit(spec("a", "first", 0).into(), None).await.unwrap();
+        seconds(5).await;
+        // A listing that is long on its way back, and after it a watch that is late.
+        let slow = Fault { back: Duration::from_secs(4), ..Fault::default() };
+        set.script.lists.lock().unwrap().push_back(slow);
+        set.script
+            .events
+            .lock()
+            .unwrap()
+            .extend([EventFault::Expired, EventFault::Late(Duration::from_secs(500))]);
+        set.cluster.delete(set.cluster.landed()[0].id, Duration::ZERO);
+        seconds(2).await;
+        let job = set.plane.submit(spec("a", "second", 1).into(), None).await.unwrap().job().seen.id;
+        seconds(5).await;
+        assert_eq!(set.plane.watch_state().listings, 2);
+        assert!(!set.plane.job(job).unwrap().gone);
+        assert_eq!(set.plane.held(), [job]);
+    });
+}
+
+#[test]
+fn the_watch_settles_what_is_searched_for() {
+    in_virtual_time(async {
+        let mut creates = VecDeque::from([Fault {
+            there: Duration::from_secs(20),
+            answer: Answer::Lost,
+            ..Fault::default()
+        }]);
+        creates.extend([answer(Answer::NeverArrived); 10]);
+        let finds = all(50, answer(Answer::Unreachable));
+        let set = Set::ready(Script { creates: Arc::new(Mutex::new(creates)), finds, ..long() }).await;
+        let told = set.plane.submit(spec("a", "train", 1).into(), None).await;
+        assert!(matches!(told, Err(SubmitError::Uncertain { .. })), "{told:?}");
+        seconds(15).await;
+        assert_eq!((set.held(), set.plane.cluster_usage().1), (1, 0));
+    });
+}
+
+#[test]
+fn another_body_under_a_key_that_a_dead_process_has_used_is_refused() {
+    in_virtual_time(async {
+        let dying = Fault {
+            there: Duration::from_secs(5),
+            crash: Some(runway_control::fake::CrashPoint::WhileSent),
+            ..Fault::default()
+        };
+        let set = Set::ready(Script { creates: all(1, dying), ..long() }).await;
+        let plane = set.plane.clone();
+        tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await });
+        seconds(1).await;
+        assert!(!set.backend.is_alive());
+        // The next process has counted before the request lands, and hears of it late.
+        let (_, plane) = start(&set.cluster, Settings::default());
+        plane.ready().await;
+        set.script.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
+        seconds(6).await;
+        assert_eq!((set.cluster.landed().len(), plane.held().len()), (1, 0));
+        let other = plane.submit(spec("a", "train", 2).into(), Some(&key("k"))).await;
+        assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
+        assert_eq!((plane.usage("a").held.gpus, plane.cluster_usage().1), (1, 0));
+        // The same body is the same job.
+        let same = plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await.unwrap();
+        assert!(matches!(same, Submitted::Replayed { .. }));
     });
 }
