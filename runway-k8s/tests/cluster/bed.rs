@@ -16,7 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub const IMAGE: &str = "runway.test/busybox:1";
+/// An image with busybox's programs, which the nodes have or can pull.
+pub fn image() -> String {
+    std::env::var("RUNWAY_TEST_IMAGE").unwrap_or_else(|_| "runway.test/busybox:1".to_owned())
+}
 
 pub const POLICY: &str = r#"
 version: 1
@@ -46,24 +49,30 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn kubeconfig(variable: &str) -> Connection {
-    let file = std::env::var_os(variable).unwrap_or_else(|| {
-        panic!(
-            "{variable} is not set: this test needs a cluster. `cargo xtask test` brings one up; by hand it is \
-             `cargo xtask cluster up --node` and `eval \"$(cargo xtask cluster env)\"`"
-        )
-    });
-    Connection { kubeconfig: Some(file.into()), context: None }
+fn kubeconfig(variable: &str) -> Option<Connection> {
+    Some(Connection { kubeconfig: Some(std::env::var_os(variable)?.into()), context: None })
 }
 
 /// Somebody who may do everything.
 pub async fn admin() -> Client {
-    connect(&kubeconfig("KUBECONFIG")).await.unwrap()
+    let Some(connection) = kubeconfig("KUBECONFIG") else {
+        panic!(
+            "KUBECONFIG is not set: this test needs a cluster. `cargo xtask test` brings one up; by hand it is \
+             `cargo xtask cluster up --node` and `eval \"$(cargo xtask cluster env)\"`"
+        )
+    };
+    connect(&connection).await.unwrap()
 }
 
-/// Somebody who may do what the role grants.
+/// Somebody who may do what the role grants: the user `runway`, in whose name an administrator can act where there is no
+/// kubeconfig of its own.
 pub async fn runway() -> Client {
-    connect(&kubeconfig("RUNWAY_TEST_KUBECONFIG")).await.unwrap()
+    if let Some(connection) = kubeconfig("RUNWAY_TEST_KUBECONFIG") {
+        return connect(&connection).await.unwrap();
+    }
+    let mut config = kube::Config::infer().await.unwrap();
+    config.auth_info.impersonate = Some("runway".to_owned());
+    Client::try_from(config).unwrap()
 }
 
 pub fn policy(namespace: &str, change: impl FnOnce(String) -> String) -> Arc<Policy> {
@@ -253,7 +262,7 @@ pub fn spec(name: &str, command: &[&str]) -> JobSpec {
     JobSpec {
         name: Some(name.into()),
         tenant: Some("search".into()),
-        image: Some(IMAGE.into()),
+        image: Some(image()),
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         ..JobSpec::default()
     }

@@ -80,6 +80,12 @@ async fn pass(client: TcpStream, target: SocketAddr, mut modes: watch::Receiver<
     }
 }
 
+/// The kubeconfig to go by. An administrator's does as well: it is connections that count here.
+fn path() -> std::ffi::OsString {
+    let named = std::env::var_os("RUNWAY_TEST_KUBECONFIG").or_else(|| std::env::var_os("KUBECONFIG"));
+    named.expect("this test needs a cluster: see `bed.rs`")
+}
+
 /// A kubeconfig like that of `RUNWAY_TEST_KUBECONFIG`, by way of a proxy.
 struct Detour {
     proxy: Proxy,
@@ -88,7 +94,7 @@ struct Detour {
 
 impl Detour {
     async fn make() -> Self {
-        let original = std::fs::read_to_string(std::env::var_os("RUNWAY_TEST_KUBECONFIG").unwrap()).unwrap();
+        let original = std::fs::read_to_string(path()).unwrap();
         let server = original.split("https://").nth(1).unwrap();
         let target: String = server.chars().take_while(|c| !matches!(c, '"' | '\n' | ' ' | '\'')).collect();
         let proxy = Proxy::before(target.parse().unwrap()).await;

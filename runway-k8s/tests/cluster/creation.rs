@@ -219,7 +219,7 @@ async fn a_job_with_broken_marks_is_left_alone() {
     let spoilt = json!({"metadata": {"annotations": {label::QUOTE: "{", label::SPEC_DIGEST: "sha256:x"}}});
     jobs.patch(&name, &PatchParams::default(), &Patch::Merge(&spoilt)).await.unwrap();
     let bad = json!({"metadata": {"name": "no-id", "labels": {label::MANAGED_BY: label::RUNWAY}}, "spec": {"template":
-        {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": crate::bed::IMAGE}]}}}});
+        {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": crate::bed::image()}]}}}});
     jobs.create(&PostParams::default(), &serde_json::from_value(bad).unwrap()).await.unwrap();
     let again = bed.again().await;
     assert_eq!(again.plane.held(), [good]);

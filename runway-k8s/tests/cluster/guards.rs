@@ -1,6 +1,6 @@
 //! Who may what: the role, the profile of pods, and the cluster's own guardrails.
 
-use crate::bed::{Bed, IMAGE, POLICY, admin, policy, runway, shell, unique, until};
+use crate::bed::{Bed, POLICY, admin, image, policy, runway, shell, unique, until};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, LimitRange, Namespace, Pod, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -183,7 +183,7 @@ async fn the_clusters_own_guardrails_hold_what_goes_round_runway() {
         ("memory", json!({"cpu": "10m", "memory": "65Mi", "ephemeral-storage": "1Mi"})),
     ] {
         let smuggled = json!({"metadata": {"name": format!("smuggled-{what}")}, "spec": {"template": {"spec": {"restartPolicy": "Never",
-            "containers": [{"name": "c", "image": IMAGE, "resources": {"requests": amounts, "limits": amounts}}]}}}});
+            "containers": [{"name": "c", "image": image(), "resources": {"requests": amounts, "limits": amounts}}]}}}});
         let made =
             jobs.create(&PostParams::default(), &serde_json::from_value(smuggled).unwrap()).await.unwrap();
         let events = bed.api::<Event>();

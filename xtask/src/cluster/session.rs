@@ -52,6 +52,11 @@ impl Session {
         }
     }
 
+    /// Whether the cluster was made by `cargo xtask cluster`.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.variables.iter().any(|(name, _)| name == "RUNWAY_TEST_XTASK")
+    }
+
     /// Runs one step on the cluster, in a process group that the guard knows.
     pub(crate) fn run(&mut self, step: &str, command: &mut Command) -> Result<(), Failed> {
         eprintln!("\nxtask: {step}");

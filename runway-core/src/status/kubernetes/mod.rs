@@ -136,11 +136,19 @@ impl Case<'_> {
             let at = job.cancellation().and_then(|at| at.parse().ok()).or(job.deleted_at());
             cancelled.is_none() || condition.since().is_none_or(|since| at.is_none_or(|at| since <= at))
         };
+        // Before 1.31 a Job may say so while its pods still end, and the news of the two may come in any order.
+        let lives = self.pods.iter().any(SeenPod::lives);
         if let Some(complete) = job.condition("Complete").filter(is_earlier) {
+            if lives {
+                return self.succeeding(job, complete);
+            }
             let finished_at = job.completed_at().or_else(|| complete.since());
             return Verdict { finished_at, ..self.succeeded().seen(job.proof(complete)) };
         }
         if let Some(failed) = job.condition("Failed").filter(is_earlier) {
+            if lives {
+                return self.failing(job, failed);
+            }
             let finished_at = failed.since().or_else(|| self.last_end());
             return Verdict { finished_at, ..self.failed(job, failed) };
         }
@@ -242,17 +250,27 @@ impl Case<'_> {
         verdict
     }
 
+    /// It has failed, and something of it still runs, or is not seen to have ended.
+    fn failing(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
+        let mut verdict = self.failed(job, condition);
+        verdict.phase = Phase::Running;
+        verdict.message.push_str("; it has failed, and what runs of it is being ended");
+        verdict
+    }
+
+    /// It has done what it was to do, and something of it still runs, or is not seen to have ended.
+    fn succeeding(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
+        let message = "has done what it was to do; what runs of it is being ended";
+        Verdict::new(Phase::Running, message).seen(job.proof(condition))
+    }
+
     /// Neither over nor being cancelled.
     fn open(&self, job: SeenJob<'_>) -> Verdict {
         if let Some(target) = job.condition("FailureTarget") {
-            let mut verdict = self.failed(job, target);
-            verdict.phase = Phase::Running;
-            verdict.message.push_str("; it has failed, and what runs of it is being ended");
-            return verdict;
+            return self.failing(job, target);
         }
         if let Some(met) = job.condition("SuccessCriteriaMet") {
-            let message = "has done what it was to do; what runs of it is being ended";
-            return Verdict::new(Phase::Running, message).seen(job.proof(met));
+            return self.succeeding(job, met);
         }
         if let Some(verdict) = self.living() {
             return verdict;

@@ -324,11 +324,12 @@ fn an_announced_end_is_none() {
 }
 
 #[test]
-fn a_failed_job_holds_until_its_pods_have_ended() {
+fn a_failed_job_runs_and_holds_until_its_pods_have_ended() {
     let late = || Scene::of(job(condition("Failed", "DeadlineExceeded", 900)));
     let mut terminating = running(0);
     terminating["metadata"]["deletionTimestamp"] = json!(at(930));
-    assert!(late().pods(std::slice::from_ref(&terminating)).classify().holds);
+    let ending = late().pods(std::slice::from_ref(&terminating)).classify();
+    assert_eq!((ending.phase, ending.reason, ending.holds), (Running, Some(Reason::DeadlineExceeded), true));
     assert!(!late().pods(&[ended(0, "Failed", "Error", 137)]).classify().holds);
     assert!(!late().gone(std::slice::from_ref(&terminating)).classify().holds);
     // Listed and gone: the list counts.

@@ -130,8 +130,8 @@ proptest! {
         let status = scene.classify();
         let has = |kind: &str| scene.job.as_ref().is_some_and(|job| SeenJob(job).condition(kind).is_some());
         match status.phase {
-            Succeeded => prop_assert!(has("Complete") || scene.job.is_none()),
-            Failed => prop_assert!(has("Failed") || scene.job.is_none()),
+            Succeeded => prop_assert!(!status.holds && (has("Complete") || scene.job.is_none())),
+            Failed => prop_assert!(!status.holds && (has("Failed") || scene.job.is_none())),
             Cancelled => prop_assert!(scene.job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some())),
             Unknown => prop_assert!(scene.job.is_none()),
             Pending | Running => prop_assert!(status.holds),
