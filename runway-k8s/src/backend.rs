@@ -1,7 +1,7 @@
 //! The backend: what it is made of, and the port that it fills.
 
 use crate::failure::{Failure, again};
-use crate::object::{is_incomplete, observe, selector, selector_of};
+use crate::object::{id_of_job, id_of_pod, is_incomplete, observe, selector, selector_of};
 use crate::{cancel, create, logs, watch};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -159,7 +159,7 @@ impl Inner {
     }
 
     async fn find(&self, job: &JobRef) -> Result<Option<Observation>, Failure> {
-        let Some(found) = self.job(job).await? else { return Ok(None) };
+        let Some(found) = self.job(job).await?.filter(|job| !is_incomplete(job)) else { return Ok(None) };
         let pods = self.pods(job).await?;
         Ok(observe(&Seen { job: Some(&found), pods: &pods, ..Seen::default() }))
     }
@@ -169,7 +169,7 @@ impl Inner {
         let pods: Vec<Pod> = self.list(&self.all(), &selector()).await?;
         let mut by_id: BTreeMap<JobId, Vec<Pod>> = BTreeMap::new();
         for pod in pods {
-            if let Some(id) = crate::object::id_of(&pod.metadata) {
+            if let Some(id) = id_of_pod(&pod) {
                 by_id.entry(id).or_default().push(pod);
             }
         }
@@ -177,8 +177,7 @@ impl Inner {
             .iter()
             .filter(|job| !is_incomplete(job))
             .filter_map(|job| {
-                let pods =
-                    crate::object::id_of(&job.metadata).and_then(|id| by_id.remove(&id)).unwrap_or_default();
+                let pods = id_of_job(job).and_then(|id| by_id.remove(&id)).unwrap_or_default();
                 observe(&Seen { job: Some(job), pods: &pods, ..Seen::default() })
             })
             .collect();

@@ -23,13 +23,26 @@ pub(crate) async fn cancel(inner: &Inner, job: &JobRef) -> Result<Cancelled, Fai
     let (as_runway, mark) = (patch(), merge(&mark));
     match again(timeout, "marking a Job as cancelled", || api.patch(&name, &as_runway, &mark)).await {
         Ok(_) => {}
-        Err(failure) if failure.is_not_found() || failure.is_conflict() => return Ok(Cancelled::Gone),
+        Err(failure) if failure.is_not_found() => return Ok(Cancelled::Gone),
+        Err(failure) if failure.is_conflict() && is_another(inner, job, &found).await? => {
+            return Ok(Cancelled::Gone);
+        }
         Err(failure) => return Err(failure),
     }
     let parameters = DeleteParams::foreground().preconditions(this_one(&found));
     match again(timeout, "deleting a Job", || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(Cancelled::Begun),
-        Err(failure) if failure.is_not_found() || failure.is_conflict() => Ok(Cancelled::Gone),
+        // An earlier try may have done it, or somebody else.
+        Err(failure) if failure.is_not_found() => Ok(Cancelled::Begun),
+        Err(failure) if failure.is_conflict() && is_another(inner, job, &found).await? => {
+            Ok(Cancelled::Begun)
+        }
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether the Job that was found has left, and another may have taken its name.
+async fn is_another(inner: &Inner, job: &JobRef, found: &Job) -> Result<bool, Failure> {
+    let now = inner.job(job).await?;
+    Ok(now.is_none_or(|now| now.metadata.uid != found.metadata.uid))
 }

@@ -80,6 +80,17 @@ fn judge(what: &'static str, error: Error) -> Failure {
                 "{what}: the API server is busy: {}",
                 status.message
             ))),
+            // Nothing was done, and later may be better: credentials that have expired, a quota that is used up, or one that
+            // several asked of at the same moment.
+            401 => {
+                Failure::Unreachable(Unavailable::new(format!("{what}: not logged in: {}", status.message)))
+            }
+            409 if status.reason == "Conflict" && status.message.contains("resourcequotas") => {
+                Failure::Unreachable(Unavailable::new(format!("{what}: {}", status.message)))
+            }
+            403 if status.message.contains("exceeded quota") => {
+                Failure::Unreachable(Unavailable::new(format!("{what}: {}", status.message)))
+            }
             code @ 400..500 => {
                 Failure::Refused { code, reason: status.reason.clone(), message: status.message.clone() }
             }
@@ -130,9 +141,10 @@ mod tests {
 
     #[test]
     fn only_a_clear_no_is_a_no() {
-        for code in [400, 401, 403, 404, 409, 422, 499] {
+        for code in [400, 403, 404, 409, 422, 499] {
             assert!(matches!(answer(code), Failure::Refused { .. }), "{code}");
         }
+        assert!(matches!(answer(401), Failure::Unreachable(_)));
         assert!(matches!(answer(429), Failure::Unreachable(_)));
         for code in [500, 502, 503, 504] {
             assert!(matches!(answer(code), Failure::Uncertain(_)), "{code}");

@@ -11,6 +11,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
 use runway_control::backend::{JobRef, LogError, LogEvent, LogOptions, LogStream, Unavailable};
+use runway_core::status::{Seen, classify};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -39,7 +41,7 @@ pub(crate) async fn logs(inner: Arc<Inner>, job: JobRef, options: LogOptions) ->
     if reading.newest.is_none() && reading.is_over {
         return Err(LogError::NotStarted);
     }
-    let start = Following { inner, job, options, last: 0, is_first: true };
+    let start = Following { inner, job, options, read: BTreeSet::new(), last: 0, looks: 0 };
     Ok(stream::try_unfold(start, Following::next).try_flatten().boxed())
 }
 
@@ -48,10 +50,16 @@ struct Following {
     inner: Arc<Inner>,
     job: JobRef,
     options: LogOptions,
-    /// The last attempt that was read.
+    /// The pods that were read.
+    read: BTreeSet<String>,
+    /// The attempt that was read last.
     last: u32,
-    is_first: bool,
+    /// How often in a row it was looked in vain whether the attempt whose output has ended has ended as well.
+    looks: u32,
 }
+
+/// So often it is looked whether an attempt has ended whose output has. A node says so within a second or two.
+const LOOKS: u32 = 15;
 
 type Piece = BoxStream<'static, Result<LogEvent, LogError>>;
 
@@ -60,20 +68,37 @@ impl Following {
     async fn next(mut self) -> Result<Option<(Piece, Self)>, LogError> {
         loop {
             let Reading { newest, is_over } = match self.inner.reading(&self.job).await {
-                Err(LogError::Gone) if !self.is_first => return Ok(None),
+                Err(LogError::Gone) if !self.read.is_empty() => return Ok(None),
                 reading => reading?,
             };
-            if let Some(attempt) = newest.filter(|attempt| attempt.number > self.last) {
-                // Only of the first are the last lines wanted; what comes later is new.
-                let tail = self.options.tail.filter(|_| self.is_first);
-                let options = LogOptions { follow: !attempt.has_ended, tail };
-                let piece = read(&self.inner, &self.job, &attempt, options).await?;
-                self.last = attempt.number;
-                self.is_first = false;
-                return Ok(Some((piece.boxed(), self)));
-            }
-            if is_over {
-                return Ok(None);
+            match newest {
+                Some(mut attempt) if !self.read.contains(&attempt.pod) => {
+                    // A pod that was deleted before it had ended may not have been counted.
+                    attempt.number = attempt.number.max(self.last.saturating_add(1));
+                    // Only of the first are the last lines wanted; what comes later is new.
+                    let tail = self.options.tail.filter(|_| self.read.is_empty());
+                    let options = LogOptions { follow: !attempt.has_ended, tail };
+                    match read(&self.inner, &self.job, &attempt, options).await {
+                        Ok(piece) => {
+                            self.read.insert(attempt.pod);
+                            self.last = attempt.number;
+                            self.looks = 0;
+                            return Ok(Some((piece.boxed(), self)));
+                        }
+                        // It has left just now, or its container is not quite there yet.
+                        Err(LogError::Gone | LogError::NotStarted) if self.looks < LOOKS => self.looks += 1,
+                        Err(error) => return Err(error),
+                    }
+                }
+                _ if is_over => return Ok(None),
+                Some(attempt) if !attempt.has_ended => {
+                    self.looks += 1;
+                    if self.looks > LOOKS {
+                        let message = "the output was cut off while the job runs on; follow it again";
+                        return Err(Unavailable::new(message).into());
+                    }
+                }
+                _ => {}
             }
             tokio::time::sleep(self.inner.settings.log_pause).await;
         }
@@ -94,12 +119,14 @@ impl Inner {
         };
         pods.sort_by_cached_key(key);
         let is_over = found.as_ref().is_none_or(is_finished) && !pods.iter().any(is_live);
-        let newest =
-            pods.iter().enumerate().rev().find(|(_, pod)| has_begun(pod)).map(|(index, pod)| Attempt {
-                number: u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1),
-                pod: pod.metadata.name.clone().unwrap_or_default(),
-                has_ended: !is_live(pod),
-            });
+        // Pods of earlier attempts may be gone: the Job has counted them.
+        let attempts = classify(&Seen { job: found.as_ref(), pods: &pods, ..Seen::default() }).attempts;
+        let newest = pods.iter().rev().zip((1..=attempts).rev()).find(|(pod, _)| has_begun(pod));
+        let newest = newest.map(|(pod, number)| Attempt {
+            number,
+            pod: pod.metadata.name.clone().unwrap_or_default(),
+            has_ended: !is_live(pod),
+        });
         Ok(Reading { newest, is_over })
     }
 }

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Event, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use runway_control::Observation;
 use runway_core::JobId;
+use runway_core::name::JobName;
 use runway_core::render::label;
 use runway_core::status::{Seen, classify};
 use runway_core::units::{GpuCount, Seconds, Timestamp};
@@ -32,8 +33,21 @@ fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
-pub(crate) fn id_of(meta: &ObjectMeta) -> Option<JobId> {
-    label(meta, label::ID)
+/// The id of a Job of Runway's: one that bears the name which goes with its labels. A copy under another name is not.
+pub(crate) fn id_of_job(job: &Job) -> Option<JobId> {
+    id_of(&job.metadata, job.metadata.name.as_deref())
+}
+
+/// The id of the job that a pod belongs to.
+pub(crate) fn id_of_pod(pod: &Pod) -> Option<JobId> {
+    let labels = pod.metadata.labels.as_ref()?;
+    let job = labels.get("batch.kubernetes.io/job-name").or_else(|| labels.get("job-name"));
+    id_of(&pod.metadata, job.map(String::as_str))
+}
+
+fn id_of(meta: &ObjectMeta, job: Option<&str>) -> Option<JobId> {
+    let (id, name) = (label::<JobId>(meta, label::ID)?, label::<JobName>(meta, label::NAME)?);
+    (job? == format!("{name}-{id}")).then_some(id)
 }
 
 /// Whether it is Runway's, by its label.
@@ -66,15 +80,18 @@ const DEFAULT_GRACE: Seconds = Seconds::new(30);
 /// What is seen of a job. `None` where its labels are not those that Runway writes.
 pub(crate) fn observe(seen: &Seen<'_>) -> Option<Observation> {
     let pod = seen.pods.iter().chain(seen.gone_pods).next();
-    let (meta, spec) = match (seen.job, pod) {
-        (Some(job), _) => (&job.metadata, job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref())),
-        (None, Some(pod)) => (&pod.metadata, pod.spec.as_ref()),
+    let (id, meta, spec) = match (seen.job, pod) {
+        (Some(job), _) => {
+            let spec = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+            (id_of_job(job), &job.metadata, spec)
+        }
+        (None, Some(pod)) => (id_of_pod(pod), &pod.metadata, pod.spec.as_ref()),
         (None, None) => return None,
     };
     let deadline = seen.job.and_then(|job| job.spec.as_ref()?.active_deadline_seconds);
     let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Seconds::new);
     Some(Observation {
-        id: id_of(meta)?,
+        id: id?,
         name: label(meta, label::NAME)?,
         tenant: label(meta, label::TENANT)?,
         class: label(meta, label::CLASS),

@@ -58,7 +58,8 @@ impl Record<'_> {
 fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let obeyed = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let obeyed = c.is_control()
+                || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             let escaped = obeyed.then(|| c.escape_unicode());
             escaped.into_iter().flatten().chain((!obeyed).then_some(c))
         })

@@ -6,9 +6,8 @@ use crate::backend::{CreateError, Observation, Order, Unavailable};
 use crate::jobs::JobRecord;
 use runway_core::JobId;
 use runway_core::digest::Digest;
-use runway_core::units::Timestamp;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::time::Instant;
 
 /// A job whose creation has not been settled.
 pub(super) struct Creation {
@@ -74,7 +73,7 @@ impl Inner {
         turn: u64,
     ) -> Result<Created, SubmitError> {
         let id = order.id;
-        let give_up_at = after(self.now(), self.settings.create_budget);
+        let began = monotonic();
         // A resumed creation may have been sent before.
         let mut doubt = (turn > 0).then(|| Unavailable::new("an earlier attempt was not answered"));
         for pause in self.pauses() {
@@ -103,7 +102,7 @@ impl Inner {
                     return Err(SubmitError::Unreachable { id, cause });
                 }
             }
-            if after(self.now(), pause) >= give_up_at {
+            if began.elapsed() + pause >= self.settings.create_budget {
                 break;
             }
             tokio::time::sleep(pause).await;
@@ -115,24 +114,28 @@ impl Inner {
         }
         let cause = doubt.unwrap_or_else(|| Unavailable::new("no answer"));
         tracing::warn!(job = %id, %cause, "whether the job was created is not known; looking for it");
-        let last_sent = self.now();
-        if let Some(creation) = self.state().creations.get_mut(&id) {
-            creation.stage = Stage::Searching;
-        }
-        tokio::spawn(self.search(order, turn, last_sent));
+        self.begin_search(order, turn);
         Err(SubmitError::Uncertain { id, cause })
     }
 
+    /// Goes on looking for a job of which nobody knows whether it was created; nothing is sent any more.
+    pub(super) fn begin_search(self: Arc<Self>, order: Arc<Order>, turn: u64) {
+        match self.state().creations.get_mut(&order.id) {
+            Some(creation) if creation.turn == turn => creation.stage = Stage::Searching,
+            _ => return,
+        }
+        tokio::spawn(self.search(order, turn, monotonic()));
+    }
+
     /// Looks for a job whose creation was not answered, until it is there or cannot come any more.
-    async fn search(self: Arc<Self>, order: Arc<Order>, turn: u64, last_sent: Timestamp) {
+    async fn search(self: Arc<Self>, order: Arc<Order>, turn: u64, last_sent: Instant) {
         let (id, job) = (order.id, order.job());
-        let settled_at = after(last_sent, self.settings.request_lifetime);
         for pause in self.pauses() {
             tokio::time::sleep(pause).await;
             if !self.is_searched_for(id, turn) {
                 return;
             }
-            let asked_at = self.now();
+            let is_too_late = last_sent.elapsed() >= self.settings.request_lifetime;
             let found = self.backend.find(&job).await;
             if !self.is_searched_for(id, turn) {
                 return;
@@ -143,7 +146,7 @@ impl Inner {
                     self.created(seen);
                     return;
                 }
-                Ok(None) if asked_at >= settled_at => {
+                Ok(None) if is_too_late => {
                     tracing::info!(job = %id, "the job was not created");
                     self.not_created(id);
                     return;
@@ -191,6 +194,8 @@ impl Inner {
     }
 }
 
-fn after(start: Timestamp, duration: Duration) -> Timestamp {
-    start.saturating_add_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+/// The runtime's clock, which does not jump when the machine's is set, and which tests can pause.
+#[expect(clippy::disallowed_methods, reason = "only how long something takes is measured by it")]
+fn monotonic() -> Instant {
+    Instant::now()
 }

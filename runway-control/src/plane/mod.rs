@@ -143,7 +143,7 @@ pub enum CancelError {
     #[error("the job is being created; try again in a moment")]
     BeingCreated,
     /// It has ended.
-    #[error("the job has ended already: it {}", .0.seen.status.phase)]
+    #[error("the job has ended already")]
     Finished(Arc<JobRecord>),
     /// The backend could not be asked. Cancelling again does no harm.
     #[error(transparent)]

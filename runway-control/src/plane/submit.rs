@@ -108,12 +108,14 @@ impl ControlPlane {
             Plan::Create { order, decision, turn } => (order, decision, turn),
         };
         let id = order.id;
-        let creation = tokio::spawn(Arc::clone(&self.inner).create(order, turn));
+        let creation = tokio::spawn(Arc::clone(&self.inner).create(Arc::clone(&order), turn));
         match creation.await {
             Ok(Ok(Created::New(job))) => Ok(Submitted::Created { job, decision }),
             Ok(Ok(Created::Before(job))) => Ok(Submitted::Replayed { job }),
             Ok(Err(error)) => Err(error),
             Err(error) => {
+                // It panicked, or the runtime ends. What it had sent may still land.
+                Arc::clone(&self.inner).begin_search(order, turn);
                 let cause = Unavailable::caused_by("the task that was to create it has ended", error);
                 Err(SubmitError::Uncertain { id, cause })
             }

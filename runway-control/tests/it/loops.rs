@@ -1,10 +1,15 @@
 //! One thing at a time.
 
 use crate::virtual_time::{POLICY, Virtual, in_virtual_time, policy, spec};
-use runway_control::backend::LogOptions;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use runway_control::backend::{
+    Backend, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order, Unavailable, WatchEvent,
+};
 use runway_control::fake::{Answer, Call, Chaos, EventFault, FakeBackend, FakeCluster, Fault, Life};
 use runway_control::{
-    CancelError, ControlPlane, IdempotencyKey, LogsError, Selection, Settings, SubmitError, Submitted,
+    CancelError, ControlPlane, IdempotencyKey, LogsError, Observation, Selection, Settings, SubmitError,
+    Submitted,
 };
 use runway_core::policy::RateOverrides;
 use runway_core::status::Phase;
@@ -545,5 +550,53 @@ fn another_body_under_a_key_that_a_dead_process_has_used_is_refused() {
         // The same body is the same job.
         let same = plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await.unwrap();
         assert!(matches!(same, Submitted::Replayed { .. }));
+    });
+}
+
+/// A backend whose creation panics, over one that works.
+struct Panics(FakeBackend);
+
+impl Backend for Panics {
+    fn create<'a>(&'a self, _: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
+        Box::pin(async { panic!("a fault of the backend") })
+    }
+
+    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
+        self.0.find(job)
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
+        self.0.list()
+    }
+
+    fn watch(&self) -> BoxStream<'_, WatchEvent> {
+        self.0.watch()
+    }
+
+    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
+        self.0.cancel(job)
+    }
+
+    fn logs<'a>(
+        &'a self,
+        job: &'a JobRef,
+        options: LogOptions,
+    ) -> BoxFuture<'a, Result<LogStream, LogError>> {
+        self.0.logs(job, options)
+    }
+}
+
+#[test]
+fn a_backend_that_panics_leaves_no_hold_behind() {
+    in_virtual_time(async {
+        let backend = Arc::new(Panics(FakeCluster::new(Virtual::new(1)).connect()));
+        let plane = ControlPlane::new(backend, policy(), Virtual::new(2), Settings::default());
+        tokio::spawn(plane.clone().run());
+        plane.ready().await;
+        let told = plane.submit(spec("a", "train", 1).into(), None).await;
+        assert!(matches!(told, Err(SubmitError::Uncertain { .. })), "{told:?}");
+        assert_eq!((plane.held().len(), plane.cluster_usage().1), (1, 1));
+        seconds(80).await;
+        assert_eq!((plane.held().len(), plane.cluster_usage().1), (0, 0));
     });
 }

@@ -1,7 +1,7 @@
 //! What is known of the cluster's jobs, and what each piece of news means for them.
 
 use crate::backend::Inner;
-use crate::object::{has_secret, id_of, is_incomplete, is_live, label, observe, timestamp};
+use crate::object::{has_secret, id_of_job, id_of_pod, is_incomplete, is_live, label, observe, timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -44,8 +44,10 @@ pub(super) struct Store {
     /// A listing of jobs was read that has not been told of, since the first listing of pods has not come yet.
     is_untold: bool,
     has_pods: bool,
-    /// Whether a listing has been told of.
+    /// Whether a listing has been told of, or is about to be.
     is_ready: bool,
+    /// Whether a listing has been told of.
+    has_listed: bool,
 }
 
 #[derive(Default)]
@@ -89,12 +91,13 @@ impl Store {
     /// Everything is about to be listed again.
     pub(super) fn begin_again(&mut self) {
         (self.new_jobs, self.new_pods, self.new_events) = (None, None, None);
+        self.is_untold = false;
     }
 
     /// Notes whether a Job has a Secret, before what says so is left out of it.
     pub(super) fn note_secret(&mut self, job: &Job) {
         if has_secret(job) {
-            self.secrets.extend(id_of(&job.metadata));
+            self.secrets.extend(id_of_job(job));
         }
     }
 
@@ -136,9 +139,12 @@ impl Store {
 
     /// Takes note of a Job that is there.
     pub(super) fn put_job(&mut self, job: Job) -> Option<JobId> {
-        let Some(id) = id_of(&job.metadata) else {
+        let Some(id) = id_of_job(&job) else {
             let name = job.metadata.name.as_deref().unwrap_or_default();
-            tracing::warn!(name, "a Job is labelled as Runway's and has no id: it is left alone");
+            tracing::warn!(
+                name,
+                "a Job is labelled as Runway's and does not bear the name that goes with it: it is left alone"
+            );
             return None;
         };
         // What was never completed and is being removed was never told of.
@@ -200,7 +206,7 @@ impl Store {
     }
 
     fn put_pod(&mut self, pod: Pod) -> Option<JobId> {
-        let id = id_of(&pod.metadata)?;
+        let id = id_of_pod(&pod)?;
         let pods = &mut self.jobs.entry(id).or_default().pods;
         match pods.iter_mut().find(|known| known.metadata.name == pod.metadata.name) {
             Some(known) => *known = pod,
@@ -235,7 +241,7 @@ impl Store {
         let place = (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default());
         let of_job =
             |known: &&Known| known.job.as_ref().is_some_and(|job| self::place(&job.metadata) == place);
-        let id = self.jobs.values().find(of_job).and_then(|known| id_of(&known.job.as_ref()?.metadata));
+        let id = self.jobs.values().find(of_job).and_then(|known| id_of_job(known.job.as_ref()?));
         // Jobs that are not Runway's are none of its business, unless this one's Job is yet to be seen.
         if id.is_none() && self.is_ready {
             return Vec::new();
@@ -266,6 +272,13 @@ impl Store {
         // listing.
         if known.job.is_none() && known.told.is_none() {
             if !known.has_live_pods() {
+                self.jobs.remove(&id);
+            }
+            return Vec::new();
+        }
+        // What is not complete is not there yet: whoever creates it goes on, or it is removed.
+        if known.told.is_none() && known.job.as_ref().is_some_and(is_incomplete) {
+            if known.is_gone && !known.has_live_pods() {
                 self.jobs.remove(&id);
             }
             return Vec::new();
@@ -307,23 +320,23 @@ impl Store {
         let orphans = self.jobs.values().filter(|known| known.job.is_none());
         orphans
             .filter_map(|known| {
-                let meta = &known.pods.first()?.metadata;
-                let (name, tenant) = (label(meta, label::NAME)?, label(meta, label::TENANT)?);
-                Some(JobRef { id: id_of(meta)?, name, tenant })
+                let pod = known.pods.first()?;
+                let (name, tenant) =
+                    (label(&pod.metadata, label::NAME)?, label(&pod.metadata, label::TENANT)?);
+                Some(JobRef { id: id_of_pod(pod)?, name, tenant })
             })
             .collect()
     }
 
-    /// Takes out the jobs whose creation was begun and given up. With nothing told yet those are all that are not complete:
+    /// Takes out the jobs whose creation was begun and given up. At the first listing those are all that are not complete:
     /// whoever began them is dead.
     pub(super) fn take_abandoned(&mut self, inner: &Inner) -> Vec<Job> {
         let now = inner.surroundings.now();
-        let is_first = self.jobs.values().all(|known| known.told.is_none());
         let is_abandoned = |id: &JobId, known: &Known| {
             let Some(job) = known.job.as_ref().filter(|job| is_incomplete(job)) else { return false };
             let created = job.metadata.creation_timestamp.as_ref().and_then(timestamp).unwrap_or_default();
             let age = Duration::from_nanos(now.nanos_since(created));
-            !inner.is_creating(*id) && (is_first || age > inner.settings.abandoned_after)
+            !inner.is_creating(*id) && (!self.has_listed || age > inner.settings.abandoned_after)
         };
         let ids: Vec<_> =
             self.jobs.iter().filter(|(id, known)| is_abandoned(id, known)).map(|(id, _)| *id).collect();
@@ -337,9 +350,11 @@ impl Store {
             self.jobs.values().filter_map(|known| Some(place(&known.job.as_ref()?.metadata))).collect();
         self.events.retain(|place, _| places.contains(place));
         self.secrets.retain(|id| self.jobs.contains_key(id));
+        self.has_listed = true;
         let events = &self.events;
         let observed = |known: &mut Known| {
-            known.told = known.observation(events);
+            let is_complete = known.told.is_some() || !known.job.as_ref().is_some_and(is_incomplete);
+            known.told = if is_complete { known.observation(events) } else { None };
             known.told.clone()
         };
         self.jobs.values_mut().filter_map(observed).collect()

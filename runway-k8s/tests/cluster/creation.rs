@@ -1,17 +1,22 @@
 //! Creation: with Secrets, half done, twice, by others, and looked up past the watch.
 
 use crate::bed::{Bed, shell, until};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use runway_control::backend::{Backend, CreateError, Order};
-use runway_control::{Submitted, Surroundings, System};
+use runway_control::backend::{
+    Backend, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order, Unavailable, WatchEvent,
+};
+use runway_control::{Observation, Submitted, Surroundings, System};
 use runway_core::render::{label, render};
 use runway_core::status::{Phase, Reason};
 use runway_core::units::Timestamp;
 use runway_core::{Gate, HashSeed, JobId, JobSpec};
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn with_secret(script: &str) -> JobSpec {
     let mut spec = shell("train", script);
@@ -124,13 +129,116 @@ async fn a_creation_that_fails_half_way_is_undone() {
     quotas.create(&PostParams::default(), &quota).await.unwrap();
     until("the quota", async || quotas.get("none").await.unwrap().status.and_then(|s| s.hard).map(drop))
         .await;
-    let told = bed.plane.submit(with_secret("true").into(), None).await;
-    let Err(runway_control::SubmitError::Rejected { id, reason }) = told else { panic!("{told:?}") };
-    assert!(reason.contains("quota"), "{reason}");
+    let key = "k".parse().unwrap();
+    let told = bed.plane.submit(with_secret("true").into(), Some(&key)).await;
+    let Err(runway_control::SubmitError::Unreachable { id, cause }) = told else { panic!("{told:?}") };
+    assert!(cause.to_string().contains("quota"), "{cause}");
     let jobs = bed.api::<Job>();
     let name = format!("train-{id}");
     until("the Job to go", async || jobs.get_opt(&name).await.unwrap().is_none().then_some(())).await;
     until("its hold to go", async || bed.plane.held().is_empty().then_some(())).await;
+    assert_eq!(bed.plane.job(id), None, "nobody was told of it");
+    // The key is as good as new.
+    quotas.delete("none", &DeleteParams::default()).await.unwrap();
+    let again = bed.plane.submit(with_secret("true").into(), Some(&key)).await;
+    assert!(matches!(again, Ok(Submitted::Created { .. })), "{again:?}");
+    bed.comes_to(id, Phase::Succeeded, None).await;
+}
+
+/// The first creation makes the Job, and the answer about its Secret is lost before that was made.
+struct Half {
+    real: runway_k8s::KubernetesBackend,
+    jobs: kube::Api<Job>,
+    creations: AtomicU32,
+}
+
+impl Backend for Half {
+    fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
+        Box::pin(async move {
+            if self.creations.fetch_add(1, Ordering::SeqCst) > 0 {
+                return self.real.create(order).await;
+            }
+            let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
+            let annotations = job.metadata.annotations.get_or_insert_default();
+            annotations.insert("runway.dev/incomplete".into(), "x".into());
+            self.jobs.create(&PostParams::default(), &job).await.unwrap();
+            Err(CreateError::Uncertain(Unavailable::new("creating a Secret: no answer")))
+        })
+    }
+
+    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
+        self.real.find(job)
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
+        self.real.list()
+    }
+
+    fn watch(&self) -> BoxStream<'_, WatchEvent> {
+        self.real.watch()
+    }
+
+    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
+        self.real.cancel(job)
+    }
+
+    fn logs<'a>(
+        &'a self,
+        job: &'a JobRef,
+        options: LogOptions,
+    ) -> BoxFuture<'a, Result<LogStream, LogError>> {
+        self.real.logs(job, options)
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_secret_was_not_answered_for_is_completed() {
+    let bed = Bed::make("unanswered").await;
+    let half = Half { real: bed.backend.clone(), jobs: bed.api(), creations: AtomicU32::new(0) };
+    let (policy, settings) = (Arc::clone(&bed.policy), runway_control::Settings::default());
+    let plane = runway_control::ControlPlane::new(Arc::new(half), policy, Arc::new(System), settings);
+    tokio::spawn(plane.clone().run());
+    plane.ready().await;
+    let job = plane.submit(with_secret("true").into(), None).await.unwrap().job().seen.id;
+    bed.comes_to(job, Phase::Succeeded, None).await;
+    until("its hold to go", async || plane.held().is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_copy_of_a_job_is_not_the_job() {
+    let bed = Bed::make("copy").await;
+    let id = bed.submit(with_secret("sleep 1000")).await;
+    bed.comes_to(id, Phase::Running, None).await;
+    let jobs = bed.api::<Job>();
+    let original = jobs.get(&format!("train-{id}")).await.unwrap();
+    let of_controller = |key: &str| key.contains("job-name") || key.contains("controller-uid");
+    let mut copy = original.clone();
+    copy.metadata = Default::default();
+    copy.metadata.name = Some("train-debug".into());
+    copy.metadata.labels = original.metadata.labels.clone().map(|mut labels| {
+        labels.retain(|key, _| !of_controller(key));
+        labels
+    });
+    copy.status = None;
+    let spec = copy.spec.as_mut().unwrap();
+    spec.selector = None;
+    spec.template.metadata.as_mut().unwrap().labels.as_mut().unwrap().retain(|key, _| !of_controller(key));
+    let container = &mut spec.template.spec.as_mut().unwrap().containers[0];
+    (container.command, container.args) = (Some(vec!["true".into()]), None);
+    jobs.create(&PostParams::default(), &copy).await.unwrap();
+    until("the copy to end", async || {
+        jobs.get("train-debug").await.unwrap().status.and_then(|s| s.succeeded)
+    })
+    .await;
+    jobs.delete("train-debug", &DeleteParams::background()).await.unwrap();
+    until("the copy to go", async || jobs.get_opt("train-debug").await.unwrap().is_none().then_some(()))
+        .await;
+    // What the watch tells after that comes after what it told of the copy.
+    let later = bed.submit(shell("later", "true")).await;
+    bed.comes_to(later, Phase::Succeeded, None).await;
+    let record = bed.plane.job(id).unwrap();
+    assert_eq!((record.seen.status.phase, record.gone), (Phase::Running, false));
+    assert_eq!((bed.plane.held(), secrets(&bed, id).await.len()), (vec![id], 1));
 }
 
 #[tokio::test]

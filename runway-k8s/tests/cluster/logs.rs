@@ -2,6 +2,8 @@
 
 use crate::bed::{Bed, shell, spec};
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
 use runway_control::LogsError;
 use runway_control::backend::{LogError, LogEvent, LogOptions, LogStream};
 use runway_core::status::{Phase, Reason};
@@ -50,6 +52,29 @@ async fn a_follower_gets_output_as_it_comes_over_all_attempts() {
     bed.comes_to(job, Phase::Failed, Some(Reason::NonZeroExit)).await;
     // Later: the newest attempt.
     assert_eq!(text(&bed, job, LogOptions::default()).await, (vec![2], "begin\nend\n".into()));
+}
+
+#[tokio::test]
+async fn a_follower_goes_on_with_the_next_attempt_though_the_pod_of_the_last_is_gone() {
+    let bed = Bed::make("drained").await;
+    let script = "echo begin; sleep 15 & wait; exit 1";
+    let job = bed.submit(JobSpec { retries: Some(2.into()), ..shell("train", script) }).await;
+    let mut logs = bed.plane.logs(job, FOLLOW).await.unwrap();
+    assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Attempt(1));
+    assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Bytes("begin\n".into()));
+    let pods = bed.api::<Pod>();
+    let mine = ListParams::default().labels(&format!("runway.dev/id={job}"));
+    let first = pods.list(&mine).await.unwrap().items[0].metadata.name.clone().unwrap();
+    pods.delete(&first, &DeleteParams::default().grace_period(0)).await.unwrap();
+    let next = loop {
+        match logs.next().await.unwrap().unwrap() {
+            LogEvent::Attempt(number) => break number,
+            LogEvent::Bytes(_) => {}
+        }
+    };
+    assert_eq!(next, 2);
+    assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Bytes("begin\n".into()));
+    bed.plane.cancel(job).await.unwrap();
 }
 
 #[tokio::test]

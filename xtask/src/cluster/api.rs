@@ -1,6 +1,7 @@
 //! Questions to the API server, asked with `curl`.
 
 use super::failure::Failure;
+use super::process::search_path;
 use super::state::{Folder, State};
 use serde_json::Value;
 use std::process::Command;
@@ -19,6 +20,7 @@ impl<'a> Api<'a> {
     /// The answer's text; otherwise what was said instead, in one line.
     pub(crate) fn text(&self, path: &str) -> Result<String, String> {
         let output = Command::new("curl")
+            .env("PATH", search_path())
             .args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "5", "--cacert"])
             .arg(self.folder.join("certificates/apiserver.crt"))
             .arg("--header")

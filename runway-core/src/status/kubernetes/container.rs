@@ -277,7 +277,9 @@ pub(super) fn pull_hint(reason: &str, message: &str) -> &'static str {
         || says(&["no such host", "dial tcp", "timeout", "connection refused"])
     {
         "the registry cannot be reached: check its name in `image`, and the nodes' way to it"
-    } else if says(&["unauthorized", "authentication", "denied", "forbidden", "401", "403"]) {
+    } else if says(&["toomanyrequests", "too many requests"]) {
+        "the registry lets no more be fetched for now: its nodes try again, less and less often"
+    } else if says(&["unauthorized", "authentication", "denied", "forbidden"]) {
         "the registry refuses it: check the name in `image`, and the policy's `image_pull_secrets`"
     } else {
         "check the name and the tag in `image`, and that the registry has it"

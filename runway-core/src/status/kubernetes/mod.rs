@@ -130,11 +130,14 @@ impl Verdict {
 impl Case<'_> {
     fn verdict(&self) -> Verdict {
         let Some(job) = self.job else { return self.orphaned() };
-        // Ending what was cancelled may well look like a failure, or even like success.
+        // Ending what was cancelled may well look like a failure, or even like success. What ended before its deletion did so by
+        // itself; times are whole seconds, and within one of them a failure is more likely the deletion's doing.
         let cancelled = job.deletion().zip(job.cancellation());
+        let deleted_at = job.deleted_at().or(job.cancellation().and_then(|at| at.parse().ok()));
         let is_earlier = |condition: &Condition<'_>| {
-            let at = job.cancellation().and_then(|at| at.parse().ok()).or(job.deleted_at());
-            cancelled.is_none() || condition.since().is_none_or(|since| at.is_none_or(|at| since <= at))
+            let times = condition.since().zip(deleted_at);
+            let is_complete = condition.is.type_ == "Complete";
+            cancelled.is_none() || times.is_none_or(|(since, at)| since < at || (is_complete && since == at))
         };
         // Before 1.31 a Job may say so while its pods still end, and the news of the two may come in any order.
         let lives = self.pods.iter().any(SeenPod::lives);
