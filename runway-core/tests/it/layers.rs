@@ -180,6 +180,7 @@ fn what_has_no_value_is_not_taken_for_left_out() {
 fn names_that_are_kubernetes_own_do_not_load() {
     for (rest, path) in [
         ("run: {namespace: kube-system}\n", "/run/namespace"),
+        ("run: {namespace: default}\n", "/run/namespace"),
         ("run: {image_pull_secrets: [Creds]}\n", "/run/image_pull_secrets/0"),
         ("gpu_types: {a: {resource: kubernetes.io/gpu, usd_per_gpu_second: '1'}}\n", "/gpu_types/a/resource"),
         (

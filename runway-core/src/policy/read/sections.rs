@@ -147,7 +147,7 @@ pub(super) fn run(reader: &mut Reader, fields: &Fields<'_>) -> RunSettings {
     {
         // With the shortest tenant; the lengths of the listed ones are checked when all is known.
         match DnsLabel::check(&text.replace("{tenant}", "t")) {
-            Ok(()) if text.starts_with("kube-") => {
+            Ok(()) if text.starts_with("kube-") || text == "default" => {
                 let message = format!("`{text}` is Kubernetes' own: jobs need a namespace of theirs");
                 reader
                     .violations
