@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod cluster;
 mod decision;
 mod engines;
 mod ledger;
@@ -22,24 +23,27 @@ use std::path::PathBuf;
 use table::{Row, print};
 use timing::{Outcome, take_turns};
 
-const USAGE: &str = "usage: runway-bench [--runway PATH] [--rounds N] [--quick]";
+const USAGE: &str = "usage: runway-bench [--runway PATH | --cluster] [--rounds N] [--quick]";
 
 struct Arguments {
     /// The built command line.
     runway: Option<PathBuf>,
-    rounds: usize,
+    /// Measures on the cluster of `KUBECONFIG`, and nothing else.
+    cluster: bool,
+    rounds: Option<usize>,
     /// The operations of a round are this many times fewer.
     shorter: usize,
 }
 
 impl Arguments {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut read = Self { runway: None, rounds: 15, shorter: 1 };
+        let mut read = Self { runway: None, cluster: false, rounds: None, shorter: 1 };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--runway" => read.runway = Some(arguments.next().ok_or(USAGE)?.into()),
-                "--rounds" => read.rounds = arguments.next().ok_or(USAGE)?.parse::<usize>()?.max(1),
-                "--quick" => (read.rounds, read.shorter) = (3, 20),
+                "--cluster" => read.cluster = true,
+                "--rounds" => read.rounds = Some(arguments.next().ok_or(USAGE)?.parse::<usize>()?.max(1)),
+                "--quick" => (read.rounds, read.shorter) = (Some(3), 20),
                 _ => return Err(USAGE.into()),
             }
         }
@@ -48,7 +52,16 @@ impl Arguments {
 }
 
 fn main() -> Outcome {
-    let Arguments { runway, rounds, shorter } = Arguments::read(env::args().skip(1))?;
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Some((cluster::CHILD, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
+    {
+        return cluster::child(rest);
+    }
+    let Arguments { runway, cluster, rounds, shorter } = Arguments::read(arguments.into_iter())?;
+    if cluster {
+        return cluster::measure(rounds.unwrap_or(7), shorter);
+    }
+    let rounds = rounds.unwrap_or(15);
     let (decisions, draws, cycles) = (20_000 / shorter, 200_000 / shorter, 20_000 / shorter);
     let mut contenders = [
         decision::deciding(decisions)?,

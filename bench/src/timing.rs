@@ -21,13 +21,18 @@ impl Samples {
     }
 
     fn median(&mut self) -> f64 {
-        self.0.sort_by(f64::total_cmp);
-        let middle = self.0.len() / 2;
-        if self.0.len().is_multiple_of(2) {
-            f64::midpoint(self.0[middle - 1], self.0[middle])
-        } else {
-            self.0[middle]
-        }
+        median(&mut self.0)
+    }
+}
+
+/// The median of numbers, of which there must be one.
+pub(crate) fn median(numbers: &mut [f64]) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let middle = numbers.len() / 2;
+    if numbers.len().is_multiple_of(2) {
+        f64::midpoint(numbers[middle - 1], numbers[middle])
+    } else {
+        numbers[middle]
     }
 }
 

@@ -1,6 +1,7 @@
 //! The backend: what it is made of, and the port that it fills.
 
 use crate::failure::{Failure, again};
+use crate::lean::Lean;
 use crate::object::{id_of_job, id_of_pod, is_incomplete, observe, selector, selector_of};
 use crate::{cancel, create, logs, watch};
 use futures::FutureExt;
@@ -127,15 +128,16 @@ impl Inner {
     }
 
     /// Every object of a kind that matches, page by page.
-    pub(crate) async fn list<K>(&self, api: &Api<K>, selector: &str) -> Result<Vec<K>, Failure>
+    pub(crate) async fn list<K>(&self, api: &Api<Lean<K>>, selector: &str) -> Result<Vec<K>, Failure>
     where
-        K: Clone + fmt::Debug + serde::de::DeserializeOwned,
+        K: Clone + fmt::Debug,
+        Lean<K>: serde::de::DeserializeOwned,
     {
         let mut parameters = ListParams::default().labels(selector).limit(self.settings.page_size);
         let mut items = Vec::new();
         loop {
             let page = again(self.settings.call_timeout, "listing", || api.list(&parameters)).await?;
-            items.extend(page.items);
+            items.extend(page.items.into_iter().map(|Lean(item)| item));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => return Ok(items),
@@ -145,10 +147,10 @@ impl Inner {
 
     /// The Job of this name, if it is there.
     pub(crate) async fn job(&self, job: &JobRef) -> Result<Option<Job>, Failure> {
-        let api = self.api::<Job>(&job.tenant);
+        let api = self.api::<Lean<Job>>(&job.tenant);
         let name = object_name(job);
         match again(self.settings.call_timeout, "reading a Job", || api.get(&name)).await {
-            Ok(job) => Ok(Some(job)),
+            Ok(Lean(job)) => Ok(Some(job)),
             Err(failure) if failure.is_not_found() => Ok(None),
             Err(failure) => Err(failure),
         }

@@ -6,6 +6,7 @@
 
 use crate::backend::{Inner, merge, object_name};
 use crate::failure::{Failure, again, within};
+use crate::lean::Lean;
 use crate::object::{INCOMPLETE, is_incomplete, is_runways, observe};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
@@ -38,10 +39,10 @@ pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, 
         let annotations = job.metadata.annotations.get_or_insert_default();
         annotations.insert(INCOMPLETE.to_owned(), "its Secret is not there yet".to_owned());
     }
-    let api = inner.api::<Job>(&order.admitted.job().tenant);
-    let made = within(inner.settings.call_timeout, "creating a Job", api.create(&post(), &job)).await;
+    let api = inner.api::<Lean<Job>>(&order.admitted.job().tenant);
+    let made = within(inner.settings.call_timeout, "creating a Job", api.create(&post(), &Lean(job))).await;
     let (made, is_new) = match made {
-        Ok(made) => (made, true),
+        Ok(Lean(made)) => (made, true),
         Err(failure) if failure.is_already_there() => (there_already(inner, order).await?, false),
         Err(failure) => return Err(failure.into()),
     };
@@ -118,12 +119,13 @@ async fn complete(inner: &Inner, order: &Order, job: &Job, mut secret: Secret) -
     }
     created?;
     let ready = json!({"metadata": {"annotations": {INCOMPLETE: null}}, "spec": {"suspend": false}});
-    let jobs = inner.api::<Job>(tenant);
-    within(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await
+    let jobs = inner.api::<Lean<Job>>(tenant);
+    let started = within(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await;
+    started.map(|Lean(job)| job)
 }
 
 /// Deletes a Job that could not be completed.
-async fn undo(inner: &Inner, api: &Api<Job>, job: &Job) -> Result<(), CreateError> {
+async fn undo(inner: &Inner, api: &Api<Lean<Job>>, job: &Job) -> Result<(), CreateError> {
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let parameters = delete_in_background(job);
     match again(inner.settings.call_timeout, "undoing a Job", || api.delete(name, &parameters)).await {

@@ -10,6 +10,7 @@ mod cancel;
 mod client;
 mod create;
 mod failure;
+mod lean;
 mod logs;
 mod object;
 mod preflight;

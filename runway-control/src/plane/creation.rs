@@ -13,8 +13,6 @@ use tokio::time::Instant;
 pub(super) struct Creation {
     /// What is to be created, secrets included.
     pub order: Arc<Order>,
-    /// The digest of what was submitted.
-    pub digest: Digest,
     /// Counts those who work on it, one after the other: who is not the last of them has been relieved.
     turn: u64,
     stage: Stage,
@@ -38,8 +36,13 @@ pub(super) enum Created {
 
 impl Creation {
     pub(super) fn begin(order: &Arc<Order>) -> Self {
-        let digest = order.admitted.spec().digest();
-        Self { order: Arc::clone(order), digest, turn: 0, stage: Stage::Asking }
+        Self { order: Arc::clone(order), turn: 0, stage: Stage::Asking }
+    }
+
+    /// The digest of what was submitted. It is made when it is asked for, which few creations ever are: a submission would
+    /// otherwise wait for that of every other.
+    pub(super) fn digest(&self) -> Digest {
+        self.order.admitted.spec().digest()
     }
 
     pub(super) const fn turn(&self) -> u64 {

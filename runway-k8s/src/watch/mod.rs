@@ -9,6 +9,7 @@ mod store;
 
 use crate::backend::Inner;
 use crate::failure::chain;
+use crate::lean::Lean;
 use crate::object::{selector, trim_event, trim_job, trim_pod};
 use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
@@ -107,11 +108,21 @@ fn sources(inner: &Arc<Inner>) -> SelectAll<BoxStream<'static, Heard>> {
         Heard::Relist
     });
     stream::select_all([
-        heard(watcher(inner.all::<Job>(), ours.clone()), "watching jobs", Heard::Job),
-        heard(watcher(inner.all::<Pod>(), ours), "watching pods", Heard::Pod),
+        heard(watcher(inner.all(), ours.clone()), "watching jobs", |job| Heard::Job(whole(job))),
+        heard(watcher(inner.all(), ours), "watching pods", |pod| Heard::Pod(whole(pod))),
         heard(watcher(inner.all::<Event>(), turned_away), "watching events", Heard::Event),
         relist.boxed(),
     ])
+}
+
+fn whole<K>(event: watcher::Event<Lean<K>>) -> watcher::Event<K> {
+    match event {
+        watcher::Event::Apply(Lean(object)) => watcher::Event::Apply(object),
+        watcher::Event::Delete(Lean(object)) => watcher::Event::Delete(object),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(Lean(object)) => watcher::Event::InitApply(object),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+    }
 }
 
 fn heard<K: Send + 'static>(

@@ -1,0 +1,175 @@
+//! What a turn starts from: a namespace of its own, the role that `infra/` grants, and jobs that nothing refuses.
+
+use crate::timing::Outcome;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Client};
+use runway_control::{ControlPlane, Settings, Surroundings, System};
+use runway_core::policy::RateOverrides;
+use runway_core::{Gate, JobId, JobSpec, Policy, Submission, document, render::render};
+use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
+use serde_json::json;
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep};
+
+/// Limits that nothing here comes near.
+const POLICY: &str = r#"
+version: 1
+limits:
+  cpu: {min: 10m, max: "4", default: 500m}
+  memory: {min: 16Mi, max: 8Gi, default: 512Mi}
+  ephemeral_storage: {min: 1Mi, max: 20Gi, default: 1Gi}
+  gpu: {max: 0}
+  timeout: {min: 1s, max: 1h, default: 10m}
+  retries: {max: 3, default: 0}
+  network: [none, internal]
+default_class: cpu_long
+classes:
+  cpu_long: {timeout: {max: 15m}}
+networks: {internal: {cidrs: [10.0.0.0/8]}}
+rates: {usd_per_cpu_second: "0.0000112444", usd_per_gb_second: "0.0000012347", usd_per_gpu_second: "0.00069"}
+rate_limit: {per_minute: 1000000, burst: 1000000}
+quota: {gpus: 0, concurrent_jobs: 1000000}
+capacity: {gpus: 0, concurrent_jobs: 1000000, rate_limit: {per_minute: 1000000, burst: 1000000}}
+run: {namespace: NAMESPACE}
+"#;
+
+const TENANTS: usize = 20;
+
+/// The cluster, as its administrator and as the user that Runway is.
+pub(super) struct Cluster {
+    admin: Client,
+    user: Connection,
+}
+
+/// A namespace that a turn has for itself.
+pub(super) struct Place {
+    pub(super) name: String,
+    admin: Client,
+}
+
+impl Cluster {
+    pub(super) async fn connect() -> Outcome<Self> {
+        let named = |variable| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let admin = named("KUBECONFIG").ok_or("KUBECONFIG is not set: run `cargo xtask bench --cluster`")?;
+        let user = named("RUNWAY_TEST_KUBECONFIG").unwrap_or_else(|| admin.clone());
+        let connection = |file| Connection { kubeconfig: Some(file), context: None };
+        Ok(Self { admin: connect(&connection(admin)).await?, user: connection(user) })
+    }
+
+    /// A client of Runway's user, with connections of its own.
+    pub(super) async fn client(&self) -> Outcome<Client> {
+        Ok(connect(&self.user).await?)
+    }
+
+    pub(super) async fn place(&self) -> Outcome<Place> {
+        let name = format!("runway-bench-{}", JobId::from_random(System.random()));
+        let spaces: Api<Namespace> = Api::all(self.admin.clone());
+        let space = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        spaces.create(&PostParams::default(), &space).await?;
+        let text = include_str!("../../../infra/kubernetes/rbac.yaml");
+        let role = text.split("---\n").find(|part| part.contains("kind: Role\n")).ok_or("no role")?;
+        let role = document::parse_all(role.as_bytes()).swap_remove(0).map_err(|_| "the role is no YAML")?;
+        let mut role: Role = serde_json::from_value(role.root.to_json())?;
+        role.metadata.namespace = None;
+        Api::namespaced(self.admin.clone(), &name).create(&PostParams::default(), &role).await?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": "runway"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "runway"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "runway"}],
+        }))?;
+        Api::namespaced(self.admin.clone(), &name).create(&PostParams::default(), &binding).await?;
+        Ok(Place { name, admin: self.admin.clone() })
+    }
+}
+
+impl Place {
+    pub(super) fn policy(&self) -> Outcome<Arc<Policy>> {
+        policy(&self.name)
+    }
+
+    /// The administrator's view of it.
+    pub(super) fn jobs(&self) -> Api<Job> {
+        Api::namespaced(self.admin.clone(), &self.name)
+    }
+
+    /// Deletes all that is in it, and it.
+    pub(super) async fn remove(self) -> Outcome {
+        let (all, now) = (ListParams::default(), DeleteParams::background());
+        self.jobs().delete_collection(&now, &all).await?;
+        let deadline = Instant::now() + Duration::from_secs(300);
+        while !self.jobs().list(&ListParams::default().limit(1)).await?.items.is_empty() {
+            if Instant::now() > deadline {
+                return Err(format!("the jobs of {} are still there after five minutes", self.name).into());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        // The garbage collector would ask for each by itself.
+        Api::<Pod>::namespaced(self.admin.clone(), &self.name).delete_collection(&now, &all).await?;
+        Api::<Namespace>::all(self.admin).delete(&self.name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+}
+
+pub(super) fn policy(namespace: &str) -> Outcome<Arc<Policy>> {
+    let text = POLICY.replace("NAMESPACE", namespace);
+    Ok(Arc::new(Policy::parse(text.as_bytes(), RateOverrides::default())?))
+}
+
+/// A control plane as a server would have it, and the task that keeps it in step.
+pub(super) fn plane(client: Client, policy: &Arc<Policy>) -> (ControlPlane, JoinHandle<()>) {
+    let backend = KubernetesBackend::new(client, policy, KubernetesSettings::new(policy), Arc::new(System));
+    let plane =
+        ControlPlane::new(Arc::new(backend), Arc::clone(policy), Arc::new(System), Settings::default());
+    let follows = tokio::spawn(plane.clone().run());
+    (plane, follows)
+}
+
+/// Makes as many connections as there will be submitters, so that no turn pays for them.
+pub(super) async fn warm(client: &Client, place: &Place, connections: usize) -> Outcome {
+    let mut calls = JoinSet::new();
+    for _ in 0..connections {
+        let jobs: Api<Job> = Api::namespaced(client.clone(), &place.name);
+        calls.spawn(async move { jobs.list(&ListParams::default().limit(1)).await });
+    }
+    while let Some(called) = calls.join_next().await {
+        called??;
+    }
+    Ok(())
+}
+
+pub(super) fn submissions(count: usize) -> Vec<Submission> {
+    (0..count).map(submission).collect()
+}
+
+fn submission(number: usize) -> Submission {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    JobSpec {
+        name: Some(format!("embed-docs-{number}")),
+        tenant: Some(format!("tenant-{:02}", number % TENANTS)),
+        image: Some("registry.internal/embed:1.8.0".into()),
+        command: words(&["python", "/app/embed.py"]),
+        args: words(&["--shard", "3"]),
+        env: [("LOG_LEVEL", "info"), ("OMP_NUM_THREADS", "2")].map(|(n, v)| (n.into(), v.into())).into(),
+        ..JobSpec::default()
+    }
+    .into()
+}
+
+/// The Jobs that Runway would make of the same submissions.
+pub(super) fn manifests(count: usize, policy: &Arc<Policy>) -> Outcome<Vec<Job>> {
+    let mut gate = Gate::new(Arc::clone(policy), System.hash_seed());
+    let rendered = submissions(count).into_iter().map(|submission| {
+        let id = JobId::from_random(System.random());
+        let decision = gate.submit(id, &submission, System.now())?;
+        let admitted = decision.admitted().ok_or("a job was refused")?;
+        Ok(render(admitted, id, policy)?.job)
+    });
+    rendered.collect()
+}
