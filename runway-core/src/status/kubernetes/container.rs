@@ -267,18 +267,27 @@ pub(super) fn config_error(because: &str) -> Cause {
         .hint("something that it refers to is missing or wrong: a Secret, a key of it, a volume, or the user to run as")
 }
 
+const REGISTRY_AWAY: &str =
+    "the registry does not answer: check its name in `image`, and the nodes' way to it";
+const REGISTRY_BUSY: &str = "the registry lets no more be fetched for now";
+
+/// Whether what keeps it from starting may pass without anybody's doing.
+pub(super) fn may_pass(cause: &Cause) -> bool {
+    matches!(cause.hint.as_deref(), Some(REGISTRY_AWAY | REGISTRY_BUSY))
+}
+
 /// What to do about an image that cannot be had.
 pub(super) fn pull_hint(reason: &str, message: &str) -> &'static str {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if reason == "ErrImageNeverPull" {
         "the image is not on the node, and the policy's `image_pull_policy` lets no node fetch it"
-    } else if reason == "RegistryUnavailable"
-        || says(&["no such host", "dial tcp", "timeout", "connection refused"])
-    {
+    } else if says(&["no such host"]) {
         "the registry cannot be reached: check its name in `image`, and the nodes' way to it"
+    } else if reason == "RegistryUnavailable" || says(&["dial tcp", "timeout", "connection refused"]) {
+        REGISTRY_AWAY
     } else if says(&["toomanyrequests", "too many requests"]) {
-        "the registry lets no more be fetched for now: its nodes try again, less and less often"
+        REGISTRY_BUSY
     } else if says(&["unauthorized", "authentication", "denied", "forbidden"]) {
         "the registry refuses it: check the name in `image`, and the policy's `image_pull_secrets`"
     } else {

@@ -70,7 +70,7 @@ pub fn classify(seen: &Seen<'_>) -> Status {
         reason: verdict.reason,
         message: verdict.message,
         hint: verdict.hint,
-        exit_code: case.pods.iter().rev().find_map(SeenPod::exit_code),
+        exit_code: case.exit_code(verdict.phase),
         attempts: case.attempts(),
         evidence: verdict.evidence,
         started_at: case.job.and_then(|job| job.started_at()),
@@ -342,10 +342,13 @@ impl Case<'_> {
             return Some(verdict);
         };
         let waits = matches!(cause.reason, Reason::Unschedulable | Reason::PodsRejected);
+        let may_pass = container::may_pass(&cause);
         let holdings = self.holdings();
         let mut verdict = Verdict::new(Phase::Pending, format!("{}{nth}", cause.what)).because(cause);
         verdict.advise(&if waits {
             format!("meanwhile it holds {holdings}")
+        } else if may_pass {
+            format!("its node tries again, less and less often, and meanwhile it holds {holdings}")
         } else {
             format!("it will not start by itself, and holds {holdings}: cancel it")
         });
@@ -395,6 +398,15 @@ impl Case<'_> {
             },
             _ => Verdict { finished_at, ..Verdict::new(Phase::Unknown, Status::gone().message) },
         }
+    }
+
+    /// The exit code of the newest attempt that has one; of a job that failed, of the newest that did not succeed.
+    fn exit_code(&self, phase: Phase) -> Option<i32> {
+        let newest = |pods: &dyn Fn(&SeenPod<'_>) -> bool| {
+            self.pods.iter().rev().filter(|pod| pods(pod)).find_map(SeenPod::exit_code)
+        };
+        let failed = if phase == Phase::Failed { newest(&|pod| !pod.has_succeeded()) } else { None };
+        failed.or_else(|| newest(&|_| true))
     }
 
     /// The newest attempt that says why it failed, and which one it is. One whose end says no more than that its pod was

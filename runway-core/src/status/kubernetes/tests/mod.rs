@@ -415,7 +415,7 @@ fn what_keeps_a_job_from_starting_is_told_at_once() {
             "its 2 nvidia.com/gpu until its deadline, 15m after it was started",
         ),
         ("ErrImageNeverPull", Reason::ImagePull, "`image_pull_policy`"),
-        ("RegistryUnavailable", Reason::ImagePull, "cannot be reached"),
+        ("RegistryUnavailable", Reason::ImagePull, "its node tries again"),
         ("ImageInspectError", Reason::ImagePull, "will not start by itself"),
         ("InvalidImageName", Reason::InvalidImage, "will not start by itself"),
         ("CreateContainerConfigError", Reason::ConfigError, "will not start by itself"),
@@ -433,10 +433,38 @@ fn what_keeps_a_job_from_starting_is_told_at_once() {
 }
 
 #[test]
+fn the_exit_code_of_a_failed_job_is_that_of_the_pod_that_failed() {
+    let failed = ended(0, "Failed", "Error", 5);
+    let succeeded = ended(1, "Succeeded", "Completed", 0);
+    let scene = Scene::of(job(condition("Failed", "BackoffLimitExceeded", 900))).pods(&[failed, succeeded]);
+    let status = scene.classify();
+    assert_eq!((status.phase, status.reason, status.exit_code), (Failed, Some(Reason::NonZeroExit), Some(5)));
+}
+
+#[test]
+fn what_ended_before_its_deletion_was_not_cancelled() {
+    let marked = |kind: &str, at: u64| {
+        let mut object = job(condition(kind, "BackoffLimitExceeded", at));
+        object["metadata"]["annotations"]["runway.dev/cancelled-at"] = json!("1970-01-01T00:00:00Z");
+        object["metadata"]["deletionTimestamp"] = json!(self::at(900));
+        Scene::of(object).classify().phase
+    };
+    // The mark was set, and the deletion failed at first.
+    assert_eq!((marked("Complete", 800), marked("Failed", 800)), (Succeeded, Failed));
+    assert_eq!((marked("Complete", 900), marked("Failed", 900)), (Succeeded, Cancelled));
+    assert_eq!((marked("Complete", 901), marked("Failed", 901)), (Cancelled, Cancelled));
+}
+
+#[test]
 fn a_hint_fits_what_the_registry_said() {
     for (message, says) in [
         ("dial tcp: lookup registry.internal: no such host", "cannot be reached"),
+        ("lookup registry.internal: no such host", "will not start by itself"),
+        ("dial tcp 10.0.0.5:443: connect: connection refused", "does not answer"),
+        ("dial tcp 10.0.0.5:443: i/o timeout", "its node tries again"),
+        ("toomanyrequests: You have reached your pull rate limit", "its node tries again"),
         ("401 Unauthorized", "image_pull_secrets"),
+        ("manifest for x@sha256:ab401cd403 not found", "check the name and the tag"),
         ("manifest unknown", "check the name and the tag"),
     ] {
         let pull = event("Pod", "embed-0", "Failed", &format!("Failed to pull image \"x\": {message}"), 20);
