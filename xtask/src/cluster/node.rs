@@ -247,10 +247,10 @@ mod tests {
     #[test]
     fn the_deepest_mount_holds_a_path() {
         let mounts =
-            "overlay / overlay rw 0 0\n/dev/sda /work ext4 rw 0 0\ntmpfs /work\\040tmp tmpfs rw 0 0\n";
+            "overlay / overlay rw 0 0\n/dev/sda /data ext4 rw 0 0\ntmpfs /data\\040tmp tmpfs rw 0 0\n";
         assert_eq!(file_system(mounts, Path::new("/home/x")), Some("overlay"));
-        assert_eq!(file_system(mounts, Path::new("/work/x")), Some("ext4"));
-        assert_eq!(file_system(mounts, Path::new("/work tmp/x")), Some("tmpfs"));
-        assert_eq!(file_system("", Path::new("/work")), None);
+        assert_eq!(file_system(mounts, Path::new("/data/x")), Some("ext4"));
+        assert_eq!(file_system(mounts, Path::new("/data tmp/x")), Some("tmpfs"));
+        assert_eq!(file_system("", Path::new("/data")), None);
     }
 }
