@@ -16,6 +16,7 @@ use runway_control::backend::{
     Backend, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order, Unavailable, WatchEvent,
 };
 use runway_control::{Observation, Surroundings};
+use runway_core::render::object_name;
 use runway_core::status::Seen;
 use runway_core::{JobId, Policy, Tenant};
 use serde_json::Value as Json;
@@ -148,7 +149,7 @@ impl Inner {
     /// The Job of this name, if it is there.
     pub(crate) async fn job(&self, job: &JobRef) -> Result<Option<Job>, Failure> {
         let api = self.api::<Lean<Job>>(&job.tenant);
-        let name = object_name(job);
+        let name = object_name(&job.name, job.id);
         match again(self.settings.call_timeout, "reading a Job", || api.get(&name)).await {
             Ok(Lean(job)) => Ok(Some(job)),
             Err(failure) if failure.is_not_found() => Ok(None),
@@ -186,11 +187,6 @@ impl Inner {
         seen.sort_unstable_by_key(|job| job.id);
         Ok(seen)
     }
-}
-
-/// The name of a job's objects.
-pub(crate) fn object_name(job: &JobRef) -> String {
-    format!("{}-{}", job.name, job.id)
 }
 
 /// A body for a merge patch.

@@ -1,17 +1,17 @@
 //! Cancelling a job: a mark that says so, then a deletion that waits for its pods.
 
-use crate::backend::{Inner, merge, object_name};
+use crate::backend::{Inner, merge};
 use crate::create::{patch, this_one};
 use crate::failure::{Failure, again};
 use crate::object::is_finished;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::DeleteParams;
 use runway_control::backend::{Cancelled, JobRef};
-use runway_core::render::label;
+use runway_core::render::{label, object_name};
 use serde_json::json;
 
 pub(crate) async fn cancel(inner: &Inner, job: &JobRef) -> Result<Cancelled, Failure> {
-    let (name, timeout) = (object_name(job), inner.settings.call_timeout);
+    let (name, timeout) = (object_name(&job.name, job.id), inner.settings.call_timeout);
     let Some(found) = inner.job(job).await? else { return Ok(Cancelled::Gone) };
     if is_finished(&found) {
         return Ok(Cancelled::Finished);

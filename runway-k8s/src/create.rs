@@ -4,7 +4,7 @@
 //! goes when the Job goes; then the mark is taken away and the Job may start. Servers older than 1.22 do not know `suspend`:
 //! there the pod waits for its Secret. Whoever finds a Job of the same order goes on where it stopped.
 
-use crate::backend::{Inner, merge, object_name};
+use crate::backend::{Inner, merge};
 use crate::failure::{Failure, again, within};
 use crate::lean::Lean;
 use crate::object::{INCOMPLETE, is_incomplete, is_runways, observe};
@@ -15,7 +15,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
 use runway_control::Observation;
 use runway_control::backend::{CreateError, Order, Unavailable};
-use runway_core::render::{Manifest, render};
+use runway_core::render::{Manifest, object_name, render};
 use runway_core::status::Seen;
 use serde_json::json;
 
@@ -88,7 +88,7 @@ async fn there_already(inner: &Inner, order: &Order) -> Result<Job, CreateError>
         return Err(CreateError::Uncertain(Unavailable::new("the job of this name has just left")));
     };
     if !is_runways(&found.metadata) {
-        let reason = format!("there is a Job {} that is not Runway's", object_name(&job));
+        let reason = format!("there is a Job {} that is not Runway's", object_name(&job.name, job.id));
         return Err(CreateError::Rejected { reason });
     }
     if is_incomplete(&found) && found.metadata.deletion_timestamp.is_some() {
@@ -101,7 +101,7 @@ async fn there_already(inner: &Inner, order: &Order) -> Result<Job, CreateError>
 
 /// Gives an incomplete Job its Secret, and lets it start.
 async fn complete(inner: &Inner, order: &Order, job: &Job, mut secret: Secret) -> Result<Job, Failure> {
-    let (name, timeout) = (object_name(&order.job()), inner.settings.call_timeout);
+    let (name, timeout) = (object_name(&order.admitted.job().name, order.id), inner.settings.call_timeout);
     let tenant = &order.admitted.job().tenant;
     secret.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "batch/v1".to_owned(),

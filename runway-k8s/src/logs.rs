@@ -2,7 +2,7 @@
 
 use crate::backend::Inner;
 use crate::failure::Failure;
-use crate::object::{is_finished, is_live};
+use crate::object::is_finished;
 use bytes::Bytes;
 use futures::io::AsyncBufReadExt;
 use futures::stream::{BoxStream, StreamExt};
@@ -11,13 +11,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
 use runway_control::backend::{JobRef, LogError, LogEvent, LogOptions, LogStream, Unavailable};
-use runway_core::status::{Seen, classify};
+use runway_core::render::CONTAINER;
+use runway_core::status::{Seen, classify, lives};
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
-
-/// The name of the container.
-const CONTAINER: &str = "job";
 
 /// One attempt of a job, whose pod has begun.
 struct Attempt {
@@ -118,14 +116,14 @@ impl Inner {
             (pod.metadata.creation_timestamp.clone().map(|time| time.0), pod.metadata.name.clone())
         };
         pods.sort_by_cached_key(key);
-        let is_over = found.as_ref().is_none_or(is_finished) && !pods.iter().any(is_live);
+        let is_over = found.as_ref().is_none_or(is_finished) && !pods.iter().any(lives);
         // Pods of earlier attempts may be gone: the Job has counted them.
         let attempts = classify(&Seen { job: found.as_ref(), pods: &pods, ..Seen::default() }).attempts;
         let newest = pods.iter().rev().zip((1..=attempts).rev()).find(|(pod, _)| has_begun(pod));
         let newest = newest.map(|(pod, number)| Attempt {
             number,
             pod: pod.metadata.name.clone().unwrap_or_default(),
-            has_ended: !is_live(pod),
+            has_ended: !lives(pod),
         });
         Ok(Reading { newest, is_over })
     }

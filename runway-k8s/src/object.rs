@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use runway_control::Observation;
 use runway_core::JobId;
 use runway_core::name::JobName;
-use runway_core::render::label;
+use runway_core::render::{label, object_name};
 use runway_core::status::{Seen, classify};
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use std::str::FromStr;
@@ -47,7 +47,7 @@ pub(crate) fn id_of_pod(pod: &Pod) -> Option<JobId> {
 
 fn id_of(meta: &ObjectMeta, job: Option<&str>) -> Option<JobId> {
     let (id, name) = (label::<JobId>(meta, label::ID)?, label::<JobName>(meta, label::NAME)?);
-    (job? == format!("{name}-{id}")).then_some(id)
+    (job? == object_name(&name, id)).then_some(id)
 }
 
 /// Whether it is Runway's, by its label.
@@ -66,12 +66,6 @@ pub(crate) fn timestamp(time: &Time) -> Option<Timestamp> {
 
 fn created_at(meta: &ObjectMeta) -> Timestamp {
     meta.creation_timestamp.as_ref().and_then(timestamp).unwrap_or_default()
-}
-
-/// Whether a pod has not ended: one that is being deleted counts as running.
-pub(crate) fn is_live(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Kubernetes' own default.
@@ -140,7 +134,6 @@ pub(crate) fn is_finished(job: &Job) -> bool {
 
 /// Leaves out of a Job what is not needed to tell what became of it: it may be large, or secret.
 pub(crate) fn trim_job(job: &mut Job) {
-    job.metadata.managed_fields = None;
     if let Some(pod) = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
         trim_pod_spec(pod);
     }
@@ -148,7 +141,6 @@ pub(crate) fn trim_job(job: &mut Job) {
 
 /// Leaves out of a pod what is not needed to tell what became of it.
 pub(crate) fn trim_pod(pod: &mut Pod) {
-    pod.metadata.managed_fields = None;
     if let Some(spec) = &mut pod.spec {
         trim_pod_spec(spec);
     }

@@ -33,14 +33,11 @@ impl Inner {
             tracing::warn!(job = %ghost.id, "a request that came late has made a job again that had left; ending it");
             tokio::spawn(Arc::clone(self).lay(ghost.job()));
         }
-        if let WatchEvent::Interrupted(cause) = &event {
-            state.watch.connected = false;
-            state.watch.interruptions = state.watch.interruptions.saturating_add(1);
-            tracing::warn!(%cause, "the watch was interrupted");
-            return;
+        let is_heard = !matches!(event, WatchEvent::Interrupted(_));
+        state.watch.connected = is_heard;
+        if is_heard {
+            state.watch.heard_at = Some(now);
         }
-        state.watch.heard_at = Some(now);
-        state.watch.connected = true;
         match event {
             WatchEvent::ListingBegan => {
                 *listing = Some(state.gate.begin_listing());
@@ -55,7 +52,10 @@ impl Inner {
             }
             WatchEvent::Changed(seen) => state.take_in_change(*seen, now),
             WatchEvent::Gone(id) => state.take_in_end(id, now),
-            WatchEvent::Interrupted(_) => {}
+            WatchEvent::Interrupted(cause) => {
+                state.watch.interruptions = state.watch.interruptions.saturating_add(1);
+                tracing::warn!(%cause, "the watch was interrupted");
+            }
         }
     }
 }

@@ -3,6 +3,9 @@
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-mod loops;
+mod creations;
+mod keys;
+mod records;
+mod set;
 mod simulation;
 mod virtual_time;

@@ -8,7 +8,7 @@ mod pod;
 pub(crate) use pod::{UNTYPED_GPU, quantity};
 
 use crate::gate::AdmittedJob;
-use crate::name::JobId;
+use crate::name::{JobId, JobName};
 use crate::policy::Policy;
 use crate::spec::Secret as SpecSecret;
 use k8s_openapi::ByteString;
@@ -69,6 +69,9 @@ impl fmt::Debug for Manifest {
     }
 }
 
+/// The name of the one container.
+pub const CONTAINER: &str = "job";
+
 /// What stands in the place of a secret's value where people read it.
 pub const REDACTED: &str = "<redacted>";
 
@@ -118,7 +121,7 @@ fn manifest(
     policy: &Policy,
     secret: impl FnOnce(ObjectMeta) -> Secret,
 ) -> Manifest {
-    let name = object_name(admitted, id);
+    let name = object_name(&admitted.job().name, id);
     let has_secrets = !admitted.spec().secrets.is_empty();
     let labels = labels(admitted, id);
     let meta = |annotations| ObjectMeta {
@@ -150,8 +153,8 @@ fn manifest(
 
 /// The name of the Job and of its Secret: 50 + 1 + 12 characters at most, so that nothing is cut.
 #[must_use]
-pub fn object_name(admitted: &AdmittedJob, id: JobId) -> String {
-    format!("{}-{id}", admitted.job().name)
+pub fn object_name(name: &JobName, id: JobId) -> String {
+    format!("{name}-{id}")
 }
 
 fn labels(admitted: &AdmittedJob, id: JobId) -> BTreeMap<String, String> {

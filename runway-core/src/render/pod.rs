@@ -1,6 +1,6 @@
 //! The pod of a job, as strict as the `restricted` profile and stricter.
 
-use super::seconds;
+use super::{CONTAINER, seconds};
 use crate::gate::AdmittedJob;
 use crate::name::JobId;
 use crate::policy::{GpuType, Policy};
@@ -17,8 +17,6 @@ use std::fmt::Display;
 
 /// The extended resource of GPUs without a type.
 pub(crate) const UNTYPED_GPU: &str = "nvidia.com/gpu";
-/// The name of the one container.
-const CONTAINER: &str = "job";
 
 pub(super) fn template(
     admitted: &AdmittedJob,

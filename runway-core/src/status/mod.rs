@@ -7,7 +7,7 @@
 mod kubernetes;
 
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{Listing, ListingError, Seen, classify};
+pub use kubernetes::{Listing, ListingError, Seen, classify, lives};
 
 use crate::price::{Attempt, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};

@@ -23,4 +23,5 @@ mod limiter;
 mod manifest;
 mod quantities;
 mod replay;
+mod restricted;
 mod secrets;

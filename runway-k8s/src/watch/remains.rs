@@ -1,6 +1,6 @@
 //! What is left behind: Jobs that were never completed, since the process died in between, and Secrets of jobs that have ended.
 
-use crate::backend::{Inner, object_name};
+use crate::backend::Inner;
 use crate::create::delete_in_background;
 use crate::failure::again;
 use k8s_openapi::api::batch::v1::Job;
@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::DeleteParams;
 use runway_control::backend::JobRef;
+use runway_core::render::object_name;
 use std::sync::Arc;
 
 /// Deletes a Job that has no Secret and will get none. Nobody was told of it.
@@ -31,7 +32,7 @@ pub(super) fn clear(inner: Arc<Inner>, job: Job) {
 /// Deletes the Secret of a job that has ended: nobody needs it. If this fails, it goes with the Job.
 pub(super) fn clear_secret(inner: Arc<Inner>, job: JobRef) {
     tokio::spawn(async move {
-        let name = object_name(&job);
+        let name = object_name(&job.name, job.id);
         let api = inner.api::<Secret>(&job.tenant);
         let parameters = DeleteParams::default();
         match again(inner.settings.call_timeout, "deleting a Secret", || api.delete(&name, &parameters)).await

@@ -1,7 +1,7 @@
 //! What is known of the cluster's jobs, and what each piece of news means for them.
 
 use crate::backend::Inner;
-use crate::object::{has_secret, id_of_job, id_of_pod, is_incomplete, is_live, label, observe, timestamp};
+use crate::object::{has_secret, id_of_job, id_of_pod, is_incomplete, label, observe, timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -10,7 +10,7 @@ use runway_control::Observation;
 use runway_control::backend::{JobRef, WatchEvent};
 use runway_core::JobId;
 use runway_core::render::label;
-use runway_core::status::Seen;
+use runway_core::status::{Seen, lives};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ struct Known {
 
 impl Known {
     fn has_live_pods(&self) -> bool {
-        self.pods.iter().any(is_live)
+        self.pods.iter().any(lives)
     }
 
     fn forget_pod(&mut self, name: Option<&str>) {

@@ -28,24 +28,22 @@ async fn submit_all(bed: &Bed) -> Vec<Result<Submitted, SubmitError>> {
     stream::iter(0..JOBS).map(one).buffer_unordered(32).collect().await
 }
 
-/// The process that is killed.
-#[tokio::test]
-#[ignore = "started by the test below"]
-async fn submitter() {
-    let namespace = std::env::var("RUNWAY_BURST_NAMESPACE").unwrap();
-    let policy = policy(&namespace, |policy| policy);
-    let bed = Bed::start(namespace, admin().await, runway().await, policy).await;
-    submit_all(&bed).await;
-}
+/// Names the namespace to the process that is killed: this test again.
+const VICTIM: &str = "RUNWAY_BURST_NAMESPACE";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
     let admin = admin().await;
+    if let Ok(name) = std::env::var(VICTIM) {
+        let policy = policy(&name, |policy| policy);
+        submit_all(&Bed::start(name, admin, runway().await, policy).await).await;
+        return;
+    }
     let name = unique("burst");
     namespace(&admin, &name).await;
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["burst::submitter", "--exact", "--ignored"])
-        .env("RUNWAY_BURST_NAMESPACE", &name)
+        .args(["burst::a_process_that_is_killed_in_a_burst_makes_each_job_once", "--exact"])
+        .env(VICTIM, &name)
         .stdout(std::process::Stdio::null())
         .kill_on_drop(true)
         .spawn()

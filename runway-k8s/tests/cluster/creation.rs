@@ -284,14 +284,12 @@ async fn a_key_makes_one_job_over_restarts_and_is_found_in_the_cluster() {
     assert_eq!(first.job().seen.quote, second.job().seen.quote);
     let other = again.plane.submit(shell("train", "true").into(), Some(&key)).await;
     assert!(matches!(other, Err(runway_control::SubmitError::KeyReused { .. })), "{other:?}");
-    // A request of another process that this one has not seen yet: the name tells.
     bed.comes_to(first.job().seen.id, Phase::Failed, Some(Reason::NonZeroExit)).await;
 }
 
 #[tokio::test]
 async fn jobs_are_found_and_listed_as_the_watch_tells_of_them() {
-    let bed =
-        Bed::with("listed", |policy| policy.replace("retries: {max: 3", "retries: {min: 0, max: 3")).await;
+    let bed = Bed::make("listed").await;
     let mut ids = Vec::new();
     for number in 0..7 {
         ids.push(bed.submit(shell(&format!("job-{number}"), "exit 2")).await);

@@ -15,4 +15,6 @@ mod endings;
 mod guards;
 mod logs;
 mod outage;
+#[path = "../../../runway-core/tests/it/restricted.rs"]
+mod restricted;
 mod waiting;

@@ -72,7 +72,7 @@ impl<'a> SeenPod<'a> {
 
     /// Whether it ended by itself, and nothing of it can run any more.
     pub(super) fn has_ended(&self) -> bool {
-        matches!(self.phase(), "Succeeded" | "Failed")
+        !lives(self.pod)
     }
 
     pub(super) fn has_succeeded(&self) -> bool {
@@ -387,4 +387,11 @@ pub(super) fn unschedulable(message: &str) -> Cause {
         }
     };
     Cause::new(Reason::Unschedulable, format!("no node has what it asks for{told}")).hint(hint)
+}
+
+/// Whether a pod that is there has not ended, and so still has what it was given. One that is being deleted has.
+#[must_use]
+pub fn lives(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
 }

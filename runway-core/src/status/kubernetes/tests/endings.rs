@@ -1,0 +1,438 @@
+//! Jobs that have ended, or are about to.
+
+use super::*;
+
+#[test]
+fn the_cause_of_a_failure_is_that_of_the_newest_attempt() {
+    for (reason, code, is, says) in [
+        ("OOMKilled", 137, Reason::OOMKilled, "exceeding its memory limit of 64Mi, attempt 2 of 3"),
+        ("OOMKilled", 0, Reason::OOMKilled, "raise `resources.memory` above 64Mi"),
+        ("Error", 137, Reason::Signaled, "signal 9 (SIGKILL)"),
+        ("Error", 143, Reason::Signaled, "signal 15 (SIGTERM)"),
+        ("Error", 129, Reason::Signaled, "signal 1 "),
+        ("Error", 192, Reason::Signaled, "signal 64,"),
+        ("Error", 193, Reason::NonZeroExit, "exit code 193"),
+        ("Error", 128, Reason::NonZeroExit, "exit code 128"),
+        ("Error", 255, Reason::NonZeroExit, "exit code 255"),
+        ("Error", 126, Reason::NonZeroExit, "cannot be executed"),
+        ("Error", 127, Reason::NonZeroExit, "not found"),
+        ("Error", -1, Reason::NonZeroExit, "exit code -1"),
+        ("Error", 3, Reason::NonZeroExit, "exit code 3, attempt 2 of 3"),
+        ("StartError", 128, Reason::StartError, "`command` and `args`"),
+        ("ContainerCannotRun", 127, Reason::StartError, "could not be started"),
+        ("ContainerStatusUnknown", 137, Reason::Disrupted, "lost by its node"),
+    ] {
+        let scene =
+            Scene::of(failed()).pods(&[ended(1, "Failed", reason, code), ended(0, "Failed", "Error", 77)]);
+        let status = expect(&scene, Failed, Some(is), says);
+        assert_eq!((status.exit_code, status.attempts), (Some(code), 2));
+        assert_eq!(status.evidence[0].object, "pod/embed-1");
+        assert_eq!(status.evidence.last().unwrap().value, "BackoffLimitExceeded");
+        assert_eq!(status.finished_at, Some(instant_at(60)));
+        assert_eq!(status.started_at, Some(instant_at(0)));
+    }
+}
+
+#[test]
+fn an_out_of_memory_kill_is_named_by_its_own_evidence() {
+    let status = Scene::of(failed()).pods(&[ended(0, "Failed", "OOMKilled", 137)]).classify();
+    let first = Evidence {
+        object: "pod/embed-0".to_owned(),
+        path: "status.containerStatuses[0].state.terminated.reason".to_owned(),
+        value: "OOMKilled".to_owned(),
+    };
+    assert_eq!(status.evidence[0], first);
+    assert_eq!(status.evidence[1].value, "137");
+}
+
+#[test]
+fn an_older_attempt_speaks_where_the_newest_says_nothing() {
+    let silent = pod(1, json!({"phase": "Failed"}));
+    let scene =
+        Scene::of(failed()).gone(&[ended(0, "Failed", "Error", 3)]).pods(std::slice::from_ref(&silent));
+    let status = expect(&scene, Failed, Some(Reason::NonZeroExit), "attempt 1 of 3");
+    assert_eq!((status.exit_code, status.attempts), (Some(3), 2));
+    let scene = Scene::of(failed()).pods(&[silent]);
+    expect(&scene, Failed, Some(Reason::BackoffLimitExceeded), "as the controller says");
+    expect(
+        &Scene::of(failed()),
+        Failed,
+        Some(Reason::BackoffLimitExceeded),
+        "nothing of its attempts is left",
+    );
+}
+
+#[test]
+fn a_signal_of_its_own_field_counts() {
+    let mut dead = ended(0, "Failed", "Error", 0);
+    dead["status"]["containerStatuses"][0]["state"]["terminated"]["signal"] = json!(11);
+    let status = expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::Signaled), "SIGSEGV");
+    assert_eq!(status.exit_code, Some(139));
+}
+
+#[test]
+fn a_child_out_of_memory_is_a_note_to_success() {
+    let complete = job(condition("Complete", "", 30));
+    let scene = Scene::of(complete)
+        .pods(&[ended(1, "Succeeded", "OOMKilled", 0), ended(0, "Failed", "OOMKilled", 137)]);
+    let status = expect(&scene, Succeeded, Some(Reason::ChildOOMKilled), "attempt 2 of 3, though the kernel");
+    assert_eq!((status.exit_code, status.evidence[0].value.as_str()), (Some(0), "OOMKilled"));
+    // What an earlier attempt died of is no note to the one that did it.
+    let complete = job(condition("Complete", "", 30));
+    let scene = Scene::of(complete)
+        .pods(&[ended(1, "Succeeded", "Completed", 0), ended(0, "Failed", "OOMKilled", 137)]);
+    let status = expect(&scene, Succeeded, None, "succeeded, attempt 2 of 3");
+    assert_eq!(status.evidence[0].value, "Complete");
+}
+
+#[test]
+fn a_condition_counts_only_if_it_is_true() {
+    for value in ["False", "Unknown", "", "true"] {
+        for kind in ["Failed", "Complete", "FailureTarget", "SuccessCriteriaMet"] {
+            let status =
+                json!({"conditions": [{"type": kind, "status": value, "reason": "DeadlineExceeded"}]});
+            expect(&Scene::of(job(status)).pods(&[running(0)]), Running, None, "runs, attempt 1 of 3");
+        }
+    }
+    let status = json!({"phase": "Running", "conditions": [{"type": "DisruptionTarget", "status": "False", "reason": "PreemptionByScheduler"}]});
+    expect(&Scene::of(job(json!({}))).pods(&[pod(0, status)]), Running, None, "runs");
+}
+
+#[test]
+fn an_announced_end_is_none() {
+    let announced = job(condition("FailureTarget", "DeadlineExceeded", 900));
+    let status = expect(
+        &Scene::of(announced).pods(&[running(0)]),
+        Running,
+        Some(Reason::DeadlineExceeded),
+        "being ended",
+    );
+    assert!(status.holds && status.finished_at.is_none());
+    let announced = job(condition("FailureTarget", "PodFailurePolicy", 30));
+    let scene = Scene::of(announced).pods(&[ended(0, "Failed", "Error", 42)]);
+    let status = expect(&scene, Running, Some(Reason::NonZeroExit), "it has failed");
+    assert!(status.holds);
+    let announced = job(condition("SuccessCriteriaMet", "CompletionsReached", 30));
+    let scene = Scene::of(announced).pods(&[ended(0, "Succeeded", "Completed", 0)]);
+    assert!(expect(&scene, Running, None, "has done what it was to do").holds);
+}
+
+#[test]
+fn a_failed_job_runs_and_holds_until_its_pods_have_ended() {
+    let late = || Scene::of(job(condition("Failed", "DeadlineExceeded", 900)));
+    let mut terminating = running(0);
+    terminating["metadata"]["deletionTimestamp"] = json!(at(930));
+    let ending = late().pods(std::slice::from_ref(&terminating)).classify();
+    assert_eq!((ending.phase, ending.reason, ending.holds), (Running, Some(Reason::DeadlineExceeded), true));
+    assert!(!late().pods(&[ended(0, "Failed", "Error", 137)]).classify().holds);
+    assert!(!late().gone(std::slice::from_ref(&terminating)).classify().holds);
+    // Listed and gone: the list counts.
+    assert!(late().pods(std::slice::from_ref(&terminating)).gone(&[terminating]).classify().holds);
+}
+
+#[test]
+fn a_deadline_is_told_by_the_job_alone() {
+    let late = || Scene::of(job(condition("Failed", "DeadlineExceeded", 900)));
+    let status =
+        expect(&late(), Failed, Some(Reason::DeadlineExceeded), "took longer than its timeout of 15m");
+    assert_eq!(status.evidence[0].path, "status.conditions[1].reason");
+    expect(&late().gone(&[running(0)]), Failed, Some(Reason::DeadlineExceeded), "raise `timeout`");
+    // What a deletion does to a process is no cause.
+    let mut killed = ended(0, "Failed", "Error", 143);
+    killed["metadata"]["deletionTimestamp"] = json!(at(38));
+    killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    let status = expect(&late().gone(&[killed]), Failed, Some(Reason::DeadlineExceeded), "took longer");
+    assert!(!status.message.contains("before that"), "{}", status.message);
+    let scene = late().gone(&[ended(0, "Failed", "OOMKilled", 137), running(1)]);
+    expect(
+        &scene,
+        Failed,
+        Some(Reason::DeadlineExceeded),
+        "attempt 2 of 3; before that: killed by the kernel",
+    );
+    let pod = pod(
+        0,
+        json!({"phase": "Failed", "reason": "DeadlineExceeded", "message": "Pod was active too long"}),
+    );
+    expect(
+        &Scene::of(failed()).pods(&[pod]),
+        Failed,
+        Some(Reason::DeadlineExceeded),
+        "Pod was active too long",
+    );
+}
+
+#[test]
+fn a_deadline_before_the_first_start_says_why() {
+    let late = || Scene::of(job(condition("Failed", "DeadlineExceeded", 900)));
+    let is = Some(Reason::DeadlineExceeded);
+    expect(
+        &late().gone(&[waiting(0, "ImagePullBackOff", "Back-off")]),
+        Failed,
+        is,
+        "never ran within its timeout of 15m: its image",
+    );
+    expect(
+        &late().gone(&[unscheduled("0/1 nodes are available: 1 Insufficient cpu.")]),
+        Failed,
+        is,
+        "never ran",
+    );
+    let pull = event("Pod", "embed-0", "Failed", "Failed to pull image \"x\": manifest unknown", 20);
+    let status = expect(
+        &late().events(std::slice::from_ref(&pull)),
+        Failed,
+        is,
+        "never ran within its timeout of 15m: its image",
+    );
+    assert_eq!(status.evidence[1].object, "event/embed-0.Failed.20");
+    let started = event("Pod", "embed-0", "Started", "Started container job", 30);
+    let status = expect(&late().events(&[started, pull]), Failed, is, "took longer");
+    assert!(!status.message.contains("image"));
+    let rejected =
+        event("Job", "embed", "FailedCreate", "pods \"embed-\" is forbidden: exceeded quota: q", 3);
+    expect(
+        &late().events(&[rejected]),
+        Failed,
+        is,
+        "never ran within its timeout of 15m: the cluster does not let its pods in",
+    );
+}
+
+#[test]
+fn the_exit_code_of_a_failed_job_is_that_of_the_pod_that_failed() {
+    let failed = ended(0, "Failed", "Error", 5);
+    let succeeded = ended(1, "Succeeded", "Completed", 0);
+    let scene = Scene::of(job(condition("Failed", "BackoffLimitExceeded", 900))).pods(&[failed, succeeded]);
+    let status = scene.classify();
+    assert_eq!((status.phase, status.reason, status.exit_code), (Failed, Some(Reason::NonZeroExit), Some(5)));
+}
+
+#[test]
+fn what_ended_before_its_deletion_was_not_cancelled() {
+    let marked = |kind: &str, at: u64| {
+        let mut object = job(condition(kind, "BackoffLimitExceeded", at));
+        object["metadata"]["annotations"]["runway.dev/cancelled-at"] = json!("1970-01-01T00:00:00Z");
+        object["metadata"]["deletionTimestamp"] = json!(self::at(900));
+        Scene::of(object).classify().phase
+    };
+    // The mark was set, and the deletion failed at first.
+    assert_eq!((marked("Complete", 800), marked("Failed", 800)), (Succeeded, Failed));
+    assert_eq!((marked("Complete", 900), marked("Failed", 900)), (Succeeded, Cancelled));
+    assert_eq!((marked("Complete", 901), marked("Failed", 901)), (Cancelled, Cancelled));
+}
+
+#[test]
+fn an_eviction_names_what_ran_short() {
+    for (message, says) in [
+        (
+            "Usage of EmptyDir volume \"tmp\" exceeds the limit \"1Mi\". ",
+            "`resources.ephemeral_storage`, or write less",
+        ),
+        ("Usage of EmptyDir volume \"shm\" exceeds the limit \"1Mi\". ", "`resources.shm`"),
+        ("Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ", "or write less"),
+        ("Container job exceeded its local ephemeral storage limit \"1Gi\". ", "or write less"),
+        ("The node was low on resource: memory. ", "`resources.memory`"),
+        ("The node had condition: [DiskPressure]. ", "short of storage"),
+        ("The node was low on resource: pids. ", "thrown out by its node"),
+    ] {
+        // Since 1.26 the kubelet adds the condition too.
+        let target = json!({"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"});
+        let status =
+            json!({"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [target]});
+        let status =
+            expect(&Scene::of(failed()).pods(&[pod(0, status)]), Failed, Some(Reason::Evicted), says);
+        assert_eq!(status.evidence[0].path, "status.reason");
+    }
+}
+
+#[test]
+fn a_disruption_is_not_the_jobs_fault() {
+    for reason in [
+        "PreemptionByScheduler",
+        "DeletionByTaintManager",
+        "EvictionByEvictionAPI",
+        "DeletionByPodGC",
+        "TerminationByKubelet",
+        "New",
+    ] {
+        let mut dead = ended(0, "Failed", "Error", 143);
+        dead["status"]["conditions"] =
+            json!([{"type": "DisruptionTarget", "status": "True", "reason": reason}]);
+        let status = expect(
+            &Scene::of(failed()).pods(&[dead]),
+            Failed,
+            Some(Reason::Disrupted),
+            "nothing is wrong with the job",
+        );
+        assert_eq!((status.evidence[1].value.as_str(), status.exit_code), (reason, Some(143)));
+    }
+    for reason in [
+        "NodeLost",
+        "Preempting",
+        "Shutdown",
+        "NodeShutdown",
+        "Terminated",
+        "NodeAffinity",
+        "UnexpectedAdmissionError",
+        "OutOfcpu",
+        "OutOfnvidia.com/gpu",
+    ] {
+        let status = json!({"phase": "Failed", "reason": reason, "message": "as the node says"});
+        expect(
+            &Scene::of(failed()).pods(&[pod(0, status)]),
+            Failed,
+            Some(Reason::Disrupted),
+            "as the node says",
+        );
+    }
+    // The kernel's word is stronger.
+    let mut dead = ended(0, "Failed", "OOMKilled", 137);
+    dead["status"]["conditions"] =
+        json!([{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}]);
+    expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::OOMKilled), "64Mi");
+}
+
+#[test]
+fn a_cancelled_job_was_cancelled_through_runway() {
+    let deleted = |annotated: bool, status: Json| {
+        let mut job = job(status);
+        job["metadata"]["deletionTimestamp"] = json!(at(40));
+        if annotated {
+            job["metadata"]["annotations"] = json!({"runway.dev/cancelled-at": at(39)});
+        }
+        job
+    };
+    let status =
+        expect(&Scene::of(deleted(true, json!({}))).pods(&[running(0)]), Cancelled, None, "being ended");
+    assert_eq!((status.holds, status.finished_at), (true, None));
+    assert_eq!(status.evidence[0].path, "metadata.annotations['runway.dev/cancelled-at']");
+    let mut killed = ended(0, "Failed", "Error", 143);
+    killed["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!(at(44));
+    killed["metadata"]["deletionTimestamp"] = json!(at(70));
+    let scene = Scene::of(deleted(true, json!({}))).gone(std::slice::from_ref(&killed));
+    let status = expect(&scene, Cancelled, None, "cancelled");
+    assert_eq!(
+        (status.holds, status.finished_at, status.exit_code),
+        (false, Some(instant_at(44)), Some(143))
+    );
+    let status = expect(&Scene::of(deleted(true, json!({}))), Cancelled, None, "cancelled");
+    assert_eq!(status.finished_at, Some(instant_at(40)));
+    // It was over before.
+    let scene = Scene::of(deleted(true, condition("Complete", "", 30))).pods(&[ended(
+        0,
+        "Succeeded",
+        "Completed",
+        0,
+    )]);
+    expect(&scene, Succeeded, None, "succeeded");
+    expect(
+        &Scene::of(deleted(true, condition("Failed", "DeadlineExceeded", 30))),
+        Failed,
+        Some(Reason::DeadlineExceeded),
+        "",
+    );
+    // It is over because it was cancelled.
+    let scene = Scene::of(deleted(true, condition("Failed", "BackoffLimitExceeded", 45))).pods(&[killed]);
+    expect(&scene, Cancelled, None, "cancelled");
+    // Somebody else.
+    let status =
+        expect(&Scene::of(deleted(false, json!({}))).pods(&[running(0)]), Running, None, "not by Runway");
+    assert!(status.holds);
+    expect(
+        &Scene::of(deleted(false, json!({}))).pods(&[waiting(0, "ErrImagePull", "")]),
+        Pending,
+        Some(Reason::ImagePull),
+        "not by Runway",
+    );
+    // Asked for, and not done yet.
+    let mut asked = deleted(true, json!({}));
+    asked["metadata"]["deletionTimestamp"] = Json::Null;
+    expect(&Scene::of(asked).pods(&[running(0)]), Running, None, "runs");
+}
+
+#[test]
+fn a_job_that_is_gone_is_unknown_unless_its_end_was_seen() {
+    assert_eq!(Scene::orphaned().classify(), Status::gone());
+    expect(&Scene::orphaned().gone(&[running(0)]), Unknown, None, "gone before its end was seen");
+    expect(&Scene::orphaned().gone(&[waiting(0, "ErrImagePull", "")]), Unknown, None, "gone");
+    let status = expect(&Scene::orphaned().pods(&[running(0)]), Running, None, "its Job is gone");
+    assert!(status.holds);
+    expect(&Scene::orphaned().gone(&[ended(0, "Succeeded", "Completed", 0)]), Succeeded, None, "succeeded");
+    let status = expect(
+        &Scene::orphaned().gone(&[ended(0, "Failed", "Error", 2)]),
+        Failed,
+        Some(Reason::NonZeroExit),
+        "its Job is gone",
+    );
+    assert_eq!((status.finished_at, status.holds), (Some(instant_at(8)), false));
+    // Its end was that of its deletion.
+    let mut killed = ended(0, "Failed", "Error", 143);
+    killed["metadata"]["deletionTimestamp"] = json!(at(37));
+    killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    expect(&Scene::orphaned().gone(&[killed]), Unknown, None, "gone");
+    let mut lost = ended(0, "Failed", "Error", 143);
+    lost["status"]["reason"] = json!("NodeLost");
+    expect(&Scene::orphaned().gone(&[lost]), Unknown, None, "gone");
+}
+
+#[test]
+fn attempts_that_nobody_has_seen_are_counted() {
+    let counted = json!({"failed": 2, "active": 1, "uncountedTerminatedPods": {"failed": ["x"]}});
+    assert_eq!(Scene::of(job(counted)).pods(&[running(0)]).classify().attempts, 4);
+    let scene = Scene::of(job(json!({"failed": 1}))).pods(&[running(2), running(1)]).gone(&[running(0)]);
+    assert_eq!(scene.classify().attempts, 3);
+    let scene =
+        Scene::of(job(json!({"failed": -7, "active": i32::MAX, "succeeded": i32::MAX}))).pods(&[running(0)]);
+    assert!(scene.classify().attempts > 1);
+}
+
+#[test]
+fn attempts_are_billed_from_their_node_to_their_end() {
+    use crate::price::Attempt;
+    let mut without_condition = ended(2, "Failed", "Error", 1);
+    without_condition["status"]["conditions"] = json!([]);
+    without_condition["status"]["startTime"] = json!(at(22));
+    let lost = pod(1, json!({"phase": "Failed", "reason": "Evicted"}));
+    let scene = Scene::of(failed()).pods(&[without_condition, unscheduled("")]).gone(&[
+        lost,
+        running(3),
+        ended(4, "Failed", "Error", 1),
+    ]);
+    let run = |scheduled, ended: Option<u64>| Attempt {
+        scheduled: instant_at(scheduled),
+        ended: ended.map(instant_at),
+    };
+    assert_eq!(scene.classify().runs, [run(11, None), run(22, Some(28)), run(31, None), run(41, Some(48))]);
+    // The beginning of time is none.
+    let mut unset = ended(0, "Failed", "ContainerStatusUnknown", 137);
+    unset["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] =
+        json!("1970-01-01T00:00:00Z");
+    assert_eq!(Scene::of(failed()).pods(&[unset]).classify().runs, [run(1, None)]);
+}
+
+#[test]
+fn an_end_that_a_deletion_explains_counts_last() {
+    let mut killed = ended(1, "Failed", "Error", 143);
+    killed["metadata"]["deletionTimestamp"] = json!(at(48));
+    killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    let scene = Scene::of(failed()).pods(&[ended(0, "Failed", "OOMKilled", 137), killed.clone()]);
+    expect(&scene, Failed, Some(Reason::OOMKilled), "attempt 1 of 3");
+    expect(&Scene::of(failed()).pods(&[killed]), Failed, Some(Reason::Signaled), "attempt 1 of 3");
+}
+
+#[test]
+fn attempts_are_told_apart_by_their_age_and_not_by_their_names() {
+    let mut newest = ended(5, "Failed", "Error", 5);
+    newest["metadata"]["uid"] = json!("a");
+    let scene = Scene::of(failed()).pods(&[newest, ended(1, "Failed", "Error", 1)]);
+    assert_eq!(expect(&scene, Failed, Some(Reason::NonZeroExit), "exit code 5").exit_code, Some(5));
+}
+
+#[test]
+fn a_job_that_ends_in_the_second_of_its_cancellation_was_over() {
+    let mut done = job(condition("Complete", "", 40));
+    done["metadata"]["deletionTimestamp"] = json!(at(40));
+    done["metadata"]["annotations"] = json!({"runway.dev/cancelled-at": at(40)});
+    expect(&Scene::of(done), Succeeded, None, "succeeded");
+}

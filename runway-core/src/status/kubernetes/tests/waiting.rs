@@ -1,0 +1,313 @@
+//! Jobs that wait and run, and what keeps them from it.
+
+use super::*;
+
+#[test]
+fn what_keeps_a_job_from_starting_is_told_at_once() {
+    for (reason, is, says) in [
+        ("ErrImagePull", Reason::ImagePull, "`registry.internal/embed:1` cannot be had"),
+        (
+            "ImagePullBackOff",
+            Reason::ImagePull,
+            "its 2 nvidia.com/gpu until its deadline, 15m after it was started",
+        ),
+        ("ErrImageNeverPull", Reason::ImagePull, "`image_pull_policy`"),
+        ("RegistryUnavailable", Reason::ImagePull, "its node tries again"),
+        ("ImageInspectError", Reason::ImagePull, "will not start by itself"),
+        ("InvalidImageName", Reason::InvalidImage, "will not start by itself"),
+        ("CreateContainerConfigError", Reason::ConfigError, "will not start by itself"),
+        ("CreateContainerError", Reason::ConfigError, "what is said"),
+        ("RunContainerError", Reason::StartError, "what is said"),
+    ] {
+        let scene = Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, reason, "what is said")]);
+        let status = expect(&scene, Pending, Some(is), says);
+        assert_eq!((status.evidence[0].value.as_str(), status.holds), (reason, true));
+        assert_eq!(status.runs, [crate::price::Attempt { scheduled: instant_at(1), ended: None }]);
+    }
+    for reason in ["ContainerCreating", "PodInitializing", ""] {
+        expect(&Scene::of(job(json!({}))).pods(&[waiting(0, reason, "")]), Pending, None, "has a node");
+    }
+}
+
+#[test]
+fn a_hint_fits_what_the_registry_said() {
+    for (message, says) in [
+        ("dial tcp: lookup registry.internal: no such host", "cannot be reached"),
+        ("lookup registry.internal: no such host", "will not start by itself"),
+        ("dial tcp 10.0.0.5:443: connect: connection refused", "does not answer"),
+        ("dial tcp 10.0.0.5:443: i/o timeout", "its node tries again"),
+        ("toomanyrequests: You have reached your pull rate limit", "its node tries again"),
+        ("401 Unauthorized", "image_pull_secrets"),
+        ("manifest for x@sha256:ab401cd403 not found", "check the name and the tag"),
+        ("manifest unknown", "check the name and the tag"),
+    ] {
+        let pull = event("Pod", "embed-0", "Failed", &format!("Failed to pull image \"x\": {message}"), 20);
+        let scene = Scene::of(job(json!({})))
+            .pods(&[waiting(0, "ImagePullBackOff", "Back-off pulling image")])
+            .events(&[pull]);
+        let status = expect(&scene, Pending, Some(Reason::ImagePull), says);
+        assert!(status.message.contains(message), "{}", status.message);
+    }
+}
+
+#[test]
+fn a_job_without_a_node_says_what_is_missing() {
+    for (message, says) in [
+        ("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "`resources.gpu`"),
+        ("0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory.", "`resources.cpu`"),
+        ("0/3 nodes are available: 3 Insufficient memory. preemption: 0/3", "`resources.memory`"),
+        ("0/3 nodes are available: 3 Insufficient ephemeral-storage.", "`resources.ephemeral_storage`"),
+        ("0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.", "`gpu_type`"),
+        ("0/1 nodes are available: 1 node(s) had untolerated taint {a: b}.", "taint"),
+        ("no nodes available to schedule pods", "meanwhile it holds its 2 nvidia.com/gpu"),
+        ("", "meanwhile"),
+    ] {
+        let status = expect(
+            &Scene::of(job(json!({}))).pods(&[unscheduled(message)]),
+            Pending,
+            Some(Reason::Unschedulable),
+            says,
+        );
+        assert_eq!((status.runs.len(), status.attempts), (0, 1));
+        assert!(status.message.contains(message));
+    }
+}
+
+#[test]
+fn what_goes_before_the_work_can_fail_too() {
+    let init = |state: Json| {
+        let status = json!({"name": "fetch", "state": state});
+        let waits = container(json!({"waiting": {"reason": "PodInitializing"}}));
+        json!({"phase": "Failed", "initContainerStatuses": [{"name": "first", "state": {"terminated": {"exitCode": 0}}}, status], "containerStatuses": [waits]})
+    };
+    let dead = pod(0, init(json!({"terminated": {"exitCode": 4, "reason": "Error", "finishedAt": at(5)}})));
+    let status = expect(
+        &Scene::of(failed()).pods(&[dead]),
+        Failed,
+        Some(Reason::InitFailed),
+        "init container `fetch`: ended with exit code 4",
+    );
+    assert_eq!(status.evidence[0].path, "status.initContainerStatuses[1].state.terminated.exitCode");
+    assert_eq!((status.exit_code, status.runs[0].ended), (None, Some(instant_at(5))));
+    let dead = pod(0, init(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})));
+    expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::InitFailed), "killed by the kernel");
+    let mut stuck = pod(0, init(json!({"waiting": {"reason": "ErrImagePull"}})));
+    stuck["status"]["phase"] = json!("Pending");
+    expect(
+        &Scene::of(job(json!({}))).pods(&[stuck]),
+        Pending,
+        Some(Reason::ImagePull),
+        "init container `fetch`",
+    );
+    let mut works = pod(0, init(json!({"running": {}})));
+    works["status"]["phase"] = json!("Pending");
+    expect(
+        &Scene::of(job(json!({}))).pods(std::slice::from_ref(&works)),
+        Pending,
+        None,
+        "init containers run",
+    );
+    // What runs beside the work is ended after it.
+    let mut beside = ended(0, "Succeeded", "Completed", 0);
+    beside["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
+    beside["status"]["initContainerStatuses"] =
+        json!([{"name": "proxy", "state": {"terminated": {"exitCode": 143}}}]);
+    expect(&Scene::of(job(condition("Complete", "", 30))).pods(&[beside]), Succeeded, None, "succeeded");
+}
+
+#[test]
+fn rejected_pods_are_told_by_events() {
+    for (message, says) in [
+        ("pods \"embed-\" is forbidden: exceeded quota: q, requested: pods=1", "ResourceQuota is used up"),
+        ("pods \"embed-\" is forbidden: violates PodSecurity \"restricted:latest\"", "stricter"),
+        ("admission webhook \"x\" denied the request: no", "webhook"),
+        ("pods \"embed-\" is forbidden: service account not found", "the cluster refuses its pods"),
+    ] {
+        let rejection = event("Job", "embed", "FailedCreate", &format!("Error creating: {message}"), 3);
+        let scene = Scene::of(job(json!({"startTime": AT}))).events(std::slice::from_ref(&rejection));
+        let status = expect(&scene, Pending, Some(Reason::PodsRejected), says);
+        assert_eq!((status.attempts, status.evidence[0].value.as_str()), (0, "FailedCreate"));
+        // It was let in after that.
+        expect(&scene.clone().pods(&[running(1)]), Running, None, "runs");
+        expect(
+            &Scene::of(job(json!({"active": 1}))).events(&[rejection]),
+            Pending,
+            None,
+            "not been seen yet",
+        );
+    }
+    let rejection = event("Job", "embed", "FailedCreate", "exceeded quota", 30);
+    let scene = Scene::of(job(json!({"failed": 1}))).pods(&[ended(0, "Failed", "Error", 1)]);
+    expect(&scene.clone().events(&[rejection]), Pending, Some(Reason::PodsRejected), "not let its pods in");
+    let earlier = event("Job", "embed", "FailedCreate", "exceeded quota", 0);
+    expect(&scene.events(&[earlier]), Running, Some(Reason::NonZeroExit), "another attempt");
+}
+
+#[test]
+fn a_suspended_job_is_pending() {
+    let mut job = job(json!({"conditions": [{"type": "Suspended", "status": "True"}]}));
+    job["spec"]["suspend"] = json!(true);
+    let status = expect(&Scene::of(job), Pending, None, "suspended");
+    assert_eq!((status.evidence[0].value.as_str(), status.holds), ("true", true));
+}
+
+#[test]
+fn the_way_of_a_job_without_trouble() {
+    expect(&Scene::of(job(Json::Null)), Pending, None, "no pod has been made");
+    expect(&Scene::of(job(json!({"active": 1}))), Pending, None, "not been seen yet");
+    expect(&Scene::of(job(json!({"active": 1, "ready": 1}))), Running, None, "runs, attempt 1 of 3");
+    let mut fresh = pod(0, json!({"phase": "Pending"}));
+    expect(&Scene::of(job(json!({}))).pods(std::slice::from_ref(&fresh)), Pending, None, "has a node");
+    fresh["spec"]["nodeName"] = Json::Null;
+    fresh["status"]["conditions"] = json!([]);
+    expect(&Scene::of(job(json!({}))).pods(std::slice::from_ref(&fresh)), Pending, None, "waits for a node");
+    fresh["status"]["conditions"] =
+        json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]);
+    expect(&Scene::of(job(json!({}))).pods(&[fresh]), Pending, None, "gate");
+    expect(&Scene::of(job(json!({"active": 1}))).pods(&[running(0)]), Running, None, "runs, attempt 1 of 3");
+    let scene = Scene::of(job(json!({"active": 1, "failed": 1})))
+        .pods(&[running(1)])
+        .gone(&[ended(0, "Failed", "Error", 9)]);
+    let status = expect(&scene, Running, None, "runs, attempt 2 of 3; attempt 1: ended with exit code 9");
+    assert_eq!((status.exit_code, status.attempts), (Some(9), 2));
+    let scene = Scene::of(job(json!({"failed": 1}))).pods(&[ended(0, "Failed", "Error", 9)]);
+    assert!(expect(&scene, Running, Some(Reason::NonZeroExit), "another attempt, or its end, follows").holds);
+    let scene = Scene::of(job(json!({"succeeded": 1}))).pods(&[ended(0, "Succeeded", "Completed", 0)]);
+    assert!(expect(&scene, Running, None, "about to say so").holds);
+    expect(&Scene::of(job(json!({"succeeded": 1}))), Running, None, "ended");
+}
+
+#[test]
+fn what_is_ending_still_runs() {
+    let mut terminating = pod(0, json!({"phase": "Pending"}));
+    terminating["metadata"]["deletionTimestamp"] = json!(at(40));
+    expect(
+        &Scene::of(job(json!({}))).pods(std::slice::from_ref(&terminating)),
+        Running,
+        None,
+        "is being ended",
+    );
+    expect(&Scene::of(job(json!({}))).gone(&[terminating]), Running, None, "another attempt");
+}
+
+#[test]
+fn a_container_that_is_restarted_in_place_shows_its_last_end() {
+    let state = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    let mut looping = pod(0, json!({"phase": "Running", "containerStatuses": [container(state)]}));
+    looping["status"]["containerStatuses"][0]["lastState"] =
+        json!({"terminated": {"exitCode": 5, "reason": "Error"}});
+    let status = expect(
+        &Scene::of(job(json!({"active": 1}))).pods(std::slice::from_ref(&looping)),
+        Running,
+        Some(Reason::NonZeroExit),
+        "exit code 5",
+    );
+    assert_eq!(status.evidence[0].path, "status.containerStatuses[0].lastState.terminated.exitCode");
+    expect(&Scene::of(failed()).gone(&[looping]), Failed, Some(Reason::NonZeroExit), "exit code 5");
+}
+
+#[test]
+fn of_several_containers_the_one_that_says_most_is_named() {
+    let mut dead = ended(0, "Failed", "Error", 1);
+    let other = json!({"name": "cache", "state": {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": at(9)}}});
+    dead["status"]["containerStatuses"].as_array_mut().unwrap().push(other);
+    let status = expect(
+        &Scene::of(failed()).pods(&[dead]),
+        Failed,
+        Some(Reason::OOMKilled),
+        "its container `cache`: killed",
+    );
+    assert_eq!((status.exit_code, status.runs[0].ended), (Some(137), Some(instant_at(9))));
+    assert_eq!(status.evidence[0].path, "status.containerStatuses[1].state.terminated.reason");
+}
+
+#[test]
+fn events_speak_for_pods_that_were_not_seen_in_time() {
+    for (reason, message, is) in [
+        ("Failed", "Failed to pull image \"x\": not found", Reason::ImagePull),
+        ("Failed", "Error: ImagePullBackOff", Reason::ImagePull),
+        ("BackOff", "Back-off pulling image \"x\"", Reason::ImagePull),
+        (
+            "ErrImageNeverPull",
+            "Container image \"x\" is not present with pull policy of Never",
+            Reason::ImagePull,
+        ),
+        (
+            "InspectFailed",
+            "Failed to apply default image tag \"X:\": couldn't parse image reference",
+            Reason::InvalidImage,
+        ),
+        ("Failed", "Error: InvalidImageName", Reason::InvalidImage),
+        ("Failed", "Error: failed to create containerd task: OCI runtime create failed", Reason::StartError),
+        ("Failed", "Error: secret \"x\" not found", Reason::ConfigError),
+        ("FailedMount", "MountVolume.SetUp failed for volume \"x\"", Reason::ConfigError),
+        ("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", Reason::Unschedulable),
+        ("Evicted", "The node was low on resource: memory.", Reason::Evicted),
+        ("Preempted", "Preempted by a pod on node n1", Reason::Disrupted),
+    ] {
+        let told = event("Pod", "embed-9", reason, message, 3);
+        expect(&Scene::of(failed()).events(std::slice::from_ref(&told)), Failed, Some(is), "");
+        // Of a pod that has begun since it says nothing.
+        let started = event("Pod", "embed-9", "Started", "Started container job", 4);
+        expect(&Scene::of(failed()).events(&[told, started]), Failed, Some(Reason::BackoffLimitExceeded), "");
+    }
+    let mount = event("Pod", "embed-0", "FailedMount", "MountVolume.SetUp failed", 3);
+    let pulling = event("Pod", "embed-0", "Pulling", "Pulling image", 4);
+    let creating = || Scene::of(job(json!({}))).pods(&[waiting(0, "ContainerCreating", "")]);
+    expect(
+        &creating().events(std::slice::from_ref(&mount)),
+        Pending,
+        Some(Reason::ConfigError),
+        "MountVolume",
+    );
+    expect(&creating().events(&[pulling, mount]), Pending, None, "has a node");
+    let unscheduled = event("Pod", "embed-0", "FailedScheduling", "Insufficient cpu", 3);
+    expect(&creating().events(&[unscheduled]), Pending, None, "has a node");
+    // Of another pod.
+    let other = event("Pod", "embed-7", "FailedMount", "MountVolume.SetUp failed", 3);
+    expect(&creating().events(&[other]), Pending, None, "has a node");
+}
+
+#[test]
+fn what_others_wrote_is_told_in_bounds() {
+    let nasty = format!("\u{1b}[2J{}\u{202e}\n", "long ".repeat(10_000));
+    let scene = Scene::of(job(json!({}))).pods(&[waiting(0, "ErrImagePull", &nasty)]);
+    let status = scene.classify();
+    assert!(!status.message.contains(['\u{1b}', '\u{202e}', '\n']) && status.message.len() < 1000);
+    // What a process writes to its termination log is its own affair.
+    let mut dead = ended(0, "Failed", "Error", 1);
+    dead["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = json!("PASSWORD=hunter2");
+    let status = Scene::of(failed()).pods(&[dead]).classify();
+    assert!(!serde_json::to_string(&status).unwrap().contains("hunter2"));
+}
+
+#[test]
+fn a_start_that_only_events_remember_is_a_start() {
+    let started = event("Pod", "embed-7", "Started", "Started container job", 5);
+    let pull = event("Pod", "embed-8", "Failed", "Failed to pull image \"x\": not found", 20);
+    let late = Scene::of(job(condition("Failed", "DeadlineExceeded", 900))).events(&[started, pull]);
+    expect(&late, Failed, Some(Reason::DeadlineExceeded), "took longer");
+}
+
+#[test]
+fn containers_beside_the_work_do_not_hide_it() {
+    let with = |phase: &str, other: Json| {
+        let mut pod = ended(0, phase, "Error", 3);
+        pod["status"]["containerStatuses"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "other", "state": other}));
+        pod
+    };
+    let dead =
+        with("Failed", json!({"terminated": {"reason": "StartError", "exitCode": 128, "finishedAt": at(9)}}));
+    expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::StartError), "`other`");
+    // It ended later than the other one, and nobody knows when.
+    let lost = with("Running", json!({"running": {}}));
+    assert_eq!(Scene::of(failed()).gone(&[lost]).classify().runs[0].ended, None);
+    let mut dead = ended(0, "Failed", "Error", 3);
+    dead["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
+    dead["status"]["initContainerStatuses"] =
+        json!([{"name": "proxy", "state": {"terminated": {"exitCode": 143}}}]);
+    expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::NonZeroExit), "exit code 3");
+}

@@ -1,0 +1,34 @@
+//! The rules for pods that need no privileges. The tests on a cluster hold its pods against the same list.
+
+use serde_json::{Value, json};
+
+/// The `restricted` profile, https://kubernetes.io/docs/concepts/security/pod-security-standards/, field by field.
+pub fn assert_restricted(pod: &Value) {
+    for host in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod.get(host).is_none_or(|value| value == false), "{host}");
+    }
+    let kinds = [
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    ];
+    for volume in pod["volumes"].as_array().unwrap() {
+        let kind = volume.as_object().unwrap().keys().find(|key| *key != "name").unwrap();
+        assert!(kinds.contains(&kind.as_str()), "{kind}");
+    }
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_ne!(pod["securityContext"]["runAsUser"], 0);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    for container in pod["containers"].as_array().unwrap() {
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["privileged"], false);
+        assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
+        assert!(container.get("ports").is_none());
+    }
+}
