@@ -12,12 +12,12 @@ use kube::Api;
 use kube::api::LogParams;
 use runway_control::backend::{JobRef, LogError, LogEvent, LogOptions, LogStream, Unavailable};
 use runway_core::render::CONTAINER;
-use runway_core::status::{Seen, classify, lives};
+use runway_core::status::{Seen, classify, has_run, lives};
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// One attempt of a job, whose pod has begun.
+/// One attempt of a job, whose process has begun.
 struct Attempt {
     number: u32,
     pod: String,
@@ -119,7 +119,7 @@ impl Inner {
         let is_over = found.as_ref().is_none_or(is_finished) && !pods.iter().any(lives);
         // Pods of earlier attempts may be gone: the Job has counted them.
         let attempts = classify(&Seen { job: found.as_ref(), pods: &pods, ..Seen::default() }).attempts;
-        let newest = pods.iter().rev().zip((1..=attempts).rev()).find(|(pod, _)| has_begun(pod));
+        let newest = pods.iter().rev().zip((1..=attempts).rev()).find(|(pod, _)| has_run(pod));
         let newest = newest.map(|(pod, number)| Attempt {
             number,
             pod: pod.metadata.name.clone().unwrap_or_default(),
@@ -127,17 +127,6 @@ impl Inner {
         });
         Ok(Reading { newest, is_over })
     }
-}
-
-/// Whether its container has begun, so that there is something to read.
-fn has_begun(pod: &Pod) -> bool {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    let state =
-        statuses.into_iter().flatten().find(|status| status.name == CONTAINER).and_then(|s| s.state.as_ref());
-    state.is_some_and(|state| {
-        let ran = state.terminated.as_ref().is_some_and(|ended| ended.container_id.is_some());
-        state.running.is_some() || ran
-    })
 }
 
 async fn read(

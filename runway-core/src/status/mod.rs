@@ -7,7 +7,7 @@
 mod kubernetes;
 
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{Listing, ListingError, Seen, classify, lives};
+pub use kubernetes::{Listing, ListingError, Seen, classify, has_run, lives};
 
 use crate::price::{Attempt, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};

@@ -15,7 +15,7 @@ mod tests;
 mod time;
 
 pub use listing::{Listing, ListingError};
-pub use pod::lives;
+pub use pod::{has_run, lives};
 
 use super::{Evidence, Phase, Reason, Status};
 use crate::units::Timestamp;

@@ -395,3 +395,9 @@ pub fn lives(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed"))
 }
+
+/// Whether a process of it has ever been seen, so that it may have printed something.
+#[must_use]
+pub fn has_run(pod: &Pod) -> bool {
+    Container::all(pod, Kind::Main).any(|container| container.has_run())
+}
