@@ -4,10 +4,11 @@ use crate::arguments::{Common, Format};
 use crate::document::{Judged, judge, read_all};
 use crate::input::Failure;
 use crate::{Exit, output, policy};
+use runway_api::Manifest;
 use runway_core::JobId;
 use runway_core::render::render_redacted;
 use serde::Serialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -43,7 +44,7 @@ pub(super) fn run(files: &[PathBuf], id: JobId, common: &Common) -> Result<Exit,
 /// Kubernetes objects, as YAML documents or as a `List`.
 pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => output::print_json(&json!({"apiVersion": "v1", "kind": "List", "items": objects})),
+        Format::Json => output::print_json(&Manifest::new(objects.to_vec())),
         Format::Text => {
             let mut text = String::new();
             for object in objects {

@@ -14,7 +14,7 @@ use crate::surroundings::Surroundings;
 use creation::Creation;
 use runway_core::gate::NamespaceChanged;
 use runway_core::quota::Usage;
-use runway_core::rate::RateLimit;
+use runway_core::rate::{RateLeft, RateLimit};
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
 use runway_core::{Decision, Gate, JobId, Policy, Submission};
@@ -127,8 +127,8 @@ pub struct TenantUsage {
     pub gpus: u64,
     /// How many jobs it may have at a time.
     pub jobs: u32,
-    /// How many submissions may pass right now.
-    pub rate_remaining: u32,
+    /// What is left of its rate.
+    pub rate_left: RateLeft,
     /// How fast it may submit.
     pub rate_limit: RateLimit,
 }
@@ -227,7 +227,7 @@ impl ControlPlane {
             held: state.gate.ledger().tenant_usage(tenant),
             gpus: terms.gpus.value.units(),
             jobs: terms.concurrent_jobs.value,
-            rate_remaining: state.gate.remaining(tenant, now),
+            rate_left: state.gate.rate_left(tenant, now),
             rate_limit: terms.rate_limit.value,
         }
     }
