@@ -45,6 +45,7 @@ schemas! {
         "The kind of a violation; `runway explain CODE` explains it.",
         runway_core::Code::ALL.iter().map(|code| code.as_str())
     );
+    JobSpec = Schema::Object(ObjectBuilder::new().description(Some("A job, as it is submitted.")).build()).into();
     AnyValue = Schema::Object(ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).build()).into();
 }
 

@@ -1,7 +1,8 @@
 //! What would become of a job.
 
+use runway_core::render::render_redacted;
 use runway_core::violation::Violation;
-use runway_core::{Decision, Job, Quote};
+use runway_core::{AdmittedJob, Decision, Job, JobId, Policy, Quote};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -52,6 +53,15 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// What would be created for a job, with a stand-in for the value of every secret.
+    #[must_use]
+    pub fn redacted(admitted: &AdmittedJob, id: JobId, policy: &Policy) -> Self {
+        let manifest = render_redacted(admitted, id, policy);
+        let job = serde_json::to_value(&manifest.job).ok();
+        let secret = manifest.secret.and_then(|secret| serde_json::to_value(secret).ok());
+        Self::new(job.into_iter().chain(secret).collect())
+    }
+
     /// A list of these objects.
     #[must_use]
     pub const fn new(items: Vec<Json>) -> Self {

@@ -10,6 +10,7 @@ pub use submit::{SubmitError, Submitted};
 
 use crate::backend::{Backend, Cancelled, LogError, LogOptions, LogStream, Unavailable};
 use crate::jobs::{JobRecord, Jobs, Page, Selection};
+use crate::observer::{Nobody, Observer};
 use crate::surroundings::Surroundings;
 use creation::Creation;
 use runway_core::gate::NamespaceChanged;
@@ -90,6 +91,7 @@ struct Inner {
     backend: Arc<dyn Backend>,
     surroundings: Arc<dyn Surroundings>,
     settings: Settings,
+    observer: Arc<dyn Observer>,
     state: Mutex<State>,
     ready: signal::Sender<bool>,
 }
@@ -170,6 +172,18 @@ impl ControlPlane {
         surroundings: Arc<dyn Surroundings>,
         settings: Settings,
     ) -> Self {
+        Self::with_observer(backend, policy, surroundings, settings, Arc::new(Nobody))
+    }
+
+    /// The same, and somebody who is told what it does.
+    #[must_use]
+    pub fn with_observer(
+        backend: Arc<dyn Backend>,
+        policy: Arc<Policy>,
+        surroundings: Arc<dyn Surroundings>,
+        settings: Settings,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let state = State {
             gate: Gate::new(policy, surroundings.hash_seed()),
             jobs: Jobs::new(settings.remembered),
@@ -177,7 +191,8 @@ impl ControlPlane {
             watch: WatchState::default(),
         };
         let (ready, _) = signal::channel(false);
-        Self { inner: Arc::new(Inner { backend, surroundings, settings, state: Mutex::new(state), ready }) }
+        let state = Mutex::new(state);
+        Self { inner: Arc::new(Inner { backend, surroundings, settings, observer, state, ready }) }
     }
 
     /// Follows the backend and keeps the ledger equal to what runs. Never returns; run it as a task of its own.
@@ -215,6 +230,18 @@ impl ControlPlane {
     #[must_use]
     pub fn jobs(&self, selection: &Selection) -> Page {
         self.inner.state().jobs.page(selection)
+    }
+
+    /// How many jobs there are in each phase; those that have left are not counted.
+    #[must_use]
+    pub fn phases(&self) -> BTreeMap<Phase, usize> {
+        self.inner.state().jobs.phases()
+    }
+
+    /// The time, as the loop sees it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.now()
     }
 
     /// What a tenant uses of what it may.
