@@ -132,6 +132,9 @@ fn bench(options: &[&str]) -> Result<(), Failed> {
 }
 
 fn references() -> Result<(), Failed> {
-    let mut write = steps::command(&["test", "--locked", "-p", "runway-cli", "--test", "it", "references"]);
-    steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))
+    for package in ["runway-cli", "runway-http"] {
+        let mut write = steps::command(&["test", "--locked", "-p", package, "--test", "it", "references"]);
+        steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))?;
+    }
+    Ok(())
 }

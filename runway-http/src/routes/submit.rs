@@ -17,6 +17,7 @@ use axum::{Extension, Json};
 use runway_api::JobView;
 use runway_control::{IdempotencyKey, JobRecord, SubmitError, Submitted};
 use runway_core::code::Remedy;
+use runway_core::spec::SecretLiterals;
 use runway_core::units::Timestamp;
 use runway_core::{Decision, JobId, Submission, Tenant};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub(super) async fn submit(
     body: Result<JobBody, Fault>,
 ) -> Response {
     let report = match body {
-        Ok(body) => take(&state, body.submission(tenant), key).await,
+        Ok(body) => take(&state, body.submission(SecretLiterals::Require, tenant), key).await,
         Err(fault) => Report::unreadable(tenant, fault),
     };
     report.note(&request, &state);
