@@ -54,17 +54,17 @@ pub(crate) fn page(overview: &Overview) -> Markup {
             }
             section .cards aria-labelledby="h-jobs" {
                 h2 #h-jobs { "Jobs" }
-                (table("Jobs, those first that have not ended", &["Job", "Tenant", "Phase", "What happened", "Age", "Cost, ceiling"], "jobs", &part("jobs")))
+                (table("Jobs, those first that have not ended", &[("Job", ""), ("Tenant", ""), ("Phase", ""), ("What happened", ""), ("Age", "number"), ("Cost, ceiling", "number")], "jobs", &part("jobs")))
                 p .dim #more { (part("more")) }
             }
             section .cards aria-labelledby="h-tenants" {
                 h2 #h-tenants { "Tenants" }
-                (table("Tenants that hold something", &["Tenant", "GPUs held of quota", "Jobs held of quota"], "tenants", &part("tenants")))
+                (table("Tenants that hold something", &[("Tenant", ""), ("GPUs held of quota", ""), ("Jobs held of quota", "")], "tenants", &part("tenants")))
             }
             @if overview.refusals.is_some() {
                 section .cards aria-labelledby="h-refusals" {
                     h2 #h-refusals { "Refused in the last hour" }
-                    (table("Refusals by code", &["Code", "Times", "What it means"], "refusals", &part("refusals")))
+                    (table("Refusals by code", &[("Code", ""), ("Times", "number"), ("What it means", "")], "refusals", &part("refusals")))
                 }
             }
         }
@@ -91,11 +91,11 @@ pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
 }
 
 /// The roles are written out, since a table that is laid out as cards would lose them.
-fn table(caption: &str, columns: &[&str], id: &str, rows: &Markup) -> Markup {
+fn table(caption: &str, columns: &[(&str, &str)], id: &str, rows: &Markup) -> Markup {
     html! {
         table role="table" aria-label=(caption) {
             thead role="rowgroup" {
-                tr role="row" { @for column in columns { th scope="col" role="columnheader" { (column) } } }
+                tr role="row" { @for (name, class) in columns { th scope="col" role="columnheader" class=(class) { (name) } } }
             }
             tbody role="rowgroup" id=(id) { (rows) }
         }
