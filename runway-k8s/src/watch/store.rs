@@ -94,13 +94,6 @@ impl Store {
         self.is_untold = false;
     }
 
-    /// Notes whether a Job has a Secret, before what says so is left out of it.
-    pub(super) fn note_secret(&mut self, job: &Job) {
-        if has_secret(job) {
-            self.secrets.extend(id_of_job(job));
-        }
-    }
-
     pub(super) fn job(&mut self, news: News<Job>) -> Vec<Told> {
         match news {
             News::Init => {
@@ -151,6 +144,9 @@ impl Store {
         let is_being_removed = is_incomplete(&job) && job.metadata.deletion_timestamp.is_some();
         if is_being_removed && self.jobs.get(&id).is_none_or(|known| known.told.is_none()) {
             return None;
+        }
+        if has_secret(&job) {
+            self.secrets.insert(id);
         }
         let known = self.jobs.entry(id).or_default();
         let is_another = |before: &Job| before.metadata.uid != job.metadata.uid;
