@@ -45,6 +45,11 @@ pub(crate) fn id_of_pod(pod: &Pod) -> Option<JobId> {
     id_of(&pod.metadata, job.map(String::as_str))
 }
 
+/// The id that a Job of this name has, if it is one of Runway's: the last part of its name.
+pub(crate) fn id_of_name(name: &str) -> Option<JobId> {
+    name.rsplit_once('-')?.1.parse().ok()
+}
+
 fn id_of(meta: &ObjectMeta, job: Option<&str>) -> Option<JobId> {
     let (id, name) = (label::<JobId>(meta, label::ID)?, label::<JobName>(meta, label::NAME)?);
     (job? == object_name(&name, id)).then_some(id)

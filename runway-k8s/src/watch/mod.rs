@@ -1,8 +1,8 @@
 //! Following the jobs of the cluster: three watches made into one stream.
 //!
-//! Jobs, their pods and the events of pods that were not let in are listed and watched each by themselves; a watch
-//! that was cut is resumed, and where the server has forgotten where it was (`410 Gone`) everything is listed again. From time to time everything
-//! is listed again, though nothing seems to be wrong.
+//! Jobs, their pods and the events of pods that were not let in are listed and watched each by themselves; a watch that was
+//! cut is resumed, and where the server has forgotten where it was (`410 Gone`) everything is listed again. From time to time
+//! everything is listed again, though nothing seems to be wrong.
 
 mod follow;
 mod remains;
