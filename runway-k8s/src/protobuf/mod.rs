@@ -1,7 +1,7 @@
 //! What the API server sends as protobuf: the fields that are of interest here, put into the types that go with them.
 //!
 //! The API server's own controllers ask for protobuf, and it encodes a change once for all who watch in the same way. Whoever
-//! asks for JSON has each change encoded for himself alone, and reads four times as many bytes.
+//! asks for JSON has each change encoded for himself alone.
 //!
 //! Fields are known by the numbers that the `generated.proto` files of Kubernetes give them, which never change. Texts and
 //! counts that Go has no null for are written even where they are empty; JSON leaves them out, and so they are read here.
