@@ -11,10 +11,6 @@ pub(in crate::status) struct Cause {
     /// What to do about it.
     pub hint: Option<String>,
     /// The strongest first.
-    #[cfg_attr(
-        not(feature = "kubernetes"),
-        expect(dead_code, reason = "only what a cluster tells is weighed")
-    )]
     pub evidence: Vec<Evidence>,
     #[cfg_attr(
         not(feature = "kubernetes"),
