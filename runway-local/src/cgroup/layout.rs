@@ -22,6 +22,8 @@ struct Hierarchy {
     /// The group that has those of the jobs.
     base: PathBuf,
     controllers: Vec<Controller>,
+    /// The file that this process would have to be allowed to write to for moving others to the base, and is not.
+    barrier: Option<PathBuf>,
 }
 
 /// How the group that has those of the jobs is called.
@@ -81,11 +83,17 @@ impl Layout {
                     |known: &Controller| offered.split_whitespace().any(|name| name == known.as_str());
                 named = Controller::ALL.into_iter().filter(offers).collect();
             }
+            // Version 2 moves a process only for who may write to the group above both places.
+            let here = mount.point.join(own);
+            let above_both = beneath.ancestors().find(|at| here.starts_with(at)).unwrap_or(mount.point);
+            let gate = above_both.join("cgroup.procs");
+            let is_barred = version == Version::V2 && !is_writable(&gate);
             hierarchies.push(Hierarchy {
                 version,
                 mount: mount.point.to_owned(),
                 base: beneath,
                 controllers: named,
+                barrier: is_barred.then_some(gate),
             });
         }
         Self { hierarchies, has_parent: parent.is_some() }
@@ -150,6 +158,9 @@ impl Layout {
 
 impl Hierarchy {
     fn make(&self, name: &str) -> Result<PathBuf, (PathBuf, io::Error)> {
+        if let Some(barrier) = &self.barrier {
+            return Err((barrier.clone(), ErrorKind::PermissionDenied.into()));
+        }
         let path = self.base.join(name);
         // The group above is taken away with the last one below it, which may be just now.
         for _ in 0..100 {
@@ -263,6 +274,9 @@ mod tests {
         let found = read(UNIFIED, own, None, delegated, "cpu memory pids");
         assert_eq!(found[0].base, Path::new(delegated).join("runway"));
         assert_eq!(found[0].controllers, [Controller::Cpu, Controller::Memory, Controller::Pids]);
+        assert_eq!(found[0].barrier, None);
+        let elsewhere = read(UNIFIED, own, Some("/batch"), delegated, "cpu");
+        assert_eq!(elsewhere[0].barrier.as_deref(), Some(Path::new("/sys/fs/cgroup/cgroup.procs")));
         let as_root = read(UNIFIED, own, None, "/", "cpu");
         assert_eq!(as_root[0].base, Path::new("/sys/fs/cgroup/runway"));
     }
