@@ -18,6 +18,7 @@ use runway_core::JobId;
 use runway_core::policy::Network;
 use runway_core::spec::Secret;
 use runway_core::units::{CpuMillis, GpuCount, MemoryBytes};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -121,8 +122,11 @@ impl Job {
             return Err(StartError::Network);
         }
         let folder = machine.folder(order.id);
-        make_folder(machine, order.id, &folder)?;
-        match start(machine, order, supervision, &folder, process) {
+        let exclusive = machine.exclusively();
+        let exclusive =
+            exclusive.map_err(|source| StartError::Io { doing: "locking the folder of jobs", source })?;
+        make_folder(machine, order.id, &folder, &exclusive)?;
+        match start(machine, order, supervision, &folder, process, exclusive) {
             Ok(job) => Ok(job),
             Err(error) => {
                 // A supervisor that was started has ended what it began.
@@ -286,7 +290,7 @@ impl Job {
 }
 
 /// Makes the folder of a job, which nobody else can then.
-fn make_folder(machine: &Machine, id: JobId, folder: &Folder) -> Result<(), StartError> {
+fn make_folder(machine: &Machine, id: JobId, folder: &Folder, exclusive: &File) -> Result<(), StartError> {
     let failed = |source| StartError::Io { doing: "making the job's folder", source };
     for _ in 0..2 {
         match folder.make() {
@@ -296,8 +300,7 @@ fn make_folder(machine: &Machine, id: JobId, folder: &Folder) -> Result<(), Star
         if let Some((job, status)) = machine.read(id).map_err(failed)? {
             return Err(StartError::Taken(Box::new(job.observe(&status))));
         }
-        // What was broken off is taken away, unless somebody is at it.
-        machine.settle_job(id).map_err(failed)?;
+        machine.clear_broken(id, exclusive).map_err(failed)?;
     }
     Err(StartError::Busy)
 }
@@ -308,14 +311,13 @@ fn start(
     supervision: Supervision,
     folder: &Folder,
     mut process: Process,
+    exclusive: File,
 ) -> Result<Job, StartError> {
     let io = |doing| move |source| StartError::Io { doing, source };
     let lock = folder.lock().map_err(io("locking the job's folder"))?.ok_or(StartError::Busy)?;
     let settings = machine.settings();
     let (job, run) = (order.admitted.job(), order.policy.run());
     let wanted = job.resources.gpu;
-    // Until it stands in the job's folder who has them.
-    let exclusive = machine.exclusively().map_err(io("locking the GPUs"))?;
     let free = if wanted == GpuCount::ZERO {
         Vec::new()
     } else {
@@ -360,6 +362,7 @@ fn start(
         attached: supervision == Supervision::Attached,
     };
     folder.write_job(&file).map_err(io("writing down the job"))?;
+    // Now it can be seen whose the folder and the GPUs are.
     drop(exclusive);
     let storage = job.resources.ephemeral_storage;
     let plan = Plan {
@@ -387,12 +390,7 @@ fn start(
 }
 
 /// Starts the supervisor, which holds the lock of the job's folder from now on, and waits for its answer.
-fn supervise(
-    machine: &Machine,
-    id: JobId,
-    plan: &Plan,
-    lock: std::fs::File,
-) -> Result<UnixStream, StartError> {
+fn supervise(machine: &Machine, id: JobId, plan: &Plan, lock: File) -> Result<UnixStream, StartError> {
     let io = |doing| move |source| StartError::Io { doing, source };
     let (line, end) = UnixStream::pair().map_err(io("making a line to the supervisor"))?;
     let mut supervisor = hidden(&machine.settings().program, SUPERVISOR)

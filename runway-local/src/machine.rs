@@ -153,7 +153,7 @@ impl Machine {
         Ok(Some((job, folder.status()?.unwrap_or_default())))
     }
 
-    /// Keeps others from giving GPUs away meanwhile, for as long as the file is held.
+    /// Keeps others from creating jobs and giving GPUs away meanwhile, for as long as the file is held.
     pub(crate) fn exclusively(&self) -> io::Result<File> {
         let path = self.inner.settings.state.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
@@ -191,6 +191,9 @@ impl Machine {
     /// Settles a job whose supervisor is gone: nothing is left of it but what is known.
     pub(crate) fn settle_job(&self, id: JobId) -> io::Result<()> {
         let folder = self.folder(id);
+        if folder.job()?.is_none() {
+            return self.clear_broken(id, &self.exclusively()?);
+        }
         let lock = match folder.lock() {
             Ok(Some(lock)) => lock,
             // It has a supervisor, or has just left.
@@ -198,13 +201,7 @@ impl Machine {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        let Some(job) = folder.job()? else {
-            // Its creation was broken off.
-            let groups = self.layout().named(id.as_str());
-            end_all(&groups, None, DEATH);
-            groups.remove(DEATH)?;
-            return folder.remove();
-        };
+        let Some(job) = folder.job()? else { return Ok(()) };
         let mut status = folder.status()?.unwrap_or_default();
         if status.finished_at.is_some() {
             return Ok(());
@@ -229,6 +226,19 @@ impl Machine {
         folder.write_status(&status)?;
         drop(lock);
         if job.attached { folder.remove() } else { Ok(()) }
+    }
+
+    /// Takes away what is left of a creation that was broken off. Whoever creates a job holds the machine's lock until it is
+    /// written down, so with that lock one that is not is nobody's.
+    pub(crate) fn clear_broken(&self, id: JobId, _exclusive: &File) -> io::Result<()> {
+        let folder = self.folder(id);
+        if !folder.exists() || folder.job()?.is_some() {
+            return Ok(());
+        }
+        let groups = self.layout().named(id.as_str());
+        end_all(&groups, None, DEATH);
+        groups.remove(DEATH)?;
+        folder.remove()
     }
 
     /// Who jobs run as.
