@@ -169,7 +169,7 @@ mod tests {
         drop(at);
         fs::create_dir_all(top.join("closed/in")).unwrap();
         fs::write(top.join("moved-1"), "in the way").unwrap();
-        let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
         fs::set_permissions(top.join("closed"), closed).unwrap();
         remove(&top).unwrap();
         assert!(!top.exists());

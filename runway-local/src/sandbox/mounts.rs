@@ -181,9 +181,9 @@ fn make(folder: &Path) -> Result<(), Failure> {
 
 fn remount(at: &Path, flags: MountFlags) -> Result<(), Failure> {
     let table = fs::read("/proc/self/mountinfo").doing("reading the mounts")?;
-    let lines = table.split(|byte| *byte == b'\n').filter_map(read_mount);
+    let mut lines = table.split(|byte| *byte == b'\n').rev().filter_map(read_mount);
     // The last one lies on top.
-    let kept = lines.filter(|(point, _)| point == at).last().map_or(MountFlags::empty(), |(_, flags)| flags);
+    let kept = lines.find(|(point, _)| point == at).map_or(MountFlags::empty(), |(_, flags)| flags);
     mount_remount(at, MountFlags::BIND | flags | kept, c"")
         .doing(format_args!("setting the flags of `{}`", at.display()))
 }
