@@ -6,9 +6,10 @@ use crate::input::{self, Failure, Source};
 use crate::output;
 use crate::policy::LoadedPolicy;
 use crate::{Exit, arguments::Common};
+use runway_api::Verdict;
 use runway_core::document::{Document, DocumentError, parse_all};
 use runway_core::spec::{Reading, SecretLiterals};
-use runway_core::{Decision, Gate, HashSeed, Job, JobSpec, Quote, Submission, Violation};
+use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,32 +25,15 @@ pub(crate) struct Judged<'a> {
     pub decision: Decision,
 }
 
-/// What programs are told of a document.
-#[derive(serde::Serialize)]
-pub(crate) struct Record<'a> {
-    file: &'a str,
-    document: usize,
-    admitted: bool,
-    job: Option<&'a Job>,
-    quote: Option<&'a Quote>,
-    violations: &'a [Violation],
-}
-
 impl Judged<'_> {
     /// The path of the file as given.
     pub(crate) fn file(&self) -> &str {
         &self.source.name
     }
 
-    pub(crate) fn record(&self) -> Record<'_> {
-        Record {
-            file: &self.source.name,
-            document: self.index,
-            admitted: self.decision.admitted().is_some(),
-            job: self.decision.job(),
-            quote: self.decision.quote(),
-            violations: self.decision.violations(),
-        }
+    /// What programs are told of it.
+    pub(crate) fn verdict(&self) -> Verdict<'_> {
+        Verdict::new(&self.source.name, self.index, &self.decision)
     }
 
     /// Every violation, drawn into the file.

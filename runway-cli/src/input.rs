@@ -1,6 +1,7 @@
 //! Files and standard input, read whole but not without end.
 
 use runway_core::Violation;
+use runway_core::policy::RateVariableError;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ pub(crate) enum Failure {
     /// A file is not what the command reads.
     Malformed { path: PathBuf, fault: String },
     /// A variable of the environment does not hold what it should.
-    Variable { name: &'static str, value: String, reason: String },
+    Variable(RateVariableError),
     /// The policy has faults: they, and their story.
     Policy { violations: Vec<Violation>, story: String },
     /// The arguments do not fit together.
@@ -67,9 +68,7 @@ impl std::fmt::Display for Failure {
                 )
             }
             Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", path.display()),
-            Self::Variable { name, value, reason } => {
-                write!(f, "the variable {name} is `{value}`, which {reason}")
-            }
+            Self::Variable(error) => error.fmt(f),
             Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),

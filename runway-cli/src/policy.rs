@@ -5,8 +5,6 @@ use crate::input::{self, Failure, Source};
 use runway_core::Policy;
 use runway_core::document::{Document, parse_all};
 use runway_core::policy::{RateOverrides, line_pointer};
-use runway_core::units::UsdRate;
-use std::ffi::OsString;
 use std::path::Path;
 
 /// The policy that is built in.
@@ -39,7 +37,8 @@ impl LoadedPolicy {
 
 /// Loads the policy of `path`, or the built-in one.
 pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, Failure> {
-    let overrides = overrides(|name| std::env::var_os(name))?;
+    let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+    let overrides = RateOverrides::from_variables(variable).map_err(Failure::Variable)?;
     let source = match path {
         Some(path) => input::read(path)?,
         None => Source::new(BUILT_IN_NAME.to_owned(), BUILT_IN.to_vec()),
@@ -57,37 +56,4 @@ pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, Failure> {
     })?;
     let document = parse_all(source.bytes()).into_iter().next().and_then(Result::ok);
     Ok(LoadedPolicy { policy, document, file: path.map(|_| source.name) })
-}
-
-/// The prices that the environment sets.
-fn overrides(variable: impl Fn(&str) -> Option<OsString>) -> Result<RateOverrides, Failure> {
-    let rate = |name: &'static str| {
-        let Some(value) = variable(name) else { return Ok(None) };
-        let value = value.to_string_lossy().into_owned();
-        match value.parse::<UsdRate>() {
-            Ok(rate) => Ok(Some(rate)),
-            Err(error) => Err(Failure::Variable { name, value, reason: error.to_string() }),
-        }
-    };
-    Ok(RateOverrides {
-        usd_per_cpu_second: rate("RUNWAY_USD_PER_CPU_SECOND")?,
-        usd_per_gb_second: rate("RUNWAY_USD_PER_GB_SECOND")?,
-        usd_per_gpu_second: rate("RUNWAY_USD_PER_GPU_SECOND")?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_environment_sets_prices_or_says_why_not() {
-        let found = overrides(|name| (name == "RUNWAY_USD_PER_GPU_SECOND").then(|| "0.001".into()));
-        assert_eq!(found.unwrap().usd_per_gpu_second, Some(UsdRate::from_picos(1_000_000_000)));
-        let failure = overrides(|_| Some("cheap".into())).unwrap_err().to_string();
-        assert_eq!(
-            failure,
-            "the variable RUNWAY_USD_PER_CPU_SECOND is `cheap`, which is not a decimal number such as `0.0000112444`"
-        );
-    }
 }

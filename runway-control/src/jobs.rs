@@ -70,6 +70,8 @@ pub(crate) struct Jobs {
     remembered: usize,
     /// How many listings have begun.
     listings: u64,
+    /// Those that have come to their end since somebody asked for them last.
+    ended: Vec<Arc<JobRecord>>,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl Jobs {
             left: VecDeque::new(),
             remembered,
             listings: 0,
+            ended: Vec::new(),
         }
     }
 
@@ -102,6 +105,10 @@ impl Jobs {
     pub(crate) fn see(&mut self, seen: Observation, now: Timestamp) -> Arc<JobRecord> {
         let id = seen.id;
         let record = Arc::new(JobRecord { seen, observed_at: now, gone: false });
+        let had_ended = self.get(id).is_some_and(|before| before.gone || before.seen.status.phase.is_final());
+        if record.seen.status.phase.is_final() && !had_ended {
+            self.ended.push(Arc::clone(&record));
+        }
         self.put(id, &record);
         record
     }
@@ -133,6 +140,7 @@ impl Jobs {
                 std::mem::replace(status, Status::gone());
             *status =
                 Status { attempts, exit_code, started_at, runs, finished_at: Some(now), ..Status::gone() };
+            self.ended.push(Arc::clone(&entry.record));
         }
         self.left.push_back(id);
         while self.left.len() > self.remembered {
@@ -141,6 +149,20 @@ impl Jobs {
                 self.by_age.remove(&(seen.created_at, seen.id));
             }
         }
+    }
+
+    /// Those that have come to their end since this was asked last.
+    pub(crate) fn take_ended(&mut self) -> Vec<Arc<JobRecord>> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// How many there are in each phase, without those that have left.
+    pub(crate) fn phases(&self) -> BTreeMap<Phase, usize> {
+        let mut phases: BTreeMap<_, _> = Phase::ALL.map(|phase| (phase, 0)).into();
+        for entry in self.by_id.values().filter(|entry| !entry.record.gone) {
+            *phases.entry(entry.record.seen.status.phase).or_default() += 1;
+        }
+        phases
     }
 
     /// Takes over a listing. Returns the jobs that have left without anybody saying so.

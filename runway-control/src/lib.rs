@@ -11,13 +11,15 @@ pub mod backend;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod jobs;
+mod observer;
 mod plane;
 mod surroundings;
 
 pub use backend::{Backend, Observation};
 pub use jobs::{JobRecord, Page, PageToken, Selection};
+pub use observer::Observer;
 pub use plane::{
     CancelError, ControlPlane, IdempotencyKey, KeyError, LogsError, Settings, SubmitError, Submitted,
-    TenantUsage,
+    TenantUsage, WatchState,
 };
 pub use surroundings::{Surroundings, System};

@@ -78,6 +78,73 @@ codes! {
     PolicyContradiction = "policy-contradiction": "Two parts of the policy cannot both hold: a minimum above its maximum, a default that was written outside its bounds, a network list that leaves none, a default class or type that does not exist, or a namespace for each tenant without a list of tenants. Such a policy does not load, because nobody could say what it permits."
 }
 
+/// What has to change for a refused job to be admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The document: no policy would accept it.
+    Document,
+    /// The job, or the policy.
+    Policy,
+    /// Nothing: submit more slowly.
+    Rate,
+    /// Nothing: wait until others have ended.
+    Quota,
+}
+
+impl Code {
+    /// What has to change.
+    #[must_use]
+    pub const fn remedy(self) -> Remedy {
+        match self {
+            Self::Syntax
+            | Self::UnknownField
+            | Self::WrongType
+            | Self::MissingField
+            | Self::InvalidName
+            | Self::InvalidTenant
+            | Self::TenantMismatch
+            | Self::GpuTypeWithoutGpu
+            | Self::InvalidImage
+            | Self::InvalidQuantity
+            | Self::ShmAboveMemory
+            | Self::InvalidEnvName
+            | Self::ReservedEnvName
+            | Self::DuplicateEnvName
+            | Self::SecretLiteral
+            | Self::NulByte
+            | Self::TooLarge
+            | Self::UnsupportedVersion
+            | Self::InvalidRate
+            | Self::InvalidPattern
+            | Self::InvalidCidr
+            | Self::PolicyContradiction => Remedy::Document,
+            Self::UnknownTenant
+            | Self::UnknownClass
+            | Self::UnknownGpuType
+            | Self::GpuTypeRequired
+            | Self::ImageNotAllowed
+            | Self::ImageDigestRequired
+            | Self::CpuBelowMin
+            | Self::CpuAboveMax
+            | Self::MemoryBelowMin
+            | Self::MemoryAboveMax
+            | Self::EphemeralStorageBelowMin
+            | Self::EphemeralStorageAboveMax
+            | Self::GpuBelowMin
+            | Self::GpuAboveMax
+            | Self::TimeoutBelowMin
+            | Self::TimeoutAboveMax
+            | Self::RetriesAboveMax
+            | Self::NetworkNotAllowed => Remedy::Policy,
+            Self::RateLimited => Remedy::Rate,
+            Self::TenantGpuQuota
+            | Self::TenantJobQuota
+            | Self::ClusterGpuCapacity
+            | Self::ClusterJobCapacity => Remedy::Quota,
+        }
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -86,12 +86,24 @@ impl RateLimit {
         }
     }
 
-    /// How many requests may pass right now.
-    fn remaining(self, bucket: Bucket, now: Timestamp) -> u32 {
-        let ahead = self.used_up_to(bucket, now) - self.ticks(now);
-        let used = ahead.div_ceil(MINUTE);
-        self.burst.get().saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+    fn left(self, bucket: Bucket, now: Timestamp) -> RateLeft {
+        let used_up_to = self.used_up_to(bucket, now);
+        let used = (used_up_to - self.ticks(now)).div_ceil(MINUTE);
+        let full_at = used_up_to.div_ceil(u128::from(self.per_minute.get()));
+        RateLeft {
+            requests: self.burst.get().saturating_sub(u32::try_from(used).unwrap_or(u32::MAX)),
+            full_at: Timestamp::from_nanos(u64::try_from(full_at).unwrap_or(u64::MAX)),
+        }
     }
+}
+
+/// What is left of a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLeft {
+    /// How many requests may pass right now.
+    pub requests: u32,
+    /// When the whole burst may pass again.
+    pub full_at: Timestamp,
 }
 
 /// Up to when tokens are used up. The default is a full bucket: one that was never used.
@@ -279,10 +291,10 @@ impl RateLimiter {
         }
     }
 
-    /// How many requests of a tenant may pass right now, as far as its own limit goes.
+    /// What is left to a tenant, as far as its own limit goes.
     #[must_use]
-    pub fn remaining(&self, tenant: &str, limit: RateLimit, now: Timestamp) -> u32 {
-        limit.remaining(self.buckets(tenant).tenant, now)
+    pub fn left(&self, tenant: &str, limit: RateLimit, now: Timestamp) -> RateLeft {
+        limit.left(self.buckets(tenant).tenant, now)
     }
 
     /// How many tenants are remembered.
@@ -387,13 +399,15 @@ mod tests {
         let mut limiter = limiter();
         let tenant: Tenant = "t".parse().unwrap();
         let now = Timestamp::from_seconds(1000);
-        assert_eq!(limiter.remaining("t", limit(60, 10), now), 10);
+        assert_eq!(limiter.left("t", limit(60, 10), now), RateLeft { requests: 10, full_at: now });
         for left in (0..10).rev() {
             limiter.draw(&tenant, PLENTY, limit(60, 10), now).unwrap();
-            assert_eq!(limiter.remaining("t", limit(60, 10), now), left);
+            let told = limiter.left("t", limit(60, 10), now);
+            let full_at = Timestamp::from_seconds(1000 + u64::from(10 - left));
+            assert_eq!(told, RateLeft { requests: left, full_at });
         }
-        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1001)), 1);
-        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_nanos(1_000_999_999_999)), 0);
-        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1010)), 10);
+        assert_eq!(limiter.left("t", limit(60, 10), Timestamp::from_seconds(1001)).requests, 1);
+        assert_eq!(limiter.left("t", limit(60, 10), Timestamp::from_nanos(1_000_999_999_999)).requests, 0);
+        assert_eq!(limiter.left("t", limit(60, 10), Timestamp::from_seconds(1010)).requests, 10);
     }
 }

@@ -26,6 +26,8 @@ const ALONE: &[&[&str]] = &[
     &["-p", "runway-control"],
     &["-p", "runway-control", "--features", "fake"],
     &["-p", "runway-k8s"],
+    &["-p", "runway-api"],
+    &["-p", "runway-http"],
     &["-p", "runway-cli"],
     &["-p", "xtask"],
 ];

@@ -12,7 +12,7 @@ pub(super) fn run(files: &[PathBuf], common: &Common) -> Result<Exit, Failure> {
     let (sources, read) = read_all(files)?;
     let judged = judge(&sources, &policy, common)?;
     match common.output {
-        Format::Json => output::print_json(&judged.iter().map(Judged::record).collect::<Vec<_>>())?,
+        Format::Json => output::print_json(&judged.iter().map(Judged::verdict).collect::<Vec<_>>())?,
         Format::Text => {
             let mut text = String::new();
             for document in &judged {

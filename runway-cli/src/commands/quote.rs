@@ -13,7 +13,7 @@ pub(super) fn run(files: &[PathBuf], common: &Common) -> Result<Exit, Failure> {
     let (sources, read) = read_all(files)?;
     let judged = judge(&sources, &policy, common)?;
     if common.output == Format::Json {
-        output::print_json(&judged.iter().map(Judged::record).collect::<Vec<_>>())?;
+        output::print_json(&judged.iter().map(Judged::verdict).collect::<Vec<_>>())?;
     } else {
         let mut text = String::new();
         for document in &judged {

@@ -4,10 +4,11 @@ use crate::arguments::{Common, Format};
 use crate::document::{Judged, judge, read_all};
 use crate::input::Failure;
 use crate::{Exit, output, policy};
+use runway_api::Manifest;
 use runway_core::JobId;
-use runway_core::render::render_redacted;
+use runway_core::render::object_name;
 use serde::Serialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -20,18 +21,13 @@ pub(super) fn run(files: &[PathBuf], id: JobId, common: &Common) -> Result<Exit,
     for document in &judged {
         match document.decision.admitted() {
             Some(admitted) => {
-                let manifest = render_redacted(admitted, id, &policy.policy);
-                let place = (manifest.job.metadata.namespace.clone(), manifest.job.metadata.name.clone());
-                let name = place.1.clone().unwrap_or_default();
-                if !places.insert(place) {
+                let name = object_name(&admitted.job().name, id);
+                if !places.insert((policy.policy.run().namespace_of(&admitted.job().tenant), name.clone())) {
                     let message =
                         format!("two jobs would be called `{name}`; render them one at a time with `--id`");
                     return Err(Failure::Usage(message));
                 }
-                objects.push(to_json(&manifest.job)?);
-                if let Some(secret) = &manifest.secret {
-                    objects.push(to_json(secret)?);
-                }
+                objects.extend(Manifest::redacted(admitted, id, &policy.policy).items);
             }
             None => output::print_aside(&document.story(&policy, common))?,
         }
@@ -43,7 +39,7 @@ pub(super) fn run(files: &[PathBuf], id: JobId, common: &Common) -> Result<Exit,
 /// Kubernetes objects, as YAML documents or as a `List`.
 pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => output::print_json(&json!({"apiVersion": "v1", "kind": "List", "items": objects})),
+        Format::Json => output::print_json(&Manifest::new(objects.to_vec())),
         Format::Text => {
             let mut text = String::new();
             for object in objects {

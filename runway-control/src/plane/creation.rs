@@ -80,7 +80,10 @@ impl Inner {
         // A resumed creation may have been sent before.
         let mut doubt = (turn > 0).then(|| Unavailable::new("an earlier attempt was not answered"));
         for pause in self.pauses() {
-            match self.backend.create(&order).await {
+            let asked = monotonic();
+            let answer = self.backend.create(&order).await;
+            self.observer.create_answered(asked.elapsed());
+            match answer {
                 Ok(seen) => return Ok(Created::New(self.created(seen))),
                 Err(CreateError::Taken(seen)) => {
                     let digest = order.admitted.spec().digest();
@@ -199,6 +202,6 @@ impl Inner {
 
 /// The runtime's clock, which does not jump when the machine's is set, and which tests can pause.
 #[expect(clippy::disallowed_methods, reason = "only how long something takes is measured by it")]
-fn monotonic() -> Instant {
+pub(super) fn monotonic() -> Instant {
     Instant::now()
 }

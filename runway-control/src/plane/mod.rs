@@ -10,11 +10,12 @@ pub use submit::{SubmitError, Submitted};
 
 use crate::backend::{Backend, Cancelled, LogError, LogOptions, LogStream, Unavailable};
 use crate::jobs::{JobRecord, Jobs, Page, Selection};
+use crate::observer::{Nobody, Observer};
 use crate::surroundings::Surroundings;
 use creation::Creation;
 use runway_core::gate::NamespaceChanged;
 use runway_core::quota::Usage;
-use runway_core::rate::RateLimit;
+use runway_core::rate::{RateLeft, RateLimit};
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
 use runway_core::{Decision, Gate, JobId, Policy, Submission};
@@ -90,6 +91,7 @@ struct Inner {
     backend: Arc<dyn Backend>,
     surroundings: Arc<dyn Surroundings>,
     settings: Settings,
+    observer: Arc<dyn Observer>,
     state: Mutex<State>,
     ready: signal::Sender<bool>,
 }
@@ -127,8 +129,8 @@ pub struct TenantUsage {
     pub gpus: u64,
     /// How many jobs it may have at a time.
     pub jobs: u32,
-    /// How many submissions may pass right now.
-    pub rate_remaining: u32,
+    /// What is left of its rate.
+    pub rate_left: RateLeft,
     /// How fast it may submit.
     pub rate_limit: RateLimit,
 }
@@ -170,6 +172,18 @@ impl ControlPlane {
         surroundings: Arc<dyn Surroundings>,
         settings: Settings,
     ) -> Self {
+        Self::with_observer(backend, policy, surroundings, settings, Arc::new(Nobody))
+    }
+
+    /// The same, and somebody who is told what it does.
+    #[must_use]
+    pub fn with_observer(
+        backend: Arc<dyn Backend>,
+        policy: Arc<Policy>,
+        surroundings: Arc<dyn Surroundings>,
+        settings: Settings,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let state = State {
             gate: Gate::new(policy, surroundings.hash_seed()),
             jobs: Jobs::new(settings.remembered),
@@ -177,7 +191,8 @@ impl ControlPlane {
             watch: WatchState::default(),
         };
         let (ready, _) = signal::channel(false);
-        Self { inner: Arc::new(Inner { backend, surroundings, settings, state: Mutex::new(state), ready }) }
+        let state = Mutex::new(state);
+        Self { inner: Arc::new(Inner { backend, surroundings, settings, observer, state, ready }) }
     }
 
     /// Follows the backend and keeps the ledger equal to what runs. Never returns; run it as a task of its own.
@@ -217,6 +232,18 @@ impl ControlPlane {
         self.inner.state().jobs.page(selection)
     }
 
+    /// How many jobs there are in each phase; those that have left are not counted.
+    #[must_use]
+    pub fn phases(&self) -> BTreeMap<Phase, usize> {
+        self.inner.state().jobs.phases()
+    }
+
+    /// The time, as the loop sees it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+
     /// What a tenant uses of what it may.
     #[must_use]
     pub fn usage(&self, tenant: &str) -> TenantUsage {
@@ -227,7 +254,7 @@ impl ControlPlane {
             held: state.gate.ledger().tenant_usage(tenant),
             gpus: terms.gpus.value.units(),
             jobs: terms.concurrent_jobs.value,
-            rate_remaining: state.gate.remaining(tenant, now),
+            rate_left: state.gate.rate_left(tenant, now),
             rate_limit: terms.rate_limit.value,
         }
     }

@@ -1,6 +1,6 @@
 //! A submission from its key to its answer.
 
-use super::creation::{Created, Creation};
+use super::creation::{Created, Creation, monotonic};
 use super::{ControlPlane, IdempotencyKey, Inner};
 use crate::backend::{Order, Unavailable};
 use crate::jobs::JobRecord;
@@ -158,7 +158,9 @@ impl Inner {
             },
         };
         // A hold without a job that is known: seen, but not yet told of.
+        let began = monotonic();
         let decision = state.gate.submit(id, submission, now).map_err(|_| SubmitError::InFlight { id })?;
+        self.observer.decided(began.elapsed());
         let Outcome::Admitted(admitted) = &decision.outcome else {
             return Err(SubmitError::Refused(Box::new(decision)));
         };

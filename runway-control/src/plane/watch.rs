@@ -23,6 +23,7 @@ impl Inner {
 
     fn take_in(self: &Arc<Self>, event: WatchEvent, listing: &mut Option<Listing>) {
         let now = self.now();
+        let was_ready = *self.ready.borrow();
         let mut state = self.state();
         let seen = match &event {
             WatchEvent::Changed(seen) => std::slice::from_ref(&**seen),
@@ -46,7 +47,6 @@ impl Inner {
             WatchEvent::Listed(jobs) => {
                 if let Some(listing) = listing.take() {
                     state.take_in_listing(jobs, listing, now);
-                    drop(state);
                     self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
                 }
             }
@@ -56,6 +56,12 @@ impl Inner {
                 state.watch.interruptions = state.watch.interruptions.saturating_add(1);
                 tracing::warn!(%cause, "the watch was interrupted");
             }
+        }
+        let ended = state.jobs.take_ended();
+        drop(state);
+        // What had ended before this process began is no news.
+        for job in ended.iter().filter(|_| was_ready) {
+            self.observer.ended(job, now);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::policy::Policy;
 use crate::quota::{
     Drift, HeldUntil, Hold, HoldRequest, Ledger, LedgerError, Listing, Observed, Shortage, Sighting, Usage,
 };
-use crate::rate::{Buckets, RateLimit, RateLimiter, RateScope, TooFast};
+use crate::rate::{Buckets, RateLeft, RateLimit, RateLimiter, RateScope, TooFast};
 use crate::spec::{JobSpec, Reading};
 use crate::units::Timestamp;
 use crate::violation::Violation;
@@ -234,10 +234,10 @@ impl Gate {
         &self.ledger
     }
 
-    /// How many submissions of a tenant may pass right now, as far as its own limit goes.
+    /// What is left of a tenant's rate, as far as its own limit goes.
     #[must_use]
-    pub fn remaining(&self, tenant: &str, now: Timestamp) -> u32 {
-        self.limiter.remaining(tenant, self.policy.terms(tenant).rate_limit.value, now)
+    pub fn rate_left(&self, tenant: &str, now: Timestamp) -> RateLeft {
+        self.limiter.left(tenant, self.policy.terms(tenant).rate_limit.value, now)
     }
 }
 

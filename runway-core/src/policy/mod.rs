@@ -16,7 +16,7 @@ use crate::name::{ClassName, Tenant};
 use crate::price::{Amounts, Quote, Rates};
 use crate::rate::RateLimit;
 use crate::reader::Reader;
-use crate::units::{GpuCount, UsdRate};
+use crate::units::{GpuCount, MoneyError, UsdRate};
 use crate::violation::Violation;
 use file::{InternalNetwork, LimitsLayer, PolicyFile, TenantLayer};
 use resolve::{Layer, contradiction, resolve};
@@ -77,6 +77,37 @@ pub struct RateOverrides {
     pub usd_per_gb_second: Option<UsdRate>,
     /// In place of `rates.usd_per_gpu_second`, the price of GPUs without a type.
     pub usd_per_gpu_second: Option<UsdRate>,
+}
+
+/// A variable that should hold a price does not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the variable {name} is `{value}`, which {source}")]
+pub struct RateVariableError {
+    /// The variable.
+    pub name: &'static str,
+    /// What it holds.
+    pub value: String,
+    /// What is wrong with that.
+    #[source]
+    pub source: MoneyError,
+}
+
+impl RateOverrides {
+    /// The prices that the variables `RUNWAY_USD_PER_CPU_SECOND`, `RUNWAY_USD_PER_GB_SECOND` and `RUNWAY_USD_PER_GPU_SECOND` set.
+    ///
+    /// # Errors
+    /// [`RateVariableError`] where one holds something else than a price.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RateVariableError> {
+        let rate = |name: &'static str| {
+            let Some(value) = variable(name) else { return Ok(None) };
+            value.parse().map(Some).map_err(|source| RateVariableError { name, value, source })
+        };
+        Ok(Self {
+            usd_per_cpu_second: rate("RUNWAY_USD_PER_CPU_SECOND")?,
+            usd_per_gb_second: rate("RUNWAY_USD_PER_GB_SECOND")?,
+            usd_per_gpu_second: rate("RUNWAY_USD_PER_GPU_SECOND")?,
+        })
+    }
 }
 
 /// Why a policy does not load: everything that is wrong with it.

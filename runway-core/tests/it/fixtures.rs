@@ -143,11 +143,11 @@ fn a_submission_costs_a_token_whatever_becomes_of_it_but_not_when_refused_for_it
     let now = Timestamp::from_seconds(1_700_000_000);
     let refused = &submissions(&fixtures().join("jobs/refused/cpu-above-max.yaml"), None)[0];
     let admitted = &submissions(&fixtures().join("jobs/hello.yaml"), None)[0];
-    assert_eq!(gate.remaining("search", now), 10);
+    assert_eq!(gate.rate_left("search", now).requests, 10);
     gate.submit(JobId::from_random(0), refused, now).unwrap();
-    assert_eq!(gate.remaining("search", now), 9);
+    assert_eq!(gate.rate_left("search", now).requests, 9);
     let _ = gate.preview(admitted, now);
-    assert_eq!(gate.remaining("search", now), 9, "a preview costs nothing");
+    assert_eq!(gate.rate_left("search", now).requests, 9, "a preview costs nothing");
     for i in 1..10 {
         gate.submit(JobId::from_random(i), admitted, now).unwrap();
     }
@@ -164,7 +164,7 @@ fn an_id_that_is_in_use_decides_nothing() {
     let hello = &submissions(&fixtures().join("jobs/hello.yaml"), None)[0];
     gate.submit(JobId::from_random(1), hello, now).unwrap();
     assert!(gate.submit(JobId::from_random(1), hello, now).is_err());
-    assert_eq!(gate.remaining("search", now), 9);
+    assert_eq!(gate.rate_left("search", now).requests, 9);
 }
 
 #[test]
@@ -193,11 +193,11 @@ fn tokens_that_are_used_stay_used_under_another_policy() {
     for i in 0..100 {
         gate.submit(JobId::from_random(i), hello, now).unwrap();
     }
-    assert_eq!(gate.remaining("search", now), 0);
+    assert_eq!(gate.rate_left("search", now).requests, 0);
     gate.set_policy(with_rate(2, 50), now).unwrap();
-    assert_eq!(gate.remaining("search", now), 0);
+    assert_eq!(gate.rate_left("search", now).requests, 0);
     // One token flows in each half minute, from the new burst on.
-    assert_eq!(gate.remaining("search", Timestamp::from_seconds(1_700_000_030)), 1);
+    assert_eq!(gate.rate_left("search", Timestamp::from_seconds(1_700_000_030)).requests, 1);
 }
 
 #[test]

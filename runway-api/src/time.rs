@@ -1,0 +1,58 @@
+//! Instants as RFC 3339 in UTC, with no more decimals than they have.
+
+use runway_core::units::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+fn text(time: Timestamp) -> String {
+    let text = time.to_string();
+    let bare = text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
+    // Of an instant without decimals the zeros of the seconds belong to it.
+    if time.nanos().is_multiple_of(1_000_000_000) {
+        text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
+    } else {
+        format!("{bare}Z")
+    }
+}
+
+pub(crate) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text(*time))
+}
+
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    Timestamp::deserialize(deserializer)
+}
+
+/// The same where there may be none.
+pub(crate) mod option {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp};
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(super::text).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        Option::deserialize(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_has_the_decimals_it_needs() {
+        for told in [
+            "2026-11-21T08:00:00Z",
+            "2026-11-21T08:00:10Z",
+            "2026-11-21T08:00:00.5Z",
+            "2026-11-21T08:00:00.000000001Z",
+        ] {
+            assert_eq!(text(told.parse().unwrap()), told);
+        }
+    }
+}

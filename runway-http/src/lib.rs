@@ -1,0 +1,24 @@
+//! REST over the submission loop.
+//!
+//! [`app`] makes a router of [`AppState`]; it needs neither sockets nor a cluster, so that tests and services can call
+//! it as it is. [`server`] listens: with limits, with TLS, and with an orderly end. The binary of the same name wires the
+//! two to a backend.
+//!
+//! Every route has a file below `routes`; what every request passes on its way there is below `request`.
+
+pub mod audit;
+pub mod flags;
+mod html;
+pub mod metrics;
+mod openapi;
+mod problem;
+pub mod reload;
+mod request;
+mod routes;
+pub mod server;
+mod state;
+
+pub use openapi::document as openapi;
+pub use request::access::{Access, Role};
+pub use routes::{app, ops};
+pub use state::{AppState, RequestLimits};

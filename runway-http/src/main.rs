@@ -1,0 +1,224 @@
+//! The server of Runway: wires a backend, and serves until it is told to end.
+
+use clap::Parser;
+use runway_control::backend::Backend;
+use runway_control::{ControlPlane, Settings, System};
+use runway_core::Policy;
+use runway_http::flags::{BackendKind, Flags, LogFormat};
+use runway_http::metrics::Metrics;
+use runway_http::server::{Tls, serve};
+use runway_http::{AppState, app, ops, reload};
+use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
+use std::error::Error;
+use std::fmt;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// The client of the cluster logs answers that it cannot read, and they may hold secrets.
+const NEVER_LOGGED: &str = "kube_client=off";
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    if let Err(error) = begin_log(&flags) {
+        eprintln!("error: `--log {}`: {error}", flags.log);
+        return ExitCode::from(2);
+    }
+    // TLS has one implementation here, and says so before anybody asks.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime did not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(&flags)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("{}", Chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        let mut told = self.0.to_string();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            next = cause.source();
+            let text = cause.to_string();
+            // Some messages hold their cause already.
+            if !told.contains(&text) {
+                write!(f, ": {text}")?;
+                told = text;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn begin_log(flags: &Flags) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(format!("{},{NEVER_LOGGED}", flags.log))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match flags.log_format {
+        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+        }
+    }
+    Ok(())
+}
+
+/// Serves until it is told to end. Returns whether everything under way was answered.
+async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
+    let mut ends = Ends::listen()?;
+    let hangups = || signal(SignalKind::hangup());
+    let source = flags.policy_source()?;
+    let policy = source.load().await?;
+    let tls = flags.tls_files().map(Tls::load).transpose()?;
+    let listener = bind(flags.listen).await?;
+    let ops_listener = match flags.listen_ops {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    tell_protection(flags, &listener, tls.as_ref())?;
+
+    let backend = backend(flags, &policy).await?;
+    let metrics = Arc::new(Metrics::default());
+    let observer = Arc::clone(&metrics);
+    let plane = ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
+    let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits());
+    tokio::spawn(plane.clone().run());
+    tokio::spawn(reload::follow(source, plane, Arc::clone(&metrics), hangups()?));
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(reload_tls(tls, hangups()?));
+    }
+
+    let (stop, stopped) = watch::channel(false);
+    let (stop_ops, ops_stopped) = watch::channel(false);
+    let limits = flags.connection_limits();
+    let main = serve(listener, app(state.clone()), limits, tls, Arc::clone(&metrics), stopped);
+    let main = tokio::spawn(main);
+    let probes = ops_listener.map(|listener| {
+        tokio::spawn(serve(listener, ops(state.clone()), limits, None, Arc::clone(&metrics), ops_stopped))
+    });
+
+    ends.next().await;
+    let delay = flags.shutdown_delay();
+    tracing::info!(delay_seconds = delay.as_secs(), "told to end: not ready any more");
+    state.stop();
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        () = ends.next() => return Ok(false),
+    }
+    state.drain();
+    stop.send_replace(true);
+    let answered = tokio::select! {
+        answered = main => answered?,
+        () = ends.next() => return Ok(false),
+    };
+    stop_ops.send_replace(true);
+    if let Some(probes) = probes {
+        probes.await?;
+    }
+    if answered {
+        tracing::info!("ended; everything under way was answered");
+    } else {
+        tracing::error!("ended; some requests took longer than `--drain-timeout`");
+    }
+    Ok(answered)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}").into())
+}
+
+/// Says who can do what, since it depends on how the server was started.
+fn tell_protection(flags: &Flags, listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Box<dyn Error>> {
+    let address = listener.local_addr()?;
+    let protection = match tls {
+        Some(tls) if tls.is_mutual() => {
+            "mutual TLS: the organisational unit of the client's certificate decides"
+        }
+        Some(_) => "none: TLS hides what is said, but whoever reaches the address may do everything",
+        None => "none: whoever reaches the address may do everything",
+    };
+    let is_open = !address.ip().is_loopback() && tls.is_none_or(|tls| !tls.is_mutual());
+    if is_open {
+        tracing::warn!(%address, protection, "listening beyond this machine without asking who it is; a network policy or proxy must protect it");
+    } else {
+        tracing::info!(%address, protection, "listening");
+    }
+    if let Some(address) = flags.listen_ops {
+        tracing::info!(%address, "probes and metrics");
+    }
+    Ok(())
+}
+
+async fn backend(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
+    match flags.backend {
+        BackendKind::Kubernetes => {
+            let connection =
+                Connection { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
+            let client = connect(&connection).await?;
+            let settings = KubernetesSettings::new(policy);
+            let backend = KubernetesBackend::new(client, policy, settings, Arc::new(System));
+            match backend.missing_rights().await {
+                Ok(missing) if missing.is_empty() => {}
+                Ok(missing) => {
+                    let told: Vec<_> = missing.iter().map(ToString::to_string).collect();
+                    return Err(format!(
+                        "{}; `infra/kubernetes/rbac.yaml` has all that is needed",
+                        told.join("; ")
+                    )
+                    .into());
+                }
+                // It may come back: until then the server is not ready.
+                Err(error) => {
+                    tracing::warn!(%error, "the cluster cannot be asked for rights; going on without");
+                }
+            }
+            Ok(Arc::new(backend))
+        }
+    }
+}
+
+async fn reload_tls(tls: Tls, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        match tls.reload() {
+            Ok(()) => tracing::info!("the TLS files were read again"),
+            Err(error) => tracing::error!("{}; the ones in force stay", Chain(&error)),
+        }
+    }
+}
+
+/// The signals that end the server.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

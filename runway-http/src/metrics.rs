@@ -1,0 +1,328 @@
+//! Metrics, in the text format of OpenMetrics. No label holds what a tenant can name: their number is known beforehand.
+
+use crate::audit::SubmissionOutcome;
+use crate::request::capacity::Capacity;
+use axum::http::{Method, StatusCode};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
+};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use runway_control::{ControlPlane, JobRecord, Observer};
+use runway_core::Code;
+use runway_core::status::{Phase, Reason};
+use runway_core::units::Timestamp;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The media type of the metrics.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds of what the gate and the backend take.
+const FAST: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1];
+
+/// Upper bounds in seconds of what a call over the network takes.
+const SLOW: [f64; 12] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    submissions: Family<Submission, Counter>,
+    requests: Family<Answer, Counter>,
+    request_seconds: Family<Route, Histogram, fn() -> Histogram>,
+    decision_seconds: Histogram,
+    create_seconds: Histogram,
+    ended: Family<Ended, Counter>,
+    reloads: Family<Reload, Counter>,
+    connections: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Submission {
+    outcome: SubmissionOutcome,
+    code: Reasoned,
+}
+
+/// The code of the first violation; empty where there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Reasoned(Option<Code>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    phase: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reload {
+    result: &'static str,
+}
+
+impl EncodeLabelValue for SubmissionOutcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Reasoned {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.0.map_or("", Code::as_str).encode(encoder)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("runway");
+        let request_seconds = Family::new_with_constructor((|| Histogram::new(SLOW)) as fn() -> Histogram);
+        let metrics = Self {
+            submissions: Family::default(),
+            requests: Family::default(),
+            request_seconds,
+            decision_seconds: Histogram::new(FAST),
+            create_seconds: Histogram::new(SLOW),
+            ended: Family::default(),
+            reloads: Family::default(),
+            connections: Gauge::default(),
+            registry: Mutex::default(),
+        };
+        registry.register(
+            "submissions",
+            "Submissions, by what became of them and the code of their first violation",
+            metrics.submissions.clone(),
+        );
+        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "From a request's head to the head of its answer",
+            Unit::Seconds,
+            metrics.request_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "decision_duration",
+            "What the gate takes to decide on a submission",
+            Unit::Seconds,
+            metrics.decision_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "create_duration",
+            "What the backend takes to answer a request to create a job",
+            Unit::Seconds,
+            metrics.create_seconds.clone(),
+        );
+        registry.register(
+            "jobs_ended",
+            "Jobs that came to their end, by phase and reason",
+            metrics.ended.clone(),
+        );
+        registry.register("policy_reloads", "Times that the policy was read again", metrics.reloads.clone());
+        registry.register("http_connections", "Connections that are open", metrics.connections.clone());
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs", build);
+        // What never happened is 0, not missing.
+        for result in RELOADS {
+            drop(metrics.reloads.get_or_create(&Reload { result }));
+        }
+        Self { registry: Mutex::new(registry), ..metrics }
+    }
+}
+
+const RELOADS: [&str; 2] = ["applied", "failed"];
+
+impl Metrics {
+    /// Also counts what a control plane knows.
+    pub(crate) fn follow(&self, plane: &ControlPlane, capacity: Capacity) {
+        let collector = Box::new(Known { plane: plane.clone(), capacity });
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(collector);
+    }
+
+    /// Everything, as text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+
+    pub(crate) fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>) {
+        self.submissions.get_or_create(&Submission { outcome, code: Reasoned(code) }).inc();
+    }
+
+    pub(crate) fn answered(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let method = name_of(method);
+        let answer = Answer { method, route: route.to_owned(), status: status.as_u16() };
+        self.requests.get_or_create(&answer).inc();
+        let route = Route { method, route: route.to_owned() };
+        self.request_seconds.get_or_create(&route).observe(took.as_secs_f64());
+    }
+
+    /// The policy was read again; it was put in force, or was not.
+    pub(crate) fn reloaded(&self, applied: bool) {
+        let [yes, no] = RELOADS;
+        self.reloads.get_or_create(&Reload { result: if applied { yes } else { no } }).inc();
+    }
+
+    /// A connection that counts for as long as this lives.
+    pub(crate) fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+}
+
+/// A client can make up methods; they must not grow the metrics.
+fn name_of(method: &Method) -> &'static str {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::DELETE,
+        Method::PUT,
+        Method::PATCH,
+        Method::OPTIONS,
+    ];
+    let names = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
+    known.iter().zip(names).find(|(known, _)| *known == method).map_or("other", |(_, name)| name)
+}
+
+pub(crate) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Observer for Metrics {
+    fn decided(&self, took: Duration) {
+        self.decision_seconds.observe(took.as_secs_f64());
+    }
+
+    fn create_answered(&self, took: Duration) {
+        self.create_seconds.observe(took.as_secs_f64());
+    }
+
+    fn ended(&self, job: &JobRecord, now: Timestamp) {
+        let status = &job.seen.status;
+        let (phase, reason) = (status.phase.as_str(), status.reason.map_or("", Reason::as_str));
+        self.ended.get_or_create(&Ended { phase, reason }).inc();
+        tracing::info!(
+            target: crate::audit::TARGET,
+            job = %job.seen.id,
+            tenant = %job.seen.tenant,
+            phase,
+            reason,
+            exit_code = status.exit_code,
+            cost_usd = job.bill(now).map(|bill| bill.usd.to_string()),
+            "ended"
+        );
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// What is asked of the control plane whenever somebody looks.
+#[derive(Debug)]
+struct Known {
+    plane: ControlPlane,
+    capacity: Capacity,
+}
+
+impl Collector for Known {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (held, pending) = self.plane.cluster_usage();
+        let policy = self.plane.policy();
+        let capacity = policy.capacity();
+        let watch = self.plane.watch_state();
+        let now = self.plane.now();
+        let age = watch.heard_at.map(|heard| now.nanos_since(heard) / 1_000_000_000);
+        let gauges: [(&str, &str, u64); 9] = [
+            ("gpus_held", "GPUs that jobs hold", held.gpus),
+            ("gpus_limit", "GPUs that all tenants together may hold", capacity.gpus.units()),
+            ("jobs_held", "Jobs that count against the capacity", held.jobs),
+            (
+                "jobs_limit",
+                "Jobs that all tenants together may have at a time",
+                capacity.concurrent_jobs.into(),
+            ),
+            ("creations_pending", "Jobs whose creation has not been settled", count(pending)),
+            ("ready", "Whether submissions are taken", self.plane.is_ready().into()),
+            (
+                "watch_connected",
+                "Whether the backend can be reached, as far as is known",
+                watch.connected.into(),
+            ),
+            (
+                "http_requests_in_progress",
+                "Requests that wait for their answer",
+                count(self.capacity.requests()),
+            ),
+            ("log_readers", "Readers of logs", count(self.capacity.log_readers())),
+        ];
+        for (name, help, value) in gauges {
+            gauge(&mut encoder, name, help, value)?;
+        }
+        if let Some(seconds) = age {
+            gauge(
+                &mut encoder,
+                "watch_silence_seconds",
+                "For how long the backend has said nothing",
+                seconds,
+            )?;
+        }
+        let counters = [
+            ("watch_restarts", "Times that the connection to the backend was lost", watch.interruptions),
+            ("listings", "Listings of the backend that were taken over", watch.listings),
+            ("ledger_drift", "Holds that a listing had to set right", watch.drift),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let phases = self.plane.phases();
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let mut family = encoder.encode_descriptor("jobs", "Jobs that are there, by phase", None, kind)?;
+        for phase in Phase::ALL {
+            let value = ConstGauge::new(signed(count(phases.get(&phase).copied().unwrap_or_default())));
+            let label = [("phase", phase.as_str())];
+            value.encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let gauge = ConstGauge::new(signed(value));
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,98 @@
+//! The OpenAPI document: what the routes say of themselves, and what is true of all of them.
+
+use runway_core::Policy;
+use runway_core::policy::RateOverrides;
+use serde_json::{Map, Value, json};
+
+const ABOUT: &str = "Runway takes batch jobs, checks and prices them against a policy, holds them against the tenant's rate and \
+quota, has them run, and tells what became of them.
+
+Errors are problem details (RFC 9457). Every answer has `X-Request-ID`, which is also the `instance` of a problem and stands in the \
+server's log; a client may send its own. `traceparent` (W3C Trace Context) is continued.";
+
+/// What may go wrong with every request.
+const ALWAYS: &[(&str, &str)] = &[
+    ("403", "The client certificate does not allow this, where certificates are asked for"),
+    ("500", "A fault of the server"),
+    ("503", "The server or its backend cannot do this now; `Retry-After` says when to ask again"),
+];
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> Value {
+    let mut document = serde_json::to_value(crate::routes::description()).unwrap_or_default();
+    let info = json!({
+        "title": "Runway",
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": ABOUT,
+        "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+    });
+    put(&mut document, "/info", info);
+    put(&mut document, "/components/schemas/JobSpec", job_spec());
+    if let Some(paths) = document.pointer_mut("/paths").and_then(Value::as_object_mut) {
+        for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+            describe_faults(operation);
+        }
+    }
+    document
+}
+
+/// Every fault has the same body.
+fn describe_faults(operation: &mut Value) {
+    let is_probe = operation.pointer("/tags/0").is_some_and(|tag| tag == "probes");
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    for (status, description) in ALWAYS.iter().filter(|(status, _)| !is_probe || *status == "500") {
+        responses.entry(*status).or_insert_with(|| json!({"description": description}));
+    }
+    for (status, response) in responses {
+        if status.starts_with(['4', '5']) {
+            let problem =
+                json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
+            put(response, "/content", problem);
+        }
+        if matches!(status.as_str(), "409" | "429" | "503") {
+            let about = "After how many seconds to ask again";
+            put(
+                response,
+                "/headers",
+                json!({"Retry-After": {"description": about, "schema": {"type": "integer"}}}),
+            );
+        }
+    }
+}
+
+/// The schema of a job as it is sent: that of a job file, but with the values of secrets, and with whatever classes and types of GPUs
+/// the policy in force has.
+fn job_spec() -> Value {
+    let policy = include_bytes!("../../fixtures/policies/default.yaml");
+    let Ok(policy) = Policy::parse(policy, RateOverrides::default()) else { return Value::Null };
+    let mut schema = runway_core::schema::job(&policy);
+    if let Some(root) = schema.as_object_mut() {
+        root.remove("$schema");
+        root.remove("$id");
+    }
+    let class = json!({"type": "string", "description": "The class of the policy it runs under."});
+    let gpu_type = json!({"type": "string", "description": "The kind of GPU, one of the policy's."});
+    put(&mut schema, "/title", "A job, as it is submitted".into());
+    put(&mut schema, "/properties/class", class);
+    put(&mut schema, "/properties/gpu_type", gpu_type);
+    put(
+        &mut schema,
+        "/properties/secrets/description",
+        "Secret variables of the process, with their values.".into(),
+    );
+    put(
+        &mut schema,
+        "/properties/secrets/additionalProperties",
+        json!({"type": "string", "writeOnly": true}),
+    );
+    schema
+}
+
+/// Puts a value where a pointer says, in an object that is there.
+fn put(root: &mut Value, pointer: &str, value: Value) {
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return };
+    if let Some(parent) = root.pointer_mut(parent).and_then(Value::as_object_mut) {
+        parent.insert(name.to_owned(), value);
+    }
+}

@@ -1,0 +1,219 @@
+//! What goes wrong, as an answer (RFC 9457).
+//!
+//! A handler returns a [`Fault`]; the outermost layer makes it a body, since it alone knows the request's id.
+
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use runway_api::{PROBLEM, Problem};
+use runway_core::units::Timestamp;
+use runway_core::{JobId, Violation};
+use std::sync::Arc;
+
+/// Kinds of problems. Their names are stable: programs may depend on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The request or its document cannot be understood, whatever the policy.
+    Malformed,
+    /// The client's certificate does not allow this.
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// Something else is being done with this job, or has been.
+    Conflict,
+    /// The job has left, and its output with it.
+    Gone,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    /// The policy refuses the job.
+    Refused,
+    /// The backend refuses the job.
+    RejectedByBackend,
+    /// The key was used for another job.
+    KeyReused,
+    /// Too fast.
+    RateLimited,
+    /// Too much at a time.
+    OverQuota,
+    /// Too many submissions at a time.
+    TooManySubmissions,
+    /// A fault of the server.
+    Internal,
+    /// The jobs that run have not been counted yet.
+    NotReady,
+    /// Too many requests at a time.
+    Overloaded,
+    /// The backend cannot be reached.
+    BackendUnavailable,
+    /// The answer took too long.
+    TimedOut,
+}
+
+impl Kind {
+    const fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be understood"),
+            Self::Forbidden => {
+                (StatusCode::FORBIDDEN, "forbidden", "The client certificate does not allow this")
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be done here")
+            }
+            Self::BodyTimeout => {
+                (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
+            }
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The job is not in a state for this"),
+            Self::Gone => (StatusCode::GONE, "gone", "The job has left the backend"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body is of an unknown type",
+            ),
+            Self::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused", "The policy refuses the job"),
+            Self::RejectedByBackend => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "rejected-by-backend", "The backend refuses the job")
+            }
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-reused",
+                "The idempotency key was used for another job",
+            ),
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Submitted too fast"),
+            Self::OverQuota => {
+                (StatusCode::TOO_MANY_REQUESTS, "over-quota", "There is no room for the job just now")
+            }
+            Self::TooManySubmissions => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-submissions", "Too many submissions at a time")
+            }
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault of the server"),
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready"),
+            Self::Overloaded => {
+                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests at a time")
+            }
+            Self::BackendUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "backend-unavailable", "The backend cannot be reached")
+            }
+            Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The answer took too long"),
+        }
+    }
+
+    pub(crate) const fn status(self) -> StatusCode {
+        self.facts().0
+    }
+}
+
+/// What went wrong with a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    pub kind: Kind,
+    pub detail: String,
+    pub violations: Box<[Violation]>,
+    pub job_id: Option<JobId>,
+    pub free_by: Option<Timestamp>,
+    /// After how many seconds the same request may do better.
+    pub retry_after: Option<u64>,
+    /// More headers of the answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Fault {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            violations: Box::default(),
+            job_id: None,
+            free_by: None,
+            retry_after: None,
+            headers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn violations(mut self, violations: Vec<Violation>) -> Self {
+        self.violations = violations.into();
+        self
+    }
+
+    pub(crate) fn job(mut self, id: JobId) -> Self {
+        self.job_id = Some(id);
+        self
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Nothing more is read of the connection: what is left of the body cannot be told from the next request.
+    pub(crate) fn close(mut self) -> Self {
+        self.headers.push((CONNECTION, HeaderValue::from_static("close")));
+        self
+    }
+}
+
+/// The fault of an answer whose body is yet to be made.
+#[derive(Debug, Clone)]
+struct Pending(Arc<Fault>);
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        response.extensions_mut().insert(Pending(Arc::new(self)));
+        response
+    }
+}
+
+/// Makes the body of an answer that is a fault; a fault of the framework becomes one of ours.
+pub(crate) fn complete(mut response: Response, request_id: &str) -> Response {
+    let status = response.status();
+    let fault = match response.extensions_mut().remove::<Pending>() {
+        Some(Pending(fault)) => fault,
+        None if status.is_client_error() || status.is_server_error() => Arc::new(of_framework(status)),
+        None => return response,
+    };
+    let (status, name, title) = fault.kind.facts();
+    let problem = Problem {
+        kind: format!("urn:runway:problem:{name}"),
+        title: title.to_owned(),
+        status: status.as_u16(),
+        detail: fault.detail.clone(),
+        instance: request_id.to_owned(),
+        violations: fault.violations.to_vec(),
+        job_id: fault.job_id,
+        free_by: fault.free_by,
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut told = (status, [(CONTENT_TYPE, PROBLEM), (CACHE_CONTROL, "no-store")], body).into_response();
+    if let Some(allow) = response.headers_mut().remove(ALLOW) {
+        told.headers_mut().insert(ALLOW, allow);
+    }
+    told.headers_mut().extend(fault.headers.clone());
+    if let Some(seconds) = fault.retry_after {
+        told.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    told
+}
+
+fn of_framework(status: StatusCode) -> Fault {
+    let kind = match status {
+        StatusCode::NOT_FOUND => Kind::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => Kind::MethodNotAllowed,
+        StatusCode::PAYLOAD_TOO_LARGE => Kind::BodyTooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Kind::UnsupportedMediaType,
+        status if status.is_client_error() => Kind::Malformed,
+        _ => Kind::Internal,
+    };
+    let detail = match kind {
+        Kind::NotFound => "there is nothing at this path; `/docs` lists what there is",
+        Kind::MethodNotAllowed => {
+            "this path does not take this method; the header `Allow` lists those it takes"
+        }
+        Kind::Internal => "the server failed; its log says why, under the id of this request",
+        _ => "the request cannot be understood",
+    };
+    Fault::new(kind, detail)
+}

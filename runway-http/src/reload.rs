@@ -1,0 +1,212 @@
+//! The policy's file: read at the start, and again when it changes or somebody asks for it.
+
+use crate::metrics::Metrics;
+use runway_control::ControlPlane;
+use runway_core::gate::NamespaceChanged;
+use runway_core::policy::{PolicyError, RateOverrides, RateVariableError};
+use runway_core::violation::Violation;
+use runway_core::{Policy, digest::Digest};
+use serde_json::Value as Json;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::Signal;
+
+/// How often it is looked whether the file has changed. It is read whole for that: mounted ConfigMaps change by links.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// No policy is larger than this.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Where the policy comes from.
+#[derive(Debug, Clone)]
+pub struct PolicySource {
+    path: PathBuf,
+    overrides: RateOverrides,
+}
+
+/// Why a policy is not put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the policy `{}`: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The file is larger than any that is read.
+    #[error("cannot read the policy `{}`: it has more than {} MiB", path.display(), MAX_BYTES / 1024 / 1024)]
+    Oversized {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What stands in it is no policy.
+    #[error("the policy `{}` does not load:{}", path.display(), Told(&error.violations))]
+    Faulty {
+        /// The file.
+        path: PathBuf,
+        /// Its faults.
+        error: PolicyError,
+    },
+    /// It cannot take the place of the one in force.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceChanged),
+}
+
+/// Violations in one line; `runway policy check` draws them into the file.
+struct Told<'a>(&'a [Violation]);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Violation { path, message, code, .. } in self.0.iter().take(10) {
+            write!(f, " {path}: {message} ({code});")?;
+        }
+        if self.0.len() > 10 {
+            write!(f, " and {} more;", self.0.len() - 10)?;
+        }
+        f.write_str(" `runway policy check` shows where")
+    }
+}
+
+impl PolicySource {
+    /// A file, with the prices of the environment in place of its own.
+    ///
+    /// # Errors
+    /// [`RateVariableError`] where a variable that should hold a price does not.
+    pub fn new(path: PathBuf) -> Result<Self, RateVariableError> {
+        let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        Ok(Self { path, overrides: RateOverrides::from_variables(variable)? })
+    }
+
+    /// Reads the policy.
+    ///
+    /// # Errors
+    /// [`LoadError`] where there is none that loads.
+    pub async fn load(&self) -> Result<Arc<Policy>, LoadError> {
+        self.parse(&self.read().await?)
+    }
+
+    async fn read(&self) -> Result<Vec<u8>, LoadError> {
+        let path = &self.path;
+        let read = tokio::fs::read(path).await;
+        let bytes = read.map_err(|source| LoadError::Unreadable { path: path.clone(), source })?;
+        if bytes.len() > MAX_BYTES { Err(LoadError::Oversized { path: path.clone() }) } else { Ok(bytes) }
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<Arc<Policy>, LoadError> {
+        let parsed = Policy::parse(bytes, self.overrides);
+        parsed.map(Arc::new).map_err(|error| LoadError::Faulty { path: self.path.clone(), error })
+    }
+}
+
+/// Keeps the policy in force equal to its file: whenever the file changes, and on every `asked`. One that does not load leaves the old
+/// one in force. Never returns.
+pub async fn follow(source: PolicySource, plane: ControlPlane, metrics: Arc<Metrics>, mut asked: Signal) {
+    let mut known: Option<Vec<u8>> = source.read().await.ok();
+    let mut failure: Option<String> = None;
+    loop {
+        let is_asked = tokio::select! {
+            Some(()) = asked.recv() => true,
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        let read = source.read().await;
+        if !is_asked && read.as_ref().is_ok_and(|bytes| known.as_ref() == Some(bytes)) {
+            failure = None;
+            continue;
+        }
+        let applied = read.and_then(|bytes| {
+            let parsed = source.parse(&bytes);
+            known = Some(bytes);
+            apply(&plane, parsed?)
+        });
+        match applied {
+            Ok(()) => {
+                failure = None;
+                metrics.reloaded(true);
+            }
+            // A file that stays away is told of once.
+            Err(error) if !is_asked && failure == Some(error.to_string()) => {}
+            Err(error) => {
+                tracing::error!(%error, "the policy in force stays as it is");
+                failure = Some(error.to_string());
+                metrics.reloaded(false);
+            }
+        }
+    }
+}
+
+fn apply(plane: &ControlPlane, policy: Arc<Policy>) -> Result<(), LoadError> {
+    let before = plane.policy();
+    plane.set_policy(Arc::clone(&policy))?;
+    let (from, to): (Digest, Digest) = (before.digest(), policy.digest());
+    let [old, new] =
+        [&before, &policy].map(|policy| serde_json::to_value(policy.canonical()).unwrap_or_default());
+    let differences = differences(&old, &new);
+    for Difference { at, before, after } in &differences {
+        tracing::info!(at, before, after, "the policy differs");
+    }
+    tracing::info!(%from, %to, differences = differences.len(), "the policy was read again and is in force");
+    Ok(())
+}
+
+/// A line of the policy that is another one now.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    at: String,
+    /// What stood there; empty where nothing did.
+    before: String,
+    after: String,
+}
+
+/// Where two policies differ, line by line.
+fn differences(before: &Json, after: &Json) -> Vec<Difference> {
+    let mut found = Vec::new();
+    compare("", Some(before), Some(after), &mut found);
+    found
+}
+
+fn compare(at: &str, before: Option<&Json>, after: Option<&Json>, found: &mut Vec<Difference>) {
+    if before == after {
+        return;
+    }
+    let fields = [before, after].map(|value| value.and_then(Json::as_object));
+    if fields.iter().all(Option::is_none) {
+        let text = |value: Option<&Json>| value.map(Json::to_string).unwrap_or_default();
+        found.push(Difference { at: at.to_owned(), before: text(before), after: text(after) });
+        return;
+    }
+    let names: std::collections::BTreeSet<_> =
+        fields.iter().flatten().flat_map(|fields| fields.keys()).collect();
+    for name in names {
+        let [before, after] = fields.map(|fields| fields.and_then(|fields| fields.get(name)));
+        let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        compare(&at, before, after, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn policies_differ_line_by_line() {
+        let before = json!({"limits": {"cpu": {"max": "4"}, "gpu": {"max": "0"}}, "classes": {"a": {"cpu": {"max": "2"}}}});
+        let after = json!({"limits": {"cpu": {"max": "8"}, "gpu": {"max": "0"}}, "quota": {"gpus": 4}});
+        let told: Vec<_> =
+            differences(&before, &after).into_iter().map(|d| (d.at, d.before, d.after)).collect();
+        let line = |at: &str, before: &str, after: &str| (at.to_owned(), before.to_owned(), after.to_owned());
+        assert_eq!(
+            told,
+            [
+                line("classes.a.cpu.max", "\"2\"", ""),
+                line("limits.cpu.max", "\"4\"", "\"8\""),
+                line("quota.gpus", "", "4")
+            ]
+        );
+    }
+}

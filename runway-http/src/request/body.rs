@@ -1,0 +1,115 @@
+//! The body of a request: a job, in JSON or YAML, read within bounds of size and time.
+
+use crate::problem::{Fault, Kind};
+use crate::state::AppState;
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_TYPE;
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use runway_api::{JSON, YAML};
+use runway_core::document::{Document, parse_all};
+use runway_core::spec::SecretLiterals;
+use runway_core::{JobSpec, Submission, Violation};
+use serde::de::IgnoredAny;
+
+/// As much of a body that is too large is read and thrown away, so that the client comes to read the answer.
+const DRAINED: usize = 16 * 1024 * 1024;
+
+/// A job that was sent.
+pub(crate) struct JobBody(pub Document);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Yaml,
+}
+
+impl JobBody {
+    /// What is submitted.
+    pub(crate) fn submission(&self, tenant: Option<String>) -> Submission {
+        Submission::from(JobSpec::read(&self.0, SecretLiterals::Accept)).with_tenant(tenant)
+    }
+}
+
+impl FromRequest<AppState> for JobBody {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Fault> {
+        let format = format_of(&request)?;
+        let limits = state.limits();
+        let reading = read(request.into_body(), limits.body_bytes);
+        let bytes = tokio::time::timeout(limits.body_timeout, reading).await.map_err(|_| {
+            let seconds = limits.body_timeout.as_secs();
+            Fault::new(Kind::BodyTimeout, format!("the body did not arrive within {seconds} s")).close()
+        })??;
+        parse(&bytes, format).map(Self)
+    }
+}
+
+/// The media type says how the body is written; a parameter such as `charset=utf-8` changes nothing.
+fn format_of(request: &Request) -> Result<Format, Fault> {
+    let written = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = written.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match essence.as_deref() {
+        Some(JSON) => Ok(Format::Json),
+        Some(YAML) => Ok(Format::Yaml),
+        _ => {
+            let detail =
+                format!("send the job as `{JSON}` or `{YAML}`, and say so in the header `Content-Type`");
+            Err(Fault::new(Kind::UnsupportedMediaType, detail))
+        }
+    }
+}
+
+async fn read(mut body: Body, limit: usize) -> Result<BytesMut, Fault> {
+    let mut bytes = BytesMut::new();
+    let announced = body.size_hint().lower();
+    let mut passed = 0_usize;
+    let mut is_large = announced > u64::try_from(limit).unwrap_or(u64::MAX);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body was cut off").close())?;
+        let Ok(data) = frame.into_data() else { continue };
+        passed = passed.saturating_add(data.len());
+        is_large |= passed > limit;
+        if is_large {
+            bytes = BytesMut::new();
+            if passed > DRAINED {
+                break;
+            }
+        } else {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    if is_large {
+        let detail = format!("a body may have {limit} bytes; pass large inputs through storage");
+        return Err(Fault::new(Kind::BodyTooLarge, detail).close());
+    }
+    Ok(bytes)
+}
+
+/// The one document of a body.
+fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
+    let mut documents = parse_all(bytes);
+    if format == Format::Json
+        && let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes)
+    {
+        let (line, column) = (error.line(), error.column());
+        // Its own message may quote the text, which may be a secret.
+        let detail = format!("the body is not JSON: line {line}, column {column}; for YAML, send `{YAML}`");
+        let faults = documents.iter().filter_map(|document| document.as_ref().err()).map(Violation::from);
+        return Err(Fault::new(Kind::Malformed, detail).violations(faults.collect()));
+    }
+    if documents.len() > 1 {
+        let detail = format!("a body is one document, and this one has {}", documents.len());
+        return Err(Fault::new(Kind::Malformed, detail));
+    }
+    match documents.pop() {
+        Some(Ok(document)) => Ok(document),
+        Some(Err(error)) => {
+            let detail = format!("the body cannot be read: {error}");
+            Err(Fault::new(Kind::Malformed, detail).violations(vec![Violation::from(&error)]))
+        }
+        None => Err(Fault::new(Kind::Malformed, "the body is empty")),
+    }
+}

@@ -1,0 +1,30 @@
+//! The header `Idempotency-Key` (the IETF draft `draft-ietf-httpapi-idempotency-key-header`).
+
+use crate::problem::{Fault, Kind};
+use axum::extract::FromRequestParts;
+use axum::http::HeaderName;
+use axum::http::request::Parts;
+use runway_api::KEY_HEADER;
+use runway_control::IdempotencyKey;
+
+/// The key of a request, if it has one.
+pub(crate) struct Key(pub Option<IdempotencyKey>);
+
+impl<S: Sync> FromRequestParts<S> for Key {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Fault> {
+        let mut values = parts.headers.get_all(HeaderName::from_static(KEY_HEADER)).iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        let malformed =
+            |what: &str| Fault::new(Kind::Malformed, format!("the header `Idempotency-Key` {what}"));
+        if values.next().is_some() {
+            return Err(malformed("stands more than once"));
+        }
+        let text = value.to_str().unwrap_or_default();
+        // The draft writes it as a string in quotes (RFC 8941); most clients leave them out.
+        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        let key = bare.parse().map_err(|error| malformed(&format!("{error}")))?;
+        Ok(Self(Some(key)))
+    }
+}

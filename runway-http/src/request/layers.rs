@@ -1,0 +1,98 @@
+//! What wraps every route: its id, its place among the others, the time it may take, and what is noted of it.
+
+use super::access;
+use super::id::{RequestId, TRACEPARENT, Trace};
+use crate::problem::{Fault, Kind, complete};
+use crate::state::AppState;
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use runway_api::REQUEST_HEADER;
+use runway_control::{Surroundings, System};
+use std::panic::AssertUnwindSafe;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+/// What a request that matches no route is counted under: paths that somebody makes up must not grow the metrics.
+const NO_ROUTE: &str = "none";
+
+/// Wraps the routes of the API.
+pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
+    routes
+        .layer(from_fn_with_state(state.clone(), admit))
+        .layer(from_fn(access::authorize))
+        .layer(from_fn_with_state(state.clone(), observe))
+}
+
+/// Wraps the probes: nothing keeps them from being answered.
+pub(crate) fn wrap_probes(routes: Router, state: &AppState) -> Router {
+    routes.layer(from_fn_with_state(state.clone(), observe))
+}
+
+/// Gives a request its id, notes what becomes of it, and makes the body of a fault.
+async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let random = System.random();
+    let id = RequestId::of(request.headers(), random);
+    let trace = Trace::of(request.headers(), random);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| NO_ROUTE.to_owned(), |path| path.as_str().to_owned());
+    let method = request.method().clone();
+    let span = tracing::info_span!("request", id = id.as_str(), trace = trace.id(), %method, route);
+    request.extensions_mut().insert(id.clone());
+    let response = answer(request, next).instrument(span.clone()).await;
+    let mut response = complete(response, id.as_str());
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static(REQUEST_HEADER), id.header());
+    headers.insert(TRACEPARENT, trace.header());
+    if state.is_stopping() {
+        // Who keeps the connection would lose the request that crosses with its end.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    let (status, took) = (response.status(), began.elapsed());
+    state.metrics().answered(&method, &route, status, took);
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "answered"));
+    response
+}
+
+async fn answer(request: Request, next: Next) -> Response {
+    // Whether a proxy in front reads the one or the other, the next request would begin elsewhere (RFC 9112, 6.1).
+    if request.headers().contains_key(TRANSFER_ENCODING) && request.headers().contains_key(CONTENT_LENGTH) {
+        let detail = "the request has both `Content-Length` and `Transfer-Encoding`";
+        return Fault::new(Kind::Malformed, detail).close().into_response();
+    }
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        tracing::error!(message, "a request made the server panic");
+        Fault::new(Kind::Internal, "the server failed; its log says why, under the id of this request")
+            .into_response()
+    })
+}
+
+/// Lets a request in if there is room, for a time.
+async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let Some(_room) = state.capacity().request() else {
+        let detail =
+            format!("the server is busy with {} requests; try again in a moment", state.limits().requests);
+        return Fault::new(Kind::Overloaded, detail).retry_after(1).into_response();
+    };
+    let limit = state.limits().request_timeout;
+    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+        let detail = format!(
+            "there was no answer within {} s; what was begun goes on, so look before you repeat it",
+            limit.as_secs()
+        );
+        Fault::new(Kind::TimedOut, detail).retry_after(1).into_response()
+    })
+}

@@ -1,0 +1,10 @@
+//! What every request passes on its way to a route and back.
+
+pub(crate) mod access;
+pub(crate) mod body;
+pub(crate) mod capacity;
+pub(crate) mod id;
+pub(crate) mod key;
+pub(crate) mod layers;
+pub(crate) mod rate;
+pub(crate) mod tenant;

@@ -1,0 +1,54 @@
+//! The header `X-Tenant-ID`: who submits, or whose jobs are wanted.
+
+use crate::problem::{Fault, Kind};
+use axum::extract::FromRequestParts;
+use axum::http::HeaderName;
+use axum::http::request::Parts;
+use runway_api::TENANT_HEADER;
+use runway_core::Tenant;
+
+/// The text of the header, as it was sent: whether it is a tenant's name is for the gate to say.
+pub(crate) struct Submitter(pub Option<String>);
+
+impl Submitter {
+    fn read(parts: &Parts) -> Result<Self, Fault> {
+        let mut values = parts.headers.get_all(HeaderName::from_static(TENANT_HEADER)).iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        if values.next().is_some() {
+            return Err(Fault::new(Kind::Malformed, "the header `X-Tenant-ID` stands more than once"));
+        }
+        Ok(Self(Some(String::from_utf8_lossy(value.as_bytes()).into_owned())))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Submitter {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Fault> {
+        Self::read(parts)
+    }
+}
+
+/// The tenant whose jobs alone are to be seen; of all tenants where the header is missing.
+#[derive(Clone)]
+pub(crate) struct Scope(pub Option<Tenant>);
+
+impl Scope {
+    /// Whether what belongs to this tenant is to be seen.
+    pub(crate) fn shows(&self, tenant: &str) -> bool {
+        self.0.as_ref().is_none_or(|scope| scope.as_str() == tenant)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Scope {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Fault> {
+        let Submitter(text) = Submitter::read(parts)?;
+        let parsed = text.map(|text| text.parse::<Tenant>()).transpose();
+        let tenant = parsed.map_err(|error| {
+            Fault::new(Kind::Malformed, format!("the header `X-Tenant-ID` is no tenant: it {error}"))
+        })?;
+        Ok(Self(tenant))
+    }
+}

@@ -1,0 +1,208 @@
+//! `/v1/jobs`: list, read, cancel.
+
+use super::{NO_STORE, no_such_job, parameters};
+use crate::problem::{Fault, Kind};
+use crate::request::tenant::Scope;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use runway_api::{JobList, JobView};
+use runway_control::{CancelError, JobRecord, PageToken, Selection};
+use runway_core::status::Phase;
+use runway_core::units::Timestamp;
+use runway_core::{JobId, Tenant};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// A page has so many jobs unless another number is asked for.
+const PAGE: u16 = 100;
+
+/// A page has at most so many.
+const LARGEST_PAGE: u16 = 1000;
+
+/// Which jobs to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Those of one tenant.
+    tenant: Option<String>,
+    /// Those in one phase.
+    #[param(value_type = Option<runway_api::schema::Phase>)]
+    phase: Option<Phase>,
+    /// How many at most; 100 where it is left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+    /// Where an earlier page ended: its `continue`.
+    #[serde(rename = "continue")]
+    after: Option<String>,
+}
+
+impl Which {
+    fn selection(self, scope: &Scope) -> Result<Selection, Fault> {
+        let malformed = |detail: String| Fault::new(Kind::Malformed, detail);
+        let limit = self.limit.unwrap_or(PAGE);
+        if !(1..=LARGEST_PAGE).contains(&limit) {
+            return Err(malformed(format!(
+                "the parameter `limit` is {limit}; it must be 1 to {LARGEST_PAGE}"
+            )));
+        }
+        let named = self.tenant.map(|name| name.parse::<Tenant>()).transpose();
+        let named =
+            named.map_err(|error| malformed(format!("the parameter `tenant` is no tenant: it {error}")))?;
+        if let (Some(named), Some(scope)) = (&named, &scope.0)
+            && named != scope
+        {
+            return Err(malformed("the parameter `tenant` and the header `X-Tenant-ID` differ".to_owned()));
+        }
+        let after = self.after.as_deref().map(|text| {
+            parse_token(text).ok_or_else(|| {
+                malformed(
+                    "the parameter `continue` is none that a page ended with; leave it out to begin anew"
+                        .to_owned(),
+                )
+            })
+        });
+        Ok(Selection {
+            tenant: named.or_else(|| scope.0.clone()),
+            phase: self.phase,
+            limit: Some(limit.into()),
+            after: after.transpose()?,
+        })
+    }
+}
+
+fn token(token: PageToken) -> String {
+    format!("{:x}-{}", token.created_at.nanos(), token.id)
+}
+
+fn parse_token(text: &str) -> Option<PageToken> {
+    let (nanos, id) = text.split_once('-')?;
+    let created_at = Timestamp::from_nanos(u64::from_str_radix(nanos, 16).ok()?);
+    Some(PageToken { created_at, id: id.parse().ok()? })
+}
+
+/// List jobs
+///
+/// Newest first: those that are there, and of those that have left the last 10,000. A page begins where the one before
+/// ended, whatever comes or goes meanwhile. The list is what was last seen of the backend; it is not asked.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs",
+    tag = "jobs",
+    params(Which, ("X-Tenant-ID" = Option<String>, Header, description = "List this tenant's jobs alone")),
+    responses(
+        (status = 200, description = "The jobs", body = JobList),
+        (status = 400, description = "A parameter or header cannot be understood"),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    scope: Scope,
+    query: Result<Query<Which>, QueryRejection>,
+) -> Result<Response, Fault> {
+    let selection = parameters(query)?.selection(&scope)?;
+    let page = state.plane().jobs(&selection);
+    let now = state.plane().now();
+    let items = page.items.iter().map(|record| JobView::of(record, now)).collect();
+    Ok(([NO_STORE], Json(JobList { items, next: page.next.map(token) })).into_response())
+}
+
+/// Read a job
+///
+/// What was last seen of it, `observed_at`. Of a job that has left the backend its end is remembered for a while.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    params(
+        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+    ),
+    responses(
+        (status = 200, description = "The job", body = JobView),
+        (status = 400, description = "A header cannot be understood"),
+        (status = 404, description = "There is no such job, or it is another tenant's"),
+    )
+)]
+pub(super) async fn read(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let record = visible(&state, &scope, &id)?;
+    Ok(([NO_STORE], Json(JobView::of(&record, state.plane().now()))).into_response())
+}
+
+/// Cancel a job
+///
+/// The answer comes once that has begun; the job is over when its phase says so. It is sent SIGTERM, and SIGKILL after the
+/// policy's termination grace.
+#[utoipa::path(
+    delete,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    params(
+        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+    ),
+    responses(
+        (status = 202, description = "It is being ended; this is how it was last seen", body = JobView),
+        (status = 400, description = "A header cannot be understood"),
+        (status = 404, description = "There is no such job, or it is another tenant's"),
+        (status = 409, description = "It has ended already, or is still being created"),
+    )
+)]
+pub(super) async fn cancel(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let id: JobId = id.parse().map_err(|_| no_such_job())?;
+    // One that is still being created is not known yet, and so nobody's but the submitter's.
+    if let Some(record) = state.plane().job(id)
+        && !scope.shows(record.seen.tenant.as_str())
+    {
+        return Err(no_such_job());
+    }
+    let cancelled = state.plane().cancel(id).await;
+    let record = cancelled.map_err(|error| match error {
+        CancelError::NotFound => no_such_job(),
+        CancelError::BeingCreated => Fault::new(Kind::Conflict, error.to_string()).job(id).retry_after(1),
+        CancelError::Finished(record) => {
+            let phase = record.seen.status.phase;
+            Fault::new(Kind::Conflict, format!("the job has ended already: it is {phase}")).job(id)
+        }
+        CancelError::Unavailable(cause) => {
+            let detail = format!("{cause}; to cancel again does no harm");
+            Fault::new(Kind::BackendUnavailable, detail).job(id).retry_after(5)
+        }
+    })?;
+    tracing::info!(job = %id, tenant = %record.seen.tenant, "cancelled");
+    Ok((StatusCode::ACCEPTED, [NO_STORE], Json(JobView::of(&record, state.plane().now()))).into_response())
+}
+
+/// A job, if it is there to be seen.
+pub(super) fn visible(state: &AppState, scope: &Scope, id: &str) -> Result<Arc<JobRecord>, Fault> {
+    let record = id.parse::<JobId>().ok().and_then(|id| state.plane().job(id));
+    record.filter(|record| scope.shows(record.seen.tenant.as_str())).ok_or_else(no_such_job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_token_comes_back_as_it_was() {
+        let whole = PageToken { created_at: Timestamp::from_nanos(u64::MAX), id: JobId::from_random(7) };
+        assert_eq!(parse_token(&token(whole)), Some(whole));
+        for bad in
+            ["", "-", "1", "1-short", "g-000000000000", "1-000000000000-", "11111111111111111-000000000000"]
+        {
+            assert_eq!(parse_token(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `/v1/jobs/{id}/logs`: what a job prints.
+
+use super::jobs::visible;
+use super::{NO_STORE, no_such_job, parameters};
+use crate::problem::{Fault, Kind};
+use crate::request::tenant::Scope;
+use crate::state::AppState;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use runway_control::LogsError;
+use runway_control::backend::{LogError, LogEvent, LogOptions, LogStream, Unavailable};
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+/// What to read.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct What {
+    /// Go on as more comes, over retries too, until the job ends.
+    #[serde(default)]
+    #[param(default = false)]
+    follow: bool,
+    /// Only the last so many lines of what there is.
+    tail: Option<u32>,
+}
+
+/// Read what a job prints
+///
+/// The output of its newest attempt, as it is written: bytes that are not UTF-8 are passed on as well. With `follow` the answer ends
+/// when the job does; one that is cut off before that is no whole answer (its last chunk is missing).
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/logs",
+    tag = "jobs",
+    params(
+        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
+        What,
+        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+    ),
+    responses(
+        (status = 200, description = "The output", body = String, content_type = "text/plain"),
+        (status = 400, description = "A parameter or header cannot be understood"),
+        (status = 404, description = "There is no such job, or it is another tenant's"),
+        (status = 409, description = "It has not begun, so it has printed nothing yet"),
+        (status = 410, description = "It has left the backend, and its output with it"),
+    )
+)]
+pub(super) async fn read(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path(id): Path<String>,
+    query: Result<Query<What>, QueryRejection>,
+) -> Result<Response, Fault> {
+    let What { follow, tail } = parameters(query)?;
+    let id = visible(&state, &scope, &id)?.seen.id;
+    let Some(room) = state.capacity().log_reader() else {
+        let detail = format!("{} readers of logs are connected; try again later", state.limits().log_readers);
+        return Err(Fault::new(Kind::Overloaded, detail).retry_after(5));
+    };
+    let stream = state.plane().logs(id, LogOptions { follow, tail }).await.map_err(|error| match error {
+        LogsError::NotFound => no_such_job(),
+        LogsError::Log(LogError::Gone) => Fault::new(Kind::Gone, error.to_string()).job(id),
+        LogsError::Log(LogError::NotStarted) => {
+            Fault::new(Kind::Conflict, error.to_string()).job(id).retry_after(1)
+        }
+        LogsError::Log(LogError::Unavailable(_)) => {
+            Fault::new(Kind::BackendUnavailable, error.to_string()).job(id).retry_after(5)
+        }
+    })?;
+    let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+    Ok(([NO_STORE], headers, Body::from_stream(bytes_of(stream, room, state.draining()))).into_response())
+}
+
+/// The bytes of the output. A job that never began, or left, ends it; a backend that fails, or a server that ends, breaks it off. The
+/// room is given back when it ends, or when its reader goes away.
+fn bytes_of(
+    stream: LogStream,
+    room: OwnedSemaphorePermit,
+    mut draining: watch::Receiver<bool>,
+) -> impl futures::Stream<Item = Result<Bytes, LogError>> + Send + 'static {
+    let ends =
+        |event: &Result<LogEvent, LogError>| matches!(event, Err(LogError::Gone | LogError::NotStarted));
+    let end = draining.clone();
+    let drained = Box::pin(async move {
+        // The sender lives as long as the server.
+        let _ = draining.wait_for(|draining| *draining).await;
+    });
+    let broken_off = futures::stream::once(async move {
+        let error = || LogError::Unavailable(Unavailable::new("the server ends; read on from another one"));
+        end.borrow().then(|| Err(error()))
+    });
+    let stream = stream.take_until(drained).chain(broken_off.filter_map(futures::future::ready));
+    stream.take_while(move |event| futures::future::ready(!ends(event))).try_filter_map(move |event| {
+        let _room = &room;
+        let bytes = match event {
+            LogEvent::Bytes(bytes) => Some(bytes),
+            LogEvent::Attempt(_) => None,
+        };
+        futures::future::ok(bytes)
+    })
+}

@@ -1,0 +1,76 @@
+//! `/healthz`, `/readyz`, `/metrics`: for those who run the server.
+
+use super::NO_STORE;
+use crate::metrics::CONTENT_TYPE;
+use crate::problem::{Fault, Kind};
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// How the server is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Health {
+    /// Always `ok`.
+    status: &'static str,
+    /// The server's version.
+    version: &'static str,
+}
+
+/// Whether the process answers
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "probes",
+    responses((status = 200, description = "It answers", body = Health))
+)]
+pub(super) async fn health() -> Response {
+    ([NO_STORE], Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+/// Whether submissions are taken.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Readiness {
+    /// Always true: where it is not, the status of the answer is 503.
+    ready: bool,
+    /// Whether the backend can be reached, as far as is known. While it cannot, what is read may be old.
+    backend_connected: bool,
+}
+
+/// Whether submissions are taken
+///
+/// From the first complete listing of the backend on, until the server is told to end. It stays so while the backend is away.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "probes",
+    responses(
+        (status = 200, description = "It is ready", body = Readiness),
+        (status = 503, description = "It is not ready yet, or is about to end"),
+    )
+)]
+pub(super) async fn readiness(State(state): State<AppState>) -> Result<Response, Fault> {
+    if state.is_stopping() {
+        return Err(Fault::new(Kind::NotReady, "the server is about to end").retry_after(1));
+    }
+    if !state.plane().is_ready() {
+        return Err(Fault::new(Kind::NotReady, "the jobs that run have not been counted yet").retry_after(1));
+    }
+    let backend_connected = state.plane().watch_state().connected;
+    Ok(([NO_STORE], Json(Readiness { ready: true, backend_connected })).into_response())
+}
+
+/// Metrics
+///
+/// In the text format of OpenMetrics 1.0.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "probes",
+    responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"))
+)]
+pub(super) async fn metrics(State(state): State<AppState>) -> Response {
+    ([NO_STORE], [(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics().text()).into_response()
+}

@@ -1,0 +1,62 @@
+//! `/v1/quotes`: what would become of a job.
+
+use super::{NO_STORE, parameters};
+use crate::problem::Fault;
+use crate::request::body::JobBody;
+use crate::request::tenant::Submitter;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use runway_api::{Manifest, Verdict};
+use runway_core::JobId;
+use serde::Deserialize;
+
+/// What else to tell.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct What {
+    /// Tell what would be created, too.
+    #[serde(default)]
+    #[param(default = false)]
+    manifest: bool,
+}
+
+/// Ask what would become of a job
+///
+/// Checks and prices it against the policy, the tenant's rate and its quota as they are now. Nothing is changed: it costs no
+/// token and holds nothing. The answer is what `runway check -o json` prints for one document.
+#[utoipa::path(
+    post,
+    path = "/v1/quotes",
+    tag = "quotes",
+    params(What, ("X-Tenant-ID" = Option<String>, Header, description = "Who would submit, where the job itself does not say so")),
+    request_body(
+        content((runway_api::schema::JobSpec = "application/json"), (runway_api::schema::JobSpec = "application/yaml"))
+    ),
+    responses(
+        (status = 200, description = "The verdict, admitted or not", body = runway_api::schema::Verdict),
+        (status = 400, description = "The body or a parameter cannot be understood"),
+        (status = 408, description = "The body did not arrive in time"),
+        (status = 413, description = "The body is too large"),
+        (status = 415, description = "The body is neither JSON nor YAML"),
+    )
+)]
+pub(super) async fn quote(
+    State(state): State<AppState>,
+    Submitter(tenant): Submitter,
+    query: Result<Query<What>, QueryRejection>,
+    body: JobBody,
+) -> Result<Response, Fault> {
+    let What { manifest } = parameters(query)?;
+    let submission = body.submission(tenant);
+    let decision = state.plane().preview(&submission);
+    let mut verdict = Verdict::new("-", 0, &decision);
+    if let (true, Some(admitted)) = (manifest, decision.admitted()) {
+        // Its id is drawn when it is submitted.
+        verdict.manifest = Some(Manifest::redacted(admitted, JobId::from_random(0), &state.plane().policy()));
+    }
+    Ok(([NO_STORE], Json(verdict)).into_response())
+}

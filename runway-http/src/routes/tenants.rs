@@ -1,0 +1,56 @@
+//! `/v1/tenants/{tenant}`: what it uses of what it may.
+
+use super::NO_STORE;
+use crate::problem::{Fault, Kind};
+use crate::request::rate;
+use crate::request::tenant::Scope;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use runway_api::{RateLeft, Share, TenantView};
+use runway_core::Tenant;
+use runway_core::policy::UnknownTenants;
+
+/// Read what a tenant uses
+///
+/// GPUs and jobs that it holds beside its quota, and what is left of its rate.
+#[utoipa::path(
+    get,
+    path = "/v1/tenants/{tenant}",
+    tag = "tenants",
+    params(
+        ("tenant" = String, Path, description = "Its name"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant alone"),
+    ),
+    responses(
+        (status = 200, description = "What it uses of what it may", body = TenantView),
+        (status = 400, description = "A header cannot be understood"),
+        (status = 404, description = "There can be no such tenant, or it is not the one of the header"),
+    )
+)]
+pub(super) async fn read(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path(name): Path<String>,
+) -> Result<Response, Fault> {
+    let unknown = |detail: String| Fault::new(Kind::NotFound, detail);
+    let tenant: Tenant =
+        name.parse().map_err(|error| unknown(format!("this is no tenant: the name {error}")))?;
+    let policy = state.plane().policy();
+    let is_denied = policy.unknown_tenants() == UnknownTenants::Deny && !policy.is_listed(tenant.as_str());
+    if is_denied || !scope.shows(tenant.as_str()) {
+        return Err(unknown("there is no such tenant".to_owned()));
+    }
+    let usage = state.plane().usage(tenant.as_str());
+    let view = TenantView {
+        tenant: tenant.to_string(),
+        gpus: Share { held: usage.held.gpus, limit: usage.gpus },
+        jobs: Share { held: usage.held.jobs, limit: usage.jobs.into() },
+        rate: RateLeft {
+            remaining: usage.rate_left.requests,
+            reset_seconds: rate::seconds_until(usage.rate_left.full_at, state.plane().now()),
+        },
+    };
+    Ok(([NO_STORE], Json(view)).into_response())
+}

@@ -1,0 +1,163 @@
+//! TLS 1.3, and who the client is by its certificate.
+
+use crate::request::access::{Access, NoRole, Role};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The files that TLS needs, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, and those between it and its root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities that sign clients' certificates. With them, no client without a certificate connects.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or does not hold what it should.
+    #[error("cannot use `{}`: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// There is no certificate in a file.
+    #[error("cannot use `{}`: there is no certificate in it", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The authorities of clients cannot be used.
+    #[error("cannot use the authorities in `{}`: {source}", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Certificate and key do not make a server.
+    #[error("cannot serve with `{}`: {source}", path.display())]
+    Unfit {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+}
+
+/// TLS as it is in force. Clones share it.
+#[derive(Clone)]
+pub struct Tls {
+    files: TlsFiles,
+    config: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`TlsError`] where they do not make a server.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let config = config(&files)?;
+        Ok(Self { files, config: Arc::new(RwLock::new(config)) })
+    }
+
+    /// Reads the files again; connections that are open keep what they have.
+    ///
+    /// # Errors
+    /// [`TlsError`] where they do not make a server; what was read before stays in force.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let config = config(&self.files)?;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    /// Whether clients must show a certificate.
+    #[must_use]
+    pub fn is_mutual(&self) -> bool {
+        self.files.client_ca.is_some()
+    }
+
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Option<Access>)> {
+        let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        let access = self.is_mutual().then(|| {
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            // None gets this far without one.
+            chain.first().map_or(Access::None(NoRole::Missing), |certificate| access_of(certificate))
+        });
+        Ok((stream, access))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |source| TlsError::Pem { path: path.to_owned(), source };
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
+    if found.is_empty() { Err(TlsError::NoCertificate { path: path.to_owned() }) } else { Ok(found) }
+}
+
+fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|source| TlsError::Pem { path: files.key.clone(), source })?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let unfit = |source| TlsError::Unfit { path: files.certificate.clone(), source };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unfit)?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let wrong = |source| TlsError::ClientCa { path: path.clone(), source };
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| wrong(error.into()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| wrong(error.into()))?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What the one organisational unit of a certificate allows.
+fn access_of(certificate: &[u8]) -> Access {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Access::None(NoRole::Unreadable);
+    };
+    let mut units = certificate.subject().iter_organizational_unit();
+    match (units.next(), units.next()) {
+        (None, _) => Access::None(NoRole::Missing),
+        (Some(_), Some(_)) => Access::None(NoRole::Several),
+        (Some(unit), None) => {
+            let role = unit.as_str().ok().and_then(Role::of_unit);
+            role.map_or(Access::None(NoRole::Unknown), Access::Role)
+        }
+    }
+}
