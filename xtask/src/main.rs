@@ -26,11 +26,16 @@ const ALONE: &[&[&str]] = &[
     &["-p", "runway-control"],
     &["-p", "runway-control", "--features", "fake"],
     &["-p", "runway-k8s"],
+    &["-p", "runway-local"],
     &["-p", "runway-api"],
     &["-p", "runway-http"],
     &["-p", "runway-cli"],
     &["-p", "xtask"],
 ];
+
+/// Tests that take root on a Linux machine whose control groups can be used. Their targets have `test = false`, as below.
+const MACHINE_TESTS: &[&[&str]] =
+    &[&["-p", "runway-local", "--test", "machine"], &["-p", "runway-cli", "--test", "machine"]];
 
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.
@@ -72,6 +77,10 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     }
     purity::check()?;
     cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
+    for test in MACHINE_TESTS {
+        let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
+        cargo(&format!("tests on this machine: {}", test.join(" ")), &arguments)?;
+    }
     cargo("documentation tests", &["test", "--locked", "--doc"])?;
     steps::run(
         "documentation",

@@ -47,8 +47,9 @@ impl Screen {
     pub(super) fn draw(&self, status: &str) {
         let mut state = self.erased();
         if !state.is_within_line && self.has_status {
-            let width =
-                rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+            let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+            // Some terminals do not know their width, and say that it is none.
+            let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(80);
             let line: String = status.chars().take(width.saturating_sub(1)).collect();
             state.is_drawn = io::stderr().lock().write_all(line.as_bytes()).is_ok();
         }
