@@ -16,7 +16,7 @@ use runway_core::JobId;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is kept long enough is taken away, and what has lost its supervisor settled, at least this often.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -41,9 +41,17 @@ impl LocalBackend {
     fn observe_all(&self) -> io::Result<Vec<Observation>> {
         let mut seen = Vec::new();
         for id in self.machine.ids()? {
-            seen.extend(self.observe(id)?);
+            seen.extend(self.observe_or_warn(id));
         }
         Ok(seen)
+    }
+
+    /// One folder that cannot be read does not hide the others.
+    fn observe_or_warn(&self, id: JobId) -> Option<Observation> {
+        self.observe(id).unwrap_or_else(|error| {
+            tracing::warn!(job = %id, %error, "the job's folder cannot be read");
+            None
+        })
     }
 
     /// Does what takes time with files and processes elsewhere.
@@ -117,7 +125,8 @@ impl Backend for LocalBackend {
     }
 
     fn watch(&self) -> BoxStream<'_, WatchEvent> {
-        let start = Watch { backend: self.clone(), ears: None, known: None, events: VecDeque::new() };
+        let start =
+            Watch { backend: self.clone(), ears: None, known: None, events: VecDeque::new(), settled: None };
         stream::unfold(start, |mut watch| async move {
             let event = watch.next().await;
             Some((event, watch))
@@ -175,6 +184,8 @@ struct Watch {
     /// What was told last; nothing before the first listing.
     known: Option<BTreeMap<JobId, Observation>>,
     events: VecDeque<WatchEvent>,
+    /// When it was last looked for what has lost its supervisor, or been kept long enough.
+    settled: Option<Instant>,
 }
 
 /// What is listened to: the folder of jobs, and each job's own.
@@ -221,39 +232,63 @@ impl Watch {
         Ok(Ears { bell, _jobs: jobs, each: BTreeMap::new() })
     }
 
-    /// Looks at all jobs, and notes what has changed.
+    /// Looks at all jobs that have not ended, and notes what has changed.
     async fn refresh(&mut self) -> Result<(), Unavailable> {
-        self.listen_to_each().await?;
-        let seen = self.backend.aside("listing jobs", |this| {
-            this.machine.settle()?;
-            this.observe_all()
+        let is_due = self.settled.is_none_or(|settled| settled.elapsed() >= SETTLING);
+        if is_due {
+            self.backend.aside("settling jobs", |this| this.machine.settle()).await?;
+            self.settled = Some(Instant::now());
+        }
+        let ids = self.listen_to_each().await?;
+        let before = self.known.take();
+        let is_first = before.is_none();
+        let mut known = before.unwrap_or_default();
+        let is_left = |id: &JobId| ids.binary_search(id).is_err();
+        let gone: Vec<_> = known.keys().copied().filter(is_left).collect();
+        for id in gone {
+            known.remove(&id);
+            self.events.push_back(WatchEvent::Gone(id));
+        }
+        // Of one that has ended nothing changes any more.
+        let open =
+            ids.into_iter().filter(|id| known.get(id).is_none_or(|job| job.status.holds)).collect::<Vec<_>>();
+        let seen = self.backend.aside("listing jobs", move |this| {
+            Ok(open.into_iter().filter_map(|id| this.observe_or_warn(id)).collect::<Vec<_>>())
         });
-        let seen: BTreeMap<_, _> = seen.await?.into_iter().map(|job| (job.id, job)).collect();
-        match self.known.replace(seen.clone()) {
-            None => self.events.push_back(WatchEvent::Listed(seen.into_values().collect())),
-            Some(before) => {
-                let gone = before.keys().filter(|id| !seen.contains_key(id));
-                self.events.extend(gone.map(|id| WatchEvent::Gone(*id)));
-                let changed = seen.into_iter().filter(|(id, job)| before.get(id) != Some(job));
-                self.events.extend(changed.map(|(_, job)| WatchEvent::Changed(Box::new(job))));
+        let seen = match seen.await {
+            Ok(seen) => seen,
+            Err(error) => {
+                self.known = Some(known);
+                return Err(error);
+            }
+        };
+        for job in seen {
+            if known.get(&job.id) != Some(&job) {
+                known.insert(job.id, job.clone());
+                self.events.push_back(WatchEvent::Changed(Box::new(job)));
             }
         }
+        if is_first {
+            self.events.clear();
+            self.events.push_back(WatchEvent::Listed(known.values().cloned().collect()));
+        }
+        self.known = Some(known);
         Ok(())
     }
 
     /// Before a job is looked at it is listened to.
-    async fn listen_to_each(&mut self) -> Result<(), Unavailable> {
+    async fn listen_to_each(&mut self) -> Result<Vec<JobId>, Unavailable> {
         let ids = self.backend.aside("listing jobs", |this| this.machine.ids()).await?;
-        let Some(ears) = &mut self.ears else { return Ok(()) };
+        let Some(ears) = &mut self.ears else { return Ok(ids) };
         ears.each.retain(|id, _| ids.binary_search(id).is_ok());
-        for id in ids {
-            if !ears.each.contains_key(&id) {
+        for id in &ids {
+            if !ears.each.contains_key(id) {
                 // One that has just left is told of as gone.
-                let listening = listen(self.backend.machine.folder(id).path(), &ears.bell);
-                ears.each.extend(listening.ok().map(|listening| (id, listening)));
+                let listening = listen(self.backend.machine.folder(*id).path(), &ears.bell);
+                ears.each.extend(listening.ok().map(|listening| (*id, listening)));
             }
         }
-        Ok(())
+        Ok(ids)
     }
 }
 

@@ -97,8 +97,8 @@ struct Inner {
     layout: Layout,
 }
 
-/// For so long whatever is left of a job may take to end.
-const DEATH: Duration = Duration::from_secs(30);
+/// For so long whatever is left of a job may take to end before others are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Machine {
     /// Opens the folder of jobs, and settles what an earlier process has left there: jobs that still run are left running, and
@@ -178,11 +178,13 @@ impl Machine {
     pub(crate) fn settle(&self) -> io::Result<()> {
         let now = clock::now();
         for id in self.ids()? {
-            self.settle_job(id)?;
-            if let Some((job, status)) = self.read(id)?
-                && status.finished_at.is_some_and(|finished| finished.saturating_add(job.kept) <= now)
-            {
-                self.folder(id).remove()?;
+            let settled = self.settle_job(id).and_then(|()| match self.read(id)? {
+                Some((job, status)) if status.is_over(job.kept, now) => self.folder(id).remove(),
+                _ => Ok(()),
+            });
+            if let Err(error) = settled {
+                // One folder that is broken is no reason to leave the others.
+                tracing::warn!(job = %id, %error, "what is left of the job cannot be settled");
             }
         }
         Ok(())
@@ -206,7 +208,7 @@ impl Machine {
         if status.finished_at.is_some() {
             return Ok(());
         }
-        if !end_all(&job.groups, status.init, DEATH) {
+        if !end_all(&job.groups, status.init, LOOK) {
             // It holds what it has; the next one who looks tries again.
             return Ok(());
         }
@@ -216,7 +218,7 @@ impl Machine {
             throttled: job.groups.throttled(),
             peak_memory: job.groups.peak_memory(),
         };
-        job.groups.remove(DEATH)?;
+        job.groups.remove(LOOK)?;
         tree::remove(&folder.files())?;
         if let Some(last) = status.attempts.last_mut().filter(|last| last.end.is_none()) {
             last.end = Some(LocalEnd::Lost);
@@ -236,8 +238,8 @@ impl Machine {
             return Ok(());
         }
         let groups = self.layout().named(id.as_str());
-        end_all(&groups, None, DEATH);
-        groups.remove(DEATH)?;
+        end_all(&groups, None, LOOK);
+        groups.remove(LOOK)?;
         folder.remove()
     }
 

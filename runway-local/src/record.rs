@@ -49,6 +49,13 @@ pub(crate) struct StatusFile {
     pub init: Option<Seen>,
 }
 
+impl StatusFile {
+    /// Whether it has ended, and been kept for this long.
+    pub(crate) fn is_over(&self, kept: Seconds, now: Timestamp) -> bool {
+        self.finished_at.is_some_and(|finished| finished.saturating_add(kept) <= now)
+    }
+}
+
 impl JobFile {
     /// What is seen of it.
     pub(crate) fn observe(&self, status: &StatusFile) -> Observation {

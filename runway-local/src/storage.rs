@@ -2,9 +2,13 @@
 //!
 //! The kernel has no limit for a folder that every file system keeps. So the folder is measured: the less room is left, the
 //! sooner again, and not at all where nothing on its file system has changed. What is taken beyond the limit before that is
-//! seen is small; the job is thrown out then, as a kubelet does.
+//! seen is small; the job is thrown out then, as a kubelet does. Files that were removed and are still open count as well.
 
 use crate::tree;
+use rustix::fs::Stat;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,7 +33,7 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn new(folder: &Path, limit: u64, now: Instant) -> Self {
         let mut meter = Self { folder: folder.to_owned(), limit, used: 0, free: None, next: now };
-        meter.schedule(now);
+        meter.schedule(0, now);
         meter
     }
 
@@ -38,47 +42,85 @@ impl Meter {
         self.next
     }
 
-    /// Whether the folder, and `besides`, are too much.
-    pub(crate) fn is_exceeded(&mut self, besides: u64, now: Instant) -> bool {
+    /// Whether the folder, what these processes keep open of it, and `besides` are too much.
+    pub(crate) fn is_exceeded(
+        &mut self,
+        besides: u64,
+        processes: impl FnOnce() -> Vec<u32>,
+        now: Instant,
+    ) -> bool {
         let free = rustix::fs::statvfs(&self.folder).ok().map(|of| (of.f_bfree, of.f_ffree));
         if free.is_none() || free != self.free {
             self.free = free;
             // Deeper than what can be opened, it cannot be measured: that is no way round the limit.
-            self.used = tree::usage(&self.folder, self.limit).unwrap_or(u64::MAX);
+            let named = tree::usage(&self.folder, self.limit).unwrap_or(u64::MAX);
+            self.used = named.saturating_add(self.removed(&processes()));
         }
-        let total = self.used.saturating_add(besides);
-        if total > self.limit {
-            return true;
-        }
-        self.used = total.saturating_sub(besides);
-        self.schedule(now);
-        false
+        self.schedule(besides, now);
+        self.used.saturating_add(besides) > self.limit
     }
 
-    fn schedule(&mut self, now: Instant) {
-        let room = self.limit.saturating_sub(self.used);
+    fn schedule(&mut self, besides: u64, now: Instant) {
+        let room = self.limit.saturating_sub(self.used.saturating_add(besides));
         let millis = room / (FASTEST / 1000);
         self.next = now + Duration::from_millis(millis).clamp(SHORTEST, LONGEST);
     }
+
+    /// What files on this file system take that have no name any more.
+    fn removed(&self, processes: &[u32]) -> u64 {
+        let Ok(folder) = rustix::fs::stat(&self.folder) else { return 0 };
+        let mut seen = BTreeSet::new();
+        let mut total = 0u64;
+        for process in processes {
+            let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+            for file in open.filter_map(|entry| fs::metadata(entry.path()).ok()) {
+                if is_removed(&file, &folder) && seen.insert(file.ino()) {
+                    total = total.saturating_add(file.blocks().saturating_mul(512));
+                }
+            }
+        }
+        total
+    }
+}
+
+fn is_removed(file: &fs::Metadata, folder: &Stat) -> bool {
+    file.is_file() && file.nlink() == 0 && file.dev() == folder.st_dev
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn the_limit_is_exact_and_the_less_room_the_sooner() {
         let folder = std::env::temp_dir().join(format!("runway-meter-{}", std::process::id()));
-        std::fs::create_dir(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
         let now = Instant::now();
-        std::fs::write(folder.join("a"), vec![1; 1 << 20]).unwrap();
+        fs::write(folder.join("a"), vec![1; 1 << 20]).unwrap();
         let exact = tree::usage(&folder, u64::MAX).unwrap();
         let mut meter = Meter::new(&folder, exact, now);
-        assert!(!meter.is_exceeded(0, now));
+        assert!(!meter.is_exceeded(0, Vec::new, now));
         assert_eq!(meter.next() - now, SHORTEST);
-        assert!(meter.is_exceeded(1, now));
+        assert!(meter.is_exceeded(1, Vec::new, now));
         let roomy = Meter::new(&folder, 20 << 30, now);
         assert_eq!(roomy.next() - now, LONGEST);
+        tree::remove(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_without_a_name_counts_as_long_as_it_is_open() {
+        let folder = std::env::temp_dir().join(format!("runway-unnamed-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let mut file = fs::File::create(folder.join("a")).unwrap();
+        file.write_all(&vec![1; 1 << 20]).unwrap();
+        fs::remove_file(folder.join("a")).unwrap();
+        let now = Instant::now();
+        let me = || vec![std::process::id()];
+        assert!(Meter::new(&folder, 1 << 19, now).is_exceeded(0, me, now));
+        assert!(!Meter::new(&folder, 1 << 19, now).is_exceeded(0, Vec::new, now));
+        drop(file);
+        assert!(!Meter::new(&folder, 1 << 19, now).is_exceeded(0, me, now));
         tree::remove(&folder).unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Controller, Limits, Version};
 use runway_core::units::MemoryBytes;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -181,14 +182,18 @@ impl Groups {
         let at_once = self.groups.iter().filter(|group| group.version == Version::V2);
         let killed = at_once.map(|group| group.write("cgroup.kill", 1)).any(|result| result.is_ok());
         if !killed {
-            let listed = self.with(Controller::Pids).or_else(|| self.groups.first());
-            for pid in listed.and_then(|group| group.read("cgroup.procs")).unwrap_or_default().lines() {
-                let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
-                if let Some(pid) = pid {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            for pid in self.processes() {
+                if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                    let _ = kill_process(pid, Signal::KILL);
                 }
             }
         }
+    }
+
+    /// The processes in them.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let listed = self.groups.first().and_then(|group| group.read("cgroup.procs")).unwrap_or_default();
+        listed.lines().filter_map(|pid| pid.parse().ok()).collect()
     }
 
     /// Whether nothing is left in any of them.

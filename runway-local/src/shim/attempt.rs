@@ -156,7 +156,8 @@ impl Supervisor {
         if now >= self.deadline {
             self.stop(LocalStop::Deadline);
         }
-        if now >= running.meter.next() && running.meter.is_exceeded(self.output.bytes(), now) {
+        let processes = || self.plan.groups.processes();
+        if now >= running.meter.next() && running.meter.is_exceeded(self.output.bytes(), processes, now) {
             running.evicted = true;
             self.kill(running);
         }

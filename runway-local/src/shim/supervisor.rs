@@ -134,7 +134,8 @@ impl Supervisor {
 
     /// Tells the outcome, last of all: whoever reads it finds nothing left of the job.
     fn conclude(mut self) -> io::Result<()> {
-        self.output.finish()?;
+        // Where even this cannot be written, the outcome says more than the end of the output.
+        let _ = self.output.finish();
         self.status.usage = Usage {
             wall: self.began.elapsed(),
             cpu: self.plan.groups.cpu(),

@@ -79,6 +79,9 @@ fn a_disk_that_is_filled_up_ends_the_job() {
     let status = &ran.seen.status;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::Evicted)), "{status:?}");
     assert_eq!(ran.out, "");
+    let hidden = "exec 3>/tmp/a; rm /tmp/a; head -c 40M /dev/zero >&3; sleep 20; echo no";
+    let ran = bed.run(with(limited(), script(hidden)));
+    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted), "a file without a name");
     // By the time it is noticed little more has been taken.
     let ran = bed.run(with(limited(), script("head -c 4G /dev/zero >/tmp/a; sleep 20; echo no")));
     assert_eq!(ran.seen.status.reason, Some(Reason::Evicted));
