@@ -13,6 +13,8 @@ mod decision;
 mod engines;
 mod ledger;
 mod limiter;
+#[cfg(target_os = "linux")]
+mod local;
 mod random;
 mod table;
 mod timing;
@@ -23,13 +25,15 @@ use std::path::PathBuf;
 use table::{Row, print};
 use timing::{Outcome, take_turns};
 
-const USAGE: &str = "usage: runway-bench [--runway PATH | --cluster] [--rounds N] [--quick]";
+const USAGE: &str = "usage: runway-bench [--runway PATH [--local] | --cluster] [--rounds N] [--quick]";
 
 struct Arguments {
     /// The built command line.
     runway: Option<PathBuf>,
     /// Measures on the cluster of `KUBECONFIG`, and nothing else.
     cluster: bool,
+    /// Measures jobs on this machine, and nothing else.
+    local: bool,
     rounds: Option<usize>,
     /// The operations of a round are this many times fewer.
     shorter: usize,
@@ -37,11 +41,12 @@ struct Arguments {
 
 impl Arguments {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut read = Self { runway: None, cluster: false, rounds: None, shorter: 1 };
+        let mut read = Self { runway: None, cluster: false, local: false, rounds: None, shorter: 1 };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--runway" => read.runway = Some(arguments.next().ok_or(USAGE)?.into()),
                 "--cluster" => read.cluster = true,
+                "--local" => read.local = true,
                 "--rounds" => read.rounds = Some(arguments.next().ok_or(USAGE)?.parse::<usize>()?.max(1)),
                 "--quick" => (read.rounds, read.shorter) = (Some(3), 20),
                 _ => return Err(USAGE.into()),
@@ -52,14 +57,20 @@ impl Arguments {
 }
 
 fn main() -> Outcome {
+    #[cfg(target_os = "linux")]
+    runway_local::run_if_asked();
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let Some((cluster::CHILD, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
     {
         return cluster::child(rest);
     }
-    let Arguments { runway, cluster, rounds, shorter } = Arguments::read(arguments.into_iter())?;
+    let Arguments { runway, cluster, local, rounds, shorter } = Arguments::read(arguments.into_iter())?;
     if cluster {
         return cluster::measure(rounds.unwrap_or(7), shorter);
+    }
+    #[cfg(target_os = "linux")]
+    if local {
+        return local::measure(&runway.ok_or(USAGE)?, rounds.unwrap_or(7), shorter);
     }
     let rounds = rounds.unwrap_or(15);
     let (decisions, draws, cycles) = (20_000 / shorter, 200_000 / shorter, 20_000 / shorter);

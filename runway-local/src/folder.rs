@@ -51,10 +51,17 @@ impl Folder {
         self.path.is_dir()
     }
 
-    /// Takes the lock, which whoever has the file or a copy of it then keeps. `None` where somebody has it.
+    /// Makes the lock and takes it; whoever has the file or a copy of it then keeps it.
+    pub(crate) fn make_lock(&self) -> io::Result<File> {
+        let file =
+            OpenOptions::new().create_new(true).write(true).mode(0o600).open(self.path.join("lock"))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Takes the lock. `None` where somebody has it.
     pub(crate) fn lock(&self) -> io::Result<Option<File>> {
-        let path = self.path.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new().write(true).open(self.path.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),

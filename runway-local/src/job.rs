@@ -314,7 +314,7 @@ fn start(
     exclusive: File,
 ) -> Result<Job, StartError> {
     let io = |doing| move |source| StartError::Io { doing, source };
-    let lock = folder.lock().map_err(io("locking the job's folder"))?.ok_or(StartError::Busy)?;
+    let lock = folder.make_lock().map_err(io("locking the job's folder"))?;
     let settings = machine.settings();
     let (job, run) = (order.admitted.job(), order.policy.run());
     let wanted = job.resources.gpu;

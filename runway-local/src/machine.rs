@@ -196,6 +196,9 @@ impl Machine {
         if folder.job()?.is_none() {
             return self.clear_broken(id, &self.exclusively()?);
         }
+        if folder.status()?.is_some_and(|status| status.finished_at.is_some()) {
+            return Ok(());
+        }
         let lock = match folder.lock() {
             Ok(Some(lock)) => lock,
             // It has a supervisor, or has just left.

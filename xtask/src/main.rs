@@ -14,7 +14,7 @@ usage: cargo xtask COMMAND
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
                     --offline leaves out the tests on a real cluster
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
-                    --cluster measures on a real API server
+                    --cluster measures on a real API server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
   references        write docs/reference/ anew from the program
 ";

@@ -77,8 +77,8 @@ impl Layout {
                 }
             };
             if version == Version::V2 {
-                let above = beneath.parent().unwrap_or(mount.point);
-                let offered = controllers(if beneath.is_dir() { &beneath } else { above });
+                // Where one of them is not handed down to the base, its files are not there, and the limit is missed then.
+                let offered = controllers(mount.point);
                 let offers =
                     |known: &Controller| offered.split_whitespace().any(|name| name == known.as_str());
                 named = Controller::ALL.into_iter().filter(offers).collect();

@@ -94,7 +94,11 @@ impl Supervisor {
             let attempted = self.attempt();
             self.clear();
             let end = match attempted {
-                Ok(Attempted::Ended(end)) => end,
+                Ok(Attempted::Ended(end)) => {
+                    // It may have been ended before its process was there.
+                    self.answer();
+                    end
+                }
                 Ok(Attempted::NoWalls(why)) => {
                     if !self.is_answered {
                         return self.refuse(why);

