@@ -89,6 +89,7 @@ pub(crate) fn listen(folder: &Path, bell: &Arc<Bell>) -> io::Result<Listening> {
         | WatchFlags::CREATE
         | WatchFlags::DELETE
         | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVED_FROM
         | WatchFlags::MOVED_TO
         | WatchFlags::ONLYDIR;
     let mut bells = ears.bells();

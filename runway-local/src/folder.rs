@@ -13,6 +13,9 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// So begin the names of folders that are being taken away.
+pub(crate) const REMOVED: &str = ".removed-";
+
 /// The folder of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Folder {
@@ -99,9 +102,17 @@ impl Folder {
         self.path.join(wish.name()).exists()
     }
 
-    /// Takes it away, with all that is in it. What the folder of jobs is watched for is that it goes as a whole.
+    /// Takes it away, with all that is in it: first out of sight as a whole, so that nobody finds half of it and takes that for
+    /// a creation that was broken off.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        Ok(crate::tree::remove(&self.path)?)
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let aside = self.path.with_file_name(format!("{REMOVED}{name}-{}", std::process::id()));
+        match fs::rename(&self.path, &aside) {
+            // Somebody else has taken it away.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            result => result?,
+        }
+        Ok(crate::tree::remove(&aside)?)
     }
 
     /// The whole file or the one before, whenever it is read and whatever happens meanwhile.

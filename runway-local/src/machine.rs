@@ -2,7 +2,7 @@
 
 use crate::cgroup::Layout;
 use crate::clock;
-use crate::folder::Folder;
+use crate::folder::{Folder, REMOVED};
 use crate::plan::User;
 use crate::record::{JobFile, StatusFile};
 use crate::shim::end_all;
@@ -114,6 +114,7 @@ impl Machine {
         settings.state = folder.canonicalize().map_err(unusable)?;
         let layout = Layout::discover(settings.cgroup_parent.as_deref()).map_err(OpenError::Groups)?;
         let machine = Self { inner: Arc::new(Inner { settings, layout }) };
+        machine.sweep().map_err(unusable)?;
         machine.settle().map_err(unusable)?;
         Ok(machine)
     }
@@ -172,6 +173,17 @@ impl Machine {
             }
         }
         Ok(free)
+    }
+
+    /// Takes away what somebody was taking away when they were killed.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.jobs())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(REMOVED) {
+                tree::remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Settles what has no supervisor any more, and takes away what has been kept long enough.

@@ -67,13 +67,18 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
     loop {
         let names = names(top.as_fd())?;
         if names.is_empty() {
-            return rustix::fs::rmdir(folder);
+            return match rustix::fs::rmdir(folder) {
+                // Somebody else was at it as well.
+                Err(Errno::NOENT) => Ok(()),
+                result => result,
+            };
         }
         for name in names {
             if take_away(top.as_fd(), &name)? {
                 continue;
             }
             let inner = match enter(top.as_fd(), &name) {
+                Err(Errno::NOENT) => continue,
                 Err(Errno::ACCESS) => {
                     rustix::fs::chmodat(&top, &name, Mode::RWXU, AtFlags::empty())?;
                     enter(top.as_fd(), &name)?
@@ -96,7 +101,11 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
                     }
                 }
             }
-            rustix::fs::unlinkat(&top, &name, AtFlags::REMOVEDIR)?;
+            match rustix::fs::unlinkat(&top, &name, AtFlags::REMOVEDIR) {
+                // What was put there meanwhile is taken away in the next round.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 }
