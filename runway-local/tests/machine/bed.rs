@@ -175,6 +175,11 @@ impl Drop for Bed {
             // The one that all tests share goes with the last of them; what was handed down stays.
             let _ = group.parent().filter(|_| !is_plain()).map(std::fs::remove_dir);
         }
+        let jobs =
+            || std::fs::read_dir(self.folder.join("jobs")).unwrap().map(|job| job.unwrap().file_name());
+        wait_until("what is being taken away", || {
+            !jobs().any(|name| name.to_string_lossy().starts_with('.'))
+        });
         for job in std::fs::read_dir(self.folder.join("jobs")).unwrap() {
             let job = job.unwrap().path();
             assert!(!job.join("files").exists(), "files are left in {job:?}");

@@ -64,12 +64,12 @@ fn a_deadline_over_all_attempts() {
 #[test]
 fn a_job_that_does_not_listen_is_killed_after_its_grace() {
     let bed = Bed::new();
-    let spec = JobSpec { timeout: Some("1s".into()), ..script("trap '' TERM; while :; do sleep 0.1; done") };
+    let spec = JobSpec { timeout: Some("2s".into()), ..script("trap '' TERM; while :; do sleep 0.1; done") };
     let began = Instant::now();
     let ran = bed.run(spec);
     assert_eq!(ran.seen.status.reason, Some(Reason::DeadlineExceeded));
     // The grace is two seconds.
-    assert!((3_000..3_900).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!((4_000..6_500).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
 #[test]
