@@ -11,6 +11,7 @@ mod cli;
 mod cluster;
 mod decision;
 mod engines;
+mod http;
 mod ledger;
 mod limiter;
 #[cfg(target_os = "linux")]
@@ -25,7 +26,8 @@ use std::path::PathBuf;
 use table::{Row, print};
 use timing::{Outcome, take_turns};
 
-const USAGE: &str = "usage: runway-bench [--runway PATH [--local] | --cluster] [--rounds N] [--quick]";
+const USAGE: &str =
+    "usage: runway-bench [--runway PATH [--local] | --cluster | --http PATH] [--rounds N] [--quick]";
 
 struct Arguments {
     /// The built command line.
@@ -34,6 +36,8 @@ struct Arguments {
     cluster: bool,
     /// Measures jobs on this machine, and nothing else.
     local: bool,
+    /// The built server, which is measured on loopback and on the cluster of `KUBECONFIG`, and nothing else.
+    http: Option<PathBuf>,
     rounds: Option<usize>,
     /// The operations of a round are this many times fewer.
     shorter: usize,
@@ -41,12 +45,14 @@ struct Arguments {
 
 impl Arguments {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut read = Self { runway: None, cluster: false, local: false, rounds: None, shorter: 1 };
+        let mut read =
+            Self { runway: None, cluster: false, local: false, http: None, rounds: None, shorter: 1 };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--runway" => read.runway = Some(arguments.next().ok_or(USAGE)?.into()),
                 "--cluster" => read.cluster = true,
                 "--local" => read.local = true,
+                "--http" => read.http = Some(arguments.next().ok_or(USAGE)?.into()),
                 "--rounds" => read.rounds = Some(arguments.next().ok_or(USAGE)?.parse::<usize>()?.max(1)),
                 "--quick" => (read.rounds, read.shorter) = (Some(3), 20),
                 _ => return Err(USAGE.into()),
@@ -64,9 +70,12 @@ fn main() -> Outcome {
     {
         return cluster::child(rest);
     }
-    let Arguments { runway, cluster, local, rounds, shorter } = Arguments::read(arguments.into_iter())?;
+    let Arguments { runway, cluster, local, http, rounds, shorter } = Arguments::read(arguments.into_iter())?;
     if cluster {
         return cluster::measure(rounds.unwrap_or(7), shorter);
+    }
+    if let Some(server) = http {
+        return http::measure(&server, rounds.unwrap_or(7), shorter);
     }
     #[cfg(target_os = "linux")]
     if local {
