@@ -94,14 +94,13 @@ impl LocalBackend {
     async fn read_logs(&self, job: &JobRef, options: LogOptions) -> Result<LogStream, LogError> {
         let id = job.id;
         let opened = self.aside("reading what a job prints", move |this| {
-            let Some(seen) = this.observe(id)? else { return Ok(Err(LogError::Gone)) };
-            // Once one attempt has run there is something to read, if it is only that it was silent.
-            let has_run =
-                seen.status.exit_code.is_some() || seen.status.phase != runway_core::status::Phase::Pending;
-            if !has_run && !options.follow {
+            let Some((_, status)) = this.machine.read(id)? else { return Ok(Err(LogError::Gone)) };
+            let begun = status.attempts.iter().filter(|attempt| attempt.started.is_some()).count();
+            if begun == 0 && (status.finished_at.is_some() || !options.follow) {
                 return Ok(Err(LogError::NotStarted));
             }
-            Ok(Ok(Reader::of_newest(&this.machine.folder(id), options.tail)?))
+            let attempt = u32::try_from(begun).unwrap_or(u32::MAX).max(1);
+            Ok(Ok((Reader::of_attempt(&this.machine.folder(id), attempt, options.tail)?, attempt)))
         });
         let (reader, attempt) = opened.await??;
         let start =

@@ -123,6 +123,8 @@ fn best_effort_says_what_it_left_out() {
     let record: Json = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(record["not_enforced"].as_array().unwrap().len(), 3, "{record}");
     assert!(text(&ran.stderr).contains("warning: not enforced: memory: "), "{}", text(&ran.stderr));
+    let ran = bed.run(&[HELLO, "--best-effort", "--cgroup-parent", "/two\nlines"]);
+    assert_eq!(text(&ran.stderr).matches("\n  not enforced: ").count(), 3, "{}", text(&ran.stderr));
 }
 
 #[test]

@@ -81,14 +81,15 @@ impl Reader {
         })
     }
 
-    /// A reader of the newest attempt's output, from its last lines on where only so many are wanted. Tells which attempt
-    /// that is; the first one where nothing was printed yet.
-    pub(crate) fn of_newest(folder: &Folder, lines: Option<u32>) -> io::Result<(Self, u32)> {
+    /// A reader of what the newest attempt prints, from its last lines on where only so many are wanted.
+    pub(crate) fn of_attempt(folder: &Folder, attempt: u32, lines: Option<u32>) -> io::Result<Self> {
         let mut reader = Self::of_job(folder, 0)?;
-        let (mut start, mut attempt) = (0, 1);
+        // Where it has printed nothing yet, what it prints will stand behind all else.
+        let mut start = reader.data.metadata()?.len();
         while let Some(record) = reader.record()? {
-            if record.attempt > attempt {
-                (start, attempt) = (record.start, record.attempt);
+            if record.attempt >= attempt {
+                start = start.min(record.start);
+                break;
             }
         }
         reader.records = 0;
@@ -96,7 +97,7 @@ impl Reader {
             Some(lines) => tail(&reader.data, start, lines)?,
             None => start,
         };
-        Ok((reader, attempt))
+        Ok(reader)
     }
 
     /// The place of the byte that is read next.

@@ -104,6 +104,13 @@ async fn what_the_port_promises() {
         }
     }
     assert_eq!(backend.list().await.unwrap().len(), 1);
+    let missing = crate::bed::order(crate::bed::command(&["no-such-program"]));
+    assert_eq!(backend.create(&missing).await.unwrap().id, missing.id);
+    bed.machine_job(missing.id).wait(None).unwrap();
+    for follow in [false, true] {
+        let logs = backend.logs(&missing.job(), LogOptions { follow, tail: None }).await;
+        assert!(matches!(logs, Err(LogError::NotStarted)), "it has never run");
+    }
     let nobody = crate::bed::order(script("true")).job();
     assert_eq!(backend.find(&nobody).await.unwrap(), None);
     assert!(matches!(backend.logs(&nobody, LogOptions::default()).await, Err(LogError::Gone)));

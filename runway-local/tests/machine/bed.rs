@@ -94,6 +94,10 @@ impl Bed {
         ended(&job)
     }
 
+    pub fn machine_job(&self, id: JobId) -> Job {
+        Job::find(&self.machine, id).unwrap().unwrap()
+    }
+
     pub fn state(&self) -> &Path {
         &self.folder
     }

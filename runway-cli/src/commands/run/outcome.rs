@@ -84,6 +84,9 @@ impl Outcome {
         if let Some(hint) = hint {
             let _ = writeln!(story, "  hint: {hint}");
         }
+        for limit in &self.not_enforced {
+            let _ = writeln!(story, "  not enforced: {limit}");
+        }
         for advice in &self.advice {
             let _ = writeln!(story, "  advice: {advice}");
         }
