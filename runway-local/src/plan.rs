@@ -96,7 +96,7 @@ pub(crate) enum Answer {
 pub(crate) struct EntryPlan {
     /// The supervisor's number.
     pub supervisor: u32,
-    /// The `cgroup.procs` to join.
+    /// The files by which it joins the control groups.
     pub join: Vec<PathBuf>,
     /// Who the job runs as.
     pub user: User,

@@ -17,7 +17,7 @@ limits:
   ephemeral_storage: {max: 64Gi, default: 8Gi}
   timeout: {max: 1h, default: 10m}
 rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
-rate_limit: {per_minute: 6000000, burst: 1000000}
+rate_limit: {per_minute: 1000000, burst: 100000}
 quota: {gpus: 0, concurrent_jobs: 100000}
 capacity: {gpus: 0, concurrent_jobs: 100000}
 ";

@@ -119,9 +119,13 @@ impl Groups {
         self.groups.push(group);
     }
 
-    /// The files by which a process joins all of them.
-    pub(crate) fn procs(&self) -> Vec<PathBuf> {
-        self.groups.iter().map(|group| group.path.join("cgroup.procs")).collect()
+    /// The files by which a process joins all of them that has one thread only.
+    ///
+    /// To move whole processes the kernel stops all others from starting and ending, which takes it 10 ms and more; a thread
+    /// that moves itself it lets pass. Version 2 does not let threads leave their processes, so there it takes that time.
+    pub(crate) fn to_join(&self) -> Vec<PathBuf> {
+        let file = |version| if version == Version::V1 { "tasks" } else { "cgroup.procs" };
+        self.groups.iter().map(|group| group.path.join(file(group.version))).collect()
     }
 
     /// How many processes the kernel has killed for their memory.

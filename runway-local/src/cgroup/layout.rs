@@ -59,9 +59,6 @@ impl Layout {
                 "cgroup" => (Version::V1, named.collect()),
                 _ => (Version::V2, Vec::new()),
             };
-            if version == Version::V1 && named.is_empty() {
-                continue;
-            }
             let own = own_group(own, version, &named).unwrap_or("/");
             // What this process sees of the hierarchy begins at the mount's own root.
             let own = Path::new(own).strip_prefix(mount.root).unwrap_or(Path::new(""));
@@ -88,6 +85,9 @@ impl Layout {
             let above_both = beneath.ancestors().find(|at| here.starts_with(at)).unwrap_or(mount.point);
             let gate = above_both.join("cgroup.procs");
             let is_barred = version == Version::V2 && !is_writable(&gate);
+            if named.is_empty() {
+                continue;
+            }
             hierarchies.push(Hierarchy {
                 version,
                 mount: mount.point.to_owned(),
@@ -251,20 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn with_both_versions_the_first_limits_and_the_second_kills() {
+    fn with_both_versions_the_one_that_limits_is_used() {
         let own = "4:memory:/outer\n2:cpu,cpuacct:/\n0::/\n";
         let found = read(HYBRID, own, None, "/", "");
         let bases: Vec<_> = found.iter().map(|h| h.base.to_str().unwrap()).collect();
-        assert_eq!(
-            bases,
-            [
-                "/sys/fs/cgroup/cpu,cpuacct/runway",
-                "/sys/fs/cgroup/memory/outer/runway",
-                "/sys/fs/cgroup/unified/runway"
-            ]
-        );
+        assert_eq!(bases, ["/sys/fs/cgroup/cpu,cpuacct/runway", "/sys/fs/cgroup/memory/outer/runway",]);
         assert_eq!(found[0].controllers, [Controller::Cpu, Controller::Cpuacct]);
-        assert_eq!(found[2].controllers, []);
     }
 
     #[test]
@@ -303,7 +295,7 @@ mod tests {
             devices: Vec::new(),
         };
         let (groups, missing) = Layout { hierarchies: Vec::new(), has_parent: false }.make("x", &limits);
-        assert!(groups.procs().is_empty());
+        assert!(groups.to_join().is_empty());
         let limits: Vec<_> = missing.iter().map(|missing| missing.limit).collect();
         assert_eq!(limits, [Controller::Cpu, Controller::Memory, Controller::Pids]);
     }

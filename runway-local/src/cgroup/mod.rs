@@ -1,7 +1,8 @@
 //! Control groups: one of each job in every hierarchy that limits, counts or kills.
 //!
-//! Version 2 is used where it has the controllers, version 1 where it has not. A version 2 tree without controllers still
-//! kills a whole group at once, so a job is put there as well. What cannot be limited is told, never passed over.
+//! Version 2 is used where it has the controllers, version 1 where it has not. What cannot be limited is told, never passed
+//! over. A version 2 tree without controllers could still kill a whole group at once; but so does the end of a job's process
+//! namespace, and to join one more group would take longer than all else that starts a job.
 
 mod group;
 mod layout;

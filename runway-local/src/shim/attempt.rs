@@ -128,7 +128,7 @@ impl Supervisor {
         let entry_fd = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
         let enter = EntryPlan {
             supervisor: std::process::id(),
-            join: self.plan.groups.procs(),
+            join: self.plan.groups.to_join(),
             user: self.plan.sandbox.user,
         };
         wire::send(&line, &enter)?;
