@@ -8,6 +8,8 @@ mod guardrails;
 mod policy;
 mod quote;
 mod render;
+#[cfg(target_os = "linux")]
+mod run;
 mod schema;
 
 use crate::arguments::{Arguments, Command, Common};
@@ -30,6 +32,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Quote(files) => quote::run(&files.files, common),
         Command::Render { files, id } => render::run(files, *id, common),
         Command::Diagnose { file } => diagnose::run(file, common),
+        #[cfg(target_os = "linux")]
+        Command::Run(run) => Ok(run::run(run, common)),
         Command::Explain { code } => explain::run(*code, common.output),
         Command::Policy(command) => policy::run(command, common),
         Command::Schema => schema::run(common),

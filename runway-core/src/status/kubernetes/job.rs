@@ -1,9 +1,9 @@
 //! The Job itself: its conditions, its bounds, and whether somebody is deleting it.
 
-use super::cause::evidence;
 use super::time::{instant, written};
 use crate::render::label;
 use crate::status::Evidence;
+use crate::status::cause::evidence;
 use crate::units::{Seconds, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 
@@ -142,7 +142,7 @@ impl<'a> SeenJob<'a> {
         if devices.is_empty() {
             None
         } else {
-            Some(super::cause::quoted(&devices.join(", ")).replace('`', ""))
+            Some(crate::status::cause::quoted(&devices.join(", ")).replace('`', ""))
         }
     }
 }

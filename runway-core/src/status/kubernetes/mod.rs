@@ -4,7 +4,6 @@
 //! The pods say why, and the events speak for pods that nobody has seen in time. A condition counts only where its status
 //! is `True`; `FailureTarget` and `SuccessCriteriaMet` announce an end and are none.
 
-mod cause;
 mod container;
 mod event;
 mod job;
@@ -18,8 +17,8 @@ pub use listing::{Listing, ListingError};
 pub use pod::{has_run, lives};
 
 use super::{Evidence, Phase, Reason, Status};
+use crate::status::cause::{Cause, quoted};
 use crate::units::Timestamp;
-use cause::{Cause, quoted};
 use event::Events;
 use job::{Condition, SeenJob};
 use k8s_openapi::api::batch::v1::Job;

@@ -1,11 +1,11 @@
 //! One pod: an attempt of the job, as it was seen last.
 
 use super::Seen;
-use super::cause::{Cause, evidence, quoted};
 use super::container::{Container, End, Kind};
 use super::event::Events;
 use super::time::instant;
 use crate::price::Attempt;
+use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::{Evidence, Reason};
 use crate::units::{Seconds, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
