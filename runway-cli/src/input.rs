@@ -1,5 +1,7 @@
 //! Files and standard input, read whole but not without end.
 
+use crate::Exit;
+use crate::online::Trouble;
 use runway_core::Violation;
 use runway_core::policy::RateVariableError;
 use std::fs::File;
@@ -53,6 +55,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The output could not be written.
     Output(io::Error),
+    /// The server did not do what was asked of it.
+    Online(Trouble),
 }
 
 impl std::fmt::Display for Failure {
@@ -72,7 +76,24 @@ impl std::fmt::Display for Failure {
             Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
+            Self::Online(trouble) => trouble.fmt(f),
         }
+    }
+}
+
+impl Failure {
+    /// How a command ends that fails so.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Online(trouble) => trouble.exit(),
+            _ => Exit::NotJudged,
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::Online(trouble)
     }
 }
 

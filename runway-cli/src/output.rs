@@ -9,6 +9,15 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     quietly(write_all(anstream::stdout().lock(), text))
 }
 
+/// Writes data that goes on without end. Returns whether somebody still reads it.
+pub(crate) fn print_on(text: &str) -> Result<bool, Failure> {
+    match write_all(anstream::stdout().lock(), text) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Output(error)),
+    }
+}
+
 /// Writes what went wrong with the data, with its colours where somebody sees them.
 pub(crate) fn print_aside(text: &str) -> Result<(), Failure> {
     quietly(write_all(anstream::stderr().lock(), text))

@@ -2,6 +2,7 @@
 
 use crate::arguments::Format;
 use crate::input::{self, Failure};
+use crate::printable::printable;
 use crate::{Exit, output};
 use runway_core::status::{Listing, Status, classify};
 use std::fmt::Write;
@@ -33,7 +34,7 @@ pub(super) fn run(file: &Path, format: Format) -> Result<Exit, Failure> {
             output::print(&stories.join("\n"))?;
         }
     }
-    Ok(Exit::Admitted)
+    Ok(Exit::Fine)
 }
 
 impl Record<'_> {
@@ -52,16 +53,4 @@ impl Record<'_> {
         }
         story
     }
-}
-
-/// The names in a file are whatever somebody wrote there: nothing that a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let obeyed = c.is_control()
-                || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            let escaped = obeyed.then(|| c.escape_unicode());
-            escaped.into_iter().flatten().chain((!obeyed).then_some(c))
-        })
-        .collect()
 }
