@@ -8,10 +8,11 @@
 
 pub mod audit;
 pub mod flags;
-mod html;
 pub mod metrics;
 mod openapi;
+mod pages;
 mod problem;
+mod refusals;
 pub mod reload;
 mod request;
 mod routes;
@@ -19,6 +20,6 @@ pub mod server;
 mod state;
 
 pub use openapi::document as openapi;
-pub use request::access::{Access, Role};
+pub use request::access::{Access, NoRole, Role};
 pub use routes::{app, ops};
 pub use state::{AppState, RequestLimits};

@@ -1,6 +1,7 @@
 //! Metrics, in the text format of OpenMetrics. No label holds what a tenant can name: their number is known beforehand.
 
 use crate::audit::SubmissionOutcome;
+use crate::refusals::{Count, Refusals};
 use crate::request::capacity::Capacity;
 use axum::http::{Method, StatusCode};
 use prometheus_client::collector::Collector;
@@ -42,6 +43,7 @@ pub struct Metrics {
     ended: Family<Ended, Counter>,
     reloads: Family<Reload, Counter>,
     connections: Gauge,
+    refusals: Mutex<Refusals>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,6 +105,7 @@ impl Default for Metrics {
             ended: Family::default(),
             reloads: Family::default(),
             connections: Gauge::default(),
+            refusals: Mutex::default(),
             registry: Mutex::default(),
         };
         registry.register(
@@ -164,8 +167,16 @@ impl Metrics {
         text
     }
 
-    pub(crate) fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>) {
+    pub(crate) fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
+        if let (SubmissionOutcome::Refused, Some(code)) = (outcome, code) {
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(code, now);
+        }
         self.submissions.get_or_create(&Submission { outcome, code: Reasoned(code) }).inc();
+    }
+
+    /// What was refused in the last hour.
+    pub(crate) fn refused(&self, now: Timestamp) -> Vec<Count> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).counts(now)
     }
 
     pub(crate) fn answered(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {

@@ -10,9 +10,9 @@ use std::time::Duration;
 pub(super) fn run(server: &Server, id: JobId, is_followed: bool, tail: Option<u32>) -> Result<Exit, Failure> {
     let client = Client::new(server)?;
     if is_followed {
-        let mut job = client.job(id)?;
+        let job = client.job(id)?;
         let mut patience = Patience::new(Duration::from_secs(server.retry_for.get()));
-        follow(&client, &mut patience, &mut job, tail, &mut Progress::default())?;
+        follow(&client, &mut patience, &job, tail, &mut Progress::default())?;
     } else {
         print_output(&client, id, tail)?;
     }

@@ -193,10 +193,9 @@ impl Call<'_> {
 
     /// Waits until everything that was submitted has ended.
     fn wait(&mut self) -> Result<(), Failure> {
-        let mut jobs: Jobs = self.records.iter().filter_map(|record| record.job.clone()).collect();
+        let jobs: Jobs = self.records.iter().filter_map(|record| record.job.clone()).collect();
         let (mut patience, mut progress) = (self.patience(), Progress::default());
-        if let ([job], true) = (jobs.as_mut_slice(), self.arguments.follow) {
-            progress.tell(job)?;
+        if let ([job], true) = (jobs.as_slice(), self.arguments.follow) {
             match follow(&self.client, &mut patience, job, None, &mut progress) {
                 // Its output cannot be had; its end can.
                 Err(failure @ Failure::Online(_)) if failure.exit() == Exit::Refused => {

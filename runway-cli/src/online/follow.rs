@@ -4,12 +4,14 @@ use super::client::Client;
 use super::marked::{Marked, MarkedError, Piece};
 use super::patience::Patience;
 use super::trouble::Trouble;
-use super::wait::{POLL, Progress, has_ended, look_again};
+use super::wait::{LONGEST_POLL, POLL, Progress, has_ended};
 use crate::input::Failure;
 use crate::output;
 use runway_api::JobView;
 use runway_core::JobId;
 use std::io::{BufRead, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// A connection that lasted for longer was a good one, whether or not the job had anything to say.
@@ -24,11 +26,14 @@ struct Place {
     bytes: u64,
     /// The bytes that come again.
     again: u64,
+    /// Dropped once anything comes.
+    begun: Option<Sender<()>>,
 }
 
 impl Place {
     /// Takes note of an attempt from whose start the output comes.
     fn begin(&mut self, attempt: u32) {
+        self.begun = None;
         self.again = match self.attempt {
             Some(last) if attempt == last => self.bytes,
             // An older one has been read to its end.
@@ -51,18 +56,58 @@ impl Place {
 }
 
 /// Prints what a job prints until it has ended, or nobody reads on. What was printed is not printed again, whatever breaks off.
+/// Until it begins, why it waits is told on standard error.
 pub(crate) fn follow(
     client: &Client,
     patience: &mut Patience,
-    job: &mut JobView,
+    job: &JobView,
     tail: Option<u32>,
     progress: &mut Progress,
 ) -> Result<(), Failure> {
-    let mut place = Place::default();
+    let ended = &AtomicBool::new(false);
+    let (begun, waiting) = channel();
+    // The output is asked for at once, so that no attempt is missed; meanwhile a second look is taken at the job.
+    std::thread::scope(|scope| {
+        scope.spawn(move || tell_of_waiting(client, job.clone(), progress, &waiting, ended));
+        let mut place = Place { begun: Some(begun), ..Place::default() };
+        read(client, patience, job.id, tail, &mut place, ended)
+    })
+}
+
+/// Tells how a job is until it begins or ends, or nobody wants to know any more.
+fn tell_of_waiting(
+    client: &Client,
+    mut job: JobView,
+    progress: &mut Progress,
+    begun: &Receiver<()>,
+    ended: &AtomicBool,
+) {
+    // Whether the server is there is found out, and told, by who reads the output.
+    let mut pause = POLL;
+    while progress.tell(&job).is_ok() && !has_ended(&job) {
+        if begun.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_POLL);
+        if let Ok(seen) = client.job(job.id) {
+            job = seen;
+        }
+    }
+    ended.store(true, Ordering::Relaxed);
+}
+
+fn read(
+    client: &Client,
+    patience: &mut Patience,
+    id: JobId,
+    tail: Option<u32>,
+    place: &mut Place,
+    ended: &AtomicBool,
+) -> Result<(), Failure> {
     let mut lines = tail;
     loop {
-        let trouble = match client.output(job.id, lines, true) {
-            Ok(reader) => match copy(client, Marked::new(reader), patience, &mut place)? {
+        let trouble = match client.output(id, lines, true) {
+            Ok(reader) => match copy(client, Marked::new(reader), patience, place)? {
                 Ok(()) => return Ok(()),
                 Err(trouble) => {
                     if tail.is_some() && place.attempt.is_some() && lines != Some(0) {
@@ -79,10 +124,8 @@ pub(crate) fn follow(
         };
         match &trouble {
             // It has not begun.
-            Trouble::Problem(told) if told.status == 409 => {
-                look_again(client, patience, job)?;
-                progress.tell(job)?;
-                if has_ended(job) {
+            Trouble::Problem(told) if told.status == 409 && place.attempt.is_none() => {
+                if ended.load(Ordering::Relaxed) {
                     return Ok(());
                 }
                 std::thread::sleep(POLL);

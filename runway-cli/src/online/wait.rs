@@ -15,10 +15,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// How soon a job is looked at again.
-pub(crate) const POLL: Duration = Duration::from_millis(250);
+pub(super) const POLL: Duration = Duration::from_millis(250);
 
 /// How long it may take until a job is looked at again, once nothing has changed for a while.
-const LONGEST_POLL: Duration = Duration::from_secs(2);
+pub(super) const LONGEST_POLL: Duration = Duration::from_secs(2);
 
 /// Whether nothing more is to be waited for.
 pub(crate) fn has_ended(job: &JobView) -> bool {
@@ -75,7 +75,7 @@ pub(crate) fn wait_for(
 }
 
 /// Looks at a job again, for as long as the server may be away.
-pub(crate) fn look_again(client: &Client, patience: &mut Patience, job: &mut JobView) -> Result<(), Failure> {
+fn look_again(client: &Client, patience: &mut Patience, job: &mut JobView) -> Result<(), Failure> {
     loop {
         match client.job(job.id) {
             Ok(seen) => {

@@ -12,5 +12,6 @@ mod online;
 mod readme;
 mod references;
 mod run;
+mod same_as_server;
 mod schemas;
 mod secrets;

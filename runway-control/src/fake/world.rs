@@ -138,6 +138,21 @@ impl FakeCluster {
         self.world().jobs.get(&id).map(|job| job.seen.clone())
     }
 
+    /// Waits for the end of a job; false where it left before that was seen.
+    pub(super) async fn finished(&self, id: JobId) -> bool {
+        let mut changes = self.changes.subscribe();
+        loop {
+            match self.find(id) {
+                None => return false,
+                Some(seen) if seen.status.phase.is_final() => return true,
+                Some(_) => {}
+            }
+            if changes.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
     /// The change of this number, once there is one.
     pub(super) async fn change(&self, number: usize) -> Option<Change> {
         let mut changes = self.changes.subscribe();
@@ -178,6 +193,7 @@ impl FakeCluster {
         let now = self.surroundings.now();
         self.update(id, incarnation, |status| {
             status.phase = Phase::Running;
+            status.message = "runs".to_owned();
             status.attempts = 1;
             status.started_at = Some(now);
             status.runs = vec![Attempt { scheduled: now, ended: None }];
@@ -188,6 +204,7 @@ impl FakeCluster {
             status.phase = if life.succeeds { Phase::Succeeded } else { Phase::Failed };
             status.reason = (!life.succeeds).then_some(Reason::NonZeroExit);
             status.exit_code = Some(i32::from(!life.succeeds));
+            status.message = format!("ended with exit code {}", i32::from(!life.succeeds));
             status.finished_at = Some(now);
             status.runs.iter_mut().for_each(|run| run.ended = Some(now));
             status.holds = life.lingers > Duration::ZERO;

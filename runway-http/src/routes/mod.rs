@@ -3,6 +3,7 @@
 mod docs;
 mod jobs;
 mod logs;
+mod overview;
 mod policy;
 mod probes;
 mod quotes;
@@ -15,7 +16,7 @@ use crate::state::AppState;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use utoipa::openapi::OpenApi;
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -31,6 +32,7 @@ pub fn app(state: AppState) -> Router {
     let (probes, _) = probes().split_for_parts();
     let api = layers::wrap(
         api.merge(docs::routes())
+            .merge(overview::routes())
             .fallback(nothing_here)
             .method_not_allowed_fallback(no_such_method)
             .with_state(state.clone()),
@@ -48,9 +50,14 @@ pub fn ops(state: AppState) -> Router {
 }
 
 /// What the routes say of themselves.
-pub(crate) fn description() -> OpenApi {
-    api().merge(probes()).split_for_parts().1
+pub(crate) fn description() -> utoipa::openapi::OpenApi {
+    OpenApiRouter::with_openapi(Shared::openapi()).merge(api()).merge(probes()).split_for_parts().1
 }
+
+/// What no route names, since all of them have it.
+#[derive(OpenApi)]
+#[openapi(components(schemas(runway_api::Problem)))]
+struct Shared;
 
 fn api() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

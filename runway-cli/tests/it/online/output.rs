@@ -1,7 +1,7 @@
 //! What jobs print.
 
 use super::proxy::{Fate, before};
-use super::script::{answer, job, serve};
+use super::script::{answer, job, serve, serve_apart};
 use super::server::{Plan, Server, long, short};
 use super::{HELLO, online, runway_at};
 use bytes::Bytes;
@@ -116,11 +116,13 @@ fn a_reader_that_goes_away_ends_the_following() {
 #[test]
 fn a_job_whose_output_cannot_be_had_is_waited_for_all_the_same() {
     let gone = br#"{"title":"Gone","detail":"it has left","instance":"1"}"#;
-    let (url, _) = serve(vec![
-        answer("201 Created", "", job("4d5c9fa91db4", "pending").as_bytes()),
-        answer("410 Gone", "", gone),
-        answer("200 OK", "", job("4d5c9fa91db4", "succeeded").as_bytes()),
-    ]);
+    let url = serve_apart(
+        vec![answer("410 Gone", "", gone)],
+        vec![
+            answer("201 Created", "", job("4d5c9fa91db4", "pending").as_bytes()),
+            answer("200 OK", "", job("4d5c9fa91db4", "succeeded").as_bytes()),
+        ],
+    );
     let ran = runway_at(&url, &["submit", HELLO, "--follow"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
     assert!(ran.stderr.contains("error: Gone (410): it has left"), "{}", ran.stderr);
@@ -137,14 +139,17 @@ fn output_that_is_gone_or_yet_to_come_is_told_of() {
     // One that is still waiting says why, until it has ended.
     let not_yet = br#"{"title":"Not yet","detail":"it has not started","instance":"1"}"#;
     let waiting = job("4d5c9fa91db4", "pending").replace(r#""hint":null"#, r#""hint":"ask for less""#);
-    let (url, _) = serve(vec![
-        answer("200 OK", "", waiting.as_bytes()),
-        answer("409 Conflict", "Retry-After: 1\r\n", not_yet),
-        answer("200 OK", "", waiting.as_bytes()),
-        answer("409 Conflict", "Retry-After: 1\r\n", not_yet),
-        answer("200 OK", "", job("4d5c9fa91db4", "cancelled").as_bytes()),
-    ]);
+    let url = serve_apart(
+        vec![answer("409 Conflict", "Retry-After: 1\r\n", not_yet)],
+        vec![
+            answer("200 OK", "", waiting.as_bytes()),
+            answer("200 OK", "", waiting.as_bytes()),
+            answer("200 OK", "", waiting.replace("\"m\"", "\"pulls\"").as_bytes()),
+            answer("200 OK", "", job("4d5c9fa91db4", "cancelled").as_bytes()),
+        ],
+    );
     let ran = runway_at(&url, &["logs", "-f", "4d5c9fa91db4"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
-    assert_eq!(ran.stderr, "4d5c9fa91db4 hello: pending: m\n  hint: ask for less\n");
+    let hello = "4d5c9fa91db4 hello: pending:";
+    assert_eq!(ran.stderr, format!("{hello} m\n  hint: ask for less\n{hello} pulls\n  hint: ask for less\n"));
 }

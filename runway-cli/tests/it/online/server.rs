@@ -10,6 +10,7 @@ use runway_control::backend::{
 use runway_control::fake::{Chaos, EventFault, FakeBackend, FakeCluster, Fault, Life};
 use runway_control::{ControlPlane, Settings, System};
 use runway_core::policy::RateOverrides;
+use runway_core::status::Status;
 use runway_core::{JobId, Policy};
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
@@ -159,20 +160,33 @@ impl Backend for Printing {
         options: LogOptions,
     ) -> BoxFuture<'a, Result<LogStream, LogError>> {
         Box::pin(async move {
-            // It knows whether the job has begun.
+            // It knows whether there is anything to read.
             drop(self.backend.logs(job, options).await?);
             let (now, later) = self.output.clone();
             let (cluster, id) = (self.cluster.clone(), job.id);
-            let ended = async move {
-                while options.follow
-                    && !cluster.jobs().get(&id).is_none_or(|job| job.seen.status.phase.is_final())
-                {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+            let wait = |is_there: fn(&Status) -> bool| {
+                let cluster = cluster.clone();
+                async move {
+                    while options.follow
+                        && cluster.jobs().get(&id).is_some_and(|job| !is_there(&job.seen.status))
+                    {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
                 }
-                stream::iter(if options.follow { later } else { Vec::new() })
             };
+            let begun = wait(|status| status.attempts > 0);
+            let ended = wait(|status| status.phase.is_final());
+            let later = if options.follow { later } else { Vec::new() };
             let first = if options.tail == Some(0) { Vec::new() } else { now };
-            Ok(stream::iter(first).chain(stream::once(ended).flatten()).map(Ok).boxed())
+            let first = stream::once(async move {
+                begun.await;
+                stream::iter(first)
+            });
+            let last = stream::once(async move {
+                ended.await;
+                stream::iter(later)
+            });
+            Ok(first.flatten().chain(last.flatten()).map(Ok).boxed())
         })
     }
 }
