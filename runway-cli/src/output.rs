@@ -10,6 +10,15 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     quietly(write_all(anstream::stdout().lock(), &escaped(text)))
 }
 
+/// Writes data that goes on without end. Returns whether somebody still reads it.
+pub(crate) fn print_on(text: &str) -> Result<bool, Failure> {
+    match write_all(anstream::stdout().lock(), text) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Output(error)),
+    }
+}
+
 /// Writes what went wrong with the data, with its colours where somebody sees them.
 pub(crate) fn print_aside(text: &str) -> Result<(), Failure> {
     quietly(write_all(anstream::stderr().lock(), &escaped(text)))
@@ -32,19 +41,6 @@ pub(crate) fn error(failure: &Failure) {
     };
     // Where even this cannot be written there is nobody to tell.
     let _ = write_all(anstream::stderr().lock(), &escaped(&story));
-}
-
-/// A text that somebody else wrote, without anything that a terminal would obey.
-pub(crate) fn printable(text: &str) -> String {
-    let is_obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_obeyed(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
-    out
 }
 
 /// The control characters U+0080 to U+009F, which some terminals obey as they obey those below U+0020. Nothing that is

@@ -1,9 +1,8 @@
 //! `runway diagnose`: what became of these Jobs, and why?
 
-use super::refuse_unused;
-use crate::arguments::{Common, Format};
+use crate::arguments::Format;
 use crate::input::{self, Failure};
-use crate::output::printable;
+use crate::printable::printable;
 use crate::{Exit, output};
 use runway_core::status::{Listing, Seen, Status, classify};
 use std::collections::BTreeSet;
@@ -23,8 +22,7 @@ struct Record<'a> {
 /// What prints what is read here.
 const KUBECTL: &str = "kubectl get job,pod,event -o json";
 
-pub(super) fn run(file: &Path, common: &Common) -> Result<Exit, Failure> {
-    refuse_unused("diagnose", common, &["--policy", "--tenant"])?;
+pub(super) fn run(file: &Path, format: Format) -> Result<Exit, Failure> {
     let source = input::read(file)?;
     let malformed = |fault: String| Failure::Malformed { path: file.to_owned(), fault };
     let json = serde_json::from_slice(source.bytes())
@@ -34,7 +32,7 @@ pub(super) fn run(file: &Path, common: &Common) -> Result<Exit, Failure> {
         output::print_aside(&format!("warning: `{}`: passed over: {skipped}\n", source.name))?;
     }
     let records: Vec<_> = listing.jobs().map(Record::of).collect();
-    match common.output {
+    match format {
         Format::Json => output::print_json(&records)?,
         Format::Text if records.is_empty() => output::print(&format!("no Jobs in `{}`\n", source.name))?,
         Format::Text => {
@@ -43,7 +41,7 @@ pub(super) fn run(file: &Path, common: &Common) -> Result<Exit, Failure> {
             output::print(&stories.join("\n"))?;
         }
     }
-    Ok(Exit::Admitted)
+    Ok(Exit::Fine)
 }
 
 impl<'a> Record<'a> {

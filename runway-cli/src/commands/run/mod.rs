@@ -4,7 +4,7 @@ mod outcome;
 mod screen;
 mod signals;
 
-use crate::arguments::{Common, Format, RunArguments};
+use crate::arguments::{Format, RunArguments};
 use crate::document::{Judged, judge_amended, read_all};
 use crate::input::Failure;
 use crate::{Exit, clock, output, policy};
@@ -25,16 +25,17 @@ const NOT_RUN: Exit = Exit::Code(125);
 /// How often the status line is drawn anew.
 const REDRAWING: Duration = Duration::from_millis(500);
 
-pub(super) fn run(arguments: &RunArguments, common: &Common) -> Exit {
-    try_run(arguments, common).unwrap_or_else(|error| {
+pub(super) fn run(arguments: &RunArguments) -> Exit {
+    try_run(arguments).unwrap_or_else(|error| {
         output::error(&error);
         NOT_RUN
     })
 }
 
-fn try_run(arguments: &RunArguments, common: &Common) -> Result<Exit, Failure> {
-    let policy = policy::load(common.policy.as_deref())?;
-    let (sources, Exit::Admitted) = read_all(std::slice::from_ref(&arguments.file))? else {
+fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
+    let common = &arguments.common;
+    let policy = policy::load(common.policy.file.as_deref())?;
+    let (sources, Exit::Fine) = read_all(std::slice::from_ref(&arguments.file))? else {
         return Ok(NOT_RUN);
     };
     let judged = judge_amended(&sources, &policy, common, |spec| amend(spec, arguments))?;
@@ -43,7 +44,7 @@ fn try_run(arguments: &RunArguments, common: &Common) -> Result<Exit, Failure> {
         return Err(Failure::Usage(message));
     };
     let Some(admitted) = judged.decision.admitted() else {
-        match common.output {
+        match common.output.format {
             Format::Json => output::print_json(&judged.verdict())?,
             Format::Text => output::print_aside(&judged.story(&policy, common))?,
         }
@@ -58,10 +59,10 @@ fn try_run(arguments: &RunArguments, common: &Common) -> Result<Exit, Failure> {
     for limit in job.not_enforced() {
         output::print_aside(&format!("warning: not enforced: {limit}\n"))?;
     }
-    let (ended, signal) = follow(&job, &order, &signals, common.output)?;
+    let (ended, signal) = follow(&job, &order, &signals, common.output.format)?;
     let outcome =
         Outcome::new(&job, ended, clock::now()).map_err(|error| failed("what was used is lost", &error))?;
-    match common.output {
+    match common.output.format {
         Format::Json => output::print_json(&outcome.record())?,
         Format::Text => output::print_aside(&outcome.story())?,
     }
