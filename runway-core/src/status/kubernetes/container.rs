@@ -104,6 +104,12 @@ impl<'a> Container<'a> {
         self.status.state.as_ref()?.waiting.as_ref()
     }
 
+    /// That its node waits before it starts it again, for it has ended too often.
+    pub(super) fn back_off(&self) -> Option<Evidence> {
+        let reason = self.waiting()?.reason.as_deref().filter(|reason| *reason == "CrashLoopBackOff")?;
+        Some(self.evidence("state.waiting.reason", reason))
+    }
+
     /// Whether a process of it has ever been seen.
     pub(super) fn has_run(&self) -> bool {
         self.is_running()
