@@ -4,8 +4,8 @@
 //! could not be parsed: it may be a secret.
 
 use crate::input::Source;
+use crate::output::printable;
 use crate::policy::LoadedPolicy;
-use crate::printable::printable;
 use annotate_snippets::{AnnotationKind, Element, Level, Message, Origin, Renderer, Snippet};
 use runway_core::Violation;
 use runway_core::document::{Document, Span, Value};

@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use crate::online::Trouble;
-use crate::printable::printable;
+use crate::output;
 use runway_core::Violation;
 use runway_core::policy::RateVariableError;
 use std::fs::File;
@@ -63,22 +63,23 @@ pub(crate) enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreadable { path, error } => write!(f, "cannot read `{}`: {error}", shown(path)),
+            Self::Unreadable { path, error } => write!(f, "cannot read `{}`: {error}", printable(path)),
             Self::Oversized { path } => {
-                write!(f, "cannot read `{}`: it has more than {} MiB", shown(path), MAX_BYTES / 1024 / 1024)
+                write!(
+                    f,
+                    "cannot read `{}`: it has more than {} MiB",
+                    printable(path),
+                    MAX_BYTES / 1024 / 1024
+                )
             }
-            Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", shown(path)),
-            Self::Variable(error) => f.write_str(&printable(&error.to_string())),
+            Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", printable(path)),
+            Self::Variable(error) => f.write_str(&output::printable(&error.to_string())),
             Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
             Self::Online(trouble) => trouble.fmt(f),
         }
     }
-}
-
-fn shown(path: &Path) -> String {
-    printable(&path.display().to_string())
 }
 
 impl Failure {
@@ -95,6 +96,10 @@ impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         Self::Online(trouble)
     }
+}
+
+fn printable(path: &Path) -> String {
+    output::printable(&path.display().to_string())
 }
 
 /// Reads a file, or standard input for `-`.

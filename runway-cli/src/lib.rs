@@ -14,7 +14,6 @@ mod input;
 mod online;
 mod output;
 mod policy;
-mod printable;
 pub mod reference;
 
 pub use arguments::Arguments;

@@ -2,7 +2,7 @@
 
 use crate::arguments::Format;
 use crate::input::{self, Failure};
-use crate::printable::printable;
+use crate::output::printable;
 use crate::{Exit, output};
 use runway_core::status::{Listing, Seen, Status, classify};
 use std::collections::BTreeSet;

@@ -7,7 +7,7 @@ use crate::online::{
     Client, Interrupt, Jobs, Patience, Prepared, Progress, Sending, Trouble, follow, has_ended, print_values,
     story, summary, time, wait_for,
 };
-use crate::printable::printable;
+use crate::output::printable;
 use crate::{Exit, clock, output};
 use runway_api::JobView;
 use runway_core::{Violation, status::Phase};

@@ -3,7 +3,7 @@
 use crate::arguments::Form;
 use crate::commands::to_yaml;
 use crate::input::Failure;
-use crate::printable::printable;
+use crate::output::printable;
 use crate::{clock, output};
 use runway_api::JobView;
 use runway_core::units::Timestamp;

@@ -1,6 +1,6 @@
 //! Columns for people.
 
-use crate::printable::printable;
+use crate::output::printable;
 
 /// Between two columns.
 const GAP: &str = "  ";

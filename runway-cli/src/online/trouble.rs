@@ -1,7 +1,7 @@
 //! Why a server did not do what was asked of it.
 
 use crate::Exit;
-use crate::printable::printable;
+use crate::output::printable;
 use runway_api::Problem;
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Violation};

@@ -6,7 +6,7 @@ use super::show;
 use super::trouble::Trouble;
 use crate::input::Failure;
 use crate::output;
-use crate::printable::printable;
+use crate::output::printable;
 use runway_api::JobView;
 use runway_core::JobId;
 use runway_core::status::{Phase, Reason};
