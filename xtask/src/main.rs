@@ -143,25 +143,36 @@ fn bench(options: &[&str]) -> Result<(), Failed> {
         let lint = ["clippy", "--locked", "-p", "runway-bench", "--all-targets", "--", "-D", "warnings"];
         return cargo("the comparisons compile", &lint);
     }
-    if options.contains(&"--cluster") {
+    let is = |what: &str| options.contains(&what);
+    let program = |name: &str| steps::target_folder().join("release").join(name);
+    let options = options.iter().filter(|option| **option != "--http");
+    if is("--cluster") {
         let mut session = begin("the cluster for the measurements", false)?;
-        let mut run =
-            steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
-        return session.run("measurements on a cluster", run.args(options));
+        return session.run("measurements on a cluster", measurements(false)?.args(options));
     }
-    if options.contains(&"--http") {
-        cargo("build", &["build", "--locked", "--release", "-p", "runway-http", "-p", "runway-bench"])?;
+    if is("--http") {
+        cargo("build", &["build", "--locked", "--release", "-p", "runway-http"])?;
+        let mut run = measurements(false)?;
         let mut session = begin("the cluster for the measurements", false)?;
-        let mut run =
-            steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
-        run.arg("--http").arg(steps::target_folder().join("release/runway-http"));
-        run.args(options.iter().filter(|option| **option != "--http"));
-        return session.run("measurements of the server", &mut run);
+        return session
+            .run("measurements of the server", run.arg("--http").arg(program("runway-http")).args(options));
     }
-    cargo("build", &["build", "--locked", "--release", "-p", "runway-cli", "-p", "runway-bench"])?;
-    let runway = steps::target_folder().join("release/runway");
-    let mut run = steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
-    steps::run("comparisons", run.arg("--runway").arg(runway).args(options))
+    cargo("build", &["build", "--locked", "--release", "-p", "runway-cli"])?;
+    let mut run = measurements(!is("--local"))?;
+    steps::run("comparisons", run.arg("--runway").arg(program("runway")).args(options))
+}
+
+/// The built program that measures. Its peers are whole policy engines, which take long to build: only the comparison with them
+/// has them.
+fn measurements(with_peers: bool) -> Result<std::process::Command, Failed> {
+    let mut features = vec!["--locked", "--release", "-p", "runway-bench"];
+    if !with_peers {
+        features.push("--no-default-features");
+    }
+    cargo("build", &[&["build"], features.as_slice()].concat())?;
+    let mut run = steps::command(&["run", "--quiet"]);
+    run.args(features).arg("--");
+    Ok(run)
 }
 
 fn references() -> Result<(), Failed> {

@@ -5,7 +5,7 @@
 //! finds nothing of it in the processor's caches; in both, the number of live holds stays. A tenth of the jobs have
 //! GPUs. All that is random is drawn before the clock starts.
 
-use crate::random::Random;
+use crate::peers::random::Random;
 use crate::timing::{Contender, Outcome};
 use runway_core::quota::{HoldRequest, Ledger, QuotaKind, Shortage};
 use runway_core::units::{GpuCount, Seconds, Timestamp};

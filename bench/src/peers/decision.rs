@@ -1,6 +1,6 @@
 //! `Gate::submit` of jobs that have been read, with or without rendering what was admitted, and `Gate::release`.
 
-use crate::random::Random;
+use crate::peers::random::Random;
 use crate::timing::{Contender, Outcome};
 use runway_core::policy::RateOverrides;
 use runway_core::spec::ResourceSpec;
@@ -51,7 +51,7 @@ fn contender(
 /// The built-in policy, but for rates that refuse nobody.
 fn policy() -> Outcome<Policy> {
     const PLENTY: &str = "rate_limit: {per_minute: 1000000, burst: 1000000}";
-    let mut text = include_str!("../../fixtures/policies/default.yaml").to_owned();
+    let mut text = include_str!("../../../fixtures/policies/default.yaml").to_owned();
     for limit in ["rate_limit: {per_minute: 60, burst: 10}", "rate_limit: {per_minute: 6000, burst: 500}"] {
         assert!(text.contains(limit), "the built-in policy has the line `{limit}`");
         text = text.replace(limit, PLENTY);

@@ -3,7 +3,7 @@
 //! Runway's limiter is told the time and governor's reads a clock, so that there are two pairs: both read the clock for
 //! each request, as a server does; and neither does. Runway's draws from the server's bucket as well each time.
 
-use crate::random::Random;
+use crate::peers::random::Random;
 use crate::timing::{Contender, Outcome};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter as Governor};
