@@ -42,6 +42,7 @@ pub struct Metrics {
     ended: Family<Ended, Counter>,
     reloads: Family<Reload, Counter>,
     connections: Gauge,
+    unreadable: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,6 +104,7 @@ impl Default for Metrics {
             ended: Family::default(),
             reloads: Family::default(),
             connections: Gauge::default(),
+            unreadable: Counter::default(),
             registry: Mutex::default(),
         };
         registry.register(
@@ -136,6 +138,11 @@ impl Default for Metrics {
         );
         registry.register("policy_reloads", "Times that the policy was read again", metrics.reloads.clone());
         registry.register("http_connections", "Connections that are open", metrics.connections.clone());
+        registry.register(
+            "http_unreadable_requests",
+            "Requests whose head is no HTTP/1.1, or too long; they are answered without being counted as requests",
+            metrics.unreadable.clone(),
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         // What never happened is 0, not missing.
@@ -180,6 +187,11 @@ impl Metrics {
     pub(crate) fn reloaded(&self, applied: bool) {
         let [yes, no] = RELOADS;
         self.reloads.get_or_create(&Reload { result: if applied { yes } else { no } }).inc();
+    }
+
+    /// A request had a head that is none.
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.inc();
     }
 
     /// A connection that counts for as long as this lives.

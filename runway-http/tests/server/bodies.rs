@@ -58,7 +58,7 @@ async fn whoever_sends_ten_megabytes_comes_to_read_the_answer() {
     );
     let answer = bed.ask(head).await;
     assert_eq!(answer.problem(), "body-too-large");
-    // Nobody reads it where nothing is to be sent, either.
+    // The same where no body is wanted at all.
     for method in ["GET", "DELETE", "PUT"] {
         let answer = bed.ask(request(method, "/v1/policy", "", &padded(10_000_000))).await;
         assert_eq!(answer.status, if method == "GET" { 200 } else { 405 });

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 
 async fn cpu_max(process: &Process) -> String {
     let answer = ask(process.address, get("/v1/policy")).await;
-    answer.json()["policy"]["limits"]["cpu"]["max"].as_str().map_or_else(|| answer.text(), str::to_owned)
+    answer.json()["limits"]["cpu"]["max"].as_str().unwrap().to_owned()
 }
 
 fn with_cpu(max: &str) -> String {

@@ -23,6 +23,8 @@ async fn what_could_be_read_in_two_ways_is_turned_away_and_ends_the_connection()
     let bed = Bed::start().await;
     let chunked = format!("0\r\n\r\n{SECOND}");
     let long = format!("{:x}", u128::from(u64::MAX) + 1);
+    let good = job("good", "search");
+    let good = format!("{:x}\r\n{good}\r\n0\r\n\r\n{SECOND}", good.len());
     let quote = "POST /v1/quotes HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json";
     let shapes: Vec<(&str, String, String)> = vec![
         (
@@ -35,6 +37,13 @@ async fn what_could_be_read_in_two_ways_is_turned_away_and_ends_the_connection()
             format!("{quote}\r\nTransfer-Encoding: chunked\r\nContent-Length: 5"),
             chunked.clone(),
         ),
+        (
+            "chunked twice",
+            format!("{quote}\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
+            good.clone(),
+        ),
+        ("chunked twice in one", format!("{quote}\r\nTransfer-Encoding: chunked, chunked"), good.clone()),
+        ("compressed, and chunked", format!("{quote}\r\nTransfer-Encoding: gzip, chunked"), good.clone()),
         (
             "two lengths",
             format!("{quote}\r\nContent-Length: 0\r\nContent-Length: 5"),
@@ -121,9 +130,14 @@ async fn what_could_be_read_in_two_ways_is_turned_away_and_ends_the_connection()
     ];
     for (what, head, body) in &shapes {
         let statuses = statuses(&bed, head, body).await;
-        println!("{what}: {statuses:?}");
         assert!(statuses.len() <= 1, "{what}: {statuses:?}");
         assert!(statuses.iter().all(|status| (400..500).contains(status)), "{what}: {statuses:?}");
+    }
+    // With both a length and chunks the chunks count, and what follows is never taken for a request (RFC 9112, 6.1).
+    for both in
+        ["Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked"]
+    {
+        assert_eq!(statuses(&bed, &format!("{quote}\r\n{both}"), &good).await, [200], "{both}");
     }
     // None of them did anything but be turned away, and the server goes on.
     let metrics = bed.metrics().await;
