@@ -11,6 +11,7 @@ mod cli;
 mod cluster;
 mod decision;
 mod engines;
+mod http;
 mod ledger;
 mod limiter;
 mod random;
@@ -23,13 +24,15 @@ use std::path::PathBuf;
 use table::{Row, print};
 use timing::{Outcome, take_turns};
 
-const USAGE: &str = "usage: runway-bench [--runway PATH | --cluster] [--rounds N] [--quick]";
+const USAGE: &str = "usage: runway-bench [--runway PATH | --cluster | --http PATH] [--rounds N] [--quick]";
 
 struct Arguments {
     /// The built command line.
     runway: Option<PathBuf>,
     /// Measures on the cluster of `KUBECONFIG`, and nothing else.
     cluster: bool,
+    /// The built server, which is measured on loopback and on the cluster of `KUBECONFIG`, and nothing else.
+    http: Option<PathBuf>,
     rounds: Option<usize>,
     /// The operations of a round are this many times fewer.
     shorter: usize,
@@ -37,11 +40,12 @@ struct Arguments {
 
 impl Arguments {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut read = Self { runway: None, cluster: false, rounds: None, shorter: 1 };
+        let mut read = Self { runway: None, cluster: false, http: None, rounds: None, shorter: 1 };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--runway" => read.runway = Some(arguments.next().ok_or(USAGE)?.into()),
                 "--cluster" => read.cluster = true,
+                "--http" => read.http = Some(arguments.next().ok_or(USAGE)?.into()),
                 "--rounds" => read.rounds = Some(arguments.next().ok_or(USAGE)?.parse::<usize>()?.max(1)),
                 "--quick" => (read.rounds, read.shorter) = (Some(3), 20),
                 _ => return Err(USAGE.into()),
@@ -57,9 +61,12 @@ fn main() -> Outcome {
     {
         return cluster::child(rest);
     }
-    let Arguments { runway, cluster, rounds, shorter } = Arguments::read(arguments.into_iter())?;
+    let Arguments { runway, cluster, http, rounds, shorter } = Arguments::read(arguments.into_iter())?;
     if cluster {
         return cluster::measure(rounds.unwrap_or(7), shorter);
+    }
+    if let Some(server) = http {
+        return http::measure(&server, rounds.unwrap_or(7), shorter);
     }
     let rounds = rounds.unwrap_or(15);
     let (decisions, draws, cycles) = (20_000 / shorter, 200_000 / shorter, 20_000 / shorter);

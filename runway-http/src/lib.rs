@@ -19,6 +19,6 @@ pub mod server;
 mod state;
 
 pub use openapi::document as openapi;
-pub use request::access::{Access, Role};
+pub use request::access::{Access, NoRole, Role};
 pub use routes::{app, ops};
 pub use state::{AppState, RequestLimits};

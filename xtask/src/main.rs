@@ -14,7 +14,7 @@ usage: cargo xtask COMMAND
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
                     --offline leaves out the tests on a real cluster
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
-                    --cluster measures on a real API server
+                    --cluster measures on a real API server, --http the server
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
   references        write docs/reference/ anew from the program
 ";
@@ -125,6 +125,15 @@ fn bench(options: &[&str]) -> Result<(), Failed> {
             steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
         return session.run("measurements on a cluster", run.args(options));
     }
+    if options.contains(&"--http") {
+        cargo("build", &["build", "--locked", "--release", "-p", "runway-http", "-p", "runway-bench"])?;
+        let mut session = begin("the cluster for the measurements", false)?;
+        let mut run =
+            steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
+        run.arg("--http").arg(steps::target_folder().join("release/runway-http"));
+        run.args(options.iter().filter(|option| **option != "--http"));
+        return session.run("measurements of the server", &mut run);
+    }
     cargo("build", &["build", "--locked", "--release", "-p", "runway-cli", "-p", "runway-bench"])?;
     let runway = steps::target_folder().join("release/runway");
     let mut run = steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
@@ -132,6 +141,9 @@ fn bench(options: &[&str]) -> Result<(), Failed> {
 }
 
 fn references() -> Result<(), Failed> {
-    let mut write = steps::command(&["test", "--locked", "-p", "runway-cli", "--test", "it", "references"]);
-    steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))
+    for package in ["runway-cli", "runway-http"] {
+        let mut write = steps::command(&["test", "--locked", "-p", package, "--test", "it", "references"]);
+        steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))?;
+    }
+    Ok(())
 }

@@ -40,22 +40,22 @@ capacity: {gpus: 0, concurrent_jobs: 1000000, rate_limit: {per_minute: 1000000, 
 run: {namespace: NAMESPACE}
 "#;
 
-const TENANTS: usize = 20;
+const TENANTS: usize = 1_000;
 
 /// The cluster, as its administrator and as the user that Runway is.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     admin: Client,
     user: Connection,
 }
 
 /// A namespace that a turn has for itself.
-pub(super) struct Place {
-    pub(super) name: String,
+pub(crate) struct Place {
+    pub(crate) name: String,
     admin: Client,
 }
 
 impl Cluster {
-    pub(super) async fn connect() -> Outcome<Self> {
+    pub(crate) async fn connect() -> Outcome<Self> {
         let named = |variable| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
         let admin = named("KUBECONFIG").ok_or("KUBECONFIG is not set: run `cargo xtask bench --cluster`")?;
         let user = named("RUNWAY_TEST_KUBECONFIG").unwrap_or_else(|| admin.clone());
@@ -64,11 +64,11 @@ impl Cluster {
     }
 
     /// A client of Runway's user, with connections of its own.
-    pub(super) async fn client(&self) -> Outcome<Client> {
+    pub(crate) async fn client(&self) -> Outcome<Client> {
         Ok(connect(&self.user).await?)
     }
 
-    pub(super) async fn place(&self) -> Outcome<Place> {
+    pub(crate) async fn place(&self) -> Outcome<Place> {
         let name = format!("runway-bench-{}", JobId::from_random(System.random()));
         let spaces: Api<Namespace> = Api::all(self.admin.clone());
         let space = serde_json::from_value(json!({"metadata": {"name": name}}))?;
@@ -90,17 +90,17 @@ impl Cluster {
 }
 
 impl Place {
-    pub(super) fn policy(&self) -> Outcome<Arc<Policy>> {
+    pub(crate) fn policy(&self) -> Outcome<Arc<Policy>> {
         policy(&self.name)
     }
 
     /// The administrator's view of it.
-    pub(super) fn jobs(&self) -> Api<Job> {
+    pub(crate) fn jobs(&self) -> Api<Job> {
         Api::namespaced(self.admin.clone(), &self.name)
     }
 
     /// Deletes all that is in it, and it.
-    pub(super) async fn remove(self) -> Outcome {
+    pub(crate) async fn remove(self) -> Outcome {
         let (all, now) = (ListParams::default(), DeleteParams::background());
         self.jobs().delete_collection(&now, &all).await?;
         let deadline = Instant::now() + Duration::from_secs(300);
@@ -117,13 +117,16 @@ impl Place {
     }
 }
 
-pub(super) fn policy(namespace: &str) -> Outcome<Arc<Policy>> {
-    let text = POLICY.replace("NAMESPACE", namespace);
-    Ok(Arc::new(Policy::parse(text.as_bytes(), RateOverrides::default())?))
+pub(crate) fn policy(namespace: &str) -> Outcome<Arc<Policy>> {
+    Ok(Arc::new(Policy::parse(policy_text(namespace).as_bytes(), RateOverrides::default())?))
+}
+
+pub(crate) fn policy_text(namespace: &str) -> String {
+    POLICY.replace("NAMESPACE", namespace)
 }
 
 /// A control plane as a server would have it, and the task that keeps it in step.
-pub(super) fn plane(client: Client, policy: &Arc<Policy>) -> (ControlPlane, JoinHandle<()>) {
+pub(crate) fn plane(client: Client, policy: &Arc<Policy>) -> (ControlPlane, JoinHandle<()>) {
     let backend = KubernetesBackend::new(client, policy, KubernetesSettings::new(policy), Arc::new(System));
     let plane =
         ControlPlane::new(Arc::new(backend), Arc::clone(policy), Arc::new(System), Settings::default());
@@ -132,7 +135,7 @@ pub(super) fn plane(client: Client, policy: &Arc<Policy>) -> (ControlPlane, Join
 }
 
 /// Makes as many connections as there will be submitters, so that no turn pays for them.
-pub(super) async fn warm(client: &Client, place: &Place, connections: usize) -> Outcome {
+pub(crate) async fn warm(client: &Client, place: &Place, connections: usize) -> Outcome {
     let mut calls = JoinSet::new();
     for _ in 0..connections {
         let jobs: Api<Job> = Api::namespaced(client.clone(), &place.name);
@@ -144,7 +147,7 @@ pub(super) async fn warm(client: &Client, place: &Place, connections: usize) -> 
     Ok(())
 }
 
-pub(super) fn submissions(count: usize) -> Vec<Submission> {
+pub(crate) fn submissions(count: usize) -> Vec<Submission> {
     (0..count).map(submission).collect()
 }
 
@@ -152,7 +155,7 @@ fn submission(number: usize) -> Submission {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     JobSpec {
         name: Some(format!("embed-docs-{number}")),
-        tenant: Some(format!("tenant-{:02}", number % TENANTS)),
+        tenant: Some(format!("tenant-{}", number % TENANTS)),
         image: Some("registry.internal/embed:1.8.0".into()),
         command: words(&["python", "/app/embed.py"]),
         args: words(&["--shard", "3"]),
@@ -163,7 +166,7 @@ fn submission(number: usize) -> Submission {
 }
 
 /// The Jobs that Runway would make of the same submissions.
-pub(super) fn manifests(count: usize, policy: &Arc<Policy>) -> Outcome<Vec<Job>> {
+pub(crate) fn manifests(count: usize, policy: &Arc<Policy>) -> Outcome<Vec<Job>> {
     let mut gate = Gate::new(Arc::clone(policy), System.hash_seed());
     let rendered = submissions(count).into_iter().map(|submission| {
         let id = JobId::from_random(System.random());

@@ -1,10 +1,10 @@
 //! Runway on a real API server, beside the least that a client could do there: `cargo xtask bench --cluster`.
 
-mod bed;
-mod rebuilding;
+pub(crate) mod bed;
+pub(crate) mod rebuilding;
 mod rest;
-mod submitting;
-mod table;
+pub(crate) mod submitting;
+pub(crate) mod table;
 
 use crate::timing::Outcome;
 use bed::Cluster;

@@ -25,10 +25,10 @@ const CREATORS: usize = 32;
 
 /// What came of a turn.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Rebuilt {
-    pub(super) millis: f64,
+pub(crate) struct Rebuilt {
+    pub(crate) millis: f64,
     /// The peak of the resident memory of the whole process.
-    pub(super) mebibytes: f64,
+    pub(crate) mebibytes: f64,
 }
 
 /// Runway and the bare listing, in turns, each round begun by the other of them.
@@ -58,7 +58,7 @@ pub(super) async fn take_turns(
 }
 
 /// Makes jobs that stay as they are: with a parallelism of 0 the job controller gives them no pods.
-async fn fill(cluster: &Cluster, place: &Place, jobs: usize) -> Outcome {
+pub(crate) async fn fill(cluster: &Cluster, place: &Place, jobs: usize) -> Outcome {
     let client = cluster.client().await?;
     warm(&client, place, CREATORS).await?;
     let mut manifests = manifests(jobs, &place.policy()?)?;

@@ -14,22 +14,22 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 #[derive(Clone, Copy)]
-pub(super) struct Load {
-    pub(super) submitters: usize,
-    pub(super) jobs: usize,
+pub(crate) struct Load {
+    pub(crate) submitters: usize,
+    pub(crate) jobs: usize,
 }
 
 /// What came of a turn. Times are in milliseconds.
-pub(super) struct Turn {
-    pub(super) jobs_a_second: f64,
-    pub(super) p50: f64,
-    pub(super) p99: f64,
+pub(crate) struct Turn {
+    pub(crate) jobs_a_second: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
 }
 
 /// Two turns, one right after the other.
-pub(super) struct Pair {
-    pub(super) runway: Turn,
-    pub(super) bare: Turn,
+pub(crate) struct Pair {
+    pub(crate) runway: Turn,
+    pub(crate) bare: Turn,
 }
 
 /// The two take turns, each round begun by the other of them, after one round to warm up.
@@ -109,10 +109,10 @@ async fn finish(place: Place, load: Load, turn: Turn) -> Outcome<Turn> {
     Ok(turn)
 }
 
-type Failed = Box<dyn Error + Send + Sync>;
+pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 
 /// Each submitter creates one job after the other, until there are enough.
-async fn run<F>(load: Load, submit: impl Fn(usize) -> F + Clone + Send + 'static) -> Outcome<Turn>
+pub(crate) async fn run<F>(load: Load, submit: impl Fn(usize) -> F + Clone + Send + 'static) -> Outcome<Turn>
 where
     F: Future<Output = Result<(), Failed>> + Send + 'static,
 {

@@ -4,7 +4,7 @@ use crate::timing::median;
 
 /// What was hoped for.
 #[derive(Clone, Copy)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// The ratio is at least this.
     AtLeast(f64),
     /// The ratio is at most this.
@@ -14,27 +14,32 @@ pub(super) enum Target {
 }
 
 /// One line: what was measured of Runway and of the bare client, in turns that were neighbours.
-pub(super) struct Row {
+pub(crate) struct Row {
     what: String,
     unit: &'static str,
     runway: f64,
-    bare: f64,
-    /// The quartiles of the ratio, the median in the middle.
-    ratio: [f64; 3],
+    /// The bare client's value, and the quartiles of the ratio with the median in the middle.
+    bare: Option<(f64, [f64; 3])>,
     targets: Vec<Target>,
 }
 
 impl Row {
-    pub(super) fn new(what: String, unit: &'static str, pairs: impl Iterator<Item = (f64, f64)>) -> Self {
+    pub(crate) fn new(what: String, unit: &'static str, pairs: impl Iterator<Item = (f64, f64)>) -> Self {
         let (mut runway, mut bare): (Vec<f64>, Vec<f64>) = pairs.unzip();
         let mut ratios: Vec<f64> = runway.iter().zip(&bare).map(|(runway, bare)| runway / bare).collect();
         ratios.sort_by(f64::total_cmp);
         let quarter = ratios.len() / 4;
         let ratio = [ratios[quarter], median(&mut ratios), ratios[ratios.len() - 1 - quarter]];
-        Self { what, unit, runway: median(&mut runway), bare: median(&mut bare), ratio, targets: Vec::new() }
+        let bare = Some((median(&mut bare), ratio));
+        Self { what, unit, runway: median(&mut runway), bare, targets: Vec::new() }
     }
 
-    pub(super) fn target(mut self, target: Target) -> Self {
+    /// What nothing stands beside.
+    pub(crate) fn alone(what: String, unit: &'static str, values: &mut [f64]) -> Self {
+        Self { what, unit, runway: median(values), bare: None, targets: Vec::new() }
+    }
+
+    pub(crate) fn target(mut self, target: Target) -> Self {
         self.targets.push(target);
         self
     }
@@ -44,7 +49,7 @@ impl Row {
             let digits = if value < 100.0 { 1 } else { 0 };
             format!("{value:.digits$} {}", self.unit)
         };
-        let [low, middle, high] = self.ratio;
+        let middle = self.bare.map_or(f64::NAN, |(_, [_, middle, _])| middle);
         let met = |target: &Target| match *target {
             Target::AtLeast(least) => middle >= least,
             Target::AtMost(most) => middle <= most,
@@ -60,15 +65,15 @@ impl Row {
         [
             self.what.clone(),
             value(self.runway),
-            value(self.bare),
-            format!("{middle:.2}"),
-            format!("{low:.2}-{high:.2}"),
+            self.bare.map(|(bare, _)| value(bare)).unwrap_or_default(),
+            self.bare.map(|(_, [_, middle, _])| format!("{middle:.2}")).unwrap_or_default(),
+            self.bare.map(|(_, [low, _, high])| format!("{low:.2}-{high:.2}")).unwrap_or_default(),
             self.targets.iter().map(target).collect::<Vec<_>>().join("; "),
         ]
     }
 }
 
-pub(super) fn print(rows: &[Row]) {
+pub(crate) fn print(rows: &[Row]) {
     let header = ["what", "runway", "bare", "ratio", "quartiles", "target"].map(str::to_owned);
     for [what, runway, bare, ratio, quartiles, target] in
         std::iter::once(header).chain(rows.iter().map(Row::cells))

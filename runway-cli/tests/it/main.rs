@@ -10,5 +10,6 @@ mod goldens;
 mod readme;
 mod references;
 mod run;
+mod same_as_server;
 mod schemas;
 mod secrets;

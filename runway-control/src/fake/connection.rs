@@ -176,15 +176,31 @@ impl Backend for FakeBackend {
         .boxed()
     }
 
-    fn logs<'a>(&'a self, job: &'a JobRef, _: LogOptions) -> BoxFuture<'a, Result<LogStream, LogError>> {
+    /// A job prints a line when it begins and one when it ends; whoever follows it gets the second when it comes.
+    fn logs<'a>(
+        &'a self,
+        job: &'a JobRef,
+        options: LogOptions,
+    ) -> BoxFuture<'a, Result<LogStream, LogError>> {
         async move {
-            let seen = self.cluster.find(job.id).ok_or(LogError::Gone)?;
-            if seen.status.attempts == 0 {
+            let (cluster, id) = (self.cluster.clone(), job.id);
+            let seen = cluster.find(id).ok_or(LogError::Gone)?;
+            if seen.status.attempts == 0 && !options.follow {
                 return Err(LogError::NotStarted);
             }
-            let text = format!("{} prints this\n", job.name);
-            let events = [LogEvent::Attempt(1), LogEvent::Bytes(Bytes::from(text))];
-            Ok(stream::iter(events).map(Ok).boxed())
+            let line = |text: String| Ok(LogEvent::Bytes(Bytes::from(text)));
+            let (first, last) =
+                (line(format!("{} begins\n", job.name)), line(format!("{} ends\n", job.name)));
+            let lines = if options.follow {
+                let end = stream::once(async move { cluster.finished(id).await.then_some(last) });
+                stream::iter([first]).chain(end.filter_map(futures::future::ready)).boxed()
+            } else if seen.status.phase.is_final() {
+                let skipped = options.tail.map_or(0, |tail| 2_u32.saturating_sub(tail));
+                stream::iter([first, last]).skip(usize::try_from(skipped).unwrap_or(0)).boxed()
+            } else {
+                stream::iter([first]).take(usize::try_from(options.tail.unwrap_or(1)).unwrap_or(1)).boxed()
+            };
+            Ok(stream::iter([Ok(LogEvent::Attempt(1))]).chain(lines).boxed())
         }
         .boxed()
     }

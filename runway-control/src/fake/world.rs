@@ -138,6 +138,21 @@ impl FakeCluster {
         self.world().jobs.get(&id).map(|job| job.seen.clone())
     }
 
+    /// Waits for the end of a job; false where it left before that was seen.
+    pub(super) async fn finished(&self, id: JobId) -> bool {
+        let mut changes = self.changes.subscribe();
+        loop {
+            match self.find(id) {
+                None => return false,
+                Some(seen) if seen.status.phase.is_final() => return true,
+                Some(_) => {}
+            }
+            if changes.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
     /// The change of this number, once there is one.
     pub(super) async fn change(&self, number: usize) -> Option<Change> {
         let mut changes = self.changes.subscribe();

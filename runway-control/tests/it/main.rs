@@ -5,6 +5,7 @@
 
 mod creations;
 mod keys;
+mod observed;
 mod records;
 mod set;
 mod simulation;

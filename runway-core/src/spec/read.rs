@@ -34,8 +34,10 @@ pub const RESOURCE_FIELDS: &[&str] = &["cpu", "memory", "gpu", "ephemeral_storag
 pub enum SecretLiterals {
     /// Only references: a file must not hold secrets.
     Refuse,
-    /// Values: a request carries them.
+    /// Both: a request to judge a job, which needs no values.
     Accept,
+    /// Only values: a request to run a job carries them.
+    Require,
 }
 
 /// What was understood of a document, and what was not.
@@ -265,6 +267,12 @@ fn read_secret(
     literals: SecretLiterals,
 ) -> Option<Secret> {
     match &node.value {
+        Value::Map(_) if literals == SecretLiterals::Require => {
+            let message =
+                "send the value itself: the environment that it would come from cannot be read here";
+            reader.violations.push(Violation::new(Code::WrongType, path.as_str(), message));
+            None
+        }
         Value::Map(_) => {
             let fields = reader.fields(node, path, &["from_env"])?;
             let Some((source, path)) = fields.get("from_env") else {
@@ -288,8 +296,8 @@ fn read_secret(
                 reader.violations.push(Violation::new(Code::SecretLiteral, path.as_str(), message).fix(fix));
                 None
             }
-            SecretLiterals::Accept if *kind == ScalarKind::Text => Some(Secret::Value(value.clone())),
-            SecretLiterals::Accept => reader.wrong_type(node, path, "text"),
+            _ if *kind == ScalarKind::Text => Some(Secret::Value(value.clone())),
+            _ => reader.wrong_type(node, path, "text"),
         },
         _ => reader.wrong_type(node, path, "`{from_env: NAME}`"),
     }

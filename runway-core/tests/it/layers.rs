@@ -203,3 +203,17 @@ fn a_policy_is_one_document() {
         assert_eq!(faults(&format!("{BASE}{end}{BASE}")), [(Code::Syntax, String::new())], "{end}");
     }
 }
+
+#[test]
+fn variables_set_prices_or_it_is_said_why_not() {
+    let found = RateOverrides::from_variables(|name| {
+        (name == "RUNWAY_USD_PER_GPU_SECOND").then(|| "0.001".to_owned())
+    });
+    let found = found.unwrap();
+    assert_eq!((found.usd_per_cpu_second, found.usd_per_gpu_second), (None, Some("0.001".parse().unwrap())));
+    let error = RateOverrides::from_variables(|_| Some("cheap".to_owned())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the variable RUNWAY_USD_PER_CPU_SECOND is `cheap`, which is not a decimal number such as `0.0000112444`"
+    );
+}

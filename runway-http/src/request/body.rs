@@ -25,8 +25,8 @@ enum Format {
 
 impl JobBody {
     /// What is submitted.
-    pub(crate) fn submission(&self, tenant: Option<String>) -> Submission {
-        Submission::from(JobSpec::read(&self.0, SecretLiterals::Accept)).with_tenant(tenant)
+    pub(crate) fn submission(&self, secrets: SecretLiterals, tenant: Option<String>) -> Submission {
+        Submission::from(JobSpec::read(&self.0, secrets)).with_tenant(tenant)
     }
 }
 

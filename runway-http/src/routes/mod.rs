@@ -15,7 +15,7 @@ use crate::state::AppState;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use utoipa::openapi::OpenApi;
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -48,9 +48,14 @@ pub fn ops(state: AppState) -> Router {
 }
 
 /// What the routes say of themselves.
-pub(crate) fn description() -> OpenApi {
-    api().merge(probes()).split_for_parts().1
+pub(crate) fn description() -> utoipa::openapi::OpenApi {
+    OpenApiRouter::with_openapi(Shared::openapi()).merge(api()).merge(probes()).split_for_parts().1
 }
+
+/// What no route names, since all of them have it.
+#[derive(OpenApi)]
+#[openapi(components(schemas(runway_api::Problem)))]
+struct Shared;
 
 fn api() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

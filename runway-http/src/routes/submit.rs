@@ -17,6 +17,7 @@ use axum::{Extension, Json};
 use runway_api::JobView;
 use runway_control::{IdempotencyKey, JobRecord, SubmitError, Submitted};
 use runway_core::code::Remedy;
+use runway_core::spec::{Secret, SecretLiterals};
 use runway_core::units::Timestamp;
 use runway_core::{Decision, JobId, Submission, Tenant};
 use std::sync::Arc;
@@ -63,11 +64,22 @@ pub(super) async fn submit(
     body: Result<JobBody, Fault>,
 ) -> Response {
     let report = match body {
-        Ok(body) => take(&state, body.submission(tenant), key).await,
+        Ok(body) => take(&state, submission(&state, &body, tenant), key).await,
         Err(fault) => Report::unreadable(tenant, fault),
     };
     report.note(&request, &state);
     report.into_response(&state)
+}
+
+/// What is submitted. A secret must come as its value; where only that is missing it is said, and else what `check` says of the same
+/// document.
+fn submission(state: &AppState, body: &JobBody, tenant: Option<String>) -> Submission {
+    let judged = body.submission(SecretLiterals::Accept, tenant);
+    let has_references = judged.spec.secrets.values().any(|secret| matches!(secret, Secret::FromEnv(_)));
+    if has_references && state.plane().preview(&judged).admitted().is_some() {
+        return body.submission(SecretLiterals::Require, judged.tenant);
+    }
+    judged
 }
 
 async fn take(state: &AppState, submission: Submission, key: Option<IdempotencyKey>) -> Report {

@@ -1,0 +1,120 @@
+//! What the server says of a job is, byte for byte, what `runway check -o json` prints for it.
+
+use crate::run::{root, runway};
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt;
+use runway_control::fake::FakeCluster;
+use runway_control::{ControlPlane, Settings, System};
+use runway_core::policy::RateOverrides;
+use runway_core::{Code, Policy};
+use runway_http::metrics::Metrics;
+use runway_http::{AppState, RequestLimits, app};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// The fields of a JSON object, as they are written.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// The same without the space between what is written.
+fn compact(text: &RawValue) -> String {
+    let value: Box<RawValue> = serde_json::from_str(text.get()).unwrap();
+    let mut compact = String::new();
+    let (mut in_text, mut escaped) = (false, false);
+    for character in value.get().chars() {
+        let is_space = !in_text && character.is_ascii_whitespace();
+        if !is_space {
+            compact.push(character);
+        }
+        match character {
+            '"' if !escaped => in_text = !in_text,
+            _ => {}
+        }
+        escaped = in_text && character == '\\' && !escaped;
+    }
+    compact
+}
+
+async fn ask(policy: &Path, route: &str, tenant: Option<&str>, body: &str) -> (u16, Fields) {
+    let policy = Policy::parse(&std::fs::read(policy).unwrap(), RateOverrides::default()).unwrap();
+    let cluster = FakeCluster::new(Arc::new(System));
+    let (surroundings, backend) = (Arc::new(System), Arc::new(cluster.connect()));
+    let plane = ControlPlane::new(backend, Arc::new(policy), surroundings, Settings::default());
+    tokio::spawn(plane.clone().run());
+    plane.ready().await;
+    let limits = RequestLimits { body_bytes: 4 * 1024 * 1024, ..RequestLimits::default() };
+    let router = app(AppState::new(plane, Arc::new(Metrics::default()), limits));
+    let mut request = Request::post(route).header("content-type", "application/yaml");
+    if let Some(tenant) = tenant {
+        request = request.header("x-tenant-id", tenant);
+    }
+    let answer = router.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+    let status = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+#[tokio::test]
+async fn over_all_fixtures() {
+    let root = root();
+    let mut found = Vec::new();
+    files(&root.join("fixtures/jobs"), &mut found);
+    let (mut verdicts, mut rejections) = (0, 0);
+    for file in found {
+        let path = file.strip_prefix(&root).unwrap().to_str().unwrap();
+        let tenant = path.contains("/as-search/").then_some("search");
+        for policy in ["default", "strict", "in-sequence"] {
+            let policy = format!("fixtures/policies/{policy}.yaml");
+            let mut arguments = vec!["check", "-o", "json", "--policy", &policy, path];
+            arguments.extend(tenant.map(|_| "--tenant").into_iter().chain(tenant));
+            let printed: Vec<Fields> = serde_json::from_str(&runway(&arguments).stdout).unwrap();
+            let text = std::fs::read_to_string(&file).unwrap();
+            // A body is one document; the fixtures with several part them by whole lines.
+            let documents: Vec<_> = text
+                .split("\n---\n")
+                .filter(|part| {
+                    part.lines()
+                        .any(|line| !line.trim().is_empty() && !line.starts_with('#') && line != "---")
+                })
+                .collect();
+            assert_eq!(documents.len(), printed.len(), "{path}");
+            for (document, printed) in documents.iter().zip(&printed) {
+                let violations = compact(&printed["violations"]);
+                // Its line is that of another file where there are several documents.
+                let is_unreadable = violations.contains("\"code\":\"syntax\"")
+                    || violations.contains("\"code\":\"too-large\"");
+                // A file must not hold the value of a secret, and a request must.
+                if violations.contains(Code::SecretLiteral.as_str()) || (is_unreadable && documents.len() > 1)
+                {
+                    continue;
+                }
+                let (status, verdict) = ask(&root.join(&policy), "/v1/quotes", tenant, document).await;
+                let about = format!("{path} by {policy}: {status}");
+                assert_eq!(compact(&verdict["violations"]), violations, "{about}");
+                if status == 200 {
+                    verdicts += 1;
+                    for field in ["admitted", "job", "quote"] {
+                        assert_eq!(compact(&verdict[field]), compact(&printed[field]), "{about}: {field}");
+                    }
+                }
+                if printed["admitted"].get() == "false" {
+                    rejections += 1;
+                    let (status, problem) = ask(&root.join(&policy), "/v1/jobs", tenant, document).await;
+                    assert!((400..500).contains(&status), "{about}");
+                    assert_eq!(compact(&problem["violations"]), violations, "{about}");
+                }
+            }
+        }
+    }
+    assert!(verdicts > 90 && rejections > 70, "{verdicts} verdicts, {rejections} rejections");
+}

@@ -1,0 +1,247 @@
+//! A server over a cluster in memory.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use runway_control::fake::{Answer as Reply, Call, Chaos, EventFault, FakeCluster, Fault, Life};
+use runway_control::{ControlPlane, Settings, Surroundings, System};
+use runway_core::policy::RateOverrides;
+use runway_core::units::Timestamp;
+use runway_core::{JobId, Policy};
+use runway_http::metrics::Metrics;
+use runway_http::{AppState, RequestLimits, app};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+pub const POLICY: &str = "
+version: 1
+limits:
+  cpu: {max: '4', default: 500m}
+  memory: {max: 8Gi, default: 512Mi}
+  gpu: {max: 4}
+  timeout: {max: 1h, default: 10m}
+rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
+rate_limit: {per_minute: 60, burst: 10}
+quota: {gpus: 4, concurrent_jobs: 3}
+tenants: {listed: {quota: {concurrent_jobs: 100}, rate_limit: {per_minute: 6000, burst: 1000}}}
+";
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(runway_http::openapi);
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// A clock that follows the runtime's, which is paused.
+struct Virtual {
+    began: Instant,
+}
+
+impl Surroundings for Virtual {
+    fn now(&self) -> Timestamp {
+        let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap();
+        Timestamp::from_seconds(1_795_248_000).saturating_add_nanos(nanos)
+    }
+
+    fn random(&self) -> u128 {
+        System.random()
+    }
+}
+
+/// Calls suffer what was said last; jobs live as was said last.
+#[derive(Clone, Default)]
+pub struct Weather {
+    now: Arc<Mutex<(Fault, Life)>>,
+}
+
+impl Weather {
+    pub fn calls(&self, answer: Reply) {
+        self.now.lock().unwrap().0 = Fault { answer, ..Fault::default() };
+    }
+
+    /// Every call takes this long to arrive.
+    pub fn slow(&self, there: Duration) {
+        self.now.lock().unwrap().0 = Fault { there, ..Fault::default() };
+    }
+
+    pub fn lives(&self, life: Life) {
+        self.now.lock().unwrap().1 = life;
+    }
+}
+
+impl Chaos for Weather {
+    fn call(&mut self, call: Call) -> Fault {
+        match call {
+            Call::List => Fault::default(),
+            _ => self.now.lock().unwrap().0,
+        }
+    }
+
+    fn event(&mut self) -> EventFault {
+        EventFault::None
+    }
+
+    fn life(&mut self, _: JobId) -> Life {
+        self.now.lock().unwrap().1
+    }
+}
+
+pub struct Bed {
+    pub router: Router,
+    pub state: AppState,
+    pub plane: ControlPlane,
+    pub cluster: FakeCluster,
+    pub weather: Weather,
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Expects a problem of this kind.
+    pub fn problem(&self, status: u16, kind: &str) -> Value {
+        let problem = self.json();
+        assert_eq!(
+            (self.status.as_u16(), problem["type"].as_str()),
+            (status, Some(&*format!("urn:runway:problem:{kind}"))),
+            "{problem}"
+        );
+        assert_eq!(problem["status"], status);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(problem["instance"], self.header("x-request-id"));
+        problem
+    }
+}
+
+impl Bed {
+    pub async fn new() -> Self {
+        Self::with(POLICY, RequestLimits::default()).await
+    }
+
+    pub async fn with(policy: &str, limits: RequestLimits) -> Self {
+        let bed = Self::unready(policy, limits);
+        tokio::spawn(bed.plane.clone().run());
+        bed.plane.ready().await;
+        bed
+    }
+
+    /// One whose ledger has not been rebuilt.
+    pub fn unready(policy: &str, limits: RequestLimits) -> Self {
+        let policy = Policy::parse(policy.as_bytes(), RateOverrides::default()).unwrap();
+        let clock = Arc::new(Virtual { began: Instant::now() });
+        let weather = Weather::default();
+        let cluster = FakeCluster::with_chaos(clock.clone(), Box::new(weather.clone()));
+        let metrics = Arc::new(Metrics::default());
+        let backend = Arc::new(cluster.connect());
+        let observer = Arc::clone(&metrics);
+        let plane =
+            ControlPlane::with_observer(backend, Arc::new(policy), clock, Settings::default(), observer);
+        let state = AppState::new(plane.clone(), metrics, limits);
+        Self { router: app(state.clone()), state, plane, cluster, weather }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes().to_vec();
+        let answer = Answer { status: parts.status, headers: parts.headers, bytes };
+        hold_against_the_document(method.as_str(), &path, &answer);
+        answer
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn get_as(&self, tenant: &str, path: &str) -> Answer {
+        self.send(Request::get(path).header("x-tenant-id", tenant).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Request::delete(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: impl Into<Body>, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::post(path);
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    /// Submits a job, and expects that it is created.
+    pub async fn created(&self, job: &Value) -> Value {
+        let answer = self.post("/v1/jobs", job.to_string(), &[]).await;
+        assert_eq!(answer.status, 201, "{}", answer.json());
+        answer.json()
+    }
+
+    /// The value of a metric; 0 where it is not there.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = String::from_utf8(self.get("/metrics").await.bytes).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+}
+
+pub fn job(name: &str, tenant: &str) -> Value {
+    json!({"name": name, "tenant": tenant, "image": "registry.internal/app:1", "command": ["true"]})
+}
+
+/// What an answer looks like must stand in the OpenAPI document.
+fn hold_against_the_document(method: &str, path: &str, answer: &Answer) {
+    let document = &*DOCUMENT;
+    let parts: Vec<_> = path.split('/').collect();
+    let is_of = |template: &String| {
+        let names: Vec<_> = template.split('/').collect();
+        names.len() == parts.len()
+            && names.iter().zip(&parts).all(|(name, part)| name.starts_with('{') || name == part)
+    };
+    let Some((template, methods)) =
+        document["paths"].as_object().unwrap().iter().find(|(path, _)| is_of(path))
+    else {
+        return;
+    };
+    let Some(operation) = methods.get(method.to_lowercase()) else { return };
+    let status = answer.status.as_u16().to_string();
+    let response = &operation["responses"][&status];
+    assert!(response.is_object(), "{method} {template} does not tell of {status}");
+    let media = answer.header("content-type").split(';').next().unwrap();
+    let content = response["content"].as_object();
+    let Some(content) = content.filter(|content| !content.is_empty()) else {
+        assert!(answer.bytes.is_empty(), "{method} {template} {status} tells of no body");
+        return;
+    };
+    let found = content.iter().find(|(name, _)| name.split(';').next() == Some(media));
+    let (_, body) = found.unwrap_or_else(|| panic!("{method} {template} {status} does not tell of {media}"));
+    if media.ends_with("json") {
+        let mut schema = body["schema"].clone();
+        schema["components"] = document["components"].clone();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let told = answer.json();
+        let faults: Vec<_> =
+            validator.iter_errors(&told).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(faults.is_empty(), "{method} {template} {status}: {faults:?}\n{told}");
+    }
+}

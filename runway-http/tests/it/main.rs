@@ -1,0 +1,20 @@
+//! The router, called as it is: no sockets, a cluster in memory, and time that jumps. Every answer is held against the OpenAPI document.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(unreachable_pub, reason = "modules of one test program")]
+
+mod bed;
+mod cancel;
+mod idempotency;
+mod jobs;
+mod limits;
+mod logs;
+mod metrics;
+mod pages;
+mod policy;
+mod problems;
+mod quotes;
+mod references;
+mod roles;
+mod submit;
+mod tenants;

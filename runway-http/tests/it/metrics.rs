@@ -1,0 +1,66 @@
+//! `GET /metrics` agrees with what was sent.
+
+use crate::bed::{Bed, job};
+use runway_control::fake::Life;
+use serde_json::json;
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_was_sent_is_counted() {
+    let bed = Bed::new().await;
+    let key = [("idempotency-key", "k")];
+    bed.weather.lives(Life { succeeds: false, ..Life::default() });
+    for _ in 0..2 {
+        bed.post("/v1/jobs", job("a", "t").to_string(), &key).await;
+    }
+    bed.post("/v1/jobs", job("b", "t").to_string(), &key).await.problem(422, "key-reused");
+    let mut greedy = job("a", "t");
+    greedy["resources"] = json!({"cpu": "64"});
+    bed.post("/v1/jobs", greedy.to_string(), &[]).await.problem(422, "refused");
+    bed.post("/v1/jobs", "{", &[]).await.problem(400, "malformed");
+    bed.get("/nowhere").await;
+    for (line, expected) in [
+        ("runway_submissions_total{outcome=\"created\",code=\"\"}", 1),
+        ("runway_submissions_total{outcome=\"replayed\",code=\"\"}", 1),
+        ("runway_submissions_total{outcome=\"key-conflict\",code=\"\"}", 1),
+        ("runway_submissions_total{outcome=\"refused\",code=\"cpu-above-max\"}", 1),
+        ("runway_submissions_total{outcome=\"unreadable\",code=\"syntax\"}", 1),
+        ("runway_http_requests_total{method=\"POST\",route=\"/v1/jobs\",status=\"422\"}", 2),
+        ("runway_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"}", 1),
+        ("runway_http_request_duration_seconds_count{method=\"POST\",route=\"/v1/jobs\"}", 5),
+        ("runway_decision_duration_seconds_count", 2),
+        ("runway_create_duration_seconds_count", 1),
+        ("runway_jobs{phase=\"pending\"}", 1),
+        ("runway_jobs_held", 1),
+        ("runway_jobs_limit", 500),
+        ("runway_ready", 1),
+        ("runway_watch_connected", 1),
+        ("runway_policy_reloads_total{result=\"failed\"}", 0),
+        ("runway_build_info{version=\"0.1.0\"}", 1),
+    ] {
+        assert_eq!(
+            bed.metric(line).await,
+            expected,
+            "{line}\n{}",
+            String::from_utf8_lossy(&bed.get("/metrics").await.bytes)
+        );
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(bed.metric("runway_jobs_ended_total{phase=\"failed\",reason=\"NonZeroExit\"}").await, 1);
+    assert_eq!(bed.metric("runway_jobs_held").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_do_not_grow_the_metrics() {
+    let bed = Bed::new().await;
+    bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
+    let lines = bed.get("/metrics").await.bytes.iter().filter(|b| **b == b'\n').count();
+    for n in 0..200 {
+        bed.post("/v1/jobs", job("a", &format!("tenant-{n}")).to_string(), &[]).await;
+        bed.get(&format!("/v1/tenants/tenant-{n}")).await;
+        bed.get(&format!("/nowhere/{n}")).await;
+    }
+    let text = String::from_utf8(bed.get("/metrics").await.bytes).unwrap();
+    assert!(!text.contains("tenant-"), "{text}");
+    assert!(text.lines().count() < lines + 60, "{} lines, {lines} before", text.lines().count());
+}

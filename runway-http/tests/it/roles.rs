@@ -1,0 +1,54 @@
+//! What a role may do.
+
+use crate::bed::{Bed, job};
+use axum::body::Body;
+use axum::http::{Method, Request};
+use runway_http::{Access, Role};
+
+async fn status(bed: &Bed, access: Access, method: Method, path: &str) -> u16 {
+    let body =
+        if method == Method::POST { Body::from(job("a", "listed").to_string()) } else { Body::empty() };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .extension(access);
+    bed.send(request.body(body).unwrap()).await.status.as_u16()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_reads_all_but_logs_and_asks_for_quotes() {
+    let bed = Bed::new().await;
+    let id = bed.created(&job("a", "listed")).await["id"].as_str().unwrap().to_owned();
+    let routes: [(Method, String, bool); 12] = [
+        (Method::GET, "/v1/jobs".into(), true),
+        (Method::HEAD, "/v1/jobs".into(), true),
+        (Method::GET, format!("/v1/jobs/{id}"), true),
+        (Method::GET, "/v1/tenants/listed".into(), true),
+        (Method::GET, "/v1/policy".into(), true),
+        (Method::GET, "/openapi.json".into(), true),
+        (Method::GET, "/docs".into(), true),
+        (Method::POST, "/v1/quotes".into(), true),
+        (Method::POST, "/v1/jobs".into(), false),
+        (Method::DELETE, format!("/v1/jobs/{id}"), false),
+        (Method::GET, format!("/v1/jobs/{id}/logs?follow=true"), false),
+        (Method::HEAD, format!("/v1/jobs/{id}/logs"), false),
+    ];
+    for (method, path, viewer_may) in routes {
+        let viewer = status(&bed, Access::Role(Role::Viewer), method.clone(), &path).await;
+        assert_eq!(viewer != 403, viewer_may, "viewer {method} {path}: {viewer}");
+        let stranger = status(&bed, Access::None(runway_http::NoRole::Unknown), method.clone(), &path).await;
+        assert_eq!(stranger, 403, "stranger {method} {path}");
+        let admin = status(&bed, Access::Role(Role::Admin), method.clone(), &path).await;
+        assert!(admin != 403 && admin < 500, "admin {method} {path}: {admin}");
+    }
+}
+
+#[test]
+fn a_role_is_named_exactly() {
+    assert_eq!(Role::of_unit("admin"), Some(Role::Admin));
+    assert_eq!(Role::of_unit("viewer"), Some(Role::Viewer));
+    for other in ["", "Admin", "ADMIN", " admin", "admin ", "administrator", "viewers"] {
+        assert_eq!(Role::of_unit(other), None, "{other}");
+    }
+}
