@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask …`.
 
 mod cluster;
+mod description;
 mod purity;
 mod steps;
 
@@ -12,7 +13,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
-                    --offline leaves out the tests on a real cluster
+                    --offline leaves out the tests on a real cluster, and what has to be fetched
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
@@ -34,8 +35,11 @@ const ALONE: &[&[&str]] = &[
 
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.
-const CLUSTER_TESTS: &[&[&str]] =
-    &[&["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"], OUTAGE];
+const CLUSTER_TESTS: &[&[&str]] = &[
+    &["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"],
+    &["-p", "runway-http", "--test", "cluster"],
+    OUTAGE,
+];
 
 /// It stops everybody's API server, so it runs alone, and only where that server is ours.
 const OUTAGE: &[&str] = &["-p", "runway-k8s", "--test", "cluster", "--", "outage"];
@@ -78,11 +82,15 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         steps::command(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
     if !on_a_cluster {
+        // Its program may have to be fetched first.
         eprintln!("\nxtask: all that must hold offline holds");
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
-        eprintln!("xtask: left out: the tests on a real cluster ({left_out})");
+        eprintln!(
+            "xtask: left out: the server against its own description, and the tests on a real cluster ({left_out})"
+        );
         return Ok(());
     }
+    description::check()?;
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
     for test in left_out {

@@ -37,6 +37,7 @@ pub(super) struct What {
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/logs",
+    operation_id = "readLogs",
     tag = "jobs",
     params(
         ("id" = runway_api::schema::JobId, Path, description = "Its id"),

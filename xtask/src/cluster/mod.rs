@@ -15,6 +15,7 @@ mod session;
 mod sources;
 mod state;
 
+pub(crate) use build::caches;
 pub(crate) use failure::Failure;
 pub(crate) use session::Session;
 
