@@ -37,7 +37,9 @@ const ALONE: &[&[&str]] = &[
 /// they run here only.
 const CLUSTER_TESTS: &[&[&str]] = &[
     &["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"],
-    &["-p", "runway-http", "--test", "cluster"],
+    // Jobs that run come first, then jobs in such numbers that others would have to wait.
+    &["-p", "runway-http", "--test", "cluster", "--", "journey", "limits"],
+    &["-p", "runway-http", "--test", "cluster", "--", "ending", "submitters", "--test-threads=1"],
     OUTAGE,
 ];
 

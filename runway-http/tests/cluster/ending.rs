@@ -44,7 +44,7 @@ async fn submit(address: SocketAddr, lane: usize) -> Seen {
 
 async fn under_load(server: &mut Server, signal: Signal) -> Vec<Seen> {
     let address = server.process.address;
-    let lanes: Vec<_> = (0..8).map(|lane| tokio::spawn(submit(address, lane))).collect();
+    let lanes: Vec<_> = (0..4).map(|lane| tokio::spawn(submit(address, lane))).collect();
     crate::wire::until("it to be busy", async || {
         let metrics = server.ask(get("/metrics")).await.text();
         crate::wire::metric(&metrics, "runway_jobs_held") >= 50
@@ -74,6 +74,7 @@ async fn told_to_end_under_load_it_answers_every_submission() {
     let made: usize = seen.iter().map(|lane| lane.made.len()).sum();
     let there = server.jobs.list_metadata(&ListParams::default()).await.unwrap().items.len();
     assert_eq!(there, made);
+    server.clear().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,4 +102,5 @@ async fn killed_under_load_and_started_again_it_has_lost_no_job() {
     assert_eq!(there, all.len());
     let usage = server.ask(get("/v1/tenants/search")).await.json();
     assert_eq!(usage["jobs"]["held"], all.len(), "{usage}");
+    server.clear().await;
 }

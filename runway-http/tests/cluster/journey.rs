@@ -31,7 +31,7 @@ async fn submitted_followed_read_and_cancelled() {
     }
     assert_eq!(String::from_utf8(rest).unwrap(), "hush-env 11\n");
     let ended = server.comes_to(&id, "failed").await;
-    assert_eq!((&ended["reason"], &ended["exit_code"]), (&json!("non_zero_exit"), &json!(3)), "{ended}");
+    assert_eq!((&ended["reason"], &ended["exit_code"]), (&json!("NonZeroExit"), &json!(3)), "{ended}");
     assert!(ended["cost_usd"].is_string() && ended["finished_at"].is_string(), "{ended}");
     assert_eq!(server.ask(get(&logs)).await.text(), "one\nhush-env 11\n");
     assert_eq!(server.ask(get(&format!("{logs}?tail=1"))).await.text(), "hush-env 11\n");

@@ -4,6 +4,7 @@ use crate::bed::{self, POLICY, image, namespace, unique};
 use crate::process::{Folder, Process};
 use crate::wire::{Answer, Wire, ask, get, post, until};
 use k8s_openapi::api::batch::v1::Job;
+use kube::api::{DeleteParams, ListParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use serde_json::{Value as Json, json};
@@ -46,6 +47,12 @@ impl Server {
         self.process =
             Process::start(self.folder.path("policy.yaml"), kubeconfig(&self.folder), &self.flags).await;
         self.ready().await;
+    }
+
+    /// Takes the jobs away: the cluster makes their pods at its own pace, and those of other tests would have to wait.
+    pub async fn clear(&self) {
+        let (background, all) = (DeleteParams::background(), ListParams::default());
+        self.jobs.delete_collection(&background, &all).await.unwrap();
     }
 
     async fn ready(&self) {

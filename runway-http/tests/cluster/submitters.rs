@@ -41,4 +41,5 @@ async fn a_hundred_submitters_are_all_answered() {
     assert_eq!(metric(&metrics, r#"runway_submissions_total{outcome="created",code=""}"#), 1000);
     assert_eq!(metric(&metrics, "runway_jobs_held"), 1000);
     assert_eq!(metric(&metrics, "runway_creations_pending"), 0);
+    server.clear().await;
 }
