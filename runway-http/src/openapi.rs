@@ -111,6 +111,10 @@ fn job_spec() -> Value {
         root.remove("$schema");
         root.remove("$id");
     }
+    // Null is the same as left out, and these two must be there. The tenant may stand in the header.
+    put(&mut schema, "/required", json!(["name", "image"]));
+    put(&mut schema, "/properties/name/type", "string".into());
+    put(&mut schema, "/properties/image/type", "string".into());
     let class = json!({"type": "string", "description": "The class of the policy it runs under."});
     let gpu_type = json!({"type": "string", "description": "The kind of GPU, one of the policy's."});
     put(&mut schema, "/title", "A job, as it is submitted".into());

@@ -22,7 +22,7 @@ pub(crate) fn check() -> Result<(), Failed> {
     let mut server = Server::start().map_err(not_started)?;
     let address = server.address().map_err(not_started)?;
     let mut run = Command::new(program);
-    run.arg("--config-file").arg(steps::root().join("runway-http/schemathesis.toml"));
+    run.arg("--config-file").arg(folder().join("schemathesis.toml"));
     // The same requests every time: what fails can be made to fail again.
     run.args([
         "--no-color",
@@ -39,13 +39,18 @@ pub(crate) fn check() -> Result<(), Failed> {
     steps::run(step, &mut run)
 }
 
+/// Where the server's policy and the settings of schemathesis are.
+fn folder() -> PathBuf {
+    steps::root().join("runway-http/tests/description")
+}
+
 /// A server over a cluster in memory. It ends with its standard input.
 struct Server(Child);
 
 impl Server {
     fn start() -> io::Result<Self> {
         let mut server = Command::new(steps::target_folder().join("debug/examples/in_memory"));
-        server.arg("--policy").arg(steps::root().join("fixtures/policies/default.yaml"));
+        server.arg("--policy").arg(folder().join("policy.yaml"));
         Ok(Self(server.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
     }
 

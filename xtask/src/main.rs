@@ -13,7 +13,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
-                    --offline leaves out the tests on a real cluster, and what has to be fetched
+                    --offline leaves out the tests on a real cluster, and what has to be fetched;
+                    --description only holds the server against its own OpenAPI document
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         ["cluster", rest @ ..] => return cluster::main(rest),
         ["test"] => test(true),
         ["test", "--offline"] => test(false),
+        ["test", "--description"] => description::check(),
         ["bench", options @ ..] => bench(options),
         ["references"] => references(),
         _ => {

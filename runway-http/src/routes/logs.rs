@@ -27,6 +27,7 @@ pub(super) struct What {
     #[param(default = false)]
     follow: bool,
     /// Only the last so many lines of what there is.
+    #[param(value_type = Option<u64>, maximum = 4294967295_u32)]
     tail: Option<u32>,
 }
 
