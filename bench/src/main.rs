@@ -14,6 +14,8 @@ mod engines;
 mod http;
 mod ledger;
 mod limiter;
+#[cfg(target_os = "linux")]
+mod local;
 mod random;
 mod table;
 mod timing;
@@ -24,13 +26,16 @@ use std::path::PathBuf;
 use table::{Row, print};
 use timing::{Outcome, take_turns};
 
-const USAGE: &str = "usage: runway-bench [--runway PATH | --cluster | --http PATH] [--rounds N] [--quick]";
+const USAGE: &str =
+    "usage: runway-bench [--runway PATH [--local] | --cluster | --http PATH] [--rounds N] [--quick]";
 
 struct Arguments {
     /// The built command line.
     runway: Option<PathBuf>,
     /// Measures on the cluster of `KUBECONFIG`, and nothing else.
     cluster: bool,
+    /// Measures jobs on this machine, and nothing else.
+    local: bool,
     /// The built server, which is measured on loopback and on the cluster of `KUBECONFIG`, and nothing else.
     http: Option<PathBuf>,
     rounds: Option<usize>,
@@ -40,11 +45,13 @@ struct Arguments {
 
 impl Arguments {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut read = Self { runway: None, cluster: false, http: None, rounds: None, shorter: 1 };
+        let mut read =
+            Self { runway: None, cluster: false, local: false, http: None, rounds: None, shorter: 1 };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--runway" => read.runway = Some(arguments.next().ok_or(USAGE)?.into()),
                 "--cluster" => read.cluster = true,
+                "--local" => read.local = true,
                 "--http" => read.http = Some(arguments.next().ok_or(USAGE)?.into()),
                 "--rounds" => read.rounds = Some(arguments.next().ok_or(USAGE)?.parse::<usize>()?.max(1)),
                 "--quick" => (read.rounds, read.shorter) = (Some(3), 20),
@@ -56,17 +63,23 @@ impl Arguments {
 }
 
 fn main() -> Outcome {
+    #[cfg(target_os = "linux")]
+    runway_local::run_if_asked();
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let Some((cluster::CHILD, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
     {
         return cluster::child(rest);
     }
-    let Arguments { runway, cluster, http, rounds, shorter } = Arguments::read(arguments.into_iter())?;
+    let Arguments { runway, cluster, local, http, rounds, shorter } = Arguments::read(arguments.into_iter())?;
     if cluster {
         return cluster::measure(rounds.unwrap_or(7), shorter);
     }
     if let Some(server) = http {
         return http::measure(&server, rounds.unwrap_or(7), shorter);
+    }
+    #[cfg(target_os = "linux")]
+    if local {
+        return local::measure(&runway.ok_or(USAGE)?, rounds.unwrap_or(7), shorter);
     }
     let rounds = rounds.unwrap_or(15);
     let (decisions, draws, cycles) = (20_000 / shorter, 200_000 / shorter, 20_000 / shorter);

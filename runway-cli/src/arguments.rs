@@ -69,6 +69,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID", default_value = "000000000000")]
         id: JobId,
     },
+    /// Run a job on this machine, under the limits that it asks for
+    ///
+    /// The job is checked and priced first. It runs on this machine's own files, which it sees read-only, with a `/tmp` and a
+    /// working folder of its own; its image is not used. What it prints to standard output comes out there, all else on standard
+    /// error; with `-o json` standard output has the record of the job alone. Ctrl-C stops the job, a second one kills it.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = RUN_EXIT_CODES)]
+    Run(RunArguments),
     /// Tell what became of Jobs, and why, from what `kubectl get job,pod,event -o json` prints
     ///
     /// Any Job will do, whoever made it. The exit code tells whether the file could be read, not what became of the Jobs.
@@ -100,6 +108,34 @@ pub(crate) struct Files {
     /// Files of jobs, each with one or more documents; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+#[cfg(target_os = "linux")]
+const RUN_EXIT_CODES: &str = "\
+Exit codes: that of the job; 128 + n where signal n ended it, 137 out of memory among them; 124 where its timeout was over;
+126 or 127 where its program could not be started; 125 where it was refused, or where Runway itself failed.";
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The file of the job; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Run this in the place of the job's `command` and `args`
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Run the job though a limit of it cannot be enforced here, and tell which
+    #[arg(long)]
+    pub best_effort: bool,
+    /// The GPUs that jobs may have: numbers, or the unique ids of `nvidia-smi -L` [default: all that there are]
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub gpu_devices: Option<Vec<String>>,
+    /// The control group below which that of the job is made, from the root of each hierarchy
+    #[arg(long, value_name = "PATH")]
+    pub cgroup_parent: Option<PathBuf>,
+    /// Where jobs are kept while they run [default: /var/lib/runway for root, otherwise below the home]
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -83,16 +83,27 @@ pub(crate) fn judge<'a>(
     policy: &LoadedPolicy,
     common: &Common,
 ) -> Result<Vec<Judged<'a>>, Failure> {
+    judge_amended(sources, policy, common, |_| Ok(()))
+}
+
+/// The same, with what was written changed beforehand.
+pub(crate) fn judge_amended<'a>(
+    sources: &'a [Source],
+    policy: &LoadedPolicy,
+    common: &Common,
+    amend: impl Fn(&mut JobSpec) -> Result<(), Failure>,
+) -> Result<Vec<Judged<'a>>, Failure> {
     // Nothing is kept in this gate's maps, so their hash need not be secret.
     let gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
     let now = clock::now();
     let mut judged = Vec::new();
     for source in sources {
         for (index, parsed) in parse_all(source.bytes()).into_iter().enumerate() {
-            let reading = match &parsed {
+            let mut reading = match &parsed {
                 Ok(document) => JobSpec::read(document, SecretLiterals::Refuse),
                 Err(error) => Reading::from(error),
             };
+            amend(&mut reading.spec)?;
             let submission = Submission::from(reading).with_tenant(common.tenant.clone());
             let decision = gate.preview(&submission, now);
             judged.push(Judged { source, index, parsed, decision });

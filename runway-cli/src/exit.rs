@@ -11,6 +11,8 @@ pub enum Exit {
     Refused,
     /// At least one job could not be judged: no such file, a policy that does not load, wrong usage.
     NotJudged,
+    /// What `runway run` ends with: the exit code of its job, or one that stands for why there is none.
+    Code(u8),
 }
 
 impl Exit {
@@ -28,6 +30,7 @@ impl From<Exit> for ExitCode {
             Exit::Refused => 1,
             // Also what clap exits with on wrong usage.
             Exit::NotJudged => 2,
+            Exit::Code(code) => code,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Metrics, in the text format of OpenMetrics. No label holds what a tenant can name: their number is known beforehand.
 
 use crate::audit::SubmissionOutcome;
+use crate::refusals::{Count, Refusals};
 use crate::request::capacity::Capacity;
 use axum::http::{Method, StatusCode};
 use prometheus_client::collector::Collector;
@@ -43,6 +44,7 @@ pub struct Metrics {
     reloads: Family<Reload, Counter>,
     connections: Gauge,
     unreadable: Counter,
+    refusals: Mutex<Refusals>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +107,7 @@ impl Default for Metrics {
             reloads: Family::default(),
             connections: Gauge::default(),
             unreadable: Counter::default(),
+            refusals: Mutex::default(),
             registry: Mutex::default(),
         };
         registry.register(
@@ -171,8 +174,16 @@ impl Metrics {
         text
     }
 
-    pub(crate) fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>) {
+    pub(crate) fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
+        if let (SubmissionOutcome::Refused, Some(code)) = (outcome, code) {
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(code, now);
+        }
         self.submissions.get_or_create(&Submission { outcome, code: Reasoned(code) }).inc();
+    }
+
+    /// What was refused in the last hour.
+    pub(crate) fn refused(&self, now: Timestamp) -> Vec<Count> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).counts(now)
     }
 
     pub(crate) fn answered(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {

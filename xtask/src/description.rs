@@ -72,7 +72,7 @@ impl Drop for Server {
 
 /// Schemathesis in an environment of its own, which is made where there is none yet.
 fn program() -> Result<PathBuf, Failed> {
-    let caches = crate::cluster::caches().map_err(|failure| Failed::Cluster { failure })?;
+    let caches = crate::cluster::cache_folder().map_err(|failure| Failed::Cluster { failure })?;
     let folder = caches.join(format!("schemathesis-{VERSION}"));
     let program = folder.join("bin/schemathesis");
     if !folder.join("complete").exists() {

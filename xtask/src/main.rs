@@ -4,6 +4,7 @@ mod cluster;
 mod description;
 mod purity;
 mod steps;
+mod virtual_machine;
 
 use cluster::Session;
 use std::process::ExitCode;
@@ -13,10 +14,11 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
-                    --offline leaves out the tests on a real cluster, and what has to be fetched;
-                    --description only holds the server against its own OpenAPI document
+                    --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
+                    fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
+                    own OpenAPI document
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
-                    --cluster measures on a real API server, --http the server
+                    --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
   references        write docs/reference/ anew from the program
 ";
@@ -28,11 +30,16 @@ const ALONE: &[&[&str]] = &[
     &["-p", "runway-control"],
     &["-p", "runway-control", "--features", "fake"],
     &["-p", "runway-k8s"],
+    &["-p", "runway-local"],
     &["-p", "runway-api"],
     &["-p", "runway-http"],
     &["-p", "runway-cli"],
     &["-p", "xtask"],
 ];
+
+/// Tests that take root on a Linux machine whose control groups can be used. Their targets have `test = false`, as below.
+const MACHINE_TESTS: &[&[&str]] =
+    &[&["-p", "runway-local", "--test", "machine"], &["-p", "runway-cli", "--test", "machine"]];
 
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.
@@ -55,6 +62,7 @@ fn main() -> ExitCode {
         ["test"] => test(true),
         ["test", "--offline"] => test(false),
         ["test", "--description"] => description::check(),
+        ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["bench", options @ ..] => bench(options),
         ["references"] => references(),
         _ => {
@@ -80,13 +88,13 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     }
     purity::check()?;
     cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
+    machine_tests()?;
     cargo("documentation tests", &["test", "--locked", "--doc"])?;
     steps::run(
         "documentation",
         steps::command(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
     if !on_a_cluster {
-        // Its program may have to be fetched first.
         eprintln!("\nxtask: all that must hold offline holds");
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
@@ -95,6 +103,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         return Ok(());
     }
     description::check()?;
+    virtual_machine_test()?;
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
     for test in left_out {
@@ -104,6 +113,20 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         );
     }
     Ok(())
+}
+
+/// Jobs on this machine.
+fn machine_tests() -> Result<(), Failed> {
+    for test in MACHINE_TESTS {
+        let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
+        cargo(&format!("tests on this machine: {}", test.join(" ")), &arguments)?;
+    }
+    Ok(())
+}
+
+/// The same on another version of control groups, unless this machine has that itself.
+fn virtual_machine_test() -> Result<(), Failed> {
+    if virtual_machine::is_needed() { virtual_machine::test() } else { Ok(()) }
 }
 
 /// The tests on a real cluster, which is brought up for them unless it is up. Returns those that were left out.

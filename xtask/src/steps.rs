@@ -16,6 +16,8 @@ pub(crate) enum Failed {
     Impure { crates: Vec<String> },
     /// The cluster for a step did not come up.
     Cluster { failure: Failure },
+    /// The virtual machine for a step did not.
+    Machine { failure: Failure },
 }
 
 impl fmt::Display for Failed {
@@ -27,6 +29,7 @@ impl fmt::Display for Failed {
                 write!(f, "runway-core is pure, and now depends on: {}", crates.join(", "))
             }
             Self::Cluster { failure } => write!(f, "the cluster: {failure}"),
+            Self::Machine { failure } => write!(f, "the virtual machine: {failure}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `runway policy render`: which Kubernetes objects hold a pod that goes round Runway to the same rules?
 
+use super::refuse_unused;
 use super::render::{print_objects, to_json};
 use crate::arguments::Common;
 use crate::input::Failure;
@@ -8,6 +9,7 @@ use runway_core::guardrails::{GuardrailsError, guardrails};
 use runway_core::policy::Cidr;
 
 pub(super) fn run(api_server: &[Cidr], common: &Common) -> Result<Exit, Failure> {
+    refuse_unused("policy render", common, &["--tenant"])?;
     let policy = policy::load(common.policy.as_deref())?;
     let guardrails = guardrails(&policy.policy, api_server).map_err(|error| match &error {
         GuardrailsError::ApiServerUnknown { allowed_by } => {

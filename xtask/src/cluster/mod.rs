@@ -15,8 +15,10 @@ mod session;
 mod sources;
 mod state;
 
-pub(crate) use build::caches;
+pub(crate) use build::cache_folder;
 pub(crate) use failure::Failure;
+pub(crate) use packages::install;
+pub(crate) use process::search_path;
 pub(crate) use session::Session;
 
 use api::Api;

@@ -1,7 +1,7 @@
 //! What is known of the cluster's jobs, and what each piece of news means for them.
 
 use crate::backend::Inner;
-use crate::object::{has_secret, id_of_job, id_of_pod, is_incomplete, label, observe, timestamp};
+use crate::object::{has_secret, id_of_job, id_of_name, id_of_pod, is_incomplete, label, observe, timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -11,7 +11,7 @@ use runway_control::backend::{JobRef, WatchEvent};
 use runway_core::JobId;
 use runway_core::render::label;
 use runway_core::status::{Seen, lives};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// What a piece of news leads to.
@@ -27,6 +27,9 @@ pub(super) enum Told {
 /// How many events are kept of a job.
 const EVENTS_KEPT: usize = 4;
 
+/// Of how many Jobs that were not seen yet events are kept: of one that has just been made they may come first.
+const UNCLAIMED_KEPT: usize = 256;
+
 /// How many pods that are gone are kept of a job. A job has more only where its pods are taken from it again and again.
 const GONE_PODS_KEPT: usize = 32;
 
@@ -34,7 +37,9 @@ const GONE_PODS_KEPT: usize = 32;
 pub(super) struct Store {
     jobs: BTreeMap<JobId, Known>,
     /// Events of jobs, by the name of the Job: they carry no labels.
-    events: BTreeMap<(String, String), Vec<Event>>,
+    events: BTreeMap<Place, Vec<Event>>,
+    /// Those of whose events no Job was known when they came, the oldest first.
+    unclaimed: VecDeque<Place>,
     /// Jobs that have a Secret which was not deleted here.
     secrets: BTreeSet<JobId>,
     /// The listing of jobs that is being read.
@@ -76,14 +81,17 @@ impl Known {
         }
     }
 
-    fn observation(&self, events: &BTreeMap<(String, String), Vec<Event>>) -> Option<Observation> {
+    fn observation(&self, events: &BTreeMap<Place, Vec<Event>>) -> Option<Observation> {
         let job = self.job.as_ref();
         let events = job.and_then(|job| events.get(&place(&job.metadata))).map_or(&[][..], Vec::as_slice);
         observe(&Seen { job, pods: &self.pods, gone_pods: &self.gone_pods, events })
     }
 }
 
-fn place(meta: &ObjectMeta) -> (String, String) {
+/// The namespace and the name of a Job.
+type Place = (String, String);
+
+fn place(meta: &ObjectMeta) -> Place {
     (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
@@ -92,13 +100,6 @@ impl Store {
     pub(super) fn begin_again(&mut self) {
         (self.new_jobs, self.new_pods, self.new_events) = (None, None, None);
         self.is_untold = false;
-    }
-
-    /// Notes whether a Job has a Secret, before what says so is left out of it.
-    pub(super) fn note_secret(&mut self, job: &Job) {
-        if has_secret(job) {
-            self.secrets.extend(id_of_job(job));
-        }
     }
 
     pub(super) fn job(&mut self, news: News<Job>) -> Vec<Told> {
@@ -151,6 +152,9 @@ impl Store {
         let is_being_removed = is_incomplete(&job) && job.metadata.deletion_timestamp.is_some();
         if is_being_removed && self.jobs.get(&id).is_none_or(|known| known.told.is_none()) {
             return None;
+        }
+        if has_secret(&job) {
+            self.secrets.insert(id);
         }
         let known = self.jobs.entry(id).or_default();
         let is_another = |before: &Job| before.metadata.uid != job.metadata.uid;
@@ -227,6 +231,7 @@ impl Store {
             }
             News::InitDone => {
                 self.events.clear();
+                self.unclaimed.clear();
                 let events = self.new_events.take().unwrap_or_default();
                 events.into_iter().flat_map(|event| self.put_event(event)).collect()
             }
@@ -239,12 +244,12 @@ impl Store {
     fn put_event(&mut self, event: Event) -> Vec<Told> {
         let object = &event.involved_object;
         let place = (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default());
-        let of_job =
-            |known: &&Known| known.job.as_ref().is_some_and(|job| self::place(&job.metadata) == place);
-        let id = self.jobs.values().find(of_job).and_then(|known| id_of_job(known.job.as_ref()?));
-        // Jobs that are not Runway's are none of its business, unless this one's Job is yet to be seen.
-        if id.is_none() && self.is_ready {
-            return Vec::new();
+        // Jobs that are not Runway's are none of its business.
+        let Some(id) = id_of_name(&place.1) else { return Vec::new() };
+        let is_known = self.is_known(id, &place);
+        if !is_known && self.is_ready && !self.events.contains_key(&place) {
+            self.unclaimed.push_back(place.clone());
+            self.forget_unclaimed();
         }
         let events = self.events.entry(place).or_default();
         events.retain(|known| known.metadata.name != event.metadata.name);
@@ -252,7 +257,23 @@ impl Store {
         if events.len() > EVENTS_KEPT {
             events.remove(0);
         }
-        self.tell(id)
+        self.tell(Some(id).filter(|_| is_known))
+    }
+
+    /// Whether this Job is known, and not merely one of the same id elsewhere.
+    fn is_known(&self, id: JobId, place: &Place) -> bool {
+        let job = self.jobs.get(&id).and_then(|known| known.job.as_ref());
+        job.is_some_and(|job| self::place(&job.metadata) == *place)
+    }
+
+    /// Forgets the oldest events of which still no Job is known, where there are too many.
+    fn forget_unclaimed(&mut self) {
+        while self.unclaimed.len() > UNCLAIMED_KEPT {
+            let Some(oldest) = self.unclaimed.pop_front() else { return };
+            if !id_of_name(&oldest.1).is_some_and(|id| self.is_known(id, &oldest)) {
+                self.events.remove(&oldest);
+            }
+        }
     }
 
     /// Tells of a listing, once there is one of jobs and one of pods.
@@ -348,7 +369,8 @@ impl Store {
         self.jobs.retain(|_, known| known.job.is_some() && !known.is_gone || known.has_live_pods());
         let places: BTreeSet<_> =
             self.jobs.values().filter_map(|known| Some(place(&known.job.as_ref()?.metadata))).collect();
-        self.events.retain(|place, _| places.contains(place));
+        let unclaimed: BTreeSet<_> = self.unclaimed.iter().collect();
+        self.events.retain(|place, _| places.contains(place) || unclaimed.contains(place));
         self.secrets.retain(|id| self.jobs.contains_key(id));
         self.has_listed = true;
         let events = &self.events;
@@ -360,3 +382,6 @@ impl Store {
         self.jobs.values_mut().filter_map(observed).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

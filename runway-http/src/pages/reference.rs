@@ -1,48 +1,28 @@
-//! The pages, as HTML. `maud` escapes whatever is put into them.
+//! The reference of the API, from its OpenAPI document.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use serde_json::Value;
-
-const STYLE: &str = "\
-:root{color-scheme:light dark;--line:light-dark(#d0d4da,#3a4048);--dim:light-dark(#59616b,#a0a8b2);--box:light-dark(#f5f6f8,#1c2026)}\
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}\
-h1,h2,h3{line-height:1.2}h2{margin-top:2.5rem}\
-code,pre{font:14px/1.5 ui-monospace,monospace}pre{background:var(--box);padding:.75rem;overflow-x:auto}\
-details{border:1px solid var(--line);border-radius:6px;margin:.5rem 0;padding:.25rem .75rem}\
-summary{cursor:pointer;padding:.35rem 0}summary code{font-weight:600}\
-table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid var(--line);padding:.3rem .5rem .3rem 0;text-align:left;vertical-align:top}\
-.dim{color:var(--dim)}p{white-space:pre-line}";
 
 /// The reference of the API, from its OpenAPI document.
 pub(crate) fn reference(document: &Value) -> Markup {
     let operations = operations(document);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Runway API" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                main {
-                    h1 { "Runway API " span .dim { (text(document, "/info/version")) } }
-                    p { (text(document, "/info/description")) }
-                    p { "For programs: " a href="/openapi.json" { code { "/openapi.json" } } }
-                    h2 { "Routes" }
-                    @for (path, method, operation) in &operations { (operation_of(path, method, operation)) }
-                    h2 { "Bodies" }
-                    @for (name, schema) in fields(document, "/components/schemas") {
-                        details #(name) {
-                            summary { code { (name) } " " span .dim { (text(schema, "/description")) } }
-                            pre { (pretty(schema)) }
-                        }
-                    }
+    let content = html! {
+        main .told {
+            h1 { "Runway API " span .dim { (text(document, "/info/version")) } }
+            p { (text(document, "/info/description")) }
+            p { "For programs: " a href="openapi.json" { code { "/openapi.json" } } }
+            h2 { "Routes" }
+            @for (path, method, operation) in &operations { (operation_of(path, method, operation)) }
+            h2 { "Bodies" }
+            @for (name, schema) in fields(document, "/components/schemas") {
+                details #(name) {
+                    summary { code { (name) } " " span .dim { (text(schema, "/description")) } }
+                    pre { (pretty(schema)) }
                 }
             }
         }
-    }
+    };
+    super::page("Runway API", None, &content)
 }
 
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {

@@ -4,7 +4,7 @@ use crate::status::{Evidence, Reason};
 
 /// Why an attempt ended, or does not begin.
 #[derive(Debug, Clone)]
-pub(super) struct Cause {
+pub(in crate::status) struct Cause {
     pub reason: Reason,
     /// What happened, without a subject: "killed by the kernel …".
     pub what: String,
@@ -12,21 +12,29 @@ pub(super) struct Cause {
     pub hint: Option<String>,
     /// The strongest first.
     pub evidence: Vec<Evidence>,
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "only what a cluster tells is weighed")
+    )]
     /// It may be no more than how a process ends whose pod was deleted: any other cause says more.
     pub weak: bool,
 }
 
 impl Cause {
-    pub(super) fn new(reason: Reason, what: impl Into<String>) -> Self {
+    pub(in crate::status) fn new(reason: Reason, what: impl Into<String>) -> Self {
         Self { reason, what: what.into(), hint: None, evidence: Vec::new(), weak: false }
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(in crate::status) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    pub(super) fn seen(mut self, evidence: Evidence) -> Self {
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "only what a cluster tells is weighed")
+    )]
+    pub(in crate::status) fn seen(mut self, evidence: Evidence) -> Self {
         self.evidence.push(evidence);
         self
     }
@@ -38,7 +46,7 @@ const QUOTED: usize = 300;
 const KEPT: usize = 1000;
 
 /// What others wrote, between backticks: on one line, without control characters, and not without end.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::status) fn quoted(text: &str) -> String {
     let mut quoted = String::from("`");
     let mut length = 0;
     for word in text.split(|c: char| c.is_whitespace() || is_unprintable(c)).filter(|word| !word.is_empty()) {
@@ -66,7 +74,12 @@ fn is_unprintable(c: char) -> bool {
 }
 
 /// Something that stands in an object.
-pub(super) fn evidence(kind: &str, name: Option<&str>, path: impl Into<String>, value: &str) -> Evidence {
+pub(in crate::status) fn evidence(
+    kind: &str,
+    name: Option<&str>,
+    path: impl Into<String>,
+    value: &str,
+) -> Evidence {
     Evidence {
         object: format!("{kind}/{}", name.unwrap_or_default()),
         path: path.into(),
