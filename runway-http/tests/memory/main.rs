@@ -28,24 +28,22 @@ async fn come_by(bed: &Bed, tenants: std::ops::Range<u32>) {
     let request = |n: u32| {
         post("/v1/jobs", &format!("X-Tenant-ID: a-tenant-whose-name-is-fairly-long-{n:06}\r\n"), "{}")
     };
-    // All answers are as long as the first one: to look at each would take longer than to make it.
-    let (address, first) = (bed.address, request(tenants.start));
-    let length = tokio::task::spawn_blocking(move || {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.write_all(first.as_bytes()).unwrap();
-        stream.read(&mut [0; 16 * 1024]).unwrap()
-    });
-    let length = length.await.unwrap();
     let lanes = 8;
     let all = (0..lanes).map(|lane| {
-        let (address, tenants) = (bed.address, tenants.clone().skip(1));
+        let (address, tenants) = (bed.address, tenants.clone());
         tokio::task::spawn_blocking(move || {
             let mut stream = std::net::TcpStream::connect(address).unwrap();
-            let mut answer = vec![0; length];
+            let mut answer = vec![0; 16 * 1024];
             for n in tenants.filter(|n| n % lanes == lane) {
                 stream.write_all(request(n).as_bytes()).unwrap();
-                stream.read_exact(&mut answer).unwrap();
-                assert!(answer.starts_with(b"HTTP/1.1 400 ") && answer.ends_with(b"}"));
+                // To read it properly would take longer than to make it; it ends with the list of violations.
+                let mut length = 0;
+                while !answer[..length].ends_with(b"]}") {
+                    let more = stream.read(&mut answer[length..]).unwrap();
+                    assert!(more > 0);
+                    length += more;
+                }
+                assert!(answer.starts_with(b"HTTP/1.1 400 "));
             }
         })
     });
