@@ -43,6 +43,7 @@ pub struct Metrics {
     ended: Family<Ended, Counter>,
     reloads: Family<Reload, Counter>,
     connections: Gauge,
+    unreadable: Counter,
     refusals: Mutex<Refusals>,
 }
 
@@ -105,6 +106,7 @@ impl Default for Metrics {
             ended: Family::default(),
             reloads: Family::default(),
             connections: Gauge::default(),
+            unreadable: Counter::default(),
             refusals: Mutex::default(),
             registry: Mutex::default(),
         };
@@ -139,6 +141,11 @@ impl Default for Metrics {
         );
         registry.register("policy_reloads", "Times that the policy was read again", metrics.reloads.clone());
         registry.register("http_connections", "Connections that are open", metrics.connections.clone());
+        registry.register(
+            "http_unreadable_requests",
+            "Requests whose head is no HTTP/1.1, or too long; they are answered without being counted as requests",
+            metrics.unreadable.clone(),
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         // What never happened is 0, not missing.
@@ -191,6 +198,11 @@ impl Metrics {
     pub(crate) fn reloaded(&self, applied: bool) {
         let [yes, no] = RELOADS;
         self.reloads.get_or_create(&Reload { result: if applied { yes } else { no } }).inc();
+    }
+
+    /// A request had a head that is none.
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.inc();
     }
 
     /// A connection that counts for as long as this lives.

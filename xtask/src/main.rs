@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask …`.
 
 mod cluster;
+mod description;
 mod purity;
 mod steps;
 mod virtual_machine;
@@ -13,8 +14,9 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
-                    --offline leaves out the tests on a real cluster and in a virtual machine; --machine runs those of
-                    jobs on one machine alone
+                    --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
+                    fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
+                    own OpenAPI document
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
@@ -41,8 +43,13 @@ const MACHINE_TESTS: &[&[&str]] =
 
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.
-const CLUSTER_TESTS: &[&[&str]] =
-    &[&["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"], OUTAGE];
+const CLUSTER_TESTS: &[&[&str]] = &[
+    &["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"],
+    // Jobs that run come first, then jobs in such numbers that others would have to wait.
+    &["-p", "runway-http", "--test", "cluster", "--", "journey", "limits"],
+    &["-p", "runway-http", "--test", "cluster", "--", "ending", "submitters", "--test-threads=1"],
+    OUTAGE,
+];
 
 /// It stops everybody's API server, so it runs alone, and only where that server is ours.
 const OUTAGE: &[&str] = &["-p", "runway-k8s", "--test", "cluster", "--", "outage"];
@@ -54,6 +61,7 @@ fn main() -> ExitCode {
         ["cluster", rest @ ..] => return cluster::main(rest),
         ["test"] => test(true),
         ["test", "--offline"] => test(false),
+        ["test", "--description"] => description::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["bench", options @ ..] => bench(options),
         ["references"] => references(),
@@ -89,9 +97,12 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     if !on_a_cluster {
         eprintln!("\nxtask: all that must hold offline holds");
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
-        eprintln!("xtask: left out: the tests on a real cluster ({left_out})");
+        eprintln!(
+            "xtask: left out: the server against its own description, and the tests on a real cluster ({left_out})"
+        );
         return Ok(());
     }
+    description::check()?;
     virtual_machine_test()?;
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");

@@ -23,7 +23,7 @@ pub(crate) enum Failed {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStarted { step, error } => write!(f, "{step}: cargo could not be started: {error}"),
+            Self::NotStarted { step, error } => write!(f, "{step}: could not be started: {error}"),
             Self::Unsuccessful { step } => write!(f, "{step}: failed"),
             Self::Impure { crates } => {
                 write!(f, "runway-core is pure, and now depends on: {}", crates.join(", "))

@@ -22,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(
     get,
     path = "/openapi.json",
+    operation_id = "readOpenapi",
     tag = "description",
     responses((status = 200, description = "OpenAPI 3.1", body = Value))
 )]

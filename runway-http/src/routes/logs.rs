@@ -28,6 +28,7 @@ pub(super) struct What {
     #[param(default = false)]
     follow: bool,
     /// Only the last so many lines of what there is.
+    #[param(value_type = Option<u64>, maximum = 4294967295_u32)]
     tail: Option<u32>,
     /// Say which attempt printed what, so that a reader who is cut off can go on without reading anything twice. The answer is then
     /// of the type `application/vnd.runway.log`: lines `attempt N`, and `bytes N` before so many bytes of output.
@@ -43,6 +44,7 @@ pub(super) struct What {
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/logs",
+    operation_id = "readLogs",
     tag = "jobs",
     params(
         ("id" = runway_api::schema::JobId, Path, description = "Its id"),

@@ -32,6 +32,7 @@ const LONGEST_WAIT: u64 = 60;
 #[utoipa::path(
     post,
     path = "/v1/jobs",
+    operation_id = "submitJob",
     tag = "jobs",
     params(
         ("X-Tenant-ID" = Option<String>, Header, description = "Who submits, where the job itself does not say so"),
