@@ -334,7 +334,8 @@ fn start(
     let limits = Limits {
         cpu: job.resources.cpu,
         memory: job.resources.memory,
-        pids: settings.pids,
+        // Those that stand round it are not the job's.
+        pids: settings.pids.saturating_add(1),
         devices: devices.iter().filter_map(|device| gpu::number(device)).collect(),
     };
     let (groups, missing) = machine.layout().make(order.id.as_str(), &limits);
