@@ -230,7 +230,7 @@ impl Supervisor {
                 if let Some(last) = last {
                     last.started = Some(clock::now());
                 }
-                self.folder.write_status(&self.status)?;
+                self.write_status()?;
                 self.answer();
             }
             Report::NotStarted { message, code } => {
@@ -249,10 +249,12 @@ impl Supervisor {
         for (pipe, stream, is_ready) in
             [(&mut running.out, Stream::Out, out), (&mut running.err, Stream::Err, err)]
         {
-            if let Some(open) = pipe.as_ref().filter(|_| is_ready)
-                && self.output.pump(open, stream)? == Pumped::Ended
-            {
-                *pipe = None;
+            if let Some(open) = pipe.as_ref().filter(|_| is_ready) {
+                match self.output.pump(open, stream)? {
+                    Pumped::More => self.wake(),
+                    Pumped::Empty => {}
+                    Pumped::Ended => *pipe = None,
+                }
             }
         }
         Ok(())
