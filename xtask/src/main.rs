@@ -1,8 +1,12 @@
 //! The project's own chores: `cargo xtask …`.
 
 mod cluster;
+mod kubernetes;
+mod observability;
 mod purity;
+mod sbom;
 mod steps;
+mod terraform;
 
 use cluster::Session;
 use std::process::ExitCode;
@@ -16,7 +20,8 @@ usage: cargo xtask COMMAND
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
-  references        write docs/reference/ anew from the program
+  references        write docs/reference/ and the manifests' guardrails anew from the program
+  sbom              write target/sbom/: what the programs are made of
 ";
 
 /// Every crate, and the features with which each must stand alone.
@@ -49,6 +54,10 @@ fn main() -> ExitCode {
         ["test", "--offline"] => test(false),
         ["bench", options @ ..] => bench(options),
         ["references"] => references(),
+        ["sbom"] => sbom::write(),
+        // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
+        ["manifests"] => kubernetes::apply(),
+        ["dashboard"] => observability::dashboard(),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
@@ -77,21 +86,38 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         "documentation",
         steps::command(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    let deployment = deployment(on_a_cluster)?;
     if !on_a_cluster {
         eprintln!("\nxtask: all that must hold offline holds");
+        for part in deployment {
+            eprintln!("xtask: left out: {part}");
+        }
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
-        eprintln!("xtask: left out: the tests on a real cluster ({left_out})");
+        eprintln!("xtask: left out: the tests on a real cluster ({left_out}, the manifests, the dashboard)");
         return Ok(());
     }
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
+    for part in deployment {
+        eprintln!("xtask: left out: {part}");
+    }
     for test in left_out {
-        eprintln!(
-            "xtask: left out, since the API server of this cluster is not ours to stop: {}",
-            test.join(" ")
-        );
+        eprintln!("xtask: left out, since this cluster is not ours: {}", test.join(" "));
     }
     Ok(())
+}
+
+/// What `infra/` holds, as far as it takes no cluster. Returns what was left out.
+fn deployment(may_install: bool) -> Result<Vec<&'static str>, Failed> {
+    let mut left_out = Vec::new();
+    if !observability::check(may_install)? {
+        left_out.push("the rules of Prometheus, since it is not installed");
+    }
+    if !kubernetes::check(may_install)? {
+        left_out.push("the manifests, since there is no `kubectl`");
+    }
+    left_out.extend(terraform::check()?.map(terraform::LeftOut::as_str));
+    Ok(left_out)
 }
 
 /// The tests on a real cluster, which is brought up for them unless it is up. Returns those that were left out.
@@ -105,6 +131,13 @@ fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
         }
         let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
         session.run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::command(&arguments))?;
+    }
+    if session.is_ours() {
+        kubernetes::on_a_cluster(&mut session)?;
+        observability::on_a_cluster(&mut session)?;
+    } else {
+        // Their namespaces may be in use there, and their image may not be.
+        left_out.push(&["the manifests", "the dashboard"]);
     }
     Ok(left_out)
 }

@@ -16,17 +16,23 @@ pub(crate) enum Failed {
     Impure { crates: Vec<String> },
     /// The cluster for a step did not come up.
     Cluster { failure: Failure },
+    /// A program for a step is not there.
+    Tools { failure: Failure },
+    /// Something is not as it has to be.
+    Wrong { step: String, what: String },
 }
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStarted { step, error } => write!(f, "{step}: cargo could not be started: {error}"),
+            Self::NotStarted { step, error } => write!(f, "{step}: could not be started: {error}"),
             Self::Unsuccessful { step } => write!(f, "{step}: failed"),
             Self::Impure { crates } => {
                 write!(f, "runway-core is pure, and now depends on: {}", crates.join(", "))
             }
             Self::Cluster { failure } => write!(f, "the cluster: {failure}"),
+            Self::Tools { failure } => failure.fmt(f),
+            Self::Wrong { step, what } => write!(f, "{step}: {what}"),
         }
     }
 }
