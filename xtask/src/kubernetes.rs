@@ -96,8 +96,16 @@ pub(crate) fn apply() -> Result<(), Failed> {
     let kubectl = kubectl()?;
     let dev = folder("dev").display().to_string();
     let applied = kubectl.call(&["apply", "-k", &dev], None).and_then(|_| looks_right(&kubectl));
-    let removed = kubectl.call(&["delete", "-k", &dev, "--wait=false"], None);
-    applied.and(removed.map(drop)).map_err(wrong)
+    applied.and(remove(&kubectl, &dev)).map_err(wrong)
+}
+
+fn remove(kubectl: &Kubectl, dev: &str) -> Result<(), String> {
+    let system = ["-n", "runway-system", "delete"];
+    let delete = |what: &[&str]| kubectl.call(&[&system[..], what].concat(), None);
+    // The server's time to end is for requests under way, and there are none.
+    delete(&["deploy", "runway-http", "--ignore-not-found", "--wait=false"])?;
+    delete(&["pods", "--all", "--grace-period=1"])?;
+    kubectl.call(&["delete", "-k", dev, "--ignore-not-found", "--timeout=180s"], None).map(drop)
 }
 
 fn looks_right(kubectl: &Kubectl) -> Result<(), String> {

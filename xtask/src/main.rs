@@ -20,6 +20,7 @@ usage: cargo xtask COMMAND
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
+  deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/ and the manifests' guardrails anew from the program
   sbom              write target/sbom/: what the programs are made of
 ";
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         ["test"] => test(true),
         ["test", "--offline"] => test(false),
         ["bench", options @ ..] => bench(options),
+        ["deployment"] => deployment(true).map(tell),
         ["references"] => references(),
         ["sbom"] => sbom::write(),
         // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
@@ -89,25 +91,21 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     let deployment = deployment(on_a_cluster)?;
     if !on_a_cluster {
         eprintln!("\nxtask: all that must hold offline holds");
-        for part in deployment {
-            eprintln!("xtask: left out: {part}");
-        }
+        tell(deployment);
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!("xtask: left out: the tests on a real cluster ({left_out}, the manifests, the dashboard)");
         return Ok(());
     }
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
-    for part in deployment {
-        eprintln!("xtask: left out: {part}");
-    }
+    tell(deployment);
     for test in left_out {
         eprintln!("xtask: left out, since this cluster is not ours: {}", test.join(" "));
     }
     Ok(())
 }
 
-/// What `infra/` holds, as far as it takes no cluster. Returns what was left out.
+/// What `infra/` holds, as far as it takes no cluster, and the dependencies' licences. Returns what was left out.
 fn deployment(may_install: bool) -> Result<Vec<&'static str>, Failed> {
     let mut left_out = Vec::new();
     if !observability::check(may_install)? {
@@ -117,7 +115,20 @@ fn deployment(may_install: bool) -> Result<Vec<&'static str>, Failed> {
         left_out.push("the manifests, since there is no `kubectl`");
     }
     left_out.extend(terraform::check()?.map(terraform::LeftOut::as_str));
+    if cluster::locate("cargo-deny").is_some() {
+        let what = ["check", "bans", "licenses", "sources"];
+        let mut deny = steps::command(&["deny", "--log-level", "error"]);
+        steps::run("licences and sources of the dependencies", deny.args(what))?;
+    } else {
+        left_out.push("licences and sources of the dependencies, since there is no `cargo-deny`");
+    }
     Ok(left_out)
+}
+
+fn tell(left_out: Vec<&str>) {
+    for part in left_out {
+        eprintln!("xtask: left out: {part}");
+    }
 }
 
 /// The tests on a real cluster, which is brought up for them unless it is up. Returns those that were left out.

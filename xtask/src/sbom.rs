@@ -12,25 +12,26 @@ const PROGRAMS: [&str; 2] = ["runway-http", "runway-cli"];
 /// What they are built for. Others link other crates.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
+const STEP: &str = "the SBOMs";
+
+/// A crate's name and version.
+type Crate = (String, String);
+
 /// Writes `target/sbom/PROGRAM.cdx.json` for each program.
 pub(crate) fn write() -> Result<(), Failed> {
-    let step = "the SBOMs";
-    let told = |error| Failed::NotStarted { step: step.to_owned(), error };
-    let mut call =
-        steps::command(&["metadata", "--format-version", "1", "--locked", "--filter-platform", PLATFORM]);
-    let output = call.output().map_err(told)?;
-    if !output.status.success() {
-        eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        return Err(Failed::Unsuccessful { step: step.to_owned() });
-    }
-    let wrong = |what: String| Failed::Wrong { step: step.to_owned(), what };
-    let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|error| wrong(error.to_string()))?;
+    let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
+    let metadata = ask(&["metadata", "--format-version", "1", "--locked", "--filter-platform", PLATFORM])?;
+    let metadata: Value = serde_json::from_str(&metadata).map_err(|error| wrong(error.to_string()))?;
     let checksums = checksums(&fs::read_to_string(root().join("Cargo.lock")).map_err(told)?);
     let folder = target_folder().join("sbom");
     fs::create_dir_all(&folder).map_err(told)?;
     for program in PROGRAMS {
-        let sbom =
-            sbom(program, &metadata, &checksums).ok_or_else(|| wrong(format!("there is no {program}")))?;
+        // The metadata has the features of all crates together; the tree has those of one program.
+        let tree = ask(&[
+            "tree", "--locked", "-p", program, "--edges", "normal", "--target", PLATFORM, "--prefix", "none",
+        ])?;
+        let sbom = sbom(program, &linked(&tree), &metadata, &checksums)
+            .ok_or_else(|| wrong(format!("there is no {program}")))?;
         let file = folder.join(format!("{program}.cdx.json"));
         fs::write(&file, format!("{sbom:#}\n")).map_err(told)?;
         eprintln!("xtask: {}", file.display());
@@ -38,8 +39,30 @@ pub(crate) fn write() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What cargo prints.
+fn ask(arguments: &[&str]) -> Result<String, Failed> {
+    let output = steps::command(arguments).output().map_err(told)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    Err(Failed::Unsuccessful { step: STEP.to_owned() })
+}
+
+fn told(error: std::io::Error) -> Failed {
+    Failed::NotStarted { step: STEP.to_owned(), error }
+}
+
+/// Names and versions of the lines of `cargo tree --prefix none`.
+fn linked(tree: &str) -> BTreeSet<Crate> {
+    let words = tree.lines().map(|line| line.split(' '));
+    words
+        .filter_map(|mut words| Some((words.next()?.to_owned(), words.next()?.strip_prefix('v')?.to_owned())))
+        .collect()
+}
+
 /// The checksums of a `Cargo.lock`, by name and version.
-fn checksums(lock: &str) -> BTreeMap<(String, String), String> {
+fn checksums(lock: &str) -> BTreeMap<Crate, String> {
     let mut found = BTreeMap::new();
     for package in lock.split("[[package]]").skip(1) {
         let value = |name: &str| {
@@ -63,46 +86,30 @@ fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     value.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn sbom(program: &str, metadata: &Value, checksums: &BTreeMap<(String, String), String>) -> Option<Value> {
-    let packages: BTreeMap<&str, &Value> =
-        list(metadata, "packages").map(|package| (text(package, "id"), package)).collect();
-    let nodes: BTreeMap<&str, &Value> =
-        list(metadata.get("resolve")?, "nodes").map(|node| (text(node, "id"), node)).collect();
-    let root = packages.values().find(|package| text(package, "name") == program)?;
-    let mut linked = BTreeMap::new();
-    let mut ahead = vec![text(root, "id")];
-    while let Some(id) = ahead.pop() {
-        if linked.contains_key(id) {
-            continue;
-        }
-        let needs: BTreeSet<&str> = nodes
-            .get(id)
-            .into_iter()
-            .flat_map(|node| list(node, "deps"))
-            .filter(|dep| is_linked(dep))
-            .map(|dep| text(dep, "pkg"))
-            .collect();
-        ahead.extend(&needs);
-        linked.insert(id, needs);
-    }
-    let reference = |id: &str| packages.get(id).map(|package| purl(package)).unwrap_or_default();
-    let component = |package: &Value| component(package, checksums);
-    let mut components: Vec<Value> = linked
-        .keys()
-        .filter(|id| **id != text(root, "id"))
-        .filter_map(|id| packages.get(id))
-        .map(|package| component(package))
-        .collect();
+fn sbom(
+    program: &str,
+    linked: &BTreeSet<Crate>,
+    metadata: &Value,
+    checksums: &BTreeMap<Crate, String>,
+) -> Option<Value> {
+    let named = |package: &Value| (text(package, "name").to_owned(), text(package, "version").to_owned());
+    let packages = list(metadata, "packages").filter(|package| linked.contains(&named(package)));
+    let packages: BTreeMap<&str, &Value> = packages.map(|package| (text(package, "id"), package)).collect();
+    let (_, itself) = packages.iter().find(|(_, package)| text(package, "name") == program)?;
+    let mut about = component(itself, checksums);
+    about.as_object_mut()?.insert("type".to_owned(), "application".into());
+    let others = packages.values().filter(|package| text(package, "name") != program);
+    let mut components: Vec<Value> = others.map(|package| component(package, checksums)).collect();
     components.sort_by_key(|component| text(component, "purl").to_owned());
-    let mut dependencies: Vec<Value> = linked
-        .iter()
-        .map(|(id, needs)| json!({ "ref": reference(id), "dependsOn": needs.iter().map(|id| reference(id)).collect::<BTreeSet<_>>() }))
-        .collect();
-    dependencies.sort_by_key(|dependency| text(dependency, "ref").to_owned());
-    let mut about = component(root);
-    if let Some(about) = about.as_object_mut() {
-        about.insert("type".to_owned(), "application".into());
+    let mut dependencies = Vec::new();
+    for node in list(metadata.get("resolve")?, "nodes") {
+        let Some(package) = packages.get(text(node, "id")) else { continue };
+        let needed = list(node, "deps").filter(|dependency| is_linked(dependency));
+        let needed = needed.filter_map(|dependency| packages.get(text(dependency, "pkg")));
+        let needed: BTreeSet<String> = needed.map(|package| purl(package)).collect();
+        dependencies.push(json!({ "ref": purl(package), "dependsOn": needed }));
     }
+    dependencies.sort_by_key(|dependency| text(dependency, "ref").to_owned());
     Some(json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -122,7 +129,7 @@ fn purl(package: &Value) -> String {
     format!("pkg:cargo/{}@{}", text(package, "name"), text(package, "version"))
 }
 
-fn component(package: &Value, checksums: &BTreeMap<(String, String), String>) -> Value {
+fn component(package: &Value, checksums: &BTreeMap<Crate, String>) -> Value {
     let (name, version) = (text(package, "name"), text(package, "version"));
     let mut component = json!({
         "type": "library",
@@ -145,7 +152,7 @@ fn component(package: &Value, checksums: &BTreeMap<(String, String), String>) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{checksums, sbom};
+    use super::{checksums, linked, sbom};
     use serde_json::{Value, json};
 
     const LOCK: &str = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"linked\"\nversion = \"2.0.0\"\nchecksum = \"ab12\"\ndependencies = [\n \"deep\",\n]\n";
@@ -172,9 +179,11 @@ mod tests {
         })
     }
 
+    const TREE: &str = "app v1.0.0 (path)\nlinked v2.0.0\ndeep v3.0.0 (proc-macro)\nlinked v2.0.0 (*)\n";
+
     #[test]
     fn what_is_linked_is_in_it_and_nothing_else() {
-        let sbom = sbom("app", &metadata(), &checksums(LOCK)).unwrap();
+        let sbom = sbom("app", &linked(TREE), &metadata(), &checksums(LOCK)).unwrap();
         assert_eq!(sbom["metadata"]["component"]["type"], "application");
         assert_eq!(
             sbom["components"],
@@ -198,6 +207,6 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_has_none() {
-        assert!(sbom("other", &metadata(), &checksums("")).is_none());
+        assert!(sbom("other", &linked(TREE), &metadata(), &checksums("")).is_none());
     }
 }
