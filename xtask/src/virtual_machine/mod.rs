@@ -177,6 +177,7 @@ fn program((package, name): (&str, &str)) -> Result<PathBuf, Failure> {
     if let Some(found) = find() {
         return Ok(found);
     }
-    install(&[package], &[name.to_owned()])?;
+    let advice = "run `cargo xtask test --offline` to leave the virtual machine out";
+    install(&[package], &[name.to_owned()], advice)?;
     find().ok_or_else(|| Failure::Unable { what: format!("the package {package} has no {name}") })
 }
