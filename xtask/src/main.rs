@@ -2,8 +2,12 @@
 
 mod cluster;
 mod description;
+mod kubernetes;
+mod observability;
 mod purity;
+mod sbom;
 mod steps;
+mod terraform;
 mod virtual_machine;
 
 use cluster::Session;
@@ -20,7 +24,9 @@ usage: cargo xtask COMMAND
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
-  references        write docs/reference/ anew from the program
+  deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
+  references        write docs/reference/ and the manifests' guardrails anew from the program
+  sbom              write target/sbom/: what the programs are made of
 ";
 
 /// Every crate, and the features with which each must stand alone.
@@ -64,7 +70,12 @@ fn main() -> ExitCode {
         ["test", "--description"] => description::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["bench", options @ ..] => bench(options),
+        ["deployment"] => deployment(true).map(tell),
         ["references"] => references(),
+        ["sbom"] => sbom::write(),
+        // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
+        ["manifests"] => kubernetes::apply(),
+        ["dashboard"] => observability::dashboard(),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
@@ -94,11 +105,14 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         "documentation",
         steps::command(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    let deployment = deployment(on_a_cluster)?;
     if !on_a_cluster {
         eprintln!("\nxtask: all that must hold offline holds");
+        tell(deployment);
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
-            "xtask: left out: the server against its own description, and the tests on a real cluster ({left_out})"
+            "xtask: left out: the server against its own description, jobs in a virtual machine, and the tests on a real cluster \
+             ({left_out}, the manifests, the dashboard)"
         );
         return Ok(());
     }
@@ -106,11 +120,9 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     virtual_machine_test()?;
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
+    tell(deployment);
     for test in left_out {
-        eprintln!(
-            "xtask: left out, since the API server of this cluster is not ours to stop: {}",
-            test.join(" ")
-        );
+        eprintln!("xtask: left out, since this cluster is not ours: {}", test.join(" "));
     }
     Ok(())
 }
@@ -129,6 +141,32 @@ fn virtual_machine_test() -> Result<(), Failed> {
     if virtual_machine::is_needed() { virtual_machine::test() } else { Ok(()) }
 }
 
+/// What `infra/` holds, as far as it takes no cluster, and the dependencies' licences. Returns what was left out.
+fn deployment(may_install: bool) -> Result<Vec<&'static str>, Failed> {
+    let mut left_out = Vec::new();
+    if !observability::check(may_install)? {
+        left_out.push("the rules of Prometheus, since it is not installed");
+    }
+    if !kubernetes::check(may_install)? {
+        left_out.push("the manifests, since there is no `kubectl`");
+    }
+    left_out.extend(terraform::check()?.map(terraform::LeftOut::as_str));
+    if cluster::locate("cargo-deny").is_some() {
+        let what = ["check", "bans", "licenses", "sources"];
+        let mut deny = steps::command(&["deny", "--log-level", "error"]);
+        steps::run("licences and sources of the dependencies", deny.args(what))?;
+    } else {
+        left_out.push("licences and sources of the dependencies, since there is no `cargo-deny`");
+    }
+    Ok(left_out)
+}
+
+fn tell(left_out: Vec<&str>) {
+    for part in left_out {
+        eprintln!("xtask: left out: {part}");
+    }
+}
+
 /// The tests on a real cluster, which is brought up for them unless it is up. Returns those that were left out.
 fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
     let mut session = begin("the cluster for the tests", true)?;
@@ -140,6 +178,13 @@ fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
         }
         let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
         session.run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::command(&arguments))?;
+    }
+    if session.is_ours() {
+        kubernetes::on_a_cluster(&mut session)?;
+        observability::on_a_cluster(&mut session)?;
+    } else {
+        // Their namespaces may be in use there, and their image may not be.
+        left_out.push(&["the manifests", "the dashboard"]);
     }
     Ok(left_out)
 }

@@ -18,6 +18,10 @@ pub(crate) enum Failed {
     Cluster { failure: Failure },
     /// The virtual machine for a step did not.
     Machine { failure: Failure },
+    /// A program for a step is not there.
+    Tools { failure: Failure },
+    /// Something is not as it has to be.
+    Wrong { step: String, what: String },
 }
 
 impl fmt::Display for Failed {
@@ -30,6 +34,8 @@ impl fmt::Display for Failed {
             }
             Self::Cluster { failure } => write!(f, "the cluster: {failure}"),
             Self::Machine { failure } => write!(f, "the virtual machine: {failure}"),
+            Self::Tools { failure } => failure.fmt(f),
+            Self::Wrong { step, what } => write!(f, "{step}: {what}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::run::root;
 
 /// Set by `cargo xtask references`, which writes the pages instead of comparing them.
-const WRITE: &str = "RUNWAY_WRITE_REFERENCES";
+pub const WRITE: &str = "RUNWAY_WRITE_REFERENCES";
 
 #[test]
 fn the_references_are_up_to_date() {

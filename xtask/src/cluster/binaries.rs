@@ -52,10 +52,10 @@ pub(crate) fn find(node: bool) -> Result<Programs, Failure> {
         system.retain(|(program, _)| *program != ETCD);
         let advice = "KUBEBUILDER_ASSETS names this folder; complete it, or unset the variable";
         found.extend(in_folder(&PathBuf::from(folder), &kubernetes, advice)?);
-        found.extend(on_the_system(&system)?);
+        found.extend(on_the_system(&system, ADVICE)?);
         return Ok(found);
     }
-    found.extend(on_the_system(&system)?);
+    found.extend(on_the_system(&system, ADVICE)?);
     let cache = build::cache()?;
     if !cache.is_dir() {
         build::build(&cache)?;
@@ -83,25 +83,25 @@ fn in_folder(folder: &Path, programs: &[&str], advice: &str) -> Result<Programs,
 }
 
 /// These programs wherever the system has them; the packages of those that are missing are installed.
-fn on_the_system(programs: &[(&'static str, &'static str)]) -> Result<Programs, Failure> {
+pub(crate) fn on_the_system(programs: &[(&str, &str)], advice: &str) -> Result<Programs, Failure> {
     let absent = || programs.iter().filter(|(program, _)| locate(program).is_none());
     let names = || absent().map(|(program, _)| (*program).to_owned()).collect::<Vec<_>>();
     if absent().next().is_some() {
-        packages::install(&absent().map(|(_, package)| *package).collect::<Vec<_>>(), &names())?;
+        packages::install(&absent().map(|(_, package)| *package).collect::<Vec<_>>(), &names(), advice)?;
     }
     if absent().next().is_some() {
         return Err(Failure::Missing {
             programs: names(),
             place: "on this system, though their packages are installed".to_owned(),
-            advice: ADVICE.to_owned(),
+            advice: advice.to_owned(),
         });
     }
-    let place = |(program, _): &(&'static str, _)| Some(((*program).to_owned(), locate(program)?));
+    let place = |(program, _): &(&str, _)| Some(((*program).to_owned(), locate(program)?));
     Ok(programs.iter().filter_map(place).collect())
 }
 
 /// Where the system has a program.
-fn locate(program: &str) -> Option<PathBuf> {
+pub(crate) fn locate(program: &str) -> Option<PathBuf> {
     if program == "cni" {
         let complete = |folder: &&PathBuf| {
             ["bridge", "host-local", "loopback"].iter().all(|plugin| is_program(&folder.join(plugin)))

@@ -82,7 +82,7 @@ pub(crate) fn build(cache: &Path) -> Result<(), Failure> {
         };
         let missing = programs.iter().filter(|program| !present(program));
         let missing: Vec<String> = missing.map(|(program, _)| (*program).to_owned()).collect();
-        if missing.is_empty() { Ok(()) } else { packages::install(PACKAGES, &missing) }
+        if missing.is_empty() { Ok(()) } else { packages::install(PACKAGES, &missing, ADVICE) }
     })?;
     let source = work.join("go/src/k8s.io/kubernetes");
     fs::create_dir_all(&source).map_err(told(&source))?;

@@ -15,6 +15,7 @@ mod session;
 mod sources;
 mod state;
 
+pub(crate) use binaries::{Programs, locate, on_the_system};
 pub(crate) use build::cache_folder;
 pub(crate) use failure::Failure;
 pub(crate) use packages::install;

@@ -1,6 +1,5 @@
 //! Debian's packages: installed where they are missing, without starting what they bring.
 
-use super::binaries::ADVICE;
 use super::failure::{Failure, tail};
 use super::process::search_path;
 use std::fs::{self, File};
@@ -11,8 +10,8 @@ use std::process::{Command, Stdio};
 /// Debian asks this program whether a package may start its services; 101 says no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs packages. `wanted` names what they are for.
-pub(crate) fn install(packages: &[&str], wanted: &[String]) -> Result<(), Failure> {
+/// Installs packages. `wanted` names what they are for, `advice` says what helps where they cannot be installed.
+pub(crate) fn install(packages: &[&str], wanted: &[String], advice: &str) -> Result<(), Failure> {
     let mut packages = packages.to_vec();
     packages.sort_unstable();
     packages.dedup();
@@ -21,7 +20,7 @@ pub(crate) fn install(packages: &[&str], wanted: &[String]) -> Result<(), Failur
         return Err(Failure::Missing {
             programs: wanted.to_vec(),
             place: format!("on this system (Debian 12 has them in {})", packages.join(", ")),
-            advice: ADVICE.to_owned(),
+            advice: advice.to_owned(),
         });
     }
     eprintln!("xtask: installing {}", packages.join(", "));

@@ -1,0 +1,65 @@
+# What a cluster needs to have a network. The network plugin has its rights by Pod Identity, so that nodes do not have them, and
+# enforces NetworkPolicies, without which Runway's networks `none` and `internal` would be words.
+#
+# Runway itself needs no right in AWS, and gets none.
+
+resource "aws_iam_role" "network_plugin" {
+  name = "${var.name}-network-plugin"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "pods.eks.amazonaws.com" }
+      Action    = ["sts:AssumeRole", "sts:TagSession"]
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = local.account }
+        ArnEquals    = { "aws:SourceArn" = aws_eks_cluster.this.arn }
+      }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "network_plugin" {
+  role       = aws_iam_role.network_plugin.name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/AmazonEKS_CNI_Policy"
+}
+
+resource "aws_eks_addon" "pod_identity" {
+  cluster_name = aws_eks_cluster.this.name
+  addon_name   = "eks-pod-identity-agent"
+}
+
+resource "aws_eks_addon" "network_plugin" {
+  cluster_name = aws_eks_cluster.this.name
+  addon_name   = "vpc-cni"
+
+  # Strict: a pod has no network until its policies are in force.
+  configuration_values = jsonencode({
+    enableNetworkPolicy = "true"
+    env                 = { NETWORK_POLICY_ENFORCING_MODE = "strict" }
+  })
+
+  pod_identity_association {
+    role_arn        = aws_iam_role.network_plugin.arn
+    service_account = "aws-node"
+  }
+
+  depends_on = [
+    aws_eks_addon.pod_identity,
+    aws_iam_role_policy_attachment.network_plugin,
+  ]
+}
+
+resource "aws_eks_addon" "proxy" {
+  cluster_name = aws_eks_cluster.this.name
+  addon_name   = "kube-proxy"
+}
+
+# It runs on nodes, so it comes after them.
+resource "aws_eks_addon" "dns" {
+  cluster_name = aws_eks_cluster.this.name
+  addon_name   = "coredns"
+
+  depends_on = [aws_eks_node_group.system]
+}

@@ -1,0 +1,63 @@
+# How the network is divided. Pure arithmetic, so that it is tested without a provider.
+#
+#   control   10.42.0.0/20     the API server's addresses
+#   public    10.42.16.0/20    NAT gateways, and nothing else
+#   services  10.42.64.0/18    what jobs of the network `internal` may reach
+#   nodes     10.42.128.0/17   nodes and pods
+
+terraform {
+  required_version = ">= 1.9"
+}
+
+variable "cidr" {
+  description = "The network: a /16."
+  type        = string
+
+  validation {
+    condition     = can(cidrhost(var.cidr, 0)) && endswith(var.cidr, "/16")
+    error_message = "The network is a /16, such as 10.42.0.0/16."
+  }
+}
+
+variable "zones" {
+  description = "The names of the availability zones."
+  type        = list(string)
+
+  validation {
+    condition     = contains([2, 3], length(distinct(var.zones))) && length(distinct(var.zones)) == length(var.zones)
+    error_message = "Two or three, none of them twice."
+  }
+}
+
+locals {
+  places = { for index, zone in var.zones : zone => index }
+}
+
+output "control" {
+  description = "The subnets of the API server's addresses, by zone."
+  value       = { for zone, index in local.places : zone => cidrsubnet(var.cidr, 8, index) }
+}
+
+output "public" {
+  description = "The subnets of the NAT gateways, by zone."
+  value       = { for zone, index in local.places : zone => cidrsubnet(var.cidr, 8, 16 + index) }
+}
+
+output "services" {
+  description = "The subnets of services that jobs use, by zone."
+  value       = { for zone, index in local.places : zone => cidrsubnet(var.cidr, 4, 4 + index) }
+}
+
+output "nodes" {
+  description = "The subnets of nodes and pods, by zone."
+  value       = { for zone, index in local.places : zone => cidrsubnet(var.cidr, 3, 4 + index) }
+}
+
+output "ranges" {
+  description = "What policies and NetworkPolicies name: all subnets of a kind, whatever the zones."
+  value = {
+    control  = cidrsubnet(var.cidr, 4, 0)
+    services = cidrsubnet(var.cidr, 2, 1)
+    nodes    = cidrsubnet(var.cidr, 1, 1)
+  }
+}
