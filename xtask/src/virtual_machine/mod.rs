@@ -23,6 +23,10 @@ const PROGRAMS: [(&str, &str); 2] =
 /// What the tests are built for: nothing but the kernel is there.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// What to do where they cannot be installed.
+const ADVICE: &str =
+    "on other systems install them by hand, or run the tests on a machine with version 2 of control groups";
+
 /// The tests for which busybox has the programs.
 const TESTS: &str = "endings,limits,refusals,restarts,gpus";
 
@@ -177,6 +181,6 @@ fn program((package, name): (&str, &str)) -> Result<PathBuf, Failure> {
     if let Some(found) = find() {
         return Ok(found);
     }
-    install(&[package], &[name.to_owned()])?;
+    install(&[package], &[name.to_owned()], ADVICE)?;
     find().ok_or_else(|| Failure::Unable { what: format!("the package {package} has no {name}") })
 }
