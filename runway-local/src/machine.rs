@@ -214,6 +214,9 @@ impl Machine {
     /// Settles a job whose supervisor is gone: nothing is left of it but what is known.
     pub(crate) fn settle_job(&self, id: JobId, keep: Keep) -> io::Result<()> {
         let folder = self.folder(id);
+        if !folder.exists() {
+            return Ok(());
+        }
         if folder.job()?.is_none() {
             return self.clear_broken(id, &self.exclusively()?);
         }

@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Without these it cannot be begun: their packages, and where they are.
@@ -22,6 +23,10 @@ const PROGRAMS: [(&str, &str); 2] =
 
 /// What the tests are built for: nothing but the kernel is there.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// What to do where they cannot be installed.
+const ADVICE: &str =
+    "on other systems install them by hand, or run the tests on a machine with version 2 of control groups";
 
 /// The tests for which busybox has the programs.
 const TESTS: &str = "endings,limits,refusals,restarts,gpus";
@@ -143,15 +148,17 @@ fn run(kernel: &Path, image: &Path) -> Result<bool, Failure> {
         machine.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told())?;
     let output = machine.stdout.take();
     let began = Instant::now();
+    let last = Arc::new(Mutex::new(String::from("nothing")));
+    let heard = Arc::clone(&last);
     let reading = std::thread::spawn(move || {
         let mut passed = None;
         for line in BufReader::new(output.into_iter().next()?).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).into_owned();
-            let line = line.trim_end();
-            if line.starts_with("test ") || line.contains("panicked") || line.starts_with("test result") {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if line.starts_with("test ") || line.contains("panicked") {
                 eprintln!("  {line}");
             }
             passed = line.strip_prefix(ENDED).map(|code| code == "0").or(passed);
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = line;
         }
         passed
     });
@@ -163,8 +170,8 @@ fn run(kernel: &Path, image: &Path) -> Result<bool, Failure> {
     }
     machine.wait().map_err(told())?;
     let what = "the tests in the virtual machine".to_owned();
-    let last = "no end of them".to_owned();
     let passed = reading.join().ok().flatten();
+    let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
     passed.ok_or(Failure::TimedOut { what, seconds: PATIENCE.as_secs(), last })
 }
 
@@ -177,7 +184,6 @@ fn program((package, name): (&str, &str)) -> Result<PathBuf, Failure> {
     if let Some(found) = find() {
         return Ok(found);
     }
-    let advice = "run `cargo xtask test --offline` to leave the virtual machine out";
-    install(&[package], &[name.to_owned()], advice)?;
+    install(&[package], &[name.to_owned()], ADVICE)?;
     find().ok_or_else(|| Failure::Unable { what: format!("the package {package} has no {name}") })
 }
