@@ -33,5 +33,5 @@ pub const KEY_HEADER: &str = "idempotency-key";
 /// The header that names a request, in both directions.
 pub const REQUEST_HEADER: &str = "x-request-id";
 
-/// The header that says which attempt of a job printed what follows.
-pub const ATTEMPT_HEADER: &str = "runway-attempt";
+/// The media type of a job's output in records that say which attempt printed what.
+pub const LOG: &str = "application/vnd.runway.log";

@@ -4,8 +4,9 @@
 //! could not be parsed: it may be a secret.
 
 use crate::input::Source;
+use crate::output::printable;
 use crate::policy::LoadedPolicy;
-use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Level, Message, Origin, Renderer, Snippet};
 use runway_core::Violation;
 use runway_core::document::{Document, Span, Value};
 use runway_core::spec::hidden_spans;
@@ -51,42 +52,69 @@ impl<'a> Report<'a> {
         Self { source, place, tenant, policy, hidden }
     }
 
-    /// One violation as text with colours.
+    /// One violation as text with colours. It may come from a server, so all of it is made printable.
     pub(crate) fn draw(&self, violation: &Violation) -> String {
         let mut message = violation.message.as_str();
-        let span = self.span(violation);
         if let Diagnosed::Unreadable(_) = self.place {
             // The place stands in the drawing already.
             message = message.split_once(": ").map_or(message, |(_, rest)| rest);
         }
-        let mut elements: Vec<Element<'_>> = Vec::new();
-        let excerpt = span.and_then(|span| self.excerpt(&span));
-        match (&span, &excerpt) {
-            (Some(span), Some(excerpt)) => {
-                let annotation =
-                    AnnotationKind::Primary.span(excerpt.marked.clone()).label(allowed(violation));
-                let snippet =
-                    Snippet::source(excerpt.text).line_start(span.line).path(self.source.name.as_str());
-                elements.push(snippet.annotation(annotation).into());
-            }
-            (Some(span), None) => {
-                elements.push(
-                    Origin::path(self.source.name.as_str()).line(span.line).char_column(span.column).into(),
-                );
-                elements.extend(allowed(violation).map(|allowed| Level::NOTE.message(allowed).into()));
-            }
-            (None, _) => elements.push(Origin::path(self.origin_without_place(violation)).into()),
-        }
+        let mut notes = Vec::new();
         if let Some(line) = &violation.policy {
             let place = self.policy.and_then(|policy| policy.place(line));
             let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
-            elements.push(Level::NOTE.with_name("policy").message(format!("`{line}`{place}")).into());
+            notes.push(Level::NOTE.with_name("policy").message(format!("`{}`{place}", printable(line))));
         }
         if let Some(fix) = fix(violation) {
-            elements.push(Level::HELP.with_name("fix").message(fix).into());
+            notes.push(Level::HELP.with_name("fix").message(printable(&fix)));
         }
-        let group = Level::ERROR.primary_title(message).id(violation.code.as_str()).elements(elements);
-        let mut text = Renderer::styled().render(&[group]);
+        let place = self.span(violation).ok_or_else(|| self.origin_without_place(violation));
+        let label = allowed(violation).map(|allowed| printable(&allowed));
+        self.compose(message, Some(violation.code.as_str()), place, label, notes)
+    }
+
+    /// Something that is wrong with the place at a JSON pointer, and that no policy knows of.
+    pub(crate) fn draw_fault(&self, path: &str, message: &str) -> String {
+        let place = match &self.place {
+            Diagnosed::Job(document) => Ok(document.nearest(path).span),
+            _ => Err(self.source.name.clone()),
+        };
+        self.compose(message, None, place, None, Vec::new())
+    }
+
+    fn compose(
+        &self,
+        message: &str,
+        code: Option<&str>,
+        place: Result<Span, String>,
+        label: Option<String>,
+        notes: Vec<Message<'_>>,
+    ) -> String {
+        let message = printable(message);
+        let mut elements: Vec<Element<'_>> = Vec::new();
+        match place {
+            Err(origin) => elements.push(Origin::path(origin).into()),
+            Ok(span) => match self.excerpt(&span) {
+                Some(excerpt) => {
+                    let annotation = AnnotationKind::Primary.span(excerpt.marked).label(label);
+                    let snippet =
+                        Snippet::source(excerpt.text).line_start(span.line).path(self.source.name.as_str());
+                    elements.push(snippet.annotation(annotation).into());
+                }
+                None => {
+                    let origin = Origin::path(self.source.name.as_str()).line(span.line);
+                    elements.push(origin.char_column(span.column).into());
+                    elements.extend(label.map(|label| Level::NOTE.message(label).into()));
+                }
+            },
+        }
+        elements.extend(notes.into_iter().map(Element::from));
+        let title = Level::ERROR.primary_title(message.as_str());
+        let title = match code {
+            Some(code) => title.id(code),
+            None => title,
+        };
+        let mut text = Renderer::styled().render(&[title.elements(elements)]);
         text.push_str("\n\n");
         text
     }

@@ -1,60 +1,100 @@
-//! Files of jobs, document by document, each judged by itself.
+//! Files of jobs, and what becomes of each document in them.
 
-use crate::clock;
+use crate::arguments::Common;
 use crate::diagnostics::{Diagnosed, Report};
 use crate::input::{self, Failure, Source};
-use crate::output;
 use crate::policy::LoadedPolicy;
-use crate::{Exit, arguments::Common};
+use crate::{Exit, clock, output};
 use runway_api::Verdict;
 use runway_core::document::{Document, DocumentError, parse_all};
 use runway_core::spec::{Reading, SecretLiterals};
-use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission};
+use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission, Violation};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Of one document at most this many violations are drawn.
 const MAX_DRAWN: usize = 100;
 
-/// One document and what would become of it.
-pub(crate) struct Judged<'a> {
+/// One document of a file.
+pub(crate) struct Written<'a> {
     source: &'a Source,
     /// Which document of the file, from 0.
     pub index: usize,
-    parsed: Result<Document, DocumentError>,
+    pub parsed: Result<Document, DocumentError>,
+}
+
+impl<'a> Written<'a> {
+    /// Every document of these files.
+    pub(crate) fn all(sources: &'a [Source]) -> impl Iterator<Item = Self> {
+        sources.iter().flat_map(|source| {
+            let parsed = parse_all(source.bytes()).into_iter().enumerate();
+            parsed.map(move |(index, parsed)| Self { source, index, parsed })
+        })
+    }
+
+    /// The path of the file as given.
+    pub(crate) fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    /// What can be told of it by itself. A file must not hold the values of secrets.
+    pub(crate) fn read(&self) -> Reading {
+        match &self.parsed {
+            Ok(document) => JobSpec::read(document, SecretLiterals::Refuse),
+            Err(error) => Reading::from(error),
+        }
+    }
+
+    /// Draws into the file.
+    pub(crate) fn report<'b>(
+        &'b self,
+        tenant: Option<&'b str>,
+        policy: Option<&'b LoadedPolicy>,
+    ) -> Report<'b> {
+        let place = match &self.parsed {
+            Ok(document) => Diagnosed::Job(document),
+            Err(error) => Diagnosed::Unreadable(error.span()),
+        };
+        Report::new(self.source, place, tenant, policy)
+    }
+}
+
+/// Every violation of a document, drawn into its file.
+pub(crate) fn draw_all(report: &Report<'_>, violations: &[Violation]) -> String {
+    let mut story: String =
+        violations.iter().take(MAX_DRAWN).map(|violation| report.draw(violation)).collect();
+    if violations.len() > MAX_DRAWN {
+        let more = violations.len() - MAX_DRAWN;
+        story.push_str(&format!("… and {more} more of this document; `-o json` has them all\n\n"));
+    }
+    story
+}
+
+/// One document and what would become of it.
+pub(crate) struct Judged<'a> {
+    written: Written<'a>,
     pub decision: Decision,
 }
 
 impl Judged<'_> {
     /// The path of the file as given.
     pub(crate) fn file(&self) -> &str {
-        &self.source.name
+        self.written.file()
     }
 
     /// What programs are told of it.
     pub(crate) fn verdict(&self) -> Verdict<'_> {
-        Verdict::new(&self.source.name, self.index, &self.decision)
+        Verdict::new(self.file(), self.written.index, &self.decision)
     }
 
     /// Every violation, drawn into the file.
     pub(crate) fn story(&self, policy: &LoadedPolicy, common: &Common) -> String {
-        let place = match &self.parsed {
-            Ok(document) => Diagnosed::Job(document),
-            Err(error) => Diagnosed::Unreadable(error.span()),
-        };
-        let report = Report::new(self.source, place, common.tenant.as_deref(), Some(policy));
-        let violations = self.decision.violations();
-        let mut story: String =
-            violations.iter().take(MAX_DRAWN).map(|violation| report.draw(violation)).collect();
-        if violations.len() > MAX_DRAWN {
-            let more = violations.len() - MAX_DRAWN;
-            story.push_str(&format!("… and {more} more of this document; `check -o json` has them all\n\n"));
-        }
-        story
+        let report = self.written.report(common.tenant.as_deref(), Some(policy));
+        draw_all(&report, self.decision.violations())
     }
 
     pub(crate) fn exit(&self) -> Exit {
-        if self.decision.admitted().is_some() { Exit::Admitted } else { Exit::Refused }
+        if self.decision.admitted().is_some() { Exit::Fine } else { Exit::Refused }
     }
 }
 
@@ -63,7 +103,7 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure
     if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(Failure::Usage("standard input, `-`, can be read only once".to_owned()));
     }
-    let mut exit = Exit::Admitted;
+    let mut exit = Exit::Fine;
     let mut sources = Vec::new();
     for path in paths {
         match input::read(path) {
@@ -83,20 +123,25 @@ pub(crate) fn judge<'a>(
     policy: &LoadedPolicy,
     common: &Common,
 ) -> Result<Vec<Judged<'a>>, Failure> {
+    judge_amended(sources, policy, common, |_| Ok(()))
+}
+
+/// The same, with what was written changed beforehand.
+pub(crate) fn judge_amended<'a>(
+    sources: &'a [Source],
+    policy: &LoadedPolicy,
+    common: &Common,
+    amend: impl Fn(&mut JobSpec) -> Result<(), Failure>,
+) -> Result<Vec<Judged<'a>>, Failure> {
     // Nothing is kept in this gate's maps, so their hash need not be secret.
     let gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
     let now = clock::now();
-    let mut judged = Vec::new();
-    for source in sources {
-        for (index, parsed) in parse_all(source.bytes()).into_iter().enumerate() {
-            let reading = match &parsed {
-                Ok(document) => JobSpec::read(document, SecretLiterals::Refuse),
-                Err(error) => Reading::from(error),
-            };
-            let submission = Submission::from(reading).with_tenant(common.tenant.clone());
-            let decision = gate.preview(&submission, now);
-            judged.push(Judged { source, index, parsed, decision });
-        }
-    }
-    Ok(judged)
+    let judge = |written: Written<'a>| {
+        let mut reading = written.read();
+        amend(&mut reading.spec)?;
+        let submission = Submission::from(reading).with_tenant(common.tenant.clone());
+        let decision = gate.preview(&submission, now);
+        Ok(Judged { written, decision })
+    };
+    Written::all(sources).map(judge).collect()
 }

@@ -1,5 +1,8 @@
 //! Files and standard input, read whole but not without end.
 
+use crate::Exit;
+use crate::online::Trouble;
+use crate::output;
 use runway_core::Violation;
 use runway_core::policy::RateVariableError;
 use std::fs::File;
@@ -53,27 +56,50 @@ pub(crate) enum Failure {
     Usage(String),
     /// The output could not be written.
     Output(io::Error),
+    /// The server did not do what was asked of it.
+    Online(Trouble),
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreadable { path, error } => write!(f, "cannot read `{}`: {error}", path.display()),
+            Self::Unreadable { path, error } => write!(f, "cannot read `{}`: {error}", printable(path)),
             Self::Oversized { path } => {
                 write!(
                     f,
                     "cannot read `{}`: it has more than {} MiB",
-                    path.display(),
+                    printable(path),
                     MAX_BYTES / 1024 / 1024
                 )
             }
-            Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", path.display()),
-            Self::Variable(error) => error.fmt(f),
+            Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", printable(path)),
+            Self::Variable(error) => f.write_str(&output::printable(&error.to_string())),
             Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
+            Self::Online(trouble) => trouble.fmt(f),
         }
     }
+}
+
+impl Failure {
+    /// How a command ends that fails so.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Online(trouble) => trouble.exit(),
+            _ => Exit::NotJudged,
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::Online(trouble)
+    }
+}
+
+fn printable(path: &Path) -> String {
+    output::printable(&path.display().to_string())
 }
 
 /// Reads a file, or standard input for `-`.

@@ -1,7 +1,8 @@
-//! The command line of Runway: what would become of a job, what it would cost, and what would be created, all without a
-//! server or a cluster.
+//! The command line of Runway. Without a server or a cluster: what would become of a job, what it would cost, and what would be
+//! created. With a server: submit, follow, list and cancel jobs.
 //!
-//! `main.rs` parses the arguments and hands them to [`run`]; each command has a file of its own below `commands`.
+//! `main.rs` parses the arguments and hands them to [`run`]; each command has a file of its own below `commands`. What
+//! those that need a server share is below `online`: a blocking client, so that no command brings a runtime along.
 
 mod arguments;
 mod clock;
@@ -10,6 +11,7 @@ mod diagnostics;
 mod document;
 mod exit;
 mod input;
+mod online;
 mod output;
 mod policy;
 pub mod reference;
@@ -22,6 +24,6 @@ pub use exit::Exit;
 pub fn run(arguments: &Arguments) -> Exit {
     commands::run(arguments).unwrap_or_else(|error| {
         output::error(&error);
-        Exit::NotJudged
+        error.exit()
     })
 }

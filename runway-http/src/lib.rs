@@ -8,10 +8,11 @@
 
 pub mod audit;
 pub mod flags;
-mod html;
 pub mod metrics;
 mod openapi;
+mod pages;
 mod problem;
+mod refusals;
 pub mod reload;
 mod request;
 mod routes;

@@ -6,9 +6,10 @@ use runway_control::{ControlPlane, Settings, System};
 use runway_core::Policy;
 use runway_http::flags::{BackendKind, Flags, LogFormat};
 use runway_http::metrics::Metrics;
-use runway_http::server::{Tls, serve};
+use runway_http::server::{ConnectionLimits, Tls, serve};
 use runway_http::{AppState, app, ops, reload};
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
@@ -84,8 +85,9 @@ fn begin_log(flags: &Flags) -> Result<(), ParseError> {
 /// Serves until it is told to end. Returns whether everything under way was answered.
 async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
     let mut ends = Ends::listen()?;
-    let hangups = || signal(SignalKind::hangup());
-    let source = flags.policy_source()?;
+    // Before anything takes time: whoever asks for the files to be read again must not end the server by it.
+    let [policy_asked, tls_asked] = [signal(SignalKind::hangup())?, signal(SignalKind::hangup())?];
+    let mut source = flags.policy_source()?;
     let policy = source.load().await?;
     let tls = flags.tls_files().map(Tls::load).transpose()?;
     let listener = bind(flags.listen).await?;
@@ -93,7 +95,10 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    tell_protection(flags, &listener, tls.as_ref())?;
+    tell_protection(&listener, tls.as_ref())?;
+    if let Some(listener) = &ops_listener {
+        tracing::info!(address = %listener.local_addr()?, "probes and metrics");
+    }
 
     let backend = backend(flags, &policy).await?;
     let metrics = Arc::new(Metrics::default());
@@ -101,14 +106,15 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
     let plane = ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
     let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits());
     tokio::spawn(plane.clone().run());
-    tokio::spawn(reload::follow(source, plane, Arc::clone(&metrics), hangups()?));
+    tokio::spawn(reload::follow(source, plane, Arc::clone(&metrics), policy_asked));
     if let Some(tls) = tls.clone() {
-        tokio::spawn(reload_tls(tls, hangups()?));
+        tokio::spawn(reload_tls(tls, tls_asked));
     }
 
     let (stop, stopped) = watch::channel(false);
     let (stop_ops, ops_stopped) = watch::channel(false);
     let limits = flags.connection_limits();
+    allow_connections(limits);
     let main = serve(listener, app(state.clone()), limits, tls, Arc::clone(&metrics), stopped);
     let main = tokio::spawn(main);
     let probes = ops_listener.map(|listener| {
@@ -146,7 +152,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
 }
 
 /// Says who can do what, since it depends on how the server was started.
-fn tell_protection(flags: &Flags, listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Box<dyn Error>> {
+fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     let protection = match tls {
         Some(tls) if tls.is_mutual() => {
@@ -161,10 +167,20 @@ fn tell_protection(flags: &Flags, listener: &TcpListener, tls: Option<&Tls>) -> 
     } else {
         tracing::info!(%address, protection, "listening");
     }
-    if let Some(address) = flags.listen_ops {
-        tracing::info!(%address, "probes and metrics");
-    }
     Ok(())
+}
+
+/// Each connection is an open file, and many systems allow a thousand of them unless a program asks for more.
+fn allow_connections(limits: ConnectionLimits) {
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: allowed.maximum, ..allowed };
+    // Then it stays as it is.
+    let _ = setrlimit(Resource::Nofile, raised);
+    let files = getrlimit(Resource::Nofile).current;
+    let wanted = u64::try_from(limits.connections).unwrap_or(u64::MAX);
+    if let Some(files) = files.filter(|files| *files <= wanted) {
+        tracing::warn!(files, connections = wanted, "fewer files can be open than connections are allowed");
+    }
 }
 
 async fn backend(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {

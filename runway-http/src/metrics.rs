@@ -1,6 +1,7 @@
 //! Metrics, in the text format of OpenMetrics. No label holds what a tenant can name: their number is known beforehand.
 
 use crate::audit::SubmissionOutcome;
+use crate::refusals::{Count, Refusals};
 use crate::request::capacity::Capacity;
 use axum::http::{Method, StatusCode};
 use prometheus_client::collector::Collector;
@@ -42,6 +43,8 @@ pub struct Metrics {
     ended: Family<Ended, Counter>,
     reloads: Family<Reload, Counter>,
     connections: Gauge,
+    unreadable: Counter,
+    refusals: Mutex<Refusals>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,6 +106,8 @@ impl Default for Metrics {
             ended: Family::default(),
             reloads: Family::default(),
             connections: Gauge::default(),
+            unreadable: Counter::default(),
+            refusals: Mutex::default(),
             registry: Mutex::default(),
         };
         registry.register(
@@ -136,6 +141,11 @@ impl Default for Metrics {
         );
         registry.register("policy_reloads", "Times that the policy was read again", metrics.reloads.clone());
         registry.register("http_connections", "Connections that are open", metrics.connections.clone());
+        registry.register(
+            "http_unreadable_requests",
+            "Requests whose head is no HTTP/1.1, or too long; they are answered without being counted as requests",
+            metrics.unreadable.clone(),
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         // What never happened is 0, not missing.
@@ -164,8 +174,16 @@ impl Metrics {
         text
     }
 
-    pub(crate) fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>) {
+    pub(crate) fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
+        if let (SubmissionOutcome::Refused, Some(code)) = (outcome, code) {
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(code, now);
+        }
         self.submissions.get_or_create(&Submission { outcome, code: Reasoned(code) }).inc();
+    }
+
+    /// What was refused in the last hour.
+    pub(crate) fn refused(&self, now: Timestamp) -> Vec<Count> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).counts(now)
     }
 
     pub(crate) fn answered(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
@@ -180,6 +198,11 @@ impl Metrics {
     pub(crate) fn reloaded(&self, applied: bool) {
         let [yes, no] = RELOADS;
         self.reloads.get_or_create(&Reload { result: if applied { yes } else { no } }).inc();
+    }
+
+    /// A request had a head that is none.
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.inc();
     }
 
     /// A connection that counts for as long as this lives.

@@ -28,13 +28,53 @@ pub fn document() -> Value {
         "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
     });
     put(&mut document, "/info", info);
-    put(&mut document, "/components/schemas/JobSpec", job_spec());
+    let job = job_spec();
+    let parameters = parameters(&job);
+    put(&mut document, "/components/schemas/JobSpec", job);
     if let Some(paths) = document.pointer_mut("/paths").and_then(Value::as_object_mut) {
         for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
             describe_faults(operation);
+            describe_parameters(operation, &parameters);
         }
     }
+    for status in ["200", "201"] {
+        put(&mut document, &format!("/paths/~1v1~1jobs/post/responses/{status}/links"), links());
+    }
     document
+}
+
+/// What may be done with a job that was submitted.
+fn links() -> Value {
+    let link =
+        |operation: &str| json!({"operationId": operation, "parameters": {"id": "$response.body#/id"}});
+    json!({"read": link("readJob"), "cancel": link("cancelJob"), "logs": link("readLogs")})
+}
+
+/// The forms of parameters that are texts, by their names.
+fn parameters(job: &Value) -> Map<String, Value> {
+    let tenant = |field| job.pointer(&format!("/properties/tenant/{field}")).cloned().unwrap_or_default();
+    let tenant = json!({"type": "string", "minLength": 1, "maxLength": tenant("maxLength"), "pattern": tenant("pattern")});
+    let all = [
+        ("X-Tenant-ID", tenant.clone()),
+        ("tenant", tenant),
+        (
+            "Idempotency-Key",
+            json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}),
+        ),
+        ("If-None-Match", json!({"type": "string"})),
+        ("continue", json!({"type": "string", "pattern": "^[0-9a-f]{1,16}-[a-z0-9]{12}$"})),
+    ];
+    all.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+}
+
+fn describe_parameters(operation: &mut Value, schemas: &Map<String, Value>) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let name = parameter.get("name").and_then(Value::as_str);
+        if let Some(schema) = name.and_then(|name| schemas.get(name)).cloned() {
+            put(parameter, "/schema", schema);
+        }
+    }
 }
 
 /// Every fault has the same body.
@@ -71,6 +111,10 @@ fn job_spec() -> Value {
         root.remove("$schema");
         root.remove("$id");
     }
+    // Null is the same as left out, and these two must be there. The tenant may stand in the header.
+    put(&mut schema, "/required", json!(["name", "image"]));
+    put(&mut schema, "/properties/name/type", "string".into());
+    put(&mut schema, "/properties/image/type", "string".into());
     let class = json!({"type": "string", "description": "The class of the policy it runs under."});
     let gpu_type = json!({"type": "string", "description": "The kind of GPU, one of the policy's."});
     put(&mut schema, "/title", "A job, as it is submitted".into());

@@ -25,6 +25,8 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 pub struct PolicySource {
     path: PathBuf,
     overrides: RateOverrides,
+    /// What was last read there.
+    known: Vec<u8>,
 }
 
 /// Why a policy is not put in force.
@@ -79,15 +81,16 @@ impl PolicySource {
     /// [`RateVariableError`] where a variable that should hold a price does not.
     pub fn new(path: PathBuf) -> Result<Self, RateVariableError> {
         let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-        Ok(Self { path, overrides: RateOverrides::from_variables(variable)? })
+        Ok(Self { path, overrides: RateOverrides::from_variables(variable)?, known: Vec::new() })
     }
 
     /// Reads the policy.
     ///
     /// # Errors
     /// [`LoadError`] where there is none that loads.
-    pub async fn load(&self) -> Result<Arc<Policy>, LoadError> {
-        self.parse(&self.read().await?)
+    pub async fn load(&mut self) -> Result<Arc<Policy>, LoadError> {
+        self.known = self.read().await?;
+        self.parse(&self.known)
     }
 
     async fn read(&self) -> Result<Vec<u8>, LoadError> {
@@ -103,10 +106,9 @@ impl PolicySource {
     }
 }
 
-/// Keeps the policy in force equal to its file: whenever the file changes, and on every `asked`. One that does not load leaves the old
+/// Keeps the policy in force, which `source` has loaded, equal to its file: whenever the file changes, and on every `asked`. One that does not load leaves the old
 /// one in force. Never returns.
-pub async fn follow(source: PolicySource, plane: ControlPlane, metrics: Arc<Metrics>, mut asked: Signal) {
-    let mut known: Option<Vec<u8>> = source.read().await.ok();
+pub async fn follow(mut source: PolicySource, plane: ControlPlane, metrics: Arc<Metrics>, mut asked: Signal) {
     let mut failure: Option<String> = None;
     loop {
         let is_asked = tokio::select! {
@@ -114,13 +116,13 @@ pub async fn follow(source: PolicySource, plane: ControlPlane, metrics: Arc<Metr
             () = tokio::time::sleep(LOOK) => false,
         };
         let read = source.read().await;
-        if !is_asked && read.as_ref().is_ok_and(|bytes| known.as_ref() == Some(bytes)) {
+        if !is_asked && read.as_ref().is_ok_and(|bytes| *bytes == source.known) {
             failure = None;
             continue;
         }
         let applied = read.and_then(|bytes| {
             let parsed = source.parse(&bytes);
-            known = Some(bytes);
+            source.known = bytes;
             apply(&plane, parsed?)
         });
         match applied {

@@ -1,8 +1,9 @@
 //! The backend: what it is made of, and the port that it fills.
 
+use crate::api::Objects;
 use crate::failure::{Failure, again};
-use crate::lean::Lean;
 use crate::object::{id_of_job, id_of_pod, is_incomplete, observe, selector, selector_of};
+use crate::protobuf::Message;
 use crate::{cancel, create, logs, watch};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -107,15 +108,24 @@ impl Inner {
         Api::namespaced(self.client.clone(), &(self.namespace_of)(tenant))
     }
 
-    /// The objects of all tenants.
-    pub(crate) fn all<K>(&self) -> Api<K>
+    /// The objects of a tenant, to be read.
+    pub(crate) fn objects<K>(&self, tenant: &Tenant) -> Objects<K>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        match &self.settings.scope {
-            Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
-            Scope::All => Api::all(self.client.clone()),
-        }
+        Objects::of(self.client.clone(), Some(&(self.namespace_of)(tenant)))
+    }
+
+    /// The objects of all tenants, to be read.
+    pub(crate) fn all<K>(&self) -> Objects<K>
+    where
+        K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        let namespace = match &self.settings.scope {
+            Scope::Namespace(namespace) => Some(namespace.as_str()),
+            Scope::All => None,
+        };
+        Objects::of(self.client.clone(), namespace)
     }
 
     /// Notes that a job is being created here, for as long as the guard lives.
@@ -129,17 +139,16 @@ impl Inner {
     }
 
     /// Every object of a kind that matches, page by page.
-    pub(crate) async fn list<K>(&self, api: &Api<Lean<K>>, selector: &str) -> Result<Vec<K>, Failure>
+    pub(crate) async fn list<K>(&self, objects: &Objects<K>, selector: &str) -> Result<Vec<K>, Failure>
     where
-        K: Clone + fmt::Debug,
-        Lean<K>: serde::de::DeserializeOwned,
+        K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
         let mut parameters = ListParams::default().labels(selector).limit(self.settings.page_size);
         let mut items = Vec::new();
         loop {
-            let page = again(self.settings.call_timeout, "listing", || api.list(&parameters)).await?;
-            items.extend(page.items.into_iter().map(|Lean(item)| item));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            let page = again(self.settings.call_timeout, "listing", || objects.list(&parameters)).await?;
+            items.extend(page.items);
+            match page.metadata.continue_ {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => return Ok(items),
             }
@@ -148,17 +157,17 @@ impl Inner {
 
     /// The Job of this name, if it is there.
     pub(crate) async fn job(&self, job: &JobRef) -> Result<Option<Job>, Failure> {
-        let api = self.api::<Lean<Job>>(&job.tenant);
+        let jobs = self.objects::<Job>(&job.tenant);
         let name = object_name(&job.name, job.id);
-        match again(self.settings.call_timeout, "reading a Job", || api.get(&name)).await {
-            Ok(Lean(job)) => Ok(Some(job)),
+        match again(self.settings.call_timeout, "reading a Job", || jobs.get(&name)).await {
+            Ok(job) => Ok(Some(job)),
             Err(failure) if failure.is_not_found() => Ok(None),
             Err(failure) => Err(failure),
         }
     }
 
     pub(crate) async fn pods(&self, job: &JobRef) -> Result<Vec<Pod>, Failure> {
-        self.list(&self.api(&job.tenant), &selector_of(job.id)).await
+        self.list(&self.objects(&job.tenant), &selector_of(job.id)).await
     }
 
     async fn find(&self, job: &JobRef) -> Result<Option<Observation>, Failure> {

@@ -6,12 +6,10 @@
 
 use crate::backend::{Inner, merge};
 use crate::failure::{Failure, again, within};
-use crate::lean::Lean;
 use crate::object::{INCOMPLETE, is_incomplete, is_runways, observe};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::Api;
 use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
 use runway_control::Observation;
 use runway_control::backend::{CreateError, Order, Unavailable};
@@ -39,10 +37,10 @@ pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, 
         let annotations = job.metadata.annotations.get_or_insert_default();
         annotations.insert(INCOMPLETE.to_owned(), "its Secret is not there yet".to_owned());
     }
-    let api = inner.api::<Lean<Job>>(&order.admitted.job().tenant);
-    let made = within(inner.settings.call_timeout, "creating a Job", api.create(&post(), &Lean(job))).await;
+    let jobs = inner.objects::<Job>(&order.admitted.job().tenant);
+    let made = within(inner.settings.call_timeout, "creating a Job", jobs.create(&post(), &job)).await;
     let (made, is_new) = match made {
-        Ok(Lean(made)) => (made, true),
+        Ok(made) => (made, true),
         Err(failure) if failure.is_already_there() => (there_already(inner, order).await?, false),
         Err(failure) => return Err(failure.into()),
     };
@@ -59,7 +57,7 @@ pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, 
         // It may be there all the same; the same order again goes on from here.
         Err(failure @ Failure::Uncertain(_)) => Err(failure.into()),
         Err(failure) => {
-            undo(inner, &api, &made).await?;
+            undo(inner, order, &made).await?;
             Err(failure.into())
         }
     }
@@ -119,13 +117,13 @@ async fn complete(inner: &Inner, order: &Order, job: &Job, mut secret: Secret) -
     }
     created?;
     let ready = json!({"metadata": {"annotations": {INCOMPLETE: null}}, "spec": {"suspend": false}});
-    let jobs = inner.api::<Lean<Job>>(tenant);
-    let started = within(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await;
-    started.map(|Lean(job)| job)
+    let jobs = inner.api::<Job>(tenant);
+    within(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await
 }
 
 /// Deletes a Job that could not be completed.
-async fn undo(inner: &Inner, api: &Api<Lean<Job>>, job: &Job) -> Result<(), CreateError> {
+async fn undo(inner: &Inner, order: &Order, job: &Job) -> Result<(), CreateError> {
+    let api = inner.api::<Job>(&order.admitted.job().tenant);
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let parameters = delete_in_background(job);
     match again(inner.settings.call_timeout, "undoing a Job", || api.delete(name, &parameters)).await {

@@ -5,15 +5,16 @@
 //! Scheduling, retries, deadlines and clean-up are Kubernetes'. It is no operator: it asks for no custom resources, no
 //! webhooks and no leader election, and needs the rights that [`NEEDS`] lists and no others.
 
+mod api;
 mod backend;
 mod cancel;
 mod client;
 mod create;
 mod failure;
-mod lean;
 mod logs;
 mod object;
 mod preflight;
+mod protobuf;
 mod watch;
 
 pub use backend::{KubernetesBackend, KubernetesSettings, Scope};

@@ -1,7 +1,7 @@
 //! Jobs and pods of the cluster as Runway sees them: what stands in their labels, annotations and fields.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use runway_control::Observation;
 use runway_core::JobId;
@@ -43,6 +43,11 @@ pub(crate) fn id_of_pod(pod: &Pod) -> Option<JobId> {
     let labels = pod.metadata.labels.as_ref()?;
     let job = labels.get("batch.kubernetes.io/job-name").or_else(|| labels.get("job-name"));
     id_of(&pod.metadata, job.map(String::as_str))
+}
+
+/// The id that a Job of this name has, if it is one of Runway's: the last part of its name.
+pub(crate) fn id_of_name(name: &str) -> Option<JobId> {
+    name.rsplit_once('-')?.1.parse().ok()
 }
 
 fn id_of(meta: &ObjectMeta, job: Option<&str>) -> Option<JobId> {
@@ -130,37 +135,6 @@ pub(crate) fn has_secret(job: &Job) -> bool {
 pub(crate) fn is_finished(job: &Job) -> bool {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     conditions.into_iter().any(|c| c.status == "True" && matches!(c.type_.as_str(), "Complete" | "Failed"))
-}
-
-/// Leaves out of a Job what is not needed to tell what became of it: it may be large, or secret.
-pub(crate) fn trim_job(job: &mut Job) {
-    if let Some(pod) = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
-        trim_pod_spec(pod);
-    }
-}
-
-/// Leaves out of a pod what is not needed to tell what became of it.
-pub(crate) fn trim_pod(pod: &mut Pod) {
-    if let Some(spec) = &mut pod.spec {
-        trim_pod_spec(spec);
-    }
-}
-
-fn trim_pod_spec(spec: &mut PodSpec) {
-    spec.volumes = None;
-    spec.tolerations = None;
-    for container in &mut spec.containers {
-        container.env = None;
-        container.command = None;
-        container.args = None;
-        container.volume_mounts = None;
-        container.security_context = None;
-    }
-}
-
-/// Leaves out of an event what is not needed.
-pub(crate) fn trim_event(event: &mut Event) {
-    event.metadata.managed_fields = None;
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! The project's own chores: `cargo xtask …`.
 
 mod cluster;
+mod description;
 mod kubernetes;
 mod observability;
 mod purity;
 mod sbom;
 mod steps;
 mod terraform;
+mod virtual_machine;
 
 use cluster::Session;
 use std::process::ExitCode;
@@ -16,9 +18,11 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
-                    --offline leaves out the tests on a real cluster
+                    --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
+                    fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
+                    own OpenAPI document
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
-                    --cluster measures on a real API server, --http the server
+                    --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/ and the manifests' guardrails anew from the program
@@ -32,16 +36,26 @@ const ALONE: &[&[&str]] = &[
     &["-p", "runway-control"],
     &["-p", "runway-control", "--features", "fake"],
     &["-p", "runway-k8s"],
+    &["-p", "runway-local"],
     &["-p", "runway-api"],
     &["-p", "runway-http"],
     &["-p", "runway-cli"],
     &["-p", "xtask"],
 ];
 
+/// Tests that take root on a Linux machine whose control groups can be used. Their targets have `test = false`, as below.
+const MACHINE_TESTS: &[&[&str]] =
+    &[&["-p", "runway-local", "--test", "machine"], &["-p", "runway-cli", "--test", "machine"]];
+
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.
-const CLUSTER_TESTS: &[&[&str]] =
-    &[&["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"], OUTAGE];
+const CLUSTER_TESTS: &[&[&str]] = &[
+    &["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"],
+    // Jobs that run come first, then jobs in such numbers that others would have to wait.
+    &["-p", "runway-http", "--test", "cluster", "--", "journey", "limits"],
+    &["-p", "runway-http", "--test", "cluster", "--", "ending", "submitters", "--test-threads=1"],
+    OUTAGE,
+];
 
 /// It stops everybody's API server, so it runs alone, and only where that server is ours.
 const OUTAGE: &[&str] = &["-p", "runway-k8s", "--test", "cluster", "--", "outage"];
@@ -53,6 +67,8 @@ fn main() -> ExitCode {
         ["cluster", rest @ ..] => return cluster::main(rest),
         ["test"] => test(true),
         ["test", "--offline"] => test(false),
+        ["test", "--description"] => description::check(),
+        ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["bench", options @ ..] => bench(options),
         ["deployment"] => deployment(true).map(tell),
         ["references"] => references(),
@@ -83,6 +99,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     }
     purity::check()?;
     cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
+    machine_tests()?;
     cargo("documentation tests", &["test", "--locked", "--doc"])?;
     steps::run(
         "documentation",
@@ -93,9 +110,14 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         eprintln!("\nxtask: all that must hold offline holds");
         tell(deployment);
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
-        eprintln!("xtask: left out: the tests on a real cluster ({left_out}, the manifests, the dashboard)");
+        eprintln!(
+            "xtask: left out: the server against its own description, and the tests on a real cluster ({left_out}, the \
+             manifests, the dashboard)"
+        );
         return Ok(());
     }
+    description::check()?;
+    virtual_machine_test()?;
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
     tell(deployment);
@@ -131,6 +153,20 @@ fn tell(left_out: Vec<&str>) {
     }
 }
 
+/// Jobs on this machine.
+fn machine_tests() -> Result<(), Failed> {
+    for test in MACHINE_TESTS {
+        let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
+        cargo(&format!("tests on this machine: {}", test.join(" ")), &arguments)?;
+    }
+    Ok(())
+}
+
+/// The same on another version of control groups, unless this machine has that itself.
+fn virtual_machine_test() -> Result<(), Failed> {
+    if virtual_machine::is_needed() { virtual_machine::test() } else { Ok(()) }
+}
+
 /// The tests on a real cluster, which is brought up for them unless it is up. Returns those that were left out.
 fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
     let mut session = begin("the cluster for the tests", true)?;
@@ -163,25 +199,36 @@ fn bench(options: &[&str]) -> Result<(), Failed> {
         let lint = ["clippy", "--locked", "-p", "runway-bench", "--all-targets", "--", "-D", "warnings"];
         return cargo("the comparisons compile", &lint);
     }
-    if options.contains(&"--cluster") {
+    let is = |what: &str| options.contains(&what);
+    let program = |name: &str| steps::target_folder().join("release").join(name);
+    let options = options.iter().filter(|option| **option != "--http");
+    if is("--cluster") {
         let mut session = begin("the cluster for the measurements", false)?;
-        let mut run =
-            steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
-        return session.run("measurements on a cluster", run.args(options));
+        return session.run("measurements on a cluster", measurements(false)?.args(options));
     }
-    if options.contains(&"--http") {
-        cargo("build", &["build", "--locked", "--release", "-p", "runway-http", "-p", "runway-bench"])?;
+    if is("--http") {
+        cargo("build", &["build", "--locked", "--release", "-p", "runway-http"])?;
+        let mut run = measurements(false)?;
         let mut session = begin("the cluster for the measurements", false)?;
-        let mut run =
-            steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
-        run.arg("--http").arg(steps::target_folder().join("release/runway-http"));
-        run.args(options.iter().filter(|option| **option != "--http"));
-        return session.run("measurements of the server", &mut run);
+        return session
+            .run("measurements of the server", run.arg("--http").arg(program("runway-http")).args(options));
     }
-    cargo("build", &["build", "--locked", "--release", "-p", "runway-cli", "-p", "runway-bench"])?;
-    let runway = steps::target_folder().join("release/runway");
-    let mut run = steps::command(&["run", "--quiet", "--locked", "--release", "-p", "runway-bench", "--"]);
-    steps::run("comparisons", run.arg("--runway").arg(runway).args(options))
+    cargo("build", &["build", "--locked", "--release", "-p", "runway-cli"])?;
+    let mut run = measurements(!is("--local"))?;
+    steps::run("comparisons", run.arg("--runway").arg(program("runway")).args(options))
+}
+
+/// The built program that measures. Its peers are whole policy engines, which take long to build: only the comparison with them
+/// has them.
+fn measurements(with_peers: bool) -> Result<std::process::Command, Failed> {
+    let mut features = vec!["--locked", "--release", "-p", "runway-bench"];
+    if !with_peers {
+        features.push("--no-default-features");
+    }
+    cargo("build", &[&["build"], features.as_slice()].concat())?;
+    let mut run = steps::command(&["run", "--quiet"]);
+    run.args(features).arg("--");
+    Ok(run)
 }
 
 fn references() -> Result<(), Failed> {

@@ -20,6 +20,8 @@ pub(crate) enum Failed {
     Tools { failure: Failure },
     /// Something is not as it has to be.
     Wrong { step: String, what: String },
+    /// The virtual machine for a step did not.
+    Machine { failure: Failure },
 }
 
 impl fmt::Display for Failed {
@@ -33,6 +35,7 @@ impl fmt::Display for Failed {
             Self::Cluster { failure } => write!(f, "the cluster: {failure}"),
             Self::Tools { failure } => failure.fmt(f),
             Self::Wrong { step, what } => write!(f, "{step}: {what}"),
+            Self::Machine { failure } => write!(f, "the virtual machine: {failure}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Runway on a real API server, beside the least that a client could do there: `cargo xtask bench --cluster`.
 
 pub(crate) mod bed;
+mod effort;
 pub(crate) mod rebuilding;
 mod rest;
 pub(crate) mod submitting;
@@ -9,7 +10,8 @@ pub(crate) mod table;
 use crate::timing::Outcome;
 use bed::Cluster;
 use rest::Rest;
-use submitting::{Load, Pair};
+use std::error::Error;
+use submitting::{Contender, Load, Round, Turn};
 use table::{Row, Target, print};
 use tokio::runtime::Runtime;
 
@@ -34,8 +36,8 @@ pub(crate) fn measure(rounds: usize, shorter: usize) -> Outcome {
         for load in LOADS {
             let load = Load { jobs: (load.jobs / shorter).max(load.submitters), ..load };
             eprintln!("{} submitters, {} jobs a turn, {rounds} rounds", load.submitters, load.jobs);
-            let pairs = submitting::take_turns(&cluster, &mut rest, load, rounds).await?;
-            rows.extend(rows_of(load, &pairs));
+            let taken = submitting::take_turns(&cluster, &mut rest, load, rounds).await?;
+            rows.extend(rows_of(load, &taken)?);
         }
         let jobs = REBUILT / shorter;
         eprintln!("rebuilding from {jobs} jobs, {rounds} rounds");
@@ -56,18 +58,25 @@ pub(crate) fn measure(rounds: usize, shorter: usize) -> Outcome {
     })
 }
 
-fn rows_of(load: Load, pairs: &[Pair]) -> [Row; 3] {
+fn rows_of(load: Load, rounds: &[Round]) -> Outcome<Vec<Row>> {
     let what = |what: &str| match load.submitters {
         1 => format!("1 submitter: {what}"),
         many => format!("{many} submitters: {what}"),
     };
-    let row = |name: &str, unit, of: fn(&submitting::Turn) -> f64| {
-        Row::new(what(name), unit, pairs.iter().map(|pair| (of(&pair.runway), of(&pair.bare))))
+    let row = |name: &str, unit, beside, of: fn(&Turn) -> f64| {
+        let pairs =
+            rounds.iter().map(|round| Ok((of(round.turn(Contender::Runway)?), of(round.turn(beside)?))));
+        Ok::<_, Box<dyn Error>>(Row::new(what(name), unit, pairs.collect::<Outcome<Vec<_>>>()?.into_iter()))
     };
-    let slowest = row("p99", "ms", |turn| turn.p99).target(Target::AtMost(1.10));
-    [
-        row("jobs a second", "/s", |turn| turn.jobs_a_second).target(Target::AtLeast(0.95)),
-        row("p50", "ms", |turn| turn.p50),
+    let slowest = row("p99", "ms", Contender::Bare, |turn| turn.p99)?.target(Target::AtMost(1.10));
+    Ok(vec![
+        row("jobs a second", "/s", Contender::Bare, |turn| turn.jobs_a_second)?.target(Target::AtLeast(0.95)),
+        row("p50", "ms", Contender::Bare, |turn| turn.p50)?,
         if load.submitters == 100 { slowest.target(Target::Below(500.0)) } else { slowest },
-    ]
+        row("client, processor time", "ms", Contender::Bare, |turn| turn.client)?,
+        row("servers, processor time", "ms", Contender::Bare, |turn| turn.servers)?,
+        row("a second, bare follows", "/s", Contender::Following, |turn| turn.jobs_a_second)?,
+        row("client, bare follows", "ms", Contender::Following, |turn| turn.client)?,
+        row("servers, bare follows", "ms", Contender::Following, |turn| turn.servers)?,
+    ])
 }

@@ -1,11 +1,16 @@
 //! Jobs created through the control plane, and by bare creates of the same manifests.
 
 use super::bed::{Cluster, Place, manifests, plane, submissions, warm};
+use super::effort::Effort;
 use super::rest::Rest;
 use crate::timing::Outcome;
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
-use kube::Api;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
 use runway_control::Submitted;
 use std::error::Error;
 use std::sync::Arc;
@@ -24,35 +29,61 @@ pub(crate) struct Turn {
     pub(crate) jobs_a_second: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    /// Processor time of a job.
+    pub(crate) client: f64,
+    /// Processor time of a job, of the cluster's processes.
+    pub(crate) servers: f64,
 }
 
-/// Two turns, one right after the other.
-pub(crate) struct Pair {
-    pub(crate) runway: Turn,
-    pub(crate) bare: Turn,
+/// Turns, one right after the other.
+#[derive(Default)]
+pub(crate) struct Round {
+    turns: [Option<Turn>; 3],
 }
 
-/// The two take turns, each round begun by the other of them, after one round to warm up.
+/// Who creates the jobs.
+#[derive(Clone, Copy)]
+pub(crate) enum Contender {
+    /// A control plane.
+    Runway,
+    /// A client that does nothing but create them.
+    Bare,
+    /// A client that follows them besides, with `kube`'s own watcher.
+    Following,
+}
+
+impl Round {
+    /// The turn that a contender had in it.
+    pub(crate) fn turn(&self, of: Contender) -> Outcome<&Turn> {
+        self.turns[of as usize].as_ref().ok_or_else(|| "a turn was left out".into())
+    }
+}
+
+/// They take turns, each round begun by the next of them, after one round to warm up.
 pub(super) async fn take_turns(
     cluster: &Cluster,
     rest: &mut Rest,
     load: Load,
     rounds: usize,
-) -> Outcome<Vec<Pair>> {
-    let mut pairs = Vec::with_capacity(rounds);
-    for round in 0..=rounds {
-        let pair = if round.is_multiple_of(2) {
-            let runway = through_runway(cluster, rest, load).await?;
-            Pair { runway, bare: bare(cluster, rest, load).await? }
-        } else {
-            let bare = bare(cluster, rest, load).await?;
-            Pair { runway: through_runway(cluster, rest, load).await?, bare }
-        };
-        if round > 0 {
-            pairs.push(pair);
+) -> Outcome<Vec<Round>> {
+    let mut rounds_taken = Vec::with_capacity(rounds);
+    for number in 0..=rounds {
+        let mut order = [Contender::Runway, Contender::Bare, Contender::Following];
+        order.rotate_left(number % 3);
+        let mut round = Round::default();
+        for contender in order {
+            let turn = match contender {
+                Contender::Runway => through_runway(cluster, rest, load).await?,
+                Contender::Bare => bare(cluster, rest, load, false).await?,
+                Contender::Following => bare(cluster, rest, load, true).await?,
+            };
+            round.turns[contender as usize] = Some(turn);
+        }
+        if number > 0 {
+            rounds_taken.push(round);
         }
     }
-    Ok(pairs)
+    Ok(rounds_taken)
 }
 
 /// Through a control plane that watches meanwhile, as it does in a server.
@@ -78,12 +109,18 @@ async fn through_runway(cluster: &Cluster, rest: &mut Rest, load: Load) -> Outco
     finish(place, load, turn).await
 }
 
-/// The same manifests, rendered beforehand, and nothing but `Api::create`.
-async fn bare(cluster: &Cluster, rest: &mut Rest, load: Load) -> Outcome<Turn> {
+/// The same manifests, rendered beforehand, and nothing but `Api::create`; beside it the watches of whoever wants to know what
+/// becomes of them.
+async fn bare(cluster: &Cluster, rest: &mut Rest, load: Load, follows: bool) -> Outcome<Turn> {
     let place = cluster.place().await?;
     let client = cluster.client().await?;
     let manifests = Arc::new(manifests(load.jobs, &place.policy()?)?);
     warm(&client, &place, load.submitters).await?;
+    let mut watches = JoinSet::new();
+    if follows {
+        watches.spawn(follow::<Job>(client.clone(), place.name.clone()));
+        watches.spawn(follow::<Pod>(client.clone(), place.name.clone()));
+    }
     let api: Api<Job> = Api::namespaced(client, &place.name);
     let post = PostParams { field_manager: Some("runway".to_owned()), ..PostParams::default() };
     let bare = Arc::new((api, post));
@@ -98,6 +135,15 @@ async fn bare(cluster: &Cluster, rest: &mut Rest, load: Load) -> Outcome<Turn> {
     })
     .await?;
     finish(place, load, turn).await
+}
+
+async fn follow<K>(client: Client, namespace: String)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + serde::de::DeserializeOwned,
+    K: Clone + std::fmt::Debug + Send + 'static,
+{
+    let ours = watcher::Config::default().labels("app.kubernetes.io/managed-by=runway");
+    watcher(Api::<K>::namespaced(client, &namespace), ours).for_each(|_| async {}).await;
 }
 
 async fn finish(place: Place, load: Load, turn: Turn) -> Outcome<Turn> {
@@ -118,6 +164,7 @@ where
 {
     let next = Arc::new(AtomicUsize::new(0));
     let mut submitters = JoinSet::new();
+    let before = Effort::now()?;
     let begun = Instant::now();
     for _ in 0..load.submitters {
         let (next, submit) = (Arc::clone(&next), submit.clone());
@@ -141,5 +188,14 @@ where
     let seconds = begun.elapsed().as_secs_f64();
     times.sort_by(f64::total_cmp);
     let percentile = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1];
-    Ok(Turn { jobs_a_second: times.len() as f64 / seconds, p50: percentile(50), p99: percentile(99) })
+    // The controllers make pods for a while yet, of which whoever follows the jobs is told.
+    let spent = Effort::spent_since(before).await?;
+    let jobs = times.len() as f64;
+    Ok(Turn {
+        jobs_a_second: jobs / seconds,
+        p50: percentile(50),
+        p99: percentile(99),
+        client: spent.client / jobs,
+        servers: spent.servers / jobs,
+    })
 }

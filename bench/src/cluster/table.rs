@@ -46,7 +46,13 @@ impl Row {
 
     fn cells(&self) -> [String; 6] {
         let value = |value: f64| {
-            let digits = if value < 100.0 { 1 } else { 0 };
+            let digits = if value < 10.0 {
+                2
+            } else if value < 100.0 {
+                1
+            } else {
+                0
+            };
             format!("{value:.digits$} {}", self.unit)
         };
         let middle = self.bare.map_or(f64::NAN, |(_, [_, middle, _])| middle);
@@ -78,7 +84,7 @@ pub(crate) fn print(rows: &[Row]) {
     for [what, runway, bare, ratio, quartiles, target] in
         std::iter::once(header).chain(rows.iter().map(Row::cells))
     {
-        let line = format!("{what:<30} {runway:>10} {bare:>10} {ratio:>6} {quartiles:>10}  {target}");
+        let line = format!("{what:<40} {runway:>10} {bare:>10} {ratio:>6} {quartiles:>10}  {target}");
         println!("{}", line.trim_end());
     }
 }

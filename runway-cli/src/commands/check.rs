@@ -1,17 +1,16 @@
 //! `runway check`: would these jobs be admitted, and if not, what is to be changed?
 
-use crate::arguments::{Common, Format};
+use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
 use crate::input::Failure;
 use crate::{Exit, output, policy};
 use std::fmt::Write;
-use std::path::PathBuf;
 
-pub(super) fn run(files: &[PathBuf], common: &Common) -> Result<Exit, Failure> {
-    let policy = policy::load(common.policy.as_deref())?;
+pub(super) fn run(Files { files, common }: &Files) -> Result<Exit, Failure> {
+    let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, read) = read_all(files)?;
     let judged = judge(&sources, &policy, common)?;
-    match common.output {
+    match common.output.format {
         Format::Json => output::print_json(&judged.iter().map(Judged::verdict).collect::<Vec<_>>())?,
         Format::Text => {
             let mut text = String::new();

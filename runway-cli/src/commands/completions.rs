@@ -9,5 +9,5 @@ pub(super) fn run(shell: clap_complete::Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "runway", &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
-    Ok(Exit::Admitted)
+    Ok(Exit::Fine)
 }

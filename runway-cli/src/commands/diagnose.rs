@@ -2,8 +2,10 @@
 
 use crate::arguments::Format;
 use crate::input::{self, Failure};
+use crate::output::printable;
 use crate::{Exit, output};
-use runway_core::status::{Listing, Status, classify};
+use runway_core::status::{Listing, Seen, Status, classify};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -11,37 +13,51 @@ use std::path::Path;
 #[derive(serde::Serialize)]
 struct Record<'a> {
     job: &'a str,
+    #[serde(skip)]
+    namespace: Option<&'a str>,
     #[serde(flatten)]
     status: Status,
 }
 
+/// What prints what is read here.
+const KUBECTL: &str = "kubectl get job,pod,event -o json";
+
 pub(super) fn run(file: &Path, format: Format) -> Result<Exit, Failure> {
     let source = input::read(file)?;
     let malformed = |fault: String| Failure::Malformed { path: file.to_owned(), fault };
-    let json =
-        serde_json::from_slice(source.bytes()).map_err(|error| malformed(format!("no JSON: {error}")))?;
+    let json = serde_json::from_slice(source.bytes())
+        .map_err(|error| malformed(format!("no JSON: {error}; give what `{KUBECTL}` prints")))?;
     let listing = Listing::read(json).map_err(|error| malformed(error.to_string()))?;
     for skipped in listing.skipped() {
         output::print_aside(&format!("warning: `{}`: passed over: {skipped}\n", source.name))?;
     }
-    let records: Vec<_> = listing.jobs().map(|(job, seen)| Record { job, status: classify(&seen) }).collect();
+    let records: Vec<_> = listing.jobs().map(Record::of).collect();
     match format {
         Format::Json => output::print_json(&records)?,
         Format::Text if records.is_empty() => output::print(&format!("no Jobs in `{}`\n", source.name))?,
         Format::Text => {
-            let stories: Vec<_> = records.iter().map(Record::story).collect();
+            let namespaces: BTreeSet<_> = records.iter().map(|record| record.namespace).collect();
+            let stories: Vec<_> = records.iter().map(|record| record.story(namespaces.len() > 1)).collect();
             output::print(&stories.join("\n"))?;
         }
     }
-    Ok(Exit::Admitted)
+    Ok(Exit::Fine)
 }
 
-impl Record<'_> {
-    /// What people are told: the verdict, what happened, what to do, and what that rests on.
-    fn story(&self) -> String {
+impl<'a> Record<'a> {
+    fn of((job, seen): (&'a str, Seen<'a>)) -> Self {
+        let namespace = seen.job.and_then(|job| job.metadata.namespace.as_deref());
+        Self { job, namespace, status: classify(&seen) }
+    }
+
+    /// What people are told: the verdict, what happened, what to do, and what that rests on. Where there are Jobs of several
+    /// namespaces, each is told with its own.
+    fn story(&self, with_namespace: bool) -> String {
         let Status { phase, reason, message, hint, evidence, .. } = &self.status;
         let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
-        let mut story = format!("{}: {phase}{reason}\n  {message}\n", printable(self.job));
+        let namespace = self.namespace.filter(|_| with_namespace);
+        let namespace = namespace.map(|namespace| format!("{}/", printable(namespace))).unwrap_or_default();
+        let mut story = format!("{namespace}{}: {phase}{reason}\n  {message}\n", printable(self.job));
         if let Some(hint) = hint {
             let _ = writeln!(story, "  hint: {hint}");
         }
@@ -52,16 +68,4 @@ impl Record<'_> {
         }
         story
     }
-}
-
-/// The names in a file are whatever somebody wrote there: nothing that a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let obeyed = c.is_control()
-                || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            let escaped = obeyed.then(|| c.escape_unicode());
-            escaped.into_iter().flatten().chain((!obeyed).then_some(c))
-        })
-        .collect()
 }

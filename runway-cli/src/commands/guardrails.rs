@@ -1,14 +1,15 @@
 //! `runway policy render`: which Kubernetes objects hold a pod that goes round Runway to the same rules?
 
 use super::render::{print_objects, to_json};
-use crate::arguments::Common;
+use crate::arguments::Format;
 use crate::input::Failure;
 use crate::{Exit, policy};
 use runway_core::guardrails::{GuardrailsError, guardrails};
 use runway_core::policy::Cidr;
+use std::path::Path;
 
-pub(super) fn run(api_server: &[Cidr], common: &Common) -> Result<Exit, Failure> {
-    let policy = policy::load(common.policy.as_deref())?;
+pub(super) fn run(api_server: &[Cidr], file: Option<&Path>, format: Format) -> Result<Exit, Failure> {
+    let policy = policy::load(file)?;
     let guardrails = guardrails(&policy.policy, api_server).map_err(|error| match &error {
         GuardrailsError::ApiServerUnknown { allowed_by } => {
             let place = policy.place(allowed_by).map(|place| format!(" ({place})")).unwrap_or_default();
@@ -30,6 +31,6 @@ pub(super) fn run(api_server: &[Cidr], common: &Common) -> Result<Exit, Failure>
             objects.push(to_json(network)?);
         }
     }
-    print_objects(&objects, common.output)?;
-    Ok(Exit::Admitted)
+    print_objects(&objects, format)?;
+    Ok(Exit::Fine)
 }

@@ -1,29 +1,48 @@
 //! One file a command.
 
+mod cancel;
 mod check;
 mod completions;
 mod diagnose;
 mod explain;
 mod guardrails;
+mod logs;
+mod ls;
+mod man;
 mod policy;
 mod quote;
 mod render;
+#[cfg(target_os = "linux")]
+mod run;
 mod schema;
+mod status;
+mod submit;
+mod usage;
+
+pub(crate) use render::to_yaml;
 
 use crate::arguments::{Arguments, Command};
 use crate::{Exit, input::Failure};
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let common = &arguments.common;
     match &arguments.command {
-        Command::Check(files) => check::run(&files.files, common),
-        Command::Quote(files) => quote::run(&files.files, common),
-        Command::Render { files, id } => render::run(files, *id, common),
-        Command::Diagnose { file } => diagnose::run(file, common.output),
-        Command::Explain { code } => explain::run(*code, common.output),
-        Command::Policy(command) => policy::run(command, common),
-        Command::Schema => schema::run(common),
+        Command::Check(files) => check::run(files),
+        Command::Quote(files) => quote::run(files),
+        Command::Render { files, id } => render::run(files, *id),
+        #[cfg(target_os = "linux")]
+        Command::Run(arguments) => Ok(run::run(arguments)),
+        Command::Submit(arguments) => submit::run(arguments),
+        Command::Status { server, output, id } => status::run(server, output.form, *id),
+        Command::Ls { server, output, phase, watch } => ls::run(server, output.form, *phase, *watch),
+        Command::Logs { server, follow, tail, id } => logs::run(server, *id, *follow, *tail),
+        Command::Cancel { server, output, id } => cancel::run(server, output.form, *id),
+        Command::Usage { server, output, of } => usage::run(server, output.form, of.as_ref()),
+        Command::Diagnose { output, file } => diagnose::run(file, output.format),
+        Command::Explain { output, code } => explain::run(*code, output.format),
+        Command::Policy(command) => policy::run(command),
+        Command::Schema { policy } => schema::run(policy),
         Command::Completions { shell } => completions::run(*shell),
+        Command::Man { folder } => man::run(folder),
     }
 }

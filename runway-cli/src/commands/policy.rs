@@ -10,28 +10,32 @@ use runway_core::policy::{Bounds, Limits, Sourced, UnknownTenants};
 use serde_json::json;
 use std::fmt::{Display, Write};
 
-pub(super) fn run(command: &PolicyCommand, common: &Common) -> Result<Exit, Failure> {
+pub(super) fn run(command: &PolicyCommand) -> Result<Exit, Failure> {
     match command {
-        PolicyCommand::Check { file } => match load(file.as_deref().or(common.policy.as_deref())) {
-            // Programs are told on standard output as well.
-            Err(Failure::Policy { violations, .. }) if common.output == Format::Json => {
-                output::print_json(&json!({"file": file, "digest": null, "violations": violations}))?;
-                Ok(Exit::NotJudged)
+        PolicyCommand::Check { policy, output, file } => {
+            match load(file.as_deref().or(policy.file.as_deref())) {
+                // Programs are told on standard output as well.
+                Err(Failure::Policy { violations, .. }) if output.format == Format::Json => {
+                    output::print_json(&json!({"file": file, "digest": null, "violations": violations}))?;
+                    Ok(Exit::NotJudged)
+                }
+                loaded => check(&loaded?, output.format),
             }
-            loaded => check(&loaded?, common.output),
-        },
-        PolicyCommand::Show { class } => {
-            let policy = load(common.policy.as_deref())?;
+        }
+        PolicyCommand::Show { common, class } => {
+            let policy = load(common.policy.file.as_deref())?;
             if class.is_none() && common.tenant.is_none() {
-                canonical(&policy, common.output)
+                canonical(&policy, common.output.format)
             } else {
                 resolved(&policy, class.as_deref(), common)
             }
         }
-        PolicyCommand::Render { api_server } => super::guardrails::run(api_server, common),
+        PolicyCommand::Render { policy, output, api_server } => {
+            super::guardrails::run(api_server, policy.file.as_deref(), output.format)
+        }
         PolicyCommand::Schema => {
             output::print_json(&runway_core::schema::policy())?;
-            Ok(Exit::Admitted)
+            Ok(Exit::Fine)
         }
     }
 }
@@ -52,7 +56,7 @@ fn check(loaded: &LoadedPolicy, format: Format) -> Result<Exit, Failure> {
             output::print(&format!("ok: {file}: {classes}, {tenants}, {}\n", policy.digest()))?;
         }
     }
-    Ok(Exit::Admitted)
+    Ok(Exit::Fine)
 }
 
 fn canonical(loaded: &LoadedPolicy, format: Format) -> Result<Exit, Failure> {
@@ -61,7 +65,7 @@ fn canonical(loaded: &LoadedPolicy, format: Format) -> Result<Exit, Failure> {
         Format::Json => output::print_json(&canonical)?,
         Format::Text => output::print(&to_yaml(&canonical)?)?,
     }
-    Ok(Exit::Admitted)
+    Ok(Exit::Fine)
 }
 
 fn resolved(loaded: &LoadedPolicy, class: Option<&str>, common: &Common) -> Result<Exit, Failure> {
@@ -86,11 +90,11 @@ fn resolved(loaded: &LoadedPolicy, class: Option<&str>, common: &Common) -> Resu
     })?;
     let terms = policy.terms(tenant.unwrap_or_default());
     let class = class.or_else(|| policy.default_class().map(runway_core::name::ClassName::as_str));
-    if common.output == Format::Json {
+    if common.output.format == Format::Json {
         output::print_json(&json!({
             "digest": policy.digest(), "tenant": tenant, "class": class, "limits": limits, "terms": terms,
         }))?;
-        return Ok(Exit::Admitted);
+        return Ok(Exit::Fine);
     }
     let mut table = Table { loaded, text: String::new() };
     let _ = writeln!(
@@ -108,7 +112,7 @@ fn resolved(loaded: &LoadedPolicy, class: Option<&str>, common: &Common) -> Resu
     let ranges = terms.internal_cidrs.map(|cidrs| join(cidrs.iter()));
     table.row("internal", "cidrs", &ranges);
     output::print(&table.text)?;
-    Ok(Exit::Admitted)
+    Ok(Exit::Fine)
 }
 
 fn join(items: impl Iterator<Item = impl Display>) -> String {

@@ -1,18 +1,17 @@
 //! `runway quote`: what would these jobs cost at most?
 
-use crate::arguments::{Common, Format};
+use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
 use crate::input::Failure;
 use crate::{Exit, output, policy};
 use runway_core::{AdmittedJob, Policy};
 use std::fmt::Write;
-use std::path::PathBuf;
 
-pub(super) fn run(files: &[PathBuf], common: &Common) -> Result<Exit, Failure> {
-    let policy = policy::load(common.policy.as_deref())?;
+pub(super) fn run(Files { files, common }: &Files) -> Result<Exit, Failure> {
+    let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, read) = read_all(files)?;
     let judged = judge(&sources, &policy, common)?;
-    if common.output == Format::Json {
+    if common.output.format == Format::Json {
         output::print_json(&judged.iter().map(Judged::verdict).collect::<Vec<_>>())?;
     } else {
         let mut text = String::new();

@@ -1,6 +1,6 @@
 //! `runway render`: which Kubernetes objects would be created?
 
-use crate::arguments::{Common, Format};
+use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
 use crate::input::Failure;
 use crate::{Exit, output, policy};
@@ -10,10 +10,9 @@ use runway_core::render::object_name;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-pub(super) fn run(files: &[PathBuf], id: JobId, common: &Common) -> Result<Exit, Failure> {
-    let policy = policy::load(common.policy.as_deref())?;
+pub(super) fn run(Files { files, common }: &Files, id: JobId) -> Result<Exit, Failure> {
+    let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, read) = read_all(files)?;
     let judged = judge(&sources, &policy, common)?;
     let mut objects: Vec<Json> = Vec::new();
@@ -32,7 +31,7 @@ pub(super) fn run(files: &[PathBuf], id: JobId, common: &Common) -> Result<Exit,
             None => output::print_aside(&document.story(&policy, common))?,
         }
     }
-    print_objects(&objects, common.output)?;
+    print_objects(&objects, common.output.format)?;
     Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
 }
 
@@ -57,7 +56,7 @@ pub(super) fn to_json(object: &impl Serialize) -> Result<Json, Failure> {
 }
 
 /// A value as a YAML document.
-pub(super) fn to_yaml(value: &impl Serialize) -> Result<String, Failure> {
+pub(crate) fn to_yaml(value: &impl Serialize) -> Result<String, Failure> {
     let mut text = serde_saphyr::to_string(value)
         .map_err(|error| Failure::Output(std::io::Error::other(error.to_string())))?;
     if !text.ends_with('\n') {

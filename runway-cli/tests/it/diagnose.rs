@@ -33,7 +33,10 @@ fn an_input_without_jobs_is_no_error() {
 #[test]
 fn what_cannot_be_read_is_named_with_its_place() {
     for (input, says) in [
-        ("", "cannot read `-`: no JSON: EOF while parsing a value at line 1 column 0"),
+        (
+            "",
+            "cannot read `-`: no JSON: EOF while parsing a value at line 1 column 0; give what `kubectl get job,pod,event -o json` prints",
+        ),
         ("{\"kind\": \"List\",\n oops", "no JSON: key must be a string at line 2 column 2"),
         ("[]", "the input is no Kubernetes object"),
         ("{\"kind\": \"List\", \"items\": [7]}", "items[0] is no Kubernetes object"),
@@ -67,6 +70,58 @@ fn nothing_that_a_name_says_reaches_the_terminal_as_a_command() {
     let ran = runway_with(&["diagnose"], nasty.to_string().as_bytes());
     assert_eq!(ran.code, 0);
     assert!(!ran.stdout.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{:?}", ran.stdout);
+}
+
+#[test]
+fn the_upper_control_characters_are_no_commands_either() {
+    // U+009B begins what ESC [ does.
+    let nasty = job("a\u{9b}2J\u{80}\u{9f}\u{a0}");
+    let ran = runway_with(&["diagnose"], nasty.to_string().as_bytes());
+    assert!(ran.stdout.starts_with("a\\u{9b}2J\\u{80}\\u{9f}\u{a0}: pending"), "{:?}", ran.stdout);
+    let ran = runway_with(&["diagnose", "-o", "json"], nasty.to_string().as_bytes());
+    assert!(ran.stdout.contains(r"a\u009b2J\u0080\u009f"), "{:?}", ran.stdout);
+    let told: Json = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(told[0]["job"], "a\u{9b}2J\u{80}\u{9f}\u{a0}");
+    for file in ["no/such/\u{9b}2J", "no/such/\u{1b}[2J"] {
+        let ran = runway(&["diagnose", file]);
+        assert!(!ran.stderr.contains(['\u{9b}', '\u{1b}']) && ran.stderr.contains("b}"), "{:?}", ran.stderr);
+    }
+}
+
+#[test]
+fn jobs_of_several_namespaces_are_told_with_theirs() {
+    let of = |namespace: &str| {
+        let mut job = job("train");
+        job["metadata"]["namespace"] = json!(namespace);
+        job["metadata"]["uid"] = json!(namespace);
+        job
+    };
+    let told = |jobs: &[Json]| {
+        let list = json!({"kind": "List", "items": jobs}).to_string();
+        let stdout = runway_with(&["diagnose"], list.as_bytes()).stdout;
+        let titles = stdout.lines().filter(|line| line.ends_with(": pending")).map(str::to_owned);
+        titles.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&[of("runway-a"), of("runway-b")]),
+        ["runway-a/train: pending", "runway-b/train: pending"]
+    );
+    assert_eq!(told(&[of("runway-a")]), ["train: pending"]);
+}
+
+#[test]
+fn what_it_has_no_use_for_is_refused() {
+    let policy = "fixtures/policies/strict.yaml";
+    for (arguments, option) in [
+        (&["diagnose", "--policy", policy][..], "--policy"),
+        (&["diagnose", "--tenant", "search"], "--tenant"),
+        (&["policy", "render", "--policy", policy, "--tenant", "search"], "--tenant"),
+    ] {
+        let ran = runway_with(arguments, job("a").to_string().as_bytes());
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}");
+        let says = format!("error: unexpected argument '{option}' found");
+        assert!(ran.stderr.starts_with(&says), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod diagnose;
 mod exits;
 mod formats;
 mod goldens;
+mod manual;
+mod online;
 mod readme;
 mod references;
 mod run;

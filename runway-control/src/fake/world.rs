@@ -193,6 +193,7 @@ impl FakeCluster {
         let now = self.surroundings.now();
         self.update(id, incarnation, |status| {
             status.phase = Phase::Running;
+            status.message = "runs".to_owned();
             status.attempts = 1;
             status.started_at = Some(now);
             status.runs = vec![Attempt { scheduled: now, ended: None }];
@@ -203,6 +204,7 @@ impl FakeCluster {
             status.phase = if life.succeeds { Phase::Succeeded } else { Phase::Failed };
             status.reason = (!life.succeeds).then_some(Reason::NonZeroExit);
             status.exit_code = Some(i32::from(!life.succeeds));
+            status.message = format!("ended with exit code {}", i32::from(!life.succeeds));
             status.finished_at = Some(now);
             status.runs.iter_mut().for_each(|run| run.ended = Some(now));
             status.holds = life.lingers > Duration::ZERO;

@@ -18,7 +18,7 @@ use runway_core::quota::Usage;
 use runway_core::rate::{RateLeft, RateLimit};
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
-use runway_core::{Decision, Gate, JobId, Policy, Submission};
+use runway_core::{Decision, Gate, JobId, Policy, Submission, Tenant};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -248,15 +248,16 @@ impl ControlPlane {
     #[must_use]
     pub fn usage(&self, tenant: &str) -> TenantUsage {
         let now = self.inner.now();
+        self.inner.state().usage(tenant, now)
+    }
+
+    /// What every tenant that holds something uses of what it may, by name.
+    #[must_use]
+    pub fn tenants(&self) -> BTreeMap<Tenant, TenantUsage> {
+        let now = self.inner.now();
         let state = self.inner.state();
-        let terms = state.gate.policy().terms(tenant);
-        TenantUsage {
-            held: state.gate.ledger().tenant_usage(tenant),
-            gpus: terms.gpus.value.units(),
-            jobs: terms.concurrent_jobs.value,
-            rate_left: state.gate.rate_left(tenant, now),
-            rate_limit: terms.rate_limit.value,
-        }
+        let tenants = state.gate.ledger().tenants();
+        tenants.map(|(tenant, _)| (tenant.clone(), state.usage(tenant.as_str(), now))).collect()
     }
 
     /// What all tenants together hold, and how many of the holds wait for their job to be created.
@@ -338,6 +339,19 @@ impl ControlPlane {
 impl fmt::Debug for ControlPlane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ControlPlane").field("ready", &self.is_ready()).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn usage(&self, tenant: &str, now: Timestamp) -> TenantUsage {
+        let terms = self.gate.policy().terms(tenant);
+        TenantUsage {
+            held: self.gate.ledger().tenant_usage(tenant),
+            gpus: terms.gpus.value.units(),
+            jobs: terms.concurrent_jobs.value,
+            rate_left: self.gate.rate_left(tenant, now),
+            rate_limit: terms.rate_limit.value,
+        }
     }
 }
 

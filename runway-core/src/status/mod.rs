@@ -1,10 +1,16 @@
 //! What became of a job: one set of words for every backend.
 //!
 //! A backend observes; this says what the observation means. With the feature `kubernetes`, [`classify`] reads it off a
-//! Job, its Pods and its Events.
+//! Job, its Pods and its Events; [`classify_local`]
+//! off what the kernel of one machine told of a job's processes.
 
+mod cause;
+mod ending;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod local;
+
+pub use local::{LocalAttempt, LocalEnd, LocalSeen, LocalStop, classify_local};
 
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{Listing, ListingError, Seen, classify, has_run, lives};

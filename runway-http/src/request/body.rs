@@ -1,6 +1,7 @@
 //! The body of a request: a job, in JSON or YAML, read within bounds of size and time.
 
 use crate::problem::{Fault, Kind};
+use crate::request::id::one;
 use crate::state::AppState;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -12,9 +13,6 @@ use runway_core::document::{Document, parse_all};
 use runway_core::spec::SecretLiterals;
 use runway_core::{JobSpec, Submission, Violation};
 use serde::de::IgnoredAny;
-
-/// As much of a body that is too large is read and thrown away, so that the client comes to read the answer.
-const DRAINED: usize = 16 * 1024 * 1024;
 
 /// A job that was sent.
 pub(crate) struct JobBody(pub Document);
@@ -49,8 +47,8 @@ impl FromRequest<AppState> for JobBody {
 
 /// The media type says how the body is written; a parameter such as `charset=utf-8` changes nothing.
 fn format_of(request: &Request) -> Result<Format, Fault> {
-    let written = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = written.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    let essence = one(request.headers(), &CONTENT_TYPE)
+        .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     match essence.as_deref() {
         Some(JSON) => Ok(Format::Json),
         Some(YAML) => Ok(Format::Yaml),
@@ -63,29 +61,25 @@ fn format_of(request: &Request) -> Result<Format, Fault> {
 }
 
 async fn read(mut body: Body, limit: usize) -> Result<BytesMut, Fault> {
-    let mut bytes = BytesMut::new();
     let announced = body.size_hint().lower();
-    let mut passed = 0_usize;
-    let mut is_large = announced > u64::try_from(limit).unwrap_or(u64::MAX);
+    if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large(limit));
+    }
+    let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body was cut off").close())?;
         let Ok(data) = frame.into_data() else { continue };
-        passed = passed.saturating_add(data.len());
-        is_large |= passed > limit;
-        if is_large {
-            bytes = BytesMut::new();
-            if passed > DRAINED {
-                break;
-            }
-        } else {
-            bytes.extend_from_slice(&data);
+        if bytes.len().saturating_add(data.len()) > limit {
+            return Err(too_large(limit));
         }
-    }
-    if is_large {
-        let detail = format!("a body may have {limit} bytes; pass large inputs through storage");
-        return Err(Fault::new(Kind::BodyTooLarge, detail).close());
+        bytes.extend_from_slice(&data);
     }
     Ok(bytes)
+}
+
+fn too_large(limit: usize) -> Fault {
+    let detail = format!("a body may have {limit} bytes; pass large inputs through storage");
+    Fault::new(Kind::BodyTooLarge, detail).close()
 }
 
 /// The one document of a body.

@@ -7,7 +7,7 @@ use crate::state::AppState;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -28,9 +28,9 @@ pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), observe))
 }
 
-/// Wraps the probes: nothing keeps them from being answered.
+/// Wraps the probes: no lack of room keeps them from being answered.
 pub(crate) fn wrap_probes(routes: Router, state: &AppState) -> Router {
-    routes.layer(from_fn_with_state(state.clone(), observe))
+    routes.layer(from_fn(access::authorize)).layer(from_fn_with_state(state.clone(), observe))
 }
 
 /// Gives a request its id, notes what becomes of it, and makes the body of a fault.
@@ -63,9 +63,7 @@ async fn observe(State(state): State<AppState>, mut request: Request, next: Next
 }
 
 async fn answer(request: Request, next: Next) -> Response {
-    // Whether a proxy in front reads the one or the other, the next request would begin elsewhere (RFC 9112, 6.1).
-    if request.headers().contains_key(TRANSFER_ENCODING) && request.headers().contains_key(CONTENT_LENGTH) {
-        let detail = "the request has both `Content-Length` and `Transfer-Encoding`";
+    if let Some(detail) = ambiguous(request.headers()) {
         return Fault::new(Kind::Malformed, detail).close().into_response();
     }
     AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
@@ -78,6 +76,18 @@ async fn answer(request: Request, next: Next) -> Response {
         Fault::new(Kind::Internal, "the server failed; its log says why, under the id of this request")
             .into_response()
     })
+}
+
+/// Where a proxy in front could see another end of the body, it would take what is left for the next request (RFC 9112, 6).
+/// This server's own connections forget a length beside chunks before this is asked, and end after the answer.
+fn ambiguous(headers: &HeaderMap) -> Option<&'static str> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let encoding = encodings.next()?;
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Some("the request has both `Content-Length` and `Transfer-Encoding`");
+    }
+    let is_plain = encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
+    (!is_plain).then_some("the header `Transfer-Encoding` may only be `chunked`, once")
 }
 
 /// Lets a request in if there is room, for a time.

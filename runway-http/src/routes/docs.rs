@@ -1,9 +1,9 @@
 //! `/openapi.json` and `/docs`: what the server says of itself.
 
 use crate::openapi::document;
+use crate::pages::SECURITY_POLICY;
 use crate::state::AppState;
 use axum::Json;
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -12,11 +12,7 @@ use std::sync::LazyLock;
 use utoipa_axum::router::OpenApiRouter;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-static PAGE: LazyLock<String> = LazyLock::new(|| super::super::html::reference(&DOCUMENT).into_string());
-
-/// The page brings its own style, and loads and runs nothing.
-const POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+static PAGE: LazyLock<String> = LazyLock::new(|| crate::pages::reference::reference(&DOCUMENT).into_string());
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().route("/docs", get(page))
@@ -26,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(
     get,
     path = "/openapi.json",
+    operation_id = "readOpenapi",
     tag = "description",
     responses((status = 200, description = "OpenAPI 3.1", body = Value))
 )]
@@ -34,5 +31,5 @@ pub(super) async fn openapi() -> Response {
 }
 
 async fn page() -> Response {
-    ([(CONTENT_SECURITY_POLICY, POLICY)], axum::response::Html(PAGE.as_str())).into_response()
+    ([(CONTENT_SECURITY_POLICY, SECURITY_POLICY)], axum::response::Html(PAGE.as_str())).into_response()
 }

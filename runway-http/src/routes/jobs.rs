@@ -92,6 +92,7 @@ fn parse_token(text: &str) -> Option<PageToken> {
 #[utoipa::path(
     get,
     path = "/v1/jobs",
+    operation_id = "listJobs",
     tag = "jobs",
     params(Which, ("X-Tenant-ID" = Option<String>, Header, description = "List this tenant's jobs alone")),
     responses(
@@ -117,6 +118,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}",
+    operation_id = "readJob",
     tag = "jobs",
     params(
         ("id" = runway_api::schema::JobId, Path, description = "Its id"),
@@ -144,6 +146,7 @@ pub(super) async fn read(
 #[utoipa::path(
     delete,
     path = "/v1/jobs/{id}",
+    operation_id = "cancelJob",
     tag = "jobs",
     params(
         ("id" = runway_api::schema::JobId, Path, description = "Its id"),

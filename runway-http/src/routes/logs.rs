@@ -12,6 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use runway_api::LOG;
 use runway_control::LogsError;
 use runway_control::backend::{LogError, LogEvent, LogOptions, LogStream, Unavailable};
 use serde::Deserialize;
@@ -27,7 +28,13 @@ pub(super) struct What {
     #[param(default = false)]
     follow: bool,
     /// Only the last so many lines of what there is.
+    #[param(value_type = Option<u64>, maximum = 4294967295_u32)]
     tail: Option<u32>,
+    /// Say which attempt printed what, so that a reader who is cut off can go on without reading anything twice. The answer is then
+    /// of the type `application/vnd.runway.log`: lines `attempt N`, and `bytes N` before so many bytes of output.
+    #[serde(default)]
+    #[param(default = false)]
+    marked: bool,
 }
 
 /// Read what a job prints
@@ -37,6 +44,7 @@ pub(super) struct What {
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/logs",
+    operation_id = "readLogs",
     tag = "jobs",
     params(
         ("id" = runway_api::schema::JobId, Path, description = "Its id"),
@@ -44,7 +52,7 @@ pub(super) struct What {
         ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
     ),
     responses(
-        (status = 200, description = "The output", body = String, content_type = "text/plain"),
+        (status = 200, description = "The output", content((String = "text/plain"), (String = "application/vnd.runway.log"))),
         (status = 400, description = "A parameter or header cannot be understood"),
         (status = 404, description = "There is no such job, or it is another tenant's"),
         (status = 409, description = "It has not begun, so it has printed nothing yet"),
@@ -57,7 +65,7 @@ pub(super) async fn read(
     Path(id): Path<String>,
     query: Result<Query<What>, QueryRejection>,
 ) -> Result<Response, Fault> {
-    let What { follow, tail } = parameters(query)?;
+    let What { follow, tail, marked } = parameters(query)?;
     let id = visible(&state, &scope, &id)?.seen.id;
     let Some(room) = state.capacity().log_reader() else {
         let detail = format!("{} readers of logs are connected; try again later", state.limits().log_readers);
@@ -73,8 +81,9 @@ pub(super) async fn read(
             Fault::new(Kind::BackendUnavailable, error.to_string()).job(id).retry_after(5)
         }
     })?;
-    let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
-    Ok(([NO_STORE], headers, Body::from_stream(bytes_of(stream, room, state.draining()))).into_response())
+    let headers = [(CONTENT_TYPE, if marked { LOG } else { "text/plain; charset=utf-8" })];
+    let bytes = bytes_of(stream, room, state.draining(), marked);
+    Ok(([NO_STORE], headers, Body::from_stream(bytes)).into_response())
 }
 
 /// The bytes of the output. A job that never began, or left, ends it; a backend that fails, or a server that ends, breaks it off. The
@@ -83,6 +92,7 @@ fn bytes_of(
     stream: LogStream,
     room: OwnedSemaphorePermit,
     mut draining: watch::Receiver<bool>,
+    marked: bool,
 ) -> impl futures::Stream<Item = Result<Bytes, LogError>> + Send + 'static {
     let ends =
         |event: &Result<LogEvent, LogError>| matches!(event, Err(LogError::Gone | LogError::NotStarted));
@@ -99,8 +109,11 @@ fn bytes_of(
     stream.take_while(move |event| futures::future::ready(!ends(event))).try_filter_map(move |event| {
         let _room = &room;
         let bytes = match event {
+            LogEvent::Bytes(bytes) if marked => {
+                Some(Bytes::from([format!("bytes {}\n", bytes.len()).as_bytes(), &bytes].concat()))
+            }
             LogEvent::Bytes(bytes) => Some(bytes),
-            LogEvent::Attempt(_) => None,
+            LogEvent::Attempt(attempt) => marked.then(|| Bytes::from(format!("attempt {attempt}\n"))),
         };
         futures::future::ok(bytes)
     })

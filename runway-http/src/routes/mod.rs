@@ -3,6 +3,7 @@
 mod docs;
 mod jobs;
 mod logs;
+mod overview;
 mod policy;
 mod probes;
 mod quotes;
@@ -31,6 +32,7 @@ pub fn app(state: AppState) -> Router {
     let (probes, _) = probes().split_for_parts();
     let api = layers::wrap(
         api.merge(docs::routes())
+            .merge(overview::routes())
             .fallback(nothing_here)
             .method_not_allowed_fallback(no_such_method)
             .with_state(state.clone()),

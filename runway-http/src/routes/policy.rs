@@ -14,6 +14,7 @@ use runway_api::YAML;
 #[utoipa::path(
     get,
     path = "/v1/policy",
+    operation_id = "readPolicy",
     tag = "policy",
     params(("If-None-Match" = Option<String>, Header, description = "The digest that is known already")),
     responses(

@@ -23,6 +23,7 @@ pub(super) struct Health {
 #[utoipa::path(
     get,
     path = "/healthz",
+    operation_id = "readHealth",
     tag = "probes",
     responses((status = 200, description = "It answers", body = Health))
 )]
@@ -45,6 +46,7 @@ pub(super) struct Readiness {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "readReadiness",
     tag = "probes",
     responses(
         (status = 200, description = "It is ready", body = Readiness),
@@ -68,6 +70,7 @@ pub(super) async fn readiness(State(state): State<AppState>) -> Result<Response,
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "readMetrics",
     tag = "probes",
     responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"))
 )]

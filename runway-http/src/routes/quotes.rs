@@ -32,6 +32,7 @@ pub(super) struct What {
 #[utoipa::path(
     post,
     path = "/v1/quotes",
+    operation_id = "quote",
     tag = "quotes",
     params(What, ("X-Tenant-ID" = Option<String>, Header, description = "Who would submit, where the job itself does not say so")),
     request_body(

@@ -32,6 +32,7 @@ const LONGEST_WAIT: u64 = 60;
 #[utoipa::path(
     post,
     path = "/v1/jobs",
+    operation_id = "submitJob",
     tag = "jobs",
     params(
         ("X-Tenant-ID" = Option<String>, Header, description = "Who submits, where the job itself does not say so"),
@@ -177,7 +178,8 @@ impl Report {
 
     fn note(&self, request: &RequestId, state: &AppState) {
         let violations = self.answer.as_ref().err().map_or(&[][..], |fault| &fault.violations);
-        state.metrics().submitted(self.outcome, violations.first().map(|violation| violation.code));
+        let code = violations.first().map(|violation| violation.code);
+        state.metrics().submitted(self.outcome, code, state.plane().now());
         let line = audit::Line {
             outcome: self.outcome,
             tenant: self.tenant.as_ref().map_or("", Tenant::as_str),

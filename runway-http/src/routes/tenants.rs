@@ -18,6 +18,7 @@ use runway_core::policy::UnknownTenants;
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant}",
+    operation_id = "readTenant",
     tag = "tenants",
     params(
         ("tenant" = String, Path, description = "Its name"),

@@ -1,5 +1,6 @@
 //! Listening: connections within limits of number and time, with TLS or without, until it is time to stop.
 
+mod socket;
 mod tls;
 
 pub use tls::{Tls, TlsError, TlsFiles};
@@ -9,18 +10,20 @@ use crate::request::access::Access;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tower::ServiceExt;
 
 /// What a connection may take of the server.
@@ -44,11 +47,18 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// The most bytes of a request's head. Beyond it, or with more than 100 headers, the answer is 431.
+/// So many bytes of a request's head are always read, and never more than twice as many. Beyond that, or with more than 100
+/// headers, the answer is 431.
 const HEAD_BYTES: usize = 64 * 1024;
 
 /// Pause after a connection could not be accepted, which mostly means that there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Once the server is to stop, a connection that has not sent a request yet may still do so for as long: its client cannot know.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// The most connections that are accepted once the server is to stop: as many as the system keeps waiting.
+const BACKLOG: usize = 1024;
 
 /// Serves until `stop` says so; then lets what is under way end, for a while. Returns whether all of it did.
 pub async fn serve(
@@ -59,77 +69,126 @@ pub async fn serve(
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) -> bool {
-    let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
+    let server = Server { router, limits, tls, metrics, stop: stop.clone(), _open: open };
     loop {
         let accepted = tokio::select! {
-            // Who has connected before is still answered.
             biased;
-            accepted = accept(&listener, &room) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &room) => accepted,
         };
-        let (stream, permit) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok((stream, permit)) => server.begin(stream, permit),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        let (router, tls, watcher, metrics) =
-            (router.clone(), tls.clone(), graceful.watcher(), Arc::clone(&metrics));
-        tokio::spawn(async move {
-            let (_permit, _counted) = (permit, metrics.connection());
-            // An answer of few bytes is not held back to be sent with more.
-            let _ = stream.set_nodelay(true);
-            match tls {
-                None => converse(stream, None, router, limits, watcher).await,
-                Some(tls) => match tokio::time::timeout(limits.header_timeout, tls.accept(stream)).await {
-                    Ok(Ok((stream, access))) => converse(stream, access, router, limits, watcher).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "no TLS with this client"),
-                    Err(_) => tracing::debug!("a client took too long for TLS"),
-                },
-            }
-        });
+        }
     }
-    drop(listener);
-    tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_ok()
+    // Who has connected before is still answered.
+    for stream in socket::waiting(listener).take(BACKLOG) {
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { break };
+        server.begin(stream, permit);
+    }
+    drop(server);
+    tokio::time::timeout(limits.drain_timeout, all_closed.recv()).await.is_ok()
 }
 
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, Option<tokio::sync::OwnedSemaphorePermit>)> {
-    // The semaphore is never closed.
-    let permit = Arc::clone(room).acquire_owned().await.ok();
-    let (stream, _): (_, SocketAddr) = listener.accept().await?;
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
 }
 
-/// Answers one connection's requests. HTTP/1.1 alone is spoken: whoever wants more puts a proxy in front.
-async fn converse<S>(
-    stream: S,
-    access: Option<Access>,
+/// What every connection is given.
+#[derive(Clone)]
+struct Server {
     router: Router,
     limits: ConnectionLimits,
-    watcher: Watcher,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = tower::service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        let mut request = request.map(Body::new);
-        if let Some(access) = access {
-            request.extensions_mut().insert(access);
+    tls: Option<Tls>,
+    metrics: Arc<Metrics>,
+    stop: watch::Receiver<bool>,
+    /// Closed once no connection holds it any more.
+    _open: mpsc::Sender<Infallible>,
+}
+
+impl Server {
+    fn begin(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        let server = self.clone();
+        tokio::spawn(async move {
+            let (_permit, _counted) = (permit, server.metrics.connection());
+            if let Err(error) = socket::prepare(&stream) {
+                tracing::debug!(%error, "a connection broke off");
+                return;
+            }
+            match &server.tls {
+                None => server.converse(stream, None).await,
+                Some(tls) => {
+                    match tokio::time::timeout(server.limits.header_timeout, tls.accept(stream)).await {
+                        Ok(Ok((stream, access))) => server.converse(stream, access).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "no TLS with this client"),
+                        Err(_) => tracing::debug!("a client took too long for TLS"),
+                    }
+                }
+            }
+        });
+    }
+
+    /// Answers one connection's requests. HTTP/1.1 alone is spoken: whoever wants more puts a proxy in front.
+    async fn converse<S>(&self, stream: S, access: Option<Access>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let (router, begins) = (self.router.clone(), Arc::clone(&has_begun));
+        let service = tower::service_fn(move |request: Request<Incoming>| {
+            begins.store(true, Ordering::Relaxed);
+            let router = router.clone();
+            let mut request = request.map(Body::new);
+            if let Some(access) = access {
+                request.extensions_mut().insert(access);
+            }
+            // Boxed, so that the connection can be taken apart in the end.
+            let answer = async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}) };
+            answer.map(Ok::<_, Infallible>).boxed()
+        });
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let stopped = tokio::select! {
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+            () = self.told_to_stop(&has_begun) => None,
+        };
+        let ended = match stopped {
+            Some(ended) => ended,
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                poll_fn(|context| connection.poll_without_shutdown(context)).await
+            }
+        };
+        if let Err(error) = ended {
+            if error.is_parse() {
+                self.metrics.unreadable();
+            }
+            tracing::debug!(%error, "a connection broke off");
         }
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection broke off");
+        socket::close(connection.into_parts().io.into_inner()).await;
+    }
+
+    /// Returns when a connection is to take no more requests.
+    async fn told_to_stop(&self, has_begun: &AtomicBool) {
+        // Where the sender is gone, nobody will tell.
+        if self.stop.clone().wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if !has_begun.load(Ordering::Relaxed) {
+            tokio::time::sleep(FIRST_REQUEST).await;
+        }
     }
 }

@@ -19,13 +19,16 @@ async fn output_is_told_as_it_comes_and_ends_with_the_job() {
     let whole = bed.get(&format!("{path}?follow=true")).await;
     assert_eq!(whole.bytes, b"a begins\na ends\n");
     assert_eq!(whole.header("content-type"), "text/plain; charset=utf-8");
+    let marked = bed.get(&format!("{path}?follow=true&marked=true")).await;
+    assert_eq!(marked.bytes, b"attempt 1\nbytes 9\na begins\nbytes 7\na ends\n");
+    assert_eq!(marked.header("content-type"), runway_api::LOG);
     assert_eq!(bed.get(&format!("{path}?tail=1")).await.bytes, b"a ends\n");
     assert_eq!(bed.get(&format!("{path}?tail=0")).await.bytes, b"");
     tokio::time::sleep(Duration::from_secs(600)).await;
     bed.get(&path).await.problem(410, "gone");
     bed.get("/v1/jobs/000000000000/logs").await.problem(404, "not-found");
     bed.get_as("other", &path).await.problem(404, "not-found");
-    for bad in ["tail=-1", "tail=x", "follow=yes", "lines=1"] {
+    for bad in ["tail=-1", "tail=x", "follow=yes", "marked=1", "lines=1"] {
         bed.get(&format!("{path}?{bad}")).await.problem(400, "malformed");
     }
 }

@@ -10,6 +10,7 @@ mod jobs;
 mod limits;
 mod logs;
 mod metrics;
+mod overview;
 mod pages;
 mod policy;
 mod problems;

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[tokio::test(start_paused = true)]
 async fn nothing_there_and_nothing_to_be_done_there() {
     let bed = Bed::new().await;
-    for path in ["/", "/v1", "/v1/jobs/", "/v2/jobs", "/v1/jobs/a/b", "/healthz/x"] {
+    for path in ["/nowhere", "/v1", "/v1/jobs/", "/v2/jobs", "/v1/jobs/a/b", "/healthz/x"] {
         bed.get(path).await.problem(404, "not-found");
     }
     for (method, path, allowed) in [

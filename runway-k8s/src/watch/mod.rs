@@ -1,16 +1,17 @@
 //! Following the jobs of the cluster: three watches made into one stream.
 //!
-//! Jobs, their pods and the events of pods that were not let in are listed and watched each by themselves; `kube` resumes a
-//! watch that was cut and lists again where the server has forgotten where it was (`410 Gone`). From time to time everything
-//! is listed again, though nothing seems to be wrong.
+//! Jobs, their pods and the events of pods that were not let in are listed and watched each by themselves; a watch that was
+//! cut is resumed, and where the server has forgotten where it was (`410 Gone`) everything is listed again. From time to time
+//! everything is listed again, though nothing seems to be wrong.
 
+mod follow;
 mod remains;
 mod store;
 
 use crate::backend::Inner;
 use crate::failure::chain;
-use crate::lean::Lean;
-use crate::object::{selector, trim_event, trim_job, trim_pod};
+use crate::object::selector;
+use follow::{Selection, follow};
 use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -56,12 +57,9 @@ pub(crate) fn watch(inner: Arc<Inner>) -> BoxStream<'static, WatchEvent> {
 impl Watching {
     async fn hear(&mut self, heard: Heard) {
         let told = match heard {
-            Heard::Job(mut event) => {
-                event = event.modify(|job| self.store.note_secret(job)).modify(trim_job);
-                self.store.job(event)
-            }
-            Heard::Pod(event) => self.store.pod(event.modify(trim_pod)),
-            Heard::Event(event) => self.store.event(event.modify(trim_event)),
+            Heard::Job(event) => self.store.job(event),
+            Heard::Pod(event) => self.store.pod(event),
+            Heard::Event(event) => self.store.event(event),
             Heard::Failed(cause) => vec![Told::Event(WatchEvent::Interrupted(cause))],
             Heard::Relist => {
                 self.sources = sources(&self.inner);
@@ -75,9 +73,7 @@ impl Watching {
                 Told::Complete => {
                     // Pods whose Job is not in the listing: it may be younger than that.
                     for orphan in self.store.orphans() {
-                        if let Ok(Some(mut job)) = self.inner.job(&orphan).await {
-                            self.store.note_secret(&job);
-                            trim_job(&mut job);
+                        if let Ok(Some(job)) = self.inner.job(&orphan).await {
                             self.store.put_job(job);
                         }
                     }
@@ -97,32 +93,24 @@ impl Watching {
 }
 
 fn sources(inner: &Arc<Inner>) -> SelectAll<BoxStream<'static, Heard>> {
-    let ours = watcher::Config { page_size: Some(inner.settings.page_size), ..watcher::Config::default() }
-        .labels(&selector());
-    let turned_away =
-        watcher::Config { page_size: Some(inner.settings.page_size), ..watcher::Config::default() }
-            .fields("involvedObject.kind=Job,reason=FailedCreate");
+    let page_size = inner.settings.page_size;
+    let ours = Selection { labels: Some(selector()), fields: None, page_size };
+    let turned_away = Selection {
+        labels: None,
+        fields: Some("involvedObject.kind=Job,reason=FailedCreate".to_owned()),
+        page_size,
+    };
     let time = inner.settings.relist_after;
     let relist = stream::once(async move {
         tokio::time::sleep(time).await;
         Heard::Relist
     });
     stream::select_all([
-        heard(watcher(inner.all(), ours.clone()), "watching jobs", |job| Heard::Job(whole(job))),
-        heard(watcher(inner.all(), ours), "watching pods", |pod| Heard::Pod(whole(pod))),
-        heard(watcher(inner.all::<Event>(), turned_away), "watching events", Heard::Event),
+        heard(follow(inner.all(), ours.clone()), "watching jobs", Heard::Job),
+        heard(follow(inner.all(), ours), "watching pods", Heard::Pod),
+        heard(follow(inner.all(), turned_away), "watching events", Heard::Event),
         relist.boxed(),
     ])
-}
-
-fn whole<K>(event: watcher::Event<Lean<K>>) -> watcher::Event<K> {
-    match event {
-        watcher::Event::Apply(Lean(object)) => watcher::Event::Apply(object),
-        watcher::Event::Delete(Lean(object)) => watcher::Event::Delete(object),
-        watcher::Event::Init => watcher::Event::Init,
-        watcher::Event::InitApply(Lean(object)) => watcher::Event::InitApply(object),
-        watcher::Event::InitDone => watcher::Event::InitDone,
-    }
 }
 
 fn heard<K: Send + 'static>(

@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use runway_control::backend::{Backend, Cancelled};
 use runway_control::{ControlPlane, JobRecord, Settings, SubmitError, Submitted, System};
 use runway_core::policy::RateOverrides;
-use runway_core::status::{Phase, Reason};
+use runway_core::status::{Phase, Reason, Seen, classify};
 use runway_core::{JobId, JobSpec, Policy};
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
 use serde_json::{Value as Json, json};
@@ -193,13 +193,39 @@ impl Bed {
         found.unwrap_or_else(|_| panic!("waited for {what}: {:#?}", self.plane.job(id)))
     }
 
-    /// Waits for a phase and a reason, and writes down what the cluster shows then.
+    /// Waits for a phase and a reason.
     pub async fn comes_to(&self, id: JobId, phase: Phase, reason: Option<Reason>) -> Arc<JobRecord> {
-        self.until(id, &format!("{phase} {reason:?}"), |record| {
+        let what = format!("{phase} {reason:?}");
+        let record = self.until(id, &what, |record| {
             let status = &record.seen.status;
             status.phase == phase && status.reason == reason && (!phase.is_final() || !status.holds)
-        })
-        .await
+        });
+        let record = record.await;
+        self.agrees(&record).await;
+        record
+    }
+
+    /// Looks whether a job is read from protobuf as it is from JSON.
+    async fn agrees(&self, record: &JobRecord) {
+        let mine = ListParams::default().labels(&format!("runway.dev/id={}", record.seen.id));
+        let read = async || {
+            let job = self.api::<Job>().list(&mine).await.unwrap().items.pop();
+            (job, self.api::<Pod>().list(&mine).await.unwrap().items)
+        };
+        let mut before = read().await;
+        loop {
+            let found = self.backend.find(&record.seen.job()).await.unwrap();
+            let after = read().await;
+            if before == after {
+                let (job, pods) = &after;
+                let seen = Seen { job: job.as_ref(), pods, ..Seen::default() };
+                let in_json = job.is_some().then(|| classify(&seen));
+                assert_eq!(found.map(|found| found.status), in_json);
+                return;
+            }
+            // It has changed meanwhile.
+            before = after;
+        }
     }
 
     pub async fn cancel(&self, id: JobId) {

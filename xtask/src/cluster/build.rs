@@ -32,11 +32,16 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// The folder of the programs once they are built.
 pub(crate) fn cache() -> Result<PathBuf, Failure> {
+    Ok(cache_folder()?.join(format!("kubernetes-v{VERSION}")))
+}
+
+/// The folder of what is not to be fetched or built each time.
+pub(crate) fn cache_folder() -> Result<PathBuf, Failure> {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let caches = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
     let caches = caches
         .ok_or_else(|| Failure::Unable { what: "neither XDG_CACHE_HOME nor HOME is set".to_owned() })?;
-    Ok(caches.join("runway").join(format!("kubernetes-v{VERSION}")))
+    Ok(caches.join("runway"))
 }
 
 /// Builds the programs beside the cache, and renames the folder when it is complete.

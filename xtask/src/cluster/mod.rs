@@ -16,7 +16,10 @@ mod sources;
 mod state;
 
 pub(crate) use binaries::{Programs, locate, on_the_system};
+pub(crate) use build::cache_folder;
 pub(crate) use failure::Failure;
+pub(crate) use packages::install;
+pub(crate) use process::search_path;
 pub(crate) use session::Session;
 
 use api::Api;

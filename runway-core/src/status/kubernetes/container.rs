@@ -1,6 +1,7 @@
 //! One container: how it ended, or what keeps it from beginning.
 
-use super::cause::{Cause, evidence, quoted};
+use crate::status::cause::{Cause, evidence, quoted};
+use crate::status::ending::{Place, child_out_of_memory, exited, not_started, out_of_memory, signaled};
 use crate::status::{Evidence, Reason};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodStatus,
@@ -104,6 +105,12 @@ impl<'a> Container<'a> {
         self.status.state.as_ref()?.waiting.as_ref()
     }
 
+    /// That its node waits before it starts it again, for it has ended too often.
+    pub(super) fn back_off(&self) -> Option<Evidence> {
+        let reason = self.waiting()?.reason.as_deref().filter(|reason| *reason == "CrashLoopBackOff")?;
+        Some(self.evidence("state.waiting.reason", reason))
+    }
+
     /// Whether a process of it has ever been seen.
     pub(super) fn has_run(&self) -> bool {
         self.is_running()
@@ -126,12 +133,12 @@ impl<'a> Container<'a> {
         let end = End::of(terminated);
         let cause = match end {
             End::Well => return None,
-            End::OutOfMemory => self.out_of_memory(),
-            End::ChildOutOfMemory if succeeded => self.child_out_of_memory(),
-            End::ChildOutOfMemory => self.out_of_memory(),
-            End::NotStarted => not_started(terminated.message.as_deref()),
+            End::OutOfMemory => out_of_memory(self.memory_limit().as_deref()),
+            End::ChildOutOfMemory if succeeded => child_out_of_memory(self.memory_limit().as_deref()),
+            End::ChildOutOfMemory => out_of_memory(self.memory_limit().as_deref()),
+            End::NotStarted => not_started(terminated.message.as_deref(), Place::Image),
             End::Signal(signal) => signaled(signal, terminated.exit_code),
-            End::Code(code) => exited(code),
+            End::Code(code) => exited(code, Place::Image),
             End::Lost => Cause::new(Reason::Disrupted, "lost by its node, which cannot tell how it ended")
                 .hint("nothing is wrong with the job itself: submit it again"),
         };
@@ -177,7 +184,7 @@ impl<'a> Container<'a> {
             | "PreCreateHookError"
             | "PreStartHookError"
             | "PostStartHookError" => config_error(&because),
-            "RunContainerError" => not_started(told),
+            "RunContainerError" => not_started(told, Place::Image),
             _ => return None,
         };
         Some(self.named(cause.seen(self.evidence("state.waiting.reason", reason))))
@@ -187,31 +194,6 @@ impl<'a> Container<'a> {
     fn image(&self) -> String {
         let asked = self.spec().and_then(|spec| spec.image.as_deref());
         quoted(asked.unwrap_or(&self.status.image))
-    }
-
-    fn out_of_memory(&self) -> Cause {
-        match self.memory_limit() {
-            Some(limit) => Cause::new(
-                Reason::OOMKilled,
-                format!("killed by the kernel for exceeding its memory limit of {limit}"),
-            )
-            .hint(format!("raise `resources.memory` above {limit}, or make the job use less")),
-            None => Cause::new(Reason::OOMKilled, "killed by the kernel for exceeding its memory")
-                .hint("raise `resources.memory`, or make the job use less"),
-        }
-    }
-
-    fn child_out_of_memory(&self) -> Cause {
-        let limit = self.memory_limit();
-        let of = limit.as_deref().map(|limit| format!(" of {limit}")).unwrap_or_default();
-        let above = limit.map(|limit| format!(" above {limit}")).unwrap_or_default();
-        Cause::new(
-            Reason::ChildOOMKilled,
-            format!("though the kernel killed one of its children for exceeding the memory limit{of}"),
-        )
-        .hint(format!(
-            "its results may be incomplete: raise `resources.memory`{above}, or make the job use less"
-        ))
     }
 
     fn memory_limit(&self) -> Option<String> {
@@ -253,14 +235,6 @@ impl<'a> Container<'a> {
     }
 }
 
-/// The process could not be started.
-pub(super) fn not_started(message: Option<&str>) -> Cause {
-    let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-    Cause::new(Reason::StartError, format!("its process could not be started{told}")).hint(
-        "check `command` and `args`: the program must be in the image, and executable by the user that jobs run as",
-    )
-}
-
 /// Something that the container refers to is missing or wrong.
 pub(super) fn config_error(because: &str) -> Cause {
     Cause::new(Reason::ConfigError, format!("its container cannot be made ({because})"))
@@ -293,50 +267,4 @@ pub(super) fn pull_hint(reason: &str, message: &str) -> &'static str {
     } else {
         "check the name and the tag in `image`, and that the registry has it"
     }
-}
-
-fn signaled(signal: i32, code: i32) -> Cause {
-    let name = match signal {
-        1 => " (SIGHUP)",
-        2 => " (SIGINT)",
-        3 => " (SIGQUIT)",
-        4 => " (SIGILL)",
-        6 => " (SIGABRT)",
-        7 => " (SIGBUS)",
-        8 => " (SIGFPE)",
-        9 => " (SIGKILL)",
-        11 => " (SIGSEGV)",
-        13 => " (SIGPIPE)",
-        14 => " (SIGALRM)",
-        15 => " (SIGTERM)",
-        _ => "",
-    };
-    let hint = match signal {
-        4 => "its program uses instructions that the node's processor does not have",
-        7 => "often `/dev/shm` is full: raise `resources.shm`",
-        9 => {
-            "who sent it is not recorded, and it is no proof that memory ran out: its own processes may have, its node, or \
-             the kernel, where another process of the container or of the node took too much; its logs tell how far it came"
-        }
-        15 => {
-            "it was asked to end, by its own processes or by its node, and did; its logs tell how far it came"
-        }
-        _ => "its logs tell how far it came",
-    };
-    let what = format!("ended by signal {signal}{name}, exit code {code}");
-    Cause::new(Reason::Signaled, what).hint(hint)
-}
-
-fn exited(code: i32) -> Cause {
-    let hint = match code {
-        126 => {
-            "126 is how a shell says that a program is there but cannot be executed: check `command` and `args`"
-        }
-        127 => {
-            "127 is how a shell says that a program was not found: check `command`, `args` and what is in the image"
-        }
-        255 => "255 is what an exit code of -1 becomes; its logs tell more",
-        _ => "its logs tell more",
-    };
-    Cause::new(Reason::NonZeroExit, format!("ended with exit code {code}")).hint(hint)
 }

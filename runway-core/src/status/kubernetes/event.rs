@@ -1,9 +1,10 @@
 //! What events tell: often the only ones to remember a pod that is gone. They are weaker than any state of a pod.
 
-use super::cause::{Cause, evidence, quoted};
-use super::container::{config_error, not_started, pull_hint};
+use super::container::{config_error, pull_hint};
 use super::pod::{disrupted, evicted, unschedulable};
 use super::time::{fine_instant, instant};
+use crate::status::cause::{Cause, evidence, quoted};
+use crate::status::ending::{Place, not_started};
 use crate::status::{Evidence, Reason};
 use crate::units::Timestamp;
 use k8s_openapi::api::core::v1::Event;
@@ -126,7 +127,7 @@ fn cause(event: &Event) -> Option<Cause> {
             pull(message)
         }
         "Failed" if says(&["OCI runtime", "containerd task", "executable file", "start container"]) => {
-            not_started(Some(message))
+            not_started(Some(message), Place::Image)
         }
         "Failed" if message.starts_with("Error: ") => config_error(&quoted(message)),
         "BackOff" if says(&["pulling image"]) => pull(message),

@@ -1,9 +1,9 @@
 //! The Job itself: its conditions, its bounds, and whether somebody is deleting it.
 
-use super::cause::evidence;
 use super::time::{instant, written};
 use crate::render::label;
 use crate::status::Evidence;
+use crate::status::cause::evidence;
 use crate::units::{Seconds, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 
@@ -99,6 +99,12 @@ impl<'a> SeenJob<'a> {
         if never && single { retries.checked_add(1) } else { None }
     }
 
+    /// Whether it is the work of several pods, so that another pod is no other attempt.
+    pub(super) fn is_of_many(&self) -> bool {
+        let many = |count: Option<i32>| count.is_some_and(|count| count > 1);
+        self.spec().is_some_and(|spec| many(spec.parallelism) || many(spec.completions))
+    }
+
     /// The pods that its own status counts.
     pub(super) fn counted_attempts(&self) -> u32 {
         let Some(status) = self.status() else { return 0 };
@@ -136,7 +142,7 @@ impl<'a> SeenJob<'a> {
         if devices.is_empty() {
             None
         } else {
-            Some(super::cause::quoted(&devices.join(", ")).replace('`', ""))
+            Some(crate::status::cause::quoted(&devices.join(", ")).replace('`', ""))
         }
     }
 }

@@ -4,7 +4,6 @@
 //! The pods say why, and the events speak for pods that nobody has seen in time. A condition counts only where its status
 //! is `True`; `FailureTarget` and `SuccessCriteriaMet` announce an end and are none.
 
-mod cause;
 mod container;
 mod event;
 mod job;
@@ -18,8 +17,8 @@ pub use listing::{Listing, ListingError};
 pub use pod::{has_run, lives};
 
 use super::{Evidence, Phase, Reason, Status};
+use crate::status::cause::{Cause, quoted};
 use crate::units::Timestamp;
-use cause::{Cause, quoted};
 use event::Events;
 use job::{Condition, SeenJob};
 use k8s_openapi::api::batch::v1::Job;
@@ -311,17 +310,27 @@ impl Case<'_> {
     fn living(&self) -> Option<Verdict> {
         let living = || self.pods.iter().enumerate().rev().filter(|(_, pod)| pod.lives());
         if let Some((index, pod)) = living().find(|(_, pod)| pod.runs()) {
-            let doing = if pod.is_being_deleted() { "is being ended" } else { "runs" };
+            let waits = pod.waits_to_restart();
+            let doing = match &waits {
+                Some(_) => "does not run just now: its node waits before it starts it again",
+                None if pod.is_being_deleted() => "is being ended",
+                None => "runs",
+            };
             let message = format!("{doing}{}", self.nth(self.ordinal(index)));
             let mut verdict = Verdict::new(Phase::Running, message);
-            verdict.evidence.extend(pod.proof());
+            verdict.evidence.extend(waits.or_else(|| pod.proof()));
             // One of its containers, while another runs, or its node.
             if let Some(cause) = pod.cause(&self.events).filter(|cause| !cause.weak) {
                 verdict.message = format!("{}; {}", verdict.message, cause.what);
                 return Some(verdict.because(cause));
             }
             if let Some((cause, attempt)) = self.cause_before(index) {
-                verdict.message = format!("{}; attempt {attempt}: {}", verdict.message, cause.what);
+                let before = if self.is_of_many() {
+                    "another of its pods".to_owned()
+                } else {
+                    format!("attempt {attempt}")
+                };
+                verdict.message = format!("{}; {before}: {}", verdict.message, cause.what);
                 verdict.evidence.extend(cause.evidence);
             }
             return Some(verdict);
@@ -364,12 +373,13 @@ impl Case<'_> {
             let message = format!("{}; its Job is about to say so", verdict.message);
             return Verdict { phase: Phase::Running, message, ..verdict };
         }
+        let next = if self.is_of_many() { "more of its pods" } else { "another attempt" };
         match last.cause(&self.events) {
             Some(cause) => {
-                let message = format!("{}{nth}; another attempt, or its end, follows", cause.what);
+                let message = format!("{}{nth}; {next}, or its end, follows", cause.what);
                 Verdict::new(Phase::Running, message).because(cause)
             }
-            None => Verdict::new(Phase::Running, format!("ended{nth}; another attempt, or its end, follows")),
+            None => Verdict::new(Phase::Running, format!("ended{nth}; {next}, or its end, follows")),
         }
     }
 
@@ -444,9 +454,16 @@ impl Case<'_> {
         seen.max(self.job.map_or(0, |job| job.counted_attempts()))
     }
 
+    fn is_of_many(&self) -> bool {
+        self.job.is_some_and(|job| job.is_of_many())
+    }
+
     /// ", attempt 2 of 3", where there is more than one. Attempts that a node ended are not counted against the retries,
     /// so there may be more than were allowed.
     fn nth(&self, attempt: u32) -> String {
+        if self.is_of_many() {
+            return String::new();
+        }
         match self.job.and_then(|job| job.allowed_attempts()) {
             Some(1) | None if attempt <= 1 => String::new(),
             Some(allowed) if attempt > 0 && attempt <= allowed => format!(", attempt {attempt} of {allowed}"),

@@ -1,11 +1,11 @@
 //! One pod: an attempt of the job, as it was seen last.
 
 use super::Seen;
-use super::cause::{Cause, evidence, quoted};
 use super::container::{Container, End, Kind};
 use super::event::Events;
 use super::time::instant;
 use crate::price::Attempt;
+use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::{Evidence, Reason};
 use crate::units::{Seconds, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
@@ -94,6 +94,14 @@ impl<'a> SeenPod<'a> {
             && (matches!(self.phase(), "Running" | "Unknown")
                 || self.is_being_deleted()
                 || self.containers().any(|container| container.is_running()))
+    }
+
+    /// Whether its work ended again and again, and its node waits before it begins it anew.
+    pub(super) fn waits_to_restart(&self) -> Option<Evidence> {
+        if self.is_being_deleted() || self.containers().any(|container| container.is_running()) {
+            return None;
+        }
+        self.containers().find_map(|container| container.back_off())
     }
 
     /// Whether a process of its work has ever been seen.
@@ -353,38 +361,83 @@ pub(super) fn disrupted(what: impl Into<String>) -> Cause {
         .hint("nothing is wrong with the job itself: if it is not tried again, submit it again")
 }
 
+/// Something that nodes have too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Missing {
+    what: &'static str,
+    /// The field of a job that asks for it.
+    field: &'static str,
+    is_counted: bool,
+}
+
+/// What the scheduler says that there is too little of, each once.
+fn missing(message: &str) -> Vec<Missing> {
+    let mut all = Vec::new();
+    for rest in message.split("insufficient ").skip(1) {
+        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
+        let resource = end.and_then(|end| rest.get(..end)).unwrap_or(rest).trim_end_matches('.');
+        let missing = match resource {
+            "cpu" => Missing { what: "cores", field: "resources.cpu", is_counted: true },
+            "memory" => Missing { what: "memory", field: "resources.memory", is_counted: false },
+            "ephemeral-storage" => {
+                Missing { what: "storage", field: "resources.ephemeral_storage", is_counted: false }
+            }
+            device if device.contains('/') => {
+                Missing { what: "GPUs", field: "resources.gpu", is_counted: true }
+            }
+            _ => continue,
+        };
+        if !all.contains(&missing) {
+            all.push(missing);
+        }
+    }
+    all
+}
+
+fn room_for(missing: &[Missing]) -> String {
+    let whats: Vec<_> = missing.iter().map(|missing| format!("the {}", missing.what)).collect();
+    let fields: Vec<_> = missing.iter().map(|missing| format!("`{}`", missing.field)).collect();
+    let amount = if missing.iter().all(|missing| missing.is_counted) { "many" } else { "much" };
+    let or = if missing.iter().any(|missing| missing.what == "GPUs") {
+        " or choose another `gpu_type`"
+    } else {
+        ""
+    };
+    format!(
+        "it starts once a node has {} free; where none has that {amount}, lower {}{or}",
+        listed(&whats),
+        listed(&fields)
+    )
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// No node has what it asks for. `message` is the scheduler's, such as `0/3 nodes are available: 3 Insufficient cpu.`
 pub(super) fn unschedulable(message: &str) -> Cause {
     let told = if message.trim().is_empty() { String::new() } else { format!(": {}", quoted(message)) };
     let lower = message.to_ascii_lowercase();
-    let wants = lower.split("insufficient ").nth(1).map(|rest| {
-        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
-        end.and_then(|end| rest.get(..end)).unwrap_or(rest).trim_end_matches('.')
-    });
-    let hint = match wants {
-        Some("cpu") => {
-            "it starts once a node has the cores free; where none has that many, lower `resources.cpu`"
-        }
-        Some("memory") => {
-            "it starts once a node has the memory free; where none has that much, lower `resources.memory`"
-        }
-        Some("ephemeral-storage") => {
-            "it starts once a node has the storage free; where none has that much, lower `resources.ephemeral_storage`"
-        }
-        Some(resource) if resource.contains('/') => {
-            "it starts once a node has the GPUs free; where none has that many, lower `resources.gpu` or choose another \
-             `gpu_type`"
-        }
-        Some(_) => "it starts once a node has room",
-        None if ["selector", "affinity"].iter().any(|word| lower.contains(word)) => {
-            "no node has the labels that it asks for: choose another `gpu_type`, or let the cluster's people label a node"
-        }
-        None if lower.contains("taint") => {
-            "the nodes keep it off by a taint: they are for other work, or not well; the cluster's people can tell"
-        }
-        None => {
-            "it starts once a node has what it asks for; the cluster's people can tell whether one ever will"
-        }
+    let missing = missing(&lower);
+    let has = |word: &str| lower.contains(word);
+    let hint = if !missing.is_empty() {
+        room_for(&missing)
+    } else if has("insufficient ") {
+        "it starts once a node has room".to_owned()
+    } else if has("selector") || has("affinity") {
+        "no node has the labels that it asks for: choose another `gpu_type`, or let the cluster's people label a node"
+            .to_owned()
+    } else if has("taint") {
+        "the nodes keep it off by a taint: they are for other work, or not well; the cluster's people can tell"
+            .to_owned()
+    } else {
+        "it starts once a node has what it asks for; the cluster's people can tell whether one ever will"
+            .to_owned()
     };
     Cause::new(Reason::Unschedulable, format!("no node has what it asks for{told}")).hint(hint)
 }

@@ -54,7 +54,16 @@ fn a_hint_fits_what_the_registry_said() {
 fn a_job_without_a_node_says_what_is_missing() {
     for (message, says) in [
         ("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "`resources.gpu`"),
-        ("0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory.", "`resources.cpu`"),
+        (
+            "0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory, 3 Insufficient cpu.",
+            "the cores and the memory free; where none has that much, lower `resources.cpu` and `resources.memory`;",
+        ),
+        (
+            "0/3 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 Insufficient nvidia.com/gpu.",
+            "lower `resources.cpu`, `resources.memory` and `resources.gpu` or choose another `gpu_type`;",
+        ),
+        ("0/3 nodes are available: 2 Insufficient pods, 1 Insufficient cpu.", "lower `resources.cpu`;"),
+        ("0/3 nodes are available: 3 Insufficient pods.", "it starts once a node has room;"),
         ("0/3 nodes are available: 3 Insufficient memory. preemption: 0/3", "`resources.memory`"),
         ("0/3 nodes are available: 3 Insufficient ephemeral-storage.", "`resources.ephemeral_storage`"),
         ("0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.", "`gpu_type`"),
@@ -203,7 +212,53 @@ fn a_container_that_is_restarted_in_place_shows_its_last_end() {
         "exit code 5",
     );
     assert_eq!(status.evidence[0].path, "status.containerStatuses[0].lastState.terminated.exitCode");
+    assert!(status.message.starts_with("does not run just now: its node waits"), "{}", status.message);
+    assert!(status.evidence.iter().any(|seen| seen.value == "CrashLoopBackOff"), "{:?}", status.evidence);
+    let mut beside = looping.clone();
+    let other = json!({"name": "cache", "state": {"running": {}}});
+    beside["status"]["containerStatuses"].as_array_mut().unwrap().push(other);
+    let status =
+        expect(&Scene::of(job(json!({}))).pods(&[beside]), Running, Some(Reason::NonZeroExit), "`job`");
+    assert!(status.message.starts_with("runs"), "{}", status.message);
+    let mut ending = looping.clone();
+    ending["metadata"]["deletionTimestamp"] = json!(at(40));
+    let ending = Scene::of(job(json!({}))).pods(&[ending]);
+    assert!(ending.classify().message.starts_with("is being ended"));
     expect(&Scene::of(failed()).gone(&[looping]), Failed, Some(Reason::NonZeroExit), "exit code 5");
+}
+
+#[test]
+fn the_pods_of_an_indexed_job_are_no_attempts() {
+    let indexed = |status: Json| {
+        let mut job = job(status);
+        job["spec"]["completions"] = json!(3);
+        job["spec"]["parallelism"] = json!(3);
+        job["spec"]["completionMode"] = json!("Indexed");
+        job
+    };
+    let status = indexed(json!({"active": 2, "failed": 1}));
+    let pods = [ended(0, "Failed", "Error", 4), running(1), running(2)];
+    let seen = expect(
+        &Scene::of(status).pods(&pods),
+        Running,
+        None,
+        "runs; another of its pods: ended with exit code 4",
+    );
+    assert!(!seen.message.contains("attempt"), "{}", seen.message);
+    let over = expect(
+        &Scene::of(indexed(json!({"failed": 1}))).pods(&pods[..1]),
+        Running,
+        Some(Reason::NonZeroExit),
+        "more of its pods",
+    );
+    assert!(!over.message.contains("attempt"), "{}", over.message);
+    let mut done = indexed(condition("Complete", "", 60));
+    done["status"]["succeeded"] = json!(3);
+    assert_eq!(Scene::of(done).classify().message, "succeeded");
+    // One of one is an attempt, whatever the mode.
+    let mut single = job(json!({"active": 1, "failed": 1}));
+    single["spec"]["completionMode"] = json!("Indexed");
+    expect(&Scene::of(single).pods(&pods[..2]), Running, None, "runs, attempt 2 of 3");
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! Jobs on this machine, beside what else keeps a process apart from it: `cargo xtask bench --local`.
+
+mod bed;
+mod crowd;
+mod output;
+mod starting;
+
+use crate::table::{Row, print};
+use crate::timing::{Outcome, take_turns};
+use bed::Bed;
+use std::path::Path;
+use std::rc::Rc;
+
+/// How many jobs are started at once.
+const CROWD: usize = 200;
+
+/// Measures, and prints one table.
+pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> Outcome {
+    let bed = Rc::new(Bed::new()?);
+    let starts = (40 / shorter).max(1);
+    let peers = starting::peers(starts);
+    let missing: Vec<_> =
+        starting::PEERS.iter().filter(|name| !peers.iter().any(|(peer, _)| peer == *name)).collect();
+    let (names, peers): (Vec<_>, Vec<_>) = peers.into_iter().unzip();
+    let mut all = vec![
+        starting::library_to_exit(Rc::clone(&bed), starts),
+        starting::library_to_output(Rc::clone(&bed), starts),
+        starting::command_line(runway, starts)?,
+    ];
+    all.extend(peers);
+    take_turns(&mut all.iter_mut().collect::<Vec<_>>(), rounds)?;
+    let medians: Vec<_> = all.iter_mut().map(crate::timing::Contender::median).collect();
+    let of = |name: &str| names.iter().position(|peer| *peer == name).map(|at| medians[at + 3]);
+    let mut rows = vec![
+        Row::new("job: start to exit", medians[0]),
+        Row::new("job: start to first output", medians[1]),
+        Row::new("`runway run`: start to exit", medians[2]),
+    ];
+    if let Some(bwrap) = of("bwrap") {
+        rows = rows.into_iter().map(|row| row.against("bwrap", bwrap).at_most("at most 3", 3.0)).collect();
+    }
+    if let Some(podman) = of("podman") {
+        rows.push(
+            Row::new("`runway run` again", medians[2]).against("podman", podman).at_most("at most 0.1", 0.1),
+        );
+    }
+    rows.extend(names.iter().zip(&medians[3..]).map(|(name, median)| Row::new(name, *median)));
+
+    let megabytes = (1024 / shorter).max(16);
+    let mut streams = vec![output::bare(&bed, megabytes)];
+    let counts = [0, 1, 10, 50];
+    streams.extend(counts.map(|readers| output::job(Rc::clone(&bed), megabytes, readers)));
+    take_turns(&mut streams.iter_mut().collect::<Vec<_>>(), rounds.min(5))?;
+    let times: Vec<_> = streams.iter_mut().map(crate::timing::Contender::median).collect();
+    let stream_names = [
+        "`cat >file`: a MiB",
+        "job, no reader: a MiB",
+        "job, 1 reader: a MiB",
+        "job, 10 readers: a MiB",
+        "job, 50 readers: a MiB",
+    ];
+    rows.extend(
+        stream_names
+            .iter()
+            .zip(&times)
+            .map(|(name, time)| Row::new(name, *time).against("`cat >file`", times[0])),
+    );
+
+    let mut crowds = vec![crowd::jobs(Rc::clone(&bed), CROWD / shorter.min(10))];
+    crowds.extend(crowd::bwraps(CROWD / shorter.min(10)));
+    take_turns(&mut crowds.iter_mut().collect::<Vec<_>>(), rounds.min(3))?;
+    let crowds: Vec<_> = crowds.iter_mut().map(crate::timing::Contender::median).collect();
+    rows.push(Row::new("one of 200 jobs at once", crowds[0]));
+    if let Some(bwrap) = crowds.get(1) {
+        rows = rows.into_iter().collect();
+        rows.push(Row::new("one of 200 bwrap at once", *bwrap));
+    }
+    println!(
+        "{rounds} rounds in turns after one to warm up, {starts} starts each; medians of the time for one operation"
+    );
+    println!("{megabytes} MiB of output, read whole by each reader");
+    if !missing.is_empty() {
+        println!("not installed here: {missing:?}");
+    }
+    println!();
+    print(&rows);
+    Ok(())
+}

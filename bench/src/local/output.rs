@@ -1,0 +1,56 @@
+//! How fast output goes to its file and to its readers.
+
+use super::bed::Bed;
+use crate::timing::{Contender, Outcome};
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::{io, thread};
+
+/// The least that can be done: a pipe, a program and a file.
+pub(super) fn bare(bed: &Bed, megabytes: usize) -> Contender {
+    let file = bed.folder.join("bare");
+    Contender::new(move |samples| {
+        let shell = format!("head -c {megabytes}M /dev/zero | cat >{}", file.display());
+        samples.time(megabytes, || Command::new("sh").args(["-c", &shell]).stdin(Stdio::null()).status())?;
+        Ok(std::fs::remove_file(&file)?)
+    })
+}
+
+/// A job that prints, and so many that read all of it at the same time.
+pub(super) fn job(bed: Rc<Bed>, megabytes: usize, readers: usize) -> Contender {
+    Contender::new(move |samples| {
+        let size = format!("{megabytes}M");
+        let job = samples.time(megabytes, || {
+            let job = bed.start(&["head", "-c", &size, "/dev/zero"])?;
+            let mut open = Vec::new();
+            for _ in 0..readers {
+                open.push(job.reader()?);
+            }
+            thread::scope(|scope| {
+                let read: Vec<_> = open
+                    .into_iter()
+                    .map(|mut reader| {
+                        scope.spawn(move || {
+                            let mut bytes = 0;
+                            while let Some(chunk) = reader.next_blocking()? {
+                                bytes += chunk.bytes.len();
+                            }
+                            io::Result::Ok(bytes)
+                        })
+                    })
+                    .collect();
+                for reader in read {
+                    let bytes = reader.join().map_err(|_| "a reader failed")??;
+                    if bytes != megabytes << 20 {
+                        return Err(format!("{bytes} bytes were read").into());
+                    }
+                }
+                Outcome::Ok(())
+            })?;
+            job.wait(None)?;
+            Outcome::Ok(job)
+        })?;
+        job.remove()?;
+        Ok(())
+    })
+}

@@ -1,0 +1,80 @@
+//! `RateLimiter::draw` over 10,000 tenants against the keyed limiter of `governor`, which runs the same algorithm.
+//!
+//! Runway's limiter is told the time and governor's reads a clock, so that there are two pairs: both read the clock for
+//! each request, as a server does; and neither does. Runway's draws from the server's bucket as well each time.
+
+use crate::peers::random::Random;
+use crate::timing::{Contender, Outcome};
+use governor::clock::FakeRelativeClock;
+use governor::{Quota, RateLimiter as Governor};
+use runway_core::rate::{RateLimit, RateLimiter};
+use runway_core::units::Timestamp;
+use runway_core::{HashSeed, Tenant};
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const TENANTS: usize = 10_000;
+
+/// A request a second and a burst that no run uses up: buckets stay in use, and nobody is refused or forgotten.
+const PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
+const BURST: NonZeroU32 = NonZeroU32::new(1_000_000).expect("not zero");
+
+/// Runway's, told the time: a microsecond between two requests.
+pub(crate) fn runway(operations: usize) -> Outcome<Contender> {
+    let mut now = Timestamp::from_seconds(1_795_248_000);
+    draws(operations, move || {
+        now = now.saturating_add_nanos(1_000);
+        now
+    })
+}
+
+/// Runway's, the clock read for each request.
+pub(crate) fn runway_with_clock(operations: usize) -> Outcome<Contender> {
+    draws(operations, || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_nanos(since.as_nanos() as u64)
+    })
+}
+
+fn draws(operations: usize, mut now: impl FnMut() -> Timestamp + 'static) -> Outcome<Contender> {
+    let limit = RateLimit { per_minute: PER_MINUTE, burst: BURST };
+    let server = RateLimit { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX };
+    let mut limiter = RateLimiter::new(HashSeed(0x5eed, 0xfeed));
+    let tenants = tenants().iter().map(|tenant| tenant.parse()).collect::<Result<Vec<Tenant>, _>>()?;
+    Ok(contender(tenants, operations, move |tenant| limiter.draw(tenant, server, limit, now()).is_ok()))
+}
+
+/// Governor's as its users mostly have it: the default store, a `DashMap`, and the default clock, that of `quanta`.
+pub(crate) fn governor_with_clock(operations: usize) -> Contender {
+    let limiter = Governor::keyed(Quota::per_minute(PER_MINUTE).allow_burst(BURST));
+    contender(tenants(), operations, move |tenant| limiter.check_key(tenant).is_ok())
+}
+
+/// Governor's at its fastest: a `HashMap` behind one lock, and a clock that stands still.
+pub(crate) fn governor(operations: usize) -> Contender {
+    let quota = Quota::per_minute(PER_MINUTE).allow_burst(BURST);
+    let limiter = Governor::hashmap_with_clock(quota, FakeRelativeClock::default());
+    contender(tenants(), operations, move |tenant| limiter.check_key(tenant).is_ok())
+}
+
+/// The same names in the same order for everybody.
+fn tenants() -> Vec<String> {
+    let mut tenants: Vec<_> = (0..TENANTS).map(|i| format!("tenant-{i:05}")).collect();
+    Random(2).shuffle(&mut tenants);
+    tenants
+}
+
+fn contender<T: 'static>(
+    tenants: Vec<T>,
+    operations: usize,
+    mut allows: impl FnMut(&T) -> bool + 'static,
+) -> Contender {
+    Contender::new(move |samples| {
+        let allowed = samples.time(operations, || {
+            tenants.iter().cycle().take(operations).filter(|tenant| allows(black_box(tenant))).count()
+        });
+        assert_eq!(allowed, operations, "nobody is refused");
+        Ok(())
+    })
+}

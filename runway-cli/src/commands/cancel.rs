@@ -1,0 +1,17 @@
+//! `runway cancel`: end this job.
+
+use crate::arguments::{Form, Server};
+use crate::input::Failure;
+use crate::online::{Client, print_job};
+use crate::{Exit, output};
+use runway_core::JobId;
+
+pub(super) fn run(server: &Server, form: Form, id: JobId) -> Result<Exit, Failure> {
+    let job = Client::new(server)?.cancel(id)?;
+    if form.is_for_people() {
+        output::print(&format!("{id}: being ended; `runway status {id}` tells how it is\n"))?;
+    } else {
+        print_job(form, &job)?;
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,133 @@
+//! `runway ls`: which jobs are there?
+
+use crate::arguments::{Form, Server};
+use crate::input::Failure;
+use crate::online::{Client, Jobs, Patience, Table, age, print_values, time};
+use crate::{Exit, clock, output};
+use runway_api::JobView;
+use runway_core::JobId;
+use runway_core::status::Phase;
+use runway_core::units::{Timestamp, Usd};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// How often a list that is watched is read.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Puts the cursor home, and clears what is below it.
+const CLEAR: &str = "\u{1b}[H\u{1b}[J";
+
+pub(super) fn run(
+    server: &Server,
+    form: Form,
+    phase: Option<Phase>,
+    is_watched: bool,
+) -> Result<Exit, Failure> {
+    let client = Client::new(server)?;
+    if is_watched {
+        let patience = Patience::new(Duration::from_secs(server.retry_for.get()));
+        return watch(&client, form, phase, patience);
+    }
+    let jobs = client.jobs(phase)?;
+    if form.is_for_people() {
+        output::print(&table(&jobs, form, clock::now()))?;
+    } else {
+        print_values(form, &jobs, names(&jobs))?;
+    }
+    Ok(Exit::Fine)
+}
+
+fn names(jobs: &[JobView]) -> impl Iterator<Item = String> {
+    jobs.iter().map(|job| job.id.to_string())
+}
+
+fn table(jobs: &[JobView], form: Form, now: Timestamp) -> String {
+    let is_wide = form == Form::Wide;
+    let mut head = vec!["ID", "NAME", "TENANT", "CLASS", "PHASE", "REASON", "AGE", "COST"];
+    if is_wide {
+        head.extend(["CEILING", "ATTEMPTS", "STARTED", "MESSAGE"]);
+    }
+    let mut table = Table::new(&head);
+    for job in jobs {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let money = |usd: Option<Usd>| or_dash(usd.map(|usd| usd.to_string()));
+        let mut row = vec![
+            job.id.to_string(),
+            job.name.clone(),
+            job.tenant.clone(),
+            or_dash(job.class.clone()),
+            job.phase.to_string(),
+            or_dash(job.reason.map(|reason| reason.to_string())),
+            age(job.created_at, now),
+            money(job.cost_usd),
+        ];
+        if is_wide {
+            row.extend([
+                money(job.quote.as_ref().map(|quote| quote.ceiling)),
+                job.attempts.to_string(),
+                or_dash(job.started_at.map(time)),
+                job.message.clone(),
+            ]);
+        }
+        table.row(row);
+    }
+    table.text()
+}
+
+/// Goes on until nobody reads, or the server is away for too long. On a terminal the table is drawn anew; elsewhere there is a
+/// line for each change.
+fn watch(client: &Client, form: Form, phase: Option<Phase>, mut patience: Patience) -> Result<Exit, Failure> {
+    let is_drawn = form.is_for_people() && std::io::stdout().is_terminal();
+    let mut known = BTreeMap::new();
+    loop {
+        let jobs = match client.jobs(phase) {
+            Ok(jobs) => jobs,
+            Err(trouble) => {
+                patience.bear(trouble)?;
+                continue;
+            }
+        };
+        patience.renew();
+        let is_read = if is_drawn {
+            output::print_on(&format!("{CLEAR}{}", table(&jobs, form, clock::now())))?
+        } else {
+            output::print_on(&changes(&jobs, &mut known, form)?)?
+        };
+        if !is_read {
+            return Ok(Exit::Fine);
+        }
+        std::thread::sleep(PERIOD);
+    }
+}
+
+/// The jobs that are not as they were, oldest first; those that have left are not told of.
+fn changes(jobs: &Jobs, known: &mut BTreeMap<JobId, JobView>, form: Form) -> Result<String, Failure> {
+    let is_same = |a: &JobView, b: &JobView| {
+        (a.phase, a.reason, &a.message, a.attempts) == (b.phase, b.reason, &b.message, b.attempts)
+    };
+    let mut text = String::new();
+    for job in jobs.iter().rev() {
+        if known.get(&job.id).is_some_and(|before| is_same(before, job)) {
+            continue;
+        }
+        text.push_str(&match form {
+            Form::Table | Form::Wide => {
+                let table = table(std::slice::from_ref(job), form, clock::now());
+                // Without its head, and with one space between columns that nothing lines up with.
+                let line = table.lines().nth(1).unwrap_or_default();
+                format!("{}\n", line.split_whitespace().collect::<Vec<_>>().join(" "))
+            }
+            Form::Json => {
+                let line = serde_json::to_string(job).map_err(|error| Failure::Output(error.into()))?;
+                format!("{line}\n")
+            }
+            Form::Yaml => format!("---\n{}", super::to_yaml(job)?),
+            Form::Name => format!("{}\n", job.id),
+        });
+        known.insert(job.id, job.clone());
+    }
+    let there: BTreeSet<_> = jobs.iter().map(|job| job.id).collect();
+    known.retain(|id, _| there.contains(id));
+    Ok(text)
+}

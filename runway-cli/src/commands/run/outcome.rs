@@ -1,0 +1,170 @@
+//! What became of the job, what it used, and what it cost.
+
+use crate::Exit;
+use runway_api::JobView;
+use runway_control::{JobRecord, Observation};
+use runway_core::status::Reason;
+use runway_core::units::{CpuMillis, MemoryBytes, Seconds, Timestamp};
+use runway_local::{Job, Usage, advise};
+use serde::Serialize;
+use std::fmt::Write;
+use std::io;
+use std::time::Duration;
+
+/// A job that has ended.
+pub(super) struct Outcome {
+    view: JobView,
+    usage: Usage,
+    limits: (CpuMillis, MemoryBytes),
+    not_enforced: Vec<String>,
+    advice: Vec<String>,
+}
+
+/// What programs are told.
+#[derive(Serialize)]
+pub(super) struct Record<'a> {
+    #[serde(flatten)]
+    job: &'a JobView,
+    usage: UsageRecord,
+    not_enforced: &'a [String],
+    advice: &'a [String],
+}
+
+#[derive(Serialize)]
+struct UsageRecord {
+    wall_seconds: f64,
+    cpu_seconds: Option<f64>,
+    throttled_seconds: Option<f64>,
+    peak_memory_bytes: Option<u64>,
+}
+
+impl Outcome {
+    pub(super) fn new(job: &Job, seen: Observation, now: Timestamp) -> io::Result<Self> {
+        let usage = job.usage()?;
+        let limits = job.limits();
+        let advice = advise(&usage, limits.0, limits.1);
+        let record = JobRecord { seen, observed_at: now, gone: false };
+        let view = JobView::of(&record, now);
+        Ok(Self { view, usage, limits, not_enforced: job.not_enforced().to_vec(), advice })
+    }
+
+    pub(super) fn record(&self) -> Record<'_> {
+        Record {
+            job: &self.view,
+            usage: UsageRecord {
+                wall_seconds: seconds(self.usage.wall),
+                cpu_seconds: self.usage.cpu.map(seconds),
+                throttled_seconds: self.usage.throttled.map(seconds),
+                peak_memory_bytes: self.usage.peak_memory.map(MemoryBytes::units),
+            },
+            not_enforced: &self.not_enforced,
+            advice: &self.advice,
+        }
+    }
+
+    /// One line of what became of it, and what is to be done where there is something.
+    pub(super) fn story(&self) -> String {
+        let JobView { phase, reason, message, hint, quote, cost_usd, .. } = &self.view;
+        let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
+        let mut story = format!("{phase}{reason} after {}", told(self.usage.wall));
+        let (_, memory) = self.limits;
+        if let Some(peak) = self.usage.peak_memory {
+            let _ = write!(story, "; peak memory {} of {memory}", mebibytes(peak));
+        }
+        if let Some(cpu) = self.usage.cpu {
+            let _ = write!(story, "; CPU {}", told(cpu));
+        }
+        if let (Some(cost), Some(quote)) = (cost_usd, quote) {
+            let _ = write!(story, "; {cost} USD of at most {}", quote.ceiling);
+        }
+        story.push('\n');
+        if *message != phase.as_str() {
+            let _ = writeln!(story, "  {message}");
+        }
+        if let Some(hint) = hint {
+            let _ = writeln!(story, "  hint: {hint}");
+        }
+        for limit in &self.not_enforced {
+            let _ = writeln!(story, "  not enforced: {limit}");
+        }
+        for advice in &self.advice {
+            let _ = writeln!(story, "  advice: {advice}");
+        }
+        story
+    }
+
+    /// What the program ends with. `signal` is the one that made it end the job.
+    pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
+        let own = self.view.exit_code.and_then(|code| u8::try_from(code).ok());
+        let code = match (self.view.reason, signal) {
+            (Some(Reason::DeadlineExceeded), _) => Some(124),
+            (_, Some(signal)) if own.is_none() => u8::try_from(signal.saturating_add(128)).ok(),
+            _ => own,
+        };
+        Exit::Code(code.unwrap_or(125))
+    }
+}
+
+/// How far a job is, in one line.
+pub(super) fn progress(
+    usage: &Usage,
+    memory: Option<MemoryBytes>,
+    limits: (CpuMillis, MemoryBytes),
+    timeout: Seconds,
+) -> String {
+    let mut line = format!("{} of {timeout}", Seconds::new(usage.wall.as_secs()));
+    if let Some(cpu) = usage.cpu {
+        let millis = cpu.as_millis().saturating_mul(1000) / usage.wall.as_millis().max(1);
+        let average = CpuMillis::new(u64::try_from(millis).unwrap_or(u64::MAX));
+        let _ = write!(line, "; CPU {average} of {}", limits.0);
+    }
+    if let Some(memory) = memory {
+        let _ = write!(line, "; memory {} of {}", mebibytes(memory), limits.1);
+    }
+    line
+}
+
+/// To the thousandth of a second.
+fn seconds(duration: Duration) -> f64 {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+}
+
+/// A duration as people say it: with decimals below a minute only.
+fn told(duration: Duration) -> String {
+    if duration < Duration::from_secs(60) {
+        format!("{}.{:02}s", duration.as_secs(), duration.subsec_millis() / 10)
+    } else {
+        Seconds::new(duration.as_secs()).to_string()
+    }
+}
+
+fn mebibytes(bytes: MemoryBytes) -> MemoryBytes {
+    MemoryBytes::new(bytes.units().div_ceil(1 << 20) << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_decimals_while_they_matter() {
+        assert_eq!(told(Duration::from_millis(5)), "0.00s");
+        assert_eq!(told(Duration::from_millis(1_239)), "1.23s");
+        assert_eq!(told(Duration::from_millis(59_999)), "59.99s");
+        assert_eq!(told(Duration::from_secs(60)), "1m");
+    }
+
+    #[test]
+    fn the_line_of_status_sets_use_beside_limits() {
+        let usage = Usage {
+            wall: Duration::from_millis(12_500),
+            cpu: Some(Duration::from_millis(6_250)),
+            ..Usage::default()
+        };
+        let limits = (CpuMillis::new(2000), MemoryBytes::new(1 << 30));
+        assert_eq!(
+            progress(&usage, Some(MemoryBytes::new(100 << 20)), limits, Seconds::new(600)),
+            "12s of 10m; CPU 500m of 2; memory 100Mi of 1Gi"
+        );
+    }
+}

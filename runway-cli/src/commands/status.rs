@@ -1,0 +1,13 @@
+//! `runway status`: how is this job?
+
+use crate::Exit;
+use crate::arguments::{Form, Server};
+use crate::input::Failure;
+use crate::online::{Client, print_job};
+use runway_core::JobId;
+
+pub(super) fn run(server: &Server, form: Form, id: JobId) -> Result<Exit, Failure> {
+    let job = Client::new(server)?.job(id)?;
+    print_job(form, &job)?;
+    Ok(Exit::Fine)
+}

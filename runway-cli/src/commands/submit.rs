@@ -1,0 +1,281 @@
+//! `runway submit`: have these jobs run.
+
+use crate::arguments::{Form, Submit};
+use crate::document::{Written, draw_all, read_all};
+use crate::input::Failure;
+use crate::online::{
+    Client, Interrupt, Jobs, Patience, Prepared, Progress, Sending, Trouble, follow, has_ended, print_values,
+    story, summary, time, wait_for,
+};
+use crate::output::printable;
+use crate::{Exit, clock, output};
+use runway_api::JobView;
+use runway_core::{Violation, status::Phase};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What programs are told of a document.
+#[derive(Serialize)]
+struct Record {
+    file: String,
+    /// Which document of the file, from 0.
+    document: usize,
+    /// The key it was submitted under.
+    key: String,
+    job: Option<JobView>,
+    /// Why it was refused; the very ones that `check` tells.
+    violations: Vec<Violation>,
+    /// Why there is no job.
+    error: Option<String>,
+    /// In how many seconds to try again, where the server says so.
+    retry_after: Option<u64>,
+    /// When there is room at the latest, where a quota is in the way.
+    free_by: Option<String>,
+}
+
+pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
+    let form = arguments.output.form;
+    if arguments.follow && !form.is_for_people() {
+        let message = "with `--follow` the output is the job's: leave out `--output`, or use `--wait`";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let client = Client::new(&arguments.server)?;
+    let (sources, read) = read_all(&arguments.files)?;
+    let documents: Vec<_> = Written::all(&sources).collect();
+    if arguments.follow && documents.len() > 1 {
+        let message = format!("`--follow` follows one job, and these are {}; use `--wait`", documents.len());
+        return Err(Failure::Usage(message));
+    }
+    let key = match &arguments.key {
+        Some(key) => key.clone(),
+        None => random_key()?,
+    };
+    let interrupt = Interrupt::listen().map_err(Failure::Output)?;
+    let mut call = Call { arguments, client, interrupt, key, records: Vec::new(), exit: read };
+    call.submit_all(&documents)?;
+    if (arguments.wait || arguments.follow)
+        && let Err(failure) = call.wait()
+    {
+        output::error(&failure);
+        output::print_aside(&call.goes_on())?;
+        call.exit = call.exit.and(failure.exit());
+    }
+    if !form.is_for_people() && form != Form::Name {
+        print_values(form, &call.records, [])?;
+    }
+    Ok(call.exit)
+}
+
+/// 128 random bits.
+fn random_key() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::Output(std::io::Error::other(error.to_string())))?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+/// One call of the command.
+struct Call<'a> {
+    arguments: &'a Submit,
+    client: Client,
+    interrupt: Interrupt,
+    /// The key of all its jobs together.
+    key: String,
+    records: Vec<Record>,
+    exit: Exit,
+}
+
+impl Call<'_> {
+    fn submit_all(&mut self, documents: &[Written<'_>]) -> Result<(), Failure> {
+        let mut is_away = false;
+        for (i, written) in documents.iter().enumerate() {
+            let key = if documents.len() == 1 { self.key.clone() } else { format!("{}-{}", self.key, i + 1) };
+            self.records.push(Record {
+                file: written.file().to_owned(),
+                document: written.index,
+                key,
+                job: None,
+                violations: Vec::new(),
+                error: None,
+                retry_after: None,
+                free_by: None,
+            });
+            if is_away {
+                self.fail("not sent: the server did not answer before", Exit::Unreachable)?;
+                continue;
+            }
+            let Some(prepared) = self.prepare(written)? else { continue };
+            self.advise();
+            if let Err(failure) = self.send(&prepared) {
+                let Failure::Online(trouble) = failure else { return Err(failure) };
+                is_away = trouble.exit() == Exit::Unreachable;
+                self.refused(written, &trouble)?;
+            }
+            self.advise();
+        }
+        if is_away {
+            let advice = format!(
+                "to go on, repeat the command with `--key {}`: nothing is submitted twice\n",
+                self.key
+            );
+            output::print_aside(&advice)?;
+        }
+        Ok(())
+    }
+
+    /// What can be sent of a document; `None` where it must be changed first.
+    fn prepare(&mut self, written: &Written<'_>) -> Result<Option<Prepared>, Failure> {
+        let reading = written.read();
+        let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
+        let (Ok(document), []) = (&written.parsed, reading.violations.as_slice()) else {
+            self.tell(&draw_all(&written.report(tenant, None), &reading.violations))?;
+            self.note(reading.violations, "refused here; nothing was sent");
+            return Ok(None);
+        };
+        match Prepared::new(document, &reading.spec, |name| std::env::var(name)) {
+            Ok(prepared) => Ok(Some(prepared)),
+            Err(missing) => {
+                let report = written.report(tenant, None);
+                let drawn = missing.iter().map(|missing| report.draw_fault(&missing.path, &missing.message));
+                self.tell(&drawn.collect::<String>())?;
+                let messages: Vec<_> = missing.into_iter().map(|missing| missing.message).collect();
+                self.note(Vec::new(), &format!("{}; nothing was sent", messages.join("; ")));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sends a job, again and again under the same key where its answer stays away.
+    fn send(&mut self, prepared: &Prepared) -> Result<(), Failure> {
+        let mut patience = self.patience();
+        let Some(record) = self.records.last_mut() else { return Ok(()) };
+        loop {
+            let sending = Sending { body: prepared.as_json(), key: &record.key, within: patience.left() };
+            match self.client.submit(&sending) {
+                Ok((is_new, job)) => {
+                    let before = if is_new { "" } else { "there already: " };
+                    let line = format!("{}: {before}{}\n", job.id, summary(&job));
+                    match self.arguments.output.form {
+                        Form::Table | Form::Wide if self.arguments.follow => output::print_aside(&line)?,
+                        Form::Table | Form::Wide => output::print(&line)?,
+                        Form::Name => output::print(&format!("{}\n", job.id))?,
+                        Form::Json | Form::Yaml => {}
+                    }
+                    record.job = Some(job);
+                    return Ok(());
+                }
+                Err(trouble) => patience.bear(trouble)?,
+            }
+        }
+    }
+
+    /// Tells why a job was not submitted.
+    fn refused(&mut self, written: &Written<'_>, trouble: &Trouble) -> Result<(), Failure> {
+        let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
+        if let Trouble::Problem(told) = trouble {
+            self.tell(&draw_all(&written.report(tenant, None), &told.violations))?;
+            if let Some(record) = self.records.last_mut() {
+                record.retry_after = told.retry_after.map(|after| after.as_secs());
+                record.free_by = told.free_by.map(time);
+            }
+        }
+        match trouble {
+            Trouble::Problem(told) if !told.violations.is_empty() => {
+                let file = printable(written.file());
+                self.tell(&format!("{file}: not submitted{}\n", told.advice()))?;
+                self.note(told.violations.clone(), &told.detail);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let doubt = if trouble.leaves_doubt() { "; whether it was submitted is not known" } else { "" };
+        self.fail(&format!("{trouble}{doubt}"), trouble.exit())
+    }
+
+    /// Waits until everything that was submitted has ended.
+    fn wait(&mut self) -> Result<(), Failure> {
+        let jobs: Jobs = self.records.iter().filter_map(|record| record.job.clone()).collect();
+        let (mut patience, mut progress) = (self.patience(), Progress::default());
+        if let ([job], true) = (jobs.as_slice(), self.arguments.follow) {
+            match follow(&self.client, &mut patience, job, None, &mut progress) {
+                // Its output cannot be had; its end can.
+                Err(failure @ Failure::Online(_)) if failure.exit() == Exit::Refused => {
+                    output::error(&failure);
+                }
+                followed => followed?,
+            }
+        }
+        for job in wait_for(&self.client, &mut patience, jobs, &mut progress)? {
+            if job.phase != Phase::Succeeded {
+                self.exit = self.exit.and(Exit::Failed);
+            }
+            match self.arguments.output.form {
+                Form::Table | Form::Wide if self.arguments.follow => {
+                    output::print_aside(&story(&job, clock::now()))?;
+                }
+                Form::Table | Form::Wide => output::print(&story(&job, clock::now()))?,
+                Form::Name | Form::Json | Form::Yaml => {}
+            }
+            for record in &mut self.records {
+                if record.job.as_ref().is_some_and(|before| before.id == job.id) {
+                    record.job = Some(job.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How to go on with what was submitted.
+    fn goes_on(&self) -> String {
+        let jobs = self.records.iter().filter_map(|record| record.job.as_ref());
+        let line = |JobView { id, name, .. }: &JobView| {
+            let name = printable(name);
+            format!(
+                "{id} ({name}) goes on: `runway status {id}` tells how it is, `runway cancel {id}` ends it\n"
+            )
+        };
+        jobs.filter(|job| !has_ended(job)).map(line).collect()
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::new(Duration::from_secs(self.arguments.server.retry_for.get()))
+    }
+
+    /// What to tell whoever presses Ctrl-C now.
+    fn advise(&self) {
+        let mut advice = format!("\n{}", self.goes_on());
+        if self.records.last().is_some_and(|record| record.job.is_none() && record.error.is_none()) {
+            advice.push_str(&format!(
+                "whether more was submitted is not known: to go on, repeat the command with `--key {}`\n",
+                self.key
+            ));
+        }
+        self.interrupt.advise(advice);
+    }
+
+    /// The last document was not submitted.
+    fn fail(&mut self, message: &str, exit: Exit) -> Result<(), Failure> {
+        if let Some(record) = self.records.last_mut() {
+            let file = printable(&record.file);
+            output::print_aside(&format!("error: {file}: {message}\n"))?;
+            record.error = Some(message.to_owned());
+        }
+        self.exit = self.exit.and(exit);
+        Ok(())
+    }
+
+    /// The last document was refused, which people were told already.
+    fn note(&mut self, violations: Vec<Violation>, error: &str) {
+        if let Some(record) = self.records.last_mut() {
+            (record.violations, record.error) = (violations, Some(error.to_owned()));
+        }
+        self.exit = self.exit.and(Exit::Refused);
+    }
+
+    /// Tells people; programs are told at the end.
+    fn tell(&self, story: &str) -> Result<(), Failure> {
+        match self.arguments.output.form {
+            Form::Json | Form::Yaml => Ok(()),
+            Form::Table | Form::Wide | Form::Name => output::print_aside(story),
+        }
+    }
+}

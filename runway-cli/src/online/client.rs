@@ -1,0 +1,283 @@
+//! The HTTP client: one request, one answer, and what is no answer.
+
+use super::address::ServerUrl;
+use super::trouble::{Told, Trouble};
+use crate::arguments::Server;
+use crate::input::Failure;
+use runway_api::{JSON, JobList, JobView, KEY_HEADER, LOG, TENANT_HEADER};
+use runway_core::status::Phase;
+use runway_core::{JobId, Tenant};
+use serde::de::DeserializeOwned;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::{Method, Request, Response};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+/// A connection comes about within this time.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// An answer comes within this time: a server gives itself 30 s.
+const ANSWER: Duration = Duration::from_secs(40);
+
+/// Output that pauses for longer is asked for again: whether the other end is still there cannot be told from silence.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// An answer is no longer than this; a page of a thousand jobs has about a megabyte.
+const LONGEST_ANSWER: u64 = 32 * 1024 * 1024;
+
+/// A page of a list.
+const PAGE: u16 = 1000;
+
+/// A list has no more pages: it would be one without end.
+const PAGES: usize = 1000;
+
+/// A connection to a server.
+pub(crate) struct Client {
+    agent: Agent,
+    server: ServerUrl,
+    tenant: Option<Tenant>,
+}
+
+/// A job to send: where to, under which key, and how long its answer may take.
+pub(crate) struct Sending<'a> {
+    pub body: &'a str,
+    pub key: &'a str,
+    pub within: Option<Duration>,
+}
+
+/// Some jobs.
+pub(crate) type Jobs = Vec<JobView>;
+
+impl Client {
+    /// A client by the flags of the command line.
+    ///
+    /// # Errors
+    /// [`Failure`] where no server is named, or a file cannot be used.
+    pub(crate) fn new(flags: &Server) -> Result<Self, Failure> {
+        let Some(server) = flags.server.clone() else {
+            let message = "which server? give `--server URL`, or set RUNWAY_SERVER";
+            return Err(Failure::Usage(message.to_owned()));
+        };
+        if !server.is_secure() && (flags.cert.is_some() || flags.ca.is_some()) {
+            let message = format!("certificates are of use only over `https`, and the server is `{server}`");
+            return Err(Failure::Usage(message));
+        }
+        let config = Agent::config_builder()
+            // Every answer is read, whatever its status; and none sends us, with what we carry, somewhere else.
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("runway/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(ANSWER));
+        let config = if server.is_secure() { config.tls_config(tls(flags)?) } else { config };
+        Ok(Self { agent: config.build().new_agent(), server, tenant: flags.tenant.clone() })
+    }
+
+    /// Submits a job. Returns whether it is new.
+    pub(crate) fn submit(&self, sending: &Sending<'_>) -> Result<(bool, JobView), Trouble> {
+        let url = self.server.at("/v1/jobs");
+        let request =
+            self.request(Method::POST, &url).header(CONTENT_TYPE, JSON).header(KEY_HEADER, sending.key);
+        let request = request.body(sending.body).map_err(|error| self.foreign(error.to_string()))?;
+        let within = sending.within.map_or(ANSWER, |within| within.clamp(Duration::from_secs(1), ANSWER));
+        let request = self.agent.configure_request(request).timeout_global(Some(within)).build();
+        let answer = self.read(self.agent.run(request))?;
+        Ok((answer.status == 201, self.understand(&answer)?))
+    }
+
+    /// Reads a job.
+    pub(crate) fn job(&self, id: JobId) -> Result<JobView, Trouble> {
+        self.get(&format!("/v1/jobs/{id}"))
+    }
+
+    /// Cancels a job.
+    pub(crate) fn cancel(&self, id: JobId) -> Result<JobView, Trouble> {
+        let answer = self.call(Method::DELETE, &format!("/v1/jobs/{id}"))?;
+        self.understand(&answer)
+    }
+
+    /// Reads something.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+        let answer = self.call(Method::GET, path)?;
+        self.understand(&answer)
+    }
+
+    /// Every job there is, newest first.
+    pub(crate) fn jobs(&self, phase: Option<Phase>) -> Result<Jobs, Trouble> {
+        let phase = phase.map(|phase| format!("&phase={phase}")).unwrap_or_default();
+        let (mut jobs, mut after) = (Vec::new(), String::new());
+        for _ in 0..PAGES {
+            let page: JobList = self.get(&format!("/v1/jobs?limit={PAGE}{phase}{after}"))?;
+            jobs.extend(page.items);
+            let Some(next) = page.next else { return Ok(jobs) };
+            if !next.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+                return Err(self.foreign("its list goes on in a way that cannot be followed".to_owned()));
+            }
+            after = format!("&continue={next}");
+        }
+        Err(self.foreign("its list of jobs has no end".to_owned()))
+    }
+
+    /// What a job prints: as it is written, or in records that say which attempt printed what.
+    pub(crate) fn output(
+        &self,
+        id: JobId,
+        tail: Option<u32>,
+        is_followed: bool,
+    ) -> Result<BufReader<impl Read + use<>>, Trouble> {
+        let tail = tail.map(|lines| format!("&tail={lines}")).unwrap_or_default();
+        let url =
+            self.server.at(&format!("/v1/jobs/{id}/logs?follow={is_followed}&marked={is_followed}{tail}"));
+        let request = self.request(Method::GET, &url).body(());
+        let request = request.map_err(|error| self.foreign(error.to_string()))?;
+        let request = self.agent.configure_request(request).timeout_per_read(Some(SILENCE)).build();
+        let answer = self.agent.run(request).map_err(|error| self.no_answer(&error))?;
+        if answer.status() != 200 {
+            return match self.read(Ok(answer)) {
+                Ok(_) => Err(self.foreign("it answers otherwise than was asked".to_owned())),
+                Err(trouble) => Err(trouble),
+            };
+        }
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if is_followed && kind != Some(LOG) {
+            return Err(self.foreign("it does not say which attempt of a job printed what".to_owned()));
+        }
+        Ok(BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader()))
+    }
+
+    /// The answer broke off.
+    pub(crate) fn broken_off(&self, error: &std::io::Error) -> Trouble {
+        Trouble::NoAnswer { url: self.server.to_string(), cause: format!("it broke off: {error}") }
+    }
+
+    pub(crate) fn foreign(&self, what: String) -> Trouble {
+        Trouble::Foreign { url: self.server.to_string(), what }
+    }
+
+    fn request(&self, method: Method, url: &str) -> ureq::http::request::Builder {
+        let request = Request::builder().method(method).uri(url).header(ACCEPT, "*/*");
+        match &self.tenant {
+            Some(tenant) => request.header(TENANT_HEADER, tenant.as_str()),
+            None => request,
+        }
+    }
+
+    fn call(&self, method: Method, path: &str) -> Result<Answer, Trouble> {
+        let request = self.request(method, &self.server.at(path)).body(());
+        let request = request.map_err(|error| self.foreign(error.to_string()))?;
+        let request = self.agent.configure_request(request).timeout_global(Some(ANSWER)).build();
+        self.read(self.agent.run(request))
+    }
+
+    /// The whole answer, where it is what was asked for.
+    fn read(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Answer, Trouble> {
+        let mut answer = answer.map_err(|error| self.no_answer(&error))?;
+        let status = answer.status().as_u16();
+        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
+        let body = body.map_err(|error| match error {
+            ureq::Error::BodyExceedsLimit(_) => self.foreign("its answer is too long".to_owned()),
+            error => self.no_answer(&error),
+        })?;
+        match status {
+            200..=299 => Ok(Answer { status, body }),
+            _ => Err(match Told::read(status, &body, retry_after) {
+                Some(told) => Trouble::Problem(Box::new(told)),
+                // A proxy on the way, mostly: the server behind it may come back.
+                None if matches!(status, 502..=504) => {
+                    let cause = format!("on the way there somebody answers with {status}");
+                    Trouble::NoAnswer { url: self.server.to_string(), cause }
+                }
+                None => self.foreign(format!("it answers with {status}, and does not say why")),
+            }),
+        }
+    }
+
+    fn understand<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Trouble> {
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| self.foreign(format!("its answer cannot be understood ({error})")))
+    }
+
+    fn no_answer(&self, error: &ureq::Error) -> Trouble {
+        let url = self.server.to_string();
+        let cause = match error {
+            // Without the word `io` before it.
+            ureq::Error::Io(error) => error.to_string(),
+            error => error.to_string(),
+        };
+        if is_final(error) { Trouble::NoConnection { url, cause } } else { Trouble::NoAnswer { url, cause } }
+    }
+}
+
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+/// Whether another attempt would end in the same way: the two do not agree on TLS, or what was asked makes no sense.
+fn is_final(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => {
+            let mut cause = error.get_ref().map(|error| error as &(dyn std::error::Error + 'static));
+            while let Some(error) = cause {
+                if error.is::<rustls::Error>() {
+                    return true;
+                }
+                cause = error.source();
+            }
+            false
+        }
+        ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => false,
+        // An answer that is none came from something; it may have been a server that ended.
+        ureq::Error::Protocol(_) => false,
+        _ => true,
+    }
+}
+
+/// TLS by the flags, with the one implementation of it that is compiled in.
+fn tls(flags: &Server) -> Result<TlsConfig, Failure> {
+    let roots = match &flags.ca {
+        Some(path) => certificates(path)?,
+        None => {
+            let found = rustls_native_certs::load_native_certs().certs;
+            found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+        }
+    };
+    let client = match (&flags.cert, &flags.key_file) {
+        (Some(certificate), Some(key)) => {
+            Some(ClientCert::new_with_certs(&certificates(certificate)?, private_key(key)?))
+        }
+        _ => None,
+    };
+    Ok(TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .client_cert(client)
+        .build())
+}
+
+fn unusable(path: &Path, cause: impl ToString) -> Failure {
+    Trouble::Unusable { path: path.to_owned(), cause: cause.to_string() }.into()
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
+    let pem = std::fs::read(path).map_err(|error| unusable(path, error))?;
+    let mut found = Vec::new();
+    for item in ureq::tls::parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| unusable(path, error))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() { Err(unusable(path, "there is no certificate in it")) } else { Ok(found) }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKey<'static>, Failure> {
+    let pem = std::fs::read(path).map_err(|error| unusable(path, error))?;
+    PrivateKey::from_pem(&pem).map_err(|error| unusable(path, error))
+}

@@ -1,0 +1,103 @@
+//! How long to go on trying.
+
+use super::trouble::Trouble;
+use crate::input::Failure;
+use crate::output;
+use std::time::{Duration, Instant};
+
+/// The first pause; each is twice as long as the one before.
+const SHORTEST: Duration = Duration::from_millis(200);
+
+/// No pause is longer, unless the server asks for it.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Nobody waits longer than a week.
+const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Goes on trying for a while from the first failure on.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    limit: Duration,
+    until: Option<Instant>,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit: limit.min(MOST), until: None, pause: SHORTEST }
+    }
+
+    /// Something went well: the next failure is the first again.
+    pub(crate) const fn renew(&mut self) {
+        (self.until, self.pause) = (None, SHORTEST);
+    }
+
+    /// How much time is left, once there was a failure.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until it is time for the next attempt.
+    ///
+    /// # Errors
+    /// The trouble itself, where another attempt is of no use or there is no time left for one.
+    pub(crate) fn bear(&mut self, trouble: Trouble) -> Result<(), Failure> {
+        let Some(pause) = self.next(&trouble, Instant::now()) else { return Err(trouble.into()) };
+        if self.pause == SHORTEST * 2 {
+            // Once is enough.
+            output::print_aside(&format!(
+                "{trouble}\ntrying again for up to {} s …\n",
+                self.limit.as_secs()
+            ))?;
+        }
+        std::thread::sleep(pause);
+        Ok(())
+    }
+
+    fn next(&mut self, trouble: &Trouble, now: Instant) -> Option<Duration> {
+        let until = *self.until.get_or_insert_with(|| now + self.limit);
+        let pause = self.pause.max(trouble.retry_after().unwrap_or_default());
+        let is_late = now.checked_add(pause).is_none_or(|then| then > until);
+        if !trouble.is_worth_repeating() || is_late {
+            return None;
+        }
+        self.pause = (self.pause * 2).min(LONGEST);
+        Some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> Trouble {
+        Trouble::NoAnswer { url: String::new(), cause: String::new() }
+    }
+
+    #[test]
+    fn it_lasts_exactly_as_long_as_it_may() {
+        let (limit, now) = (Duration::from_secs(1), Instant::now());
+        let mut patience = Patience::new(limit);
+        assert_eq!(patience.next(&lost(), now), Some(SHORTEST));
+        assert_eq!(patience.next(&lost(), now + limit - SHORTEST * 2), Some(SHORTEST * 2));
+        assert_eq!(patience.next(&lost(), now + limit - SHORTEST * 4 + Duration::from_nanos(1)), None);
+        patience.renew();
+        assert_eq!(patience.next(&lost(), now + limit * 9), Some(SHORTEST));
+    }
+
+    #[test]
+    fn a_server_is_given_the_time_it_asks_for_or_none() {
+        let now = Instant::now();
+        let busy = |seconds| {
+            let told = super::super::trouble::Told::read(
+                503,
+                br#"{"title":"t"}"#,
+                Some(Duration::from_secs(seconds)),
+            );
+            Trouble::Problem(Box::new(told.unwrap()))
+        };
+        assert_eq!(Patience::new(LONGEST).next(&busy(5), now), Some(LONGEST));
+        assert_eq!(Patience::new(LONGEST).next(&busy(6), now), None);
+        assert_eq!(Patience::new(LONGEST).next(&busy(u64::MAX / 2), now), None);
+    }
+}

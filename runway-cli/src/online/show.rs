@@ -1,0 +1,133 @@
+//! Jobs and times, told to people and to programs.
+
+use crate::arguments::Form;
+use crate::commands::to_yaml;
+use crate::input::Failure;
+use crate::output::printable;
+use crate::{clock, output};
+use runway_api::JobView;
+use runway_core::units::Timestamp;
+use serde::Serialize;
+use std::fmt::Write;
+
+/// A running job that was not seen for longer than this (in seconds) is told so: all are looked at every five minutes.
+const STALE: u64 = 6 * 60;
+
+/// An instant to the second.
+pub(crate) fn time(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
+}
+
+/// A time in one unit that is neither too fine nor too coarse.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// How long ago it was.
+pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
+    span(now.nanos_since(then) / 1_000_000_000)
+}
+
+/// Phase and reason.
+pub(crate) fn state(job: &JobView) -> String {
+    let reason = job.reason.map(|reason| format!(", {reason}")).unwrap_or_default();
+    format!("{}{reason}", job.phase)
+}
+
+/// What was asked for, and what it may cost.
+pub(crate) fn summary(job: &JobView) -> String {
+    let price = job.quote.as_ref().map_or_else(
+        || "its price is not known any more".to_owned(),
+        |quote| format!("at most {} USD, {} USD an hour", quote.ceiling, quote.per_hour),
+    );
+    format!("{}: {price}", named(job))
+}
+
+fn named(job: &JobView) -> String {
+    let class = job.class.as_ref().map(|class| format!(", class {}", printable(class))).unwrap_or_default();
+    format!("{} (tenant {}{class})", printable(&job.name), printable(&job.tenant))
+}
+
+/// Everything that is known of a job.
+pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
+    let mut story = format!("{} {}: {}\n  {}\n", job.id, named(job), state(job), printable(&job.message));
+    if let Some(hint) = &job.hint {
+        let _ = writeln!(story, "  hint: {}", printable(hint));
+    }
+    let mut line = |name: &str, text: String| {
+        let _ = writeln!(story, "  {name:<9} {text}");
+    };
+    let exit_code = job.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    line("attempts", format!("{}{exit_code}", job.attempts));
+    for (name, then) in
+        [("created", Some(job.created_at)), ("started", job.started_at), ("ended", job.finished_at)]
+    {
+        if let Some(then) = then {
+            line(name, format!("{}, {} ago", time(then), age(then, now)));
+        }
+    }
+    if let Some(cost) = job.cost_usd {
+        let so_far = if job.finished_at.is_some() { "" } else { " so far" };
+        let most = job.quote.as_ref().map(|quote| format!(", of at most {} USD", quote.ceiling));
+        line("cost", format!("{cost} USD{so_far}{}", most.unwrap_or_default()));
+    }
+    if !job.phase.is_final() && now.nanos_since(job.observed_at) / 1_000_000_000 > STALE {
+        let seen = format!("{} ago: the server has lost sight of it since", age(job.observed_at, now));
+        line("last seen", seen);
+    }
+    story
+}
+
+/// Tells of one job.
+pub(crate) fn print_job(form: Form, job: &JobView) -> Result<(), Failure> {
+    if form.is_for_people() {
+        output::print(&story(job, clock::now()))
+    } else {
+        print_values(form, job, [job.id.to_string()])
+    }
+}
+
+/// Tells programs: the value as JSON or YAML, or the names in it alone.
+pub(crate) fn print_values(
+    form: Form,
+    value: &impl Serialize,
+    names: impl IntoIterator<Item = String>,
+) -> Result<(), Failure> {
+    match form {
+        Form::Yaml => output::print(&to_yaml(value)?),
+        Form::Name => {
+            let lines = names.into_iter().map(|name| format!("{}\n", printable(&name)));
+            output::print(&lines.collect::<String>())
+        }
+        Form::Json | Form::Table | Form::Wide => output::print_json(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_the_unit_that_fits() {
+        for (seconds, told) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7_199, "119m"),
+            (7_200, "2h"),
+            (172_799, "47h"),
+            (172_800, "2d"),
+        ] {
+            assert_eq!(span(seconds), told);
+        }
+        let [then, now] = [Timestamp::from_seconds(100), Timestamp::from_seconds(160)];
+        // Of two clocks that differ, the one ahead has made something in the future.
+        assert_eq!((age(then, now), age(now, then)), ("60s".to_owned(), "0s".to_owned()));
+    }
+}

@@ -1,0 +1,207 @@
+//! Why a server did not do what was asked of it.
+
+use crate::Exit;
+use crate::output::printable;
+use runway_api::Problem;
+use runway_core::units::Timestamp;
+use runway_core::{JobId, Violation};
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a server did not do what was asked of it.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It said why.
+    Problem(Box<Told>),
+    /// No answer came, or only the beginning of one. What was asked for may have been done.
+    NoAnswer { url: String, cause: String },
+    /// The two do not come to speak with each other, and will not if tried again.
+    NoConnection { url: String, cause: String },
+    /// What answers is no server of Runway's, or a newer one.
+    Foreign { url: String, what: String },
+    /// A file that is needed to reach it cannot be used.
+    Unusable { path: PathBuf, cause: String },
+}
+
+/// What a server says is wrong.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub status: u16,
+    pub title: String,
+    pub detail: String,
+    /// The id of the request, as it stands in the server's log.
+    pub request: String,
+    pub violations: Vec<Violation>,
+    pub job_id: Option<JobId>,
+    pub free_by: Option<Timestamp>,
+    /// After which time it may do better.
+    pub retry_after: Option<Duration>,
+}
+
+/// What every version of a problem has, whatever else is new in it.
+#[derive(serde::Deserialize)]
+struct Essence {
+    title: String,
+    #[serde(default)]
+    detail: String,
+    #[serde(default)]
+    instance: String,
+}
+
+impl Told {
+    /// What the body of an answer says, if it is a problem.
+    pub(crate) fn read(status: u16, body: &[u8], retry_after: Option<Duration>) -> Option<Self> {
+        if let Ok(problem) = serde_json::from_slice::<Problem>(body) {
+            let Problem { title, detail, instance: request, violations, job_id, free_by, .. } = problem;
+            return Some(Self { status, title, detail, request, violations, job_id, free_by, retry_after });
+        }
+        let Essence { title, detail, instance: request } = serde_json::from_slice(body).ok()?;
+        let (violations, job_id, free_by) = (Vec::new(), None, None);
+        Some(Self { status, title, detail, request, violations, job_id, free_by, retry_after })
+    }
+}
+
+impl Trouble {
+    /// Whether the same request, sent again, may do better. It does no harm only where it changes nothing, or has a key.
+    pub(crate) fn is_worth_repeating(&self) -> bool {
+        match self {
+            // A request with the same key may still be at work: 409 with the time after which to ask again.
+            Self::Problem(told) => match told.status {
+                409 => told.retry_after.is_some(),
+                status => matches!(status, 408 | 502..=504),
+            },
+            Self::NoAnswer { .. } => true,
+            Self::NoConnection { .. } | Self::Foreign { .. } | Self::Unusable { .. } => false,
+        }
+    }
+
+    /// After which time the server wants to be asked again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        if let Self::Problem(told) = self { told.retry_after } else { None }
+    }
+
+    /// Whether what was asked for may have been done all the same.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Problem(told) => told.status >= 500 || matches!(told.status, 408 | 409),
+            Self::NoAnswer { .. } | Self::Foreign { .. } => true,
+            Self::NoConnection { .. } | Self::Unusable { .. } => false,
+        }
+    }
+
+    /// Whether the server says that there is no such thing.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Problem(told) if told.status == 404)
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Problem(told) if told.status < 500 => Exit::Refused,
+            Self::Unusable { .. } => Exit::NotJudged,
+            _ => Exit::Unreachable,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(told) => told.fmt(f),
+            Self::NoAnswer { url, cause } => {
+                write!(
+                    f,
+                    "no answer from {url}: {}; is the address right, and does it run?",
+                    printable(cause)
+                )
+            }
+            Self::NoConnection { url, cause } => {
+                let cause = printable(cause);
+                write!(
+                    f,
+                    "no connection to {url}: {cause}; are `--ca`, `--cert` and `--key-file` those for this server?"
+                )
+            }
+            Self::Foreign { url, what } => {
+                write!(
+                    f,
+                    "{url} does not answer as a server of Runway does: {}; is the address right?",
+                    printable(what)
+                )
+            }
+            Self::Unusable { path, cause } => {
+                write!(f, "cannot use `{}`: {}", path.display(), printable(cause))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let title = self.title.trim_end_matches('.');
+        write!(f, "{} ({})", printable(title), self.status)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", printable(&self.detail))?;
+        }
+        f.write_str(&self.advice())
+    }
+}
+
+impl Told {
+    /// What is to be told beside its violations: when to try again, and what to look for in the server's log.
+    pub(crate) fn advice(&self) -> String {
+        let mut advice = String::new();
+        // A quota knows when there is room, a rate when to ask again.
+        if let Some(free_by) = self.free_by {
+            let free_by = super::show::time(free_by);
+            let _ = write!(advice, "\n  there is room by {free_by} at the latest, unless others come first");
+        } else if let Some(after) = self.retry_after {
+            let _ = write!(advice, "\n  try again in {} s", after.as_secs());
+        }
+        if let Some(id) = self.job_id {
+            let _ = write!(advice, "\n  job {id}");
+        }
+        if !self.request.is_empty() {
+            let _ = write!(advice, "\n  request {}", printable(&self.request));
+        }
+        advice
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: u16, retry_after: Option<u64>) -> Trouble {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Trouble::Problem(Box::new(Told::read(status, br#"{"title":"t"}"#, retry_after).unwrap()))
+    }
+
+    #[test]
+    fn what_time_may_heal_is_repeated_and_a_refusal_is_not() {
+        for (trouble, again) in [
+            (told(503, Some(1)), true),
+            (told(503, None), true),
+            (told(502, None), true),
+            (told(408, None), true),
+            (told(409, Some(1)), true),
+            (told(409, None), false),
+            (told(429, Some(1)), false),
+            (told(422, None), false),
+            (told(500, None), false),
+        ] {
+            assert_eq!(trouble.is_worth_repeating(), again, "{trouble:?}");
+        }
+    }
+
+    #[test]
+    fn a_problem_of_a_newer_server_is_told_all_the_same() {
+        let body =
+            br#"{"title":"Refused","detail":"no","instance":"7","violations":[{"code":"not-known-yet"}]}"#;
+        let told = Told::read(422, body, None).unwrap();
+        assert_eq!(told.to_string(), "Refused (422): no\n  request 7");
+        for bad in [&b""[..], b"{}", b"[]", b"<html>", b"{\"title\":1}", &b"[".repeat(100_000)] {
+            assert!(Told::read(500, bad, None).is_none());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Waiting for jobs to end.
+
+use super::client::{Client, Jobs};
+use super::patience::Patience;
+use super::show;
+use super::trouble::Trouble;
+use crate::input::Failure;
+use crate::output;
+use crate::output::printable;
+use runway_api::JobView;
+use runway_core::JobId;
+use runway_core::status::{Phase, Reason};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// How soon a job is looked at again.
+pub(super) const POLL: Duration = Duration::from_millis(250);
+
+/// How long it may take until a job is looked at again, once nothing has changed for a while.
+pub(super) const LONGEST_POLL: Duration = Duration::from_secs(2);
+
+/// Whether nothing more is to be waited for.
+pub(crate) fn has_ended(job: &JobView) -> bool {
+    job.phase.is_final() || job.phase == Phase::Unknown
+}
+
+/// Tells on standard error how jobs change.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    told: BTreeMap<JobId, (Phase, Option<Reason>, String)>,
+}
+
+impl Progress {
+    /// Tells how a job is, if that is news. Returns whether it is.
+    pub(crate) fn tell(&mut self, job: &JobView) -> Result<bool, Failure> {
+        let state = (job.phase, job.reason, job.message.clone());
+        let is_news = self.told.get(&job.id) != Some(&state);
+        // Its end is told in full, elsewhere.
+        if is_news && !has_ended(job) {
+            let (name, message) = (printable(&job.name), printable(&job.message));
+            let mut line = format!("{} {name}: {}: {message}\n", job.id, show::state(job));
+            if let Some(hint) = &job.hint {
+                let _ = writeln!(line, "  hint: {}", printable(hint));
+            }
+            output::print_aside(&line)?;
+        }
+        self.told.insert(job.id, state);
+        Ok(is_news)
+    }
+}
+
+/// Waits until all of these jobs have ended; returns how.
+pub(crate) fn wait_for(
+    client: &Client,
+    patience: &mut Patience,
+    mut jobs: Jobs,
+    progress: &mut Progress,
+) -> Result<Jobs, Failure> {
+    for job in &jobs {
+        progress.tell(job)?;
+    }
+    let mut pause = POLL;
+    while jobs.iter().any(|job| !has_ended(job)) {
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_POLL);
+        for job in jobs.iter_mut().filter(|job| !has_ended(job)) {
+            look_again(client, patience, job)?;
+            if progress.tell(job)? {
+                pause = POLL;
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// Looks at a job again, for as long as the server may be away.
+fn look_again(client: &Client, patience: &mut Patience, job: &mut JobView) -> Result<(), Failure> {
+    loop {
+        match client.job(job.id) {
+            Ok(seen) => {
+                patience.renew();
+                *job = seen;
+                return Ok(());
+            }
+            Err(trouble) if trouble.is_not_found() => {
+                job.phase = Phase::Unknown;
+                job.reason = None;
+                "the server does not know it any more".clone_into(&mut job.message);
+                job.hint = None;
+                return Ok(());
+            }
+            Err(trouble @ Trouble::Foreign { .. }) => return Err(trouble.into()),
+            Err(trouble) => patience.bear(trouble)?,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A job's way through all the commands.
+
+use super::server::{Plan, Server, generous, short};
+use super::{HELLO, json, online, runway_at, runway_at_with};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+/// The one job of a call of `submit -o json`.
+fn submitted(url: &str, arguments: &[&str]) -> serde_json::Value {
+    let ran = runway_at(url, &[&["submit", HELLO, "-o", "json"], arguments].concat());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    json(&ran)[0]["job"].clone()
+}
+
+#[test]
+fn a_job_is_submitted_listed_read_and_cancelled() {
+    let server = Server::start(Plan::default());
+    let url = &server.url();
+    let ran = runway_at(url, &["submit", HELLO, "--key", "once"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let id = server.landed()[0].to_string();
+    let price = "hello (tenant search, class cpu_long): at most 0.003960 USD, 0.022627 USD an hour";
+    assert_eq!(ran.stdout, format!("{id}: {price}\n"));
+
+    let listed = runway_at(url, &["ls"]).stdout;
+    let lines: Vec<Vec<_>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["ID", "NAME", "TENANT", "CLASS", "PHASE", "REASON", "AGE", "COST"]);
+    assert_eq!(lines[1][..3], [id.as_str(), "hello", "search"]);
+    let wide = runway_at(url, &["ls", "-o", "wide"]).stdout;
+    assert!(
+        wide.lines().next().unwrap().ends_with("COST      CEILING   ATTEMPTS  STARTED               MESSAGE"),
+        "{wide}"
+    );
+    assert!(wide.contains("0.003960"), "{wide}");
+
+    let story = runway_at(url, &["status", &id]).stdout;
+    assert!(story.starts_with(&format!("{id} hello (tenant search, class cpu_long): ")), "{story}");
+    for told in
+        ["\n  attempts  ", "\n  created   20", "\n  cost      0.", " USD so far, of at most 0.003960 USD\n"]
+    {
+        assert!(story.contains(told), "{told}: {story}");
+    }
+
+    let usage = runway_at(url, &["usage"]).stdout;
+    assert_eq!(usage.lines().count(), 2, "{usage}");
+    assert!(usage.contains("search  0 of 4  1 of 10  "), "{usage}");
+    assert_eq!(json(&runway_at(url, &["usage", "vision", "-o", "json"]))[0]["tenant"], "vision");
+
+    let cancelled = runway_at(url, &["cancel", &id]);
+    assert_eq!((cancelled.code, cancelled.stderr.as_str()), (0, ""));
+    let ended = json(&runway_at(url, &["submit", HELLO, "--key", "once", "--wait", "-o", "json"]));
+    assert_eq!(ended[0]["job"]["phase"], "cancelled");
+    let again = runway_at(url, &["submit", HELLO, "--key", "once", "--wait"]);
+    assert_eq!(again.code, 3);
+    assert!(
+        again.stdout.starts_with(&format!("{id}: there already: {price}\n{id} hello ")),
+        "{}",
+        again.stdout
+    );
+    assert_eq!(server.landed().len(), 1);
+}
+
+#[test]
+fn programs_are_told_in_their_own_forms() {
+    let server = Server::start(Plan::default());
+    let url = &server.url();
+    let job = submitted(url, &[]);
+    let id = job["id"].as_str().unwrap();
+    assert_eq!(json(&runway_at(url, &["status", id, "-o", "json"]))["id"], id);
+    assert_eq!(json(&runway_at(url, &["ls", "-o", "json"]))[0]["id"], id);
+    assert!(runway_at(url, &["ls", "-o", "yaml"]).stdout.contains("tenant: search\n"));
+    for arguments in [&["ls", "-o", "name"][..], &["status", id, "-o", "name"]] {
+        assert_eq!(runway_at(url, arguments).stdout, format!("{id}\n"));
+    }
+    assert_eq!(runway_at(url, &["usage", "-o", "name"]).stdout, "search\n");
+    let ran = runway_at(url, &["submit", HELLO, "-o", "name"]);
+    assert_eq!(ran.stdout, format!("{}\n", server.landed()[1]));
+    assert_eq!(runway_at(url, &["ls", "--phase", "failed", "-o", "name"]).stdout, "");
+    assert_eq!(runway_at(url, &["ls", "--tenant", "vision", "-o", "name"]).stdout, "");
+    assert_eq!(runway_at(url, &["ls", "--tenant", "search", "-o", "name"]).stdout.lines().count(), 2);
+}
+
+#[test]
+fn another_tenants_job_is_not_there() {
+    let server = Server::start(Plan::default());
+    let url = &server.url();
+    let id = submitted(url, &[])["id"].as_str().unwrap().to_owned();
+    for command in ["status", "cancel", "logs"] {
+        let ran = runway_at(url, &[command, &id, "--tenant", "vision"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{command}");
+        assert!(ran.stderr.starts_with("error: There is no such thing (404): "), "{}", ran.stderr);
+        assert!(ran.stderr.contains("\n  request "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn several_jobs_go_by_one_key() {
+    let server = Server::start(Plan::default());
+    let url = &server.url();
+    let jobs = "name: a\nimage: x\ntenant: t\n---\nname: b\nimage: x\ntenant: t\n";
+    let arguments = ["submit", "-", "--key", "night", "-o", "json"];
+    let first = json(&runway_at_with(url, &arguments, jobs));
+    assert_eq!((&first[0]["key"], &first[1]["key"]), (&"night-1".into(), &"night-2".into()));
+    let second = json(&runway_at_with(url, &arguments, jobs));
+    for i in 0..2 {
+        assert_eq!(first[i]["job"]["id"], second[i]["job"]["id"]);
+    }
+    assert_eq!(server.landed().len(), 2);
+    // Without a key each call is for itself.
+    assert_eq!(runway_at_with(url, &["submit", "-"], jobs).code, 0);
+    assert_eq!(server.landed().len(), 4);
+}
+
+/// On a terminal of its own, which `script` makes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_list_that_is_watched_on_a_terminal_is_drawn_anew() {
+    let server = Server::start(Plan::default());
+    let id = submitted(&server.url(), &[])["id"].as_str().unwrap().to_owned();
+    let runway = format!("{} ls --watch --server {}", env!("CARGO_BIN_EXE_runway"), server.url());
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &runway, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
+    let mut script = script.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(script.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let head = lines.next().unwrap().unwrap();
+        assert!(head.starts_with("\u{1b}[H\u{1b}[JID  "), "{head:?}");
+        let job = lines.next().unwrap().unwrap();
+        assert!(job.starts_with(&format!("{id}  hello  search  cpu_long")), "{job:?}");
+    }
+    script.kill().unwrap();
+    script.wait().unwrap();
+}
+
+#[test]
+fn a_list_that_is_watched_tells_each_change() {
+    let server = Server::start(Plan { policy: generous(), life: short(true), ..Plan::default() });
+    let url = &server.url();
+    let mut watching = online(url, &["ls", "--watch", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let id = submitted(url, &[])["id"].as_str().unwrap().to_owned();
+    loop {
+        let job: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(job["id"], id.as_str());
+        if job["phase"] == "succeeded" {
+            break;
+        }
+    }
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}

@@ -1,0 +1,112 @@
+//! Who the server is, and who we are.
+
+use super::HELLO;
+use super::server::{Plan, Server};
+use crate::run::{Ran, runway};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use runway_http::server::{Tls, TlsFiles};
+use std::path::{Path, PathBuf};
+
+/// A folder of certificates, which goes with the test.
+struct Certificates(PathBuf);
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn sign(&self, folder: &Path, name: &str, unit: Option<&str>) {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        if let Some(unit) = unit {
+            params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
+        }
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("runway-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        std::fs::write(folder.join("ca.pem"), &ours.pem).unwrap();
+        std::fs::write(folder.join("other-ca.pem"), &theirs.pem).unwrap();
+        ours.sign(&folder, "server", None);
+        ours.sign(&folder, "admin", Some("admin"));
+        ours.sign(&folder, "viewer", Some("viewer"));
+        theirs.sign(&folder, "stranger", Some("admin"));
+        Self(folder)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn certificates_say_who_may_do_what() {
+    let certificates = Certificates::new();
+    let file = |name: &str| certificates.file(name);
+    let files = TlsFiles {
+        certificate: file("server.pem").into(),
+        key: file("server.key").into(),
+        client_ca: Some(file("ca.pem").into()),
+    };
+    let server = Server::start(Plan { tls: Some(Tls::load(files).unwrap()), ..Plan::default() });
+    let url = format!("https://{}", server.address);
+    let call = |who: Option<&str>, ca: Option<&str>, arguments: &[&str]| -> Ran {
+        let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        all.extend(["--server".to_owned(), url.clone(), "--retry-for".to_owned(), "1s".to_owned()]);
+        if let Some(who) = who {
+            let flags = [("--cert", format!("{who}.pem")), ("--key-file", format!("{who}.key"))];
+            all.extend(flags.into_iter().flat_map(|(flag, name)| [flag.to_owned(), file(&name)]));
+        }
+        if let Some(ca) = ca {
+            all.extend(["--ca".to_owned(), file(ca)]);
+        }
+        runway(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let submitted = call(Some("admin"), Some("ca.pem"), &["submit", HELLO]);
+    assert_eq!((submitted.code, submitted.stderr.as_str()), (0, ""));
+    assert_eq!(call(Some("viewer"), Some("ca.pem"), &["ls"]).code, 0);
+    let viewer = call(Some("viewer"), Some("ca.pem"), &["submit", HELLO]);
+    assert_eq!(viewer.code, 1);
+    assert!(viewer.stderr.contains("this needs the role `admin`"), "{}", viewer.stderr);
+    // Without a certificate that the server trusts nobody connects, nor do we to a server that we do not trust.
+    for (who, ca) in [
+        (None, Some("ca.pem")),
+        (Some("stranger"), Some("ca.pem")),
+        (Some("admin"), Some("other-ca.pem")),
+        (Some("admin"), None),
+    ] {
+        let ran = call(who, ca, &["ls"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (4, ""), "{who:?} {ca:?}");
+        assert!(
+            ran.stderr.contains("error: no connection to https://127.0.0.1:"),
+            "{who:?} {ca:?}: {}",
+            ran.stderr
+        );
+    }
+    assert_eq!(server.landed().len(), 1);
+}

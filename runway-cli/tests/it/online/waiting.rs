@@ -1,0 +1,151 @@
+//! Waiting for a job's end.
+
+use super::script::{answer, header, job, serve};
+use super::server::{Plan, Server, long, short};
+use super::{HELLO, json, online, runway_at, runway_at_with};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+#[test]
+fn the_exit_code_is_that_of_the_job() {
+    for (succeeds, code, end) in [(true, 0, "succeeded"), (false, 3, "failed, NonZeroExit")] {
+        let server = Server::start(Plan { life: short(succeeds), ..Plan::default() });
+        let ran = runway_at(&server.url(), &["submit", HELLO, "--wait"]);
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        let id = server.landed()[0];
+        let end = format!("{id} hello (tenant search, class cpu_long): {end}\n");
+        assert!(ran.stdout.contains(&end) && !ran.stderr.contains(&end), "{}", ran.stdout);
+        let exit_code = format!("  attempts  1, exit code {}\n", i32::from(!succeeds));
+        assert!(ran.stdout.contains(&exit_code), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn what_changes_is_told_once_on_standard_error() {
+    let told = |status, phase: &str, message: &str| {
+        let job =
+            job("4d5c9fa91db4", phase).replace(r#""message":"m""#, &format!(r#""message":"{message}""#));
+        answer(status, "", job.as_bytes())
+    };
+    let (url, _) = serve(vec![
+        told("201 Created", "pending", "waits"),
+        told("200 OK", "pending", "waits"),
+        told("200 OK", "pending", "pulls"),
+        // The server is away for a moment.
+        answer("502 Bad Gateway", "", b""),
+        told("200 OK", "running", "runs"),
+        told("200 OK", "succeeded", "ran"),
+    ]);
+    let ran = runway_at(&url, &["submit", HELLO, "--wait"]);
+    assert_eq!(ran.code, 0);
+    let lines: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("4d5c9fa91db4")).collect();
+    let of = |state: &str| format!("4d5c9fa91db4 hello: {state}");
+    assert_eq!(lines, [of("pending: waits"), of("pending: pulls"), of("running: runs")]);
+    assert!(ran.stdout.contains("): succeeded\n  ran\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_failed_job_says_why_and_what_to_do() {
+    let failed = job("4d5c9fa91db4", "failed")
+        .replace(r#""reason":null"#, r#""reason":"OOMKilled""#)
+        .replace(r#""hint":null"#, r#""hint":"raise `resources.memory`""#)
+        .replace(r#""exit_code":null"#, r#""exit_code":137"#)
+        .replace(r#""finished_at":null"#, r#""finished_at":"2026-11-21T08:00:09.5Z""#);
+    let (url, _) = serve(vec![
+        answer("201 Created", "", job("4d5c9fa91db4", "pending").as_bytes()),
+        answer("200 OK", "", failed.as_bytes()),
+    ]);
+    let ran = runway_at(&url, &["submit", HELLO, "--wait"]);
+    assert_eq!(ran.code, 3);
+    let story: Vec<_> = ran.stdout.lines().skip(1).map(|line| line.split(", ").next().unwrap()).collect();
+    assert_eq!(
+        story,
+        [
+            "4d5c9fa91db4 hello (tenant search",
+            "  m",
+            "  hint: raise `resources.memory`",
+            "  attempts  1",
+            "  created   2026-11-21T08:00:00Z",
+            "  ended     2026-11-21T08:00:09Z",
+            "  cost      0.000001 USD",
+        ]
+    );
+    assert!(ran.stdout.contains("class cpu_long): failed, OOMKilled\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("1, exit code 137\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_server_that_goes_away_while_it_is_waited_for_takes_no_id_with_it() {
+    let (url, _) = serve(vec![
+        answer("201 Created", "", job("4d5c9fa91db4", "pending").as_bytes()),
+        answer("503 Away", "", br#"{"title":"Away"}"#),
+    ]);
+    let ran = runway_at(&url, &["submit", HELLO, "--wait", "-o", "json", "--retry-for", "1s"]);
+    assert_eq!((ran.code, &json(&ran)[0]["job"]["id"]), (4, &"4d5c9fa91db4".into()));
+    assert!(ran.stderr.contains("`runway status 4d5c9fa91db4`"), "{}", ran.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_breaks_off_before_the_answer_is_told_the_key() {
+    let (url, requests) = serve(vec![answer("503 Away", "", br#"{"title":"Away"}"#)]);
+    let mut child = online(&url, &["submit", HELLO]).stderr(Stdio::piped()).spawn().unwrap();
+    let key = header(&requests.recv().unwrap(), "Idempotency-Key").unwrap().to_owned();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut told = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(told.contains(&format!("repeat the command with `--key {key}`")), "{told}");
+}
+
+#[test]
+fn a_job_that_is_lost_sight_of_has_not_succeeded() {
+    let gone = br#"{"title":"Not found","detail":"no such job","instance":"1"}"#;
+    let (url, _) = serve(vec![
+        answer("201 Created", "", job("4d5c9fa91db4", "pending").as_bytes()),
+        answer("404 Not Found", "", gone),
+    ]);
+    let ran = runway_at(&url, &["submit", HELLO, "--wait"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.stdout.contains("): unknown\n  the server does not know it any more\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn of_several_jobs_the_worst_counts() {
+    let server = Server::start(Plan { life: short(false), ..Plan::default() });
+    let jobs = "name: a\nimage: x\ntenant: t\n---\nname: B\nimage: x\ntenant: t\n";
+    let ran = runway_at_with(&server.url(), &["submit", "-", "--wait", "-o", "json"], jobs);
+    assert_eq!(ran.code, 3);
+    let told = json(&ran);
+    assert_eq!((&told[0]["job"]["phase"], &told[0]["error"]), (&"failed".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&told[1]["job"], &told[1]["violations"][0]["code"]),
+        (&serde_json::Value::Null, &"invalid-name".into())
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_breaks_off_is_told_how_to_go_on() {
+    let server = Server::start(Plan { life: long(), ..Plan::default() });
+    let mut child = online(&server.url(), &["submit", HELLO, "--wait"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    // It waits once it tells how the job is.
+    stderr.read_line(&mut String::new()).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut told = String::new();
+    stderr.read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let id = line.split(':').next().unwrap();
+    for advice in [format!("`runway status {id}`"), format!("`runway cancel {id}`")] {
+        assert!(told.contains(&advice), "{told}");
+    }
+    assert_eq!(json(&runway_at(&server.url(), &["ls", "-o", "json"]))[0]["phase"], "running");
+}

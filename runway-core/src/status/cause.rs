@@ -1,0 +1,102 @@
+//! Why something did not go well, and how it is put into words.
+
+use crate::status::{Evidence, Reason};
+
+/// Why an attempt ended, or does not begin.
+#[derive(Debug, Clone)]
+pub(in crate::status) struct Cause {
+    pub reason: Reason,
+    /// What happened, without a subject: "killed by the kernel …".
+    pub what: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The strongest first.
+    pub evidence: Vec<Evidence>,
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "only what a cluster tells is weighed")
+    )]
+    /// It may be no more than how a process ends whose pod was deleted: any other cause says more.
+    pub weak: bool,
+}
+
+impl Cause {
+    pub(in crate::status) fn new(reason: Reason, what: impl Into<String>) -> Self {
+        Self { reason, what: what.into(), hint: None, evidence: Vec::new(), weak: false }
+    }
+
+    pub(in crate::status) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "only what a cluster tells is weighed")
+    )]
+    pub(in crate::status) fn seen(mut self, evidence: Evidence) -> Self {
+        self.evidence.push(evidence);
+        self
+    }
+}
+
+/// What others wrote is told up to this many characters.
+const QUOTED: usize = 300;
+/// And kept as evidence up to this many.
+const KEPT: usize = 1000;
+
+/// What others wrote, between backticks: on one line, without control characters, and not without end.
+pub(in crate::status) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("`");
+    let mut length = 0;
+    for word in text.split(|c: char| c.is_whitespace() || is_unprintable(c)).filter(|word| !word.is_empty()) {
+        if length > 0 {
+            quoted.push(' ');
+            length += 1;
+        }
+        for c in word.chars() {
+            if length == QUOTED {
+                quoted.push_str("…`");
+                return quoted;
+            }
+            quoted.push(if c == '`' { '\'' } else { c });
+            length += 1;
+        }
+    }
+    quoted.push('`');
+    quoted
+}
+
+/// Whether it would move the cursor, or turn the direction of what follows.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Something that stands in an object.
+pub(in crate::status) fn evidence(
+    kind: &str,
+    name: Option<&str>,
+    path: impl Into<String>,
+    value: &str,
+) -> Evidence {
+    Evidence {
+        object: format!("{kind}/{}", name.unwrap_or_default()),
+        path: path.into(),
+        value: value.chars().take(KEPT).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_stays_on_its_line() {
+        assert_eq!(quoted("a\n\tb \u{1b}[31mred\u{202e} `x`"), "`a b [31mred 'x'`");
+        assert_eq!(quoted(" \r\n"), "``");
+        assert_eq!(quoted(&"é".repeat(299)).chars().count(), 301);
+        let long = quoted(&"word ".repeat(1000));
+        assert!(long.ends_with("…`") && long.chars().count() <= 303, "{long}");
+    }
+}

@@ -1,0 +1,54 @@
+//! A server over a cluster in memory, whose jobs run for ten seconds and print one line: to try the API on, and for tests of what
+//! speaks to a server. It prints its address, and ends with its standard input.
+//!
+//! `cargo run -p runway-http --example in_memory -- --policy fixtures/policies/default.yaml --listen 127.0.0.1:8080`
+
+use clap::Parser;
+use runway_control::fake::FakeCluster;
+use runway_control::{ControlPlane, Settings, System};
+use runway_core::Policy;
+use runway_core::policy::RateOverrides;
+use runway_http::metrics::Metrics;
+use runway_http::server::{ConnectionLimits, serve};
+use runway_http::{AppState, RequestLimits, app};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// A server over a cluster in memory.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The policy
+    #[arg(long)]
+    policy: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let flags = Flags::parse();
+    let policy = Policy::parse(&std::fs::read(&flags.policy)?, RateOverrides::default());
+    let policy = Arc::new(policy.map_err(|error| format!("the policy does not load: {error}"))?);
+    let (cluster, metrics) = (FakeCluster::new(Arc::new(System)), Arc::new(Metrics::default()));
+    let (backend, observer) = (Arc::new(cluster.connect()), Arc::clone(&metrics));
+    let plane = ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
+    tokio::spawn(plane.clone().run());
+    plane.ready().await;
+    let state = AppState::new(plane, Arc::clone(&metrics), RequestLimits::default());
+    let listener = TcpListener::bind(flags.listen).await?;
+    println!("http://{}", listener.local_addr()?);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        // Whether it ends or breaks is all the same.
+        let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
+        stop.send_replace(true);
+    });
+    serve(listener, app(state), ConnectionLimits::default(), None, metrics, stopped).await;
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! The page of the operators: what runs, for whom, at what price, and what is refused.
+
+use crate::refusals::Count;
+use maud::{Markup, PreEscaped, html};
+use runway_api::JobView;
+use runway_control::TenantUsage;
+use runway_core::Tenant;
+use runway_core::digest::Digest;
+use runway_core::status::Phase;
+use runway_core::units::{Timestamp, Usd};
+use std::collections::BTreeMap;
+
+/// As many jobs are shown.
+pub(crate) const SHOWN: usize = 200;
+
+/// What there is to show.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    pub now: Timestamp,
+    /// Whether the backend can be reached; when it last said anything.
+    pub connected: bool,
+    pub heard_at: Option<Timestamp>,
+    pub ready: bool,
+    pub policy: Digest,
+    /// How many jobs there are in each phase.
+    pub phases: BTreeMap<Phase, usize>,
+    /// What the jobs that run cost in an hour, and what those that hold something cost at most.
+    pub per_hour: Usd,
+    pub ceilings: Usd,
+    /// GPUs that are held, and how many there are; unknown to who sees one tenant alone.
+    pub gpus: Option<(u64, u64)>,
+    pub tenants: BTreeMap<Tenant, TenantUsage>,
+    /// The newest jobs, those first that have not ended.
+    pub jobs: Vec<JobView>,
+    /// How many there are besides.
+    pub more: usize,
+    /// What was refused in the last hour; unknown to who sees one tenant alone.
+    pub refusals: Option<Vec<Count>>,
+}
+
+/// The whole page.
+pub(crate) fn page(overview: &Overview) -> Markup {
+    let parts = parts(overview);
+    let part = |id: &str| PreEscaped(parts.get(id).cloned().unwrap_or_default());
+    let content = html! {
+        header {
+            h1 { "Runway" }
+            p #state role="status" { (part("state")) }
+        }
+        main {
+            section aria-labelledby="h-now" {
+                h2 #h-now { "Now" }
+                dl .numbers #now { (part("now")) }
+            }
+            section .cards aria-labelledby="h-jobs" {
+                h2 #h-jobs { "Jobs" }
+                (table("Jobs, those first that have not ended", &[("Job", ""), ("Tenant", ""), ("Phase", ""), ("What happened", ""), ("Age", "number"), ("Cost, ceiling", "number")], "jobs", &part("jobs")))
+                p .dim #more { (part("more")) }
+            }
+            section .cards aria-labelledby="h-tenants" {
+                h2 #h-tenants { "Tenants" }
+                (table("Tenants that hold something", &[("Tenant", ""), ("GPUs held of quota", ""), ("Jobs held of quota", "")], "tenants", &part("tenants")))
+            }
+            @if overview.refusals.is_some() {
+                section .cards aria-labelledby="h-refusals" {
+                    h2 #h-refusals { "Refused in the last hour" }
+                    (table("Refusals by code", &[("Code", ""), ("Times", "number"), ("What it means", "")], "refusals", &part("refusals")))
+                }
+            }
+        }
+        footer .dim {
+            p { "This page only reads. " a href="docs" { "API" } " · " a href="v1/policy" { "policy in force" } " · " a href="metrics" { "metrics" } }
+        }
+    };
+    super::page("Runway", Some("overview.js"), &content)
+}
+
+/// The parts of the page that change, by their ids.
+pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
+    let mut parts = BTreeMap::from([
+        ("state", state(overview)),
+        ("now", numbers(overview)),
+        ("jobs", jobs(overview)),
+        ("more", html! { @if overview.more > 0 { "and " (overview.more) " more: " code { "runway ls" } } }),
+        ("tenants", tenants(overview)),
+    ]);
+    if let Some(counts) = &overview.refusals {
+        parts.insert("refusals", refusals(counts));
+    }
+    parts.into_iter().map(|(id, markup)| (id, markup.into_string())).collect()
+}
+
+/// The roles are written out, since a table that is laid out as cards would lose them.
+fn table(caption: &str, columns: &[(&str, &str)], id: &str, rows: &Markup) -> Markup {
+    html! {
+        table role="table" aria-label=(caption) {
+            thead role="rowgroup" {
+                tr role="row" { @for (name, class) in columns { th scope="col" role="columnheader" class=(class) { (name) } } }
+            }
+            tbody role="rowgroup" id=(id) { (rows) }
+        }
+    }
+}
+
+fn nothing(columns: u8, what: &str) -> Markup {
+    html! { tr role="row" { td role="cell" colspan=(columns) .dim { (what) } } }
+}
+
+fn state(overview: &Overview) -> Markup {
+    let heard = overview.heard_at.map(|heard| age(heard, overview.now));
+    html! {
+        @match (overview.ready, overview.connected, heard) {
+            (false, _, _) => { "Not ready: the jobs that run have not been counted yet." }
+            (true, true, _) => { "Ready; the backend is connected." }
+            (true, false, Some(age)) => { "The backend has not answered for " (age) ": this is what was last known." }
+            (true, false, None) => { "The backend has not answered yet." }
+        }
+        " " span .dim { "Policy " code title=(overview.policy) { (short(&overview.policy)) } }
+    }
+}
+
+/// A digest to tell apart by eye.
+fn short(digest: &Digest) -> String {
+    digest.to_string().trim_start_matches("sha256:").chars().take(12).collect()
+}
+
+fn numbers(overview: &Overview) -> Markup {
+    let number = |name: &str, value: &dyn std::fmt::Display| html! { div { dt { (name) } dd { (value.to_string()) } } };
+    html! {
+        @for (phase, count) in &overview.phases {
+            @if *count > 0 || matches!(phase, Phase::Pending | Phase::Running | Phase::Failed) { (number(phase.as_str(), count)) }
+        }
+        @if let Some((held, limit)) = overview.gpus { (number("GPUs held", &format!("{held} of {limit}"))) }
+        (number("USD an hour, running", &overview.per_hour))
+        (number("USD at most, not ended", &overview.ceilings))
+    }
+}
+
+/// A phase is told by a sign and a word, so that its colour only repeats it.
+const fn sign(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Pending => "○",
+        Phase::Running => "▶",
+        Phase::Succeeded => "✓",
+        Phase::Failed => "✗",
+        Phase::Cancelled => "■",
+        Phase::Unknown => "?",
+    }
+}
+
+fn jobs(overview: &Overview) -> Markup {
+    html! {
+        @for job in &overview.jobs {
+            tr role="row" {
+                td role="cell" data-what="job" { (job.name) " " a href={ "v1/jobs/" (job.id) } { code { (job.id) } } }
+                td role="cell" data-what="tenant" { (job.tenant) }
+                td role="cell" data-what="phase" {
+                    span class={ "phase " (job.phase) } { span aria-hidden="true" { (sign(job.phase)) " " } (job.phase) }
+                    @if let Some(reason) = job.reason { " " (reason) }
+                }
+                td role="cell" data-what="what happened" {
+                    (job.message)
+                    @if let Some(hint) = &job.hint { span .hint .dim { "→ " (hint) } }
+                }
+                td role="cell" .number data-what="age" { (age(job.created_at, overview.now)) }
+                td role="cell" .number data-what="cost, ceiling" {
+                    @if let Some(cost) = job.cost_usd { (cost) } @else { "?" }
+                    " of "
+                    @if let Some(quote) = &job.quote { (quote.ceiling) } @else { "?" }
+                    " USD"
+                }
+            }
+        }
+        @if overview.jobs.is_empty() { (nothing(6, "There are none.")) }
+    }
+}
+
+fn tenants(overview: &Overview) -> Markup {
+    let share = |what: &str, held: u64, limit: u64| {
+        html! {
+            td role="cell" data-what=(what) {
+                (held) " of " (limit) " "
+                @if limit > 0 { meter aria-hidden="true" min="0" max=(limit) value=(held.min(limit)) {} }
+            }
+        }
+    };
+    html! {
+        @for (tenant, usage) in &overview.tenants {
+            tr role="row" {
+                td role="cell" data-what="tenant" { (tenant) }
+                (share("GPUs", usage.held.gpus, usage.gpus))
+                (share("jobs", usage.held.jobs, usage.jobs.into()))
+            }
+        }
+        @if overview.tenants.is_empty() { (nothing(3, "None holds anything.")) }
+    }
+}
+
+fn refusals(counts: &[Count]) -> Markup {
+    html! {
+        @for Count { code, times } in counts {
+            tr role="row" {
+                td role="cell" data-what="code" { code { (code) } }
+                td role="cell" .number data-what="times" { (times) }
+                td role="cell" data-what="what it means" { details { summary { "explain" } (code.explanation()) } }
+            }
+        }
+        @if counts.is_empty() { (nothing(3, "Nothing was refused.")) }
+    }
+}
+
+/// A time to tell by eye: its largest unit and the next.
+fn age(from: Timestamp, now: Timestamp) -> String {
+    let seconds = now.nanos_since(from) / 1_000_000_000;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_at_most_two_units() {
+        let told = |seconds| age(Timestamp::EPOCH, Timestamp::from_seconds(seconds));
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h 0 min"),
+            (86_399, "23 h 59 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(told(seconds), text);
+        }
+    }
+
+    #[test]
+    fn what_others_name_is_text() {
+        let hostile = "<script>alert(1)</script>\"' onload=x &amp;";
+        let job = JobView {
+            id: runway_core::JobId::from_random(1),
+            name: hostile.to_owned(),
+            tenant: hostile.to_owned(),
+            class: Some(hostile.to_owned()),
+            phase: Phase::Failed,
+            reason: None,
+            message: hostile.to_owned(),
+            hint: Some(hostile.to_owned()),
+            exit_code: None,
+            attempts: 1,
+            created_at: Timestamp::EPOCH,
+            started_at: None,
+            finished_at: None,
+            quote: None,
+            cost_usd: None,
+            observed_at: Timestamp::EPOCH,
+        };
+        let overview = Overview {
+            now: Timestamp::EPOCH,
+            connected: true,
+            heard_at: None,
+            ready: true,
+            policy: Digest::of_json(&serde_json::Value::Null),
+            phases: BTreeMap::new(),
+            per_hour: Usd::ZERO,
+            ceilings: Usd::ZERO,
+            gpus: None,
+            tenants: BTreeMap::new(),
+            jobs: vec![job],
+            more: 0,
+            refusals: None,
+        };
+        let shown = parts(&overview).remove("jobs").unwrap();
+        assert!(!shown.contains("<script") && !shown.contains("\"' onload"), "{shown}");
+        assert_eq!(shown.matches("&lt;script&gt;alert(1)&lt;/script&gt;&quot;").count(), 4, "{shown}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The reference of the API, from its OpenAPI document.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+/// The reference of the API, from its OpenAPI document.
+pub(crate) fn reference(document: &Value) -> Markup {
+    let operations = operations(document);
+    let content = html! {
+        main .told {
+            h1 { "Runway API " span .dim { (text(document, "/info/version")) } }
+            p { (text(document, "/info/description")) }
+            p { "For programs: " a href="openapi.json" { code { "/openapi.json" } } }
+            h2 { "Routes" }
+            @for (path, method, operation) in &operations { (operation_of(path, method, operation)) }
+            h2 { "Bodies" }
+            @for (name, schema) in fields(document, "/components/schemas") {
+                details #(name) {
+                    summary { code { (name) } " " span .dim { (text(schema, "/description")) } }
+                    pre { (pretty(schema)) }
+                }
+            }
+        }
+    };
+    super::page("Runway API", None, &content)
+}
+
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = fields(document, "/paths");
+    paths
+        .flat_map(|(path, methods)| {
+            methods
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+        })
+        .collect()
+}
+
+fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
+    html! {
+        details {
+            summary { code { (method.to_uppercase()) " " (path) } " " span .dim { (text(operation, "/summary")) } }
+            p { (text(operation, "/description")) }
+            @if let Some(parameters) = operation.pointer("/parameters").and_then(Value::as_array) {
+                h3 { "Parameters" }
+                table {
+                    thead { tr { th scope="col" { "Name" } th scope="col" { "In" } th scope="col" { "What" } } }
+                    tbody {
+                        @for parameter in parameters {
+                            tr {
+                                td { code { (text(parameter, "/name")) } }
+                                td { (text(parameter, "/in")) }
+                                td { (text(parameter, "/description")) }
+                            }
+                        }
+                    }
+                }
+            }
+            @if let Some(content) = operation.pointer("/requestBody/content").and_then(Value::as_object) {
+                h3 { "Body" }
+                ul { @for (media, body) in content { li { code { (media) } ": " (link_to(body)) } } }
+            }
+            h3 { "Answers" }
+            table {
+                thead { tr { th scope="col" { "Status" } th scope="col" { "When" } th scope="col" { "Body" } } }
+                tbody {
+                    @for (status, response) in fields(operation, "/responses") {
+                        tr {
+                            td { code { (status) } }
+                            td { (text(response, "/description")) }
+                            td {
+                                @for (_, body) in fields(response, "/content").take(1) {
+                                    (link_to(body))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The name of a schema, with the way to it; of one without a name its type.
+fn link_to(body: &Value) -> Markup {
+    let name = body.pointer("/schema/$ref").and_then(Value::as_str).and_then(|to| to.rsplit('/').next());
+    html! {
+        @match name {
+            Some(name) => { a href={ "#" (name) } { code { (name) } } }
+            None => { (text(body, "/schema/type")) }
+        }
+    }
+}
+
+/// The text at a pointer.
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The fields of the object at a pointer.
+fn fields<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    value.pointer(pointer).and_then(Value::as_object).into_iter().flatten()
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}

@@ -1,0 +1,118 @@
+//! `/`: the page of the operators, live by server-sent events. Read-only.
+
+use super::NO_STORE;
+use crate::pages::SECURITY_POLICY;
+use crate::pages::overview::{Overview, SHOWN, page, parts};
+use crate::problem::{Fault, Kind};
+use crate::request::tenant::Scope;
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::StreamExt;
+use runway_api::JobView;
+use runway_control::Selection;
+use runway_core::status::Phase;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+use utoipa_axum::router::OpenApiRouter;
+
+/// How often the page is told anew.
+const PAUSE: Duration = Duration::from_secs(2);
+
+const SCRIPT: &str = include_str!("../pages/overview.js");
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .route("/", get(show))
+        .route("/overview.js", get(script))
+        .route("/overview/events", get(events))
+}
+
+async fn show(State(state): State<AppState>, scope: Scope) -> Response {
+    let page = page(&look(&state, &scope)).into_string();
+    ([NO_STORE, (CONTENT_SECURITY_POLICY, SECURITY_POLICY)], axum::response::Html(page)).into_response()
+}
+
+async fn script() -> Response {
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8"), (CACHE_CONTROL, "no-cache")], SCRIPT).into_response()
+}
+
+/// The parts of the page as JSON, whenever they differ from what was told last.
+async fn events(State(state): State<AppState>, scope: Scope) -> Result<Response, Fault> {
+    let Some(room) = state.capacity().log_reader() else {
+        return Err(
+            Fault::new(Kind::Overloaded, "too many readers are connected; try again later").retry_after(5)
+        );
+    };
+    let mut draining = state.draining();
+    let drained = Box::pin(async move {
+        // The sender lives as long as the server.
+        let _ = draining.wait_for(|draining| *draining).await;
+    });
+    let told = futures::stream::unfold((state, scope, None), |(state, scope, last)| async move {
+        loop {
+            // The first is told at once.
+            if last.is_some() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let now = serde_json::to_string(&parts(&look(&state, &scope))).unwrap_or_default();
+            if last.as_ref() != Some(&now) {
+                return Some((now.clone(), (state, scope, Some(now))));
+            }
+        }
+    });
+    let events = told.take_until(drained).map(move |parts| {
+        let _room = &room;
+        Ok::<_, Infallible>(Event::default().data(parts))
+    });
+    Ok(([NO_STORE], Sse::new(events).keep_alive(KeepAlive::default())).into_response())
+}
+
+/// What is to be seen just now.
+fn look(state: &AppState, scope: &Scope) -> Overview {
+    let plane = state.plane();
+    let now = plane.now();
+    let watch = plane.watch_state();
+    let records = plane.jobs(&Selection { tenant: scope.0.clone(), ..Selection::default() }).items;
+    let (mut phases, mut per_hour, mut ceilings) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for phase in Phase::ALL {
+        phases.insert(phase, 0);
+    }
+    for record in records.iter().filter(|record| !record.gone) {
+        let status = &record.seen.status;
+        *phases.entry(status.phase).or_default() += 1;
+        if let Some(quote) = record.seen.quote.as_ref().filter(|_| status.holds) {
+            ceilings.push(quote.ceiling);
+            if status.phase == Phase::Running {
+                per_hour.push(quote.per_hour);
+            }
+        }
+    }
+    // Those that have not ended come first; each half is ordered by age already.
+    let (open, ended): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.seen.status.holds);
+    let shown = open.into_iter().chain(ended).take(SHOWN);
+    let is_whole = scope.0.is_none();
+    let (held, _) = plane.cluster_usage();
+    let policy = plane.policy();
+    let mut tenants = plane.tenants();
+    tenants.retain(|tenant, _| scope.shows(tenant.as_str()));
+    Overview {
+        now,
+        connected: watch.connected,
+        heard_at: watch.heard_at,
+        ready: plane.is_ready(),
+        policy: policy.digest(),
+        phases,
+        per_hour: per_hour.into_iter().sum(),
+        ceilings: ceilings.into_iter().sum(),
+        gpus: is_whole.then(|| (held.gpus, policy.capacity().gpus.units())),
+        tenants,
+        jobs: shown.map(|record| JobView::of(record, now)).collect(),
+        more: records.len().saturating_sub(SHOWN),
+        refusals: is_whole.then(|| state.metrics().refused(now)),
+    }
+}

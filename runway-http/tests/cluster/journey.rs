@@ -1,0 +1,62 @@
+//! A job from its submission to its end, and another one cancelled.
+
+use crate::server::{Server, shell};
+use crate::wire::{Wire, get, request};
+use rustix::process::Signal;
+use serde_json::json;
+
+#[tokio::test]
+async fn submitted_followed_read_and_cancelled() {
+    let log = "trace,hyper=trace,kube=trace,kube_client=trace,kube_runtime=trace,tower=trace";
+    let mut server = Server::start("journey", |policy| policy, &["--log", log]).await;
+    let mut job = shell("speaks", "search", "echo one; sleep 2; echo $A ${#B}; sleep 1; exit 3");
+    job["env"] = json!({"A": "hush-env"});
+    job["secrets"] = json!({"B": "hush-secret"});
+    let answer = server.submit(&job).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(answer.header("location").unwrap(), format!("/v1/jobs/{id}"));
+
+    // Followed from before it runs until it ends, as it comes.
+    let mut follower = Wire::connect(server.process.address).await.unwrap();
+    let logs = format!("/v1/jobs/{id}/logs");
+    follower.send(get(&format!("{logs}?follow=true"))).await.unwrap();
+    assert_eq!(follower.head().await.unwrap().status, 200);
+    let first = follower.chunk().await.unwrap().unwrap();
+    assert_eq!(String::from_utf8(first).unwrap(), "one\n");
+    assert_eq!(server.ask(get(&format!("/v1/jobs/{id}"))).await.json()["phase"], "running");
+    let mut rest = Vec::new();
+    while let Some(chunk) = follower.chunk().await.unwrap() {
+        rest.extend(chunk);
+    }
+    assert_eq!(String::from_utf8(rest).unwrap(), "hush-env 11\n");
+    let ended = server.comes_to(&id, "failed").await;
+    assert_eq!((&ended["reason"], &ended["exit_code"]), (&json!("NonZeroExit"), &json!(3)), "{ended}");
+    assert!(ended["cost_usd"].is_string() && ended["finished_at"].is_string(), "{ended}");
+    assert_eq!(server.ask(get(&logs)).await.text(), "one\nhush-env 11\n");
+    assert_eq!(server.ask(get(&format!("{logs}?tail=1"))).await.text(), "hush-env 11\n");
+    let listed = server.ask(get("/v1/jobs?tenant=search&phase=failed")).await.json();
+    assert_eq!(listed["items"][0]["id"], id.as_str(), "{listed}");
+
+    let long = server.created(&shell("long", "search", "sleep 1000")).await;
+    server.comes_to(&long, "running").await;
+    let other = request("DELETE", &format!("/v1/jobs/{long}"), "X-Tenant-ID: vision\r\n", "");
+    assert_eq!(server.ask(other).await.status, 404);
+    let cancel = request("DELETE", &format!("/v1/jobs/{long}"), "", "");
+    assert_eq!(server.ask(&cancel).await.status, 202);
+    server.comes_to(&long, "cancelled").await;
+    let finished = request("DELETE", &format!("/v1/jobs/{id}"), "", "");
+    assert_eq!(server.ask(finished).await.status, 409);
+
+    // However much is logged, no value of a variable or a secret is.
+    server.process.signal(Signal::TERM);
+    assert_eq!(server.process.ended().await.code(), Some(0));
+    let log = server.process.log();
+    for line in &log {
+        assert!(!line.contains("hush"), "{line}");
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(line);
+        assert!(parsed.is_ok(), "{line}");
+    }
+    let talks = |target: &str| log.iter().any(|line| line.contains(&format!(r#""target":"{target}"#)));
+    assert!(talks("hyper") && talks("runway::audit"), "{}", log.len());
+}

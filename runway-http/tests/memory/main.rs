@@ -1,0 +1,75 @@
+//! A hundred thousand tenants come by; what the process takes of memory is that of the last few. It runs in a process of its own,
+//! so that nothing else is measured.
+
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
+
+#[path = "../server/bed.rs"]
+#[allow(dead_code, reason = "the server's tests need more of it")]
+mod bed;
+#[path = "../server/wire.rs"]
+#[allow(dead_code, reason = "the server's tests need more of it")]
+mod wire;
+
+use bed::Bed;
+use std::io::{Read, Write};
+use wire::{get, metric, post};
+
+/// What the process takes of memory, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Submits as so many tenants, each once, over a few connections.
+async fn come_by(bed: &Bed, tenants: std::ops::Range<u32>) {
+    let request = |n: u32| {
+        post("/v1/jobs", &format!("X-Tenant-ID: a-tenant-whose-name-is-fairly-long-{n:06}\r\n"), "{}")
+    };
+    let lanes = 8;
+    let all = (0..lanes).map(|lane| {
+        let (address, tenants) = (bed.address, tenants.clone());
+        tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            let mut answer = vec![0; 16 * 1024];
+            for n in tenants.filter(|n| n % lanes == lane) {
+                stream.write_all(request(n).as_bytes()).unwrap();
+                // To read it properly would take longer than to make it; it ends with the list of violations.
+                let mut length = 0;
+                while !answer[..length].ends_with(b"]}") {
+                    let more = stream.read(&mut answer[length..]).unwrap();
+                    assert!(more > 0);
+                    length += more;
+                }
+                assert!(answer.starts_with(b"HTTP/1.1 400 "));
+            }
+        })
+    });
+    for lane in all.collect::<Vec<_>>() {
+        lane.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_tenants_leave_nothing_behind() {
+    // Each is within the rate of the server and has one of its own, and there is room for ten jobs.
+    let bed = Bed::with(|setup| {
+        setup.policy =
+            setup.policy.replace("concurrent_jobs: 100000, rate_limit", "concurrent_jobs: 10, rate_limit");
+    })
+    .await;
+    come_by(&bed, 0..20_000).await;
+    let before = resident();
+    come_by(&bed, 20_000..100_000).await;
+    let after = resident();
+    println!("{before} KiB after 20,000 tenants, {after} KiB after 100,000");
+    // As little as 60 bytes kept of each would be more.
+    assert!(after < before + 4 * 1024, "{before} KiB grew to {after} KiB");
+    let metrics = bed.metrics().await;
+    let refused = metric(&metrics, r#"runway_submissions_total{outcome="refused",code="missing-field"}"#);
+    assert_eq!(refused, 100_000, "{metrics}");
+    assert!(metrics.len() < 64 * 1024, "{}", metrics.len());
+    assert_eq!(bed.ask(get("/v1/tenants/another")).await.status, 200);
+}

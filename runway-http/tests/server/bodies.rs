@@ -1,0 +1,135 @@
+//! The bodies of requests: how large, how slow, and cut off.
+
+use crate::bed::{Bed, SHORT};
+use crate::wire::{Wire, get, job, metric, post, request, until};
+use std::time::{Duration, Instant};
+
+const LIMIT: usize = 256 * 1024;
+
+/// A job of so many bytes: white space counts.
+fn padded(bytes: usize) -> String {
+    let job = job("bodies", "search");
+    format!("{job}{}", " ".repeat(bytes - job.len()))
+}
+
+/// The same body without saying how long it is.
+fn chunked(route: &str, body: &str) -> String {
+    let mut request = format!(
+        "POST {route} HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    for piece in body.as_bytes().chunks(10_000) {
+        request += &format!("{:x}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap());
+    }
+    request + "0\r\n\r\n"
+}
+
+#[tokio::test]
+async fn a_body_may_have_256_kib() {
+    let bed = Bed::start().await;
+    for make in [|route: &str, body: &str| post(route, "", body), chunked] {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        let answer = wire.ask(make("/v1/quotes", &padded(LIMIT))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(!answer.closes());
+        let answer = wire.ask(make("/v1/quotes", &padded(LIMIT + 1))).await;
+        assert_eq!(answer.problem(), "body-too-large");
+        assert!(answer.closes());
+        assert!(wire.ended().await);
+    }
+}
+
+#[tokio::test]
+async fn whoever_sends_ten_megabytes_comes_to_read_the_answer() {
+    let bed = Bed::start().await;
+    for make in [|route: &str, body: &str| post(route, "", body), chunked] {
+        for route in ["/v1/quotes", "/v1/jobs"] {
+            let mut wire = Wire::connect(bed.address).await.unwrap();
+            assert_eq!(
+                wire.ask(make(route, &padded(10_000_000))).await.problem(),
+                "body-too-large",
+                "{route}"
+            );
+        }
+    }
+    // Where it is asked for beforehand, nothing is sent at all.
+    let head = format!(
+        "POST /v1/jobs HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        10_000_000
+    );
+    let answer = bed.ask(head).await;
+    assert_eq!(answer.problem(), "body-too-large");
+    // The same where no body is wanted at all.
+    for method in ["GET", "DELETE", "PUT"] {
+        let answer = bed.ask(request(method, "/v1/policy", "", &padded(10_000_000))).await;
+        assert_eq!(answer.status, if method == "GET" { 200 } else { 405 });
+    }
+    let metrics = bed.metrics().await;
+    assert_eq!(metric(&metrics, r#"runway_submissions_total{outcome="unreadable",code=""}"#), 3);
+    let large = |route: &str| {
+        metric(
+            &metrics,
+            &format!(r#"runway_http_requests_total{{method="POST",route="{route}",status="413"}}"#),
+        )
+    };
+    assert_eq!((large("/v1/quotes"), large("/v1/jobs")), (2, 3));
+    assert_eq!(bed.ask(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_body_that_stops_half_way_is_told_so_in_time() {
+    let bed = Bed::with(|setup| setup.requests.body_timeout = SHORT).await;
+    let whole = post("/v1/jobs", "", &job("half", "search"));
+    let chunks = chunked("/v1/jobs", &job("half", "search"));
+    for sent in [&whole[..whole.len() - 1], &chunks[..chunks.len() - 1], &chunks[..chunks.len() - 7]] {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        let began = Instant::now();
+        wire.send(sent).await.unwrap();
+        let answer = wire.answer().await.unwrap();
+        assert_eq!(answer.problem(), "body-timeout");
+        assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()));
+        assert!(answer.closes() && wire.ended().await);
+    }
+    // One that ends there is no job, either.
+    for sent in [&whole[..whole.len() - 1], &chunks[..chunks.len() - 7]] {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        wire.send(sent).await.unwrap();
+        wire.finish().await.unwrap();
+        if let Some(answer) = wire.answer().await {
+            assert_eq!(answer.problem(), "malformed");
+        }
+    }
+    assert!(bed.cluster.landed().is_empty());
+    until("all to be counted", async || {
+        bed.metric(r#"runway_submissions_total{outcome="unreadable",code=""}"#).await == 5
+    })
+    .await;
+    assert_eq!(bed.metric("runway_http_requests_in_progress").await, 0);
+    assert_eq!(bed.ask(get("/v1/jobs")).await.json()["items"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_jobs_are_turned_away() {
+    let bed = Bed::start().await;
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let bombs = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d]\n";
+    let began = Instant::now();
+    for body in ["", " ", "null", "[]", "{", "\"\"", "0", "{}{}", "\u{feff}{}", "{\"a\":\"\\ud800\"}", &deep]
+    {
+        let answer = bed.ask(request("POST", "/v1/jobs", "Content-Type: application/json\r\n", body)).await;
+        assert_eq!(answer.problem(), "malformed", "{:?}", &body[..body.len().min(40)]);
+    }
+    for body in [bombs, "---\n---\n", "a: 1\n---\nb: 2\n", "!!binary x", &deep] {
+        let answer = bed.ask(request("POST", "/v1/jobs", "Content-Type: application/yaml\r\n", body)).await;
+        assert_eq!(answer.problem(), "malformed", "{:?}", &body[..body.len().min(40)]);
+    }
+    for media in [
+        "",
+        "Content-Type: text/plain\r\n",
+        "Content-Type: application/jsonx\r\n",
+        "Content-Type: \u{e9}\r\n",
+    ] {
+        let answer = bed.ask(request("POST", "/v1/jobs", media, &job("media", "search"))).await;
+        assert_eq!(answer.problem(), "unsupported-media-type", "{media}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}

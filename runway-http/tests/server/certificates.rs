@@ -1,0 +1,127 @@
+//! Certificates for both ends, and clients that show them.
+
+use crate::process::Folder;
+use crate::wire::Wire;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair,
+};
+use runway_http::server::TlsFiles;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// An authority.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key.
+pub struct Certificate {
+    der: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+    pem: String,
+    key_pem: String,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub fn sign(&self, change: impl FnOnce(&mut CertificateParams)) -> Certificate {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "somebody");
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let signed = params.signed_by(&key, &self.0).unwrap();
+        Certificate {
+            der: signed.der().clone(),
+            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            pem: signed.pem(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+
+    pub fn server(&self) -> Certificate {
+        self.sign(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    /// A client's certificate with these organisational units. The library writes one name of each kind, so the second goes
+    /// by the number of its kind.
+    pub fn client(&self, units: &[&str]) -> Certificate {
+        self.sign(|params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            let kinds = [DnType::OrganizationalUnitName, DnType::CustomDnType(vec![2, 5, 4, 11])];
+            for (kind, unit) in kinds.into_iter().zip(units) {
+                params.distinguished_name.push(kind, *unit);
+            }
+        })
+    }
+
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        roots
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+}
+
+/// Writes the files that a server reads.
+pub fn write(folder: &Folder, server: &Certificate, clients: Option<&Authority>) -> TlsFiles {
+    let client_ca = clients.map(|authority| folder.write("clients.pem", authority.pem()));
+    let certificate = folder.write("server.pem", &server.pem);
+    TlsFiles { certificate, key: folder.write("server.key", &server.key_pem), client_ca }
+}
+
+/// A client that trusts one authority and may show a certificate.
+pub struct Client {
+    connector: TlsConnector,
+}
+
+impl Client {
+    pub fn new(server: &Authority, certificate: Option<&Certificate>) -> Self {
+        Self::with(server, certificate, &[&rustls::version::TLS13])
+    }
+
+    pub fn with(
+        server: &Authority,
+        certificate: Option<&Certificate>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let builder = builder.with_root_certificates(server.roots());
+        let config = match certificate {
+            None => builder.with_no_client_auth(),
+            Some(Certificate { der, key, .. }) => {
+                builder.with_client_auth_cert(vec![der.clone()], key.clone_key()).unwrap()
+            }
+        };
+        Self { connector: TlsConnector::from(Arc::new(config)) }
+    }
+
+    /// Connects. With TLS 1.3 a client learns that its certificate is turned away only when it first reads.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<Wire<TlsStream<TcpStream>>> {
+        let stream = TcpStream::connect(address).await?;
+        let name = ServerName::try_from("localhost").unwrap();
+        Ok(Wire::over(self.connector.connect(name, stream).await?))
+    }
+
+    /// The status of the answer to a request; an error where there is no talking to the server.
+    pub async fn status(&self, address: SocketAddr, request: &str) -> io::Result<u16> {
+        let mut wire = self.connect(address).await?;
+        wire.send(request).await?;
+        Ok(wire.head().await?.status)
+    }
+}

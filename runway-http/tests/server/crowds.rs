@@ -1,0 +1,203 @@
+//! Many at a time: connections, requests, submissions, tenants.
+
+use crate::bed::{Bed, SHORT};
+use crate::wire::{Answer, Wire, get, job, metric, post, until};
+use futures::future::join_all;
+use std::time::{Duration, Instant};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_slow_clients_keep_nobody_from_being_answered() {
+    let bed = Bed::start().await;
+    let mut slow = Vec::new();
+    for n in 0..2000 {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        // Some say nothing, some half of a head, some a head and half of its body.
+        let whole = post("/v1/jobs", "", &job("slow", "search"));
+        let sent = [0, 10, whole.len() - 40][n % 3];
+        wire.send(&whole[..sent]).await.unwrap();
+        slow.push(wire);
+    }
+    // Those with half of a body take room among the requests: 512 have it, the others are told that there is none.
+    until("all to be there", async || bed.metric("runway_http_connections").await >= 1000).await;
+    let began = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(bed.ask(get("/healthz")).await.status, 200);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let inside = bed.metric("runway_http_requests_in_progress").await;
+    assert!(inside <= 512, "{inside}");
+    drop(slow);
+    until("all to be gone", async || bed.metric("runway_http_connections").await == 1).await;
+    until("their room to be free", async || bed.metric("runway_http_requests_in_progress").await == 0).await;
+    assert_eq!(bed.ask(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
+    assert_eq!(bed.cluster.landed().len(), 1);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait_until_there_is_room() {
+    let bed = Bed::with(|setup| setup.connections.connections = 3).await;
+    let mut inside = Vec::new();
+    for _ in 0..3 {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        assert_eq!(wire.ask(get("/healthz")).await.status, 200);
+        inside.push(wire);
+    }
+    let mut waiting = Wire::connect(bed.address).await.unwrap();
+    waiting.send(get("/healthz")).await.unwrap();
+    let early = tokio::time::timeout(SHORT, waiting.answer()).await;
+    assert!(early.is_err(), "{early:?}");
+    assert_eq!(metric(&inside[0].ask(get("/metrics")).await.text(), "runway_http_connections"), 3);
+    drop(inside.pop());
+    assert_eq!(waiting.answer().await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_cap_are_told_so_and_probes_are_not_counted() {
+    let bed = Bed::with(|setup| setup.requests.requests = 4).await;
+    bed.creates.send_replace(false);
+    let mut inside = Vec::new();
+    for n in 0..4 {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        wire.send(post("/v1/jobs", "", &job("inside", &format!("team-{n}")))).await.unwrap();
+        inside.push(wire);
+        until("it to be inside", async || bed.metric("runway_http_requests_in_progress").await == n + 1)
+            .await;
+    }
+    for request in
+        [get("/v1/policy"), get("/v1/jobs"), post("/v1/quotes", "", &job("more", "search")), get("/docs")]
+    {
+        let answer = bed.ask(request).await;
+        assert_eq!(answer.problem(), "overloaded");
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    }
+    for probe in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(bed.ask(get(probe)).await.status, 200, "{probe}");
+    }
+    bed.creates.send_replace(true);
+    for wire in &mut inside {
+        assert_eq!(wire.answer().await.unwrap().status, 201);
+    }
+    assert_eq!(bed.ask(get("/v1/policy")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_tenant_may_have_so_many_submissions_under_way_and_others_their_own() {
+    let bed = Bed::with(|setup| setup.requests.tenant_submissions = 2).await;
+    bed.creates.send_replace(false);
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        wire.send(post("/v1/jobs", "", &job("inside", "search"))).await.unwrap();
+        inside.push(wire);
+    }
+    until("both to be held", async || bed.metric("runway_creations_pending").await == 2).await;
+    let third = bed.ask(post("/v1/jobs", "", &job("third", "search"))).await;
+    assert_eq!((third.problem().as_str(), third.status), ("too-many-submissions", 429));
+    assert_eq!(third.header("retry-after"), Some("1"));
+    // Quotes hold nothing and wait for nothing.
+    assert_eq!(bed.ask(post("/v1/quotes", "", &job("quote", "search"))).await.status, 200);
+    // Who goes away frees the place; the job is made all the same.
+    drop(inside.pop());
+    let mut other = Wire::connect(bed.address).await.unwrap();
+    other.send(post("/v1/jobs", "", &job("other", "vision"))).await.unwrap();
+    until("the other tenant's to be held", async || bed.metric("runway_creations_pending").await == 3).await;
+    let mut again = Wire::connect(bed.address).await.unwrap();
+    until("there to be room again", async || bed.metric("runway_http_requests_in_progress").await == 2).await;
+    again.send(post("/v1/jobs", "", &job("again", "search"))).await.unwrap();
+    until("it to be held", async || bed.metric("runway_creations_pending").await == 4).await;
+    bed.creates.send_replace(true);
+    for wire in inside.iter_mut().chain([&mut other, &mut again]) {
+        assert_eq!(wire.answer().await.unwrap().status, 201);
+    }
+    until("the abandoned one to be made", async || bed.cluster.landed().len() == 4).await;
+    assert_eq!(bed.metric(r#"runway_submissions_total{outcome="too-many-submissions",code=""}"#).await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_is_told_so() {
+    let bed = Bed::with(|setup| setup.requests.request_timeout = SHORT).await;
+    bed.creates.send_replace(false);
+    let began = Instant::now();
+    let answer = bed.ask(post("/v1/jobs", "Idempotency-Key: k\r\n", &job("late", "search"))).await;
+    assert_eq!((answer.problem().as_str(), answer.status), ("timed-out", 503));
+    assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()));
+    assert!(answer.header("retry-after").is_some());
+    // It was begun, and goes on: the same key finds it.
+    bed.creates.send_replace(true);
+    until("the job to be there", async || bed.cluster.landed().len() == 1).await;
+    let again = bed.ask(post("/v1/jobs", "Idempotency-Key: k\r\n", &job("late", "search"))).await;
+    assert_eq!(again.status, 200, "{}", again.text());
+    assert_eq!(bed.cluster.landed().len(), 1);
+}
+
+/// What was sent by 100 clients at once, and what the server says of it, agree to the last request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_metrics_agree_with_what_was_sent() {
+    let bed = Bed::with(|setup| {
+        setup.policy = setup
+            .policy
+            .replace("quota: {gpus: 0, concurrent_jobs: 100000}", "quota: {gpus: 0, concurrent_jobs: 6}");
+    })
+    .await;
+    let clients = (0..100).map(async |n| {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        let tenant = format!("team-{n}");
+        let good = job("good", &tenant);
+        let bad = good.replace("}", r#","resources":{"cpu":"5"}}"#);
+        let key = format!("Idempotency-Key: {n}\r\n");
+        let requests = [
+            post("/v1/jobs", "", &good),
+            post("/v1/jobs", &key, &good),
+            post("/v1/jobs", &key, &good),
+            post("/v1/jobs", &key, &good.replace("good", "other")),
+            post("/v1/jobs", "", &bad),
+            post("/v1/jobs", "", "{"),
+            post("/v1/quotes", "", &good),
+            post("/v1/quotes", "", &bad),
+            get("/v1/jobs"),
+            get(&format!("/v1/tenants/{tenant}")),
+            get("/v1/nothing"),
+            crate::wire::request("BREW", "/v1/jobs", "", ""),
+        ];
+        let mut statuses = Vec::new();
+        for request in requests {
+            statuses.push(wire.ask(request).await.status);
+        }
+        assert_eq!(statuses, [201, 201, 200, 422, 422, 400, 200, 200, 200, 200, 404, 405]);
+        // Five more than the quota has room for: two are held already.
+        let more: Vec<Answer> = join_all((0..9).map(|_| bed.ask(post("/v1/jobs", "", &good)))).await;
+        let made = more.iter().filter(|answer| answer.status == 201).count();
+        let refused = more.iter().filter(|answer| answer.status == 429).count();
+        assert_eq!((made, refused), (4, 5));
+    });
+    join_all(clients).await;
+    let metrics = bed.metrics().await;
+    let submissions = |outcome: &str, code: &str| {
+        metric(&metrics, &format!(r#"runway_submissions_total{{outcome="{outcome}",code="{code}"}}"#))
+    };
+    assert_eq!(submissions("created", ""), 600);
+    assert_eq!(submissions("replayed", ""), 100);
+    assert_eq!(submissions("key-conflict", ""), 100);
+    assert_eq!(submissions("refused", "cpu-above-max"), 100);
+    assert_eq!(submissions("refused", "tenant-job-quota"), 500);
+    let requests = |method: &str, route: &str, status: u16| {
+        let series =
+            format!(r#"runway_http_requests_total{{method="{method}",route="{route}",status="{status}"}}"#);
+        metric(&metrics, &series)
+    };
+    let jobs = [201, 200, 422, 400, 429].map(|status| requests("POST", "/v1/jobs", status));
+    assert_eq!(jobs, [600, 100, 200, 100, 500]);
+    assert_eq!(requests("POST", "/v1/quotes", 200), 200);
+    assert_eq!(requests("GET", "/v1/jobs", 200), 100);
+    assert_eq!(requests("GET", "/v1/tenants/{tenant}", 200), 100);
+    assert_eq!(requests("GET", "none", 404), 100);
+    assert_eq!(requests("other", "/v1/jobs", 405), 100);
+    let count =
+        metric(&metrics, r#"runway_http_request_duration_seconds_count{method="POST",route="/v1/jobs"}"#);
+    assert_eq!(count, 1500);
+    assert_eq!(metric(&metrics, "runway_create_duration_seconds_count"), 600);
+    assert_eq!(metric(&metrics, "runway_jobs_held"), 600);
+    assert_eq!(bed.cluster.landed().len(), 600);
+    // No tenant is named anywhere.
+    assert!(!metrics.contains("team-"), "{metrics}");
+}

@@ -1,0 +1,160 @@
+//! The end of the server: what is under way is answered first.
+
+use crate::bed::{Bed, ROOMY, SHORT};
+use crate::process::{Folder, NOWHERE, Process};
+use crate::wire::{Wire, get, job, post, until};
+use rustix::process::Signal;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// What a client has seen.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    answers: usize,
+    /// Requests that were sent and never answered.
+    lost: usize,
+}
+
+/// Sends requests until nobody listens any more; on one connection as long as the server keeps it, or on a new one each.
+async fn load(address: SocketAddr, request: String, keeps: bool) -> Seen {
+    let mut seen = Seen::default();
+    while let Ok(mut wire) = Wire::connect(address).await {
+        loop {
+            if wire.send(&request).await.is_err() {
+                seen.lost += 1;
+                break;
+            }
+            let Some(answer) = wire.answer().await else {
+                seen.lost += 1;
+                break;
+            };
+            assert!(answer.status < 500, "{answer:?}");
+            seen.answers += 1;
+            if answer.closes() || !keeps {
+                break;
+            }
+        }
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_to_end_under_load_it_loses_no_answer() {
+    let folder = Folder::new("ending");
+    let policy = folder.write("policy.yaml", ROOMY);
+    let flags = ["--shutdown-delay", "1s", "--listen-ops", "127.0.0.1:0"];
+    let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &flags).await;
+    let clients: Vec<_> = (0..16)
+        .map(|n| {
+            let request =
+                if n % 2 == 0 { get("/v1/policy") } else { post("/v1/quotes", "", &job("load", "search")) };
+            tokio::spawn(load(process.address, request, n % 4 < 2))
+        })
+        .collect();
+    let ops = process.ops.unwrap();
+    until("it to be busy", async || {
+        let metrics = crate::wire::ask(ops, get("/metrics")).await.text();
+        crate::wire::metric(
+            &metrics,
+            r#"runway_http_requests_total{method="POST",route="/v1/quotes",status="200"}"#,
+        ) > 100
+    })
+    .await;
+    process.signal(Signal::TERM);
+    // Not ready first, while everything is still answered.
+    until("it not to be ready", async || {
+        let mut probe = Wire::connect(ops).await.unwrap();
+        probe.ask(get("/readyz")).await.text().contains("about to end")
+    })
+    .await;
+    let mut seen = Seen::default();
+    for client in clients {
+        let Seen { answers, lost } = client.await.unwrap();
+        assert!(answers > 0);
+        seen.answers += answers;
+        seen.lost += lost;
+    }
+    assert_eq!(seen.lost, 0, "{seen:?}");
+    let status = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{:#?}", process.log());
+    assert!(process.log().last().unwrap().contains("everything under way was answered"));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let folder = Folder::new("second");
+    let policy = folder.write("policy.yaml", ROOMY);
+    let kubeconfig = folder.write("kubeconfig", NOWHERE);
+    let mut process = Process::start(policy, kubeconfig, &["--shutdown-delay", "1h"]).await;
+    process.signal(Signal::INT);
+    process
+        .said("that it ends", |line| line["message"].as_str()?.starts_with("told to end").then_some(()))
+        .await;
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_submission_under_way_is_answered_and_a_connection_at_rest_is_not_waited_for() {
+    let bed = Bed::start().await;
+    bed.creates.send_replace(false);
+    let mut resting = Wire::connect(bed.address).await.unwrap();
+    assert_eq!(resting.ask(get("/healthz")).await.status, 200);
+    let mut working = Wire::connect(bed.address).await.unwrap();
+    working.send(post("/v1/jobs", "", &job("working", "search"))).await.unwrap();
+    until("it to be under way", async || bed.metric("runway_creations_pending").await == 1).await;
+    bed.tell_to_end();
+    assert!(resting.ended().await);
+    bed.creates.send_replace(true);
+    let answer = working.answer().await.unwrap();
+    assert_eq!(answer.status, 201);
+    assert!(answer.closes());
+    assert!(bed.end().await);
+}
+
+/// Who has connected in time and sends in time is answered, even if the server had not looked at the connection yet.
+#[tokio::test]
+async fn whoever_connected_before_the_end_is_answered() {
+    let bed = Bed::start().await;
+    let mut wires = Vec::new();
+    for _ in 0..50 {
+        wires.push(Wire::connect(bed.address).await.unwrap());
+    }
+    bed.tell_to_end();
+    for wire in &mut wires {
+        wire.send(get("/v1/policy")).await.unwrap();
+        let answer = wire.answer().await.expect("an answer");
+        assert_eq!(answer.status, 200);
+        assert!(answer.closes());
+    }
+    assert!(bed.end().await);
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_not_waited_for() {
+    let bed = Bed::with(|setup| setup.connections.drain_timeout = SHORT).await;
+    bed.creates.send_replace(false);
+    let mut stuck = Wire::connect(bed.address).await.unwrap();
+    stuck.send(post("/v1/jobs", "", &job("stuck", "search"))).await.unwrap();
+    until("it to be under way", async || bed.metric("runway_creations_pending").await == 1).await;
+    let began = Instant::now();
+    bed.tell_to_end();
+    assert!(!bed.end().await);
+    assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+/// However fast new clients come, a server that is told to end does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newcomers_do_not_keep_it_from_ending() {
+    let bed = Bed::start().await;
+    let address = bed.address;
+    let crowd: Vec<_> =
+        (0..32).map(|_| tokio::spawn(async move { while Wire::connect(address).await.is_ok() {} })).collect();
+    until("them to come", async || bed.metric("runway_http_connections").await > 0).await;
+    bed.tell_to_end();
+    let ended = tokio::time::timeout(Duration::from_secs(10), bed.end()).await;
+    assert!(ended.is_ok());
+    for client in crowd {
+        client.await.unwrap();
+    }
+}

@@ -1,0 +1,124 @@
+//! The heads of requests: how many headers, how long, how often, and how slow.
+
+use crate::bed::{Bed, SHORT};
+use crate::wire::{Wire, get, job, post, request, until};
+use std::time::{Duration, Instant};
+
+fn quote_with(headers: &str) -> String {
+    post("/v1/quotes", headers, &job("heads", "search"))
+}
+
+#[tokio::test]
+async fn a_head_may_have_a_hundred_headers() {
+    let bed = Bed::start().await;
+    let with = |count: usize| request("GET", "/healthz", &"A: b\r\n".repeat(count - 1), "");
+    assert_eq!(bed.ask(with(100)).await.status, 200);
+    assert_eq!(bed.ask(with(101)).await.status, 431);
+    assert_eq!(bed.metric("runway_http_unreadable_requests_total").await, 1);
+}
+
+#[tokio::test]
+async fn a_head_has_room_for_64_kib_and_not_for_twice_as_much() {
+    let bed = Bed::start().await;
+    let bare = request("GET", "/healthz", "A: \r\n", "").len();
+    let with = |bytes: usize| request("GET", "/healthz", &format!("A: {}\r\n", "x".repeat(bytes - bare)), "");
+    assert_eq!(with(64 * 1024).len(), 64 * 1024);
+    assert_eq!(bed.ask(with(64 * 1024)).await.status, 200);
+    assert_eq!(bed.ask(with(128 * 1024 + 1)).await.status, 431);
+    let long = format!("/v1/jobs?continue={}", "x".repeat(128 * 1024));
+    let answer = bed.ask(get(&long)).await;
+    assert!([414, 431].contains(&answer.status), "{answer:?}");
+}
+
+/// Every header that means something here, twice, empty, and as long as a head allows.
+#[tokio::test]
+async fn headers_that_are_repeated_or_huge_are_turned_away_or_passed_over() {
+    let bed = Bed::start().await;
+    let huge = "x".repeat(60 * 1024);
+    let strict = ["X-Tenant-ID", "Idempotency-Key", "Content-Type", "Host"];
+    let lenient = [
+        "X-Request-ID",
+        "traceparent",
+        "Accept",
+        "If-None-Match",
+        "Authorization",
+        "Cookie",
+        "User-Agent",
+        "Expect",
+        "Connection",
+        "Upgrade",
+        "TE",
+        "Range",
+        "Origin",
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-HTTP-Method-Override",
+    ];
+    for name in strict.into_iter().chain(lenient) {
+        let values =
+            [format!("{name}: a\r\n{name}: b\r\n"), format!("{name}:\r\n"), format!("{name}: {huge}\r\n")];
+        for value in values {
+            for route in ["/v1/jobs", "/v1/quotes"] {
+                let answer = bed.ask(post(route, &value, &job("heads", "search"))).await;
+                let shown = &value[..value.len().min(60)];
+                assert!((200..500).contains(&answer.status), "{shown:?}: {answer:?}");
+                if lenient.contains(&name) && !["Expect", "Upgrade"].contains(&name) {
+                    assert!(answer.status < 300, "{shown:?}: {answer:?}");
+                }
+            }
+        }
+    }
+    for (header, problem) in [
+        ("X-Tenant-ID: search\r\nX-Tenant-ID: search\r\n", "malformed"),
+        ("X-Tenant-ID: other\r\n", "malformed"),
+        ("Idempotency-Key: a\r\nIdempotency-Key: a\r\n", "malformed"),
+        ("Idempotency-Key: \r\n", "malformed"),
+        ("Content-Type: application/yaml\r\n", "unsupported-media-type"),
+    ] {
+        let answer = bed.ask(post("/v1/jobs", header, &job("heads", "search"))).await;
+        assert_eq!(answer.problem(), problem, "{header}");
+    }
+    let key = |length: usize| {
+        post("/v1/jobs", &format!("Idempotency-Key: {}\r\n", "k".repeat(length)), &job("heads", "search"))
+    };
+    assert_eq!(bed.ask(key(255)).await.status, 201);
+    assert_eq!(bed.ask(key(256)).await.problem(), "malformed");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_in_time_ends_the_connection() {
+    let bed = Bed::with(|setup| setup.connections.header_timeout = SHORT).await;
+    for begun in
+        ["", "G", "GET /healthz HTTP/1.1\r\nHost: runway\r\n", "GET /healthz HTTP/1.1\r\nHost: runway\r\nA: "]
+    {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        let began = Instant::now();
+        wire.send(begun).await.unwrap();
+        wire.ended().await;
+        let took = began.elapsed();
+        assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&took), "{begun:?} {took:?}");
+    }
+    // A connection is idle for as long at most; a byte now and then gains no time.
+    let mut idle = Wire::connect(bed.address).await.unwrap();
+    assert_eq!(idle.ask(get("/healthz")).await.status, 200);
+    assert!(idle.ended().await);
+    let mut drip = Wire::connect(bed.address).await.unwrap();
+    for byte in get("/healthz").as_bytes() {
+        if drip.send([*byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(SHORT / 10).await;
+    }
+    assert!(drip.answer().await.is_none());
+    until("the connections to be gone", async || bed.metric("runway_http_connections").await == 1).await;
+}
+
+#[tokio::test]
+async fn quotes_answer_to_either_case_and_order_of_headers() {
+    let bed = Bed::start().await;
+    for headers in ["x-tenant-id: search\r\n", "X-TENANT-ID: search\r\n", "A: b\r\nX-Tenant-Id:search\r\n"] {
+        let answer = bed.ask(quote_with(headers)).await;
+        assert_eq!(answer.status, 200, "{headers}");
+        assert_eq!(answer.json()["admitted"], true, "{}", answer.text());
+    }
+}

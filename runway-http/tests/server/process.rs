@@ -1,0 +1,120 @@
+//! The program itself, in a process of its own.
+
+use runway_control::{Surroundings, System};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A folder of a test's own.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let name = format!("{name}-{:x}", System.random());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The way to a cluster that is not there. The token stands for what must not be told.
+pub const NOWHERE: &str = "\
+apiVersion: v1
+kind: Config
+current-context: nowhere
+clusters: [{name: nowhere, cluster: {server: 'http://127.0.0.1:9'}}]
+users: [{name: nobody, user: {token: the-token-of-nobody}}]
+contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
+";
+
+/// A server.
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+    pub ops: Option<SocketAddr>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts the program, and waits until it listens.
+    pub async fn start(policy: PathBuf, kubeconfig: PathBuf, flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runway-http"));
+        command.args(["--listen", "127.0.0.1:0", "--backend", "kubernetes", "--log-format", "json"]);
+        command.arg("--policy").arg(policy).arg("--kubeconfig").arg(kubeconfig).args(flags);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (sink, mut lines) = (Arc::clone(&log), BufReader::new(child.stderr.take().unwrap()).lines());
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        let mut process = Self { child, address: "127.0.0.1:0".parse().unwrap(), ops: None, log };
+        process.address = process.said("it listens", |line| address(line, "listening")).await;
+        if flags.contains(&"--listen-ops") {
+            process.ops =
+                Some(process.said("it listens for probes", |line| address(line, "probes and metrics")).await);
+        }
+        process
+    }
+
+    /// All that was logged, line by line.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a line of the log.
+    pub async fn said<T>(&mut self, what: &str, find: impl Fn(&Json) -> Option<T>) -> T {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let lines = self.log();
+            let found =
+                lines.iter().filter_map(|line| serde_json::from_str(line).ok()).find_map(|line| find(&line));
+            if let Some(found) = found {
+                return found;
+            }
+            let is_over = self.child.try_wait().unwrap().is_some() || tokio::time::Instant::now() > deadline;
+            assert!(!is_over, "waited in vain for {what}: {lines:#?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait());
+        ended.await.expect("it ends in time").unwrap()
+    }
+}
+
+/// What a message says the address is.
+fn address(line: &Json, message: &str) -> Option<SocketAddr> {
+    line["message"].as_str()?.starts_with(message).then(|| line["address"].as_str()?.parse().ok())?
+}

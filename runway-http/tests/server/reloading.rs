@@ -1,0 +1,142 @@
+//! Files that change while the server runs: the policy and those of TLS.
+
+use crate::bed::ROOMY;
+use crate::certificates::{Authority, Client, write};
+use crate::process::{Folder, NOWHERE, Process};
+use crate::wire::{ask, get, metric, until};
+use rustix::process::Signal;
+use std::os::unix::fs::symlink;
+
+async fn cpu_max(process: &Process) -> String {
+    let answer = ask(process.address, get("/v1/policy")).await;
+    answer.json()["limits"]["cpu"]["max"].as_str().unwrap().to_owned()
+}
+
+fn with_cpu(max: &str) -> String {
+    ROOMY.replace("max: \"4\"", &format!("max: \"{max}\""))
+}
+
+async fn reloads(process: &Process, result: &str) -> u64 {
+    let metrics = ask(process.address, get("/metrics")).await.text();
+    metric(&metrics, &format!(r#"runway_policy_reloads_total{{result="{result}"}}"#))
+}
+
+#[tokio::test]
+async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
+    let folder = Folder::new("policy-hangup");
+    let policy = folder.write("policy.yaml", with_cpu("4"));
+    let mut process = Process::start(policy.clone(), folder.write("kubeconfig", NOWHERE), &[]).await;
+    assert_eq!(cpu_max(&process).await, "4");
+    assert_eq!((reloads(&process, "applied").await, reloads(&process, "failed").await), (0, 0));
+    let first = ask(process.address, get("/v1/policy")).await;
+    let etag = first.header("etag").unwrap().to_owned();
+
+    folder.write("policy.yaml", with_cpu("8"));
+    process.signal(Signal::HUP);
+    process
+        .said("the bound that differs", |line| {
+            (line["at"] == "limits.cpu.max" && line["after"] == "\"8\"").then_some(())
+        })
+        .await;
+    until("the new one to be in force", async || cpu_max(&process).await == "8").await;
+    let second = ask(process.address, get("/v1/policy")).await;
+    assert_ne!(second.header("etag").unwrap(), etag);
+
+    // One that does not load, one that contradicts itself, one that is not there: the one in force stays.
+    for (n, bad) in ["version: 1\nlimits: [", &with_cpu("1m"), "", "\0"].iter().enumerate() {
+        let before = reloads(&process, "failed").await;
+        folder.write("policy.yaml", bad);
+        process.signal(Signal::HUP);
+        until("it to be told of", async || reloads(&process, "failed").await > before).await;
+        assert_eq!(cpu_max(&process).await, "8", "{n}");
+    }
+    std::fs::remove_file(&policy).unwrap();
+    let before = reloads(&process, "failed").await;
+    process.signal(Signal::HUP);
+    until("it to be told of", async || reloads(&process, "failed").await > before).await;
+    assert_eq!(cpu_max(&process).await, "8");
+    let told = |line: &serde_json::Value| {
+        let is_it = line["message"] == "the policy in force stays as it is" && line["level"] == "ERROR";
+        is_it.then(|| line["error"].as_str().unwrap().to_owned())
+    };
+    assert!(process.said("why", told).await.contains("does not load"));
+
+    // Another namespace is not taken up while the server runs.
+    let applied = reloads(&process, "applied").await;
+    folder.write("policy.yaml", format!("{}run: {{namespace: elsewhere}}\n", with_cpu("2")));
+    process.signal(Signal::HUP);
+    process.said("the namespace", |line| line["error"].as_str()?.contains("namespace").then_some(())).await;
+    assert_eq!((cpu_max(&process).await.as_str(), reloads(&process, "applied").await), ("8", applied));
+}
+
+/// A mounted ConfigMap changes by a link that is put in the place of another.
+#[tokio::test]
+async fn a_policy_behind_a_link_is_read_again_when_the_link_changes() {
+    let folder = Folder::new("policy-link");
+    for (version, max) in [("..1", "4"), ("..2", "6")] {
+        std::fs::create_dir(folder.path(version)).unwrap();
+        folder.write(&format!("{version}/policy.yaml"), with_cpu(max));
+    }
+    symlink("..1", folder.path("..data")).unwrap();
+    symlink("..data/policy.yaml", folder.path("policy.yaml")).unwrap();
+    let kubeconfig = folder.write("kubeconfig", NOWHERE);
+    let process = Process::start(folder.path("policy.yaml"), kubeconfig, &[]).await;
+    assert_eq!(cpu_max(&process).await, "4");
+    symlink("..2", folder.path("..data.new")).unwrap();
+    std::fs::rename(folder.path("..data.new"), folder.path("..data")).unwrap();
+    until("the new one to be in force", async || cpu_max(&process).await == "6").await;
+    // A bad one is told of once, however often it is looked at.
+    folder.write("..2/policy.yaml", "version: 2");
+    until("it to be told of", async || reloads(&process, "failed").await == 1).await;
+    std::fs::remove_dir_all(folder.path("..1")).unwrap();
+    folder.write("..2/policy.yaml", with_cpu("7"));
+    until("the next one to be in force", async || cpu_max(&process).await == "7").await;
+    assert_eq!((reloads(&process, "applied").await, reloads(&process, "failed").await), (2, 1));
+}
+
+#[tokio::test]
+async fn tls_files_are_read_again_and_probes_need_no_certificate() {
+    let folder = Folder::new("tls");
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let files = write(&folder, &servers.server(), Some(&clients));
+    let policy = folder.write("policy.yaml", ROOMY);
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let (certificate, key, ca) =
+        (text(&files.certificate), text(&files.key), text(&files.client_ca.unwrap()));
+    let flags =
+        ["--listen-ops", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key, "--client-ca", &ca];
+    let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &flags).await;
+    let (address, ops) = (process.address, process.ops.unwrap());
+
+    // Without a certificate there are the probes and the metrics, and nothing else.
+    assert_eq!(ask(ops, get("/healthz")).await.status, 200);
+    assert_eq!(ask(ops, get("/metrics")).await.status, 200);
+    assert_eq!(ask(ops, get("/readyz")).await.problem(), "not-ready");
+    for path in ["/v1/jobs", "/v1/policy", "/docs", "/openapi.json"] {
+        assert_eq!(ask(ops, get(path)).await.problem(), "not-found", "{path}");
+    }
+    let admin = clients.client(&["admin"]);
+    let before = Client::new(&servers, Some(&admin));
+    assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
+    let mut open = before.connect(address).await.unwrap();
+    assert_eq!(open.ask(get("/v1/policy")).await.status, 200);
+
+    // Files that make no server change nothing.
+    folder.write("server.key", "no key");
+    process.signal(Signal::HUP);
+    process.said("the bad key", |line| line["message"].as_str()?.contains("stay").then_some(())).await;
+    assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
+
+    // Both authorities change. Who is connected stays so; who comes meets the new ones.
+    let (servers, clients) = (Authority::new("new servers"), Authority::new("new clients"));
+    write(&folder, &servers.server(), Some(&clients));
+    process.signal(Signal::HUP);
+    let again = |line: &serde_json::Value| (line["message"] == "the TLS files were read again").then_some(());
+    process.said("that they were read", again).await;
+    assert_eq!(open.ask(get("/v1/policy")).await.status, 200);
+    assert!(before.status(address, &get("/v1/policy")).await.is_err());
+    assert!(Client::new(&servers, Some(&admin)).status(address, &get("/v1/policy")).await.is_err());
+    let admin = clients.client(&["admin"]);
+    let now = Client::new(&servers, Some(&admin));
+    assert_eq!(now.status(address, &get("/v1/policy")).await.unwrap(), 200);
+}

@@ -1,0 +1,191 @@
+//! Mutual TLS: who gets in, and what each role may do.
+
+use crate::bed::Bed;
+use crate::certificates::{Authority, Certificate, Client, write};
+use crate::process::Folder;
+use crate::wire::{Wire, get, job, post, request};
+use rcgen::{DnType, ExtendedKeyUsagePurpose, date_time_ymd};
+use runway_http::server::Tls;
+
+/// A server that asks for certificates, and the two authorities.
+struct Guarded {
+    bed: Bed,
+    servers: Authority,
+    clients: Authority,
+}
+
+impl Guarded {
+    async fn start(name: &str) -> Self {
+        let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+        let folder = Folder::new(name);
+        let tls = Tls::load(write(&folder, &servers.server(), Some(&clients))).unwrap();
+        let bed = Bed::with(|setup| setup.tls = Some(tls)).await;
+        Self { bed, servers, clients }
+    }
+
+    async fn status(&self, certificate: &Certificate, request: &str) -> std::io::Result<u16> {
+        Client::new(&self.servers, Some(certificate)).status(self.bed.address, request).await
+    }
+}
+
+#[tokio::test]
+async fn each_role_may_do_its_part_of_every_route() {
+    let guarded = Guarded::start("routes").await;
+    let [admin, viewer] = ["admin", "viewer"].map(|unit| guarded.clients.client(&[unit]));
+    let body = job("roles", "search");
+    let nowhere = "/v1/jobs/aaaaaaaaaaaa";
+    let logs = format!("{nowhere}/logs");
+    // The request, and what it is answered to an admin and to a viewer.
+    let matrix = [
+        (post("/v1/jobs", "", &body), 201, 403),
+        (post("/v1/quotes", "", &body), 200, 200),
+        (post("/v1/quotes?manifest=true", "", &body), 200, 200),
+        (get("/v1/jobs"), 200, 200),
+        (request("HEAD", "/v1/jobs", "", ""), 200, 200),
+        (get(nowhere), 404, 404),
+        (request("DELETE", nowhere, "", ""), 404, 403),
+        (get(&logs), 404, 403),
+        (get(&format!("{logs}?follow=true")), 404, 403),
+        (request("HEAD", &logs, "", ""), 404, 403),
+        (get(&logs.replace("logs", "%6Cogs")), 404, 404),
+        (get("/v1/tenants/search"), 200, 200),
+        (get("/v1/policy"), 200, 200),
+        (request("PUT", "/v1/policy", "", "{}"), 405, 403),
+        (request("PATCH", nowhere, "", "{}"), 405, 403),
+        (request("OPTIONS", "/v1/jobs", "", ""), 405, 403),
+        (request("BREW", "/v1/quotes", "", ""), 405, 403),
+        (get("/openapi.json"), 200, 200),
+        (get("/docs"), 200, 200),
+        (get("/healthz"), 200, 200),
+        (get("/readyz"), 200, 200),
+        (get("/metrics"), 200, 200),
+        (request("DELETE", "/metrics", "", ""), 405, 403),
+        (get("/v1/nothing"), 404, 404),
+        (request("DELETE", "/v1/nothing", "", ""), 404, 404),
+    ];
+    for (request, as_admin, as_viewer) in matrix {
+        let line = request.lines().next().unwrap();
+        assert_eq!(guarded.status(&admin, &request).await.unwrap(), as_admin, "admin: {line}");
+        assert_eq!(guarded.status(&viewer, &request).await.unwrap(), as_viewer, "viewer: {line}");
+    }
+    assert_eq!(guarded.bed.cluster.landed().len(), 1);
+}
+
+/// A certificate of the right authority lets its owner connect. Without exactly one role, there is nothing but 403.
+#[tokio::test]
+async fn whoever_has_no_role_gets_nothing() {
+    let guarded = Guarded::start("no-role").await;
+    let cases: [&[&str]; 12] = [
+        &[],
+        &[""],
+        &["Admin"],
+        &["ADMIN"],
+        &["admin "],
+        &[" admin"],
+        &["admins"],
+        &["admin,viewer"],
+        &["root"],
+        &["admin", "viewer"],
+        &["admin", "admin"],
+        &["аdmin"],
+    ];
+    for units in cases {
+        let certificate = guarded.clients.client(units);
+        for request in
+            [get("/v1/jobs"), get("/healthz"), get("/metrics"), get("/nothing"), post("/v1/jobs", "", "{}")]
+        {
+            let status = guarded.status(&certificate, &request).await.unwrap();
+            assert_eq!(status, 403, "{units:?} {request}");
+        }
+        let mut wire =
+            Client::new(&guarded.servers, Some(&certificate)).connect(guarded.bed.address).await.unwrap();
+        let answer = wire.ask(get("/v1/policy")).await;
+        assert_eq!(answer.problem(), "forbidden");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("exactly one, `admin` or `viewer`"));
+    }
+    // The role stands in the unit, not in the name or the organisation.
+    let elsewhere = guarded.clients.sign(|params| {
+        params.distinguished_name.push(DnType::CommonName, "admin");
+        params.distinguished_name.push(DnType::OrganizationName, "admin");
+    });
+    assert_eq!(guarded.status(&elsewhere, &get("/v1/jobs")).await.unwrap(), 403);
+}
+
+#[tokio::test]
+async fn without_a_good_certificate_nobody_connects() {
+    let guarded = Guarded::start("not-good").await;
+    let address = guarded.bed.address;
+    let unit = |params: &mut rcgen::CertificateParams| {
+        params.distinguished_name.push(DnType::OrganizationalUnitName, "admin");
+    };
+    let bad = [
+        ("another authority", Authority::new("clients").client(&["admin"])),
+        ("the server's authority", guarded.servers.client(&["admin"])),
+        (
+            "expired",
+            guarded.clients.sign(|params| {
+                unit(params);
+                params.not_after = date_time_ymd(2020, 1, 1);
+            }),
+        ),
+        (
+            "not valid yet",
+            guarded.clients.sign(|params| {
+                unit(params);
+                params.not_before = date_time_ymd(2090, 1, 1);
+            }),
+        ),
+        (
+            "a server's",
+            guarded.clients.sign(|params| {
+                unit(params);
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            }),
+        ),
+    ];
+    for (what, certificate) in &bad {
+        let status = guarded.status(certificate, &get("/healthz")).await;
+        assert!(status.is_err(), "{what}: {status:?}");
+    }
+    let bare = Client::new(&guarded.servers, None).status(address, &get("/healthz")).await;
+    assert!(bare.is_err(), "{bare:?}");
+    let admin = guarded.clients.client(&["admin"]);
+    let old = Client::with(&guarded.servers, Some(&admin), &[&rustls::version::TLS12]);
+    let error = old.connect(address).await.err().unwrap();
+    assert!(error.to_string().contains("ProtocolVersion"), "{error}");
+    // Without TLS there is no answer in HTTP.
+    let mut plain = Wire::connect(address).await.unwrap();
+    plain.send(get("/healthz")).await.unwrap();
+    assert!(plain.answer().await.is_none());
+    // None of them was a request, and those with a good one still get in.
+    assert_eq!(guarded.status(&admin, &get("/healthz")).await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn tls_alone_asks_for_no_certificate() {
+    let servers = Authority::new("servers");
+    let folder = Folder::new("no-clients");
+    let tls = Tls::load(write(&folder, &servers.server(), None)).unwrap();
+    let bed = Bed::with(|setup| setup.tls = Some(tls)).await;
+    let client = Client::new(&servers, None);
+    assert_eq!(client.status(bed.address, &post("/v1/jobs", "", &job("tls", "search"))).await.unwrap(), 201);
+    let old = Client::with(&servers, None, &[&rustls::version::TLS12]).connect(bed.address).await;
+    assert!(old.is_err());
+    let other = Client::new(&Authority::new("servers"), None).connect(bed.address).await;
+    assert!(other.is_err());
+}
+
+/// Whoever does not finish the handshake is not waited for.
+#[tokio::test]
+async fn a_handshake_has_the_time_of_a_head() {
+    let (servers, folder) = (Authority::new("servers"), Folder::new("handshake"));
+    let tls = Tls::load(write(&folder, &servers.server(), None)).unwrap();
+    let bed = Bed::with(|setup| {
+        setup.tls = Some(tls);
+        setup.connections.header_timeout = crate::bed::SHORT;
+    })
+    .await;
+    let mut wire = Wire::connect(bed.address).await.unwrap();
+    wire.send([0x16, 3, 1]).await.unwrap();
+    assert!(wire.ended().await);
+}

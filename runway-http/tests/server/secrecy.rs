@@ -1,0 +1,61 @@
+//! The log: JSON a line, and never a secret or the value of a variable, however much is logged.
+
+use crate::bed::ROOMY;
+use crate::process::{Folder, NOWHERE, Process};
+use crate::wire::{Wire, ask, get, post, request};
+use rustix::process::Signal;
+
+#[tokio::test]
+async fn no_value_of_a_variable_or_secret_is_logged_at_any_level() {
+    let folder = Folder::new("secrecy");
+    let policy = folder.write("policy.yaml", ROOMY);
+    let flags = [
+        "--log",
+        "trace,hyper=trace,kube=trace,kube_client=trace,tower=trace,h2=trace",
+        "--shutdown-delay",
+        "1s",
+    ];
+    let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &flags).await;
+    let address = process.address;
+    let job = r#"{"name":"quiet","tenant":"search","image":"registry.internal/embed:1.8.0","env":{"A":"hush-env"},"secrets":{"B":"hush-secret"}}"#;
+    let cut = &job[..job.len() - 3];
+    let misplaced = job.replace("secrets", "secretz").replace("env", "enf");
+    let refused = job.replace(r#""name""#, r#""resources":{"cpu":"99"},"name""#);
+    let reserved = job.replace(r#""B""#, r#""RUNWAY_B""#);
+    let yaml =
+        "name: quiet\ntenant: search\nimage: registry.internal/embed:1.8.0\nsecrets: {B: \"hush-secret\n";
+    for route in ["/v1/jobs", "/v1/quotes", "/v1/quotes?manifest=true"] {
+        for body in [job, cut, &misplaced, &refused, &reserved] {
+            let answer = ask(address, post(route, "", body)).await;
+            assert!(answer.status >= 200);
+            // Whoever asks for the manifest is shown its variables, and no secret.
+            let hidden = if route.contains("manifest") { "hush-secret" } else { "hush" };
+            assert!(!answer.text().contains(hidden), "{route} {body}: {}", answer.text());
+        }
+        let answer = ask(address, request("POST", route, "Content-Type: application/yaml\r\n", yaml)).await;
+        assert!(!answer.text().contains("hush"), "{}", answer.text());
+    }
+    // A body that is cut off, one that is too large, and one behind a head that cannot be read.
+    let mut wire = Wire::connect(address).await.unwrap();
+    let whole = post("/v1/jobs", "", job);
+    wire.send(&whole[..whole.len() - 2]).await.unwrap();
+    wire.finish().await.unwrap();
+    wire.answer().await;
+    ask(address, post("/v1/jobs", "", &format!("{job}{}", "\"hush-large\"".repeat(30_000)))).await;
+    ask(address, post("/v1/jobs", "Bad Header: x\r\n", job)).await;
+    ask(address, get("/healthz")).await;
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().await.code(), Some(0));
+    let log = process.log();
+    for line in &log {
+        assert!(!line.contains("hush"), "{line}");
+        assert!(!line.contains("the-token-of-nobody"), "{line}");
+        let line: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+    }
+    // It was as talkative as it can be, and each submission left its line.
+    let has = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert!(has(r#""level":"TRACE""#) > 0 && has(r#""target":"hyper"#) > 0, "{log:#?}");
+    assert_eq!(has(r#""target":"runway::audit""#), 8, "{log:#?}");
+}

@@ -1,0 +1,183 @@
+//! Requests that two servers could read differently: whoever stands in front must never see another end of a request than this one.
+
+use crate::bed::Bed;
+use crate::wire::{Wire, get, job, metric, post};
+
+/// What comes after a request whose end could be mistaken. If it is ever answered, it was smuggled in.
+const SECOND: &str = "DELETE /v1/jobs/smuggled0000 HTTP/1.1\r\nHost: runway\r\n\r\n";
+
+/// Sends a head and a body that hides a second request; the statuses of all the answers.
+async fn statuses(bed: &Bed, head: &str, body: &str) -> Vec<u16> {
+    let mut wire = Wire::connect(bed.address).await.unwrap();
+    wire.send(format!("{head}\r\n\r\n{body}")).await.unwrap();
+    wire.finish().await.unwrap();
+    let mut statuses = Vec::new();
+    while let Some(answer) = wire.answer().await {
+        statuses.push(answer.status);
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn what_could_be_read_in_two_ways_is_turned_away_and_ends_the_connection() {
+    let bed = Bed::start().await;
+    let chunked = format!("0\r\n\r\n{SECOND}");
+    let long = format!("{:x}", u128::from(u64::MAX) + 1);
+    let good = job("good", "search");
+    let good = format!("{:x}\r\n{good}\r\n0\r\n\r\n{SECOND}", good.len());
+    let quote = "POST /v1/quotes HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json";
+    let shapes: Vec<(&str, String, String)> = vec![
+        (
+            "length and chunks",
+            format!("{quote}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"),
+            chunked.clone(),
+        ),
+        (
+            "chunks and length",
+            format!("{quote}\r\nTransfer-Encoding: chunked\r\nContent-Length: 5"),
+            chunked.clone(),
+        ),
+        (
+            "chunked twice",
+            format!("{quote}\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
+            good.clone(),
+        ),
+        ("chunked twice in one", format!("{quote}\r\nTransfer-Encoding: chunked, chunked"), good.clone()),
+        ("compressed, and chunked", format!("{quote}\r\nTransfer-Encoding: gzip, chunked"), good.clone()),
+        (
+            "two lengths",
+            format!("{quote}\r\nContent-Length: 0\r\nContent-Length: 5"),
+            format!("12345{SECOND}"),
+        ),
+        ("two lengths in one", format!("{quote}\r\nContent-Length: 0, 5"), format!("12345{SECOND}")),
+        ("length with a sign", format!("{quote}\r\nContent-Length: +0"), SECOND.to_owned()),
+        ("negative length", format!("{quote}\r\nContent-Length: -1"), SECOND.to_owned()),
+        ("length in hex", format!("{quote}\r\nContent-Length: 0x5"), format!("12345{SECOND}")),
+        ("length with a space inside", format!("{quote}\r\nContent-Length: 1 0"), format!("1{SECOND}")),
+        (
+            "length beyond 64 bits",
+            format!("{quote}\r\nContent-Length: 18446744073709551616"),
+            SECOND.to_owned(),
+        ),
+        ("xchunked", format!("{quote}\r\nTransfer-Encoding: xchunked"), chunked.clone()),
+        ("identity", format!("{quote}\r\nTransfer-Encoding: identity"), chunked.clone()),
+        ("chunked not last", format!("{quote}\r\nTransfer-Encoding: chunked, identity"), chunked.clone()),
+        (
+            "chunked, with a tab in its name",
+            format!("{quote}\r\nTransfer-Encoding: \u{b}chunked"),
+            chunked.clone(),
+        ),
+        ("space before the colon", format!("{quote}\r\nTransfer-Encoding : chunked"), chunked.clone()),
+        ("space before a name", format!("{quote}\r\n Transfer-Encoding: chunked"), chunked.clone()),
+        ("folded value", format!("{quote}\r\nTransfer-Encoding:\r\n chunked"), chunked.clone()),
+        ("folded header", format!("{quote}\r\nX-A: b\r\n c\r\nContent-Length: 0"), SECOND.to_owned()),
+        ("NUL in a value", format!("{quote}\r\nX-A: a\0b\r\nContent-Length: 0"), SECOND.to_owned()),
+        (
+            "bare CR in a value",
+            format!("{quote}\r\nX-A: a\rContent-Length: 5\r\nContent-Length: 0"),
+            SECOND.to_owned(),
+        ),
+        ("no name", format!("{quote}\r\n: value\r\nContent-Length: 0"), SECOND.to_owned()),
+        ("no colon", format!("{quote}\r\nTransfer-Encoding\r\nContent-Length: 0"), SECOND.to_owned()),
+        (
+            "chunks of HTTP/1.0",
+            quote.replace("1.1", "1.0") + "\r\nTransfer-Encoding: chunked",
+            chunked.clone(),
+        ),
+        ("version 1.2", quote.replace("1.1", "1.2") + "\r\nContent-Length: 0", SECOND.to_owned()),
+        ("version 2.0", quote.replace("1.1", "2.0") + "\r\nContent-Length: 0", SECOND.to_owned()),
+        ("no version", "POST /v1/quotes\r\nHost: runway\r\nContent-Length: 0".to_owned(), SECOND.to_owned()),
+        ("two spaces", quote.replacen(' ', "  ", 1) + "\r\nContent-Length: 0", SECOND.to_owned()),
+        ("a method that is none", quote.replace("POST", "PO(T") + "\r\nContent-Length: 0", SECOND.to_owned()),
+        ("huge chunk", format!("{quote}\r\nTransfer-Encoding: chunked"), format!("{long}\r\n{SECOND}")),
+        (
+            "huge chunk that wraps round",
+            format!("{quote}\r\nTransfer-Encoding: chunked"),
+            format!("ffffffffffffffff\r\n{SECOND}"),
+        ),
+        (
+            "chunk size with a sign",
+            format!("{quote}\r\nTransfer-Encoding: chunked"),
+            format!("+0\r\n\r\n{SECOND}"),
+        ),
+        ("chunk size 0x0", format!("{quote}\r\nTransfer-Encoding: chunked"), format!("0x0\r\n\r\n{SECOND}")),
+        (
+            "negative chunk size",
+            format!("{quote}\r\nTransfer-Encoding: chunked"),
+            format!("-1\r\n\r\n{SECOND}"),
+        ),
+        ("no chunk size", format!("{quote}\r\nTransfer-Encoding: chunked"), format!("\r\n\r\n{SECOND}")),
+        (
+            "chunk longer than its size",
+            format!("{quote}\r\nTransfer-Encoding: chunked"),
+            format!("1\r\nabc\r\n0\r\n\r\n{SECOND}"),
+        ),
+        (
+            "bare LF after a chunk's size",
+            format!("{quote}\r\nTransfer-Encoding: chunked"),
+            format!("1\na\n0\n\n{SECOND}"),
+        ),
+        (
+            "huge chunk extension",
+            format!("{quote}\r\nTransfer-Encoding: chunked"),
+            format!("1;{}\r\na\r\n0\r\n\r\n{SECOND}", "x".repeat(64 * 1024)),
+        ),
+        (
+            "endless trailers",
+            format!("{quote}\r\nTransfer-Encoding: chunked"),
+            format!("0\r\n{}\r\n{SECOND}", "a: b\r\n".repeat(20_000)),
+        ),
+    ];
+    for (what, head, body) in &shapes {
+        let statuses = statuses(&bed, head, body).await;
+        assert!(statuses.len() <= 1, "{what}: {statuses:?}");
+        assert!(statuses.iter().all(|status| (400..500).contains(status)), "{what}: {statuses:?}");
+    }
+    // With both a length and chunks the chunks count, and what follows is never taken for a request (RFC 9112, 6.1).
+    for both in
+        ["Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked"]
+    {
+        assert_eq!(statuses(&bed, &format!("{quote}\r\n{both}"), &good).await, [200], "{both}");
+    }
+    // None of them did anything but be turned away, and the server goes on.
+    let metrics = bed.metrics().await;
+    assert!(!metrics.contains(r#"method="DELETE""#), "{metrics}");
+    assert_eq!(bed.ask(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
+}
+
+#[tokio::test]
+async fn what_is_unusual_and_clear_is_read() {
+    let bed = Bed::start().await;
+    let job = job("clear", "search");
+    let quote = "POST /v1/quotes HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json";
+    let size = format!("{:X}", job.len());
+    let chunks = format!("{size}\r\n{job}\r\n0\r\n\r\n");
+    let shapes = [
+        ("capitals", format!("{quote}\r\nTransfer-Encoding: CHUNKED\r\n\r\n{chunks}")),
+        (
+            "an extension",
+            format!("{quote}\r\nTransfer-Encoding: chunked\r\n\r\n{size};a=b\r\n{job}\r\n0\r\n\r\n"),
+        ),
+        (
+            "a trailer",
+            format!("{quote}\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\n{job}\r\n0\r\nA: b\r\n\r\n"),
+        ),
+        ("zeros", format!("{quote}\r\nTransfer-Encoding: chunked\r\n\r\n000{size}\r\n{job}\r\n000\r\n\r\n")),
+        ("an empty line before", format!("\r\n{quote}\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")),
+        (
+            "the same length twice",
+            format!("{quote}\r\nContent-Length: {0}\r\nContent-Length: {0}\r\n\r\n{job}", job.len()),
+        ),
+    ];
+    for (what, request) in shapes {
+        let mut wire = Wire::connect(bed.address).await.unwrap();
+        // And the next request begins where this one ended.
+        let both = format!("{request}{}", get("/healthz"));
+        let first = wire.ask(both).await;
+        assert_eq!(first.status, 200, "{what}: {}", first.text());
+        assert_eq!(wire.answer().await.unwrap().json()["status"], "ok", "{what}");
+    }
+    let metrics = bed.metrics().await;
+    let quotes = r#"runway_http_requests_total{method="POST",route="/v1/quotes",status="200"}"#;
+    assert_eq!(metric(&metrics, quotes), 6);
+}

@@ -1,0 +1,207 @@
+//! HTTP/1.1 by hand: clients that send what no client library would.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// No test waits longer than this for an answer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer, read whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The name of the problem that it tells of.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status, "{problem}");
+        assert_eq!(problem["instance"], self.header("x-request-id").unwrap(), "{problem}");
+        problem["type"].as_str().unwrap().trim_start_matches("urn:runway:problem:").to_owned()
+    }
+
+    pub fn closes(&self) -> bool {
+        self.header("connection") == Some("close")
+    }
+}
+
+/// One connection.
+pub struct Wire<S = TcpStream> {
+    stream: S,
+    buffer: Vec<u8>,
+}
+
+impl Wire {
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub fn over(stream: S) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref()).await?;
+        self.stream.flush().await
+    }
+
+    /// Nothing more is sent.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
+    /// Sends and reads one answer.
+    pub async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Answer {
+        self.send(bytes).await.unwrap();
+        self.answer().await.expect("an answer")
+    }
+
+    /// The next answer; `None` where the connection ends before a whole one.
+    pub async fn answer(&mut self) -> Option<Answer> {
+        let read = tokio::time::timeout(PATIENCE, self.read_answer());
+        read.await.expect("an answer or the end in time").ok()
+    }
+
+    /// The head of the next answer.
+    pub async fn head(&mut self) -> io::Result<Answer> {
+        loop {
+            let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n");
+            if let Some(end) = end {
+                let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
+                let head = String::from_utf8(head).unwrap();
+                let mut lines = head.trim_end().split("\r\n");
+                let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+                let headers =
+                    lines.map(|line| line.split_once(": ").unwrap_or_else(|| line.split_once(':').unwrap()));
+                let headers =
+                    headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+                return Ok(Answer { status, headers, body: Vec::new() });
+            }
+            self.more().await?;
+        }
+    }
+
+    async fn read_answer(&mut self) -> io::Result<Answer> {
+        let mut answer = self.head().await?;
+        if answer.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk().await? {
+                answer.body.extend(chunk);
+            }
+        } else {
+            let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
+            while self.buffer.len() < length {
+                self.more().await?;
+            }
+            answer.body = self.buffer.drain(..length).collect();
+        }
+        Ok(answer)
+    }
+
+    /// The next chunk of a body; `None` is its proper end.
+    pub async fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let size = self.line().await?;
+        let size = usize::from_str_radix(&size, 16).map_err(io::Error::other)?;
+        while self.buffer.len() < size + 2 {
+            self.more().await?;
+        }
+        let chunk: Vec<u8> = self.buffer.drain(..size).collect();
+        self.buffer.drain(..2);
+        Ok((size > 0).then_some(chunk))
+    }
+
+    async fn line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|window| window == b"\r\n") {
+                let line: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                return String::from_utf8(line[..end].to_vec()).map_err(io::Error::other);
+            }
+            self.more().await?;
+        }
+    }
+
+    async fn more(&mut self) -> io::Result<()> {
+        let mut piece = [0; 16 * 1024];
+        match self.stream.read(&mut piece).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                self.buffer.extend_from_slice(&piece[..n]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the server ends the connection; whether it said anything more before.
+    pub async fn ended(&mut self) -> bool {
+        let end = async {
+            loop {
+                if self.more().await.is_err() {
+                    return self.buffer.is_empty();
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, end).await.expect("the connection to end")
+    }
+}
+
+/// A request without a body.
+pub fn get(path: &str) -> String {
+    request("GET", path, "", "")
+}
+
+/// A request; the header lines end with `\r\n` each.
+pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    format!("{method} {path} HTTP/1.1\r\nHost: runway\r\n{headers}{length}\r\n{body}")
+}
+
+/// A job as JSON, for a route that takes one.
+pub fn post(path: &str, headers: &str, body: &str) -> String {
+    request("POST", path, &format!("Content-Type: application/json\r\n{headers}"), body)
+}
+
+pub fn job(name: &str, tenant: &str) -> String {
+    format!(r#"{{"name":"{name}","tenant":"{tenant}","image":"registry.internal/embed:1.8.0"}}"#)
+}
+
+/// One request on a connection of its own.
+pub async fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
+    Wire::connect(address).await.unwrap().ask(bytes).await
+}
+
+/// The value of a metric; 0 where it is not there.
+pub fn metric(metrics: &str, series: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{series} {value}")))
+}
+
+/// Waits until something holds, and not for ever.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! Calls whose answers are objects that are read, as protobuf.
+//!
+//! `kube` makes the requests and sends them; it reads nothing but JSON, so the answers are read here.
+
+use crate::protobuf::{self, Change, Malformed, Message, Page};
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{ACCEPT, HeaderValue};
+use http_body_util::BodyExt;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{GetParams, ListParams, PostParams, WatchParams};
+use kube::client::Body;
+use kube::core::{Request, Status};
+use kube::{Client, Error, Resource, Result};
+use serde::Serialize;
+use std::marker::PhantomData;
+
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf");
+const PROTOBUF_STREAM: HeaderValue =
+    HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
+
+/// The objects of one kind, in one namespace or in all.
+pub(crate) struct Objects<K> {
+    client: Client,
+    request: Request,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Objects<K>
+where
+    K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    pub(crate) fn of(client: Client, namespace: Option<&str>) -> Self {
+        Self { client, request: Request::new(K::url_path(&(), namespace)), kind: PhantomData }
+    }
+
+    pub(crate) async fn get(&self, name: &str) -> Result<K> {
+        let request = self.request.get(name, &GetParams::default()).map_err(Error::BuildRequest)?;
+        self.ask(request).await
+    }
+
+    pub(crate) async fn list(&self, parameters: &ListParams) -> Result<Page<K>> {
+        self.ask(self.request.list(parameters).map_err(Error::BuildRequest)?).await
+    }
+
+    /// The answer is the object as it is now.
+    pub(crate) async fn create(&self, parameters: &PostParams, object: &K) -> Result<K>
+    where
+        K: Serialize,
+    {
+        let body = serde_json::to_vec(object).map_err(Error::SerdeError)?;
+        self.ask(self.request.create(parameters, body).map_err(Error::BuildRequest)?).await
+    }
+
+    /// What changes after a version.
+    pub(crate) async fn watch(&self, parameters: &WatchParams, version: &str) -> Result<Changes<K>> {
+        let request = self.request.watch(parameters, version).map_err(Error::BuildRequest)?;
+        let body = self.send(request, PROTOBUF_STREAM).await?;
+        Ok(Changes { body, frames: Frames::default(), kind: PhantomData })
+    }
+
+    async fn ask<T: Message>(&self, request: http::Request<Vec<u8>>) -> Result<T> {
+        let answer = self.send(request, PROTOBUF).await?.collect_bytes().await?;
+        protobuf::object(&answer).map_err(unreadable)
+    }
+
+    async fn send(&self, mut request: http::Request<Vec<u8>>, accept: HeaderValue) -> Result<Body> {
+        request.headers_mut().insert(ACCEPT, accept);
+        let (answer, body) = self.client.send(request.map(Body::from)).await?.into_parts();
+        if answer.status.is_success() {
+            return Ok(body);
+        }
+        let body = body.collect_bytes().await?;
+        Err(Error::Api(Box::new(refusal(answer.status.as_u16(), &body))))
+    }
+}
+
+fn unreadable(malformed: Malformed) -> Error {
+    Error::Service(Box::new(malformed))
+}
+
+/// Reads why a request was turned down. Not everything that says no on the way to an object speaks protobuf.
+fn refusal(code: u16, body: &[u8]) -> Status {
+    let read = protobuf::object::<Status>(body).ok().or_else(|| serde_json::from_slice(body).ok());
+    let mut status = read.unwrap_or_else(|| {
+        Status::failure(String::from_utf8_lossy(body).trim(), "Failed to parse error data")
+    });
+    if status.code == 0 {
+        status.code = code;
+    }
+    status
+}
+
+/// A watch.
+pub(crate) struct Changes<K> {
+    body: Body,
+    frames: Frames,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Message> Changes<K> {
+    /// The next change; nothing once the connection has ended or was cut.
+    pub(crate) async fn next(&mut self) -> Option<Result<Change<K>>> {
+        loop {
+            match self.frames.next() {
+                Ok(Some(frame)) => return Some(protobuf::change(&frame).map_err(unreadable)),
+                Ok(None) => {}
+                Err(error) => return Some(Err(Error::Service(Box::new(error)))),
+            }
+            match self.body.frame().await? {
+                Ok(piece) => self.frames.0.extend_from_slice(piece.data_ref().map_or(&[], |data| data)),
+                Err(error) => {
+                    tracing::debug!(%error, "a watch was cut");
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// The longest frame that is read. An object is at most a few megabytes, since etcd takes no larger ones.
+const LONGEST: usize = 16 << 20;
+
+/// A change takes more than can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a change of {length} bytes is announced")]
+struct TooLarge {
+    length: usize,
+}
+
+/// Bytes in which each change has its length before it, as four bytes, the highest first.
+#[derive(Default)]
+struct Frames(BytesMut);
+
+impl Frames {
+    /// The next one, if it is there as a whole.
+    fn next(&mut self) -> Result<Option<Bytes>, TooLarge> {
+        let Some(length) = self.0.first_chunk::<4>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if length > LONGEST {
+            return Err(TooLarge { length });
+        }
+        if self.0.len() - 4 < length {
+            return Ok(None);
+        }
+        self.0.advance(4);
+        Ok(Some(self.0.split_to(length).freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protobuf::written::{number, packed, text};
+
+    #[test]
+    fn a_refusal_is_read_in_whatever_form_it_comes() {
+        let told = |code, body: &[u8]| {
+            let Status { code, reason, message, .. } = refusal(code, body);
+            (code, reason, message)
+        };
+        let conflict = (409, "AlreadyExists".to_owned(), "it is there".to_owned());
+        let fields = [(3, text("it is there")), (4, text("AlreadyExists")), (6, number(409))];
+        assert_eq!(told(409, &packed(&fields)), conflict);
+        assert_eq!(told(409, &packed(&fields[..2])), conflict);
+        let json = br#"{"kind": "Status", "code": 409, "reason": "AlreadyExists", "message": "it is there"}"#;
+        assert_eq!(told(409, json), conflict);
+        let proxy = told(502, b"Bad Gateway\n");
+        assert_eq!((proxy.0, proxy.2.as_str()), (502, "Bad Gateway"));
+        assert_eq!(told(500, b"").0, 500);
+    }
+}

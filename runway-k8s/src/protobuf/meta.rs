@@ -1,0 +1,46 @@
+//! What is read of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`, and of `pkg/runtime` beside it.
+
+use super::wire::{Malformed, Message, Value};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
+use kube::core::Status;
+
+impl Message for ObjectMeta {
+    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+        match field {
+            1 => self.name = value.some_text()?,
+            3 => self.namespace = value.some_text()?,
+            5 => self.uid = value.some_text()?,
+            6 => self.resource_version = value.some_text()?,
+            8 => self.creation_timestamp = value.time()?,
+            9 => self.deletion_timestamp = value.time()?,
+            10 => self.deletion_grace_period_seconds = Some(value.long()?),
+            11 => value.entry(&mut self.labels, |value| value.text())?,
+            12 => value.entry(&mut self.annotations, |value| value.text())?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Message for ListMeta {
+    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+        match field {
+            2 => self.resource_version = value.some_text()?,
+            3 => self.continue_ = value.some_text()?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Message for Status {
+    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+        match field {
+            3 => self.message = value.text()?,
+            4 => self.reason = value.text()?,
+            6 => self.code = u16::try_from(value.int()?).unwrap_or_default(),
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,387 @@
+//! What is known of the cluster's jobs, and what each piece of news means for them.
+
+use crate::backend::Inner;
+use crate::object::{has_secret, id_of_job, id_of_name, id_of_pod, is_incomplete, label, observe, timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher::Event as News;
+use runway_control::Observation;
+use runway_control::backend::{JobRef, WatchEvent};
+use runway_core::JobId;
+use runway_core::render::label;
+use runway_core::status::{Seen, lives};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// What a piece of news leads to.
+pub(super) enum Told {
+    /// This is told to whoever watches.
+    Event(WatchEvent),
+    /// The listing is complete.
+    Complete,
+    /// A job has ended and its Secret has not.
+    SecretOutlived(JobRef),
+}
+
+/// How many events are kept of a job.
+const EVENTS_KEPT: usize = 4;
+
+/// Of how many Jobs that were not seen yet events are kept: of one that has just been made they may come first.
+const UNCLAIMED_KEPT: usize = 256;
+
+/// How many pods that are gone are kept of a job. A job has more only where its pods are taken from it again and again.
+const GONE_PODS_KEPT: usize = 32;
+
+#[derive(Default)]
+pub(super) struct Store {
+    jobs: BTreeMap<JobId, Known>,
+    /// Events of jobs, by the name of the Job: they carry no labels.
+    events: BTreeMap<Place, Vec<Event>>,
+    /// Those of whose events no Job was known when they came, the oldest first.
+    unclaimed: VecDeque<Place>,
+    /// Jobs that have a Secret which was not deleted here.
+    secrets: BTreeSet<JobId>,
+    /// The listing of jobs that is being read.
+    new_jobs: Option<Vec<Job>>,
+    new_pods: Option<Vec<Pod>>,
+    new_events: Option<Vec<Event>>,
+    /// A listing of jobs was read that has not been told of, since the first listing of pods has not come yet.
+    is_untold: bool,
+    has_pods: bool,
+    /// Whether a listing has been told of, or is about to be.
+    is_ready: bool,
+    /// Whether a listing has been told of.
+    has_listed: bool,
+}
+
+#[derive(Default)]
+struct Known {
+    job: Option<Job>,
+    /// Whether the Job is gone; then `job` is the last that was seen of it.
+    is_gone: bool,
+    pods: Vec<Pod>,
+    gone_pods: Vec<Pod>,
+    /// The last that was told of it.
+    told: Option<Observation>,
+}
+
+impl Known {
+    fn has_live_pods(&self) -> bool {
+        self.pods.iter().any(lives)
+    }
+
+    fn forget_pod(&mut self, name: Option<&str>) {
+        if let Some(at) = self.pods.iter().position(|pod| pod.metadata.name.as_deref() == name) {
+            self.gone_pods.push(self.pods.swap_remove(at));
+            if self.gone_pods.len() > GONE_PODS_KEPT {
+                // The first attempts say least of how it ended.
+                self.gone_pods.remove(0);
+            }
+        }
+    }
+
+    fn observation(&self, events: &BTreeMap<Place, Vec<Event>>) -> Option<Observation> {
+        let job = self.job.as_ref();
+        let events = job.and_then(|job| events.get(&place(&job.metadata))).map_or(&[][..], Vec::as_slice);
+        observe(&Seen { job, pods: &self.pods, gone_pods: &self.gone_pods, events })
+    }
+}
+
+/// The namespace and the name of a Job.
+type Place = (String, String);
+
+fn place(meta: &ObjectMeta) -> Place {
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+impl Store {
+    /// Everything is about to be listed again.
+    pub(super) fn begin_again(&mut self) {
+        (self.new_jobs, self.new_pods, self.new_events) = (None, None, None);
+        self.is_untold = false;
+    }
+
+    pub(super) fn job(&mut self, news: News<Job>) -> Vec<Told> {
+        match news {
+            News::Init => {
+                self.new_jobs = Some(Vec::new());
+                vec![Told::Event(WatchEvent::ListingBegan)]
+            }
+            News::InitApply(job) => {
+                self.new_jobs.get_or_insert_default().push(job);
+                Vec::new()
+            }
+            News::InitDone => {
+                for known in self.jobs.values_mut() {
+                    known.is_gone = true;
+                }
+                for job in self.new_jobs.take().unwrap_or_default() {
+                    self.put_job(job);
+                }
+                // What has left is not in the listing, and that says enough.
+                self.jobs.retain(|_, known| !known.is_gone || known.has_live_pods());
+                self.is_untold = true;
+                self.tell_listing()
+            }
+            News::Apply(job) => {
+                let id = self.put_job(job);
+                self.tell(id)
+            }
+            News::Delete(job) => {
+                let id = self.put_job(job);
+                if let Some(known) = id.and_then(|id| self.jobs.get_mut(&id)) {
+                    known.is_gone = true;
+                }
+                self.tell(id)
+            }
+        }
+    }
+
+    /// Takes note of a Job that is there.
+    pub(super) fn put_job(&mut self, job: Job) -> Option<JobId> {
+        let Some(id) = id_of_job(&job) else {
+            let name = job.metadata.name.as_deref().unwrap_or_default();
+            tracing::warn!(
+                name,
+                "a Job is labelled as Runway's and does not bear the name that goes with it: it is left alone"
+            );
+            return None;
+        };
+        // What was never completed and is being removed was never told of.
+        let is_being_removed = is_incomplete(&job) && job.metadata.deletion_timestamp.is_some();
+        if is_being_removed && self.jobs.get(&id).is_none_or(|known| known.told.is_none()) {
+            return None;
+        }
+        if has_secret(&job) {
+            self.secrets.insert(id);
+        }
+        let known = self.jobs.entry(id).or_default();
+        let is_another = |before: &Job| before.metadata.uid != job.metadata.uid;
+        if known.job.as_ref().is_some_and(is_another) {
+            known.gone_pods.clear();
+        }
+        known.job = Some(job);
+        known.is_gone = false;
+        Some(id)
+    }
+
+    pub(super) fn pod(&mut self, news: News<Pod>) -> Vec<Told> {
+        match news {
+            News::Init => {
+                self.new_pods = Some(Vec::new());
+                Vec::new()
+            }
+            News::InitApply(pod) => {
+                self.new_pods.get_or_insert_default().push(pod);
+                Vec::new()
+            }
+            News::InitDone => {
+                let pods = self.new_pods.take().unwrap_or_default();
+                let names: BTreeSet<_> = pods.iter().map(|pod| pod.metadata.name.clone()).collect();
+                for known in self.jobs.values_mut() {
+                    let left = known.pods.iter().map(|pod| pod.metadata.name.clone());
+                    let left: Vec<_> = left.filter(|name| !names.contains(name)).collect();
+                    left.iter().for_each(|name| known.forget_pod(name.as_deref()));
+                }
+                for pod in pods {
+                    self.put_pod(pod);
+                }
+                self.has_pods = true;
+                if self.is_untold {
+                    return self.tell_listing();
+                }
+                let ids: Vec<_> = self.jobs.keys().copied().collect();
+                ids.into_iter().flat_map(|id| self.tell(Some(id))).collect()
+            }
+            News::Apply(pod) => {
+                let id = self.put_pod(pod);
+                self.tell(id)
+            }
+            News::Delete(pod) => {
+                let name = pod.metadata.name.clone();
+                let id = self.put_pod(pod);
+                if let Some(known) = id.and_then(|id| self.jobs.get_mut(&id)) {
+                    known.forget_pod(name.as_deref());
+                }
+                self.tell(id)
+            }
+        }
+    }
+
+    fn put_pod(&mut self, pod: Pod) -> Option<JobId> {
+        let id = id_of_pod(&pod)?;
+        let pods = &mut self.jobs.entry(id).or_default().pods;
+        match pods.iter_mut().find(|known| known.metadata.name == pod.metadata.name) {
+            Some(known) => *known = pod,
+            None => pods.push(pod),
+        }
+        Some(id)
+    }
+
+    pub(super) fn event(&mut self, news: News<Event>) -> Vec<Told> {
+        match news {
+            News::Init => {
+                self.new_events = Some(Vec::new());
+                Vec::new()
+            }
+            News::InitApply(event) => {
+                self.new_events.get_or_insert_default().push(event);
+                Vec::new()
+            }
+            News::InitDone => {
+                self.events.clear();
+                self.unclaimed.clear();
+                let events = self.new_events.take().unwrap_or_default();
+                events.into_iter().flat_map(|event| self.put_event(event)).collect()
+            }
+            News::Apply(event) => self.put_event(event),
+            // It has expired: what it said is still so.
+            News::Delete(_) => Vec::new(),
+        }
+    }
+
+    fn put_event(&mut self, event: Event) -> Vec<Told> {
+        let object = &event.involved_object;
+        let place = (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default());
+        // Jobs that are not Runway's are none of its business.
+        let Some(id) = id_of_name(&place.1) else { return Vec::new() };
+        let is_known = self.is_known(id, &place);
+        if !is_known && self.is_ready && !self.events.contains_key(&place) {
+            self.unclaimed.push_back(place.clone());
+            self.forget_unclaimed();
+        }
+        let events = self.events.entry(place).or_default();
+        events.retain(|known| known.metadata.name != event.metadata.name);
+        events.push(event);
+        if events.len() > EVENTS_KEPT {
+            events.remove(0);
+        }
+        self.tell(Some(id).filter(|_| is_known))
+    }
+
+    /// Whether this Job is known, and not merely one of the same id elsewhere.
+    fn is_known(&self, id: JobId, place: &Place) -> bool {
+        let job = self.jobs.get(&id).and_then(|known| known.job.as_ref());
+        job.is_some_and(|job| self::place(&job.metadata) == *place)
+    }
+
+    /// Forgets the oldest events of which still no Job is known, where there are too many.
+    fn forget_unclaimed(&mut self) {
+        while self.unclaimed.len() > UNCLAIMED_KEPT {
+            let Some(oldest) = self.unclaimed.pop_front() else { return };
+            if !id_of_name(&oldest.1).is_some_and(|id| self.is_known(id, &oldest)) {
+                self.events.remove(&oldest);
+            }
+        }
+    }
+
+    /// Tells of a listing, once there is one of jobs and one of pods.
+    fn tell_listing(&mut self) -> Vec<Told> {
+        if !self.has_pods {
+            return Vec::new();
+        }
+        (self.is_untold, self.is_ready) = (false, true);
+        vec![Told::Complete]
+    }
+
+    /// Tells of a job, if there is news of it.
+    fn tell(&mut self, id: Option<JobId>) -> Vec<Told> {
+        let Some(id) = id.filter(|_| self.is_ready) else { return Vec::new() };
+        let Some(known) = self.jobs.get_mut(&id) else { return Vec::new() };
+        // A pod may be seen before its Job, or after it was told that all is gone. One whose Job is gone is told of with a
+        // listing.
+        if known.job.is_none() && known.told.is_none() {
+            if !known.has_live_pods() {
+                self.jobs.remove(&id);
+            }
+            return Vec::new();
+        }
+        // What is not complete is not there yet: whoever creates it goes on, or it is removed.
+        if known.told.is_none() && known.job.as_ref().is_some_and(is_incomplete) {
+            if known.is_gone && !known.has_live_pods() {
+                self.jobs.remove(&id);
+            }
+            return Vec::new();
+        }
+        let mut told = Vec::new();
+        let seen = known.observation(&self.events);
+        if let Some(seen) = seen.filter(|seen| known.told.as_ref() != Some(seen)) {
+            let has_ended = seen.status.phase.is_final() && !seen.status.holds;
+            if has_ended && self.secrets.remove(&id) && !known.is_gone {
+                told.push(Told::SecretOutlived(seen.job()));
+            }
+            known.told = Some(seen.clone());
+            told.push(Told::Event(WatchEvent::Changed(Box::new(seen))));
+        }
+        if (known.is_gone || known.job.is_none()) && !known.has_live_pods() {
+            if let Some(known) = self.jobs.remove(&id)
+                && let Some(job) = known.job
+            {
+                self.events.remove(&place(&job.metadata));
+            }
+            self.secrets.remove(&id);
+            told.push(Told::Event(WatchEvent::Gone(id)));
+        }
+        told
+    }
+
+    /// Jobs that have ended and whose Secrets have not.
+    pub(super) fn outlived(&mut self) -> Vec<JobRef> {
+        let ended = |known: &&Known| {
+            known.told.as_ref().is_some_and(|seen| seen.status.phase.is_final() && !seen.status.holds)
+        };
+        let ended: Vec<_> =
+            self.jobs.values().filter(ended).filter_map(|known| known.told.as_ref()).collect();
+        ended.into_iter().filter(|seen| self.secrets.remove(&seen.id)).map(Observation::job).collect()
+    }
+
+    /// Jobs of which only pods are known.
+    pub(super) fn orphans(&self) -> Vec<JobRef> {
+        let orphans = self.jobs.values().filter(|known| known.job.is_none());
+        orphans
+            .filter_map(|known| {
+                let pod = known.pods.first()?;
+                let (name, tenant) =
+                    (label(&pod.metadata, label::NAME)?, label(&pod.metadata, label::TENANT)?);
+                Some(JobRef { id: id_of_pod(pod)?, name, tenant })
+            })
+            .collect()
+    }
+
+    /// Takes out the jobs whose creation was begun and given up. At the first listing those are all that are not complete:
+    /// whoever began them is dead.
+    pub(super) fn take_abandoned(&mut self, inner: &Inner) -> Vec<Job> {
+        let now = inner.surroundings.now();
+        let is_abandoned = |id: &JobId, known: &Known| {
+            let Some(job) = known.job.as_ref().filter(|job| is_incomplete(job)) else { return false };
+            let created = job.metadata.creation_timestamp.as_ref().and_then(timestamp).unwrap_or_default();
+            let age = Duration::from_nanos(now.nanos_since(created));
+            !inner.is_creating(*id) && (!self.has_listed || age > inner.settings.abandoned_after)
+        };
+        let ids: Vec<_> =
+            self.jobs.iter().filter(|(id, known)| is_abandoned(id, known)).map(|(id, _)| *id).collect();
+        ids.iter().filter_map(|id| self.jobs.remove(id)?.job).collect()
+    }
+
+    /// What is seen of every job.
+    pub(super) fn observations(&mut self) -> Vec<Observation> {
+        self.jobs.retain(|_, known| known.job.is_some() && !known.is_gone || known.has_live_pods());
+        let places: BTreeSet<_> =
+            self.jobs.values().filter_map(|known| Some(place(&known.job.as_ref()?.metadata))).collect();
+        let unclaimed: BTreeSet<_> = self.unclaimed.iter().collect();
+        self.events.retain(|place, _| places.contains(place) || unclaimed.contains(place));
+        self.secrets.retain(|id| self.jobs.contains_key(id));
+        self.has_listed = true;
+        let events = &self.events;
+        let observed = |known: &mut Known| {
+            let is_complete = known.told.is_some() || !known.job.as_ref().is_some_and(is_incomplete);
+            known.told = if is_complete { known.observation(events) } else { None };
+            known.told.clone()
+        };
+        self.jobs.values_mut().filter_map(observed).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! This machine as a backend: the same port that a cluster fills.
+
+use crate::bell::{Bell, Listening, listen};
+use crate::job::{Job, StartError, Supervision};
+use crate::machine::Machine;
+use crate::output::{Chunk, Reader};
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use runway_control::Observation;
+use runway_control::backend::{
+    Backend, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Order, Unavailable,
+    WatchEvent,
+};
+use runway_core::JobId;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What is kept long enough is taken away, and what has lost its supervisor settled, at least this often.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// One Linux machine as a backend. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct LocalBackend {
+    machine: Machine,
+}
+
+impl LocalBackend {
+    /// The backend of a machine.
+    #[must_use]
+    pub fn new(machine: Machine) -> Self {
+        Self { machine }
+    }
+
+    fn observe(&self, id: JobId) -> io::Result<Option<Observation>> {
+        Ok(self.machine.read(id)?.map(|(job, status)| job.observe(&status)))
+    }
+
+    fn observe_all(&self) -> io::Result<Vec<Observation>> {
+        let mut seen = Vec::new();
+        for id in self.machine.ids()? {
+            seen.extend(self.observe_or_warn(id));
+        }
+        Ok(seen)
+    }
+
+    /// One folder that cannot be read does not hide the others.
+    fn observe_or_warn(&self, id: JobId) -> Option<Observation> {
+        self.observe(id).unwrap_or_else(|error| {
+            tracing::warn!(job = %id, %error, "the job's folder cannot be read");
+            None
+        })
+    }
+
+    /// Does what takes time with files and processes elsewhere.
+    async fn aside<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let this = self.clone();
+        match tokio::task::spawn_blocking(move || work(&this)).await {
+            Ok(result) => result.map_err(|error| Unavailable::caused_by(doing, error)),
+            Err(error) => Err(Unavailable::caused_by(doing, error)),
+        }
+    }
+
+    async fn create_job(&self, order: &Order) -> Result<Observation, CreateError> {
+        let order = order.clone();
+        let started = self.aside("starting a job", move |this| {
+            let started = Job::start(&this.machine, &order, Supervision::Detached);
+            Ok(started.map(|job| {
+                job.status().unwrap_or_else(|_| Observation::created(&order, crate::clock::now()))
+            }))
+        });
+        match started.await.map_err(CreateError::Uncertain)? {
+            Ok(seen) => Ok(seen),
+            Err(StartError::Taken(seen)) => Err(CreateError::Taken(seen)),
+            Err(error @ (StartError::Busy | StartError::Io { .. })) => {
+                Err(CreateError::Unreachable(Unavailable::caused_by("the job could not be started", error)))
+            }
+            Err(StartError::Gpus { wanted, free, all })
+                if u64::try_from(all).is_ok_and(|all| wanted.units() <= all) =>
+            {
+                let told = StartError::Gpus { wanted, free, all }.to_string();
+                Err(CreateError::Unreachable(Unavailable::new(told)))
+            }
+            Err(error) => Err(CreateError::Rejected { reason: error.to_string() }),
+        }
+    }
+
+    async fn read_logs(&self, job: &JobRef, options: LogOptions) -> Result<LogStream, LogError> {
+        let id = job.id;
+        let opened = self.aside("reading what a job prints", move |this| {
+            let Some((_, status)) = this.machine.read(id)? else { return Ok(Err(LogError::Gone)) };
+            let begun = status.attempts.iter().filter(|attempt| attempt.started.is_some()).count();
+            if begun == 0 && (status.finished_at.is_some() || !options.follow) {
+                return Ok(Err(LogError::NotStarted));
+            }
+            let attempt = u32::try_from(begun).unwrap_or(u32::MAX).max(1);
+            Ok(Ok((Reader::of_attempt(&this.machine.folder(id), attempt, options.tail)?, attempt)))
+        });
+        let (reader, attempt) = opened.await??;
+        let start =
+            Following { reader, attempt, waiting: VecDeque::from([LogEvent::Attempt(attempt)]), options };
+        Ok(stream::try_unfold(start, Following::next).boxed())
+    }
+}
+
+impl Backend for LocalBackend {
+    fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
+        self.create_job(order).boxed()
+    }
+
+    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
+        let id = job.id;
+        self.aside("looking a job up", move |this| this.observe(id)).boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
+        self.aside("listing jobs", Self::observe_all).boxed()
+    }
+
+    fn watch(&self) -> BoxStream<'_, WatchEvent> {
+        let start =
+            Watch { backend: self.clone(), ears: None, known: None, events: VecDeque::new(), settled: None };
+        stream::unfold(start, |mut watch| async move {
+            let event = watch.next().await;
+            Some((event, watch))
+        })
+        .boxed()
+    }
+
+    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
+        let id = job.id;
+        self.aside("cancelling a job", move |this| match Job::find(&this.machine, id)? {
+            Some(job) => job.stop(),
+            None => Ok(Cancelled::Gone),
+        })
+        .boxed()
+    }
+
+    fn logs<'a>(
+        &'a self,
+        job: &'a JobRef,
+        options: LogOptions,
+    ) -> BoxFuture<'a, Result<LogStream, LogError>> {
+        self.read_logs(job, options).boxed()
+    }
+}
+
+/// Reads on from attempt to attempt.
+struct Following {
+    reader: Reader,
+    attempt: u32,
+    waiting: VecDeque<LogEvent>,
+    options: LogOptions,
+}
+
+impl Following {
+    async fn next(mut self) -> Result<Option<(LogEvent, Self)>, LogError> {
+        if let Some(event) = self.waiting.pop_front() {
+            return Ok(Some((event, self)));
+        }
+        let chunk = if self.options.follow { self.reader.next().await } else { self.reader.try_next() };
+        let chunk = chunk.map_err(|error| Unavailable::caused_by("the output cannot be read", error))?;
+        let Some(Chunk { attempt, bytes, .. }) = chunk else { return Ok(None) };
+        if attempt == self.attempt {
+            return Ok(Some((LogEvent::Bytes(bytes), self)));
+        }
+        self.attempt = attempt;
+        self.waiting.push_back(LogEvent::Bytes(bytes));
+        Ok(Some((LogEvent::Attempt(attempt), self)))
+    }
+}
+
+/// Tells of changes by comparing.
+struct Watch {
+    backend: LocalBackend,
+    ears: Option<Ears>,
+    /// What was told last; nothing before the first listing.
+    known: Option<BTreeMap<JobId, Observation>>,
+    events: VecDeque<WatchEvent>,
+    /// When it was last looked for what has lost its supervisor, or been kept long enough.
+    settled: Option<Instant>,
+}
+
+/// What is listened to: the folder of jobs, and each job's own.
+struct Ears {
+    bell: Arc<Bell>,
+    _jobs: Listening,
+    each: BTreeMap<JobId, Listening>,
+}
+
+impl Watch {
+    async fn next(&mut self) -> WatchEvent {
+        if self.known.is_none() && self.ears.is_none() {
+            match self.listen() {
+                Ok(ears) => {
+                    self.ears = Some(ears);
+                    return WatchEvent::ListingBegan;
+                }
+                Err(error) => {
+                    tokio::time::sleep(SETTLING).await;
+                    return interrupted(error);
+                }
+            }
+        }
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            let Some(ears) = &mut self.ears else { return WatchEvent::ListingBegan };
+            let times = ears.bell.times();
+            if let Err(error) = self.refresh().await {
+                return WatchEvent::Interrupted(error);
+            }
+            if self.events.is_empty()
+                && let Some(ears) = &self.ears
+            {
+                let _ = tokio::time::timeout(SETTLING, ears.bell.rings(times)).await;
+            }
+        }
+    }
+
+    fn listen(&self) -> io::Result<Ears> {
+        let bell = Arc::new(Bell::default());
+        let jobs = listen(&self.backend.machine.jobs(), &bell)?;
+        Ok(Ears { bell, _jobs: jobs, each: BTreeMap::new() })
+    }
+
+    /// Looks at all jobs that have not ended, and notes what has changed.
+    async fn refresh(&mut self) -> Result<(), Unavailable> {
+        let is_due = self.settled.is_none_or(|settled| settled.elapsed() >= SETTLING);
+        if is_due {
+            self.backend.aside("settling jobs", |this| this.machine.settle()).await?;
+            self.settled = Some(Instant::now());
+        }
+        let ids = self.listen_to_each().await?;
+        let before = self.known.take();
+        let is_first = before.is_none();
+        let mut known = before.unwrap_or_default();
+        let is_left = |id: &JobId| ids.binary_search(id).is_err();
+        let gone: Vec<_> = known.keys().copied().filter(is_left).collect();
+        for id in gone {
+            known.remove(&id);
+            self.events.push_back(WatchEvent::Gone(id));
+        }
+        // Of one that has ended nothing changes any more.
+        let open =
+            ids.into_iter().filter(|id| known.get(id).is_none_or(|job| job.status.holds)).collect::<Vec<_>>();
+        let seen = self.backend.aside("listing jobs", move |this| {
+            Ok(open.into_iter().filter_map(|id| this.observe_or_warn(id)).collect::<Vec<_>>())
+        });
+        let seen = match seen.await {
+            Ok(seen) => seen,
+            Err(error) => {
+                self.known = Some(known);
+                return Err(error);
+            }
+        };
+        for job in seen {
+            if known.get(&job.id) != Some(&job) {
+                known.insert(job.id, job.clone());
+                self.events.push_back(WatchEvent::Changed(Box::new(job)));
+            }
+        }
+        if is_first {
+            self.events.clear();
+            self.events.push_back(WatchEvent::Listed(known.values().cloned().collect()));
+        }
+        self.known = Some(known);
+        Ok(())
+    }
+
+    /// Before a job is looked at it is listened to.
+    async fn listen_to_each(&mut self) -> Result<Vec<JobId>, Unavailable> {
+        let ids = self.backend.aside("listing jobs", |this| this.machine.ids()).await?;
+        let Some(ears) = &mut self.ears else { return Ok(ids) };
+        ears.each.retain(|id, _| ids.binary_search(id).is_ok());
+        for id in &ids {
+            if !ears.each.contains_key(id) {
+                // One that has just left is told of as gone.
+                let listening = listen(self.backend.machine.folder(*id).path(), &ears.bell);
+                ears.each.extend(listening.ok().map(|listening| (*id, listening)));
+            }
+        }
+        Ok(ids)
+    }
+}
+
+fn interrupted(error: io::Error) -> WatchEvent {
+    WatchEvent::Interrupted(Unavailable::caused_by("the folder of jobs cannot be watched", error))
+}

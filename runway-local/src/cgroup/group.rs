@@ -1,0 +1,289 @@
+//! The groups of one job: their limits, their counts, their end.
+
+use super::{Controller, Limits, Version};
+use runway_core::units::MemoryBytes;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The groups of one job, one for each hierarchy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Groups {
+    groups: Vec<Group>,
+    /// Whether the groups above them are Runway's own, and go with the last one in them.
+    owns_parent: bool,
+}
+
+/// A group in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub path: PathBuf,
+    pub version: Version,
+    pub controllers: Vec<Controller>,
+}
+
+/// The time in which a limit of CPU is kept, in microseconds.
+const PERIOD: u64 = 100_000;
+/// The longest that the kernel takes; what is left of a small share in the usual one would be less than it takes.
+const LONGEST_PERIOD: u64 = 1_000_000;
+/// The least time on a processor that the kernel takes as a limit, in microseconds.
+const LEAST_QUOTA: u64 = 1_000;
+/// `null`, `zero`, `full`, `random`, `urandom`, `tty`: what a job finds in its `/dev`.
+const HARMLESS: [&str; 6] = ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"];
+
+type Failed = (Controller, &'static str, io::Error);
+
+impl Group {
+    fn has(&self, controller: Controller) -> bool {
+        self.controllers.contains(&controller)
+    }
+
+    fn write(&self, file: &str, value: impl ToString) -> io::Result<()> {
+        fs::write(self.path.join(file), value.to_string())
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.path.join(file)).ok()
+    }
+
+    /// Sets the limits that are this hierarchy's. Tells which could not be set.
+    pub(super) fn limit(&self, limits: &Limits) -> Vec<Failed> {
+        let mut failed = Vec::new();
+        let mut set = |controller, file, value: String| {
+            if let Err(error) = self.write(file, value) {
+                failed.push((controller, file, error));
+            }
+        };
+        let (quota, period) = quota(limits.cpu.units());
+        match self.version {
+            Version::V1 => {
+                if self.has(Controller::Cpu) {
+                    set(Controller::Cpu, "cpu.cfs_period_us", period.to_string());
+                    set(Controller::Cpu, "cpu.cfs_quota_us", quota.to_string());
+                }
+                if self.has(Controller::Memory) {
+                    let bytes = limits.memory.units().to_string();
+                    set(Controller::Memory, "memory.limit_in_bytes", bytes.clone());
+                    if self.path.join("memory.memsw.limit_in_bytes").exists() || swaps() {
+                        set(Controller::Memory, "memory.memsw.limit_in_bytes", bytes);
+                    }
+                }
+                if self.has(Controller::Pids) {
+                    set(Controller::Pids, "pids.max", limits.pids.to_string());
+                }
+                if self.has(Controller::Devices) {
+                    set(Controller::Devices, "devices.deny", "a".to_owned());
+                    let given = limits.devices.iter().map(|(major, minor)| format!("c {major}:{minor} rw"));
+                    for rule in HARMLESS.into_iter().map(str::to_owned).chain(given) {
+                        set(Controller::Devices, "devices.allow", rule);
+                    }
+                }
+            }
+            Version::V2 => {
+                if self.has(Controller::Cpu) {
+                    set(Controller::Cpu, "cpu.max", format!("{quota} {period}"));
+                }
+                if self.has(Controller::Memory) {
+                    set(Controller::Memory, "memory.max", limits.memory.units().to_string());
+                    if self.path.join("memory.swap.max").exists() || swaps() {
+                        set(Controller::Memory, "memory.swap.max", "0".to_owned());
+                    }
+                }
+                if self.has(Controller::Pids) {
+                    set(Controller::Pids, "pids.max", limits.pids.to_string());
+                }
+            }
+        }
+        failed
+    }
+
+    fn is_empty(&self) -> bool {
+        let populated = (self.version == Version::V2).then(|| self.read("cgroup.events")).flatten();
+        match populated {
+            Some(events) => field(&events, "populated") == Some(0),
+            None => self.read("cgroup.procs").is_none_or(|procs| procs.is_empty()),
+        }
+    }
+}
+
+impl Groups {
+    pub(super) const fn new(owns_parent: bool) -> Self {
+        Self { groups: Vec::new(), owns_parent }
+    }
+
+    pub(super) fn add(&mut self, group: Group) {
+        self.groups.push(group);
+    }
+
+    /// The files by which a process joins all of them that has one thread only.
+    ///
+    /// To move whole processes the kernel stops all others from starting and ending, which takes it 10 ms and more; a thread
+    /// that moves itself it lets pass. Version 2 does not let threads leave their processes, so there it takes that time.
+    pub(crate) fn to_join(&self) -> Vec<PathBuf> {
+        let file = |version| if version == Version::V1 { "tasks" } else { "cgroup.procs" };
+        self.groups.iter().map(|group| group.path.join(file(group.version))).collect()
+    }
+
+    /// How many processes the kernel has killed for their memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let kills = self.with(Controller::Memory).and_then(|group| {
+            let file = match group.version {
+                Version::V1 => "memory.oom_control",
+                Version::V2 => "memory.events",
+            };
+            field(&group.read(file)?, "oom_kill")
+        });
+        kills.unwrap_or(0)
+    }
+
+    /// Time on processors so far.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        if let Some(group) = self.with(Controller::Cpuacct) {
+            return group.read("cpuacct.usage")?.trim().parse().ok().map(Duration::from_nanos);
+        }
+        let group = self.groups.iter().find(|group| group.version == Version::V2)?;
+        field(&group.read("cpu.stat")?, "usage_usec").map(Duration::from_micros)
+    }
+
+    /// For how long its processes were held back so far.
+    pub(crate) fn throttled(&self) -> Option<Duration> {
+        let group = self.with(Controller::Cpu)?;
+        let stat = group.read("cpu.stat")?;
+        match group.version {
+            Version::V1 => field(&stat, "throttled_time").map(Duration::from_nanos),
+            Version::V2 => field(&stat, "throttled_usec").map(Duration::from_micros),
+        }
+    }
+
+    /// The memory it has.
+    pub(crate) fn memory(&self) -> Option<MemoryBytes> {
+        self.bytes("memory.usage_in_bytes", "memory.current")
+    }
+
+    /// The most that it had at a time. The kernel counts it for version 2 since 5.19.
+    pub(crate) fn peak_memory(&self) -> Option<MemoryBytes> {
+        self.bytes("memory.max_usage_in_bytes", "memory.peak")
+    }
+
+    fn bytes(&self, v1: &str, v2: &str) -> Option<MemoryBytes> {
+        let group = self.with(Controller::Memory)?;
+        let file = match group.version {
+            Version::V1 => v1,
+            Version::V2 => v2,
+        };
+        group.read(file)?.trim().parse().ok().map(MemoryBytes::new)
+    }
+
+    /// Kills everything in them, whatever it has done to get away.
+    ///
+    /// Version 2 does so at once. Without it, whoever is left is killed until nobody is: what matters is that nobody can be
+    /// born faster than that, which the limit of processes sees to.
+    pub(crate) fn kill(&self) {
+        let at_once = self.groups.iter().filter(|group| group.version == Version::V2);
+        let killed = at_once.map(|group| group.write("cgroup.kill", 1)).any(|result| result.is_ok());
+        if !killed {
+            for pid in self.processes() {
+                if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+        }
+    }
+
+    /// The processes in them.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let listed = self.groups.first().and_then(|group| group.read("cgroup.procs")).unwrap_or_default();
+        listed.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// Whether nothing is left in any of them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.iter().all(Group::is_empty)
+    }
+
+    /// Kills what is in them until nothing is. Whether that was seen within the time.
+    pub(crate) fn kill_all(&self, within: Duration) -> bool {
+        let began = Instant::now();
+        let mut pause = Duration::from_micros(100);
+        while !self.is_empty() {
+            if began.elapsed() > within {
+                return false;
+            }
+            self.kill();
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        true
+    }
+
+    /// Takes them away. The kernel says for a moment that an empty group is busy.
+    pub(crate) fn remove(&self, within: Duration) -> io::Result<()> {
+        let began = Instant::now();
+        for group in &self.groups {
+            let mut pause = Duration::from_micros(100);
+            loop {
+                match fs::remove_dir(&group.path) {
+                    Err(error) if error.kind() == ErrorKind::ResourceBusy && began.elapsed() < within => {
+                        sleep(pause);
+                        pause = (pause * 2).min(Duration::from_millis(20));
+                    }
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => break,
+                }
+            }
+            if self.owns_parent {
+                // The one above has served when this was the last in it.
+                let _ = group.path.parent().map(fs::remove_dir);
+            }
+        }
+        Ok(())
+    }
+
+    fn with(&self, controller: Controller) -> Option<&Group> {
+        self.groups.iter().find(|group| group.has(controller))
+    }
+}
+
+/// The time on processors, and within which time, for thousandths of a core.
+fn quota(millis: u64) -> (u64, u64) {
+    let period = if millis.saturating_mul(PERIOD) / 1000 < LEAST_QUOTA { LONGEST_PERIOD } else { PERIOD };
+    ((millis.saturating_mul(period) / 1000).max(LEAST_QUOTA), period)
+}
+
+/// Whether memory can be swapped out on this machine.
+fn swaps() -> bool {
+    fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
+}
+
+/// The value of a field in a file with one `name value` on each line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_shares_are_kept_over_a_longer_time() {
+        assert_eq!(quota(500), (50_000, 100_000));
+        assert_eq!(quota(2_500), (250_000, 100_000));
+        assert_eq!(quota(10), (1_000, 100_000));
+        assert_eq!(quota(9), (9_000, 1_000_000));
+        assert_eq!(quota(1), (1_000, 1_000_000));
+        assert_eq!(quota(0), (1_000, 1_000_000));
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_names() {
+        let text = "low 0\noom 3\noom_kill 2\noom_group_kill 1\n";
+        assert_eq!(field(text, "oom_kill"), Some(2));
+        assert_eq!(field(text, "oom"), Some(3));
+        assert_eq!(field(text, "max"), None);
+    }
+}

@@ -1,0 +1,302 @@
+//! Where on this machine groups can be made.
+
+use super::group::{Group, Groups};
+use super::{Controller, Limits, Missing, Version};
+use rustix::fs::{Access, access};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// The hierarchies of this machine, and the group in each below which those of the jobs are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    hierarchies: Vec<Hierarchy>,
+    /// Whether the groups above those of the jobs are somebody else's.
+    has_parent: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hierarchy {
+    version: Version,
+    mount: PathBuf,
+    /// The group that has those of the jobs.
+    base: PathBuf,
+    controllers: Vec<Controller>,
+    /// The file that this process would have to be allowed to write to for moving others to the base, and is not.
+    barrier: Option<PathBuf>,
+}
+
+/// How the group that has those of the jobs is called.
+const BASE: &str = "runway";
+
+impl Layout {
+    /// Looks at this machine. With `parent`, a path from the root of each hierarchy, jobs go below that group.
+    pub(crate) fn discover(parent: Option<&Path>) -> io::Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        Ok(Self::read(&mounts, &own, parent, &|path| access(path, Access::WRITE_OK).is_ok(), &|path| {
+            fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default()
+        }))
+    }
+
+    fn read(
+        mounts: &str,
+        own: &str,
+        parent: Option<&Path>,
+        is_writable: &dyn Fn(&Path) -> bool,
+        controllers: &dyn Fn(&Path) -> String,
+    ) -> Self {
+        let mut hierarchies: Vec<Hierarchy> = Vec::new();
+        for line in mounts.lines() {
+            let Some(mount) = Mount::read(line) else { continue };
+            if hierarchies.iter().any(|known| known.mount == mount.point) {
+                continue;
+            }
+            let is_named =
+                |known: Controller| mount.options.split(',').any(|option| option == known.as_str());
+            let named = Controller::ALL.into_iter().filter(|known| is_named(*known));
+            let (version, mut named): (_, Vec<_>) = match mount.kind {
+                "cgroup" => (Version::V1, named.collect()),
+                _ => (Version::V2, Vec::new()),
+            };
+            let own = own_group(own, version, &named).unwrap_or("/");
+            // What this process sees of the hierarchy begins at the mount's own root.
+            let own = Path::new(own).strip_prefix(mount.root).unwrap_or(Path::new(""));
+            let beneath = match (parent, version) {
+                (Some(parent), _) => mount.point.join(parent.strip_prefix("/").unwrap_or(parent)),
+                (None, Version::V1) => mount.point.join(own).join(BASE),
+                (None, Version::V2) => {
+                    let path = mount.point.join(own);
+                    let above: Vec<_> =
+                        path.ancestors().take_while(|at| at.starts_with(mount.point)).collect();
+                    let writable = |at: &&&Path| is_writable(at) && is_writable(&at.join("cgroup.procs"));
+                    above.iter().rev().find(writable).map_or(path.as_path(), |at| *at).join(BASE)
+                }
+            };
+            if version == Version::V2 {
+                // Where one of them is not handed down to the base, its files are not there, and the limit is missed then.
+                let offered = controllers(mount.point);
+                let offers =
+                    |known: &Controller| offered.split_whitespace().any(|name| name == known.as_str());
+                named = Controller::ALL.into_iter().filter(offers).collect();
+            }
+            // Version 2 moves a process only for who may write to the group above both places.
+            let here = mount.point.join(own);
+            let above_both = beneath.ancestors().find(|at| here.starts_with(at)).unwrap_or(mount.point);
+            let gate = above_both.join("cgroup.procs");
+            let is_barred = version == Version::V2 && !is_writable(&gate);
+            if named.is_empty() {
+                continue;
+            }
+            hierarchies.push(Hierarchy {
+                version,
+                mount: mount.point.to_owned(),
+                base: beneath,
+                controllers: named,
+                barrier: is_barred.then_some(gate),
+            });
+        }
+        Self { hierarchies, has_parent: parent.is_some() }
+    }
+
+    /// Makes a group in every hierarchy that serves, and sets the limits. Tells which could not be set.
+    pub(crate) fn make(&self, name: &str, limits: &Limits) -> (Groups, Vec<Missing>) {
+        let mut groups = Groups::new(!self.has_parent);
+        let mut missing = Vec::new();
+        for limit in Controller::LIMITING {
+            if !self.hierarchies.iter().any(|hierarchy| hierarchy.controllers.contains(&limit)) {
+                missing.push(Missing { limit, why: "this machine has no control groups for it".to_owned() });
+            }
+        }
+        for hierarchy in &self.hierarchies {
+            let limiting: Vec<_> =
+                hierarchy.controllers.iter().copied().filter(|c| Controller::LIMITING.contains(c)).collect();
+            let mut refuse = |limit: Controller, error: &io::Error, path: &Path| {
+                let why = format!("`{}`: {}", path.display(), told(error));
+                missing.push(Missing { limit, why });
+            };
+            match hierarchy.make(name) {
+                Ok(path) => {
+                    let group = Group {
+                        path,
+                        version: hierarchy.version,
+                        controllers: hierarchy.controllers.clone(),
+                    };
+                    for (controller, file, error) in group.limit(limits) {
+                        if limiting.contains(&controller) {
+                            refuse(controller, &error, &group.path.join(file));
+                        }
+                    }
+                    groups.add(group);
+                }
+                Err((path, error)) => {
+                    for limit in limiting {
+                        refuse(limit, &error, &path);
+                    }
+                }
+            }
+        }
+        (groups, missing)
+    }
+
+    /// The groups of a job of which nothing is known but its name.
+    pub(crate) fn named(&self, name: &str) -> Groups {
+        let mut groups = Groups::new(!self.has_parent);
+        for hierarchy in &self.hierarchies {
+            let path = hierarchy.base.join(name);
+            if path.is_dir() {
+                groups.add(Group {
+                    path,
+                    version: hierarchy.version,
+                    controllers: hierarchy.controllers.clone(),
+                });
+            }
+        }
+        groups
+    }
+}
+
+impl Hierarchy {
+    fn make(&self, name: &str) -> Result<PathBuf, (PathBuf, io::Error)> {
+        if let Some(barrier) = &self.barrier {
+            return Err((barrier.clone(), ErrorKind::PermissionDenied.into()));
+        }
+        let path = self.base.join(name);
+        // The group above is taken away with the last one below it, which may be just now.
+        for _ in 0..100 {
+            if let Err(error) = fs::create_dir_all(&self.base) {
+                return Err((self.base.clone(), error));
+            }
+            if self.version == Version::V2 {
+                self.hand_down();
+            }
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err((path, error)),
+                Ok(()) => return Ok(path),
+            }
+        }
+        Err((path, ErrorKind::NotFound.into()))
+    }
+
+    /// A group has the controllers that the one above it hands down. Where that fails, its files are not there, and the limit
+    /// is missed then.
+    fn hand_down(&self) {
+        let mut above: Vec<_> = self.base.ancestors().take_while(|at| at.starts_with(&self.mount)).collect();
+        above.reverse();
+        for at in above {
+            for controller in &self.controllers {
+                let _ = fs::write(at.join("cgroup.subtree_control"), format!("+{controller}"));
+            }
+        }
+    }
+}
+
+/// An error without its number.
+fn told(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(told, _)| told.to_owned())
+}
+
+/// A mount of control groups.
+struct Mount<'a> {
+    root: &'a str,
+    point: &'a Path,
+    kind: &'a str,
+    options: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    /// Reads a line of `/proc/self/mountinfo`, if it is one of control groups.
+    fn read(line: &'a str) -> Option<Self> {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(3);
+        let (root, point) = (mount.next()?, mount.next()?);
+        let mut filesystem = filesystem.split(' ');
+        let kind = filesystem.next().filter(|kind| matches!(*kind, "cgroup" | "cgroup2"))?;
+        Some(Self { root, point: Path::new(point), kind, options: filesystem.nth(1)? })
+    }
+}
+
+/// The group that a process is in, by `/proc/self/cgroup`.
+fn own_group<'a>(own: &'a str, version: Version, controllers: &[Controller]) -> Option<&'a str> {
+    own.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (names, path) = rest.split_once(':')?;
+        let is_here = match version {
+            Version::V2 => names.is_empty(),
+            Version::V1 => names.split(',').any(|name| controllers.iter().any(|c| c.as_str() == name)),
+        };
+        is_here.then_some(path)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 20 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+33 30 0:29 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+34 30 0:30 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+    const UNIFIED: &str = "30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    fn read(mounts: &str, own: &str, parent: Option<&str>, writable: &str, offered: &str) -> Vec<Hierarchy> {
+        let parent = parent.map(Path::new);
+        let is_writable = |path: &Path| path.starts_with(writable);
+        Layout::read(mounts, own, parent, &is_writable, &|_| offered.to_owned()).hierarchies
+    }
+
+    #[test]
+    fn with_both_versions_the_one_that_limits_is_used() {
+        let own = "4:memory:/outer\n2:cpu,cpuacct:/\n0::/\n";
+        let found = read(HYBRID, own, None, "/", "");
+        let bases: Vec<_> = found.iter().map(|h| h.base.to_str().unwrap()).collect();
+        assert_eq!(bases, ["/sys/fs/cgroup/cpu,cpuacct/runway", "/sys/fs/cgroup/memory/outer/runway",]);
+        assert_eq!(found[0].controllers, [Controller::Cpu, Controller::Cpuacct]);
+    }
+
+    #[test]
+    fn with_the_second_version_jobs_go_below_the_highest_group_that_may_be_written() {
+        let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run.scope\n";
+        let delegated = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
+        let found = read(UNIFIED, own, None, delegated, "cpu memory pids");
+        assert_eq!(found[0].base, Path::new(delegated).join("runway"));
+        assert_eq!(found[0].controllers, [Controller::Cpu, Controller::Memory, Controller::Pids]);
+        assert_eq!(found[0].barrier, None);
+        let elsewhere = read(UNIFIED, own, Some("/batch"), delegated, "cpu");
+        assert_eq!(elsewhere[0].barrier.as_deref(), Some(Path::new("/sys/fs/cgroup/cgroup.procs")));
+        let as_root = read(UNIFIED, own, None, "/", "cpu");
+        assert_eq!(as_root[0].base, Path::new("/sys/fs/cgroup/runway"));
+    }
+
+    #[test]
+    fn a_parent_that_is_named_is_the_parent_everywhere() {
+        let found = read(HYBRID, "4:memory:/outer\n", Some("/batch/jobs"), "/", "");
+        assert!(found.iter().all(|h| h.base.ends_with("batch/jobs")), "{found:?}");
+    }
+
+    #[test]
+    fn in_a_container_the_own_group_begins_at_the_root_of_the_mount() {
+        let mounts = "32 30 0:28 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let found = read(mounts, "4:memory:/docker/abc/in\n", None, "/", "");
+        assert_eq!(found[0].base, Path::new("/sys/fs/cgroup/memory/in/runway"));
+    }
+
+    #[test]
+    fn without_control_groups_every_limit_is_missing() {
+        let limits = Limits {
+            cpu: runway_core::units::CpuMillis::new(500),
+            memory: runway_core::units::MemoryBytes::new(1 << 24),
+            pids: 10,
+            devices: Vec::new(),
+        };
+        let (groups, missing) = Layout { hierarchies: Vec::new(), has_parent: false }.make("x", &limits);
+        assert!(groups.to_join().is_empty());
+        let limits: Vec<_> = missing.iter().map(|missing| missing.limit).collect();
+        assert_eq!(limits, [Controller::Cpu, Controller::Memory, Controller::Pids]);
+    }
+}

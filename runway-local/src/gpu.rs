@@ -1,0 +1,126 @@
+//! GPUs of this machine: which there are, and what stands for one in a job.
+
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The GPUs of this machine by their numbers, as far as their device files tell.
+#[must_use]
+pub fn detect() -> Vec<String> {
+    detect_in(Path::new("/dev"))
+}
+
+fn detect_in(dev: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dev).into_iter().flatten().flatten();
+    let number = |name: &str| name.strip_prefix("nvidia")?.parse::<u32>().ok();
+    let mut numbers: Vec<_> = entries.filter_map(|entry| number(entry.file_name().to_str()?)).collect();
+    numbers.sort_unstable();
+    numbers.iter().map(u32::to_string).collect()
+}
+
+/// The GPUs that a job was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Given {
+    ids: Vec<String>,
+}
+
+impl Given {
+    pub(crate) fn new(ids: Vec<String>) -> Self {
+        Self { ids }
+    }
+
+    /// The variables by which its programs find them, and no others.
+    ///
+    /// By their unique ids where the driver tells them: with the other devices out of reach CUDA would count anew from zero.
+    pub(crate) fn variables(&self) -> [(String, String); 2] {
+        let known = cards(Path::new("/proc/driver/nvidia/gpus"));
+        let name = |id: &String| {
+            let card = known.iter().find(|card| card.minor.to_string() == *id || card.uuid == *id);
+            card.map_or_else(|| id.clone(), |card| card.uuid.clone())
+        };
+        let ids = self.ids.iter().map(name).collect::<Vec<_>>().join(",");
+        // Some GPU runtimes show every device to a process that says nothing.
+        let visible = if ids.is_empty() { "void".to_owned() } else { ids.clone() };
+        [("CUDA_VISIBLE_DEVICES".to_owned(), ids), ("NVIDIA_VISIBLE_DEVICES".to_owned(), visible)]
+    }
+
+    /// Their device files, and those that all GPUs share.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        if self.ids.is_empty() {
+            return Vec::new();
+        }
+        let known = cards(Path::new("/proc/driver/nvidia/gpus"));
+        let minor = |id: &String| {
+            let card = known.iter().find(|card| card.uuid == *id);
+            card.map(|card| card.minor).or_else(|| id.parse().ok())
+        };
+        let own = self.ids.iter().filter_map(minor).map(|minor| format!("nvidia{minor}"));
+        let shared = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"].map(str::to_owned);
+        own.chain(shared).map(|name| Path::new("/dev").join(name)).filter(|file| is_device(file)).collect()
+    }
+}
+
+/// The major and minor number of a device file.
+pub(crate) fn number(file: &Path) -> Option<(u32, u32)> {
+    let device = fs::metadata(file).ok()?.rdev();
+    Some((rustix::fs::major(device), rustix::fs::minor(device)))
+}
+
+fn is_device(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|meta| meta.file_type().is_char_device())
+}
+
+/// A GPU as the driver tells of it.
+struct Card {
+    uuid: String,
+    minor: u32,
+}
+
+fn cards(folder: &Path) -> Vec<Card> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| read_card(&fs::read_to_string(entry.path().join("information")).ok()?))
+        .collect()
+}
+
+fn read_card(information: &str) -> Option<Card> {
+    let value = |name: &str| {
+        let line = information.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::trim)
+    };
+    Some(Card { uuid: value("GPU UUID")?.to_owned(), minor: value("Device Minor")?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbered_files_are_gpus() {
+        let dev = std::env::temp_dir().join(format!("runway-dev-{}", std::process::id()));
+        fs::create_dir(&dev).unwrap();
+        for name in ["nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia", "null"] {
+            fs::write(dev.join(name), "").unwrap();
+        }
+        assert_eq!(detect_in(&dev), ["2", "10"]);
+        fs::remove_dir_all(&dev).unwrap();
+        assert!(detect_in(&dev).is_empty());
+    }
+
+    #[test]
+    fn a_card_is_read_as_the_driver_writes_it() {
+        let text = "Model: \t\t NVIDIA A100\nGPU UUID: \t GPU-ab12\nDevice Minor: \t 3\n";
+        let card = read_card(text).unwrap();
+        assert_eq!((card.uuid.as_str(), card.minor), ("GPU-ab12", 3));
+        assert!(read_card("Model: none\n").is_none());
+    }
+
+    #[test]
+    fn a_job_without_gpus_is_told_so() {
+        let [cuda, nvidia] = Given::default().variables();
+        assert_eq!((cuda.1.as_str(), nvidia.1.as_str()), ("", "void"));
+        let [cuda, nvidia] = Given::new(vec!["GPU-a".into(), "GPU-b".into()]).variables();
+        assert_eq!((cuda.1.as_str(), nvidia.1.as_str()), ("GPU-a,GPU-b", "GPU-a,GPU-b"));
+    }
+}

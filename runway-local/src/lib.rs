@@ -1,0 +1,37 @@
+//! Jobs on one Linux machine: the same limits as on a cluster, and nothing but the kernel to keep them.
+//!
+//! Each job has a supervisor: a process of its own, which outlives the one that started the job. It is this very program
+//! in a hidden mode, so whoever uses the library calls [`run_if_asked`] first in `main`. The supervisor enters the job's
+//! control groups and namespaces, writes down what it prints, keeps time and storage, and tells the outcome in the job's
+//! folder; whoever can read that folder can follow the job, stop it, and find it again after a restart.
+//!
+//! There are no images here: a job's command runs on this machine's own files, which it sees read-only.
+
+mod advice;
+mod backend;
+mod bell;
+mod cgroup;
+mod clock;
+mod folder;
+mod gpu;
+mod job;
+mod machine;
+mod output;
+mod plan;
+mod process;
+mod record;
+mod sandbox;
+mod shim;
+mod storage;
+mod tree;
+mod usage;
+mod wire;
+
+pub use advice::advise;
+pub use backend::LocalBackend;
+pub use gpu::detect as detect_gpus;
+pub use job::{Job, StartError, Supervision};
+pub use machine::{LocalSettings, Machine, OpenError};
+pub use output::{Chunk, Reader, Stream};
+pub use shim::run_if_asked;
+pub use usage::Usage;

@@ -1,0 +1,274 @@
+//! This machine: where its jobs are kept, how they are limited, and which GPUs there are.
+
+use crate::cgroup::Layout;
+use crate::clock;
+use crate::folder::{Folder, REMOVED};
+use crate::plan::User;
+use crate::record::{JobFile, StatusFile};
+use crate::shim::end_all;
+use crate::usage::Usage;
+use crate::{output, tree};
+use runway_core::JobId;
+use runway_core::status::LocalEnd;
+use runway_core::units::MemoryBytes;
+use rustix::process::{getgid, getuid};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How jobs are run on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalSettings {
+    /// Where jobs are kept: a folder that is this program's own. Jobs do not see it.
+    pub state: PathBuf,
+    /// The control group, as a path from the root of each hierarchy, below which those of the jobs are made. Otherwise a
+    /// group `runway` below this process's own, or with version 2 below the highest one that may be written.
+    pub cgroup_parent: Option<PathBuf>,
+    /// The GPUs that jobs may have: their numbers, or the unique ids that the driver gives them.
+    pub gpus: Vec<String>,
+    /// Whether a job is run though a limit of it cannot be enforced here.
+    pub best_effort: bool,
+    /// How many processes and threads a job may have at a time.
+    pub pids: u64,
+    /// Of its output a job keeps half of its ephemeral storage, but never more than this.
+    pub log: MemoryBytes,
+    /// A program that calls [`run_if_asked`](crate::run_if_asked) first; it is run as the supervisor of each job.
+    pub program: PathBuf,
+}
+
+impl LocalSettings {
+    /// With all but the folder as it fits most: no GPUs, every limit enforced, 1,024 processes, a gigabyte of output, and
+    /// this program as the supervisor.
+    #[must_use]
+    pub fn new(state: impl Into<PathBuf>) -> Self {
+        Self {
+            state: state.into(),
+            cgroup_parent: None,
+            gpus: Vec::new(),
+            best_effort: false,
+            pids: 1024,
+            log: MemoryBytes::new(1 << 30),
+            program: PathBuf::from("/proc/self/exe"),
+        }
+    }
+
+    /// Where jobs are kept unless somebody says otherwise: `/var/lib/runway` for root, and otherwise below
+    /// `XDG_STATE_HOME` or the home. `None` where there is neither.
+    #[must_use]
+    pub fn usual_state(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+        if getuid().is_root() {
+            return Some(PathBuf::from("/var/lib/runway"));
+        }
+        let is_absolute = |path: &PathBuf| path.is_absolute();
+        let state = variable("XDG_STATE_HOME").map(PathBuf::from).filter(is_absolute);
+        let home = || variable("HOME").map(PathBuf::from).filter(is_absolute);
+        Some(state.or_else(|| home().map(|home| home.join(".local/state")))?.join("runway"))
+    }
+}
+
+/// Why jobs cannot be run here.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder in which jobs are kept cannot be used.
+    #[error("the folder `{}` in which jobs are kept cannot be used", .folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What the kernel tells of mounts and control groups cannot be read.
+    #[error("the control groups of this machine cannot be read")]
+    Groups(#[source] io::Error),
+}
+
+/// One Linux machine that runs jobs. Clones are the same machine.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: LocalSettings,
+    layout: Layout,
+}
+
+/// For so long whatever is left of a job may take to end before others are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Machine {
+    /// Opens the folder of jobs, and settles what an earlier process has left there: jobs that still run are left running, and
+    /// of those whose supervisor was killed nothing is left but their outcome.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(mut settings: LocalSettings) -> Result<Self, OpenError> {
+        let folder = settings.state.clone();
+        let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
+        private_folder(&folder.join("jobs")).map_err(unusable)?;
+        // Links on the way to it would be other folders to a job.
+        settings.state = folder.canonicalize().map_err(unusable)?;
+        let layout = Layout::discover(settings.cgroup_parent.as_deref()).map_err(OpenError::Groups)?;
+        let machine = Self { inner: Arc::new(Inner { settings, layout }) };
+        machine.sweep().map_err(unusable)?;
+        machine.settle().map_err(unusable)?;
+        Ok(machine)
+    }
+
+    /// How jobs are run here.
+    #[must_use]
+    pub fn settings(&self) -> &LocalSettings {
+        &self.inner.settings
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    pub(crate) fn jobs(&self) -> PathBuf {
+        self.inner.settings.state.join("jobs")
+    }
+
+    pub(crate) fn folder(&self, id: JobId) -> Folder {
+        Folder::of(&self.jobs(), id)
+    }
+
+    /// The ids of all jobs that are kept.
+    pub(crate) fn ids(&self) -> io::Result<Vec<JobId>> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(self.jobs())? {
+            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// What stands in the folder of a job. `None` where there is none, or none yet.
+    pub(crate) fn read(&self, id: JobId) -> io::Result<Option<(JobFile, StatusFile)>> {
+        let folder = self.folder(id);
+        let Some(job) = folder.job()? else { return Ok(None) };
+        Ok(Some((job, folder.status()?.unwrap_or_default())))
+    }
+
+    /// Keeps others from creating jobs and giving GPUs away meanwhile, for as long as the file is held.
+    pub(crate) fn exclusively(&self) -> io::Result<File> {
+        let path = self.inner.settings.state.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// The GPUs that no job has.
+    pub(crate) fn free_gpus(&self) -> io::Result<Vec<String>> {
+        let mut free = self.inner.settings.gpus.clone();
+        for id in self.ids()? {
+            if let Some((job, status)) = self.read(id)?
+                && status.finished_at.is_none()
+            {
+                free.retain(|gpu| !job.gpus.contains(gpu));
+            }
+        }
+        Ok(free)
+    }
+
+    /// Takes away what somebody was taking away when they were killed.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.jobs())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(REMOVED) {
+                tree::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles what has no supervisor any more, and takes away what has been kept long enough.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let now = clock::now();
+        for id in self.ids()? {
+            let settled = self.settle_job(id).and_then(|()| match self.read(id)? {
+                Some((job, status)) if status.is_over(job.kept, now) => self.folder(id).remove(),
+                _ => Ok(()),
+            });
+            if let Err(error) = settled {
+                // One folder that is broken is no reason to leave the others.
+                tracing::warn!(job = %id, %error, "what is left of the job cannot be settled");
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles a job whose supervisor is gone: nothing is left of it but what is known.
+    pub(crate) fn settle_job(&self, id: JobId) -> io::Result<()> {
+        let folder = self.folder(id);
+        if folder.job()?.is_none() {
+            return self.clear_broken(id, &self.exclusively()?);
+        }
+        if folder.status()?.is_some_and(|status| status.finished_at.is_some()) {
+            return Ok(());
+        }
+        let lock = match folder.lock() {
+            Ok(Some(lock)) => lock,
+            // It has a supervisor, or has just left.
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(job) = folder.job()? else { return Ok(()) };
+        let mut status = folder.status()?.unwrap_or_default();
+        if status.finished_at.is_some() {
+            return Ok(());
+        }
+        if !end_all(&job.groups, status.init, LOOK) {
+            // It holds what it has; the next one who looks tries again.
+            return Ok(());
+        }
+        status.usage = Usage {
+            wall: Duration::from_nanos(clock::now().nanos_since(job.created_at)),
+            cpu: job.groups.cpu(),
+            throttled: job.groups.throttled(),
+            peak_memory: job.groups.peak_memory(),
+        };
+        job.groups.remove(LOOK)?;
+        tree::remove(&folder.files())?;
+        if let Some(last) = status.attempts.last_mut().filter(|last| last.end.is_none()) {
+            last.end = Some(LocalEnd::Lost);
+        }
+        status.finished_at = Some(clock::now());
+        output::conclude(&folder.log())?;
+        folder.write_status(&status)?;
+        drop(lock);
+        if job.attached { folder.remove() } else { Ok(()) }
+    }
+
+    /// Takes away what is left of a creation that was broken off. Whoever creates a job holds the machine's lock until it is
+    /// written down, so with that lock one that is not is nobody's.
+    pub(crate) fn clear_broken(&self, id: JobId, _exclusive: &File) -> io::Result<()> {
+        let folder = self.folder(id);
+        if !folder.exists() || folder.job()?.is_some() {
+            return Ok(());
+        }
+        let groups = self.layout().named(id.as_str());
+        end_all(&groups, None, LOOK);
+        groups.remove(LOOK)?;
+        folder.remove()
+    }
+
+    /// Who jobs run as.
+    pub(crate) fn user(&self, run_as_user: u32) -> User {
+        if getuid().is_root() {
+            User::Other { id: run_as_user }
+        } else {
+            User::Same { uid: getuid().as_raw(), gid: getgid().as_raw() }
+        }
+    }
+}
+
+fn private_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

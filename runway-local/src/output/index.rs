@@ -1,0 +1,68 @@
+//! The index: which part of the output came from where.
+
+/// Where output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+    /// Runway itself: a mark where output was cut.
+    Mark,
+}
+
+/// What begins at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    /// From this byte on.
+    pub start: u64,
+    pub attempt: u32,
+    /// `None` where the output ends for good.
+    pub stream: Option<Stream>,
+}
+
+impl Record {
+    pub(super) const LENGTH: usize = 16;
+
+    pub(super) fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let stream: u32 = match self.stream {
+            Some(Stream::Out) => 0,
+            Some(Stream::Err) => 1,
+            Some(Stream::Mark) => 2,
+            None => 3,
+        };
+        let mut bytes = [0; Self::LENGTH];
+        let parts = self.start.to_le_bytes().into_iter().chain(self.attempt.to_le_bytes());
+        for (byte, part) in bytes.iter_mut().zip(parts.chain(stream.to_le_bytes())) {
+            *byte = part;
+        }
+        bytes
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, stream, ..] = bytes;
+        Self {
+            start: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            attempt: u32::from_le_bytes([i, j, k, l]),
+            stream: match stream {
+                0 => Some(Stream::Out),
+                1 => Some(Stream::Err),
+                2 => Some(Stream::Mark),
+                _ => None,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        for stream in [Some(Stream::Out), Some(Stream::Err), Some(Stream::Mark), None] {
+            let record = Record { start: u64::MAX - 5, attempt: 4_000_000_000, stream };
+            assert_eq!(Record::from_bytes(record.to_bytes()), record);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What stands in a job's folder.
+
+use crate::cgroup::Groups;
+use crate::process::Seen;
+use crate::usage::Usage;
+use runway_control::Observation;
+use runway_core::digest::Digest;
+use runway_core::name::{ClassName, JobName};
+use runway_core::price::Quote;
+use runway_core::status::{LocalAttempt, LocalSeen, LocalStop, classify_local};
+use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp};
+use runway_core::{JobId, Tenant};
+use serde::{Deserialize, Serialize};
+
+/// What a job is: written once, before it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobFile {
+    pub id: JobId,
+    pub name: JobName,
+    pub tenant: Tenant,
+    pub class: Option<ClassName>,
+    pub cpu: CpuMillis,
+    pub memory: MemoryBytes,
+    pub gpus: Vec<String>,
+    pub timeout: Seconds,
+    pub grace: Seconds,
+    pub retries: u32,
+    pub created_at: Timestamp,
+    pub quote: Quote,
+    pub spec_digest: Digest,
+    /// How long it is kept after its end.
+    pub kept: Seconds,
+    pub groups: Groups,
+    pub not_enforced: Vec<String>,
+    /// Whether it ends with the process that started it.
+    pub attached: bool,
+}
+
+/// What became of it so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StatusFile {
+    pub started_at: Option<Timestamp>,
+    pub attempts: Vec<LocalAttempt>,
+    pub stop: Option<LocalStop>,
+    pub finished_at: Option<Timestamp>,
+    pub usage: Usage,
+    /// The supervisor, and the first process of the newest attempt's namespaces.
+    pub supervisor: Option<Seen>,
+    pub init: Option<Seen>,
+}
+
+impl StatusFile {
+    /// Whether it has ended, and been kept for this long.
+    pub(crate) fn is_over(&self, kept: Seconds, now: Timestamp) -> bool {
+        self.finished_at.is_some_and(|finished| finished.saturating_add(kept) <= now)
+    }
+}
+
+impl JobFile {
+    /// What is seen of it.
+    pub(crate) fn observe(&self, status: &StatusFile) -> Observation {
+        Observation {
+            id: self.id,
+            name: self.name.clone(),
+            tenant: self.tenant.clone(),
+            class: self.class.clone(),
+            gpus: GpuCount::new(u64::try_from(self.gpus.len()).unwrap_or(u64::MAX)),
+            timeout: self.timeout,
+            grace: self.grace,
+            created_at: self.created_at,
+            quote: Some(self.quote.clone()),
+            spec_digest: Some(self.spec_digest),
+            status: classify_local(&LocalSeen {
+                timeout: self.timeout,
+                memory: self.memory,
+                retries: self.retries,
+                started_at: status.started_at,
+                attempts: &status.attempts,
+                stop: status.stop,
+                finished_at: status.finished_at,
+            }),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Into the control groups and out of the machine's processes.
+
+use super::{Doing, Failure, die_with_parent, privileges, reporting};
+use crate::plan::{EntryPlan, Report, User};
+use crate::shim::{INIT, stage};
+use crate::wire;
+use rustix::thread::UnshareFlags;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+
+/// The whole life of the process.
+pub(crate) fn main() -> u8 {
+    reporting(run)
+}
+
+fn run(line: &UnixStream) -> Result<(), Failure> {
+    let plan = wire::receive::<EntryPlan>(line).doing("reading what to do")?;
+    let plan =
+        plan.ok_or_else(|| std::io::Error::from(ErrorKind::UnexpectedEof)).doing("reading what to do")?;
+    die_with_parent()?;
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+    if parent.and_then(|pid| u32::try_from(pid).ok()) != Some(plan.supervisor) {
+        // It died before it could be asked to take this one along.
+        return Ok(());
+    }
+    for group in &plan.join {
+        fs::write(group, "0").doing(format_args!("joining the control group `{}`", group.display()))?;
+    }
+    if let User::Same { uid, gid } = plan.user {
+        unshare(UnshareFlags::NEWUSER).doing("making a user namespace")?;
+        fs::write("/proc/self/setgroups", "deny").doing("giving up groups")?;
+        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).doing("mapping the user")?;
+        fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).doing("mapping the group")?;
+        privileges::keep_over_exec().doing("keeping the rights of the user namespace")?;
+    }
+    unshare(UnshareFlags::NEWPID).doing("making a process namespace")?;
+    let mut init = stage(INIT).spawn().doing("starting the first process of the namespace")?;
+    wire::send(line, &Report::Entered(init.id())).doing("telling of it")?;
+    // How it ended it has told itself, if it could.
+    let _ = init.wait();
+    Ok(())
+}
+
+/// Leaves namespaces for new ones.
+///
+/// The function has become unsafe for the sake of one flag, `FILES`, by which threads would lose their descriptors. It is not
+/// used here, and there is one thread only.
+#[expect(deprecated, reason = "its replacement differs in being marked as unsafe alone")]
+pub(super) fn unshare(namespaces: UnshareFlags) -> rustix::io::Result<()> {
+    rustix::thread::unshare(namespaces)
+}

@@ -1,0 +1,142 @@
+//! The first process of a job's namespaces: it puts up the walls, starts the job, hands signals on to it and buries the dead.
+//! With it everything in the namespace ends.
+
+use super::entry::unshare;
+use super::{Doing, Failure, die_with_parent, loopback, mounts, privileges, reporting, seccomp};
+use crate::plan::{InitPlan, Process, Report};
+use crate::wire;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::thread::UnshareFlags;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// Signals that are the job's, whoever sends them to this process.
+const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// Where a job begins: its own folder.
+const WORK: &str = "/tmp/work";
+
+/// The whole life of the process.
+pub(crate) fn main() -> u8 {
+    reporting(run)
+}
+
+type Signals = SignalDelivery<UnixStream, SignalOnly>;
+
+fn run(line: &UnixStream) -> Result<(), Failure> {
+    die_with_parent()?;
+    let plan = wire::receive::<InitPlan>(line).doing("reading what to do")?;
+    let plan = plan.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)).doing("reading what to do")?;
+    let InitPlan { sandbox, files, process } = plan;
+    let mut namespaces =
+        UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
+    if !sandbox.open_network {
+        namespaces |= UnshareFlags::NEWNET;
+    }
+    unshare(namespaces).doing("making namespaces")?;
+    rustix::system::sethostname(sandbox.hostname.as_bytes()).doing("naming the machine")?;
+    if !sandbox.open_network {
+        loopback::up().doing("bringing up the network of its own")?;
+    }
+    mounts::put_up(&sandbox, &files)?;
+    rustix::process::setsid().doing("beginning a session")?;
+    std::env::set_current_dir(WORK).doing("entering the working folder")?;
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    let chosen_first = OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
+    let mut chosen_first = chosen_first.doing("reaching the kernel's choice of whom to kill")?;
+    let mut signals = listen().doing("listening to signals")?;
+    privileges::give_up(sandbox.user)?;
+    seccomp::apply().doing("filtering system calls")?;
+    let job = match start(&process, &mut chosen_first) {
+        Ok(job) => job,
+        Err((message, code)) => {
+            return wire::send(line, &Report::NotStarted { message, code }).doing("telling of it");
+        }
+    };
+    drop(process);
+    wire::send(line, &Report::Running).doing("telling of it")?;
+    watch(line, &mut signals, job).doing("watching over the job")
+}
+
+fn listen() -> io::Result<Signals> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    write.set_nonblocking(true)?;
+    SignalDelivery::with_pipe(read, write, SignalOnly, FORWARDED.iter().chain(&[SIGCHLD]))
+}
+
+/// Starts the job's process. Where memory is short the kernel is to choose it, and not the one that watches over it.
+fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32)> {
+    let [program, arguments @ ..] = process.command.as_slice() else {
+        return Err(("it has no command".to_owned(), 127));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().stdin(Stdio::null()).process_group(0);
+    command.envs(process.env.iter().map(|(name, value)| (name, value)));
+    let _ = chosen_first.write_all(b"1000");
+    let started = command.spawn();
+    let _ = chosen_first.write_all(b"0");
+    match started {
+        Ok(job) => i32::try_from(job.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| ("it has no number".to_owned(), 126)),
+        Err(error) => {
+            let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
+            let why = error.to_string();
+            let why = why.split_once(" (os error").map_or(why.as_str(), |(why, _)| why);
+            Err((format!("{program}: {why}"), code))
+        }
+    }
+}
+
+/// Hands signals on and buries the dead, until the job's own process is among them.
+fn watch(line: &UnixStream, signals: &mut Signals, job: Pid) -> io::Result<()> {
+    loop {
+        while let Some((dead, status)) = reap()? {
+            if dead == job {
+                let end = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Report::Exited(code),
+                    (None, signal) => Report::Signaled(signal.unwrap_or_default()),
+                };
+                return wire::send(line, &end);
+            }
+        }
+        let mut polled = [PollFd::new(line, PollFlags::IN), PollFd::new(signals.get_read(), PollFlags::IN)];
+        match poll(&mut polled, None) {
+            Err(Errno::INTR) => {}
+            result => drop(result?),
+        }
+        let [from_supervisor, _] = polled.map(|polled| !polled.revents().is_empty());
+        if from_supervisor {
+            let mut signal = [0];
+            let mut line = line;
+            line.read_exact(&mut signal)?;
+            hand_on(i32::from(signal[0]), job);
+        }
+        for signal in signals.pending() {
+            hand_on(signal, job);
+        }
+    }
+}
+
+fn reap() -> io::Result<Option<(Pid, rustix::process::WaitStatus)>> {
+    match wait(WaitOptions::NOHANG) {
+        Err(Errno::CHILD) => Ok(None),
+        result => Ok(result?),
+    }
+}
+
+fn hand_on(signal: i32, job: Pid) {
+    if let Some(signal) = Signal::from_named_raw(signal).filter(|_| signal != SIGCHLD) {
+        let _ = kill_process(job, signal);
+    }
+}

@@ -1,0 +1,53 @@
+//! The one interface of a network of its own: `lo`, which comes up by asking the kernel (`rtnetlink`).
+
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use std::io;
+
+const RTM_NEWLINK: u16 = 16;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const NLMSG_ERROR: u16 = 2;
+const IFF_UP: u32 = 1;
+/// `lo` is the first interface of every network.
+const LOOPBACK: u32 = 1;
+
+/// Brings `lo` up.
+pub(super) fn up() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        // The first protocol of this family: the kernel's network configuration.
+        None,
+    )?;
+    rustix::net::sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    let mut answer = [0; 256];
+    let (_, length) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
+    match answer.get(..length.min(answer.len())).and_then(read) {
+        Some(0) => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(code)),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// `struct nlmsghdr` and `struct ifinfomsg`.
+fn request() -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(32);
+    bytes.extend(32u32.to_ne_bytes());
+    bytes.extend(RTM_NEWLINK.to_ne_bytes());
+    bytes.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
+    bytes.extend([0; 8]); // sequence, port
+    bytes.extend([0; 4]); // family, type
+    bytes.extend(LOOPBACK.to_ne_bytes());
+    bytes.extend(IFF_UP.to_ne_bytes());
+    bytes.extend(IFF_UP.to_ne_bytes()); // which flags change
+    bytes
+}
+
+/// The error number of an acknowledgement; 0 is none.
+fn read(answer: &[u8]) -> Option<i32> {
+    let kind = u16::from_ne_bytes(*answer.get(4..)?.first_chunk()?);
+    let code = i32::from_ne_bytes(*answer.get(16..)?.first_chunk()?);
+    (kind == NLMSG_ERROR).then(|| code.saturating_neg())
+}

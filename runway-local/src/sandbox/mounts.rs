@@ -1,0 +1,241 @@
+//! What a job sees of the file system: this machine's files read-only, and a few folders of its own.
+//!
+//! The new root is an empty file system in memory. What is at the top of the machine's own is bound into it, so that what a job
+//! is not to see need not be covered up: it is not there. Of each mount that comes along the flags are set one by one, since a
+//! mount that came from outside of a user namespace keeps those that it has.
+
+use super::{Doing, Failure};
+use crate::plan::Sandbox;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
+    mount_bind_recursive, mount_change, mount_remount, move_mount, open_tree, unmount,
+};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Where the new root is put up. Its own files no job sees, so it is covered without loss.
+const ROOT: &str = "/tmp";
+/// What a job sees empty, or as something of its own.
+const OWN: [&str; 7] = ["dev", "home", "proc", "root", "run", "sys", "tmp"];
+/// Devices that harm nobody.
+const HARMLESS: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// What programs ask of `/sys`: processors and memory.
+const SYSTEM: &str = "/sys/devices/system";
+/// What GPU libraries ask of it.
+const GPU_SYSTEM: [&str; 3] = ["/sys/bus", "/sys/devices", "/sys/module"];
+
+const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// Makes the mounts and enters them.
+pub(super) fn put_up(sandbox: &Sandbox, files: &Path) -> Result<(), Failure> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .doing("keeping mounts to itself")?;
+    // Held before the new root covers it, wherever it is.
+    let own = open_tree(CWD, files, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .doing(format_args!("opening `{}`", files.display()))?;
+    let resolver = if sandbox.open_network { fs::read("/etc/resolv.conf").ok() } else { None };
+    let root = Path::new(ROOT);
+    mount("tmpfs", root, "tmpfs", QUIET, Some(c"mode=755,size=1m")).doing("making a root")?;
+    let mut bound = bind_machine(root)?;
+    for name in OWN {
+        make(&root.join(name))?;
+    }
+    move_mount(&own, "", CWD, root.join("tmp"), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .doing("binding `/tmp`")?;
+    remount(&root.join("tmp"), QUIET)?;
+    put_up_devices(root, sandbox)?;
+    mount("proc", root.join("proc"), "proc", QUIET | MountFlags::NOEXEC, None).doing("mounting `/proc`")?;
+    bound.extend(bind_system(root, !sandbox.devices.is_empty())?);
+    make_read_only(&bound)?;
+    for hidden in &sandbox.hidden {
+        hide(root, hidden)?;
+    }
+    let temporary = root.join("var/tmp");
+    if temporary.is_dir() {
+        mount_bind(root.join("tmp"), &temporary).doing("binding `/var/tmp`")?;
+        remount(&temporary, QUIET)?;
+    }
+    if let Some(resolver) = resolver {
+        put_up_resolver(root, &resolver)?;
+    }
+    remount(root, QUIET | MountFlags::RDONLY)?;
+    std::env::set_current_dir(root).doing("entering the root")?;
+    rustix::process::pivot_root(".", ".").doing("changing the root")?;
+    // The old root lies over the new one now.
+    unmount(".", UnmountFlags::DETACH).doing("leaving the machine's root")?;
+    std::env::set_current_dir("/").doing("entering the root")
+}
+
+/// Binds what is at the top of the machine's files.
+fn bind_machine(root: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut bound = Vec::new();
+    for entry in fs::read_dir("/").doing("reading `/`")? {
+        let entry = entry.doing("reading `/`")?;
+        let name = entry.file_name();
+        if OWN.iter().any(|own| name == *own) {
+            continue;
+        }
+        let (from, to) = (entry.path(), root.join(&name));
+        let kind = entry.file_type().doing("reading `/`")?;
+        if kind.is_symlink() {
+            let target = fs::read_link(&from).doing(format_args!("reading `{}`", from.display()))?;
+            std::os::unix::fs::symlink(target, &to).doing(format_args!("linking `{}`", from.display()))?;
+        } else if kind.is_dir() {
+            bind(&from, &to, &mut bound)?;
+        }
+    }
+    Ok(bound)
+}
+
+/// Binds a folder with all that is mounted in it. One that may not even be looked into is left out.
+fn bind(from: &Path, to: &Path, bound: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    make(to)?;
+    match mount_bind_recursive(from, to) {
+        Err(Errno::ACCESS) => Ok(()),
+        result => {
+            result.doing(format_args!("binding `{}`", from.display()))?;
+            bound.push(to.to_owned());
+            Ok(())
+        }
+    }
+}
+
+fn put_up_devices(root: &Path, sandbox: &Sandbox) -> Result<(), Failure> {
+    let dev = root.join("dev");
+    let harmless = HARMLESS.iter().map(|name| Path::new("/dev").join(name));
+    for device in harmless.chain(sandbox.devices.iter().cloned()) {
+        let at = root.join(device.strip_prefix("/").unwrap_or(&device));
+        File::create(&at).doing(format_args!("making `{}`", device.display()))?;
+        mount_bind(&device, &at).doing(format_args!("binding `{}`", device.display()))?;
+    }
+    for (name, target) in
+        [("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")]
+    {
+        let link = std::os::unix::fs::symlink(Path::new("/proc").join(target), dev.join(name));
+        link.doing(format_args!("linking `/dev/{name}`"))?;
+    }
+    make(&dev.join("shm"))?;
+    let size = std::ffi::CString::new(format!("mode=1777,size={}", sandbox.shm.units())).unwrap_or_default();
+    mount("tmpfs", dev.join("shm"), "tmpfs", QUIET | MountFlags::NOEXEC, Some(size.as_c_str()))
+        .doing("mounting `/dev/shm`")
+}
+
+fn bind_system(root: &Path, has_gpus: bool) -> Result<Vec<PathBuf>, Failure> {
+    let mut bound = Vec::new();
+    let wanted: &[&str] = if has_gpus { &GPU_SYSTEM } else { &[SYSTEM] };
+    for from in wanted.iter().map(Path::new).filter(|path| path.is_dir()) {
+        let to = root.join(from.strip_prefix("/").unwrap_or(from));
+        let above = to.parent().unwrap_or(root);
+        fs::create_dir_all(above).doing(format_args!("making `{}`", above.display()))?;
+        bind(from, &to, &mut bound)?;
+    }
+    Ok(bound)
+}
+
+/// Makes every mount at or below these read-only.
+fn make_read_only(bound: &[PathBuf]) -> Result<(), Failure> {
+    let table = fs::read("/proc/self/mountinfo").doing("reading the mounts")?;
+    for line in table.split(|byte| *byte == b'\n') {
+        let Some((point, flags)) = read_mount(line) else { continue };
+        if !bound.iter().any(|bound| point.starts_with(bound)) {
+            continue;
+        }
+        match mount_remount(&point, MountFlags::BIND | MountFlags::RDONLY | QUIET | flags, c"") {
+            // Who cannot reach it to change it cannot reach it at all.
+            Ok(()) | Err(Errno::ACCESS) => {}
+            result => return result.doing(format_args!("making `{}` read-only", point.display())),
+        }
+    }
+    Ok(())
+}
+
+/// Covers a folder with an empty one.
+fn hide(root: &Path, hidden: &Path) -> Result<(), Failure> {
+    let at = root.join(hidden.strip_prefix("/").unwrap_or(hidden));
+    if !at.is_dir() {
+        return Ok(());
+    }
+    mount("tmpfs", &at, "tmpfs", QUIET | MountFlags::RDONLY, Some(c"mode=555,size=4k"))
+        .doing(format_args!("hiding `{}`", hidden.display()))
+}
+
+/// A job on the machine's network asks the servers for names that the machine asks; where they are written down lies below
+/// `/run` on many.
+fn put_up_resolver(root: &Path, resolver: &[u8]) -> Result<(), Failure> {
+    let Ok(target) = fs::canonicalize("/etc/resolv.conf") else { return Ok(()) };
+    if !target.starts_with("/run") {
+        return Ok(());
+    }
+    let at = root.join(target.strip_prefix("/").unwrap_or(&target));
+    let folder = at.parent().unwrap_or(root);
+    fs::create_dir_all(folder).and_then(|()| fs::write(&at, resolver)).doing("writing `/etc/resolv.conf`")
+}
+
+fn make(folder: &Path) -> Result<(), Failure> {
+    fs::create_dir(folder).doing(format_args!("making `{}`", folder.display()))
+}
+
+fn remount(at: &Path, flags: MountFlags) -> Result<(), Failure> {
+    let table = fs::read("/proc/self/mountinfo").doing("reading the mounts")?;
+    let mut lines = table.split(|byte| *byte == b'\n').rev().filter_map(read_mount);
+    // The last one lies on top.
+    let kept = lines.find(|(point, _)| point == at).map_or(MountFlags::empty(), |(_, flags)| flags);
+    mount_remount(at, MountFlags::BIND | flags | kept, c"")
+        .doing(format_args!("setting the flags of `{}`", at.display()))
+}
+
+/// Where a mount is, and those of its flags that it must keep, by a line of `/proc/self/mountinfo`.
+fn read_mount(line: &[u8]) -> Option<(PathBuf, MountFlags)> {
+    let mut fields = line.split(|byte| *byte == b' ').skip(4);
+    let (point, options) = (unescape(fields.next()?), fields.next()?);
+    let mut flags = MountFlags::empty();
+    for option in options.split(|byte| *byte == b',') {
+        flags |= match option {
+            b"ro" => MountFlags::RDONLY,
+            b"nosuid" => MountFlags::NOSUID,
+            b"nodev" => MountFlags::NODEV,
+            b"noexec" => MountFlags::NOEXEC,
+            b"noatime" => MountFlags::NOATIME,
+            b"nodiratime" => MountFlags::NODIRATIME,
+            b"relatime" => MountFlags::RELATIME,
+            _ => MountFlags::empty(),
+        };
+    }
+    Some((point, flags))
+}
+
+/// Blanks and backslashes stand as three octal digits.
+fn unescape(path: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match (first, after) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    PathBuf::from(OsStr::from_bytes(&bytes).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_keeps_its_flags_and_its_odd_name() {
+        let line =
+            br"41 30 8:1 /a /mnt/with\040blank\134 rw,nosuid,noexec,relatime shared:1 - ext4 /dev/sda1 rw";
+        let (point, flags) = read_mount(line).unwrap();
+        assert_eq!(point, Path::new(r"/mnt/with blank\"));
+        assert_eq!(flags, MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::RELATIME);
+        assert!(read_mount(b"").is_none());
+    }
+}

@@ -1,0 +1,51 @@
+//! Rights: kept for as long as walls are being put up, and given up for good before the job runs.
+
+use super::{Doing, Failure, die_with_parent};
+use crate::plan::User;
+use rustix::io::{Errno, Result};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid, capabilities, set_capabilities};
+
+/// What putting up the walls takes.
+const NEEDED: CapabilitySet =
+    CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::SETPCAP);
+
+/// Makes a user namespace's rights last over the start of the next program: whoever is not called root there loses them
+/// otherwise.
+pub(super) fn keep_over_exec() -> Result<()> {
+    let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { effective, permitted, inheritable: NEEDED })?;
+    for right in NEEDED.iter() {
+        rustix::thread::configure_capability_in_ambient_set(right, true)?;
+    }
+    Ok(())
+}
+
+/// Gives up everything, for this process and all that it starts: other users, capabilities, and ways to get them back.
+pub(super) fn give_up(user: User) -> std::result::Result<(), Failure> {
+    // Whatever the kernel has more of than this program knows of.
+    for number in 0..64 {
+        let right = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(right) {
+            Ok(()) => {}
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(error).doing("giving up capabilities for good"),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set().doing("giving up ambient capabilities")?;
+    if let User::Other { id } = user {
+        let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+        rustix::thread::set_thread_groups(&[]).doing("leaving all groups")?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).doing("becoming the group that jobs run as")?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).doing("becoming the user that jobs run as")?;
+    }
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+        .doing("giving up capabilities")?;
+    rustix::thread::set_no_new_privs(true).doing("giving up setuid programs")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).doing("giving up core dumps")?;
+    // The job runs as the same user: it is not to look into this process. What it starts may be looked into again.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("hiding from the job")?;
+    // Becoming somebody else has made the kernel forget it.
+    die_with_parent()
+}

@@ -1,0 +1,59 @@
+//! Messages between the processes of one job: a length, and that much JSON.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{self, ErrorKind, Read, Write};
+
+/// No message is longer: a job's texts have at most 256 KiB, which JSON may make six times as long.
+const MAX_BYTES: u32 = 4 << 20;
+
+/// Sends one message.
+pub(crate) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
+    let body = serde_json::to_vec(message)?;
+    let length = u32::try_from(body.len()).ok().filter(|length| *length <= MAX_BYTES);
+    let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the message is too long"))?;
+    let mut frame = Vec::with_capacity(body.len() + 4);
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(&body);
+    to.write_all(&frame)
+}
+
+/// Receives one message; `None` where the other side has closed.
+pub(crate) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        result => result?,
+    }
+    let length = u32::from_le_bytes(length);
+    if length > MAX_BYTES {
+        return Err(io::Error::new(ErrorKind::InvalidData, "the message is too long"));
+    }
+    let mut body = vec![0; usize::try_from(length).unwrap_or(0)];
+    from.read_exact(&mut body)?;
+    Ok(Some(serde_json::from_slice(&body)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_apart_and_end() {
+        let mut wire = Vec::new();
+        send(&mut wire, &"one").unwrap();
+        send(&mut wire, &[2, 3]).unwrap();
+        let mut from = wire.as_slice();
+        assert_eq!(receive::<String>(&mut from).unwrap().as_deref(), Some("one"));
+        assert_eq!(receive::<Vec<u8>>(&mut from).unwrap(), Some(vec![2, 3]));
+        assert_eq!(receive::<String>(&mut from).unwrap(), None);
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_neither_sent_nor_read() {
+        let long = "x".repeat(usize::try_from(MAX_BYTES).unwrap());
+        assert!(send(Vec::new(), &long).is_err());
+        assert!(send(Vec::new(), &long.get(2..)).is_ok());
+        assert!(receive::<String>((MAX_BYTES + 1).to_le_bytes().as_slice()).is_err());
+    }
+}

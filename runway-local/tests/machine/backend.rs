@@ -1,0 +1,119 @@
+//! The machine behind the control loop.
+
+use crate::bed::{Bed, order, script};
+use futures::StreamExt;
+use runway_control::backend::{Backend, CreateError, LogError, LogEvent, LogOptions, WatchEvent};
+use runway_control::{ControlPlane, Settings, Submitted, System};
+use runway_core::status::{Phase, Reason};
+use runway_core::{JobSpec, Policy, policy::RateOverrides};
+use runway_local::LocalBackend;
+use std::sync::Arc;
+use std::time::Duration;
+
+const POLICY: &[u8] = b"
+version: 1
+limits: {cpu: {max: '4', default: 500m}, memory: {max: 1Gi, default: 64Mi}, timeout: {max: 1h, default: 1m}, retries: {max: 3}}
+rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
+run: {termination_grace: 1s, ttl_after_finished: 1s}
+";
+
+async fn text_of(plane: &ControlPlane, id: runway_core::JobId, options: LogOptions) -> String {
+    let mut stream = plane.logs(id, options).await.unwrap();
+    let mut text = String::new();
+    while let Some(event) = stream.next().await {
+        match event.unwrap() {
+            LogEvent::Attempt(number) => text.push_str(&format!("[{number}]")),
+            LogEvent::Bytes(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
+        }
+    }
+    text
+}
+
+async fn until(
+    plane: &ControlPlane,
+    id: runway_core::JobId,
+    is_so: impl Fn(&runway_control::JobRecord) -> bool,
+) -> Arc<runway_control::JobRecord> {
+    for _ in 0..2_000 {
+        if let Some(job) = plane.job(id).filter(|job| is_so(job)) {
+            return job;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("in vain: {:?}", plane.job(id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_of_a_job_through_the_loop() {
+    let bed = Bed::new();
+    let policy = Arc::new(Policy::parse(POLICY, RateOverrides::default()).unwrap());
+    let backend = Arc::new(LocalBackend::new(bed.machine.clone()));
+    let plane = ControlPlane::new(backend, policy, Arc::new(System), Settings::default());
+    let follow = tokio::spawn(plane.clone().run());
+    plane.ready().await;
+    let submit = |spec: JobSpec| {
+        let plane = plane.clone();
+        async move {
+            let Submitted::Created { job, .. } = plane.submit(spec.into(), None).await.unwrap() else {
+                panic!()
+            };
+            job.seen.id
+        }
+    };
+    let id = submit(JobSpec { retries: Some(1u64.into()), ..script("echo one; echo two; exit 7") }).await;
+    let followed = text_of(&plane, id, LogOptions { follow: true, tail: None }).await;
+    assert!(followed == "[1]one\ntwo\n[2]one\ntwo\n" || followed == "[2]one\ntwo\n", "{followed}");
+    let job = until(&plane, id, |job| !job.seen.status.holds).await;
+    assert_eq!((job.seen.status.phase, job.seen.status.reason), (Phase::Failed, Some(Reason::NonZeroExit)));
+    assert!(job.bill(runway_core::units::Timestamp::EPOCH).unwrap().usd.micros() > 0);
+    assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(1) }).await, "[2]two\n");
+    assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(0) }).await, "[2]");
+    assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(9) }).await, "[2]one\ntwo\n");
+    // Kept for a second, and remembered then.
+    until(&plane, id, |job| job.gone).await;
+
+    let id = submit(script("echo begun; sleep 1000")).await;
+    until(&plane, id, |job| job.seen.status.phase == Phase::Running).await;
+    plane.cancel(id).await.unwrap();
+    until(&plane, id, |job| job.seen.status.phase == Phase::Cancelled && !job.seen.status.holds).await;
+    assert_eq!(plane.watch_state().drift, 0);
+    follow.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_port_promises() {
+    let bed = Bed::new();
+    let backend = LocalBackend::new(bed.machine.clone());
+    let mut events = backend.watch();
+    assert_eq!(events.next().await, Some(WatchEvent::ListingBegan));
+    assert_eq!(events.next().await, Some(WatchEvent::Listed(Vec::new())));
+    let order = order(script("sleep 0.2"));
+    let seen = backend.create(&order).await.unwrap();
+    assert_eq!((seen.id, seen.status.phase), (order.id, Phase::Running));
+    assert_eq!(seen.spec_digest, Some(order.admitted.spec().digest()));
+    assert_eq!(seen.quote.as_ref(), Some(order.admitted.quote()));
+    let Err(CreateError::Taken(taken)) = backend.create(&order).await else { panic!() };
+    assert_eq!(taken.id, seen.id);
+    assert_eq!(backend.find(&order.job()).await.unwrap().unwrap().id, seen.id);
+    loop {
+        let Some(WatchEvent::Changed(changed)) = events.next().await else { panic!() };
+        assert_eq!(changed.id, order.id);
+        if !changed.status.holds {
+            assert_eq!(changed.status.phase, Phase::Succeeded);
+            break;
+        }
+    }
+    assert_eq!(backend.list().await.unwrap().len(), 1);
+    let missing = crate::bed::order(crate::bed::command(&["no-such-program"]));
+    assert_eq!(backend.create(&missing).await.unwrap().id, missing.id);
+    bed.machine_job(missing.id).wait(None).unwrap();
+    for follow in [false, true] {
+        let logs = backend.logs(&missing.job(), LogOptions { follow, tail: None }).await;
+        assert!(matches!(logs, Err(LogError::NotStarted)), "it has never run");
+    }
+    let nobody = crate::bed::order(script("true")).job();
+    assert_eq!(backend.find(&nobody).await.unwrap(), None);
+    assert!(matches!(backend.logs(&nobody, LogOptions::default()).await, Err(LogError::Gone)));
+    let no_command = crate::bed::order(crate::bed::command(&[]));
+    assert!(matches!(backend.create(&no_command).await, Err(CreateError::Rejected { .. })));
+}

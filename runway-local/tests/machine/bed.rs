@@ -1,0 +1,209 @@
+//! A machine of a test's own: a folder, a control group, and the certainty that nothing is left of its jobs.
+
+use runway_control::Observation;
+use runway_control::backend::Order;
+use runway_core::policy::RateOverrides;
+use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission, units::Timestamp};
+use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const POLICY: &str = "
+version: 1
+limits:
+  cpu: {min: 10m, max: '4', default: '1'}
+  memory: {min: 1Mi, max: 4Gi, default: 64Mi}
+  ephemeral_storage: {min: 1Mi, max: 20Gi, default: 64Mi}
+  gpu: {max: 8}
+  timeout: {min: 1s, max: 10m, default: 60s}
+  retries: {max: 3, default: 0}
+  network: [none, internal, open]
+rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
+quota: {gpus: 1000, concurrent_jobs: 1000}
+capacity: {gpus: 1000, concurrent_jobs: 1000}
+rate_limit: {per_minute: 60000, burst: 1000}
+run: {termination_grace: 2s, run_as_user: 65532}
+";
+
+pub struct Bed {
+    pub machine: Machine,
+    folder: PathBuf,
+    group: PathBuf,
+}
+
+/// Whether this is the run of `plain`.
+pub fn is_plain() -> bool {
+    std::env::var_os("RUNWAY_TEST_GROUP").is_some()
+}
+
+/// Every hierarchy of control groups that is mounted here.
+pub fn hierarchies() -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mut found = Vec::new();
+    for line in mounts.lines() {
+        let fields: Vec<_> = line.split(' ').collect();
+        if matches!(fields[2], "cgroup" | "cgroup2") {
+            found.push(PathBuf::from(fields[1]));
+        }
+    }
+    found
+}
+
+pub fn supervisor() -> PathBuf {
+    let elsewhere = std::env::var_os("RUNWAY_TEST_SUPERVISOR").map(PathBuf::from);
+    elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-supervisor")))
+}
+
+impl Bed {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut LocalSettings)) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let above = std::env::var("RUNWAY_TEST_GROUP").unwrap_or_else(|_| "/runway-tests".to_owned());
+        let group = Path::new(&above).join(&name);
+        let folder = std::env::temp_dir().join(format!("runway-{name}"));
+        let mut settings = LocalSettings::new(&folder);
+        settings.cgroup_parent = Some(group.clone());
+        settings.program = supervisor();
+        change(&mut settings);
+        let machine = Machine::open(settings).unwrap();
+        Self { machine, folder, group }
+    }
+
+    /// The same folder, opened by another process or after a restart.
+    pub fn again(&self) -> Machine {
+        Machine::open(self.machine.settings().clone()).unwrap()
+    }
+
+    pub fn start(&self, spec: JobSpec) -> Job {
+        self.try_start(spec).unwrap()
+    }
+
+    pub fn try_start(&self, spec: JobSpec) -> Result<Job, StartError> {
+        Job::start(&self.machine, &order(spec), Supervision::Detached)
+    }
+
+    /// Runs a job to its end.
+    pub fn run(&self, spec: JobSpec) -> Ran {
+        let job = self.start(spec);
+        ended(&job)
+    }
+
+    pub fn machine_job(&self, id: JobId) -> Job {
+        Job::find(&self.machine, id).unwrap().unwrap()
+    }
+
+    pub fn state(&self) -> &Path {
+        &self.folder
+    }
+}
+
+pub struct Ran {
+    pub seen: Observation,
+    pub out: String,
+    pub err: String,
+}
+
+/// Waits for the end of a job.
+pub fn ended(job: &Job) -> Ran {
+    let seen = job.wait(Some(Duration::from_secs(60))).unwrap();
+    assert!(!seen.status.holds, "it does not end: {:?}", seen.status);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut reader = job.reader().unwrap();
+    while let Some(chunk) = reader.next_blocking().unwrap() {
+        match chunk.stream {
+            Stream::Out => out.extend_from_slice(&chunk.bytes),
+            Stream::Err | Stream::Mark => err.extend_from_slice(&chunk.bytes),
+        }
+    }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran { seen, out: text(out), err: text(err) }
+}
+
+/// A job that runs a script.
+pub fn script(text: &str) -> JobSpec {
+    command(&["sh", "-c", text])
+}
+
+pub fn command(words: &[&str]) -> JobSpec {
+    JobSpec {
+        name: Some("job".into()),
+        tenant: Some("search".into()),
+        image: Some("busybox".into()),
+        command: words.iter().map(|word| (*word).to_owned()).collect(),
+        ..JobSpec::default()
+    }
+}
+
+pub fn order(spec: JobSpec) -> Order {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let policy = Arc::new(Policy::parse(POLICY.as_bytes(), RateOverrides::default()).unwrap());
+    let bits = (u128::from(std::process::id()) << 64) | u128::from(COUNT.fetch_add(1, Ordering::Relaxed));
+    let id = JobId::from_random(bits.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
+    let mut gate = Gate::new(Arc::clone(&policy), HashSeed(1, 2));
+    let decision = gate.submit(id, &Submission::from(spec), Timestamp::from_seconds(1_795_248_000)).unwrap();
+    let admitted = decision.admitted().unwrap_or_else(|| panic!("{:?}", decision.violations())).clone();
+    Order { id, admitted, policy }
+}
+
+/// Waits for something that comes by itself.
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(20), "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+impl Drop for Bed {
+    /// Nothing is left: no process, no group, no mount, no file.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for hierarchy in hierarchies() {
+            let group = hierarchy.join(self.group.strip_prefix("/").unwrap());
+            let left: Vec<_> = std::fs::read_dir(&group)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|entry| entry.path().is_dir())
+                .collect();
+            assert!(left.is_empty(), "groups are left: {left:?}");
+            let _ = std::fs::remove_dir(&group);
+            // The one that all tests share goes with the last of them; what was handed down stays.
+            let _ = group.parent().filter(|_| !is_plain()).map(std::fs::remove_dir);
+        }
+        let jobs =
+            || std::fs::read_dir(self.folder.join("jobs")).unwrap().map(|job| job.unwrap().file_name());
+        wait_until("what is being taken away", || {
+            !jobs().any(|name| name.to_string_lossy().starts_with('.'))
+        });
+        for job in std::fs::read_dir(self.folder.join("jobs")).unwrap() {
+            let job = job.unwrap().path();
+            assert!(!job.join("files").exists(), "files are left in {job:?}");
+            let status = std::fs::read(job.join("status.json")).unwrap();
+            let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+            for process in ["supervisor", "init"] {
+                let (pid, start) = (&status[process]["pid"], &status[process]["started"]);
+                if pid.is_null() {
+                    continue;
+                }
+                let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                let field = |stat: String| {
+                    stat.rsplit_once(')')
+                        .and_then(|(_, rest)| rest.split_whitespace().nth(19).map(str::to_owned))
+                };
+                wait_until(&format!("the end of the {process}"), || field(stat()) != Some(start.to_string()));
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(self.folder.to_str().unwrap()), "mounts are left");
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}

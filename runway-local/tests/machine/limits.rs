@@ -1,0 +1,95 @@
+//! Limits, measured.
+
+use crate::bed::{Bed, ended, script};
+use runway_core::JobSpec;
+use runway_core::spec::ResourceSpec;
+use runway_core::status::{Phase, Reason};
+use std::time::Duration;
+
+fn with(resources: ResourceSpec, spec: JobSpec) -> JobSpec {
+    JobSpec { resources, ..spec }
+}
+
+#[test]
+fn a_cpu_hog_is_held_at_its_share() {
+    let bed = Bed::new();
+    let resources = ResourceSpec { cpu: Some("200m".into()), ..ResourceSpec::default() };
+    let hog = "timeout 2 sh -c 'while :; do :; done'; true";
+    let job = bed.start(with(resources, script(hog)));
+    assert_eq!(ended(&job).seen.status.phase, Phase::Succeeded);
+    let usage = job.usage().unwrap();
+    let share = usage.cpu.unwrap().as_secs_f64() / usage.wall.as_secs_f64();
+    // One period may be begun at each end.
+    assert!((0.12..0.24).contains(&share), "{share}: {usage:?}");
+    assert!(usage.throttled.unwrap() > Duration::from_millis(500), "{usage:?}");
+}
+
+#[test]
+fn a_fork_bomb_is_held_at_the_limit() {
+    let bed = Bed::with(|settings| settings.pids = 20);
+    // `sh` gives up where it cannot fork: what it has started sleeps on.
+    let bomb = "for i in $(seq 100); do sleep 5 & done; wait";
+    let ran = bed.run(JobSpec { timeout: Some("2s".into()), ..script(bomb) });
+    assert!(ran.err.contains("fork"), "{}", ran.err);
+    assert_eq!(ran.seen.status.phase, Phase::Failed);
+    // Just as many as are allowed, with the two that stand round the job, `sh` and `seq`'s shell.
+    let exact = Bed::with(|settings| settings.pids = 20);
+    let count = "n=0; while sleep 5 & do n=$((n+1)); echo $n; [ $n -lt 17 ] || exit 0; done";
+    assert_eq!(exact.run(script(count)).out.lines().last(), Some("17"));
+    let more = count.replace("-lt 17", "-lt 18");
+    assert_eq!(exact.run(script(&more)).out.lines().last(), Some("17"));
+}
+
+#[test]
+fn memory_is_enough_up_to_the_limit_and_not_beyond() {
+    let bed = Bed::new();
+    let limited = || ResourceSpec { memory: Some("32Mi".into()), ..ResourceSpec::default() };
+    let hold = |size: u64| script(&format!("head -c {size} /dev/zero | tail -c {size} >/dev/null"));
+    assert_eq!(bed.run(with(limited(), hold(20_000_000))).seen.status.phase, Phase::Succeeded);
+    let ran = bed.run(with(limited(), hold(40_000_000)));
+    assert_eq!(ran.seen.status.reason, Some(Reason::OOMKilled), "{:?}", ran.seen.status);
+}
+
+#[test]
+fn shared_memory_is_bounded_and_counts() {
+    let bed = Bed::new();
+    let resources =
+        ResourceSpec { memory: Some("64Mi".into()), shm: Some("8Mi".into()), ..ResourceSpec::default() };
+    let ran = bed.run(with(
+        resources,
+        script("head -c 8388608 /dev/zero >/dev/shm/a && echo fits; echo x >/dev/shm/b; cat /dev/shm/b"),
+    ));
+    assert_eq!(ran.out, "fits\n");
+}
+
+#[test]
+fn a_disk_that_is_filled_up_ends_the_job() {
+    let bed = Bed::new();
+    let limited = || ResourceSpec { ephemeral_storage: Some("16Mi".into()), ..ResourceSpec::default() };
+    let ran = bed.run(with(
+        limited(),
+        script("head -c 15728640 /dev/zero >/tmp/a; head -c 102400 /dev/zero >b; sleep 0.5; echo ok"),
+    ));
+    assert_eq!((ran.seen.status.phase, ran.out.as_str()), (Phase::Succeeded, "ok\n"));
+    let ran = bed.run(with(
+        limited(),
+        script("head -c 9437184 /dev/zero >/tmp/a; head -c 9437184 /dev/zero >/var/tmp/b; sleep 20; echo no"),
+    ));
+    let status = &ran.seen.status;
+    assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::Evicted)), "{status:?}");
+    assert_eq!(ran.out, "");
+    let hidden = "exec 3>/tmp/a; rm /tmp/a; head -c 41943040 /dev/zero >&3; sleep 20; echo no";
+    let ran = bed.run(with(limited(), script(hidden)));
+    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted), "a file without a name");
+    // By the time it is noticed little more has been taken.
+    let ran = bed.run(with(limited(), script("head -c 4294967296 /dev/zero >/tmp/a; sleep 20; echo no")));
+    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted));
+}
+
+#[test]
+fn many_small_files_are_as_bad_as_one() {
+    let bed = Bed::new();
+    let limited = ResourceSpec { ephemeral_storage: Some("1Mi".into()), ..ResourceSpec::default() };
+    let ran = bed.run(with(limited, script("for i in $(seq 400); do echo x >f$i; done; sleep 20")));
+    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted), "{:?}", ran.seen.status);
+}

@@ -1,0 +1,118 @@
+//! Processes that are killed, and what those who come after them find.
+
+use crate::bed::{Bed, order, script, supervisor, wait_until};
+use runway_core::JobId;
+use runway_core::status::{Phase, Reason};
+use runway_local::{Job, LocalSettings, Machine, Supervision};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// Not a test but the server of one: it starts a job and never ends. Without its variables it does nothing.
+#[test]
+fn a_server() {
+    let Some(state) = std::env::var_os("RUNWAY_TEST_STATE") else { return };
+    let mut settings = LocalSettings::new(state);
+    settings.cgroup_parent = Some(std::env::var_os("RUNWAY_TEST_PARENT").unwrap().into());
+    settings.program = supervisor();
+    let machine = Machine::open(settings).unwrap();
+    let attached = std::env::var_os("RUNWAY_TEST_ATTACHED").is_some();
+    let supervision = if attached { Supervision::Attached } else { Supervision::Detached };
+    let order = order(script(&std::env::var("RUNWAY_TEST_SCRIPT").unwrap()));
+    let job = Job::start(&machine, &order, supervision).unwrap();
+    eprintln!("started {}", job.id());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Starts a server with a job.
+fn serve(bed: &Bed, text: &str, supervision: Supervision) -> (Child, JobId) {
+    let mut server = Command::new(std::env::current_exe().unwrap());
+    server.args(["--exact", "restarts::a_server", "--nocapture"]);
+    server.env("RUNWAY_TEST_STATE", bed.state());
+    server.env("RUNWAY_TEST_PARENT", bed.machine.settings().cgroup_parent.clone().unwrap());
+    server.env("RUNWAY_TEST_SCRIPT", text);
+    if supervision == Supervision::Attached {
+        server.env("RUNWAY_TEST_ATTACHED", "1");
+    }
+    let mut server = server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(server.stderr.take().unwrap()).lines();
+    let id = lines.map(Result::unwrap).find_map(|line| line.strip_prefix("started ")?.parse().ok()).unwrap();
+    (server, id)
+}
+
+fn kill(mut process: Child) {
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+#[test]
+fn a_server_that_is_killed_finds_its_jobs_again() {
+    let bed = Bed::new();
+    let wait = "echo begun; while [ ! -e /tmp/never ] && [ $((n=n+1)) -lt 10 ]; do sleep 0.1; done; echo ended; exit 3";
+    let (server, id) = serve(&bed, wait, Supervision::Detached);
+    kill(server);
+    let again = bed.again();
+    let job = Job::find(&again, id).unwrap().unwrap();
+    assert_eq!(job.status().unwrap().status.phase, Phase::Running);
+    let ran = crate::bed::ended(&job);
+    assert_eq!((ran.seen.status.exit_code, ran.out.as_str()), (Some(3), "begun\nended\n"));
+}
+
+#[test]
+fn a_job_whose_server_was_killed_can_be_stopped_by_the_next() {
+    let bed = Bed::new();
+    let (server, id) = serve(&bed, "sleep 1000", Supervision::Detached);
+    kill(server);
+    let again = bed.again();
+    let job = Job::find(&again, id).unwrap().unwrap();
+    job.stop().unwrap();
+    assert_eq!(crate::bed::ended(&job).seen.status.phase, Phase::Cancelled);
+}
+
+fn supervisor_of(bed: &Bed, id: JobId) -> i32 {
+    let status = std::fs::read(bed.state().join("jobs").join(id.as_str()).join("status.json")).unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+    i32::try_from(status["supervisor"]["pid"].as_u64().unwrap()).unwrap()
+}
+
+fn kill_number(pid: i32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_job_whose_supervisor_is_killed_ends_and_is_told_of() {
+    let bed = Bed::new();
+    let job = bed.start(script("echo begun; setsid sleep 1000 & sleep 1000"));
+    let mut reader = job.reader().unwrap();
+    assert_eq!(&*reader.next_blocking().unwrap().unwrap().bytes, b"begun\n");
+    kill_number(supervisor_of(&bed, job.id()));
+    // Its readers have an end, and it has an outcome.
+    assert_eq!(reader.next_blocking().unwrap(), None);
+    let status = crate::bed::ended(&job).seen.status;
+    assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::Disrupted)), "{status:?}");
+}
+
+#[test]
+fn a_job_that_lost_both_is_settled_by_whoever_comes() {
+    let bed = Bed::new();
+    let (server, id) = serve(&bed, "setsid sleep 1000 & sleep 1000", Supervision::Detached);
+    kill(server);
+    kill_number(supervisor_of(&bed, id));
+    wait_until("the outcome", || {
+        let job = Job::find(&bed.again(), id).unwrap().unwrap();
+        let status = job.status().unwrap().status;
+        (status.phase, status.reason) == (Phase::Failed, Some(Reason::Disrupted))
+    });
+}
+
+#[test]
+fn an_attached_job_ends_with_who_started_it_and_leaves_nothing() {
+    let bed = Bed::new();
+    let (server, id) =
+        serve(&bed, "trap 'sleep 0.2; exit 0' TERM; while :; do sleep 0.1; done", Supervision::Attached);
+    let folder = bed.state().join("jobs").join(id.as_str());
+    assert!(folder.exists());
+    kill(server);
+    wait_until("the job's folder is gone", || !folder.exists());
+}

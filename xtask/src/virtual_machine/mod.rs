@@ -1,0 +1,185 @@
+//! Tests on a kernel with version 2 of control groups, where this machine's own limits by version 1: in a virtual machine whose
+//! only program is the tests.
+//!
+//! The processor is emulated, so it takes no more than this machine has; it boots in seconds.
+
+mod archive;
+mod kernel;
+
+use crate::cluster::{Failure, install, search_path};
+use crate::steps::{self, Failed, root, target_folder};
+use archive::Archive;
+use serde_json::Value as Json;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Without these it cannot be begun: their packages, and where they are.
+const PROGRAMS: [(&str, &str); 2] =
+    [("qemu-system-x86", "qemu-system-x86_64"), ("busybox-static", "busybox")];
+
+/// What helps where they cannot be installed.
+const ADVICE: &str = "install QEMU and a static busybox";
+
+/// What the tests are built for: nothing but the kernel is there.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The tests for which busybox has the programs.
+const TESTS: &str = "endings,limits,refusals,restarts,gpus";
+
+/// The last line of the tests, with their exit code.
+const ENDED: &str = "runway-tests-ended: ";
+
+/// So long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(420);
+
+/// The first program: a root that can be left for another one.
+const INIT: &str = "#!/bin/sh
+mount -t proc proc /proc
+mount -t tmpfs -o mode=755 tmpfs /mnt
+for folder in proc sys dev tmp run home root usr var var/tmp; do mkdir /mnt/$folder; done
+cp -a /bin /etc /main /mnt/
+umount /proc
+exec switch_root /mnt /main
+";
+
+/// The second: the tests.
+const MAIN: &str = "#!/bin/sh
+export PATH=/bin HOME=/root RUST_BACKTRACE=0 RUNWAY_TEST_SUPERVISOR=/bin/runway-supervisor
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+chmod 1777 /tmp
+/bin/tests $(sed 's/.*tests=\\([^ ]*\\).*/\\1/; s/,/ /g' /proc/cmdline) --test-threads=2
+echo \"runway-tests-ended: $?\"
+poweroff -f
+";
+
+/// Whether the tests on this machine were on version 2 already.
+pub(crate) fn is_needed() -> bool {
+    let offered = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    cfg!(target_arch = "x86_64") && !offered.split_whitespace().any(|controller| controller == "memory")
+}
+
+/// Runs the tests of jobs on one machine there.
+pub(crate) fn test() -> Result<(), Failed> {
+    let step = "tests in a virtual machine: version 2 of control groups";
+    eprintln!("\nxtask: {step}");
+    let machine = |failure| Failed::Machine { failure };
+    let kernel = kernel::get().map_err(machine)?;
+    let [tests, supervisor] = build()?;
+    let image = image(&tests, &supervisor).map_err(machine)?;
+    let passed = run(&kernel, &image).map_err(machine)?;
+    if passed { Ok(()) } else { Err(Failed::Unsuccessful { step: step.to_owned() }) }
+}
+
+/// Builds the tests and the supervisor as programs that need no libraries.
+fn build() -> Result<[PathBuf; 2], Failed> {
+    let step = "building the tests for the virtual machine".to_owned();
+    let started = |error| Failed::NotStarted { step: step.clone(), error };
+    let mut cargo = steps::command(&[
+        "test",
+        "--locked",
+        "-p",
+        "runway-local",
+        "--test",
+        "machine",
+        "--no-run",
+        "--target",
+        TARGET,
+        "--message-format=json",
+    ]);
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").stdout(Stdio::piped());
+    let output = cargo.stderr(Stdio::inherit()).output().map_err(started)?;
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let tests =
+        lines.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()).find_map(|message| {
+            let is_it = message.pointer("/target/name").is_some_and(|name| name == "machine");
+            message.get("executable")?.as_str().filter(|_| is_it).map(PathBuf::from)
+        });
+    let supervisor = target_folder().join(TARGET).join("debug/runway-supervisor");
+    match tests {
+        Some(tests) if output.status.success() => Ok([tests, supervisor]),
+        _ => Err(Failed::Unsuccessful { step }),
+    }
+}
+
+fn image(tests: &Path, supervisor: &Path) -> Result<PathBuf, Failure> {
+    let busybox = program(PROGRAMS[1])?;
+    let mut archive = Archive::default();
+    for folder in ["bin", "dev", "etc", "mnt", "proc"] {
+        archive.folder(folder);
+    }
+    archive.program("init", INIT.as_bytes());
+    archive.program("main", MAIN.as_bytes());
+    archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n");
+    for (name, file) in [("busybox", busybox.as_path()), ("tests", tests), ("runway-supervisor", supervisor)]
+    {
+        let bytes = fs::read(file).map_err(Failure::io(format!("`{}`", file.display())))?;
+        archive.program(&format!("bin/{name}"), &bytes);
+    }
+    let listed = Command::new(&busybox).arg("--list").output().map_err(Failure::io("busybox"))?;
+    for applet in String::from_utf8_lossy(&listed.stdout).lines().filter(|applet| *applet != "busybox") {
+        archive.link(&format!("bin/{applet}"), "busybox");
+    }
+    let image = target_folder().join("runway-virtual-machine.cpio");
+    fs::write(&image, archive.finish()).map_err(Failure::io(format!("`{}`", image.display())))?;
+    Ok(image)
+}
+
+/// Boots it, shows what it prints, and tells whether the tests passed.
+fn run(kernel: &Path, image: &Path) -> Result<bool, Failure> {
+    let told = || Failure::io("the virtual machine");
+    let mut machine = Command::new(program(PROGRAMS[0])?);
+    machine
+        .args(["-accel", "tcg", "-m", "2048", "-smp", "2", "-nographic", "-no-reboot", "-kernel"])
+        .arg(kernel);
+    machine
+        .arg("-initrd")
+        .arg(image)
+        .arg("-append")
+        .arg(format!("console=ttyS0 quiet panic=-1 tests={TESTS}"));
+    let mut machine =
+        machine.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told())?;
+    let output = machine.stdout.take();
+    let began = Instant::now();
+    let reading = std::thread::spawn(move || {
+        let mut passed = None;
+        for line in BufReader::new(output.into_iter().next()?).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let line = line.trim_end();
+            if line.starts_with("test ") || line.contains("panicked") || line.starts_with("test result") {
+                eprintln!("  {line}");
+            }
+            passed = line.strip_prefix(ENDED).map(|code| code == "0").or(passed);
+        }
+        passed
+    });
+    while !reading.is_finished() {
+        if began.elapsed() > PATIENCE {
+            let _ended_already = machine.kill();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    machine.wait().map_err(told())?;
+    let what = "the tests in the virtual machine".to_owned();
+    let last = "no end of them".to_owned();
+    let passed = reading.join().ok().flatten();
+    passed.ok_or(Failure::TimedOut { what, seconds: PATIENCE.as_secs(), last })
+}
+
+/// A program, whose package is installed where it is missing.
+fn program((package, name): (&str, &str)) -> Result<PathBuf, Failure> {
+    let find = || {
+        let path = search_path();
+        path.split(':').map(|folder| Path::new(folder).join(name)).find(|program| program.is_file())
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    install(&[package], &[name.to_owned()], ADVICE)?;
+    find().ok_or_else(|| Failure::Unable { what: format!("the package {package} has no {name}") })
+}
