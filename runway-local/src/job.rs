@@ -5,7 +5,7 @@ use crate::cgroup::Limits;
 use crate::clock;
 use crate::folder::{Folder, Wish};
 use crate::gpu::{self, Given};
-use crate::machine::Machine;
+use crate::machine::{Keep, Machine};
 use crate::output::Reader;
 use crate::plan::{Answer, Plan, Process, Sandbox};
 use crate::record::{JobFile, StatusFile};
@@ -19,7 +19,8 @@ use runway_core::policy::Network;
 use runway_core::spec::Secret;
 use runway_core::units::{CpuMillis, GpuCount, MemoryBytes};
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -43,8 +44,24 @@ pub struct Job {
     machine: Machine,
     folder: Folder,
     file: JobFile,
-    /// The line to the supervisor of an attached job: it ends the job when this is closed.
-    _line: Option<UnixStream>,
+    attached: Option<Attached>,
+}
+
+/// What a process has of the supervisor of a job that ends with it.
+#[derive(Debug)]
+struct Attached {
+    /// The line to it: it ends the job when this is closed.
+    line: UnixStream,
+    /// Rings whenever it says on that line that something has changed. The kernel's own way of telling (`inotify`) would cost
+    /// this process some ten milliseconds at its exit.
+    bell: Arc<Bell>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // Whoever listens to it has the line open as well.
+        let _ = self.line.shutdown(Shutdown::Both);
+    }
 }
 
 /// Why a job was not started. Nothing is left of it.
@@ -146,7 +163,7 @@ impl Job {
     pub fn find(machine: &Machine, id: JobId) -> io::Result<Option<Self>> {
         let folder = machine.folder(id);
         let file = folder.job()?;
-        Ok(file.map(|file| Self { machine: machine.clone(), folder, file, _line: None }))
+        Ok(file.map(|file| Self { machine: machine.clone(), folder, file, attached: None }))
     }
 
     /// Its id.
@@ -248,7 +265,10 @@ impl Job {
     /// # Errors
     /// What the file system says.
     pub fn reader_at(&self, offset: u64) -> io::Result<Reader> {
-        Reader::of_job(&self.folder, offset)
+        match &self.attached {
+            Some(attached) => Reader::with_bell(&self.folder, offset, &attached.bell),
+            None => Reader::of_job(&self.folder, offset),
+        }
     }
 
     /// Waits until nothing of it is left, or for the time. Its outcome then, or how it is.
@@ -256,8 +276,14 @@ impl Job {
     /// # Errors
     /// What the file system says.
     pub fn wait(&self, within: Option<Duration>) -> io::Result<Observation> {
-        let bell = Arc::new(Bell::default());
-        let _listening = listen(self.folder.path(), &bell)?;
+        let (bell, _listening) = match &self.attached {
+            Some(attached) => (Arc::clone(&attached.bell), None),
+            None => {
+                let bell = Arc::new(Bell::default());
+                let listening = listen(self.folder.path(), &bell)?;
+                (bell, Some(listening))
+            }
+        };
         let began = std::time::Instant::now();
         loop {
             let times = bell.times();
@@ -334,7 +360,8 @@ fn start(
     let limits = Limits {
         cpu: job.resources.cpu,
         memory: job.resources.memory,
-        pids: settings.pids,
+        // Those that stand round it are not the job's.
+        pids: settings.pids.saturating_add(1),
         devices: devices.iter().filter_map(|device| gpu::number(device)).collect(),
     };
     let (groups, missing) = machine.layout().make(order.id.as_str(), &limits);
@@ -384,13 +411,12 @@ fn start(
         },
         process,
     };
-    let line = supervise(machine, order.id, &plan, lock)?;
-    let line = (supervision == Supervision::Attached).then_some(line);
-    Ok(Job { machine: machine.clone(), folder: folder.clone(), file, _line: line })
+    let attached = supervise(machine, order.id, &plan, lock)?;
+    Ok(Job { machine: machine.clone(), folder: folder.clone(), file, attached })
 }
 
 /// Starts the supervisor, which holds the lock of the job's folder from now on, and waits for its answer.
-fn supervise(machine: &Machine, id: JobId, plan: &Plan, lock: File) -> Result<UnixStream, StartError> {
+fn supervise(machine: &Machine, id: JobId, plan: &Plan, lock: File) -> Result<Option<Attached>, StartError> {
     let io = |doing| move |source| StartError::Io { doing, source };
     let (line, end) = UnixStream::pair().map_err(io("making a line to the supervisor"))?;
     let mut supervisor = hidden(&machine.settings().program, SUPERVISOR)
@@ -414,18 +440,31 @@ fn supervise(machine: &Machine, id: JobId, plan: &Plan, lock: File) -> Result<Un
         let _ = supervisor.wait();
         return Err(refused);
     }
-    let machine = machine.clone();
+    let attached = plan.attached.then(|| Attached { line, bell: Arc::new(Bell::default()) });
+    let thread = |name: &str| thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024);
+    let waiting = io("waiting for the supervisor");
+    if let Some(Attached { line, bell }) = &attached {
+        let (mut line, bell) = (line.try_clone().map_err(&waiting)?, Arc::clone(bell));
+        let ring = move || {
+            let mut what = [0; 64];
+            while line.read(&mut what).is_ok_and(|count| count > 0) {
+                bell.ring();
+            }
+            bell.ring();
+        };
+        thread("runway-bell").spawn(ring).map_err(&waiting)?;
+    }
+    let (machine, bell) = (machine.clone(), attached.as_ref().map(|attached| Arc::clone(&attached.bell)));
     let bury = move || {
         let _ = supervisor.wait();
         // If it was killed, somebody has to tell the outcome.
-        let _ = machine.settle_job(id);
+        let _ = machine.settle_job(id, Keep::Attached);
+        if let Some(bell) = bell {
+            bell.ring();
+        }
     };
-    thread::Builder::new()
-        .name("runway-supervisor".into())
-        .stack_size(128 * 1024)
-        .spawn(bury)
-        .map_err(io("waiting for the supervisor"))?;
-    Ok(line)
+    thread("runway-supervisor").spawn(bury).map_err(&waiting)?;
+    Ok(attached)
 }
 
 /// The job's command and all of its variables.

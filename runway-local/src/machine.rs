@@ -97,6 +97,15 @@ struct Inner {
     layout: Layout,
 }
 
+/// Of which jobs what is known is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Of those that do not end with who started them: of another one nobody will ask.
+    Detached,
+    /// Of those as well, by who started them.
+    Attached,
+}
+
 /// For so long whatever is left of a job may take to end before others are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -190,7 +199,7 @@ impl Machine {
     pub(crate) fn settle(&self) -> io::Result<()> {
         let now = clock::now();
         for id in self.ids()? {
-            let settled = self.settle_job(id).and_then(|()| match self.read(id)? {
+            let settled = self.settle_job(id, Keep::Detached).and_then(|()| match self.read(id)? {
                 Some((job, status)) if status.is_over(job.kept, now) => self.folder(id).remove(),
                 _ => Ok(()),
             });
@@ -203,7 +212,7 @@ impl Machine {
     }
 
     /// Settles a job whose supervisor is gone: nothing is left of it but what is known.
-    pub(crate) fn settle_job(&self, id: JobId) -> io::Result<()> {
+    pub(crate) fn settle_job(&self, id: JobId, keep: Keep) -> io::Result<()> {
         let folder = self.folder(id);
         if folder.job()?.is_none() {
             return self.clear_broken(id, &self.exclusively()?);
@@ -242,7 +251,7 @@ impl Machine {
         output::conclude(&folder.log())?;
         folder.write_status(&status)?;
         drop(lock);
-        if job.attached { folder.remove() } else { Ok(()) }
+        if job.attached && keep == Keep::Detached { folder.remove() } else { Ok(()) }
     }
 
     /// Takes away what is left of a creation that was broken off. Whoever creates a job holds the machine's lock until it is

@@ -91,20 +91,22 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
-/// What the process that enters the control groups is to do.
+/// What the process that makes a user namespace is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EntryPlan {
     /// The supervisor's number.
     pub supervisor: u32,
-    /// The files by which it joins the control groups.
-    pub join: Vec<PathBuf>,
-    /// Who the job runs as.
-    pub user: User,
+    /// The number of the user.
+    pub uid: u32,
+    /// The number of their group.
+    pub gid: u32,
 }
 
 /// What the first process of a job's namespaces is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InitPlan {
+    /// The files by which it joins the control groups.
+    pub join: Vec<PathBuf>,
     /// What it puts up.
     pub sandbox: Sandbox,
     /// The folder that becomes `/tmp`.

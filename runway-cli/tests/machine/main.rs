@@ -238,6 +238,19 @@ fn a_program_that_is_killed_takes_its_job_along() {
     }
 }
 
+#[test]
+fn a_job_that_loses_its_supervisor_is_told_of() {
+    let bed = Bed::new();
+    let child = begun(&bed, "echo ready; sleep 1000");
+    let job = std::fs::read_dir(bed.folder.join("jobs")).unwrap().next().unwrap().unwrap().path();
+    let status: Json = serde_json::from_slice(&std::fs::read(job.join("status.json")).unwrap()).unwrap();
+    let supervisor = status["supervisor"]["pid"].to_string();
+    assert!(Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
+    let ran = child.wait_with_output().unwrap();
+    assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
+    assert!(text(&ran.stderr).contains("failed, Disrupted after"), "{}", text(&ran.stderr));
+}
+
 /// On a terminal of its own, which `script` makes.
 #[test]
 fn on_a_terminal_there_is_a_line_of_status() {

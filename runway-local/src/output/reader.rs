@@ -30,8 +30,9 @@ pub struct Reader {
     records: u64,
     /// The folder of the job, where the output is that of one.
     job: Option<Folder>,
+    /// Rings when there may be more.
     bell: Arc<Bell>,
-    _listening: Listening,
+    _listening: Option<Listening>,
     /// What is left of a piece, for [`Read`].
     rest: Bytes,
 }
@@ -63,10 +64,26 @@ impl Reader {
         Ok(reader)
     }
 
+    /// The same, of a job whose own bell rings for what it prints.
+    pub(crate) fn with_bell(folder: &Folder, offset: u64, bell: &Arc<Bell>) -> io::Result<Self> {
+        let mut reader = Self::listening(&folder.log(), offset, Arc::clone(bell), None)?;
+        reader.job = Some(folder.clone());
+        Ok(reader)
+    }
+
     pub(super) fn open(folder: &Path, offset: u64) -> io::Result<Self> {
         let bell = Arc::new(Bell::default());
         // First listen, then look.
         let listening = listen(folder, &bell)?;
+        Self::listening(folder, offset, bell, Some(listening))
+    }
+
+    fn listening(
+        folder: &Path,
+        offset: u64,
+        bell: Arc<Bell>,
+        listening: Option<Listening>,
+    ) -> io::Result<Self> {
         Ok(Self {
             data: File::open(folder.join(DATA))?,
             index: File::open(folder.join(INDEX))?,

@@ -1,7 +1,7 @@
-//! Into the control groups and out of the machine's processes.
+//! Where there is no root: a user namespace, and in it the process namespace whose first process is the next one.
 
 use super::{Doing, Failure, die_with_parent, privileges, reporting};
-use crate::plan::{EntryPlan, Report, User};
+use crate::plan::{EntryPlan, Report};
 use crate::shim::{INIT, stage};
 use crate::wire;
 use rustix::thread::UnshareFlags;
@@ -24,16 +24,12 @@ fn run(line: &UnixStream) -> Result<(), Failure> {
         // It died before it could be asked to take this one along.
         return Ok(());
     }
-    for group in &plan.join {
-        fs::write(group, "0").doing(format_args!("joining the control group `{}`", group.display()))?;
-    }
-    if let User::Same { uid, gid } = plan.user {
-        unshare(UnshareFlags::NEWUSER).doing("making a user namespace")?;
-        fs::write("/proc/self/setgroups", "deny").doing("giving up groups")?;
-        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).doing("mapping the user")?;
-        fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).doing("mapping the group")?;
-        privileges::keep_over_exec().doing("keeping the rights of the user namespace")?;
-    }
+    let EntryPlan { uid, gid, .. } = plan;
+    unshare(UnshareFlags::NEWUSER).doing("making a user namespace")?;
+    fs::write("/proc/self/setgroups", "deny").doing("giving up groups")?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).doing("mapping the user")?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).doing("mapping the group")?;
+    privileges::keep_over_exec().doing("keeping the rights of the user namespace")?;
     unshare(UnshareFlags::NEWPID).doing("making a process namespace")?;
     let mut init = stage(INIT).spawn().doing("starting the first process of the namespace")?;
     wire::send(line, &Report::Entered(init.id())).doing("telling of it")?;
@@ -47,6 +43,6 @@ fn run(line: &UnixStream) -> Result<(), Failure> {
 /// The function has become unsafe for the sake of one flag, `FILES`, by which threads would lose their descriptors. It is not
 /// used here, and there is one thread only.
 #[expect(deprecated, reason = "its replacement differs in being marked as unsafe alone")]
-pub(super) fn unshare(namespaces: UnshareFlags) -> rustix::io::Result<()> {
+pub(crate) fn unshare(namespaces: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(namespaces)
 }

@@ -12,7 +12,7 @@ use rustix::thread::UnshareFlags;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -35,7 +35,10 @@ fn run(line: &UnixStream) -> Result<(), Failure> {
     die_with_parent()?;
     let plan = wire::receive::<InitPlan>(line).doing("reading what to do")?;
     let plan = plan.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)).doing("reading what to do")?;
-    let InitPlan { sandbox, files, process } = plan;
+    let InitPlan { join, sandbox, files, process } = plan;
+    for group in &join {
+        fs::write(group, "0").doing(format_args!("joining the control group `{}`", group.display()))?;
+    }
     let mut namespaces =
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
     if !sandbox.open_network {

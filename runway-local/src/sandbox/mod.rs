@@ -1,8 +1,8 @@
 //! What is round a job's process: namespaces, mounts, and rights given up.
 //!
-//! Two processes put it up, each this very program in a hidden mode. `entry` joins the control groups, makes the user
-//! namespace where there is no root, and the process namespace; its child `init` is the first process in there, makes all the
-//! other walls and runs the job.
+//! `init` is the first process of a job's process namespace: it joins the control groups, makes all the other walls and runs the
+//! job. Where there is no root another process goes before it, `entry`, which makes the user namespace that gives it the right
+//! to. Both are this very program in a hidden mode.
 
 pub(crate) mod entry;
 pub(crate) mod init;

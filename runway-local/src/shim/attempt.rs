@@ -1,22 +1,25 @@
 //! One attempt: the processes that stand for it, its output, its time and its storage.
 
 use super::supervisor::Supervisor;
-use super::{ENTRY, stage};
+use super::{ENTRY, INIT, stage};
 use crate::clock;
 use crate::folder::make_private;
 use crate::output::{Pumped, Stream};
 use crate::plan::{EntryPlan, InitPlan, Report, User};
 use crate::process::Seen;
+use crate::sandbox::entry::unshare;
 use crate::storage::Meter;
 use crate::wire;
 use runway_core::status::{LocalEnd, LocalStop};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use std::fs::File;
 use std::io::{self, PipeReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What became of an attempt.
@@ -49,8 +52,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 const PIPE_BYTES: usize = 1 << 20;
 
 struct Running {
-    entry: Child,
-    entry_fd: OwnedFd,
+    /// The first process that was started for it, with which the others end.
+    first: Child,
+    first_fd: OwnedFd,
     line: UnixStream,
     /// Standard output and standard error, until they end.
     out: Option<PipeReader>,
@@ -86,7 +90,7 @@ impl Supervisor {
                 break;
             }
         }
-        running.entry.wait()?;
+        running.first.wait()?;
         while !running.line_ended {
             self.hear(&mut running)?;
         }
@@ -119,28 +123,40 @@ impl Supervisor {
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
         let (line, line_end) = UnixStream::pair()?;
-        let entry = stage(ENTRY)
+        let mut first = stage(match self.plan.sandbox.user {
+            User::Other { .. } => INIT,
+            User::Same { .. } => ENTRY,
+        });
+        first
             .stdin(Stdio::from(OwnedFd::from(line_end)))
             .stdout(Stdio::from(out_end))
-            .stderr(Stdio::from(err_end))
-            .spawn()?;
-        let pid = i32::try_from(entry.id()).ok().and_then(Pid::from_raw);
-        let entry_fd = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
-        let enter = EntryPlan {
-            supervisor: std::process::id(),
-            join: self.plan.groups.to_join(),
-            user: self.plan.sandbox.user,
+            .stderr(Stdio::from(err_end));
+        let first_child = match self.plan.sandbox.user {
+            User::Other { .. } => {
+                let child = as_first_process(&mut first)?;
+                self.status.init = Seen::of(child.id());
+                child
+            }
+            User::Same { uid, gid } => {
+                let child = first.spawn()?;
+                wire::send(&line, &EntryPlan { supervisor: std::process::id(), uid, gid })?;
+                child
+            }
         };
-        wire::send(&line, &enter)?;
+        // It has the other ends of the pipes, which would have no end here.
+        drop(first);
+        let pid = i32::try_from(first_child.id()).ok().and_then(Pid::from_raw);
+        let first_fd = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
         let init = InitPlan {
+            join: self.plan.groups.to_join(),
             sandbox: self.plan.sandbox.clone(),
             files: files.clone(),
             process: self.plan.process.clone(),
         };
         wire::send(&line, &init)?;
         Ok(Running {
-            entry,
-            entry_fd,
+            first: first_child,
+            first_fd,
             line,
             out: Some(out),
             err: Some(err),
@@ -195,7 +211,7 @@ impl Supervisor {
     /// Kills all of it: the groups, and the processes that its namespaces stand and fall with.
     fn kill(&self, running: &Running) {
         self.plan.groups.kill();
-        let _ = pidfd_send_signal(&running.entry_fd, Signal::KILL);
+        let _ = pidfd_send_signal(&running.first_fd, Signal::KILL);
     }
 
     fn hear(&mut self, running: &mut Running) -> io::Result<()> {
@@ -214,7 +230,7 @@ impl Supervisor {
                 if let Some(last) = last {
                     last.started = Some(clock::now());
                 }
-                self.folder.write_status(&self.status)?;
+                self.write_status()?;
                 self.answer();
             }
             Report::NotStarted { message, code } => {
@@ -233,10 +249,12 @@ impl Supervisor {
         for (pipe, stream, is_ready) in
             [(&mut running.out, Stream::Out, out), (&mut running.err, Stream::Err, err)]
         {
-            if let Some(open) = pipe.as_ref().filter(|_| is_ready)
-                && self.output.pump(open, stream)? == Pumped::Ended
-            {
-                *pipe = None;
+            if let Some(open) = pipe.as_ref().filter(|_| is_ready) {
+                match self.output.pump(open, stream)? {
+                    Pumped::More => self.wake(),
+                    Pumped::Empty => {}
+                    Pumped::Ended => *pipe = None,
+                }
             }
         }
         Ok(())
@@ -268,7 +286,7 @@ impl Supervisor {
 
     fn wait(&self, running: &Running, within: Duration) -> io::Result<Ready> {
         let mut polled =
-            vec![PollFd::new(&running.entry_fd, PollFlags::IN), PollFd::new(&self.asked, PollFlags::IN)];
+            vec![PollFd::new(&running.first_fd, PollFlags::IN), PollFd::new(&self.asked, PollFlags::IN)];
         let line = (!running.line_ended).then_some(&running.line);
         let places = [
             running.out.as_ref().map(AsFd::as_fd),
@@ -300,6 +318,15 @@ impl Supervisor {
             starter: is_ready(starter),
         })
     }
+}
+
+/// Starts a process as the first of a process namespace. This one stays where it is, and so does what else it starts.
+fn as_first_process(command: &mut Command) -> io::Result<Child> {
+    let own = File::open("/proc/self/ns/pid")?;
+    unshare(UnshareFlags::NEWPID)?;
+    let child = command.spawn();
+    move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+    child
 }
 
 /// What there is to do.

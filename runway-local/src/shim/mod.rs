@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// The process that outlives whoever started the job.
 pub(crate) const SUPERVISOR: &str = "runway-supervisor";
-/// The process that enters the control groups.
+/// The process that makes a user namespace.
 const ENTRY: &str = "runway-entry";
 /// The first process of the job's namespaces.
 pub(crate) const INIT: &str = "runway-init";

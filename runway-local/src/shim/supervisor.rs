@@ -12,6 +12,7 @@ use crate::usage::Usage;
 use crate::{tree, wire};
 use runway_core::status::{LocalAttempt, LocalEnd, LocalStop};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::net::SendFlags;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -118,7 +119,7 @@ impl Supervisor {
             if is_over {
                 break;
             }
-            self.folder.write_status(&self.status)?;
+            self.write_status()?;
         }
         self.conclude()
     }
@@ -140,6 +141,7 @@ impl Supervisor {
     fn conclude(mut self) -> io::Result<()> {
         // Where even this cannot be written, the outcome says more than the end of the output.
         let _ = self.output.finish();
+        self.wake();
         self.status.usage = Usage {
             wall: self.began.elapsed(),
             cpu: self.plan.groups.cpu(),
@@ -150,7 +152,7 @@ impl Supervisor {
             let _ = self.plan.groups.remove(DEATH);
             self.status.finished_at = Some(clock::now());
         }
-        self.folder.write_status(&self.status)?;
+        self.write_status()?;
         if self.plan.attached && self.is_alone() {
             self.folder.remove()?;
         }
@@ -160,6 +162,21 @@ impl Supervisor {
     /// Whether the one who started the job, and was to take it away, is gone.
     fn is_alone(&self) -> bool {
         self.starter.is_none()
+    }
+
+    /// Writes down how the job is, and says so.
+    pub(super) fn write_status(&self) -> io::Result<()> {
+        self.folder.write_status(&self.status)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Says to the one who started an attached job that something has changed. Where that was said before and not heard yet,
+    /// the line may be full; then it has been said.
+    pub(super) fn wake(&self) {
+        if let Some(starter) = self.starter.as_ref().filter(|_| self.is_answered) {
+            let _ = rustix::net::send(starter, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
     }
 
     /// The job is inside its walls.
@@ -202,7 +219,7 @@ impl Supervisor {
         if self.ending == Ending::No {
             self.status.stop = Some(why);
             self.ending = Ending::Asked;
-            let _ = self.folder.write_status(&self.status);
+            let _ = self.write_status();
         }
     }
 }

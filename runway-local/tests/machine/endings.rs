@@ -58,7 +58,7 @@ fn a_deadline_over_all_attempts() {
     let status = &ran.seen.status;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DeadlineExceeded)));
     assert!((1..=3).contains(&status.attempts), "{status:?}");
-    assert!((1_000..1_900).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!((1_000..2_900).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
 #[test]
