@@ -111,8 +111,8 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         tell(deployment);
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
-            "xtask: left out: the server against its own description, and the tests on a real cluster ({left_out}, the \
-             manifests, the dashboard)"
+            "xtask: left out: the server against its own description, jobs in a virtual machine, and the tests on a real cluster \
+             ({left_out}, the manifests, the dashboard)"
         );
         return Ok(());
     }
@@ -125,6 +125,20 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         eprintln!("xtask: left out, since this cluster is not ours: {}", test.join(" "));
     }
     Ok(())
+}
+
+/// Jobs on this machine.
+fn machine_tests() -> Result<(), Failed> {
+    for test in MACHINE_TESTS {
+        let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
+        cargo(&format!("tests on this machine: {}", test.join(" ")), &arguments)?;
+    }
+    Ok(())
+}
+
+/// The same on another version of control groups, unless this machine has that itself.
+fn virtual_machine_test() -> Result<(), Failed> {
+    if virtual_machine::is_needed() { virtual_machine::test() } else { Ok(()) }
 }
 
 /// What `infra/` holds, as far as it takes no cluster, and the dependencies' licences. Returns what was left out.
@@ -151,20 +165,6 @@ fn tell(left_out: Vec<&str>) {
     for part in left_out {
         eprintln!("xtask: left out: {part}");
     }
-}
-
-/// Jobs on this machine.
-fn machine_tests() -> Result<(), Failed> {
-    for test in MACHINE_TESTS {
-        let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
-        cargo(&format!("tests on this machine: {}", test.join(" ")), &arguments)?;
-    }
-    Ok(())
-}
-
-/// The same on another version of control groups, unless this machine has that itself.
-fn virtual_machine_test() -> Result<(), Failed> {
-    if virtual_machine::is_needed() { virtual_machine::test() } else { Ok(()) }
 }
 
 /// The tests on a real cluster, which is brought up for them unless it is up. Returns those that were left out.

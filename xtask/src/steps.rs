@@ -16,12 +16,12 @@ pub(crate) enum Failed {
     Impure { crates: Vec<String> },
     /// The cluster for a step did not come up.
     Cluster { failure: Failure },
+    /// The virtual machine for a step did not.
+    Machine { failure: Failure },
     /// A program for a step is not there.
     Tools { failure: Failure },
     /// Something is not as it has to be.
     Wrong { step: String, what: String },
-    /// The virtual machine for a step did not.
-    Machine { failure: Failure },
 }
 
 impl fmt::Display for Failed {
@@ -33,9 +33,9 @@ impl fmt::Display for Failed {
                 write!(f, "runway-core is pure, and now depends on: {}", crates.join(", "))
             }
             Self::Cluster { failure } => write!(f, "the cluster: {failure}"),
+            Self::Machine { failure } => write!(f, "the virtual machine: {failure}"),
             Self::Tools { failure } => failure.fmt(f),
             Self::Wrong { step, what } => write!(f, "{step}: {what}"),
-            Self::Machine { failure } => write!(f, "the virtual machine: {failure}"),
         }
     }
 }

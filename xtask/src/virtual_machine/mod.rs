@@ -20,9 +20,6 @@ use std::time::{Duration, Instant};
 const PROGRAMS: [(&str, &str); 2] =
     [("qemu-system-x86", "qemu-system-x86_64"), ("busybox-static", "busybox")];
 
-/// What helps where they cannot be installed.
-const ADVICE: &str = "install QEMU and a static busybox";
-
 /// What the tests are built for: nothing but the kernel is there.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -180,6 +177,7 @@ fn program((package, name): (&str, &str)) -> Result<PathBuf, Failure> {
     if let Some(found) = find() {
         return Ok(found);
     }
-    install(&[package], &[name.to_owned()], ADVICE)?;
+    let advice = "run `cargo xtask test --offline` to leave the virtual machine out";
+    install(&[package], &[name.to_owned()], advice)?;
     find().ok_or_else(|| Failure::Unable { what: format!("the package {package} has no {name}") })
 }
