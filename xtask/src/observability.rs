@@ -7,7 +7,7 @@ use crate::cluster::{Programs, Session, locate, on_the_system};
 use crate::steps::{self, Failed, root, target_folder};
 use load::Load;
 use scraper::Prometheus;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -24,7 +24,7 @@ fn folder() -> PathBuf {
     root().join("infra/observability")
 }
 
-/// Checks the rules, runs their tests, and has every query of the dashboard parsed. Prometheus is installed for it where it
+/// Checks the rules, runs their tests, and has every query of the dashboard and of the runbooks parsed. Prometheus is installed for it where it
 /// may be; otherwise, where it is not there, nothing is checked, and the answer is no.
 pub(crate) fn check(may_install: bool) -> Result<bool, Failed> {
     if !may_install && PROGRAMS.iter().any(|(program, _)| locate(program).is_none()) {
@@ -34,14 +34,16 @@ pub(crate) fn check(may_install: bool) -> Result<bool, Failed> {
     steps::run("rules and alerts", promtool(&programs).args(["check", "rules"]).args(rules()))?;
     let tests = folder().join("tests/alerts.test.yaml");
     steps::run("alerts at their edges", promtool(&programs).args(["test", "rules"]).arg(tests))?;
-    let queries = queries()?.into_iter().enumerate().map(|(number, query)| {
-        serde_json::json!({ "record": format!("panel:{number}"), "expr": instant(&query.expression) })
-    });
+    let panels = queries()?.into_iter().map(|query| instant(&query.expression));
+    let expressions = panels.chain(queries_of_runbooks()?).enumerate();
+    let rules =
+        expressions.map(|(number, query)| json!({ "record": format!("query:{number}"), "expr": query }));
     // JSON is YAML too.
-    let group = serde_json::json!({ "groups": [{ "name": "panels", "rules": queries.collect::<Vec<_>>() }] });
+    let group = json!({ "groups": [{ "name": "queries", "rules": rules.collect::<Vec<_>>() }] });
     let file = target_folder().join("dashboard/queries.json");
     write(&file, &group.to_string())?;
-    steps::run("the dashboard's queries", promtool(&programs).args(["check", "rules"]).arg(file))?;
+    let step = "the queries of the dashboard and the runbooks";
+    steps::run(step, promtool(&programs).args(["check", "rules"]).arg(file))?;
     Ok(true)
 }
 
@@ -126,6 +128,18 @@ fn queries_of(dashboard: &Value) -> Vec<Query> {
         }
     }
     queries
+}
+
+/// Each line of the runbooks' blocks of PromQL.
+fn queries_of_runbooks() -> Result<Vec<String>, Failed> {
+    let told = |error| not_started("the runbooks", error);
+    let mut queries = Vec::new();
+    for page in fs::read_dir(root().join("docs/runbooks")).map_err(told)? {
+        let text = fs::read_to_string(page.map_err(told)?.path()).map_err(told)?;
+        let blocks = text.split("```promql\n").skip(1).filter_map(|rest| rest.split("```").next());
+        queries.extend(blocks.flat_map(str::lines).map(str::to_owned));
+    }
+    Ok(queries)
 }
 
 /// The query as Grafana sends it, with a scrape each second.
@@ -221,10 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn rules_and_panels_name_metrics_that_the_server_documents() {
+    fn rules_panels_and_runbooks_name_metrics_that_the_server_documents() {
         let known = metrics(&fs::read_to_string(root().join("docs/server.md")).unwrap());
         let mut used: Vec<String> = rules().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         used.extend(queries().unwrap().into_iter().map(|query| query.expression));
+        used.extend(super::queries_of_runbooks().unwrap());
         let used = metrics(&used.join("\n"));
         assert!(used.len() > 15, "{used:?}");
         let unknown: Vec<_> = used.difference(&known).collect();
