@@ -1,9 +1,10 @@
 //! This machine as a backend: the same port that a cluster fills.
 
 use crate::bell::{Bell, Listening, listen};
-use crate::job::{Job, StartError, Supervision};
+use crate::job::{Job, Supervision};
 use crate::machine::Machine;
 use crate::output::{Chunk, Reader};
+use crate::start::StartError;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};

@@ -70,15 +70,14 @@ pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> Outcome {
     crowds.extend(crowd::bwraps(CROWD / shorter.min(10)));
     take_turns(&mut crowds.iter_mut().collect::<Vec<_>>(), rounds.min(3))?;
     let crowds: Vec<_> = crowds.iter_mut().map(crate::timing::Contender::median).collect();
-    rows.push(Row::new("one of 200 jobs at once", crowds[0]));
+    rows.push(Row::new("one of many jobs at once", crowds[0]));
     if let Some(bwrap) = crowds.get(1) {
-        rows = rows.into_iter().collect();
-        rows.push(Row::new("one of 200 bwrap at once", *bwrap));
+        rows.push(Row::new("one of many bwrap at once", *bwrap));
     }
     println!(
         "{rounds} rounds in turns after one to warm up, {starts} starts each; medians of the time for one operation"
     );
-    println!("{megabytes} MiB of output, read whole by each reader");
+    println!("{megabytes} MiB of output, read whole by each reader; {} at once", CROWD / shorter.min(10));
     if !missing.is_empty() {
         println!("not installed here: {missing:?}");
     }
