@@ -138,6 +138,11 @@ async fn a_creation_that_fails_half_way_is_undone() {
     until("the Job to go", async || jobs.get_opt(&name).await.unwrap().is_none().then_some(())).await;
     until("its hold to go", async || bed.plane.held().is_empty().then_some(())).await;
     assert_eq!(bed.plane.job(id), None, "nobody was told of it");
+    // The job controller counts what it expects by the Job's name: one of the same name that comes before the pods of the first have
+    // gone can wait for minutes.
+    let pods = bed.api::<Pod>();
+    let list = ListParams::default();
+    until("its pods to go", async || pods.list(&list).await.unwrap().items.is_empty().then_some(())).await;
     // The key is as good as new.
     quotas.delete("none", &DeleteParams::default()).await.unwrap();
     let again = bed.plane.submit(with_secret("true").into(), Some(&key)).await;
