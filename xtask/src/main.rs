@@ -2,8 +2,11 @@
 
 mod cluster;
 mod description;
+mod epoch;
+mod image;
 mod kubernetes;
 mod observability;
+mod oci;
 mod purity;
 mod sbom;
 mod steps;
@@ -24,6 +27,8 @@ usage: cargo xtask COMMAND
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
+  image [OPTIONS]   write the server's container image to target/image/runway-http.tar, or with --output FILE elsewhere;
+                    --program FILE writes the static program alone
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/ and the manifests' guardrails anew from the program
   sbom              write target/sbom/: what the programs are made of
@@ -70,16 +75,17 @@ fn main() -> ExitCode {
         ["test", "--description"] => description::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["bench", options @ ..] => bench(options),
+        ["image", options @ ..] => match image::Wanted::parse(options) {
+            Some(wanted) => wanted.write(),
+            None => return usage(),
+        },
         ["deployment"] => deployment(true).map(tell),
         ["references"] => references(),
         ["sbom"] => sbom::write(),
         // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
         ["manifests"] => kubernetes::apply(),
         ["dashboard"] => observability::dashboard(),
-        _ => {
-            eprint!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,6 +94,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }
 
 fn test(on_a_cluster: bool) -> Result<(), Failed> {
