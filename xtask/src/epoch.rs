@@ -28,7 +28,7 @@ impl Epoch {
         Self::parse(&text).ok_or_else(|| wrong(format!("`{text}` is no number of seconds since 1970")))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         text.parse().ok().filter(|seconds| *seconds <= LAST).map(Self)
     }
 

@@ -1,7 +1,9 @@
 //! Where the cluster's programs are: in a folder that the user names, on the system, or in the cache after one build.
 
 use super::failure::Failure;
-use super::process::{APISERVER, CONTAINERD, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER, SOCAT, search_path};
+use super::process::{
+    APISERVER, CONTAINERD, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER, SOCAT, search_path,
+};
 use super::{build, packages};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -63,12 +63,7 @@ fn start_scheduler(folder: &Folder, state: &State) -> Result<(), Failure> {
     process::start(folder, SCHEDULER, None, &command)
 }
 
-fn start_containerd(
-    folder: &Folder,
-    state: &State,
-    group: &Path,
-    network: Network,
-) -> Result<(), Failure> {
+fn start_containerd(folder: &Folder, state: &State, group: &Path, network: Network) -> Result<(), Failure> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(Failure::io("`/proc/self/mounts`"))?;
     // Layers cannot be stacked on a file system that is itself a stack; then they are copied.
     let snapshots =

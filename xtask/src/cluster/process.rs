@@ -11,7 +11,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The cluster's processes in the order in which they start.
-pub(crate) const PROCESSES: &[&str] = &[ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER, CONTAINERD, SOCAT, KUBELET];
+pub(crate) const PROCESSES: &[&str] =
+    &[ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER, CONTAINERD, SOCAT, KUBELET];
 pub(crate) const ETCD: &str = "etcd";
 pub(crate) const APISERVER: &str = "kube-apiserver";
 pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";

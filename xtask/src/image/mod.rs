@@ -53,7 +53,7 @@ impl Wanted {
 
 /// Where the archive lies unless another place is named.
 pub(crate) fn usual_place() -> PathBuf {
-    target_folder().join("image/runway-http.tar")
+    target_folder().join("oci/runway-http.tar")
 }
 
 /// Builds the server and writes its image as an archive.
@@ -123,4 +123,121 @@ fn pack(program: &[u8], about: About) -> io::Result<Packed> {
     let mut archive = Archive::default();
     let digest = archive.add(&image)?;
     Ok(Packed { bytes: archive.finish()?, digest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{About, DESCRIPTION, NAME, PORTS, TITLE, USER, Wanted, pack};
+    use crate::epoch::Epoch;
+    use crate::steps::root;
+    use flate2::read::GzDecoder;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::io::Read;
+
+    fn about() -> About {
+        About { created: Epoch::parse("1700000000").unwrap(), revision: Some("abc".to_owned()) }
+    }
+
+    fn file(name: &str) -> String {
+        fs::read_to_string(root().join(name)).unwrap()
+    }
+
+    /// The blobs that are JSON, and what is in the one that is a layer.
+    fn parts() -> (Vec<Value>, Vec<String>) {
+        let packed = pack(b"program", about()).unwrap();
+        let (mut documents, mut content) = (Vec::new(), Vec::new());
+        for entry in tar::Archive::new(packed.bytes.as_slice()).entries().unwrap() {
+            let mut bytes = Vec::new();
+            entry.unwrap().read_to_end(&mut bytes).unwrap();
+            if let Ok(document) = serde_json::from_slice(&bytes) {
+                documents.push(document);
+                continue;
+            }
+            for entry in tar::Archive::new(GzDecoder::new(bytes.as_slice())).entries().unwrap() {
+                let entry = entry.unwrap();
+                content.push(format!(
+                    "{} {:o}",
+                    entry.path().unwrap().display(),
+                    entry.header().mode().unwrap()
+                ));
+            }
+        }
+        (documents, content)
+    }
+
+    #[test]
+    fn it_holds_the_program_and_nothing_else() {
+        assert_eq!(parts().1, ["runway-http 555"]);
+    }
+
+    #[test]
+    fn it_starts_the_server_as_nobody() {
+        let (documents, _) = parts();
+        let config =
+            documents.iter().find_map(|document| document.get("config")?.get("User").map(|_| document));
+        let config = config.unwrap();
+        let labels: BTreeMap<String, String> = about().annotations();
+        assert_eq!(
+            config["config"],
+            json!({
+                "User": "65532:65532",
+                "ExposedPorts": { "8080/tcp": {}, "9100/tcp": {} },
+                "Entrypoint": ["/runway-http"],
+                "WorkingDir": "/",
+                "Labels": labels,
+            })
+        );
+        assert_eq!(labels["org.opencontainers.image.revision"], "abc");
+        assert_eq!(labels["org.opencontainers.image.created"], "2023-11-14T22:13:20Z");
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_content() {
+        let digest = |program: &[u8]| pack(program, about()).unwrap().digest;
+        assert_eq!(digest(b"program"), digest(b"program"));
+        assert_ne!(digest(b"program"), digest(b"another"));
+        let later = About { created: Epoch::parse("1700000001").unwrap(), ..about() };
+        assert_ne!(pack(b"program", later).unwrap().digest, digest(b"program"));
+    }
+
+    #[test]
+    fn the_manifests_and_the_other_way_to_build_it_say_the_same() {
+        let (repository, tag) = NAME.rsplit_once(':').unwrap();
+        for overlay in ["dev", "eks"] {
+            let text = file(&format!("infra/kubernetes/overlays/{overlay}/kustomization.yaml"));
+            assert!(text.contains(&format!("    newName: {repository}\n    newTag: {tag}\n")), "{overlay}");
+        }
+        let deployment = file("infra/kubernetes/base/deployment.yaml");
+        let dockerfile = file("infra/image/Dockerfile");
+        let (user, group) = USER.split_once(':').unwrap();
+        assert!(deployment.contains(&format!("runAsUser: {user}\n        runAsGroup: {group}\n")));
+        for port in PORTS {
+            let number = port.trim_end_matches("/tcp");
+            assert!(deployment.contains(&format!("containerPort: {number}}}")), "{port}");
+        }
+        for line in [
+            format!("USER {USER}"),
+            format!("EXPOSE {}", PORTS.join(" ")),
+            "ENTRYPOINT [\"/runway-http\"]".to_owned(),
+            format!("org.opencontainers.image.version=\"{tag}\""),
+            format!("org.opencontainers.image.title=\"{TITLE}\""),
+            format!("org.opencontainers.image.description=\"{DESCRIPTION}\""),
+        ] {
+            assert!(dockerfile.contains(&line), "{line}");
+        }
+        let compiler = format!("FROM rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
+        assert!(dockerfile.contains(&compiler), "{compiler}");
+    }
+
+    #[test]
+    fn options_are_read_and_others_refused() {
+        assert_eq!(Wanted::parse(&[]), Some(Wanted::Archive(None)));
+        assert_eq!(Wanted::parse(&["--output", "x"]), Some(Wanted::Archive(Some("x".into()))));
+        assert_eq!(Wanted::parse(&["--program", "x"]), Some(Wanted::Program("x".into())));
+        for wrong in [&["--output"][..], &["x"], &["--output", "x", "y"]] {
+            assert_eq!(Wanted::parse(wrong), None);
+        }
+    }
 }

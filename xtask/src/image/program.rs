@@ -29,7 +29,8 @@ pub(super) fn build() -> Result<PathBuf, Failed> {
 
 fn sysroot() -> Option<PathBuf> {
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(compiler).args(["--print", "sysroot"]).stderr(Stdio::inherit()).output().ok()?;
+    let output =
+        Command::new(compiler).args(["--print", "sysroot"]).stderr(Stdio::inherit()).output().ok()?;
     let place = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| Path::new(place.trim()).to_owned())
 }
