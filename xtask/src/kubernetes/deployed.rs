@@ -86,12 +86,12 @@ fn has_no_shell(kubectl: &Kubectl) -> Result<(), String> {
 fn forward(kubectl: &Kubectl) -> Result<(Running, String), String> {
     let told = |error| format!("kubectl port-forward: {error}");
     let mut command = kubectl.command(&["-n", "runway-system", "port-forward", "svc/runway-http", ":80"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told)?;
-    let output = child.stdout.take();
-    let forwarding = Running(child);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told)?;
+    let mut forwarding = Running(child);
     let mut line = String::new();
-    let mut output = BufReader::new(output.ok_or("kubectl port-forward has no output")?);
-    output.read_line(&mut line).map_err(told)?;
+    // The pipe stays open: it tells there of each connection too, and would end if it could not.
+    let output = forwarding.0.stdout.as_mut().ok_or("kubectl port-forward has no output")?;
+    BufReader::new(output).read_line(&mut line).map_err(told)?;
     let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_whitespace().next());
     let address = address.ok_or_else(|| format!("kubectl port-forward: it said `{line}`"))?;
     Ok((forwarding, format!("http://{address}")))
