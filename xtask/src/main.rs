@@ -28,7 +28,7 @@ usage: cargo xtask COMMAND
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
   image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
-                    --program FILE writes the static program alone
+                    --program FILE writes the static program alone; --twice builds that in two folders and compares
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/ and the manifests' guardrails anew from the program
   sbom              write target/sbom/: what the programs are made of

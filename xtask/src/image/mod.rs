@@ -31,6 +31,8 @@ pub(crate) enum Wanted {
     Archive(Option<PathBuf>),
     /// The static program alone, for engines that pack it themselves.
     Program(PathBuf),
+    /// Proof that the program is the same wherever it is built.
+    Twice,
 }
 
 impl Wanted {
@@ -38,6 +40,7 @@ impl Wanted {
         match words {
             [] => Some(Self::Archive(None)),
             ["--output", file] => Some(Self::Archive(Some(file.into()))),
+            ["--twice"] => Some(Self::Twice),
             ["--program", file] => Some(Self::Program(file.into())),
             _ => None,
         }
@@ -46,6 +49,7 @@ impl Wanted {
     pub(crate) fn write(self) -> Result<(), Failed> {
         match self {
             Self::Archive(file) => archive(&file.unwrap_or_else(usual_place)),
+            Self::Twice => program::prove(),
             Self::Program(file) => fs::copy(program::build()?, &file).map(drop).map_err(told(&file)),
         }
     }
@@ -236,6 +240,7 @@ mod tests {
         assert_eq!(Wanted::parse(&[]), Some(Wanted::Archive(None)));
         assert_eq!(Wanted::parse(&["--output", "x"]), Some(Wanted::Archive(Some("x".into()))));
         assert_eq!(Wanted::parse(&["--program", "x"]), Some(Wanted::Program("x".into())));
+        assert_eq!(Wanted::parse(&["--twice"]), Some(Wanted::Twice));
         for wrong in [&["--output"][..], &["x"], &["--output", "x", "y"]] {
             assert_eq!(Wanted::parse(wrong), None);
         }
