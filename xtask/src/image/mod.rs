@@ -62,10 +62,12 @@ pub(crate) fn usual_place() -> PathBuf {
 
 /// Builds the server and writes its image as an archive.
 pub(crate) fn archive(file: &Path) -> Result<(), Failed> {
+    let (created, revision) = (Epoch::of_the_sources()?, commit());
     let program = program::build()?;
     eprintln!("\nxtask: {STEP}");
     let content = fs::read(&program).map_err(told(&program))?;
-    let about = About { created: Epoch::of_the_sources()?, revision: commit() };
+    // Only if it still is that one: nobody knows what was built from files that changed meanwhile.
+    let about = About { created, revision: revision.filter(|revision| commit().as_ref() == Some(revision)) };
     let packed = pack(&content, about).map_err(told(file))?;
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(told(folder))?;
