@@ -62,7 +62,10 @@ fn compare(folder: &Path, revision: &str) -> Result<(), Failed> {
     steps::run("the commit", &mut check_out)?;
     let [here, there] = [build()?, build_in(folder, &folder.join("elsewhere"))?].map(fs::read);
     match (here, there) {
-        (Ok(here), Ok(there)) if here == there => Ok(()),
+        (Ok(here), Ok(there)) if here == there => {
+            eprintln!("\nxtask: the program is the same, {} bytes, from both folders", here.len());
+            Ok(())
+        }
         (Ok(_), Ok(_)) => Err(wrong("two builds of one commit differ".to_owned())),
         (Err(error), _) | (_, Err(error)) => Err(wrong(error.to_string())),
     }
