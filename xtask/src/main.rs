@@ -23,7 +23,7 @@ usage: cargo xtask COMMAND
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
                     --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
                     fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
-                    own OpenAPI document
+                    own OpenAPI document, --deployed runs its image on a cluster, as its manifests say
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         ["test", "--offline"] => test(false),
         ["test", "--description"] => description::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
+        ["test", "--deployed"] => deployed_test(),
         ["bench", options @ ..] => bench(options),
         ["image", options @ ..] => match image::Wanted::parse(options) {
             Some(wanted) => wanted.write(),
@@ -198,6 +199,16 @@ fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
         left_out.push(&["the manifests", "the dashboard"]);
     }
     Ok(left_out)
+}
+
+/// The server in its image, on a cluster. Elsewhere its namespaces may be in use, and its image may not be there.
+fn deployed_test() -> Result<(), Failed> {
+    let mut session = begin("the cluster for the deployed server", true)?;
+    if session.is_ours() {
+        return kubernetes::on_a_cluster(&mut session);
+    }
+    let what = "the cluster of KUBECONFIG is not ours: unset the variable".to_owned();
+    Err(Failed::Wrong { step: "the deployed server".to_owned(), what })
 }
 
 fn begin(step: &str, node: bool) -> Result<Session, Failed> {
