@@ -124,7 +124,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
             "xtask: left out: the server against its own description, jobs in a virtual machine, and the tests on a real cluster \
-             ({left_out}, the manifests, the dashboard)"
+             ({left_out}, the manifests with the server's image, the dashboard)"
         );
         return Ok(());
     }
