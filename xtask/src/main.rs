@@ -2,8 +2,11 @@
 
 mod cluster;
 mod description;
+mod epoch;
+mod image;
 mod kubernetes;
 mod observability;
+mod oci;
 mod purity;
 mod sbom;
 mod steps;
@@ -20,10 +23,12 @@ usage: cargo xtask COMMAND
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
                     --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
                     fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
-                    own OpenAPI document
+                    own OpenAPI document, --deployed runs its image on a cluster, as its manifests say
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
+  image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
+                    --program FILE writes the static program alone; --twice builds that in two folders and compares
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/ and the manifests' guardrails anew from the program
   sbom              write target/sbom/: what the programs are made of
@@ -69,17 +74,19 @@ fn main() -> ExitCode {
         ["test", "--offline"] => test(false),
         ["test", "--description"] => description::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
+        ["test", "--deployed"] => deployed_test(),
         ["bench", options @ ..] => bench(options),
+        ["image", options @ ..] => match image::Wanted::parse(options) {
+            Some(wanted) => wanted.write(),
+            None => return usage(),
+        },
         ["deployment"] => deployment(true).map(tell),
         ["references"] => references(),
         ["sbom"] => sbom::write(),
         // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
         ["manifests"] => kubernetes::apply(),
         ["dashboard"] => observability::dashboard(),
-        _ => {
-            eprint!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,6 +95,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }
 
 fn test(on_a_cluster: bool) -> Result<(), Failed> {
@@ -112,7 +124,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
             "xtask: left out: the server against its own description, jobs in a virtual machine, and the tests on a real cluster \
-             ({left_out}, the manifests, the dashboard)"
+             ({left_out}, the manifests with the server's image, the dashboard)"
         );
         return Ok(());
     }
@@ -187,6 +199,16 @@ fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
         left_out.push(&["the manifests", "the dashboard"]);
     }
     Ok(left_out)
+}
+
+/// The server in its image, on a cluster. Elsewhere its namespaces may be in use, and its image may not be there.
+fn deployed_test() -> Result<(), Failed> {
+    let mut session = begin("the cluster for the deployed server", true)?;
+    if session.is_ours() {
+        return kubernetes::on_a_cluster(&mut session);
+    }
+    let what = "the cluster of KUBECONFIG is not ours: unset the variable".to_owned();
+    Err(Failed::Wrong { step: "the deployed server".to_owned(), what })
 }
 
 fn begin(step: &str, node: bool) -> Result<Session, Failed> {
