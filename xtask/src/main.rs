@@ -2,6 +2,7 @@
 
 mod cluster;
 mod description;
+mod documents;
 mod kubernetes;
 mod observability;
 mod purity;
@@ -24,6 +25,7 @@ usage: cargo xtask COMMAND
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
+  documents         of `test` what the pages for readers show, as far as it takes no cluster
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/ and the manifests' guardrails anew from the program
   sbom              write target/sbom/: what the programs are made of
@@ -70,10 +72,12 @@ fn main() -> ExitCode {
         ["test", "--description"] => description::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["bench", options @ ..] => bench(options),
+        ["documents"] => documents::check(),
         ["deployment"] => deployment(true).map(tell),
         ["references"] => references(),
         ["sbom"] => sbom::write(),
         // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
+        ["documents", "--cluster"] => documents::run_on_the_cluster(),
         ["manifests"] => kubernetes::apply(),
         ["dashboard"] => observability::dashboard(),
         _ => {
@@ -100,6 +104,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     purity::check()?;
     cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
     machine_tests()?;
+    documents::check()?;
     cargo("documentation tests", &["test", "--locked", "--doc"])?;
     steps::run(
         "documentation",
@@ -112,7 +117,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
             "xtask: left out: the server against its own description, jobs in a virtual machine, and the tests on a real cluster \
-             ({left_out}, the manifests, the dashboard)"
+             ({left_out}, the documents, the manifests, the dashboard)"
         );
         return Ok(());
     }
@@ -180,11 +185,12 @@ fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
         session.run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::command(&arguments))?;
     }
     if session.is_ours() {
+        documents::on_a_cluster(&mut session)?;
         kubernetes::on_a_cluster(&mut session)?;
         observability::on_a_cluster(&mut session)?;
     } else {
         // Their namespaces may be in use there, and their image may not be.
-        left_out.push(&["the manifests", "the dashboard"]);
+        left_out.push(&["the documents", "the manifests", "the dashboard"]);
     }
     Ok(left_out)
 }
