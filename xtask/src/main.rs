@@ -1,11 +1,14 @@
 //! The project's own chores: `cargo xtask …`.
 
+mod browser;
 mod cluster;
 mod description;
 mod documents;
+mod in_memory;
 mod kubernetes;
 mod observability;
 mod purity;
+mod python;
 mod sbom;
 mod steps;
 mod terraform;
@@ -21,7 +24,7 @@ usage: cargo xtask COMMAND
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
                     --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
                     fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
-                    own OpenAPI document
+                    own OpenAPI document, --browser looks at the operators' page in Chromium
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         ["test"] => test(true),
         ["test", "--offline"] => test(false),
         ["test", "--description"] => description::check(),
+        ["test", "--browser"] => browser::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["bench", options @ ..] => bench(options),
         ["documents"] => documents::check(),
@@ -116,12 +120,13 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         tell(deployment);
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
-            "xtask: left out: the server against its own description, jobs in a virtual machine, and the tests on a real cluster \
+            "xtask: left out: the server against its own description, its page in a browser, jobs in a virtual machine, and the tests on a real cluster \
              ({left_out}, the documents, the manifests, the dashboard)"
         );
         return Ok(());
     }
     description::check()?;
+    browser::check()?;
     virtual_machine_test()?;
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
