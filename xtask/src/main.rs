@@ -30,7 +30,7 @@ usage: cargo xtask COMMAND
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
   documents         of `test` what the pages for readers show, as far as it takes no cluster
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
-  references        write docs/reference/ and the manifests' guardrails anew from the program
+  references        write docs/reference/, the manifests' guardrails and the rules' object anew
   sbom              write target/sbom/: what the programs are made of
 ";
 
@@ -247,5 +247,5 @@ fn references() -> Result<(), Failed> {
         let mut write = steps::command(&["test", "--locked", "-p", package, "--test", "it", "references"]);
         steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))?;
     }
-    Ok(())
+    observability::write_rules_object()
 }
