@@ -55,7 +55,13 @@ class Browser:
         page.on("pageerror", lambda error: faults.append(error))
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
         # Also what the page's own policy stopped: it should not even have been tried.
-        page.on("console", lambda line: line.type == "error" and faults.append(line.text))
+        page.on("console", lambda line: line.type == "error" and told(line))
+
+        def told(line):
+            # Browsers ask for an icon, and there is none.
+            if not line.location["url"].endswith("/favicon.ico"):
+                faults.append(f"{line.text} {line.location['url']}")
+
         prepare(page)
         page.goto(ADDRESS + path)
         page.faults = faults
