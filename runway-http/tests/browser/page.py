@@ -74,9 +74,9 @@ class Browser:
 
 def updated(page):
     """Waits until the server has told the page something new."""
-    told = "[...document.querySelectorAll('.number[data-what=age]')].map((cell) => cell.innerText).join()"
-    before = page.evaluate(told)
-    page.wait_for_function(f"(before) => {told} !== before", arg=before)
+    # What runs costs more each time.
+    before = page.inner_text("#jobs")
+    page.wait_for_function("(before) => document.getElementById('jobs').innerText !== before", arg=before)
 
 
 def live(browser):
