@@ -1,26 +1,43 @@
 //! Reading trees into types while collecting every fault on the way.
 
 use crate::code::Code;
-use crate::document::{Key, Node, ScalarKind, Span, Value, pointer};
+use crate::document::{Key, Node, ScalarKind, Span, Value, append};
 use crate::name::{before_glue, is_glued};
 use crate::violation::{Violation, is_sensitive_path, nearest};
 use serde_json::Value as Json;
 
-/// A place in the tree: its JSON pointer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Path(String);
+/// A place in the tree: what it is called, and within what. It is written out only where there is a fault.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Path<'a>(Option<(&'a Path<'a>, Segment<'a>)>);
 
-impl Path {
-    pub(crate) fn join(&self, segment: &str) -> Self {
-        Self(format!("{}{}", self.0, pointer([segment])))
+#[derive(Debug, Clone, Copy)]
+enum Segment<'a> {
+    Name(&'a str),
+    Index(usize),
+}
+
+impl<'a> Path<'a> {
+    pub(crate) const fn join(&'a self, name: &'a str) -> Self {
+        Self(Some((self, Segment::Name(name))))
     }
 
-    pub(crate) fn index(&self, index: usize) -> Self {
-        Self(format!("{}/{index}", self.0))
+    pub(crate) const fn index(&'a self, index: usize) -> Self {
+        Self(Some((self, Segment::Index(index))))
     }
 
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
+    const fn is_root(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// As a JSON pointer.
+    pub(crate) fn pointer(&self) -> String {
+        let Some((parent, segment)) = self.0 else { return String::new() };
+        let mut path = parent.pointer();
+        match segment {
+            Segment::Name(name) => append(&mut path, name),
+            Segment::Index(index) => append(&mut path, &index.to_string()),
+        }
+        path
     }
 }
 
@@ -36,14 +53,14 @@ pub(crate) struct Reader {
 }
 
 /// The entries of a mapping whose fields are known.
-pub(crate) struct Fields<'a> {
+pub(crate) struct Fields<'a, 'p> {
     entries: &'a [(Key, Node)],
-    path: Path,
+    path: Path<'p>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> Fields<'a, '_> {
     /// The value of a field; `None` where it is not written, or written as null.
-    pub(crate) fn get(&self, name: &str) -> Option<(&'a Node, Path)> {
+    pub(crate) fn get<'s>(&'s self, name: &'s str) -> Option<(&'a Node, Path<'s>)> {
         let (_, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
         (!node.is_null()).then(|| (node, self.path.join(name)))
     }
@@ -51,47 +68,56 @@ impl<'a> Fields<'a> {
 
 impl Reader {
     /// The fields of a mapping, telling of those that are not `known`.
-    pub(crate) fn fields<'a>(&mut self, node: &'a Node, path: &Path, known: &[&str]) -> Option<Fields<'a>> {
+    pub(crate) fn fields<'a, 'p>(
+        &mut self,
+        node: &'a Node,
+        path: &Path<'p>,
+        known: &[&str],
+    ) -> Option<Fields<'a, 'p>> {
         let entries = self.entries(node, path)?;
         for (key, value) in entries {
             if self.refuses_null && value.is_null() && known.contains(&key.text.as_str()) {
                 let message = format!("`{}` has no value: write one, or take the field out", key.text);
-                self.violations.push(Violation::new(Code::WrongType, path.join(&key.text).0, message));
+                self.violations.push(Violation::new(
+                    Code::WrongType,
+                    path.join(&key.text).pointer(),
+                    message,
+                ));
             }
             if !known.contains(&key.text.as_str()) {
                 self.unknown(&key.text, path, known);
             }
         }
-        Some(Fields { entries, path: path.clone() })
+        Some(Fields { entries, path: *path })
     }
 
     /// Tells of a field that nobody knows. Its value is not repeated: a misspelt `secrets` would show one. Neither is what
     /// may be a value glued to its name.
-    fn unknown(&mut self, name: &str, parent: &Path, known: &[&str]) {
-        let told = if is_sensitive_path(parent.as_str()) { "" } else { before_glue(name) };
+    fn unknown(&mut self, name: &str, parent: &Path<'_>, known: &[&str]) {
+        let told = if is_sensitive_path(&parent.pointer()) { "" } else { before_glue(name) };
         let hint = match nearest(told, known.iter().copied()) {
             _ if is_glued(name) => "write `name: value`, with a space behind the colon".to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
             None => "take it out; `allowed` lists the fields there are".to_owned(),
         };
-        let at = if told.is_empty() { parent.clone() } else { parent.join(told) };
+        let at = if told.is_empty() { parent.pointer() } else { parent.join(told).pointer() };
         let message = format!("there is no field `{}` here: {hint}", shortened(told));
-        let violation = Violation::new(Code::UnknownField, at.0, message);
+        let violation = Violation::new(Code::UnknownField, at, message);
         self.violations.push(violation.one_of(known.iter().copied()));
     }
 
     /// The entries of a mapping whose keys are free.
-    pub(crate) fn entries<'a>(&mut self, node: &'a Node, path: &Path) -> Option<&'a [(Key, Node)]> {
+    pub(crate) fn entries<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<&'a [(Key, Node)]> {
         match &node.value {
             _ if self.carries_secret(node, path) => None,
             Value::Map(entries) => Some(entries),
-            _ if node.is_null() && !path.0.is_empty() => None,
+            _ if node.is_null() && !path.is_root() => None,
             _ => self.wrong_type(node, path, "a mapping of names to values"),
         }
     }
 
     /// The items of a list.
-    pub(crate) fn list<'a>(&mut self, node: &'a Node, path: &Path) -> Option<&'a [Node]> {
+    pub(crate) fn list<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<&'a [Node]> {
         match &node.value {
             _ if self.carries_secret(node, path) => None,
             Value::List(items) => Some(items),
@@ -100,7 +126,7 @@ impl Reader {
     }
 
     /// A text. A number or truth value is not one until it is put in quotes, and is told so.
-    pub(crate) fn text<'a>(&mut self, node: &'a Node, path: &Path) -> Option<&'a str> {
+    pub(crate) fn text<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<&'a str> {
         match &node.value {
             _ if self.carries_secret(node, path) => None,
             Value::Scalar(ScalarKind::Text, text) => Some(text),
@@ -109,7 +135,7 @@ impl Reader {
     }
 
     /// A text or a number, with its literal text.
-    pub(crate) fn number<'a>(&mut self, node: &'a Node, path: &Path) -> Option<(ScalarKind, &'a str)> {
+    pub(crate) fn number<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<(ScalarKind, &'a str)> {
         match &node.value {
             _ if self.carries_secret(node, path) => None,
             Value::Scalar(kind @ (ScalarKind::Text | ScalarKind::Integer | ScalarKind::Float), text) => {
@@ -120,14 +146,14 @@ impl Reader {
     }
 
     /// A list of texts; items that are none are told of and left out.
-    pub(crate) fn texts(&mut self, node: &Node, path: &Path) -> Vec<String> {
+    pub(crate) fn texts(&mut self, node: &Node, path: &Path<'_>) -> Vec<String> {
         let items = self.list(node, path).unwrap_or_default();
         let read = |(i, item): (usize, &Node)| self.text(item, &path.index(i)).map(str::to_owned);
         items.iter().enumerate().filter_map(read).collect()
     }
 
     /// Tells that something else was expected here.
-    pub(crate) fn wrong_type<T>(&mut self, node: &Node, path: &Path, expected: &str) -> Option<T> {
+    pub(crate) fn wrong_type<T>(&mut self, node: &Node, path: &Path<'_>, expected: &str) -> Option<T> {
         let mut message = format!("expected {expected} here, and this is {}", node.kind_name());
         let mut fix = Json::Null;
         if let Value::Scalar(kind, text) = &node.value
@@ -136,31 +162,32 @@ impl Reader {
         {
             message.push_str(": put it in quotes");
             // Of the fields with rules of their own only the text of a name can be judged here.
-            let is_free = path.0.starts_with("/command/") || path.0.starts_with("/args/");
-            let is_name = path.0 == "/name" && crate::name::JobName::check(text).is_ok();
+            let at = path.pointer();
+            let is_free = at.starts_with("/command/") || at.starts_with("/args/");
+            let is_name = at == "/name" && crate::name::JobName::check(text).is_ok();
             if (is_free || is_name) && !self.is_hidden(node, path) {
                 fix = text.as_str().into();
             }
         }
         let requested = self.shown(node, path);
         self.violations
-            .push(Violation::new(Code::WrongType, path.as_str(), message).requested(requested).fix(fix));
+            .push(Violation::new(Code::WrongType, path.pointer(), message).requested(requested).fix(fix));
         None
     }
 
     /// Tells that a field is missing.
-    pub(crate) fn missing(&mut self, path: &Path, message: &str) {
-        self.violations.push(Violation::new(Code::MissingField, path.as_str(), message));
+    pub(crate) fn missing(&mut self, path: &Path<'_>, message: &str) {
+        self.violations.push(Violation::new(Code::MissingField, path.pointer(), message));
     }
 
     /// The value as it may be repeated to people: single values that nobody takes for a secret.
-    pub(crate) fn shown(&self, node: &Node, path: &Path) -> Json {
-        let is_plain = matches!(node.value, Value::Scalar(..)) && !path.0.is_empty();
+    pub(crate) fn shown(&self, node: &Node, path: &Path<'_>) -> Json {
+        let is_plain = matches!(node.value, Value::Scalar(..)) && !path.is_root();
         if is_plain && !self.is_hidden(node, path) { node.to_json() } else { Json::Null }
     }
 
-    fn is_hidden(&self, node: &Node, path: &Path) -> bool {
-        is_sensitive_path(path.as_str()) || self.is_defined_in_hiding(node)
+    fn is_hidden(&self, node: &Node, path: &Path<'_>) -> bool {
+        is_sensitive_path(&path.pointer()) || self.is_defined_in_hiding(node)
     }
 
     /// Whether an alias brought the value from where values are not shown. What stands within it is looked at when it is
@@ -170,11 +197,11 @@ impl Reader {
     }
 
     /// Refuses an alias that would carry a value to where it is shown.
-    fn carries_secret(&mut self, node: &Node, path: &Path) -> bool {
-        let carries = !is_sensitive_path(path.as_str()) && self.is_defined_in_hiding(node);
+    fn carries_secret(&mut self, node: &Node, path: &Path<'_>) -> bool {
+        let carries = self.is_defined_in_hiding(node) && !is_sensitive_path(&path.pointer());
         if carries {
             let message = "an alias must not carry a value out of `env`, `secrets` or an unknown field";
-            self.violations.push(Violation::new(Code::WrongType, path.as_str(), message));
+            self.violations.push(Violation::new(Code::WrongType, path.pointer(), message));
         }
         carries
     }

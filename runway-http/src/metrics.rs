@@ -3,6 +3,7 @@
 use crate::audit::SubmissionOutcome;
 use crate::refusals::{Count, Refusals};
 use crate::request::capacity::Capacity;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -20,6 +21,7 @@ use runway_core::Code;
 use runway_core::status::{Phase, Reason};
 use runway_core::units::Timestamp;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,17 +60,59 @@ struct Submission {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Reasoned(Option<Code>);
 
+/// What a request is counted under. Methods and paths that somebody makes up must not grow the metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+pub(crate) struct Route {
     method: &'static str,
-    route: String,
+    route: Matched,
 }
+
+/// The route that a request matches, if it does.
+#[derive(Debug, Clone)]
+struct Matched(Option<MatchedPath>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
     method: &'static str,
-    route: String,
+    route: Matched,
     status: u16,
+}
+
+impl Route {
+    pub(crate) fn of(request: &Request) -> Self {
+        let route = Matched(request.extensions().get::<MatchedPath>().cloned());
+        Self { method: name_of(request.method()), route }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.route.as_str()
+    }
+}
+
+impl Matched {
+    fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("none", MatchedPath::as_str)
+    }
+}
+
+impl PartialEq for Matched {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Matched {}
+
+impl Hash for Matched {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl EncodeLabelValue for Matched {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -197,11 +241,9 @@ impl Metrics {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).counts(now)
     }
 
-    pub(crate) fn answered(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
-        let method = name_of(method);
-        let answer = Answer { method, route: route.to_owned(), status: status.as_u16() };
-        self.requests.get_or_create(&answer).inc();
-        let route = Route { method, route: route.to_owned() };
+    pub(crate) fn answered(&self, route: Route, status: StatusCode, took: Duration) {
+        let Route { method, route: matched } = route.clone();
+        self.requests.get_or_create(&Answer { method, route: matched, status: status.as_u16() }).inc();
         self.request_seconds.get_or_create(&route).observe(took.as_secs_f64());
     }
 
@@ -230,17 +272,8 @@ impl Metrics {
 
 /// A client can make up methods; they must not grow the metrics.
 fn name_of(method: &Method) -> &'static str {
-    let known = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::DELETE,
-        Method::PUT,
-        Method::PATCH,
-        Method::OPTIONS,
-    ];
-    let names = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
-    known.iter().zip(names).find(|(known, _)| *known == method).map_or("other", |(_, name)| name)
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 pub(crate) struct OpenConnection(Gauge);

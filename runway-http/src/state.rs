@@ -2,6 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::request::capacity::Capacity;
+use crate::request::id::Draw;
 use runway_control::ControlPlane;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     limits: RequestLimits,
     capacity: Capacity,
+    draw: Draw,
     stopping: AtomicBool,
     draining: watch::Sender<bool>,
 }
@@ -61,7 +63,17 @@ impl AppState {
         let capacity = Capacity::new(&limits);
         metrics.follow(&plane, capacity.clone());
         let (stopping, draining) = (AtomicBool::new(false), watch::Sender::new(false));
-        Self { inner: Arc::new(Inner { plane, metrics, limits, capacity, stopping, draining }) }
+        Self {
+            inner: Arc::new(Inner {
+                plane,
+                metrics,
+                limits,
+                capacity,
+                draw: Draw::default(),
+                stopping,
+                draining,
+            }),
+        }
     }
 
     /// Says that the server is about to end: it is not ready any more.
@@ -81,6 +93,11 @@ impl AppState {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.inner.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A number that no other request has.
+    pub(crate) fn draw(&self) -> u128 {
+        self.inner.draw.next()
     }
 
     pub(crate) fn plane(&self) -> &ControlPlane {

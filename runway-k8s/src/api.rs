@@ -1,19 +1,20 @@
-//! Calls whose answers are objects that are read, as protobuf.
+//! Calls whose answers are objects that are read, as protobuf; and Jobs, which are sent so.
 //!
-//! `kube` makes the requests and sends them; it reads nothing but JSON, so the answers are read here.
+//! `kube` makes the requests and sends them; it reads and writes nothing but JSON, so that is done here.
 
-use crate::protobuf::{self, Change, Malformed, Message, Page};
+use crate::protobuf::{self, Change, Malformed, Message, Page, sent};
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{ACCEPT, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http_body_util::BodyExt;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
 use kube::api::{GetParams, ListParams, PostParams, WatchParams};
 use kube::client::Body;
 use kube::core::{Request, Status};
 use kube::{Client, Error, Resource, Result};
-use serde::Serialize;
 use std::marker::PhantomData;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf");
 const PROTOBUF_STREAM: HeaderValue =
     HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
@@ -42,15 +43,6 @@ where
         self.ask(self.request.list(parameters).map_err(Error::BuildRequest)?).await
     }
 
-    /// The answer is the object as it is now.
-    pub(crate) async fn create(&self, parameters: &PostParams, object: &K) -> Result<K>
-    where
-        K: Serialize,
-    {
-        let body = serde_json::to_vec(object).map_err(Error::SerdeError)?;
-        self.ask(self.request.create(parameters, body).map_err(Error::BuildRequest)?).await
-    }
-
     /// What changes after a version.
     pub(crate) async fn watch(&self, parameters: &WatchParams, version: &str) -> Result<Changes<K>> {
         let request = self.request.watch(parameters, version).map_err(Error::BuildRequest)?;
@@ -71,6 +63,22 @@ where
         }
         let body = body.collect_bytes().await?;
         Err(Error::Api(Box::new(refusal(answer.status.as_u16(), &body))))
+    }
+}
+
+impl Objects<Job> {
+    /// The answer is the Job as it is now.
+    pub(crate) async fn create(&self, parameters: &PostParams, job: &Job) -> Result<Job> {
+        let (body, form) = match sent::job(job) {
+            Ok(body) => (body, PROTOBUF),
+            Err(unwritten) => {
+                tracing::warn!(%unwritten, "a Job is sent as JSON");
+                (serde_json::to_vec(job).map_err(Error::SerdeError)?, JSON)
+            }
+        };
+        let mut request = self.request.create(parameters, body).map_err(Error::BuildRequest)?;
+        request.headers_mut().insert(CONTENT_TYPE, form);
+        self.ask(request).await
     }
 }
 

@@ -1,7 +1,12 @@
-//! The manifests: both overlays are built, and the one for development is taken in by a real API server.
+//! The manifests: both overlays are built, and the one for development is taken in by a real cluster, on which the server then runs
+//! in its image.
+
+mod confined;
+mod deployed;
 
 use crate::cluster::{Session, locate, on_the_system};
-use crate::steps::{Failed, root};
+use crate::image;
+use crate::steps::{self, Failed, root, target_folder};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,10 +43,16 @@ pub(crate) fn kubectl() -> Result<Kubectl, Failed> {
 }
 
 impl Kubectl {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.0);
+        command.args(arguments);
+        command
+    }
+
     /// What it says; where it fails, what it complains of.
     pub(crate) fn call(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
-        let mut command = Command::new(&self.0);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("kubectl: {error}"))?;
         if let Some(mut pipe) = child.stdin.take() {
             // Who does not read it to its end says why itself.
@@ -86,21 +97,28 @@ pub(crate) fn check(may_install: bool) -> Result<bool, Failed> {
     Ok(true)
 }
 
-/// Has the manifests taken in by the cluster of the session.
+/// Has the server's image and the manifests taken in by the cluster of the session, which is one of ours.
 pub(crate) fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
+    let file = image::usual_place();
+    image::archive(&file)?;
+    steps::cargo("the command line", &["build", "--locked", "-p", "runway-cli"])?;
     let program =
         std::env::current_exe().map_err(|error| Failed::NotStarted { step: STEP.to_owned(), error })?;
+    session.run("the image on a cluster", Command::new(&program).args(["cluster", "import"]).arg(file))?;
     session.run(STEP, Command::new(program).arg("manifests"))
 }
 
 const STEP: &str = "the manifests on a cluster";
 
-/// Applies the overlay for development to the cluster of `KUBECONFIG`, looks whether it does there what it should, has the
-/// other overlay checked by the API server as far as it knows its kinds, and removes everything.
+/// Applies the overlay for development to the cluster of `KUBECONFIG`, looks whether it does there what it should, sends a job
+/// through it, has the other overlay checked by the API server as far as it knows its kinds, and removes everything.
 pub(crate) fn apply() -> Result<(), Failed> {
     let kubectl = kubectl()?;
     let dev = folder("dev").display().to_string();
-    let applied = kubectl.call(&["apply", "-k", &dev], None).and_then(|_| looks_right(&kubectl));
+    let applied = kubectl
+        .call(&["apply", "-k", &dev], None)
+        .and_then(|_| deployed::serves(&kubectl, &target_folder().join("debug/runway")))
+        .and_then(|()| looks_right(&kubectl));
     applied.and(remove(&kubectl, &dev)).map_err(wrong)
 }
 

@@ -4,9 +4,12 @@ mod browser;
 mod cluster;
 mod description;
 mod documents;
+mod epoch;
+mod image;
 mod in_memory;
 mod kubernetes;
 mod observability;
+mod oci;
 mod purity;
 mod python;
 mod sbom;
@@ -24,11 +27,14 @@ usage: cargo xtask COMMAND
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
                     --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
                     fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
-                    own OpenAPI document, --browser looks at the operators' page in Chromium
+                    own OpenAPI document, --browser looks at the operators' page in Chromium, --deployed runs its image on a
+                    cluster, as its manifests say
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
   documents         of `test` what the pages for readers show, as far as it takes no cluster
+  image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
+                    --program FILE writes the static program alone; --twice builds that in two folders and compares
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/, the manifests' guardrails and the rules' object anew
   sbom              write target/sbom/: what the programs are made of
@@ -75,8 +81,13 @@ fn main() -> ExitCode {
         ["test", "--description"] => description::check(),
         ["test", "--browser"] => browser::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
+        ["test", "--deployed"] => deployed_test(),
         ["bench", options @ ..] => bench(options),
         ["documents"] => documents::check(),
+        ["image", options @ ..] => match image::Wanted::parse(options) {
+            Some(wanted) => wanted.write(),
+            None => return usage(),
+        },
         ["deployment"] => deployment(true).map(tell),
         ["references"] => references(),
         ["sbom"] => sbom::write(),
@@ -84,10 +95,7 @@ fn main() -> ExitCode {
         ["documents", "--cluster"] => documents::run_on_the_cluster(),
         ["manifests"] => kubernetes::apply(),
         ["dashboard"] => observability::dashboard(),
-        _ => {
-            eprint!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +104,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }
 
 fn test(on_a_cluster: bool) -> Result<(), Failed> {
@@ -120,8 +133,8 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         tell(deployment);
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
-            "xtask: left out: the server against its own description, its page in a browser, jobs in a virtual machine, and the tests on a real cluster \
-             ({left_out}, the documents, the manifests, the dashboard)"
+            "xtask: left out: the server against its own description, its page in a browser, jobs in a virtual machine, and the tests on a \
+             real cluster ({left_out}, the documents, the manifests with the server's image, the dashboard)"
         );
         return Ok(());
     }
@@ -198,6 +211,16 @@ fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
         left_out.push(&["the documents", "the manifests", "the dashboard"]);
     }
     Ok(left_out)
+}
+
+/// The server in its image, on a cluster. Elsewhere its namespaces may be in use, and its image may not be there.
+fn deployed_test() -> Result<(), Failed> {
+    let mut session = begin("the cluster for the deployed server", true)?;
+    if session.is_ours() {
+        return kubernetes::on_a_cluster(&mut session);
+    }
+    let what = "the cluster of KUBECONFIG is not ours: unset the variable".to_owned();
+    Err(Failed::Wrong { step: "the deployed server".to_owned(), what })
 }
 
 fn begin(step: &str, node: bool) -> Result<Session, Failed> {

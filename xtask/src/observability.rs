@@ -10,7 +10,7 @@ use scraper::Prometheus;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -194,16 +194,6 @@ fn wrong(step: &str, what: String) -> Failed {
 
 fn not_started(step: &str, error: std::io::Error) -> Failed {
     Failed::NotStarted { step: step.to_owned(), error }
-}
-
-/// A program that ends with what holds it.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _status = self.0.wait();
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::cluster::Failure;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::{fmt, io};
 
 /// Why a chore did not come to its end.
@@ -71,4 +71,14 @@ pub(crate) fn run(step: &str, command: &mut Command) -> Result<(), Failed> {
 /// Runs cargo as one step.
 pub(crate) fn cargo(step: &str, arguments: &[&str]) -> Result<(), Failed> {
     run(step, &mut command(arguments))
+}
+
+/// A program that ends with what holds it.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _status = self.0.wait();
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::timing::Outcome;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
@@ -85,7 +85,21 @@ impl Cluster {
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "runway"}],
         }))?;
         Api::namespaced(self.admin.clone(), &name).create(&PostParams::default(), &binding).await?;
+        self.await_account(&name).await?;
         Ok(Place { name, admin: self.admin.clone() })
+    }
+
+    /// Pods are refused until their namespace has its service account.
+    async fn await_account(&self, namespace: &str) -> Outcome {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), namespace);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while accounts.get_opt("default").await?.is_none() {
+            if Instant::now() > deadline {
+                return Err(format!("{namespace} has no service account after a minute").into());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
     }
 }
 

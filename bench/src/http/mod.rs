@@ -25,16 +25,19 @@ const KNOWN: usize = 10_000;
 
 const QUOTES: &str = "/v1/quotes";
 
-/// Measures, and prints one table.
+/// Measures, and prints a table of what needs no cluster, and one of what does.
 pub(crate) fn measure(server: &Path, rounds: usize, shorter: usize) -> Outcome {
     let mut rows = quotes(rounds, 20_000 / shorter)?;
     Runtime::new()?.block_on(async {
         rows.push(lists(rounds, KNOWN / shorter, 2_000 / shorter).await?);
+        println!("medians of the turns; ratios of neighbouring turns: the median, and the quartiles\n");
+        print(&rows);
+        let mut rows = Vec::new();
         eprintln!("{SUBMITTING} submitters on a cluster, {rounds} rounds");
         rows.push(submissions(server, rounds, 4_000 / shorter).await?);
         eprintln!("{} jobs on a cluster, {rounds} rounds", KNOWN / shorter);
         rows.extend(memory(server, rounds, KNOWN / shorter).await?);
-        println!("medians of the turns; ratios of neighbouring turns: the median, and the quartiles\n");
+        println!("\non a cluster\n");
         print(&rows);
         Ok(())
     })

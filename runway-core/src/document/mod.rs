@@ -3,12 +3,14 @@
 //! YAML 1.2 and, within it, JSON. Scalars keep their literal text, so that `1e3` is still `1e3` when a quantity is read
 //! from it. This module knows nothing of jobs or policies.
 
+mod json;
 mod parse;
 mod pointer;
 
+pub use json::parse_json;
 pub use parse::{DocumentError, parse_all};
 pub use pointer::pointer;
-pub(crate) use pointer::unescape;
+pub(crate) use pointer::{append, unescape};
 
 use serde_json::Value as Json;
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::{
     Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, MAX_DOCUMENTS, Node,
-    ScalarKind, Span, Value,
+    ScalarKind, Span, Value, parse_json,
 };
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
@@ -56,6 +56,9 @@ impl DocumentError {
 /// ```
 #[must_use]
 pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
+    if let Some(document) = parse_json(source) {
+        return vec![Ok(document)];
+    }
     let text = match decode(source) {
         Ok(text) => text,
         Err(error) => return vec![Err(error)],
@@ -420,7 +423,7 @@ fn scalar_kind(
 }
 
 /// The core schema of YAML 1.2, chapter 10.3.2.
-fn plain_kind(text: &str) -> ScalarKind {
+pub(super) fn plain_kind(text: &str) -> ScalarKind {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return ScalarKind::Null,
         "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => return ScalarKind::Bool,

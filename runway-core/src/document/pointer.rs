@@ -9,17 +9,24 @@ use std::borrow::Cow;
 /// ```
 pub fn pointer<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> String {
     let mut path = String::new();
-    for segment in segments {
-        path.push('/');
-        for c in segment.as_ref().chars() {
-            match c {
-                '~' => path.push_str("~0"),
-                '/' => path.push_str("~1"),
-                c => path.push(c),
+    segments.into_iter().for_each(|segment| append(&mut path, segment.as_ref()));
+    path
+}
+
+/// Makes a pointer one to what a segment names within its place.
+pub(crate) fn append(path: &mut String, segment: &str) {
+    path.push('/');
+    for (i, part) in segment.split('~').enumerate() {
+        if i > 0 {
+            path.push_str("~0");
+        }
+        for (i, part) in part.split('/').enumerate() {
+            if i > 0 {
+                path.push_str("~1");
             }
+            path.push_str(part);
         }
     }
-    path
 }
 
 /// The name that a segment of a pointer stands for.

@@ -177,23 +177,23 @@ fn read_spec(reader: &mut Reader, document: &Document, literals: SecretLiterals)
     })
 }
 
-fn text(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Option<String> {
+fn text(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str) -> Option<String> {
     let (node, path) = fields.get(name)?;
     reader.text(node, &path).map(str::to_owned)
 }
 
-fn texts(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Vec<String> {
+fn texts(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str) -> Vec<String> {
     fields.get(name).map(|(node, path)| reader.texts(node, &path)).unwrap_or_default()
 }
 
-fn written(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Option<Written> {
+fn written(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str) -> Option<Written> {
     let (node, path) = fields.get(name)?;
     let (kind, text) = reader.number(node, &path)?;
     let written = Written::from(text);
     Some(if kind == ScalarKind::Text { written } else { written.as_number() })
 }
 
-fn read_resources(reader: &mut Reader, fields: &Fields<'_>) -> ResourceSpec {
+fn read_resources(reader: &mut Reader, fields: &Fields<'_, '_>) -> ResourceSpec {
     let Some(fields) =
         fields.get("resources").and_then(|(node, path)| reader.fields(node, &path, RESOURCE_FIELDS))
     else {
@@ -209,17 +209,17 @@ fn read_resources(reader: &mut Reader, fields: &Fields<'_>) -> ResourceSpec {
 }
 
 /// Tells of a name to which its value was probably glued, `TOKEN:x` or `TOKEN=x`, without repeating it.
-fn refuse_glued(reader: &mut Reader, name: &str, parent: &Path) -> bool {
+fn refuse_glued(reader: &mut Reader, name: &str, parent: &Path<'_>) -> bool {
     let glued = is_glued(name);
     if glued {
         let message =
             "a name here has `:`, `=` or a space in it: write `NAME: value`, with a space behind the colon";
-        reader.violations.push(Violation::new(Code::InvalidEnvName, parent.as_str(), message));
+        reader.violations.push(Violation::new(Code::InvalidEnvName, parent.pointer(), message));
     }
     glued
 }
 
-fn read_env(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, String> {
+fn read_env(reader: &mut Reader, fields: &Fields<'_, '_>) -> BTreeMap<String, String> {
     let Some((node, path)) = fields.get("env") else {
         return BTreeMap::new();
     };
@@ -237,7 +237,7 @@ fn read_env(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, String
 
 fn read_secrets(
     reader: &mut Reader,
-    fields: &Fields<'_>,
+    fields: &Fields<'_, '_>,
     literals: SecretLiterals,
 ) -> BTreeMap<String, Secret> {
     let Some((node, path)) = fields.get("secrets") else {
@@ -263,14 +263,14 @@ fn read_secret(
     reader: &mut Reader,
     (name, is_in_env): (&str, bool),
     node: &Node,
-    path: &Path,
+    path: &Path<'_>,
     literals: SecretLiterals,
 ) -> Option<Secret> {
     match &node.value {
         Value::Map(_) if literals == SecretLiterals::Require => {
             let message =
                 "send the value itself: the environment that it would come from cannot be read here";
-            reader.violations.push(Violation::new(Code::WrongType, path.as_str(), message));
+            reader.violations.push(Violation::new(Code::WrongType, path.pointer(), message));
             None
         }
         Value::Map(_) => {
@@ -282,7 +282,7 @@ fn read_secret(
             let source = reader.text(source, &path)?;
             if let Err(error) = check_env_name(source) {
                 let message = format!("the name of the variable {error}");
-                reader.violations.push(Violation::new(Code::InvalidEnvName, path.as_str(), message));
+                reader.violations.push(Violation::new(Code::InvalidEnvName, path.pointer(), message));
                 return None;
             }
             Some(Secret::FromEnv(source.to_owned()))
@@ -293,7 +293,7 @@ fn read_secret(
                     "a file must not hold the value of a secret: name the environment variable it comes from";
                 let is_usable = check_env_name(name).is_ok() && !is_reserved_env_name(name) && !is_in_env;
                 let fix = is_usable.then(|| json!({"from_env": name}));
-                reader.violations.push(Violation::new(Code::SecretLiteral, path.as_str(), message).fix(fix));
+                reader.violations.push(Violation::new(Code::SecretLiteral, path.pointer(), message).fix(fix));
                 None
             }
             _ if *kind == ScalarKind::Text => Some(Secret::Value(value.clone())),

@@ -17,6 +17,7 @@ mod fixes;
 mod fixtures;
 mod guardrails;
 mod hostile;
+mod json;
 mod layers;
 mod ledger;
 mod limiter;

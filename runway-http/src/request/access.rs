@@ -3,8 +3,6 @@
 use crate::problem::{Fault, Kind};
 use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use std::fmt;
 
 /// What a client may do.
@@ -72,22 +70,19 @@ fn may(role: Role, method: &Method, path: &str) -> bool {
     }
 }
 
-/// Lets through what the role allows.
-pub(crate) async fn authorize(request: Request, next: Next) -> Response {
-    let refused = match request.extensions().get::<Access>() {
-        None => None,
-        Some(Access::None(why)) => Some(why.to_string()),
-        Some(Access::Role(role)) => {
+/// Why the client may not do this, where it may not.
+pub(crate) fn refusal(request: &Request) -> Option<Fault> {
+    let detail = match request.extensions().get::<Access>()? {
+        Access::None(why) => why.to_string(),
+        Access::Role(role) => {
             // What matches no route has nothing to show.
             let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-            let allowed = path.is_none_or(|path| may(*role, request.method(), path));
-            (!allowed).then(|| {
-                "a viewer may read all but what jobs print, and ask for quotes; this needs the role `admin`".to_owned()
-            })
+            if path.is_none_or(|path| may(*role, request.method(), path)) {
+                return None;
+            }
+            "a viewer may read all but what jobs print, and ask for quotes; this needs the role `admin`"
+                .to_owned()
         }
     };
-    match refused {
-        Some(detail) => Fault::new(Kind::Forbidden, detail).into_response(),
-        None => next.run(request).await,
-    }
+    Some(Fault::new(Kind::Forbidden, detail))
 }

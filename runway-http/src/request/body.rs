@@ -6,10 +6,10 @@ use crate::state::AppState;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use runway_api::{JSON, YAML};
-use runway_core::document::{Document, parse_all};
+use runway_core::document::{Document, parse_all, parse_json};
 use runway_core::spec::SecretLiterals;
 use runway_core::{JobSpec, Submission, Violation};
 use serde::de::IgnoredAny;
@@ -60,21 +60,29 @@ fn format_of(request: &Request) -> Result<Format, Fault> {
     }
 }
 
-async fn read(mut body: Body, limit: usize) -> Result<BytesMut, Fault> {
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     let announced = body.size_hint().lower();
     if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large(limit));
     }
-    let mut bytes = BytesMut::new();
+    // Mostly it comes in one piece, which need not be copied.
+    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body was cut off").close())?;
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len().saturating_add(data.len()) > limit {
+        if first.len().max(all.len()).saturating_add(data.len()) > limit {
             return Err(too_large(limit));
         }
-        bytes.extend_from_slice(&data);
+        if first.is_empty() {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            all.extend_from_slice(&first);
+        }
+        all.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 fn too_large(limit: usize) -> Fault {
@@ -84,6 +92,11 @@ fn too_large(limit: usize) -> Fault {
 
 /// The one document of a body.
 fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
+    if format == Format::Json
+        && let Some(document) = parse_json(bytes)
+    {
+        return Ok(document);
+    }
     let mut documents = parse_all(bytes);
     if format == Format::Json
         && let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes)

@@ -2,65 +2,82 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use runway_api::REQUEST_HEADER;
-use std::fmt::Write;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The longest id that is taken over from a client.
 const MAX_LENGTH: usize = 128;
 
+/// Draws numbers that look random and that no other request has. The system is asked for randomness once: nobody gains
+/// anything by guessing the id of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Draw {
+    keys: [RandomState; 2],
+    drawn: AtomicU64,
+}
+
+impl Draw {
+    pub(crate) fn next(&self) -> u128 {
+        let number = self.drawn.fetch_add(1, Ordering::Relaxed);
+        let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(number)));
+        high << 64 | low
+    }
+}
+
 /// The id of a request: the client's, where it sends one that is fit for a log, and else one of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RequestId(Arc<str>);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    pub(crate) fn of(headers: &HeaderMap, random: u128) -> Self {
-        let fits = |text: &&str| {
-            (1..=MAX_LENGTH).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        };
-        let theirs = one(headers, &HeaderName::from_static(REQUEST_HEADER)).filter(fits);
-        Self(theirs.map_or_else(|| format!("{random:032x}").into(), Into::into))
+    pub(crate) fn of(headers: &HeaderMap, drawn: u128) -> Self {
+        let theirs = only(headers, &HeaderName::from_static(REQUEST_HEADER));
+        let theirs = theirs.filter(|value| value.to_str().is_ok_and(is_fit));
+        Self(theirs.cloned().unwrap_or_else(|| header(format!("{drawn:032x}"))))
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().unwrap_or_default()
     }
 
     pub(crate) fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static(""))
+        self.0.clone()
     }
 }
 
-/// The trace that a request belongs to, and this server's part in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trace {
-    id: String,
-    span: String,
-    flags: String,
+fn is_fit(text: &str) -> bool {
+    (1..=MAX_LENGTH).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
+
+/// The trace that a request belongs to, and this server's part in it, as the header tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trace(HeaderValue);
 
 impl Trace {
     /// Continues the client's trace, or begins one.
-    pub(crate) fn of(headers: &HeaderMap, random: u128) -> Self {
-        let mut span = String::new();
+    pub(crate) fn of(headers: &HeaderMap, drawn: u128) -> Self {
         // An id of zeros is none.
-        let _ = write!(span, "{:016x}", u64::try_from(random >> 64).unwrap_or(1).max(1));
-        match one(headers, &TRACEPARENT).and_then(parse) {
-            Some((id, flags)) => Self { id: id.to_owned(), span, flags: flags.to_owned() },
-            None => Self { id: format!("{:032x}", random.max(1)), span, flags: "00".to_owned() },
-        }
+        let span = u64::try_from(drawn >> 64).unwrap_or(1).max(1);
+        Self(header(match one(headers, &TRACEPARENT).and_then(parse) {
+            Some((id, flags)) => format!("00-{id}-{span:016x}-{flags}"),
+            None => format!("00-{:032x}-{span:016x}-00", drawn.max(1)),
+        }))
     }
 
     pub(crate) fn id(&self) -> &str {
-        &self.id
+        self.0.to_str().ok().and_then(|text| text.split('-').nth(1)).unwrap_or_default()
     }
 
     pub(crate) fn header(&self) -> HeaderValue {
-        let text = format!("00-{}-{}-{}", self.id, self.span, self.flags);
-        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        self.0.clone()
     }
+}
+
+/// A header of letters, digits and hyphens.
+fn header(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Trace id and flags of a `traceparent`; of later versions the part that the first one has.
@@ -77,11 +94,15 @@ fn parse(text: &str) -> Option<(&str, &str)> {
     (is_read && names_both && is_hex(flags, 2)).then_some((id, flags))
 }
 
-/// The value of a header that stands once.
+/// The text of a header that stands once.
 pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    only(headers, name)?.to_str().ok()
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
-    if values.next().is_some() { None } else { value.to_str().ok() }
+    if values.next().is_some() { None } else { Some(value) }
 }
 
 #[cfg(test)]
@@ -104,6 +125,14 @@ mod tests {
         {
             assert_eq!(id(bad), ours, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn no_number_is_drawn_twice() {
+        let [one, other] = [Draw::default(), Draw::default()];
+        let drawn: std::collections::BTreeSet<_> =
+            (0..1_000).flat_map(|_| [one.next(), other.next()]).collect();
+        assert_eq!(drawn.len(), 2_000);
     }
 
     #[test]

@@ -2,51 +2,57 @@
 
 use super::access;
 use super::id::{RequestId, TRACEPARENT, Trace};
+use crate::metrics::Route;
 use crate::problem::{Fault, Kind, complete};
 use crate::state::AppState;
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::extract::{Request, State};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use runway_api::REQUEST_HEADER;
-use runway_control::{Surroundings, System};
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-/// What a request that matches no route is counted under: paths that somebody makes up must not grow the metrics.
-const NO_ROUTE: &str = "none";
+/// What a layer knows. It is one layer, since each one more copies and boxes every request.
+#[derive(Clone)]
+struct Layer {
+    state: AppState,
+    /// Whether requests need room, and have only so much time.
+    is_bounded: bool,
+}
 
 /// Wraps the routes of the API.
 pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
-    routes
-        .layer(from_fn_with_state(state.clone(), admit))
-        .layer(from_fn(access::authorize))
-        .layer(from_fn_with_state(state.clone(), observe))
+    routes.layer(from_fn_with_state(Layer { state: state.clone(), is_bounded: true }, observe))
 }
 
 /// Wraps the probes: no lack of room keeps them from being answered.
 pub(crate) fn wrap_probes(routes: Router, state: &AppState) -> Router {
-    routes.layer(from_fn(access::authorize)).layer(from_fn_with_state(state.clone(), observe))
+    routes.layer(from_fn_with_state(Layer { state: state.clone(), is_bounded: false }, observe))
 }
 
 /// Gives a request its id, notes what becomes of it, and makes the body of a fault.
-async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+async fn observe(State(layer): State<Layer>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let random = System.random();
-    let id = RequestId::of(request.headers(), random);
-    let trace = Trace::of(request.headers(), random);
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| NO_ROUTE.to_owned(), |path| path.as_str().to_owned());
-    let method = request.method().clone();
-    let span = tracing::info_span!("request", id = id.as_str(), trace = trace.id(), %method, route);
+    let state = &layer.state;
+    let drawn = state.draw();
+    let id = RequestId::of(request.headers(), drawn);
+    let trace = Trace::of(request.headers(), drawn);
+    let route = Route::of(&request);
+    let span = tracing::info_span!(
+        "request",
+        id = id.as_str(),
+        trace = trace.id(),
+        method = %request.method(),
+        route = route.path()
+    );
     request.extensions_mut().insert(id.clone());
-    let response = answer(request, next).instrument(span.clone()).await;
+    let response = answer(&layer, request, next).instrument(span.clone()).await;
     let mut response = complete(response, id.as_str());
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static(REQUEST_HEADER), id.header());
@@ -55,18 +61,32 @@ async fn observe(State(state): State<AppState>, mut request: Request, next: Next
         // Who keeps the connection would lose the request that crosses with its end.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (status, took) = (response.status(), began.elapsed());
-    state.metrics().answered(&method, &route, status, took);
+    state.metrics().answered(route, status, took);
     span.in_scope(|| tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "answered"));
     response
 }
 
-async fn answer(request: Request, next: Next) -> Response {
+async fn answer(layer: &Layer, request: Request, next: Next) -> Response {
     if let Some(detail) = ambiguous(request.headers()) {
         return Fault::new(Kind::Malformed, detail).close().into_response();
     }
-    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
+    if let Some(fault) = access::refusal(&request) {
+        return fault.into_response();
+    }
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let answer = if layer.is_bounded {
+        let Some(_room) = layer.state.capacity().request() else { return overloaded(&layer.state) };
+        let limit = layer.state.limits().request_timeout;
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer,
+            Err(_) => return timed_out(limit),
+        }
+    } else {
+        answer.await
+    };
+    answer.unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
@@ -76,6 +96,20 @@ async fn answer(request: Request, next: Next) -> Response {
         Fault::new(Kind::Internal, "the server failed; its log says why, under the id of this request")
             .into_response()
     })
+}
+
+fn overloaded(state: &AppState) -> Response {
+    let detail =
+        format!("the server is busy with {} requests; try again in a moment", state.limits().requests);
+    Fault::new(Kind::Overloaded, detail).retry_after(1).into_response()
+}
+
+fn timed_out(limit: Duration) -> Response {
+    let detail = format!(
+        "there was no answer within {} s; what was begun goes on, so look before you repeat it",
+        limit.as_secs()
+    );
+    Fault::new(Kind::TimedOut, detail).retry_after(1).into_response()
 }
 
 /// Where a proxy in front could see another end of the body, it would take what is left for the next request (RFC 9112, 6).
@@ -88,21 +122,4 @@ fn ambiguous(headers: &HeaderMap) -> Option<&'static str> {
     }
     let is_plain = encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
     (!is_plain).then_some("the header `Transfer-Encoding` may only be `chunked`, once")
-}
-
-/// Lets a request in if there is room, for a time.
-async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let Some(_room) = state.capacity().request() else {
-        let detail =
-            format!("the server is busy with {} requests; try again in a moment", state.limits().requests);
-        return Fault::new(Kind::Overloaded, detail).retry_after(1).into_response();
-    };
-    let limit = state.limits().request_timeout;
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
-        let detail = format!(
-            "there was no answer within {} s; what was begun goes on, so look before you repeat it",
-            limit.as_secs()
-        );
-        Fault::new(Kind::TimedOut, detail).retry_after(1).into_response()
-    })
 }

@@ -14,7 +14,7 @@ use crate::problem::{Fault, Kind};
 use crate::request::layers;
 use crate::state::AppState;
 use axum::Router;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,6 +25,8 @@ pub(crate) const QUOTES: &str = "/v1/quotes";
 
 /// What is true only now.
 const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+const JSON_BODY: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static(runway_api::JSON));
 
 /// The API as a router, to be served or called as it is.
 pub fn app(state: AppState) -> Router {

@@ -162,6 +162,7 @@ impl Server {
             .max_buf_size(HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let stopped = tokio::select! {
+            biased;
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
             () = self.told_to_stop(&has_begun) => None,
         };

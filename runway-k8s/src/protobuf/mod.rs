@@ -9,6 +9,7 @@
 mod batch;
 mod core;
 mod meta;
+pub(crate) mod sent;
 #[cfg(test)]
 mod tests;
 mod wire;

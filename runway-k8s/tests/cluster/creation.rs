@@ -337,3 +337,39 @@ async fn a_job_with_broken_marks_is_left_alone() {
     assert_eq!(again.plane.job(good).unwrap().seen.quote, None);
     jobs.delete("no-id", &DeleteParams::background()).await.unwrap();
 }
+
+/// What a Job has that only this one can have.
+fn without_its_own(job: &Job) -> serde_json::Value {
+    let mut job = serde_json::to_value(job).unwrap();
+    for pointer in ["/spec/selector", "/spec/template/metadata/labels/controller-uid", "/metadata", "/status"]
+    {
+        let (parent, last) = pointer.rsplit_once('/').unwrap();
+        job.pointer_mut(parent).and_then(serde_json::Value::as_object_mut).unwrap().remove(last);
+    }
+    job
+}
+
+#[tokio::test]
+async fn a_job_is_the_same_whether_it_is_sent_as_protobuf_or_as_json() {
+    let rich = |policy: String| {
+        let run = "ttl_after_finished: 600s, image_pull_secrets: [registry], image_pull_policy: Always";
+        policy.replace("ttl_after_finished: 600s", run)
+            + "gpu_types: {a100: {usd_per_gpu_second: '0.001', node_selector: {example.com/gpu: a100}}}\n"
+    };
+    let (bed, other) = (Bed::with("sent", rich).await, Bed::with("sent-json", rich).await);
+    let mut spec = with_secret("exit 0");
+    spec.args = vec!["a".to_owned(), String::new(), "$(ä)".to_owned()];
+    spec.resources.gpu = Some(1.into());
+    spec.resources.shm = Some("8Mi".into());
+    spec.gpu_type = Some("a100".to_owned());
+    spec.retries = Some(2.into());
+    let order = order(&bed, spec);
+    bed.backend.create(&order).await.unwrap();
+    let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
+    job.metadata.namespace = Some(other.namespace.clone());
+    let as_json = other.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    let sent = bed.api::<Job>().get(as_json.metadata.name.as_deref().unwrap()).await.unwrap();
+    assert_eq!(without_its_own(&sent), without_its_own(&as_json));
+    assert_eq!(sent.metadata.labels, as_json.metadata.labels);
+    assert_eq!(sent.metadata.annotations, as_json.metadata.annotations);
+}

@@ -1,7 +1,9 @@
 //! Where the cluster's programs are: in a folder that the user names, on the system, or in the cache after one build.
 
 use super::failure::Failure;
-use super::process::{APISERVER, CONTAINERD, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER, search_path};
+use super::process::{
+    APISERVER, CONTAINERD, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER, SOCAT, search_path,
+};
 use super::{build, packages};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,10 +22,10 @@ const SYSTEM_OF_A_NODE: &[(&str, &str)] = &[
     ("runc", "runc"),
     ("cni", "containernetworking-plugins"),
     ("busybox", "busybox-static"),
+    (SOCAT, "socat"),
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
     ("mount", "mount"),
-    ("tar", "tar"),
 ];
 
 /// Where network plugins are installed.
@@ -120,7 +122,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// Whether a program names no loader of libraries.
-fn is_static(path: &Path) -> bool {
+pub(crate) fn is_static(path: &Path) -> bool {
     let program = std::fs::read(path).unwrap_or_default();
     !["/ld-linux", "/ld-musl"].iter().any(|loader| {
         program.get(..4096).unwrap_or(&program).windows(loader.len()).any(|part| part == loader.as_bytes())

@@ -56,9 +56,9 @@ pub(crate) fn start_apiserver(folder: &Folder, state: &State) -> Result<(), Fail
         format!("--service-account-signing-key-file={key}"),
         format!("--token-auth-file={}", folder.text("tokens.csv")),
         "--authorization-mode=RBAC".to_owned(),
-        "--feature-gates=TTLAfterFinished=true".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
+        // Pods get tokens that end and are renewed, as Kubernetes gives them by itself from 1.21 on.
+        "--feature-gates=TTLAfterFinished=true,BoundServiceAccountTokenVolume=true".to_owned(),
+        format!("--service-cluster-ip-range={}", state.services()),
         "--allow-privileged=true".to_owned(),
         "--kubelet-preferred-address-types=Hostname".to_owned(),
     ];
@@ -71,6 +71,7 @@ fn start_controller_manager(folder: &Folder, state: &State) -> Result<(), Failur
         state.program(CONTROLLER_MANAGER),
         format!("--kubeconfig={}", folder.text("admin.kubeconfig")),
         format!("--service-account-private-key-file={}", folder.text("certificates/apiserver.key")),
+        format!("--root-ca-file={}", folder.text("certificates/apiserver.crt")),
         "--controllers=*".to_owned(),
         "--leader-elect=false".to_owned(),
         "--feature-gates=TTLAfterFinished=true".to_owned(),

@@ -7,6 +7,7 @@ mod cgroup;
 mod control_plane;
 mod failure;
 mod image;
+mod network;
 mod node;
 mod packages;
 mod process;
@@ -15,7 +16,7 @@ mod session;
 mod sources;
 mod state;
 
-pub(crate) use binaries::{Programs, locate, on_the_system};
+pub(crate) use binaries::{Programs, is_static, locate, on_the_system};
 pub(crate) use build::cache_folder;
 pub(crate) use failure::Failure;
 pub(crate) use packages::install;
@@ -23,10 +24,10 @@ pub(crate) use process::search_path;
 pub(crate) use session::Session;
 
 use api::Api;
-use process::{APISERVER, CONTAINERD, Identity, KUBELET, PROCESSES, SCHEDULER};
+use process::{APISERVER, CONTAINERD, Identity, KUBELET, PROCESSES, SCHEDULER, SOCAT};
 use state::{Folder, State};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -38,6 +39,7 @@ usage: cargo xtask cluster COMMAND
   down             stops all of it and removes what it left
   status           each process, the ports, the version and the node
   env              lines for the shell: eval \"$(cargo xtask cluster env)\"
+  import FILE      takes the images of an archive in, such as that of `cargo xtask image`
   stop-apiserver   an outage, for tests
   start-apiserver  the end of the outage: same port, same data
 ";
@@ -49,6 +51,7 @@ enum Action {
     Down,
     Status,
     Env,
+    Import(PathBuf),
     StopApiserver,
     StartApiserver,
     /// Waits for the end of the program at the other end of its input, then cleans up. Not for people.
@@ -72,6 +75,7 @@ impl Action {
             ["down"] => Self::Down,
             ["status"] => Self::Status,
             ["env"] => Self::Env,
+            ["import", file] => Self::Import(file.into()),
             ["stop-apiserver"] => Self::StopApiserver,
             ["start-apiserver"] => Self::StartApiserver,
             ["guard", "remove"] => Self::Guard { remove: true },
@@ -93,6 +97,7 @@ impl Action {
                 print(&variables.iter().map(line).collect::<Vec<_>>());
                 Ok(())
             }
+            Self::Import(file) => import(&file),
             Self::StopApiserver => stop_apiserver(),
             Self::StartApiserver => start_apiserver(),
             Self::Guard { remove } => session::guard(remove),
@@ -128,7 +133,7 @@ pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
     let begun = Instant::now();
     let _lock = folder.lock()?;
     if let Some(state) = running(&folder)? {
-        if wanted.node && !state.node {
+        if wanted.node && !state.node() {
             let what = "a cluster without a node is up; take it down first: `cargo xtask cluster down`";
             return Err(Failure::Mismatch { what: what.to_owned() });
         }
@@ -158,9 +163,9 @@ fn start(folder: &Folder, mut state: State) -> Result<(), Failure> {
     state.save(folder)?;
     eprintln!("xtask: starting the control plane: {}", state.server());
     control_plane::start(folder, &state)?;
-    if state.node {
+    if let Some(network) = state.network {
         eprintln!("xtask: starting the node");
-        node::start(folder, &state)?;
+        node::start(folder, &state, network)?;
     }
     process::all_alive(folder)?;
     state.ready = true;
@@ -217,7 +222,7 @@ fn is_external(folder: &Folder) -> Result<Option<PathBuf>, Failure> {
 fn running(folder: &Folder) -> Result<Option<State>, Failure> {
     let state = State::load(folder).unwrap_or_default();
     Ok(state.filter(|state| {
-        let expected = PROCESSES.iter().filter(|name| state.node || !of_a_node(name));
+        let expected = PROCESSES.iter().filter(|name| state.node() || !of_a_node(name));
         let alive = |name| Identity::recorded(folder, name).is_some_and(Identity::is_alive);
         state.ready && expected.into_iter().all(|name| alive(name))
     }))
@@ -228,7 +233,7 @@ fn is_up(folder: &Folder) -> Result<bool, Failure> {
 }
 
 fn of_a_node(process: &str) -> bool {
-    [SCHEDULER, CONTAINERD, KUBELET].contains(&process)
+    [SCHEDULER, CONTAINERD, SOCAT, KUBELET].contains(&process)
 }
 
 /// The variables by which tests find the cluster.
@@ -261,7 +266,7 @@ fn status() -> Result<(), Failure> {
     let state = loaded(&folder)?;
     let api = Api::new(&folder, &state);
     let mut lines = Vec::new();
-    for process in PROCESSES.iter().filter(|process| state.node || !of_a_node(process)) {
+    for process in PROCESSES.iter().filter(|process| state.node() || !of_a_node(process)) {
         let port = match *process {
             process::ETCD => Some(state.ports.etcd),
             APISERVER => Some(state.ports.apiserver),
@@ -281,7 +286,7 @@ fn status() -> Result<(), Failure> {
         "version",
         api.version().unwrap_or_else(|reason| format!("unknown: {reason}"))
     ));
-    if state.node {
+    if state.node() {
         let ready =
             api.node_ready().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
         lines.push(format!("{:<24} {ready}", "node"));
@@ -294,6 +299,16 @@ fn status() -> Result<(), Failure> {
 /// Writes data to where data goes; who reads it may leave before its end.
 fn print(lines: &[String]) {
     let _reader_left = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+}
+
+fn import(file: &Path) -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    let what = match running(&folder)? {
+        _ if is_external(&folder)?.is_some() => "the cluster of KUBECONFIG gets its images from elsewhere",
+        Some(state) if state.node() => return node::import(&folder, &state, file),
+        _ => "no cluster of this checkout with a node is up: `cargo xtask cluster up --node`",
+    };
+    Err(Failure::Mismatch { what: what.to_owned() })
 }
 
 /// An abrupt end: asked to end, the API server would serve its watches for a while.

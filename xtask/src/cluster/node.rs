@@ -1,12 +1,13 @@
 //! The node: scheduler, containerd and kubelet.
 //!
 //! containerd and the kubelet share a mount namespace in which `/run`, `/var/lib`, `/var/log` and the kernel settings that
-//! a kubelet changes are files of the state folder. So nothing of the machine's own is touched, two clusters do not
+//! a kubelet and the network plugin change are files of the state folder. So nothing of the machine's own is touched, two clusters do not
 //! meet, and every mount ends with the processes.
 
 use super::api::Api;
 use super::failure::Failure;
-use super::process::{self, CONTAINERD, Identity, KUBELET, SCHEDULER};
+use super::network::{self, Network};
+use super::process::{self, CONTAINERD, Identity, KUBELET, SCHEDULER, SOCAT};
 use super::state::{Folder, State};
 use super::{cgroup, image};
 use serde_json::json;
@@ -27,7 +28,7 @@ done
 mkdir -p "$1"
 mount --no-canonicalize --bind /proc/self/cwd "$1"
 for setting in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
-    kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
+    kernel/keys/root_maxkeys kernel/keys/root_maxbytes net/ipv4/ip_forward; do
     [ -e "/proc/sys/$setting" ] || continue
     copy="node/settings/$(echo "$setting" | tr / .)"
     cat "/proc/sys/$setting" > "$copy"
@@ -38,14 +39,15 @@ exec "$@"
 "#;
 
 /// Starts the node beside a control plane and returns when it takes pods.
-pub(crate) fn start(folder: &Folder, state: &State) -> Result<(), Failure> {
+pub(crate) fn start(folder: &Folder, state: &State, network: Network) -> Result<(), Failure> {
     for name in ["run", "lib", "log", "settings", "network", "kubelet", "containerd"] {
         folder.create(&format!("node/{name}"))?;
     }
     let group = cgroup::make(state)?;
     start_scheduler(folder, state)?;
-    start_containerd(folder, state, &group)?;
-    import(folder, state)?;
+    start_containerd(folder, state, &group, network)?;
+    import(folder, state, &image::archive(folder, Path::new(&state.program("busybox")))?)?;
+    start_relay(folder, state, &group, network)?;
     start_kubelet(folder, state, &group)?;
     process::wait(folder, "the node's readiness", READY, || Api::new(folder, state).node_ready())
 }
@@ -61,7 +63,7 @@ fn start_scheduler(folder: &Folder, state: &State) -> Result<(), Failure> {
     process::start(folder, SCHEDULER, None, &command)
 }
 
-fn start_containerd(folder: &Folder, state: &State, group: &Path) -> Result<(), Failure> {
+fn start_containerd(folder: &Folder, state: &State, group: &Path, network: Network) -> Result<(), Failure> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(Failure::io("`/proc/self/mounts`"))?;
     // Layers cannot be stacked on a file system that is itself a stack; then they are copied.
     let snapshots =
@@ -69,15 +71,18 @@ fn start_containerd(folder: &Folder, state: &State, group: &Path) -> Result<(), 
     let plugins = state.program("cni");
     folder.write("node/containerd.toml", &containerd_config(folder, snapshots, &plugins))?;
     folder.write("node/snapshots", snapshots)?;
+    // The kubelet asks pods how they are, and they ask the API server: this machine has an address among theirs.
+    let addresses =
+        json!({ "subnet": network.pods(), "rangeStart": network.first(), "gateway": network.gateway() });
     let network = json!({
         "cniVersion": "0.4.0",
         "name": state.tag,
         "plugins": [{
             "type": "bridge",
             "bridge": state.bridge(),
-            "isGateway": false,
+            "isGateway": true,
             "ipMasq": false,
-            "ipam": { "type": "host-local", "ranges": [[{ "subnet": "198.18.0.0/16" }]] },
+            "ipam": { "type": "host-local", "ranges": [[addresses]] },
         }],
     });
     folder.write("node/network/runway.conflist", &network.to_string())?;
@@ -103,10 +108,21 @@ fn start_containerd(folder: &Folder, state: &State, group: &Path) -> Result<(), 
     })
 }
 
-/// Imports the images with which the node runs pods.
-fn import(folder: &Folder, state: &State) -> Result<(), Failure> {
-    let archive = image::archive(folder, Path::new(&state.program("busybox")))?;
+/// Stands for the API server where pods look for it. The bridge and its address come with the first pod.
+fn start_relay(folder: &Folder, state: &State, group: &Path, network: Network) -> Result<(), Failure> {
+    let gateway = network.gateway();
+    let command = [
+        state.program(SOCAT),
+        format!("TCP-LISTEN:{},bind={gateway},freebind,reuseaddr,fork", network::PORT),
+        format!("TCP:127.0.0.1:{}", state.ports.apiserver),
+    ];
+    process::start(folder, SOCAT, Some(group), &command)
+}
+
+/// Takes the images of an archive in.
+pub(crate) fn import(folder: &Folder, state: &State, archive: &Path) -> Result<(), Failure> {
     let snapshots = std::fs::read_to_string(folder.join("node/snapshots")).unwrap_or_default();
+    let archive = std::path::absolute(archive).map_err(Failure::io(format!("`{}`", archive.display())))?;
     let archive = archive.display().to_string();
     ctr(folder, state, &["images", "import", "--snapshotter", &snapshots, &archive])
 }

@@ -11,12 +11,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The cluster's processes in the order in which they start.
-pub(crate) const PROCESSES: &[&str] = &[ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER, CONTAINERD, KUBELET];
+pub(crate) const PROCESSES: &[&str] =
+    &[ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER, CONTAINERD, SOCAT, KUBELET];
 pub(crate) const ETCD: &str = "etcd";
 pub(crate) const APISERVER: &str = "kube-apiserver";
 pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 pub(crate) const SCHEDULER: &str = "kube-scheduler";
 pub(crate) const CONTAINERD: &str = "containerd";
+pub(crate) const SOCAT: &str = "socat";
 pub(crate) const KUBELET: &str = "kubelet";
 
 /// How often something is looked at again while it is waited for.

@@ -1,6 +1,7 @@
 //! The state folder below cargo's target folder, and what is written down there.
 
 use super::failure::Failure;
+use super::network::Network;
 use crate::steps;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,8 +23,8 @@ pub(crate) struct Folder(PathBuf);
 pub(crate) struct State {
     /// Tells this cluster's bridge and control groups from those of others on the machine.
     pub(crate) tag: String,
-    /// Whether pods run.
-    pub(crate) node: bool,
+    /// That of the pods, where they run.
+    pub(crate) network: Option<Network>,
     pub(crate) ports: Ports,
     /// Each program with its place.
     pub(crate) programs: BTreeMap<String, PathBuf>,
@@ -125,7 +126,7 @@ impl State {
         let ports = Ports::free()?;
         Ok(Self {
             tag: format!("runway-{}", ports.apiserver),
-            node,
+            network: if node { Some(Network::free()?) } else { None },
             ports,
             programs,
             admin: token()?,
@@ -160,6 +161,16 @@ impl State {
         format!("rw{}", self.ports.apiserver)
     }
 
+    /// Whether pods run.
+    pub(crate) fn node(&self) -> bool {
+        self.network.is_some()
+    }
+
+    /// The addresses of Services; where no pods run nobody asks for one.
+    pub(crate) fn services(&self) -> String {
+        self.network.map_or_else(|| "10.0.0.0/24".to_owned(), Network::services)
+    }
+
     pub(crate) fn program(&self, name: &str) -> String {
         self.programs.get(name).map_or_else(|| name.to_owned(), |path| path.display().to_string())
     }
@@ -185,7 +196,7 @@ impl Ports {
     }
 }
 
-fn random<const BYTES: usize>() -> Result<[u8; BYTES], Failure> {
+pub(crate) fn random<const BYTES: usize>() -> Result<[u8; BYTES], Failure> {
     let mut bytes = [0; BYTES];
     let told = Failure::io("`/dev/urandom`");
     File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).map_err(told)?;

@@ -1,9 +1,9 @@
 //! A server on a real cluster, and what people ask of it: jobs that end well and badly, jobs that are refused, readers.
 
 use super::scraper::{curl, free_port, until};
-use super::{Running, not_started, write, wrong};
+use super::{not_started, write, wrong};
 use crate::kubernetes::{self, Kubectl};
-use crate::steps::{Failed, root, target_folder};
+use crate::steps::{Failed, Running, root, target_folder};
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! A Prometheus that scrapes one server each second.
 
-use super::{Running, not_started, write, wrong};
+use super::{not_started, write, wrong};
 use crate::cluster::Programs;
-use crate::steps::Failed;
+use crate::steps::{Failed, Running};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};

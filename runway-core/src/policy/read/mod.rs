@@ -66,7 +66,7 @@ pub(super) fn read(reader: &mut Reader, root: &Node) -> Option<PolicyFile> {
             _ => reader.violations.push(
                 Violation::new(
                     Code::UnsupportedVersion,
-                    path.as_str(),
+                    path.pointer(),
                     "this version of Runway reads `version: 1`",
                 )
                 .requested(node.to_json())
@@ -116,7 +116,7 @@ pub(super) fn read(reader: &mut Reader, root: &Node) -> Option<PolicyFile> {
 }
 
 /// The base, where the bounds that nothing else could supply must be written.
-fn base_limits(reader: &mut Reader, fields: &Fields<'_>) -> LimitsLayer {
+fn base_limits(reader: &mut Reader, fields: &Fields<'_, '_>) -> LimitsLayer {
     let Some((node, path)) = fields.get("limits") else {
         reader.missing(
             &Path::default().join("limits"),
@@ -140,7 +140,7 @@ fn base_limits(reader: &mut Reader, fields: &Fields<'_>) -> LimitsLayer {
     limits(reader, &fields)
 }
 
-fn limits(reader: &mut Reader, fields: &Fields<'_>) -> LimitsLayer {
+fn limits(reader: &mut Reader, fields: &Fields<'_, '_>) -> LimitsLayer {
     LimitsLayer {
         cpu: bound(reader, fields, "cpu", above_zero::<CpuMillis>),
         memory: bound(reader, fields, "memory", above_zero::<MemoryBytes>),
@@ -156,9 +156,9 @@ fn limits(reader: &mut Reader, fields: &Fields<'_>) -> LimitsLayer {
 
 fn bound<T: Display>(
     reader: &mut Reader,
-    fields: &Fields<'_>,
+    fields: &Fields<'_, '_>,
     name: &str,
-    read: impl Fn(&mut Reader, &Node, &Path) -> Option<T>,
+    read: impl Fn(&mut Reader, &Node, &Path<'_>) -> Option<T>,
 ) -> BoundLayer<T> {
     let Some(fields) =
         fields.get(name).and_then(|(node, path)| reader.fields(node, &path, &["min", "max", "default"]))
@@ -169,7 +169,7 @@ fn bound<T: Display>(
     BoundLayer { min: part("min"), max: part("max"), default: part("default") }
 }
 
-fn tenant(reader: &mut Reader, node: &Node, path: &Path) -> Option<TenantLayer> {
+fn tenant(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<TenantLayer> {
     let fields = reader.fields(node, path, TENANT_FIELDS)?;
     Some(TenantLayer {
         limits: limits(reader, &fields),
@@ -183,7 +183,7 @@ fn tenant(reader: &mut Reader, node: &Node, path: &Path) -> Option<TenantLayer> 
     })
 }
 
-fn quota(reader: &mut Reader, fields: &Fields<'_>, name: &str, known: &[&str]) -> QuotaLayer {
+fn quota(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str, known: &[&str]) -> QuotaLayer {
     let Some(fields) = fields.get(name).and_then(|(node, path)| reader.fields(node, &path, known)) else {
         return QuotaLayer::default();
     };
@@ -193,7 +193,7 @@ fn quota(reader: &mut Reader, fields: &Fields<'_>, name: &str, known: &[&str]) -
     }
 }
 
-fn capacity(reader: &mut Reader, fields: &Fields<'_>) -> Capacity {
+fn capacity(reader: &mut Reader, fields: &Fields<'_, '_>) -> Capacity {
     let written = quota(reader, fields, "capacity", &["gpus", "concurrent_jobs", "rate_limit"]);
     let rate = fields.get("capacity").and_then(|(node, path)| match &node.value {
         // `quota` has told of everything else that is wrong with this mapping.
@@ -210,7 +210,7 @@ fn capacity(reader: &mut Reader, fields: &Fields<'_>) -> Capacity {
     }
 }
 
-fn rate_limit(reader: &mut Reader, fields: &Fields<'_>) -> Option<RateLimit> {
+fn rate_limit(reader: &mut Reader, fields: &Fields<'_, '_>) -> Option<RateLimit> {
     let (node, path) = fields.get("rate_limit")?;
     let fields = reader.fields(node, &path, &["per_minute", "burst"])?;
     let mut part = |name: &str| {
@@ -223,7 +223,7 @@ fn rate_limit(reader: &mut Reader, fields: &Fields<'_>) -> Option<RateLimit> {
     Some(RateLimit { per_minute: per_minute?, burst: burst? })
 }
 
-fn rates(reader: &mut Reader, fields: &Fields<'_>) -> Rates {
+fn rates(reader: &mut Reader, fields: &Fields<'_, '_>) -> Rates {
     let Some((node, path)) = fields.get("rates") else {
         reader.missing(&Path::default().join("rates"), "write the prices of CPU, memory and GPUs");
         return Rates::default();
@@ -245,7 +245,7 @@ fn rates(reader: &mut Reader, fields: &Fields<'_>) -> Rates {
     }
 }
 
-fn network_list(reader: &mut Reader, node: &Node, path: &Path) -> Option<Vec<Network>> {
+fn network_list(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<Vec<Network>> {
     let choices = Network::ALL.map(|network| (network.as_str(), network));
     let mut networks = Vec::new();
     for (i, item) in reader.list(node, path)?.iter().enumerate() {

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// Twelve hours: longer than any node is drained for.
 const MAX_GRACE: Seconds = Seconds::new(12 * 3600);
 
-pub(super) fn gpu_types(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, GpuType> {
+pub(super) fn gpu_types(reader: &mut Reader, fields: &Fields<'_, '_>) -> BTreeMap<String, GpuType> {
     let Some((node, path)) = fields.get("gpu_types") else {
         return BTreeMap::new();
     };
@@ -29,7 +29,7 @@ pub(super) fn gpu_types(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<St
         let path = path.join(&key.text);
         if let Err(error) = ClassName::check(&key.text) {
             let (code, message, _) = name_fault(&key.text, error);
-            reader.violations.push(Violation::new(code, path.as_str(), message));
+            reader.violations.push(Violation::new(code, path.pointer(), message));
         }
         if node.is_null() {
             reader.missing(&path.join("usd_per_gpu_second"), "a GPU type needs a price");
@@ -47,7 +47,7 @@ pub(super) fn gpu_types(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<St
             );
             reader.violations.push(Violation::new(
                 Code::InvalidName,
-                path.join("resource").as_str(),
+                path.join("resource").pointer(),
                 message,
             ));
         }
@@ -62,7 +62,7 @@ pub(super) fn gpu_types(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<St
     types
 }
 
-pub(super) fn node_selector(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, String> {
+pub(super) fn node_selector(reader: &mut Reader, fields: &Fields<'_, '_>) -> BTreeMap<String, String> {
     let Some((node, path)) = fields.get("node_selector") else {
         return BTreeMap::new();
     };
@@ -75,20 +75,17 @@ pub(super) fn node_selector(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMa
         };
         if !is_qualified_name(&key.text) || !(value.is_empty() || is_label_value(value)) {
             let message = "this is not a label of a node: `prefix/name: value` of letters, digits, `-`, `_` and `.`, at most 63 each";
-            reader.violations.push(Violation::new(Code::InvalidName, path.as_str(), message));
+            reader.violations.push(Violation::new(Code::InvalidName, path.pointer(), message));
         }
         labels.insert(key.text.clone(), value.to_owned());
     }
     labels
 }
 
-pub(super) fn networks(reader: &mut Reader, fields: &Fields<'_>) -> NetworksLayer {
-    let internal = fields
-        .get("networks")
-        .and_then(|(node, path)| reader.fields(node, &path, &["internal"]))
-        .and_then(|fields| fields.get("internal"))
-        .and_then(|(node, path)| reader.fields(node, &path, &["cidrs"]));
-    let Some(internal) = internal else {
+pub(super) fn networks(reader: &mut Reader, fields: &Fields<'_, '_>) -> NetworksLayer {
+    let networks = fields.get("networks").and_then(|(node, path)| reader.fields(node, &path, &["internal"]));
+    let internal = networks.as_ref().and_then(|networks| networks.get("internal"));
+    let Some(internal) = internal.and_then(|(node, path)| reader.fields(node, &path, &["cidrs"])) else {
         return NetworksLayer::default();
     };
     let mut cidrs: Vec<Cidr> = Vec::new();
@@ -100,7 +97,7 @@ pub(super) fn networks(reader: &mut Reader, fields: &Fields<'_>) -> NetworksLaye
     NetworksLayer { internal: Some(InternalNetwork { cidrs }) }
 }
 
-pub(super) fn images(reader: &mut Reader, fields: &Fields<'_>) -> Images {
+pub(super) fn images(reader: &mut Reader, fields: &Fields<'_, '_>) -> Images {
     let anything = || "**".parse::<ImagePattern>().into_iter().collect();
     let Some(fields) = fields
         .get("images")
@@ -122,7 +119,7 @@ pub(super) fn images(reader: &mut Reader, fields: &Fields<'_>) -> Images {
     Images { allow, require_digest: boolean(reader, &fields, "require_digest").unwrap_or(false) }
 }
 
-pub(super) fn run(reader: &mut Reader, fields: &Fields<'_>) -> RunSettings {
+pub(super) fn run(reader: &mut Reader, fields: &Fields<'_, '_>) -> RunSettings {
     let mut run = RunSettings {
         namespace: "runway-jobs".to_owned(),
         ttl_after_finished: Seconds::new(300),
@@ -151,12 +148,12 @@ pub(super) fn run(reader: &mut Reader, fields: &Fields<'_>) -> RunSettings {
                 let message = format!("`{text}` is Kubernetes' own: jobs need a namespace of theirs");
                 reader
                     .violations
-                    .push(Violation::new(Code::InvalidName, path.as_str(), message).requested(text));
+                    .push(Violation::new(Code::InvalidName, path.pointer(), message).requested(text));
             }
             Ok(()) => text.clone_into(&mut run.namespace),
             Err(error) => {
                 let (code, message, _) = name_fault(text, error);
-                reader.violations.push(Violation::new(code, path.as_str(), message).requested(text));
+                reader.violations.push(Violation::new(code, path.pointer(), message).requested(text));
             }
         }
     }
@@ -166,7 +163,7 @@ pub(super) fn run(reader: &mut Reader, fields: &Fields<'_>) -> RunSettings {
         if value > max {
             let message = format!("{value} is more than {max}");
             reader.violations.push(
-                Violation::new(Code::InvalidQuantity, path.as_str(), message)
+                Violation::new(Code::InvalidQuantity, path.pointer(), message)
                     .requested(node.to_json())
                     .range("0s", max.to_string())
                     .fix(max.to_string()),
@@ -194,7 +191,7 @@ pub(super) fn run(reader: &mut Reader, fields: &Fields<'_>) -> RunSettings {
                 let message = format!("`{}` is not the name of a Secret", shortened(name));
                 reader
                     .violations
-                    .push(Violation::new(Code::InvalidName, path.as_str(), message).requested(name));
+                    .push(Violation::new(Code::InvalidName, path.pointer(), message).requested(name));
             }
         }
     }

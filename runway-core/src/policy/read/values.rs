@@ -13,14 +13,18 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 /// A quantity or duration in the unit of its type.
-pub(super) fn quantity<T: FromStr<Err: Display>>(reader: &mut Reader, node: &Node, path: &Path) -> Option<T> {
+pub(super) fn quantity<T: FromStr<Err: Display>>(
+    reader: &mut Reader,
+    node: &Node,
+    path: &Path<'_>,
+) -> Option<T> {
     let (_, text) = reader.number(node, path)?;
     match text.parse() {
         Ok(value) => Some(value),
         Err(error) => {
             let message = format!("`{}` {error}", shortened(text));
             reader.violations.push(
-                Violation::new(Code::InvalidQuantity, path.as_str(), message).requested(node.to_json()),
+                Violation::new(Code::InvalidQuantity, path.pointer(), message).requested(node.to_json()),
             );
             None
         }
@@ -31,7 +35,7 @@ pub(super) fn quantity<T: FromStr<Err: Display>>(reader: &mut Reader, node: &Nod
 pub(super) fn above_zero<T: FromStr<Err: Display> + Default + PartialEq>(
     reader: &mut Reader,
     node: &Node,
-    path: &Path,
+    path: &Path<'_>,
 ) -> Option<T> {
     let value = quantity(reader, node, path)?;
     if value != T::default() {
@@ -40,12 +44,12 @@ pub(super) fn above_zero<T: FromStr<Err: Display> + Default + PartialEq>(
     let message = "a bound of zero would be no bound: Kubernetes takes a limit of zero for none";
     reader
         .violations
-        .push(Violation::new(Code::InvalidQuantity, path.as_str(), message).requested(node.to_json()));
+        .push(Violation::new(Code::InvalidQuantity, path.pointer(), message).requested(node.to_json()));
     None
 }
 
 /// A whole number within bounds.
-pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path, min: u64, max: u64) -> Option<u64> {
+pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path<'_>, min: u64, max: u64) -> Option<u64> {
     let count: GpuCount = quantity(reader, node, path)?;
     let count = count.units();
     if (min..=max).contains(&count) {
@@ -53,7 +57,7 @@ pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path, min: u64, max
     }
     let message = format!("{count} is not between {min} and {max}");
     reader.violations.push(
-        Violation::new(Code::InvalidQuantity, path.as_str(), message)
+        Violation::new(Code::InvalidQuantity, path.pointer(), message)
             .requested(node.to_json())
             .range(min, max)
             .fix(count.clamp(min, max)),
@@ -63,7 +67,7 @@ pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path, min: u64, max
 
 pub(super) fn count32(
     reader: &mut Reader,
-    fields: &Fields<'_>,
+    fields: &Fields<'_, '_>,
     name: &str,
     min: u64,
     max: u64,
@@ -76,7 +80,7 @@ pub(super) fn count32(
 pub(super) fn parsed<T: FromStr>(
     reader: &mut Reader,
     node: &Node,
-    path: &Path,
+    path: &Path<'_>,
     fault: impl Fn(&str, T::Err) -> (Code, String, Json),
 ) -> Option<T> {
     let text = reader.text(node, path)?;
@@ -84,7 +88,7 @@ pub(super) fn parsed<T: FromStr>(
         Ok(value) => Some(value),
         Err(error) => {
             let (code, message, fix) = fault(text, error);
-            reader.violations.push(Violation::new(code, path.as_str(), message).requested(text).fix(fix));
+            reader.violations.push(Violation::new(code, path.pointer(), message).requested(text).fix(fix));
             None
         }
     }
@@ -106,7 +110,7 @@ pub(super) fn cidr_fault(text: &str, error: CidrError) -> (Code, String, Json) {
 pub(super) fn choice<T: Copy>(
     reader: &mut Reader,
     node: &Node,
-    path: &Path,
+    path: &Path<'_>,
     choices: &[(&str, T)],
 ) -> Option<T> {
     let text = reader.text(node, path)?;
@@ -116,13 +120,13 @@ pub(super) fn choice<T: Copy>(
         let near = crate::violation::nearest(text, names.clone());
         let message = format!("`{}` is not one of the words that can stand here", shortened(text));
         reader.violations.push(
-            Violation::new(Code::WrongType, path.as_str(), message).requested(text).one_of(names).fix(near),
+            Violation::new(Code::WrongType, path.pointer(), message).requested(text).one_of(names).fix(near),
         );
     }
     found
 }
 
-pub(super) fn boolean(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> Option<bool> {
+pub(super) fn boolean(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str) -> Option<bool> {
     let (node, path) = fields.get(name)?;
     match &node.value {
         Value::Scalar(ScalarKind::Bool, text) => Some(text.eq_ignore_ascii_case("true")),
@@ -133,9 +137,9 @@ pub(super) fn boolean(reader: &mut Reader, fields: &Fields<'_>, name: &str) -> O
 /// A mapping from names of one kind to values of one kind.
 pub(super) fn named<K: FromStr<Err = NameError> + Ord, V>(
     reader: &mut Reader,
-    fields: &Fields<'_>,
+    fields: &Fields<'_, '_>,
     name: &str,
-    read: impl Fn(&mut Reader, &Node, &Path) -> Option<V>,
+    read: impl Fn(&mut Reader, &Node, &Path<'_>) -> Option<V>,
 ) -> BTreeMap<K, V>
 where
     V: Default,
@@ -154,21 +158,21 @@ where
             }
             Err(error) => {
                 let (code, message, _) = name_fault(&key.text, error);
-                reader.violations.push(Violation::new(code, path.as_str(), message));
+                reader.violations.push(Violation::new(code, path.pointer(), message));
             }
         }
     }
     map
 }
 
-pub(super) fn rate(reader: &mut Reader, node: &Node, path: &Path) -> Option<UsdRate> {
+pub(super) fn rate(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<UsdRate> {
     let (_, text) = reader.number(node, path)?;
     text.parse()
         .map_err(|error| {
             let message = format!("`{}` {error}", shortened(text));
             reader
                 .violations
-                .push(Violation::new(Code::InvalidRate, path.as_str(), message).requested(node.to_json()));
+                .push(Violation::new(Code::InvalidRate, path.pointer(), message).requested(node.to_json()));
         })
         .ok()
 }
@@ -208,13 +212,13 @@ pub(super) fn is_extended_resource(text: &str) -> bool {
 const MAX_TIMEOUT: Seconds = Seconds::new(365 * 24 * 3600);
 
 /// A bound of a timeout.
-pub(super) fn timeout(reader: &mut Reader, node: &Node, path: &Path) -> Option<Seconds> {
+pub(super) fn timeout(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<Seconds> {
     let value: Seconds = above_zero(reader, node, path)?;
     if value <= MAX_TIMEOUT {
         return Some(value);
     }
     let message = format!("{value} is more than a year");
-    let violation = Violation::new(Code::InvalidQuantity, path.as_str(), message).requested(node.to_json());
+    let violation = Violation::new(Code::InvalidQuantity, path.pointer(), message).requested(node.to_json());
     reader.violations.push(violation.range("1s", MAX_TIMEOUT.to_string()).fix(MAX_TIMEOUT.to_string()));
     None
 }

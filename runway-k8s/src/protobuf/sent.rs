@@ -1,0 +1,315 @@
+//! What is sent to the API server as protobuf: it reads that in a fraction of the time that JSON takes it.
+//!
+//! Objects are written from their JSON by tables that know each field's number. A field that stands in no table is told of, and
+//! the object is sent as JSON then; so nothing that a job is to have is ever left out.
+
+use super::MAGIC;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+/// Why an object is not written as protobuf.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unwritten {
+    /// It has a field that stands in no table.
+    #[error("there is no number for the field `{0}`")]
+    Unknown(String),
+    /// The value of a field is not what its table says.
+    #[error("the field `{0}` is not of its type")]
+    OtherType(String),
+    /// It is no JSON object.
+    #[error("it cannot be written as JSON")]
+    NoObject,
+}
+
+/// The fields of a message: their names in JSON, and where they go.
+type Fields = &'static [(&'static str, Place)];
+
+/// Where a field goes.
+struct Place {
+    number: u8,
+    /// The number within a message that JSON has no name for, where there is one.
+    within: Option<u8>,
+    kind: Kind,
+}
+
+/// What a field holds. Lists are written as their items, one after the other.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    /// A whole number or a truth value.
+    Number,
+    Message(Fields),
+    /// A mapping of names to this.
+    Map(&'static Kind),
+    /// A text that is a message of its own.
+    Wrapped,
+}
+
+const fn at(number: u8, kind: Kind) -> Place {
+    Place { number, within: None, kind }
+}
+
+const fn within(outer: u8, number: u8, kind: Kind) -> Place {
+    Place { number: outer, within: Some(number), kind }
+}
+
+/// Of `k8s.io/api/batch/v1/generated.proto`.
+const JOB: Fields = &[("metadata", at(1, Kind::Message(METADATA))), ("spec", at(2, Kind::Message(JOB_SPEC)))];
+
+const JOB_SPEC: Fields = &[
+    ("parallelism", at(1, Kind::Number)),
+    ("completions", at(2, Kind::Number)),
+    ("activeDeadlineSeconds", at(3, Kind::Number)),
+    ("template", at(6, Kind::Message(TEMPLATE))),
+    ("backoffLimit", at(7, Kind::Number)),
+    ("ttlSecondsAfterFinished", at(8, Kind::Number)),
+    ("suspend", at(10, Kind::Number)),
+    ("podFailurePolicy", at(11, Kind::Message(FAILURE_POLICY))),
+];
+
+const FAILURE_POLICY: Fields = &[("rules", at(1, Kind::Message(FAILURE_RULE)))];
+
+const FAILURE_RULE: Fields =
+    &[("action", at(1, Kind::Text)), ("onPodConditions", at(3, Kind::Message(POD_CONDITION)))];
+
+const POD_CONDITION: Fields = &[("type", at(1, Kind::Text)), ("status", at(2, Kind::Text))];
+
+/// Of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
+const METADATA: Fields = &[
+    ("name", at(1, Kind::Text)),
+    ("namespace", at(3, Kind::Text)),
+    ("labels", at(11, Kind::Map(&Kind::Text))),
+    ("annotations", at(12, Kind::Map(&Kind::Text))),
+];
+
+/// Of `k8s.io/api/core/v1/generated.proto`, as are all that follow.
+const TEMPLATE: Fields =
+    &[("metadata", at(1, Kind::Message(METADATA))), ("spec", at(2, Kind::Message(POD_SPEC)))];
+
+const POD_SPEC: Fields = &[
+    ("volumes", at(1, Kind::Message(VOLUME))),
+    ("containers", at(2, Kind::Message(CONTAINER))),
+    ("restartPolicy", at(3, Kind::Text)),
+    ("terminationGracePeriodSeconds", at(4, Kind::Number)),
+    ("nodeSelector", at(7, Kind::Map(&Kind::Text))),
+    ("securityContext", at(14, Kind::Message(POD_SECURITY))),
+    ("imagePullSecrets", at(15, Kind::Message(REFERENCE))),
+    ("automountServiceAccountToken", at(21, Kind::Number)),
+    ("tolerations", at(22, Kind::Message(TOLERATION))),
+    ("enableServiceLinks", at(30, Kind::Number)),
+];
+
+const VOLUME: Fields = &[("name", at(1, Kind::Text)), ("emptyDir", within(2, 2, Kind::Message(EMPTY_DIR)))];
+
+const EMPTY_DIR: Fields = &[("medium", at(1, Kind::Text)), ("sizeLimit", at(2, Kind::Wrapped))];
+
+const CONTAINER: Fields = &[
+    ("name", at(1, Kind::Text)),
+    ("image", at(2, Kind::Text)),
+    ("command", at(3, Kind::Text)),
+    ("args", at(4, Kind::Text)),
+    ("env", at(7, Kind::Message(VARIABLE))),
+    ("resources", at(8, Kind::Message(RESOURCES))),
+    ("volumeMounts", at(9, Kind::Message(MOUNT))),
+    ("imagePullPolicy", at(14, Kind::Text)),
+    ("securityContext", at(15, Kind::Message(SECURITY))),
+];
+
+const VARIABLE: Fields = &[
+    ("name", at(1, Kind::Text)),
+    ("value", at(2, Kind::Text)),
+    ("valueFrom", at(3, Kind::Message(VARIABLE_SOURCE))),
+];
+
+const VARIABLE_SOURCE: Fields = &[("secretKeyRef", at(4, Kind::Message(SECRET_KEY)))];
+
+const SECRET_KEY: Fields = &[("name", within(1, 1, Kind::Text)), ("key", at(2, Kind::Text))];
+
+const RESOURCES: Fields =
+    &[("limits", at(1, Kind::Map(&Kind::Wrapped))), ("requests", at(2, Kind::Map(&Kind::Wrapped)))];
+
+const MOUNT: Fields = &[("name", at(1, Kind::Text)), ("mountPath", at(3, Kind::Text))];
+
+const SECURITY: Fields = &[
+    ("capabilities", at(1, Kind::Message(CAPABILITIES))),
+    ("privileged", at(2, Kind::Number)),
+    ("runAsNonRoot", at(5, Kind::Number)),
+    ("readOnlyRootFilesystem", at(6, Kind::Number)),
+    ("allowPrivilegeEscalation", at(7, Kind::Number)),
+    ("seccompProfile", at(11, Kind::Message(SECCOMP))),
+];
+
+const CAPABILITIES: Fields = &[("drop", at(2, Kind::Text))];
+
+const POD_SECURITY: Fields = &[
+    ("runAsUser", at(2, Kind::Number)),
+    ("runAsNonRoot", at(3, Kind::Number)),
+    ("runAsGroup", at(6, Kind::Number)),
+    ("seccompProfile", at(10, Kind::Message(SECCOMP))),
+];
+
+const SECCOMP: Fields = &[("type", at(1, Kind::Text))];
+
+const REFERENCE: Fields = &[("name", at(1, Kind::Text))];
+
+const TOLERATION: Fields =
+    &[("key", at(1, Kind::Text)), ("operator", at(2, Kind::Text)), ("effect", at(4, Kind::Text))];
+
+/// Writes a Job in its envelope.
+pub(crate) fn job(job: &impl Serialize) -> Result<Vec<u8>, Unwritten> {
+    let Ok(Json::Object(mut object)) = serde_json::to_value(job) else { return Err(Unwritten::NoObject) };
+    let mut kind = Vec::new();
+    for (number, name) in [(1, "apiVersion"), (2, "kind")] {
+        let Some(Json::String(text)) = object.remove(name) else {
+            return Err(Unwritten::OtherType(name.to_owned()));
+        };
+        put_bytes(&mut kind, number, text.as_bytes());
+    }
+    let mut bytes = MAGIC.to_vec();
+    put_bytes(&mut bytes, 1, &kind);
+    put_bytes(&mut bytes, 2, &message(&object, JOB)?);
+    Ok(bytes)
+}
+
+fn message(object: &Map<String, Json>, fields: Fields) -> Result<Vec<u8>, Unwritten> {
+    let mut bytes = Vec::with_capacity(64);
+    for (name, value) in object {
+        let known = fields.iter().find(|(known, _)| known == name);
+        let (name, place) = known.ok_or_else(|| Unwritten::Unknown(name.clone()))?;
+        let Some(within) = place.within else {
+            put(&mut bytes, place.number, value, place.kind, name)?;
+            continue;
+        };
+        let mut inner = Vec::new();
+        put(&mut inner, within, value, place.kind, name)?;
+        put_bytes(&mut bytes, place.number, &inner);
+    }
+    Ok(bytes)
+}
+
+fn put(bytes: &mut Vec<u8>, number: u8, value: &Json, kind: Kind, name: &str) -> Result<(), Unwritten> {
+    match (kind, value) {
+        (_, Json::Array(items)) => items.iter().try_for_each(|item| put(bytes, number, item, kind, name))?,
+        (Kind::Text, Json::String(text)) => put_bytes(bytes, number, text.as_bytes()),
+        (Kind::Wrapped, Json::String(text)) => {
+            let mut inner = Vec::with_capacity(text.len() + 2);
+            put_bytes(&mut inner, 1, text.as_bytes());
+            put_bytes(bytes, number, &inner);
+        }
+        (Kind::Number, Json::Bool(flag)) => put_number(bytes, number, u64::from(*flag)),
+        (Kind::Number, Json::Number(n)) => {
+            let n = n.as_i64().ok_or_else(|| Unwritten::OtherType(name.to_owned()))?;
+            put_number(bytes, number, n.cast_unsigned());
+        }
+        (Kind::Message(fields), Json::Object(object)) => put_bytes(bytes, number, &message(object, fields)?),
+        (Kind::Map(kind), Json::Object(object)) => {
+            for (key, value) in object {
+                let mut entry = Vec::with_capacity(64);
+                put_bytes(&mut entry, 1, key.as_bytes());
+                put(&mut entry, 2, value, *kind, name)?;
+                put_bytes(bytes, number, &entry);
+            }
+        }
+        _ => return Err(Unwritten::OtherType(name.to_owned())),
+    }
+    Ok(())
+}
+
+fn put_number(bytes: &mut Vec<u8>, number: u8, value: u64) {
+    put_varint(bytes, u64::from(number) << 3);
+    put_varint(bytes, value);
+}
+
+fn put_bytes(bytes: &mut Vec<u8>, number: u8, value: &[u8]) {
+    put_varint(bytes, u64::from(number) << 3 | 2);
+    put_varint(bytes, u64::try_from(value.len()).unwrap_or(u64::MAX));
+    bytes.extend_from_slice(value);
+}
+
+/// Seven bits a byte, the least first; the eighth says that there are more.
+fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protobuf::object;
+    use k8s_openapi::api::batch::v1::Job;
+    use runway_core::policy::RateOverrides;
+    use runway_core::render::render;
+    use runway_core::spec::SecretLiterals;
+    use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission, units::Timestamp};
+    use serde_json::json;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    /// The Job of every example that the policy of the examples admits.
+    fn jobs() -> Vec<Job> {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+        let policy = std::fs::read(fixtures.join("policies/default.yaml")).unwrap();
+        let policy = Arc::new(Policy::parse(&policy, RateOverrides::default()).unwrap());
+        let gate = Gate::new(Arc::clone(&policy), HashSeed::default());
+        let mut jobs = Vec::new();
+        for entry in std::fs::read_dir(fixtures.join("jobs")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            for mut reading in JobSpec::read_all(&std::fs::read(&path).unwrap(), SecretLiterals::Accept) {
+                reading
+                    .spec
+                    .secrets
+                    .values_mut()
+                    .for_each(|secret| *secret = runway_core::spec::Secret::Value("hush".into()));
+                let submission = Submission::from(reading).with_tenant(None);
+                let decision = gate.preview(&submission, Timestamp::from_seconds(1));
+                let admitted = decision.admitted().expect("the examples are admitted");
+                jobs.push(render(admitted, JobId::from_random(7), &policy).unwrap().job);
+            }
+        }
+        jobs
+    }
+
+    #[test]
+    fn every_field_that_is_rendered_has_its_number() {
+        let jobs = jobs();
+        assert!(jobs.len() > 5);
+        for mut sent in jobs {
+            let read: Job = object(&job(&sent).unwrap()).unwrap();
+            // What is read back is what is read of any Job.
+            let (spec, written) = (read.spec.unwrap(), sent.spec.as_mut().unwrap());
+            written.ttl_seconds_after_finished = None;
+            written.pod_failure_policy = None;
+            written.template = spec.template.clone();
+            assert_eq!(Some(spec), sent.spec);
+            assert_eq!(read.metadata, sent.metadata);
+        }
+    }
+
+    #[test]
+    fn what_has_no_number_is_told_of() {
+        let of = |spec: Json| job(&json!({"apiVersion": "batch/v1", "kind": "Job", "spec": spec}));
+        assert!(of(json!({"parallelism": -1})).is_ok());
+        assert_eq!(of(json!({"manualSelector": true})), Err(Unwritten::Unknown("manualSelector".into())));
+        for wrong in [json!({"parallelism": "1"}), json!({"parallelism": 1.5}), json!({"parallelism": {}})] {
+            assert_eq!(of(wrong), Err(Unwritten::OtherType("parallelism".into())));
+        }
+        let pod = |pod: Json| of(json!({"template": {"spec": pod}}));
+        assert_eq!(pod(json!({"hostNetwork": true})), Err(Unwritten::Unknown("hostNetwork".into())));
+        assert_eq!(pod(json!({"restartPolicy": 1})), Err(Unwritten::OtherType("restartPolicy".into())));
+        assert_eq!(job(&json!([])), Err(Unwritten::NoObject));
+        assert_eq!(job(&json!({})), Err(Unwritten::OtherType("apiVersion".into())));
+    }
+
+    #[test]
+    fn a_negative_number_takes_all_of_its_bits() {
+        let sent = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"backoffLimit": -2}});
+        let read: Job = object(&job(&sent).unwrap()).unwrap();
+        assert_eq!(read.spec.unwrap().backoff_limit, Some(-2));
+    }
+}

@@ -1,0 +1,84 @@
+//! What the kernel says of the server's process on the node: that it is held as its manifest says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The program, as its process is called.
+const PROGRAM: &str = "runway-http";
+
+/// What `/proc/PID/status` has to say: user and group, no capabilities, no way to more rights, system calls filtered.
+const HELD: [(&str, &str); 6] = [
+    ("Uid:", "65532 65532 65532 65532"),
+    ("Gid:", "65532 65532 65532 65532"),
+    ("CapEff:", "0000000000000000"),
+    ("CapBnd:", "0000000000000000"),
+    ("NoNewPrivs:", "1"),
+    ("Seccomp:", "2"),
+];
+
+/// Finds the server's process in its pod, and compares.
+pub(super) fn check(pod: &str) -> Result<(), String> {
+    let found: Vec<PathBuf> = processes().filter(|place| is_server_of(place, pod)).collect();
+    let [place] = found.as_slice() else {
+        return Err(format!("{} processes of the server run in the pod {pod}, not one", found.len()));
+    };
+    let read = |name| fs::read_to_string(place.join(name)).map_err(|error| format!("{name}: {error}"));
+    let wrong = looseness(&read("status")?, &read("mounts")?);
+    if wrong.is_empty() { Ok(()) } else { Err(format!("the server is not confined: {}", wrong.join(", "))) }
+}
+
+fn processes() -> impl Iterator<Item = PathBuf> {
+    fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// The kubelet names control groups after the pod.
+fn is_server_of(place: &Path, pod: &str) -> bool {
+    let read = |name| fs::read_to_string(place.join(name)).unwrap_or_default();
+    read("comm").trim() == PROGRAM && read("cgroup").contains(&format!("/pod{pod}/"))
+}
+
+/// What is not as it should be, in the words of the kernel.
+fn looseness(status: &str, mounts: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, expected) in HELD {
+        let found = field(status, name);
+        if found != expected {
+            wrong.push(format!("{name} {found}"));
+        }
+    }
+    let root = mounts.lines().rfind(|line| line.split(' ').nth(1) == Some("/"));
+    let options = root.and_then(|line| line.split(' ').nth(3)).unwrap_or_default();
+    let mode = options.split(',').next().unwrap_or_default();
+    if mode != "ro" {
+        wrong.push(format!("the root is mounted {mode}"));
+    }
+    wrong
+}
+
+/// A line of `/proc/PID/status`, with one blank between its words.
+fn field(status: &str, name: &str) -> String {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looseness;
+
+    const STATUS: &str = "Name:\trunway-http\nUid:\t65532\t65532\t65532\t65532\nGid:\t65532\t65532\t65532\t65532\n\
+        CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+    const MOUNTS: &str = "overlay / overlay ro,relatime 0 0\nproc /proc proc rw 0 0\n";
+
+    #[test]
+    fn each_freedom_is_told() {
+        assert_eq!(looseness(STATUS, MOUNTS), [""; 0]);
+        let root = STATUS.replace("Uid:\t65532\t65532", "Uid:\t65532\t0");
+        assert_eq!(looseness(&root, MOUNTS), ["Uid: 65532 0 65532 65532"]);
+        let strong = STATUS.replace("CapBnd:\t0000000000000000", "CapBnd:\t00000000a80425fb");
+        assert_eq!(looseness(&strong, MOUNTS), ["CapBnd: 00000000a80425fb"]);
+        let open = STATUS.replace("Seccomp:\t2", "Seccomp:\t0").replace("NoNewPrivs:\t1", "NoNewPrivs:\t0");
+        assert_eq!(looseness(&open, MOUNTS), ["NoNewPrivs: 0", "Seccomp: 0"]);
+        assert_eq!(looseness(STATUS, &MOUNTS.replace("ro,", "rw,")), ["the root is mounted rw"]);
+        assert_eq!(looseness(STATUS, ""), ["the root is mounted "]);
+    }
+}
