@@ -31,6 +31,17 @@ pub(crate) enum SubmissionOutcome {
 }
 
 impl SubmissionOutcome {
+    /// Those that have no violation to name.
+    pub(crate) const WITHOUT_CODE: [Self; 7] = [
+        Self::Created,
+        Self::Replayed,
+        Self::KeyConflict,
+        Self::TooManySubmissions,
+        Self::Rejected,
+        Self::Unavailable,
+        Self::Uncertain,
+    ];
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",

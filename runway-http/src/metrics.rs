@@ -44,6 +44,7 @@ pub struct Metrics {
     create_seconds: Histogram,
     ended: Family<Ended, Counter>,
     reloads: Family<Reload, Counter>,
+    policy_is_current: Gauge,
     connections: Gauge,
     unreadable: Counter,
     refusals: Mutex<Refusals>,
@@ -149,6 +150,7 @@ impl Default for Metrics {
             create_seconds: Histogram::new(SLOW),
             ended: Family::default(),
             reloads: Family::default(),
+            policy_is_current: Gauge::default(),
             connections: Gauge::default(),
             unreadable: Counter::default(),
             refusals: Mutex::default(),
@@ -184,6 +186,11 @@ impl Default for Metrics {
             metrics.ended.clone(),
         );
         registry.register("policy_reloads", "Times that the policy was read again", metrics.reloads.clone());
+        registry.register(
+            "policy_last_reload_successful",
+            "Whether the policy's file, as it is now, is in force",
+            metrics.policy_is_current.clone(),
+        );
         registry.register("http_connections", "Connections that are open", metrics.connections.clone());
         registry.register(
             "http_unreadable_requests",
@@ -196,6 +203,10 @@ impl Default for Metrics {
         for result in RELOADS {
             drop(metrics.reloads.get_or_create(&Reload { result }));
         }
+        for outcome in SubmissionOutcome::WITHOUT_CODE {
+            drop(metrics.submissions.get_or_create(&Submission { outcome, code: Reasoned(None) }));
+        }
+        metrics.policy_is_current.set(1);
         Self { registry: Mutex::new(registry), ..metrics }
     }
 }
@@ -240,6 +251,11 @@ impl Metrics {
     pub(crate) fn reloaded(&self, applied: bool) {
         let [yes, no] = RELOADS;
         self.reloads.get_or_create(&Reload { result: if applied { yes } else { no } }).inc();
+    }
+
+    /// Whether the policy's file, as it is now, is in force.
+    pub(crate) fn policy_is_current(&self, is_current: bool) {
+        self.policy_is_current.set(is_current.into());
     }
 
     /// A request had a head that is none.

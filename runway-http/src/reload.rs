@@ -110,6 +110,8 @@ impl PolicySource {
 /// one in force. Never returns.
 pub async fn follow(mut source: PolicySource, plane: ControlPlane, metrics: Arc<Metrics>, mut asked: Signal) {
     let mut failure: Option<String> = None;
+    // Whether what was last read is in force.
+    let mut is_current = true;
     loop {
         let is_asked = tokio::select! {
             Some(()) = asked.recv() => true,
@@ -118,13 +120,19 @@ pub async fn follow(mut source: PolicySource, plane: ControlPlane, metrics: Arc<
         let read = source.read().await;
         if !is_asked && read.as_ref().is_ok_and(|bytes| *bytes == source.known) {
             failure = None;
+            metrics.policy_is_current(is_current);
             continue;
         }
+        let was_read = read.is_ok();
         let applied = read.and_then(|bytes| {
             let parsed = source.parse(&bytes);
             source.known = bytes;
             apply(&plane, parsed?)
         });
+        metrics.policy_is_current(applied.is_ok());
+        if was_read {
+            is_current = applied.is_ok();
+        }
         match applied {
             Ok(()) => {
                 failure = None;

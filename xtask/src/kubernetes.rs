@@ -8,14 +8,17 @@ use crate::cluster::{Session, locate, on_the_system};
 use crate::image;
 use crate::steps::{self, Failed, root, target_folder};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const PROGRAMS: &[(&str, &str)] = &[("kubectl", "kubernetes-client")];
 const ADVICE: &str = "install `kubectl`";
 
 /// The overlays, and how many objects each has: one that is lost is noticed.
-const OVERLAYS: [(&str, usize); 2] = [("dev", 14), ("eks", 17)];
+const OVERLAYS: [(&str, usize); 2] = [("dev", 14), ("eks", 18)];
+
+/// What a cluster may have besides, likewise.
+const ADDITIONS: [(&str, usize); 3] = [("drains", 1), ("gpus", 1), ("monitoring", 2)];
 
 /// What may be asked as whom, and the answer.
 const RIGHTS: [(&str, &str, &str); 6] = [
@@ -65,8 +68,8 @@ impl Kubectl {
         }
     }
 
-    fn build(&self, overlay: &str) -> Result<String, String> {
-        self.call(&["kustomize", &folder(overlay).display().to_string()], None)
+    fn build(&self, folder: &Path) -> Result<String, String> {
+        self.call(&["kustomize", &folder.display().to_string()], None)
     }
 }
 
@@ -82,11 +85,13 @@ pub(crate) fn check(may_install: bool) -> Result<bool, Failed> {
     }
     let kubectl = kubectl()?;
     eprintln!("\nxtask: the manifests are built");
-    for (overlay, expected) in OVERLAYS {
-        let built = kubectl.build(overlay).map_err(wrong)?;
+    let overlays = OVERLAYS.map(|(name, expected)| (folder(name), expected));
+    let additions = ADDITIONS.map(|(name, expected)| (root().join("infra/kubernetes").join(name), expected));
+    for (folder, expected) in overlays.into_iter().chain(additions) {
+        let built = kubectl.build(&folder).map_err(wrong)?;
         let objects = documents(&built).count();
         if objects != expected {
-            return Err(wrong(format!("{overlay} has {objects} objects, not {expected}")));
+            return Err(wrong(format!("{} has {objects} objects, not {expected}", folder.display())));
         }
     }
     Ok(true)
@@ -152,7 +157,7 @@ fn looks_right(kubectl: &Kubectl) -> Result<(), String> {
         return Err(format!("the server is not one at a time: {replicas}"));
     }
     let served = kubectl.call(&["api-resources", "--no-headers"], None)?;
-    let eks = kubectl.build("eks")?;
+    let eks = kubectl.build(&folder("eks"))?;
     let (known, unknown): (Vec<&str>, Vec<&str>) = documents(&eks).partition(|text| is_served(text, &served));
     for text in unknown {
         eprintln!("xtask: this cluster does not know {}, so that is not checked", kind(text));

@@ -1,13 +1,17 @@
 //! The project's own chores: `cargo xtask …`.
 
+mod browser;
 mod cluster;
 mod description;
+mod documents;
 mod epoch;
 mod image;
+mod in_memory;
 mod kubernetes;
 mod observability;
 mod oci;
 mod purity;
+mod python;
 mod sbom;
 mod steps;
 mod terraform;
@@ -23,14 +27,16 @@ usage: cargo xtask COMMAND
   test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
                     --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
                     fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
-                    own OpenAPI document, --deployed runs its image on a cluster, as its manifests say
+                    own OpenAPI document, --browser looks at the operators' page in Chromium, --deployed runs its image on a
+                    cluster, as its manifests say
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
   cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
+  documents         of `test` what the pages for readers show, as far as it takes no cluster
   image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
                     --program FILE writes the static program alone; --twice builds that in two folders and compares
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
-  references        write docs/reference/ and the manifests' guardrails anew from the program
+  references        write docs/reference/, the manifests' guardrails and the rules' object anew
   sbom              write target/sbom/: what the programs are made of
 ";
 
@@ -73,9 +79,11 @@ fn main() -> ExitCode {
         ["test"] => test(true),
         ["test", "--offline"] => test(false),
         ["test", "--description"] => description::check(),
+        ["test", "--browser"] => browser::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["test", "--deployed"] => deployed_test(),
         ["bench", options @ ..] => bench(options),
+        ["documents"] => documents::check(),
         ["image", options @ ..] => match image::Wanted::parse(options) {
             Some(wanted) => wanted.write(),
             None => return usage(),
@@ -84,6 +92,7 @@ fn main() -> ExitCode {
         ["references"] => references(),
         ["sbom"] => sbom::write(),
         // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
+        ["documents", "--cluster"] => documents::run_on_the_cluster(),
         ["manifests"] => kubernetes::apply(),
         ["dashboard"] => observability::dashboard(),
         _ => return usage(),
@@ -112,6 +121,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     purity::check()?;
     cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
     machine_tests()?;
+    documents::check()?;
     cargo("documentation tests", &["test", "--locked", "--doc"])?;
     steps::run(
         "documentation",
@@ -123,12 +133,13 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         tell(deployment);
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
-            "xtask: left out: the server against its own description, jobs in a virtual machine, and the tests on a real cluster \
-             ({left_out}, the manifests with the server's image, the dashboard)"
+            "xtask: left out: the server against its own description, its page in a browser, jobs in a virtual machine, and the tests on a \
+             real cluster ({left_out}, the documents, the manifests with the server's image, the dashboard)"
         );
         return Ok(());
     }
     description::check()?;
+    browser::check()?;
     virtual_machine_test()?;
     let left_out = cluster_tests()?;
     eprintln!("\nxtask: all that must hold holds");
@@ -192,11 +203,12 @@ fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
         session.run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::command(&arguments))?;
     }
     if session.is_ours() {
+        documents::on_a_cluster(&mut session)?;
         kubernetes::on_a_cluster(&mut session)?;
         observability::on_a_cluster(&mut session)?;
     } else {
         // Their namespaces may be in use there, and their image may not be.
-        left_out.push(&["the manifests", "the dashboard"]);
+        left_out.push(&["the documents", "the manifests", "the dashboard"]);
     }
     Ok(left_out)
 }
@@ -258,5 +270,5 @@ fn references() -> Result<(), Failed> {
         let mut write = steps::command(&["test", "--locked", "-p", package, "--test", "it", "references"]);
         steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))?;
     }
-    Ok(())
+    observability::write_rules_object()
 }

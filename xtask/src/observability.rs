@@ -98,6 +98,41 @@ fn promtool(programs: &Programs) -> Command {
     Command::new(programs.get("promtool").cloned().unwrap_or_else(|| "promtool".into()))
 }
 
+/// What the rules' object begins with.
+const OBJECT: &str = "\
+# The rules of ../../observability/rules for the Prometheus Operator: `cargo xtask references` writes this file anew.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: runway
+  namespace: runway-system
+  labels:
+    app.kubernetes.io/name: runway-http
+    app.kubernetes.io/part-of: runway
+spec:
+  groups:
+";
+
+/// The rules as an object for the Prometheus Operator, and where it lies.
+fn rules_object() -> std::io::Result<(PathBuf, String)> {
+    let mut object = OBJECT.to_owned();
+    for file in rules() {
+        let text = fs::read_to_string(file)?;
+        let groups = text.lines().skip_while(|line| *line != "groups:").skip(1);
+        for line in groups {
+            let indent = if line.is_empty() { "" } else { "  " };
+            object.extend([indent, line, "\n"]);
+        }
+    }
+    Ok((root().join("infra/kubernetes/monitoring/prometheusrule.yaml"), object))
+}
+
+/// Writes that object.
+pub(crate) fn write_rules_object() -> Result<(), Failed> {
+    let (file, object) = rules_object().map_err(|error| not_started("the rules", error))?;
+    write(&file, &object)
+}
+
 fn rules() -> [PathBuf; 2] {
     ["recording.yaml", "alerts.yaml"].map(|name| folder().join("rules").join(name))
 }
@@ -195,6 +230,17 @@ mod tests {
         let files = fs::read_dir(root().join("docs/runbooks")).unwrap();
         let files: BTreeSet<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
         assert_eq!(files, pages);
+    }
+
+    #[test]
+    fn the_operators_object_has_the_same_rules() {
+        let (file, object) = super::rules_object().unwrap();
+        let committed = fs::read_to_string(file).unwrap_or_default();
+        assert!(
+            committed == object,
+            "infra/kubernetes/monitoring/prometheusrule.yaml: run `cargo xtask references`"
+        );
+        assert_eq!(object.matches("- alert: ").count(), alerts().len());
     }
 
     #[test]

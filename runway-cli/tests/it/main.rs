@@ -10,7 +10,6 @@ mod formats;
 mod goldens;
 mod manual;
 mod online;
-mod readme;
 mod references;
 mod run;
 mod same_as_server;

@@ -106,6 +106,18 @@ impl FakeCluster {
         self.world().landed.clone()
     }
 
+    /// Puts a job there that somebody else has made. Nothing becomes of it by itself.
+    pub fn put(&self, seen: Observation) {
+        let now = self.surroundings.now();
+        let mut world = self.world();
+        let incarnation = world.landed.len();
+        world.landed.push(Landing { id: seen.id, sent: now, at: now, left: None });
+        world.log.push(Change::Seen(Box::new(seen.clone())));
+        world.jobs.insert(seen.id, FakeJob { seen, by: 0, late: false, incarnation });
+        drop(world);
+        self.tell();
+    }
+
     /// Deletes a job behind everybody's back. Its pod goes on for a while.
     pub fn delete(&self, id: JobId, lingers: Duration) {
         let Some(incarnation) = self.world().jobs.get(&id).map(|job| job.incarnation) else { return };

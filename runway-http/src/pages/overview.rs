@@ -151,7 +151,7 @@ const fn sign(phase: Phase) -> &'static str {
 fn jobs(overview: &Overview) -> Markup {
     html! {
         @for job in &overview.jobs {
-            tr role="row" {
+            tr role="row" id={ "job-" (job.id) } {
                 td role="cell" data-what="job" { (job.name) " " a href={ "v1/jobs/" (job.id) } { code { (job.id) } } }
                 td role="cell" data-what="tenant" { (job.tenant) }
                 td role="cell" data-what="phase" {
@@ -186,7 +186,7 @@ fn tenants(overview: &Overview) -> Markup {
     };
     html! {
         @for (tenant, usage) in &overview.tenants {
-            tr role="row" {
+            tr role="row" id={ "tenant-" (tenant) } {
                 td role="cell" data-what="tenant" { (tenant) }
                 (share("GPUs", usage.held.gpus, usage.gpus))
                 (share("jobs", usage.held.jobs, usage.jobs.into()))
@@ -199,7 +199,7 @@ fn tenants(overview: &Overview) -> Markup {
 fn refusals(counts: &[Count]) -> Markup {
     html! {
         @for Count { code, times } in counts {
-            tr role="row" {
+            tr role="row" id={ "code-" (code) } {
                 td role="cell" data-what="code" { code { (code) } }
                 td role="cell" .number data-what="times" { (times) }
                 td role="cell" data-what="what it means" { details { summary { "explain" } (code.explanation()) } }

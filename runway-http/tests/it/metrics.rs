@@ -36,6 +36,9 @@ async fn everything_that_was_sent_is_counted() {
         ("runway_ready", 1),
         ("runway_watch_connected", 1),
         ("runway_policy_reloads_total{result=\"failed\"}", 0),
+        ("runway_policy_last_reload_successful", 1),
+        ("runway_submissions_total{outcome=\"rejected\",code=\"\"}", 0),
+        ("runway_submissions_total{outcome=\"uncertain\",code=\"\"}", 0),
         ("runway_build_info{version=\"0.1.0\"}", 1),
     ] {
         assert_eq!(

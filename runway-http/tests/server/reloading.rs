@@ -21,6 +21,36 @@ async fn reloads(process: &Process, result: &str) -> u64 {
     metric(&metrics, &format!(r#"runway_policy_reloads_total{{result="{result}"}}"#))
 }
 
+async fn is_current(process: &Process) -> bool {
+    let metrics = ask(process.address, get("/metrics")).await.text();
+    metric(&metrics, "runway_policy_last_reload_successful") == 1
+}
+
+/// What an alert stands on: it holds for as long as the file is not in force, and no longer.
+#[tokio::test]
+async fn a_file_that_is_not_in_force_is_shown_until_it_is_put_right() {
+    let folder = Folder::new("policy-current");
+    let policy = folder.write("policy.yaml", with_cpu("4"));
+    let process = Process::start(policy.clone(), folder.write("kubeconfig", NOWHERE), &[]).await;
+    assert!(is_current(&process).await);
+    folder.write("policy.yaml", "version: 1");
+    until("the bad one to be seen", async || !is_current(&process).await).await;
+    // It is taken away and comes back as it was.
+    std::fs::remove_file(&policy).unwrap();
+    until("it to be missed", async || reloads(&process, "failed").await == 2).await;
+    folder.write("policy.yaml", "version: 1");
+    process.signal(Signal::HUP);
+    until("it to be seen again", async || reloads(&process, "failed").await == 3).await;
+    assert!(!is_current(&process).await);
+    folder.write("policy.yaml", with_cpu("4"));
+    until("the good one to be in force", async || is_current(&process).await).await;
+    std::fs::remove_file(&policy).unwrap();
+    until("it to be missed", async || !is_current(&process).await).await;
+    folder.write("policy.yaml", with_cpu("4"));
+    until("it to be back", async || is_current(&process).await).await;
+    assert_eq!(reloads(&process, "applied").await, 1, "the same one is not put in force twice");
+}
+
 #[tokio::test]
 async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
     let folder = Folder::new("policy-hangup");

@@ -3,9 +3,11 @@
 //!
 //! `cargo run -p runway-http --example in_memory -- --policy fixtures/policies/default.yaml --listen 127.0.0.1:8080`
 
+mod sample;
+
 use clap::Parser;
 use runway_control::fake::FakeCluster;
-use runway_control::{ControlPlane, Settings, System};
+use runway_control::{ControlPlane, Settings, Surroundings, System};
 use runway_core::Policy;
 use runway_core::policy::RateOverrides;
 use runway_http::metrics::Metrics;
@@ -28,6 +30,9 @@ struct Flags {
     /// The policy
     #[arg(long)]
     policy: PathBuf,
+    /// With jobs in it that others have made: some in every phase, and some of which the cluster says what a browser could take for HTML
+    #[arg(long)]
+    sample: bool,
 }
 
 #[tokio::main]
@@ -36,6 +41,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let policy = Policy::parse(&std::fs::read(&flags.policy)?, RateOverrides::default());
     let policy = Arc::new(policy.map_err(|error| format!("the policy does not load: {error}"))?);
     let (cluster, metrics) = (FakeCluster::new(Arc::new(System)), Arc::new(Metrics::default()));
+    if flags.sample {
+        sample::jobs(System.now())?.into_iter().for_each(|job| cluster.put(job));
+    }
     let (backend, observer) = (Arc::new(cluster.connect()), Arc::clone(&metrics));
     let plane = ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
     tokio::spawn(plane.clone().run());

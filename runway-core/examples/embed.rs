@@ -1,0 +1,153 @@
+//! A service that decides by itself: it holds the gate, and brings the clock, the lock and the randomness, of which the core
+//! has none.
+//!
+//! `cargo run -p runway-core --no-default-features --example embed`
+
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "what the core must not do is the service's part"
+)]
+
+use runway_core::gate::{Basis, replay};
+use runway_core::policy::RateOverrides;
+use runway_core::spec::SecretLiterals;
+use runway_core::units::{Seconds, Timestamp};
+use runway_core::{AdmittedJob, Decision, Gate, HashSeed, JobId, JobSpec, Policy, Quote, Submission};
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const POLICY: &str = r#"
+version: 1
+limits:
+  cpu: {max: "4", default: "1"}
+  memory: {max: 16Gi, default: 1Gi}
+  gpu: {max: 2}
+  timeout: {max: 1h, default: 10m}
+rates: {usd_per_cpu_second: "0.0000112444", usd_per_gb_second: "0.0000012347", usd_per_gpu_second: "0.00069"}
+quota: {gpus: 2, concurrent_jobs: 5}
+"#;
+
+const TRAIN: &str =
+    "{name: train, tenant: vision, image: registry.internal/train:3, resources: {gpu: 2}, timeout: 30m}";
+const GREEDY: &str =
+    "{name: greedy, tenant: vision, image: registry.internal/train:3, resources: {cpu: 6, gpu: 3}}";
+
+/// Every submission to the service passes its gate.
+struct Service {
+    gate: Mutex<Gate>,
+}
+
+impl Service {
+    fn new(policy: &str) -> Result<Self, Box<dyn Error>> {
+        let policy = Policy::parse(policy.as_bytes(), RateOverrides::default())?;
+        let seed = HashSeed(getrandom::u64()?, getrandom::u64()?);
+        Ok(Self { gate: Mutex::new(Gate::new(Arc::new(policy), seed)) })
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What would become of a job just now. Nothing changes by the question.
+    fn preview(&self, job: &str) -> Result<Decision, Box<dyn Error>> {
+        let submission = read(job)?;
+        Ok(self.gate().preview(&submission, now()?))
+    }
+
+    /// Decides on a job, and has it started where it is admitted.
+    fn submit(
+        &self,
+        id: JobId,
+        job: &str,
+        start: impl FnOnce(&AdmittedJob) -> Result<(), Box<dyn Error>>,
+    ) -> Result<Decision, Box<dyn Error>> {
+        let submission = read(job)?;
+        // From here on its GPUs are held, so the lock need not be.
+        let decision = self.gate().submit(id, &submission, now()?)?;
+        if let Some(admitted) = decision.admitted() {
+            match start(admitted) {
+                Ok(()) => self.gate().confirm(id, now()?)?,
+                Err(error) => {
+                    self.gate().abort(id)?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(decision)
+    }
+
+    /// Nothing of the job runs any more. May be said twice.
+    fn ended(&self, id: JobId) {
+        self.gate().release(id);
+    }
+}
+
+/// The job of a request; over a service's own API a secret comes as its value.
+fn read(job: &str) -> Result<Submission, Box<dyn Error>> {
+    let mut readings = JobSpec::read_all(job.as_bytes(), SecretLiterals::Require).into_iter();
+    match (readings.next(), readings.next()) {
+        (Some(reading), None) => Ok(Submission::from(reading)),
+        _ => Err("a request has one job".into()),
+    }
+}
+
+fn now() -> Result<Timestamp, Box<dyn Error>> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(Timestamp::from_nanos(u64::try_from(since.as_nanos())?))
+}
+
+fn tell(decision: &Decision) {
+    match decision.quote() {
+        Some(Quote { ceiling, per_hour, .. }) => println!("at most {ceiling} USD, {per_hour} USD an hour"),
+        None => println!("its price cannot be told"),
+    }
+    for violation in decision.violations() {
+        println!("refused: {} at {}: {}", violation.code, violation.path, violation.message);
+        if !violation.fix.is_null() {
+            println!("  write {}", violation.fix);
+        }
+    }
+}
+
+/// What a line of the log holds for who makes the decision again.
+#[derive(serde::Deserialize)]
+struct Logged {
+    basis: Basis,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let service = Service::new(POLICY)?;
+
+    println!("# a question");
+    tell(&service.preview(TRAIN)?);
+
+    println!("# a submission");
+    let id = JobId::from_key(&"vision".parse()?, "train-2026-11-21");
+    let decision = service.submit(id, TRAIN, |admitted| {
+        println!("started: {}", admitted.job().name);
+        Ok(())
+    })?;
+
+    println!("# one that asks for more than there can be");
+    tell(&service.preview(GREEDY)?);
+
+    println!("# one that has to wait");
+    tell(&service.preview(TRAIN)?);
+
+    println!("# the end, after 90 seconds");
+    service.ended(id);
+    if let Some(quote) = decision.quote() {
+        println!("{} USD", quote.bill(Seconds::new(90)).usd);
+    }
+
+    println!("# the decision once more, from its line in the log");
+    let line = serde_json::to_string(&decision)?;
+    let logged: Logged = serde_json::from_str(&line)?;
+    let policy = Arc::clone(service.gate().policy());
+    let again = serde_json::to_string(&replay(&policy, &logged.basis)?)?;
+    println!("{} bytes, {}", line.len(), if again == line { "the same" } else { "others" });
+    Ok(())
+}

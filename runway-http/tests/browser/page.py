@@ -1,0 +1,252 @@
+"""The operators' page in a real browser: page.py ADDRESS CHROMIUM FOLDER
+
+ADDRESS is a server over a cluster in memory that was started with `--sample`. Pictures go to FOLDER.
+"""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+ADDRESS, CHROMIUM, FOLDER = sys.argv[1:]
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 360, "height": 740}
+# 320 pixels are a desktop at 400 % (WCAG 2.2, 1.4.10).
+NARROWEST = {"width": 320, "height": 640}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+# What may stand in the page. Whatever else does came from somebody's words.
+ELEMENTS = set(
+    "html head meta title style script body header main footer section h1 h2 p dl dt dd div table thead tbody tr th td"
+    " span code a meter details summary".split()
+)
+
+
+def submit(name, tenant="search", **more):
+    job = {"name": name, "tenant": tenant, "image": "busybox", **more}
+    request = urllib.request.Request(
+        f"{ADDRESS}/v1/jobs", json.dumps(job).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)["id"]
+    except urllib.error.HTTPError as refused:
+        assert refused.code == 422, refused.read()
+        return None
+
+
+class Browser:
+    """Chromium, and the pages that are looked at; whatever goes wrong on one of them is noted."""
+
+    def __init__(self, chromium):
+        self.chromium = chromium
+
+    @contextmanager
+    def page(self, path="/", viewport=DESKTOP, prepare=lambda page: None, **options):
+        context = self.chromium.new_context(viewport=viewport, **options)
+        page = context.new_page()
+        faults = []
+        page.on("request", lambda request: request.url.startswith(ADDRESS) or faults.append(request.url))
+        page.on("pageerror", lambda error: faults.append(error))
+        page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+        # Also what the page's own policy stopped: it should not even have been tried.
+        page.on("console", lambda line: line.type == "error" and told(line))
+
+        def told(line):
+            # Browsers ask for an icon, and there is none.
+            if not line.location["url"].endswith("/favicon.ico"):
+                faults.append(f"{line.text} {line.location['url']}")
+
+        prepare(page)
+        page.goto(ADDRESS + path)
+        page.faults = faults
+        try:
+            yield page
+            assert not faults, faults
+        finally:
+            context.close()
+
+
+def updated(page):
+    """Waits until the server has told the page something new."""
+    # What runs costs more each time.
+    before = page.inner_text("#jobs")
+    page.wait_for_function("(before) => document.getElementById('jobs').innerText !== before", arg=before)
+
+
+def live(browser):
+    with browser.page() as page:
+        page.evaluate("window.loaded = 'once'")
+        assert "arrives-later" not in page.inner_text("#jobs")
+        id = submit("arrives-later")
+        page.wait_for_selector(f"#job-{id}")
+        page.wait_for_selector(f"#job-{id} .phase.running")
+        page.wait_for_selector(f"#job-{id} .phase.succeeded", timeout=30_000)
+        assert page.evaluate("window.loaded") == "once"
+
+
+def words_are_words(browser):
+    with browser.page() as page:
+        for _ in "as loaded", "as updated":
+            shown = page.inner_text("#jobs")
+            for part in [
+                "<script>window.owned=\"script\"</script>",
+                "<img src=x onerror=\"window.owned='img'\">",
+                "</td></tr></tbody></table><svg onload=",
+                "\" autofocus onfocus=",
+                "<a href=\"javascript:window.owned='link'\">owned</a> &lt;b&gt;owned&lt;/b&gt;",
+                "<iframe srcdoc=x>",
+            ]:
+                assert shown.count(part) == 2, (part, shown)
+            there = page.evaluate("[...document.querySelectorAll('*')].map((e) => e.localName)")
+            assert set(there) <= ELEMENTS, set(there) - ELEMENTS
+            handlers = "[...document.querySelectorAll('*')].flatMap((e) => [...e.attributes]).map((a) => a.name)"
+            assert not [name for name in page.evaluate(handlers) if name.startswith("on") or name == "autofocus"]
+            assert page.evaluate("window.owned") is None
+            assert page.title() == "Runway"
+            updated(page)
+
+
+def keyboard(browser):
+    submit("greedy", resources={"cpu": 64})
+    with browser.page() as page:
+        page.wait_for_selector("#refusals summary")
+        focusable = page.evaluate("[...document.querySelectorAll('a, summary')].map((e) => e.outerHTML)")
+        reached = []
+        for _ in focusable:
+            page.keyboard.press("Tab")
+            outline, text, seen, html = page.evaluate(
+                """() => {
+                  const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
+                  const seen = box.top >= 0 && box.bottom <= innerHeight && box.height > 0;
+                  return [style.outlineStyle + " " + style.outlineWidth, e.innerText, seen, e.outerHTML];
+                }"""
+            )
+            assert outline == "solid 3px", (html, outline)
+            assert text.strip() and seen, html
+            reached.append(html)
+        assert reached == focusable, "by keyboard they come in the order in which they stand"
+
+        # Neither is lost when the server tells something new.
+        page.focus("#refusals summary")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#refusals details[open]")
+        link = page.locator("#jobs a").first
+        link.focus()
+        id = page.evaluate("document.activeElement.innerText")
+        updated(page)
+        submit("goes-first", tenant="media")
+        page.wait_for_selector("text=goes-first")
+        assert page.evaluate("document.activeElement.innerText") == id
+        assert page.locator("#refusals details[open]").count() == 1
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{ADDRESS}/v1/jobs/{id}")
+
+
+def tree(page):
+    session = page.context.new_cdp_session(page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    told = lambda node, field: node.get(field, {}).get("value", "")
+    return [(told(node, "role"), told(node, "name")) for node in nodes if not node["ignored"]]
+
+
+def assistive_technology(browser):
+    # On a phone rows are laid out as cards: they have to stay rows to who does not see them.
+    for viewport in DESKTOP, PHONE:
+        with browser.page(viewport=viewport) as page:
+            nodes = tree(page)
+            for landmark in "banner", "main", "contentinfo", "status":
+                assert [role for role, _ in nodes].count(landmark) == 1, landmark
+            headings = [name for role, name in nodes if role == "heading"]
+            assert headings == ["Runway", "Now", "Jobs", "Tenants", "Refused in the last hour"], headings
+            tables = [name for role, name in nodes if role == "table"]
+            captions = ["Jobs, those first that have not ended", "Tenants that hold something", "Refusals by code"]
+            assert tables == captions, tables
+            columns = [name for role, name in nodes if role == "columnheader"]
+            assert columns[:6] == ["Job", "Tenant", "Phase", "What happened", "Age", "Cost, ceiling"], columns
+            rows = page.locator("#jobs tr").count()
+            assert rows >= 14 and [role for role, _ in nodes].count("row") >= rows + 3
+            assert [role for role, _ in nodes].count("cell") >= 6 * rows
+            # The sign of a phase is for the eye alone.
+            assert not [name for _, name in nodes if name.strip() in list("○▶✓✗■?")]
+
+
+def rules(browser):
+    for path in "/", "/docs":
+        for viewport in DESKTOP, PHONE:
+            for scheme in "light", "dark":
+                with browser.page(path, viewport, color_scheme=scheme) as page:
+                    # What is folded in has no colour, and of a single sign axe does not say what is text.
+                    page.evaluate("document.querySelectorAll('details').forEach((e) => (e.open = true))")
+                    options = {"runOnly": {"type": "tag", "values": RULES}}
+                    found = Axe().run(page, {"exclude": ["[aria-hidden]"]}, options)
+                    assert not found.response["violations"], found.generate_report()
+                    passed = [rule["id"] for rule in found.response["passes"]]
+                    # Contrast is computed for every text there is: 4.5 to 1, 3 to 1 for large text.
+                    assert "color-contrast" in passed, passed
+                    unsure = [rule for rule in found.response["incomplete"] if rule["id"] == "color-contrast"]
+                    assert not unsure, [node["html"] for rule in unsure for node in rule["nodes"]]
+
+
+def narrow(browser):
+    for path in "/", "/docs":
+        for viewport in PHONE, NARROWEST:
+            with browser.page(path, viewport) as page:
+                width = page.evaluate("document.documentElement.scrollWidth")
+                assert width <= viewport["width"], f"{path}: {width} pixels at {viewport['width']}"
+
+
+def light_and_dark(browser):
+    shades = []
+    for scheme in "light", "dark":
+        for name, viewport in ("desktop", DESKTOP), ("phone", PHONE):
+            with browser.page(viewport=viewport, color_scheme=scheme) as page:
+                page.screenshot(path=Path(FOLDER) / f"{name}-{scheme}.png", full_page=True)
+                shades.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert shades == ["rgb(255, 255, 255)"] * 2 + ["rgb(15, 18, 22)"] * 2, shades
+
+
+def without_script(browser):
+    with browser.page(java_script_enabled=False) as page:
+        assert "train-ranker" in page.inner_text("#jobs")
+
+
+def without_server(browser):
+    with browser.page(prepare=lambda page: page.route("**/overview/events", lambda route: route.abort())) as page:
+        page.wait_for_selector("text=The server does not answer.")
+        assert "train-ranker" in page.inner_text("#jobs")
+        page.faults.clear()
+
+
+CHECKS = [
+    live,
+    words_are_words,
+    keyboard,
+    assistive_technology,
+    rules,
+    narrow,
+    light_and_dark,
+    without_script,
+    without_server,
+]
+
+with sync_playwright() as playwright:
+    # Whoever tests in a container is root there, and Chromium's own sandbox does not start then.
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    wrong = 0
+    for check in CHECKS:
+        name = check.__name__.replace("_", " ")
+        try:
+            check(Browser(chromium))
+            print(f"ok: {name}")
+        except Exception as what:  # each check is told of
+            wrong += 1
+            print(f"wrong: {name}: {what or repr(what)}", file=sys.stderr)
+    chromium.close()
+    sys.exit(1 if wrong else 0)

@@ -1,0 +1,28 @@
+//! The operators' page in a real browser: Debian's Chromium, without a window, driven by Playwright from PyPI, with axe-core's rules for
+//! accessibility. The pictures that it takes lie in `target/browser/`.
+
+use crate::cluster::on_the_system;
+use crate::in_memory::Server;
+use crate::python;
+use crate::steps::{self, Failed, root, target_folder};
+use std::path::PathBuf;
+use std::process::Command;
+
+const PROGRAMS: &[(&str, &str)] = &[("chromium", "chromium")];
+const ADVICE: &str = "install Chromium, `chromium`";
+
+/// What drives it, and the rules, each with its version.
+const PACKAGES: &[(&str, &str)] = &[("playwright", "1.65.2"), ("axe-playwright-python", "0.1.8")];
+
+/// Looks at the page of a server over a cluster in memory.
+pub(crate) fn check() -> Result<(), Failed> {
+    let found = on_the_system(PROGRAMS, ADVICE).map_err(|failure| Failed::Tools { failure })?;
+    let chromium: PathBuf = found.into_values().next().unwrap_or_default();
+    let python = python::environment(PACKAGES)?.join("bin/python");
+    let (_server, address) = Server::start(|command| {
+        command.arg("--sample").arg("--policy").arg(root().join("fixtures/policies/default.yaml"));
+    })?;
+    let mut look = Command::new(python);
+    look.arg(root().join("runway-http/tests/browser/page.py")).arg(address).arg(chromium);
+    steps::run("the operators' page in a browser", look.arg(target_folder().join("browser")))
+}

@@ -1,0 +1,163 @@
+//! A fenced block, and what its info string says is to be done with it.
+//!
+//! The first word is the language, as readers' programs want it; the others are ours, and readers do not see them:
+//!
+//! | word | means |
+//! |---|---|
+//! | `file=NAME` | what it holds is written to this file |
+//! | `from=FILE` | it is an excerpt of this file of the project |
+//! | `exit=N` | its last command ends with this code, and not with 0 |
+//! | `vary` | numbers and ids in what is printed are others each time |
+//! | `background` | its command goes on; the next block comes once it has printed what is shown |
+//! | `cluster` | it needs a cluster |
+
+/// A block of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    /// The line of its fence, from 1.
+    pub(super) line: usize,
+    pub(super) text: String,
+    pub(super) cluster: bool,
+    pub(super) action: Action,
+}
+
+/// What is to be done with a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Its text goes to a file.
+    Write { file: String },
+    /// Its text stands in a file.
+    Excerpt { file: String },
+    /// Its commands are run.
+    Run { commands: Vec<Shown>, exit: i32, vary: bool, background: bool },
+    /// Nothing that its info string would say.
+    None,
+}
+
+/// A command, and what the page shows of what it prints; none, where the page does not show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) command: String,
+    pub(super) output: Option<String>,
+}
+
+/// The blocks of a page, in their order.
+pub(super) fn blocks(page: &str) -> Result<Vec<Block>, String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String, String)> = None;
+    for (number, line) in page.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(info)) => open = Some((number + 1, info.to_owned(), String::new())),
+            (None, None) if line.trim_start().starts_with("```") => {
+                return Err(format!("line {}: a block is indented", number + 1));
+            }
+            (None, None) => {}
+            (Some((first, info, text)), Some(_)) => {
+                let block = read(*first, info, std::mem::take(text));
+                blocks.push(block.map_err(|what| format!("line {first}: {what}"))?);
+                open = None;
+            }
+            (Some((_, _, text)), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    match open {
+        Some((first, ..)) => Err(format!("line {first}: a block has no end")),
+        None => Ok(blocks),
+    }
+}
+
+fn read(line: usize, info: &str, text: String) -> Result<Block, String> {
+    let mut words = info.split_whitespace();
+    let language = words.next().unwrap_or_default();
+    let (mut exit, mut vary, mut background, mut cluster) = (0, false, false, false);
+    let mut file = None;
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("file", name) => file = Some(Action::Write { file: name.to_owned() }),
+            ("from", name) => file = Some(Action::Excerpt { file: name.to_owned() }),
+            ("exit", code) => exit = code.parse().map_err(|_| format!("`{word}` has no exit code"))?,
+            ("vary", "") => vary = true,
+            ("background", "") => background = true,
+            ("cluster", "") => cluster = true,
+            _ => return Err(format!("`{word}` means nothing here")),
+        }
+    }
+    let commands = match (&file, language) {
+        (None, "sh") => Some(vec![Shown { command: text.clone(), output: None }]),
+        (None, "console") => Some(shown(&text)?),
+        _ => None,
+    };
+    let action = match (commands, file) {
+        (Some(commands), _) => Action::Run { commands, exit, vary, background },
+        (None, _) if exit != 0 || vary || background => return Err("nothing is run here".to_owned()),
+        (None, Some(file)) => file,
+        (None, None) => Action::None,
+    };
+    Ok(Block { line, text, cluster, action })
+}
+
+/// Lines that begin with `$ ` are commands, which go on after a `\`; what follows is what they print.
+fn shown(text: &str) -> Result<Vec<Shown>, String> {
+    let mut all: Vec<Shown> = Vec::new();
+    let mut goes_on = false;
+    for line in text.lines() {
+        if let Some(command) = line.strip_prefix("$ ").filter(|_| !goes_on) {
+            all.push(Shown { command: format!("{command}\n"), output: Some(String::new()) });
+            goes_on = command.ends_with('\\');
+            continue;
+        }
+        let Some(last) = all.last_mut() else { return Err("it does not begin with a command".to_owned()) };
+        let part = if goes_on { &mut last.command } else { last.output.get_or_insert_default() };
+        part.push_str(line);
+        part.push('\n');
+        goes_on = goes_on && line.ends_with('\\');
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_its_blocks_in_order() {
+        let page = "text\n```yaml file=a.yaml\na: 1\n```\n```console exit=1 vary cluster\n$ one \\\n  two\nout\n$ three\n```\n```text\n..\n```\n";
+        let shown = |command: &str, output: &str| Shown {
+            command: command.to_owned(),
+            output: Some(output.to_owned()),
+        };
+        let commands = vec![shown("one \\\n  two\n", "out\n"), shown("three\n", "")];
+        let block =
+            |line, text: &str, cluster, action| Block { line, text: text.to_owned(), cluster, action };
+        assert_eq!(
+            blocks(page).unwrap(),
+            [
+                block(2, "a: 1\n", false, Action::Write { file: "a.yaml".to_owned() }),
+                block(
+                    5,
+                    "$ one \\\n  two\nout\n$ three\n",
+                    true,
+                    Action::Run { commands, exit: 1, vary: true, background: false }
+                ),
+                block(11, "..\n", false, Action::None),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for page in [
+            "```sh\ntrue\n",
+            "```sh exit=x\ntrue\n```\n",
+            "```sh quickly\ntrue\n```\n",
+            "```yaml exit=1\na: 1\n```\n",
+            "```console\nout\n```\n",
+            "- item\n  ```sh\n  true\n  ```\n",
+        ] {
+            assert!(blocks(page).is_err(), "{page}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The server over a cluster in memory, for programs that speak to it.
+
+use crate::steps::{Failed, cargo, target_folder};
+use std::io::{self, BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// A running one. It ends with its standard input.
+pub(crate) struct Server(Child);
+
+impl Server {
+    /// Builds it, starts it, and tells its address.
+    pub(crate) fn start(options: impl FnOnce(&mut Command)) -> Result<(Self, String), Failed> {
+        let step = "the server over a cluster in memory";
+        cargo(step, &["build", "--locked", "-p", "runway-http", "--example", "in_memory"])?;
+        let mut command = Command::new(target_folder().join("debug/examples/in_memory"));
+        options(&mut command);
+        let not_started = |error| Failed::NotStarted { step: step.to_owned(), error };
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(not_started)?;
+        let mut server = Self(child);
+        let address = server.address().map_err(not_started)?;
+        Ok((server, address))
+    }
+
+    fn address(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if let Some(said) = self.0.stdout.take() {
+            BufReader::new(said).read_line(&mut line)?;
+        }
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ended = self.0.wait();
+    }
+}

@@ -1,0 +1,24 @@
+//! Programs from PyPI, each set in an environment of its own, which is made where there is none yet.
+
+use crate::steps::{self, Failed};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The environment that has these packages, each with its version.
+pub(crate) fn environment(packages: &[(&str, &str)]) -> Result<PathBuf, Failed> {
+    let caches = crate::cluster::cache_folder().map_err(|failure| Failed::Cluster { failure })?;
+    let name: Vec<String> =
+        packages.iter().map(|(package, version)| format!("{package}-{version}")).collect();
+    let (name, folder) = (name.join(" "), caches.join(name.join("-")));
+    let complete = folder.join("complete");
+    if !complete.exists() {
+        let mut venv = Command::new("python3");
+        steps::run(&format!("an environment for {name}"), venv.args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let mut pip = Command::new(folder.join("bin/pip"));
+        let wanted = packages.iter().map(|(package, version)| format!("{package}=={version}"));
+        steps::run(&name, pip.args(["install", "--quiet"]).args(wanted))?;
+        fs::write(&complete, "").map_err(|error| Failed::NotStarted { step: name, error })?;
+    }
+    Ok(folder)
+}
