@@ -44,8 +44,11 @@ const ALONE: &[&[&str]] = &[
 ];
 
 /// Tests that take root on a Linux machine whose control groups can be used. Their targets have `test = false`, as below.
-const MACHINE_TESTS: &[&[&str]] =
-    &[&["-p", "runway-local", "--test", "machine"], &["-p", "runway-cli", "--test", "machine"]];
+const MACHINE_TESTS: &[&[&str]] = &[
+    &["-p", "runway-local", "--test", "machine"],
+    &["-p", "runway-cli", "--test", "machine"],
+    &["-p", "runway-http", "--test", "machine"],
+];
 
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.

@@ -1,6 +1,7 @@
 //! What a job cannot see, reach or do.
 
-use crate::bed::{Bed, ended, is_plain, script};
+use crate::bed::{Bed, ended, script};
+use crate::hand_down::{USER, is_plain};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
@@ -40,7 +41,7 @@ fn it_is_nobody_and_has_no_rights() {
     ] {
         assert!(status.contains(line), "{line}: {status}");
     }
-    let uid = if is_plain() { 64_999 } else { 65_532 };
+    let uid = if is_plain() { USER } else { 65_532 };
     assert_eq!(printed(&bed, "id -u; id -g"), format!("{uid}\n{uid}\n"));
     assert_eq!(printed(&bed, "id -G").trim(), uid.to_string());
 }
