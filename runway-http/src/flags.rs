@@ -36,7 +36,7 @@ pub struct Flags {
     /// The address to listen on
     #[arg(long, env = "RUNWAY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = loopback::address)]
     pub listen: SocketAddr,
-    /// An address for the probes and the metrics alone, without TLS
+    /// An address for the probes and the metrics alone, without TLS; with `--backend local` it is held to the same rule as the other
     #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR", value_parser = loopback::address)]
     pub listen_ops: Option<SocketAddr>,
     /// Where jobs run
