@@ -1,8 +1,10 @@
 //! The same tests again as a user without any rights, to whom a control group is handed down.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Nobody is called so.
 pub const USER: u32 = 64_999;
@@ -46,9 +48,9 @@ pub fn check_groups(group: &Path) {
     }
 }
 
-/// Runs all tests of this program again, but for `this_one`. The variables name programs, which the user cannot reach where they
-/// are.
-pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)]) {
+/// Runs all tests of this program again, but for `this_one`, in a folder of the user's own. The variables name programs, which the
+/// user cannot reach where they are; `files` are in the folder, under the same names as below `root`.
+pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, files: &[&str]) {
     assert!(!is_plain(), "left out by whoever runs it as a plain user");
     let me = std::fs::metadata("/proc/self").unwrap().uid();
     assert_eq!(me, 0, "these tests are run by root, who can hand down control groups to a plain user");
@@ -72,6 +74,10 @@ pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)]) {
     let own = folder.join("own");
     std::fs::create_dir(&own).unwrap();
     chown(&own, Some(USER), Some(USER)).unwrap();
+    for file in files {
+        std::fs::create_dir_all(own.join(file).parent().unwrap()).unwrap();
+        copy(&root.join(file), &format!("own/{file}"));
+    }
     // Version 2 lets a user move processes only within what was handed down, so they begin there.
     let begun: Vec<_> = groups.iter().filter(|group| group.join("cgroup.kill").exists()).cloned().collect();
     let mut enter = String::new();
@@ -96,7 +102,19 @@ pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)]) {
     // Also after a test that failed.
     std::fs::remove_dir_all(&folder).unwrap();
     let removed = begun.iter().map(|group| group.join("tests")).chain(groups.iter().cloned());
-    let left: Vec<_> = removed.filter_map(|group| std::fs::remove_dir(&group).err().map(|_| group)).collect();
+    let left: Vec<_> = removed.filter(|group| !is_removed(group)).collect();
     assert!(ran.success(), "as a plain user: see above");
     assert!(left.is_empty(), "groups are left: {left:?}");
+}
+
+/// Removes a group, once the last of its processes has ended.
+fn is_removed(group: &Path) -> bool {
+    let began = Instant::now();
+    while let Err(error) = std::fs::remove_dir(group) {
+        if error.kind() != ErrorKind::ResourceBusy || began.elapsed() > Duration::from_secs(10) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
 }

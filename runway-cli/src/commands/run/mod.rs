@@ -19,16 +19,13 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Refused, or Runway's own fault.
-const NOT_RUN: Exit = Exit::Code(125);
-
 /// How often the status line is drawn anew.
 const REDRAWING: Duration = Duration::from_millis(500);
 
 pub(super) fn run(arguments: &RunArguments) -> Exit {
     try_run(arguments).unwrap_or_else(|error| {
         output::error(&error);
-        NOT_RUN
+        Exit::NOT_RUN
     })
 }
 
@@ -36,7 +33,7 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let common = &arguments.common;
     let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, Exit::Fine) = read_all(std::slice::from_ref(&arguments.file))? else {
-        return Ok(NOT_RUN);
+        return Ok(Exit::NOT_RUN);
     };
     let judged = judge_amended(&sources, &policy, common, |spec| amend(spec, arguments))?;
     let [judged] = judged.as_slice() else {
@@ -48,7 +45,7 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
             Format::Json => output::print_json(&judged.verdict())?,
             Format::Text => output::print_aside(&judged.story(&policy, common))?,
         }
-        return Ok(NOT_RUN);
+        return Ok(Exit::NOT_RUN);
     };
     output::print_aside(&verdict(judged, admitted))?;
     let order = Order { id: new_id()?, admitted: admitted.clone(), policy: Arc::new(policy.policy.clone()) };
@@ -90,8 +87,8 @@ fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
 
 fn settings(arguments: &RunArguments) -> Result<LocalSettings, Failure> {
     let usual = || LocalSettings::usual_state(|name| std::env::var_os(name));
-    let state = arguments.state.clone().or_else(usual).ok_or_else(|| {
-        Failure::Usage("there is no home to keep jobs in; name a folder with `--state`".to_owned())
+    let state = arguments.state_dir.clone().or_else(usual).ok_or_else(|| {
+        Failure::Usage("there is no home to keep jobs in; name a folder with `--state-dir`".to_owned())
     })?;
     Ok(LocalSettings {
         best_effort: arguments.best_effort,
