@@ -55,22 +55,15 @@ async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
     };
     let opened = tokio::task::spawn_blocking(|| {
         let backend = LocalBackend::open(settings)?;
-        let missing = backend.machine().unenforceable();
-        Ok::<_, runway_local::OpenError>((backend, missing))
+        let limits = backend.machine().try_limits();
+        Ok::<_, runway_local::OpenError>((backend, limits))
     });
-    let (backend, missing) = opened.await??;
+    let (backend, limits) = opened.await??;
     let settings = backend.machine().settings();
-    match missing.join("; ") {
-        missing if missing.is_empty() => {}
-        missing if settings.best_effort => {
-            tracing::warn!(missing, "not enforced, since `--best-effort` says so");
-        }
-        missing => {
-            return Err(format!(
-                "what jobs are limited to cannot be enforced here: {missing}; `--best-effort` runs them all the same"
-            )
-            .into());
-        }
+    match limits {
+        Ok(()) => {}
+        Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run all the same"),
+        Err(error) => return Err(format!("{error}; `--best-effort` runs jobs all the same").into()),
     }
     tracing::info!(folder = %settings.state.display(), gpus = settings.gpus.len(), "jobs run on this machine's own files; images are not used");
     Ok(Arc::new(backend))

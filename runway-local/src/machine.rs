@@ -1,6 +1,6 @@
 //! This machine: where its jobs are kept, how they are limited, and which GPUs there are.
 
-use crate::cgroup::{Layout, Limits};
+use crate::cgroup::{Layout, Limits, NotEnforced};
 use crate::clock;
 use crate::folder::{Folder, REMOVED};
 use crate::plan::User;
@@ -144,9 +144,11 @@ impl Machine {
         &self.inner.settings
     }
 
-    /// The limits that cannot be enforced here, each with the reason. They are tried, with a control group that is taken away.
-    #[must_use]
-    pub fn unenforceable(&self) -> Vec<String> {
+    /// Tries with a control group, which is taken away, whether limits can be enforced here.
+    ///
+    /// # Errors
+    /// [`NotEnforced`]
+    pub fn try_limits(&self) -> Result<(), NotEnforced> {
         let limits = Limits {
             cpu: CpuMillis::new(1000),
             memory: MemoryBytes::new(1 << 30),
@@ -157,7 +159,7 @@ impl Machine {
         if let Err(error) = groups.remove(LOOK) {
             tracing::warn!(%error, "a control group is left");
         }
-        missing.iter().map(ToString::to_string).collect()
+        if missing.is_empty() { Ok(()) } else { Err(self.layout().not_enforced(&missing)) }
     }
 
     pub(crate) fn layout(&self) -> &Layout {

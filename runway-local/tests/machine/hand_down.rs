@@ -1,9 +1,10 @@
 //! The same tests again as a user without any rights, to whom a control group is handed down.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Nobody is called so.
@@ -78,30 +79,40 @@ pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, 
         std::fs::create_dir_all(own.join(file).parent().unwrap()).unwrap();
         copy(&root.join(file), &format!("own/{file}"));
     }
-    // Version 2 lets a user move processes only within what was handed down, so they begin there.
-    let begun: Vec<_> = groups.iter().filter(|group| group.join("cgroup.kill").exists()).cloned().collect();
-    let mut enter = String::new();
-    for group in &begun {
-        std::fs::create_dir(group.join("tests")).unwrap();
-        enter.push_str(&format!("echo $$ >{}/tests/cgroup.procs && ", group.display()));
-    }
+    // Version 2 lets a user move processes only within what was handed down, so they begin there: whoever is to run the tests waits
+    // until it has been moved.
+    let begun: Vec<_> = groups
+        .iter()
+        .filter(|group| group.join("cgroup.kill").exists())
+        .map(|group| group.join("tests"))
+        .collect();
     let mut again = Command::new("sh");
     again
-        .args(["-c", &format!("{enter} exec setpriv \"$@\""), "sh"])
-        .args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()])
+        .args(["-c", "read begin && exec \"$@\" </dev/null", "sh"])
         .arg(tests)
+        // What this run was asked for, but for what brought it here.
+        .args(std::env::args().skip(1).filter(|word| word != "plain"))
         .args(["--skip", this_one])
         .env(GROUP, format!("/{name}"))
         .env("TMPDIR", &own)
         .env("HOME", &own)
-        .current_dir(&own);
+        .current_dir(&own)
+        .stdin(Stdio::piped())
+        .uid(USER)
+        .gid(USER);
     for (number, (variable, program)) in programs.iter().enumerate() {
         again.env(variable, copy(program, &format!("program-{number}")));
     }
-    let ran = again.status().unwrap();
+    let mut ran = again.spawn().unwrap();
+    for group in &begun {
+        std::fs::create_dir(group).unwrap();
+        std::fs::write(group.join("cgroup.procs"), ran.id().to_string()).unwrap();
+    }
+    ran.stdin.take().unwrap().write_all(b"begin\n").unwrap();
+    let ran = ran.wait().unwrap();
     // Also after a test that failed.
     std::fs::remove_dir_all(&folder).unwrap();
-    let removed = begun.iter().map(|group| group.join("tests")).chain(groups.iter().cloned());
+    let removed = begun.iter().chain(&groups);
     let left: Vec<_> = removed.filter(|group| !is_removed(group)).collect();
     assert!(ran.success(), "as a plain user: see above");
     assert!(left.is_empty(), "groups are left: {left:?}");

@@ -12,7 +12,7 @@ use outcome::Outcome;
 use runway_control::backend::Order;
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, JobId, JobSpec};
-use runway_local::{Job, LocalSettings, Machine, Stream, Supervision, detect_gpus};
+use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision, detect_gpus};
 use screen::Screen;
 use signals::Signals;
 use std::error::Error;
@@ -52,7 +52,12 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
     // From here on somebody may want to end it.
     let signals = Signals::listen().map_err(|error| failed("signals cannot be heard", &error))?;
     let machine = Machine::open(settings(arguments)?).map_err(|error| told(&error))?;
-    let job = Job::start(&machine, &order, Supervision::Attached).map_err(|error| told(&error))?;
+    let job = Job::start(&machine, &order, Supervision::Attached).map_err(|error| match error {
+        StartError::NotEnforced(limits) => {
+            Failure::Usage(format!("{limits}; `--best-effort` runs the job all the same"))
+        }
+        error => told(&error),
+    })?;
     for limit in job.not_enforced() {
         output::print_aside(&format!("warning: not enforced: {limit}\n"))?;
     }
