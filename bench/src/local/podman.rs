@@ -6,6 +6,7 @@ use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 const IMAGE: &str = "runway.test/busybox:1";
 
@@ -26,10 +27,8 @@ impl Podman {
         let mut podman = Self { root, words: Vec::new() };
         podman.import(busybox)?;
         let files = getrlimit(Resource::Nofile).current.unwrap_or(1024);
-        let processes = getrlimit(Resource::Nproc).current.unwrap_or(1024);
         // Not every machine lets podman raise its limits, and not every runtime takes control groups of both versions at once.
-        let limits =
-            [format!("--ulimit=nofile={files}:{files}"), format!("--ulimit=nproc={processes}:{processes}")];
+        let limits = [format!("--ulimit=nofile={files}:{files}"), "--ulimit=nproc=1024:1024".to_owned()];
         let ways: [&[&str]; 3] =
             [&[], &[&limits[0], &limits[1]], &["--runtime=runc", &limits[0], &limits[1]]];
         let mut said = String::new();
@@ -73,9 +72,15 @@ impl Podman {
 }
 
 impl Drop for Podman {
+    /// What cleans up after its containers may still be at work.
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.root) {
-            eprintln!("{}: {error}", self.root.display());
+        let began = Instant::now();
+        while let Err(error) = fs::remove_dir_all(&self.root) {
+            if began.elapsed() > Duration::from_secs(10) {
+                eprintln!("{}: {error}", self.root.display());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 }

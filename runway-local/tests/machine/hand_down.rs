@@ -58,6 +58,12 @@ pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, 
     let name = format!("runway-plain-{}", std::process::id());
     let groups: Vec<_> = hierarchies().into_iter().map(|at| at.join(&name)).collect();
     for group in &groups {
+        // What systemd does for each user: version 2 has limits in a group where the one above hands them down.
+        let above = group.parent().unwrap();
+        let offered = std::fs::read_to_string(above.join("cgroup.controllers")).unwrap_or_default();
+        for controller in offered.split_whitespace().filter(|name| ["cpu", "memory", "pids"].contains(name)) {
+            std::fs::write(above.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+        }
         std::fs::create_dir(group).unwrap();
         chown(group, Some(USER), Some(USER)).unwrap();
         for file in ["cgroup.procs", "cgroup.subtree_control"] {
