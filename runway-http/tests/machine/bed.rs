@@ -124,6 +124,15 @@ fn lives(seen: &Json) -> bool {
     started == Some(&seen["started"].to_string())
 }
 
+/// What a server says that does not start, and its exit code. Unless the first flags say so, it would listen on loopback.
+pub async fn refused(listen: &[&str], flags: &[String]) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new(crate::process::program());
+    command.args(if listen.is_empty() { &["--listen", "127.0.0.1:0"] } else { listen });
+    let ran = command.args(flags).kill_on_drop(true).output();
+    let ran = tokio::time::timeout(PATIENCE, ran).await.expect("it ends").unwrap();
+    (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+}
+
 pub struct Server {
     pub process: Process,
 }

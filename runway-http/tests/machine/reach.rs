@@ -1,35 +1,30 @@
 //! Who reaches a server whose jobs are programs on its own machine.
 
-use crate::bed::Bed;
+use crate::bed::{Bed, refused};
 use crate::certificates::{self, Authority, Client};
-use crate::process::{Folder, Process, program};
+use crate::process::{Folder, Process};
 use crate::wire::ask;
 use runway_http::server::TlsFiles;
 use rustix::process::Signal;
 use std::net::SocketAddr;
-use std::process::Command;
 
 const OPEN: [&str; 7] =
     ["0.0.0.0:0", "[::]:0", "128.0.0.1:0", "192.0.2.1:80", "[::2]:0", "[fe80::1]:0", "[::ffff:0.0.0.0]:0"];
 
-#[test]
-fn an_address_that_others_reach_is_refused_with_one_sentence() {
+#[tokio::test]
+async fn an_address_that_others_reach_is_refused_with_one_sentence() {
     let bed = Bed::new();
-    let serve = |addresses: &[&str]| {
-        let ran = Command::new(program()).args(addresses).args(bed.flags()).output().unwrap();
-        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
-    };
     for address in OPEN {
         for flags in [["--listen", address].as_slice(), &["--listen", "127.0.0.1:0", "--listen-ops", address]]
         {
-            let (code, told) = serve(flags);
+            let (code, told) = refused(flags, &bed.flags()).await;
             assert_eq!((code, told.lines().count()), (Some(2), 1), "{address}: {told}");
             assert!(told.contains(&format!("{address}` is not loopback")), "{told}");
         }
     }
     // Names are not looked up, not even that of this machine.
     for name in ["localhost:0", "example.com:80"] {
-        let (code, told) = serve(&["--listen", name]);
+        let (code, told) = refused(&["--listen", name], &bed.flags()).await;
         assert_eq!(code, Some(2), "{told}");
         assert!(told.contains("names are not looked up"), "{told}");
     }
@@ -45,14 +40,13 @@ fn mutual_tls(folder: &Folder, authority: &Authority) -> Vec<String> {
     flags.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]).collect()
 }
 
-#[test]
-fn tls_that_asks_nobody_who_they_are_does_not_open_it() {
+#[tokio::test]
+async fn tls_that_asks_nobody_who_they_are_does_not_open_it() {
     let bed = Bed::new();
     let folder = Folder::at(bed.path("tls"));
-    let flags = mutual_tls(&folder, &Authority::new("authority"));
-    let mut command = Command::new(program());
-    let ran = command.args(["--listen", "0.0.0.0:0"]).args(bed.flags()).args(&flags[..4]).output();
-    assert_eq!(ran.unwrap().status.code(), Some(2));
+    let files = mutual_tls(&folder, &Authority::new("authority"));
+    let flags = [bed.flags(), files[..4].to_vec()].concat();
+    assert_eq!(refused(&["--listen", "0.0.0.0:0"], &flags).await.0, Some(2));
 }
 
 #[tokio::test]

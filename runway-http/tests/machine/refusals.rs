@@ -1,20 +1,12 @@
 //! What the server does not run, or not do.
 
-use crate::bed::{Bed, script, with};
+use crate::bed::{Bed, refused, script, with};
 use runway_control::backend::Order;
 use runway_core::policy::RateOverrides;
 use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission, units::Timestamp};
 use runway_local::{Job, LocalSettings, Machine, Supervision};
 use serde_json::json;
-use std::process::Output;
 use std::sync::Arc;
-
-/// Starts a server that ends at once.
-fn refused(bed: &Bed, more: &[&str]) -> Output {
-    let mut command = std::process::Command::new(crate::process::program());
-    command.args(["--listen", "127.0.0.1:0"]).args(bed.flags()).args(more);
-    command.output().unwrap()
-}
 
 #[tokio::test]
 async fn what_cannot_be_done_on_one_machine_is_refused_with_the_reason() {
@@ -37,9 +29,8 @@ async fn what_cannot_be_done_on_one_machine_is_refused_with_the_reason() {
 async fn a_folder_has_one_server_at_a_time() {
     let bed = Bed::new();
     let server = bed.serve(&[]).await;
-    let second = refused(&bed, &[]);
-    assert_eq!(second.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    let (code, told) = refused(&[], &bed.flags()).await;
+    assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("has a server already"), "{told}");
     server.kill().await;
     bed.serve(&[]).await;
@@ -49,23 +40,15 @@ async fn a_folder_has_one_server_at_a_time() {
 async fn limits_that_cannot_be_enforced_are_told_of_before_the_first_job() {
     let bed = Bed::new();
     // A name that no group can have.
-    let nowhere = ["--cgroup-parent", "/two\nlines"];
-    let without = |mut flags: Vec<String>| {
-        let at = flags.iter().position(|flag| flag == "--cgroup-parent").unwrap();
-        flags.drain(at..at + 2);
-        flags
-    };
-    let mut command = std::process::Command::new(crate::process::program());
-    command.args(["--listen", "127.0.0.1:0"]).args(without(bed.flags())).args(nowhere);
-    let strict = command.output().unwrap();
-    assert_eq!(strict.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&strict.stderr).into_owned();
+    let mut flags = bed.flags();
+    let at = flags.iter().position(|flag| flag == "--cgroup-parent").unwrap();
+    flags[at + 1] = "/two\nlines".to_owned();
+    let (code, told) = refused(&[], &flags).await;
+    assert_eq!(code, Some(1), "{told}");
     for limit in ["cpu: ", "memory: ", "pids: ", "--best-effort"] {
         assert!(told.contains(limit), "{limit}: {told}");
     }
-
-    let flags = without(bed.flags());
-    let flags: Vec<_> = flags.iter().map(String::as_str).chain(nowhere).chain(["--best-effort"]).collect();
+    let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--best-effort"]).collect();
     let server = crate::bed::Server { process: crate::process::Process::launch(&flags).await };
     server.until("it to be ready", async || server.get("/readyz").await.status == 200).await;
     let id = server.start(&script("echo hi")).await;
