@@ -1,11 +1,13 @@
 //! What can be asked for.
 
+use crate::Exit;
 use crate::online::ServerUrl;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runway_core::policy::Cidr;
 use runway_core::status::Phase;
 use runway_core::units::Seconds;
 use runway_core::{Code, JobId, Tenant};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
@@ -35,6 +37,27 @@ pub struct Arguments {
     /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Reads what the program was called with. Where there is nothing to do but to print something, it does that, and tells how to
+    /// end.
+    ///
+    /// # Errors
+    /// How the program ends.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
+        let words: Vec<_> = words.into_iter().collect();
+        Self::try_parse_from(&words).map_err(|told| {
+            // There is nobody to tell that this cannot be printed.
+            let _ = told.print();
+            match told.exit_code() {
+                0 => Exit::Fine,
+                // Its other exit codes are its job's.
+                _ if words.get(1).is_some_and(|command| command == "run") => Exit::NOT_RUN,
+                _ => Exit::NotJudged,
+            }
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -173,8 +196,13 @@ pub(crate) struct Files {
 
 #[cfg(target_os = "linux")]
 const RUN_EXIT_CODES: &str = "\
-Exit codes: that of the job; 128 + n where signal n ended it, 137 out of memory among them; 124 where its timeout was over;
-126 or 127 where its program could not be started; 125 where it was refused, or where Runway itself failed.";
+Exit codes:
+  that of the job, where its program ran to its end
+  128 + n  signal n ended the job (137: out of memory, among others), or ended `run` before it
+  124      its timeout was over
+  125      it was refused, could not be judged, or `run` was called wrongly or failed itself
+  126      its program could not be executed
+  127      its program is not there";
 
 #[cfg(target_os = "linux")]
 #[derive(Debug, Args)]
@@ -197,8 +225,8 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<PathBuf>,
     /// Where jobs are kept while they run [default: /var/lib/runway for root, otherwise below the home]
-    #[arg(long, value_name = "FOLDER")]
-    pub state: Option<PathBuf>,
+    #[arg(long, alias = "state", value_name = "FOLDER")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// How jobs are judged where no server is asked.

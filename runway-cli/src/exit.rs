@@ -20,6 +20,9 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// What `runway run` ends with where there is no job to speak of.
+    pub(crate) const NOT_RUN: Self = Self::Code(125);
+
     /// The worse of the two.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -32,7 +35,6 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Fine => 0,
             Exit::Refused => 1,
-            // Also what clap exits with on wrong usage.
             Exit::NotJudged => 2,
             Exit::Failed => 3,
             Exit::Unreachable => 4,

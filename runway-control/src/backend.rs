@@ -201,7 +201,7 @@ pub enum LogEvent {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// There is no such job any more.
-    #[error("the job has left the cluster, and its output with it")]
+    #[error("the job has left the backend, and its output with it")]
     Gone,
     /// No attempt has started yet.
     #[error("the job has not started, so it has printed nothing yet")]

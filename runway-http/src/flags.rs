@@ -1,8 +1,11 @@
 //! What the binary can be told.
 
+use crate::loopback::{self, Exposed};
 use crate::reload::PolicySource;
 use crate::server::{ConnectionLimits, TlsFiles};
 use crate::state::RequestLimits;
+#[cfg(target_os = "linux")]
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, ValueEnum};
 use runway_core::policy::RateVariableError;
 use runway_core::units::Seconds;
@@ -31,10 +34,10 @@ Signals:
 #[command(name = "runway-http", version, after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{ENVIRONMENT}"))]
 pub struct Flags {
     /// The address to listen on
-    #[arg(long, env = "RUNWAY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "RUNWAY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = loopback::address)]
     pub listen: SocketAddr,
-    /// An address for the probes and the metrics alone, without TLS
-    #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR")]
+    /// An address for the probes and the metrics alone, without TLS; with `--backend local` it is held to the same rule as the other
+    #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR", value_parser = loopback::address)]
     pub listen_ops: Option<SocketAddr>,
     /// Where jobs run
     #[arg(long, env = "RUNWAY_BACKEND", value_enum, value_name = "BACKEND")]
@@ -48,6 +51,10 @@ pub struct Flags {
     /// The context in the kubeconfig [default: its current one]
     #[arg(long, env = "RUNWAY_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
+    /// One machine.
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    pub local: LocalFlags,
     /// TLS.
     #[command(flatten)]
     pub tls: TlsFlags,
@@ -67,6 +74,20 @@ pub struct Flags {
 pub enum BackendKind {
     /// On a Kubernetes cluster
     Kubernetes,
+    /// On this machine, without a cluster; it listens on loopback alone, unless mutual TLS asks who comes
+    #[cfg(target_os = "linux")]
+    Local,
+}
+
+impl BackendKind {
+    /// Whether jobs are programs on the very machine that the server runs on.
+    const fn is_here(self) -> bool {
+        match self {
+            Self::Kubernetes => false,
+            #[cfg(target_os = "linux")]
+            Self::Local => true,
+        }
+    }
 }
 
 /// How the log is written.
@@ -77,6 +98,25 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+/// Jobs on this machine.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "One machine (--backend local)")]
+pub struct LocalFlags {
+    /// Where jobs are kept [default: /var/lib/runway for root, otherwise below the home]
+    #[arg(long, env = "RUNWAY_STATE_DIR", value_name = "FOLDER")]
+    pub state_dir: Option<PathBuf>,
+    /// The GPUs that jobs may have: numbers, or the unique ids of `nvidia-smi -L` [default: all that there are]
+    #[arg(long, env = "RUNWAY_GPU_DEVICES", value_name = "ID", value_delimiter = ',')]
+    pub gpu_devices: Option<Vec<String>>,
+    /// The control group below which those of the jobs are made, from the root of each hierarchy
+    #[arg(long, env = "RUNWAY_CGROUP_PARENT", value_name = "PATH")]
+    pub cgroup_parent: Option<PathBuf>,
+    /// Run jobs though a limit of theirs cannot be enforced here, and tell which
+    #[arg(long, env = "RUNWAY_BEST_EFFORT", value_parser = BoolishValueParser::new())]
+    pub best_effort: bool,
 }
 
 /// TLS.
@@ -136,6 +176,24 @@ fn duration(seconds: Seconds) -> Duration {
 }
 
 impl Flags {
+    /// Whether only who is on this machine may come: jobs are programs here, and nobody is asked for a certificate.
+    #[must_use]
+    pub fn is_for_this_machine_alone(&self) -> bool {
+        self.backend.is_here() && self.tls.client_ca.is_none()
+    }
+
+    /// Says no to addresses through which others could come where they may not.
+    ///
+    /// # Errors
+    /// [`Exposed`], for the first of them.
+    pub fn check_reach(&self) -> Result<(), Exposed> {
+        if !self.is_for_this_machine_alone() {
+            return Ok(());
+        }
+        loopback::check("--listen", self.listen)?;
+        self.listen_ops.map_or(Ok(()), |address| loopback::check("--listen-ops", address))
+    }
+
     /// Where the policy comes from.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod flags;
+pub mod loopback;
 pub mod metrics;
 mod openapi;
 mod pages;

@@ -1,14 +1,13 @@
 //! The server of Runway: wires a backend, and serves until it is told to end.
 
+mod backends;
+
 use clap::Parser;
-use runway_control::backend::Backend;
 use runway_control::{ControlPlane, Settings, System};
-use runway_core::Policy;
-use runway_http::flags::{BackendKind, Flags, LogFormat};
+use runway_http::flags::{Flags, LogFormat};
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
-use runway_http::{AppState, app, ops, reload};
-use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
+use runway_http::{AppState, app, loopback, ops, reload};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::fmt;
@@ -25,7 +24,14 @@ use tracing_subscriber::filter::ParseError;
 const NEVER_LOGGED: &str = "kube_client=off";
 
 fn main() -> ExitCode {
+    // Each job on this machine has a supervisor, which is this program once more.
+    #[cfg(target_os = "linux")]
+    runway_local::run_if_asked();
     let flags = Flags::parse();
+    if let Err(error) = flags.check_reach() {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
     if let Err(error) = begin_log(&flags) {
         eprintln!("error: `--log {}`: {error}", flags.log);
         return ExitCode::from(2);
@@ -100,7 +106,7 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
         tracing::info!(address = %listener.local_addr()?, "probes and metrics");
     }
 
-    let backend = backend(flags, &policy).await?;
+    let backend = backends::open(flags, &policy).await?;
     let metrics = Arc::new(Metrics::default());
     let observer = Arc::clone(&metrics);
     let plane = ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
@@ -115,7 +121,9 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
     let (stop_ops, ops_stopped) = watch::channel(false);
     let limits = flags.connection_limits();
     allow_connections(limits);
-    let main = serve(listener, app(state.clone()), limits, tls, Arc::clone(&metrics), stopped);
+    let routes = app(state.clone());
+    let routes = if flags.is_for_this_machine_alone() { loopback::guard(routes) } else { routes };
+    let main = serve(listener, routes, limits, tls, Arc::clone(&metrics), stopped);
     let main = tokio::spawn(main);
     let probes = ops_listener.map(|listener| {
         tokio::spawn(serve(listener, ops(state.clone()), limits, None, Arc::clone(&metrics), ops_stopped))
@@ -180,34 +188,6 @@ fn allow_connections(limits: ConnectionLimits) {
     let wanted = u64::try_from(limits.connections).unwrap_or(u64::MAX);
     if let Some(files) = files.filter(|files| *files <= wanted) {
         tracing::warn!(files, connections = wanted, "fewer files can be open than connections are allowed");
-    }
-}
-
-async fn backend(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
-    match flags.backend {
-        BackendKind::Kubernetes => {
-            let connection =
-                Connection { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
-            let client = connect(&connection).await?;
-            let settings = KubernetesSettings::new(policy);
-            let backend = KubernetesBackend::new(client, policy, settings, Arc::new(System));
-            match backend.missing_rights().await {
-                Ok(missing) if missing.is_empty() => {}
-                Ok(missing) => {
-                    let told: Vec<_> = missing.iter().map(ToString::to_string).collect();
-                    return Err(format!(
-                        "{}; `infra/kubernetes/rbac.yaml` has all that is needed",
-                        told.join("; ")
-                    )
-                    .into());
-                }
-                // It may come back: until then the server is not ready.
-                Err(error) => {
-                    tracing::warn!(%error, "the cluster cannot be asked for rights; going on without");
-                }
-            }
-            Ok(Arc::new(backend))
-        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    /// It was meant for another server.
+    Misdirected,
     /// The body did not arrive in time.
     BodyTimeout,
     /// Something else is being done with this job, or has been.
@@ -61,6 +63,9 @@ impl Kind {
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be done here")
+            }
+            Self::Misdirected => {
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The request was meant for another server")
             }
             Self::BodyTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")

@@ -2,7 +2,7 @@
 
 use crate::bell::{Bell, Listening, listen};
 use crate::job::{Job, Supervision};
-use crate::machine::Machine;
+use crate::machine::{LocalSettings, Machine, OpenError};
 use crate::output::{Chunk, Reader};
 use crate::start::StartError;
 use futures::future::BoxFuture;
@@ -15,6 +15,7 @@ use runway_control::backend::{
 };
 use runway_core::JobId;
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,17 +27,39 @@ const SETTLING: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct LocalBackend {
     machine: Machine,
+    /// Held for as long as there is one of them: a second server would count the jobs by itself.
+    _claim: Arc<File>,
 }
 
 impl LocalBackend {
-    /// The backend of a machine.
-    #[must_use]
-    pub fn new(machine: Machine) -> Self {
-        Self { machine }
+    /// Opens the folder of jobs, as [`Machine::open`] does, for a server. It takes the jobs over that an earlier one left there.
+    ///
+    /// # Errors
+    /// [`OpenError`], [`OpenError::Served`] among them.
+    pub fn open(settings: LocalSettings) -> Result<Self, OpenError> {
+        let machine = Machine::open(settings)?;
+        let claim = Arc::new(machine.claim()?);
+        Ok(Self { machine, _claim: claim })
     }
 
+    /// The machine itself.
+    #[must_use]
+    pub const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// A job that ends with another process is that one's, and no server's.
     fn observe(&self, id: JobId) -> io::Result<Option<Observation>> {
-        Ok(self.machine.read(id)?.map(|(job, status)| job.observe(&status)))
+        let found = self.machine.read(id)?.filter(|(job, _)| !job.attached);
+        Ok(found.map(|(job, status)| {
+            let mut seen = job.observe(&status);
+            if !job.not_enforced.is_empty() {
+                // The outcome is all that a client hears of it.
+                seen.status.message.push_str("; not enforced: ");
+                seen.status.message.push_str(&job.not_enforced.join("; "));
+            }
+            seen
+        }))
     }
 
     fn observe_all(&self) -> io::Result<Vec<Observation>> {
@@ -72,9 +95,8 @@ impl LocalBackend {
         let order = order.clone();
         let started = self.aside("starting a job", move |this| {
             let started = Job::start(&this.machine, &order, Supervision::Detached);
-            Ok(started.map(|job| {
-                job.status().unwrap_or_else(|_| Observation::created(&order, crate::clock::now()))
-            }))
+            let created = || Observation::created(&order, crate::clock::now());
+            Ok(started.map(|job| this.observe_or_warn(job.id()).unwrap_or_else(created)))
         });
         match started.await.map_err(CreateError::Uncertain)? {
             Ok(seen) => Ok(seen),

@@ -30,6 +30,7 @@ mod wire;
 
 pub use advice::advise;
 pub use backend::LocalBackend;
+pub use cgroup::NotEnforced;
 pub use gpu::detect as detect_gpus;
 pub use job::{Job, Supervision};
 pub use machine::{LocalSettings, Machine, OpenError};

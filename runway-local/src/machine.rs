@@ -1,6 +1,6 @@
 //! This machine: where its jobs are kept, how they are limited, and which GPUs there are.
 
-use crate::cgroup::Layout;
+use crate::cgroup::{Layout, Limits, NotEnforced};
 use crate::clock;
 use crate::folder::{Folder, REMOVED};
 use crate::plan::User;
@@ -10,9 +10,10 @@ use crate::usage::Usage;
 use crate::{output, tree};
 use runway_core::JobId;
 use runway_core::status::LocalEnd;
-use runway_core::units::MemoryBytes;
+use runway_core::units::{CpuMillis, MemoryBytes};
 use rustix::process::{getgid, getuid};
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,12 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
+    /// Another process serves these jobs.
+    #[error("the folder `{}` has a server already: two would each count jobs by themselves", .folder.display())]
+    Served {
+        /// Which.
+        folder: PathBuf,
+    },
     /// What the kernel tells of mounts and control groups cannot be read.
     #[error("the control groups of this machine cannot be read")]
     Groups(#[source] io::Error),
@@ -121,6 +128,9 @@ impl Machine {
         private_folder(&folder.join("jobs")).map_err(unusable)?;
         // Links on the way to it would be other folders to a job.
         settings.state = folder.canonicalize().map_err(unusable)?;
+        // Named twice, one would be given to two.
+        let mut named = BTreeSet::new();
+        settings.gpus.retain(|gpu| !gpu.is_empty() && named.insert(gpu.clone()));
         let layout = Layout::discover(settings.cgroup_parent.as_deref()).map_err(OpenError::Groups)?;
         let machine = Self { inner: Arc::new(Inner { settings, layout }) };
         machine.sweep().map_err(unusable)?;
@@ -132,6 +142,24 @@ impl Machine {
     #[must_use]
     pub fn settings(&self) -> &LocalSettings {
         &self.inner.settings
+    }
+
+    /// Tries with a control group, which is taken away, whether limits can be enforced here.
+    ///
+    /// # Errors
+    /// [`NotEnforced`]
+    pub fn try_limits(&self) -> Result<(), NotEnforced> {
+        let limits = Limits {
+            cpu: CpuMillis::new(1000),
+            memory: MemoryBytes::new(1 << 30),
+            pids: self.inner.settings.pids,
+            devices: Vec::new(),
+        };
+        let (groups, missing) = self.layout().make(&format!("trial-{}", std::process::id()), &limits);
+        if let Err(error) = groups.remove(LOOK) {
+            tracing::warn!(%error, "a control group is left");
+        }
+        if missing.is_empty() { Ok(()) } else { Err(self.layout().not_enforced(&missing)) }
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -165,10 +193,21 @@ impl Machine {
 
     /// Keeps others from creating jobs and giving GPUs away meanwhile, for as long as the file is held.
     pub(crate) fn exclusively(&self) -> io::Result<File> {
-        let path = self.inner.settings.state.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        let file = lock_file(&self.inner.settings.state.join("lock"))?;
         file.lock()?;
         Ok(file)
+    }
+
+    /// Says that this process serves the jobs, for as long as the file is held.
+    pub(crate) fn claim(&self) -> Result<File, OpenError> {
+        let folder = self.inner.settings.state.clone();
+        let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
+        let file = lock_file(&folder.join("server")).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Served { folder }),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
     }
 
     /// The GPUs that no job has.
@@ -278,6 +317,10 @@ impl Machine {
             User::Same { uid: getuid().as_raw(), gid: getgid().as_raw() }
         }
     }
+}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! The start of a job: its folder, its control groups, its supervisor.
 
 use crate::bell::Bell;
-use crate::cgroup::Limits;
+use crate::cgroup::{Limits, NotEnforced};
 use crate::clock;
 use crate::folder::Folder;
 use crate::gpu::{self, Given};
@@ -64,11 +64,8 @@ pub enum StartError {
         all: usize,
     },
     /// A limit cannot be enforced.
-    #[error("what the job is limited to cannot be enforced here: {}", .missing.join("; "))]
-    NotEnforced {
-        /// Each limit, and why not.
-        missing: Vec<String>,
-    },
+    #[error(transparent)]
+    NotEnforced(#[from] NotEnforced),
     /// The job cannot be kept apart from the machine.
     #[error("the job cannot be kept apart from this machine: {why}")]
     NoWalls {
@@ -165,9 +162,8 @@ fn begin(
         devices: devices.iter().filter_map(|device| gpu::number(device)).collect(),
     };
     let (groups, missing) = machine.layout().make(order.id.as_str(), &limits);
-    let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
     if !missing.is_empty() && !settings.best_effort {
-        return Err(StartError::NotEnforced { missing });
+        return Err(machine.layout().not_enforced(&missing).into());
     }
     let file = JobFile {
         id: order.id,
@@ -185,7 +181,7 @@ fn begin(
         spec_digest: order.admitted.spec().digest(),
         kept: run.ttl_after_finished,
         groups: groups.clone(),
-        not_enforced: missing,
+        not_enforced: missing.iter().map(ToString::to_string).collect(),
         attached: supervision == Supervision::Attached,
     };
     folder.write_job(&file).map_err(io("writing down the job"))?;

@@ -3,6 +3,7 @@
 mod bed;
 mod crowd;
 mod output;
+mod podman;
 mod starting;
 
 use crate::table::{Row, print};
@@ -18,9 +19,7 @@ const CROWD: usize = 200;
 pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> Outcome {
     let bed = Rc::new(Bed::new()?);
     let starts = (40 / shorter).max(1);
-    let peers = starting::peers(starts);
-    let missing: Vec<_> =
-        starting::PEERS.iter().filter(|name| !peers.iter().any(|(peer, _)| peer == *name)).collect();
+    let (peers, missing) = starting::peers(starts);
     let (names, peers): (Vec<_>, Vec<_>) = peers.into_iter().unzip();
     let mut all = vec![
         starting::library_to_exit(Rc::clone(&bed), starts),
@@ -78,8 +77,8 @@ pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> Outcome {
         "{rounds} rounds in turns after one to warm up, {starts} starts each; medians of the time for one operation"
     );
     println!("{megabytes} MiB of output, read whole by each reader; {} at once", CROWD / shorter.min(10));
-    if !missing.is_empty() {
-        println!("not installed here: {missing:?}");
+    for missing in missing {
+        println!("left out: {missing}");
     }
     println!();
     print(&rows);

@@ -1,13 +1,22 @@
 //! From the start of `true` to its exit, and of `echo` to its first output.
 
 use super::bed::Bed;
+use super::podman::Podman;
 use crate::timing::{Contender, Outcome};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-/// What else there is, by name.
-pub(super) const PEERS: [&str; 4] = ["sh", "unshare", "bwrap", "podman"];
+/// What else there is, podman aside: by name, and how it runs `true`.
+const PEERS: [(&str, &str); 3] = [
+    ("sh", "sh -c true"),
+    ("unshare", "unshare --fork --pid --mount true"),
+    (
+        "bwrap",
+        "bwrap --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --unshare-all --die-with-parent true",
+    ),
+];
 
 pub(super) fn library_to_exit(bed: Rc<Bed>, starts: usize) -> Contender {
     Contender::new(move |samples| {
@@ -61,40 +70,36 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// Those that are installed.
-pub(super) fn peers(starts: usize) -> Vec<(&'static str, Contender)> {
-    let words = |name: &str| -> &'static [&'static str] {
-        match name {
-            "sh" => &["sh", "-c", "true"],
-            "unshare" => &["unshare", "--fork", "--pid", "--mount", "true"],
-            "bwrap" => &[
-                "bwrap",
-                "--ro-bind",
-                "/",
-                "/",
-                "--dev",
-                "/dev",
-                "--proc",
-                "/proc",
-                "--tmpfs",
-                "/tmp",
-                "--unshare-all",
-                "--die-with-parent",
-                "true",
-            ],
-            _ => &["podman", "run", "--rm", "--network=none", "runway.test/busybox:1", "true"],
+/// Those that are installed, and why the others are not here.
+pub(super) fn peers(starts: usize) -> (Vec<(&'static str, Contender)>, Vec<String>) {
+    let (mut here, mut missing) = (Vec::new(), Vec::new());
+    for (name, words) in PEERS {
+        let words: Vec<_> = words.split(' ').map(str::to_owned).collect();
+        match run(&mut command(&words)) {
+            Ok(()) => here.push((name, peer(words, (), starts))),
+            Err(error) => missing.push(format!("{name}: {error}")),
         }
-    };
-    let installed = PEERS.into_iter().filter(|name| run(&mut command(words(name))).is_ok());
-    installed.map(|name| (name, peer(words(name), starts))).collect()
+    }
+    match Podman::set_up() {
+        Ok(podman) => {
+            println!("podman: {}", podman.words.join(" "));
+            here.push(("podman", peer(podman.words.clone(), podman, starts)));
+        }
+        Err(error) => missing.push(format!("podman: {error}")),
+    }
+    (here, missing)
 }
 
-fn peer(words: &'static [&'static str], starts: usize) -> Contender {
-    Contender::new(move |samples| (0..starts).try_for_each(|_| samples.time(1, || run(&mut command(words)))))
+/// Runs the command again and again, and keeps what it needs meanwhile.
+fn peer<T: 'static>(words: Vec<String>, needed: T, starts: usize) -> Contender {
+    Contender::new(move |samples| {
+        let _kept = &needed;
+        (0..starts).try_for_each(|_| samples.time(1, || run(&mut command(&words))))
+    })
 }
 
-pub(super) fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(words[0]);
+pub(super) fn command<Word: AsRef<OsStr>>(words: &[Word]) -> Command {
+    let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     command
 }

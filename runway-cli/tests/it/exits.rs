@@ -50,6 +50,14 @@ fn the_exit_code_is_that_of_the_worst() {
         (&["diagnose", "no-such-file.json"], 2),
         (&["diagnose"], 2),
         (&["--version"], 0),
+        // All but these of `run` are its job's.
+        (&["run"], 125),
+        (&["run", HELLO, "--no-such-flag"], 125),
+        (&["run", HELLO, "-o", "xml"], 125),
+        (&["run", HELLO, HELLO], 125),
+        (&["run", "no-such-file.yaml"], 125),
+        (&["run", REFUSED], 125),
+        (&["run", "--help"], 0),
     ] {
         let ran = runway(arguments);
         assert_eq!(ran.code, code, "{arguments:?}\n{}{}", ran.stdout, ran.stderr);

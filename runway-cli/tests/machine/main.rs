@@ -1,8 +1,13 @@
-//! `runway run` as people run it, on this machine's own kernel.
+//! `runway run` as people run it, on this machine's own kernel. As root the tests are run twice: as root, and as a user without any
+//! rights.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(dead_code, reason = "a file that others use too")]
+
+#[path = "../../../runway-local/tests/machine/hand_down.rs"]
+mod hand_down;
 
 use serde_json::Value as Json;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,25 +16,46 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// The project's folder, or one that has what is needed of it.
 fn root() -> PathBuf {
+    if hand_down::is_plain() {
+        return std::env::current_dir().unwrap();
+    }
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// A folder of a test's own; nothing may be left in it.
+fn program() -> PathBuf {
+    let elsewhere = std::env::var_os("RUNWAY_TEST_PROGRAM").map(PathBuf::from);
+    elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway")))
+}
+
+#[test]
+fn everything_as_a_plain_user() {
+    let programs = [("RUNWAY_TEST_PROGRAM", program())];
+    let files = [HELLO, REFUSED];
+    hand_down::as_plain_user("everything_as_a_plain_user", &programs, &root(), &files);
+}
+
+/// A folder and a control group of a test's own; nothing may be left in either.
 struct Bed {
     folder: PathBuf,
+    group: Option<PathBuf>,
 }
 
 impl Bed {
     fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("runway-run-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self { folder: std::env::temp_dir().join(name) }
+        Self { folder: std::env::temp_dir().join(&name), group: Some(hand_down::group().join(name)) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runway"));
-        command.arg("run").arg("--state").arg(&self.folder).args(arguments).current_dir(root());
+        let mut command = Command::new(program());
+        command.arg("run").arg("--state-dir").arg(&self.folder).current_dir(root());
+        if let Some(group) = self.group.as_ref().filter(|_| !arguments.contains(&"--cgroup-parent")) {
+            command.arg("--cgroup-parent").arg(group);
+        }
+        command.args(arguments);
         command.stdin(Stdio::null());
         command
     }
@@ -54,11 +80,13 @@ impl Drop for Bed {
             let left: Vec<_> = std::fs::read_dir(self.folder.join("jobs")).unwrap().collect();
             assert!(left.is_empty(), "{left:?}");
             std::fs::remove_dir_all(&self.folder).unwrap();
+            self.group.iter().for_each(|group| hand_down::check_groups(group));
         }
     }
 }
 
 const HELLO: &str = "fixtures/jobs/hello.yaml";
+const REFUSED: &str = "fixtures/jobs/refused/cpu-above-max.yaml";
 
 fn job(script: &str, more: &str) -> String {
     let script = Json::from(script);
@@ -71,7 +99,12 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn the_first_command() {
-    let ran = Bed::new().run(&[HELLO]);
+    let mut bed = Bed::new();
+    if !hand_down::is_plain() {
+        // Where everybody's is.
+        bed.group = None;
+    }
+    let ran = bed.run(&[HELLO]);
     let (out, err) = (text(&ran.stdout), text(&ran.stderr));
     assert_eq!((ran.status.code(), out.as_str()), (Some(0), "hello\n"), "{err}");
     let mut lines = err.lines();
@@ -97,8 +130,10 @@ fn the_exit_code_is_the_jobs() {
 fn what_is_refused_or_cannot_be_run_is_no_jobs_code() {
     let bed = Bed::new();
     for arguments in [
-        &["fixtures/jobs/refused/cpu-above-max.yaml"][..],
+        &[REFUSED][..],
         &["no-such-file.yaml"],
+        &[],
+        &[HELLO, "--no-such-flag"],
         &[HELLO, "--policy", "no-such-policy.yaml"],
         &[HELLO, "--cgroup-parent", "/two\nlines"],
     ] {
@@ -106,7 +141,7 @@ fn what_is_refused_or_cannot_be_run_is_no_jobs_code() {
         assert_eq!((ran.status.code(), text(&ran.stdout).as_str()), (Some(125), ""), "{arguments:?}");
         assert!(!ran.stderr.is_empty(), "{arguments:?}");
     }
-    let nowhere = Bed { folder: "/dev/null/jobs".into() };
+    let nowhere = Bed { folder: "/dev/null/jobs".into(), group: None };
     assert_eq!(nowhere.run(&[HELLO]).status.code(), Some(125));
     let two = format!("{}---\n{}", job("true", ""), job("true", ""));
     assert_eq!(bed.run_job(&two, &[]).status.code(), Some(125));
@@ -255,10 +290,11 @@ fn a_job_that_loses_its_supervisor_is_told_of() {
 #[test]
 fn on_a_terminal_there_is_a_line_of_status() {
     let bed = Bed::new();
-    let program = env!("CARGO_BIN_EXE_runway");
     let run = format!(
-        "{program} run --state {} {HELLO} -- sh -c 'printf begun; sleep 1; echo; sleep 1.2; echo ended'",
-        bed.folder.display()
+        "{} run --state-dir {} --cgroup-parent {} {HELLO} -- sh -c 'printf begun; sleep 1; echo; sleep 1.2; echo ended'",
+        program().display(),
+        bed.folder.display(),
+        bed.group.as_ref().unwrap().display()
     );
     let mut script = Command::new("script");
     script.args(["-qec", &run, "/dev/null"]).current_dir(root()).stdin(Stdio::null()).env("TERM", "xterm");

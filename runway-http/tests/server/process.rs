@@ -17,7 +17,10 @@ pub struct Folder(PathBuf);
 impl Folder {
     pub fn new(name: &str) -> Self {
         let name = format!("{name}-{:x}", System.random());
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        Self::at(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
+    }
+
+    pub fn at(path: PathBuf) -> Self {
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -49,6 +52,12 @@ users: [{name: nobody, user: {token: the-token-of-nobody}}]
 contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
 ";
 
+/// The built server.
+pub fn program() -> PathBuf {
+    let elsewhere = std::env::var_os("RUNWAY_TEST_SERVER").map(PathBuf::from);
+    elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-http")))
+}
+
 /// A server.
 pub struct Process {
     child: Child,
@@ -58,11 +67,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the program, and waits until it listens.
+    /// Starts the program over a cluster, and waits until it listens.
     pub async fn start(policy: PathBuf, kubeconfig: PathBuf, flags: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runway-http"));
-        command.args(["--listen", "127.0.0.1:0", "--backend", "kubernetes", "--log-format", "json"]);
-        command.arg("--policy").arg(policy).arg("--kubeconfig").arg(kubeconfig).args(flags);
+        let backend = ["--backend", "kubernetes", "--policy", policy.to_str().unwrap(), "--kubeconfig"];
+        Self::launch(&[&backend[..], &[kubeconfig.to_str().unwrap()], flags].concat()).await
+    }
+
+    /// Starts the program, and waits until it listens.
+    pub async fn launch(flags: &[&str]) -> Self {
+        Self::launch_on("127.0.0.1:0", flags).await
+    }
+
+    pub async fn launch_on(listen: &str, flags: &[&str]) -> Self {
+        let mut command = Command::new(program());
+        command.args(["--listen", listen, "--log-format", "json"]).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let log: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -174,7 +174,7 @@ pub fn get(path: &str) -> String {
 /// A request; the header lines end with `\r\n` each.
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    format!("{method} {path} HTTP/1.1\r\nHost: runway\r\n{headers}{length}\r\n{body}")
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{body}")
 }
 
 /// A job as JSON, for a route that takes one.

@@ -1,7 +1,7 @@
 //! Where on this machine groups can be made.
 
 use super::group::{Group, Groups};
-use super::{Controller, Limits, Missing, Version};
+use super::{Controller, Limits, Missing, NotEnforced, Version};
 use rustix::fs::{Access, access};
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -139,6 +139,19 @@ impl Layout {
         (groups, missing)
     }
 
+    /// Limits that are missing, as those are told who can do something about it.
+    pub(crate) fn not_enforced(&self, missing: &[Missing]) -> NotEnforced {
+        // Version 2 hands a part of the tree down to each user, and a session is not in it. Of version 1 no part is handed down.
+        let is_barred = self.hierarchies.iter().any(|hierarchy| hierarchy.barrier.is_some());
+        NotEnforced {
+            missing: missing.iter().map(ToString::to_string).collect(),
+            advice: is_barred.then_some(
+                "start it by `systemd-run --user --scope`, which gives it a control group of its own, or have root hand one down \
+                 and name it with `--cgroup-parent`",
+            ),
+        }
+    }
+
     /// The groups of a job of which nothing is known but its name.
     pub(crate) fn named(&self, name: &str) -> Groups {
         let mut groups = Groups::new(!self.has_parent);
@@ -271,6 +284,20 @@ mod tests {
         assert_eq!(elsewhere[0].barrier.as_deref(), Some(Path::new("/sys/fs/cgroup/cgroup.procs")));
         let as_root = read(UNIFIED, own, None, "/", "cpu");
         assert_eq!(as_root[0].base, Path::new("/sys/fs/cgroup/runway"));
+    }
+
+    #[test]
+    fn who_is_in_a_session_is_told_the_way_out_of_it() {
+        let own = "0::/user.slice/user-1000.slice/session-3.scope\n";
+        let read = |writable: &'static str| {
+            let hierarchies = read(UNIFIED, own, None, writable, "cpu memory pids");
+            Layout { hierarchies, has_parent: false }
+        };
+        let missing = Missing { limit: Controller::Memory, why: "x".to_owned() };
+        let session = read("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service");
+        let told = session.not_enforced(std::slice::from_ref(&missing)).to_string();
+        assert!(told.contains("memory: x; start it by `systemd-run --user --scope`"), "{told}");
+        assert_eq!(read("/").not_enforced(&[missing]).advice, None);
     }
 
     #[test]

@@ -74,6 +74,22 @@ pub(crate) struct Missing {
     pub why: String,
 }
 
+/// Limits that cannot be enforced here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct NotEnforced {
+    /// Each limit, and why not.
+    pub missing: Vec<String>,
+    /// What a user without rights can do, where there is something.
+    pub advice: Option<&'static str>,
+}
+
+impl fmt::Display for NotEnforced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "limits cannot be enforced here: {}", self.missing.join("; "))?;
+        self.advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
+    }
+}
+
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.limit, self.why)

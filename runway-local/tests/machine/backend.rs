@@ -47,7 +47,7 @@ async fn until(
 async fn the_way_of_a_job_through_the_loop() {
     let bed = Bed::new();
     let policy = Arc::new(Policy::parse(POLICY, RateOverrides::default()).unwrap());
-    let backend = Arc::new(LocalBackend::new(bed.machine.clone()));
+    let backend = Arc::new(LocalBackend::open(bed.machine.settings().clone()).unwrap());
     let plane = ControlPlane::new(backend, policy, Arc::new(System), Settings::default());
     let follow = tokio::spawn(plane.clone().run());
     plane.ready().await;
@@ -83,7 +83,7 @@ async fn the_way_of_a_job_through_the_loop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_port_promises() {
     let bed = Bed::new();
-    let backend = LocalBackend::new(bed.machine.clone());
+    let backend = LocalBackend::open(bed.machine.settings().clone()).unwrap();
     let mut events = backend.watch();
     assert_eq!(events.next().await, Some(WatchEvent::ListingBegan));
     assert_eq!(events.next().await, Some(WatchEvent::Listed(Vec::new())));

@@ -1,5 +1,6 @@
 //! A machine of a test's own: a folder, a control group, and the certainty that nothing is left of its jobs.
 
+use crate::hand_down;
 use runway_control::Observation;
 use runway_control::backend::Order;
 use runway_core::policy::RateOverrides;
@@ -33,24 +34,6 @@ pub struct Bed {
     group: PathBuf,
 }
 
-/// Whether this is the run of `plain`.
-pub fn is_plain() -> bool {
-    std::env::var_os("RUNWAY_TEST_GROUP").is_some()
-}
-
-/// Every hierarchy of control groups that is mounted here.
-pub fn hierarchies() -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let mut found = Vec::new();
-    for line in mounts.lines() {
-        let fields: Vec<_> = line.split(' ').collect();
-        if matches!(fields[2], "cgroup" | "cgroup2") {
-            found.push(PathBuf::from(fields[1]));
-        }
-    }
-    found
-}
-
 pub fn supervisor() -> PathBuf {
     let elsewhere = std::env::var_os("RUNWAY_TEST_SUPERVISOR").map(PathBuf::from);
     elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-supervisor")))
@@ -64,8 +47,7 @@ impl Bed {
     pub fn with(change: impl FnOnce(&mut LocalSettings)) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let above = std::env::var("RUNWAY_TEST_GROUP").unwrap_or_else(|_| "/runway-tests".to_owned());
-        let group = Path::new(&above).join(&name);
+        let group = hand_down::group().join(&name);
         let folder = std::env::temp_dir().join(format!("runway-{name}"));
         let mut settings = LocalSettings::new(&folder);
         settings.cgroup_parent = Some(group.clone());
@@ -166,19 +148,7 @@ impl Drop for Bed {
         if std::thread::panicking() {
             return;
         }
-        for hierarchy in hierarchies() {
-            let group = hierarchy.join(self.group.strip_prefix("/").unwrap());
-            let left: Vec<_> = std::fs::read_dir(&group)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .filter(|entry| entry.path().is_dir())
-                .collect();
-            assert!(left.is_empty(), "groups are left: {left:?}");
-            let _ = std::fs::remove_dir(&group);
-            // The one that all tests share goes with the last of them; what was handed down stays.
-            let _ = group.parent().filter(|_| !is_plain()).map(std::fs::remove_dir);
-        }
+        hand_down::check_groups(&self.group);
         let jobs =
             || std::fs::read_dir(self.folder.join("jobs")).unwrap().map(|job| job.unwrap().file_name());
         wait_until("what is being taken away", || {

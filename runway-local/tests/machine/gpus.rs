@@ -1,10 +1,13 @@
 //! Whole GPUs, each for one job at a time.
 
 use crate::bed::{Bed, ended, script};
+use crate::hand_down::{hierarchies, is_plain};
 use runway_core::JobSpec;
 use runway_core::spec::ResourceSpec;
 use runway_core::status::Phase;
 use runway_local::StartError;
+use std::path::PathBuf;
+use std::process::Command;
 
 fn with_gpus(count: u64, text: &str) -> JobSpec {
     JobSpec { resources: ResourceSpec { gpu: Some(count.into()), ..ResourceSpec::default() }, ..script(text) }
@@ -38,4 +41,74 @@ fn a_gpu_is_one_jobs_until_nothing_of_it_is_left() {
     two.kill().unwrap();
     assert_eq!(ended(&two).seen.status.phase, Phase::Cancelled);
     assert_eq!(bed.run(with_gpus(3, tell)).out, "GPU-a,GPU-b,GPU-c\nGPU-a,GPU-b,GPU-c\n");
+}
+
+/// A device file that is gone with the test.
+struct Device(PathBuf);
+
+impl Device {
+    /// One that does what `/dev/null` or `/dev/zero` does.
+    fn new(path: impl Into<PathBuf>, minor: &str) -> Self {
+        let path = path.into();
+        let mut mknod = Command::new("mknod");
+        assert!(mknod.args(["-m", "666"]).arg(&path).args(["c", "1", minor]).status().unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_job_can_make_no_device_files() {
+    let bed = Bed::new();
+    let ran = bed
+        .run(script("ls /dev; for at in /tmp /dev /dev/shm; do mknod $at/other c 1 5; ls $at/other; done"));
+    assert_eq!(ran.out, "fd\nfull\nnull\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n");
+    assert!(ran.err.contains("not permitted"), "{}", ran.err);
+}
+
+/// By root, who alone can make the device files of GPUs.
+#[test]
+fn the_device_files_of_other_gpus_are_not_there() {
+    if is_plain() {
+        return;
+    }
+    let [one, other] = ["1000006", "1000007"];
+    let _one = Device::new(format!("/dev/nvidia{one}"), "3");
+    let _other = Device::new(format!("/dev/nvidia{other}"), "5");
+    // Somewhere among the files that a job sees.
+    let elsewhere = Device::new(format!("/var/runway-test-{}", std::process::id()), "5");
+    let bed = Bed::with(|settings| settings.gpus = vec![one.into(), other.into()]);
+    let job = bed.start(with_gpus(
+        1,
+        &format!(
+            "cd /dev; ls | grep nvidia; echo x >nvidia{one} && echo opened; head -c 1 nvidia{other} | wc -c; \
+             head -c 1 {} | wc -c; sleep 1000",
+            elsewhere.0.display()
+        ),
+    ));
+    let (mut reader, mut out, mut err) = (job.reader().unwrap(), String::new(), String::new());
+    while out.lines().count() < 4 {
+        let chunk = reader.next_blocking().unwrap().unwrap();
+        let to = if chunk.stream == runway_local::Stream::Out { &mut out } else { &mut err };
+        to.push_str(std::str::from_utf8(&chunk.bytes).unwrap());
+    }
+    assert_eq!(out, format!("nvidia{one}\nopened\n0\n0\n"), "{err}");
+    assert!(err.contains("No such file") && err.contains("Permission denied"), "{err}");
+    // Version 1 has a list of the devices that may be used: the harmless ones, and what was given.
+    let group = bed.machine.settings().cgroup_parent.clone().unwrap().join(job.id().as_str());
+    let lists =
+        hierarchies().into_iter().map(|at| at.join(group.strip_prefix("/").unwrap()).join("devices.list"));
+    for list in lists.filter_map(|list| std::fs::read_to_string(list).ok()) {
+        let mut lines: Vec<_> = list.lines().collect();
+        lines.sort_unstable();
+        // The given one is the same as `/dev/null`.
+        assert_eq!(lines, ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"]);
+    }
+    job.kill().unwrap();
+    ended(&job);
 }

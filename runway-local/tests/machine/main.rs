@@ -7,6 +7,7 @@ mod backend;
 mod bed;
 mod endings;
 mod gpus;
+mod hand_down;
 mod limits;
 mod output;
 mod plain;

@@ -4,7 +4,7 @@ use crate::bed::{Bed, command, order, script};
 use runway_core::JobSpec;
 use runway_core::spec::Secret;
 use runway_core::status::Phase;
-use runway_local::{Job, StartError, Supervision};
+use runway_local::{Job, NotEnforced, StartError, Supervision};
 use std::path::PathBuf;
 
 #[test]
@@ -13,7 +13,8 @@ fn a_limit_that_cannot_be_enforced_is_refused_or_told_of() {
     let nowhere = PathBuf::from("/two\nlines");
     let strict = Bed::with(|settings| settings.cgroup_parent = Some(nowhere.clone()));
     let refused = strict.try_start(script("echo hi"));
-    let Err(StartError::NotEnforced { missing }) = refused else { panic!("{refused:?}") };
+    let Err(StartError::NotEnforced(NotEnforced { missing, .. })) = refused else { panic!("{refused:?}") };
+    assert_eq!(strict.machine.try_limits().unwrap_err().missing.len(), 3);
     assert!(missing.iter().any(|limit| limit.starts_with("memory: ")), "{missing:?}");
     assert_eq!(missing.len(), 3, "{missing:?}");
     assert!(std::fs::read_dir(strict.state().join("jobs")).unwrap().next().is_none(), "something is left");
@@ -22,6 +23,7 @@ fn a_limit_that_cannot_be_enforced_is_refused_or_told_of() {
         settings.cgroup_parent = Some(nowhere);
         settings.best_effort = true;
     });
+    assert!(Bed::new().machine.try_limits().is_ok());
     let job = lenient.start(script("setsid sleep 1000 & echo hi"));
     let ran = crate::bed::ended(&job);
     assert_eq!((ran.seen.status.phase, ran.out.as_str()), (Phase::Succeeded, "hi\n"));

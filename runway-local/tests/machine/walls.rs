@@ -1,6 +1,7 @@
 //! What a job cannot see, reach or do.
 
-use crate::bed::{Bed, ended, is_plain, script};
+use crate::bed::{Bed, ended, script};
+use crate::hand_down::{USER, is_plain};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
@@ -40,7 +41,7 @@ fn it_is_nobody_and_has_no_rights() {
     ] {
         assert!(status.contains(line), "{line}: {status}");
     }
-    let uid = if is_plain() { 64_999 } else { 65_532 };
+    let uid = if is_plain() { USER } else { 65_532 };
     assert_eq!(printed(&bed, "id -u; id -g"), format!("{uid}\n{uid}\n"));
     assert_eq!(printed(&bed, "id -G").trim(), uid.to_string());
 }
@@ -158,6 +159,27 @@ fn sockets_without_a_file_are_not_shared_either() {
         "perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0); print connect(S, pack_sockaddr_un(qq(\\0{name}))) ? 1 : 0'"
     );
     assert_eq!(printed(&bed, &connect), "0");
+}
+
+#[test]
+fn two_jobs_reach_no_socket_of_each_other() {
+    let bed = Bed::new();
+    let listen = "perl -MIO::Socket::INET -MSocket -e '$| = 1; $tcp = IO::Socket::INET->new(Listen => 9, LocalAddr => q(127.0.0.1)); \
+                  socket(A, PF_UNIX, SOCK_STREAM, 0); bind(A, pack_sockaddr_un(qq(\\0runway-of-one))); listen(A, 9); \
+                  socket(F, PF_UNIX, SOCK_STREAM, 0); bind(F, pack_sockaddr_un(q(/tmp/socket))); listen(F, 9); \
+                  print $tcp->sockport, qq(\\n); CONNECT sleep 1000'";
+    let connect = "print IO::Socket::INET->new(PeerAddr => q(127.0.0.1), PeerPort => PORT) ? 1 : 0; \
+                   socket(B, PF_UNIX, SOCK_STREAM, 0); print connect(B, pack_sockaddr_un(qq(\\0runway-of-one))) ? 1 : 0; \
+                   socket(C, PF_UNIX, SOCK_STREAM, 0); print connect(C, pack_sockaddr_un(q(/tmp/socket))) ? 1 : 0;";
+    // Its own it reaches.
+    let own = listen.replace("CONNECT", &connect.replace("PORT", "$tcp->sockport")).replace("sleep 1000", "");
+    assert_eq!(printed(&bed, &own).lines().last(), Some("111"));
+    let one = bed.start(script(&listen.replace("CONNECT", "")));
+    let port = one.reader().unwrap().next_blocking().unwrap().unwrap().bytes;
+    let connect = connect.replace("PORT", std::str::from_utf8(&port).unwrap().trim());
+    assert_eq!(printed(&bed, &format!("perl -MIO::Socket::INET -MSocket -e '{connect}'")), "000");
+    one.kill().unwrap();
+    ended(&one);
 }
 
 #[test]

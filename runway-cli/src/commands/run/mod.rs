@@ -12,15 +12,12 @@ use outcome::Outcome;
 use runway_control::backend::Order;
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, JobId, JobSpec};
-use runway_local::{Job, LocalSettings, Machine, Stream, Supervision, detect_gpus};
+use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision, detect_gpus};
 use screen::Screen;
 use signals::Signals;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Refused, or Runway's own fault.
-const NOT_RUN: Exit = Exit::Code(125);
 
 /// How often the status line is drawn anew.
 const REDRAWING: Duration = Duration::from_millis(500);
@@ -28,7 +25,7 @@ const REDRAWING: Duration = Duration::from_millis(500);
 pub(super) fn run(arguments: &RunArguments) -> Exit {
     try_run(arguments).unwrap_or_else(|error| {
         output::error(&error);
-        NOT_RUN
+        Exit::NOT_RUN
     })
 }
 
@@ -36,7 +33,7 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let common = &arguments.common;
     let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, Exit::Fine) = read_all(std::slice::from_ref(&arguments.file))? else {
-        return Ok(NOT_RUN);
+        return Ok(Exit::NOT_RUN);
     };
     let judged = judge_amended(&sources, &policy, common, |spec| amend(spec, arguments))?;
     let [judged] = judged.as_slice() else {
@@ -48,14 +45,19 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
             Format::Json => output::print_json(&judged.verdict())?,
             Format::Text => output::print_aside(&judged.story(&policy, common))?,
         }
-        return Ok(NOT_RUN);
+        return Ok(Exit::NOT_RUN);
     };
     output::print_aside(&verdict(judged, admitted))?;
     let order = Order { id: new_id()?, admitted: admitted.clone(), policy: Arc::new(policy.policy.clone()) };
     // From here on somebody may want to end it.
     let signals = Signals::listen().map_err(|error| failed("signals cannot be heard", &error))?;
     let machine = Machine::open(settings(arguments)?).map_err(|error| told(&error))?;
-    let job = Job::start(&machine, &order, Supervision::Attached).map_err(|error| told(&error))?;
+    let job = Job::start(&machine, &order, Supervision::Attached).map_err(|error| match error {
+        StartError::NotEnforced(limits) => {
+            Failure::Usage(format!("{limits}; `--best-effort` runs the job all the same"))
+        }
+        error => told(&error),
+    })?;
     for limit in job.not_enforced() {
         output::print_aside(&format!("warning: not enforced: {limit}\n"))?;
     }
@@ -90,8 +92,8 @@ fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
 
 fn settings(arguments: &RunArguments) -> Result<LocalSettings, Failure> {
     let usual = || LocalSettings::usual_state(|name| std::env::var_os(name));
-    let state = arguments.state.clone().or_else(usual).ok_or_else(|| {
-        Failure::Usage("there is no home to keep jobs in; name a folder with `--state`".to_owned())
+    let state = arguments.state_dir.clone().or_else(usual).ok_or_else(|| {
+        Failure::Usage("there is no home to keep jobs in; name a folder with `--state-dir`".to_owned())
     })?;
     Ok(LocalSettings {
         best_effort: arguments.best_effort,

@@ -131,7 +131,7 @@ fn a_job_whose_output_cannot_be_had_is_waited_for_all_the_same() {
 #[test]
 fn output_that_is_gone_or_yet_to_come_is_told_of() {
     let gone =
-        br#"{"title":"Gone","detail":"the job has left the cluster, and its output with it","instance":"1"}"#;
+        br#"{"title":"Gone","detail":"the job has left the backend, and its output with it","instance":"1"}"#;
     let (url, _) = serve(vec![answer("410 Gone", "", gone)]);
     let ran = runway_at(&url, &["logs", "4d5c9fa91db4"]);
     assert_eq!(ran.code, 1);

@@ -1,0 +1,70 @@
+//! The backends that the server can stand on.
+
+use runway_control::System;
+use runway_control::backend::Backend;
+use runway_core::Policy;
+use runway_http::flags::{BackendKind, Flags};
+use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
+#[cfg(target_os = "linux")]
+use runway_local::{LocalBackend, LocalSettings, detect_gpus};
+use std::error::Error;
+use std::sync::Arc;
+
+/// Opens the one that the flags name.
+pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
+    match flags.backend {
+        BackendKind::Kubernetes => kubernetes(flags, policy).await,
+        #[cfg(target_os = "linux")]
+        BackendKind::Local => local(flags).await,
+    }
+}
+
+async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
+    let connection = Connection { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
+    let client = connect(&connection).await?;
+    let settings = KubernetesSettings::new(policy);
+    let backend = KubernetesBackend::new(client, policy, settings, Arc::new(System));
+    match backend.missing_rights().await {
+        Ok(missing) if missing.is_empty() => {}
+        Ok(missing) => {
+            let told: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            return Err(
+                format!("{}; `infra/kubernetes/rbac.yaml` has all that is needed", told.join("; ")).into()
+            );
+        }
+        // It may come back: until then the server is not ready.
+        Err(error) => {
+            tracing::warn!(%error, "the cluster cannot be asked for rights; going on without");
+        }
+    }
+    Ok(Arc::new(backend))
+}
+
+/// Jobs that an earlier server has left running go on, and are this one's now.
+#[cfg(target_os = "linux")]
+async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
+    let flags = &flags.local;
+    let usual = || LocalSettings::usual_state(|name| std::env::var_os(name));
+    let state = flags.state_dir.clone().or_else(usual);
+    let state = state.ok_or("there is no home to keep jobs in; name a folder with `--state-dir`")?;
+    let settings = LocalSettings {
+        best_effort: flags.best_effort,
+        cgroup_parent: flags.cgroup_parent.clone(),
+        gpus: flags.gpu_devices.clone().unwrap_or_else(detect_gpus),
+        ..LocalSettings::new(state)
+    };
+    let opened = tokio::task::spawn_blocking(|| {
+        let backend = LocalBackend::open(settings)?;
+        let limits = backend.machine().try_limits();
+        Ok::<_, runway_local::OpenError>((backend, limits))
+    });
+    let (backend, limits) = opened.await??;
+    let settings = backend.machine().settings();
+    match limits {
+        Ok(()) => {}
+        Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run all the same"),
+        Err(error) => return Err(format!("{error}; `--best-effort` runs jobs all the same").into()),
+    }
+    tracing::info!(folder = %settings.state.display(), gpus = settings.gpus.len(), "jobs run on this machine's own files; images are not used");
+    Ok(Arc::new(backend))
+}

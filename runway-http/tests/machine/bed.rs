@@ -1,0 +1,204 @@
+//! A folder and a control group of a test's own, servers over them, and the certainty that nothing is left of their jobs.
+
+use crate::hand_down;
+use crate::process::Process;
+use crate::wire::{Answer, PATIENCE, ask, get, post, request};
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const POLICY: &str = "
+version: 1
+limits:
+  cpu: {min: 10m, max: '4', default: 500m}
+  memory: {min: 1Mi, max: 1Gi, default: 64Mi}
+  ephemeral_storage: {min: 1Mi, max: 1Gi, default: 64Mi}
+  gpu: {max: 8}
+  timeout: {min: 1s, max: 10m, default: 1m}
+  retries: {max: 3, default: 0}
+  network: [none, internal, open]
+rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
+rate_limit: {per_minute: 60000, burst: 1000}
+quota: {gpus: 8, concurrent_jobs: 3}
+run: {termination_grace: 2s, run_as_user: 65532}
+";
+
+pub struct Bed {
+    folder: PathBuf,
+    group: PathBuf,
+}
+
+impl Bed {
+    pub fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("h{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let group = hand_down::group().join(&name);
+        let folder = std::env::temp_dir().join(format!("runway-{name}"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("policy.yaml"), POLICY).unwrap();
+        Self { folder, group }
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    pub fn group(&self) -> &Path {
+        &self.group
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// What a server of this test is started with.
+    pub fn flags(&self) -> Vec<String> {
+        let (policy, state) = (self.path("policy.yaml"), self.state());
+        let flags = [
+            ("--policy", policy.as_path()),
+            ("--state-dir", &state),
+            ("--cgroup-parent", &self.group),
+            ("--shutdown-delay", Path::new("0s")),
+            ("--backend", Path::new("local")),
+        ];
+        flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.display().to_string()]).collect()
+    }
+
+    pub async fn serve(&self, more: &[&str]) -> Server {
+        let flags = self.flags();
+        let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let server = Server { process: Process::launch(&flags).await };
+        server.until("it to be ready", async || server.get("/readyz").await.status == 200).await;
+        server
+    }
+
+    /// The folders of jobs that are kept.
+    pub fn jobs(&self) -> Vec<PathBuf> {
+        let jobs = std::fs::read_dir(self.state().join("jobs")).into_iter().flatten().flatten();
+        jobs.map(|job| job.path()).collect()
+    }
+
+    /// Processes of a job by their numbers and starts.
+    pub fn process_of(&self, id: &str, which: &str) -> i32 {
+        let pid = &status(&self.state().join("jobs").join(id))[which]["pid"];
+        i32::try_from(pid.as_u64().unwrap()).unwrap()
+    }
+}
+
+pub fn status(job: &Path) -> Json {
+    std::fs::read(job.join("status.json")).map_or(Json::Null, |text| serde_json::from_slice(&text).unwrap())
+}
+
+impl Drop for Bed {
+    /// Nothing is left: no process, no group, no mount, no file.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for job in self.jobs() {
+                let _ = std::fs::write(job.join("kill"), "");
+            }
+            return;
+        }
+        let began = Instant::now();
+        let is_over = |job: &PathBuf| {
+            let status = status(job);
+            !job.join("files").exists()
+                && ["supervisor", "init"].iter().all(|which| !lives(&status[*which]))
+                && !status["finished_at"].is_null()
+        };
+        while !self.jobs().iter().all(is_over) {
+            assert!(began.elapsed() < PATIENCE, "something is left: {:?}", self.jobs());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        hand_down::check_groups(&self.group);
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(self.folder.to_str().unwrap()), "mounts are left");
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+/// Whether a process that was seen is there, and is not another one of its number.
+fn lives(seen: &Json) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", seen["pid"])).unwrap_or_default();
+    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
+    started == Some(&seen["started"].to_string())
+}
+
+/// What a server says that does not start, and its exit code. Unless the first flags say so, it would listen on loopback.
+pub async fn refused(listen: &[&str], flags: &[String]) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new(crate::process::program());
+    command.args(if listen.is_empty() { &["--listen", "127.0.0.1:0"] } else { listen });
+    let ran = command.args(flags).kill_on_drop(true).output();
+    let ran = tokio::time::timeout(PATIENCE, ran).await.expect("it ends").unwrap();
+    (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+}
+
+pub struct Server {
+    pub process: Process,
+}
+
+impl Server {
+    pub async fn get(&self, path: &str) -> Answer {
+        ask(self.process.address, get(path)).await
+    }
+
+    pub async fn submit(&self, job: &Json, headers: &str) -> Answer {
+        ask(self.process.address, post("/v1/jobs", headers, &job.to_string())).await
+    }
+
+    /// Submits a job that is admitted. Its id.
+    pub async fn start(&self, job: &Json) -> String {
+        let answer = self.submit(job, "").await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn job(&self, id: &str) -> Json {
+        self.get(&format!("/v1/jobs/{id}")).await.json()
+    }
+
+    pub async fn cancel(&self, id: &str) -> u16 {
+        ask(self.process.address, request("DELETE", &format!("/v1/jobs/{id}"), "", "")).await.status
+    }
+
+    pub async fn logs(&self, id: &str, query: &str) -> String {
+        let answer = self.get(&format!("/v1/jobs/{id}/logs{query}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text()
+    }
+
+    /// Waits for the end of a job, and returns how it ended.
+    pub async fn ended(&self, id: &str) -> Json {
+        self.until("the end of the job", async || !self.job(id).await["finished_at"].is_null()).await;
+        self.job(id).await
+    }
+
+    /// Waits until a job has printed so much.
+    pub async fn printed(&self, id: &str, text: &str) {
+        self.until(text, async || {
+            let answer = self.get(&format!("/v1/jobs/{id}/logs")).await;
+            answer.status == 200 && answer.text().contains(text)
+        })
+        .await;
+    }
+
+    pub async fn until(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
+        crate::wire::until(what, holds).await;
+    }
+
+    /// As by `kill -9`.
+    pub async fn kill(mut self) {
+        self.process.signal(rustix::process::Signal::KILL);
+        self.process.ended().await;
+    }
+}
+
+/// A job that runs a script.
+pub fn script(text: &str) -> Json {
+    json!({"name": "job", "tenant": "search", "image": "busybox", "command": ["sh", "-c", text]})
+}
+
+pub fn with(mut job: Json, field: &str, value: Json) -> Json {
+    job[field] = value;
+    job
+}

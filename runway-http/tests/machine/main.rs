@@ -1,0 +1,23 @@
+//! The built server over jobs on this machine's own kernel. As root the tests are run twice: as root, and by `plain` as a user
+//! without any rights.
+
+#![cfg(target_os = "linux")]
+#![allow(missing_docs, unreachable_pub, dead_code, reason = "tests, which share files with others")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
+
+mod bed;
+#[path = "../server/certificates.rs"]
+mod certificates;
+mod gpus;
+#[path = "../../../runway-local/tests/machine/hand_down.rs"]
+mod hand_down;
+mod journey;
+mod plain;
+#[path = "../server/process.rs"]
+mod process;
+mod reach;
+mod refusals;
+mod restarts;
+#[path = "../server/wire.rs"]
+mod wire;

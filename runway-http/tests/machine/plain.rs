@@ -1,0 +1,7 @@
+//! The same again as a user without any rights.
+
+#[test]
+fn everything_as_a_plain_user() {
+    let programs = [("RUNWAY_TEST_SERVER", crate::process::program())];
+    crate::hand_down::as_plain_user("everything_as_a_plain_user", &programs, "/".as_ref(), &[]);
+}
