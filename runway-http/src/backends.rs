@@ -22,7 +22,8 @@ pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn 
 async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
     let connection = Connection { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
     let client = connect(&connection).await?;
-    let settings = KubernetesSettings::new(policy);
+    let creations = flags.limits.max_creations.get();
+    let settings = KubernetesSettings { creations, ..KubernetesSettings::new(policy) };
     let backend = KubernetesBackend::new(client, policy, settings, Arc::new(System));
     match backend.missing_rights().await {
         Ok(missing) if missing.is_empty() => {}

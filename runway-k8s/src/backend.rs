@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Where jobs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub struct KubernetesSettings {
     pub scope: Scope,
     /// How long a call may take. Watches and logs may take longer.
     pub call_timeout: Duration,
+    /// How many jobs are created at a time, at least one. More would not be created sooner, but each would take longer; they wait for
+    /// their turn, first come, first served, for as long as a call may take.
+    pub creations: usize,
     /// How many objects a page of a listing has at most.
     pub page_size: u32,
     /// After how long everything is listed again, though nothing seems to be wrong.
@@ -60,6 +64,7 @@ impl KubernetesSettings {
         Self {
             scope: if run.is_per_tenant() { Scope::All } else { Scope::Namespace(run.namespace.clone()) },
             call_timeout: Duration::from_secs(10),
+            creations: 32,
             page_size: 500,
             relist_after: Duration::from_secs(300),
             log_pause: Duration::from_secs(1),
@@ -82,6 +87,8 @@ pub(crate) struct Inner {
     namespace_of: Box<dyn Fn(&Tenant) -> String + Send + Sync>,
     /// Jobs that are being created here just now.
     creating: Mutex<BTreeSet<JobId>>,
+    /// Room for as many as may be.
+    turns: Semaphore,
 }
 
 impl KubernetesBackend {
@@ -95,8 +102,9 @@ impl KubernetesBackend {
     ) -> Self {
         let run = policy.run().clone();
         let namespace_of = Box::new(move |tenant: &Tenant| run.namespace_of(tenant));
+        let turns = Semaphore::new(settings.creations.clamp(1, Semaphore::MAX_PERMITS));
         let creating = Mutex::default();
-        Self { inner: Arc::new(Inner { client, settings, surroundings, namespace_of, creating }) }
+        Self { inner: Arc::new(Inner { client, settings, surroundings, namespace_of, creating, turns }) }
     }
 }
 
@@ -126,6 +134,19 @@ impl Inner {
             Scope::All => None,
         };
         Objects::of(self.client.clone(), namespace)
+    }
+
+    /// Waits for the turn to create a job, which lasts as long as the permit.
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let timeout = self.settings.call_timeout;
+        match tokio::time::timeout(timeout, self.turns.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(Failure::Unreachable(Unavailable::new(format!(
+                "creating a Job: not its turn within {} s, since the API server is slow to create those before it",
+                timeout.as_secs()
+            )))),
+        }
     }
 
     /// Notes that a job is being created here, for as long as the guard lives.

@@ -3,6 +3,8 @@
 //! With secrets the Job comes first, suspended and marked as incomplete; then the Secret, which the Job owns, so that it
 //! goes when the Job goes; then the mark is taken away and the Job may start. Servers older than 1.22 do not know `suspend`:
 //! there the pod waits for its Secret. Whoever finds a Job of the same order goes on where it stopped.
+//!
+//! Only so many are created at a time, so that a burst waits here and not at an API server that everybody else needs too.
 
 use crate::backend::{Inner, merge};
 use crate::failure::{Failure, again, within};
@@ -29,6 +31,7 @@ pub(crate) fn patch() -> PatchParams {
 }
 
 pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, CreateError> {
+    let _turn = inner.turn().await?;
     let _creating = inner.creating(order.id);
     let rendered = render(&order.admitted, order.id, &order.policy);
     let Manifest { mut job, secret } =
@@ -152,5 +155,124 @@ impl From<Failure> for CreateError {
             Failure::Unreachable(cause) => Self::Unreachable(cause),
             Failure::Uncertain(cause) => Self::Uncertain(cause),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{KubernetesBackend, KubernetesSettings};
+    use futures::future::join_all;
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use runway_control::backend::{Backend, CreateError, Order};
+    use runway_control::{Surroundings, System};
+    use runway_core::policy::RateOverrides;
+    use runway_core::{Gate, JobId, JobSpec, Policy};
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::Semaphore;
+
+    /// A server that refuses each Job once it may.
+    struct Server {
+        /// The names of the Jobs, in the order of their coming.
+        asked: Mutex<Vec<String>>,
+        may_answer: Semaphore,
+    }
+
+    impl Server {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { asked: Mutex::default(), may_answer: Semaphore::new(0) })
+        }
+
+        fn asked(&self) -> Vec<String> {
+            self.asked.lock().unwrap().clone()
+        }
+
+        fn backend(self: &Arc<Self>, creations: usize) -> KubernetesBackend {
+            let server = Arc::clone(self);
+            let answer = move |request: Request<Body>| {
+                let server = Arc::clone(&server);
+                async move {
+                    let body = request.into_body().collect_bytes().await.unwrap();
+                    let text = String::from_utf8_lossy(&body);
+                    let name = text.split("train-").nth(1).unwrap().chars().next().unwrap();
+                    server.asked.lock().unwrap().push(name.to_string());
+                    server.may_answer.acquire().await.unwrap().forget();
+                    let refused = r#"{"kind": "Status", "status": "Failure", "message": "no", "code": 422}"#;
+                    Ok::<_, Infallible>(
+                        Response::builder()
+                            .status(422)
+                            .body(Body::from(refused.as_bytes().to_vec()))
+                            .unwrap(),
+                    )
+                }
+            };
+            let policy = policy();
+            let settings = KubernetesSettings { creations, ..KubernetesSettings::new(&policy) };
+            let client = Client::new(tower::service_fn(answer), "default");
+            KubernetesBackend::new(client, &policy, settings, Arc::new(System))
+        }
+    }
+
+    fn policy() -> Arc<Policy> {
+        let text = include_bytes!("../../fixtures/policies/default.yaml");
+        Arc::new(Policy::parse(text, RateOverrides::default()).unwrap())
+    }
+
+    fn orders(count: usize) -> Vec<Order> {
+        let policy = policy();
+        let mut gate = Gate::new(Arc::clone(&policy), System.hash_seed());
+        let order = |number| {
+            let spec = JobSpec {
+                name: Some(format!("train-{number}")),
+                tenant: Some(format!("tenant-{number}")),
+                image: Some("registry.internal/embed:1.8.0".into()),
+                command: vec!["true".into()],
+                ..JobSpec::default()
+            };
+            let id = JobId::from_random(System.random());
+            let decision = gate.submit(id, &spec.into(), System.now()).unwrap();
+            Order { id, admitted: decision.admitted().unwrap().clone(), policy: Arc::clone(&policy) }
+        };
+        (0..count).map(order).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_are_created_at_a_time_in_the_order_of_their_coming() {
+        for (creations, at_once) in [(0, 1), (1, 1), (2, 2), (5, 5), (6, 5)] {
+            let (server, orders) = (Server::new(), orders(5));
+            let backend = server.backend(creations);
+            let creating = join_all(orders.iter().map(|order| backend.create(order)));
+            let releasing = async {
+                // Nothing is left to do but to wait when virtual time goes on.
+                for released in 0..=5_usize {
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    let expected = ["0", "1", "2", "3", "4"].iter().take(at_once + released);
+                    assert!(server.asked().iter().eq(expected), "{creations}: {:?}", server.asked());
+                    server.may_answer.add_permits(1);
+                }
+            };
+            let (created, ()) = tokio::join!(creating, releasing);
+            assert!(
+                created.iter().all(|told| matches!(told, Err(CreateError::Rejected { .. }))),
+                "{created:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_get_a_turn_in_time_is_told_that_nothing_was_made() {
+        let (server, orders) = (Server::new(), orders(3));
+        let backend = server.backend(1);
+        let created = join_all(orders.iter().map(|order| backend.create(order))).await;
+        assert!(matches!(created[0], Err(CreateError::Uncertain(_))), "{created:?}");
+        let Err(CreateError::Unreachable(cause)) = &created[2] else { panic!("{created:?}") };
+        assert!(cause.to_string().starts_with("creating a Job: not its turn within 10 s"), "{cause}");
+        assert!(!server.asked().contains(&"2".to_owned()));
+        // Whoever comes later finds room again.
+        server.may_answer.add_permits(1);
+        let later = backend.create(&orders[2]).await;
+        assert!(matches!(later, Err(CreateError::Rejected { .. })), "{later:?}");
     }
 }
