@@ -92,7 +92,8 @@ fn the_device_files_of_other_gpus_are_not_there() {
         ),
     ));
     let (mut reader, mut out, mut err) = (job.reader().unwrap(), String::new(), String::new());
-    while out.lines().count() < 4 || err.lines().count() < 2 {
+    let lines = |text: &str| text.matches('\n').count();
+    while lines(&out) < 4 || lines(&err) < 2 {
         let chunk = reader.next_blocking().unwrap().unwrap();
         let to = if chunk.stream == runway_local::Stream::Out { &mut out } else { &mut err };
         to.push_str(std::str::from_utf8(&chunk.bytes).unwrap());
