@@ -76,6 +76,7 @@ fn rows_of(load: Load, rounds: &[Round]) -> Outcome<Vec<Row>> {
         row("client, processor time", "ms", Contender::Bare, |turn| turn.client)?,
         row("servers, processor time", "ms", Contender::Bare, |turn| turn.servers)?,
         row("a second, bare follows", "/s", Contender::Following, |turn| turn.jobs_a_second)?,
+        row("p99, bare follows", "ms", Contender::Following, |turn| turn.p99)?,
         row("client, bare follows", "ms", Contender::Following, |turn| turn.client)?,
         row("servers, bare follows", "ms", Contender::Following, |turn| turn.servers)?,
     ])

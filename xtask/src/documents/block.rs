@@ -10,6 +10,9 @@
 //! | `vary` | numbers and ids in what is printed are others each time |
 //! | `background` | its command goes on; the next block comes once it has printed what is shown |
 //! | `cluster` | it needs a cluster |
+//! | `here` | it is run where there is no cluster, and only there |
+
+use super::Place;
 
 /// A block of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +20,8 @@ pub(super) struct Block {
     /// The line of its fence, from 1.
     pub(super) line: usize,
     pub(super) text: String,
-    pub(super) cluster: bool,
+    /// Where alone it is run.
+    pub(super) only: Option<Place>,
     pub(super) action: Action,
 }
 
@@ -72,8 +76,8 @@ pub(super) fn blocks(page: &str) -> Result<Vec<Block>, String> {
 fn read(line: usize, info: &str, text: String) -> Result<Block, String> {
     let mut words = info.split_whitespace();
     let language = words.next().unwrap_or_default();
-    let (mut exit, mut vary, mut background, mut cluster) = (0, false, false, false);
-    let mut file = None;
+    let (mut exit, mut vary, mut background) = (0, false, false);
+    let (mut only, mut file) = (None, None);
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
             ("file", name) => file = Some(Action::Write { file: name.to_owned() }),
@@ -81,7 +85,8 @@ fn read(line: usize, info: &str, text: String) -> Result<Block, String> {
             ("exit", code) => exit = code.parse().map_err(|_| format!("`{word}` has no exit code"))?,
             ("vary", "") => vary = true,
             ("background", "") => background = true,
-            ("cluster", "") => cluster = true,
+            ("cluster", "") => only = Some(Place::Cluster),
+            ("here", "") => only = Some(Place::Here),
             _ => return Err(format!("`{word}` means nothing here")),
         }
     }
@@ -96,7 +101,7 @@ fn read(line: usize, info: &str, text: String) -> Result<Block, String> {
         (None, Some(file)) => file,
         (None, None) => Action::None,
     };
-    Ok(Block { line, text, cluster, action })
+    Ok(Block { line, text, only, action })
 }
 
 /// Lines that begin with `$ ` are commands, which go on after a `\`; what follows is what they print.
@@ -124,25 +129,24 @@ mod tests {
 
     #[test]
     fn a_page_has_its_blocks_in_order() {
-        let page = "text\n```yaml file=a.yaml\na: 1\n```\n```console exit=1 vary cluster\n$ one \\\n  two\nout\n$ three\n```\n```text\n..\n```\n";
+        let page = "text\n```yaml file=a.yaml\na: 1\n```\n```console exit=1 vary cluster\n$ one \\\n  two\nout\n$ three\n```\n```text here\n..\n```\n";
         let shown = |command: &str, output: &str| Shown {
             command: command.to_owned(),
             output: Some(output.to_owned()),
         };
         let commands = vec![shown("one \\\n  two\n", "out\n"), shown("three\n", "")];
-        let block =
-            |line, text: &str, cluster, action| Block { line, text: text.to_owned(), cluster, action };
+        let block = |line, text: &str, only, action| Block { line, text: text.to_owned(), only, action };
         assert_eq!(
             blocks(page).unwrap(),
             [
-                block(2, "a: 1\n", false, Action::Write { file: "a.yaml".to_owned() }),
+                block(2, "a: 1\n", None, Action::Write { file: "a.yaml".to_owned() }),
                 block(
                     5,
                     "$ one \\\n  two\nout\n$ three\n",
-                    true,
+                    Some(Place::Cluster),
                     Action::Run { commands, exit: 1, vary: true, background: false }
                 ),
-                block(11, "..\n", false, Action::None),
+                block(11, "..\n", Some(Place::Here), Action::None),
             ]
         );
     }

@@ -25,7 +25,7 @@ impl Page {
     }
 
     pub(super) fn needs_a_cluster(&self) -> bool {
-        self.blocks.iter().any(|block| block.cluster)
+        self.blocks.iter().any(|block| block.only == Some(Place::Cluster))
     }
 
     #[cfg(test)]
@@ -58,7 +58,7 @@ impl Page {
         let mut shell = Shell::open(place == Place::Cluster)?;
         let (mut ran, mut faults) = (0, String::new());
         for block in self.plan()? {
-            if place == Place::Here && block.cluster {
+            if block.only.is_some_and(|only| only != place) {
                 continue;
             }
             if let Err(what) = run(block, &mut shell) {
@@ -136,8 +136,8 @@ mod tests {
     fn a_page_that_is_true_runs_in_one_shell() {
         let told = "```yaml file=a.yaml\na: 1\n```\n```sh\nX=2\n```\n```console\n$ cat a.yaml; echo $X\na: 1\n2\n```\n\
                     ```console background\n$ echo begun; sleep 1000\nbegun\n```\n```sh exit=3\n(exit 3)\n```\n\
-                    ```sh cluster\nfalse\n```\n";
-        assert_eq!(page(told).run(Place::Here).unwrap(), 5);
+                    ```sh cluster\nfalse\n```\n```sh here\ntrue\n```\n";
+        assert_eq!(page(told).run(Place::Here).unwrap(), 6);
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Shell {
             TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(told)?;
         let mut bash =
             command(&programs, &free.to_string(), on_a_cluster).map_err(|what| what.to_string())?;
+        bash.env("RUNWAY_STATE_DIR", base.join("state"));
         let mut bash = bash.current_dir(&folder).spawn().map_err(|error| format!("bash: {error}"))?;
         let (send, codes) = channel();
         if let Some(said) = bash.stdout.take() {
