@@ -14,7 +14,7 @@ use crate::observer::{Nobody, Observer};
 use crate::surroundings::Surroundings;
 use creation::Creation;
 use runway_core::gate::NamespaceChanged;
-use runway_core::quota::Usage;
+use runway_core::quota::{Shortage, Usage};
 use runway_core::rate::{RateLeft, RateLimit};
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
@@ -216,8 +216,14 @@ impl ControlPlane {
     /// The decision on a submission, were it made now; nothing is changed by it.
     #[must_use]
     pub fn preview(&self, submission: &Submission) -> Decision {
-        let now = self.inner.now();
-        self.inner.state().gate.preview(submission, now)
+        // It costs no token, so it must not keep others from the lock for as long as a check takes.
+        let outlook = {
+            let now = self.inner.now();
+            self.inner.state().gate.outlook(submission, now)
+        };
+        let in_the_way =
+            |tenant: &str, shortage: &Shortage| self.inner.state().gate.ledger().in_the_way(tenant, shortage);
+        outlook.decide(submission, in_the_way)
     }
 
     /// A job that is there, or is remembered.

@@ -53,8 +53,10 @@ fn what_the_gate_refuses_is_told_with_its_reasons_and_holds_nothing() {
         for number in 0..3 {
             set.plane.submit(spec("a", &format!("job-{number}"), 0).into(), None).await.unwrap();
         }
+        let preview = set.plane.preview(&spec("a", "job-4", 0).into());
         let fourth = set.plane.submit(spec("a", "job-4", 0).into(), None).await;
-        assert!(matches!(fourth, Err(SubmitError::Refused(_))), "{fourth:?}");
+        let Err(SubmitError::Refused(decision)) = fourth else { panic!("{fourth:?}") };
+        assert_eq!((decision.basis.holds.len(), &preview), (1, &*decision));
         assert_eq!((set.held(), set.cluster.landed().len()), (3, 3));
     });
 }

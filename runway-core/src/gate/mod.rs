@@ -146,9 +146,15 @@ impl Gate {
     /// The decision that [`submit`](Self::submit) would come to just now, without committing anything.
     #[must_use]
     pub fn preview(&self, submission: &Submission, now: Timestamp) -> Decision {
+        self.outlook(submission, now).decide(submission, |t, s| self.ledger.in_the_way(t, s))
+    }
+
+    /// What such a decision rests on. Where the gate is behind a lock, this alone takes the lock, and that only briefly.
+    #[must_use]
+    pub fn outlook(&self, submission: &Submission, now: Timestamp) -> Outlook {
         let tenant = submission.tenant();
         let facts = self.facts(tenant.as_ref(), now);
-        decide(&self.policy, submission, tenant.as_ref(), facts, |t, s| self.ledger.in_the_way(t, s), now)
+        Outlook { policy: Arc::clone(&self.policy), tenant, facts, now }
     }
 
     fn facts(&self, tenant: Option<&Tenant>, now: Timestamp) -> Facts {
@@ -238,6 +244,28 @@ impl Gate {
     #[must_use]
     pub fn rate_left(&self, tenant: &str, now: Timestamp) -> RateLeft {
         self.limiter.left(tenant, self.policy.terms(tenant).rate_limit.value, now)
+    }
+}
+
+/// How rates and quotas stand at one moment, for one submission.
+#[derive(Debug, Clone)]
+pub struct Outlook {
+    policy: Arc<Policy>,
+    tenant: Option<Tenant>,
+    facts: Facts,
+    now: Timestamp,
+}
+
+impl Outlook {
+    /// The decision on the submission that this is for. What is in the way of a tenant's job ([`Ledger::in_the_way`]) is asked where
+    /// a quota leaves it no room.
+    #[must_use]
+    pub fn decide(
+        &self,
+        submission: &Submission,
+        in_the_way: impl Fn(&str, &Shortage) -> Vec<HeldUntil>,
+    ) -> Decision {
+        decide(&self.policy, submission, self.tenant.as_ref(), self.facts, in_the_way, self.now)
     }
 }
 

@@ -32,8 +32,12 @@ proptest! {
             let id = JobId::from_random(i as u128);
             let submission = submission(document).with_tenant(header.clone());
             let preview = gate.preview(&submission, at);
+            let outlook = gate.outlook(&submission, at);
             let decision = gate.submit(id, &submission, at).unwrap();
             prop_assert_eq!(&preview, &decision);
+            // What it rests on was seen before: what has changed since is nothing to it.
+            let late = outlook.decide(&submission, |tenant, shortage| gate.ledger().in_the_way(tenant, shortage));
+            prop_assert_eq!(&late, &decision);
             let (again, line) = replayed(&policy, &decision);
             prop_assert_eq!(again, line);
             prop_assert_eq!(decision.admitted().is_some(), gate.ledger().hold(id).is_some());
