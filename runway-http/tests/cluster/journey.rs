@@ -9,7 +9,7 @@ use serde_json::json;
 async fn submitted_followed_read_and_cancelled() {
     let log = "trace,hyper=trace,kube=trace,kube_client=trace,kube_runtime=trace,tower=trace";
     let mut server = Server::start("journey", |policy| policy, &["--log", log]).await;
-    let mut job = shell("speaks", "search", "echo one; sleep 2; echo $A ${#B}; sleep 1; exit 3");
+    let mut job = shell("speaks", "search", "echo one; sleep 8; echo $A ${#B}; sleep 1; exit 3");
     job["env"] = json!({"A": "hush-env"});
     job["secrets"] = json!({"B": "hush-secret"});
     let answer = server.submit(&job).await;
@@ -24,7 +24,7 @@ async fn submitted_followed_read_and_cancelled() {
     assert_eq!(follower.head().await.unwrap().status, 200);
     let first = follower.chunk().await.unwrap().unwrap();
     assert_eq!(String::from_utf8(first).unwrap(), "one\n");
-    assert_eq!(server.ask(get(&format!("/v1/jobs/{id}"))).await.json()["phase"], "running");
+    server.comes_to(&id, "running").await;
     let mut rest = Vec::new();
     while let Some(chunk) = follower.chunk().await.unwrap() {
         rest.extend(chunk);

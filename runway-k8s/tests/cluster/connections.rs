@@ -124,7 +124,7 @@ async fn a_watch_that_is_cut_goes_on() {
     let detour = Detour::make().await;
     let bed = detour.bed("cut").await;
     for round in 0..3 {
-        let job = bed.submit(shell("train", "sleep 2")).await;
+        let job = bed.submit(shell("train", "sleep 8")).await;
         bed.comes_to(job, Phase::Running, None).await;
         detour.proxy.cut();
         bed.comes_to(job, Phase::Succeeded, None).await;
@@ -138,7 +138,7 @@ async fn a_watch_that_is_cut_goes_on() {
 async fn what_happens_while_nothing_is_heard_is_caught_up_with() {
     let detour = Detour::make().await;
     let bed = detour.bed("deaf").await;
-    let job = bed.submit(shell("train", "sleep 3; exit 6")).await;
+    let job = bed.submit(shell("train", "sleep 10; exit 6")).await;
     bed.comes_to(job, Phase::Running, None).await;
     detour.proxy.set(Mode::Closed);
     detour.proxy.cut();
