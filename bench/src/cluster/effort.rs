@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 const LOOK: Duration = Duration::from_millis(250);
 /// How much of one processor they may use meanwhile.
 const CALM: f64 = 0.08;
-/// After so long they are taken for calm.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// After so long they are taken for calm: the job controller may go on for minutes, since it makes 20 pods a second and no more.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Processor time in milliseconds, since each process began.
 #[derive(Clone, Copy)]
