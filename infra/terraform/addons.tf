@@ -34,10 +34,11 @@ resource "aws_eks_addon" "network_plugin" {
   cluster_name = aws_eks_cluster.this.name
   addon_name   = "vpc-cni"
 
-  # Strict: a pod has no network until its policies are in force.
+  # A pod's policies are in force moments after its start, not before: the mode `strict` would hold every pod that no policy names
+  # without a network, the cluster's own name servers among them.
   configuration_values = jsonencode({
     enableNetworkPolicy = "true"
-    env                 = { NETWORK_POLICY_ENFORCING_MODE = "strict" }
+    env                 = { NETWORK_POLICY_ENFORCING_MODE = "standard" }
   })
 
   pod_identity_association {

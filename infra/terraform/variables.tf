@@ -102,6 +102,11 @@ variable "system_nodes" {
     condition     = var.system_nodes.count >= 1 && var.system_nodes.count <= 5
     error_message = "One to five."
   }
+
+  validation {
+    condition     = var.system_nodes.disk_gb >= 20 && var.system_nodes.disk_gb <= 16384
+    error_message = "A disk of 20 to 16384 GB: the system and images take more than ten."
+  }
 }
 
 variable "cpu_nodes" {
@@ -118,6 +123,11 @@ variable "cpu_nodes" {
   validation {
     condition     = var.cpu_nodes.min >= 0 && var.cpu_nodes.min <= var.cpu_nodes.desired && var.cpu_nodes.desired <= var.cpu_nodes.max && var.cpu_nodes.max >= 1
     error_message = "It must hold that 0 <= min <= desired <= max, and 1 <= max."
+  }
+
+  validation {
+    condition     = var.cpu_nodes.disk_gb >= 20 && var.cpu_nodes.disk_gb <= 16384
+    error_message = "A disk of 20 to 16384 GB: the system and images take more than ten."
   }
 }
 
@@ -139,8 +149,13 @@ variable "gpu_nodes" {
   }
 
   validation {
-    condition     = can(regex("^(g|p)[0-9]", var.gpu_nodes.instance_type))
-    error_message = "An instance type of the families g or p: others have no NVIDIA GPU."
+    condition     = can(regex("^(g4dn|g5|g6|g6e|gr6|p3|p3dn|p4d|p4de|p5|p5e|p5en)\\.", var.gpu_nodes.instance_type))
+    error_message = "An instance type of g4dn, g5, g6, g6e, gr6, p3, p3dn, p4d, p4de, p5, p5e or p5en: others have no NVIDIA GPU, or another kind of processor."
+  }
+
+  validation {
+    condition     = var.gpu_nodes.disk_gb >= 20 && var.gpu_nodes.disk_gb <= 16384
+    error_message = "A disk of 20 to 16384 GB: the system and images take more than ten."
   }
 }
 
@@ -159,4 +174,9 @@ variable "tags" {
   description = "Further tags for everything."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = alltrue([for key, value in var.tags : can(regex("^[^:]{1,128}$", key)) && !startswith(lower(key), "aws") && length(value) <= 256])
+    error_message = "A key has 1 to 128 characters, no colon, and does not begin with `aws`; a value has at most 256."
+  }
 }

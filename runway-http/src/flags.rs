@@ -158,7 +158,7 @@ pub struct LimitFlags {
     #[arg(long, env = "RUNWAY_MAX_TENANT_SUBMISSIONS", value_name = "N", default_value = "32")]
     pub max_tenant_submissions: NonZeroUsize,
     /// The most jobs that are being created at a time on a cluster; more wait for their turn
-    #[arg(long, env = "RUNWAY_MAX_CREATIONS", value_name = "N", default_value = "32")]
+    #[arg(long, env = "RUNWAY_MAX_CREATIONS", value_name = "N", default_value = "64")]
     pub max_creations: NonZeroUsize,
     /// The most readers of logs at a time; to more the answer is 503
     #[arg(long, env = "RUNWAY_MAX_LOG_READERS", value_name = "N", default_value = "256")]

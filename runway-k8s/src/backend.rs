@@ -64,7 +64,7 @@ impl KubernetesSettings {
         Self {
             scope: if run.is_per_tenant() { Scope::All } else { Scope::Namespace(run.namespace.clone()) },
             call_timeout: Duration::from_secs(10),
-            creations: 32,
+            creations: 64,
             page_size: 500,
             relist_after: Duration::from_secs(300),
             log_pause: Duration::from_secs(1),

@@ -15,7 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[("kubectl", "kubernetes-client")];
 const ADVICE: &str = "install `kubectl`";
 
 /// The overlays, and how many objects each has: one that is lost is noticed.
-const OVERLAYS: [(&str, usize); 2] = [("dev", 14), ("eks", 18)];
+const OVERLAYS: [(&str, usize); 2] = [("dev", 14), ("eks", 16)];
 
 /// What a cluster may have besides, likewise.
 const ADDITIONS: [(&str, usize); 3] = [("drains", 1), ("gpus", 1), ("monitoring", 2)];

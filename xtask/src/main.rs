@@ -31,7 +31,7 @@ usage: cargo xtask COMMAND
                     cluster, as its manifests say
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
                     --cluster measures on a real API server, --http the server, --local jobs on this machine
-  cluster COMMAND   a Kubernetes for development: up [--node], down, status, env
+  cluster COMMAND   a Kubernetes for development: up [--node], down, status, env, import FILE, stop-apiserver, start-apiserver
   documents         of `test` what the pages for readers show, as far as it takes no cluster
   image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
                     --program FILE writes the static program alone; --twice builds that in two folders and compares
@@ -283,7 +283,8 @@ fn measurements(with_peers: bool) -> Result<std::process::Command, Failed> {
 
 fn references() -> Result<(), Failed> {
     for package in ["runway-cli", "runway-http"] {
-        let mut write = steps::command(&["test", "--locked", "-p", package, "--test", "it", "references"]);
+        let mut write = steps::command(&["test", "--locked", "-p", package, "--test", "it", "--"]);
+        write.args(["references", "deployment"]);
         steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))?;
     }
     observability::write_rules_object()

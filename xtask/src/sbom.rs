@@ -1,4 +1,4 @@
-//! What the programs are made of, as CycloneDX 1.6: every crate that is linked in, with its licence and its checksum. The same
+//! What the programs are made of, as CycloneDX 1.6: every crate that is linked in or helps to build, with its licence and its checksum. The same
 //! tree gives the same bytes: there is no time and no random number in it.
 
 use crate::steps::{self, Failed, root, target_folder};
