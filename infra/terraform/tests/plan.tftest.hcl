@@ -147,3 +147,44 @@ run "a_gpu_node_without_a_gpu" {
 
   expect_failures = [var.gpu_nodes]
 }
+
+run "a_gpu_that_is_not_nvidias" {
+  command = plan
+
+  variables {
+    gpu_nodes = { instance_type = "g4ad.xlarge" }
+  }
+
+  expect_failures = [var.gpu_nodes]
+}
+
+run "disks_that_are_too_small" {
+  command = plan
+
+  variables {
+    system_nodes = { disk_gb = 19 }
+    cpu_nodes    = { disk_gb = 19 }
+    gpu_nodes    = { disk_gb = 19 }
+  }
+
+  expect_failures = [var.system_nodes, var.cpu_nodes, var.gpu_nodes]
+}
+
+run "disks_of_the_least_and_the_most" {
+  command = plan
+
+  variables {
+    system_nodes = { disk_gb = 20 }
+    cpu_nodes    = { disk_gb = 16384 }
+  }
+}
+
+run "tags_that_are_aws_own" {
+  command = plan
+
+  variables {
+    tags = { "aws:team" = "search" }
+  }
+
+  expect_failures = [var.tags]
+}
