@@ -77,7 +77,8 @@ impl Folder {
     }
 
     pub(crate) fn write_job(&self, job: &JobFile) -> io::Result<()> {
-        self.write("job.json", job)
+        // Of a job that ends with this process nobody asks after a power cut.
+        self.write("job.json", job, !job.attached)
     }
 
     pub(crate) fn status(&self) -> io::Result<Option<StatusFile>> {
@@ -85,7 +86,8 @@ impl Folder {
     }
 
     pub(crate) fn write_status(&self, status: &StatusFile) -> io::Result<()> {
-        self.write("status.json", status)
+        // The one before is never lost; without either, a job that ran is known to have been lost.
+        self.write("status.json", status, false)
     }
 
     pub(crate) fn ask(&self, wish: Wish) -> io::Result<()> {
@@ -116,11 +118,18 @@ impl Folder {
     }
 
     /// The whole file or the one before, whenever it is read and whatever happens meanwhile.
-    fn write(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+    fn write(&self, name: &str, value: &impl Serialize, is_to_last: bool) -> io::Result<()> {
         let new = self.path.join(format!("{name}.new"));
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
         file.write_all(&serde_json::to_vec(value)?)?;
-        fs::rename(&new, self.path.join(name))
+        if is_to_last {
+            file.sync_all()?;
+        }
+        fs::rename(&new, self.path.join(name))?;
+        if is_to_last {
+            File::open(&self.path)?.sync_all()?;
+        }
+        Ok(())
     }
 }
 

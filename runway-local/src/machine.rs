@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +87,12 @@ pub enum OpenError {
         /// Which.
         folder: PathBuf,
     },
+    /// The control group for those of the jobs could lie outside of every hierarchy.
+    #[error("the control group `{}` must be a path from the root of a hierarchy, without `..`", .parent.display())]
+    Parent {
+        /// Which.
+        parent: PathBuf,
+    },
     /// What the kernel tells of mounts and control groups cannot be read.
     #[error("the control groups of this machine cannot be read")]
     Groups(#[source] io::Error),
@@ -123,6 +129,9 @@ impl Machine {
     /// # Errors
     /// [`OpenError`]
     pub fn open(mut settings: LocalSettings) -> Result<Self, OpenError> {
+        if let Some(parent) = settings.cgroup_parent.as_deref().filter(|parent| leads_up(parent)) {
+            return Err(OpenError::Parent { parent: parent.to_owned() });
+        }
         let folder = settings.state.clone();
         let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
         private_folder(&folder.join("jobs")).map_err(unusable)?;
@@ -256,8 +265,11 @@ impl Machine {
         if !folder.exists() {
             return Ok(());
         }
-        if folder.job()?.is_none() {
-            return self.clear_broken(id, &self.exclusively()?);
+        match folder.job() {
+            Ok(Some(_)) => {}
+            Ok(None) => return self.clear_broken(id, &self.exclusively()?),
+            Err(error) if is_cut_off(&error) => return self.clear_broken(id, &self.exclusively()?),
+            Err(error) => return Err(error),
         }
         if folder.status()?.is_some_and(|status| status.finished_at.is_some()) {
             return Ok(());
@@ -286,22 +298,32 @@ impl Machine {
         };
         job.groups.remove(LOOK)?;
         tree::remove(&folder.files())?;
+        let now = clock::now();
         if let Some(last) = status.attempts.last_mut().filter(|last| last.end.is_none()) {
             last.end = Some(LocalEnd::Lost);
+            last.ended.get_or_insert(now);
         }
-        status.finished_at = Some(clock::now());
+        status.finished_at = Some(now);
         output::conclude(&folder.log())?;
         folder.write_status(&status)?;
         drop(lock);
         if job.attached && keep == Keep::Detached { folder.remove() } else { Ok(()) }
     }
 
-    /// Takes away what is left of a creation that was broken off. Whoever creates a job holds the machine's lock until it is
-    /// written down, so with that lock one that is not is nobody's.
+    /// Takes away what is left of a creation that was broken off, and of a job whose record ends too soon: nobody can count it any more.
+    /// Whoever creates a job holds the machine's lock until it is written down, so with that lock one that is not is nobody's.
     pub(crate) fn clear_broken(&self, id: JobId, _exclusive: &File) -> io::Result<()> {
         let folder = self.folder(id);
-        if !folder.exists() || folder.job()?.is_some() {
+        if !folder.exists() {
             return Ok(());
+        }
+        match folder.job() {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => {}
+            Err(error) if is_cut_off(&error) => {
+                tracing::error!(job = %id, "the record of the job is cut off: what runs of it is ended, and it is forgotten");
+            }
+            Err(error) => return Err(error),
         }
         let groups = self.layout().named(id.as_str());
         end_all(&groups, None, LOOK);
@@ -319,8 +341,17 @@ impl Machine {
     }
 }
 
+/// Whether a file ends too soon, as after a power cut. One that cannot be read for another reason may be of another version.
+fn is_cut_off(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::UnexpectedEof
+}
+
 fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+fn leads_up(path: &Path) -> bool {
+    path.components().any(|part| part == Component::ParentDir)
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {

@@ -210,7 +210,10 @@ fn secrets_come_from_the_environment_and_go_nowhere_else() {
 
 /// Starts a job and waits until it says that it runs.
 fn begun(bed: &Bed, script: &str) -> std::process::Child {
-    let mut command = bed.command(&[HELLO, "--", "sh", "-c", script]);
+    begun_by(bed.command(&[HELLO, "--", "sh", "-c", script]))
+}
+
+fn begun_by(mut command: Command) -> std::process::Child {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -248,6 +251,36 @@ fn a_second_interrupt_kills() {
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
     // The grace is half a minute.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let bed = Bed::new();
+    let run = bed.command(&[HELLO, "--", "sh", "-c", "echo ready; sleep 0.5; echo done"]);
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=HUP", "--ignore-signal=INT"]).arg(run.get_program()).args(run.get_args());
+    let mut child = begun_by({
+        command.current_dir(root()).stdin(Stdio::null());
+        command
+    });
+    signal(&child, "-HUP");
+    signal(&child, "-INT");
+    let mut rest = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    let ran = child.wait_with_output().unwrap();
+    assert_eq!((ran.status.code(), rest.as_str()), (Some(0), "done\n"), "{}", text(&ran.stderr));
+}
+
+#[test]
+fn output_that_cannot_be_written_ends_the_job_and_is_told() {
+    let bed = Bed::new();
+    for arguments in [&[HELLO, "--", "sh", "-c", "echo hi; sleep 1000"][..], &["-o", "json", HELLO]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = bed.command(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let told = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(125), "{told}");
+        assert!(told.contains("No space left on device"), "{told}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::bed::{Bed, command, order, script};
 use runway_core::JobSpec;
 use runway_core::spec::Secret;
 use runway_core::status::Phase;
-use runway_local::{Job, NotEnforced, StartError, Supervision};
+use runway_local::{Job, Machine, NotEnforced, OpenError, StartError, Supervision};
 use std::path::PathBuf;
 
 #[test]
@@ -29,6 +29,15 @@ fn a_limit_that_cannot_be_enforced_is_refused_or_told_of() {
     assert_eq!((ran.seen.status.phase, ran.out.as_str()), (Phase::Succeeded, "hi\n"));
     assert_eq!(job.not_enforced().len(), 3);
     assert_eq!(job.usage().unwrap().peak_memory, None);
+}
+
+#[test]
+fn a_control_group_outside_of_the_hierarchies_is_refused() {
+    let bed = Bed::new();
+    let mut settings = bed.machine.settings().clone();
+    settings.cgroup_parent = Some(PathBuf::from("/runway/../../../tmp"));
+    let refused = Machine::open(settings);
+    assert!(matches!(refused, Err(OpenError::Parent { .. })), "{refused:?}");
 }
 
 #[test]

@@ -91,6 +91,37 @@ fn a_job_whose_supervisor_is_killed_ends_and_is_told_of() {
     assert_eq!(reader.next_blocking().unwrap(), None);
     let status = crate::bed::ended(&job).seen.status;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::Disrupted)), "{status:?}");
+    // It is billed for what it ran, and no longer.
+    assert_eq!(status.runs.last().unwrap().ended, status.finished_at);
+}
+
+#[test]
+fn a_job_whose_record_is_cut_off_is_ended_and_forgotten() {
+    let bed = Bed::new();
+    let (server, id) = serve(&bed, "setsid sleep 1000 & sleep 1000", Supervision::Detached);
+    kill(server);
+    let folder = bed.state().join("jobs").join(id.as_str());
+    let supervisor = supervisor_of(&bed, id);
+    std::fs::write(folder.join("job.json"), "").unwrap();
+    assert_eq!(Job::find(&bed.again(), id).unwrap().map(|job| job.id()), None);
+    assert!(!folder.exists());
+    wait_until("its supervisor to end", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
+}
+
+#[test]
+fn a_record_that_is_not_understood_is_left_alone() {
+    let bed = Bed::new();
+    let (server, id) = serve(&bed, "sleep 1000", Supervision::Detached);
+    kill(server);
+    let record = bed.state().join("jobs").join(id.as_str()).join("job.json");
+    let written = std::fs::read(&record).unwrap();
+    std::fs::write(&record, r#"{"of": "another version"}"#).unwrap();
+    let again = bed.again();
+    assert!(Job::find(&again, id).is_err());
+    std::fs::write(&record, written).unwrap();
+    let job = Job::find(&again, id).unwrap().unwrap();
+    job.kill().unwrap();
+    assert_eq!(crate::bed::ended(&job).seen.status.phase, Phase::Cancelled);
 }
 
 #[test]

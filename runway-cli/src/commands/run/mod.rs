@@ -9,6 +9,7 @@ use crate::document::{Judged, judge_amended, read_all};
 use crate::input::Failure;
 use crate::{Exit, clock, output, policy};
 use outcome::Outcome;
+use runway_control::Observation;
 use runway_control::backend::Order;
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, JobId, JobSpec};
@@ -16,6 +17,7 @@ use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision,
 use screen::Screen;
 use signals::Signals;
 use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,16 +63,27 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
     for limit in job.not_enforced() {
         output::print_aside(&format!("warning: not enforced: {limit}\n"))?;
     }
-    let (ended, signal) = follow(&job, &order, &signals, common.output.format)?;
+    let exit = see_through(&job, &order, &signals, common.output.format);
+    // Whatever could not be told: nothing is left of it.
+    let removed = job.remove().map_err(|error| failed("what was kept of the job cannot be removed", &error));
+    let exit = exit?;
+    removed?;
+    Ok(exit)
+}
+
+/// Passes on what the job prints until it has ended, and tells what became of it.
+fn see_through(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Exit, Failure> {
+    let Followed { ended, signal, unwritten } = follow(job, order, signals, format)?;
     let outcome =
-        Outcome::new(&job, ended, clock::now()).map_err(|error| failed("what was used is lost", &error))?;
-    match common.output.format {
+        Outcome::new(job, ended, clock::now()).map_err(|error| failed("what was used is lost", &error))?;
+    match format {
         Format::Json => output::print_json(&outcome.record())?,
         Format::Text => output::print_aside(&outcome.story())?,
     }
-    let exit = outcome.exit(signal);
-    job.remove().map_err(|error| failed("what was kept of the job cannot be removed", &error))?;
-    Ok(exit)
+    match unwritten {
+        Some(error) => Err(failed("what the job prints cannot be written, so it was ended", &error)),
+        None => Ok(outcome.exit(signal)),
+    }
 }
 
 /// Takes over what the command line and the environment say.
@@ -118,14 +131,18 @@ fn verdict(judged: &Judged<'_>, admitted: &AdmittedJob) -> String {
     )
 }
 
+/// How a job that was followed has ended.
+struct Followed {
+    ended: Observation,
+    /// The first signal that came.
+    signal: Option<i32>,
+    /// Why what it printed could not be passed on.
+    unwritten: Option<io::Error>,
+}
+
 /// Passes on what the job prints, and signals to it, until nothing of it is left.
-fn follow(
-    job: &Job,
-    order: &Order,
-    signals: &Signals,
-    format: Format,
-) -> Result<(runway_control::Observation, Option<i32>), Failure> {
-    let lost = |error: std::io::Error| failed("the job's folder cannot be read", &error);
+fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Followed, Failure> {
+    let lost = |error: io::Error| failed("the job's folder cannot be read", &error);
     let screen = Screen::new(format == Format::Json);
     let timeout = order.admitted.job().timeout;
     let mut reader = job.reader().map_err(lost)?;
@@ -133,14 +150,17 @@ fn follow(
         let reading = scope.spawn(|| {
             while let Some(chunk) = reader.next_blocking()? {
                 let is_out = chunk.stream == Stream::Out;
-                if screen.print(is_out, &chunk.bytes).is_err() {
+                if let Err(error) = screen.print(is_out, &chunk.bytes) {
+                    job.stop()?;
+                    if error.kind() != ErrorKind::BrokenPipe {
+                        return Ok(Some(error));
+                    }
                     // Nobody reads what it prints: as a program of theirs would, it ends.
                     signals.note_broken_pipe();
-                    job.stop()?;
                     break;
                 }
             }
-            std::io::Result::Ok(())
+            io::Result::Ok(None)
         });
         signals.hand_on_to(job, scope);
         let ended = loop {
@@ -154,11 +174,12 @@ fn follow(
             }
         };
         signals.close();
-        if let Ok(read) = reading.join() {
-            read.map_err(lost)?;
-        }
+        let unwritten = match reading.join() {
+            Ok(read) => read.map_err(lost)?,
+            Err(_) => None,
+        };
         screen.clear();
-        Ok((ended, signals.first()))
+        Ok(Followed { ended, signal: signals.first(), unwritten })
     })
 }
 

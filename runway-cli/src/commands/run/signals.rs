@@ -3,11 +3,18 @@
 use runway_local::Job;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::{Handle, Signals as Incoming};
+use std::fs;
 use std::io;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::Scope;
+
+/// The signals that a process ignores by what the kernel tells of it: the lowest bit stands for the first.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
 
 /// Those who want the program to end.
 pub(super) struct Signals {
@@ -17,8 +24,11 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// Hears all but those that whoever started this has it ignore, as `nohup` does.
     pub(super) fn listen() -> io::Result<Self> {
-        let incoming = Incoming::new([SIGINT, SIGTERM, SIGHUP])?;
+        let ignored = ignored(&fs::read_to_string("/proc/self/status")?);
+        let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+        let incoming = Incoming::new(heard)?;
         let handle = incoming.handle();
         Ok(Self { incoming: Mutex::new(incoming), handle, first: AtomicI32::new(0) })
     }
