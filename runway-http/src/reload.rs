@@ -65,7 +65,9 @@ struct Told<'a>(&'a [Violation]);
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Violation { path, message, code, .. } in self.0.iter().take(10) {
-            write!(f, " {path}: {message} ({code});")?;
+            // Of the whole file there is no path.
+            let colon = if path.is_empty() { "" } else { ": " };
+            write!(f, " {path}{colon}{message} ({code});")?;
         }
         if self.0.len() > 10 {
             write!(f, " and {} more;", self.0.len() - 10)?;
@@ -218,5 +220,16 @@ mod tests {
                 line("quota.gpus", "", "4")
             ]
         );
+    }
+
+    #[test]
+    fn faults_are_told_with_their_place_where_they_have_one() {
+        let source =
+            PolicySource { path: "p.yaml".into(), overrides: RateOverrides::default(), known: Vec::new() };
+        let told = |text: &str| source.parse(text.as_bytes()).unwrap_err().to_string();
+        let cut = told("version: [1");
+        assert!(cut.starts_with("the policy `p.yaml` does not load: line 1"), "{cut}");
+        let faulty = told("version: 2\nrates: {}");
+        assert!(faulty.starts_with("the policy `p.yaml` does not load: /version: "), "{faulty}");
     }
 }
