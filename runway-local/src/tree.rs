@@ -9,11 +9,22 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+/// What a file takes besides its blocks, as ext4 keeps it: of empty ones a file system has no end of room, but an end.
+const FILE: u64 = 256;
+
 /// The space that a folder takes, in bytes, as far as it is more than `enough`.
 ///
 /// A file with several names counts once. What vanishes on the way does not count.
 pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
-    let mut open = vec![Dir::new(enter(CWD, folder)?)?];
+    let top = match enter(CWD, folder) {
+        // As below: whoever closes it has not filled it.
+        Err(Errno::ACCESS) => {
+            let _ = rustix::fs::chmodat(CWD, folder, Mode::RWXU, AtFlags::empty());
+            enter(CWD, folder)
+        }
+        top => top,
+    };
+    let mut open = vec![Dir::new(top?)?];
     let mut linked = BTreeSet::new();
     let mut total = 0u64;
     while let Some(dir) = open.last_mut() {
@@ -32,7 +43,8 @@ pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
         };
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         if is_folder || stat.st_nlink < 2 || linked.insert(stat.st_ino) {
-            total = total.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512));
+            let blocks = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+            total = total.saturating_add(blocks).saturating_add(FILE);
         }
         if total > enough {
             break;

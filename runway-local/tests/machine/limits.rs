@@ -87,6 +87,26 @@ fn a_disk_that_is_filled_up_ends_the_job() {
 }
 
 #[test]
+fn files_count_though_nothing_is_in_them() {
+    let bed = Bed::new();
+    let limited = ResourceSpec { ephemeral_storage: Some("1Mi".into()), ..ResourceSpec::default() };
+    let ran = bed.run(with(limited, script("cd /tmp; seq 1 8000 | xargs touch; sleep 20")));
+    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted), "{:?}", ran.seen.status);
+}
+
+#[test]
+fn whoever_closes_their_tmp_has_not_filled_it() {
+    let bed = Bed::new();
+    let ran = bed.run(script("chmod 000 /tmp; sleep 1; echo finished"));
+    assert_eq!(
+        (ran.seen.status.phase, ran.out.as_str()),
+        (Phase::Succeeded, "finished\n"),
+        "{:?}",
+        ran.seen.status
+    );
+}
+
+#[test]
 fn many_small_files_are_as_bad_as_one() {
     let bed = Bed::new();
     let limited = ResourceSpec { ephemeral_storage: Some("1Mi".into()), ..ResourceSpec::default() };
