@@ -43,8 +43,8 @@ pub struct KubernetesSettings {
     pub scope: Scope,
     /// How long a call may take. Watches and logs may take longer.
     pub call_timeout: Duration,
-    /// How many jobs are created at a time, at least one. More would not be created sooner, but each would take longer; they wait for
-    /// their turn, first come, first served, for as long as a call may take.
+    /// How many jobs are created at a time, at least one. More wait for their turn, first come, first served, for as long as a call may
+    /// take: here, and not at an API server that others need too.
     pub creations: usize,
     /// How many objects a page of a listing has at most.
     pub page_size: u32,

@@ -86,7 +86,7 @@ impl Folder {
     }
 
     pub(crate) fn write_status(&self, status: &StatusFile) -> io::Result<()> {
-        // The one before is never lost; without either, a job that ran is known to have been lost.
+        // Without it a job that does not run any more is known to have been lost.
         self.write("status.json", status, false)
     }
 
@@ -151,11 +151,19 @@ impl Wish {
     }
 }
 
+/// What stands in a file. One that ends too soon, as after a power cut, is as good as none; one that cannot be understood may be of
+/// another version.
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    match serde_json::from_slice(&bytes) {
+        Err(error) if error.is_eof() => {
+            tracing::error!(file = %path.display(), "the file is cut off, and what stood in it is lost");
+            Ok(None)
+        }
+        read => Ok(Some(read?)),
     }
 }
 

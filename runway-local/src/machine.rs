@@ -265,11 +265,8 @@ impl Machine {
         if !folder.exists() {
             return Ok(());
         }
-        match folder.job() {
-            Ok(Some(_)) => {}
-            Ok(None) => return self.clear_broken(id, &self.exclusively()?),
-            Err(error) if is_cut_off(&error) => return self.clear_broken(id, &self.exclusively()?),
-            Err(error) => return Err(error),
+        if folder.job()?.is_none() {
+            return self.clear_broken(id, &self.exclusively()?);
         }
         if folder.status()?.is_some_and(|status| status.finished_at.is_some()) {
             return Ok(());
@@ -310,20 +307,12 @@ impl Machine {
         if job.attached && keep == Keep::Detached { folder.remove() } else { Ok(()) }
     }
 
-    /// Takes away what is left of a creation that was broken off, and of a job whose record ends too soon: nobody can count it any more.
-    /// Whoever creates a job holds the machine's lock until it is written down, so with that lock one that is not is nobody's.
+    /// Takes away what is left of a creation that was broken off, and of a job whose record was lost. Whoever creates a job holds the
+    /// machine's lock until it is written down, so with that lock one that is not is nobody's.
     pub(crate) fn clear_broken(&self, id: JobId, _exclusive: &File) -> io::Result<()> {
         let folder = self.folder(id);
-        if !folder.exists() {
+        if !folder.exists() || folder.job()?.is_some() {
             return Ok(());
-        }
-        match folder.job() {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => {}
-            Err(error) if is_cut_off(&error) => {
-                tracing::error!(job = %id, "the record of the job is cut off: what runs of it is ended, and it is forgotten");
-            }
-            Err(error) => return Err(error),
         }
         let groups = self.layout().named(id.as_str());
         end_all(&groups, None, LOOK);
@@ -339,11 +328,6 @@ impl Machine {
             User::Same { uid: getuid().as_raw(), gid: getgid().as_raw() }
         }
     }
-}
-
-/// Whether a file ends too soon, as after a power cut. One that cannot be read for another reason may be of another version.
-fn is_cut_off(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::UnexpectedEof
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {

@@ -16,15 +16,7 @@ const FILE: u64 = 256;
 ///
 /// A file with several names counts once. What vanishes on the way does not count.
 pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
-    let top = match enter(CWD, folder) {
-        // As below: whoever closes it has not filled it.
-        Err(Errno::ACCESS) => {
-            let _ = rustix::fs::chmodat(CWD, folder, Mode::RWXU, AtFlags::empty());
-            enter(CWD, folder)
-        }
-        top => top,
-    };
-    let mut open = vec![Dir::new(top?)?];
+    let mut open = vec![Dir::new(enter(CWD, folder)?)?];
     let mut linked = BTreeSet::new();
     let mut total = 0u64;
     while let Some(dir) = open.last_mut() {
@@ -50,15 +42,7 @@ pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
             break;
         }
         if is_folder {
-            let inner = match enter(dir, entry.file_name()) {
-                // Its owner may look into it all the same, and the job's processes are its owner's.
-                Err(Errno::ACCESS) => {
-                    let _ = rustix::fs::chmodat(dir, entry.file_name(), Mode::RWXU, AtFlags::empty());
-                    enter(dir, entry.file_name())
-                }
-                inner => inner,
-            };
-            match inner {
+            match enter(dir, entry.file_name()) {
                 Ok(inner) => open.push(Dir::new(inner)?),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
                 Err(error) => return Err(error),
@@ -91,10 +75,6 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
             }
             let inner = match enter(top.as_fd(), &name) {
                 Err(Errno::NOENT) => continue,
-                Err(Errno::ACCESS) => {
-                    rustix::fs::chmodat(&top, &name, Mode::RWXU, AtFlags::empty())?;
-                    enter(top.as_fd(), &name)?
-                }
                 inner => inner?,
             };
             // Without these its owner could not take anything out of it.
@@ -122,9 +102,16 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
     }
 }
 
-fn enter(at: impl AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+/// Opens a folder. Where its owner has closed it to themselves it is opened to them again: whoever comes here is its owner too.
+fn enter(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(at, name, flags, Mode::empty())
+    match rustix::fs::openat(&at, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            let _ = rustix::fs::chmodat(&at, name, Mode::RWXU, AtFlags::empty());
+            rustix::fs::openat(at, name, flags, Mode::empty())
+        }
+        opened => opened,
+    }
 }
 
 fn names(folder: impl AsFd) -> Result<Vec<CString>, Errno> {

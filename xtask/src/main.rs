@@ -61,14 +61,9 @@ const MACHINE_TESTS: &[&[&str]] = &[
     &["-p", "runway-http", "--test", "machine"],
 ];
 
-/// Tests whose targets have `test = false`, which `--all-targets` passes over.
-const UNLISTED_TESTS: [&[&str]; 5] = [
-    &["-p", "runway-local", "--test", "machine"],
-    &["-p", "runway-cli", "--test", "machine"],
-    &["-p", "runway-http", "--test", "machine"],
-    &["-p", "runway-k8s", "--test", "cluster"],
-    &["-p", "runway-http", "--test", "cluster"],
-];
+/// The targets of those on a cluster.
+const CLUSTER_TARGETS: &[&[&str]] =
+    &[&["-p", "runway-k8s", "--test", "cluster"], &["-p", "runway-http", "--test", "cluster"]];
 
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.
@@ -126,8 +121,9 @@ fn usage() -> ExitCode {
 fn test(on_a_cluster: bool) -> Result<(), Failed> {
     cargo("formatting", &["fmt", "--all", "--check"])?;
     cargo("lints", &["clippy", "--all-targets", "--locked", "--", "-D", "warnings"])?;
-    for target in UNLISTED_TESTS {
-        let lint = ["clippy", "--locked"].iter().chain(target).chain(&["--", "-D", "warnings"]);
+    // `--all-targets` passes over those with `test = false`.
+    for target in MACHINE_TESTS.iter().chain(CLUSTER_TARGETS) {
+        let lint = ["clippy", "--locked"].iter().chain(*target).chain(&["--", "-D", "warnings"]);
         cargo(&format!("lints: {}", target.join(" ")), &lint.copied().collect::<Vec<_>>())?;
     }
     for packages in ALONE {

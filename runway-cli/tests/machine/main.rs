@@ -4,8 +4,8 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-#![allow(dead_code, reason = "a file that others use too")]
 
+#[allow(dead_code, reason = "others use it too")]
 #[path = "../../../runway-local/tests/machine/hand_down.rs"]
 mod hand_down;
 

@@ -123,18 +123,10 @@ impl Gate {
         if self.ledger.hold(id).is_some() {
             return Err(LedgerError::HeldAlready { id });
         }
-        let tenant = submission.tenant();
-        let facts = self.facts(tenant.as_ref(), now);
-        let decision = decide(
-            &self.policy,
-            submission,
-            tenant.as_ref(),
-            facts,
-            |t, s| self.ledger.in_the_way(t, s),
-            now,
-        );
-        if let Ok(after) = facts.drawn {
-            self.limiter.commit(tenant.as_ref(), after, now);
+        let outlook = self.outlook(submission, now);
+        let decision = outlook.decide(submission, |t, s| self.ledger.in_the_way(t, s));
+        if let Ok(after) = outlook.facts.drawn {
+            self.limiter.commit(outlook.tenant.as_ref(), after, now);
         }
         if let Outcome::Admitted(AdmittedJob { job, .. }) = &decision.outcome {
             let (gpus, term) = (job.resources.gpu, job.term(&self.policy));
@@ -149,7 +141,7 @@ impl Gate {
         self.outlook(submission, now).decide(submission, |t, s| self.ledger.in_the_way(t, s))
     }
 
-    /// What such a decision rests on. Where the gate is behind a lock, this alone takes the lock, and that only briefly.
+    /// What such a decision rests on. Taking it is quick; to decide on it can take much longer, and takes no gate and no lock round one.
     #[must_use]
     pub fn outlook(&self, submission: &Submission, now: Timestamp) -> Outlook {
         let tenant = submission.tenant();

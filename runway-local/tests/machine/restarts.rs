@@ -109,6 +109,19 @@ fn a_job_whose_record_is_cut_off_is_ended_and_forgotten() {
 }
 
 #[test]
+fn a_job_whose_status_is_cut_off_is_told_of_as_lost() {
+    let bed = Bed::new();
+    let (server, id) = serve(&bed, "sleep 1000", Supervision::Detached);
+    kill(server);
+    kill_number(supervisor_of(&bed, id));
+    std::fs::write(bed.state().join("jobs").join(id.as_str()).join("status.json"), "{").unwrap();
+    wait_until("the outcome", || {
+        let job = Job::find(&bed.again(), id).unwrap().unwrap();
+        job.status().unwrap().status.reason == Some(Reason::Disrupted)
+    });
+}
+
+#[test]
 fn a_record_that_is_not_understood_is_left_alone() {
     let bed = Bed::new();
     let (server, id) = serve(&bed, "sleep 1000", Supervision::Detached);
