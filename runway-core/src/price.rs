@@ -7,7 +7,7 @@
 //! (timeout + termination grace), *not* × (retries + 1).
 
 use crate::units::{
-    CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UsdRate, decimal, parse_decimal,
+    CpuMillis, Decimal, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UsdRate, decimal, parse_decimal,
 };
 use serde::de::Error as _;
 use serde::ser::SerializeStruct;
@@ -222,6 +222,10 @@ impl Line {
     /// How much of the resource, in the unit that it is priced in, as a decimal.
     #[must_use]
     pub fn amount(&self) -> String {
+        self.decimal().to_string()
+    }
+
+    fn decimal(&self) -> Decimal {
         decimal(self.units, self.resource.decimals())
     }
 }
@@ -240,7 +244,7 @@ impl serde::Serialize for Line {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut line = serializer.serialize_struct("Line", 5)?;
         line.serialize_field("resource", &self.resource)?;
-        line.serialize_field("amount", &self.amount())?;
+        line.serialize_field("amount", &self.decimal())?;
         line.serialize_field("seconds", &self.seconds)?;
         line.serialize_field("rate_usd", &self.rate)?;
         line.serialize_field("usd", &self.usd)?;

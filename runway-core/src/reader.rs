@@ -193,7 +193,8 @@ impl Reader {
     /// Whether an alias brought the value from where values are not shown. What stands within it is looked at when it is
     /// read itself.
     fn is_defined_in_hiding(&self, node: &Node) -> bool {
-        node.defined.is_some_and(|defined| self.hidden.iter().any(|hidden| hidden.overlaps(&defined)))
+        let defined = node.defined.as_deref();
+        defined.is_some_and(|defined| self.hidden.iter().any(|hidden| hidden.overlaps(defined)))
     }
 
     /// Refuses an alias that would carry a value to where it is shown.

@@ -1,11 +1,11 @@
 //! Types that are written down as their text.
 
-/// Serializes types by `Display` and reads them back by `FromStr`.
+/// Serializes types by `Display`, or by a method whose answer is serialized as the same text, and reads them back by `FromStr`.
 macro_rules! serde_as_text {
-    ($($name:ident),+) => {$(
+    ($($name:ident $(by $text:ident)?),+) => {$(
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serde_as_text!(@write self, serializer $(, $text)?)
             }
         }
 
@@ -16,6 +16,10 @@ macro_rules! serde_as_text {
             }
         }
     )+};
+    (@write $value:ident, $serializer:ident) => { $serializer.collect_str($value) };
+    (@write $value:ident, $serializer:ident, $text:ident) => {
+        serde::Serialize::serialize(&$value.$text(), $serializer)
+    };
 }
 
 pub(crate) use serde_as_text;

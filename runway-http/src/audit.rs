@@ -1,7 +1,7 @@
 //! One line for every outcome of a submission. With its decision and the policy of that digest, anyone can decide it again:
 //! [`runway_core::gate::replay`].
 
-use crate::request::id::RequestId;
+use crate::request::id::RequestIds;
 use runway_core::{Decision, JobId};
 
 /// The target of these lines, to keep or to send elsewhere.
@@ -69,7 +69,7 @@ pub(crate) struct Line<'a> {
 }
 
 /// Writes the line.
-pub(crate) fn log(request: &RequestId, line: Line<'_>) {
+pub(crate) fn log(request: &RequestIds, line: Line<'_>) {
     let Line { outcome, tenant, job, decision, detail } = line;
     let outcome = outcome.as_str();
     let job = job.map(|id| id.to_string());
@@ -79,7 +79,8 @@ pub(crate) fn log(request: &RequestId, line: Line<'_>) {
         outcome,
         tenant,
         job = job.as_deref(),
-        request = request.as_str(),
+        request = request.id.as_str(),
+        trace = request.trace.id(),
         detail,
         decision = decision.as_deref(),
         "submission"

@@ -1,7 +1,7 @@
 //! A server whose jobs run on its own machine: whoever reaches it runs programs there, so nobody but this machine does.
 
 use crate::problem::{Fault, Kind, complete};
-use crate::request::id::RequestId;
+use crate::request::id::RequestIds;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::HOST;
@@ -56,7 +56,7 @@ async fn turn_away(request: Request, next: Next) -> Response {
     {
         return next.run(request).await;
     }
-    let id = RequestId::of(request.headers(), System.random());
+    let RequestIds { id, .. } = RequestIds::of(request.headers(), System.random());
     let detail = "this server is for the machine it runs on: ask it as `localhost` or by a loopback address";
     complete(Fault::new(Kind::Misdirected, detail).into_response(), id.as_str())
 }

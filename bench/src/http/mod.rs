@@ -27,7 +27,10 @@ const QUOTES: &str = "/v1/quotes";
 
 /// Measures, and prints a table of what needs no cluster, and one of what does.
 pub(crate) fn measure(server: &Path, rounds: usize, shorter: usize) -> Outcome {
-    let mut rows = quotes(rounds, 20_000 / shorter)?;
+    // What the server logs by itself costs it something here, too.
+    tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::sink).init();
+    // A turn takes a fraction of a second, in which much else can happen.
+    let mut rows = quotes(3 * rounds, 20_000 / shorter)?;
     Runtime::new()?.block_on(async {
         rows.push(lists(rounds, KNOWN / shorter, 2_000 / shorter).await?);
         println!("medians of the turns; ratios of neighbouring turns: the median, and the quartiles\n");
@@ -52,6 +55,7 @@ fn quotes(rounds: usize, requests: usize) -> Outcome<Vec<Row>> {
         Ok::<_, Box<dyn std::error::Error>>((servers::runway(0).await?, servers::echo().await?))
     })?;
     let load = Load { submitters: ASKING, jobs: requests };
+    let job = servers::job("t");
     let mut pairs: Vec<[Turn; 2]> = Vec::new();
     Runtime::new()?.block_on(async {
         for round in 0..=rounds {
@@ -60,9 +64,10 @@ fn quotes(rounds: usize, requests: usize) -> Outcome<Vec<Row>> {
             order.rotate_left(round % 2);
             for (place, address) in order {
                 let clients = Clients::connect(address, ASKING).await?;
+                let job = job.clone();
                 let turn = run(load, move |_| {
-                    let clients = clients.clone();
-                    async move { clients.post(QUOTES, servers::job("t"), 200).await }
+                    let (clients, job) = (clients.clone(), job.clone());
+                    async move { clients.post(QUOTES, job, 200).await }
                 });
                 turns.push((place, turn.await?));
             }

@@ -201,7 +201,7 @@ fn parse_bytes(text: &str) -> Result<MemoryBytes, Fault<MemoryBytes>> {
 
 /// A whole number of thousandths as a decimal.
 fn thousandths(number: &str) -> Option<String> {
-    number.parse::<u64>().ok().map(|n| crate::units::decimal(n, 3))
+    number.parse::<u64>().ok().map(|n| crate::units::decimal(n, 3).to_string())
 }
 
 impl Checker<'_> {

@@ -6,11 +6,13 @@
 mod json;
 mod parse;
 mod pointer;
+mod text;
 
 pub use json::parse_json;
 pub use parse::{DocumentError, parse_all};
 pub use pointer::pointer;
 pub(crate) use pointer::{append, unescape};
+pub use text::Text;
 
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -69,15 +71,15 @@ pub struct Node {
     pub value: Value,
     /// Where it stands; for an alias, where the alias stands.
     pub span: Span,
-    /// Where it was defined, if it came by an alias.
-    pub defined: Option<Span>,
+    /// Where it was defined, if it came by an alias, which few do.
+    pub defined: Option<Box<Span>>,
 }
 
 /// What stands in a place. Printing it for debugging shows no text, which may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// A single value with its literal text.
-    Scalar(ScalarKind, String),
+    Scalar(ScalarKind, Text),
     /// A list.
     List(Vec<Node>),
     /// A mapping, in the order written; no key stands twice.
@@ -113,7 +115,7 @@ pub enum ScalarKind {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     /// Its text.
-    pub text: String,
+    pub text: Text,
     /// Where it stands.
     pub span: Span,
 }
@@ -195,13 +197,13 @@ impl Node {
                 ScalarKind::Null => Json::Null,
                 ScalarKind::Bool => Json::Bool(text.eq_ignore_ascii_case("true")),
                 ScalarKind::Integer => integer(text),
-                ScalarKind::Float | ScalarKind::Text => Json::String(text.clone()),
+                ScalarKind::Float | ScalarKind::Text => Json::String(text.to_string()),
             },
             Value::List(items) => items.iter().map(Self::to_json).collect(),
             Value::Map(entries) => {
                 // Sorted, so that the text is the same whether or not `serde_json` keeps the order of insertion.
                 let sorted: BTreeMap<_, _> = entries.iter().map(|(key, node)| (&key.text, node)).collect();
-                sorted.into_iter().map(|(key, node)| (key.clone(), node.to_json())).collect()
+                sorted.into_iter().map(|(key, node)| (key.to_string(), node.to_json())).collect()
             }
         }
     }

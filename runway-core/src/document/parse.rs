@@ -2,7 +2,7 @@
 
 use super::{
     Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, MAX_DOCUMENTS, Node,
-    ScalarKind, Span, Value, parse_json,
+    ScalarKind, Span, Text, Value, parse_json,
 };
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
@@ -82,7 +82,7 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
     }
     if documents.is_empty() {
         let span = Span { line: 1, column: 1, ..Span::default() };
-        let root = Node { value: Value::Scalar(ScalarKind::Null, String::new()), span, defined: None };
+        let root = Node { value: Value::Scalar(ScalarKind::Null, Text::default()), span, defined: None };
         documents.push(Ok(Document { root }));
     }
     documents
@@ -237,7 +237,7 @@ struct Open {
     anchor: usize,
     span: Span,
     value: Value,
-    keys: BTreeSet<String>,
+    keys: BTreeSet<Text>,
     pending: Option<Key>,
 }
 
@@ -256,7 +256,7 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = scalar_kind(&text, style, tag.as_deref(), span)?;
                 self.count(1, text.len(), span)?;
-                self.add(anchor, Value::Scalar(kind, text.into_owned()), span)
+                self.add(anchor, Value::Scalar(kind, text.as_ref().into()), span)
             }
             Event::SequenceStart(_, anchor, tag) => self.push(Value::List(Vec::new()), anchor, tag, span),
             Event::MappingStart(_, anchor, tag) => self.push(Value::Map(Vec::new()), anchor, tag, span),
@@ -307,7 +307,7 @@ impl Builder {
             return Err(too_deep(span));
         }
         self.count(nodes, bytes, span)?;
-        let defined = node.defined.unwrap_or(node.span);
+        let defined = node.defined.as_deref().copied().unwrap_or(node.span);
         redirect(&mut node, span, defined);
         self.attach(node)
     }
@@ -392,7 +392,7 @@ fn weigh(node: &Node) -> (usize, usize, usize) {
 
 /// Makes a copied tree point at its alias, each part remembering where it was defined.
 fn redirect(node: &mut Node, alias: Span, defined: Span) {
-    node.defined = Some(node.defined.unwrap_or(defined));
+    node.defined.get_or_insert_with(|| Box::new(defined));
     node.span = alias;
     match &mut node.value {
         Value::Scalar(..) => {}

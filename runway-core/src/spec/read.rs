@@ -155,7 +155,7 @@ fn entries(node: &Node) -> impl Iterator<Item = (&str, &Node)> {
 
 /// Hides a value where it stands and, if an alias brought it there, where it was defined.
 fn hide(node: &Node, hidden: &mut Vec<Span>) {
-    hidden.extend([Some(node.span), node.defined].into_iter().flatten());
+    hidden.extend([Some(node.span), node.defined.as_deref().copied()].into_iter().flatten());
 }
 
 fn read_spec(reader: &mut Reader, document: &Document, literals: SecretLiterals) -> Option<JobSpec> {
@@ -230,7 +230,7 @@ fn read_env(reader: &mut Reader, fields: &Fields<'_, '_>) -> BTreeMap<String, St
             return None;
         }
         let value = reader.text(node, &path.join(&key.text))?;
-        Some((key.text.clone(), value.to_owned()))
+        Some((key.text.to_string(), value.to_owned()))
     };
     entries.iter().filter_map(read).collect()
 }
@@ -251,9 +251,9 @@ fn read_secrets(
         }
         let path = path.join(&key.text);
         let is_in_env =
-            fields.get("env").is_some_and(|(env, _)| entries(env).any(|(name, _)| name == key.text));
+            fields.get("env").is_some_and(|(env, _)| entries(env).any(|(name, _)| key.text == name));
         if let Some(secret) = read_secret(reader, (&key.text, is_in_env), node, &path, literals) {
-            secrets.insert(key.text.clone(), secret);
+            secrets.insert(key.text.to_string(), secret);
         }
     }
     secrets
@@ -296,7 +296,7 @@ fn read_secret(
                 reader.violations.push(Violation::new(Code::SecretLiteral, path.pointer(), message).fix(fix));
                 None
             }
-            _ if *kind == ScalarKind::Text => Some(Secret::Value(value.clone())),
+            _ if *kind == ScalarKind::Text => Some(Secret::Value(value.to_string())),
             _ => reader.wrong_type(node, path, "text"),
         },
         _ => reader.wrong_type(node, path, "`{from_env: NAME}`"),

@@ -10,8 +10,8 @@ mod resource;
 mod timestamp;
 
 pub use duration::{DurationError, Seconds};
+pub(crate) use money::{Decimal, decimal, parse_decimal};
 pub use money::{MoneyError, Usd, UsdRate};
-pub(crate) use money::{decimal, parse_decimal};
 pub use quantity::{Quantity, QuantityError};
 pub use resource::{CpuMillis, GpuCount, MemoryBytes};
 pub use timestamp::{Timestamp, TimestampError};

@@ -80,6 +80,10 @@ impl Usd {
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
+
+    fn decimal(self) -> Decimal {
+        Decimal::new(self.0, MICRO, MICRO)
+    }
 }
 
 impl Sum for Usd {
@@ -100,6 +104,10 @@ impl UsdRate {
     #[must_use]
     pub const fn picos(self) -> u64 {
         self.0
+    }
+
+    fn decimal(self) -> Decimal {
+        decimal(self.0, PICO)
     }
 }
 
@@ -122,25 +130,72 @@ impl FromStr for UsdRate {
 impl fmt::Display for Usd {
     /// Always six decimals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000))
+        self.decimal().fmt(f)
     }
 }
 
 impl fmt::Display for UsdRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&decimal(self.0, PICO))
+        self.decimal().fmt(f)
+    }
+}
+
+/// The text of a decimal number.
+pub(crate) struct Decimal {
+    text: [u8; Self::LENGTH],
+    length: usize,
+}
+
+impl Decimal {
+    /// The digits of the largest number, and a point.
+    const LENGTH: usize = 21;
+
+    /// `value × 10^-decimals`, with at least so many of its decimals, of which there are at most 18.
+    fn new(value: u64, decimals: u8, at_least: u8) -> Self {
+        let unit = 10u64.pow(u32::from(decimals));
+        let mut decimal = Self { text: [0; Self::LENGTH], length: 0 };
+        let mut digits = itoa::Buffer::new();
+        decimal.push(digits.format(value / unit));
+        // The one before them keeps the zeros in front.
+        let fraction = digits.format(unit + value % unit).get(1..).unwrap_or_default();
+        let least = fraction.get(..usize::from(at_least)).unwrap_or(fraction);
+        let needed = fraction.trim_end_matches('0');
+        let fraction = if needed.len() < least.len() { least } else { needed };
+        if !fraction.is_empty() {
+            decimal.push(".");
+            decimal.push(fraction);
+        }
+        decimal
+    }
+
+    fn push(&mut self, part: &str) {
+        let room = self.text.get_mut(self.length..self.length + part.len());
+        if let Some(room) = room {
+            room.copy_from_slice(part.as_bytes());
+            self.length += part.len();
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        self.text.get(..self.length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl serde::Serialize for Decimal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
 /// `value × 10^-decimals` without needless zeros.
-pub(crate) fn decimal(value: u64, decimals: u8) -> String {
-    let unit = 10u64.pow(u32::from(decimals));
-    let whole = value / unit;
-    if value.is_multiple_of(unit) {
-        return whole.to_string();
-    }
-    let fraction = format!("{:0width$}", value % unit, width = usize::from(decimals));
-    format!("{whole}.{}", fraction.trim_end_matches('0'))
+pub(crate) fn decimal(value: u64, decimals: u8) -> Decimal {
+    Decimal::new(value, decimals, 0)
 }
 
 /// The number `value` for which a text is `value × 10^-decimals`.
@@ -166,7 +221,7 @@ pub(crate) fn parse_decimal(text: &str, decimals: u8) -> Result<u64, MoneyError>
         .ok_or(MoneyError::TooLarge)
 }
 
-serde_as_text!(Usd, UsdRate);
+serde_as_text!(Usd by decimal, UsdRate by decimal);
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +234,35 @@ mod tests {
         assert_eq!("0.0000000000001".parse::<UsdRate>(), Err(MoneyError::TooFine { decimals: 12 }));
         assert_eq!("18446744.073709551615".parse(), Ok(UsdRate(u64::MAX)));
         assert_eq!("18446744.073709551616".parse::<UsdRate>(), Err(MoneyError::TooLarge));
+    }
+
+    #[test]
+    fn money_is_written_to_the_last_digit() {
+        for (micros, text) in [
+            (0, "0.000000"),
+            (1, "0.000001"),
+            (999_999, "0.999999"),
+            (1_000_000, "1.000000"),
+            (1_500_000, "1.500000"),
+            (u64::MAX, "18446744073709.551615"),
+        ] {
+            assert_eq!(Usd(micros).to_string(), text);
+            assert_eq!(serde_json::to_string(&Usd(micros)).unwrap(), format!("\"{text}\""));
+        }
+        for (picos, text) in [
+            (0, "0"),
+            (1, "0.000000000001"),
+            (100, "0.0000000001"),
+            (1_000_000_000_000, "1"),
+            (1_010_000_000_000, "1.01"),
+            (20_000_000_000_000, "20"),
+            (u64::MAX, "18446744.073709551615"),
+        ] {
+            assert_eq!(UsdRate(picos).to_string(), text);
+            assert_eq!(serde_json::to_string(&UsdRate(picos)).unwrap(), format!("\"{text}\""));
+        }
+        assert_eq!((decimal(u64::MAX, 0).as_str(), decimal(120, 1).as_str()), ("18446744073709551615", "12"));
+        assert_eq!(format!("{:>10}|{:<10}|", Usd(1), UsdRate(0)), "  0.000001|0         |");
     }
 
     #[test]

@@ -86,7 +86,7 @@ proptest! {
 fn a_number_keeps_its_literal_and_text_that_looks_like_one_stays_text() {
     let document = parse_json(br#"{"a": 1e3, "b": "1e3", "c": 10, "d": 1.50}"#).unwrap();
     let scalars: Vec<_> = ["/a", "/b", "/c", "/d"].map(|at| document.find(at).unwrap().value.clone()).into();
-    let scalar = |kind, text: &str| Value::Scalar(kind, text.to_owned());
+    let scalar = |kind, text: &str| Value::Scalar(kind, text.into());
     assert_eq!(
         scalars,
         [
@@ -118,6 +118,21 @@ fn json_has_the_bounds_that_yaml_has() {
         assert!(parse_all(too_large.as_bytes())[0].is_err(), "the reader of YAML tells of it");
     }
     assert!(parse_json(of_depth(100_000).as_bytes()).is_none());
+}
+
+#[test]
+fn no_key_stands_twice_in_however_large_a_mapping() {
+    for size in [2, 15, 16, 17, 100] {
+        let keys = |last: String| -> String {
+            let keys = (1..size).map(|n| format!("\"k{n}\":1")).chain([format!("\"{last}\":1")]);
+            format!("{{{}}}", keys.collect::<Vec<_>>().join(","))
+        };
+        assert!(parse_json(keys(format!("k{size}")).as_bytes()).is_some(), "{size}");
+        for twice in [1, size / 2, size - 1].map(|n| n.max(1)) {
+            assert!(parse_json(keys(format!("k{twice}")).as_bytes()).is_none(), "{size} {twice}");
+            assert!(parse_json(keys(format!("\\u006b{twice}")).as_bytes()).is_none(), "{size} {twice}");
+        }
+    }
 }
 
 #[test]

@@ -7,12 +7,14 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use runway_api::{JSON, YAML};
 use runway_core::document::{Document, parse_all, parse_json};
 use runway_core::spec::SecretLiterals;
 use runway_core::{JobSpec, Submission, Violation};
 use serde::de::IgnoredAny;
+use std::pin::pin;
 
 /// A job that was sent.
 pub(crate) struct JobBody(pub Document);
@@ -36,11 +38,15 @@ impl FromRequest<AppState> for JobBody {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Fault> {
         let format = format_of(&request)?;
         let limits = state.limits();
-        let reading = read(request.into_body(), limits.body_bytes);
-        let bytes = tokio::time::timeout(limits.body_timeout, reading).await.map_err(|_| {
-            let seconds = limits.body_timeout.as_secs();
-            Fault::new(Kind::BodyTimeout, format!("the body did not arrive within {seconds} s")).close()
-        })??;
+        let mut reading = pin!(read(request.into_body(), limits.body_bytes));
+        // Mostly it has come with the head, and no clock is needed.
+        let bytes = match reading.as_mut().now_or_never() {
+            Some(bytes) => bytes?,
+            None => Box::pin(tokio::time::timeout(limits.body_timeout, reading)).await.map_err(|_| {
+                let seconds = limits.body_timeout.as_secs();
+                Fault::new(Kind::BodyTimeout, format!("the body did not arrive within {seconds} s")).close()
+            })??,
+        };
         parse(&bytes, format).map(Self)
     }
 }
@@ -67,7 +73,10 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     }
     // Mostly it comes in one piece, which need not be copied.
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
-    while let Some(frame) = body.frame().await {
+    // To ask for more behind the end would be to wait until the connection is looked at once more.
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
         let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body was cut off").close())?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len().max(all.len()).saturating_add(data.len()) > limit {

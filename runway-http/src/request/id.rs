@@ -1,8 +1,11 @@
 //! Which request it is: an id of its own, and the trace that it belongs to (W3C Trace Context).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
 use runway_api::REQUEST_HEADER;
+use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -26,15 +29,60 @@ impl Draw {
     }
 }
 
+/// What a request is called in the log: by itself, and as part of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestIds {
+    pub(crate) id: RequestId,
+    pub(crate) trace: Trace,
+}
+
+impl RequestIds {
+    pub(crate) fn of(headers: &HeaderMap, drawn: u128) -> Self {
+        let ours = Ours::new(drawn);
+        Self { id: RequestId::of(headers, &ours), trace: Trace::of(headers, &ours) }
+    }
+}
+
+/// What a request is called unless its client has called it something: a new trace, whose id is the request's own, too.
+#[derive(Debug)]
+struct Ours(Bytes);
+
+impl Ours {
+    const TRACE: Range<usize> = 3..35;
+    const SPAN: Range<usize> = 36..52;
+
+    fn new(drawn: u128) -> Self {
+        // An id of zeros is none.
+        let (id, span) = (drawn.max(1), u64::try_from(drawn >> 64).unwrap_or(1).max(1));
+        let mut text = String::with_capacity(55);
+        // Writing to a string does not fail.
+        let _ = write!(text, "00-{id:032x}-{span:016x}-00");
+        Self(text.into())
+    }
+
+    fn id(&self) -> HeaderValue {
+        header(self.0.slice(Self::TRACE))
+    }
+
+    fn trace(&self) -> HeaderValue {
+        header(self.0.clone())
+    }
+
+    /// This server's part in a trace.
+    fn span(&self) -> &str {
+        self.0.get(Self::SPAN).and_then(|span| std::str::from_utf8(span).ok()).unwrap_or_default()
+    }
+}
+
 /// The id of a request: the client's, where it sends one that is fit for a log, and else one of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    pub(crate) fn of(headers: &HeaderMap, drawn: u128) -> Self {
+    fn of(headers: &HeaderMap, ours: &Ours) -> Self {
         let theirs = only(headers, &HeaderName::from_static(REQUEST_HEADER));
         let theirs = theirs.filter(|value| value.to_str().is_ok_and(is_fit));
-        Self(theirs.cloned().unwrap_or_else(|| header(format!("{drawn:032x}"))))
+        Self(theirs.cloned().unwrap_or_else(|| ours.id()))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -57,13 +105,11 @@ pub(crate) struct Trace(HeaderValue);
 
 impl Trace {
     /// Continues the client's trace, or begins one.
-    pub(crate) fn of(headers: &HeaderMap, drawn: u128) -> Self {
-        // An id of zeros is none.
-        let span = u64::try_from(drawn >> 64).unwrap_or(1).max(1);
-        Self(header(match one(headers, &TRACEPARENT).and_then(parse) {
-            Some((id, flags)) => format!("00-{id}-{span:016x}-{flags}"),
-            None => format!("00-{:032x}-{span:016x}-00", drawn.max(1)),
-        }))
+    fn of(headers: &HeaderMap, ours: &Ours) -> Self {
+        Self(match one(headers, &TRACEPARENT).and_then(parse) {
+            Some((id, flags)) => header(format!("00-{id}-{}-{flags}", ours.span()).into()),
+            None => ours.trace(),
+        })
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -76,8 +122,8 @@ impl Trace {
 }
 
 /// A header of letters, digits and hyphens.
-fn header(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+fn header(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Trace id and flags of a `traceparent`; of later versions the part that the first one has.
@@ -117,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_client_names_its_request_if_the_name_is_fit_for_a_log() {
-        let id = |values: &[&str]| RequestId::of(&with(REQUEST_HEADER, values), 7).as_str().to_owned();
+        let id = |values: &[&str]| RequestIds::of(&with(REQUEST_HEADER, values), 7).id.as_str().to_owned();
         assert_eq!(id(&["nightly-7.a_B"]), "nightly-7.a_B");
         assert_eq!(id(&[&"x".repeat(128)]), "x".repeat(128));
         let ours = format!("{:032x}", 7);
@@ -138,10 +184,13 @@ mod tests {
     #[test]
     fn a_trace_is_continued_with_a_part_of_our_own() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let trace = Trace::of(&with("traceparent", &[parent]), 5 << 64);
+        let trace = RequestIds::of(&with("traceparent", &[parent]), 5 << 64).trace;
         assert_eq!(trace.header(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000005-01");
         let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
-        assert_eq!(Trace::of(&with("traceparent", &[later]), 1).id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(
+            RequestIds::of(&with("traceparent", &[later]), 1).trace.id(),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
         for bad in [
             "",
             "00",
@@ -151,7 +200,7 @@ mod tests {
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
         ] {
-            let trace = Trace::of(&with("traceparent", &[bad]), 9 << 64);
+            let trace = RequestIds::of(&with("traceparent", &[bad]), 9 << 64).trace;
             assert_eq!(trace.id(), format!("{:032x}", 9_u128 << 64), "{bad}");
         }
     }

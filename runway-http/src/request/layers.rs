@@ -1,101 +1,150 @@
 //! What wraps every route: its id, its place among the others, the time it may take, and what is noted of it.
 
 use super::access;
-use super::id::{RequestId, TRACEPARENT, Trace};
+use super::id::{RequestIds, TRACEPARENT};
 use crate::metrics::Route;
 use crate::problem::{Fault, Kind, complete};
 use crate::state::AppState;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use runway_api::REQUEST_HEADER;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
+use tower::Service;
+use tower::layer::layer_fn;
 use tracing::Instrument;
-
-/// What a layer knows. It is one layer, since each one more copies and boxes every request.
-#[derive(Clone)]
-struct Layer {
-    state: AppState,
-    /// Whether requests need room, and have only so much time.
-    is_bounded: bool,
-}
 
 /// Wraps the routes of the API.
 pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
-    routes.layer(from_fn_with_state(Layer { state: state.clone(), is_bounded: true }, observe))
+    let state = state.clone();
+    routes.layer(layer_fn(move |inner| Observed { state: state.clone(), is_bounded: true, inner }))
 }
 
 /// Wraps the probes: no lack of room keeps them from being answered.
 pub(crate) fn wrap_probes(routes: Router, state: &AppState) -> Router {
-    routes.layer(from_fn_with_state(Layer { state: state.clone(), is_bounded: false }, observe))
+    let state = state.clone();
+    routes.layer(layer_fn(move |inner| Observed { state: state.clone(), is_bounded: false, inner }))
 }
 
-/// Gives a request its id, notes what becomes of it, and makes the body of a fault.
-async fn observe(State(layer): State<Layer>, mut request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let state = &layer.state;
-    let drawn = state.draw();
-    let id = RequestId::of(request.headers(), drawn);
-    let trace = Trace::of(request.headers(), drawn);
-    let route = Route::of(&request);
-    let span = tracing::info_span!(
-        "request",
-        id = id.as_str(),
-        trace = trace.id(),
-        method = %request.method(),
-        route = route.path()
-    );
-    request.extensions_mut().insert(id.clone());
-    let response = answer(&layer, request, next).instrument(span.clone()).await;
-    let mut response = complete(response, id.as_str());
-    let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static(REQUEST_HEADER), id.header());
-    headers.insert(TRACEPARENT, trace.header());
-    if state.is_stopping() {
-        // Who keeps the connection would lose the request that crosses with its end.
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let (status, took) = (response.status(), began.elapsed());
-    state.metrics().answered(route, status, took);
-    span.in_scope(|| tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "answered"));
-    response
+/// A route that gives a request its id, notes what becomes of it, and makes the body of a fault. It is one service, written
+/// out: each one more, and each function in the place of one, copies and boxes every request.
+#[derive(Clone)]
+struct Observed<S> {
+    state: AppState,
+    /// Whether requests need room, and have only so much time.
+    is_bounded: bool,
+    inner: S,
 }
 
-async fn answer(layer: &Layer, request: Request, next: Next) -> Response {
-    if let Some(detail) = ambiguous(request.headers()) {
-        return Fault::new(Kind::Malformed, detail).close().into_response();
+impl<S> Service<Request> for Observed<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
     }
-    if let Some(fault) = access::refusal(&request) {
-        return fault.into_response();
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let began = Instant::now();
+        let ids = RequestIds::of(request.headers(), self.state.draw());
+        let route = Route::of(&request);
+        // Written out for every request, which takes longer than much of what is asked; lines that matter name the request themselves.
+        let span = tracing::debug_span!(
+            "request",
+            id = ids.id.as_str(),
+            trace = ids.trace.id(),
+            method = %request.method(),
+            route = route.path()
+        );
+        request.extensions_mut().insert(ids.clone());
+        let refused = ambiguous(request.headers())
+            .map(|detail| Fault::new(Kind::Malformed, detail).close())
+            .or_else(|| access::refusal(&request));
+        let begun = match refused {
+            Some(fault) => Err(fault.into_response()),
+            // A handler that panics does so where it is polled.
+            None => Ok(Box::pin(span.in_scope(|| self.inner.call(request)))),
+        };
+        let (state, is_bounded) = (self.state.clone(), self.is_bounded);
+        let answer = async move {
+            let response = match begun {
+                Ok(answer) => answered(&state, is_bounded, &ids, answer).instrument(span.clone()).await,
+                Err(refusal) => refusal,
+            };
+            let mut response = complete(response, ids.id.as_str());
+            let headers = response.headers_mut();
+            headers.insert(HeaderName::from_static(REQUEST_HEADER), ids.id.header());
+            headers.insert(TRACEPARENT, ids.trace.header());
+            if state.is_stopping() {
+                // Who keeps the connection would lose the request that crosses with its end.
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            let (status, took) = (response.status(), began.elapsed());
+            state.metrics().answered(route, status, took);
+            span.in_scope(|| {
+                tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "answered");
+            });
+            Ok(response)
+        };
+        Box::pin(answer)
     }
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let answer = if layer.is_bounded {
-        let Some(_room) = layer.state.capacity().request() else { return overloaded(&layer.state) };
-        let limit = layer.state.limits().request_timeout;
-        match tokio::time::timeout(limit, answer).await {
-            Ok(answer) => answer,
-            Err(_) => return timed_out(limit),
+}
+
+/// The answer of a route, within the room and the time that there is.
+async fn answered(
+    state: &AppState,
+    is_bounded: bool,
+    ids: &RequestIds,
+    answer: impl Future<Output = Result<Response, Infallible>>,
+) -> Response {
+    let mut answer = pin!(AssertUnwindSafe(answer).catch_unwind());
+    let answer = if is_bounded {
+        let Some(_room) = state.capacity().request() else { return overloaded(state) };
+        let limit = state.limits().request_timeout;
+        // Most are there at once, and need no clock.
+        match answer.as_mut().now_or_never() {
+            Some(answer) => answer,
+            None => match tokio::time::timeout(limit, answer).await {
+                Ok(answer) => answer,
+                Err(_) => return timed_out(limit),
+            },
         }
     } else {
         answer.await
     };
-    answer.unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
-        tracing::error!(message, "a request made the server panic");
-        Fault::new(Kind::Internal, "the server failed; its log says why, under the id of this request")
-            .into_response()
-    })
+    let panic = match answer {
+        Ok(Ok(response)) => return response,
+        Ok(Err(never)) => match never {},
+        Err(panic) => panic,
+    };
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(
+        request = ids.id.as_str(),
+        trace = ids.trace.id(),
+        message,
+        "a request made the server panic"
+    );
+    Fault::new(Kind::Internal, "the server failed; its log says why, under the id of this request")
+        .into_response()
 }
 
 fn overloaded(state: &AppState) -> Response {

@@ -2,13 +2,14 @@
 
 use super::{NO_STORE, no_such_job, parameters};
 use crate::problem::{Fault, Kind};
+use crate::request::id::RequestIds;
 use crate::request::tenant::Scope;
 use crate::state::AppState;
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use runway_api::{JobList, JobView};
 use runway_control::{CancelError, JobRecord, PageToken, Selection};
 use runway_core::status::Phase;
@@ -161,6 +162,7 @@ pub(super) async fn read(
 )]
 pub(super) async fn cancel(
     State(state): State<AppState>,
+    Extension(request): Extension<RequestIds>,
     scope: Scope,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
@@ -184,7 +186,13 @@ pub(super) async fn cancel(
             Fault::new(Kind::BackendUnavailable, detail).job(id).retry_after(5)
         }
     })?;
-    tracing::info!(job = %id, tenant = %record.seen.tenant, "cancelled");
+    tracing::info!(
+        job = %id,
+        tenant = %record.seen.tenant,
+        request = request.id.as_str(),
+        trace = request.trace.id(),
+        "cancelled"
+    );
     Ok((StatusCode::ACCEPTED, [NO_STORE], Json(JobView::of(&record, state.plane().now()))).into_response())
 }
 

@@ -4,7 +4,7 @@ use super::NO_STORE;
 use crate::audit::{self, SubmissionOutcome};
 use crate::problem::{Fault, Kind};
 use crate::request::body::JobBody;
-use crate::request::id::RequestId;
+use crate::request::id::RequestIds;
 use crate::request::key::Key;
 use crate::request::rate;
 use crate::request::tenant::Submitter;
@@ -59,7 +59,7 @@ const LONGEST_WAIT: u64 = 60;
 )]
 pub(super) async fn submit(
     State(state): State<AppState>,
-    Extension(request): Extension<RequestId>,
+    Extension(request): Extension<RequestIds>,
     Submitter(tenant): Submitter,
     Key(key): Key,
     body: Result<JobBody, Fault>,
@@ -176,7 +176,7 @@ impl Report {
         Self { outcome, tenant, job, decision, answer: Err(fault) }
     }
 
-    fn note(&self, request: &RequestId, state: &AppState) {
+    fn note(&self, request: &RequestIds, state: &AppState) {
         let violations = self.answer.as_ref().err().map_or(&[][..], |fault| &fault.violations);
         let code = violations.first().map(|violation| violation.code);
         state.metrics().submitted(self.outcome, code, state.plane().now());

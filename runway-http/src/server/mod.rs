@@ -10,11 +10,10 @@ use crate::request::access::Access;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -24,7 +23,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tower::ServiceExt;
+use tower::Service;
 
 /// What a connection may take of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,22 +144,20 @@ impl Server {
     {
         let has_begun = Arc::new(AtomicBool::new(false));
         let (router, begins) = (self.router.clone(), Arc::clone(&has_begun));
-        let service = tower::service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |request: Request<Incoming>| {
             begins.store(true, Ordering::Relaxed);
-            let router = router.clone();
             let mut request = request.map(Body::new);
             if let Some(access) = access {
                 request.extensions_mut().insert(access);
             }
-            // Boxed, so that the connection can be taken apart in the end.
-            let answer = async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}) };
-            answer.map(Ok::<_, Infallible>).boxed()
+            // A router is always ready.
+            router.clone().call(request)
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            .serve_connection(TokioIo::new(stream), service);
         let stopped = tokio::select! {
             biased;
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),

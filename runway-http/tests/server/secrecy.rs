@@ -59,3 +59,27 @@ async fn no_value_of_a_variable_or_secret_is_logged_at_any_level() {
     assert!(has(r#""level":"TRACE""#) > 0 && has(r#""target":"hyper"#) > 0, "{log:#?}");
     assert_eq!(has(r#""target":"runway::audit""#), 8, "{log:#?}");
 }
+
+#[tokio::test]
+async fn a_line_names_its_request_and_trace_without_any_more_being_logged() {
+    let folder = Folder::new("names");
+    let policy = folder.write("policy.yaml", ROOMY);
+    let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &[]).await;
+    let (id, trace) = ("nightly-7", "4bf92f3577b34da6a3ce929d0e0e4736");
+    let headers = format!("X-Request-ID: {id}\r\nTraceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
+    ask(process.address, post("/v1/jobs", &headers, "{}")).await;
+    ask(process.address, post("/v1/jobs", "", "{}")).await;
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().await.code(), Some(0));
+    let lines: Vec<serde_json::Value> =
+        process.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let [theirs, ours] = lines
+        .iter()
+        .filter(|line| line["target"] == "runway::audit")
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap_or_else(|_| panic!("{lines:#?}"));
+    assert_eq!((&theirs["request"], &theirs["trace"]), (&id.into(), &trace.into()), "{theirs}");
+    assert_eq!(ours["request"], ours["trace"], "{ours}");
+    assert_eq!(ours["trace"].as_str().map(str::len), Some(32), "{ours}");
+}

@@ -57,7 +57,7 @@ pub(super) fn gpu_types(reader: &mut Reader, fields: &Fields<'_, '_>) -> BTreeMa
         }
         let usd_per_gpu_second = price.and_then(|(node, path)| rate(reader, node, &path)).unwrap_or_default();
         let node_selector = node_selector(reader, &fields);
-        types.insert(key.text.clone(), GpuType { resource, usd_per_gpu_second, node_selector });
+        types.insert(key.text.to_string(), GpuType { resource, usd_per_gpu_second, node_selector });
     }
     types
 }
@@ -77,7 +77,7 @@ pub(super) fn node_selector(reader: &mut Reader, fields: &Fields<'_, '_>) -> BTr
             let message = "this is not a label of a node: `prefix/name: value` of letters, digits, `-`, `_` and `.`, at most 63 each";
             reader.violations.push(Violation::new(Code::InvalidName, path.pointer(), message));
         }
-        labels.insert(key.text.clone(), value.to_owned());
+        labels.insert(key.text.to_string(), value.to_owned());
     }
     labels
 }
