@@ -19,7 +19,7 @@ impl Digest {
     /// The digest of a value as compact JSON with its keys sorted.
     #[must_use]
     pub fn of_json(value: &Json) -> Self {
-        let mut text = String::new();
+        let mut text = Vec::new();
         write_sorted(value, &mut text);
         Self(Sha256::digest(text).into())
     }
@@ -31,33 +31,38 @@ pub(crate) fn first_bits(bytes: &[u8]) -> u128 {
     digest.first_chunk().copied().map_or(0, u128::from_be_bytes)
 }
 
-fn write_sorted(value: &Json, out: &mut String) {
+fn write_sorted(value: &Json, out: &mut Vec<u8>) {
     match value {
         Json::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_unstable_by_key(|(key, _)| *key);
-            let write = |(key, value): &(&String, &Json), out: &mut String| {
-                out.push_str(&Json::from(key.as_str()).to_string());
-                out.push(':');
+            let write = |(key, value): &(&String, &Json), out: &mut Vec<u8>| {
+                write_scalar(key, out);
+                out.push(b':');
                 write_sorted(value, out);
             };
-            write_separated(&entries, ['{', '}'], out, write);
+            write_separated(&entries, [b'{', b'}'], out, write);
         }
-        Json::Array(items) => write_separated(items, ['[', ']'], out, write_sorted),
-        scalar => out.push_str(&scalar.to_string()),
+        Json::Array(items) => write_separated(items, [b'[', b']'], out, write_sorted),
+        scalar => write_scalar(scalar, out),
     }
+}
+
+fn write_scalar(scalar: &impl serde::Serialize, out: &mut Vec<u8>) {
+    // Writing to a list of bytes does not fail.
+    let _ = serde_json::to_writer(out, scalar);
 }
 
 fn write_separated<T>(
     items: &[T],
-    [open, close]: [char; 2],
-    out: &mut String,
-    write: impl Fn(&T, &mut String),
+    [open, close]: [u8; 2],
+    out: &mut Vec<u8>,
+    write: impl Fn(&T, &mut Vec<u8>),
 ) {
     out.push(open);
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
-            out.push(',');
+            out.push(b',');
         }
         write(item, out);
     }
@@ -66,8 +71,14 @@ fn write_separated<T>(
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every job has several in its annotations, so they are not formatted byte by byte.
+        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
         f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 
