@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     /// The job has left, and its output with it.
     Gone,
     BodyTooLarge,
+    /// The path and query of a request are too long.
+    UriTooLong,
+    /// The head of a request is too large, or has too many headers.
+    HeadTooLarge,
     UnsupportedMediaType,
     /// The policy refuses the job.
     Refused,
@@ -73,6 +77,12 @@ impl Kind {
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "The job is not in a state for this"),
             Self::Gone => (StatusCode::GONE, "gone", "The job has left the backend"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri-too-long", "The path is too long"),
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The head of the request is too large",
+            ),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -180,6 +190,20 @@ pub(crate) fn complete(mut response: Response, request_id: &str) -> Response {
         None if status.is_client_error() || status.is_server_error() => Arc::new(of_framework(status)),
         None => return response,
     };
+    let (status, body) = (fault.kind.status(), document(&fault, request_id));
+    let mut told = (status, [(CONTENT_TYPE, PROBLEM), (CACHE_CONTROL, "no-store")], body).into_response();
+    if let Some(allow) = response.headers_mut().remove(ALLOW) {
+        told.headers_mut().insert(ALLOW, allow);
+    }
+    told.headers_mut().extend(fault.headers.clone());
+    if let Some(seconds) = fault.retry_after {
+        told.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    told
+}
+
+/// The body of an answer that is a fault.
+pub(crate) fn document(fault: &Fault, request_id: &str) -> Vec<u8> {
     let (status, name, title) = fault.kind.facts();
     let problem = Problem {
         kind: format!("urn:runway:problem:{name}"),
@@ -191,16 +215,7 @@ pub(crate) fn complete(mut response: Response, request_id: &str) -> Response {
         job_id: fault.job_id,
         free_by: fault.free_by,
     };
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut told = (status, [(CONTENT_TYPE, PROBLEM), (CACHE_CONTROL, "no-store")], body).into_response();
-    if let Some(allow) = response.headers_mut().remove(ALLOW) {
-        told.headers_mut().insert(ALLOW, allow);
-    }
-    told.headers_mut().extend(fault.headers.clone());
-    if let Some(seconds) = fault.retry_after {
-        told.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
-    told
+    serde_json::to_vec(&problem).unwrap_or_default()
 }
 
 fn of_framework(status: StatusCode) -> Fault {

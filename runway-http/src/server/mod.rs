@@ -2,6 +2,7 @@
 
 mod socket;
 mod tls;
+mod unreadable;
 
 pub use tls::{Tls, TlsError, TlsFiles};
 
@@ -24,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tower::Service;
+use unreadable::Explained;
 
 /// What a connection may take of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +159,7 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Explained::new(stream)), service);
         let stopped = tokio::select! {
             biased;
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
