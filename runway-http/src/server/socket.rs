@@ -1,6 +1,8 @@
 //! What is asked of the system for a connection.
 
 use rustix::net::sockopt;
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -44,8 +46,21 @@ pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = tokio::time::timeout(UNWANTED_TIME, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
 
+/// Has the system take no more connections. Who connected after the last one was accepted, and before nobody listens, would lose what
+/// it sent; so whoever comes now is not answered at all, asks once more, and is told then that nobody listens.
+#[cfg(target_os = "linux")]
+fn let_nobody_in(listener: &TcpListener) {
+    /// A filter of packets that returns 0: nothing of any is taken (`BPF_RET | BPF_K`, linux/filter.h).
+    const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+    if let Err(error) = SockRef::from(listener).attach_filter(&[NOTHING]) {
+        tracing::debug!(%error, "who connects at this moment may lose a request");
+    }
+}
+
 /// The connections that wait to be accepted; then nobody listens any more.
 pub(super) fn waiting(listener: TcpListener) -> impl Iterator<Item = TcpStream> {
+    #[cfg(target_os = "linux")]
+    let_nobody_in(&listener);
     let listener = listener.into_std();
     std::iter::from_fn(move || {
         let (stream, _) = listener.as_ref().ok()?.accept().ok()?;
