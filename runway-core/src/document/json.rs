@@ -173,18 +173,6 @@ impl<'a> Reader<'a> {
 
 /// Whether a key stands twice.
 fn has_duplicates(entries: &[(Key, Node)]) -> bool {
-    /// So many are compared with each other before they are sorted for it.
-    const FEW: usize = 16;
-    if entries.len() <= FEW {
-        let mut rest = entries;
-        while let Some(((key, _), others)) = rest.split_first() {
-            if others.iter().any(|(other, _)| other.text == key.text) {
-                return true;
-            }
-            rest = others;
-        }
-        return false;
-    }
     let mut keys: Vec<_> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
     keys.sort_unstable();
     !keys.is_sorted_by(|one, next| one < next)

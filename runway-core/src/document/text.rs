@@ -1,7 +1,6 @@
 //! The texts of a document: mostly names and short values.
 
 use smol_str::SmolStr;
-use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -23,12 +22,6 @@ impl Deref for Text {
     type Target = str;
 
     fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl Borrow<str> for Text {
-    fn borrow(&self) -> &str {
         self.as_str()
     }
 }
