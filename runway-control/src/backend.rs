@@ -128,7 +128,7 @@ impl Observation {
             grace: order.policy.run().termination_grace,
             created_at,
             quote: Some(order.admitted.quote().clone()),
-            spec_digest: Some(order.admitted.spec().digest()),
+            spec_digest: Some(order.admitted.spec_digest()),
             status: Status::created(),
         }
     }

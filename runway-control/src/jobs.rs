@@ -115,13 +115,17 @@ impl Jobs {
 
     fn put(&mut self, id: JobId, record: &Arc<JobRecord>) {
         let entry = Entry { record: Arc::clone(record), seen_in: self.listings };
-        if let Some(before) = self.by_id.insert(id, entry) {
-            self.by_age.remove(&(before.record.seen.created_at, id));
-            if before.record.gone {
+        let created_at = record.seen.created_at;
+        if let Some(Entry { record: before, .. }) = self.by_id.insert(id, entry) {
+            if before.gone {
                 self.left.retain(|left| *left != id);
             }
+            if before.seen.created_at == created_at {
+                return;
+            }
+            self.by_age.remove(&(before.seen.created_at, id));
         }
-        self.by_age.insert((record.seen.created_at, id));
+        self.by_age.insert((created_at, id));
     }
 
     /// A job has left: what was seen of its end is what it is remembered by.

@@ -2,7 +2,7 @@
 //!
 //! `kube` makes the requests and sends them; it reads and writes nothing but JSON, so that is done here.
 
-use crate::protobuf::{self, Change, Malformed, Message, Page, sent};
+use crate::protobuf::{self, Change, Made, Malformed, Message, Page, sent};
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http_body_util::BodyExt;
@@ -67,8 +67,7 @@ where
 }
 
 impl Objects<Job> {
-    /// The answer is the Job as it is now.
-    pub(crate) async fn create(&self, parameters: &PostParams, job: &Job) -> Result<Job> {
+    pub(crate) async fn create(&self, parameters: &PostParams, job: &Job) -> Result<Made> {
         let (body, form) = match sent::job(job) {
             Ok(body) => (body, PROTOBUF),
             Err(unwritten) => {

@@ -29,7 +29,7 @@ pub(crate) async fn cancel(inner: &Inner, job: &JobRef) -> Result<Cancelled, Fai
         }
         Err(failure) => return Err(failure),
     }
-    let parameters = DeleteParams::foreground().preconditions(this_one(&found));
+    let parameters = DeleteParams::foreground().preconditions(this_one(found.metadata.uid.clone()));
     match again(timeout, "deleting a Job", || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(Cancelled::Begun),
         // An earlier try may have done it, or somebody else.

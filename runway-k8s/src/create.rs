@@ -8,7 +8,8 @@
 
 use crate::backend::{Inner, merge};
 use crate::failure::{Failure, again, within};
-use crate::object::{INCOMPLETE, is_incomplete, is_runways, observe};
+use crate::object::{INCOMPLETE, is_incomplete, is_runways, observe, timestamp};
+use crate::protobuf::Made;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -16,7 +17,7 @@ use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
 use runway_control::Observation;
 use runway_control::backend::{CreateError, Order, Unavailable};
 use runway_core::render::{Manifest, object_name, render};
-use runway_core::status::Seen;
+use runway_core::status::{Seen, classify};
 use serde_json::json;
 
 /// Who Runway is in `managedFields`.
@@ -42,39 +43,45 @@ pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, 
     }
     let jobs = inner.objects::<Job>(&order.admitted.job().tenant);
     let made = within(inner.settings.call_timeout, "creating a Job", jobs.create(&post(), &job)).await;
-    let (made, is_new) = match made {
-        Ok(made) => (made, true),
-        Err(failure) if failure.is_already_there() => (there_already(inner, order).await?, false),
+    let made = match made {
+        Ok(made) => made,
+        Err(failure) if failure.is_already_there() => {
+            let found = there_already(inner, order).await?;
+            let taken = observe(&Seen { job: Some(&found), ..Seen::default() });
+            let Some(taken) = taken.filter(|taken| taken.id == order.id) else {
+                return Err(not_runways(order));
+            };
+            let is_ours = taken.spec_digest == Some(order.admitted.spec_digest());
+            if secret.is_none() || !is_ours || !is_incomplete(&found) {
+                return Err(CreateError::Taken(Box::new(taken)));
+            }
+            Made { uid: found.metadata.uid, created: found.metadata.creation_timestamp }
+        }
         Err(failure) => return Err(failure.into()),
     };
-    let seen = answer(order, &made, is_new);
-    let is_ours = |taken: &Observation| taken.spec_digest == Some(order.admitted.spec().digest());
-    let is_to_be_completed = match &seen {
-        Ok(_) => true,
-        Err(CreateError::Taken(taken)) => is_incomplete(&made) && is_ours(taken),
-        Err(_) => false,
-    };
-    let Some(secret) = secret.filter(|_| is_to_be_completed) else { return seen };
-    match complete(inner, order, &made, secret).await {
-        Ok(made) => answer(order, &made, true),
-        // It may be there all the same; the same order again goes on from here.
-        Err(failure @ Failure::Uncertain(_)) => Err(failure.into()),
-        Err(failure) => {
-            undo(inner, order, &made).await?;
-            Err(failure.into())
+    if let Some(secret) = secret {
+        match complete(inner, order, &made, secret).await {
+            Ok(()) => {}
+            // It may be there all the same; the same order again goes on from here.
+            Err(failure @ Failure::Uncertain(_)) => return Err(failure.into()),
+            Err(failure) => {
+                undo(inner, order, made).await?;
+                return Err(failure.into());
+            }
         }
     }
+    // Whatever held it back is done with.
+    if let Some(spec) = &mut job.spec {
+        spec.suspend = None;
+    }
+    let status = classify(&Seen { job: Some(&job), ..Seen::default() });
+    let created_at = made.created.as_ref().and_then(timestamp).unwrap_or_default();
+    Ok(Observation { status, ..Observation::created(order, created_at) })
 }
 
-/// What is told of a Job that is there.
-fn answer(order: &Order, job: &Job, is_new: bool) -> Result<Observation, CreateError> {
-    let seen = observe(&Seen { job: Some(job), ..Seen::default() });
-    let Some(seen) = seen.filter(|seen| seen.id == order.id) else {
-        let reason =
-            format!("the Job {} is not one of Runway's", job.metadata.name.as_deref().unwrap_or_default());
-        return Err(CreateError::Rejected { reason });
-    };
-    if is_new { Ok(seen) } else { Err(CreateError::Taken(Box::new(seen))) }
+fn not_runways(order: &Order) -> CreateError {
+    let name = object_name(&order.admitted.job().name, order.id);
+    CreateError::Rejected { reason: format!("there is a Job {name} that is not Runway's") }
 }
 
 /// The Job of this name that is there.
@@ -89,8 +96,7 @@ async fn there_already(inner: &Inner, order: &Order) -> Result<Job, CreateError>
         return Err(CreateError::Uncertain(Unavailable::new("the job of this name has just left")));
     };
     if !is_runways(&found.metadata) {
-        let reason = format!("there is a Job {} that is not Runway's", object_name(&job.name, job.id));
-        return Err(CreateError::Rejected { reason });
+        return Err(not_runways(order));
     }
     if is_incomplete(&found) && found.metadata.deletion_timestamp.is_some() {
         let cause =
@@ -101,14 +107,14 @@ async fn there_already(inner: &Inner, order: &Order) -> Result<Job, CreateError>
 }
 
 /// Gives an incomplete Job its Secret, and lets it start.
-async fn complete(inner: &Inner, order: &Order, job: &Job, mut secret: Secret) -> Result<Job, Failure> {
+async fn complete(inner: &Inner, order: &Order, job: &Made, mut secret: Secret) -> Result<(), Failure> {
     let (name, timeout) = (object_name(&order.admitted.job().name, order.id), inner.settings.call_timeout);
     let tenant = &order.admitted.job().tenant;
     secret.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "batch/v1".to_owned(),
         kind: "Job".to_owned(),
         name: name.clone(),
-        uid: job.metadata.uid.clone().unwrap_or_default(),
+        uid: job.uid.clone().unwrap_or_default(),
         ..OwnerReference::default()
     }]);
     let secrets = inner.api::<Secret>(tenant);
@@ -121,29 +127,30 @@ async fn complete(inner: &Inner, order: &Order, job: &Job, mut secret: Secret) -
     created?;
     let ready = json!({"metadata": {"annotations": {INCOMPLETE: null}}, "spec": {"suspend": false}});
     let jobs = inner.api::<Job>(tenant);
-    within(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await
+    within(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await?;
+    Ok(())
 }
 
 /// Deletes a Job that could not be completed.
-async fn undo(inner: &Inner, order: &Order, job: &Job) -> Result<(), CreateError> {
+async fn undo(inner: &Inner, order: &Order, job: Made) -> Result<(), CreateError> {
     let api = inner.api::<Job>(&order.admitted.job().tenant);
-    let name = job.metadata.name.as_deref().unwrap_or_default();
-    let parameters = delete_in_background(job);
-    match again(inner.settings.call_timeout, "undoing a Job", || api.delete(name, &parameters)).await {
+    let name = object_name(&order.admitted.job().name, order.id);
+    let parameters = delete_in_background(job.uid);
+    match again(inner.settings.call_timeout, "undoing a Job", || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(()),
         Err(failure) if failure.is_not_found() => Ok(()),
         Err(failure) => Err(CreateError::Uncertain(failure.into_unavailable("undoing a Job"))),
     }
 }
 
-/// Deletes this very Job, and what it owns after it.
-pub(crate) fn delete_in_background(job: &Job) -> DeleteParams {
-    DeleteParams::background().preconditions(this_one(job))
+/// Deletes the very Job of this uid, and what it owns after it.
+pub(crate) fn delete_in_background(uid: Option<String>) -> DeleteParams {
+    DeleteParams::background().preconditions(this_one(uid))
 }
 
-/// This very Job, and not a later one of the same name.
-pub(crate) fn this_one(job: &Job) -> Preconditions {
-    Preconditions { uid: job.metadata.uid.clone(), resource_version: None }
+/// The very Job of this uid, and not a later one of the same name.
+pub(crate) const fn this_one(uid: Option<String>) -> Preconditions {
+    Preconditions { uid, resource_version: None }
 }
 
 impl From<Failure> for CreateError {
@@ -160,15 +167,20 @@ impl From<Failure> for CreateError {
 
 #[cfg(test)]
 mod tests {
+    use crate::protobuf::written::{nested, packed, text, time};
     use crate::{KubernetesBackend, KubernetesSettings};
     use futures::future::join_all;
-    use http::{Request, Response};
+    use http::{Method, Request, Response};
     use kube::Client;
     use kube::client::Body;
     use runway_control::backend::{Backend, CreateError, Order};
-    use runway_control::{Surroundings, System};
+    use runway_control::{Observation, Surroundings, System};
     use runway_core::policy::RateOverrides;
+    use runway_core::spec::Secret;
+    use runway_core::units::Timestamp;
     use runway_core::{Gate, JobId, JobSpec, Policy};
+    use serde_json::json;
+    use std::collections::BTreeMap;
     use std::convert::Infallible;
     use std::sync::{Arc, Mutex};
     use tokio::sync::Semaphore;
@@ -220,22 +232,73 @@ mod tests {
         Arc::new(Policy::parse(text, RateOverrides::default()).unwrap())
     }
 
-    fn orders(count: usize) -> Vec<Order> {
+    fn job(number: usize) -> JobSpec {
+        JobSpec {
+            name: Some(format!("train-{number}")),
+            tenant: Some(format!("tenant-{number}")),
+            image: Some("registry.internal/embed:1.8.0".into()),
+            command: vec!["true".into()],
+            ..JobSpec::default()
+        }
+    }
+
+    fn order(spec: JobSpec) -> Order {
         let policy = policy();
         let mut gate = Gate::new(Arc::clone(&policy), System.hash_seed());
-        let order = |number| {
-            let spec = JobSpec {
-                name: Some(format!("train-{number}")),
-                tenant: Some(format!("tenant-{number}")),
-                image: Some("registry.internal/embed:1.8.0".into()),
-                command: vec!["true".into()],
-                ..JobSpec::default()
+        let id = JobId::from_random(System.random());
+        let decision = gate.submit(id, &spec.into(), System.now()).unwrap();
+        Order { id, admitted: decision.admitted().unwrap().clone(), policy }
+    }
+
+    fn orders(count: usize) -> Vec<Order> {
+        (0..count).map(|number| order(job(number))).collect()
+    }
+
+    #[tokio::test]
+    async fn of_the_answer_the_uid_and_the_time_are_enough() {
+        let made = packed(&[(1, nested(&[(5, text("u-1")), (8, time(1_800_000_000))]))]);
+        let secret = ("TOKEN".to_owned(), Secret::Value("hunter2".to_owned()));
+        for secrets in [BTreeMap::new(), BTreeMap::from([secret])] {
+            let has_secret = !secrets.is_empty();
+            // What comes after the Job: its Secret, and the order to start.
+            let (asked, made) = (Arc::new(Mutex::new(Vec::new())), made.clone());
+            let answers = (Arc::clone(&asked), made);
+            let answer = move |request: Request<Body>| {
+                let (asked, made) = answers.clone();
+                async move {
+                    let (head, body) = request.into_parts();
+                    let is_job = head.method == Method::POST && head.uri.path().ends_with("/jobs");
+                    if !is_job {
+                        let body = body.collect_bytes().await.unwrap();
+                        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                        asked.lock().unwrap().push((head.method, body));
+                    }
+                    let body = if is_job { made } else { br#"{"metadata": {}}"#.to_vec() };
+                    Ok::<_, Infallible>(Response::builder().status(201).body(Body::from(body)).unwrap())
+                }
             };
-            let id = JobId::from_random(System.random());
-            let decision = gate.submit(id, &spec.into(), System.now()).unwrap();
-            Order { id, admitted: decision.admitted().unwrap().clone(), policy: Arc::clone(&policy) }
-        };
-        (0..count).map(order).collect()
+            let (policy, order) = (policy(), order(JobSpec { secrets, ..job(0) }));
+            let client = Client::new(tower::service_fn(answer), "default");
+            let settings = KubernetesSettings::new(&policy);
+            let backend = KubernetesBackend::new(client, &policy, settings, Arc::new(System));
+            let seen = backend.create(&order).await.unwrap();
+            // It is told of as it is now, and not as it was sent: suspended until its Secret was there.
+            assert_eq!(seen.status.message, "no pod has been made for it yet");
+            let created_at = Timestamp::from_seconds(1_800_000_000);
+            let known =
+                Observation { status: seen.status.clone(), ..Observation::created(&order, created_at) };
+            assert_eq!(seen, known);
+            let asked = asked.lock().unwrap();
+            if !has_secret {
+                assert_eq!(*asked, []);
+                continue;
+            }
+            let [(Method::POST, secret), (Method::PATCH, start)] = asked.as_slice() else {
+                panic!("{asked:?}")
+            };
+            assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], "u-1");
+            assert_eq!(start["spec"], json!({ "suspend": false }));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ pub(crate) use rebuilding::{CHILD, child};
 /// How many submit at a time, and how many jobs they submit in a turn: enough for the API server to collect its garbage
 /// several times in each, since one such collection more or less would otherwise decide.
 const LOADS: [Load; 3] = [
-    Load { submitters: 1, jobs: 200 },
+    Load { submitters: 1, jobs: 1_000 },
     Load { submitters: 32, jobs: 4_000 },
     Load { submitters: 100, jobs: 4_000 },
 ];

@@ -5,7 +5,6 @@ use super::submit::SubmitError;
 use crate::backend::{CreateError, Observation, Order, Unavailable};
 use crate::jobs::JobRecord;
 use runway_core::JobId;
-use runway_core::digest::Digest;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -37,12 +36,6 @@ pub(super) enum Created {
 impl Creation {
     pub(super) fn begin(order: &Arc<Order>) -> Self {
         Self { order: Arc::clone(order), turn: 0, stage: Stage::Asking }
-    }
-
-    /// The digest of what was submitted. It is made when it is asked for, which few creations ever are: a submission would
-    /// otherwise wait for that of every other.
-    pub(super) fn digest(&self) -> Digest {
-        self.order.admitted.spec().digest()
     }
 
     pub(super) const fn turn(&self) -> u64 {
@@ -86,7 +79,7 @@ impl Inner {
             match answer {
                 Ok(seen) => return Ok(Created::New(self.created(seen))),
                 Err(CreateError::Taken(seen)) => {
-                    let digest = order.admitted.spec().digest();
+                    let digest = order.admitted.spec_digest();
                     if seen.tenant == order.admitted.job().tenant && seen.spec_digest == Some(digest) {
                         let job = self.created(*seen);
                         return Ok(if doubt.is_some() { Created::New(job) } else { Created::Before(job) });

@@ -134,7 +134,7 @@ impl Inner {
                 // What could not be read of it makes it another body than any that was admitted.
                 let is_same = |digest| submission.faults.is_empty() && submission.spec.digest() == digest;
                 if let Some(creation) = state.creations.get_mut(&id) {
-                    return if !is_same(creation.digest()) {
+                    return if !is_same(creation.order.admitted.spec_digest()) {
                         Err(SubmitError::KeyReused { id })
                     } else if let Some(turn) = creation.resume() {
                         let order = Arc::clone(&creation.order);

@@ -1,13 +1,14 @@
 //! What became of a submission.
 
 use super::Basis;
+use crate::digest::Digest;
 use crate::job::Job;
 use crate::price::Quote;
 use crate::spec::JobSpec;
 use crate::units::Timestamp;
 use crate::violation::Violation;
 use serde::ser::SerializeStruct;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What became of a submission, and all that it hung on.
 ///
@@ -30,14 +31,30 @@ pub enum Outcome {
 }
 
 /// A job that has passed the gate. Nothing else makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AdmittedJob {
-    pub(super) job: Job,
-    pub(super) quote: Quote,
-    pub(super) spec: Arc<JobSpec>,
+    job: Job,
+    quote: Quote,
+    spec: Arc<JobSpec>,
+    /// Made when it is first asked for.
+    spec_digest: OnceLock<Digest>,
 }
 
+impl PartialEq for AdmittedJob {
+    fn eq(&self, other: &Self) -> bool {
+        // The digest says nothing that the spec does not.
+        let Self { job, quote, spec, spec_digest: _ } = self;
+        *job == other.job && *quote == other.quote && *spec == other.spec
+    }
+}
+
+impl Eq for AdmittedJob {}
+
 impl AdmittedJob {
+    pub(super) const fn new(job: Job, quote: Quote, spec: Arc<JobSpec>) -> Self {
+        Self { job, quote, spec, spec_digest: OnceLock::new() }
+    }
+
     /// The normalised job.
     #[must_use]
     pub const fn job(&self) -> &Job {
@@ -54,6 +71,12 @@ impl AdmittedJob {
     #[must_use]
     pub fn spec(&self) -> &JobSpec {
         &self.spec
+    }
+
+    /// The digest of what was written, which is [`JobSpec::digest`].
+    #[must_use]
+    pub fn spec_digest(&self) -> Digest {
+        *self.spec_digest.get_or_init(|| self.spec.digest())
     }
 }
 

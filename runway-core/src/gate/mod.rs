@@ -128,7 +128,8 @@ impl Gate {
         if let Ok(after) = outlook.facts.drawn {
             self.limiter.commit(outlook.tenant.as_ref(), after, now);
         }
-        if let Outcome::Admitted(AdmittedJob { job, .. }) = &decision.outcome {
+        if let Outcome::Admitted(admitted) = &decision.outcome {
+            let job = admitted.job();
             let (gpus, term) = (job.resources.gpu, job.term(&self.policy));
             self.ledger.reserve(id, HoldRequest { tenant: job.tenant.clone(), gpus, term }, now)?;
         }
@@ -344,7 +345,7 @@ fn decide(
     }
     let outcome = match (job, quote) {
         (Some(job), Some(quote)) if violations.is_empty() => {
-            Outcome::Admitted(AdmittedJob { job, quote, spec: Arc::clone(&submission.spec) })
+            Outcome::Admitted(AdmittedJob::new(job, quote, Arc::clone(&submission.spec)))
         }
         (job, quote) => Outcome::Refused(Refusal { job, quote, violations, retry_at: None, free_by }),
     };

@@ -176,7 +176,7 @@ fn labels(admitted: &AdmittedJob, id: JobId) -> BTreeMap<String, String> {
 fn annotations(admitted: &AdmittedJob, policy: &Policy) -> BTreeMap<String, String> {
     [
         (label::QUOTE, serde_json::to_string(admitted.quote()).unwrap_or_default()),
-        (label::SPEC_DIGEST, admitted.spec().digest().to_string()),
+        (label::SPEC_DIGEST, admitted.spec_digest().to_string()),
         (label::POLICY_DIGEST, policy.digest().to_string()),
     ]
     .into_iter()

@@ -159,6 +159,10 @@ fn labels_and_annotations_carry_what_a_restart_needs() {
     assert_eq!(annotations["runway.dev/policy-digest"], policy.digest().to_string());
     let quote: Value = serde_json::from_str(annotations["runway.dev/quote"].as_str().unwrap()).unwrap();
     assert_eq!(quote["ceiling_usd"], "0.003960");
+    let (fresh, asked) = (admitted(&policy, JobSpec::default()), admitted(&policy, JobSpec::default()));
+    assert_eq!(asked.spec_digest(), fresh.spec().digest());
+    assert_eq!(annotations["runway.dev/spec-digest"], asked.spec_digest().to_string());
+    assert_eq!(fresh, asked, "it does not matter whether the digest was asked for");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is read of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`, and of `pkg/runtime` beside it.
 
-use super::wire::{Malformed, Message, Value};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
+use super::wire::{Fields, Malformed, Message, Value};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
 use kube::core::Status;
 
 impl Message for ObjectMeta {
@@ -17,6 +17,29 @@ impl Message for ObjectMeta {
             11 => value.entry(&mut self.labels, |value| value.text())?,
             12 => value.entry(&mut self.annotations, |value| value.text())?,
             _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What whoever made an object learns from the answer; the rest of it is what was sent.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) uid: Option<String>,
+    pub(crate) created: Option<Time>,
+}
+
+impl Message for Made {
+    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+        if field != 1 {
+            return Ok(());
+        }
+        for field in Fields::of(value.bytes()?) {
+            match field? {
+                (5, uid) => self.uid = uid.some_text()?,
+                (8, time) => self.created = time.time()?,
+                _ => {}
+            }
         }
         Ok(())
     }

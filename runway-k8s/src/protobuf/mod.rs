@@ -16,6 +16,7 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod written;
 
+pub(crate) use meta::Made;
 pub(crate) use wire::{Malformed, Message};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
@@ -74,14 +75,13 @@ impl<K: Message> Message for Page<K> {
 
 /// What a watch tells, which is `WatchEvent` of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Change<K> {
     /// It is new, or was changed.
-    Applied(K),
-    Deleted(K),
+    Applied(Box<K>),
+    Deleted(Box<K>),
     /// Nothing, but what comes next comes after this object's version.
-    Bookmark(K),
-    Error(Status),
+    Bookmark(Box<K>),
+    Error(Box<Status>),
     /// Of a kind that is not known here.
     Other,
 }
@@ -90,11 +90,12 @@ pub(crate) enum Change<K> {
 pub(crate) fn change<K: Message>(frame: &[u8]) -> Result<Change<K>, Malformed> {
     // The object is in an envelope, in a `RawExtension`, in the event.
     let object_in = || unpack(last_bytes(last_bytes(frame, 2)?, 1)?);
+    let object = || K::read(object_in()?).map(Box::new);
     Ok(match last_bytes(frame, 1)? {
-        b"ADDED" | b"MODIFIED" => Change::Applied(K::read(object_in()?)?),
-        b"DELETED" => Change::Deleted(K::read(object_in()?)?),
-        b"BOOKMARK" => Change::Bookmark(K::read(object_in()?)?),
-        b"ERROR" => Change::Error(Status::read(object_in()?)?),
+        b"ADDED" | b"MODIFIED" => Change::Applied(object()?),
+        b"DELETED" => Change::Deleted(object()?),
+        b"BOOKMARK" => Change::Bookmark(object()?),
+        b"ERROR" => Change::Error(Box::new(Status::read(object_in()?)?)),
         _ => Change::Other,
     })
 }

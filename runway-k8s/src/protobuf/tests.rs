@@ -116,6 +116,18 @@ fn a_job() {
 }
 
 #[test]
+fn what_was_made() {
+    let made: Made =
+        object(&packed(&[(1, metadata()), (2, nested(&[(6, template())])), (3, text(""))])).unwrap();
+    assert_eq!(made.uid.as_deref(), Some("u-1"));
+    assert_eq!(made.created.unwrap().0.as_second(), 1_800_000_000);
+    let nothing: Made = object(&packed(&[(1, nested(&[(5, text("")), (8, nested(&[]))]))])).unwrap();
+    assert!(nothing.uid.is_none() && nothing.created.is_none());
+    let cut = packed(&[(1, Field::Bytes(vec![0x2a, 9]))]);
+    assert_eq!(object::<Made>(&cut).unwrap_err(), Malformed::Cut);
+}
+
+#[test]
 fn a_pod() {
     let terminated = nested(&[
         (1, number(-1)),

@@ -22,11 +22,10 @@ use std::sync::Arc;
 use store::{Store, Told};
 
 /// What was heard from one of the watches.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Heard {
-    Job(watcher::Event<Job>),
-    Pod(watcher::Event<Pod>),
-    Event(watcher::Event<Event>),
+    Job(watcher::Event<Box<Job>>),
+    Pod(watcher::Event<Box<Pod>>),
+    Event(watcher::Event<Box<Event>>),
     Failed(Unavailable),
     /// It is time to list everything again.
     Relist,
@@ -74,7 +73,7 @@ impl Watching {
                     // Pods whose Job is not in the listing: it may be younger than that.
                     for orphan in self.store.orphans() {
                         if let Ok(Some(job)) = self.inner.job(&orphan).await {
-                            self.store.put_job(job);
+                            self.store.put_job(Box::new(job));
                         }
                     }
                     for job in self.store.take_abandoned(&self.inner) {

@@ -17,7 +17,7 @@ pub(super) fn clear(inner: Arc<Inner>, job: Job) {
         let name = job.metadata.name.clone().unwrap_or_default();
         let namespace = job.metadata.namespace.clone().unwrap_or_default();
         let api: Api<Job> = Api::namespaced(inner.client.clone(), &namespace);
-        let parameters = delete_in_background(&job);
+        let parameters = delete_in_background(job.metadata.uid);
         match again(inner.settings.call_timeout, "deleting a Job", || api.delete(&name, &parameters)).await {
             Ok(_) => tracing::info!(name, "a Job that was never completed is deleted"),
             Err(failure) if failure.is_not_found() || failure.is_conflict() => {}

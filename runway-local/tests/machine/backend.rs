@@ -90,7 +90,7 @@ async fn what_the_port_promises() {
     let order = order(script("sleep 0.2"));
     let seen = backend.create(&order).await.unwrap();
     assert_eq!((seen.id, seen.status.phase), (order.id, Phase::Running));
-    assert_eq!(seen.spec_digest, Some(order.admitted.spec().digest()));
+    assert_eq!(seen.spec_digest, Some(order.admitted.spec_digest()));
     assert_eq!(seen.quote.as_ref(), Some(order.admitted.quote()));
     let Err(CreateError::Taken(taken)) = backend.create(&order).await else { panic!() };
     assert_eq!(taken.id, seen.id);

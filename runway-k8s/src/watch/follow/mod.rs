@@ -45,7 +45,7 @@ enum Then {
 pub(super) fn follow<K>(
     objects: Objects<K>,
     selection: Selection,
-) -> impl Stream<Item = Result<Event<K>, Error>> + Send
+) -> impl Stream<Item = Result<Event<Box<K>>, Error>> + Send
 where
     K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Send,
 {
@@ -60,7 +60,7 @@ where
     })
 }
 
-type Step<K> = (Option<Result<Event<K>, Error>>, State<K>);
+type Step<K> = (Option<Result<Event<Box<K>>, Error>>, State<K>);
 
 async fn step<K>(objects: &Objects<K>, selection: &Selection, state: State<K>) -> Step<K>
 where
@@ -72,7 +72,7 @@ where
         }
         State::Listing { mut page, then } => {
             if let Some(object) = page.next() {
-                return (Some(Ok(Event::InitApply(object))), State::Listing { page, then });
+                return (Some(Ok(Event::InitApply(Box::new(object)))), State::Listing { page, then });
             }
             let token = match then {
                 Then::First => None,
@@ -150,7 +150,7 @@ where
         Ok(Change::Other) => (Some(version), None),
         Ok(Change::Error(status)) => {
             let next = if is_forgotten(status.code) { State::Start } else { State::Listed { version } };
-            return (Some(Err(Error::WatchError(Box::new(status)))), next);
+            return (Some(Err(Error::WatchError(status))), next);
         }
         // What cannot be read may be listed yet, and to ask for it again would bring the same.
         Err(error) => return (Some(Err(Error::WatchFailed(error))), State::Start),

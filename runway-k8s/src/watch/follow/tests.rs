@@ -40,7 +40,7 @@ impl Server {
         Arc::new(Self { answers: Mutex::new(answers.into()), asked: Mutex::default() })
     }
 
-    fn jobs(self: &Arc<Self>) -> impl Stream<Item = Result<Event<Job>, Error>> + use<> {
+    fn jobs(self: &Arc<Self>) -> impl Stream<Item = Result<Event<Box<Job>>, Error>> + use<> {
         let server = Arc::clone(self);
         let answer = move |request: Request<Body>| {
             let answer = server.answer(&request);
@@ -114,7 +114,7 @@ async fn heard(server: &Arc<Server>) -> Vec<String> {
     let mut events = server.jobs().boxed();
     // A watch without end stands at the end of each test.
     while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(60), events.next()).await {
-        let name = |job: Job| job.metadata.name.unwrap();
+        let name = |job: Box<Job>| job.metadata.name.unwrap();
         heard.push(match event {
             Ok(Event::Init) => "init".to_owned(),
             Ok(Event::InitApply(job)) => format!("has {}", name(job)),

@@ -57,13 +57,13 @@ pub(super) struct Store {
 
 #[derive(Default)]
 struct Known {
-    job: Option<Job>,
+    job: Option<Box<Job>>,
     /// Whether the Job is gone; then `job` is the last that was seen of it.
     is_gone: bool,
     pods: Vec<Pod>,
     gone_pods: Vec<Pod>,
     /// The last that was told of it.
-    told: Option<Observation>,
+    told: Option<Box<Observation>>,
 }
 
 impl Known {
@@ -82,8 +82,9 @@ impl Known {
     }
 
     fn observation(&self, events: &BTreeMap<Place, Vec<Event>>) -> Option<Observation> {
-        let job = self.job.as_ref();
-        let events = job.and_then(|job| events.get(&place(&job.metadata))).map_or(&[][..], Vec::as_slice);
+        let job = self.job.as_deref();
+        let about = |job: &Job| if events.is_empty() { None } else { events.get(&place(&job.metadata)) };
+        let events = job.and_then(about).map_or(&[][..], Vec::as_slice);
         observe(&Seen { job, pods: &self.pods, gone_pods: &self.gone_pods, events })
     }
 }
@@ -102,14 +103,14 @@ impl Store {
         self.is_untold = false;
     }
 
-    pub(super) fn job(&mut self, news: News<Job>) -> Vec<Told> {
+    pub(super) fn job(&mut self, news: News<Box<Job>>) -> Vec<Told> {
         match news {
             News::Init => {
                 self.new_jobs = Some(Vec::new());
                 vec![Told::Event(WatchEvent::ListingBegan)]
             }
             News::InitApply(job) => {
-                self.new_jobs.get_or_insert_default().push(job);
+                self.new_jobs.get_or_insert_default().push(*job);
                 Vec::new()
             }
             News::InitDone => {
@@ -117,7 +118,7 @@ impl Store {
                     known.is_gone = true;
                 }
                 for job in self.new_jobs.take().unwrap_or_default() {
-                    self.put_job(job);
+                    self.put_job(Box::new(job));
                 }
                 // What has left is not in the listing, and that says enough.
                 self.jobs.retain(|_, known| !known.is_gone || known.has_live_pods());
@@ -139,7 +140,7 @@ impl Store {
     }
 
     /// Takes note of a Job that is there.
-    pub(super) fn put_job(&mut self, job: Job) -> Option<JobId> {
+    pub(super) fn put_job(&mut self, job: Box<Job>) -> Option<JobId> {
         let Some(id) = id_of_job(&job) else {
             let name = job.metadata.name.as_deref().unwrap_or_default();
             tracing::warn!(
@@ -158,7 +159,7 @@ impl Store {
         }
         let known = self.jobs.entry(id).or_default();
         let is_another = |before: &Job| before.metadata.uid != job.metadata.uid;
-        if known.job.as_ref().is_some_and(is_another) {
+        if known.job.as_deref().is_some_and(is_another) {
             known.gone_pods.clear();
         }
         known.job = Some(job);
@@ -166,14 +167,14 @@ impl Store {
         Some(id)
     }
 
-    pub(super) fn pod(&mut self, news: News<Pod>) -> Vec<Told> {
+    pub(super) fn pod(&mut self, news: News<Box<Pod>>) -> Vec<Told> {
         match news {
             News::Init => {
                 self.new_pods = Some(Vec::new());
                 Vec::new()
             }
             News::InitApply(pod) => {
-                self.new_pods.get_or_insert_default().push(pod);
+                self.new_pods.get_or_insert_default().push(*pod);
                 Vec::new()
             }
             News::InitDone => {
@@ -195,12 +196,12 @@ impl Store {
                 ids.into_iter().flat_map(|id| self.tell(Some(id))).collect()
             }
             News::Apply(pod) => {
-                let id = self.put_pod(pod);
+                let id = self.put_pod(*pod);
                 self.tell(id)
             }
             News::Delete(pod) => {
                 let name = pod.metadata.name.clone();
-                let id = self.put_pod(pod);
+                let id = self.put_pod(*pod);
                 if let Some(known) = id.and_then(|id| self.jobs.get_mut(&id)) {
                     known.forget_pod(name.as_deref());
                 }
@@ -219,14 +220,14 @@ impl Store {
         Some(id)
     }
 
-    pub(super) fn event(&mut self, news: News<Event>) -> Vec<Told> {
+    pub(super) fn event(&mut self, news: News<Box<Event>>) -> Vec<Told> {
         match news {
             News::Init => {
                 self.new_events = Some(Vec::new());
                 Vec::new()
             }
             News::InitApply(event) => {
-                self.new_events.get_or_insert_default().push(event);
+                self.new_events.get_or_insert_default().push(*event);
                 Vec::new()
             }
             News::InitDone => {
@@ -235,7 +236,7 @@ impl Store {
                 let events = self.new_events.take().unwrap_or_default();
                 events.into_iter().flat_map(|event| self.put_event(event)).collect()
             }
-            News::Apply(event) => self.put_event(event),
+            News::Apply(event) => self.put_event(*event),
             // It has expired: what it said is still so.
             News::Delete(_) => Vec::new(),
         }
@@ -298,7 +299,7 @@ impl Store {
             return Vec::new();
         }
         // What is not complete is not there yet: whoever creates it goes on, or it is removed.
-        if known.told.is_none() && known.job.as_ref().is_some_and(is_incomplete) {
+        if known.told.is_none() && known.job.as_deref().is_some_and(is_incomplete) {
             if known.is_gone && !known.has_live_pods() {
                 self.jobs.remove(&id);
             }
@@ -306,13 +307,13 @@ impl Store {
         }
         let mut told = Vec::new();
         let seen = known.observation(&self.events);
-        if let Some(seen) = seen.filter(|seen| known.told.as_ref() != Some(seen)) {
+        if let Some(seen) = seen.map(Box::new).filter(|seen| known.told.as_ref() != Some(seen)) {
             let has_ended = seen.status.phase.is_final() && !seen.status.holds;
             if has_ended && self.secrets.remove(&id) && !known.is_gone {
                 told.push(Told::SecretOutlived(seen.job()));
             }
             known.told = Some(seen.clone());
-            told.push(Told::Event(WatchEvent::Changed(Box::new(seen))));
+            told.push(Told::Event(WatchEvent::Changed(seen)));
         }
         if (known.is_gone || known.job.is_none()) && !known.has_live_pods() {
             if let Some(known) = self.jobs.remove(&id)
@@ -333,7 +334,7 @@ impl Store {
         };
         let ended: Vec<_> =
             self.jobs.values().filter(ended).filter_map(|known| known.told.as_ref()).collect();
-        ended.into_iter().filter(|seen| self.secrets.remove(&seen.id)).map(Observation::job).collect()
+        ended.into_iter().filter(|seen| self.secrets.remove(&seen.id)).map(|seen| seen.job()).collect()
     }
 
     /// Jobs of which only pods are known.
@@ -354,14 +355,14 @@ impl Store {
     pub(super) fn take_abandoned(&mut self, inner: &Inner) -> Vec<Job> {
         let now = inner.surroundings.now();
         let is_abandoned = |id: &JobId, known: &Known| {
-            let Some(job) = known.job.as_ref().filter(|job| is_incomplete(job)) else { return false };
+            let Some(job) = known.job.as_deref().filter(|job| is_incomplete(job)) else { return false };
             let created = job.metadata.creation_timestamp.as_ref().and_then(timestamp).unwrap_or_default();
             let age = Duration::from_nanos(now.nanos_since(created));
             !inner.is_creating(*id) && (!self.has_listed || age > inner.settings.abandoned_after)
         };
         let ids: Vec<_> =
             self.jobs.iter().filter(|(id, known)| is_abandoned(id, known)).map(|(id, _)| *id).collect();
-        ids.iter().filter_map(|id| self.jobs.remove(id)?.job).collect()
+        ids.iter().filter_map(|id| self.jobs.remove(id)?.job.map(|job| *job)).collect()
     }
 
     /// What is seen of every job.
@@ -375,9 +376,10 @@ impl Store {
         self.has_listed = true;
         let events = &self.events;
         let observed = |known: &mut Known| {
-            let is_complete = known.told.is_some() || !known.job.as_ref().is_some_and(is_incomplete);
-            known.told = if is_complete { known.observation(events) } else { None };
-            known.told.clone()
+            let is_complete = known.told.is_some() || !known.job.as_deref().is_some_and(is_incomplete);
+            let seen = if is_complete { known.observation(events) } else { None };
+            known.told = seen.clone().map(Box::new);
+            seen
         };
         self.jobs.values_mut().filter_map(observed).collect()
     }

@@ -8,7 +8,7 @@ fn id(number: u64) -> JobId {
     JobId::from_random(u128::from(number))
 }
 
-fn job(id: JobId) -> Job {
+fn job(id: JobId) -> Box<Job> {
     let labels = json!({
         "app.kubernetes.io/managed-by": "runway", "app.kubernetes.io/name": "train",
         "runway.dev/id": id.as_str(), "runway.dev/tenant": "search",
@@ -20,7 +20,7 @@ fn job(id: JobId) -> Job {
     .unwrap()
 }
 
-fn refusal(namespace: &str, job: &str) -> Event {
+fn refusal(namespace: &str, job: &str) -> Box<Event> {
     serde_json::from_value(json!({
         "metadata": {"name": format!("{job}.1")},
         "involvedObject": {"kind": "Job", "namespace": namespace, "name": job},
