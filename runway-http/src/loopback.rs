@@ -56,9 +56,9 @@ async fn turn_away(request: Request, next: Next) -> Response {
     {
         return next.run(request).await;
     }
-    let RequestIds { id, .. } = RequestIds::of(request.headers(), System.random());
+    let ids = RequestIds::of(request.headers(), System.random());
     let detail = "this server is for the machine it runs on: ask it as `localhost` or by a loopback address";
-    complete(Fault::new(Kind::Misdirected, detail).into_response(), id.as_str())
+    complete(Fault::new(Kind::Misdirected, detail).into_response(), &ids)
 }
 
 fn is_this_machine(authority: &Authority) -> bool {

@@ -2,10 +2,14 @@
 //!
 //! A handler returns a [`Fault`]; the outermost layer makes it a body, since it alone knows the request's id.
 
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use crate::request::id::{RequestIds, TRACEPARENT};
+use axum::body::Body;
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{self, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use runway_api::{PROBLEM, Problem};
+use runway_api::{PROBLEM, Problem, REQUEST_HEADER};
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Violation};
 use std::sync::Arc;
@@ -182,40 +186,56 @@ impl IntoResponse for Fault {
     }
 }
 
-/// Makes the body of an answer that is a fault; a fault of the framework becomes one of ours.
-pub(crate) fn complete(mut response: Response, request_id: &str) -> Response {
+/// Makes an answer one of this server's: with the ids of its request, and with a body where it is a fault. A fault of the
+/// framework becomes one of ours.
+pub(crate) fn complete(mut response: Response, ids: &RequestIds) -> Response {
     let status = response.status();
     let fault = match response.extensions_mut().remove::<Pending>() {
         Some(Pending(fault)) => fault,
         None if status.is_client_error() || status.is_server_error() => Arc::new(of_framework(status)),
-        None => return response,
+        None => {
+            identify(response.headers_mut(), ids);
+            return response;
+        }
     };
-    let (status, body) = (fault.kind.status(), document(&fault, request_id));
-    let mut told = (status, [(CONTENT_TYPE, PROBLEM), (CACHE_CONTROL, "no-store")], body).into_response();
+    let mut told = document(&fault, ids).map(Body::from);
     if let Some(allow) = response.headers_mut().remove(ALLOW) {
         told.headers_mut().insert(ALLOW, allow);
-    }
-    told.headers_mut().extend(fault.headers.clone());
-    if let Some(seconds) = fault.retry_after {
-        told.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     told
 }
 
-/// The body of an answer that is a fault.
-pub(crate) fn document(fault: &Fault, request_id: &str) -> Vec<u8> {
+/// The whole answer of a fault.
+pub(crate) fn document(fault: &Fault, ids: &RequestIds) -> http::Response<Vec<u8>> {
     let (status, name, title) = fault.kind.facts();
     let problem = Problem {
         kind: format!("urn:runway:problem:{name}"),
         title: title.to_owned(),
         status: status.as_u16(),
         detail: fault.detail.clone(),
-        instance: request_id.to_owned(),
+        instance: ids.id.as_str().to_owned(),
         violations: fault.violations.to_vec(),
         job_id: fault.job_id,
         free_by: fault.free_by,
     };
-    serde_json::to_vec(&problem).unwrap_or_default()
+    let mut told = http::Response::new(serde_json::to_vec(&problem).unwrap_or_default());
+    *told.status_mut() = status;
+    let headers = told.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.extend(fault.headers.clone());
+    if let Some(seconds) = fault.retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    identify(headers, ids);
+    told
+}
+
+/// What every answer has.
+fn identify(headers: &mut HeaderMap, ids: &RequestIds) {
+    headers.insert(HeaderName::from_static(REQUEST_HEADER), ids.id.header());
+    headers.insert(TRACEPARENT, ids.trace.header());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 fn of_framework(status: StatusCode) -> Fault {

@@ -112,10 +112,6 @@ impl Trace {
         })
     }
 
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-
     pub(crate) fn id(&self) -> &str {
         self.0.to_str().ok().and_then(|text| text.split('-').nth(1)).unwrap_or_default()
     }

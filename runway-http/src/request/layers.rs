@@ -1,18 +1,17 @@
 //! What wraps every route: its id, its place among the others, the time it may take, and what is noted of it.
 
 use super::access;
-use super::id::{RequestIds, TRACEPARENT};
+use super::id::RequestIds;
 use crate::metrics::Route;
 use crate::problem::{Fault, Kind, complete};
 use crate::state::AppState;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use runway_api::REQUEST_HEADER;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -85,15 +84,11 @@ where
                 Ok(answer) => answered(&state, is_bounded, &ids, answer).instrument(span.clone()).await,
                 Err(refusal) => refusal,
             };
-            let mut response = complete(response, ids.id.as_str());
-            let headers = response.headers_mut();
-            headers.insert(HeaderName::from_static(REQUEST_HEADER), ids.id.header());
-            headers.insert(TRACEPARENT, ids.trace.header());
+            let mut response = complete(response, &ids);
             if state.is_stopping() {
                 // Who keeps the connection would lose the request that crosses with its end.
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             let (status, took) = (response.status(), began.elapsed());
             state.metrics().answered(route, status, took);
             span.in_scope(|| {

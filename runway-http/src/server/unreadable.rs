@@ -6,7 +6,7 @@ use crate::problem::{Fault, Kind, document};
 use crate::request::id::RequestIds;
 use axum::http::HeaderMap;
 use bytes::{Buf, Bytes};
-use runway_api::{PROBLEM, REQUEST_HEADER};
+use runway_api::REQUEST_HEADER;
 use runway_control::{Surroundings, System};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -60,19 +60,16 @@ fn explained(bytes: &[u8]) -> Option<Bytes> {
     if head.find("\r\n\r\n") != Some(head.len() - 4) || head.contains(REQUEST_HEADER) {
         return None;
     }
-    let RequestIds { id, trace } = RequestIds::of(&HeaderMap::new(), System.random());
-    tracing::debug!(request = id.as_str(), trace = trace.id(), detail, "a head could not be read");
-    let body = document(&Fault::new(kind, detail), id.as_str());
-    let headers = [
-        ("content-length", body.len().to_string().as_str()),
-        ("content-type", PROBLEM),
-        ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
-        (REQUEST_HEADER, id.as_str()),
-        ("traceparent", trace.as_str()),
-    ]
-    .map(|(name, value)| format!("{name}: {value}\r\n"));
-    Some([status.as_bytes(), headers.concat().as_bytes(), rest.as_bytes(), &body].concat().into())
+    let ids = RequestIds::of(&HeaderMap::new(), System.random());
+    tracing::debug!(request = ids.id.as_str(), trace = ids.trace.id(), detail, "a head could not be read");
+    let (parts, body) = document(&Fault::new(kind, detail), &ids).into_parts();
+    let mut answer = format!("{status}content-length: {}\r\n", body.len()).into_bytes();
+    for (name, value) in &parts.headers {
+        answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    answer.extend(rest.as_bytes());
+    answer.extend(body);
+    Some(answer.into())
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {

@@ -103,6 +103,8 @@ async fn requests_by_another_name_are_not_answered() {
         assert_eq!(answer.status, status, "{target} {host}");
         if status == 421 {
             assert_eq!(answer.json()["type"], "urn:runway:problem:misdirected", "{answer:?}");
+            assert_eq!(answer.header("x-request-id"), answer.json()["instance"].as_str(), "{answer:?}");
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
         }
     }
 }
