@@ -24,6 +24,8 @@ pub(crate) struct Bell {
 #[derive(Debug, Default)]
 struct Rung {
     times: u64,
+    /// Whether that was all.
+    is_over: bool,
     wakers: Vec<Waker>,
 }
 
@@ -33,10 +35,15 @@ impl Bell {
         self.rung().times
     }
 
-    /// Waits until it has rung more often than that, or for the time.
+    /// Whether it will not ring any more. Take this first, then look: what is not there then does not come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.rung().is_over
+    }
+
+    /// Waits until it has rung more often than that, or for the time. Not at all where it is over.
     pub(crate) fn wait(&self, times: u64, within: Option<Duration>) {
         let state = self.rung();
-        let is_silent = |state: &mut Rung| state.times == times;
+        let is_silent = |state: &mut Rung| state.times == times && !state.is_over;
         match within {
             Some(within) => {
                 drop(self.heard.wait_timeout_while(state, within, is_silent));
@@ -49,7 +56,7 @@ impl Bell {
     pub(crate) async fn rings(&self, times: u64) {
         std::future::poll_fn(|context: &mut Context<'_>| {
             let mut state = self.rung();
-            if state.times != times {
+            if state.times != times || state.is_over {
                 return Poll::Ready(());
             }
             if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
@@ -61,8 +68,18 @@ impl Bell {
     }
 
     pub(crate) fn ring(&self) {
+        self.tell(false);
+    }
+
+    /// Rings for the last time.
+    pub(crate) fn end(&self) {
+        self.tell(true);
+    }
+
+    fn tell(&self, is_over: bool) {
         let mut state = self.rung();
         state.times += 1;
+        state.is_over |= is_over;
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         self.heard.notify_all();

@@ -40,15 +40,21 @@ pub struct Job {
 pub(crate) struct Attached {
     /// The line to it: it ends the job when this is closed.
     pub(crate) line: UnixStream,
-    /// Rings whenever it says on that line that something has changed. The kernel's own way of telling (`inotify`) would cost
-    /// this process some ten milliseconds at its exit.
+    /// Rings whenever it says on that line that something has changed, and for the last time once it has ended and its job is
+    /// settled. The kernel's own way of telling (`inotify`) would cost this process some ten milliseconds at its exit.
     pub(crate) bell: Arc<Bell>,
+}
+
+impl Attached {
+    fn let_go(&self) {
+        // Whoever listens to it has the line open as well.
+        let _ = self.line.shutdown(Shutdown::Both);
+    }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // Whoever listens to it has the line open as well.
-        let _ = self.line.shutdown(Shutdown::Both);
+        self.let_go();
     }
 }
 
@@ -80,19 +86,27 @@ impl Job {
     /// What is known of it just now.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says; `NotFound` once its folder has been taken away.
     pub fn status(&self) -> io::Result<Observation> {
         Ok(self.file.observe(&self.status_file()?))
     }
 
     fn status_file(&self) -> io::Result<StatusFile> {
-        Ok(self.folder.status()?.unwrap_or_default())
+        match self.folder.status()? {
+            Some(status) => Ok(status),
+            // It was not begun yet, or what stood there was cut off.
+            None if self.folder.exists() => Ok(StatusFile::default()),
+            None => {
+                let gone = format!("`{}` has been taken away", self.folder.path().display());
+                Err(io::Error::new(ErrorKind::NotFound, gone))
+            }
+        }
     }
 
     /// What it has used so far, or in the end.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says; `NotFound` once its folder has been taken away.
     pub fn usage(&self) -> io::Result<Usage> {
         let status = self.status_file()?;
         if status.finished_at.is_some() {
@@ -148,12 +162,23 @@ impl Job {
     }
 
     fn ask(&self, wish: Wish) -> io::Result<Cancelled> {
-        if self.status_file()?.finished_at.is_some() {
-            return Ok(Cancelled::Finished);
-        }
-        match self.folder.ask(wish) {
+        let asked = self.status_file().and_then(|status| match status.finished_at {
+            Some(_) => Ok(Cancelled::Finished),
+            None => self.folder.ask(wish).map(|()| Cancelled::Begun),
+        });
+        match asked {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Cancelled::Gone),
-            result => result.map(|()| Cancelled::Begun),
+            asked => asked,
+        }
+    }
+
+    /// Stops a job that is attached to this process, as the end of the process would, and waits until it has ended: where its
+    /// folder cannot be used, this is what is left. Others it leaves alone.
+    pub fn let_go(&self) {
+        let Some(attached) = &self.attached else { return };
+        attached.let_go();
+        while !attached.bell.is_over() {
+            attached.bell.wait(attached.bell.times(), None);
         }
     }
 
@@ -179,7 +204,8 @@ impl Job {
     /// Waits until nothing of it is left, or for the time. Its outcome then, or how it is.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says; `NotFound` once its folder has been taken away. [`ErrorKind::Other`] where it is attached to this
+    /// process and its supervisor has ended without an outcome, as where that cannot be written or something cannot be killed.
     pub fn wait(&self, within: Option<Duration>) -> io::Result<Observation> {
         let (bell, _listening) = match &self.attached {
             Some(attached) => (Arc::clone(&attached.bell), None),
@@ -191,10 +217,19 @@ impl Job {
         };
         let began = std::time::Instant::now();
         loop {
-            let times = bell.times();
+            let (times, is_over) = (bell.times(), bell.is_over());
             let seen = self.status()?;
             let left = within.map(|within| within.saturating_sub(began.elapsed()));
-            if !seen.status.holds || left.is_some_and(|left| left.is_zero()) {
+            if !seen.status.holds {
+                return Ok(seen);
+            }
+            if is_over {
+                let path = self.folder.path().display();
+                return Err(io::Error::other(format!(
+                    "its supervisor has ended and left no outcome in `{path}`"
+                )));
+            }
+            if left.is_some_and(|left| left.is_zero()) {
                 return Ok(seen);
             }
             bell.wait(times, left);
@@ -206,7 +241,7 @@ impl Job {
     /// # Errors
     /// What the file system says.
     pub fn remove(self) -> io::Result<bool> {
-        if self.status_file()?.finished_at.is_none() {
+        if self.folder.status()?.is_none_or(|status| status.finished_at.is_none()) {
             return Ok(false);
         }
         self.folder.remove()?;

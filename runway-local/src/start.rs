@@ -178,7 +178,7 @@ fn begin(
         retries: job.retries,
         created_at: clock::now(),
         quote: order.admitted.quote().clone(),
-        spec_digest: order.admitted.spec().digest(),
+        spec_digest: order.admitted.spec_digest(),
         kept: run.ttl_after_finished,
         groups: groups.clone(),
         not_enforced: missing.iter().map(ToString::to_string).collect(),
@@ -256,7 +256,7 @@ fn supervise(machine: &Machine, id: JobId, plan: &Plan, lock: File) -> Result<Op
         // If it was killed, somebody has to tell the outcome.
         let _ = machine.settle_job(id, Keep::Attached);
         if let Some(bell) = bell {
-            bell.ring();
+            bell.end();
         }
     };
     thread("runway-supervisor").spawn(bury).map_err(&waiting)?;

@@ -208,9 +208,17 @@ fn secrets_come_from_the_environment_and_go_nowhere_else() {
     std::fs::remove_file(file).unwrap();
 }
 
-/// Starts a job and waits until it says that it runs.
+/// Starts a job and waits until it says that it runs. It heeds signals, whatever the tests were started with: in a script's
+/// background everything ignores Ctrl-C.
 fn begun(bed: &Bed, script: &str) -> std::process::Child {
-    begun_by(bed.command(&[HELLO, "--", "sh", "-c", script]))
+    begun_by(with_signals("--default-signal=HUP,INT", &bed.command(&[HELLO, "--", "sh", "-c", script])))
+}
+
+fn with_signals(option: &str, run: &Command) -> Command {
+    let mut command = Command::new("env");
+    command.arg(option).arg(run.get_program()).args(run.get_args());
+    command.current_dir(root()).stdin(Stdio::null());
+    command
 }
 
 fn begun_by(mut command: Command) -> std::process::Child {
@@ -257,12 +265,7 @@ fn a_second_interrupt_kills() {
 fn a_signal_that_is_ignored_stays_ignored() {
     let bed = Bed::new();
     let run = bed.command(&[HELLO, "--", "sh", "-c", "echo ready; sleep 0.5; echo done"]);
-    let mut command = Command::new("env");
-    command.args(["--ignore-signal=HUP", "--ignore-signal=INT"]).arg(run.get_program()).args(run.get_args());
-    let mut child = begun_by({
-        command.current_dir(root()).stdin(Stdio::null());
-        command
-    });
+    let mut child = begun_by(with_signals("--ignore-signal=HUP,INT", &run));
     signal(&child, "-HUP");
     signal(&child, "-INT");
     let mut rest = String::new();
@@ -310,13 +313,64 @@ fn a_program_that_is_killed_takes_its_job_along() {
 fn a_job_that_loses_its_supervisor_is_told_of() {
     let bed = Bed::new();
     let child = begun(&bed, "echo ready; sleep 1000");
-    let job = std::fs::read_dir(bed.folder.join("jobs")).unwrap().next().unwrap().unwrap().path();
-    let status: Json = serde_json::from_slice(&std::fs::read(job.join("status.json")).unwrap()).unwrap();
+    let status = std::fs::read(folder_of_the_job(&bed).join("status.json")).unwrap();
+    let status: Json = serde_json::from_slice(&status).unwrap();
     let supervisor = status["supervisor"]["pid"].to_string();
     assert!(Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
     let ran = child.wait_with_output().unwrap();
     assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
     assert!(text(&ran.stderr).contains("failed, Disrupted after"), "{}", text(&ran.stderr));
+}
+
+/// The folder of the one job that runs.
+fn folder_of_the_job(bed: &Bed) -> PathBuf {
+    std::fs::read_dir(bed.folder.join("jobs")).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn a_job_whose_folder_is_taken_away_is_ended_and_that_is_told() {
+    for is_moved in [false, true] {
+        let bed = Bed::new();
+        let child = begun(&bed, "trap '' TERM; echo ready; while :; do sleep 1000; done");
+        let folder = folder_of_the_job(&bed);
+        let began = Instant::now();
+        if is_moved {
+            std::fs::rename(&folder, bed.folder.join("aside")).unwrap();
+        } else {
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+        let ran = child.wait_with_output().unwrap();
+        assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
+        let told =
+            format!("what becomes of the job cannot be seen: `{}` has been taken away", folder.display());
+        assert!(text(&ran.stderr).contains(&told), "{}", text(&ran.stderr));
+        // The job does not get its grace, half a minute. The bed looks whether anything is left of it.
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_job_whose_outcome_cannot_be_written_down_ends_and_that_is_told() {
+    let spec = std::env::temp_dir().join(format!("runway-unwritten-{}.yaml", std::process::id()));
+    for retries in ["retries: 0", "retries: 3"] {
+        std::fs::write(&spec, job("echo ready; sleep 0.5; exit 3", retries)).unwrap();
+        let bed = Bed::new();
+        let mut child = begun_by(bed.command(&[spec.to_str().unwrap()]));
+        let folder = folder_of_the_job(&bed);
+        // Not even root can write to a folder.
+        std::fs::create_dir(folder.join("status.json.new")).unwrap();
+        let mut rest = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+        let ran = child.wait_with_output().unwrap();
+        assert_eq!((ran.status.code(), rest.as_str()), (Some(125), ""), "{}", text(&ran.stderr));
+        let told = format!("its supervisor has ended and left no outcome in `{}`", folder.display());
+        assert!(text(&ran.stderr).contains(&told), "{}", text(&ran.stderr));
+        // Whoever comes next finishes what was left.
+        std::fs::remove_dir(folder.join("status.json.new")).unwrap();
+        assert_eq!(bed.run(&[HELLO]).status.code(), Some(0));
+        assert!(!folder.exists());
+    }
+    std::fs::remove_file(spec).unwrap();
 }
 
 /// On a terminal of its own, which `script` makes.

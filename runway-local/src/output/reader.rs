@@ -165,12 +165,15 @@ impl Reader {
     }
 
     fn look(&mut self) -> io::Result<Now> {
+        let is_over = self.bell.is_over();
         match self.piece()? {
-            Now::Nothing if self.job.as_ref().is_some_and(|job| !may_go_on(job)) => match self.piece()? {
-                Now::Nothing => Ok(Now::Ended),
-                // It was written just before the end was told.
-                now => Ok(now),
-            },
+            Now::Nothing if is_over || self.job.as_ref().is_some_and(|job| !may_go_on(job)) => {
+                match self.piece()? {
+                    Now::Nothing => Ok(Now::Ended),
+                    // It was written just before the end was told.
+                    now => Ok(now),
+                }
+            }
             now => Ok(now),
         }
     }

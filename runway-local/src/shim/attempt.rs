@@ -80,7 +80,8 @@ impl Supervisor {
                 self.hear(&mut running)?;
             }
             self.take_output(&mut running, seen.out, seen.err)?;
-            if seen.asked {
+            // Nothing tells that the folder is taken away: the kernel does so only once no file of it is open.
+            if seen.asked || !self.folder.exists() {
                 self.look_for_wishes();
             }
             if seen.starter {

@@ -116,10 +116,10 @@ impl Supervisor {
                 last.end = Some(end);
                 last.oom_kills = kills;
             }
-            if is_over {
+            // What cannot be written down is not tried again.
+            if is_over || self.write_status().is_err() {
                 break;
             }
-            self.write_status()?;
         }
         self.conclude()
     }
@@ -206,7 +206,8 @@ impl Supervisor {
         // Only that something came is of interest.
         let mut buffer = [0; 4096];
         while rustix::io::read(&self.asked, &mut buffer).is_ok_and(|count| count > 0) {}
-        if self.folder.is_asked(Wish::Kill) {
+        // Without its folder nobody can see the job, nor end it.
+        if self.folder.is_asked(Wish::Kill) || !self.folder.exists() {
             self.ending = Ending::Now;
             self.status.stop.get_or_insert(LocalStop::Cancelled);
         } else if self.folder.is_asked(Wish::Cancel) {

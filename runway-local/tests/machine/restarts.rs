@@ -1,10 +1,11 @@
 //! Processes that are killed, and what those who come after them find.
 
 use crate::bed::{Bed, order, script, supervisor, wait_until};
+use runway_control::backend::Cancelled;
 use runway_core::JobId;
 use runway_core::status::{Phase, Reason};
 use runway_local::{Job, LocalSettings, Machine, Supervision};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Child, Command, Stdio};
 
 /// Not a test but the server of one: it starts a job and never ends. Without its variables it does nothing.
@@ -148,6 +149,24 @@ fn a_job_that_lost_both_is_settled_by_whoever_comes() {
         let status = job.status().unwrap().status;
         (status.phase, status.reason) == (Phase::Failed, Some(Reason::Disrupted))
     });
+}
+
+#[test]
+fn a_job_whose_folder_is_taken_away_is_ended() {
+    let bed = Bed::new();
+    let (server, id) = serve(&bed, "trap '' TERM; setsid sleep 1000 & sleep 1000", Supervision::Detached);
+    kill(server);
+    let job = Job::find(&bed.again(), id).unwrap().unwrap();
+    let supervisor = supervisor_of(&bed, id);
+    std::fs::remove_dir_all(bed.state().join("jobs").join(id.as_str())).unwrap();
+    // Nobody can ask for it any more.
+    assert_eq!(job.status().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(job.usage().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(job.wait(None).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(job.stop().unwrap(), Cancelled::Gone);
+    assert_eq!(job.kill().unwrap(), Cancelled::Gone);
+    assert!(!job.remove().unwrap());
+    wait_until("its supervisor to end", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
 }
 
 #[test]

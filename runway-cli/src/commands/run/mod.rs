@@ -13,7 +13,7 @@ use runway_control::Observation;
 use runway_control::backend::Order;
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, JobId, JobSpec};
-use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision, detect_gpus};
+use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision, Usage, detect_gpus};
 use screen::Screen;
 use signals::Signals;
 use std::error::Error;
@@ -142,7 +142,7 @@ struct Followed {
 
 /// Passes on what the job prints, and signals to it, until nothing of it is left.
 fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Followed, Failure> {
-    let lost = |error: io::Error| failed("the job's folder cannot be read", &error);
+    let lost = |error: io::Error| failed("what becomes of the job cannot be seen", &error);
     let screen = Screen::new(format == Format::Json);
     let timeout = order.admitted.job().timeout;
     let mut reader = job.reader().map_err(lost)?;
@@ -163,24 +163,35 @@ fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result
             io::Result::Ok(None)
         });
         signals.hand_on_to(job, scope);
-        let ended = loop {
-            let seen = job.wait(Some(REDRAWING)).map_err(lost)?;
-            if !seen.status.holds {
-                break seen;
-            }
+        let ended = until_its_end(job, |usage| {
             if screen.has_status() {
-                let usage = job.usage().map_err(lost)?;
-                screen.draw(&outcome::progress(&usage, job.memory(), job.limits(), timeout));
+                screen.draw(&outcome::progress(usage, job.memory(), job.limits(), timeout));
             }
-        };
+        });
+        if ended.is_err() {
+            // Its output ends when its supervisor has ended it.
+            job.let_go();
+        }
         signals.close();
-        let unwritten = match reading.join() {
+        let read = reading.join();
+        screen.clear();
+        let unwritten = match read {
             Ok(read) => read.map_err(lost)?,
             Err(_) => None,
         };
-        screen.clear();
-        Ok(Followed { ended, signal: signals.first(), unwritten })
+        Ok(Followed { ended: ended.map_err(lost)?, signal: signals.first(), unwritten })
     })
+}
+
+/// Waits until nothing of a job is left, and tells from time to time what it has used.
+fn until_its_end(job: &Job, tell: impl Fn(&Usage)) -> io::Result<Observation> {
+    loop {
+        let seen = job.wait(Some(REDRAWING))?;
+        if !seen.status.holds {
+            return Ok(seen);
+        }
+        tell(&job.usage()?);
+    }
 }
 
 fn new_id() -> Result<JobId, Failure> {
