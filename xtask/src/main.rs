@@ -68,10 +68,22 @@ const CLUSTER_TARGETS: &[&[&str]] =
 /// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
 /// they run here only.
 const CLUSTER_TESTS: &[&[&str]] = &[
-    &["-p", "runway-k8s", "--test", "cluster", "--", "--skip", "outage", "--test-threads=8"],
+    &[
+        "-p",
+        "runway-k8s",
+        "--test",
+        "cluster",
+        "--",
+        "--skip",
+        "outage",
+        "--skip",
+        "burst",
+        "--test-threads=8",
+    ],
     // Jobs that run come first, then jobs in such numbers that others would have to wait.
     &["-p", "runway-http", "--test", "cluster", "--", "journey", "limits"],
     &["-p", "runway-http", "--test", "cluster", "--", "ending", "submitters", "--test-threads=1"],
+    &["-p", "runway-k8s", "--test", "cluster", "--", "burst"],
     OUTAGE,
 ];
 

@@ -29,9 +29,11 @@ impl Folder {
         self.0.join(name)
     }
 
+    /// Writes a file as a whole, since a server may read it at any moment.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.path(name);
-        std::fs::write(&path, content).unwrap();
+        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
+        std::fs::write(&new, content).unwrap();
+        std::fs::rename(new, &path).unwrap();
         path
     }
 }

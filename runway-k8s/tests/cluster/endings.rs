@@ -76,12 +76,13 @@ async fn a_job_whose_child_takes_too_much_memory_and_that_exits_with_0() {
 #[tokio::test]
 async fn a_job_that_runs_longer_than_its_timeout() {
     let bed = Bed::make("deadline").await;
-    let job = bed.submit(JobSpec { timeout: Some("20s".into()), ..shell("train", "sleep 1000") }).await;
+    // Time enough for its pod to start, on a machine that has other work too.
+    let job = bed.submit(JobSpec { timeout: Some("50s".into()), ..shell("train", "sleep 1000") }).await;
     bed.comes_to(job, Phase::Running, None).await;
     bed.capture("running", job).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::DeadlineExceeded)).await;
     bed.capture("deadline-exceeded", job).await;
-    assert_told(&record.seen.status, "20s", "timeout");
+    assert_told(&record.seen.status, "50s", "timeout");
     assert_eq!(record.seen.status.attempts, 1);
     assert_eq!(bed.plane.held(), []);
     // No more is paid for than was said.

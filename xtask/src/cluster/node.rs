@@ -186,6 +186,12 @@ fn kubelet_config(state: &State) -> serde_json::Value {
         "resolvConf": "",
         "clusterDomain": "",
         "maxPods": 250,
+        // What a kubelet may ask of the API server in a second, as from 1.27 on. 1.20 has a tenth of it, which is some
+        // three pods a second at best, and the more there are, the later each is seen to run.
+        "kubeAPIQPS": 50,
+        "kubeAPIBurst": 100,
+        "eventRecordQPS": 50,
+        "eventBurst": 100,
         "nodeStatusUpdateFrequency": "2s",
         "syncFrequency": "5s",
         "volumeStatsAggPeriod": "2s",
