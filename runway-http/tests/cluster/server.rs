@@ -92,6 +92,12 @@ impl Server {
     }
 }
 
+/// Whether a submission has to be sent again, with its key, since the API server did not answer in time: on a busy machine it may
+/// stand still for a while.
+pub fn is_put_off(answer: &Answer) -> bool {
+    matches!(answer.status, 409 | 503) && answer.header("retry-after").is_some()
+}
+
 /// A job that runs a script.
 pub fn shell(name: &str, tenant: &str, script: &str) -> Json {
     json!({"name": name, "tenant": tenant, "image": image(), "command": ["sh", "-c", script]})

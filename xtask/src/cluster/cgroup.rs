@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const CONTROLLERS: &[&str] = &["+cpuset", "+cpu", "+io", "+memory", "+pids", "+hugetlb"];
 
 /// How long ended processes may take to leave.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes the cluster's group in every hierarchy; returns the file through which containerd and the kubelet enter it.
 pub(crate) fn make(state: &State) -> Result<PathBuf, Failure> {
