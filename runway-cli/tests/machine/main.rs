@@ -258,7 +258,7 @@ fn a_second_interrupt_kills() {
     signal(&child, "-INT");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
     // The grace is half a minute.
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_program_that_is_killed_takes_its_job_along() {
     let jobs = bed.folder.join("jobs");
     let began = Instant::now();
     while std::fs::read_dir(&jobs).unwrap().next().is_some() {
-        assert!(began.elapsed() < Duration::from_secs(20), "the job is still there");
+        assert!(began.elapsed() < Duration::from_secs(60), "the job is still there");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -345,7 +345,7 @@ fn a_job_whose_folder_is_taken_away_is_ended_and_that_is_told() {
             format!("what becomes of the job cannot be seen: `{}` has been taken away", folder.display());
         assert!(text(&ran.stderr).contains(&told), "{}", text(&ran.stderr));
         // The job does not get its grace, half a minute. The bed looks whether anything is left of it.
-        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     }
 }
 

@@ -23,7 +23,7 @@ async fn two_thousand_slow_clients_keep_nobody_from_being_answered() {
     for _ in 0..100 {
         assert_eq!(bed.ask(get("/healthz")).await.status, 200);
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let inside = bed.metric("runway_http_requests_in_progress").await;
     assert!(inside <= 512, "{inside}");
     drop(slow);

@@ -17,7 +17,7 @@ async fn api_server(what: &str) {
 async fn half_a_minute_without_an_api_server() {
     let bed = Bed::make("outage").await;
     let long = bed.submit(shell("long", "sleep 1000")).await;
-    let short = bed.submit(shell("short", "sleep 20; exit 9")).await;
+    let short = bed.submit(shell("short", "sleep 25; exit 9")).await;
     bed.comes_to(long, Phase::Running, None).await;
     bed.comes_to(short, Phase::Running, None).await;
     let listings = bed.plane.watch_state().listings;

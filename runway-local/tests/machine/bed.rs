@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const POLICY: &str = "
+pub const POLICY: &str = "
 version: 1
 limits:
   cpu: {min: 10m, max: '4', default: '1'}
@@ -123,8 +123,12 @@ pub fn command(words: &[&str]) -> JobSpec {
 }
 
 pub fn order(spec: JobSpec) -> Order {
+    order_by(POLICY, spec)
+}
+
+pub fn order_by(policy: &str, spec: JobSpec) -> Order {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let policy = Arc::new(Policy::parse(POLICY.as_bytes(), RateOverrides::default()).unwrap());
+    let policy = Arc::new(Policy::parse(policy.as_bytes(), RateOverrides::default()).unwrap());
     let bits = (u128::from(std::process::id()) << 64) | u128::from(COUNT.fetch_add(1, Ordering::Relaxed));
     let id = JobId::from_random(bits.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
     let mut gate = Gate::new(Arc::clone(&policy), HashSeed(1, 2));
@@ -137,7 +141,7 @@ pub fn order(spec: JobSpec) -> Order {
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(20), "in vain: {what}");
+        assert!(began.elapsed() < Duration::from_secs(60), "in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
