@@ -19,14 +19,15 @@ use std::env;
 use std::path::PathBuf;
 use timing::Outcome;
 
-const USAGE: &str =
-    "usage: runway-bench [--runway PATH [--local] | --cluster | --http PATH] [--rounds N] [--quick]";
+const USAGE: &str = "usage: runway-bench [--runway PATH [--local] | --cluster [--submitters N] | --http PATH] [--rounds N] [--quick]";
 
 struct Arguments {
     /// The built command line.
     runway: Option<PathBuf>,
     /// Measures on the cluster of `KUBECONFIG`, and nothing else.
     cluster: bool,
+    /// There, so many submitters and nothing else.
+    submitters: Option<usize>,
     /// Measures jobs on this machine, and nothing else.
     local: bool,
     /// The built server, which is measured on loopback and on the cluster of `KUBECONFIG`, and nothing else.
@@ -38,15 +39,24 @@ struct Arguments {
 
 impl Arguments {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut read =
-            Self { runway: None, cluster: false, local: false, http: None, rounds: None, shorter: 1 };
+        let mut read = Self {
+            runway: None,
+            cluster: false,
+            submitters: None,
+            local: false,
+            http: None,
+            rounds: None,
+            shorter: 1,
+        };
+        let number = |argument: Option<String>| Outcome::Ok(argument.ok_or(USAGE)?.parse::<usize>()?.max(1));
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--runway" => read.runway = Some(arguments.next().ok_or(USAGE)?.into()),
                 "--cluster" => read.cluster = true,
                 "--local" => read.local = true,
                 "--http" => read.http = Some(arguments.next().ok_or(USAGE)?.into()),
-                "--rounds" => read.rounds = Some(arguments.next().ok_or(USAGE)?.parse::<usize>()?.max(1)),
+                "--submitters" => read.submitters = Some(number(arguments.next())?),
+                "--rounds" => read.rounds = Some(number(arguments.next())?),
                 "--quick" => (read.rounds, read.shorter) = (Some(3), 20),
                 _ => return Err(USAGE.into()),
             }
@@ -63,9 +73,10 @@ fn main() -> Outcome {
     {
         return cluster::child(rest);
     }
-    let Arguments { runway, cluster, local, http, rounds, shorter } = Arguments::read(arguments.into_iter())?;
+    let Arguments { runway, cluster, submitters, local, http, rounds, shorter } =
+        Arguments::read(arguments.into_iter())?;
     if cluster {
-        return cluster::measure(rounds.unwrap_or(7), shorter);
+        return cluster::measure(submitters, rounds.unwrap_or(7), shorter);
     }
     if let Some(server) = http {
         return http::measure(&server, rounds.unwrap_or(7), shorter);

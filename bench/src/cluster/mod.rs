@@ -17,40 +17,44 @@ use tokio::runtime::Runtime;
 
 pub(crate) use rebuilding::{CHILD, child};
 
-/// How many submit at a time, and how many jobs they submit in a turn: enough for the API server to collect its garbage
-/// several times in each, since one such collection more or less would otherwise decide.
-const LOADS: [Load; 3] = [
-    Load { submitters: 1, jobs: 1_000 },
-    Load { submitters: 32, jobs: 4_000 },
-    Load { submitters: 100, jobs: 4_000 },
-];
+/// How many submit at a time.
+const SUBMITTERS: [usize; 3] = [1, 32, 100];
 
 const REBUILT: usize = 10_000;
 
-/// Measures, and prints one table.
-pub(crate) fn measure(rounds: usize, shorter: usize) -> Outcome {
+/// How many jobs they submit in a turn: enough for the API server to collect its garbage several times in each, since one such
+/// collection more or less would otherwise decide.
+const fn jobs(submitters: usize) -> usize {
+    if submitters == 1 { 1_000 } else { 4_000 }
+}
+
+/// Measures, and prints one table. With a number of submitters it is of these alone.
+pub(crate) fn measure(submitters: Option<usize>, rounds: usize, shorter: usize) -> Outcome {
     Runtime::new()?.block_on(async {
         let cluster = Cluster::connect().await?;
         let mut rest = Rest::default();
         let mut rows = Vec::new();
-        for load in LOADS {
-            let load = Load { jobs: (load.jobs / shorter).max(load.submitters), ..load };
+        for submitters in submitters.as_ref().map_or(&SUBMITTERS[..], std::slice::from_ref) {
+            let jobs = (jobs(*submitters) / shorter).max(*submitters);
+            let load = Load { submitters: *submitters, jobs };
             eprintln!("{} submitters, {} jobs a turn, {rounds} rounds", load.submitters, load.jobs);
             let taken = submitting::take_turns(&cluster, &mut rest, load, rounds).await?;
             rows.extend(rows_of(load, &taken)?);
         }
-        let jobs = REBUILT / shorter;
-        eprintln!("rebuilding from {jobs} jobs, {rounds} rounds");
-        let rebuilt = rebuilding::take_turns(&cluster, &mut rest, jobs, rounds).await?;
-        let row = |what: &str, unit, of: fn(&rebuilding::Rebuilt) -> f64| {
-            Row::new(
-                format!("{what} {jobs} jobs"),
-                unit,
-                rebuilt.iter().map(|pair| (of(&pair[0]), of(&pair[1]))),
-            )
-        };
-        rows.push(row("rebuilding from", "ms", |rebuilt| rebuilt.millis));
-        rows.push(row("peak memory at", "MiB", |rebuilt| rebuilt.mebibytes));
+        if submitters.is_none() {
+            let jobs = REBUILT / shorter;
+            eprintln!("rebuilding from {jobs} jobs, {rounds} rounds");
+            let rebuilt = rebuilding::take_turns(&cluster, &mut rest, jobs, rounds).await?;
+            let row = |what: &str, unit, of: fn(&rebuilding::Rebuilt) -> f64| {
+                Row::new(
+                    format!("{what} {jobs} jobs"),
+                    unit,
+                    rebuilt.iter().map(|pair| (of(&pair[0]), of(&pair[1]))),
+                )
+            };
+            rows.push(row("rebuilding from", "ms", |rebuilt| rebuilt.millis));
+            rows.push(row("peak memory at", "MiB", |rebuilt| rebuilt.mebibytes));
+        }
         println!("{}", rest.summary());
         println!("medians of the turns; ratios of neighbouring turns: the median, and the quartiles\n");
         print(&rows);
