@@ -57,6 +57,21 @@ impl Round {
     pub(crate) fn turn(&self, of: Contender) -> Outcome<&Turn> {
         self.turns[of as usize].as_ref().ok_or_else(|| "a turn was left out".into())
     }
+
+    /// Prints what a round had, so that several runs can be taken together.
+    fn tell(&self, number: usize) -> Outcome {
+        let (runway, bare) = (self.turn(Contender::Runway)?, self.turn(Contender::Bare)?);
+        eprintln!(
+            "round {number}: {:.0} beside {:.0} jobs a second: {:.2}; p99 {:.1} beside {:.1} ms: {:.2}",
+            runway.jobs_a_second,
+            bare.jobs_a_second,
+            runway.jobs_a_second / bare.jobs_a_second,
+            runway.p99,
+            bare.p99,
+            runway.p99 / bare.p99,
+        );
+        Ok(())
+    }
 }
 
 /// They take turns, each round begun by the next of them, after one round to warm up.
@@ -80,6 +95,7 @@ pub(super) async fn take_turns(
             round.turns[contender as usize] = Some(turn);
         }
         if number > 0 {
+            round.tell(number)?;
             rounds_taken.push(round);
         }
     }

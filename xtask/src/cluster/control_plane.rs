@@ -31,7 +31,9 @@ pub(crate) fn start(folder: &Folder, state: &State) -> Result<(), Failure> {
 fn start_etcd(folder: &Folder, state: &State) -> Result<(), Failure> {
     let clients = format!("http://127.0.0.1:{}", state.ports.etcd);
     let peers = format!("http://127.0.0.1:{}", state.ports.etcd_peers);
-    keep_in_memory(folder, "etcd")?;
+    if state.node() {
+        keep_in_memory(folder, "etcd")?;
+    }
     let command = [
         state.program(ETCD),
         format!("--data-dir={}", folder.text("etcd")),
@@ -44,8 +46,9 @@ fn start_etcd(folder: &Folder, state: &State) -> Result<(), Failure> {
     process::start(folder, ETCD, None, &command)
 }
 
-/// Makes a folder of files in memory, or on disk where this user may not mount anything. etcd waits for the disk at each change,
-/// so on a machine whose disk is busy the whole cluster would stand still, for seconds at a time.
+/// Makes a folder of files in memory, or on disk where nothing can be mounted. etcd waits for the disk at each change, so on a
+/// machine whose disk is busy the tests' cluster would stand still, for seconds at a time. Measurements are made without a node,
+/// and with the disk, as clusters have it.
 fn keep_in_memory(folder: &Folder, name: &str) -> Result<(), Failure> {
     folder.create(name)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
