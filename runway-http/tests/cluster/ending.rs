@@ -6,6 +6,7 @@ use kube::api::ListParams;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// What a submitter has seen: which job each key made, the keys of which the answer was to ask again, and those whose answers
 /// stayed away.
@@ -29,12 +30,13 @@ async fn submit(address: SocketAddr, lane: usize) -> Seen {
         loop {
             number += 1;
             let key = format!("lane-{lane}/job-{lane}-{number}");
+            let sent = Instant::now();
             let answer = if wire.send(submission(&key)).await.is_ok() { wire.answer().await } else { None };
             let Some(answer) = answer else {
                 seen.unanswered.push(key);
                 break;
             };
-            if is_put_off(&answer) {
+            if is_put_off(&answer, sent.elapsed()) {
                 seen.put_off.push(key);
             } else {
                 assert_eq!(answer.status, 201, "{}", answer.text());

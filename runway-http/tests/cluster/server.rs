@@ -9,6 +9,10 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a call to the API server may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Server {
     pub process: Process,
@@ -92,10 +96,12 @@ impl Server {
     }
 }
 
-/// Whether a submission has to be sent again, with its key, since the API server did not answer in time: on a busy machine it may
-/// stand still for a while.
-pub fn is_put_off(answer: &Answer) -> bool {
-    matches!(answer.status, 409 | 503) && answer.header("retry-after").is_some()
+/// Whether a submission has to be sent again, with its key, since the API server did not answer. On a busy machine it may stand
+/// still for a while: only that excuses such an answer, and so only one that comes when its time is over.
+pub fn is_put_off(answer: &Answer, took: Duration) -> bool {
+    let is_put_off = answer.status == 503 && answer.problem() == "backend-unavailable";
+    assert!(!is_put_off || took >= CALL_TIMEOUT, "after {took:?}: {}", answer.text());
+    is_put_off
 }
 
 /// A job that runs a script.

@@ -32,7 +32,7 @@ fn start_etcd(folder: &Folder, state: &State) -> Result<(), Failure> {
     let clients = format!("http://127.0.0.1:{}", state.ports.etcd);
     let peers = format!("http://127.0.0.1:{}", state.ports.etcd_peers);
     if state.node() {
-        keep_in_memory(folder, "etcd")?;
+        keep_etcd_in_memory(folder)?;
     }
     let command = [
         state.program(ETCD),
@@ -46,16 +46,13 @@ fn start_etcd(folder: &Folder, state: &State) -> Result<(), Failure> {
     process::start(folder, ETCD, None, &command)
 }
 
-/// Makes a folder of files in memory, or on disk where nothing can be mounted. etcd waits for the disk at each change, so on a
-/// machine whose disk is busy the tests' cluster would stand still, for seconds at a time. Measurements are made without a node,
-/// and with the disk, as clusters have it.
-fn keep_in_memory(folder: &Folder, name: &str) -> Result<(), Failure> {
-    folder.create(name)?;
+/// etcd waits for the disk at each change, so on a machine whose disk is busy the tests' cluster would stand still, for seconds at
+/// a time. Measurements are made without a node, and with the disk, as clusters have it.
+fn keep_etcd_in_memory(folder: &Folder) -> Result<(), Failure> {
+    folder.create("etcd")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    if let Err(error) = mount("tmpfs", folder.join(name), "tmpfs", flags, Some(ETCD_MEMORY)) {
-        eprintln!("xtask: {name}'s data is on disk: {error}");
-    }
-    Ok(())
+    mount("tmpfs", folder.join("etcd"), "tmpfs", flags, Some(ETCD_MEMORY))
+        .map_err(|error| Failure::io("etcd's memory")(error.into()))
 }
 
 /// Starts the API server, for the first time or again, and returns when it is ready.
