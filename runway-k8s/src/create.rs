@@ -1,10 +1,10 @@
-//! Creating a job: the Job, and where it has secrets its Secret, so that nothing is left behind half-way.
+//! Creates the objects of an admitted job: a Job and, if the job has secrets, a Secret.
 //!
-//! With secrets the Job comes first, suspended and marked as incomplete; then the Secret, which the Job owns, so that it
-//! goes when the Job goes; then the mark is taken away and the Job may start. Servers older than 1.22 do not know `suspend`:
-//! there the pod waits for its Secret. Whoever finds a Job of the same order goes on where it stopped.
+//! With secrets, this takes three steps. The Job comes first, suspended and marked as incomplete. The Secret comes second,
+//! owned by the Job, so that Kubernetes deletes it with the Job. The third step removes the mark and resumes the Job. If one
+//! step fails, another call for the same order continues there.
 //!
-//! Only so many are created at a time, so that a burst waits here and not at an API server that everybody else needs too.
+//! The number of concurrent creates is limited, so that a burst waits here and not at the API server, which others need too.
 
 use crate::backend::{Inner, merge};
 use crate::failure::{Failure, again, within};

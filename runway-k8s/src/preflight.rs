@@ -45,8 +45,8 @@ pub const NEEDS: &[Need] = &[
     need("", "pods/log", "get", "the output of jobs cannot be read"),
     need("", "secrets", "create", "jobs with secrets cannot be created"),
     need("", "secrets", "delete", "the secrets of finished jobs stay until the jobs are deleted"),
-    need("", "events", "list", "why pods are not let in is not seen"),
-    need("", "events", "watch", "why pods are not let in is not seen"),
+    need("", "events", "list", "why pods are not let in, or do not start, is not seen"),
+    need("", "events", "watch", "why pods are not let in, or do not start, is not seen"),
 ];
 
 /// A right that is missing.

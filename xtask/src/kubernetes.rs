@@ -4,15 +4,12 @@
 mod confined;
 mod deployed;
 
-use crate::cluster::{Session, locate, on_the_system};
+use crate::cluster::{self, Release, Session};
 use crate::image;
 use crate::steps::{self, Failed, root, target_folder};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-const PROGRAMS: &[(&str, &str)] = &[("kubectl", "kubernetes-client")];
-const ADVICE: &str = "install `kubectl`";
 
 /// The overlays, and how many objects each has: one that is lost is noticed.
 const OVERLAYS: [(&str, usize); 2] = [("dev", 14), ("eks", 16)];
@@ -36,13 +33,22 @@ const SERVER: &str = "--as=system:serviceaccount:runway-system:runway";
 /// `kubectl`, as the cluster of `KUBECONFIG` is asked with it.
 pub(crate) struct Kubectl(PathBuf);
 
-/// Finds it, and installs it where it is missing.
+/// Finds the program for the cluster of `KUBECONFIG`.
 pub(crate) fn kubectl() -> Result<Kubectl, Failed> {
-    let found = on_the_system(PROGRAMS, ADVICE).map_err(|failure| Failed::Tools { failure })?;
-    Ok(Kubectl(found.into_values().next().unwrap_or_default()))
+    let found = find(None, false)?;
+    found.ok_or_else(|| wrong("`kubectl` is not on the search path; install it"))
+}
+
+fn find(kubernetes: Option<Release>, may_build: bool) -> Result<Option<Kubectl>, Failed> {
+    let found = cluster::kubectl(kubernetes, may_build).map_err(|failure| Failed::Tools { failure })?;
+    Ok(found.map(Kubectl))
 }
 
 impl Kubectl {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
         command.args(arguments);
@@ -77,13 +83,9 @@ fn folder(overlay: &str) -> PathBuf {
     root().join("infra/kubernetes/overlays").join(overlay)
 }
 
-/// Builds both overlays. `kubectl` is installed for it where it may be; otherwise, where it is not there, nothing is checked,
-/// and the answer is no.
-pub(crate) fn check(may_install: bool) -> Result<bool, Failed> {
-    if !may_install && locate("kubectl").is_none() {
-        return Ok(false);
-    }
-    let kubectl = kubectl()?;
+/// Builds the overlays and the add-ons. Returns `false` if there is no `kubectl` and `may_build` is not set.
+pub(crate) fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, Failed> {
+    let Some(kubectl) = find(kubernetes, may_build)? else { return Ok(false) };
     eprintln!("\nxtask: the manifests are built");
     let overlays = OVERLAYS.map(|(name, expected)| (folder(name), expected));
     let additions = ADDITIONS.map(|(name, expected)| (root().join("infra/kubernetes").join(name), expected));

@@ -17,7 +17,7 @@ mod steps;
 mod terraform;
 mod virtual_machine;
 
-use cluster::Session;
+use cluster::{Release, Session, Up};
 use std::process::ExitCode;
 use steps::{Failed, cargo};
 
@@ -28,10 +28,13 @@ usage: cargo xtask COMMAND
                     --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
                     fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
                     own OpenAPI document, --browser looks at the operators' page in Chromium, --deployed runs its image on a
-                    cluster, as its manifests say
+                    cluster, as its manifests say. --kubernetes VERSION, with or without --deployed, runs the tests on
+                    that version, 1.34 or 1.36 (the default)
   bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
-                    --cluster measures on a real API server, --http the server, --local jobs on this machine
-  cluster COMMAND   a Kubernetes for development: up [--node], down, status, env, import FILE, stop-apiserver, start-apiserver
+                    --cluster measures on a real API server, --http the server, --local jobs on this machine;
+                    --kubernetes VERSION with the first two
+  cluster COMMAND   a Kubernetes for development: up [--node] [--kubernetes VERSION], down, status, env, import FILE,
+                    stop-apiserver, start-apiserver
   documents         of `test` what the pages for readers show, as far as it takes no cluster
   image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
                     --program FILE writes the static program alone; --twice builds that in two folders and compares
@@ -92,22 +95,31 @@ const OUTAGE: &[&str] = &["-p", "runway-k8s", "--test", "cluster", "--", "outage
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (words, kubernetes) = match take_version(arguments.iter().map(String::as_str)) {
+        Ok(taken) => taken,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            return ExitCode::from(2);
+        }
+    };
     let result = match words.as_slice() {
-        ["cluster", rest @ ..] => return cluster::main(rest),
-        ["test"] => test(true),
-        ["test", "--offline"] => test(false),
+        ["cluster", rest @ ..] => return cluster::main(rest, kubernetes),
+        ["test"] => test(true, kubernetes),
+        ["test", "--deployed"] => deployed_test(kubernetes),
+        ["bench", options @ ..] if takes_version(options) || kubernetes.is_none() => {
+            bench(options, kubernetes)
+        }
+        _ if kubernetes.is_some() => return usage(),
+        ["test", "--offline"] => test(false, None),
         ["test", "--description"] => description::check(),
         ["test", "--browser"] => browser::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
-        ["test", "--deployed"] => deployed_test(),
-        ["bench", options @ ..] => bench(options),
         ["documents"] => documents::check(),
         ["image", options @ ..] => match image::Wanted::parse(options) {
             Some(wanted) => wanted.write(),
             None => return usage(),
         },
-        ["deployment"] => deployment(true).map(tell),
+        ["deployment"] => deployment(true, None).map(tell),
         ["references"] => references(),
         ["sbom"] => sbom::write(),
         // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
@@ -125,12 +137,46 @@ fn main() -> ExitCode {
     }
 }
 
+/// Takes `--kubernetes VERSION` out of the command line.
+fn take_version<'a>(
+    arguments: impl Iterator<Item = &'a str>,
+) -> Result<(Vec<&'a str>, Option<Release>), String> {
+    let (mut words, mut kubernetes) = (Vec::new(), None);
+    let mut arguments = arguments;
+    while let Some(word) = arguments.next() {
+        let value = match word.strip_prefix("--kubernetes") {
+            Some("") => arguments.next().unwrap_or_default(),
+            Some(rest) if rest.starts_with('=') => rest.trim_start_matches('='),
+            _ => {
+                words.push(word);
+                continue;
+            }
+        };
+        let choices = Release::choices();
+        let release = Release::parse(value)
+            .ok_or_else(|| format!("`--kubernetes {value}`: the version must be {choices}"))?;
+        if kubernetes.replace(release).is_some() {
+            return Err("`--kubernetes` is given twice".to_owned());
+        }
+    }
+    Ok((words, kubernetes))
+}
+
+/// Whether these measurements bring a cluster up.
+fn takes_version(options: &[&str]) -> bool {
+    options.iter().any(|option| matches!(*option, "--cluster" | "--http"))
+}
+
 fn usage() -> ExitCode {
     eprint!("{USAGE}");
     ExitCode::from(2)
 }
 
-fn test(on_a_cluster: bool) -> Result<(), Failed> {
+fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
+    if on_a_cluster {
+        // Fail now rather than after half an hour of other tests.
+        cluster::check_prerequisites(kubernetes).map_err(|failure| Failed::Cluster { failure })?;
+    }
     cargo("formatting", &["fmt", "--all", "--check"])?;
     cargo("lints", &["clippy", "--all-targets", "--locked", "--", "-D", "warnings"])?;
     // `--all-targets` passes over those with `test = false`.
@@ -151,7 +197,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
         "documentation",
         steps::command(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
-    let deployment = deployment(on_a_cluster)?;
+    let deployment = deployment(on_a_cluster, kubernetes)?;
     if !on_a_cluster {
         eprintln!("\nxtask: all that must hold offline holds");
         tell(deployment);
@@ -165,7 +211,7 @@ fn test(on_a_cluster: bool) -> Result<(), Failed> {
     description::check()?;
     browser::check()?;
     virtual_machine_test()?;
-    let left_out = cluster_tests()?;
+    let left_out = cluster_tests(kubernetes)?;
     eprintln!("\nxtask: all that must hold holds");
     tell(deployment);
     for test in left_out {
@@ -189,12 +235,12 @@ fn virtual_machine_test() -> Result<(), Failed> {
 }
 
 /// What `infra/` holds, as far as it takes no cluster, and the dependencies' licences. Returns what was left out.
-fn deployment(may_install: bool) -> Result<Vec<&'static str>, Failed> {
+fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'static str>, Failed> {
     let mut left_out = Vec::new();
     if !observability::check(may_install)? {
         left_out.push("the rules of Prometheus, since it is not installed");
     }
-    if !kubernetes::check(may_install)? {
+    if !kubernetes::check(may_install, kubernetes)? {
         left_out.push("the manifests, since there is no `kubectl`");
     }
     left_out.extend(terraform::check()?.map(terraform::LeftOut::as_str));
@@ -215,8 +261,8 @@ fn tell(left_out: Vec<&str>) {
 }
 
 /// The tests on a real cluster, which is brought up for them unless it is up. Returns those that were left out.
-fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
-    let mut session = begin("the cluster for the tests", true)?;
+fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static str]>, Failed> {
+    let mut session = begin("the cluster for the tests", Up { node: true, kubernetes })?;
     let mut left_out = Vec::new();
     for test in CLUSTER_TESTS {
         if *test == OUTAGE && !session.is_ours() {
@@ -238,8 +284,8 @@ fn cluster_tests() -> Result<Vec<&'static [&'static str]>, Failed> {
 }
 
 /// The server in its image, on a cluster. Elsewhere its namespaces may be in use, and its image may not be there.
-fn deployed_test() -> Result<(), Failed> {
-    let mut session = begin("the cluster for the deployed server", true)?;
+fn deployed_test(kubernetes: Option<Release>) -> Result<(), Failed> {
+    let mut session = begin("the cluster for the deployed server", Up { node: true, kubernetes })?;
     if session.is_ours() {
         return kubernetes::on_a_cluster(&mut session);
     }
@@ -247,12 +293,12 @@ fn deployed_test() -> Result<(), Failed> {
     Err(Failed::Wrong { step: "the deployed server".to_owned(), what })
 }
 
-fn begin(step: &str, node: bool) -> Result<Session, Failed> {
+fn begin(step: &str, wanted: Up) -> Result<Session, Failed> {
     eprintln!("\nxtask: {step}");
-    Session::begin(node).map_err(|failure| Failed::Cluster { failure })
+    Session::begin(wanted).map_err(|failure| Failed::Cluster { failure })
 }
 
-fn bench(options: &[&str]) -> Result<(), Failed> {
+fn bench(options: &[&str], kubernetes: Option<Release>) -> Result<(), Failed> {
     if options == ["--check"] {
         let lint = ["clippy", "--locked", "-p", "runway-bench", "--all-targets", "--", "-D", "warnings"];
         return cargo("the comparisons compile", &lint);
@@ -261,13 +307,13 @@ fn bench(options: &[&str]) -> Result<(), Failed> {
     let program = |name: &str| steps::target_folder().join("release").join(name);
     let options = options.iter().filter(|option| **option != "--http");
     if is("--cluster") {
-        let mut session = begin("the cluster for the measurements", false)?;
+        let mut session = begin("the cluster for the measurements", Up { node: false, kubernetes })?;
         return session.run("measurements on a cluster", measurements(false)?.args(options));
     }
     if is("--http") {
         cargo("build", &["build", "--locked", "--release", "-p", "runway-http"])?;
         let mut run = measurements(false)?;
-        let mut session = begin("the cluster for the measurements", false)?;
+        let mut session = begin("the cluster for the measurements", Up { node: false, kubernetes })?;
         return session
             .run("measurements of the server", run.arg("--http").arg(program("runway-http")).args(options));
     }
@@ -296,4 +342,22 @@ fn references() -> Result<(), Failed> {
         steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))?;
     }
     observability::write_rules_object()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Release, take_version};
+
+    #[test]
+    fn version_is_taken_from_anywhere_in_the_command_line() {
+        let take = |text: &'static str| take_version(text.split(' '));
+        let new = Some(Release::V1_36);
+        assert_eq!(take("test --kubernetes 1.36"), Ok((vec!["test"], new)));
+        assert_eq!(take("bench --kubernetes=1.36 --cluster"), Ok((vec!["bench", "--cluster"], new)));
+        assert_eq!(take("cluster up --node"), Ok((vec!["cluster", "up", "--node"], None)));
+        for wrong in ["test --kubernetes", "test --kubernetes 1.20", "up --kubernetes 1.34 --kubernetes 1.36"]
+        {
+            assert!(take(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -40,31 +40,23 @@ impl Cause {
     }
 }
 
-/// What others wrote is told up to this many characters.
+/// Maximum length of a quotation, in characters.
 const QUOTED: usize = 300;
 /// And kept as evidence up to this many.
 const KEPT: usize = 1000;
 
-/// What others wrote, between backticks: on one line, without control characters, and not without end.
+/// A text of others between backticks: on one line, without control characters, and without its middle if it is long. The
+/// end stays, because errors are often chained and the last one is the cause.
 pub(in crate::status) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("`");
-    let mut length = 0;
-    for word in text.split(|c: char| c.is_whitespace() || is_unprintable(c)).filter(|word| !word.is_empty()) {
-        if length > 0 {
-            quoted.push(' ');
-            length += 1;
-        }
-        for c in word.chars() {
-            if length == QUOTED {
-                quoted.push_str("…`");
-                return quoted;
-            }
-            quoted.push(if c == '`' { '\'' } else { c });
-            length += 1;
-        }
+    let words = text.split(|c: char| c.is_whitespace() || is_unprintable(c)).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ").replace('`', "'");
+    let length = line.chars().count();
+    if length <= QUOTED {
+        return format!("`{line}`");
     }
-    quoted.push('`');
-    quoted
+    let (head, tail) = (QUOTED / 2, QUOTED - QUOTED / 2);
+    let (head, tail) = (line.chars().take(head), line.chars().skip(length - tail));
+    format!("`{}…{}`", head.collect::<String>(), tail.collect::<String>())
 }
 
 /// Whether it would move the cursor, or turn the direction of what follows.
@@ -95,8 +87,12 @@ mod tests {
     fn what_others_wrote_stays_on_its_line() {
         assert_eq!(quoted("a\n\tb \u{1b}[31mred\u{202e} `x`"), "`a b [31mred 'x'`");
         assert_eq!(quoted(" \r\n"), "``");
-        assert_eq!(quoted(&"é".repeat(299)).chars().count(), 301);
+        assert_eq!(quoted(&"é".repeat(300)), format!("`{}`", "é".repeat(300)));
+        assert_eq!(quoted(&"é".repeat(301)), format!("`{0}…{0}`", "é".repeat(150)));
         let long = quoted(&"word ".repeat(1000));
-        assert!(long.ends_with("…`") && long.chars().count() <= 303, "{long}");
+        assert_eq!(long.chars().count(), 303);
+        let chained = format!("failed to pull: {}: no such host", "failed to resolve: ".repeat(30));
+        let quoted = quoted(&chained);
+        assert!(quoted.starts_with("`failed to pull: ") && quoted.ends_with(": no such host`"), "{quoted}");
     }
 }

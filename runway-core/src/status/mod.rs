@@ -13,7 +13,7 @@ mod local;
 pub use local::{LocalAttempt, LocalEnd, LocalSeen, LocalStop, classify_local};
 
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{Listing, ListingError, Seen, classify, has_run, lives};
+pub use kubernetes::{Listing, ListingError, Seen, classify, has_run, lives, says_less};
 
 use crate::price::{Attempt, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};

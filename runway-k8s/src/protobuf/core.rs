@@ -253,6 +253,7 @@ impl Message for ObjectReference {
             2 => self.namespace = value.some_text()?,
             3 => self.name = value.some_text()?,
             4 => self.uid = value.some_text()?,
+            7 => self.field_path = value.some_text()?,
             _ => {}
         }
         Ok(())

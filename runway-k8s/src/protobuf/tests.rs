@@ -212,7 +212,7 @@ fn an_event() {
         (4, text("u-1")),
         (5, text("batch/v1")),
         (6, text("")),
-        (7, text("")),
+        (7, text("spec.containers{job}")),
     ]);
     let precise = nested(&[(1, number(1_800_000_000)), (2, number(5_000))]);
     let fields = [
@@ -230,7 +230,9 @@ fn an_event() {
     let read: Event = object(&packed(&fields)).unwrap();
     let written: Event = from_value(json!({
         "metadata": {"name": "train.1"},
-        "involvedObject": {"kind": "Job", "namespace": "runway-jobs", "name": "train", "uid": "u-1"},
+        "involvedObject": {
+            "kind": "Job", "namespace": "runway-jobs", "name": "train", "uid": "u-1", "fieldPath": "spec.containers{job}",
+        },
         "reason": "FailedCreate", "message": "exceeded quota",
         "firstTimestamp": "2027-01-15T08:00:00Z", "lastTimestamp": "2027-01-15T08:00:01Z",
         "eventTime": "2027-01-15T08:00:00.000005Z",

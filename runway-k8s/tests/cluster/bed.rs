@@ -8,8 +8,10 @@ use kube::{Api, Client};
 use runway_control::backend::{Backend, Cancelled};
 use runway_control::{ControlPlane, JobRecord, Settings, SubmitError, Submitted, System};
 use runway_core::policy::RateOverrides;
+use runway_core::render::render;
 use runway_core::status::{Phase, Reason, Seen, classify};
-use runway_core::{JobId, JobSpec, Policy};
+use runway_core::units::Timestamp;
+use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy};
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -122,14 +124,17 @@ pub fn unique(name: &str) -> String {
     format!("t-{name}-{random}")
 }
 
+/// How long a test waits for something. Two minutes after an outage of the API server, a watch may still be away.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Waits until there is something, and not for ever.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited two minutes for {what}");
+        assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -189,7 +194,7 @@ impl Bed {
 
     pub async fn until(&self, id: JobId, what: &str, is: impl Fn(&JobRecord) -> bool) -> Arc<JobRecord> {
         let look = async || self.plane.job(id).filter(|record| is(record));
-        let found = tokio::time::timeout(Duration::from_secs(110), until(what, look)).await;
+        let found = tokio::time::timeout(TIMEOUT - Duration::from_secs(10), until(what, look)).await;
         found.unwrap_or_else(|_| panic!("waited for {what}: {:#?}", self.plane.job(id)))
     }
 
@@ -226,6 +231,17 @@ impl Bed {
             // It has changed meanwhile.
             before = after;
         }
+    }
+
+    /// Waits until the pod itself shows why its container does not start. An event may come before that.
+    pub async fn until_its_pod_waits(&self, id: JobId) {
+        let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
+        until("the state of its pod", async || {
+            let pod = serde_json::to_value(self.api::<Pod>().list(&mine).await.unwrap().items.pop()).unwrap();
+            let reason = pod.pointer("/status/containerStatuses/0/state/waiting/reason")?.as_str()?;
+            (reason != "ContainerCreating").then_some(())
+        })
+        .await;
     }
 
     pub async fn cancel(&self, id: JobId) {
@@ -307,4 +323,26 @@ pub async fn offer_gpus(admin: &Client, count: u32) {
         let name = node.metadata.name.unwrap();
         nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
     }
+}
+
+/// Creates a Job that looks like Runway's and that the gate would refuse.
+pub async fn forge(bed: &Bed, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
+    let mut gate = Gate::new(Arc::clone(&bed.policy), HashSeed(1, 2));
+    let id = JobId::from_random(runway_control::Surroundings::random(&System));
+    let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
+    let mut job = render(decision.admitted().unwrap(), id, &bed.policy).unwrap().job;
+    change(&mut job);
+    bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    bed.until(id, "the job to be seen", |_| true).await;
+    id
+}
+
+pub fn container(job: &mut Job) -> &mut k8s_openapi::api::core::v1::Container {
+    &mut job.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0]
+}
+
+/// Makes a Job's container refer to a Secret that does not exist.
+pub fn refer_to_missing_secret(job: &mut Job) {
+    let variable = json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "nowhere", "key": "A"}}});
+    container(job).env.get_or_insert_default().push(serde_json::from_value(variable).unwrap());
 }

@@ -1,6 +1,6 @@
 //! Every way in which a job can end, each with its phase, reason and hint, and its hold released.
 
-use crate::bed::{Bed, shell, spec};
+use crate::bed::{Bed, forge, refer_to_missing_secret, shell, spec};
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason, Status};
 
@@ -99,6 +99,68 @@ async fn a_job_whose_timeout_passes_while_it_waits() {
     bed.capture("deadline-exceeded-while-waiting", job).await;
     assert_told(&record.seen.status, "image", "");
     assert_eq!(bed.plane.held(), []);
+}
+
+/// A job whose image is on no registry.
+fn without_image() -> JobSpec {
+    JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("train", "true") }
+}
+
+fn assert_never_ran(status: &Status, cause: &str) {
+    assert!(status.message.starts_with("never ran within its timeout"), "{}", status.message);
+    assert!(status.message.contains(cause), "{}", status.message);
+    assert_eq!(status.exit_code, None);
+    assert!(!status.hint.iter().any(|hint| hint.contains("`timeout`")), "{:?}", status.hint);
+}
+
+#[tokio::test]
+async fn job_without_its_secret_never_ran_at_its_deadline() {
+    let bed = Bed::make("late-secret").await;
+    let spec = JobSpec { timeout: Some("8s".into()), ..shell("train", "true") };
+    let job = forge(&bed, spec, refer_to_missing_secret).await;
+    let record = bed.comes_to(job, Phase::Failed, Some(Reason::DeadlineExceeded)).await;
+    bed.capture("secret-missing-until-deadline", job).await;
+    assert_never_ran(&record.seen.status, "nowhere");
+    assert_eq!(bed.plane.held(), []);
+}
+
+#[tokio::test]
+async fn cancelled_job_that_never_ran_has_no_exit_code() {
+    let bed = Bed::make("never-ran").await;
+    let job = bed.submit(without_image()).await;
+    bed.comes_to(job, Phase::Pending, Some(Reason::ImagePull)).await;
+    bed.plane.cancel(job).await.unwrap();
+    bed.until_nothing_is_left(job).await;
+    let status = bed.plane.job(job).unwrap().seen.status.clone();
+    assert_eq!((status.phase, status.exit_code), (Phase::Cancelled, None));
+}
+
+#[tokio::test]
+async fn restarted_runway_finds_why_a_job_never_ran() {
+    let bed = Bed::make("late-restart").await;
+    let job = bed.submit(JobSpec { timeout: Some("8s".into()), ..without_image() }).await;
+    let is_at = |record: &runway_control::JobRecord, phase, reason| {
+        (record.seen.status.phase, record.seen.status.reason) == (phase, Some(reason))
+    };
+    // One starts while the pod waits, one while it is being deleted, and one when it is gone.
+    bed.comes_to(job, Phase::Pending, Some(Reason::ImagePull)).await;
+    let waiting = bed.again().await;
+    bed.until(job, "the deadline", |record| is_at(record, Phase::Running, Reason::DeadlineExceeded)).await;
+    let deleting = bed.again().await;
+    bed.until(job, "the end", |record| is_at(record, Phase::Failed, Reason::DeadlineExceeded)).await;
+    let pods = bed.api::<k8s_openapi::api::core::v1::Pod>();
+    crate::bed::until("the pod to go", async || {
+        pods.list(&kube::api::ListParams::default()).await.unwrap().items.is_empty().then_some(())
+    })
+    .await;
+    let gone = bed.again().await;
+    for bed in [bed, waiting, deleting, gone] {
+        let record = bed.until(job, "its cause", |record| {
+            is_at(record, Phase::Failed, Reason::DeadlineExceeded)
+                && record.seen.status.message.contains("no such host")
+        });
+        assert_never_ran(&record.await.seen.status, "no such host");
+    }
 }
 
 #[tokio::test]

@@ -70,7 +70,6 @@ async fn the_pod_that_the_cluster_made_is_restricted() {
     let mine = ListParams::default().labels(&format!("runway.dev/id={job}"));
     let pods = bed.api::<Pod>().list(&mine).await.unwrap().items;
     assert_eq!(pods.len(), 1);
-    // 1.20 does not enforce this by itself.
     assert_restricted(&serde_json::to_value(&pods[0].spec).unwrap());
     let spec = pods[0].spec.as_ref().unwrap();
     assert_eq!(spec.automount_service_account_token, Some(false));

@@ -1,13 +1,10 @@
 //! Jobs that wait, and those that will never start by themselves.
 
-use crate::bed::{Bed, offer_gpus, shell, until};
+use crate::bed::{Bed, container, forge, offer_gpus, refer_to_missing_secret, shell, until};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
-use runway_core::render::render;
+use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason};
-use runway_core::units::Timestamp;
-use runway_core::{Gate, HashSeed, JobId, JobSpec};
-use std::sync::Arc;
 
 #[tokio::test]
 async fn an_image_that_cannot_be_had() {
@@ -15,6 +12,7 @@ async fn an_image_that_cannot_be_had() {
     let spec = JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("train", "true") };
     let job = bed.submit(spec).await;
     let record = bed.comes_to(job, Phase::Pending, Some(Reason::ImagePull)).await;
+    bed.until_its_pod_waits(job).await;
     bed.capture("image-pull", job).await;
     assert!(record.seen.status.message.contains("registry.invalid/none:1"), "{}", record.seen.status.message);
     assert!(record.seen.status.hint.is_some());
@@ -23,28 +21,13 @@ async fn an_image_that_cannot_be_had() {
     bed.until_nothing_is_left(job).await;
 }
 
-/// What the gate would not let through, made by somebody else in Runway's name.
-async fn forge(bed: &Bed, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
-    let mut gate = Gate::new(Arc::clone(&bed.policy), HashSeed(1, 2));
-    let id = JobId::from_random(runway_control::Surroundings::random(&runway_control::System));
-    let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
-    let mut job = render(decision.admitted().unwrap(), id, &bed.policy).unwrap().job;
-    change(&mut job);
-    bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
-    bed.until(id, "the job to be seen", |_| true).await;
-    id
-}
-
-fn container(job: &mut Job) -> &mut k8s_openapi::api::core::v1::Container {
-    &mut job.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0]
-}
-
 #[tokio::test]
 async fn an_image_whose_name_is_none() {
     let bed = Bed::make("bad-image").await;
     let name = |job: &mut Job| container(job).image = Some("Registry/UPPER:case".into());
     let job = forge(&bed, shell("train", "true"), name).await;
     bed.comes_to(job, Phase::Pending, Some(Reason::InvalidImage)).await;
+    bed.until_its_pod_waits(job).await;
     bed.capture("invalid-image", job).await;
     assert_eq!(bed.plane.held(), [job], "it was adopted");
 }
@@ -52,13 +35,9 @@ async fn an_image_whose_name_is_none() {
 #[tokio::test]
 async fn a_secret_that_is_not_there() {
     let bed = Bed::make("bad-config").await;
-    let refer = |job: &mut Job| {
-        let variable =
-            serde_json::json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "nowhere", "key": "A"}}});
-        container(job).env.get_or_insert_default().push(serde_json::from_value(variable).unwrap());
-    };
-    let job = forge(&bed, shell("train", "true"), refer).await;
+    let job = forge(&bed, shell("train", "true"), refer_to_missing_secret).await;
     let record = bed.comes_to(job, Phase::Pending, Some(Reason::ConfigError)).await;
+    bed.until_its_pod_waits(job).await;
     bed.capture("config-error", job).await;
     assert!(record.seen.status.message.contains("nowhere"), "{}", record.seen.status.message);
 }

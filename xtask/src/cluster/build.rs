@@ -1,41 +1,122 @@
-//! Kubernetes from Debian's source package, built once into a cache.
+//! Builds Kubernetes and etcd from the Go modules in `tools/devcluster/`.
+//!
+//! The programs of one version are built once and kept in a cache outside of the repository.
 
-use super::binaries::ADVICE;
 use super::failure::Failure;
-use super::packages::{self, is_debian_12, logged};
-use super::process::{APISERVER, CONTROLLER_MANAGER, KUBELET, SCHEDULER, search_path};
-use super::sources;
+use super::go;
+use super::packages::logged;
+use super::process::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBECTL, KUBELET, SCHEDULER};
+use super::release::Release;
+use crate::steps::root;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// What is built, and under which version it is kept.
-const VERSION: &str = "1.20.2";
+/// How often a long stage prints that it is still running.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A library that Kubernetes carries along in a version which corrupts memory under this compiler: since Go 1.18 the
-/// iteration of maps takes an argument that the old version does not pass. Debian has the version that does.
-const REPLACED: (&str, &str, &str) =
-    ("golang-github-modern-go-reflect2", "1.0.2", "vendor/github.com/modern-go/reflect2");
-
-const PROGRAMS: &[&str] = &[APISERVER, CONTROLLER_MANAGER, SCHEDULER, KUBELET];
-
-/// Only the build takes these.
-const PACKAGES: &[&str] = &["golang-1.19-go", "rsync", "jq", "dpkg-dev", "make"];
-
-/// Where Debian puts that compiler.
-const COMPILER: &str = "/usr/lib/go-1.19/bin";
-
-/// How often a long stage says that it goes on.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
-
-/// The folder of the programs once they are built.
-pub(crate) fn cache() -> Result<PathBuf, Failure> {
-    Ok(cache_folder()?.join(format!("kubernetes-v{VERSION}")))
+/// Programs that one Go module builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Component {
+    Etcd,
+    Kubernetes(Release),
 }
 
-/// The folder of what is not to be fetched or built each time.
+impl Component {
+    /// The directory of the Go module that pins the component's sources and their dependencies.
+    fn module_dir(self) -> PathBuf {
+        let name = match self {
+            Self::Etcd => "etcd-3.6".to_owned(),
+            Self::Kubernetes(release) => format!("kubernetes-{release}"),
+        };
+        root().join("tools/devcluster").join(name)
+    }
+
+    /// The Go module that contains the component's sources.
+    const fn source(self) -> &'static str {
+        match self {
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::Kubernetes(_) => "k8s.io/kubernetes",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Kubernetes(_) => "kubernetes",
+        }
+    }
+
+    /// The programs, as they are named in the cache.
+    pub(crate) const fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Etcd => &[ETCD],
+            Self::Kubernetes(_) => &[APISERVER, CONTROLLER_MANAGER, SCHEDULER, KUBELET, KUBECTL],
+        }
+    }
+
+    /// The patch version that `go.mod` pins, such as `v1.36.3`.
+    fn version(self) -> Result<String, Failure> {
+        let file = self.module_dir().join("go.mod");
+        let text = fs::read_to_string(&file).map_err(Failure::io(format!("`{}`", file.display())))?;
+        pinned(&text, self.source()).ok_or_else(|| Failure::Mismatch {
+            what: format!("`{}` does not require {}", file.display(), self.source()),
+        })
+    }
+
+    /// The directory that holds the programs after a build.
+    pub(crate) fn cache_dir(self) -> Result<PathBuf, Failure> {
+        Ok(cache_folder()?.join(format!("{}-{}", self.name(), self.version()?)))
+    }
+
+    pub(crate) fn is_built(self) -> Result<bool, Failure> {
+        Ok(self.cache_dir()?.is_dir())
+    }
+
+    /// The `go build` arguments that select the packages and name the output.
+    fn packages(self, output: &Path) -> Vec<String> {
+        match self {
+            // Its main package is the root of the module, so Go would name the program `server`.
+            Self::Etcd => vec![format!("-o={}", output.join(ETCD).display()), self.source().to_owned()],
+            Self::Kubernetes(_) => {
+                let commands =
+                    self.programs().iter().map(|program| format!("{}/cmd/{program}", self.source()));
+                [format!("-o={}/", output.display())].into_iter().chain(commands).collect()
+            }
+        }
+    }
+
+    /// The linker flags. Without these values, the programs report the version `v0.0.0-master`.
+    fn linker_flags(self) -> Result<String, Failure> {
+        let mut flags = "-s -w".to_owned();
+        if let Self::Kubernetes(release) = self {
+            let (major, minor) = release.as_str().split_once('.').unwrap_or_default();
+            let values = [
+                ("gitVersion", &*self.version()?),
+                ("gitMajor", major),
+                ("gitMinor", minor),
+                ("gitTreeState", "clean"),
+            ];
+            for (name, value) in values {
+                flags.push_str(&format!(" -X k8s.io/component-base/version.{name}={value}"));
+            }
+        }
+        Ok(flags)
+    }
+}
+
+/// Returns the version of a dependency in the text of a `go.mod` file.
+fn pinned(go_mod: &str, module: &str) -> Option<String> {
+    let requirement = |line: &str| {
+        let mut words = line.trim_start_matches("require ").split_whitespace();
+        (words.next()? == module).then(|| words.next().map(str::to_owned))?
+    };
+    go_mod.lines().find_map(requirement)
+}
+
+/// Returns the directory of everything that Runway's chores download or build once.
 pub(crate) fn cache_folder() -> Result<PathBuf, Failure> {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let caches = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
@@ -44,152 +125,65 @@ pub(crate) fn cache_folder() -> Result<PathBuf, Failure> {
     Ok(caches.join("runway"))
 }
 
-/// Builds the programs beside the cache, and renames the folder when it is complete.
-pub(crate) fn build(cache: &Path) -> Result<(), Failure> {
-    if !fs::read_to_string("/etc/os-release").is_ok_and(|text| is_debian_12(&text)) {
-        let what = format!("Kubernetes can be built from source on Debian 12 only: {ADVICE}");
-        return Err(Failure::Unable { what });
-    }
-    let told = |path: &Path| Failure::io(format!("`{}`", path.display()));
-    let parent = cache.parent().unwrap_or(cache);
-    fs::create_dir_all(parent).map_err(told(parent))?;
-    let lock = parent.join("build.lock");
-    let lock_file = fs::File::options().create(true).append(true).open(&lock).map_err(told(&lock))?;
-    if lock_file.try_lock().is_err() {
-        eprintln!("xtask: waiting for another build of Kubernetes");
-        lock_file.lock().map_err(told(&lock))?;
-    }
-    if cache.is_dir() {
+/// Builds the components that are not in the cache. Another process that builds at the same time is waited for.
+pub(crate) fn build(components: &[Component]) -> Result<(), Failure> {
+    let is_cached = || {
+        let missing = components.iter().map(|component| component.is_built());
+        missing.collect::<Result<Vec<_>, _>>().map(|built| built.into_iter().all(|built| built))
+    };
+    if is_cached()? {
         return Ok(());
     }
-    let work = parent.join(format!("kubernetes-v{VERSION}.building"));
-    let log = parent.join("build.log");
-    // What an interrupted build left counts for nothing.
-    for old in [&work, &log] {
-        remove(old)?;
+    let go = go::find()?;
+    let cache = cache_folder()?;
+    let failed = |path: &Path| Failure::io(format!("`{}`", path.display()));
+    fs::create_dir_all(&cache).map_err(failed(&cache))?;
+    let lock = cache.join("build.lock");
+    let lock_file = fs::File::options().create(true).append(true).open(&lock).map_err(failed(&lock))?;
+    if lock_file.try_lock().is_err() {
+        eprintln!("xtask: waiting for another build of the cluster's programs");
+        lock_file.lock().map_err(failed(&lock))?;
     }
+    let log = cache.join("build.log");
+    remove(&log)?;
     let stages = Stages { begun: Instant::now(), log };
-    eprintln!(
-        "xtask: building Kubernetes {VERSION}, once, in about 7 minutes; log: `{}`",
-        stages.log.display()
-    );
-    stages.run("packages that the build takes", || {
-        let programs = [("go", COMPILER), ("rsync", ""), ("jq", ""), ("dpkg-source", ""), ("make", "")];
-        let path = search_path();
-        let present = |(program, folder): &(&str, &str)| {
-            let mut folders = std::env::split_paths(&path).chain([PathBuf::from(folder)]);
-            folders.any(|folder| folder.is_absolute() && folder.join(program).exists())
-        };
-        let missing = programs.iter().filter(|program| !present(program));
-        let missing: Vec<String> = missing.map(|(program, _)| (*program).to_owned()).collect();
-        if missing.is_empty() { Ok(()) } else { packages::install(PACKAGES, &missing, ADVICE) }
-    })?;
-    let source = work.join("go/src/k8s.io/kubernetes");
-    fs::create_dir_all(&source).map_err(told(&source))?;
-    stages.run("Debian's source package", || download(&work, &stages.log))?;
-    stages.run("unpacking", || {
-        unpack(&archive(&work, "kubernetes", VERSION)?, &source, &stages.log)?;
-        let (package, version, folder) = REPLACED;
-        let folder = source.join(folder);
-        remove(&folder)?;
-        fs::create_dir_all(&folder).map_err(told(&folder))?;
-        unpack(&archive(&work, package, version)?, &folder, &stages.log)
-    })?;
-    stages.run("compiling", || compile(&work, &source, &stages.log))?;
-    let complete = work.join("programs");
-    fs::create_dir(&complete).map_err(told(&complete))?;
-    for program in PROGRAMS {
-        let built = source.join("_output/local/go/bin").join(program);
-        fs::rename(&built, complete.join(program)).map_err(told(&built))?;
+    for component in components {
+        if !component.is_built()? {
+            build_component(*component, &go, &stages)?;
+        }
     }
-    fs::rename(&complete, cache).map_err(told(cache))?;
+    remove(&stages.log)
+}
+
+/// Builds one component beside the cache, and renames the directory when it is complete.
+fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(), Failure> {
+    let (cache, version) = (component.cache_dir()?, component.version()?);
+    let name = format!("{} {version}", component.name());
+    let work = cache.with_file_name(format!("{}-{version}.building", component.name()));
+    // An interrupted build leaves an incomplete directory.
     remove(&work)?;
-    remove(&stages.log)?;
-    eprintln!("xtask: Kubernetes {VERSION} is built: `{}`", cache.display());
+    fs::create_dir_all(&work).map_err(Failure::io(format!("`{}`", work.display())))?;
+    let log = stages.log.display();
+    eprintln!(
+        "xtask: building {name}, once; Kubernetes takes six to eight minutes on two cores; log: `{log}`"
+    );
+    let mut command = Command::new(go);
+    // The build is the same whatever the caller's Go settings are. Where modules come from remains the caller's choice.
+    for variable in ["GOFLAGS", "GOOS", "GOARCH", "GOEXPERIMENT"] {
+        command.env_remove(variable);
+    }
+    command.current_dir(component.module_dir()).env("GOWORK", "off").env("CGO_ENABLED", "0");
+    command.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
+    command.arg(format!("-ldflags={}", component.linker_flags()?)).args(component.packages(&work));
+    stages.run(&format!("downloading and compiling {name}"), || {
+        logged(&mut command, "go build", &stages.log)
+    })?;
+    fs::rename(&work, &cache).map_err(Failure::io(format!("`{}`", cache.display())))?;
+    stages.print(&format!("{name} is built: `{}`", cache.display()));
     Ok(())
 }
 
-/// Fetches the source package with the machine's own package sources, and leaves the machine's lists alone.
-fn download(work: &Path, log: &Path) -> Result<(), Failure> {
-    let told = |error| Failure::Io { what: "the list of package sources".to_owned(), error };
-    for folder in ["lists/partial", "archives/archives/partial", "sources"] {
-        fs::create_dir_all(work.join(folder)).map_err(told)?;
-    }
-    let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = parts.map(|entry| entry.path()).collect();
-    files.push("/etc/apt/sources.list".into());
-    let (mut stanzas, mut lines) = (String::new(), String::new());
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        match file.extension().and_then(|extension| extension.to_str()) {
-            Some("sources") => stanzas.push_str(&sources::deb822(&text)),
-            Some("list") => lines.push_str(&sources::one_line(&text)),
-            _ => {}
-        }
-    }
-    if stanzas.is_empty() && lines.is_empty() {
-        let what = format!("no package source of Debian 12 is listed in `/etc/apt`: {ADVICE}");
-        return Err(Failure::Unable { what });
-    }
-    fs::write(work.join("sources/debian.sources"), stanzas).map_err(told)?;
-    fs::write(work.join("sources/debian.list"), lines).map_err(told)?;
-    let apt_get = |words: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.current_dir(work).arg("-oDir::Etc::sourcelist=/dev/null");
-        for (option, folder) in
-            [("Dir::Etc::sourceparts", "sources"), ("Dir::State::Lists", "lists"), ("Dir::Cache", "archives")]
-        {
-            command.arg(format!("-o{option}={}", work.join(folder).display()));
-        }
-        logged(command.args(words), &format!("apt-get {}", words.join(" ")), log)
-    };
-    apt_get(&["update"])?;
-    apt_get(&["source", "--download-only", "kubernetes", REPLACED.0])
-}
-
-fn unpack(archive: &Path, folder: &Path, log: &Path) -> Result<(), Failure> {
-    let mut tar = Command::new("tar");
-    tar.arg("-xf").arg(archive).arg("-C").arg(folder).arg("--strip-components=1");
-    logged(&mut tar, "tar", log)
-}
-
-/// The archive of a source package in the version that is wanted.
-fn archive(work: &Path, package: &str, version: &str) -> Result<PathBuf, Failure> {
-    let entries = fs::read_dir(work).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_archive = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = name.strip_prefix(package).and_then(|rest| rest.strip_prefix('_'));
-        let found = name.and_then(|rest| rest.split_once(".orig.tar."));
-        found.is_some_and(|(found, _)| found.ends_with(version))
-    };
-    entries.into_iter().find(is_archive).ok_or_else(|| Failure::Unable {
-        what: format!("Debian's source package {package} is not of version {version}: {ADVICE}"),
-    })
-}
-
-fn compile(work: &Path, source: &Path, log: &Path) -> Result<(), Failure> {
-    let (major, rest) = VERSION.split_once('.').unwrap_or_default();
-    let (minor, _) = rest.split_once('.').unwrap_or_default();
-    // The path is the log's runner's, so the compiler's place is named to the shell.
-    let mut command = Command::new("/bin/sh");
-    command.current_dir(source).args(["-c", "PATH=\"$1:$PATH\" exec make \"WHAT=$2\"", "sh", COMPILER]);
-    command.arg(PROGRAMS.iter().map(|program| format!("cmd/{program}")).collect::<Vec<_>>().join(" "));
-    for name in ["GO111MODULE", "GOFLAGS", "GOROOT", "GOBIN", "MAKEFLAGS", "MAKELEVEL"] {
-        command.env_remove(name);
-    }
-    command
-        .env("GOPATH", work.join("go"))
-        .env("GOCACHE", work.join("compiled"))
-        .env("CGO_ENABLED", "0")
-        .env("KUBE_GIT_VERSION", format!("v{VERSION}"))
-        .env("KUBE_GIT_MAJOR", major)
-        .env("KUBE_GIT_MINOR", minor)
-        .env("KUBE_GIT_COMMIT", "0000000000000000000000000000000000000000")
-        .env("KUBE_GIT_TREE_STATE", "clean");
-    logged(&mut command, "make", log)
-}
-
-/// Removes a file or a folder, if it is there.
+/// Removes a file or a directory. Returns `Ok` if there is none.
 fn remove(path: &Path) -> Result<(), Failure> {
     let result = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match result {
@@ -200,7 +194,7 @@ fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Stages of a build, each told of with the time since the start.
+/// Prints each stage of a build with the time since its start.
 struct Stages {
     begun: Instant,
     log: PathBuf,
@@ -208,12 +202,12 @@ struct Stages {
 
 impl Stages {
     fn run(&self, stage: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-        self.tell(stage);
+        self.print(stage);
         std::thread::scope(|scope| {
             let (done, rest) = channel::<()>();
             scope.spawn(move || {
-                while rest.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
-                    self.tell(&format!("still {stage}"));
+                while rest.recv_timeout(PROGRESS_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    self.print(&format!("still {stage}"));
                 }
             });
             let result = work();
@@ -222,8 +216,57 @@ impl Stages {
         })
     }
 
-    fn tell(&self, stage: &str) {
+    fn print(&self, stage: &str) {
         let seconds = self.begun.elapsed().as_secs();
         eprintln!("xtask: {:>3}:{:02}  {stage}", seconds / 60, seconds % 60);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Component, pinned};
+    use crate::cluster::release::Release;
+    use crate::steps::root;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn components() -> Vec<Component> {
+        Release::ALL.map(Component::Kubernetes).into_iter().chain([Component::Etcd]).collect()
+    }
+
+    #[test]
+    fn module_of_each_release_pins_a_patch_version_of_it() {
+        for release in Release::ALL {
+            let version =
+                Component::Kubernetes(release).version().unwrap_or_else(|failure| panic!("{failure}"));
+            assert!(version.starts_with(&format!("v{release}.")), "{version}");
+        }
+    }
+
+    #[test]
+    fn every_module_directory_belongs_to_a_component() {
+        let entries = std::fs::read_dir(root().join("tools/devcluster")).unwrap();
+        let directories: BTreeSet<_> =
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+        assert_eq!(directories, components().into_iter().map(Component::module_dir).collect());
+    }
+
+    #[test]
+    fn every_program_is_declared_as_a_tool_of_its_module() {
+        for component in components() {
+            let text = std::fs::read_to_string(component.module_dir().join("go.mod")).unwrap();
+            for package in component.packages(Path::new("/out")).iter().skip(1) {
+                let declared = |line: &str| line.trim_start_matches("tool ").trim() == package;
+                assert!(text.lines().any(declared), "{component:?}: {package}");
+            }
+        }
+    }
+
+    #[test]
+    fn pinned_version_is_found_in_either_form_of_a_requirement() {
+        let text = "module m\n\nrequire a.b/c v1.2.3 // indirect\n\nrequire (\n\ta.b/cd v4.5.6\n)\n";
+        assert_eq!(pinned(text, "a.b/c").as_deref(), Some("v1.2.3"));
+        assert_eq!(pinned(text, "a.b/cd").as_deref(), Some("v4.5.6"));
+        assert_eq!(pinned(text, "a.b"), None);
     }
 }

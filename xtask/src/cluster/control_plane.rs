@@ -72,8 +72,6 @@ pub(crate) fn start_apiserver(folder: &Folder, state: &State) -> Result<(), Fail
         format!("--service-account-signing-key-file={key}"),
         format!("--token-auth-file={}", folder.text("tokens.csv")),
         "--authorization-mode=RBAC".to_owned(),
-        // Pods get tokens that end and are renewed, as Kubernetes gives them by itself from 1.21 on.
-        "--feature-gates=TTLAfterFinished=true,BoundServiceAccountTokenVolume=true".to_owned(),
         format!("--service-cluster-ip-range={}", state.services()),
         "--allow-privileged=true".to_owned(),
         "--kubelet-preferred-address-types=Hostname".to_owned(),
@@ -90,9 +88,9 @@ fn start_controller_manager(folder: &Folder, state: &State) -> Result<(), Failur
         format!("--root-ca-file={}", folder.text("certificates/apiserver.crt")),
         "--controllers=*".to_owned(),
         "--leader-elect=false".to_owned(),
-        "--feature-gates=TTLAfterFinished=true".to_owned(),
         "--secure-port=0".to_owned(),
-        "--port=0".to_owned(),
+        // Without this, the program creates `/usr/libexec/kubernetes`.
+        format!("--flex-volume-plugin-dir={}", folder.text("plugins")),
     ];
     process::start(folder, CONTROLLER_MANAGER, None, &command)
 }

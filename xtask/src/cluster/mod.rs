@@ -6,14 +6,15 @@ mod build;
 mod cgroup;
 mod control_plane;
 mod failure;
+mod go;
 mod image;
 mod network;
 mod node;
 mod packages;
 mod process;
+mod release;
 mod remains;
 mod session;
-mod sources;
 mod state;
 
 pub(crate) use binaries::{Programs, is_static, locate, on_the_system};
@@ -21,10 +22,12 @@ pub(crate) use build::cache_folder;
 pub(crate) use failure::Failure;
 pub(crate) use packages::install;
 pub(crate) use process::search_path;
+pub(crate) use release::Release;
 pub(crate) use session::Session;
 
 use api::Api;
-use process::{APISERVER, CONTAINERD, Identity, KUBELET, PROCESSES, SCHEDULER, SOCAT};
+use binaries::Source;
+use process::{APISERVER, CONTAINERD, Identity, KUBECTL, KUBELET, PROCESSES, SCHEDULER, SOCAT};
 use state::{Folder, State};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,8 +37,10 @@ use std::time::Instant;
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask cluster COMMAND
 
-  up [--node]      etcd, the API server and the controller manager; with --node pods run. Uses the cluster of KUBECONFIG
-                   where that is set, and the programs in KUBEBUILDER_ASSETS where that is set
+  up [--node] [--kubernetes VERSION]
+                   start etcd, the API server and the controller manager; with --node also a node, on which pods run. VERSION is 1.34
+                   or 1.36 (the default). If KUBECONFIG is set, use its cluster and start nothing; if KUBEBUILDER_ASSETS is
+                   set, use the programs in that folder
   down             stops all of it and removes what it left
   status           each process, the ports, the version and the node
   env              lines for the shell: eval \"$(cargo xtask cluster env)\"
@@ -65,13 +70,17 @@ enum Action {
 pub(crate) struct Up {
     /// With a node, on which pods run.
     pub(crate) node: bool,
+    /// The version that the user asks for. Without one, a cluster that is up is used whatever its version is.
+    pub(crate) kubernetes: Option<Release>,
 }
 
 impl Action {
-    fn parse(words: &[&str]) -> Option<Self> {
+    /// Reads a command. Only `up` takes a version.
+    fn parse(words: &[&str], kubernetes: Option<Release>) -> Option<Self> {
         Some(match words {
-            ["up"] => Self::Up(Up { node: false }),
-            ["up", "--node"] => Self::Up(Up { node: true }),
+            ["up"] => Self::Up(Up { node: false, kubernetes }),
+            ["up", "--node"] => Self::Up(Up { node: true, kubernetes }),
+            _ if kubernetes.is_some() => return None,
             ["down"] => Self::Down,
             ["status"] => Self::Status,
             ["env"] => Self::Env,
@@ -90,11 +99,17 @@ impl Action {
             Self::Down => down(),
             Self::Status => status(),
             Self::Env => {
-                let variables = environment(&Folder::of_this_checkout()?)?;
-                let line = |(name, value): &(String, String)| {
-                    format!("export {name}='{}'", value.replace('\'', r"'\''"))
-                };
-                print(&variables.iter().map(line).collect::<Vec<_>>());
+                let folder = Folder::of_this_checkout()?;
+                let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
+                let variables = environment(&folder)?;
+                let mut lines: Vec<String> = variables
+                    .iter()
+                    .map(|(name, value)| format!("export {name}={}", quoted(value)))
+                    .collect();
+                if is_external(&folder)?.is_none() && folder.join(CLIENT).exists() {
+                    lines.push(format!("export PATH={}:\"$PATH\"", quoted(&folder.text("bin"))));
+                }
+                print(&lines);
                 Ok(())
             }
             Self::Import(file) => import(&file),
@@ -106,11 +121,11 @@ impl Action {
 }
 
 /// Runs one `cluster` command.
-pub(crate) fn main(words: &[&str]) -> ExitCode {
+pub(crate) fn main(words: &[&str], kubernetes: Option<Release>) -> ExitCode {
     if let ["wait", guard, code] = words {
         return session::wait(guard, code);
     }
-    let Some(action) = Action::parse(words) else {
+    let Some(action) = Action::parse(words, kubernetes) else {
         eprint!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -127,15 +142,28 @@ pub(crate) fn main(words: &[&str]) -> ExitCode {
 pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     if let Some(config) = is_external(&folder)? {
+        if wanted.kubernetes.is_some() {
+            let what =
+                "KUBECONFIG names a cluster, which has a version already: unset it, or omit `--kubernetes`";
+            return Err(Failure::Mismatch { what: what.to_owned() });
+        }
         eprintln!("xtask: nothing is started: KUBECONFIG names a cluster: `{}`", config.display());
         return Ok(());
     }
+    let source = Source::new(wanted.kubernetes)?;
     let begun = Instant::now();
     let _lock = folder.lock()?;
     if let Some(state) = running(&folder)? {
         if wanted.node && !state.node() {
             let what = "a cluster without a node is up; take it down first: `cargo xtask cluster down`";
             return Err(Failure::Mismatch { what: what.to_owned() });
+        }
+        if let Some(release) = wanted.kubernetes.filter(|release| !state.is_of(*release)) {
+            let runs = state.kubernetes.as_deref().unwrap_or("a version of the user's");
+            let what = format!(
+                "the cluster that is up runs Kubernetes {runs}, not {release}; take it down first: `cargo xtask cluster down`"
+            );
+            return Err(Failure::Mismatch { what });
         }
         eprintln!("xtask: the cluster is up already: {}", state.server());
         return Ok(());
@@ -144,8 +172,8 @@ pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
         eprintln!("xtask: removing what an earlier cluster left");
         remains::remove(&folder)?;
     }
-    let programs = binaries::find(wanted.node)?;
-    let state = State::new(wanted.node, programs)?;
+    let programs = binaries::find(&source, wanted.node)?;
+    let state = State::new(wanted.node, source.release(), programs)?;
     if let Err(failure) = start(&folder, state) {
         return Err(given_up(&folder, failure));
     }
@@ -157,8 +185,12 @@ pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
 }
 
 fn start(folder: &Folder, mut state: State) -> Result<(), Failure> {
-    for name in ["", "logs", "processes", "certificates"] {
+    for name in ["", "bin", "logs", "processes", "certificates", "plugins"] {
         folder.create(name)?;
+    }
+    if let Some(kubectl) = state.programs.get(KUBECTL) {
+        let link = folder.join(CLIENT);
+        std::os::unix::fs::symlink(kubectl, &link).map_err(Failure::io(format!("`{}`", link.display())))?;
     }
     state.save(folder)?;
     eprintln!("xtask: starting the control plane: {}", state.server());
@@ -199,6 +231,26 @@ pub(crate) fn down() -> Result<(), Failure> {
         eprintln!("xtask: no cluster of this checkout is up");
     }
     Ok(())
+}
+
+/// Fails if the programs of a cluster are missing and cannot be built. Takes no time.
+pub(crate) fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), Failure> {
+    match is_external(&Folder::of_this_checkout()?)? {
+        Some(_) => Ok(()),
+        None => Source::new(kubernetes)?.check(),
+    }
+}
+
+/// Where the state folder has the cluster's `kubectl`, beside nothing else.
+const CLIENT: &str = "bin/kubectl";
+
+/// Finds `kubectl`: that of the cluster which is up, or as [`binaries::kubectl`] does.
+pub(crate) fn kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Option<PathBuf>, Failure> {
+    let state = State::load(&Folder::of_this_checkout()?).unwrap_or_default();
+    match state.and_then(|state| state.programs.get(KUBECTL).cloned()) {
+        Some(program) => Ok(Some(program)),
+        None => binaries::kubectl(kubernetes, may_build),
+    }
 }
 
 /// The file of a cluster that is not ours to start or stop.
@@ -331,15 +383,24 @@ fn start_apiserver() -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Up};
+    use super::{Action, Release, USAGE, Up};
 
     #[test]
     fn commands_are_read_and_others_refused() {
-        assert_eq!(Action::parse(&["up"]), Some(Action::Up(Up { node: false })));
-        assert_eq!(Action::parse(&["up", "--node"]), Some(Action::Up(Up { node: true })));
-        assert_eq!(Action::parse(&["stop-apiserver"]), Some(Action::StopApiserver));
+        let (up, old) = (|node, kubernetes| Some(Action::Up(Up { node, kubernetes })), Some(Release::V1_34));
+        assert_eq!(Action::parse(&["up"], None), up(false, None));
+        assert_eq!(Action::parse(&["up", "--node"], old), up(true, old));
+        assert_eq!(Action::parse(&["stop-apiserver"], None), Some(Action::StopApiserver));
         for wrong in [&[][..], &["up", "--nodes"], &["down", "now"], &["guard"]] {
-            assert_eq!(Action::parse(wrong), None);
+            assert_eq!(Action::parse(wrong, None), None);
+        }
+        assert_eq!(Action::parse(&["down"], old), None);
+    }
+
+    #[test]
+    fn usage_names_every_version() {
+        for release in Release::ALL {
+            assert!(USAGE.contains(release.as_str()), "{release}");
         }
     }
 }

@@ -58,7 +58,6 @@ fn start_scheduler(folder: &Folder, state: &State) -> Result<(), Failure> {
         format!("--kubeconfig={}", folder.text("admin.kubeconfig")),
         "--leader-elect=false".to_owned(),
         "--secure-port=0".to_owned(),
-        "--port=0".to_owned(),
     ];
     process::start(folder, SCHEDULER, None, &command)
 }
@@ -152,14 +151,12 @@ fn inside(folder: &Folder) -> Result<Vec<String>, Failure> {
 }
 
 fn start_kubelet(folder: &Folder, state: &State, group: &Path) -> Result<(), Failure> {
-    folder.write("node/kubelet.json", &kubelet_config(state).to_string())?;
+    folder.write("node/kubelet.json", &kubelet_config(folder, state).to_string())?;
     let mut command = inside(folder)?;
     command.extend([
         state.program(KUBELET),
         format!("--config={}", folder.text("node/kubelet.json")),
         format!("--kubeconfig={}", folder.text("admin.kubeconfig")),
-        "--container-runtime=remote".to_owned(),
-        "--container-runtime-endpoint=unix:///run/containerd/containerd.sock".to_owned(),
         format!("--root-dir={}", folder.text("node/kubelet")),
         format!("--cert-dir={}", folder.text("node/certificates")),
         // The name is also the address: so it is found without name resolution and without a network.
@@ -168,7 +165,7 @@ fn start_kubelet(folder: &Folder, state: &State, group: &Path) -> Result<(), Fai
     process::start(folder, KUBELET, Some(group), &command)
 }
 
-fn kubelet_config(state: &State) -> serde_json::Value {
+fn kubelet_config(folder: &Folder, state: &State) -> serde_json::Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -178,7 +175,12 @@ fn kubelet_config(state: &State) -> serde_json::Value {
         "healthzPort": 0,
         "authentication": { "anonymous": { "enabled": true }, "webhook": { "enabled": false } },
         "authorization": { "mode": "AlwaysAllow" },
+        "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "cgroupDriver": "cgroupfs",
+        // By default, a kubelet since 1.35 refuses to run on control groups of the first version.
+        "failCgroupV1": false,
+        // Without this, the kubelet creates `/usr/libexec/kubernetes`.
+        "volumePluginDir": folder.text("plugins"),
         "cgroupRoot": format!("/{}", state.tag),
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
@@ -186,12 +188,6 @@ fn kubelet_config(state: &State) -> serde_json::Value {
         "resolvConf": "",
         "clusterDomain": "",
         "maxPods": 250,
-        // What a kubelet may ask of the API server in a second, as from 1.27 on. 1.20 has a tenth of it, which is some
-        // three pods a second at best, and the more there are, the later each is seen to run.
-        "kubeAPIQPS": 50,
-        "kubeAPIBurst": 100,
-        "eventRecordQPS": 50,
-        "eventBurst": 100,
         "nodeStatusUpdateFrequency": "2s",
         "syncFrequency": "5s",
         "volumeStatsAggPeriod": "2s",

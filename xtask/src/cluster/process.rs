@@ -20,6 +20,8 @@ pub(crate) const SCHEDULER: &str = "kube-scheduler";
 pub(crate) const CONTAINERD: &str = "containerd";
 pub(crate) const SOCAT: &str = "socat";
 pub(crate) const KUBELET: &str = "kubelet";
+/// The client. It is not a process of the cluster.
+pub(crate) const KUBECTL: &str = "kubectl";
 
 /// How often something is looked at again while it is waited for.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(50);

@@ -28,7 +28,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Brings a cluster up, or uses the one that is up, which then stays.
-    pub(crate) fn begin(node: bool) -> Result<Self, Failure> {
+    pub(crate) fn begin(wanted: Up) -> Result<Self, Failure> {
         let folder = Folder::of_this_checkout()?;
         let stays = super::is_external(&folder)?.is_some() || super::is_up(&folder)?;
         let mut guard = own("guard")?
@@ -41,7 +41,7 @@ impl Session {
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(told)?;
         let pid = guard.id();
         std::thread::spawn(move || end_by_signal(signals, pid));
-        let brought = up(Up { node }).and_then(|()| environment(&folder));
+        let brought = up(wanted).and_then(|()| environment(&folder));
         match brought {
             Ok(variables) => Ok(Self { guard, variables }),
             Err(failure) => {

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::network::Network;
+use super::release::Release;
 use crate::steps;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub(crate) struct State {
     /// That of the pods, where they run.
     pub(crate) network: Option<Network>,
     pub(crate) ports: Ports,
+    /// The minor version of Kubernetes; `None` if the programs are the user's.
+    pub(crate) kubernetes: Option<String>,
     /// Each program with its place.
     pub(crate) programs: BTreeMap<String, PathBuf>,
     /// The token of the cluster's administrator.
@@ -122,12 +125,17 @@ impl Folder {
 
 impl State {
     /// Decides everything that differs from cluster to cluster.
-    pub(crate) fn new(node: bool, programs: BTreeMap<String, PathBuf>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        node: bool,
+        kubernetes: Option<Release>,
+        programs: BTreeMap<String, PathBuf>,
+    ) -> Result<Self, Failure> {
         let ports = Ports::free()?;
         Ok(Self {
             tag: format!("runway-{}", ports.apiserver),
             network: if node { Some(Network::free()?) } else { None },
             ports,
+            kubernetes: kubernetes.map(|release| release.to_string()),
             programs,
             admin: token()?,
             user: token()?,
@@ -159,6 +167,11 @@ impl State {
     /// The network interface to which pods are bound; at most fifteen bytes.
     pub(crate) fn bridge(&self) -> String {
         format!("rw{}", self.ports.apiserver)
+    }
+
+    /// Whether the cluster runs this version of Kubernetes.
+    pub(crate) fn is_of(&self, release: Release) -> bool {
+        self.kubernetes.as_deref() == Some(release.as_str())
     }
 
     /// Whether pods run.
@@ -209,7 +222,7 @@ fn token() -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Folder, PORTS, Ports, State};
+    use super::{Folder, PORTS, Ports, Release, State};
 
     #[test]
     fn what_is_written_down_is_read_again() {
@@ -218,7 +231,8 @@ mod tests {
         assert!(folder.create("").is_ok());
         assert!(matches!(State::load(&folder), Ok(None)));
         let programs = [("etcd".to_owned(), "/usr/bin/etcd".into())].into();
-        let state = State::new(true, programs).unwrap_or_else(|failure| panic!("{failure}"));
+        let state = State::new(true, Some(Release::default()), programs)
+            .unwrap_or_else(|failure| panic!("{failure}"));
         assert!(state.save(&folder).is_ok());
         assert_eq!(State::load(&folder).ok().flatten(), Some(state));
         assert!(std::fs::write(folder.join("state.json"), "{").is_ok());
@@ -237,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_bridge_has_a_name_that_the_kernel_takes() {
-        let state = State::new(false, [].into()).unwrap_or_else(|failure| panic!("{failure}"));
+        let state = State::new(false, None, [].into()).unwrap_or_else(|failure| panic!("{failure}"));
         assert!(state.bridge().len() <= 15);
         assert_eq!(state.admin.len(), 32);
         assert_ne!(state.admin, state.user);

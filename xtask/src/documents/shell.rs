@@ -1,5 +1,6 @@
 //! The shell of a reader: one bash for a whole page, in a folder of its own.
 
+use crate::kubernetes;
 use crate::steps::{root, target_folder};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::fs::{self, File};
@@ -72,6 +73,10 @@ impl Shell {
         let cargo = programs.join("cargo");
         fs::write(&cargo, CARGO).map_err(told)?;
         fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).map_err(told)?;
+        if on_a_cluster {
+            let kubectl = kubernetes::kubectl().map_err(|failed| failed.to_string())?;
+            symlink(kubectl.path(), programs.join("kubectl")).map_err(told)?;
+        }
         let free =
             TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(told)?;
         let mut bash =

@@ -116,9 +116,20 @@ impl<'a> Container<'a> {
         self.is_running()
             || self.last_terminated().is_some_and(|(_, terminated)| match End::of(terminated) {
                 End::NotStarted => false,
-                End::Lost => terminated.started_at.is_some(),
+                End::Lost => terminated.started_at.is_some() || self.was_restarted(),
                 _ => true,
             })
+    }
+
+    /// Whether its node lost it and cannot tell whether it ever ran.
+    pub(super) fn is_lost(&self) -> bool {
+        self.terminated().is_some_and(|terminated| End::of(terminated) == End::Lost) && !self.has_run()
+    }
+
+    fn was_restarted(&self) -> bool {
+        let before = self.status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+        self.status.restart_count > 0
+            || before.is_some_and(|end| !matches!(End::of(end), End::NotStarted | End::Lost))
     }
 
     /// Whether it runs beside the others rather than before them.

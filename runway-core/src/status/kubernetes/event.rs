@@ -17,7 +17,9 @@ pub(super) struct Events<'a> {
 }
 
 /// Why an image could not be fetched.
-pub(super) struct PullFailure {
+pub(super) struct PullFailure<'a> {
+    /// The error itself, without the name of the image before it.
+    pub error: &'a str,
     pub message: String,
     pub hint: &'static str,
     pub evidence: Evidence,
@@ -48,13 +50,17 @@ impl<'a> Events<'a> {
         let (mut has_node, mut has_volumes) = (false, false);
         for event in self.of_pod(pod).iter().rev() {
             match event.reason.as_deref() {
-                Some("Started") => return None,
+                Some("Started") if is_of_the_work(event) => return None,
                 Some("Scheduled") => has_node = true,
                 Some("Pulling" | "Pulled" | "Created") => has_volumes = true,
                 Some("FailedScheduling") if has_node || has_volumes => {}
                 Some("FailedMount" | "FailedAttachVolume") if has_volumes => {}
                 _ => match cause(event) {
                     None => {}
+                    // "Back-off pulling image" does not say why; the event that it began with does.
+                    Some(found) if found.reason == Reason::ImagePull => {
+                        return self.failed_pull(pod).and_then(cause).or(Some(found));
+                    }
                     found => return found,
                 },
             }
@@ -71,9 +77,14 @@ impl<'a> Events<'a> {
         unseen.into_iter().rev().find_map(|(_, name)| self.cause_of(Some(name)))
     }
 
-    /// Whether any pod's work is known to have begun.
-    pub(super) fn tell_of_a_start(&self) -> bool {
-        self.of_pods.values().flatten().any(|event| event.reason.as_deref() == Some("Started"))
+    /// Whether the work of this pod is known to have begun.
+    pub(super) fn tell_of_a_start(&self, pod: Option<&str>) -> bool {
+        self.of_pod(pod).iter().any(|event| is_start(event))
+    }
+
+    /// Whether the work of any pod is known to have begun.
+    pub(super) fn tell_of_any_start(&self) -> bool {
+        self.of_pods.values().flatten().any(|event| is_start(event))
     }
 
     /// The newest refusal of a pod, if it came after `since`.
@@ -84,13 +95,29 @@ impl<'a> Events<'a> {
     }
 
     /// What the registry or the node said of an image that could not be had.
-    pub(super) fn pull_failure(&self, pod: Option<&str>) -> Option<PullFailure> {
-        let event = self.of_pod(pod).iter().rev().find(|event| {
-            event.reason.as_deref() == Some("Failed") && message(event).starts_with("Failed to pull image")
-        })?;
+    pub(super) fn pull_failure(&self, pod: Option<&str>) -> Option<PullFailure<'a>> {
+        let event = self.failed_pull(pod)?;
         let hint = pull_hint("Failed", message(event));
-        Some(PullFailure { message: quoted(message(event)), hint, evidence: seen(event) })
+        let error = message(event).split_once("\": ").map_or(message(event), |(_, error)| error);
+        Some(PullFailure { error, message: quoted(message(event)), hint, evidence: seen(event) })
     }
+
+    fn failed_pull(&self, pod: Option<&str>) -> Option<&'a Event> {
+        let is_pull = |event: &&&Event| {
+            event.reason.as_deref() == Some("Failed") && message(event).starts_with("Failed to pull image")
+        };
+        self.of_pod(pod).iter().rev().find(is_pull).copied()
+    }
+}
+
+/// Whether an event says that a container began which does the work, and not one that goes before it.
+fn is_start(event: &Event) -> bool {
+    event.reason.as_deref() == Some("Started") && is_of_the_work(event)
+}
+
+fn is_of_the_work(event: &Event) -> bool {
+    let path = event.involved_object.field_path.as_deref();
+    path.is_none_or(|path| path.is_empty() || path.starts_with("spec.containers{"))
 }
 
 /// When it was seen last.

@@ -100,7 +100,7 @@ impl Listing {
     pub fn jobs(&self) -> impl Iterator<Item = (&str, Seen<'_>)> {
         self.jobs.iter().map(|Listed { job, pods, events }| {
             let name = job.metadata.name.as_deref().unwrap_or_default();
-            (name, Seen { job: Some(job), pods, gone_pods: &[], events })
+            (name, Seen { job: Some(job), pods, events, ..Seen::default() })
         })
     }
 

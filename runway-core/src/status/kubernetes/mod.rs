@@ -14,7 +14,7 @@ mod tests;
 mod time;
 
 pub use listing::{Listing, ListingError};
-pub use pod::{has_run, lives};
+pub use pod::{has_run, lives, says_less};
 
 use super::{Evidence, Phase, Reason, Status};
 use crate::status::cause::{Cause, quoted};
@@ -23,7 +23,7 @@ use event::Events;
 use job::{Condition, SeenJob};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use pod::SeenPod;
+use pod::{HasRun, SeenPod};
 use std::collections::BTreeSet;
 
 /// What was seen of one job.
@@ -35,6 +35,8 @@ pub struct Seen<'a> {
     pub pods: &'a [Pod],
     /// The last that was seen of its pods that are gone. They hold nothing any more, but are evidence, and are billed.
     pub gone_pods: &'a [Pod],
+    /// Earlier states of these pods, at most one of each: what [`says_less`] tells to keep. They are evidence only.
+    pub earlier_pods: &'a [Pod],
     /// The events about it and about its pods, in any order.
     pub events: &'a [Event],
 }
@@ -207,21 +209,34 @@ impl Case<'_> {
 
     fn too_late(&self, job: SeenJob<'_>) -> Verdict {
         let timeout = job.timeout().map(|timeout| format!(" of {timeout}")).unwrap_or_default();
-        let has_run = self.pods.iter().any(SeenPod::has_run) || self.events.tell_of_a_start();
         let cause = self.strongest_cause().map(|(cause, _)| cause);
         let cause = cause.or_else(|| self.events.rejection(self.newest_creation()));
         let cause = cause.filter(|cause| !cause.weak && cause.reason != Reason::DeadlineExceeded);
-        let mut verdict = match cause {
-            Some(cause) if !has_run => {
-                let mut verdict = Verdict::new(
-                    Phase::Failed,
-                    format!("never ran within its timeout{timeout}: {}", cause.what),
-                );
+        let mut verdict = match (self.ran(), cause) {
+            (HasRun::No, Some(cause)) => {
+                let message = format!("never ran within its timeout{timeout}: {}", cause.what);
+                let mut verdict = Verdict::new(Phase::Failed, message);
                 verdict.hint = cause.hint;
                 verdict.evidence = cause.evidence;
                 verdict
             }
-            cause => {
+            (HasRun::No, None) if !self.pods.is_empty() => {
+                let message = format!("never ran within its timeout{timeout}; the cause is unknown");
+                let mut verdict = Verdict::new(Phase::Failed, message);
+                verdict.advise("waiting for a node and pulling an image count against `timeout`");
+                verdict
+            }
+            (HasRun::Unknown, cause) => {
+                let before = cause.as_ref().map(|cause| format!(": {}", cause.what)).unwrap_or_default();
+                let message = format!(
+                    "did not end within its timeout{timeout}; whether it ever ran is unknown{before}"
+                );
+                let mut verdict = Verdict::new(Phase::Failed, message);
+                verdict.evidence = cause.map(|cause| cause.evidence).unwrap_or_default();
+                verdict.advise("its logs show how far it came, if they are kept");
+                verdict
+            }
+            (HasRun::Yes | HasRun::No, cause) => {
                 let attempts = self.attempts();
                 let nth = if attempts > 1 { self.nth(attempts) } else { String::new() };
                 let before = cause.map(|cause| format!("; before that: {}", cause.what)).unwrap_or_default();
@@ -236,6 +251,22 @@ impl Case<'_> {
         };
         verdict.reason = Some(Reason::DeadlineExceeded);
         verdict
+    }
+
+    /// Whether any of its attempts ever ran.
+    fn ran(&self) -> HasRun {
+        if self.events.tell_of_any_start() {
+            return HasRun::Yes;
+        }
+        let mut ran = HasRun::No;
+        for pod in &self.pods {
+            match pod.ran(&self.events) {
+                HasRun::Yes => return HasRun::Yes,
+                HasRun::Unknown => ran = HasRun::Unknown,
+                HasRun::No => {}
+            }
+        }
+        ran
     }
 
     fn cancelled(&self, job: SeenJob<'_>, deletion: Evidence, cancelled_at: &str) -> Verdict {
@@ -257,7 +288,10 @@ impl Case<'_> {
     fn failing(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
         let mut verdict = self.failed(job, condition);
         verdict.phase = Phase::Running;
-        verdict.message.push_str("; it has failed, and what runs of it is being ended");
+        verdict.message.push_str(match self.ran() {
+            HasRun::No if !self.pods.is_empty() => "; it has failed, and its pod is being deleted",
+            _ => "; it has failed, and what runs of it is being ended",
+        });
         verdict
     }
 

@@ -15,19 +15,36 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy)]
 pub(super) struct SeenPod<'a> {
     pod: &'a Pod,
+    /// An earlier state of the same pod, which says more about its containers.
+    earlier: Option<&'a Pod>,
     gone: bool,
+}
+
+/// Whether the work of a pod, or of a job, ever ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HasRun {
+    Yes,
+    No,
+    /// The node lost the container, and nothing else tells.
+    Unknown,
 }
 
 impl<'a> SeenPod<'a> {
     /// Every pod once, the oldest first, in whatever order they were seen. One that is listed is not gone.
     pub(super) fn all(seen: &Seen<'a>) -> Vec<Self> {
-        let present = seen.pods.iter().map(|pod| Self { pod, gone: false });
-        let gone = seen.gone_pods.iter().map(|pod| Self { pod, gone: true });
+        let present = seen.pods.iter().map(|pod| Self { pod, earlier: None, gone: false });
+        let gone = seen.gone_pods.iter().map(|pod| Self { pod, earlier: None, gone: true });
         let mut pods = BTreeMap::new();
         for pod in present.chain(gone) {
             let latest = pods.entry(pod.identity()).or_insert(pod);
             if pod.freshness() > latest.freshness() {
                 *latest = pod;
+            }
+        }
+        for earlier in seen.earlier_pods {
+            let of = Self { pod: earlier, earlier: None, gone: false }.identity();
+            if let Some(pod) = pods.get_mut(&of) {
+                pod.earlier = Some(earlier);
             }
         }
         let mut pods: Vec<_> = pods.into_values().collect();
@@ -107,7 +124,19 @@ impl<'a> SeenPod<'a> {
     /// Whether a process of its work has ever been seen.
     pub(super) fn has_run(&self) -> bool {
         matches!(self.phase(), "Running" | "Succeeded")
-            || self.containers().any(|container| container.has_run())
+            || has_run(self.pod)
+            || self.earlier.is_some_and(has_run)
+    }
+
+    /// Whether its work ever ran, by all that is known. A container that the node lost proves neither.
+    pub(super) fn ran(&self, events: &Events<'_>) -> HasRun {
+        if self.has_run() || events.tell_of_a_start(self.name()) {
+            HasRun::Yes
+        } else if self.containers().any(|container| container.is_lost()) && self.held_up(events).is_none() {
+            HasRun::Unknown
+        } else {
+            HasRun::No
+        }
     }
 
     fn containers(&self) -> impl Iterator<Item = Container<'a>> {
@@ -166,8 +195,10 @@ impl<'a> SeenPod<'a> {
     /// The exit code of its work, 128 + n where signal n ended it.
     pub(super) fn exit_code(&self) -> Option<i32> {
         let ends = self.containers().filter_map(|container| container.last_terminated());
-        let worst =
-            ends.map(|(_, terminated)| terminated).min_by_key(|terminated| End::of(terminated).rank())?;
+        // For a container that it lost, the kubelet makes a code up.
+        let known =
+            ends.map(|(_, end)| end).filter(|end| End::of(end) != End::Lost || end.started_at.is_some());
+        let worst = known.min_by_key(|end| End::of(end).rank())?;
         match (worst.exit_code, worst.signal) {
             (0, Some(signal @ 1..)) => signal.checked_add(128),
             (code, _) => Some(code),
@@ -190,17 +221,23 @@ impl<'a> SeenPod<'a> {
         if self.has_succeeded() {
             return end.map(|(_, cause)| cause).filter(|cause| cause.reason == Reason::ChildOOMKilled);
         }
-        let out_of_memory = end.as_ref().is_some_and(|(end, _)| *end == End::OutOfMemory);
+        let is = |kind| end.as_ref().is_some_and(|(end, _)| *end == kind);
+        let (out_of_memory, lost) = (is(End::OutOfMemory), is(End::Lost));
         let end = end.map(|(_, cause)| cause);
         self.eviction()
             .or_else(|| end.clone().filter(|_| out_of_memory))
             .or_else(|| self.disruption())
             .or_else(|| self.deadline())
             .or_else(|| self.init_failure())
+            // A lost container may never have run. The reason for which it waited is better evidence than the loss.
+            .or_else(|| if lost && !self.has_run() { self.held_up(events) } else { None })
             .or(end)
-            .or_else(|| self.obstacle(events))
-            .or_else(|| self.unschedulable())
-            .or_else(|| self.told_by(events))
+            .or_else(|| self.held_up(events))
+    }
+
+    /// The reason for which its work does not start, or did not.
+    fn held_up(&self, events: &Events<'_>) -> Option<Cause> {
+        self.obstacle(events).or_else(|| self.unschedulable()).or_else(|| self.told_by(events))
     }
 
     fn told_by(&self, events: &Events<'_>) -> Option<Cause> {
@@ -208,7 +245,13 @@ impl<'a> SeenPod<'a> {
             return None;
         }
         let cause = events.cause_of(self.name())?;
-        if cause.reason == Reason::Unschedulable && self.is_scheduled() { None } else { Some(cause) }
+        let is_outdated = match cause.reason {
+            Reason::Unschedulable => self.is_scheduled(),
+            Reason::Evicted | Reason::Disrupted => false,
+            // The others keep a container from starting, and it has started since.
+            _ => self.has_run(),
+        };
+        if is_outdated { None } else { Some(cause) }
     }
 
     /// The end of its work that says most: of two equal ones the earlier.
@@ -240,18 +283,28 @@ impl<'a> SeenPod<'a> {
     }
 
     fn obstacle(&self, events: &Events<'_>) -> Option<Cause> {
-        let mut all = Container::all(self.pod, Kind::Init).chain(self.containers());
-        let mut cause = all.find_map(|container| container.obstacle())?;
+        let is_over = self.gone || self.has_ended() || self.is_being_deleted();
+        // While a pod is deleted, its containers no longer say what they waited for.
+        let mut cause = obstacle(self.pod)
+            .or_else(|| self.earlier.filter(|_| is_over && !self.has_run()).and_then(obstacle))?;
         // "Back-off pulling image" does not say why; the event that it began with does.
         if cause.reason == Reason::ImagePull
             && let Some(failure) = events.pull_failure(self.name())
-            && !cause.what.contains(&failure.message)
+            && !self.waits_with(failure.error)
         {
             cause.what = format!("{}; {}", cause.what, failure.message);
             cause.hint = Some(failure.hint.to_owned());
             cause.evidence.push(failure.evidence);
         }
         Some(cause)
+    }
+
+    /// Whether a container waits with a message that contains this error.
+    fn waits_with(&self, error: &str) -> bool {
+        let pods = [Some(self.pod), self.earlier].into_iter().flatten();
+        let all = pods.flat_map(|pod| Container::all(pod, Kind::Init).chain(Container::all(pod, Kind::Main)));
+        let mut messages = all.filter_map(|container| container.waiting()?.message.as_deref());
+        messages.any(|message| message.contains(error))
     }
 
     fn reason(&self) -> Option<&'a str> {
@@ -453,4 +506,25 @@ pub fn lives(pod: &Pod) -> bool {
 #[must_use]
 pub fn has_run(pod: &Pod) -> bool {
     Container::all(pod, Kind::Main).any(|container| container.has_run())
+}
+
+/// Returns `true` if the earlier state of a pod shows that its work ran, or why it did not start, and the later state no
+/// longer does.
+///
+/// Kubernetes overwrites both while it deletes a pod: the reason for which a container waits becomes `ContainerCreating`,
+/// and its end becomes `ContainerStatusUnknown`. A program that watches pods must keep the earlier state for
+/// [`Seen::earlier_pods`].
+#[must_use]
+pub fn says_less(later: &Pod, earlier: &Pod) -> bool {
+    match (has_run(earlier), has_run(later)) {
+        (true, still) => !still,
+        (false, true) => false,
+        (false, false) => obstacle(later).is_none() && obstacle(earlier).is_some(),
+    }
+}
+
+/// The reason for which a container of the pod waits, if it is more than a matter of time.
+fn obstacle(pod: &Pod) -> Option<Cause> {
+    let mut all = Container::all(pod, Kind::Init).chain(Container::all(pod, Kind::Main));
+    all.find_map(|container| container.obstacle())
 }

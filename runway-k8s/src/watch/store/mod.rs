@@ -10,7 +10,7 @@ use runway_control::Observation;
 use runway_control::backend::{JobRef, WatchEvent};
 use runway_core::JobId;
 use runway_core::render::label;
-use runway_core::status::{Seen, lives};
+use runway_core::status::{Seen, has_run, lives, says_less};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub(super) enum Told {
     SecretOutlived(JobRef),
 }
 
-/// How many events are kept of a job.
-const EVENTS_KEPT: usize = 4;
+/// How many events are kept of a job and its pods.
+const EVENTS_KEPT: usize = 16;
 
 /// Of how many Jobs that were not seen yet events are kept: of one that has just been made they may come first.
 const UNCLAIMED_KEPT: usize = 256;
@@ -62,6 +62,8 @@ struct Known {
     is_gone: bool,
     pods: Vec<Pod>,
     gone_pods: Vec<Pod>,
+    /// Earlier states of pods, at most one of each: see [`says_less`].
+    earlier_pods: Vec<Pod>,
     /// The last that was told of it.
     told: Option<Box<Observation>>,
 }
@@ -76,8 +78,22 @@ impl Known {
             self.gone_pods.push(self.pods.swap_remove(at));
             if self.gone_pods.len() > GONE_PODS_KEPT {
                 // The first attempts say least of how it ended.
-                self.gone_pods.remove(0);
+                let forgotten = self.gone_pods.remove(0);
+                self.earlier_pods.retain(|pod| pod.metadata.uid != forgotten.metadata.uid);
             }
+        }
+    }
+
+    /// Stores the newest state of a pod. Keeps the state before it if that shows more.
+    fn put_pod(&mut self, pod: Pod) {
+        let Some(known) = self.pods.iter_mut().find(|known| known.metadata.name == pod.metadata.name) else {
+            self.pods.push(pod);
+            return;
+        };
+        let before = std::mem::replace(known, pod);
+        if says_less(known, &before) {
+            self.earlier_pods.retain(|pod| pod.metadata.uid != before.metadata.uid);
+            self.earlier_pods.push(before);
         }
     }
 
@@ -85,15 +101,58 @@ impl Known {
         let job = self.job.as_deref();
         let about = |job: &Job| if events.is_empty() { None } else { events.get(&place(&job.metadata)) };
         let events = job.and_then(about).map_or(&[][..], Vec::as_slice);
-        observe(&Seen { job, pods: &self.pods, gone_pods: &self.gone_pods, events })
+        observe(&Seen {
+            job,
+            pods: &self.pods,
+            gone_pods: &self.gone_pods,
+            earlier_pods: &self.earlier_pods,
+            events,
+        })
     }
 }
 
-/// The namespace and the name of a Job.
+/// The namespace of a Job, and as much of its name as the names of its pods begin with.
 type Place = (String, String);
 
+/// The longest part of its Job's name that a pod's name has: 63 characters, of which the last 5 are random.
+const POD_NAME_BASE: usize = 58;
+
+/// How many random characters the API server appends to `generateName`.
+const POD_NAME_SUFFIX: usize = 5;
+
 fn place(meta: &ObjectMeta) -> Place {
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    (meta.namespace.clone().unwrap_or_default(), base(meta.name.as_deref().unwrap_or_default()).to_owned())
+}
+
+/// The place of the Job that an event is about, or of the Job of its pod. `None` if the event explains no failure.
+fn place_of_event(event: &Event) -> Option<Place> {
+    let object = &event.involved_object;
+    let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref()?);
+    match (object.kind.as_deref()?, event.reason.as_deref()?) {
+        ("Job", "FailedCreate") => Some((namespace.unwrap_or_default().to_owned(), base(name).to_owned())),
+        ("Pod", "Failed" | "Started") => place_of_pod(namespace, name),
+        _ => None,
+    }
+}
+
+/// The place of the Job that a pod of this name belongs to.
+fn place_of_pod(namespace: Option<&str>, name: &str) -> Option<Place> {
+    let of_job = name.get(..name.len().checked_sub(POD_NAME_SUFFIX)?)?;
+    Some((namespace.unwrap_or_default().to_owned(), base(of_job).to_owned()))
+}
+
+fn is_start(event: &Event) -> bool {
+    event.reason.as_deref() == Some("Started")
+}
+
+/// The part of a Job's name with which the names of its pods begin, without a dash at its end.
+fn base(name: &str) -> &str {
+    name.get(..POD_NAME_BASE).unwrap_or(name).trim_end_matches('-')
+}
+
+/// Whether a name ends in an id, or was cut where its id is.
+fn may_be_runways((_, base): &Place) -> bool {
+    id_of_name(base).is_some() || base.len() + 1 >= POD_NAME_BASE
 }
 
 impl Store {
@@ -161,6 +220,7 @@ impl Store {
         let is_another = |before: &Job| before.metadata.uid != job.metadata.uid;
         if known.job.as_deref().is_some_and(is_another) {
             known.gone_pods.clear();
+            known.earlier_pods.clear();
         }
         known.job = Some(job);
         known.is_gone = false;
@@ -212,12 +272,21 @@ impl Store {
 
     fn put_pod(&mut self, pod: Pod) -> Option<JobId> {
         let id = id_of_pod(&pod)?;
-        let pods = &mut self.jobs.entry(id).or_default().pods;
-        match pods.iter_mut().find(|known| known.metadata.name == pod.metadata.name) {
-            Some(known) => *known = pod,
-            None => pods.push(pod),
-        }
+        self.forget_start(&pod);
+        self.jobs.entry(id).or_default().put_pod(pod);
         Some(id)
+    }
+
+    /// Drops the `Started` event of a pod whose state shows the start too.
+    fn forget_start(&mut self, pod: &Pod) {
+        if self.events.is_empty() || !has_run(pod) {
+            return;
+        }
+        let name = pod.metadata.name.as_deref();
+        let place = name.and_then(|name| place_of_pod(pod.metadata.namespace.as_deref(), name));
+        if let Some(events) = place.and_then(|place| self.events.get_mut(&place)) {
+            events.retain(|event| !is_start(event) || event.involved_object.name.as_deref() != name);
+        }
     }
 
     pub(super) fn event(&mut self, news: News<Box<Event>>) -> Vec<Told> {
@@ -243,12 +312,16 @@ impl Store {
     }
 
     fn put_event(&mut self, event: Event) -> Vec<Told> {
-        let object = &event.involved_object;
-        let place = (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default());
+        let Some(place) = place_of_event(&event) else { return Vec::new() };
         // Jobs that are not Runway's are none of its business.
-        let Some(id) = id_of_name(&place.1) else { return Vec::new() };
-        let is_known = self.is_known(id, &place);
-        if !is_known && self.is_ready && !self.events.contains_key(&place) {
+        if !may_be_runways(&place) {
+            return Vec::new();
+        }
+        let id = self.job_at(&place);
+        if id.is_some_and(|id| self.is_redundant(id, &event)) {
+            return Vec::new();
+        }
+        if id.is_none() && self.is_ready && !self.events.contains_key(&place) {
             self.unclaimed.push_back(place.clone());
             self.forget_unclaimed();
         }
@@ -258,20 +331,32 @@ impl Store {
         if events.len() > EVENTS_KEPT {
             events.remove(0);
         }
-        self.tell(Some(id).filter(|_| is_known))
+        self.tell(id)
     }
 
-    /// Whether this Job is known, and not merely one of the same id elsewhere.
-    fn is_known(&self, id: JobId, place: &Place) -> bool {
-        let job = self.jobs.get(&id).and_then(|known| known.job.as_ref());
-        job.is_some_and(|job| self::place(&job.metadata) == *place)
+    /// Whether an event is a `Started` event of a pod whose state shows the start too.
+    fn is_redundant(&self, id: JobId, event: &Event) -> bool {
+        let pods = self.jobs.get(&id).map(|known| known.pods.as_slice()).unwrap_or_default();
+        let pod = pods.iter().find(|pod| pod.metadata.name == event.involved_object.name);
+        is_start(event) && pod.is_some_and(has_run)
+    }
+
+    /// The job of which a Job is known at this place, and not merely one of the same id elsewhere.
+    fn job_at(&self, place: &Place) -> Option<JobId> {
+        let is_there =
+            |known: &Known| known.job.as_ref().is_some_and(|job| self::place(&job.metadata) == *place);
+        match id_of_name(&place.1) {
+            Some(id) => self.jobs.get(&id).filter(|known| is_there(known)).map(|_| id),
+            // The name was cut within its id.
+            None => self.jobs.iter().find(|(_, known)| is_there(known)).map(|(id, _)| *id),
+        }
     }
 
     /// Forgets the oldest events of which still no Job is known, where there are too many.
     fn forget_unclaimed(&mut self) {
         while self.unclaimed.len() > UNCLAIMED_KEPT {
             let Some(oldest) = self.unclaimed.pop_front() else { return };
-            if !id_of_name(&oldest.1).is_some_and(|id| self.is_known(id, &oldest)) {
+            if self.job_at(&oldest).is_none() {
                 self.events.remove(&oldest);
             }
         }

@@ -117,3 +117,141 @@ fn events_are_listed_in_any_number_before_their_jobs_are() {
     assert_eq!(seen.len(), 1000);
     assert!(seen.iter().all(|seen| seen.status.reason == Some(Reason::PodsRejected)));
 }
+
+/// A Job whose name has this many characters.
+fn long_job(id: JobId, length: usize) -> Box<Job> {
+    let mut job = job(id);
+    let name = "n".repeat(length - id.as_str().len() - 1);
+    job.metadata.labels.as_mut().unwrap().insert("app.kubernetes.io/name".to_owned(), name.clone());
+    job.metadata.name = Some(format!("{name}-{id}"));
+    job
+}
+
+/// The name that the API server gives to a pod of this Job: the Job's name and a dash, cut to 58 characters, and 5 more.
+fn pod_name(job: &Job) -> String {
+    let base = format!("{}-", job.metadata.name.as_deref().unwrap());
+    format!("{}x2v4z", base.get(..58).unwrap_or(&base))
+}
+
+fn pod(job: &Job, state: serde_json::Value) -> Box<Pod> {
+    let mut labels = job.metadata.labels.clone().unwrap();
+    labels.insert("batch.kubernetes.io/job-name".to_owned(), job.metadata.name.clone().unwrap());
+    serde_json::from_value(json!({
+        "metadata": {"name": pod_name(job), "namespace": "runway-jobs", "uid": "p", "labels": labels},
+        "spec": {"containers": [{"name": "job", "image": "registry.invalid/none:1"}]},
+        "status": {"phase": "Pending", "containerStatuses": [
+            {"name": "job", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state},
+        ]},
+    }))
+    .unwrap()
+}
+
+fn held_up() -> serde_json::Value {
+    json!({"waiting": {"reason": "ErrImagePull", "message": "lookup registry.invalid: no such host"}})
+}
+
+fn deleted(mut pod: Box<Pod>) -> Box<Pod> {
+    pod.metadata.deletion_timestamp = serde_json::from_value(json!("2027-01-15T08:01:05Z")).unwrap();
+    pod
+}
+
+fn deadline_exceeded(job: &Job) -> Box<Job> {
+    let mut job = job.clone();
+    let condition = json!({"type": "Failed", "status": "True", "reason": "DeadlineExceeded"});
+    job.status = serde_json::from_value(json!({"conditions": [condition], "failed": 1})).unwrap();
+    Box::new(job)
+}
+
+fn pod_event(job: &Job, reason: &str, message: &str) -> Box<Event> {
+    serde_json::from_value(json!({
+        "metadata": {"name": format!("{}.{reason}", pod_name(job))},
+        "involvedObject": {
+            "kind": "Pod", "namespace": "runway-jobs", "name": pod_name(job), "fieldPath": "spec.containers{job}",
+        },
+        "reason": reason, "message": message, "lastTimestamp": "2027-01-15T08:00:05Z",
+    }))
+    .unwrap()
+}
+
+fn message(told: &[Told]) -> String {
+    let message = |told: &Told| match told {
+        Told::Event(WatchEvent::Changed(seen)) => Some(seen.status.message.clone()),
+        _ => None,
+    };
+    told.iter().filter_map(message).next_back().unwrap_or_default()
+}
+
+#[test]
+fn cause_outlives_the_states_of_a_deleted_pod() {
+    let mut store = ready(&[]);
+    let job = job(id(1));
+    store.job(News::Apply(job.clone()));
+    store.pod(News::Apply(pod(&job, held_up())));
+    let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+    store.pod(News::Apply(deleted(pod(&job, creating))));
+    let lost = json!({"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}});
+    let mut last = deleted(pod(&job, lost));
+    last.status.as_mut().unwrap().phase = Some("Failed".to_owned());
+    store.pod(News::Apply(last.clone()));
+    let told = message(&store.job(News::Apply(deadline_exceeded(&job))));
+    assert!(
+        told.starts_with("never ran within its timeout of 1m") && told.contains("no such host"),
+        "{told}"
+    );
+    // It is not forgotten with the pod.
+    store.pod(News::Delete(last));
+    let seen = store.observations().pop().unwrap().status;
+    assert_eq!((seen.message, seen.exit_code), (told, None));
+    // Another Job of this name has other pods.
+    let mut other = job.clone();
+    other.metadata.uid = Some("u-2".to_owned());
+    store.job(News::Apply(other));
+    assert_eq!(store.jobs[&id(1)].earlier_pods, []);
+}
+
+#[test]
+fn events_of_pods_reach_their_job_by_its_name() {
+    // Names of 57 characters and more are cut in the names of pods; one of 51 is cut within the id.
+    for length in [20, 56, 57, 58, 59, 62, 63] {
+        let job = long_job(id(1), length);
+        let failed = pod_event(&job, "Failed", "Failed to pull image \"x\": no such host");
+        assert!(pod_name(&job).len() <= 63);
+        // After a restart: the pod is gone, and the event comes before or after its Job.
+        for event_first in [true, false] {
+            let mut store = ready(&[]);
+            let mut told = String::new();
+            for is_event in [event_first, !event_first] {
+                told = message(&match is_event {
+                    true => store.event(News::Apply(failed.clone())),
+                    false => store.job(News::Apply(deadline_exceeded(&job))),
+                });
+            }
+            assert!(told.starts_with("never ran") && told.contains("no such host"), "{length}: {told}");
+        }
+    }
+}
+
+#[test]
+fn start_of_a_pod_is_kept_only_until_its_state_says_so() {
+    let mut store = ready(&[]);
+    let job = job(id(1));
+    store.job(News::Apply(job.clone()));
+    store.pod(News::Apply(pod(&job, held_up())));
+    let started = pod_event(&job, "Started", "Container started");
+    let kept = |store: &Store| store.events.values().map(Vec::len).sum::<usize>();
+    store.event(News::Apply(started.clone()));
+    assert_eq!(kept(&store), 1);
+    let running = pod(&job, json!({"running": {"startedAt": "2027-01-15T08:00:05Z"}}));
+    store.pod(News::Apply(running));
+    assert_eq!(kept(&store), 0);
+    store.event(News::Apply(started));
+    assert_eq!(kept(&store), 0);
+    // Others are kept, up to a limit, and those that say nothing are not.
+    for number in 0..2 * EVENTS_KEPT {
+        let mut failed = pod_event(&job, "Failed", "Error: no");
+        failed.metadata.name = Some(number.to_string());
+        store.event(News::Apply(failed));
+        store.event(News::Apply(pod_event(&job, "Unhealthy", "")));
+    }
+    assert_eq!(kept(&store), EVENTS_KEPT);
+}

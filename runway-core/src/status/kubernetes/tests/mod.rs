@@ -1,6 +1,7 @@
 //! Hand-built objects and what is to be read off them.
 
 mod endings;
+mod never_ran;
 mod properties;
 mod waiting;
 
@@ -110,6 +111,7 @@ struct Scene {
     job: Option<Job>,
     pods: Vec<Pod>,
     gone: Vec<Pod>,
+    earlier: Vec<Pod>,
     events: Vec<Event>,
 }
 
@@ -134,12 +136,22 @@ impl Scene {
         Self { gone: read(pods), ..self }
     }
 
+    fn earlier(self, pods: &[Json]) -> Self {
+        Self { earlier: read(pods), ..self }
+    }
+
     fn events(self, events: &[Json]) -> Self {
         Self { events: read(events), ..self }
     }
 
     fn seen(&self) -> Seen<'_> {
-        Seen { job: self.job.as_ref(), pods: &self.pods, gone_pods: &self.gone, events: &self.events }
+        Seen {
+            job: self.job.as_ref(),
+            pods: &self.pods,
+            gone_pods: &self.gone,
+            earlier_pods: &self.earlier,
+            events: &self.events,
+        }
     }
 
     fn classify(&self) -> Status {
@@ -179,7 +191,7 @@ impl Scene {
         let objects: Vec<_> = match kind {
             "job" => named(self.job.iter().map(|job| json(serde_json::to_value(job))).collect()).collect(),
             "pod" => {
-                let all = self.pods.iter().chain(&self.gone);
+                let all = self.pods.iter().chain(&self.gone).chain(&self.earlier);
                 named(all.map(|pod| json(serde_json::to_value(pod))).collect()).collect()
             }
             _ => named(self.events.iter().map(|event| json(serde_json::to_value(event))).collect()).collect(),

@@ -95,15 +95,19 @@ fn any_event() -> impl Strategy<Value = Json> {
 }
 
 fn any_scene() -> impl Strategy<Value = Scene> {
-    let pods = prop::collection::vec((any_pod(), any::<bool>()), 0..5);
+    let pods = prop::collection::vec((any_pod(), any::<bool>(), prop::option::of(any_pod())), 0..5);
     (any_job(), pods, prop::collection::vec(any_event(), 0..6)).prop_map(|(job, pods, events)| {
         let mut scene =
             Scene { job: job.map(|job| serde_json::from_value(job).unwrap()), ..Scene::default() };
-        for (index, (mut pod, gone)) in pods.into_iter().enumerate() {
+        for (index, (mut pod, gone, earlier)) in pods.into_iter().enumerate() {
             pod["metadata"]["name"] = json!(format!("embed-{index}"));
             pod["metadata"]["uid"] = json!(format!("uid-{index}"));
             let list = if gone { &mut scene.gone } else { &mut scene.pods };
-            list.push(serde_json::from_value(pod).unwrap());
+            list.push(serde_json::from_value(pod.clone()).unwrap());
+            if let Some(mut state) = earlier {
+                state["metadata"] = pod["metadata"].clone();
+                scene.earlier.push(serde_json::from_value(state).unwrap());
+            }
         }
         for (index, mut event) in events.into_iter().enumerate() {
             event["metadata"]["name"] = json!(format!("event-{index}"));
@@ -116,12 +120,12 @@ fn any_scene() -> impl Strategy<Value = Scene> {
 proptest! {
     #[test]
     fn no_order_matters((scene, shuffled) in any_scene().prop_flat_map(|scene| {
-        let parts = (Just(scene.pods.clone()).prop_shuffle(), Just(scene.gone.clone()).prop_shuffle(), Just(scene.events.clone()).prop_shuffle());
+        let parts = (Just(scene.pods.clone()).prop_shuffle(), Just(scene.gone.clone()).prop_shuffle(), Just(scene.events.clone()).prop_shuffle(), Just(scene.earlier.clone()).prop_shuffle());
         (Just(scene), parts)
     })) {
         let status = scene.classify();
-        let (pods, gone, events) = shuffled;
-        let other = Scene { job: scene.job.clone(), pods, gone, events };
+        let (pods, gone, events, earlier) = shuffled;
+        let other = Scene { job: scene.job.clone(), pods, gone, earlier, events };
         prop_assert_eq!(status, other.classify());
     }
 
