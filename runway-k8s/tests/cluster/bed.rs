@@ -125,7 +125,7 @@ pub fn unique(name: &str) -> String {
 }
 
 /// How long a test waits for something. Two minutes after an outage of the API server, a watch may still be away.
-const TIMEOUT: Duration = Duration::from_secs(300);
+pub const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Waits until there is something, and not for ever.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
