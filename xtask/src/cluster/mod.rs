@@ -141,12 +141,7 @@ pub(crate) fn main(words: &[&str], kubernetes: Option<Release>) -> ExitCode {
 /// Brings up what is wanted, unless it is up.
 pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
-    if let Some(config) = is_external(&folder)? {
-        if wanted.kubernetes.is_some() {
-            let what =
-                "KUBECONFIG names a cluster, which has a version already: unset it, or omit `--kubernetes`";
-            return Err(Failure::Mismatch { what: what.to_owned() });
-        }
+    if let Some(config) = external_for(&folder, wanted.kubernetes)? {
         eprintln!("xtask: nothing is started: KUBECONFIG names a cluster: `{}`", config.display());
         return Ok(());
     }
@@ -158,13 +153,7 @@ pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
             let what = "a cluster without a node is up; take it down first: `cargo xtask cluster down`";
             return Err(Failure::Mismatch { what: what.to_owned() });
         }
-        if let Some(release) = wanted.kubernetes.filter(|release| !state.is_of(*release)) {
-            let runs = state.kubernetes.as_deref().unwrap_or("a version of the user's");
-            let what = format!(
-                "the cluster that is up runs Kubernetes {runs}, not {release}; take it down first: `cargo xtask cluster down`"
-            );
-            return Err(Failure::Mismatch { what });
-        }
+        check_version(&state, wanted.kubernetes)?;
         eprintln!("xtask: the cluster is up already: {}", state.server());
         return Ok(());
     }
@@ -233,12 +222,40 @@ pub(crate) fn down() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails if the programs of a cluster are missing and cannot be built. Takes no time.
+/// Fails if no cluster of this version can be brought up here. Takes no time.
+///
+/// # Errors
+/// [`Failure::Mismatch`] if the user asks for a version, and KUBECONFIG, KUBEBUILDER_ASSETS or a running cluster has another.
+/// [`Failure::Unable`] if the programs must be built, and Go is missing or too old.
 pub(crate) fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), Failure> {
-    match is_external(&Folder::of_this_checkout()?)? {
-        Some(_) => Ok(()),
+    let folder = Folder::of_this_checkout()?;
+    if external_for(&folder, kubernetes)?.is_some() {
+        return Ok(());
+    }
+    match running(&folder)? {
+        Some(state) => check_version(&state, kubernetes),
         None => Source::new(kubernetes)?.check(),
     }
+}
+
+/// The file of a cluster that is not ours, unless the user asks for a version, which that cluster may not have.
+fn external_for(folder: &Folder, kubernetes: Option<Release>) -> Result<Option<PathBuf>, Failure> {
+    let config = is_external(folder)?;
+    if config.is_some() && kubernetes.is_some() {
+        let what =
+            "KUBECONFIG names a cluster, which has a version already: unset it, or omit `--kubernetes`";
+        return Err(Failure::Mismatch { what: what.to_owned() });
+    }
+    Ok(config)
+}
+
+fn check_version(state: &State, kubernetes: Option<Release>) -> Result<(), Failure> {
+    let Some(release) = kubernetes.filter(|release| !state.is_of(*release)) else { return Ok(()) };
+    let runs = state.kubernetes.as_deref().unwrap_or("a version of the user's");
+    let what = format!(
+        "the cluster that is up runs Kubernetes {runs}, not {release}; take it down first: `cargo xtask cluster down`"
+    );
+    Err(Failure::Mismatch { what })
 }
 
 /// Where the state folder has the cluster's `kubectl`, beside nothing else.
