@@ -38,8 +38,8 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask cluster COMMAND
 
   up [--node] [--kubernetes VERSION]
-                   start etcd, the API server and the controller manager; with --node also a node, on which pods run. VERSION is 1.34
-                   or 1.36 (the default). If KUBECONFIG is set, use its cluster and start nothing; if KUBEBUILDER_ASSETS is
+                   start etcd, the API server and the controller manager; with --node also a node, on which
+                   pods run. VERSION is 1.34 or 1.36 (the default). If KUBECONFIG is set, use its cluster and start nothing; if KUBEBUILDER_ASSETS is
                    set, use the programs in that folder
   down             stops all of it and removes what it left
   status           each process, the ports, the version and the node

@@ -95,10 +95,9 @@ impl<'a> Container<'a> {
 
     /// Its last end and where that stands. Where it was restarted in place, `state` is a new beginning.
     pub(super) fn last_terminated(&self) -> Option<(&'static str, &'a ContainerStateTerminated)> {
-        let last = || self.status.last_state.as_ref()?.terminated.as_ref();
         self.terminated()
             .map(|terminated| ("state.terminated", terminated))
-            .or_else(|| last().map(|terminated| ("lastState.terminated", terminated)))
+            .or_else(|| self.end_before().map(|terminated| ("lastState.terminated", terminated)))
     }
 
     pub(super) fn waiting(&self) -> Option<&'a ContainerStateWaiting> {
@@ -126,10 +125,14 @@ impl<'a> Container<'a> {
         self.terminated().is_some_and(|terminated| End::of(terminated) == End::Lost) && !self.has_run()
     }
 
+    /// The end before its last start.
+    fn end_before(&self) -> Option<&'a ContainerStateTerminated> {
+        self.status.last_state.as_ref()?.terminated.as_ref()
+    }
+
     fn was_restarted(&self) -> bool {
-        let before = self.status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
         self.status.restart_count > 0
-            || before.is_some_and(|end| !matches!(End::of(end), End::NotStarted | End::Lost))
+            || self.end_before().is_some_and(|end| !matches!(End::of(end), End::NotStarted | End::Lost))
     }
 
     /// Whether it runs beside the others rather than before them.

@@ -77,13 +77,9 @@ impl<'a> Events<'a> {
         unseen.into_iter().rev().find_map(|(_, name)| self.cause_of(Some(name)))
     }
 
-    /// Whether the work of this pod is known to have begun.
-    pub(super) fn tell_of_a_start(&self, pod: Option<&str>) -> bool {
-        self.of_pod(pod).iter().any(|event| is_start(event))
-    }
-
     /// Whether the work of any pod is known to have begun.
-    pub(super) fn tell_of_any_start(&self) -> bool {
+    pub(super) fn tell_of_a_start(&self) -> bool {
+        let is_start = |event: &Event| event.reason.as_deref() == Some("Started") && is_of_the_work(event);
         self.of_pods.values().flatten().any(|event| is_start(event))
     }
 
@@ -110,11 +106,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// Whether an event says that a container began which does the work, and not one that goes before it.
-fn is_start(event: &Event) -> bool {
-    event.reason.as_deref() == Some("Started") && is_of_the_work(event)
-}
-
+/// Whether an event is about a container that does the work, and not about an init container.
 fn is_of_the_work(event: &Event) -> bool {
     let path = event.involved_object.field_path.as_deref();
     path.is_none_or(|path| path.is_empty() || path.starts_with("spec.containers{"))

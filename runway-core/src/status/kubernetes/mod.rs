@@ -255,7 +255,7 @@ impl Case<'_> {
 
     /// Whether any of its attempts ever ran.
     fn ran(&self) -> HasRun {
-        if self.events.tell_of_any_start() {
+        if self.events.tell_of_a_start() {
             return HasRun::Yes;
         }
         let mut ran = HasRun::No;

@@ -128,9 +128,9 @@ impl<'a> SeenPod<'a> {
             || self.earlier.is_some_and(has_run)
     }
 
-    /// Whether its work ever ran, by all that is known. A container that the node lost proves neither.
+    /// Whether its work ever ran, as its states show. A container that the node lost proves neither.
     pub(super) fn ran(&self, events: &Events<'_>) -> HasRun {
-        if self.has_run() || events.tell_of_a_start(self.name()) {
+        if self.has_run() {
             HasRun::Yes
         } else if self.containers().any(|container| container.is_lost()) && self.held_up(events).is_none() {
             HasRun::Unknown

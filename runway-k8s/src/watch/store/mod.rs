@@ -145,7 +145,7 @@ fn is_start(event: &Event) -> bool {
     event.reason.as_deref() == Some("Started")
 }
 
-/// The part of a Job's name with which the names of its pods begin, without a dash at its end.
+/// The part of a Job's name with which the names of its pods begin, without a final dash.
 fn base(name: &str) -> &str {
     name.get(..POD_NAME_BASE).unwrap_or(name).trim_end_matches('-')
 }
