@@ -1,8 +1,9 @@
 //! A job, as it is told.
 
-use runway_core::status::{Phase, Reason};
+use runway_core::name::{ClassName, JobName};
+use runway_core::status::{Phase, Reason, Status};
 use runway_core::units::{Timestamp, Usd};
-use runway_core::{JobId, Quote};
+use runway_core::{JobId, Quote, Tenant};
 use serde::{Deserialize, Serialize};
 
 /// A job: what was asked for, what it may cost, and what became of it.
@@ -71,29 +72,49 @@ pub struct JobList {
     pub next: Option<String>,
 }
 
-#[cfg(feature = "control")]
-impl JobView {
-    /// What is told of a record just now.
-    #[must_use]
-    pub fn of(record: &runway_control::JobRecord, now: Timestamp) -> Self {
-        let (seen, status) = (&record.seen, &record.seen.status);
+/// The facts that a [`JobView`] shows, in the types of the core.
+#[derive(Debug, Clone, Copy)]
+pub struct JobFacts<'a> {
+    /// The job's id.
+    pub id: JobId,
+    /// The job's name.
+    pub name: &'a JobName,
+    /// The tenant that owns the job.
+    pub tenant: &'a Tenant,
+    /// The class that admitted the job.
+    pub class: Option<&'a ClassName>,
+    /// When the job was created.
+    pub created_at: Timestamp,
+    /// The price before the run.
+    pub quote: Option<&'a Quote>,
+    /// The job's status.
+    pub status: &'a Status,
+    /// The cost so far, or of the whole run.
+    pub cost_usd: Option<Usd>,
+    /// When the status was observed.
+    pub observed_at: Timestamp,
+}
+
+impl From<JobFacts<'_>> for JobView {
+    fn from(job: JobFacts<'_>) -> Self {
+        let status = job.status;
         Self {
-            id: seen.id,
-            name: seen.name.to_string(),
-            tenant: seen.tenant.to_string(),
-            class: seen.class.as_ref().map(ToString::to_string),
+            id: job.id,
+            name: job.name.to_string(),
+            tenant: job.tenant.to_string(),
+            class: job.class.map(ToString::to_string),
             phase: status.phase,
             reason: status.reason,
             message: status.message.clone(),
             hint: status.hint.clone(),
             exit_code: status.exit_code,
             attempts: status.attempts,
-            created_at: seen.created_at,
+            created_at: job.created_at,
             started_at: status.started_at,
             finished_at: status.finished_at,
-            quote: seen.quote.clone(),
-            cost_usd: record.bill(now).map(|bill| bill.usd),
-            observed_at: record.observed_at,
+            quote: job.quote.cloned(),
+            cost_usd: job.cost_usd,
+            observed_at: job.observed_at,
         }
     }
 }

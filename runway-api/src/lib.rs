@@ -9,7 +9,7 @@ mod tenant;
 mod time;
 mod verdict;
 
-pub use job::{JobList, JobView};
+pub use job::{JobFacts, JobList, JobView};
 pub use problem::Problem;
 pub use tenant::{RateLeft, Share, TenantView};
 pub use verdict::{Manifest, Verdict};

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use runway_core::digest::Digest;
 use runway_core::name::{ClassName, JobName};
-use runway_core::price::Quote;
+use runway_core::price::{Bill, Quote};
 use runway_core::quota::Observed;
 use runway_core::status::Status;
 use runway_core::units::{GpuCount, Seconds, Timestamp};
@@ -139,6 +139,12 @@ impl Observation {
         JobRef { id: self.id, name: self.name.clone(), tenant: self.tenant.clone() }
     }
 
+    /// The bill so far, or of the whole run. `None` if the quote was lost.
+    #[must_use]
+    pub fn bill(&self, now: Timestamp) -> Option<Bill> {
+        Some(self.status.bill(self.quote.as_ref()?, self.grace, now))
+    }
+
     /// What the ledger needs to know of it.
     #[must_use]
     pub fn observed(&self) -> Observed {
@@ -211,24 +217,24 @@ pub enum LogError {
     Unavailable(#[from] Unavailable),
 }
 
-/// Why a job was not created, or may not have been.
-#[derive(Debug, Clone, thiserror::Error)]
+/// The failure of a create request. Backends, the control plane, metrics and the audit record use the same four words for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    /// Nothing was made, and the same order would be turned down again.
+    /// The backend rejected the job and made nothing. It would reject the same request again.
     #[error("the backend turned the job down: {reason}")]
     Rejected {
-        /// What it said.
+        /// The reason that the backend gave.
         reason: String,
     },
-    /// Nothing was made: the backend could not be reached, or is too busy. Later may be better.
-    #[error(transparent)]
-    Unreachable(Unavailable),
-    /// It may have been made: the answer was lost.
-    #[error("whether the job was created is not known: {0}")]
+    /// The backend could not be reached or is too busy, and made nothing. The same request can succeed later.
+    #[error("the job was not created: {0}")]
+    Unavailable(Unavailable),
+    /// The backend may have made the job: its response was lost.
+    #[error("whether the job was created is not known yet: {0}")]
     Uncertain(Unavailable),
-    /// A job of this name is there that was not made from this order.
+    /// Another job has this id.
     #[error("another job has this id already")]
-    Taken(Box<Observation>),
+    IdConflict(Box<Observation>),
 }
 
 /// A backend that could not be asked.

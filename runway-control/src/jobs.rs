@@ -23,8 +23,7 @@ impl JobRecord {
     /// What it has cost so far, or in the end. `None` where its quote was lost.
     #[must_use]
     pub fn bill(&self, now: Timestamp) -> Option<Bill> {
-        let quote = self.seen.quote.as_ref()?;
-        Some(self.seen.status.bill(quote, self.seen.grace, now))
+        self.seen.bill(now)
     }
 }
 

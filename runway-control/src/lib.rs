@@ -7,17 +7,22 @@
 //! An answer that was lost keeps the hold until the backend tells whether the job is there. All state is in memory; it
 //! is rebuilt from the backend's listing before the first submission is taken.
 
+mod audit;
 pub mod backend;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod jobs;
 mod observer;
+mod outcome;
 mod plane;
+pub mod service;
 mod surroundings;
 
+pub use audit::{AUDIT_TARGET, RequestIdentity};
 pub use backend::{Backend, Observation};
 pub use jobs::{JobRecord, Page, PageToken, Selection};
 pub use observer::Observer;
+pub use outcome::SubmissionOutcome;
 pub use plane::{
     CancelError, ControlPlane, IdempotencyKey, KeyError, LogsError, Settings, SubmitError, Submitted,
     TenantUsage, WatchState,

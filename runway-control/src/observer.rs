@@ -1,6 +1,8 @@
 //! Who wants to know what the loop does: for metrics and logs.
 
 use crate::jobs::JobRecord;
+use crate::outcome::SubmissionOutcome;
+use runway_core::Code;
 use runway_core::units::Timestamp;
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +12,12 @@ pub trait Observer: Send + Sync + 'static {
     /// The gate has decided on a submission.
     fn decided(&self, took: Duration) {
         let _ = took;
+    }
+
+    /// The [`SubmissionService`](crate::service::SubmissionService) finished a submission. `code` is the first violation of one that
+    /// was refused or could not be read.
+    fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
+        let _ = (outcome, code, now);
     }
 
     /// The backend has answered a request to create a job, one way or the other.

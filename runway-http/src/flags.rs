@@ -1,9 +1,9 @@
 //! What the binary can be told.
 
+use crate::limits::RequestLimits;
 use crate::loopback::{self, Exposed};
 use crate::reload::PolicySource;
 use crate::server::{ConnectionLimits, TlsFiles};
-use crate::state::RequestLimits;
 #[cfg(target_os = "linux")]
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, ValueEnum};

@@ -6,21 +6,25 @@
 //!
 //! Every route has a file below `routes`; what every request passes on its way there is below `request`.
 
-pub mod audit;
+mod capacity;
 pub mod flags;
+mod limits;
 pub mod loopback;
 pub mod metrics;
 mod openapi;
 mod pages;
+mod paths;
 mod problem;
 mod refusals;
 pub mod reload;
 mod request;
+mod request_id;
 mod routes;
 pub mod server;
 mod state;
+mod view;
 
-pub use openapi::document as openapi;
+pub use limits::RequestLimits;
 pub use request::access::{Access, NoRole, Role};
-pub use routes::{app, ops};
-pub use state::{AppState, RequestLimits};
+pub use routes::{app, openapi, ops};
+pub use state::AppState;

@@ -1,7 +1,7 @@
 //! A server whose jobs run on its own machine: whoever reaches it runs programs there, so nobody but this machine does.
 
 use crate::problem::{Fault, Kind, complete};
-use crate::request::id::RequestIds;
+use crate::request_id::RequestIds;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::HOST;

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -117,16 +117,16 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
         tokio::spawn(reload_tls(tls, tls_asked));
     }
 
-    let (stop, stopped) = watch::channel(false);
-    let (stop_ops, ops_stopped) = watch::channel(false);
+    let [stop, stop_ops] = [(); 2].map(|()| Arc::new(Notify::new()));
     let limits = flags.connection_limits();
     allow_connections(limits);
     let routes = app(state.clone());
     let routes = if flags.is_for_this_machine_alone() { loopback::guard(routes) } else { routes };
-    let main = serve(listener, routes, limits, tls, Arc::clone(&metrics), stopped);
+    let main = serve(listener, routes, limits, tls, Arc::clone(&metrics), Arc::clone(&stop).notified_owned());
     let main = tokio::spawn(main);
     let probes = ops_listener.map(|listener| {
-        tokio::spawn(serve(listener, ops(state.clone()), limits, None, Arc::clone(&metrics), ops_stopped))
+        let stopped = Arc::clone(&stop_ops).notified_owned();
+        tokio::spawn(serve(listener, ops(state.clone()), limits, None, Arc::clone(&metrics), stopped))
     });
 
     ends.next().await;
@@ -138,12 +138,12 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
         () = ends.next() => return Ok(false),
     }
     state.drain();
-    stop.send_replace(true);
+    stop.notify_one();
     let answered = tokio::select! {
         answered = main => answered?,
         () = ends.next() => return Ok(false),
     };
-    stop_ops.send_replace(true);
+    stop_ops.notify_one();
     if let Some(probes) = probes {
         probes.await?;
     }

@@ -1,8 +1,7 @@
 //! Metrics, in the text format of OpenMetrics. No label holds what a tenant can name: their number is known beforehand.
 
-use crate::audit::SubmissionOutcome;
+use crate::capacity::Capacity;
 use crate::refusals::{Count, Refusals};
-use crate::request::capacity::Capacity;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 use prometheus_client::collector::Collector;
@@ -16,7 +15,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use runway_control::{ControlPlane, JobRecord, Observer};
+use runway_control::{ControlPlane, JobRecord, Observer, SubmissionOutcome};
 use runway_core::Code;
 use runway_core::status::{Phase, Reason};
 use runway_core::units::Timestamp;
@@ -46,13 +45,12 @@ pub struct Metrics {
     reloads: Family<Reload, Counter>,
     policy_is_current: Gauge,
     connections: Gauge,
-    unreadable: Counter,
     refusals: Mutex<Refusals>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Submission {
-    outcome: SubmissionOutcome,
+    outcome: &'static str,
     code: Reasoned,
 }
 
@@ -126,12 +124,6 @@ struct Reload {
     result: &'static str,
 }
 
-impl EncodeLabelValue for SubmissionOutcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.as_str().encode(encoder)
-    }
-}
-
 impl EncodeLabelValue for Reasoned {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         self.0.map_or("", Code::as_str).encode(encoder)
@@ -152,7 +144,6 @@ impl Default for Metrics {
             reloads: Family::default(),
             policy_is_current: Gauge::default(),
             connections: Gauge::default(),
-            unreadable: Counter::default(),
             refusals: Mutex::default(),
             registry: Mutex::default(),
         };
@@ -192,18 +183,14 @@ impl Default for Metrics {
             metrics.policy_is_current.clone(),
         );
         registry.register("http_connections", "Connections that are open", metrics.connections.clone());
-        registry.register(
-            "http_unreadable_requests",
-            "Requests whose head is no HTTP/1.1, or too long; they are answered without being counted as requests",
-            metrics.unreadable.clone(),
-        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         // What never happened is 0, not missing.
         for result in RELOADS {
             drop(metrics.reloads.get_or_create(&Reload { result }));
         }
-        for outcome in SubmissionOutcome::WITHOUT_CODE {
+        for outcome in SubmissionOutcome::ALL.into_iter().filter(|outcome| !outcome.has_code()) {
+            let outcome = outcome.as_str();
             drop(metrics.submissions.get_or_create(&Submission { outcome, code: Reasoned(None) }));
         }
         metrics.policy_is_current.set(1);
@@ -229,13 +216,6 @@ impl Metrics {
         text
     }
 
-    pub(crate) fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
-        if let (SubmissionOutcome::Refused, Some(code)) = (outcome, code) {
-            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(code, now);
-        }
-        self.submissions.get_or_create(&Submission { outcome, code: Reasoned(code) }).inc();
-    }
-
     /// What was refused in the last hour.
     pub(crate) fn refused(&self, now: Timestamp) -> Vec<Count> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).counts(now)
@@ -256,11 +236,6 @@ impl Metrics {
     /// Whether the policy's file, as it is now, is in force.
     pub(crate) fn policy_is_current(&self, is_current: bool) {
         self.policy_is_current.set(is_current.into());
-    }
-
-    /// A request had a head that is none.
-    pub(crate) fn unreadable(&self) {
-        self.unreadable.inc();
     }
 
     /// A connection that counts for as long as this lives.
@@ -285,6 +260,14 @@ impl Drop for OpenConnection {
 }
 
 impl Observer for Metrics {
+    fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
+        if let (SubmissionOutcome::Refused, Some(code)) = (outcome, code) {
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(code, now);
+        }
+        let outcome = outcome.as_str();
+        self.submissions.get_or_create(&Submission { outcome, code: Reasoned(code) }).inc();
+    }
+
     fn decided(&self, took: Duration) {
         self.decision_seconds.observe(took.as_secs_f64());
     }
@@ -293,20 +276,10 @@ impl Observer for Metrics {
         self.create_seconds.observe(took.as_secs_f64());
     }
 
-    fn ended(&self, job: &JobRecord, now: Timestamp) {
+    fn ended(&self, job: &JobRecord, _: Timestamp) {
         let status = &job.seen.status;
         let (phase, reason) = (status.phase.as_str(), status.reason.map_or("", Reason::as_str));
         self.ended.get_or_create(&Ended { phase, reason }).inc();
-        tracing::info!(
-            target: crate::audit::TARGET,
-            job = %job.seen.id,
-            tenant = %job.seen.tenant,
-            phase,
-            reason,
-            exit_code = status.exit_code,
-            cost_usd = job.bill(now).map(|bill| bill.usd.to_string()),
-            "ended"
-        );
     }
 }
 

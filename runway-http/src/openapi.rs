@@ -3,6 +3,7 @@
 use runway_core::Policy;
 use runway_core::policy::RateOverrides;
 use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
 
 const ABOUT: &str = "Runway takes batch jobs, checks and prices them against a policy, holds them against the tenant's rate and \
 quota, has them run, and tells what became of them.
@@ -17,10 +18,9 @@ const ALWAYS: &[(&str, &str)] = &[
     ("503", "The server or its backend cannot do this now; `Retry-After` says when to ask again"),
 ];
 
-/// The OpenAPI document.
-#[must_use]
-pub fn document() -> Value {
-    let mut document = serde_json::to_value(crate::routes::description()).unwrap_or_default();
+/// The OpenAPI document of routes that describe themselves like this.
+pub(crate) fn document(description: &OpenApi) -> Value {
+    let mut document = serde_json::to_value(description).unwrap_or_default();
     let info = json!({
         "title": "Runway",
         "version": env!("CARGO_PKG_VERSION"),

@@ -2,12 +2,12 @@
 //!
 //! A handler returns a [`Fault`]; the outermost layer makes it a body, since it alone knows the request's id.
 
-use crate::request::id::{RequestIds, TRACEPARENT};
+use crate::request_id::{RequestIds, TRACEPARENT};
 use axum::body::Body;
 use axum::http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{self, HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use runway_api::{PROBLEM, Problem, REQUEST_HEADER};
 use runway_core::units::Timestamp;
@@ -32,10 +32,6 @@ pub(crate) enum Kind {
     /// The job has left, and its output with it.
     Gone,
     BodyTooLarge,
-    /// The path and query of a request are too long.
-    UriTooLong,
-    /// The head of a request is too large, or has too many headers.
-    HeadTooLarge,
     UnsupportedMediaType,
     /// The policy refuses the job.
     Refused,
@@ -81,12 +77,6 @@ impl Kind {
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "The job is not in a state for this"),
             Self::Gone => (StatusCode::GONE, "gone", "The job has left the backend"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
-            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri-too-long", "The path is too long"),
-            Self::HeadTooLarge => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "head-too-large",
-                "The head of the request is too large",
-            ),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -198,7 +188,7 @@ pub(crate) fn complete(mut response: Response, ids: &RequestIds) -> Response {
             return response;
         }
     };
-    let mut told = document(&fault, ids).map(Body::from);
+    let mut told = document(&fault, ids);
     if let Some(allow) = response.headers_mut().remove(ALLOW) {
         told.headers_mut().insert(ALLOW, allow);
     }
@@ -206,7 +196,7 @@ pub(crate) fn complete(mut response: Response, ids: &RequestIds) -> Response {
 }
 
 /// The whole answer of a fault.
-pub(crate) fn document(fault: &Fault, ids: &RequestIds) -> http::Response<Vec<u8>> {
+fn document(fault: &Fault, ids: &RequestIds) -> Response {
     let (status, name, title) = fault.kind.facts();
     let problem = Problem {
         kind: format!("urn:runway:problem:{name}"),
@@ -218,7 +208,7 @@ pub(crate) fn document(fault: &Fault, ids: &RequestIds) -> http::Response<Vec<u8
         job_id: fault.job_id,
         free_by: fault.free_by,
     };
-    let mut told = http::Response::new(serde_json::to_vec(&problem).unwrap_or_default());
+    let mut told = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
     *told.status_mut() = status;
     let headers = told.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));

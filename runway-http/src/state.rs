@@ -1,43 +1,14 @@
 //! What all requests share.
 
+use crate::capacity::Capacity;
+use crate::limits::RequestLimits;
 use crate::metrics::Metrics;
-use crate::request::capacity::Capacity;
-use crate::request::id::Draw;
+use crate::request_id::Draw;
 use runway_control::ControlPlane;
+use runway_control::service::SubmissionService;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::sync::watch;
-
-/// What a request may take of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestLimits {
-    /// The most bytes of a body.
-    pub body_bytes: usize,
-    /// How long a body may take to arrive.
-    pub body_timeout: Duration,
-    /// How long an answer may take to begin.
-    pub request_timeout: Duration,
-    /// The most requests at a time, probes and followers of logs aside.
-    pub requests: usize,
-    /// The most submissions of one tenant at a time.
-    pub tenant_submissions: usize,
-    /// The most readers of logs at a time.
-    pub log_readers: usize,
-}
-
-impl Default for RequestLimits {
-    fn default() -> Self {
-        Self {
-            body_bytes: 256 * 1024,
-            body_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(30),
-            requests: 512,
-            tenant_submissions: 32,
-            log_readers: 256,
-        }
-    }
-}
 
 /// What all requests share. Clones share it too.
 #[derive(Debug, Clone)]
@@ -47,7 +18,7 @@ pub struct AppState {
 
 #[derive(Debug)]
 struct Inner {
-    plane: ControlPlane,
+    service: SubmissionService,
     metrics: Arc<Metrics>,
     limits: RequestLimits,
     capacity: Capacity,
@@ -62,10 +33,11 @@ impl AppState {
     pub fn new(plane: ControlPlane, metrics: Arc<Metrics>, limits: RequestLimits) -> Self {
         let capacity = Capacity::new(&limits);
         metrics.follow(&plane, capacity.clone());
+        let service = SubmissionService::new(plane, limits.tenant_submissions);
         let (stopping, draining) = (AtomicBool::new(false), watch::Sender::new(false));
         Self {
             inner: Arc::new(Inner {
-                plane,
+                service,
                 metrics,
                 limits,
                 capacity,
@@ -100,8 +72,12 @@ impl AppState {
         self.inner.draw.next()
     }
 
+    pub(crate) fn service(&self) -> &SubmissionService {
+        &self.inner.service
+    }
+
     pub(crate) fn plane(&self) -> &ControlPlane {
-        &self.inner.plane
+        self.inner.service.plane()
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -53,7 +53,7 @@ pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, 
             };
             let is_ours = taken.spec_digest == Some(order.admitted.spec_digest());
             if secret.is_none() || !is_ours || !is_incomplete(&found) {
-                return Err(CreateError::Taken(Box::new(taken)));
+                return Err(CreateError::IdConflict(Box::new(taken)));
             }
             Made { uid: found.metadata.uid, created: found.metadata.creation_timestamp }
         }
@@ -101,7 +101,7 @@ async fn there_already(inner: &Inner, order: &Order) -> Result<Job, CreateError>
     if is_incomplete(&found) && found.metadata.deletion_timestamp.is_some() {
         let cause =
             Unavailable::new("the remains of an earlier attempt are being removed; try again in a moment");
-        return Err(CreateError::Unreachable(cause));
+        return Err(CreateError::Unavailable(cause));
     }
     Ok(found)
 }
@@ -159,7 +159,7 @@ impl From<Failure> for CreateError {
             Failure::Refused { code, message, .. } => {
                 Self::Rejected { reason: format!("the API server answers {code}: {message}") }
             }
-            Failure::Unreachable(cause) => Self::Unreachable(cause),
+            Failure::Unreachable(cause) => Self::Unavailable(cause),
             Failure::Uncertain(cause) => Self::Uncertain(cause),
         }
     }
@@ -330,7 +330,7 @@ mod tests {
         let backend = server.backend(1);
         let created = join_all(orders.iter().map(|order| backend.create(order))).await;
         assert!(matches!(created[0], Err(CreateError::Uncertain(_))), "{created:?}");
-        let Err(CreateError::Unreachable(cause)) = &created[2] else { panic!("{created:?}") };
+        let Err(CreateError::Unavailable(cause)) = &created[2] else { panic!("{created:?}") };
         assert!(cause.to_string().starts_with("creating a Job: not its turn within 10 s"), "{cause}");
         assert!(!server.asked().contains(&"2".to_owned()));
         // Whoever comes later finds room again.

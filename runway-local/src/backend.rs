@@ -100,15 +100,15 @@ impl LocalBackend {
         });
         match started.await.map_err(CreateError::Uncertain)? {
             Ok(seen) => Ok(seen),
-            Err(StartError::Taken(seen)) => Err(CreateError::Taken(seen)),
+            Err(StartError::Taken(seen)) => Err(CreateError::IdConflict(seen)),
             Err(error @ (StartError::Busy | StartError::Io { .. })) => {
-                Err(CreateError::Unreachable(Unavailable::caused_by("the job could not be started", error)))
+                Err(CreateError::Unavailable(Unavailable::caused_by("the job could not be started", error)))
             }
             Err(StartError::Gpus { wanted, free, all })
                 if u64::try_from(all).is_ok_and(|all| wanted.units() <= all) =>
             {
                 let told = StartError::Gpus { wanted, free, all }.to_string();
-                Err(CreateError::Unreachable(Unavailable::new(told)))
+                Err(CreateError::Unavailable(Unavailable::new(told)))
             }
             Err(error) => Err(CreateError::Rejected { reason: error.to_string() }),
         }

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// The job that is asked about.
 pub(super) fn job(tenant: &str) -> Bytes {
@@ -61,8 +60,7 @@ pub(super) async fn runway(known: usize) -> Outcome<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
-        let (_stop, stopped) = watch::channel(false);
-        serve(listener, router, ConnectionLimits::default(), None, metrics, stopped).await
+        serve(listener, router, ConnectionLimits::default(), None, metrics, std::future::pending()).await
     });
     Ok(address)
 }

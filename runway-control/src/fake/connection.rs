@@ -1,15 +1,8 @@
 //! The connection of one process to the cluster.
 
 use super::world::FakeCluster;
-use super::{Answer, Call, CrashPoint, Fault, watching};
-use crate::backend::{
-    Backend, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Observation, Order,
-    Unavailable, WatchEvent,
-};
-use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use super::{Answer, Call, CrashPoint, Fault};
+use crate::backend::{Observation, Unavailable};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,15 +16,20 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct FakeBackend {
     pub(super) cluster: FakeCluster,
     /// Which connection it is.
-    number: usize,
-    alive: Arc<AtomicBool>,
+    pub(super) number: usize,
+    pub(super) alive: Arc<AtomicBool>,
+}
+
+impl FakeCluster {
+    /// The connection of a new process.
+    #[must_use]
+    pub fn connect(&self) -> FakeBackend {
+        let (cluster, number) = (self.clone(), self.next_connection());
+        FakeBackend { cluster, number, alive: Arc::new(AtomicBool::new(true)) }
+    }
 }
 
 impl FakeBackend {
-    pub(super) fn new(cluster: FakeCluster, number: usize) -> Self {
-        Self { cluster, number, alive: Arc::new(AtomicBool::new(true)) }
-    }
-
     /// Kills the process: nothing that it does from now on has an effect, and nothing reaches it any more.
     pub fn kill(&self) {
         self.alive.store(false, Ordering::SeqCst);
@@ -63,7 +61,7 @@ impl FakeBackend {
     }
 
     /// A call: the request arrives, has its effect in the cluster, and is answered.
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         fault: Fault,
         effect: impl FnOnce() -> T + Send + 'static,
@@ -113,7 +111,7 @@ impl FakeBackend {
 }
 
 /// Why a call has no answer.
-enum NoAnswer {
+pub(super) enum NoAnswer {
     Rejected,
     Unreachable,
     Lost,
@@ -126,82 +124,5 @@ impl From<NoAnswer> for Unavailable {
             NoAnswer::Unreachable => "the fake cluster cannot be reached",
             NoAnswer::Lost => "the fake cluster did not answer",
         })
-    }
-}
-
-impl Backend for FakeBackend {
-    fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
-        async move {
-            let (cluster, order, number) = (self.cluster.clone(), order.clone(), self.number);
-            let fault = self.cluster.fault(Call::Create(order.id));
-            let alive = Arc::clone(&self.alive);
-            let sent = cluster.surroundings.now();
-            let land = move || cluster.land(&order, (number, !alive.load(Ordering::SeqCst)), sent);
-            match self.call(fault, land).await {
-                Ok(Ok(seen)) => Ok(seen),
-                Ok(Err(there)) => Err(CreateError::Taken(there)),
-                Err(NoAnswer::Rejected) => {
-                    Err(CreateError::Rejected { reason: "the fake cluster turned it down".to_owned() })
-                }
-                Err(unreachable @ NoAnswer::Unreachable) => Err(CreateError::Unreachable(unreachable.into())),
-                Err(lost @ NoAnswer::Lost) => Err(CreateError::Uncertain(lost.into())),
-            }
-        }
-        .boxed()
-    }
-
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
-        async move {
-            let (cluster, id) = (self.cluster.clone(), job.id);
-            let fault = self.cluster.fault(Call::Find(id));
-            Ok(self.call(fault, move || cluster.find(id)).await?)
-        }
-        .boxed()
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
-        async move { Ok(self.snapshot().await?.0) }.boxed()
-    }
-
-    fn watch(&self) -> BoxStream<'_, WatchEvent> {
-        watching::watch(self)
-    }
-
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
-        async move {
-            let (cluster, id) = (self.cluster.clone(), job.id);
-            let fault = self.cluster.fault(Call::Cancel(id));
-            Ok(self.call(fault, move || cluster.cancel(id)).await?)
-        }
-        .boxed()
-    }
-
-    /// A job prints a line when it begins and one when it ends; whoever follows it gets the second when it comes.
-    fn logs<'a>(
-        &'a self,
-        job: &'a JobRef,
-        options: LogOptions,
-    ) -> BoxFuture<'a, Result<LogStream, LogError>> {
-        async move {
-            let (cluster, id) = (self.cluster.clone(), job.id);
-            let seen = cluster.find(id).ok_or(LogError::Gone)?;
-            if seen.status.attempts == 0 && !options.follow {
-                return Err(LogError::NotStarted);
-            }
-            let line = |text: String| Ok(LogEvent::Bytes(Bytes::from(text)));
-            let (first, last) =
-                (line(format!("{} begins\n", job.name)), line(format!("{} ends\n", job.name)));
-            let lines = if options.follow {
-                let end = stream::once(async move { cluster.finished(id).await.then_some(last) });
-                stream::iter([first]).chain(end.filter_map(futures::future::ready)).boxed()
-            } else if seen.status.phase.is_final() {
-                let skipped = options.tail.map_or(0, |tail| 2_u32.saturating_sub(tail));
-                stream::iter([first, last]).skip(usize::try_from(skipped).unwrap_or(0)).boxed()
-            } else {
-                stream::iter([first]).take(usize::try_from(options.tail.unwrap_or(1)).unwrap_or(1)).boxed()
-            };
-            Ok(stream::iter([Ok(LogEvent::Attempt(1))]).chain(lines).boxed())
-        }
-        .boxed()
     }
 }

@@ -4,6 +4,7 @@
 //! killed, after which nothing that its process does has any effect. What goes wrong, and when, is up to a [`Chaos`].
 //! Time is `tokio`'s, so a paused clock makes a history of hours run in milliseconds.
 
+mod backend;
 mod connection;
 mod watching;
 mod world;

@@ -1,6 +1,5 @@
 //! What is in the cluster, whoever is connected to it.
 
-use super::connection::FakeBackend;
 use super::{Call, Calm, Chaos, EventFault, Fault};
 use crate::backend::{Observation, Order};
 use crate::surroundings::Surroundings;
@@ -81,12 +80,11 @@ impl FakeCluster {
         Self { world: Arc::new(Mutex::new(world)), changes, surroundings }
     }
 
-    /// The connection of a new process.
-    #[must_use]
-    pub fn connect(&self) -> FakeBackend {
+    /// Counts one more connection, and returns its number.
+    pub(super) fn next_connection(&self) -> usize {
         let mut world = self.world();
         world.connections += 1;
-        FakeBackend::new(self.clone(), world.connections)
+        world.connections
     }
 
     /// Puts another chaos in the place of the one there was.

@@ -1,7 +1,7 @@
 //! The creation of an admitted job, from the first try to the certainty that it is there or is not.
 
 use super::Inner;
-use super::submit::SubmitError;
+use super::submission::SubmitError;
 use crate::backend::{CreateError, Observation, Order, Unavailable};
 use crate::jobs::JobRecord;
 use runway_core::JobId;
@@ -78,7 +78,7 @@ impl Inner {
             self.observer.create_answered(asked.elapsed());
             match answer {
                 Ok(seen) => return Ok(Created::New(self.created(seen))),
-                Err(CreateError::Taken(seen)) => {
+                Err(CreateError::IdConflict(seen)) => {
                     let digest = order.admitted.spec_digest();
                     if seen.tenant == order.admitted.job().tenant && seen.spec_digest == Some(digest) {
                         let job = self.created(*seen);
@@ -91,14 +91,10 @@ impl Inner {
                 }
                 Err(CreateError::Uncertain(cause)) => doubt = Some(cause),
                 // What is turned down now may have been taken a moment ago.
-                Err(CreateError::Rejected { .. } | CreateError::Unreachable(_)) if doubt.is_some() => {}
-                Err(CreateError::Rejected { reason }) => {
+                Err(CreateError::Rejected { .. } | CreateError::Unavailable(_)) if doubt.is_some() => {}
+                Err(error @ (CreateError::Rejected { .. } | CreateError::Unavailable(_))) => {
                     self.not_created(id);
-                    return Err(SubmitError::Rejected { id, reason });
-                }
-                Err(CreateError::Unreachable(cause)) => {
-                    self.not_created(id);
-                    return Err(SubmitError::Unreachable { id, cause });
+                    return Err(SubmitError::Create { id, error });
                 }
             }
             if began.elapsed() + pause >= self.settings.create_budget {
@@ -114,7 +110,7 @@ impl Inner {
         let cause = doubt.unwrap_or_else(|| Unavailable::new("no answer"));
         tracing::warn!(job = %id, %cause, "whether the job was created is not known; looking for it");
         self.begin_search(order, turn);
-        Err(SubmitError::Uncertain { id, cause })
+        Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
     }
 
     /// Goes on looking for a job of which nobody knows whether it was created; nothing is sent any more.

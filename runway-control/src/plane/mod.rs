@@ -2,11 +2,12 @@
 
 mod creation;
 mod key;
+mod submission;
 mod submit;
 mod watch;
 
 pub use key::{IdempotencyKey, KeyError};
-pub use submit::{SubmitError, Submitted};
+pub use submission::{SubmitError, Submitted};
 
 use crate::backend::{Backend, Cancelled, LogError, LogOptions, LogStream, Unavailable};
 use crate::jobs::{JobRecord, Jobs, Page, Selection};
@@ -285,6 +286,10 @@ impl ControlPlane {
     #[must_use]
     pub fn watch_state(&self) -> WatchState {
         self.inner.state().watch
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.inner.observer
     }
 
     /// The policy in force.

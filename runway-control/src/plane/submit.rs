@@ -1,86 +1,12 @@
 //! A submission from its key to its answer.
 
 use super::creation::{Created, Creation, monotonic};
+use super::submission::{SubmitError, Submitted};
 use super::{ControlPlane, IdempotencyKey, Inner};
-use crate::backend::{Order, Unavailable};
+use crate::backend::{CreateError, Order, Unavailable};
 use crate::jobs::JobRecord;
-use runway_core::{Decision, JobId, Outcome, Submission, Tenant};
+use runway_core::{Decision, JobId, Outcome, Submission};
 use std::sync::Arc;
-
-/// A job that was submitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Submitted {
-    /// It was admitted and created.
-    Created {
-        /// The job.
-        job: Arc<JobRecord>,
-        /// Why it was admitted; `None` where an earlier request with the same key had been.
-        decision: Option<Box<Decision>>,
-    },
-    /// It had been submitted before with the same key: this is how it is now.
-    Replayed {
-        /// The job.
-        job: Arc<JobRecord>,
-    },
-}
-
-impl Submitted {
-    /// The job.
-    #[must_use]
-    pub const fn job(&self) -> &Arc<JobRecord> {
-        match self {
-            Self::Created { job, .. } | Self::Replayed { job } => job,
-        }
-    }
-}
-
-/// Why a submission made no job, or may not have.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum SubmitError {
-    /// The ledger has not been rebuilt yet.
-    #[error("not ready: the jobs that run have not been counted yet")]
-    NotReady,
-    /// The gate refused it; the decision says why.
-    #[error("refused by the policy")]
-    Refused(Box<Decision>),
-    /// The key was used for another job.
-    #[error("this idempotency key was used for another job, `{id}`; use a new key for a new job")]
-    KeyReused {
-        /// That job.
-        id: JobId,
-    },
-    /// A request with this key is being worked on.
-    #[error("a request with this idempotency key is being worked on; try again in a moment")]
-    InFlight {
-        /// Its job.
-        id: JobId,
-    },
-    /// The backend turned the admitted job down; no job was made.
-    #[error("the backend turned the job down: {reason}")]
-    Rejected {
-        /// The id it would have had.
-        id: JobId,
-        /// What the backend said.
-        reason: String,
-    },
-    /// The backend could not be reached; no job was made.
-    #[error("the job was not created: {cause}")]
-    Unreachable {
-        /// The id it would have had.
-        id: JobId,
-        /// What went wrong.
-        cause: Unavailable,
-    },
-    /// Whether the job was created is not known yet. Its hold stays until that is settled. To submit again with the same key
-    /// is safe.
-    #[error("whether the job `{id}` was created is not known yet: {cause}")]
-    Uncertain {
-        /// The id it has, if it was.
-        id: JobId,
-        /// What went wrong.
-        cause: Unavailable,
-    },
-}
 
 /// What is to be done about a submission.
 enum Plan {
@@ -117,7 +43,7 @@ impl ControlPlane {
                 // It panicked, or the runtime ends. What it had sent may still land.
                 Arc::clone(&self.inner).begin_search(order, turn);
                 let cause = Unavailable::caused_by("the task that was to create it has ended", error);
-                Err(SubmitError::Uncertain { id, cause })
+                Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
             }
         }
     }
@@ -127,7 +53,7 @@ impl Inner {
     /// Looks the key up, then asks the gate: all under one lock, so that of two equal requests one is first.
     fn plan(&self, submission: &Submission, key: Option<&IdempotencyKey>) -> Result<Plan, SubmitError> {
         let now = self.now();
-        let keyed = key.and_then(|key| Some(JobId::from_key(&tenant_of(submission)?, key.as_str())));
+        let keyed = key.and_then(|key| Some(JobId::from_key(&submission.tenant()?, key.as_str())));
         let mut state = self.state();
         let id = match keyed {
             Some(id) => {
@@ -171,9 +97,4 @@ impl Inner {
         state.creations.insert(id, creation);
         Ok(Plan::Create { order, decision: Some(Box::new(decision)), turn })
     }
-}
-
-/// Whose job it would be; nobody's where that cannot be read, and then the gate refuses it.
-fn tenant_of(submission: &Submission) -> Option<Tenant> {
-    submission.tenant.as_deref().or(submission.spec.tenant.as_deref())?.parse().ok()
 }

@@ -2,6 +2,7 @@
 
 use super::creation::Creation;
 use super::{Inner, State};
+use crate::audit;
 use crate::backend::{JobRef, Observation, WatchEvent};
 use crate::jobs::JobRecord;
 use futures::StreamExt;
@@ -61,6 +62,7 @@ impl Inner {
         drop(state);
         // What had ended before this process began is no news.
         for job in ended.iter().filter(|_| was_ready) {
+            audit::log_finished(job, now);
             self.observer.ended(job, now);
         }
     }

@@ -30,14 +30,20 @@ fn a_request_that_never_arrived_keeps_its_hold_until_it_cannot_come_any_more() {
         let lost = all(50, answer(Answer::NeverArrived));
         let set = Set::ready(Script { creates: lost, ..long() }).await;
         let told = set.plane.submit(spec("a", "train", 4).into(), None).await;
-        assert!(matches!(told, Err(SubmitError::Uncertain { .. })), "{told:?}");
+        assert!(
+            matches!(told, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "{told:?}"
+        );
         assert_eq!(set.plane.cluster_usage().1, 1);
         seconds(64).await;
         assert_eq!(set.held(), 1, "it might still come");
         seconds(10).await;
         assert_eq!((set.held(), set.plane.cluster_usage().1), (0, 0));
         let freed = set.plane.submit(spec("b", "train", 4).into(), None).await;
-        assert!(matches!(freed, Err(SubmitError::Uncertain { .. })), "it was admitted: {freed:?}");
+        assert!(
+            matches!(freed, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "it was admitted: {freed:?}"
+        );
     });
 }
 
@@ -52,7 +58,9 @@ fn a_job_that_came_after_all_is_found() {
         script.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
         let set = Set::ready(script).await;
         let told = set.plane.submit(spec("a", "train", 1).into(), None).await;
-        let Err(SubmitError::Uncertain { id, .. }) = told else { panic!("{told:?}") };
+        let Err(SubmitError::Create { id, error: CreateError::Uncertain(_) }) = told else {
+            panic!("{told:?}")
+        };
         seconds(60).await;
         assert_eq!(set.plane.job(id).unwrap().seen.name.as_str(), "train");
         assert_eq!((set.held(), set.plane.cluster_usage().1), (1, 0));
@@ -66,8 +74,14 @@ fn what_was_definitely_not_made_holds_nothing() {
             let set = Set::ready(Script { creates: all(1, answer(fault)), ..long() }).await;
             let told = set.plane.submit(spec("a", "train", 4).into(), None).await;
             match fault {
-                Answer::Rejected => assert!(matches!(told, Err(SubmitError::Rejected { .. })), "{told:?}"),
-                _ => assert!(matches!(told, Err(SubmitError::Unreachable { .. })), "{told:?}"),
+                Answer::Rejected => assert!(
+                    matches!(told, Err(SubmitError::Create { error: CreateError::Rejected { .. }, .. })),
+                    "{told:?}"
+                ),
+                _ => assert!(
+                    matches!(told, Err(SubmitError::Create { error: CreateError::Unavailable(_), .. })),
+                    "{told:?}"
+                ),
             }
             assert_eq!((set.held(), set.plane.cluster_usage().1), (0, 0));
             set.plane.submit(spec("a", "train", 4).into(), None).await.unwrap();
@@ -134,7 +148,10 @@ fn the_watch_settles_what_is_searched_for() {
         let finds = all(50, answer(Answer::Unreachable));
         let set = Set::ready(Script { creates: Arc::new(Mutex::new(creates)), finds, ..long() }).await;
         let told = set.plane.submit(spec("a", "train", 1).into(), None).await;
-        assert!(matches!(told, Err(SubmitError::Uncertain { .. })), "{told:?}");
+        assert!(
+            matches!(told, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "{told:?}"
+        );
         seconds(15).await;
         assert_eq!((set.held(), set.plane.cluster_usage().1), (1, 0));
     });
@@ -181,7 +198,10 @@ fn a_backend_that_panics_leaves_no_hold_behind() {
         tokio::spawn(plane.clone().run());
         plane.ready().await;
         let told = plane.submit(spec("a", "train", 1).into(), None).await;
-        assert!(matches!(told, Err(SubmitError::Uncertain { .. })), "{told:?}");
+        assert!(
+            matches!(told, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "{told:?}"
+        );
         assert_eq!((plane.held().len(), plane.cluster_usage().1), (1, 1));
         seconds(80).await;
         assert_eq!((plane.held().len(), plane.cluster_usage().1), (0, 0));

@@ -2,6 +2,7 @@
 
 use crate::set::{Script, Set, all, answer, key, long, seconds, start};
 use crate::virtual_time::{in_virtual_time, spec};
+use runway_control::backend::CreateError;
 use runway_control::fake::{Answer, EventFault, Fault};
 use runway_control::{Settings, SubmitError, Submitted};
 use std::time::Duration;
@@ -86,7 +87,10 @@ fn the_same_request_again_takes_the_search_over() {
             async move { plane.submit(spec("a", "train", gpus).into(), Some(&key("k"))).await }
         };
         let told = submit(1).await;
-        assert!(matches!(told, Err(SubmitError::Uncertain { .. })), "{told:?}");
+        assert!(
+            matches!(told, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "{told:?}"
+        );
         let other = submit(2).await;
         assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
         let created = submit(1).await.unwrap();

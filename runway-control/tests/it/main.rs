@@ -9,4 +9,5 @@ mod observed;
 mod records;
 mod set;
 mod simulation;
+mod transport;
 mod virtual_time;

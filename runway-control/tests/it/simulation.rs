@@ -7,6 +7,7 @@
 use crate::virtual_time::{Virtual, in_virtual_time, policy, spec};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use runway_control::backend::CreateError;
 use runway_control::fake::{
     Answer, Call, Calm, Chaos, CrashPoint, EventFault, FakeBackend, FakeCluster, FakeJob, Fault, Life,
 };
@@ -207,7 +208,10 @@ fn check_history(cluster: &FakeCluster, plane: &ControlPlane, told: &[Told], cou
                 assert_eq!(job.spec_digest, Some(told.digest), "{} is another job", job.id);
             }
             // With a key, another request may have made it.
-            Err(SubmitError::Rejected { id, .. } | SubmitError::Unreachable { id, .. }) if !told.keyed => {
+            Err(SubmitError::Create {
+                id,
+                error: CreateError::Rejected { .. } | CreateError::Unavailable(_),
+            }) if !told.keyed => {
                 assert!(!ids.contains(id), "{id} was made and denied");
             }
             Err(_) => {}

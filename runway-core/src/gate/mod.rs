@@ -57,8 +57,10 @@ impl Submission {
         Subject { spec: &self.spec, faults: &self.faults, tenant: self.tenant.as_deref() }
     }
 
-    /// Whose tokens it costs; nobody's where that cannot be read.
-    fn tenant(&self) -> Option<Tenant> {
+    /// The tenant that submits and pays: the transport's, else the spec's. `None` if it is missing or not a valid name; the gate
+    /// refuses such a submission.
+    #[must_use]
+    pub fn tenant(&self) -> Option<Tenant> {
         self.tenant.as_deref().or(self.spec.tenant.as_deref())?.parse().ok()
     }
 }

@@ -19,7 +19,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// A server over a cluster in memory.
 #[derive(Debug, Parser)]
@@ -51,12 +50,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let state = AppState::new(plane, Arc::clone(&metrics), RequestLimits::default());
     let listener = TcpListener::bind(flags.listen).await?;
     println!("http://{}", listener.local_addr()?);
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        // Whether it ends or breaks is all the same.
+    let end_of_input = async {
+        // An error of standard input stops the server as its end does.
         let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
-        stop.send_replace(true);
-    });
-    serve(listener, app(state), ConnectionLimits::default(), None, metrics, stopped).await;
+    };
+    serve(listener, app(state), ConnectionLimits::default(), None, metrics, end_of_input).await;
     Ok(())
 }

@@ -65,8 +65,8 @@ impl fmt::Display for NoRole {
 fn may(role: Role, method: &Method, path: &str) -> bool {
     match role {
         Role::Admin => true,
-        Role::Viewer if matches!(*method, Method::GET | Method::HEAD) => path != crate::routes::LOGS,
-        Role::Viewer => *method == Method::POST && path == crate::routes::QUOTES,
+        Role::Viewer if matches!(*method, Method::GET | Method::HEAD) => path != crate::paths::LOGS,
+        Role::Viewer => *method == Method::POST && path == crate::paths::QUOTES,
     }
 }
 

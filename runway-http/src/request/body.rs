@@ -1,7 +1,7 @@
 //! The body of a request: a job, in JSON or YAML, read within bounds of size and time.
 
 use crate::problem::{Fault, Kind};
-use crate::request::id::one;
+use crate::request_id::one;
 use crate::state::AppState;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -10,9 +10,8 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body_util::BodyExt;
 use runway_api::{JSON, YAML};
+use runway_core::Violation;
 use runway_core::document::{Document, parse_all, parse_json};
-use runway_core::spec::SecretLiterals;
-use runway_core::{JobSpec, Submission, Violation};
 use serde::de::IgnoredAny;
 use std::pin::pin;
 
@@ -23,13 +22,6 @@ pub(crate) struct JobBody(pub Document);
 enum Format {
     Json,
     Yaml,
-}
-
-impl JobBody {
-    /// What is submitted.
-    pub(crate) fn submission(&self, secrets: SecretLiterals, tenant: Option<String>) -> Submission {
-        Submission::from(JobSpec::read(&self.0, secrets)).with_tenant(tenant)
-    }
 }
 
 impl FromRequest<AppState> for JobBody {

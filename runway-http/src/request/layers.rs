@@ -1,9 +1,9 @@
 //! What wraps every route: its id, its place among the others, the time it may take, and what is noted of it.
 
 use super::access;
-use super::id::RequestIds;
 use crate::metrics::Route;
 use crate::problem::{Fault, Kind, complete};
+use crate::request_id::RequestIds;
 use crate::state::AppState;
 use axum::Router;
 use axum::extract::Request;

@@ -2,8 +2,6 @@
 
 pub(crate) mod access;
 pub(crate) mod body;
-pub(crate) mod capacity;
-pub(crate) mod id;
 pub(crate) mod key;
 pub(crate) mod layers;
 pub(crate) mod rate;

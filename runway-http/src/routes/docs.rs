@@ -1,6 +1,5 @@
 //! `/openapi.json` and `/docs`: what the server says of itself.
 
-use crate::openapi::document;
 use crate::pages::SECURITY_POLICY;
 use crate::state::AppState;
 use axum::Json;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use std::sync::LazyLock;
 use utoipa_axum::router::OpenApiRouter;
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+static DOCUMENT: LazyLock<Value> = LazyLock::new(super::openapi);
 static PAGE: LazyLock<String> = LazyLock::new(|| crate::pages::reference::reference(&DOCUMENT).into_string());
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {

@@ -2,9 +2,10 @@
 
 use super::{NO_STORE, no_such_job, parameters};
 use crate::problem::{Fault, Kind};
-use crate::request::id::RequestIds;
 use crate::request::tenant::Scope;
+use crate::request_id::RequestIds;
 use crate::state::AppState;
+use crate::view::job_view;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -109,7 +110,7 @@ pub(super) async fn list(
     let selection = parameters(query)?.selection(&scope)?;
     let page = state.plane().jobs(&selection);
     let now = state.plane().now();
-    let items = page.items.iter().map(|record| JobView::of(record, now)).collect();
+    let items = page.items.iter().map(|record| job_view(record, now)).collect();
     Ok(([NO_STORE], Json(JobList { items, next: page.next.map(token) })).into_response())
 }
 
@@ -137,7 +138,7 @@ pub(super) async fn read(
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     let record = visible(&state, &scope, &id)?;
-    Ok(([NO_STORE], Json(JobView::of(&record, state.plane().now()))).into_response())
+    Ok(([NO_STORE], Json(job_view(&record, state.plane().now()))).into_response())
 }
 
 /// Cancel a job
@@ -193,7 +194,7 @@ pub(super) async fn cancel(
         trace = request.trace.id(),
         "cancelled"
     );
-    Ok((StatusCode::ACCEPTED, [NO_STORE], Json(JobView::of(&record, state.plane().now()))).into_response())
+    Ok((StatusCode::ACCEPTED, [NO_STORE], Json(job_view(&record, state.plane().now()))).into_response())
 }
 
 /// A job, if it is there to be seen.

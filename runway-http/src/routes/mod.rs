@@ -16,12 +16,10 @@ use crate::state::AppState;
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-
-pub(crate) const LOGS: &str = "/v1/jobs/{id}/logs";
-pub(crate) const QUOTES: &str = "/v1/quotes";
 
 /// What is true only now.
 const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -51,9 +49,11 @@ pub fn ops(state: AppState) -> Router {
     layers::wrap_probes(probes.with_state(state.clone()), &state)
 }
 
-/// What the routes say of themselves.
-pub(crate) fn description() -> utoipa::openapi::OpenApi {
-    OpenApiRouter::with_openapi(Shared::openapi()).merge(api()).merge(probes()).split_for_parts().1
+/// The OpenAPI document.
+#[must_use]
+pub fn openapi() -> Value {
+    let routes = OpenApiRouter::with_openapi(Shared::openapi()).merge(api()).merge(probes());
+    crate::openapi::document(&routes.split_for_parts().1)
 }
 
 /// What no route names, since all of them have it.

@@ -6,13 +6,13 @@ use crate::pages::overview::{Overview, SHOWN, page, parts};
 use crate::problem::{Fault, Kind};
 use crate::request::tenant::Scope;
 use crate::state::AppState;
+use crate::view::job_view;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::StreamExt;
-use runway_api::JobView;
 use runway_control::Selection;
 use runway_core::status::Phase;
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ fn look(state: &AppState, scope: &Scope) -> Overview {
         ceilings: ceilings.into_iter().sum(),
         gpus: is_whole.then(|| (held.gpus, policy.capacity().gpus.units())),
         tenants,
-        jobs: shown.map(|record| JobView::of(record, now)).collect(),
+        jobs: shown.map(|record| job_view(record, now)).collect(),
         more: records.len().saturating_sub(SHOWN),
         refusals: is_whole.then(|| state.metrics().refused(now)),
     }

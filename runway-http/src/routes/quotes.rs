@@ -10,7 +10,6 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use runway_api::{Manifest, Verdict};
 use runway_core::JobId;
-use runway_core::spec::SecretLiterals;
 use serde::Deserialize;
 
 /// What else to tell.
@@ -52,8 +51,7 @@ pub(super) async fn quote(
     body: JobBody,
 ) -> Result<Response, Fault> {
     let What { manifest } = parameters(query)?;
-    let submission = body.submission(SecretLiterals::Accept, tenant);
-    let decision = state.plane().preview(&submission);
+    let decision = state.service().preview(&body.0, tenant);
     let mut verdict = Verdict::new("-", 0, &decision);
     if let (true, Some(admitted)) = (manifest, decision.admitted()) {
         // Its id is drawn when it is submitted.

@@ -1,70 +1,123 @@
-//! What is asked of the system for a connection.
+//! Socket options of a connection, and its orderly close.
 
 use rustix::net::sockopt;
-#[cfg(target_os = "linux")]
-use socket2::{SockFilter, SockRef};
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
-/// After so long without a word the system asks whether the other end is still there.
+/// Idle time after which the kernel probes whether the client still exists.
 #[cfg(target_os = "linux")]
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// A client that takes nothing of what is sent to it for so long has gone, or might as well have.
+/// Time after which the kernel drops a connection whose client acknowledges none of the bytes sent to it.
 #[cfg(target_os = "linux")]
-const STALLED: Duration = Duration::from_secs(300);
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// As much of what nobody wants any more is read of a client, and for as long.
-const UNWANTED_BYTES: u64 = 16 * 1024 * 1024;
-const UNWANTED_TIME: Duration = Duration::from_secs(2);
+/// Limits on what a closed connection still reads and discards.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// A client that vanishes without a word, or stops reading, must not hold what it has for ever: the logs of a silent job are
-/// followed for hours.
+/// Sets the options that let the kernel notice a client that vanished or stopped reading. Without them such a client would hold its
+/// connection forever: readers follow the logs of a silent job for hours.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
-    // An answer of few bytes is not held back to be sent with more.
+    // Small responses are sent at once instead of being collected.
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     #[cfg(target_os = "linux")]
     {
         sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
-        let stalled = u32::try_from(STALLED.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(stream, stalled)?;
+        let timeout = u32::try_from(WRITE_STALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(stream, timeout)?;
     }
     Ok(())
 }
 
-/// Ends a connection. What the client is still sending is read for a while and thrown away: to a client that sends to a closed
-/// connection the system says so by a reset, which can overtake the answer, and the answer says why it was not wanted.
-pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let mut rest = stream.take(UNWANTED_BYTES);
-    // Whether it ends, breaks or takes too long is all the same.
-    let _ = tokio::time::timeout(UNWANTED_TIME, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+/// A stream whose shutdown lingers: it sends its end, then reads and discards what the client still sends, up to 16 MiB and 2 s.
+///
+/// If a client sends to a connection that is closed already, the kernel replies with a reset. The reset can overtake the
+/// response, and the response is what tells the client why its body was not read.
+pub(super) struct Lingering<S> {
+    stream: S,
+    state: LingerState,
 }
 
-/// Has the system take no more connections. Who connected after the last one was accepted, and before nobody listens, would lose what
-/// it sent; so whoever comes now is not answered at all, asks once more, and is told then that nobody listens.
-#[cfg(target_os = "linux")]
-fn let_nobody_in(listener: &TcpListener) {
-    /// A filter of packets that returns 0: nothing of any is taken (`BPF_RET | BPF_K`, linux/filter.h).
-    const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
-    if let Err(error) = SockRef::from(listener).attach_filter(&[NOTHING]) {
-        tracing::debug!(%error, "who connects at this moment may lose a request");
+/// Progress of the shutdown of a [`Lingering`] stream.
+enum LingerState {
+    /// The stream is in use.
+    Open,
+    /// The write half is shut down. The stream discards up to `remaining` more bytes until the deadline.
+    Discarding { remaining: usize, deadline: Pin<Box<Sleep>> },
+}
+
+impl<S> Lingering<S> {
+    pub(super) const fn new(stream: S) -> Self {
+        Self { stream, state: LingerState::Open }
     }
 }
 
-/// The connections that wait to be accepted; then nobody listens any more.
-pub(super) fn waiting(listener: TcpListener) -> impl Iterator<Item = TcpStream> {
-    #[cfg(target_os = "linux")]
-    let_nobody_in(&listener);
-    let listener = listener.into_std();
-    std::iter::from_fn(move || {
-        let (stream, _) = listener.as_ref().ok()?.accept().ok()?;
-        stream.set_nonblocking(true).ok()?;
-        TcpStream::from_std(stream).ok()
-    })
+impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                LingerState::Open => {
+                    ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                    let deadline = Box::pin(tokio::time::sleep(LINGER_TIME));
+                    this.state = LingerState::Discarding { remaining: LINGER_BYTES, deadline };
+                }
+                LingerState::Discarding { remaining, deadline } => {
+                    if deadline.as_mut().poll(context).is_ready() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    let mut bytes = [0; 8 * 1024];
+                    let mut buffer = ReadBuf::new(&mut bytes);
+                    let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer));
+                    let count = buffer.filled().len();
+                    *remaining = remaining.saturating_sub(count);
+                    // An end, an error and the limit all mean that there is nothing more to wait for.
+                    if read.is_err() || count == 0 || *remaining == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        }
+    }
 }

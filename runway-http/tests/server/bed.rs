@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 /// Room for whatever a test does that is not about the policy.
@@ -60,7 +60,7 @@ pub struct Bed {
     pub creates: watch::Sender<bool>,
     /// How many streams of logs somebody holds.
     pub streams: Arc<AtomicUsize>,
-    stop: watch::Sender<bool>,
+    stop: Arc<Notify>,
     server: JoinHandle<bool>,
 }
 
@@ -86,7 +86,8 @@ impl Bed {
         let state = AppState::new(plane, Arc::clone(&metrics), setup.requests);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = watch::channel(false);
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop).notified_owned();
         let server = serve(listener, app(state.clone()), setup.connections, setup.tls, metrics, stopped);
         let server = tokio::spawn(server);
         Self { address, cluster, state, creates, streams, stop, server }
@@ -113,7 +114,7 @@ impl Bed {
     pub fn tell_to_end(&self) {
         self.state.stop();
         self.state.drain();
-        self.stop.send_replace(true);
+        self.stop.notify_one();
     }
 
     /// Whether everything under way was answered in the end.

@@ -201,12 +201,18 @@ async fn a_cluster_that_refuses_connections_is_unreachable_and_nothing_is_held()
     let admitted = gate.submit(id, &shell("a", "true").into(), now).unwrap().admitted().unwrap().clone();
     let order = Order { id, admitted, policy: Arc::clone(&bed.policy) };
     let told = backend.create(&order).await;
-    assert!(matches!(told, Err(CreateError::Unreachable(_))), "{told:?}");
+    assert!(matches!(told, Err(CreateError::Unavailable(_))), "{told:?}");
     // Closed as soon as they are made, before anything was sent: the same.
     detour.proxy.set(Mode::Closed);
     detour.proxy.cut();
     let told = bed.plane.submit(shell("b", "true").into(), None).await;
-    assert!(matches!(told, Err(SubmitError::Unreachable { .. } | SubmitError::Uncertain { .. })), "{told:?}");
+    assert!(
+        matches!(
+            told,
+            Err(SubmitError::Create { error: CreateError::Unavailable(_) | CreateError::Uncertain(_), .. })
+        ),
+        "{told:?}"
+    );
     detour.proxy.set(Mode::Open);
     until("its hold to be settled", async || bed.plane.held().is_empty().then_some(())).await;
     let job = bed.submit(shell("c", "true")).await;

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use runway_control::backend::{
     Backend, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order, Unavailable, WatchEvent,
 };
-use runway_control::{Observation, Submitted, Surroundings, System};
+use runway_control::{Observation, SubmitError, Submitted, Surroundings, System};
 use runway_core::render::{label, render};
 use runway_core::status::{Phase, Reason};
 use runway_core::units::Timestamp;
@@ -92,7 +92,7 @@ async fn a_job_that_was_left_half_made_is_completed_by_the_same_order() {
     bed.comes_to(order.id, Phase::Succeeded, None).await;
     // Once more: it is there.
     let again = bed.backend.create(&order).await;
-    assert!(matches!(&again, Err(CreateError::Taken(there)) if there.id == order.id), "{again:?}");
+    assert!(matches!(&again, Err(CreateError::IdConflict(there)) if there.id == order.id), "{again:?}");
 }
 
 #[tokio::test]
@@ -134,7 +134,9 @@ async fn a_creation_that_fails_half_way_is_undone() {
         .await;
     let key = "k".parse().unwrap();
     let told = bed.plane.submit(with_secret("true").into(), Some(&key)).await;
-    let Err(runway_control::SubmitError::Unreachable { id, cause }) = told else { panic!("{told:?}") };
+    let Err(SubmitError::Create { id, error: CreateError::Unavailable(cause) }) = told else {
+        panic!("{told:?}")
+    };
     assert!(cause.to_string().contains("quota"), "{cause}");
     let jobs = bed.api::<Job>();
     let name = format!("train-{id}");

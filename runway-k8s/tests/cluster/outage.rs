@@ -1,7 +1,7 @@
 //! The API server stops for half a minute. Runs alone: it is everybody's API server.
 
 use crate::bed::{Bed, shell, until};
-use runway_control::backend::Backend;
+use runway_control::backend::{Backend, CreateError};
 use runway_control::{CancelError, SubmitError};
 use runway_core::status::{Phase, Reason};
 use std::time::{Duration, Instant};
@@ -28,12 +28,12 @@ async fn half_a_minute_without_an_api_server() {
         let asked = Instant::now();
         match bed.plane.submit(shell("during", "true").into(), None).await {
             // Each says at once and clearly that nothing was made.
-            Err(SubmitError::Unreachable { cause, .. }) => {
+            Err(SubmitError::Create { error: CreateError::Unavailable(cause), .. }) => {
                 assert!(cause.to_string().starts_with("creating a Job: "), "{cause}");
                 assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
             }
             // The first may have been on its way.
-            Err(SubmitError::Uncertain { .. }) if told == 0 => {}
+            Err(SubmitError::Create { error: CreateError::Uncertain(_), .. }) if told == 0 => {}
             other => panic!("{other:?}"),
         }
         told += 1;

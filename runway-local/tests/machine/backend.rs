@@ -92,7 +92,7 @@ async fn what_the_port_promises() {
     assert_eq!((seen.id, seen.status.phase), (order.id, Phase::Running));
     assert_eq!(seen.spec_digest, Some(order.admitted.spec_digest()));
     assert_eq!(seen.quote.as_ref(), Some(order.admitted.quote()));
-    let Err(CreateError::Taken(taken)) = backend.create(&order).await else { panic!() };
+    let Err(CreateError::IdConflict(taken)) = backend.create(&order).await else { panic!() };
     assert_eq!(taken.id, seen.id);
     assert_eq!(backend.find(&order.job()).await.unwrap().unwrap().id, seen.id);
     loop {

@@ -1,8 +1,8 @@
 //! What became of the job, what it used, and what it cost.
 
 use crate::Exit;
-use runway_api::JobView;
-use runway_control::{JobRecord, Observation};
+use runway_api::{JobFacts, JobView};
+use runway_control::Observation;
 use runway_core::status::Reason;
 use runway_core::units::{CpuMillis, MemoryBytes, Seconds, Timestamp};
 use runway_local::{Job, Usage, advise};
@@ -43,8 +43,17 @@ impl Outcome {
         let usage = job.usage()?;
         let limits = job.limits();
         let advice = advise(&usage, limits.0, limits.1);
-        let record = JobRecord { seen, observed_at: now, gone: false };
-        let view = JobView::of(&record, now);
+        let view = JobView::from(JobFacts {
+            id: seen.id,
+            name: &seen.name,
+            tenant: &seen.tenant,
+            class: seen.class.as_ref(),
+            created_at: seen.created_at,
+            quote: seen.quote.as_ref(),
+            status: &seen.status,
+            cost_usd: seen.bill(now).map(|bill| bill.usd),
+            observed_at: now,
+        });
         Ok(Self { view, usage, limits, not_enforced: job.not_enforced().to_vec(), advice })
     }
 

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 
 /// The built-in policy, but that as much can be submitted as a test wants.
 pub fn generous() -> String {
@@ -65,14 +64,12 @@ pub struct Server {
     pub address: std::net::SocketAddr,
     pub cluster: FakeCluster,
     _runtime: Runtime,
-    _stop: watch::Sender<bool>,
 }
 
 impl Server {
     pub fn start(plan: Plan) -> Self {
         let runtime = Runtime::new().unwrap();
         let cluster = FakeCluster::with_chaos(Arc::new(System), Box::new(Same(plan.life, plan.fault)));
-        let (stop, stopped) = watch::channel(false);
         let policy = Policy::parse(plan.policy.as_bytes(), RateOverrides::default()).unwrap();
         let backend = Printing { backend: cluster.connect(), cluster: cluster.clone(), output: plan.output };
         let address = runtime.block_on(async {
@@ -90,11 +87,11 @@ impl Server {
                 ConnectionLimits::default(),
                 plan.tls,
                 metrics,
-                stopped,
+                std::future::pending(),
             ));
             address
         });
-        Self { address, cluster, _runtime: runtime, _stop: stop }
+        Self { address, cluster, _runtime: runtime }
     }
 
     pub fn url(&self) -> String {

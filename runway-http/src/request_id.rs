@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use runway_api::REQUEST_HEADER;
+use runway_control::RequestIdentity;
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -37,6 +38,11 @@ pub(crate) struct RequestIds {
 }
 
 impl RequestIds {
+    /// The ids as the audit record names them.
+    pub(crate) fn identity(&self) -> RequestIdentity<'_> {
+        RequestIdentity { request: self.id.as_str(), trace: self.trace.id() }
+    }
+
     pub(crate) fn of(headers: &HeaderMap, drawn: u128) -> Self {
         let ours = Ours::new(drawn);
         Self { id: RequestId::of(headers, &ours), trace: Trace::of(headers, &ours) }

@@ -1,0 +1,174 @@
+//! The refusal of a submission, in the terms that a transport translates.
+
+use crate::backend::CreateError;
+use crate::outcome::SubmissionOutcome;
+use crate::plane::SubmitError;
+use runway_core::code::Remedy;
+use runway_core::units::Timestamp;
+use runway_core::{Code, Decision, JobId, Violation};
+use std::time::Duration;
+
+/// A client need not wait longer than this before it submits again.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// The class of a refusal. A transport maps each class to one of its statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefusalClass {
+    /// No policy would accept the document.
+    Malformed,
+    /// The policy refuses the job.
+    Policy,
+    /// The tenant, or all tenants together, submit too fast.
+    RateLimited,
+    /// A quota or the capacity is used up.
+    OverQuota,
+    /// The tenant has too many submissions in flight.
+    TooManySubmissions,
+    /// The key was used for another job.
+    KeyReused,
+    /// Another submission with this key is in flight.
+    KeyInFlight,
+    /// The ledger has not been rebuilt yet.
+    NotReady,
+    /// The backend rejected the job.
+    Rejected,
+    /// The backend is unavailable; the job was not created.
+    Unavailable,
+    /// The job may have been created: the response of the backend was lost.
+    Uncertain,
+}
+
+impl RefusalClass {
+    /// Every class.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::Policy,
+        Self::RateLimited,
+        Self::OverQuota,
+        Self::TooManySubmissions,
+        Self::KeyReused,
+        Self::KeyInFlight,
+        Self::NotReady,
+        Self::Rejected,
+        Self::Unavailable,
+        Self::Uncertain,
+    ];
+
+    /// The outcome under which metrics and the audit record count it.
+    #[must_use]
+    pub const fn outcome(self) -> SubmissionOutcome {
+        match self {
+            Self::Malformed | Self::Policy | Self::RateLimited | Self::OverQuota => {
+                SubmissionOutcome::Refused
+            }
+            Self::TooManySubmissions => SubmissionOutcome::TooManySubmissions,
+            Self::KeyReused | Self::KeyInFlight => SubmissionOutcome::KeyConflict,
+            Self::NotReady | Self::Unavailable => SubmissionOutcome::Unavailable,
+            Self::Rejected => SubmissionOutcome::Rejected,
+            Self::Uncertain => SubmissionOutcome::Uncertain,
+        }
+    }
+
+    /// The class of a decision that refuses. A document that no policy accepts comes before everything else.
+    fn of_violations(violations: &[Violation]) -> Self {
+        let has = |remedy| violations.iter().any(|violation| violation.code.remedy() == remedy);
+        if has(Remedy::Document) {
+            Self::Malformed
+        } else if has(Remedy::Policy) {
+            Self::Policy
+        } else if has(Remedy::Rate) {
+            Self::RateLimited
+        } else {
+            Self::OverQuota
+        }
+    }
+}
+
+/// A submission that made no job, or may not have made one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmissionRefusal {
+    /// The class.
+    pub class: RefusalClass,
+    /// The explanation, for people.
+    pub message: String,
+    /// The violations, if the gate refused it.
+    pub violations: Vec<Violation>,
+    /// The job's id, if the submission got that far.
+    pub job_id: Option<JobId>,
+    /// When enough of the quota is free at the latest.
+    pub free_by: Option<Timestamp>,
+    /// The time, in whole seconds, after which the same submission can have another result. `None` if waiting does not help.
+    pub retry_after: Option<Duration>,
+}
+
+impl SubmissionRefusal {
+    fn new(class: RefusalClass, message: String) -> Self {
+        Self { class, message, violations: Vec::new(), job_id: None, free_by: None, retry_after: None }
+    }
+
+    fn job(self, id: JobId) -> Self {
+        Self { job_id: Some(id), ..self }
+    }
+
+    fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(Duration::from_secs(seconds)), ..self }
+    }
+
+    pub(super) fn too_many(limit: usize) -> Self {
+        let message = format!("{limit} submissions of this tenant are under way; wait for their answers");
+        Self::new(RefusalClass::TooManySubmissions, message).retry_after(1)
+    }
+
+    /// The refusal, and the decision behind it if the gate refused.
+    pub(super) fn from_error(error: SubmitError, now: Timestamp) -> (Self, Option<Box<Decision>>) {
+        let message = error.to_string();
+        let refusal = match error {
+            SubmitError::Refused(decision) => return (Self::from_decision(&decision, now), Some(decision)),
+            SubmitError::NotReady => Self::new(RefusalClass::NotReady, message).retry_after(1),
+            SubmitError::KeyReused { id } => Self::new(RefusalClass::KeyReused, message).job(id),
+            SubmitError::InFlight { id } => {
+                Self::new(RefusalClass::KeyInFlight, message).job(id).retry_after(1)
+            }
+            SubmitError::Create { id, error } => match error {
+                CreateError::IdConflict(_) => Self::new(RefusalClass::KeyReused, message).job(id),
+                CreateError::Rejected { .. } => Self::new(RefusalClass::Rejected, message).job(id),
+                CreateError::Unavailable(_) => {
+                    Self::new(RefusalClass::Unavailable, message).job(id).retry_after(5)
+                }
+                CreateError::Uncertain(_) => {
+                    Self::new(RefusalClass::Uncertain, message).job(id).retry_after(5)
+                }
+            },
+        };
+        (refusal, None)
+    }
+
+    fn from_decision(decision: &Decision, now: Timestamp) -> Self {
+        let violations = decision.violations();
+        let class = RefusalClass::of_violations(violations);
+        let refusal = decision.refusal();
+        let wait = |until: Timestamp| {
+            let seconds = until.nanos_since(now).div_ceil(1_000_000_000);
+            Duration::from_secs(seconds.max(1)).min(MAX_RETRY_AFTER)
+        };
+        let (retry_after, free_by) = match class {
+            RefusalClass::RateLimited => (refusal.and_then(|refusal| refusal.retry_at).map(wait), None),
+            RefusalClass::OverQuota => {
+                let free_by = refusal.and_then(|refusal| refusal.free_by);
+                (Some(free_by.map_or(MAX_RETRY_AFTER, wait)), free_by)
+            }
+            _ => (None, None),
+        };
+        let message = match violations {
+            [one] => one.message.clone(),
+            [first, rest @ ..] => format!("{}, and {} more", first.message, rest.len()),
+            [] => String::new(),
+        };
+        let violations = violations.to_vec();
+        Self { violations, free_by, retry_after, ..Self::new(class, message) }
+    }
+
+    pub(super) fn code(&self) -> Option<Code> {
+        self.violations.first().map(|violation| violation.code)
+    }
+}

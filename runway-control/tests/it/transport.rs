@@ -1,0 +1,126 @@
+//! A second transport, in text: a line is a request, and a line is its response. It only translates; the service does the rest.
+
+use crate::set::{Script, Set, all, answer, long, start};
+use crate::virtual_time::in_virtual_time;
+use futures::FutureExt;
+use runway_control::fake::{Answer, Fault};
+use runway_control::service::{RefusalClass, SubmissionRequest, SubmissionService};
+use runway_control::{RequestIdentity, Settings, Submitted};
+use runway_core::document::parse_json;
+use std::time::Duration;
+
+/// `check TENANT JSON` and `submit TENANT KEY JSON`, with `-` for a tenant or key that the request does not name.
+struct TextTransport(SubmissionService);
+
+impl TextTransport {
+    async fn handle(&self, line: &str) -> String {
+        let identity = RequestIdentity { request: line, trace: "" };
+        let given = |text: &str| (text != "-").then(|| text.to_owned());
+        match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+            ["check", tenant, job] => {
+                let Some(document) = parse_json(job.as_bytes()) else { return "invalid JSON".to_owned() };
+                let decision = self.0.preview(&document, given(tenant));
+                match decision.admitted() {
+                    Some(admitted) => format!("admitted {}", admitted.quote().ceiling),
+                    None => format!("refused {}", decision.violations()[0].code),
+                }
+            }
+            ["submit", tenant, key, job] => {
+                let (tenant, key) = (given(tenant), given(key).map(|key| key.parse().unwrap()));
+                let Some(document) = parse_json(job.as_bytes()) else {
+                    self.0.record_unreadable(identity, tenant.as_deref(), &[], "invalid JSON");
+                    return "invalid JSON".to_owned();
+                };
+                let request = SubmissionRequest { document: &document, tenant, key };
+                match self.0.submit(request, identity).await.result {
+                    Ok(Submitted::Created { job, .. }) => format!("created {}", job.seen.id),
+                    Ok(Submitted::Replayed { job }) => format!("replayed {}", job.seen.id),
+                    Err(refusal) => {
+                        let wait = refusal.retry_after.unwrap_or_default().as_secs();
+                        format!("{} {wait} {}", name(refusal.class), refusal.message)
+                    }
+                }
+            }
+            _ => "unknown request".to_owned(),
+        }
+    }
+}
+
+const fn name(class: RefusalClass) -> &'static str {
+    match class {
+        RefusalClass::Malformed => "malformed",
+        RefusalClass::Policy => "policy",
+        RefusalClass::RateLimited => "rate",
+        RefusalClass::OverQuota => "quota",
+        RefusalClass::TooManySubmissions => "in-flight",
+        RefusalClass::KeyReused => "key-reused",
+        RefusalClass::KeyInFlight => "key-in-flight",
+        RefusalClass::NotReady => "not-ready",
+        RefusalClass::Rejected => "rejected",
+        RefusalClass::Unavailable => "unavailable",
+        RefusalClass::Uncertain => "uncertain",
+    }
+}
+
+fn job(fields: &str) -> String {
+    format!(r#"{{"name":"a","image":"registry.internal/embed:1.8.0"{fields}}}"#)
+}
+
+#[test]
+fn a_second_transport_only_translates() {
+    in_virtual_time(async {
+        let set = Set::ready(long()).await;
+        let text = TextTransport(SubmissionService::new(set.plane.clone(), 1));
+        let fine = job("");
+        assert!(text.handle(&format!("check team {fine}")).await.starts_with("admitted 0."));
+        let created = text.handle(&format!("submit team k {fine}")).await;
+        let id = created.strip_prefix("created ").unwrap();
+        assert_eq!(text.handle(&format!("submit team k {fine}")).await, format!("replayed {id}"));
+        let large = job(r#","resources":{"cpu":"64"}"#);
+        assert_eq!(text.handle(&format!("check team {large}")).await, "refused cpu-above-max");
+        let reference = job(r#","secrets":{"TOKEN":{"from_env":"TOKEN"}}"#);
+        assert!(text.handle(&format!("check team {reference}")).await.starts_with("admitted 0."));
+        for (request, expected) in [
+            (format!("submit team k {large}"), "key-reused 0 "),
+            (format!("submit team - {large}"), "policy 0 "),
+            (format!("submit - - {fine}"), "malformed 0 "),
+            (format!("submit team - {reference}"), "malformed 0 "),
+            ("submit team - {".to_owned(), "invalid JSON"),
+        ] {
+            let response = text.handle(&request).await;
+            assert!(response.starts_with(expected), "{request}: {response}");
+        }
+        for _ in 0..2 {
+            assert!(text.handle(&format!("submit team - {fine}")).await.starts_with("created "));
+        }
+        // All three hold their slot for at most 630 s.
+        assert!(text.handle(&format!("submit team - {fine}")).await.starts_with("quota 60 "));
+    });
+}
+
+#[test]
+fn failures_of_the_backend_keep_their_names() {
+    in_virtual_time(async {
+        let slow = Fault { back: Duration::from_secs(2), ..Fault::default() };
+        let faults = [answer(Answer::Rejected), answer(Answer::Unreachable), slow];
+        let creates = all(0, slow);
+        creates.lock().unwrap().extend(faults);
+        creates.lock().unwrap().extend(vec![answer(Answer::NeverArrived); 50]);
+        let set = Set::ready(Script { creates, ..long() }).await;
+        let text = TextTransport(SubmissionService::new(set.plane.clone(), 1));
+        let request = format!("submit team - {}", job(""));
+        for expected in ["rejected 0 ", "unavailable 5 "] {
+            let response = text.handle(&request).await;
+            assert!(response.starts_with(expected), "{response}");
+        }
+        let mut first = Box::pin(text.handle(&request));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(text.handle(&request).await.starts_with("in-flight 1 "));
+        assert!(first.await.starts_with("created "));
+        let response = text.handle(&request).await;
+        assert!(response.starts_with("uncertain 5 whether the job `"), "{response}");
+        let (_, unready) = start(&set.cluster, Settings::default());
+        let text = TextTransport(SubmissionService::new(unready, 1));
+        assert!(text.handle(&request).await.starts_with("not-ready 1 "));
+    });
+}
