@@ -13,12 +13,16 @@ use runway_core::{AdmittedJob, JobId, Policy, Tenant};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs jobs, and tells what becomes of them.
 ///
 /// It keeps nothing that its jobs do not carry themselves: whatever [`Observation`] holds is read back from them, so
 /// that another process can go on where this one stopped.
 pub trait Backend: Send + Sync + 'static {
+    /// The times that the control plane must allow for.
+    fn timing(&self) -> BackendTiming;
+
     /// Creates a job, or goes on creating it where an earlier call for the same order stopped half-way.
     ///
     /// # Errors
@@ -53,6 +57,17 @@ pub trait Backend: Send + Sync + 'static {
     /// [`LogError`] where there is nothing to read.
     fn logs<'a>(&'a self, job: &'a JobRef, options: LogOptions)
     -> BoxFuture<'a, Result<LogStream, LogError>>;
+}
+
+/// The times that a backend needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackendTiming {
+    /// The time after which a create request that was not answered can no longer make a job.
+    pub create_expiry: Duration,
+    /// The delay before the control plane first repeats a call, or first looks for a job again. The delay doubles each time.
+    pub min_poll_interval: Duration,
+    /// The longest such delay.
+    pub max_poll_interval: Duration,
 }
 
 /// Which job, and where to find it.

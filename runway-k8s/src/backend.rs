@@ -14,7 +14,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use runway_control::backend::{
-    Backend, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order, Unavailable, WatchEvent,
+    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order,
+    Unavailable, WatchEvent,
 };
 use runway_control::{Observation, Surroundings};
 use runway_core::render::object_name;
@@ -237,6 +238,15 @@ impl Drop for Creating<'_> {
 }
 
 impl Backend for KubernetesBackend {
+    /// The API server gives up a request after 60 s (`--request-timeout`); 5 s more allow for clocks that differ.
+    fn timing(&self) -> BackendTiming {
+        BackendTiming {
+            create_expiry: Duration::from_secs(65),
+            min_poll_interval: Duration::from_millis(250),
+            max_poll_interval: Duration::from_secs(8),
+        }
+    }
+
     fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
         create::create(&self.inner, order).boxed()
     }

@@ -10,8 +10,8 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use runway_control::Observation;
 use runway_control::backend::{
-    Backend, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Order, Unavailable,
-    WatchEvent,
+    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Order,
+    Unavailable, WatchEvent,
 };
 use runway_core::JobId;
 use std::collections::{BTreeMap, VecDeque};
@@ -133,6 +133,15 @@ impl LocalBackend {
 }
 
 impl Backend for LocalBackend {
+    /// A create request is work of this process. It has an effect at once, or none.
+    fn timing(&self) -> BackendTiming {
+        BackendTiming {
+            create_expiry: Duration::from_secs(5),
+            min_poll_interval: Duration::from_millis(100),
+            max_poll_interval: Duration::from_secs(1),
+        }
+    }
+
     fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
         self.create_job(order).boxed()
     }

@@ -3,8 +3,8 @@
 use super::connection::{FakeBackend, NoAnswer};
 use super::{Call, watching};
 use crate::backend::{
-    Backend, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Observation, Order,
-    Unavailable, WatchEvent,
+    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream,
+    Observation, Order, Unavailable, WatchEvent,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -12,8 +12,18 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 impl Backend for FakeBackend {
+    /// That of a Kubernetes cluster.
+    fn timing(&self) -> BackendTiming {
+        BackendTiming {
+            create_expiry: Duration::from_secs(65),
+            min_poll_interval: Duration::from_millis(250),
+            max_poll_interval: Duration::from_secs(8),
+        }
+    }
+
     fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
         async move {
             let (cluster, order, number) = (self.cluster.clone(), order.clone(), self.number);

@@ -9,7 +9,7 @@ mod watch;
 pub use key::{IdempotencyKey, KeyError};
 pub use submission::{SubmitError, Submitted};
 
-use crate::backend::{Backend, Cancelled, LogError, LogOptions, LogStream, Unavailable};
+use crate::backend::{Backend, BackendTiming, Cancelled, LogError, LogOptions, LogStream, Unavailable};
 use crate::jobs::{JobRecord, Jobs, Page, Selection};
 use crate::observer::{Nobody, Observer};
 use crate::surroundings::Surroundings;
@@ -32,37 +32,13 @@ use tokio::sync::watch as signal;
 pub struct Settings {
     /// For how long a creation whose answer was lost is tried again before its submitter is told so.
     pub create_budget: Duration,
-    /// The pause before something is tried again; it doubles from time to time.
-    pub retry_pause: Duration,
-    /// The longest such pause.
-    pub longest_pause: Duration,
-    /// After this long a request that was sent cannot take effect any more: the API server's own request time-out, 60 s
-    /// by default, and some more for clocks that differ.
-    pub request_lifetime: Duration,
     /// How many jobs that have left the backend are remembered.
     pub remembered: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            create_budget: Duration::from_secs(10),
-            retry_pause: Duration::from_millis(250),
-            longest_pause: Duration::from_secs(8),
-            request_lifetime: Duration::from_secs(65),
-            remembered: 10_000,
-        }
-    }
-}
-
-impl Settings {
-    /// The delays between retries. They never end: the caller decides when to stop.
-    fn backoff(&self) -> impl Backoff + use<> {
-        ExponentialBuilder::new()
-            .with_min_delay(self.retry_pause)
-            .with_max_delay(self.longest_pause)
-            .without_max_times()
-            .build()
+        Self { create_budget: Duration::from_secs(10), remembered: 10_000 }
     }
 }
 
@@ -383,10 +359,23 @@ impl Inner {
         self.surroundings.now()
     }
 
+    fn backoff(&self) -> impl Backoff + use<> {
+        backoff(self.backend.timing())
+    }
+
     /// The state. A panic while it was locked cannot leave it half-changed in a way that matters more than going on.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The delays between retries. They never end: the caller decides when to stop.
+fn backoff(timing: BackendTiming) -> impl Backoff {
+    ExponentialBuilder::new()
+        .with_min_delay(timing.min_poll_interval)
+        .with_max_delay(timing.max_poll_interval)
+        .without_max_times()
+        .build()
 }
 
 #[cfg(test)]
@@ -394,8 +383,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backoff_doubles_up_to_the_longest_pause() {
-        let delays: Vec<_> = Settings::default().backoff().take(8).map(|delay| delay.as_millis()).collect();
+    fn delays_double_up_to_the_longest_interval() {
+        let timing = BackendTiming {
+            create_expiry: Duration::ZERO,
+            min_poll_interval: Duration::from_millis(250),
+            max_poll_interval: Duration::from_secs(8),
+        };
+        let delays: Vec<_> = backoff(timing).take(8).map(|delay| delay.as_millis()).collect();
         assert_eq!(delays, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
     }
 }

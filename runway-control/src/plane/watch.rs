@@ -76,7 +76,7 @@ impl Inner {
         let failed =
             |cause: &Unavailable, _| tracing::warn!(job = %ghost.id, %cause, "it could not be ended yet");
         // The retries never end, so the result is a success.
-        let _ = cancel.retry(self.settings.backoff()).notify(failed).await;
+        let _ = cancel.retry(self.backoff()).notify(failed).await;
     }
 }
 

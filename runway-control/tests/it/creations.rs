@@ -5,7 +5,8 @@ use crate::virtual_time::{Virtual, in_virtual_time, policy, spec};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use runway_control::backend::{
-    Backend, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order, Unavailable, WatchEvent,
+    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order,
+    Unavailable, WatchEvent,
 };
 use runway_control::fake::{Answer, EventFault, FakeBackend, FakeCluster, Fault};
 use runway_control::{ControlPlane, Observation, Settings, SubmitError, Submitted};
@@ -161,6 +162,10 @@ fn the_watch_settles_what_is_searched_for() {
 struct Panics(FakeBackend);
 
 impl Backend for Panics {
+    fn timing(&self) -> BackendTiming {
+        self.0.timing()
+    }
+
     fn create<'a>(&'a self, _: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
         Box::pin(async { panic!("a fault of the backend") })
     }

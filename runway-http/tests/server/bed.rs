@@ -6,7 +6,8 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use runway_control::backend::{
-    Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Order, Unavailable, WatchEvent,
+    BackendTiming, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Order,
+    Unavailable, WatchEvent,
 };
 use runway_control::fake::{FakeBackend, FakeCluster};
 use runway_control::{Backend, ControlPlane, Observation, Settings, System};
@@ -140,6 +141,10 @@ impl Drop for Stream {
 }
 
 impl Backend for Held {
+    fn timing(&self) -> BackendTiming {
+        self.inner.timing()
+    }
+
     fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
         async move {
             let _ = self.creates.clone().wait_for(|answers| *answers).await;

@@ -7,7 +7,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use runway_control::backend::{
-    Backend, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order, Unavailable, WatchEvent,
+    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order,
+    Unavailable, WatchEvent,
 };
 use runway_control::{Observation, SubmitError, Submitted, Surroundings, System};
 use runway_core::render::{label, render};
@@ -160,6 +161,10 @@ struct Half {
 }
 
 impl Backend for Half {
+    fn timing(&self) -> BackendTiming {
+        self.real.timing()
+    }
+
     fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
         Box::pin(async move {
             if self.creations.fetch_add(1, Ordering::SeqCst) > 0 {

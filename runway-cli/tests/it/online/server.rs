@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use runway_control::backend::{
-    Backend, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Observation, Order,
-    Unavailable, WatchEvent,
+    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream,
+    Observation, Order, Unavailable, WatchEvent,
 };
 use runway_control::fake::{Chaos, EventFault, FakeBackend, FakeCluster, Fault, Life};
 use runway_control::{ControlPlane, Settings, System};
@@ -131,6 +131,10 @@ struct Printing {
 }
 
 impl Backend for Printing {
+    fn timing(&self) -> BackendTiming {
+        self.backend.timing()
+    }
+
     fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
         self.backend.create(order)
     }
