@@ -23,6 +23,7 @@ mod ledger;
 mod limiter;
 mod manifest;
 mod quantities;
+mod recorded;
 mod replay;
 mod restricted;
 mod secrets;

@@ -1,0 +1,50 @@
+//! Digests and decision lines that an earlier version wrote: the digests still match, and the lines still replay.
+
+use runway_core::gate::{Basis, replay};
+use runway_core::policy::RateOverrides;
+use runway_core::spec::SecretLiterals;
+use runway_core::{JobSpec, Policy};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn recorded() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/recorded")
+}
+
+#[derive(serde::Deserialize)]
+struct RecordedDigest {
+    document: String,
+    digest: String,
+}
+
+#[test]
+fn recorded_digests_match() {
+    let text = std::fs::read_to_string(recorded().join("digests.json")).unwrap();
+    let digests: Vec<RecordedDigest> = serde_json::from_str(&text).unwrap();
+    assert_eq!(digests.len(), 10);
+    let different: BTreeSet<_> = digests.iter().map(|recorded| &recorded.digest).collect();
+    assert_eq!(different.len(), digests.len());
+    for RecordedDigest { document, digest } in &digests {
+        let [reading] = &JobSpec::read_all(document.as_bytes(), SecretLiterals::Accept)[..] else { panic!() };
+        assert_eq!(reading.spec.digest().to_string(), *digest, "{document}");
+    }
+}
+
+#[test]
+fn recorded_decisions_replay() {
+    let mut lines = 0;
+    for name in ["default", "strict", "in-sequence", "minimal"] {
+        let folder = recorded().join(name);
+        let source = std::fs::read(folder.join("policy.yaml")).unwrap();
+        let policy = Policy::parse(&source, RateOverrides::default()).unwrap();
+        for line in std::fs::read_to_string(folder.join("decisions.jsonl")).unwrap().lines() {
+            let logged: Value = serde_json::from_str(line).unwrap();
+            let basis: Basis = serde_json::from_value(logged["basis"].clone()).unwrap();
+            let again = serde_json::to_string(&replay(&policy, &basis).unwrap()).unwrap();
+            assert_eq!(again, line, "{name}");
+            lines += 1;
+        }
+    }
+    assert!(lines >= 10, "{lines}");
+}
