@@ -1,6 +1,7 @@
 //! Data to standard output, errors to standard error. A reader that closes its end early is no error.
 
 use crate::input::Failure;
+pub(crate) use runway_core::text::escape_control as printable;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
@@ -41,19 +42,6 @@ pub(crate) fn error(failure: &Failure) {
     };
     // Where even this cannot be written there is nobody to tell.
     let _ = write_all(anstream::stderr().lock(), &escaped(&story));
-}
-
-/// A text that somebody else wrote, without anything that a terminal would obey.
-pub(crate) fn printable(text: &str) -> String {
-    let is_obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_obeyed(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
-    out
 }
 
 /// The control characters U+0080 to U+009F, which some terminals obey as they obey those below U+0020. Nothing that is

@@ -27,7 +27,7 @@ pub mod render;
 pub mod schema;
 pub mod spec;
 pub mod status;
-mod text;
+pub mod text;
 pub mod units;
 pub mod violation;
 

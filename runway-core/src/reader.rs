@@ -3,6 +3,7 @@
 use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Span, Value, append};
 use crate::name::{before_glue, is_glued};
+use crate::text::push_escaped;
 use crate::violation::{Violation, is_sensitive_path, nearest};
 use serde_json::Value as Json;
 
@@ -217,12 +218,7 @@ pub(crate) fn shortened(text: &str) -> String {
             short.push('…');
             break;
         }
-        // Controls, and the marks that turn the direction of the text around.
-        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            short.extend(c.escape_unicode());
-        } else {
-            short.push(c);
-        }
+        push_escaped(&mut short, c);
     }
     short
 }

@@ -1,4 +1,39 @@
-//! Types that are written down as their text.
+//! Text that others wrote, made safe for a terminal, and types that are serialized as their text.
+
+/// Returns whether a terminal acts on the character instead of showing it: it moves the cursor, starts a command, breaks
+/// the line, or changes the direction of the text that follows.
+///
+/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), the separators of lines and paragraphs, and the
+/// marks, embeddings and isolates of the Unicode bidirectional algorithm.
+///
+/// ```
+/// use runway_core::text::is_terminal_control;
+///
+/// assert!(is_terminal_control('\u{1b}') && is_terminal_control('\u{202e}'));
+/// assert!(!is_terminal_control('é') && !is_terminal_control(' '));
+/// ```
+#[must_use]
+pub fn is_terminal_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Replaces every [terminal control](is_terminal_control) with its escape, such as `\u{1b}`. Line breaks are escaped too.
+///
+/// ```
+/// assert_eq!(runway_core::text::escape_control("a\u{1b}[31m\n"), "a\\u{1b}[31m\\u{a}");
+/// ```
+#[must_use]
+pub fn escape_control(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_escaped(&mut escaped, c));
+    escaped
+}
+
+/// Appends a character, or its escape if it is a terminal control.
+pub(crate) fn push_escaped(text: &mut String, c: char) {
+    if is_terminal_control(c) { text.extend(c.escape_unicode()) } else { text.push(c) }
+}
 
 /// Serializes types by `Display`, or by a method whose answer is serialized as the same text, and reads them back by `FromStr`.
 macro_rules! serde_as_text {
@@ -23,3 +58,25 @@ macro_rules! serde_as_text {
 }
 
 pub(crate) use serde_as_text;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_controls_are_escaped_and_nothing_else() {
+        let controls =
+            ['\0', '\t', '\n', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{61c}', '\u{200e}', '\u{200f}'];
+        let controls = controls.into_iter().chain('\u{2028}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
+        for c in controls {
+            assert!(is_terminal_control(c), "{c:?}");
+            assert_eq!(escape_control(&format!("a{c}b")), format!("a\\u{{{:x}}}b", u32::from(c)));
+        }
+        for c in [
+            ' ', 'é', '`', '\\', '\u{a0}', '\u{61b}', '\u{200d}', '\u{2027}', '\u{202f}', '\u{2065}',
+            '\u{206a}', '🚀',
+        ] {
+            assert_eq!(escape_control(&c.to_string()), c.to_string());
+        }
+    }
+}

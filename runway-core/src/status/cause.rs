@@ -1,6 +1,7 @@
 //! Why something did not go well, and how it is put into words.
 
 use crate::status::{Evidence, Reason};
+use crate::text::is_terminal_control;
 
 /// Why an attempt ended, or does not begin.
 #[derive(Debug, Clone)]
@@ -48,7 +49,8 @@ const KEPT: usize = 1000;
 /// A text of others between backticks: on one line, without control characters, and without its middle if it is long. The
 /// end stays, because errors are often chained and the last one is the cause.
 pub(in crate::status) fn quoted(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || is_unprintable(c)).filter(|word| !word.is_empty());
+    let words =
+        text.split(|c: char| c.is_whitespace() || is_terminal_control(c)).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ").replace('`', "'");
     let length = line.chars().count();
     if length <= QUOTED {
@@ -57,12 +59,6 @@ pub(in crate::status) fn quoted(text: &str) -> String {
     let (head, tail) = (QUOTED / 2, QUOTED - QUOTED / 2);
     let (head, tail) = (line.chars().take(head), line.chars().skip(length - tail));
     format!("`{}…{}`", head.collect::<String>(), tail.collect::<String>())
-}
-
-/// Whether it would move the cursor, or turn the direction of what follows.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Something that stands in an object.
