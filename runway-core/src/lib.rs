@@ -10,6 +10,7 @@ pub mod check;
 pub mod code;
 pub mod digest;
 pub mod document;
+mod error_chain;
 pub mod gate;
 #[cfg(feature = "kubernetes")]
 pub mod guardrails;
@@ -32,6 +33,7 @@ pub mod units;
 pub mod violation;
 
 pub use code::Code;
+pub use error_chain::ErrorChain;
 pub use gate::{AdmittedJob, Decision, Gate, Outcome, Refusal, Submission};
 pub use hash::HashSeed;
 pub use job::Job;

@@ -4,13 +4,13 @@ mod backends;
 
 use clap::Parser;
 use runway_control::{ControlPlane, Settings, System};
+use runway_core::ErrorChain;
 use runway_http::flags::{Flags, LogFormat};
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
 use runway_http::{AppState, app, loopback, ops, reload};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
-use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,30 +49,9 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            tracing::error!("{}", Chain(&*error));
+            tracing::error!("{}", ErrorChain::new(&*error));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// An error and what caused it, in one line.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.0, f)?;
-        let mut told = self.0.to_string();
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            next = cause.source();
-            let text = cause.to_string();
-            // Some messages hold their cause already.
-            if !told.contains(&text) {
-                write!(f, ": {text}")?;
-                told = text;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -195,7 +174,7 @@ async fn reload_tls(tls: Tls, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         match tls.reload() {
             Ok(()) => tracing::info!("the TLS files were read again"),
-            Err(error) => tracing::error!("{}; the ones in force stay", Chain(&error)),
+            Err(error) => tracing::error!("{}; the ones in force stay", ErrorChain::new(&error)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use kube::Error;
 use runway_control::backend::Unavailable;
-use std::error::Error as StdError;
+use runway_core::ErrorChain;
 use std::time::Duration;
 
 /// Why a call has no good answer.
@@ -109,24 +109,17 @@ fn judge(what: &'static str, error: Error) -> Failure {
 }
 
 fn unavailable(what: &str, error: Error) -> Unavailable {
-    let innermost = chain(&error).last().map(ToString::to_string).unwrap_or_default();
+    let innermost = ErrorChain::new(&error).last().map(ToString::to_string).unwrap_or_default();
     Unavailable::caused_by(format!("{what}: {innermost}"), error)
 }
 
 /// Whether there was no connection to send anything through.
 fn was_not_connected(error: &Error) -> bool {
-    chain(error).any(|error| {
+    ErrorChain::new(error).any(|error| {
         error
             .downcast_ref::<hyper_util::client::legacy::Error>()
             .is_some_and(hyper_util::client::legacy::Error::is_connect)
     })
-}
-
-/// An error and those beneath it.
-pub(crate) fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
 }
 
 #[cfg(test)]

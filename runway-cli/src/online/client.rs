@@ -6,7 +6,7 @@ use crate::arguments::Server;
 use crate::input::Failure;
 use runway_api::{JSON, JobList, JobView, KEY_HEADER, LOG, TENANT_HEADER};
 use runway_core::status::Phase;
-use runway_core::{JobId, Tenant};
+use runway_core::{ErrorChain, JobId, Tenant};
 use serde::de::DeserializeOwned;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -223,16 +223,9 @@ struct Answer {
 /// Whether another attempt would end in the same way: the two do not agree on TLS, or what was asked makes no sense.
 fn is_final(error: &ureq::Error) -> bool {
     match error {
-        ureq::Error::Io(error) => {
-            let mut cause = error.get_ref().map(|error| error as &(dyn std::error::Error + 'static));
-            while let Some(error) = cause {
-                if error.is::<rustls::Error>() {
-                    return true;
-                }
-                cause = error.source();
-            }
-            false
-        }
+        ureq::Error::Io(error) => error
+            .get_ref()
+            .is_some_and(|error| ErrorChain::new(error).any(|cause| cause.is::<rustls::Error>())),
         ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => false,
         // An answer that is none came from something; it may have been a server that ended.
         ureq::Error::Protocol(_) => false,

@@ -9,7 +9,6 @@ mod remains;
 mod store;
 
 use crate::backend::Inner;
-use crate::failure::chain;
 use crate::object::selector;
 use follow::{Selection, follow};
 use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
@@ -17,6 +16,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::runtime::{WatchStreamExt, watcher};
 use runway_control::backend::{Unavailable, WatchEvent};
+use runway_core::ErrorChain;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use store::{Store, Told};
@@ -132,7 +132,7 @@ fn heard<K: Send + 'static>(
     of: fn(watcher::Event<K>) -> Heard,
 ) -> BoxStream<'static, Heard> {
     let failed = move |error: watcher::Error| {
-        let innermost = chain(&error).last().map(ToString::to_string).unwrap_or_default();
+        let innermost = ErrorChain::new(&error).last().map(ToString::to_string).unwrap_or_default();
         Unavailable::caused_by(format!("{what}: {innermost}"), error)
     };
     watch

@@ -12,7 +12,7 @@ use outcome::Outcome;
 use runway_control::Observation;
 use runway_control::backend::Order;
 use runway_core::spec::Secret;
-use runway_core::{AdmittedJob, JobId, JobSpec};
+use runway_core::{AdmittedJob, ErrorChain, JobId, JobSpec};
 use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision, Usage, detect_gpus};
 use screen::Screen;
 use signals::Signals;
@@ -205,7 +205,6 @@ fn failed(what: &str, error: &dyn Error) -> Failure {
 }
 
 /// An error with what is beneath it.
-fn told(error: &dyn Error) -> Failure {
-    let beneath = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    Failure::Usage(format!("{error}{beneath}"))
+fn told(error: &(dyn Error + 'static)) -> Failure {
+    Failure::Usage(ErrorChain::new(error).to_string())
 }
