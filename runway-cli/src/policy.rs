@@ -7,9 +7,6 @@ use runway_core::document::{Document, parse_all};
 use runway_core::policy::{RateOverrides, line_pointer};
 use std::path::Path;
 
-/// The policy that is built in.
-pub(crate) const BUILT_IN: &[u8] = include_bytes!("../../fixtures/policies/default.yaml");
-
 /// How the built-in policy is called.
 const BUILT_IN_NAME: &str = "the built-in policy";
 
@@ -41,7 +38,7 @@ pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, Failure> {
     let overrides = RateOverrides::from_variables(variable).map_err(Failure::Variable)?;
     let source = match path {
         Some(path) => input::read(path)?,
-        None => Source::new(BUILT_IN_NAME.to_owned(), BUILT_IN.to_vec()),
+        None => Source::new(BUILT_IN_NAME.to_owned(), Policy::BUILTIN_SOURCE.as_bytes().to_vec()),
     };
     let policy = Policy::parse(source.bytes(), overrides).map_err(|error| {
         let parsed = parse_all(source.bytes()).into_iter().next();

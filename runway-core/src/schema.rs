@@ -228,7 +228,6 @@ fn duration() -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::RateOverrides;
     use crate::spec::{FIELDS, RESOURCE_FIELDS};
 
     #[test]
@@ -243,8 +242,7 @@ mod tests {
             names.sort();
             names
         };
-        let source = include_bytes!("../../fixtures/policies/default.yaml");
-        let default = Policy::parse(source, RateOverrides::default()).unwrap();
+        let default = Policy::builtin();
         assert_eq!(names(&job(&default)), sorted(FIELDS));
         assert_eq!(names(&job(&default)["properties"]["resources"]), sorted(RESOURCE_FIELDS));
         assert_eq!(names(&policy()), sorted(crate::policy::FIELDS));

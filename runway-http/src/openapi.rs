@@ -1,7 +1,6 @@
 //! The OpenAPI document: what the routes say of themselves, and what is true of all of them.
 
 use runway_core::Policy;
-use runway_core::policy::RateOverrides;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
@@ -104,9 +103,7 @@ fn describe_faults(operation: &mut Value) {
 /// The schema of a job as it is sent: that of a job file, but with the values of secrets, and with whatever classes and types of GPUs
 /// the policy in force has.
 fn job_spec() -> Value {
-    let policy = include_bytes!("../../fixtures/policies/default.yaml");
-    let Ok(policy) = Policy::parse(policy, RateOverrides::default()) else { return Value::Null };
-    let mut schema = runway_core::schema::job(&policy);
+    let mut schema = runway_core::schema::job(&Policy::builtin());
     if let Some(root) = schema.as_object_mut() {
         root.remove("$schema");
         root.remove("$id");

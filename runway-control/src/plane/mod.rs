@@ -50,10 +50,10 @@ impl Default for Settings {
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
 /// use runway_control::fake::FakeCluster;
 /// use runway_control::{ControlPlane, Settings, Submitted, System};
-/// use runway_core::{JobSpec, Policy, Submission, policy::RateOverrides};
+/// use runway_core::{JobSpec, Policy, Submission};
 /// use std::sync::Arc;
 ///
-/// let policy = Policy::parse(include_bytes!("../../../fixtures/policies/default.yaml"), RateOverrides::default())?;
+/// let policy = Policy::builtin();
 /// let cluster = FakeCluster::new(Arc::new(System));
 /// let plane = ControlPlane::new(Arc::new(cluster.connect()), Arc::new(policy), Arc::new(System), Settings::default());
 /// tokio::spawn(plane.clone().run()); // keeps it in step with the backend

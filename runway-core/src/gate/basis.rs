@@ -61,8 +61,8 @@ pub struct ReplayError {
 ///
 /// ```
 /// use runway_core::gate::{Basis, replay};
-/// # use runway_core::{Gate, HashSeed, JobSpec, Policy, Submission, policy::RateOverrides, units::Timestamp};
-/// # let policy = std::sync::Arc::new(Policy::parse(include_bytes!("../../../fixtures/policies/default.yaml"), RateOverrides::default())?);
+/// # use runway_core::{Gate, HashSeed, JobSpec, Policy, Submission, units::Timestamp};
+/// # let policy = std::sync::Arc::new(Policy::builtin());
 /// # let gate = Gate::new(policy.clone(), HashSeed(1, 2));
 /// # let decision = gate.preview(&Submission::from(JobSpec::default()), Timestamp::EPOCH);
 ///

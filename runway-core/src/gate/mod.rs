@@ -68,10 +68,10 @@ impl Submission {
 /// Policy, rate limiter and ledger together: every submission passes here.
 ///
 /// ```
-/// use runway_core::{Gate, HashSeed, JobSpec, Policy, Submission, policy::RateOverrides, units::Timestamp};
+/// use runway_core::{Gate, HashSeed, JobSpec, Policy, Submission, units::Timestamp};
 /// use std::sync::Arc;
 ///
-/// let policy = Policy::parse(include_bytes!("../../../fixtures/policies/default.yaml"), RateOverrides::default())?;
+/// let policy = Policy::builtin();
 /// let mut gate = Gate::new(Arc::new(policy), HashSeed(1, 2)); // draw the two at random
 /// let submission = Submission::from(JobSpec {
 ///     name: Some("embed-docs".into()),

@@ -54,9 +54,9 @@ pub enum GuardrailsError {
 /// the cluster's API server; they are needed where the policy allows the network `open`.
 ///
 /// ```
-/// use runway_core::{Policy, guardrails::guardrails, policy::RateOverrides};
+/// use runway_core::{Policy, guardrails::guardrails};
 ///
-/// let policy = Policy::parse(include_bytes!("../../../fixtures/policies/default.yaml"), RateOverrides::default())?;
+/// let policy = Policy::builtin();
 /// let guardrails = guardrails(&policy, &[])?;
 /// assert_eq!(guardrails.len(), 1);
 /// assert_eq!(guardrails[0].namespace.metadata.name.as_deref(), Some("runway-jobs"));

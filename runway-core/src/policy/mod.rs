@@ -119,6 +119,25 @@ pub struct PolicyError {
 }
 
 impl Policy {
+    /// The text of the built-in policy, in YAML.
+    ///
+    /// It allows every image and every tenant, has the classes `cpu_short`, `cpu_long` and `gpu`, and is a good start for a
+    /// policy of one's own. Parse it to load it with [`RateOverrides`].
+    pub const BUILTIN_SOURCE: &str = include_str!("builtin.yaml");
+
+    /// Returns the built-in policy: the one that Runway uses if no policy file is given.
+    ///
+    /// ```
+    /// let policy = runway_core::Policy::builtin();
+    /// assert_eq!(policy.default_class().map(|class| class.as_str()), Some("cpu_long"));
+    /// ```
+    #[must_use]
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a constant, which the tests parse")]
+    pub fn builtin() -> Self {
+        Self::parse(Self::BUILTIN_SOURCE.as_bytes(), RateOverrides::default())
+            .expect("the built-in policy is valid")
+    }
+
     /// Reads a policy from YAML or JSON.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Durations in whole seconds, as people write them in a job: `90s`, `15m`, `1h30m`, or `90`.
 
 use super::Quantity;
+use std::time::Duration;
 use std::{fmt, str::FromStr};
 
 /// A duration in whole seconds; at most `i64::MAX` of them.
@@ -73,6 +74,21 @@ impl Seconds {
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl From<Duration> for Seconds {
+    /// Rounds up to the next whole second, so that a time limit is never shorter than the given one.
+    ///
+    /// ```
+    /// use runway_core::units::Seconds;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Seconds::from(Duration::from_millis(1500)), Seconds::new(2));
+    /// assert_eq!(Seconds::from(Duration::ZERO), Seconds::ZERO);
+    /// ```
+    fn from(duration: Duration) -> Self {
+        Self(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)))
     }
 }
 
@@ -159,6 +175,20 @@ mod tests {
             [("90s", 90), ("15m", 900), ("2h", 7200), ("1h30m", 5400), ("1h0m5s", 3605), ("90", 90), ("0", 0)]
         {
             assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn duration_is_rounded_up_and_saturates() {
+        for (seconds, nanos, rounded) in [
+            (0, 0, 0),
+            (0, 1, 1),
+            (1, 0, 1),
+            (1, 999_999_999, 2),
+            (u64::MAX, 0, u64::MAX),
+            (u64::MAX, 1, u64::MAX),
+        ] {
+            assert_eq!(Seconds::from(Duration::new(seconds, nanos)), Seconds(rounded), "{seconds} {nanos}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Seconds;
 use crate::text::serde_as_text;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fmt, str::FromStr};
 
 /// An instant in nanoseconds since 1970-01-01T00:00:00Z, up to the year 2554.
@@ -21,7 +21,7 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
-/// The text is not an instant of RFC 3339 in UTC between 1970 and 2554.
+/// The value is not an instant in UTC between 1970 and 2554.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not an instant such as `2026-11-21T08:00:00Z` between 1970 and 2554")]
 pub struct TimestampError;
@@ -80,12 +80,29 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        humantime::parse_rfc3339(text)
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-            .and_then(|since| u64::try_from(since.as_nanos()).ok())
-            .map(Self)
-            .ok_or(TimestampError)
+        humantime::parse_rfc3339(text).map_err(|_| TimestampError).and_then(Self::try_from)
+    }
+}
+
+impl TryFrom<SystemTime> for Timestamp {
+    type Error = TimestampError;
+
+    /// Converts a reading of the system clock. On Linux it is exact to the nanosecond.
+    ///
+    /// ```
+    /// use runway_core::units::Timestamp;
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// let time = UNIX_EPOCH + Duration::from_millis(1_795_248_000_250); // or `SystemTime::now()`
+    /// assert_eq!(Timestamp::try_from(time)?.to_string(), "2026-11-21T08:00:00.250000000Z");
+    /// # Ok::<(), runway_core::units::TimestampError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TimestampError`] if the time is before 1970 or after the last timestamp, in the year 2554.
+    fn try_from(time: SystemTime) -> Result<Self, TimestampError> {
+        let since = time.duration_since(UNIX_EPOCH).map_err(|_| TimestampError)?;
+        u64::try_from(since.as_nanos()).map(Self).map_err(|_| TimestampError)
     }
 }
 
@@ -104,6 +121,16 @@ mod tests {
         for text in ["", "yesterday", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z"] {
             assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
         }
+    }
+
+    #[test]
+    fn system_time_outside_of_the_range_is_an_error() {
+        let nanos = Duration::from_nanos;
+        assert_eq!(Timestamp::try_from(UNIX_EPOCH), Ok(Timestamp::EPOCH));
+        assert_eq!(Timestamp::try_from(UNIX_EPOCH + nanos(1)), Ok(Timestamp(1)));
+        assert_eq!(Timestamp::try_from(UNIX_EPOCH + nanos(u64::MAX)), Ok(Timestamp(u64::MAX)));
+        assert_eq!(Timestamp::try_from(UNIX_EPOCH + nanos(u64::MAX) + nanos(1)), Err(TimestampError));
+        assert_eq!(Timestamp::try_from(UNIX_EPOCH - nanos(1)), Err(TimestampError));
     }
 
     #[test]

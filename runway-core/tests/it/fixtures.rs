@@ -58,6 +58,13 @@ fn the_fixtures_beside_the_refused_ones_are_admitted() {
 }
 
 #[test]
+fn builtin_policy_is_the_default_fixture() {
+    let fixture = std::fs::read_to_string(fixtures().join("policies/default.yaml")).unwrap();
+    assert_eq!(Policy::BUILTIN_SOURCE, fixture);
+    assert_eq!(Policy::builtin().digest(), policy("default").digest());
+}
+
+#[test]
 fn every_code_has_a_fixture_that_is_refused_with_it() {
     let mut seen = BTreeSet::new();
     for (folder, name, tenant) in [
