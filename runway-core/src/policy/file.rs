@@ -5,6 +5,7 @@ use crate::name::{ClassName, Tenant};
 use crate::price::Rates;
 use crate::rate::RateLimit;
 use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, UsdRate};
+use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::{fmt, net::IpAddr, str::FromStr};
@@ -189,10 +190,7 @@ pub(crate) struct InternalNetwork {
 
 /// A range of addresses, `10.0.0.0/8`, with all bits behind the prefix zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    address: IpAddr,
-    prefix: u8,
-}
+pub struct Cidr(IpNet);
 
 /// Why a text is not a range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -209,13 +207,13 @@ impl Cidr {
     /// Whether its addresses are those of IPv4.
     #[must_use]
     pub const fn is_ipv4(self) -> bool {
-        self.address.is_ipv4()
+        matches!(self.0, IpNet::V4(_))
     }
 
     /// Whether it holds every address of its kind.
     #[must_use]
-    pub const fn is_everything(self) -> bool {
-        self.prefix == 0
+    pub fn is_everything(self) -> bool {
+        self.0.prefix_len() == 0
     }
 }
 
@@ -223,32 +221,24 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, CidrError> {
+        // Stricter than `IpNet::from_str`, which accepts `010.0.0.0/8`: readers disagree whether that is octal.
         let (address, prefix) = text.split_once('/').ok_or(CidrError::Malformed)?;
         let address: IpAddr = address.parse().map_err(|_| CidrError::Malformed)?;
-        if prefix.is_empty() || prefix.len() > 3 || !prefix.bytes().all(|b| b.is_ascii_digit()) {
+        // Kubernetes reads an IPv4-mapped address as either version.
+        let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+        if is_mapped || prefix.is_empty() || prefix.len() > 3 || !prefix.bytes().all(|b| b.is_ascii_digit()) {
             return Err(CidrError::Malformed);
         }
         let prefix: u8 = prefix.parse().map_err(|_| CidrError::Malformed)?;
-        let masked: IpAddr = match address {
-            IpAddr::V4(v4) if prefix <= 32 => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-                std::net::Ipv4Addr::from_bits(v4.to_bits() & mask).into()
-            }
-            // What stands for an address of IPv4 is written as one: Kubernetes takes it for either.
-            IpAddr::V6(v6) if prefix <= 128 && v6.to_ipv4_mapped().is_none() => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-                std::net::Ipv6Addr::from_bits(v6.to_bits() & mask).into()
-            }
-            _ => return Err(CidrError::Malformed),
-        };
-        let range = Self { address: masked, prefix };
-        if masked == address { Ok(range) } else { Err(CidrError::HostBits(range)) }
+        let range = IpNet::new(address, prefix).map_err(|_| CidrError::Malformed)?;
+        let truncated = Self(range.trunc());
+        if truncated.0 == range { Ok(truncated) } else { Err(CidrError::HostBits(truncated)) }
     }
 }
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
+        self.0.fmt(f)
     }
 }
 
@@ -362,11 +352,20 @@ mod tests {
 
     #[test]
     fn a_range_has_no_bits_behind_its_prefix() {
-        for text in ["10.0.0.0/8", "0.0.0.0/0", "10.7.1.2/32", "fd00::/8", "::/0", "::1/128"] {
+        for text in ["10.0.0.0/8", "0.0.0.0/0", "10.7.1.2/32", "fd00::/8", "::/0", "::1/128", "64:ff9b::/96"]
+        {
             assert_eq!(text.parse::<Cidr>().map(|c| c.to_string()).as_deref(), Ok(text));
         }
         let corrected = "10.7.0.0/16".parse().unwrap();
         assert_eq!("10.7.1.2/16".parse::<Cidr>(), Err(CidrError::HostBits(corrected)));
+        for (text, corrected) in
+            [("1.2.3.4/0", "0.0.0.0/0"), ("fd00::1/127", "fd00::/127"), ("::1/0", "::/0")]
+        {
+            let Err(CidrError::HostBits(range)) = text.parse::<Cidr>() else { panic!("{text}") };
+            assert_eq!(range.to_string(), corrected);
+        }
+        assert_eq!("10.0.0.0/08".parse::<Cidr>(), "10.0.0.0/8".parse());
+        assert_eq!("10.0.0.0/008".parse::<Cidr>(), "10.0.0.0/8".parse());
         for text in [
             "",
             "10.0.0.0",
@@ -375,7 +374,26 @@ mod tests {
             "10.0.0/8",
             "::/129",
             "10.0.0.0/+8",
+            "10.0.0.0/-1",
+            "10.0.0.0/0008",
+            "10.0.0.0/256",
+            "10.0.0.0/8/8",
+            "10.0.0.0/8 ",
+            " 10.0.0.0/8",
+            "10.0.0.0 /8",
+            "10.0.0.0/ 8",
+            "/8",
+            "/",
+            "010.0.0.0/8",
+            "10.0.0.00/8",
+            "0x0a.0.0.0/8",
+            "167772160/8",
+            "10.0.0.256/32",
+            "[fd00::]/8",
+            "fe80::%eth0/64",
             "::ffff:10.0.0.1/128",
+            "::ffff:0:0/96",
+            "::ffff:0:0/0",
         ] {
             assert_eq!(text.parse::<Cidr>(), Err(CidrError::Malformed), "{text}");
         }
