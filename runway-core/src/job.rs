@@ -10,7 +10,7 @@ use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds};
 ///
 /// Serialized, it has `name`, `tenant`, `class`, `image`, `resources` (`cpu_millis`, `memory_bytes`,
 /// `ephemeral_storage_bytes`, `gpu`), `timeout_seconds`, `retries` and `network`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Its name.
     pub name: JobName,
@@ -23,10 +23,8 @@ pub struct Job {
     /// What it asks for.
     pub resources: Resources,
     /// The kind of GPU, where it has any and the policy knows kinds.
-    #[serde(skip)]
     pub gpu_type: Option<String>,
     /// How long it may take, retries included.
-    #[serde(rename = "timeout_seconds")]
     pub timeout: Seconds,
     /// How often a failed attempt is repeated.
     pub retries: u32,
@@ -35,21 +33,17 @@ pub struct Job {
 }
 
 /// The resources of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Cores, in thousandths.
-    #[serde(rename = "cpu_millis")]
     pub cpu: CpuMillis,
     /// Bytes of memory.
-    #[serde(rename = "memory_bytes")]
     pub memory: MemoryBytes,
     /// Bytes of scratch space and logs.
-    #[serde(rename = "ephemeral_storage_bytes")]
     pub ephemeral_storage: MemoryBytes,
     /// Whole GPUs.
     pub gpu: GpuCount,
     /// Bytes of shared memory, within `memory`.
-    #[serde(skip)]
     pub shm: Option<MemoryBytes>,
 }
 

@@ -26,6 +26,7 @@ mod reader;
 #[cfg(feature = "kubernetes")]
 pub mod render;
 pub mod schema;
+mod shape;
 pub mod spec;
 pub mod status;
 pub mod text;

@@ -4,7 +4,7 @@ use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Span, Value, append};
 use crate::name::{before_glue, is_glued};
 use crate::text::push_escaped;
-use crate::violation::{Violation, is_sensitive_path, nearest};
+use crate::violation::{Violation, nearest};
 use serde_json::Value as Json;
 
 /// A place in the tree: what it is called, and within what. It is written out only where there is a fault.
@@ -51,6 +51,8 @@ pub(crate) struct Reader {
     /// Whether a field without a value is a fault rather than left out: in a policy, `allow:` with all its lines commented
     /// out would otherwise allow everything.
     pub(crate) refuses_null: bool,
+    /// Whether values at a JSON pointer may be secret, if any may.
+    pub(crate) is_secret: Option<fn(&str) -> bool>,
 }
 
 /// The entries of a mapping whose fields are known.
@@ -95,7 +97,7 @@ impl Reader {
     /// Tells of a field that nobody knows. Its value is not repeated: a misspelt `secrets` would show one. Neither is what
     /// may be a value glued to its name.
     fn unknown(&mut self, name: &str, parent: &Path<'_>, known: &[&str]) {
-        let told = if is_sensitive_path(&parent.pointer()) { "" } else { before_glue(name) };
+        let told = if self.is_secret_path(parent) { "" } else { before_glue(name) };
         let hint = match nearest(told, known.iter().copied()) {
             _ if is_glued(name) => "write `name: value`, with a space behind the colon".to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
@@ -128,9 +130,26 @@ impl Reader {
 
     /// A text. A number or truth value is not one until it is put in quotes, and is told so.
     pub(crate) fn text<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<&'a str> {
+        self.text_or_fix(node, path, |_| false)
+    }
+
+    /// A text. If a number or truth value would be valid as `quotable` text, quotes are its fix.
+    pub(crate) fn text_or_fix<'a>(
+        &mut self,
+        node: &'a Node,
+        path: &Path<'_>,
+        quotable: fn(&str) -> bool,
+    ) -> Option<&'a str> {
         match &node.value {
             _ if self.carries_secret(node, path) => None,
             Value::Scalar(ScalarKind::Text, text) => Some(text),
+            Value::Scalar(kind, text) if *kind != ScalarKind::Null => {
+                let is_fix = quotable(text) && !self.is_hidden(node, path);
+                let fix = if is_fix { text.as_str().into() } else { Json::Null };
+                let message =
+                    format!("expected text here, and this is {}: put it in quotes", node.kind_name());
+                self.wrong(node, path, message, fix)
+            }
             _ => self.wrong_type(node, path, "text"),
         }
     }
@@ -147,29 +166,20 @@ impl Reader {
     }
 
     /// A list of texts; items that are none are told of and left out.
-    pub(crate) fn texts(&mut self, node: &Node, path: &Path<'_>) -> Vec<String> {
+    pub(crate) fn texts(&mut self, node: &Node, path: &Path<'_>, quotable: fn(&str) -> bool) -> Vec<String> {
         let items = self.list(node, path).unwrap_or_default();
-        let read = |(i, item): (usize, &Node)| self.text(item, &path.index(i)).map(str::to_owned);
+        let read =
+            |(i, item): (usize, &Node)| self.text_or_fix(item, &path.index(i), quotable).map(str::to_owned);
         items.iter().enumerate().filter_map(read).collect()
     }
 
     /// Tells that something else was expected here.
     pub(crate) fn wrong_type<T>(&mut self, node: &Node, path: &Path<'_>, expected: &str) -> Option<T> {
-        let mut message = format!("expected {expected} here, and this is {}", node.kind_name());
-        let mut fix = Json::Null;
-        if let Value::Scalar(kind, text) = &node.value
-            && expected == "text"
-            && *kind != ScalarKind::Null
-        {
-            message.push_str(": put it in quotes");
-            // Of the fields with rules of their own only the text of a name can be judged here.
-            let at = path.pointer();
-            let is_free = at.starts_with("/command/") || at.starts_with("/args/");
-            let is_name = at == "/name" && crate::name::JobName::check(text).is_ok();
-            if (is_free || is_name) && !self.is_hidden(node, path) {
-                fix = text.as_str().into();
-            }
-        }
+        let message = format!("expected {expected} here, and this is {}", node.kind_name());
+        self.wrong(node, path, message, Json::Null)
+    }
+
+    fn wrong<T>(&mut self, node: &Node, path: &Path<'_>, message: String, fix: Json) -> Option<T> {
         let requested = self.shown(node, path);
         self.violations
             .push(Violation::new(Code::WrongType, path.pointer(), message).requested(requested).fix(fix));
@@ -187,8 +197,12 @@ impl Reader {
         if is_plain && !self.is_hidden(node, path) { node.to_json() } else { Json::Null }
     }
 
+    fn is_secret_path(&self, path: &Path<'_>) -> bool {
+        self.is_secret.is_some_and(|is_secret| is_secret(&path.pointer()))
+    }
+
     fn is_hidden(&self, node: &Node, path: &Path<'_>) -> bool {
-        is_sensitive_path(&path.pointer()) || self.is_defined_in_hiding(node)
+        self.is_secret_path(path) || self.is_defined_in_hiding(node)
     }
 
     /// Whether an alias brought the value from where values are not shown. What stands within it is looked at when it is
@@ -200,7 +214,7 @@ impl Reader {
 
     /// Refuses an alias that would carry a value to where it is shown.
     fn carries_secret(&mut self, node: &Node, path: &Path<'_>) -> bool {
-        let carries = self.is_defined_in_hiding(node) && !is_sensitive_path(&path.pointer());
+        let carries = self.is_defined_in_hiding(node) && !self.is_secret_path(path);
         if carries {
             let message = "an alias must not carry a value out of `env`, `secrets` or an unknown field";
             self.violations.push(Violation::new(Code::WrongType, path.pointer(), message));

@@ -2,81 +2,15 @@
 //!
 //! A schema knows the shape and the names; whether a job is admitted only the [`gate`](crate::gate) can say.
 
-use crate::name::ClassName;
 use crate::policy::{ImagePullPolicy, Network, Policy};
+use crate::shape::{CLASS, LABEL, described, duration, object_of, price, quantity};
 use serde_json::{Value as Json, json};
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
-const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-const CLASS: &str = "^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
-const QUANTITY: &str = r"^[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?$";
-const DURATION: &str = "^([0-9]+|([0-9]+h)?([0-9]+m)?([0-9]+s)?)$";
-const ENV_NAME: &str = "^[-._a-zA-Z][-._a-zA-Z0-9]*$";
-const RATE: &str = r"^([0-9]+[.]?[0-9]{0,12}|[.][0-9]{1,12})0*$";
-
 /// The schema of a job file. The classes, GPU types and networks are those of the policy.
 #[must_use]
 pub fn job(policy: &Policy) -> Json {
-    let classes: Vec<_> = policy.classes().map(ClassName::as_str).collect();
-    let gpu_types: Vec<_> = policy.gpu_types().keys().collect();
-    let amount = |what: &str| described(quantity(), what);
-    let mut schema = object(
-        "A Runway job",
-        json!({
-            "name": label(50, "The job's name: a DNS label of at most 50 characters."),
-            "tenant": label(63, "Who submits it and pays for it. May also come from `--tenant` or `X-Tenant-ID`."),
-            "class": {"enum": classes, "description": "The class of the policy it runs under."},
-            "image": {"type": "string", "minLength": 1, "description": "The container image: `[host[:port]/]path[:tag][@digest]`."},
-            "command": texts("Replaces the image's entry point. Each item is shorter than 128 KiB."),
-            "args": texts("Replaces the image's arguments. Each item is shorter than 128 KiB."),
-            "env": {
-                "type": "object",
-                "description": "Variables of the process; at most 256, `secrets` included.",
-                "propertyNames": {"pattern": ENV_NAME, "maxLength": 253},
-                "additionalProperties": {"type": "string"},
-                "maxProperties": 256,
-            },
-            "secrets": {
-                "type": "object",
-                "description": "Secret variables of the process. A file names where the value comes from, never the value.",
-                "propertyNames": {"pattern": ENV_NAME, "maxLength": 253},
-                "additionalProperties": object_of(json!({
-                    "from_env": {"type": "string", "pattern": ENV_NAME, "description": "The environment variable that is read when the job is submitted."},
-                }), &["from_env"]),
-                "maxProperties": 256,
-            },
-            "resources": described(object_of(json!({
-                "cpu": amount("Cores, to a thousandth: `2`, `500m`."),
-                "memory": amount("Bytes of memory: `4Gi`, `500M`."),
-                "gpu": amount("Whole GPUs."),
-                "ephemeral_storage": amount("Bytes of scratch space (`/tmp`) and logs: `10Gi`."),
-                "shm": amount("Bytes of shared memory (`/dev/shm`), within `memory`."),
-            }), &[]), "What it asks for; what is left out has the policy's default."),
-            "gpu_type": {"enum": gpu_types, "description": "The kind of GPU; needed where `resources.gpu` is above 0."},
-            "timeout": described(duration(), "How long it may take, retries included: `90s`, `15m`, `1h30m`, or whole seconds."),
-            "retries": described(quantity(), "How often a failed attempt is repeated, within the one timeout."),
-            "network": {"enum": Network::ALL.map(Network::as_str), "description": "What it may connect to, as far as its class allows."},
-        }),
-        &["name", "image"],
-    );
-    for pointer in ["/properties", "/properties/resources/properties"] {
-        if let Some(Json::Object(fields)) = schema.pointer_mut(pointer) {
-            fields.values_mut().for_each(or_nothing);
-        }
-    }
-    schema
-}
-
-/// A field without a value is one that is left out.
-fn or_nothing(schema: &mut Json) {
-    if let Some(Json::Array(values)) = schema.get_mut("enum") {
-        values.push(Json::Null);
-    }
-    match schema.get_mut("type") {
-        Some(Json::Array(types)) => types.push("null".into()),
-        Some(one) => *one = json!([one, "null"]),
-        None => {}
-    }
+    titled("A Runway job", crate::spec::schema::job(policy))
 }
 
 /// The schema of a policy file.
@@ -106,54 +40,56 @@ pub fn policy() -> Json {
     if let (Some(Json::Object(bounds)), Json::Object(own)) = (tenant.get_mut("properties"), own) {
         bounds.extend(own);
     }
-    let price = |what: &str| json!({"type": ["string", "number"], "pattern": RATE, "minimum": 0, "description": what});
-    let mut schema = object(
+    let price = |what: &str| described(price(), what);
+    let mut schema = titled(
         "A Runway policy",
-        json!({
-            "version": {"const": 1, "description": "The version of this format."},
-            "limits": described(json!({"$ref": "#/$defs/limits"}), "The base: bounds that hold where nothing else is said. `cpu.max`, `memory.max` and `timeout.max` are needed."),
-            "default_class": {"type": "string", "pattern": CLASS, "description": "The class of a job that names none."},
-            "classes": described(named(json!({"$ref": "#/$defs/limits"})), "Bounds for kinds of work. They replace the base's, field by field."),
-            "gpu_types": described(named(object_of(json!({
-                "resource": {"type": "string", "description": "The extended resource of the device plugin. `nvidia.com/gpu` where left out."},
-                "usd_per_gpu_second": price("The price of one GPU for a second."),
-                "node_selector": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Labels of the nodes that have it."},
-            }), &["usd_per_gpu_second"])), "Kinds of GPU. Where there are any, a job with GPUs names one."),
-            "default_gpu_type": {"type": "string", "description": "The GPU type of a job that names none."},
-            "networks": described(networks, "What the named networks reach."),
-            "rates": described(object_of(json!({
-                "usd_per_cpu_second": price("The price of a core for a second, with at most 12 decimals."),
-                "usd_per_gb_second": price("The price of 10^9 bytes of memory for a second."),
-                "usd_per_gpu_second": price("The price of a GPU without a type for a second."),
-            }), &["usd_per_cpu_second", "usd_per_gb_second", "usd_per_gpu_second"]), "Prices in USD."),
-            "rate_limit": described(rate_limit.clone(), "How fast each tenant may submit. 60 a minute, 10 at once, where left out."),
-            "quota": described(object_of(quota, &[]), "How much each tenant may hold at a time."),
-            "capacity": described(object_of(json!({
-                "gpus": described(quantity(), "GPUs of all tenants together. 64 where left out."),
-                "concurrent_jobs": described(quantity(), "Jobs of all tenants together. 500 where left out."),
-                "rate_limit": described(rate_limit, "Submissions of all tenants together. 6000 a minute, 500 at once, where left out."),
-            }), &[]), "How much all tenants together may hold at a time."),
-            "images": described(object_of(json!({
-                "allow": {"type": "array", "items": {"type": "string"}, "description": "Patterns over the whole `host/path`: `*` within a segment, `**` across them. `[\"**\"]` where left out."},
-                "require_digest": {"type": "boolean", "description": "Whether images must be named by digest. `false` where left out."},
-            }), &[]), "Which images may run."),
-            "unknown_tenants": {"enum": ["allow", "deny"], "description": "What becomes of tenants that are not listed. `allow` where left out."},
-            "tenants": {
-                "type": "object",
-                "propertyNames": {"pattern": LABEL, "maxLength": 63},
-                "additionalProperties": {"anyOf": [tenant, {"type": "null"}]},
-                "description": "What single tenants have of their own. Bare bounds only narrow; `classes` replace.",
-            },
-            "run": described(object_of(json!({
-                "namespace": {"type": "string", "description": "Where jobs run; `{tenant}` stands for the tenant. `runway-jobs` where left out."},
-                "ttl_after_finished": described(duration(), "How long an ended job is kept. `300s` where left out."),
-                "termination_grace": described(duration(), "Between SIGTERM and SIGKILL. `30s` where left out, `12h` at most."),
-                "run_as_user": described(quantity(), "The user id of the process, never 0. 65532 where left out."),
-                "image_pull_policy": {"enum": ImagePullPolicy::ALL.map(ImagePullPolicy::as_str), "description": "`IfNotPresent` where left out."},
-                "image_pull_secrets": {"type": "array", "items": {"type": "string"}, "description": "Secrets with registry credentials."},
-            }), &[]), "How jobs are run."),
-        }),
-        &["version", "limits", "rates"],
+        object_of(
+            json!({
+                "version": {"const": 1, "description": "The version of this format."},
+                "limits": described(json!({"$ref": "#/$defs/limits"}), "The base: bounds that hold where nothing else is said. `cpu.max`, `memory.max` and `timeout.max` are needed."),
+                "default_class": {"type": "string", "pattern": CLASS, "description": "The class of a job that names none."},
+                "classes": described(named(json!({"$ref": "#/$defs/limits"})), "Bounds for kinds of work. They replace the base's, field by field."),
+                "gpu_types": described(named(object_of(json!({
+                    "resource": {"type": "string", "description": "The extended resource of the device plugin. `nvidia.com/gpu` where left out."},
+                    "usd_per_gpu_second": price("The price of one GPU for a second."),
+                    "node_selector": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Labels of the nodes that have it."},
+                }), &["usd_per_gpu_second"])), "Kinds of GPU. Where there are any, a job with GPUs names one."),
+                "default_gpu_type": {"type": "string", "description": "The GPU type of a job that names none."},
+                "networks": described(networks, "What the named networks reach."),
+                "rates": described(object_of(json!({
+                    "usd_per_cpu_second": price("The price of a core for a second, with at most 12 decimals."),
+                    "usd_per_gb_second": price("The price of 10^9 bytes of memory for a second."),
+                    "usd_per_gpu_second": price("The price of a GPU without a type for a second."),
+                }), &["usd_per_cpu_second", "usd_per_gb_second", "usd_per_gpu_second"]), "Prices in USD."),
+                "rate_limit": described(rate_limit.clone(), "How fast each tenant may submit. 60 a minute, 10 at once, where left out."),
+                "quota": described(object_of(quota, &[]), "How much each tenant may hold at a time."),
+                "capacity": described(object_of(json!({
+                    "gpus": described(quantity(), "GPUs of all tenants together. 64 where left out."),
+                    "concurrent_jobs": described(quantity(), "Jobs of all tenants together. 500 where left out."),
+                    "rate_limit": described(rate_limit, "Submissions of all tenants together. 6000 a minute, 500 at once, where left out."),
+                }), &[]), "How much all tenants together may hold at a time."),
+                "images": described(object_of(json!({
+                    "allow": {"type": "array", "items": {"type": "string"}, "description": "Patterns over the whole `host/path`: `*` within a segment, `**` across them. `[\"**\"]` where left out."},
+                    "require_digest": {"type": "boolean", "description": "Whether images must be named by digest. `false` where left out."},
+                }), &[]), "Which images may run."),
+                "unknown_tenants": {"enum": ["allow", "deny"], "description": "What becomes of tenants that are not listed. `allow` where left out."},
+                "tenants": {
+                    "type": "object",
+                    "propertyNames": {"pattern": LABEL, "maxLength": 63},
+                    "additionalProperties": {"anyOf": [tenant, {"type": "null"}]},
+                    "description": "What single tenants have of their own. Bare bounds only narrow; `classes` replace.",
+                },
+                "run": described(object_of(json!({
+                    "namespace": {"type": "string", "description": "Where jobs run; `{tenant}` stands for the tenant. `runway-jobs` where left out."},
+                    "ttl_after_finished": described(duration(), "How long an ended job is kept. `300s` where left out."),
+                    "termination_grace": described(duration(), "Between SIGTERM and SIGKILL. `30s` where left out, `12h` at most."),
+                    "run_as_user": described(quantity(), "The user id of the process, never 0. 65532 where left out."),
+                    "image_pull_policy": {"enum": ImagePullPolicy::ALL.map(ImagePullPolicy::as_str), "description": "`IfNotPresent` where left out."},
+                    "image_pull_secrets": {"type": "array", "items": {"type": "string"}, "description": "Secrets with registry credentials."},
+                }), &[]), "How jobs are run."),
+            }),
+            &["version", "limits", "rates"],
+        ),
     );
     if let Json::Object(schema) = &mut schema {
         schema.insert(
@@ -189,40 +125,12 @@ fn limits() -> Json {
     )
 }
 
-fn object(title: &str, properties: Json, required: &[&str]) -> Json {
-    let mut schema = object_of(properties, required);
+fn titled(title: &str, mut schema: Json) -> Json {
     if let Json::Object(schema) = &mut schema {
         schema.insert("$schema".to_owned(), DRAFT.into());
         schema.insert("title".to_owned(), title.into());
     }
     schema
-}
-
-fn object_of(properties: Json, required: &[&str]) -> Json {
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
-}
-
-fn described(mut schema: Json, what: &str) -> Json {
-    if let Json::Object(schema) = &mut schema {
-        schema.insert("description".to_owned(), what.into());
-    }
-    schema
-}
-
-fn label(limit: usize, what: &str) -> Json {
-    json!({"type": "string", "pattern": LABEL, "maxLength": limit, "description": what})
-}
-
-fn texts(what: &str) -> Json {
-    json!({"type": "array", "items": {"type": "string"}, "description": what})
-}
-
-fn quantity() -> Json {
-    json!({"type": ["string", "number"], "pattern": QUANTITY, "minimum": 0})
-}
-
-fn duration() -> Json {
-    json!({"type": ["string", "integer"], "pattern": DURATION, "minLength": 1, "minimum": 0})
 }
 
 #[cfg(test)]

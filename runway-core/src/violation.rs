@@ -80,12 +80,6 @@ impl Violation {
         self.fix = value.into();
         self
     }
-
-    /// Whether the place is one whose values may be secret.
-    #[must_use]
-    pub fn is_sensitive(&self) -> bool {
-        is_sensitive_path(&self.path)
-    }
 }
 
 /// Of one document at most this many violations are told. Who has more has a machine that writes them.
@@ -99,14 +93,6 @@ pub(crate) fn bounded(mut violations: Vec<Violation>) -> Vec<Violation> {
         violations.push(Violation::new(Code::TooLarge, "", message).range(Json::Null, MAX_VIOLATIONS));
     }
     violations
-}
-
-/// Whether values at this pointer may be secret: those under `/env` and `/secrets`.
-#[must_use]
-pub fn is_sensitive_path(path: &str) -> bool {
-    ["/env", "/secrets"]
-        .iter()
-        .any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 /// The known name nearest to `written`, if one is near enough that it was probably meant.

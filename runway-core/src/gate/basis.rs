@@ -5,9 +5,10 @@ use crate::digest::Digest;
 use crate::policy::Policy;
 use crate::quota::{HeldUntil, QuotaKind, Usage};
 use crate::rate::Buckets;
-use crate::spec::{JobSpec, SpecOutline};
+use crate::spec::JobSpec;
 use crate::units::Timestamp;
 use crate::violation::Violation;
+use serde::de::Error as _;
 use serde::ser::SerializeStruct;
 use std::sync::Arc;
 
@@ -112,7 +113,7 @@ impl serde::Serialize for Basis {
 #[derive(serde::Deserialize)]
 struct BasisRecord {
     policy: Digest,
-    spec: SpecOutline,
+    spec: serde_json::Value,
     faults: Vec<Violation>,
     tenant: Option<String>,
     buckets: Buckets,
@@ -128,7 +129,7 @@ impl<'de> serde::Deserialize<'de> for Basis {
         let record = BasisRecord::deserialize(deserializer)?;
         Ok(Self {
             policy: record.policy,
-            spec: Arc::new(JobSpec::from_outline(record.spec)),
+            spec: Arc::new(JobSpec::from_outline(record.spec).map_err(D::Error::custom)?),
             faults: record.faults,
             tenant: record.tenant,
             buckets: record.buckets,

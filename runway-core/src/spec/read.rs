@@ -1,6 +1,7 @@
 //! From a tree to a [`JobSpec`], collecting what has the wrong shape.
 
-use super::{JobSpec, ResourceSpec, Secret, Written};
+use super::fields::{FIELDS, Field, FieldType, JOB, RESOURCE_FIELDS, RESOURCES, Secrecy, is_secret_path};
+use super::{JobSpec, Secret, Written};
 use crate::code::Code;
 use crate::document::{Document, DocumentError, Node, ScalarKind, Span, Value, parse_all};
 use crate::name::{check_env_name, is_glued, is_reserved_env_name};
@@ -8,26 +9,6 @@ use crate::reader::{Fields, Path, Reader};
 use crate::violation::{Violation, bounded};
 use serde_json::json;
 use std::collections::BTreeMap;
-
-/// The fields of a job.
-pub const FIELDS: &[&str] = &[
-    "name",
-    "tenant",
-    "class",
-    "image",
-    "command",
-    "args",
-    "env",
-    "secrets",
-    "resources",
-    "gpu_type",
-    "timeout",
-    "retries",
-    "network",
-];
-
-/// The fields under `resources`.
-pub const RESOURCE_FIELDS: &[&str] = &["cpu", "memory", "gpu", "ephemeral_storage", "shm"];
 
 /// Whether the value of a secret may stand in the document itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +54,10 @@ impl JobSpec {
     /// Reads one document.
     #[must_use]
     pub fn read(document: &Document, secrets: SecretLiterals) -> Reading {
-        let mut reader = Reader { hidden: hidden_spans(document), ..Reader::default() };
-        let spec = read_spec(&mut reader, document, secrets).unwrap_or_default();
+        let hidden = hidden_spans(document);
+        let mut reader = Reader { hidden, is_secret: Some(is_secret_path), ..Reader::default() };
+        let fields = reader.fields(&document.root, &Path::default(), FIELDS);
+        let spec = fields.map(|fields| read_fields(&mut reader, &fields, JOB, secrets)).unwrap_or_default();
         Reading { spec, violations: bounded(reader.violations) }
     }
 }
@@ -107,31 +90,26 @@ pub fn hidden_spans(document: &Document) -> Vec<Span> {
         hide(&document.root, &mut hidden);
     }
     hide_glued(&document.root, &mut hidden);
-    for (key, node) in entries(&document.root) {
-        match key {
-            "command" | "args" => match &node.value {
-                Value::List(items) => items.iter().for_each(|item| hide_unless_scalar(item, &mut hidden)),
-                _ => hide_unless_scalar(node, &mut hidden),
+    hide_values(&document.root, JOB, &mut hidden);
+    hidden
+}
+
+fn hide_values<S, N>(node: &Node, fields: &[Field<S, N>], hidden: &mut Vec<Span>) {
+    for (key, node) in entries(node) {
+        match fields.iter().find(|field| field.name == key) {
+            Some(Field { secrecy: Secrecy::Public, value, .. }) => match (value, &node.value) {
+                (FieldType::Texts(_), Value::List(items)) => {
+                    items.iter().for_each(|item| hide_unless_scalar(item, hidden));
+                }
+                (FieldType::Resources(_), Value::Map(_)) => {
+                    hide_glued(node, hidden);
+                    hide_values(node, RESOURCES, hidden);
+                }
+                _ => hide_unless_scalar(node, hidden),
             },
-            "resources" => {
-                if matches!(node.value, Value::List(_)) {
-                    hide(node, &mut hidden);
-                }
-                hide_glued(node, &mut hidden);
-                for (key, node) in entries(node) {
-                    if RESOURCE_FIELDS.contains(&key) {
-                        hide_unless_scalar(node, &mut hidden);
-                    } else {
-                        hide(node, &mut hidden);
-                    }
-                }
-            }
-            "env" | "secrets" => hide(node, &mut hidden),
-            key if FIELDS.contains(&key) => hide_unless_scalar(node, &mut hidden),
-            _ => hide(node, &mut hidden),
+            Some(Field { secrecy: Secrecy::Secret, .. }) | None => hide(node, hidden),
         }
     }
-    hidden
 }
 
 /// Hides the keys of a mapping to which values are glued.
@@ -158,54 +136,40 @@ fn hide(node: &Node, hidden: &mut Vec<Span>) {
     hidden.extend([Some(node.span), node.defined.as_deref().copied()].into_iter().flatten());
 }
 
-fn read_spec(reader: &mut Reader, document: &Document, literals: SecretLiterals) -> Option<JobSpec> {
-    let fields = reader.fields(&document.root, &Path::default(), FIELDS)?;
-    Some(JobSpec {
-        name: text(reader, &fields, "name"),
-        tenant: text(reader, &fields, "tenant"),
-        class: text(reader, &fields, "class"),
-        image: text(reader, &fields, "image"),
-        command: texts(reader, &fields, "command"),
-        args: texts(reader, &fields, "args"),
-        env: read_env(reader, &fields),
-        secrets: read_secrets(reader, &fields, literals),
-        resources: read_resources(reader, &fields),
-        gpu_type: text(reader, &fields, "gpu_type"),
-        timeout: written(reader, &fields, "timeout"),
-        retries: written(reader, &fields, "retries"),
-        network: text(reader, &fields, "network"),
-    })
+fn read_fields<S: Default, N>(
+    reader: &mut Reader,
+    written: &Fields<'_, '_>,
+    fields: &[Field<S, N>],
+    literals: SecretLiterals,
+) -> S {
+    let mut spec = S::default();
+    for field in fields {
+        let Some((node, path)) = written.get(field.name) else { continue };
+        match &field.value {
+            FieldType::Text(at) => {
+                let text = reader.text_or_fix(node, &path, field.quotable);
+                *(at.get_mut)(&mut spec) = text.map(str::to_owned);
+            }
+            FieldType::Texts(at) => *(at.get_mut)(&mut spec) = reader.texts(node, &path, field.quotable),
+            FieldType::Amount(at) => *(at.get_mut)(&mut spec) = read_amount(reader, node, &path),
+            FieldType::Variables(at) => *(at.get_mut)(&mut spec) = read_env(reader, node, &path),
+            FieldType::Secrets(at) => {
+                *(at.get_mut)(&mut spec) = read_secrets(reader, node, &path, written, literals);
+            }
+            FieldType::Resources(at) => {
+                if let Some(written) = reader.fields(node, &path, RESOURCE_FIELDS) {
+                    *(at.get_mut)(&mut spec) = read_fields(reader, &written, RESOURCES, literals);
+                }
+            }
+        }
+    }
+    spec
 }
 
-fn text(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str) -> Option<String> {
-    let (node, path) = fields.get(name)?;
-    reader.text(node, &path).map(str::to_owned)
-}
-
-fn texts(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str) -> Vec<String> {
-    fields.get(name).map(|(node, path)| reader.texts(node, &path)).unwrap_or_default()
-}
-
-fn written(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str) -> Option<Written> {
-    let (node, path) = fields.get(name)?;
-    let (kind, text) = reader.number(node, &path)?;
+fn read_amount(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<Written> {
+    let (kind, text) = reader.number(node, path)?;
     let written = Written::from(text);
     Some(if kind == ScalarKind::Text { written } else { written.as_number() })
-}
-
-fn read_resources(reader: &mut Reader, fields: &Fields<'_, '_>) -> ResourceSpec {
-    let Some(fields) =
-        fields.get("resources").and_then(|(node, path)| reader.fields(node, &path, RESOURCE_FIELDS))
-    else {
-        return ResourceSpec::default();
-    };
-    ResourceSpec {
-        cpu: written(reader, &fields, "cpu"),
-        memory: written(reader, &fields, "memory"),
-        gpu: written(reader, &fields, "gpu"),
-        ephemeral_storage: written(reader, &fields, "ephemeral_storage"),
-        shm: written(reader, &fields, "shm"),
-    }
 }
 
 /// Tells of a name to which its value was probably glued, `TOKEN:x` or `TOKEN=x`, without repeating it.
@@ -219,14 +183,11 @@ fn refuse_glued(reader: &mut Reader, name: &str, parent: &Path<'_>) -> bool {
     glued
 }
 
-fn read_env(reader: &mut Reader, fields: &Fields<'_, '_>) -> BTreeMap<String, String> {
-    let Some((node, path)) = fields.get("env") else {
-        return BTreeMap::new();
-    };
-    let entries = reader.entries(node, &path).unwrap_or_default();
+fn read_env(reader: &mut Reader, node: &Node, path: &Path<'_>) -> BTreeMap<String, String> {
+    let entries = reader.entries(node, path).unwrap_or_default();
     let read = |(key, node): &(_, Node)| {
         let key: &crate::document::Key = key;
-        if refuse_glued(reader, &key.text, &path) {
+        if refuse_glued(reader, &key.text, path) {
             return None;
         }
         let value = reader.text(node, &path.join(&key.text))?;
@@ -237,16 +198,15 @@ fn read_env(reader: &mut Reader, fields: &Fields<'_, '_>) -> BTreeMap<String, St
 
 fn read_secrets(
     reader: &mut Reader,
+    node: &Node,
+    path: &Path<'_>,
     fields: &Fields<'_, '_>,
     literals: SecretLiterals,
 ) -> BTreeMap<String, Secret> {
-    let Some((node, path)) = fields.get("secrets") else {
-        return BTreeMap::new();
-    };
-    let written = reader.entries(node, &path).unwrap_or_default();
+    let written = reader.entries(node, path).unwrap_or_default();
     let mut secrets = BTreeMap::new();
     for (key, node) in written {
-        if refuse_glued(reader, &key.text, &path) {
+        if refuse_glued(reader, &key.text, path) {
             continue;
         }
         let path = path.join(&key.text);
@@ -287,7 +247,7 @@ fn read_secret(
             }
             Some(Secret::FromEnv(source.to_owned()))
         }
-        Value::Scalar(kind, value) if *kind != ScalarKind::Null => match literals {
+        Value::Scalar(kind, _) if *kind != ScalarKind::Null => match literals {
             SecretLiterals::Refuse => {
                 let message =
                     "a file must not hold the value of a secret: name the environment variable it comes from";
@@ -296,8 +256,7 @@ fn read_secret(
                 reader.violations.push(Violation::new(Code::SecretLiteral, path.pointer(), message).fix(fix));
                 None
             }
-            _ if *kind == ScalarKind::Text => Some(Secret::Value(value.to_string())),
-            _ => reader.wrong_type(node, path, "text"),
+            _ => reader.text(node, path).map(|value| Secret::Value(value.to_owned())),
         },
         _ => reader.wrong_type(node, path, "`{from_env: NAME}`"),
     }

@@ -1,0 +1,67 @@
+//! Parts of JSON Schemas that the declarations of fields share.
+
+use serde_json::{Value as Json, json};
+
+pub(crate) const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+pub(crate) const CLASS: &str = "^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+const QUANTITY: &str = r"^[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?$";
+const DURATION: &str = "^([0-9]+|([0-9]+h)?([0-9]+m)?([0-9]+s)?)$";
+const ENV_NAME: &str = "^[-._a-zA-Z][-._a-zA-Z0-9]*$";
+const RATE: &str = r"^([0-9]+[.]?[0-9]{0,12}|[.][0-9]{1,12})0*$";
+
+pub(crate) fn object_of(properties: Json, required: &[&str]) -> Json {
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+pub(crate) fn described(mut schema: Json, what: &str) -> Json {
+    if let Json::Object(schema) = &mut schema {
+        schema.insert("description".to_owned(), what.into());
+    }
+    schema
+}
+
+/// A DNS label.
+pub(crate) fn label(limit: usize) -> Json {
+    json!({"type": "string", "pattern": LABEL, "maxLength": limit})
+}
+
+pub(crate) fn text() -> Json {
+    json!({"type": "string"})
+}
+
+pub(crate) fn texts() -> Json {
+    json!({"type": "array", "items": text()})
+}
+
+pub(crate) fn one_of<'a>(values: impl IntoIterator<Item = &'a str>) -> Json {
+    json!({"enum": values.into_iter().collect::<Vec<_>>()})
+}
+
+pub(crate) fn quantity() -> Json {
+    json!({"type": ["string", "number"], "pattern": QUANTITY, "minimum": 0})
+}
+
+pub(crate) fn duration() -> Json {
+    json!({"type": ["string", "integer"], "pattern": DURATION, "minLength": 1, "minimum": 0})
+}
+
+/// A price in USD.
+pub(crate) fn price() -> Json {
+    json!({"type": ["string", "number"], "pattern": RATE, "minimum": 0})
+}
+
+/// Variables of a process, with values of one schema.
+pub(crate) fn variables(value: &Json) -> Json {
+    json!({
+        "type": "object",
+        "propertyNames": {"pattern": ENV_NAME, "maxLength": 253},
+        "additionalProperties": value,
+        "maxProperties": 256,
+    })
+}
+
+/// The source of a secret in a file.
+pub(crate) fn secret_source() -> Json {
+    let source = json!({"type": "string", "pattern": ENV_NAME, "description": "The environment variable that is read when the job is submitted."});
+    object_of(json!({"from_env": source}), &["from_env"])
+}

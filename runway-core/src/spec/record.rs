@@ -1,0 +1,196 @@
+//! The digest of a job, and the form in which a decision records it.
+
+use super::fields::{Field, FieldType, InDigest, JOB, RESOURCES, Recorded, Secrecy};
+use super::{JobSpec, Secret};
+use crate::digest::Digest;
+use crate::document::MAX_DOCUMENT_BYTES;
+use serde::de::{DeserializeOwned, Error as _};
+use serde_json::{Error, Map, Value as Json, json};
+use std::collections::BTreeMap;
+use std::fmt;
+
+impl JobSpec {
+    /// A digest of everything but the values of secrets: the same job has the same digest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(&write(self, JOB, Form::Digest))
+    }
+
+    /// What was written, with the values of `env` and `secrets` replaced by their outlines.
+    pub(crate) fn outline(&self) -> Json {
+        write(self, JOB, Form::Outline)
+    }
+
+    /// A spec that is judged just as the one the outline was taken of: its values have the same lengths.
+    pub(crate) fn from_outline(outline: Json) -> Result<Self, Error> {
+        read(outline, JOB)
+    }
+
+    /// The bytes of all texts, as a bound on what is kept and sent on.
+    pub(crate) fn bytes(&self) -> usize {
+        JOB.iter().map(|field| bytes(self, field)).fold(0, usize::saturating_add)
+    }
+}
+
+impl fmt::Debug for JobSpec {
+    /// Without the values of `env` and `secrets`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JobSpec({})", self.outline())
+    }
+}
+
+/// The use of the JSON of a job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Digest,
+    Outline,
+}
+
+fn write<S, N>(spec: &S, fields: &[Field<S, N>], form: Form) -> Json {
+    // Sorted, so that the text is the same whether or not `serde_json` keeps the order of insertion.
+    let mut entries = BTreeMap::new();
+    for field in fields {
+        let (is_set, value) = value(spec, field, form);
+        if is_set || field.recorded == Recorded::Always {
+            entries.insert(field.name.to_owned(), value);
+        }
+    }
+    Json::Object(entries.into_iter().collect())
+}
+
+/// Returns whether the job sets the field, and its value.
+fn value<S, N>(spec: &S, field: &Field<S, N>, form: Form) -> (bool, Json) {
+    let text = |text: &str| match form {
+        Form::Digest if field.digest == InDigest::Names => Json::Null,
+        Form::Outline if field.secrecy == Secrecy::Secret => json!(ValueOutline::of(text)),
+        Form::Digest | Form::Outline => text.into(),
+    };
+    match &field.value {
+        FieldType::Text(at) => {
+            let value = (at.get)(spec).as_deref();
+            (value.is_some(), value.map_or(Json::Null, text))
+        }
+        FieldType::Texts(at) => {
+            let values = (at.get)(spec);
+            (!values.is_empty(), values.iter().map(|value| text(value)).collect())
+        }
+        FieldType::Amount(at) => {
+            let value = (at.get)(spec);
+            (value.is_some(), json!(value))
+        }
+        FieldType::Variables(at) => {
+            let values = (at.get)(spec);
+            let map = values.iter().map(|(name, value)| (name.clone(), text(value)));
+            (!values.is_empty(), Json::Object(map.collect()))
+        }
+        FieldType::Secrets(at) => {
+            let values = (at.get)(spec);
+            let map = values.iter().map(|(name, secret)| {
+                let value = match secret {
+                    Secret::FromEnv(from_env) if form == Form::Outline => json!({"from_env": from_env}),
+                    Secret::FromEnv(_) => Json::Null,
+                    Secret::Value(value) => text(value),
+                };
+                (name.clone(), value)
+            });
+            (!values.is_empty(), Json::Object(map.collect()))
+        }
+        FieldType::Resources(at) => {
+            let value = (at.get)(spec);
+            (*value != Default::default(), write(value, RESOURCES, form))
+        }
+    }
+}
+
+/// Reads a recorded spec. A field that is recorded if present may be missing.
+fn read<S: Default, N>(recorded: Json, fields: &[Field<S, N>]) -> Result<S, Error> {
+    let mut recorded: Map<String, Json> = parse(recorded)?;
+    let mut spec = S::default();
+    for field in fields {
+        match recorded.remove(field.name) {
+            Some(value) => read_field(&mut spec, field, value)
+                .map_err(|error| Error::custom(format!("`{}`: {error}", field.name)))?,
+            None if field.recorded == Recorded::IfPresent => {}
+            None => return Err(Error::custom(format!("missing field `{}`", field.name))),
+        }
+    }
+    Ok(spec)
+}
+
+fn read_field<S, N>(spec: &mut S, field: &Field<S, N>, value: Json) -> Result<(), Error> {
+    let text = |value: Json| match field.secrecy {
+        Secrecy::Public => parse(value),
+        Secrecy::Secret => parse(value).map(ValueOutline::stand_in),
+    };
+    match &field.value {
+        FieldType::Text(at) => *(at.get_mut)(spec) = parse::<Option<Json>>(value)?.map(text).transpose()?,
+        FieldType::Texts(at) => {
+            let values: Vec<Json> = parse(value)?;
+            *(at.get_mut)(spec) = values.into_iter().map(text).collect::<Result<_, _>>()?;
+        }
+        FieldType::Amount(at) => *(at.get_mut)(spec) = parse(value)?,
+        FieldType::Variables(at) => {
+            let values: Map<String, Json> = parse(value)?;
+            let values = values.into_iter().map(|(name, value)| Ok((name, text(value)?)));
+            *(at.get_mut)(spec) = values.collect::<Result<_, Error>>()?;
+        }
+        FieldType::Secrets(at) => {
+            let values: BTreeMap<String, SecretOutline> = parse(value)?;
+            let secret = |outline| match outline {
+                SecretOutline::FromEnv { from_env } => Secret::FromEnv(from_env),
+                SecretOutline::Value(value) => Secret::Value(value.stand_in()),
+            };
+            *(at.get_mut)(spec) = values.into_iter().map(|(name, outline)| (name, secret(outline))).collect();
+        }
+        FieldType::Resources(at) => *(at.get_mut)(spec) = read(value, RESOURCES)?,
+    }
+    Ok(())
+}
+
+fn parse<T: DeserializeOwned>(value: Json) -> Result<T, Error> {
+    serde_json::from_value(value)
+}
+
+/// Returns the bytes of the texts in a field. Amounts have none to speak of.
+fn bytes<S, N>(spec: &S, field: &Field<S, N>) -> usize {
+    let sum = |lengths: &mut dyn Iterator<Item = usize>| lengths.fold(0, usize::saturating_add);
+    match &field.value {
+        FieldType::Text(at) => (at.get)(spec).as_ref().map_or(0, String::len),
+        FieldType::Texts(at) => sum(&mut (at.get)(spec).iter().map(String::len)),
+        FieldType::Variables(at) => {
+            sum(&mut (at.get)(spec).iter().map(|(name, value)| name.len() + value.len()))
+        }
+        FieldType::Secrets(at) => {
+            sum(&mut (at.get)(spec).iter().map(|(name, secret)| name.len() + secret.bytes()))
+        }
+        FieldType::Amount(_) | FieldType::Resources(_) => 0,
+    }
+}
+
+/// What a decision needs to know of a value that may be secret.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+struct ValueOutline {
+    bytes: usize,
+    nul: bool,
+}
+
+impl ValueOutline {
+    fn of(value: &str) -> Self {
+        // Beyond what is ever taken, how much makes no difference.
+        let bytes = value.len().min(MAX_DOCUMENT_BYTES + 1);
+        Self { bytes, nul: value.contains('\0') }
+    }
+
+    /// Some value with this outline.
+    fn stand_in(self) -> String {
+        let bytes = self.bytes.min(MAX_DOCUMENT_BYTES + 1);
+        if self.nul { "\0".repeat(bytes) } else { "x".repeat(bytes) }
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+enum SecretOutline {
+    FromEnv { from_env: String },
+    Value(ValueOutline),
+}
