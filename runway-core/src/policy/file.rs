@@ -11,15 +11,13 @@ use std::collections::BTreeMap;
 use std::{fmt, net::IpAddr, str::FromStr};
 
 /// The whole file.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PolicyFile {
     pub version: u8,
     pub limits: LimitsLayer,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_class: Option<ClassName>,
     pub classes: BTreeMap<ClassName, LimitsLayer>,
     pub gpu_types: BTreeMap<String, GpuType>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_gpu_type: Option<String>,
     pub networks: NetworksLayer,
     pub rates: Rates,
@@ -32,87 +30,74 @@ pub(crate) struct PolicyFile {
     pub run: RunSettings,
 }
 
+impl Default for PolicyFile {
+    /// A policy that says nothing.
+    fn default() -> Self {
+        Self {
+            version: 1,
+            limits: LimitsLayer::default(),
+            default_class: None,
+            classes: BTreeMap::new(),
+            gpu_types: BTreeMap::new(),
+            default_gpu_type: None,
+            networks: NetworksLayer::default(),
+            rates: Rates::default(),
+            rate_limit: RateLimit::DEFAULT,
+            quota: Quota::default(),
+            capacity: Capacity::default(),
+            images: Images::default(),
+            unknown_tenants: UnknownTenants::Allow,
+            tenants: BTreeMap::new(),
+            run: RunSettings::default(),
+        }
+    }
+}
+
 /// The bounds that one layer sets for one quantity.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct BoundLayer<T: fmt::Display> {
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BoundLayer<T> {
     pub min: Option<T>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub max: Option<T>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub default: Option<T>,
 }
 
-impl<T: fmt::Display> Default for BoundLayer<T> {
+impl<T> Default for BoundLayer<T> {
     fn default() -> Self {
         Self { min: None, max: None, default: None }
     }
 }
 
-impl<T: fmt::Display> BoundLayer<T> {
-    const fn is_empty(&self) -> bool {
-        self.min.is_none() && self.max.is_none() && self.default.is_none()
-    }
-}
-
-fn text<T: fmt::Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
-    }
-}
-
 /// The bounds that one layer sets.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct LimitsLayer {
-    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
     pub cpu: BoundLayer<CpuMillis>,
-    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
     pub memory: BoundLayer<MemoryBytes>,
-    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
     pub ephemeral_storage: BoundLayer<MemoryBytes>,
-    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
     pub gpu: BoundLayer<GpuCount>,
-    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
     pub timeout: BoundLayer<Seconds>,
-    #[serde(skip_serializing_if = "BoundLayer::is_empty")]
     pub retries: BoundLayer<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Vec<Network>>,
 }
 
 /// What one tenant has of its own.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TenantLayer {
-    #[serde(flatten)]
     pub limits: LimitsLayer,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub classes: BTreeMap<ClassName, LimitsLayer>,
-    #[serde(skip_serializing_if = "QuotaLayer::is_empty")]
     pub quota: QuotaLayer,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    #[serde(skip_serializing_if = "NetworksLayer::is_empty")]
     pub networks: NetworksLayer,
 }
 
 /// The parts of a quota that one tenant has of its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct QuotaLayer {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<GpuCount>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_jobs: Option<u32>,
 }
 
-impl QuotaLayer {
-    const fn is_empty(&self) -> bool {
-        self.gpus.is_none() && self.concurrent_jobs.is_none()
-    }
-}
-
 /// How much of the cluster one tenant may hold at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// GPUs, of all types together.
     pub gpus: GpuCount,
@@ -120,8 +105,15 @@ pub struct Quota {
     pub concurrent_jobs: u32,
 }
 
+impl Default for Quota {
+    /// 4 GPUs and 10 jobs.
+    fn default() -> Self {
+        Self { gpus: GpuCount::new(4), concurrent_jobs: 10 }
+    }
+}
+
 /// How much all tenants together may hold at a time, and how fast they may submit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// GPUs, of all types together.
     pub gpus: GpuCount,
@@ -129,6 +121,13 @@ pub struct Capacity {
     pub concurrent_jobs: u32,
     /// Submissions of all tenants together.
     pub rate_limit: RateLimit,
+}
+
+impl Default for Capacity {
+    /// 64 GPUs, 500 jobs, and [`RateLimit::SERVER_DEFAULT`].
+    fn default() -> Self {
+        Self { gpus: GpuCount::new(64), concurrent_jobs: 500, rate_limit: RateLimit::SERVER_DEFAULT }
+    }
 }
 
 /// What a job may connect to.
@@ -171,19 +170,12 @@ impl fmt::Display for Network {
 }
 
 /// The address ranges of the named networks.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct NetworksLayer {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub internal: Option<InternalNetwork>,
 }
 
-impl NetworksLayer {
-    const fn is_empty(&self) -> bool {
-        self.internal.is_none()
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct InternalNetwork {
     pub cidrs: Vec<Cidr>,
 }
@@ -249,7 +241,7 @@ impl Serialize for Cidr {
 }
 
 /// A kind of GPU: how Kubernetes calls it, what it costs, where it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuType {
     /// The extended resource of its device plugin.
     pub resource: String,
@@ -259,21 +251,33 @@ pub struct GpuType {
     pub node_selector: BTreeMap<String, String>,
 }
 
+impl GpuType {
+    /// A type with nothing of its own, and no price yet.
+    pub(super) fn unpriced() -> Self {
+        Self {
+            resource: "nvidia.com/gpu".to_owned(),
+            usd_per_gpu_second: UsdRate::default(),
+            node_selector: BTreeMap::new(),
+        }
+    }
+}
+
 /// Which images may run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Images {
-    #[serde(serialize_with = "texts")]
     pub allow: Vec<ImagePattern>,
     pub require_digest: bool,
 }
 
-fn texts<T: fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(ToString::to_string))
+impl Default for Images {
+    /// All images.
+    fn default() -> Self {
+        Self { allow: "**".parse().into_iter().collect(), require_digest: false }
+    }
 }
 
 /// What becomes of tenants that the policy does not list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownTenants {
     /// They run under the base and the classes.
     Allow,
@@ -282,15 +286,13 @@ pub enum UnknownTenants {
 }
 
 /// How jobs are run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSettings {
     /// The namespace of the jobs; `{tenant}` stands for the tenant.
     pub namespace: String,
     /// How long an ended job is kept in the cluster.
-    #[serde(serialize_with = "display")]
     pub ttl_after_finished: Seconds,
     /// How long a job has between SIGTERM and SIGKILL.
-    #[serde(serialize_with = "display")]
     pub termination_grace: Seconds,
     /// The user id of the process; never 0.
     pub run_as_user: u32,
@@ -300,8 +302,18 @@ pub struct RunSettings {
     pub image_pull_secrets: Vec<String>,
 }
 
-fn display<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+impl Default for RunSettings {
+    /// The namespace `runway-jobs`, 300 s until an ended job is deleted, and 30 s to terminate.
+    fn default() -> Self {
+        Self {
+            namespace: "runway-jobs".to_owned(),
+            ttl_after_finished: Seconds::new(300),
+            termination_grace: Seconds::new(30),
+            run_as_user: 65532,
+            image_pull_policy: ImagePullPolicy::IfNotPresent,
+            image_pull_secrets: Vec::new(),
+        }
+    }
 }
 
 impl RunSettings {
@@ -321,7 +333,7 @@ impl RunSettings {
 const TENANT_PLACEHOLDER: &str = "{tenant}";
 
 /// When the kubelet pulls an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImagePullPolicy {
     /// At every start.
     Always,

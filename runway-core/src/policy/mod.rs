@@ -1,11 +1,15 @@
 //! What may run, for whom, at what price: one file, read, checked and resolved before any job is judged by it.
 
+mod fields;
 mod file;
-mod read;
+mod formats;
 mod resolve;
+mod section;
+mod values;
 
+pub use fields::FIELDS;
+pub(crate) use fields::schema;
 pub use file::{Capacity, Cidr, GpuType, ImagePullPolicy, Network, Quota, RunSettings, UnknownTenants};
-pub use read::FIELDS;
 pub use resolve::{Bounds, Limits, Sourced, line_pointer};
 
 use crate::code::Code;
@@ -161,7 +165,7 @@ impl Policy {
     /// [`PolicyError`] with everything that is wrong with it.
     pub fn read(document: &Document, overrides: RateOverrides) -> Result<Self, PolicyError> {
         let mut reader = Reader { refuses_null: true, ..Reader::default() };
-        let file = read::read(&mut reader, &document.root);
+        let file = fields::read(&mut reader, &document.root);
         let mut faults = reader.violations;
         match file {
             // What could not be read would only appear as contradictions that nobody wrote.

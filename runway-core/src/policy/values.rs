@@ -1,10 +1,10 @@
 //! Single values of a policy, and what is said of those that are none.
 
+use super::file::CidrError;
 use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Value};
 use crate::name::{DnsLabel, NameError};
-use crate::policy::file::CidrError;
-use crate::reader::{Fields, Path, Reader, shortened};
+use crate::reader::{Path, Reader, shortened};
 use crate::units::{GpuCount, Seconds, UsdRate};
 use crate::violation::Violation;
 use serde_json::Value as Json;
@@ -65,17 +65,6 @@ pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path<'_>, min: u64,
     None
 }
 
-pub(super) fn count32(
-    reader: &mut Reader,
-    fields: &Fields<'_, '_>,
-    name: &str,
-    min: u64,
-    max: u64,
-) -> Option<u32> {
-    let (node, path) = fields.get(name)?;
-    u32::try_from(whole(reader, node, &path, min, max.min(u64::from(u32::MAX)))?).ok()
-}
-
 /// A text that is parsed further, with the words for what is wrong with it.
 pub(super) fn parsed<T: FromStr>(
     reader: &mut Reader,
@@ -126,28 +115,24 @@ pub(super) fn choice<T: Copy>(
     found
 }
 
-pub(super) fn boolean(reader: &mut Reader, fields: &Fields<'_, '_>, name: &str) -> Option<bool> {
-    let (node, path) = fields.get(name)?;
+pub(super) fn boolean(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<bool> {
     match &node.value {
         Value::Scalar(ScalarKind::Bool, text) => Some(text.eq_ignore_ascii_case("true")),
-        _ => reader.wrong_type(node, &path, "`true` or `false`"),
+        _ => reader.wrong_type(node, path, "`true` or `false`"),
     }
 }
 
 /// A mapping from names of one kind to values of one kind.
 pub(super) fn named<K: FromStr<Err = NameError> + Ord, V>(
     reader: &mut Reader,
-    fields: &Fields<'_, '_>,
-    name: &str,
+    node: &Node,
+    path: &Path<'_>,
     read: impl Fn(&mut Reader, &Node, &Path<'_>) -> Option<V>,
 ) -> BTreeMap<K, V>
 where
     V: Default,
 {
-    let Some((node, path)) = fields.get(name) else {
-        return BTreeMap::new();
-    };
-    let entries: &[(Key, Node)] = reader.entries(node, &path).unwrap_or_default();
+    let entries: &[(Key, Node)] = reader.entries(node, path).unwrap_or_default();
     let mut map = BTreeMap::new();
     for (key, node) in entries {
         let path = path.join(&key.text);

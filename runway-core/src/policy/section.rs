@@ -1,0 +1,152 @@
+//! Sections of a policy: mappings whose fields are declared in a table.
+
+use crate::document::Node;
+use crate::reader::{Fields, Path, Reader};
+use crate::shape::{described, object_of};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value as Json};
+
+/// One field of the section `S`.
+pub(super) struct Field<S: 'static> {
+    /// Its name in a policy.
+    pub(super) name: &'static str,
+    /// Its description in the JSON Schema, if it needs one.
+    pub(super) doc: &'static str,
+    /// The message for a policy without the field, if it is required.
+    pub(super) required: Option<&'static str>,
+    /// The JSON Schema of its value, without the description.
+    pub(super) schema: fn() -> Json,
+    /// Reads its value into the section.
+    pub(super) read: fn(&mut Reader, &Node, &Path<'_>, &mut S),
+    /// Returns its canonical form. `None` leaves it out of the canonical policy, and so out of the digest.
+    pub(super) write: fn(&S) -> Option<Canonical>,
+}
+
+/// How to read, describe and write the values of one type.
+pub(super) struct Format<T: 'static> {
+    pub(super) read: fn(&mut Reader, &Node, &Path<'_>) -> Option<T>,
+    pub(super) schema: fn() -> Json,
+    pub(super) write: fn(&T) -> Canonical,
+}
+
+/// Declares a field by its name, its format, when it is written, its description, and the message if it is required and
+/// missing. It is written:
+///
+/// - `always`: in every canonical policy. This is for the fields of the first version only, whose digests exist.
+/// - `if_set`: if the value is not the default of its type. A new field with this mark changes no existing digest.
+/// - `optional`: the same for an `Option` of the format's type.
+macro_rules! field {
+    ($name:ident, $format:expr, $when:ident, $doc:expr) => {
+        field!(@new $name, $format, $when, $doc, None)
+    };
+    ($name:ident, $format:expr, $when:ident, $doc:expr, required: $message:expr) => {
+        field!(@new $name, $format, $when, $doc, Some($message))
+    };
+    (@new $name:ident, $format:expr, $when:ident, $doc:expr, $required:expr) => {
+        $crate::policy::section::Field {
+            name: stringify!($name),
+            doc: $doc,
+            required: $required,
+            schema: || ($format.schema)(),
+            read: |reader, node, path, section| {
+                if let Some(value) = ($format.read)(reader, node, path) {
+                    section.$name = field!(@value $when, value);
+                }
+            },
+            write: |section| field!(@write $when, section.$name, $format),
+        }
+    };
+    (@value optional, $value:ident) => { Some($value) };
+    (@value $when:ident, $value:ident) => { $value };
+    (@write always, $value:expr, $format:expr) => { Some(($format.write)(&$value)) };
+    (@write if_set, $value:expr, $format:expr) => {
+        ($value != Default::default()).then(|| ($format.write)(&$value))
+    };
+    (@write optional, $value:expr, $format:expr) => { $value.as_ref().map($format.write) };
+}
+
+pub(super) use field;
+
+/// Reads a mapping into a section that has the values of missing fields already.
+pub(super) fn read_section<S>(
+    reader: &mut Reader,
+    node: &Node,
+    path: &Path<'_>,
+    fields: &[Field<S>],
+    mut section: S,
+) -> Option<S> {
+    let written = reader.fields(node, path, &names(fields).collect::<Vec<_>>())?;
+    read_fields(reader, &written, path, fields, &mut section);
+    Some(section)
+}
+
+pub(super) fn read_fields<S>(
+    reader: &mut Reader,
+    written: &Fields<'_, '_>,
+    path: &Path<'_>,
+    fields: &[Field<S>],
+    section: &mut S,
+) {
+    for field in fields {
+        match (written.get(field.name), field.required) {
+            (Some((node, path)), _) => (field.read)(reader, node, &path, section),
+            (None, Some(message)) => reader.missing(&path.join(field.name), message),
+            (None, None) => {}
+        }
+    }
+}
+
+pub(super) fn names<S>(fields: &[Field<S>]) -> impl Iterator<Item = &'static str> {
+    fields.iter().map(|field| field.name)
+}
+
+/// Returns the JSON Schema of a section.
+pub(super) fn section_schema<S>(fields: &[Field<S>]) -> Json {
+    let required: Vec<_> =
+        fields.iter().filter(|field| field.required.is_some()).map(|field| field.name).collect();
+    object_of(properties(fields).into(), &required)
+}
+
+pub(super) fn properties<S>(fields: &[Field<S>]) -> Map<String, Json> {
+    let schema = |field: &Field<S>| match field.doc {
+        "" => (field.schema)(),
+        doc => described((field.schema)(), doc),
+    };
+    fields.iter().map(|field| (field.name.to_owned(), schema(field))).collect()
+}
+
+/// Returns the canonical form of a section.
+pub(super) fn write_section<S>(section: &S, fields: &[Field<S>]) -> Canonical {
+    Canonical::Map(entries(section, fields).collect())
+}
+
+pub(super) fn entries<S>(section: &S, fields: &[Field<S>]) -> impl Iterator<Item = (String, Canonical)> {
+    fields.iter().filter_map(|field| Some((field.name.to_owned(), (field.write)(section)?)))
+}
+
+/// The canonical form of a value: mappings keep the order of their fields.
+pub(super) enum Canonical {
+    Bool(bool),
+    Number(u64),
+    Text(String),
+    List(Vec<Canonical>),
+    Map(Vec<(String, Canonical)>),
+}
+
+impl Serialize for Canonical {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Number(value) => serializer.serialize_u64(*value),
+            Self::Text(value) => serializer.serialize_str(value),
+            Self::List(values) => serializer.collect_seq(values),
+            Self::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (name, value) in entries {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
