@@ -60,6 +60,7 @@ codes! {
     RetriesAboveMax = "retries-above-max": "The job asks for more retries than the policy allows. Retries share the one timeout, and each starts from the beginning."
     NetworkNotAllowed = "network-not-allowed": "The policy does not allow this network for the job's class and tenant, or there is no such network. `none` allows no connection, `internal` DNS and the policy's address ranges, `open` all but the metadata service and the API server."
     ShmAboveMemory = "shm-above-memory": "The job asks for more shared memory (`/dev/shm`) than memory. Shared memory counts within the memory of the job, so it cannot be larger."
+    InvalidWorkdir = "invalid-workdir": "The working directory is not an absolute path, or has a component `.` or `..`. A job must name the same directory on every backend, whatever the current directory of the process that starts it. Write the path from `/` on, such as `/workspace`."
     InvalidEnvName = "invalid-env-name": "The name of a variable does not have the form that Kubernetes accepts: letters, digits, `_`, `-` and `.`, not a digit first, at most 253 characters."
     ReservedEnvName = "reserved-env-name": "Variables named `NVIDIA_*`, `CUDA_VISIBLE_DEVICES` and `RUNWAY_*` are Runway's to set. With the former a container could take GPUs that were given to somebody else, past the device plugin."
     DuplicateEnvName = "duplicate-env-name": "The same name stands under `env` and under `secrets`. Only one of the two could win; take the other out."
@@ -107,6 +108,7 @@ impl Code {
             | Self::InvalidImage
             | Self::InvalidQuantity
             | Self::ShmAboveMemory
+            | Self::InvalidWorkdir
             | Self::InvalidEnvName
             | Self::ReservedEnvName
             | Self::DuplicateEnvName

@@ -8,7 +8,7 @@ use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds};
 
 /// A normalised job.
 ///
-/// Serialized, it has `name`, `tenant`, `class`, `image`, `resources` (`cpu_millis`, `memory_bytes`,
+/// Serialized, it has `name`, `tenant`, `class`, `image`, `workdir` (if set), `resources` (`cpu_millis`, `memory_bytes`,
 /// `ephemeral_storage_bytes`, `gpu`), `timeout_seconds`, `retries` and `network`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -20,6 +20,8 @@ pub struct Job {
     pub class: Option<ClassName>,
     /// Its image, the name completed.
     pub image: ImageRef,
+    /// The working directory of its command; `None` leaves it to the image or the machine.
+    pub workdir: Option<String>,
     /// What it asks for.
     pub resources: Resources,
     /// The kind of GPU, where it has any and the policy knows kinds.

@@ -29,6 +29,11 @@ pub(crate) fn text() -> Json {
     json!({"type": "string"})
 }
 
+/// An absolute path of at most so many bytes.
+pub(crate) fn absolute_path(limit: usize) -> Json {
+    json!({"type": "string", "pattern": "^/", "maxLength": limit})
+}
+
 pub(crate) fn texts() -> Json {
     json!({"type": "array", "items": text()})
 }

@@ -286,7 +286,7 @@ fn process(order: &Order) -> Result<Process, StartError> {
         }
     }
     let command = spec.command.iter().chain(&spec.args).cloned().collect();
-    Ok(Process { command, env })
+    Ok(Process { command, env, workdir: job.workdir.clone() })
 }
 
 /// What no job is to see beside what it never does: other jobs' folders, and the home of who starts it.

@@ -6,11 +6,11 @@ use crate::document::{MAX_DOCUMENT_BYTES, pointer};
 use crate::image::ImageRef;
 use crate::name::{RESERVED_ENV_NAMES, check_env_name, is_glued, is_reserved_env_name};
 use crate::reader::shortened;
-use crate::spec::{MAX_ARGUMENT_BYTES, MAX_VARIABLES, Secret};
+use crate::spec::{MAX_ARGUMENT_BYTES, MAX_PATH_BYTES, MAX_VARIABLES, Secret};
 use crate::violation::Violation;
 use serde_json::Value as Json;
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     pub(super) fn image(&mut self) -> Option<ImageRef> {
         let Some(text) = &self.subject.spec.image else {
             self.missing("/image", "a job needs an `image`");
@@ -66,6 +66,34 @@ impl Checker<'_> {
                 }
             }
         }
+    }
+
+    /// The working directory, if it is valid.
+    #[expect(clippy::option_option, reason = "whether it could be read, and whether there is one")]
+    pub(super) fn workdir(&mut self) -> Option<Option<&'a str>> {
+        const PATH: &str = "/workdir";
+        let Some(workdir) = self.subject.spec.workdir.as_deref() else {
+            return (!self.is_faulty(PATH)).then_some(None);
+        };
+        let violation = if workdir.contains('\0') {
+            Violation::new(Code::NulByte, PATH, "a path ends at its first NUL").requested(workdir)
+        } else if workdir.len() >= MAX_PATH_BYTES {
+            let message = format!(
+                "this path is too long: Linux accepts fewer than {MAX_PATH_BYTES} bytes (`PATH_MAX`)"
+            );
+            Violation::new(Code::TooLarge, PATH, message).range(Json::Null, MAX_PATH_BYTES - 1)
+        } else if !workdir.starts_with('/') {
+            let message = format!("the working directory `{}` does not start with `/`", shortened(workdir));
+            Violation::new(Code::InvalidWorkdir, PATH, message).requested(workdir)
+        } else if workdir.split('/').any(|part| matches!(part, "." | "..")) {
+            let message = format!("the working directory `{}` contains `.` or `..`", shortened(workdir));
+            let violation = Violation::new(Code::InvalidWorkdir, PATH, message).requested(workdir);
+            violation.fix(without_dots(workdir))
+        } else {
+            return Some(Some(workdir));
+        };
+        self.report(violation);
+        None
     }
 
     pub(super) fn variables(&mut self) {
@@ -126,6 +154,19 @@ impl Checker<'_> {
 fn too_long(path: String, what: &str) -> Violation {
     let message = format!("{what} is too long: Linux takes fewer than {MAX_ARGUMENT_BYTES} bytes");
     Violation::new(Code::TooLarge, path, message).range(Json::Null, MAX_ARGUMENT_BYTES - 1)
+}
+
+/// Resolves the components `.` and `..` of an absolute path, without following symbolic links.
+fn without_dots(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// With the host and path in lower case; tags tell upper case from lower.

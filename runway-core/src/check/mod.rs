@@ -91,6 +91,7 @@ impl<'a> Checker<'a> {
         let image = self.image();
         self.variables();
         self.arguments();
+        let workdir = self.workdir();
         self.size();
         // Without the class nothing can be said of the bounds.
         let (class, limits) = class?;
@@ -109,6 +110,7 @@ impl<'a> Checker<'a> {
             tenant: tenant?,
             class: class.cloned(),
             image: image?,
+            workdir: workdir?.map(str::to_owned),
             resources: Resources {
                 cpu: cpu.value?,
                 memory: memory.value?,

@@ -71,6 +71,7 @@ fn container(
         image_pull_policy: Some(policy.run().image_pull_policy.as_str().to_owned()),
         command: texts(&spec.command),
         args: texts(&spec.args),
+        working_dir: job.workdir.clone(),
         env: Some(variables(admitted, id, secret)),
         resources: Some(ResourceRequirements {
             limits: Some(amounts.clone()),

@@ -4,11 +4,11 @@
 //! normalised form all follow from the two tables here. To add a field, add it to [`JobSpec`] or [`ResourceSpec`] and
 //! declare it in the table.
 
-use super::{JobSpec, ResourceSpec, Secret, Written};
+use super::{JobSpec, MAX_PATH_BYTES, ResourceSpec, Secret, Written};
 use crate::job::{Job, Resources};
 use crate::name::{JobName, Tenant};
 use crate::policy::{Network, Policy};
-use crate::shape::{duration, label, one_of, quantity, texts, variables};
+use crate::shape::{absolute_path, duration, label, one_of, quantity, texts, variables};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -223,6 +223,13 @@ pub(super) const JOB: &[JobField] = &[
     .recorded(Always)
     .quotable(|_| true),
     JobField::new(
+        "workdir",
+        at!(Text, workdir),
+        |_| absolute_path(MAX_PATH_BYTES - 1),
+        "The working directory of the command: an absolute path without `.` and `..`, such as `/workspace`.",
+    )
+    .normalised("workdir", |job| job.workdir.as_deref().map(Text)),
+    JobField::new(
         "env",
         at!(Variables, env),
         |_| variables(&json!({"type": "string"})),
@@ -331,4 +338,52 @@ const fn names<const N: usize, S, T>(fields: &[Field<S, T>]) -> [&'static str; N
 pub(super) fn is_secret_path(path: &str) -> bool {
     let name = path.split('/').nth(1);
     name.is_some_and(|name| JOB.iter().any(|field| field.name == name && field.secrecy == Secrecy::Secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field that is recorded always would change the digest of every job without it.
+    #[test]
+    fn only_fields_of_the_first_version_are_always_recorded() {
+        let first = [
+            "name",
+            "tenant",
+            "class",
+            "image",
+            "command",
+            "args",
+            "env",
+            "secrets",
+            "resources",
+            "gpu_type",
+            "timeout",
+            "retries",
+            "network",
+            "cpu",
+            "memory",
+            "gpu",
+            "ephemeral_storage",
+            "shm",
+        ];
+        let job = JOB.iter().filter(|field| field.recorded == Always).map(|field| field.name);
+        let resources = RESOURCES.iter().filter(|field| field.recorded == Always).map(|field| field.name);
+        assert_eq!(job.chain(resources).collect::<Vec<_>>(), first);
+    }
+
+    #[test]
+    fn only_variables_are_secret() {
+        let secret = JOB.iter().filter(|field| field.secrecy == Secrecy::Secret).map(|field| field.name);
+        assert_eq!(secret.collect::<Vec<_>>(), ["env", "secrets"]);
+        for (path, is_secret) in [
+            ("", false),
+            ("/env", true),
+            ("/secrets/A", true),
+            ("/environment", false),
+            ("/resources/env", false),
+        ] {
+            assert_eq!(is_secret_path(path), is_secret, "{path}");
+        }
+    }
 }

@@ -21,6 +21,10 @@ pub const MAX_VARIABLES: usize = 256;
 /// counts the closing NUL (`include/uapi/linux/binfmts.h`: 32 pages of 4 KiB).
 pub const MAX_ARGUMENT_BYTES: usize = 128 * 1024;
 
+/// A working directory must be shorter than this: `PATH_MAX` of Linux, which counts the closing NUL
+/// (`include/uapi/linux/limits.h`).
+pub const MAX_PATH_BYTES: usize = 4096;
+
 /// A job as it was written. It may be anything; only the [`Gate`](crate::Gate) makes it an admitted one.
 ///
 /// ```
@@ -49,6 +53,8 @@ pub struct JobSpec {
     pub command: Vec<String>,
     /// Replaces the image's arguments.
     pub args: Vec<String>,
+    /// The working directory of the command.
+    pub workdir: Option<String>,
     /// Variables of the process.
     pub env: BTreeMap<String, String>,
     /// Secret variables of the process.

@@ -100,16 +100,24 @@ pub fn document() -> impl Strategy<Value = Value> {
         pick(&[json!({"A": "1"}), json!({"A": "1", "RUNWAY_X": "2"}), json!({"1A": "x"}), json!({"A": 1})]);
     let secrets =
         pick(&[json!({"S": {"from_env": "S"}}), json!({"S": "hunter2"}), json!({"A": {"from_env": "A"}})]);
+    let workdirs = pick(&[
+        json!("/tmp"),
+        json!("/a/./b/../c"),
+        json!("src"),
+        json!("/a\0"),
+        json!(["/"]),
+        json!("/../.."),
+    ]);
     let args = pick(&[json!(["a", "b"]), json!(["a", 3]), json!(["a\0"]), json!("a")]);
     let resources = (cpu, memory, storage, gpu, shm).prop_map(|(cpu, memory, storage, gpu, shm)| {
         fields([("cpu", cpu), ("memory", memory), ("ephemeral_storage", storage), ("gpu", gpu), ("shm", shm)])
     });
     let first = (names, tenants, classes, images, args, env, secrets);
-    let second = (resources, gpu_types, timeouts, retries, networks);
+    let second = (resources, gpu_types, timeouts, retries, networks, workdirs);
     (first, second).prop_map(
         |(
             (name, tenant, class, image, args, env, secrets),
-            (resources, gpu_type, timeout, retries, network),
+            (resources, gpu_type, timeout, retries, network, workdir),
         )| {
             fields([
                 ("name", name),
@@ -117,6 +125,7 @@ pub fn document() -> impl Strategy<Value = Value> {
                 ("class", class),
                 ("image", image),
                 ("args", args),
+                ("workdir", workdir),
                 ("env", env),
                 ("secrets", secrets),
                 ("resources", Some(resources)),

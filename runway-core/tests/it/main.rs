@@ -27,3 +27,4 @@ mod recorded;
 mod replay;
 mod restricted;
 mod secrets;
+mod workdir;

@@ -110,6 +110,18 @@ fn dollars_are_doubled_wherever_the_kubelet_expands() {
 }
 
 #[test]
+fn workdir_is_rendered_as_written() {
+    let container = |workdir: Option<&str>| {
+        let spec = JobSpec { workdir: workdir.map(str::to_owned), ..JobSpec::default() };
+        let job = job(&default_policy(), spec);
+        job["spec"]["template"]["spec"]["containers"][0].clone()
+    };
+    // The kubelet does not expand `$(X)` here.
+    assert_eq!(container(Some("/data/$(X)"))["workingDir"], "/data/$(X)");
+    assert!(container(None).get("workingDir").is_none());
+}
+
+#[test]
 fn a_job_with_secrets_is_suspended_and_refers_to_them() {
     let policy = default_policy();
     let secrets =

@@ -81,6 +81,11 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
     let [program, arguments @ ..] = process.command.as_slice() else {
         return Err(("it has no command".to_owned(), 127));
     };
+    if let Some(workdir) = &process.workdir {
+        // In the job's own mounts and with its own rights: what it cannot enter, it cannot name.
+        let enter = std::env::set_current_dir(workdir);
+        enter.map_err(|error| (format!("working directory {workdir}: {}", without_number(&error)), 126))?;
+    }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().stdin(Stdio::null()).process_group(0);
     command.envs(process.env.iter().map(|(name, value)| (name, value)));
@@ -94,11 +99,15 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
             .ok_or_else(|| ("it has no number".to_owned(), 126)),
         Err(error) => {
             let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
-            let why = error.to_string();
-            let why = why.split_once(" (os error").map_or(why.as_str(), |(why, _)| why);
-            Err((format!("{program}: {why}"), code))
+            Err((format!("{program}: {}", without_number(&error)), code))
         }
     }
+}
+
+/// Returns the message of an error of the kernel, without its number.
+fn without_number(error: &io::Error) -> String {
+    let message = error.to_string();
+    message.split_once(" (os error").map_or(message.as_str(), |(message, _)| message).to_owned()
 }
 
 /// Hands signals on and buries the dead, until the job's own process is among them.

@@ -44,6 +44,43 @@ fn programs_that_cannot_be_started() {
 }
 
 #[test]
+fn a_job_starts_in_its_workdir() {
+    let bed = Bed::new();
+    let at = |workdir: &str, spec: JobSpec| JobSpec { workdir: Some(workdir.to_owned()), ..spec };
+    let ran = bed.run(at("/usr/bin", script("pwd -P; ls -d ./env; cd /; pwd -P")));
+    assert_eq!(
+        (verdict(&ran), ran.out.as_str()),
+        ((Phase::Succeeded, None, Some(0)), "/usr/bin\n./env\n/\n")
+    );
+    // A relative program is found from there.
+    let ran = bed.run(at("/usr/bin", command(&["./env", "true"])));
+    assert_eq!(verdict(&ran), (Phase::Succeeded, None, Some(0)), "{:?}", ran.seen.status);
+    // The job's own `/tmp`, not that of the machine.
+    let ran = bed.run(at("/tmp", script("ls -A")));
+    assert_eq!((verdict(&ran).0, ran.out.as_str()), (Phase::Succeeded, "work\n"));
+}
+
+#[test]
+fn workdirs_that_cannot_be_entered_fail_the_job() {
+    let bed = Bed::new();
+    let outside = std::env::temp_dir().join(format!("runway-workdir-{}", std::process::id()));
+    std::fs::create_dir_all(&outside).unwrap();
+    for (workdir, why) in [
+        ("/no/such/directory", "No such file or directory"),
+        ("/etc/passwd", "Not a directory"),
+        // It is on the machine, but not among what the job sees.
+        (outside.to_str().unwrap(), "No such file or directory"),
+    ] {
+        let ran = bed.run(JobSpec { workdir: Some(workdir.to_owned()), ..script("echo started") });
+        assert_eq!(verdict(&ran), (Phase::Failed, Some(Reason::StartError), Some(126)), "{workdir}");
+        let message = format!("working directory {workdir}: {why}");
+        assert!(ran.seen.status.message.contains(&message), "{:?}", ran.seen.status);
+        assert_eq!(ran.out, "");
+    }
+    std::fs::remove_dir(&outside).unwrap();
+}
+
+#[test]
 fn memory_that_runs_out_in_the_job_and_in_a_child() {
     let bed = Bed::new();
     let ran = bed.run(command(&["tail", "/dev/zero"]));

@@ -106,6 +106,7 @@ const CONTAINER: Fields = &[
     ("image", at(2, Kind::Text)),
     ("command", at(3, Kind::Text)),
     ("args", at(4, Kind::Text)),
+    ("workingDir", at(5, Kind::Text)),
     ("env", at(7, Kind::Message(VARIABLE))),
     ("resources", at(8, Kind::Message(RESOURCES))),
     ("volumeMounts", at(9, Kind::Message(MOUNT))),
