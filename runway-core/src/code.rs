@@ -168,7 +168,7 @@ impl FromStr for Code {
 
     fn from_str(name: &str) -> Result<Self, UnknownCode> {
         Self::ALL.iter().copied().find(|code| code.as_str() == name).ok_or_else(|| {
-            let nearest = crate::violation::nearest(name, Self::ALL.iter().map(|code| code.as_str()));
+            let nearest = crate::text::nearest(name, Self::ALL.iter().map(|code| code.as_str()));
             let nearest = Self::ALL.iter().copied().find(|code| Some(code.as_str()) == nearest);
             UnknownCode { name: name.to_owned(), nearest }
         })

@@ -3,8 +3,8 @@
 use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Span, Value, append};
 use crate::name::{before_glue, is_glued};
-use crate::text::push_escaped;
-use crate::violation::{Violation, nearest};
+use crate::text::{nearest, push_escaped};
+use crate::violation::Violation;
 use serde_json::Value as Json;
 
 /// A place in the tree: what it is called, and within what. It is written out only where there is a fault.

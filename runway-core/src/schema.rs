@@ -9,7 +9,7 @@ const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The schema of a job file. The classes, GPU types and networks are those of the policy.
 #[must_use]
 pub fn job(policy: &Policy) -> Json {
-    titled("A Runway job", crate::spec::schema::job(policy))
+    titled("A Runway job", crate::spec::schema(policy))
 }
 
 /// The schema of a policy file.

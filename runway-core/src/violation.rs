@@ -94,18 +94,3 @@ pub(crate) fn bounded(mut violations: Vec<Violation>) -> Vec<Violation> {
     }
     violations
 }
-
-/// The known name nearest to `written`, if one is near enough that it was probably meant.
-pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A field name of thousands of characters is no slip of the pen, and comparing it would take its time.
-    if written.len() > 64 {
-        return None;
-    }
-    let written = written.to_ascii_lowercase();
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&written, &name.to_ascii_lowercase()), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
-}

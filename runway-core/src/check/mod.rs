@@ -11,8 +11,9 @@ use crate::name::{ClassName, JobName, Tenant, nearest_label};
 use crate::policy::{Limits, Network, Policy, UnknownTenants};
 use crate::reader::shortened;
 use crate::spec::{FIELDS, JobSpec, RESOURCE_FIELDS};
+use crate::text::nearest;
 use crate::units::GpuCount;
-use crate::violation::{Violation, bounded, nearest};
+use crate::violation::{Violation, bounded};
 use amounts::Amount;
 use serde_json::Value as Json;
 

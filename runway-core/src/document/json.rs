@@ -3,7 +3,7 @@
 //! The parser says whether it is JSON; then the tree is read from the text itself, since numbers keep their literals and every part its
 //! place. What cannot be read here is left to the reader of YAML, which tells of every fault; so no fault has two messages.
 
-use super::parse::plain_kind;
+use super::scalar::plain_kind;
 use super::{
     Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, Node, ScalarKind, Span, Text,
     Value,

@@ -6,6 +6,7 @@
 mod json;
 mod parse;
 mod pointer;
+mod scalar;
 mod text;
 
 pub use json::parse_json;

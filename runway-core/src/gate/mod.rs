@@ -2,10 +2,12 @@
 
 mod basis;
 mod decision;
+mod replay;
 mod shortage;
 
-pub use basis::{Basis, NamedHolds, ReplayError, replay};
+pub use basis::{Basis, NamedHolds};
 pub use decision::{AdmittedJob, Decision, Outcome, Refusal};
+pub use replay::{ReplayError, replay};
 
 use crate::check::{Checked, Subject, check};
 use crate::code::Code;

@@ -49,42 +49,42 @@ pub(super) fn quota_violations(
     let requested = submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::Written::to_json);
     let violation = |(shortage, time): (&Shortage, &Option<Timestamp>)| {
         let Shortage { kind, requested: asked, held, limit } = *shortage;
-        let until = time.map(|time| format!(" by {time} at the latest")).unwrap_or_default();
+        // Without a time, nobody knows whether there will be room.
+        let later =
+            |what: &str| time.map(|time| format!("; {what} by {time} at the latest")).unwrap_or_default();
         let (code, line, message) = match kind {
             QuotaKind::TenantGpus => (
                 Code::TenantGpuQuota,
                 &*terms.gpus.from,
                 format!(
-                    "the tenant holds {held} of its {limit} GPUs and asks for {asked}; enough are free{until}"
+                    "the tenant holds {held} of its {limit} GPUs and asks for {asked}{}",
+                    later("enough are free")
                 ),
             ),
             QuotaKind::ClusterGpus => (
                 Code::ClusterGpuCapacity,
                 "capacity.gpus",
                 format!(
-                    "all tenants hold {held} of {limit} GPUs and this job asks for {asked}; enough are free{until}"
+                    "all tenants hold {held} of {limit} GPUs and this job asks for {asked}{}",
+                    later("enough are free")
                 ),
             ),
             QuotaKind::TenantJobs => (
                 Code::TenantJobQuota,
                 &*terms.concurrent_jobs.from,
                 format!(
-                    "the tenant has {held} of the {limit} jobs it may have at a time; there is room{until}"
+                    "the tenant has {held} of the {limit} jobs it may have at a time{}",
+                    later("there is room")
                 ),
             ),
             QuotaKind::ClusterJobs => (
                 Code::ClusterJobCapacity,
                 "capacity.concurrent_jobs",
                 format!(
-                    "all tenants have {held} of the {limit} jobs there may be at a time; there is room{until}"
+                    "all tenants have {held} of the {limit} jobs there may be at a time{}",
+                    later("there is room")
                 ),
             ),
-        };
-        let message = if time.is_some() {
-            message
-        } else {
-            // Without a time the half sentence after the semicolon would promise what nobody knows.
-            message.split(';').next().unwrap_or_default().to_owned()
         };
         if is_gpus(&shortage) {
             let violation = Violation::new(code, "/resources/gpu", message).requested(requested.clone());

@@ -358,7 +358,7 @@ fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
         Violation::new(Code::UnknownClass, path, format!("`classes` has no class `{class}`"))
             .requested(class.as_str())
             .one_of(class_names())
-            .fix(crate::violation::nearest(class.as_str(), class_names()))
+            .fix(crate::text::nearest(class.as_str(), class_names()))
     };
     if let Some(class) = &file.default_class
         && !file.classes.contains_key(class)
@@ -381,7 +381,7 @@ fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
             Violation::new(Code::UnknownGpuType, "/default_gpu_type", message)
                 .requested(gpu_type.as_str())
                 .one_of(names())
-                .fix(crate::violation::nearest(gpu_type, names())),
+                .fix(crate::text::nearest(gpu_type, names())),
         );
     }
     if file.run.is_per_tenant() {

@@ -106,7 +106,7 @@ pub(super) fn choice<T: Copy>(
     let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     if found.is_none() {
         let names = choices.iter().map(|(name, _)| *name);
-        let near = crate::violation::nearest(text, names.clone());
+        let near = crate::text::nearest(text, names.clone());
         let message = format!("`{}` is not one of the words that can stand here", shortened(text));
         reader.violations.push(
             Violation::new(Code::WrongType, path.pointer(), message).requested(text).one_of(names).fix(near),

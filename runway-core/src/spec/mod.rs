@@ -1,10 +1,11 @@
 //! A job as it was written, before anybody judged it.
 
+mod field;
 mod fields;
 mod normal;
 mod read;
 mod record;
-pub(crate) mod schema;
+mod schema;
 mod written;
 
 pub use fields::{FIELDS, RESOURCE_FIELDS};
@@ -119,4 +120,9 @@ impl JobSpec {
     pub(crate) fn variables(&self) -> usize {
         self.env.len() + self.secrets.len()
     }
+}
+
+/// Returns the JSON Schema of a job under a policy, without its title.
+pub(crate) fn schema(policy: &crate::policy::Policy) -> serde_json::Value {
+    schema::fields(fields::JOB, policy)
 }

@@ -1,6 +1,7 @@
 //! The normalised form of a job.
 
-use super::fields::{Field, JOB, RESOURCES};
+use super::field::Field;
+use super::fields::{JOB, RESOURCES};
 use crate::job::{Job, Resources};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 

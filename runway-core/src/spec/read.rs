@@ -1,6 +1,7 @@
 //! From a tree to a [`JobSpec`], collecting what has the wrong shape.
 
-use super::fields::{FIELDS, Field, FieldType, JOB, RESOURCE_FIELDS, RESOURCES, Secrecy, is_secret_path};
+use super::field::{Field, FieldType, Secrecy};
+use super::fields::{FIELDS, JOB, RESOURCE_FIELDS, RESOURCES, is_secret_path};
 use super::{JobSpec, Secret, Written};
 use crate::code::Code;
 use crate::document::{Document, DocumentError, Node, ScalarKind, Span, Value, parse_all};

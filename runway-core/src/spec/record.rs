@@ -1,6 +1,7 @@
 //! The digest of a job, and the form in which a decision records it.
 
-use super::fields::{Field, FieldType, InDigest, JOB, RESOURCES, Recorded, Secrecy};
+use super::field::{Field, FieldType, InDigest, Recorded, Secrecy};
+use super::fields::{JOB, RESOURCES};
 use super::{JobSpec, Secret};
 use crate::digest::Digest;
 use crate::document::MAX_DOCUMENT_BYTES;

@@ -1,20 +1,12 @@
-//! The JSON Schema of a job.
+//! The JSON Schema of a table of fields.
 
-use super::fields::{Field, JOB, RESOURCES};
+use super::field::Field;
 use crate::policy::Policy;
 use crate::shape::{described, object_of};
 use serde_json::{Map, Value as Json, json};
 
-/// Returns the schema of a job under a policy, without its title.
-pub(crate) fn job(policy: &Policy) -> Json {
-    fields(JOB, policy)
-}
-
-pub(super) fn resources(policy: &Policy) -> Json {
-    fields(RESOURCES, policy)
-}
-
-fn fields<S, N>(fields: &[Field<S, N>], policy: &Policy) -> Json {
+/// Returns the schema of a mapping with these fields under a policy.
+pub(super) fn fields<S, N>(fields: &[Field<S, N>], policy: &Policy) -> Json {
     let schema = |field: &Field<S, N>| or_null(described((field.schema)(policy), field.doc));
     let properties: Map<_, _> = fields.iter().map(|field| (field.name.to_owned(), schema(field))).collect();
     let required: Vec<_> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();

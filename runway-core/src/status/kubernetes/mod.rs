@@ -9,6 +9,7 @@ mod event;
 mod job;
 mod listing;
 mod pod;
+mod scheduling;
 #[cfg(test)]
 mod tests;
 mod time;
