@@ -1,7 +1,7 @@
 //! A service that decides by itself: it holds the gate, and brings the clock, the lock and the randomness, of which the core
 //! has none.
 //!
-//! `cargo run -p runway-core --no-default-features --example embed`
+//! `cargo run -p runway-core --example embed`
 
 #![allow(
     clippy::disallowed_macros,
@@ -17,7 +17,7 @@ use runway_core::units::{Seconds, Timestamp};
 use runway_core::{AdmittedJob, Decision, Gate, HashSeed, JobId, JobSpec, Policy, Quote, Submission};
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 const POLICY: &str = r#"
 version: 1
@@ -95,8 +95,7 @@ fn read(job: &str) -> Result<Submission, Box<dyn Error>> {
 }
 
 fn now() -> Result<Timestamp, Box<dyn Error>> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(Timestamp::from_nanos(u64::try_from(since.as_nanos())?))
+    Ok(SystemTime::now().try_into()?)
 }
 
 fn tell(decision: &Decision) {

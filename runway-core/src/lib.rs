@@ -4,6 +4,9 @@
 //! `spec → check → price → gate (rate, quota) → render`, and each word is a module. The same arguments make the same
 //! decision everywhere, byte for byte: on a laptop, in the server, and in a service that embeds the crate.
 //!
+//! The feature `kubernetes` adds the modules `render` and `guardrails`, and `status::classify`. It needs one version feature
+//! of `k8s-openapi`, which the program chooses.
+//!
 //! Start with [`Gate`], which takes a [`Submission`] and returns a [`Decision`].
 
 pub mod check;
@@ -32,6 +35,11 @@ pub mod status;
 pub mod text;
 pub mod units;
 pub mod violation;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use code::Code;
 pub use error_chain::ErrorChain;

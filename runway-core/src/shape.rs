@@ -29,7 +29,7 @@ pub(crate) fn text() -> Json {
     json!({"type": "string"})
 }
 
-/// An absolute path of at most so many bytes.
+/// An absolute path of at most `limit` bytes.
 pub(crate) fn absolute_path(limit: usize) -> Json {
     json!({"type": "string", "pattern": "^/", "maxLength": limit})
 }

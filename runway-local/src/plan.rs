@@ -73,7 +73,7 @@ pub(crate) struct Process {
     pub command: Vec<String>,
     /// All of its variables.
     pub env: Vec<(String, String)>,
-    /// Its working directory, if it is not the default one.
+    /// The working directory, if it is not the default one.
     pub workdir: Option<String>,
 }
 

@@ -49,7 +49,7 @@ pub(super) fn quota_violations(
     let requested = submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::Written::to_json);
     let violation = |(shortage, time): (&Shortage, &Option<Timestamp>)| {
         let Shortage { kind, requested: asked, held, limit } = *shortage;
-        // Without a time, nobody knows whether there will be room.
+        // Without a time, the message promises nothing.
         let later =
             |what: &str| time.map(|time| format!("; {what} by {time} at the latest")).unwrap_or_default();
         let (code, line, message) = match kind {

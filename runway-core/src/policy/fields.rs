@@ -132,7 +132,7 @@ const LIMITS: &[Field<LimitsLayer>] = &[
     ),
 ];
 
-/// What a tenant has of its own, besides [`LIMITS`].
+/// The fields of a tenant besides [`LIMITS`].
 const TENANT: &[Field<TenantLayer>] = &[
     field!(classes, CLASSES, if_set, ""),
     field!(quota, section!(QUOTA_LAYER, QuotaLayer::default()), if_set, ""),
@@ -284,7 +284,7 @@ const BASE: Format<LimitsLayer> = Format {
         for field in ["cpu", "memory", "timeout"] {
             let has_max = written.get(field).is_some_and(|(node, _)| match &node.value {
                 Value::Map(entries) => entries.iter().any(|(key, node)| key.text == "max" && !node.is_null()),
-                _ => true, // told as a wrong type
+                _ => true, // reported as a wrong type
             });
             if !has_max {
                 reader.missing(&path.join(field).join("max"), "every job needs an upper bound for this");

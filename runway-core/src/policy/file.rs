@@ -31,7 +31,7 @@ pub(crate) struct PolicyFile {
 }
 
 impl Default for PolicyFile {
-    /// A policy that says nothing.
+    /// A policy without any field.
     fn default() -> Self {
         Self {
             version: 1,
@@ -252,7 +252,7 @@ pub struct GpuType {
 }
 
 impl GpuType {
-    /// A type with nothing of its own, and no price yet.
+    /// A type without any field; the price is still missing.
     pub(super) fn unpriced() -> Self {
         Self {
             resource: "nvidia.com/gpu".to_owned(),

@@ -87,7 +87,7 @@ pub(super) const fn count<const MIN: u64, const MAX: u64>() -> Format<u32> {
     }
 }
 
-/// A duration of at most so many seconds.
+/// A duration of at most `MAX` seconds.
 pub(super) const fn seconds<const MAX: u64>() -> Format<Seconds> {
     Format {
         read: |reader, node, path| {

@@ -8,17 +8,17 @@ use serde_json::{Map, Value as Json};
 
 /// One field of the section `S`.
 pub(super) struct Field<S: 'static> {
-    /// Its name in a policy.
+    /// The name in a policy.
     pub(super) name: &'static str,
-    /// Its description in the JSON Schema, if it needs one.
+    /// The description in the JSON Schema; empty for none.
     pub(super) doc: &'static str,
     /// The message for a policy without the field, if it is required.
     pub(super) required: Option<&'static str>,
-    /// The JSON Schema of its value, without the description.
+    /// The JSON Schema of the value, without the description.
     pub(super) schema: fn() -> Json,
-    /// Reads its value into the section.
+    /// Reads the value into the section.
     pub(super) read: fn(&mut Reader, &Node, &Path<'_>, &mut S),
-    /// Returns its canonical form. `None` leaves it out of the canonical policy, and so out of the digest.
+    /// Returns the canonical form. `None` leaves it out of the canonical policy, and so out of the digest.
     pub(super) write: fn(&S) -> Option<Canonical>,
 }
 

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 /// One field of `S`, and of its normalised form `N`.
 pub(super) struct Field<S: 'static, N: 'static> {
-    /// Its name in a document.
+    /// The name in a document.
     pub(super) name: &'static str,
-    /// Its type, and its place in `S`.
+    /// The type, and the place in `S`.
     pub(super) value: FieldType<S>,
-    /// Its description in the JSON Schema.
+    /// The description in the JSON Schema.
     pub(super) doc: &'static str,
-    /// The JSON Schema of its value, without the description.
+    /// The JSON Schema of the value, without the description.
     pub(super) schema: fn(&Policy) -> Json,
     /// Whether the schema requires it.
     pub(super) required: bool,
@@ -23,7 +23,7 @@ pub(super) struct Field<S: 'static, N: 'static> {
     pub(super) digest: InDigest,
     /// Whether the text of a number or truth value is valid here once it is put in quotes.
     pub(super) quotable: fn(&str) -> bool,
-    /// Its form in the normalised job, if it has one.
+    /// The form in the normalised job, if there is one.
     pub(super) normalised: Option<Normalised<N>>,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Secrecy {
     Secret,
 }
 
-/// What of a field the digest covers.
+/// The part of a field that the digest covers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum InDigest {
     Values,

@@ -190,7 +190,7 @@ const fn names<const N: usize, S, T>(fields: &[Field<S, T>]) -> [&'static str; N
     names
 }
 
-/// Returns whether messages must not show what is at this JSON pointer, because it may be a secret.
+/// Returns whether the value at this JSON pointer may be a secret, which messages must not show.
 pub(super) fn is_secret_path(path: &str) -> bool {
     let name = path.split('/').nth(1);
     name.is_some_and(|name| JOB.iter().any(|field| field.name == name && field.secrecy == Secrecy::Secret))

@@ -1,4 +1,4 @@
-//! The field `workdir`: what is accepted, and that a job without it is recorded as before the field existed.
+//! The field `workdir`: validation, and the records of jobs without it.
 
 use crate::replay::replayed;
 use runway_core::spec::SecretLiterals;

@@ -82,7 +82,7 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
         return Err(("it has no command".to_owned(), 127));
     };
     if let Some(workdir) = &process.workdir {
-        // In the job's own mounts and with its own rights: what it cannot enter, it cannot name.
+        // The mounts and the rights are those of the job here.
         let enter = std::env::set_current_dir(workdir);
         enter.map_err(|error| (format!("working directory {workdir}: {}", without_number(&error)), 126))?;
     }

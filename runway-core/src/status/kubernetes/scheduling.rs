@@ -1,4 +1,4 @@
-//! Why a pod has no node, or no longer has one.
+//! Causes of pods that have no node, or lost the one they had.
 
 use crate::status::Reason;
 use crate::status::cause::{Cause, quoted};
