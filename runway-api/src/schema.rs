@@ -97,6 +97,8 @@ pub struct Violation {
     /// The line of the policy that says so.
     #[schema(required)]
     pub policy: Option<String>,
+    /// The feature that the backend lacks; only with the code `unsupported-by-backend`.
+    pub capability: Option<String>,
     /// The nearest value that would be accepted there; null where none is known.
     #[schema(value_type = AnyValue)]
     pub fix: (),
@@ -111,6 +113,9 @@ pub struct Verdict {
     pub document: u64,
     /// Whether it would be admitted.
     pub admitted: bool,
+    /// The backend whose features were checked; null if none were.
+    #[schema(required)]
+    pub backend: Option<String>,
     /// The normalised job, where every part of it could be read.
     #[schema(value_type = Option<Object>, required)]
     pub job: (),

@@ -15,6 +15,8 @@ pub struct Verdict<'a> {
     pub document: usize,
     /// Whether it would be admitted.
     pub admitted: bool,
+    /// The backend whose features were checked; `None` if none were.
+    pub backend: Option<&'a str>,
     /// The normalised job, where every part of it could be read.
     pub job: Option<&'a Job>,
     /// What it would cost at most, where that can be said.
@@ -34,6 +36,7 @@ impl<'a> Verdict<'a> {
             file,
             document,
             admitted: decision.admitted().is_some(),
+            backend: decision.basis.capabilities.as_ref().map(|capabilities| capabilities.backend()),
             job: decision.job(),
             quote: decision.quote(),
             violations: decision.violations(),

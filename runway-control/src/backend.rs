@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use runway_core::capability::Capabilities;
 use runway_core::digest::Digest;
 use runway_core::name::{ClassName, JobName};
 use runway_core::price::{Bill, Quote};
@@ -20,6 +21,9 @@ use std::time::Duration;
 /// It keeps nothing that its jobs do not carry themselves: whatever [`Observation`] holds is read back from them, so
 /// that another process can go on where this one stopped.
 pub trait Backend: Send + Sync + 'static {
+    /// The features of a job that the backend supports. The gate refuses jobs that need others.
+    fn capabilities(&self) -> Capabilities;
+
     /// The times that the control plane must allow for.
     fn timing(&self) -> BackendTiming;
 

@@ -67,6 +67,7 @@ codes! {
     SecretLiteral = "secret-literal": "A job file holds the value of a secret. Files are copied, committed and shown, so a file only names the environment variable that the value comes from, as `{from_env: NAME}`. The command line reads the variable when it submits the job. If the value was real, change it: it has been in a file."
     NulByte = "nul-byte": "The text holds a NUL character (`\\0`). Arguments and variables of a Linux process end at the first one, so that the process would not get what was written."
     TooLarge = "too-large": "The document is larger than Runway reads: 256 KiB in all with aliases written out, 20,000 values, 32 levels, 256 variables (`env` and `secrets` together). An argument or a variable with its name and `=` must be shorter than 128 KiB, which is what Linux takes (`MAX_ARG_STRLEN`). Pass large inputs through storage."
+    UnsupportedByBackend = "unsupported-by-backend": "The job needs a feature that the backend does not support. The violation names the feature as `capability`: `network.internal`, for example, or `image.entrypoint` for a job without a `command`. Change the field, or submit the job to another backend. `runway check --backend NAME` checks a file against a backend."
     RateLimited = "rate-limited": "The tenant, or all tenants together, submitted faster than the policy allows. Nothing else about the job was looked at, and no token was used up. The answer says how long to wait; after that the same request passes this check, unless others were quicker."
     TenantGpuQuota = "tenant-gpu-quota": "The tenant's running jobs hold so many GPUs that this job would exceed its quota. Waiting helps: the answer says when enough of them are free at the latest, by the deadlines of the jobs in the way. Cancelling one of the tenant's jobs helps at once."
     TenantJobQuota = "tenant-job-quota": "The tenant has as many jobs as its quota allows at one time. Waiting helps, unless the quota is 0: the answer says when one of them ends at the latest."
@@ -137,7 +138,8 @@ impl Code {
             | Self::TimeoutBelowMin
             | Self::TimeoutAboveMax
             | Self::RetriesAboveMax
-            | Self::NetworkNotAllowed => Remedy::Policy,
+            | Self::NetworkNotAllowed
+            | Self::UnsupportedByBackend => Remedy::Policy,
             Self::RateLimited => Remedy::Rate,
             Self::TenantGpuQuota
             | Self::TenantJobQuota

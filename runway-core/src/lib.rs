@@ -9,6 +9,7 @@
 //!
 //! Start with [`Gate`], which takes a [`Submission`] and returns a [`Decision`].
 
+pub mod capability;
 pub mod check;
 pub mod code;
 pub mod digest;

@@ -1,11 +1,12 @@
 //! One reason why a document is refused, with what would be accepted instead.
 
+use crate::capability::Capability;
 use crate::code::Code;
 use serde_json::Value as Json;
 
 /// One reason why a job or a policy is refused.
 ///
-/// Serialized, it is `{"code","path","message","requested","allowed","policy","fix"}`.
+/// Serialized, it is `{"code","path","message","requested","allowed","policy","fix"}`, and `capability` before `fix` if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Violation {
     /// The kind of the reason.
@@ -20,6 +21,9 @@ pub struct Violation {
     pub allowed: Option<Allowed>,
     /// The line of the policy that says so, such as `classes.gpu.cpu.max`.
     pub policy: Option<String>,
+    /// The feature that the backend lacks. Absent unless the code is `unsupported-by-backend`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Capability>,
     /// The value for `path` nearest to the requested one that would be accepted; null where none is known.
     pub fix: Json,
 }
@@ -52,6 +56,7 @@ impl Violation {
             requested: Json::Null,
             allowed: None,
             policy: None,
+            capability: None,
             fix: Json::Null,
         }
     }
@@ -73,6 +78,11 @@ impl Violation {
 
     pub(crate) fn policy(mut self, line: impl Into<String>) -> Self {
         self.policy = Some(line.into());
+        self
+    }
+
+    pub(crate) fn capability(mut self, capability: Capability) -> Self {
+        self.capability = Some(capability);
         self
     }
 

@@ -18,6 +18,7 @@ use runway_control::backend::{
     Unavailable, WatchEvent,
 };
 use runway_control::{Observation, Surroundings};
+use runway_core::capability::{BackendKind, Capabilities};
 use runway_core::render::object_name;
 use runway_core::status::Seen;
 use runway_core::{JobId, Policy, Tenant};
@@ -238,6 +239,10 @@ impl Drop for Creating<'_> {
 }
 
 impl Backend for KubernetesBackend {
+    fn capabilities(&self) -> Capabilities {
+        BackendKind::Kubernetes.capabilities()
+    }
+
     /// The API server gives up a request after 60 s (`--request-timeout`); 5 s more allow for clocks that differ.
     fn timing(&self) -> BackendTiming {
         BackendTiming {

@@ -14,6 +14,7 @@ use runway_control::backend::{
     Unavailable, WatchEvent,
 };
 use runway_core::JobId;
+use runway_core::capability::{BackendKind, Capabilities};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
@@ -133,6 +134,10 @@ impl LocalBackend {
 }
 
 impl Backend for LocalBackend {
+    fn capabilities(&self) -> Capabilities {
+        BackendKind::Local.capabilities()
+    }
+
     /// A create request is work of this process. It has an effect at once, or none.
     fn timing(&self) -> BackendTiming {
         BackendTiming {

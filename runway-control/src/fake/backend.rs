@@ -10,11 +10,16 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
+use runway_core::capability::{BackendKind, Capabilities};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Backend for FakeBackend {
+    fn capabilities(&self) -> Capabilities {
+        BackendKind::Kubernetes.capabilities()
+    }
+
     /// That of a Kubernetes cluster.
     fn timing(&self) -> BackendTiming {
         BackendTiming {

@@ -174,7 +174,7 @@ impl ControlPlane {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let state = State {
-            gate: Gate::new(policy, surroundings.hash_seed()),
+            gate: Gate::new(policy, surroundings.hash_seed()).with_capabilities(backend.capabilities()),
             jobs: Jobs::new(settings.remembered),
             creations: BTreeMap::new(),
             watch: WatchState::default(),

@@ -10,6 +10,7 @@ use runway_control::backend::{
 };
 use runway_control::fake::{Answer, EventFault, FakeBackend, FakeCluster, Fault};
 use runway_control::{ControlPlane, Observation, Settings, SubmitError, Submitted};
+use runway_core::capability::Capabilities;
 use runway_core::status::Phase;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -162,6 +163,10 @@ fn the_watch_settles_what_is_searched_for() {
 struct Panics(FakeBackend);
 
 impl Backend for Panics {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
     fn timing(&self) -> BackendTiming {
         self.0.timing()
     }

@@ -3,8 +3,10 @@
 //! Whether there is room for it just now is not asked here: that is the [`gate`](crate::gate)'s part.
 
 mod amounts;
+mod backend;
 mod container;
 
+use crate::capability::Capabilities;
 use crate::code::Code;
 use crate::job::{Job, Resources};
 use crate::name::{ClassName, JobName, Tenant, nearest_label};
@@ -15,6 +17,7 @@ use crate::text::nearest;
 use crate::units::GpuCount;
 use crate::violation::{Violation, bounded};
 use amounts::Amount;
+use backend::nearest_network;
 use serde_json::Value as Json;
 
 /// A spec, with what is known of it from elsewhere.
@@ -26,6 +29,8 @@ pub struct Subject<'a> {
     pub faults: &'a [Violation],
     /// The tenant by the transport: a header, or an option of the command line.
     pub tenant: Option<&'a str>,
+    /// The features that the backend supports; `None` leaves them unchecked.
+    pub capabilities: Option<&'a Capabilities>,
 }
 
 /// What a check found.
@@ -47,7 +52,7 @@ pub struct Checked {
 /// # rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}", RateOverrides::default())?;
 /// let mut spec = JobSpec { name: Some("x".into()), image: Some("busybox".into()), ..JobSpec::default() };
 /// spec.resources.cpu = Some("64".into());
-/// let checked = check(&policy, Subject { spec: &spec, faults: &[], tenant: Some("search") });
+/// let checked = check(&policy, Subject { spec: &spec, faults: &[], tenant: Some("search"), capabilities: None });
 /// assert_eq!(checked.violations[0].code, Code::CpuAboveMax);
 /// assert_eq!(checked.violations[0].fix, "4");
 /// # Ok::<(), runway_core::policy::PolicyError>(())
@@ -93,6 +98,7 @@ impl<'a> Checker<'a> {
         self.variables();
         self.arguments();
         let workdir = self.workdir();
+        self.features();
         self.size();
         // Without the class nothing can be said of the bounds.
         let (class, limits) = class?;
@@ -105,6 +111,7 @@ impl<'a> Checker<'a> {
         let shm = self.shm(memory.fixed);
         let timeout = self.amount(&amounts::TIMEOUT, spec.timeout.as_ref(), &limits.timeout, class);
         let retries = self.amount(&amounts::RETRIES, spec.retries.as_ref(), &limits.retries, class);
+        self.amount_features(gpu.value, retries.value);
         let network = self.network(limits);
         Some(Job {
             name: name?,
@@ -297,25 +304,23 @@ impl<'a> Checker<'a> {
 
     fn network(&mut self, limits: &Limits) -> Option<Network> {
         let allowed = &limits.network.value;
-        let default = allowed.first().copied();
+        let usable = self.usable_networks(limits);
         let Some(name) = self.subject.spec.network.as_deref() else {
-            return if self.is_faulty("/network") { None } else { default };
+            let default = allowed.first().copied().filter(|_| !self.is_faulty("/network"))?;
+            self.network_feature(default, Json::Null, &usable);
+            return Some(default);
         };
         let network = Network::from_name(name);
-        if network.is_some_and(|network| allowed.contains(&network)) {
-            return network;
+        if let Some(network) = network.filter(|network| allowed.contains(network)) {
+            self.network_feature(network, name.into(), &usable);
+            return Some(network);
         }
-        let names = || allowed.iter().map(|network| network.as_str());
+        let names = || usable.iter().map(|network| network.as_str());
         let (message, fix) = match network {
-            // Of the allowed ones, the one that comes nearest to what was asked for, and not beyond it if possible.
-            Some(network) => {
-                let within = allowed.iter().filter(|other| **other < network).max();
-                let beyond = allowed.iter().min();
-                (
-                    format!("the network `{network}` is not allowed here"),
-                    within.or(beyond).map(|n| n.as_str()),
-                )
-            }
+            Some(network) => (
+                format!("the network `{network}` is not allowed here"),
+                nearest_network(network, &usable).map(Network::as_str),
+            ),
             None => (format!("there is no network `{}`", shortened(name)), nearest(name, names())),
         };
         let violation = Violation::new(Code::NetworkNotAllowed, "/network", message).requested(name);

@@ -1,5 +1,6 @@
 //! What a decision hung on, kept so that it can be made again.
 
+use crate::capability::Capabilities;
 use crate::digest::Digest;
 use crate::quota::{HeldUntil, QuotaKind, Usage};
 use crate::rate::Buckets;
@@ -32,6 +33,8 @@ pub struct Basis {
     pub holds: Vec<NamedHolds>,
     /// When it was made.
     pub now: Timestamp,
+    /// The features of the backend; `None` if they were not checked. A record leaves the key out then.
+    pub capabilities: Option<Arc<Capabilities>>,
 }
 
 /// The holds in the way of one quota, by their deadlines.
@@ -45,7 +48,7 @@ pub struct NamedHolds {
 
 impl serde::Serialize for Basis {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut basis = serializer.serialize_struct("Basis", 9)?;
+        let mut basis = serializer.serialize_struct("Basis", 9 + usize::from(self.capabilities.is_some()))?;
         basis.serialize_field("policy", &self.policy)?;
         basis.serialize_field("spec", &self.spec.outline())?;
         basis.serialize_field("faults", &self.faults)?;
@@ -55,6 +58,10 @@ impl serde::Serialize for Basis {
         basis.serialize_field("cluster_usage", &self.cluster_usage)?;
         basis.serialize_field("holds", &self.holds)?;
         basis.serialize_field("now", &self.now)?;
+        match &self.capabilities {
+            Some(capabilities) => basis.serialize_field("capabilities", &**capabilities)?,
+            None => basis.skip_field("capabilities")?,
+        }
         basis.end()
     }
 }
@@ -70,6 +77,8 @@ struct BasisRecord {
     cluster_usage: Usage,
     holds: Vec<NamedHolds>,
     now: Timestamp,
+    #[serde(default)]
+    capabilities: Option<Capabilities>,
 }
 
 impl<'de> serde::Deserialize<'de> for Basis {
@@ -86,6 +95,7 @@ impl<'de> serde::Deserialize<'de> for Basis {
             cluster_usage: record.cluster_usage,
             holds: record.holds,
             now: record.now,
+            capabilities: record.capabilities.map(Arc::new),
         })
     }
 }

@@ -9,6 +9,7 @@ pub use basis::{Basis, NamedHolds};
 pub use decision::{AdmittedJob, Decision, Outcome, Refusal};
 pub use replay::{ReplayError, replay};
 
+use crate::capability::Capabilities;
 use crate::check::{Checked, Subject, check};
 use crate::code::Code;
 use crate::hash::HashSeed;
@@ -55,8 +56,8 @@ impl Submission {
         self
     }
 
-    fn subject(&self) -> Subject<'_> {
-        Subject { spec: &self.spec, faults: &self.faults, tenant: self.tenant.as_deref() }
+    fn subject<'a>(&'a self, capabilities: Option<&'a Capabilities>) -> Subject<'a> {
+        Subject { spec: &self.spec, faults: &self.faults, tenant: self.tenant.as_deref(), capabilities }
     }
 
     /// The tenant that submits and pays: the transport's, else the spec's. `None` if it is missing or not a valid name; the gate
@@ -94,6 +95,7 @@ pub struct Gate {
     policy: Arc<Policy>,
     limiter: RateLimiter,
     ledger: Ledger,
+    capabilities: Option<Arc<Capabilities>>,
 }
 
 /// A policy cannot take the place of this one while the server runs.
@@ -110,7 +112,20 @@ impl Gate {
     /// A gate through which nothing has passed. The seed is best drawn at random; no decision depends on it.
     #[must_use]
     pub fn new(policy: Arc<Policy>, seed: HashSeed) -> Self {
-        Self { policy, limiter: RateLimiter::new(seed), ledger: Ledger::new(seed) }
+        Self { policy, limiter: RateLimiter::new(seed), ledger: Ledger::new(seed), capabilities: None }
+    }
+
+    /// A gate in front of a backend: it refuses jobs that need a feature which the backend lacks.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = Some(Arc::new(capabilities));
+        self
+    }
+
+    /// The features of the backend; `None` if the gate does not check them.
+    #[must_use]
+    pub fn capabilities(&self) -> Option<&Capabilities> {
+        self.capabilities.as_deref()
     }
 
     /// Decides on a submission and commits it: an admitted job's needs are held under `id`, and the attempt costs a
@@ -151,7 +166,8 @@ impl Gate {
     pub fn outlook(&self, submission: &Submission, now: Timestamp) -> Outlook {
         let tenant = submission.tenant();
         let facts = self.facts(tenant.as_ref(), now);
-        Outlook { policy: Arc::clone(&self.policy), tenant, facts, now }
+        let capabilities = self.capabilities.clone();
+        Outlook { policy: Arc::clone(&self.policy), capabilities, tenant, facts, now }
     }
 
     fn facts(&self, tenant: Option<&Tenant>, now: Timestamp) -> Facts {
@@ -248,6 +264,7 @@ impl Gate {
 #[derive(Debug, Clone)]
 pub struct Outlook {
     policy: Arc<Policy>,
+    capabilities: Option<Arc<Capabilities>>,
     tenant: Option<Tenant>,
     facts: Facts,
     now: Timestamp,
@@ -262,7 +279,8 @@ impl Outlook {
         submission: &Submission,
         in_the_way: impl Fn(&str, &Shortage) -> Vec<HeldUntil>,
     ) -> Decision {
-        decide(&self.policy, submission, self.tenant.as_ref(), self.facts, in_the_way, self.now)
+        let Self { policy, capabilities, tenant, facts, now } = self;
+        decide(policy, capabilities.as_ref(), submission, tenant.as_ref(), *facts, in_the_way, *now)
     }
 }
 
@@ -289,6 +307,7 @@ fn draw(
 /// The decision itself: the same bytes for the same arguments, wherever it is made.
 fn decide(
     policy: &Policy,
+    capabilities: Option<&Arc<Capabilities>>,
     submission: &Submission,
     tenant: Option<&Tenant>,
     facts: Facts,
@@ -305,6 +324,7 @@ fn decide(
         cluster_usage: facts.cluster,
         holds: Vec::new(),
         now,
+        capabilities: capabilities.cloned(),
     };
     if let Err(refused) = facts.drawn {
         let line = match (refused.scope, tenant) {
@@ -328,7 +348,8 @@ fn decide(
         };
         return Decision { outcome: Outcome::Refused(refusal), basis };
     }
-    let Checked { job, mut violations } = check(policy, submission.subject());
+    let Checked { job, mut violations } =
+        check(policy, submission.subject(capabilities.map(|capabilities| &**capabilities)));
     let quote = job.as_ref().and_then(|job| job.quote(policy));
     let mut free_by = None;
     if violations.is_empty()

@@ -51,5 +51,13 @@ pub fn replay(policy: &Policy, basis: &Basis) -> Result<Decision, ReplayError> {
     };
     let named = |kind| basis.holds.iter().find(|named| named.quota == kind).map(|named| named.holds.clone());
     let in_the_way = |_: &str, shortage: &crate::quota::Shortage| named(shortage.kind).unwrap_or_default();
-    Ok(decide(policy, &submission, tenant.as_ref(), facts, in_the_way, basis.now))
+    Ok(decide(
+        policy,
+        basis.capabilities.as_ref(),
+        &submission,
+        tenant.as_ref(),
+        facts,
+        in_the_way,
+        basis.now,
+    ))
 }

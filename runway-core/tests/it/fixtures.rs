@@ -1,5 +1,6 @@
 //! Every code has a fixture that is refused with it; every other fixture is admitted.
 
+use runway_core::capability::BackendKind;
 use runway_core::policy::RateOverrides;
 use runway_core::spec::SecretLiterals;
 use runway_core::units::Timestamp;
@@ -71,12 +72,17 @@ fn every_code_has_a_fixture_that_is_refused_with_it() {
         ("jobs/refused", "default", None),
         ("jobs/refused/strict", "strict", None),
         ("jobs/refused/as-search", "default", Some("search")),
+        ("jobs/refused/on-local", "default", None),
     ] {
         let policy = policy(name);
+        let mut gate = Gate::new(Arc::clone(&policy), HashSeed::default());
+        if folder.ends_with("on-local") {
+            gate = gate.with_capabilities(BackendKind::Local.capabilities());
+        }
         for path in files(folder) {
             let code = named(&path);
             for submission in submissions(&path, tenant) {
-                let codes = codes(&alone(&policy, &submission));
+                let codes = codes(&gate.preview(&submission, Timestamp::from_seconds(1)));
                 assert!(codes.contains(&code), "{}: {codes:?}", path.display());
             }
             seen.insert(code);

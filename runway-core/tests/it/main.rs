@@ -12,6 +12,7 @@
     reason = "tests"
 )]
 
+mod capabilities;
 mod documents;
 mod fixes;
 mod fixtures;

@@ -12,6 +12,7 @@ use runway_control::backend::{
 use runway_control::fake::{FakeBackend, FakeCluster};
 use runway_control::{Backend, ControlPlane, Observation, Settings, System};
 use runway_core::Policy;
+use runway_core::capability::Capabilities;
 use runway_core::policy::RateOverrides;
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
@@ -141,6 +142,10 @@ impl Drop for Stream {
 }
 
 impl Backend for Held {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
     fn timing(&self) -> BackendTiming {
         self.inner.timing()
     }

@@ -11,6 +11,7 @@ use runway_control::backend::{
     Unavailable, WatchEvent,
 };
 use runway_control::{Observation, SubmitError, Submitted, Surroundings, System};
+use runway_core::capability::Capabilities;
 use runway_core::render::{label, render};
 use runway_core::status::{Phase, Reason};
 use runway_core::units::Timestamp;
@@ -161,6 +162,10 @@ struct Half {
 }
 
 impl Backend for Half {
+    fn capabilities(&self) -> Capabilities {
+        self.real.capabilities()
+    }
+
     fn timing(&self) -> BackendTiming {
         self.real.timing()
     }

@@ -9,6 +9,7 @@ use runway_control::backend::{
 };
 use runway_control::fake::{Chaos, EventFault, FakeBackend, FakeCluster, Fault, Life};
 use runway_control::{ControlPlane, Settings, System};
+use runway_core::capability::Capabilities;
 use runway_core::policy::RateOverrides;
 use runway_core::status::Status;
 use runway_core::{JobId, Policy};
@@ -131,6 +132,10 @@ struct Printing {
 }
 
 impl Backend for Printing {
+    fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
     fn timing(&self) -> BackendTiming {
         self.backend.timing()
     }

@@ -1,0 +1,195 @@
+//! The features of a job that a backend supports.
+//!
+//! A backend declares its [`Capabilities`], and the gate refuses a job that needs a missing one, before the job is priced or
+//! holds anything. The set is an input of the decision and is recorded with it, so that the decision replays.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! capabilities {
+    ($($variant:ident = $name:literal, $path:literal: $text:literal, $remedy:literal)*) => {
+        /// A feature of a job that a backend can lack. The names are stable; a dot separates a field from one of its parts or
+        /// values.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[non_exhaustive]
+        pub enum Capability {
+            $(#[doc = $text] #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Capability {
+            /// Every capability, in the order of the job's fields.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The stable name, such as `network.internal`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// The field of the job that needs it, as a JSON pointer.
+            #[must_use]
+            pub const fn path(self) -> &'static str {
+                match self { $(Self::$variant => $path),* }
+            }
+
+            /// The change that makes a job run without this feature, as an imperative.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy),* }
+            }
+        }
+    };
+}
+
+capabilities! {
+    ImageEntrypoint = "image.entrypoint", "/command": "A job without a `command` runs the entry point of its image.", "write the program to run into `command`"
+    Workdir = "workdir", "/workdir": "A working directory that the job chooses.", "leave `workdir` out"
+    Secrets = "secrets", "/secrets": "Secret variables.", "leave `secrets` out"
+    Gpu = "resources.gpu", "/resources/gpu": "GPUs.", "ask for no GPU"
+    EphemeralStorage = "resources.ephemeral_storage", "/resources/ephemeral_storage": "A limit on scratch space and logs that the job chooses.", "leave `ephemeral_storage` out"
+    Shm = "resources.shm", "/resources/shm": "Shared memory of a size that the job chooses.", "leave `shm` out"
+    GpuType = "gpu_type", "/gpu_type": "GPUs of a type that the job chooses.", "leave `gpu_type` out"
+    Retries = "retries", "/retries": "Further attempts after a failed one.", "set `retries` to 0"
+    NetworkNone = "network.none", "/network": "No network.", "name another network"
+    NetworkInternal = "network.internal", "/network": "Connections to the policy's address ranges only.", "name another network"
+    NetworkOpen = "network.open", "/network": "Connections to all addresses but the protected ones.", "name another network"
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The job features that one backend supports.
+///
+/// Serialized, it is `{"backend","lacks"}`: the backend's name and the capabilities that it lacks.
+///
+/// ```
+/// use runway_core::capability::{BackendKind, Capability};
+///
+/// let local = BackendKind::Local.capabilities();
+/// assert!(!local.supports(Capability::NetworkInternal));
+/// assert!(local.supports(Capability::NetworkNone));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Capabilities {
+    backend: String,
+    lacks: BTreeSet<Capability>,
+}
+
+impl Capabilities {
+    /// A backend that supports exactly these features. A capability that a later version of Runway adds is missing until the
+    /// backend lists it.
+    #[must_use]
+    pub fn new(backend: impl Into<String>, supported: &[Capability]) -> Self {
+        let lacks = Capability::ALL.iter().filter(|capability| !supported.contains(capability));
+        Self { backend: backend.into(), lacks: lacks.copied().collect() }
+    }
+
+    /// The name of the backend.
+    #[must_use]
+    pub fn backend(&self) -> &str {
+        &self.backend
+    }
+
+    /// Returns `true` if the backend supports this feature.
+    #[must_use]
+    pub fn supports(&self, capability: Capability) -> bool {
+        !self.lacks.contains(&capability)
+    }
+}
+
+/// The backends that come with Runway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BackendKind {
+    /// A Kubernetes cluster.
+    Kubernetes,
+    /// One Linux machine.
+    Local,
+}
+
+impl BackendKind {
+    /// Every backend.
+    pub const ALL: [Self; 2] = [Self::Kubernetes, Self::Local];
+
+    /// The name, as `--backend` takes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Local => "local",
+        }
+    }
+
+    /// What the backend supports.
+    #[must_use]
+    pub fn capabilities(self) -> Capabilities {
+        match self {
+            Self::Kubernetes => Capabilities::new(self.as_str(), Capability::ALL),
+            Self::Local => Capabilities::new(
+                self.as_str(),
+                &[
+                    Capability::Workdir,
+                    Capability::Secrets,
+                    Capability::EphemeralStorage,
+                    Capability::Gpu,
+                    Capability::Shm,
+                    Capability::GpuType,
+                    Capability::Retries,
+                    Capability::NetworkNone,
+                    Capability::NetworkOpen,
+                ],
+            ),
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// No backend has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no backend of this name; use `kubernetes` or `local`")]
+pub struct UnknownBackend;
+
+impl FromStr for BackendKind {
+    type Err = UnknownBackend;
+
+    fn from_str(name: &str) -> Result<Self, UnknownBackend> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or(UnknownBackend)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_supports_what_it_lists_and_nothing_else() {
+        let only = Capabilities::new("x", &[Capability::Gpu]);
+        for capability in Capability::ALL {
+            assert_eq!(only.supports(*capability), *capability == Capability::Gpu, "{capability}");
+        }
+    }
+
+    #[test]
+    fn the_recorded_form_names_what_is_missing() {
+        let local = BackendKind::Local.capabilities();
+        let text = serde_json::to_string(&local).unwrap();
+        assert_eq!(text, r#"{"backend":"local","lacks":["image.entrypoint","network.internal"]}"#);
+        assert_eq!(serde_json::from_str::<Capabilities>(&text).unwrap(), local);
+    }
+
+    #[test]
+    fn backends_are_found_by_their_names() {
+        for kind in BackendKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        assert_eq!("Local".parse::<BackendKind>(), Err(UnknownBackend));
+    }
+}

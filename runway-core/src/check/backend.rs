@@ -1,0 +1,103 @@
+//! The features of a job that the backend lacks.
+
+use super::Checker;
+use crate::capability::Capability;
+use crate::code::Code;
+use crate::policy::{Limits, Network};
+use crate::spec::Written;
+use crate::units::GpuCount;
+use crate::violation::Violation;
+use serde_json::Value as Json;
+
+impl Checker<'_> {
+    /// Returns `true` if the backend supports the feature, or is not known.
+    pub(super) fn supports(&self, capability: Capability) -> bool {
+        self.subject.capabilities.is_none_or(|backend| backend.supports(capability))
+    }
+
+    /// The violation of a job that needs a feature; `None` if the backend supports it, or is not known.
+    fn unsupported(&self, capability: Capability) -> Option<Violation> {
+        let backend = self.subject.capabilities.filter(|backend| !backend.supports(capability))?;
+        let name = backend.backend();
+        let message =
+            format!("the backend `{name}` does not support `{capability}`: {}", capability.remedy());
+        let violation = Violation::new(Code::UnsupportedByBackend, capability.path(), message);
+        Some(violation.capability(capability))
+    }
+
+    fn require(&mut self, capability: Capability, requested: impl Into<Json>, fix: impl Into<Json>) {
+        if self.is_faulty(capability.path()) {
+            return;
+        }
+        if let Some(violation) = self.unsupported(capability) {
+            self.report(violation.requested(requested).fix(fix));
+        }
+    }
+
+    /// Checks the features that the job's fields name by themselves.
+    pub(super) fn features(&mut self) {
+        let spec = self.subject.spec;
+        if spec.command.is_empty() {
+            self.require(Capability::ImageEntrypoint, Json::Null, Json::Null);
+        }
+        if let Some(workdir) = &spec.workdir {
+            self.require(Capability::Workdir, workdir.as_str(), Json::Null);
+        }
+        if !spec.secrets.is_empty() {
+            self.require(Capability::Secrets, Json::Null, Json::Null);
+        }
+        if let Some(storage) = &spec.resources.ephemeral_storage {
+            self.require(Capability::EphemeralStorage, storage.to_json(), Json::Null);
+        }
+        if let Some(shm) = &spec.resources.shm {
+            self.require(Capability::Shm, shm.to_json(), Json::Null);
+        }
+        if let Some(gpu_type) = &spec.gpu_type {
+            self.require(Capability::GpuType, gpu_type.as_str(), Json::Null);
+        }
+    }
+
+    /// Checks the features that depend on an amount.
+    pub(super) fn amount_features(&mut self, gpus: Option<GpuCount>, retries: Option<u32>) {
+        let spec = self.subject.spec;
+        if gpus.is_some_and(|gpus| gpus > GpuCount::ZERO) {
+            self.require(Capability::Gpu, written(spec.resources.gpu.as_ref()), Json::Null);
+        }
+        if retries.is_some_and(|retries| retries > 0) {
+            self.require(Capability::Retries, written(spec.retries.as_ref()), 0);
+        }
+    }
+
+    /// The allowed networks that the backend supports.
+    pub(super) fn usable_networks(&self, limits: &Limits) -> Vec<Network> {
+        let allowed = limits.network.value.iter().copied();
+        allowed.filter(|network| self.supports(capability_of(*network))).collect()
+    }
+
+    /// Checks a network that the policy allows. `requested` is null if the network is the policy's default.
+    pub(super) fn network_feature(&mut self, network: Network, requested: Json, usable: &[Network]) {
+        if let Some(violation) = self.unsupported(capability_of(network)) {
+            let fix = nearest_network(network, usable).map(Network::as_str);
+            let names = usable.iter().map(|network| network.as_str());
+            self.report(violation.requested(requested).one_of(names).fix(fix));
+        }
+    }
+}
+
+/// The network that comes nearest to the requested one, and does not go beyond it if possible.
+pub(super) fn nearest_network(requested: Network, usable: &[Network]) -> Option<Network> {
+    let within = usable.iter().copied().filter(|network| *network < requested).max();
+    within.or_else(|| usable.iter().copied().min())
+}
+
+const fn capability_of(network: Network) -> Capability {
+    match network {
+        Network::None => Capability::NetworkNone,
+        Network::Internal => Capability::NetworkInternal,
+        Network::Open => Capability::NetworkOpen,
+    }
+}
+
+fn written(amount: Option<&Written>) -> Json {
+    amount.map_or(Json::Null, Written::to_json)
+}
