@@ -8,11 +8,11 @@ use crate::start::StartError;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use runway_control::Observation;
 use runway_control::backend::{
     Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Order,
     Unavailable, WatchEvent,
 };
+use runway_control::{Observation, Surroundings, System};
 use runway_core::JobId;
 use runway_core::capability::{BackendKind, Capabilities};
 use std::collections::{BTreeMap, VecDeque};
@@ -96,7 +96,7 @@ impl LocalBackend {
         let order = order.clone();
         let started = self.aside("starting a job", move |this| {
             let started = Job::start(&this.machine, &order, Supervision::Detached);
-            let created = || Observation::created(&order, crate::clock::now());
+            let created = || Observation::created(&order, System.now());
             Ok(started.map(|job| this.observe_or_warn(job.id()).unwrap_or_else(created)))
         });
         match started.await.map_err(CreateError::Uncertain)? {

@@ -1,15 +1,14 @@
 //! One job: started, followed, stopped.
 
 use crate::bell::{Bell, listen};
-use crate::clock;
 use crate::folder::{Folder, Wish};
 use crate::machine::Machine;
 use crate::output::Reader;
 use crate::record::{JobFile, StatusFile};
 use crate::start::{StartError, start};
 use crate::usage::Usage;
-use runway_control::Observation;
 use runway_control::backend::{Cancelled, Order};
+use runway_control::{Observation, Surroundings, System};
 use runway_core::JobId;
 use runway_core::units::{CpuMillis, MemoryBytes};
 use std::io::{self, ErrorKind};
@@ -114,7 +113,7 @@ impl Job {
         }
         let started = status.started_at.unwrap_or(self.file.created_at);
         Ok(Usage {
-            wall: Duration::from_nanos(clock::now().nanos_since(started)),
+            wall: Duration::from_nanos(System.now().nanos_since(started)),
             cpu: self.file.groups.cpu(),
             throttled: self.file.groups.throttled(),
             peak_memory: self.file.groups.peak_memory(),

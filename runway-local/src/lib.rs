@@ -11,7 +11,6 @@ mod advice;
 mod backend;
 mod bell;
 mod cgroup;
-mod clock;
 mod folder;
 mod gpu;
 mod job;

@@ -1,13 +1,13 @@
 //! This machine: where its jobs are kept, how they are limited, and which GPUs there are.
 
 use crate::cgroup::{Layout, Limits, NotEnforced};
-use crate::clock;
 use crate::folder::{Folder, REMOVED};
 use crate::plan::User;
 use crate::record::{JobFile, StatusFile};
 use crate::shim::end_all;
 use crate::usage::Usage;
 use crate::{output, tree};
+use runway_control::{Surroundings, System};
 use runway_core::JobId;
 use runway_core::status::LocalEnd;
 use runway_core::units::{CpuMillis, MemoryBytes};
@@ -245,7 +245,7 @@ impl Machine {
 
     /// Settles what has no supervisor any more, and takes away what has been kept long enough.
     pub(crate) fn settle(&self) -> io::Result<()> {
-        let now = clock::now();
+        let now = System.now();
         for id in self.ids()? {
             let settled = self.settle_job(id, Keep::Detached).and_then(|()| match self.read(id)? {
                 Some((job, status)) if status.is_over(job.kept, now) => self.folder(id).remove(),
@@ -288,14 +288,14 @@ impl Machine {
             return Ok(());
         }
         status.usage = Usage {
-            wall: Duration::from_nanos(clock::now().nanos_since(job.created_at)),
+            wall: Duration::from_nanos(System.now().nanos_since(job.created_at)),
             cpu: job.groups.cpu(),
             throttled: job.groups.throttled(),
             peak_memory: job.groups.peak_memory(),
         };
         job.groups.remove(LOOK)?;
         tree::remove(&folder.files())?;
-        let now = clock::now();
+        let now = System.now();
         if let Some(last) = status.attempts.last_mut().filter(|last| last.end.is_none()) {
             last.end = Some(LocalEnd::Lost);
             last.ended.get_or_insert(now);

@@ -2,7 +2,6 @@
 
 use crate::bell::Bell;
 use crate::cgroup::{Limits, NotEnforced};
-use crate::clock;
 use crate::folder::Folder;
 use crate::gpu::{self, Given};
 use crate::job::{Attached, Job, Supervision};
@@ -11,8 +10,8 @@ use crate::plan::{Answer, Plan, Process, Sandbox};
 use crate::record::JobFile;
 use crate::shim::{SUPERVISOR, hidden};
 use crate::wire;
-use runway_control::Observation;
 use runway_control::backend::Order;
+use runway_control::{Observation, Surroundings, System};
 use runway_core::JobId;
 use runway_core::policy::Network;
 use runway_core::spec::Secret;
@@ -176,7 +175,7 @@ fn begin(
         timeout: job.timeout,
         grace: run.termination_grace,
         retries: job.retries,
-        created_at: clock::now(),
+        created_at: System.now(),
         quote: order.admitted.quote().clone(),
         spec_digest: order.admitted.spec_digest(),
         kept: run.ttl_after_finished,

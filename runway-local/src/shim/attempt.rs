@@ -2,7 +2,6 @@
 
 use super::supervisor::Supervisor;
 use super::{ENTRY, INIT, stage};
-use crate::clock;
 use crate::folder::make_private;
 use crate::output::{Pumped, Stream};
 use crate::plan::{EntryPlan, InitPlan, Report, User};
@@ -10,6 +9,7 @@ use crate::process::Seen;
 use crate::sandbox::entry::unshare;
 use crate::storage::Meter;
 use crate::wire;
+use runway_control::{Surroundings, System};
 use runway_core::status::{LocalEnd, LocalStop};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -229,7 +229,7 @@ impl Supervisor {
             Report::Failed(why) => running.reported = Some(Attempted::NoWalls(why)),
             Report::Running => {
                 if let Some(last) = last {
-                    last.started = Some(clock::now());
+                    last.started = Some(System.now());
                 }
                 self.write_status()?;
                 self.answer();

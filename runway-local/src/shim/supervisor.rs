@@ -2,7 +2,6 @@
 
 use super::attempt::{Attempted, Ending};
 use crate::cgroup::Groups;
-use crate::clock;
 use crate::folder::{Folder, Wish};
 use crate::output::Writer;
 use crate::plan::{Answer, Plan};
@@ -10,6 +9,7 @@ use crate::process::Seen;
 use crate::record::StatusFile;
 use crate::usage::Usage;
 use crate::{tree, wire};
+use runway_control::{Surroundings, System};
 use runway_core::status::{LocalAttempt, LocalEnd, LocalStop};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::net::SendFlags;
@@ -42,7 +42,7 @@ fn begin() -> io::Result<()> {
     inotify::add_watch(&asked, folder.path(), WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
     let now = Instant::now();
     let status = StatusFile {
-        started_at: Some(clock::now()),
+        started_at: Some(System.now()),
         supervisor: Seen::of(std::process::id()),
         ..StatusFile::default()
     };
@@ -85,7 +85,7 @@ impl Supervisor {
         for number in 1..=self.plan.retries.saturating_add(1) {
             self.output.begin(number);
             self.status.attempts.push(LocalAttempt {
-                scheduled: clock::now(),
+                scheduled: System.now(),
                 started: None,
                 ended: None,
                 end: None,
@@ -112,7 +112,7 @@ impl Supervisor {
             let kills = self.plan.groups.oom_kills().saturating_sub(kills_before);
             let is_over = end.is_success() || self.ending != Ending::No;
             if let Some(last) = self.status.attempts.last_mut() {
-                last.ended = Some(clock::now());
+                last.ended = Some(System.now());
                 last.end = Some(end);
                 last.oom_kills = kills;
             }
@@ -150,7 +150,7 @@ impl Supervisor {
         };
         if self.end_all(Duration::ZERO) {
             let _ = self.plan.groups.remove(DEATH);
-            self.status.finished_at = Some(clock::now());
+            self.status.finished_at = Some(System.now());
         }
         self.write_status()?;
         if self.plan.attached && self.is_alone() {

@@ -7,10 +7,10 @@ mod signals;
 use crate::arguments::{Format, RunArguments};
 use crate::document::{Judged, judge_amended, read_all};
 use crate::input::Failure;
-use crate::{Exit, clock, output, policy};
+use crate::{Exit, output, policy};
 use outcome::Outcome;
-use runway_control::Observation;
 use runway_control::backend::Order;
+use runway_control::{Observation, Surroundings, System};
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, ErrorChain, JobId, JobSpec};
 use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision, Usage, detect_gpus};
@@ -50,7 +50,11 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
         return Ok(Exit::NOT_RUN);
     };
     output::print_aside(&verdict(judged, admitted))?;
-    let order = Order { id: new_id()?, admitted: admitted.clone(), policy: Arc::new(policy.policy.clone()) };
+    let order = Order {
+        id: JobId::from_random(System.random()),
+        admitted: admitted.clone(),
+        policy: Arc::new(policy.policy.clone()),
+    };
     // From here on somebody may want to end it.
     let signals = Signals::listen().map_err(|error| failed("signals cannot be heard", &error))?;
     let machine = Machine::open(settings(arguments)?).map_err(|error| told(&error))?;
@@ -75,7 +79,7 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
 fn see_through(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Exit, Failure> {
     let Followed { ended, signal, unwritten } = follow(job, order, signals, format)?;
     let outcome =
-        Outcome::new(job, ended, clock::now()).map_err(|error| failed("what was used is lost", &error))?;
+        Outcome::new(job, ended, System.now()).map_err(|error| failed("what was used is lost", &error))?;
     match format {
         Format::Json => output::print_json(&outcome.record())?,
         Format::Text => output::print_aside(&outcome.story())?,
@@ -192,12 +196,6 @@ fn until_its_end(job: &Job, tell: impl Fn(&Usage)) -> io::Result<Observation> {
         }
         tell(&job.usage()?);
     }
-}
-
-fn new_id() -> Result<JobId, Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| failed("there is no randomness", &error))?;
-    Ok(JobId::from_random(u128::from_ne_bytes(bytes)))
 }
 
 fn failed(what: &str, error: &dyn Error) -> Failure {
