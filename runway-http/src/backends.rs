@@ -45,14 +45,11 @@ async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backe
 #[cfg(target_os = "linux")]
 async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
     let flags = &flags.local;
-    let usual = || LocalSettings::usual_state(|name| std::env::var_os(name));
-    let state = flags.state_dir.clone().or_else(usual);
-    let state = state.ok_or("there is no home to keep jobs in; name a folder with `--state-dir`")?;
     let settings = LocalSettings {
         best_effort: flags.best_effort,
         cgroup_parent: flags.cgroup_parent.clone(),
         gpus: flags.gpu_devices.clone().unwrap_or_else(detect_gpus),
-        ..LocalSettings::new(state)
+        ..LocalSettings::with_state_dir(flags.state_dir.clone())?
     };
     let opened = tokio::task::spawn_blocking(|| {
         let backend = LocalBackend::open(settings)?;

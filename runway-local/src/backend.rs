@@ -2,8 +2,9 @@
 
 use crate::bell::{Bell, Listening, listen};
 use crate::job::{Job, Supervision};
-use crate::machine::{LocalSettings, Machine, OpenError};
+use crate::machine::{Machine, OpenError};
 use crate::output::{Chunk, Reader};
+use crate::settings::LocalSettings;
 use crate::start::StartError;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};

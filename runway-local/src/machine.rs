@@ -4,6 +4,7 @@ use crate::cgroup::{Layout, Limits, NotEnforced};
 use crate::folder::{Folder, REMOVED};
 use crate::plan::User;
 use crate::record::{JobFile, StatusFile};
+use crate::settings::LocalSettings;
 use crate::shim::end_all;
 use crate::usage::Usage;
 use crate::{output, tree};
@@ -19,56 +20,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How jobs are run on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalSettings {
-    /// Where jobs are kept: a folder that is this program's own. Jobs do not see it.
-    pub state: PathBuf,
-    /// The control group, as a path from the root of each hierarchy, below which those of the jobs are made. Otherwise a
-    /// group `runway` below this process's own, or with version 2 below the highest one that may be written.
-    pub cgroup_parent: Option<PathBuf>,
-    /// The GPUs that jobs may have: their numbers, or the unique ids that the driver gives them.
-    pub gpus: Vec<String>,
-    /// Whether a job is run though a limit of it cannot be enforced here.
-    pub best_effort: bool,
-    /// How many processes and threads a job may have at a time.
-    pub pids: u64,
-    /// Of its output a job keeps half of its ephemeral storage, but never more than this.
-    pub log: MemoryBytes,
-    /// A program that calls [`run_if_asked`](crate::run_if_asked) first; it is run as the supervisor of each job.
-    pub program: PathBuf,
-}
-
-impl LocalSettings {
-    /// With all but the folder as it fits most: no GPUs, every limit enforced, 1,024 processes, a gigabyte of output, and
-    /// this program as the supervisor.
-    #[must_use]
-    pub fn new(state: impl Into<PathBuf>) -> Self {
-        Self {
-            state: state.into(),
-            cgroup_parent: None,
-            gpus: Vec::new(),
-            best_effort: false,
-            pids: 1024,
-            log: MemoryBytes::new(1 << 30),
-            program: PathBuf::from("/proc/self/exe"),
-        }
-    }
-
-    /// Where jobs are kept unless somebody says otherwise: `/var/lib/runway` for root, and otherwise below
-    /// `XDG_STATE_HOME` or the home. `None` where there is neither.
-    #[must_use]
-    pub fn usual_state(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
-        if getuid().is_root() {
-            return Some(PathBuf::from("/var/lib/runway"));
-        }
-        let is_absolute = |path: &PathBuf| path.is_absolute();
-        let state = variable("XDG_STATE_HOME").map(PathBuf::from).filter(is_absolute);
-        let home = || variable("HOME").map(PathBuf::from).filter(is_absolute);
-        Some(state.or_else(|| home().map(|home| home.join(".local/state")))?.join("runway"))
-    }
-}
 
 /// Why jobs cannot be run here.
 #[derive(Debug, thiserror::Error)]

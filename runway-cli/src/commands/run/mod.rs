@@ -108,15 +108,12 @@ fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
 }
 
 fn settings(arguments: &RunArguments) -> Result<LocalSettings, Failure> {
-    let usual = || LocalSettings::usual_state(|name| std::env::var_os(name));
-    let state = arguments.state_dir.clone().or_else(usual).ok_or_else(|| {
-        Failure::Usage("there is no home to keep jobs in; name a folder with `--state-dir`".to_owned())
-    })?;
+    let defaults = LocalSettings::with_state_dir(arguments.state_dir.clone());
     Ok(LocalSettings {
         best_effort: arguments.best_effort,
         cgroup_parent: arguments.cgroup_parent.clone(),
         gpus: arguments.gpu_devices.clone().unwrap_or_else(detect_gpus),
-        ..LocalSettings::new(state)
+        ..defaults.map_err(|error| told(&error))?
     })
 }
 

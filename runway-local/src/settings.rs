@@ -1,0 +1,104 @@
+//! Settings of a machine that runs jobs, and the default of its state directory.
+
+use runway_core::units::MemoryBytes;
+use rustix::process::getuid;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// How jobs are run on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalSettings {
+    /// Where jobs are kept: a folder that is this program's own. Jobs do not see it.
+    pub state: PathBuf,
+    /// The control group, as a path from the root of each hierarchy, below which those of the jobs are made. Otherwise a
+    /// group `runway` below this process's own, or with version 2 below the highest one that may be written.
+    pub cgroup_parent: Option<PathBuf>,
+    /// The GPUs that jobs may have: their numbers, or the unique ids that the driver gives them.
+    pub gpus: Vec<String>,
+    /// Whether a job is run though a limit of it cannot be enforced here.
+    pub best_effort: bool,
+    /// How many processes and threads a job may have at a time.
+    pub pids: u64,
+    /// Of its output a job keeps half of its ephemeral storage, but never more than this.
+    pub log: MemoryBytes,
+    /// A program that calls [`run_if_asked`](crate::run_if_asked) first; it is run as the supervisor of each job.
+    pub program: PathBuf,
+}
+
+impl LocalSettings {
+    /// With all but the folder as it fits most: no GPUs, every limit enforced, 1,024 processes, a gigabyte of output, and
+    /// this program as the supervisor.
+    #[must_use]
+    pub fn new(state: impl Into<PathBuf>) -> Self {
+        Self {
+            state: state.into(),
+            cgroup_parent: None,
+            gpus: Vec::new(),
+            best_effort: false,
+            pids: 1024,
+            log: MemoryBytes::new(1 << 30),
+            program: PathBuf::from("/proc/self/exe"),
+        }
+    }
+
+    /// Returns the settings of [`new`](Self::new) for the value of `--state-dir`.
+    ///
+    /// Without the flag, root uses `/var/lib/runway`. Other users use `$XDG_STATE_HOME/runway`, or
+    /// `~/.local/state/runway`.
+    ///
+    /// # Errors
+    /// [`NoStateDir`] if the flag is missing and neither variable holds an absolute path.
+    pub fn with_state_dir(flag: Option<PathBuf>) -> Result<Self, NoStateDir> {
+        let state = flag.or_else(|| default_state_dir(getuid().is_root(), |name| std::env::var_os(name)));
+        state.map(Self::new).ok_or(NoStateDir)
+    }
+}
+
+/// No directory to keep jobs in: neither `--state-dir` nor the environment names one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no home to keep jobs in; name a folder with `--state-dir`")]
+pub struct NoStateDir;
+
+fn default_state_dir(is_root: bool, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    if is_root {
+        return Some(PathBuf::from("/var/lib/runway"));
+    }
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    Some(state?.join("runway"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default_of(variables: &[(&str, &str)]) -> Option<String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        Some(default_state_dir(false, variable)?.display().to_string())
+    }
+
+    #[test]
+    fn state_dir_of_root_ignores_the_environment() {
+        let root = default_state_dir(true, |_| Some("/elsewhere".into()));
+        assert_eq!(root, Some(PathBuf::from("/var/lib/runway")));
+    }
+
+    #[test]
+    fn state_dir_of_a_user_prefers_absolute_xdg_path() {
+        let (state, home) = (("XDG_STATE_HOME", "/state"), ("HOME", "/home/me"));
+        assert_eq!(default_of(&[state, home]).as_deref(), Some("/state/runway"));
+        let relative = ("XDG_STATE_HOME", "state");
+        assert_eq!(default_of(&[relative, home]).as_deref(), Some("/home/me/.local/state/runway"));
+        assert_eq!(default_of(&[relative, ("HOME", "me")]), None);
+        assert_eq!(default_of(&[]), None);
+    }
+
+    #[test]
+    fn state_dir_flag_overrides_the_default() {
+        let settings = LocalSettings::with_state_dir(Some("jobs".into())).unwrap();
+        assert_eq!(settings, LocalSettings::new("jobs"));
+    }
+}
