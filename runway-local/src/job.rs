@@ -112,12 +112,8 @@ impl Job {
             return Ok(status.usage);
         }
         let started = status.started_at.unwrap_or(self.file.created_at);
-        Ok(Usage {
-            wall: Duration::from_nanos(System.now().nanos_since(started)),
-            cpu: self.file.groups.cpu(),
-            throttled: self.file.groups.throttled(),
-            peak_memory: self.file.groups.peak_memory(),
-        })
+        let wall = Duration::from_nanos(System.now().nanos_since(started));
+        Ok(Usage::measure(wall, &self.file.groups))
     }
 
     /// The memory it has just now; `None` where nothing counts it.

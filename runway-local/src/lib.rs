@@ -8,9 +8,11 @@
 //! There are no images here: a job's command runs on this machine's own files, which it sees read-only.
 
 mod advice;
+mod attempt;
 mod backend;
 mod bell;
 mod cgroup;
+mod errno;
 mod folder;
 mod gpu;
 mod job;
@@ -19,9 +21,10 @@ mod output;
 mod plan;
 mod process;
 mod record;
+mod reexec;
+mod roles;
 mod sandbox;
 mod settings;
-mod shim;
 mod start;
 mod storage;
 mod tree;
@@ -35,7 +38,7 @@ pub use gpu::detect as detect_gpus;
 pub use job::{Job, Supervision};
 pub use machine::{Machine, OpenError};
 pub use output::{Chunk, Reader, Stream};
+pub use roles::run_if_asked;
 pub use settings::{LocalSettings, NoStateDir};
-pub use shim::run_if_asked;
 pub use start::StartError;
 pub use usage::Usage;

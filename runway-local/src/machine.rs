@@ -3,9 +3,9 @@
 use crate::cgroup::{Layout, Limits, NotEnforced};
 use crate::folder::{Folder, REMOVED};
 use crate::plan::User;
+use crate::process::kill_processes;
 use crate::record::{JobFile, StatusFile};
 use crate::settings::LocalSettings;
-use crate::shim::end_all;
 use crate::usage::Usage;
 use crate::{output, tree};
 use runway_control::{Surroundings, System};
@@ -234,16 +234,12 @@ impl Machine {
         if status.finished_at.is_some() {
             return Ok(());
         }
-        if !end_all(&job.groups, status.init, LOOK) {
+        if !kill_processes(&job.groups, status.init, LOOK) {
             // It holds what it has; the next one who looks tries again.
             return Ok(());
         }
-        status.usage = Usage {
-            wall: Duration::from_nanos(System.now().nanos_since(job.created_at)),
-            cpu: job.groups.cpu(),
-            throttled: job.groups.throttled(),
-            peak_memory: job.groups.peak_memory(),
-        };
+        let wall = Duration::from_nanos(System.now().nanos_since(job.created_at));
+        status.usage = Usage::measure(wall, &job.groups);
         job.groups.remove(LOOK)?;
         tree::remove(&folder.files())?;
         let now = System.now();
@@ -266,7 +262,7 @@ impl Machine {
             return Ok(());
         }
         let groups = self.layout().named(id.as_str());
-        end_all(&groups, None, LOOK);
+        kill_processes(&groups, None, LOOK);
         groups.remove(LOOK)?;
         folder.remove()
     }

@@ -1,8 +1,11 @@
-//! Processes by number and start: a number alone may belong to another one by now.
+//! Processes by number and start: a number alone may belong to another one by now. And the end of all processes of a job.
 
+use crate::cgroup::Groups;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// A process that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,25 @@ impl Seen {
             let _ = pidfd_send_signal(held, Signal::KILL);
         }
     }
+}
+
+/// Kills what is in the groups, and the first process of the namespaces, with which all in there dies. Whether nothing is left.
+pub(crate) fn kill_processes(groups: &Groups, init: Option<Seen>, within: Duration) -> bool {
+    let began = Instant::now();
+    if !groups.kill_all(within) {
+        return false;
+    }
+    // Without groups this is all there is to go by.
+    let mut pause = Duration::from_micros(100);
+    while let Some(init) = init.filter(|init| init.lives()) {
+        if began.elapsed() > within {
+            return false;
+        }
+        init.kill();
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    true
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Settings of a machine that runs jobs, and the default of its state directory.
 
+use crate::reexec::SELF;
 use runway_core::units::MemoryBytes;
 use rustix::process::getuid;
 use std::ffi::OsString;
@@ -37,7 +38,7 @@ impl LocalSettings {
             best_effort: false,
             pids: 1024,
             log: MemoryBytes::new(1 << 30),
-            program: PathBuf::from("/proc/self/exe"),
+            program: PathBuf::from(SELF),
         }
     }
 

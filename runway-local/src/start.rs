@@ -8,7 +8,7 @@ use crate::job::{Attached, Job, Supervision};
 use crate::machine::{Keep, Machine};
 use crate::plan::{Answer, Plan, Process, Sandbox};
 use crate::record::JobFile;
-use crate::shim::{SUPERVISOR, hidden};
+use crate::reexec::Role;
 use crate::wire;
 use runway_control::backend::Order;
 use runway_control::{Observation, Surroundings, System};
@@ -214,7 +214,8 @@ fn begin(
 fn supervise(machine: &Machine, id: JobId, plan: &Plan, lock: File) -> Result<Option<Attached>, StartError> {
     let io = |doing| move |source| StartError::Io { doing, source };
     let (line, end) = UnixStream::pair().map_err(io("making a line to the supervisor"))?;
-    let mut supervisor = hidden(&machine.settings().program, SUPERVISOR)
+    let mut supervisor = Role::Supervisor
+        .command(&machine.settings().program)
         .stdin(Stdio::from(OwnedFd::from(end)))
         .stdout(Stdio::from(lock))
         .stderr(Stdio::null())

@@ -1,5 +1,6 @@
 //! What a job really used.
 
+use crate::cgroup::Groups;
 use runway_core::units::MemoryBytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -15,4 +16,11 @@ pub struct Usage {
     pub throttled: Option<Duration>,
     /// The most memory that it had at a time, its page cache included.
     pub peak_memory: Option<MemoryBytes>,
+}
+
+impl Usage {
+    /// Reads what the control groups of a job have counted so far.
+    pub(crate) fn measure(wall: Duration, groups: &Groups) -> Self {
+        Self { wall, cpu: groups.cpu(), throttled: groups.throttled(), peak_memory: groups.peak_memory() }
+    }
 }

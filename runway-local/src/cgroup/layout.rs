@@ -2,6 +2,7 @@
 
 use super::group::{Group, Groups};
 use super::{Controller, Limits, Missing, NotEnforced, Version};
+use crate::errno;
 use rustix::fs::{Access, access};
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -112,7 +113,7 @@ impl Layout {
             let limiting: Vec<_> =
                 hierarchy.controllers.iter().copied().filter(|c| Controller::LIMITING.contains(c)).collect();
             let mut refuse = |limit: Controller, error: &io::Error, path: &Path| {
-                let why = format!("`{}`: {}", path.display(), told(error));
+                let why = format!("`{}`: {}", path.display(), errno::text(error));
                 missing.push(Missing { limit, why });
             };
             match hierarchy.make(name) {
@@ -203,12 +204,6 @@ impl Hierarchy {
             }
         }
     }
-}
-
-/// An error without its number.
-fn told(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error").map_or(text.clone(), |(told, _)| told.to_owned())
 }
 
 /// A mount of control groups.

@@ -13,7 +13,7 @@ const IFF_UP: u32 = 1;
 const LOOPBACK: u32 = 1;
 
 /// Brings `lo` up.
-pub(super) fn up() -> io::Result<()> {
+pub(crate) fn up() -> io::Result<()> {
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,

@@ -31,7 +31,7 @@ const GPU_SYSTEM: [&str; 3] = ["/sys/bus", "/sys/devices", "/sys/module"];
 const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Makes the mounts and enters them.
-pub(super) fn put_up(sandbox: &Sandbox, files: &Path) -> Result<(), Failure> {
+pub(crate) fn put_up(sandbox: &Sandbox, files: &Path) -> Result<(), Failure> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .doing("keeping mounts to itself")?;
     // Held before the new root covers it, wherever it is.

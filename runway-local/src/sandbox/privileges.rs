@@ -12,7 +12,7 @@ const NEEDED: CapabilitySet =
 
 /// Makes a user namespace's rights last over the start of the next program: whoever is not called root there loses them
 /// otherwise.
-pub(super) fn keep_over_exec() -> Result<()> {
+pub(crate) fn keep_over_exec() -> Result<()> {
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
     set_capabilities(None, CapabilitySets { effective, permitted, inheritable: NEEDED })?;
     for right in NEEDED.iter() {
@@ -22,7 +22,7 @@ pub(super) fn keep_over_exec() -> Result<()> {
 }
 
 /// Gives up everything, for this process and all that it starts: other users, capabilities, and ways to get them back.
-pub(super) fn give_up(user: User) -> std::result::Result<(), Failure> {
+pub(crate) fn give_up(user: User) -> std::result::Result<(), Failure> {
     // Whatever the kernel has more of than this program knows of.
     for number in 0..64 {
         let right = CapabilitySet::from_bits_retain(1 << number);

@@ -97,7 +97,7 @@ const NAMESPACES: [c_int; 7] =
 const PERSONALITIES: [u64; 5] = [0xffff_ffff, 0, 0x8, 0x2_0000, 0x2_0008];
 
 /// Applies the filters to this process and all that it starts.
-pub(super) fn apply() -> io::Result<()> {
+pub(crate) fn apply() -> io::Result<()> {
     for program in programs().map_err(io::Error::other)? {
         seccompiler::apply_filter(&program).map_err(io::Error::other)?;
     }

@@ -1,8 +1,8 @@
 //! Where there is no root: a user namespace, and in it the process namespace whose first process is the next one.
 
-use super::{Doing, Failure, die_with_parent, privileges, reporting};
 use crate::plan::{EntryPlan, Report};
-use crate::shim::{INIT, stage};
+use crate::reexec::{Role, SELF};
+use crate::sandbox::{Doing, Failure, die_with_parent, privileges, unshare};
 use crate::wire;
 use rustix::thread::UnshareFlags;
 use std::fs;
@@ -10,11 +10,7 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 
 /// The whole life of the process.
-pub(crate) fn main() -> u8 {
-    reporting(run)
-}
-
-fn run(line: &UnixStream) -> Result<(), Failure> {
+pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
     let plan = wire::receive::<EntryPlan>(line).doing("reading what to do")?;
     let plan =
         plan.ok_or_else(|| std::io::Error::from(ErrorKind::UnexpectedEof)).doing("reading what to do")?;
@@ -31,18 +27,9 @@ fn run(line: &UnixStream) -> Result<(), Failure> {
     fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).doing("mapping the group")?;
     privileges::keep_over_exec().doing("keeping the rights of the user namespace")?;
     unshare(UnshareFlags::NEWPID).doing("making a process namespace")?;
-    let mut init = stage(INIT).spawn().doing("starting the first process of the namespace")?;
+    let mut init = Role::Init.command(SELF).spawn().doing("starting the first process of the namespace")?;
     wire::send(line, &Report::Entered(init.id())).doing("telling of it")?;
     // How it ended it has told itself, if it could.
     let _ = init.wait();
     Ok(())
-}
-
-/// Leaves namespaces for new ones.
-///
-/// The function has become unsafe for the sake of one flag, `FILES`, by which threads would lose their descriptors. It is not
-/// used here, and there is one thread only.
-#[expect(deprecated, reason = "its replacement differs in being marked as unsafe alone")]
-pub(crate) fn unshare(namespaces: UnshareFlags) -> rustix::io::Result<()> {
-    rustix::thread::unshare(namespaces)
 }

@@ -1,9 +1,9 @@
 //! The first process of a job's namespaces: it puts up the walls, starts the job, hands signals on to it and buries the dead.
 //! With it everything in the namespace ends.
 
-use super::entry::unshare;
-use super::{Doing, Failure, die_with_parent, loopback, mounts, privileges, reporting, seccomp};
+use crate::errno;
 use crate::plan::{InitPlan, Process, Report};
+use crate::sandbox::{Doing, Failure, die_with_parent, loopback, mounts, privileges, seccomp, unshare};
 use crate::wire;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -24,14 +24,10 @@ const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
 /// Where a job begins: its own folder.
 const WORK: &str = "/tmp/work";
 
-/// The whole life of the process.
-pub(crate) fn main() -> u8 {
-    reporting(run)
-}
-
 type Signals = SignalDelivery<UnixStream, SignalOnly>;
 
-fn run(line: &UnixStream) -> Result<(), Failure> {
+/// The whole life of the process.
+pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
     die_with_parent()?;
     let plan = wire::receive::<InitPlan>(line).doing("reading what to do")?;
     let plan = plan.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)).doing("reading what to do")?;
@@ -84,7 +80,7 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
     if let Some(workdir) = &process.workdir {
         // The mounts and the rights are those of the job here.
         let enter = std::env::set_current_dir(workdir);
-        enter.map_err(|error| (format!("working directory {workdir}: {}", without_number(&error)), 126))?;
+        enter.map_err(|error| (format!("working directory {workdir}: {}", errno::text(&error)), 126))?;
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().stdin(Stdio::null()).process_group(0);
@@ -99,15 +95,9 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
             .ok_or_else(|| ("it has no number".to_owned(), 126)),
         Err(error) => {
             let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
-            Err((format!("{program}: {}", without_number(&error)), code))
+            Err((format!("{program}: {}", errno::text(&error)), code))
         }
     }
-}
-
-/// Returns the message of an error of the kernel, without its number.
-fn without_number(error: &io::Error) -> String {
-    let message = error.to_string();
-    message.split_once(" (os error").map_or(message.as_str(), |(message, _)| message).to_owned()
 }
 
 /// Hands signals on and buries the dead, until the job's own process is among them.

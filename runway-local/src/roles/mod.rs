@@ -1,0 +1,41 @@
+//! The processes of a job, one file for each: the launcher starts the supervisor, the supervisor starts init, and init runs
+//! the job's command. A user who is not root needs another process between supervisor and init, the entry.
+//!
+//! The launcher is the process that uses this library. The others are this very program, started again in a hidden role.
+
+mod entry;
+mod init;
+mod supervisor;
+
+use crate::plan::Report;
+use crate::reexec::Role;
+use crate::sandbox::Failure;
+use crate::wire;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+/// Runs the hidden role that this program was started in, and exits. Returns if it was started in none.
+///
+/// Call it first in `main`, before there is a second thread.
+pub fn run_if_asked() {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let is_done = match Role::named(&name) {
+        Some(Role::Supervisor) => supervisor::run().is_ok(),
+        Some(Role::Entry) => report_failure(entry::run),
+        Some(Role::Init) => report_failure(init::run),
+        None => return,
+    };
+    std::process::exit(i32::from(!is_done));
+}
+
+/// Runs a role and reports its failure to the supervisor. Returns whether it succeeded.
+fn report_failure(run: impl FnOnce(&UnixStream) -> Result<(), Failure>) -> bool {
+    // The socket to the supervisor takes the place of standard input.
+    let Ok(socket) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else { return false };
+    let result = run(&socket);
+    if let Err(failure) = &result {
+        let _ = wire::send(&socket, &Report::Failed(failure.to_string()));
+    }
+    result.is_ok()
+}

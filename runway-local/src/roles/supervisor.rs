@@ -1,0 +1,376 @@
+//! The process that watches over one job, from its first attempt to its outcome.
+
+use crate::attempt::Attempt;
+use crate::folder::{Folder, Wish};
+use crate::output::Writer;
+use crate::plan::{Answer, Plan, Report};
+use crate::process::{Seen, kill_processes};
+use crate::record::StatusFile;
+use crate::storage::Meter;
+use crate::usage::Usage;
+use crate::{tree, wire};
+use runway_control::{Surroundings, System};
+use runway_core::status::{LocalAttempt, LocalEnd, LocalStop};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::net::SendFlags;
+use rustix::process::Signal;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// For so long the kernel may take to end what it was told to kill.
+const DEATH: Duration = Duration::from_secs(30);
+/// What is left in the pipes once nobody is left to write is read for so long. Nobody outside of the job's groups has their
+/// other ends, so it is all there.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The whole life of the process.
+pub(super) fn run() -> io::Result<()> {
+    // Whatever the one who started this left open is not the job's.
+    close_fds::set_fds_cloexec(3, &[]);
+    // Signals to the terminal's foreground, and its end, are not for the job.
+    let _ = rustix::process::setsid();
+    let launcher = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let Some(plan) = wire::receive::<Plan>(&launcher)? else { return Ok(()) };
+    let supervisor = Supervisor::new(plan, launcher)?;
+    supervisor.folder.write_status(&supervisor.status)?;
+    supervisor.run()
+}
+
+/// What became of an attempt.
+enum Attempted {
+    /// It ended so.
+    Ended(LocalEnd),
+    /// The walls could not be put up, and nothing was run.
+    NoWalls(String),
+}
+
+/// How far the end of a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It is not being ended.
+    No,
+    /// It is to be asked to end.
+    Asked,
+    /// It was asked, and is killed at this time.
+    KilledAt(Instant),
+    /// It is to be killed.
+    Now,
+    /// It was killed.
+    Killed,
+}
+
+/// One job and all that is known of it.
+struct Supervisor {
+    plan: Plan,
+    folder: Folder,
+    output: Writer,
+    /// Tells of files that are made in the job's folder.
+    asked: OwnedFd,
+    /// The line to the launcher, as long as that is of interest.
+    launcher: Option<UnixStream>,
+    is_answered: bool,
+    status: StatusFile,
+    began: Instant,
+    deadline: Instant,
+    /// Whether it is being ended.
+    ending: Ending,
+}
+
+impl Supervisor {
+    fn new(plan: Plan, launcher: UnixStream) -> io::Result<Self> {
+        let folder = Folder::new(plan.folder.clone());
+        let output = Writer::create(&folder.log(), plan.log.units())?;
+        let asked = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&asked, folder.path(), WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
+        let began = Instant::now();
+        let status = StatusFile {
+            started_at: Some(System.now()),
+            supervisor: Seen::of(std::process::id()),
+            ..StatusFile::default()
+        };
+        Ok(Self {
+            deadline: began + Duration::from_secs(plan.timeout.get()),
+            plan,
+            folder,
+            output,
+            asked,
+            launcher: Some(launcher),
+            is_answered: false,
+            status,
+            began,
+            ending: Ending::No,
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        for number in 1..=self.plan.retries.saturating_add(1) {
+            self.output.begin(number);
+            self.status.attempts.push(LocalAttempt {
+                scheduled: System.now(),
+                started: None,
+                ended: None,
+                end: None,
+                oom_kills: 0,
+            });
+            let kills_before = self.plan.groups.oom_kills();
+            let attempted = self.attempt();
+            self.clear();
+            let end = match attempted {
+                Ok(Attempted::Ended(end)) => {
+                    // It may have been ended before its process was there.
+                    self.answer();
+                    end
+                }
+                Ok(Attempted::NoWalls(why)) => {
+                    if !self.is_answered {
+                        return self.refuse(why);
+                    }
+                    LocalEnd::NotStarted { message: why, code: 125 }
+                }
+                Err(error) if !self.is_answered => return self.refuse(error.to_string()),
+                Err(error) => LocalEnd::NotStarted { message: error.to_string(), code: 125 },
+            };
+            let kills = self.plan.groups.oom_kills().saturating_sub(kills_before);
+            let is_over = end.is_success() || self.ending != Ending::No;
+            if let Some(last) = self.status.attempts.last_mut() {
+                last.ended = Some(System.now());
+                last.end = Some(end);
+                last.oom_kills = kills;
+            }
+            // What cannot be written down is not tried again.
+            if is_over || self.write_status().is_err() {
+                break;
+            }
+        }
+        self.conclude()
+    }
+
+    /// Runs the job's command once.
+    fn attempt(&mut self) -> io::Result<Attempted> {
+        // What was asked for before there was anything to end.
+        self.look_for_wishes();
+        let files = self.folder.files();
+        let mut attempt = Attempt::spawn(&files, self.plan.sandbox.user)?;
+        self.status.init = attempt.init();
+        attempt.send_plans(&self.plan, &files)?;
+        let mut meter = Meter::new(&files, self.plan.storage.units(), Instant::now());
+        let (mut reported, mut is_evicted) = (None, false);
+        loop {
+            let now = Instant::now();
+            let processes = || self.plan.groups.processes();
+            if now >= meter.next() && meter.is_exceeded(self.output.bytes(), processes, now) {
+                is_evicted = true;
+                self.kill(&attempt);
+            }
+            self.keep_time(&mut attempt, now);
+            let wakes = [self.next_time(), Some(meter.next())];
+            let next = wakes.into_iter().flatten().min().unwrap_or(now);
+            let within = next.saturating_duration_since(now);
+            let ready = attempt.wait(&self.asked, self.launcher.as_ref(), within)?;
+            if ready.report
+                && let Some(report) = attempt.receive()
+            {
+                reported = self.hear(report)?.or(reported);
+            }
+            if attempt.pump(&mut self.output, ready.out, ready.err)? {
+                self.wake();
+            }
+            // Nothing tells that the folder is taken away: the kernel does so only once no file of it is open.
+            if ready.asked || !self.folder.exists() {
+                self.look_for_wishes();
+            }
+            if ready.launcher {
+                self.on_launcher_exit();
+            }
+            if ready.ended {
+                break;
+            }
+        }
+        attempt.reap()?;
+        while let Some(report) = attempt.receive() {
+            reported = self.hear(report)?.or(reported);
+        }
+        // Whoever is left goes first, so that the pipes have an end.
+        kill_processes(&self.plan.groups, self.status.init, DRAIN);
+        self.drain(&mut attempt)?;
+        if is_evicted {
+            return Ok(Attempted::Ended(LocalEnd::StorageExceeded { limit: self.plan.storage }));
+        }
+        // The first process of its namespaces was killed, and could not say.
+        Ok(reported.unwrap_or(Attempted::Ended(LocalEnd::Signaled { signal: 9 })))
+    }
+
+    /// Does what it is time for.
+    fn keep_time(&mut self, attempt: &mut Attempt, now: Instant) {
+        if now >= self.deadline {
+            self.stop(LocalStop::Deadline);
+        }
+        self.ending = match self.ending {
+            Ending::Asked => {
+                // Before the job runs there is nobody who could be asked.
+                let has_started = self.status.attempts.last().is_some_and(|last| last.started.is_some());
+                if has_started && attempt.signal(Signal::TERM) {
+                    Ending::KilledAt(now + Duration::from_secs(self.plan.grace.get()))
+                } else if has_started {
+                    Ending::Now
+                } else {
+                    Ending::KilledAt(now)
+                }
+            }
+            Ending::KilledAt(at) if now >= at => Ending::Now,
+            ending => ending,
+        };
+        if self.ending == Ending::Now {
+            self.kill(attempt);
+            self.ending = Ending::Killed;
+        }
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        match self.ending {
+            Ending::No => Some(self.deadline),
+            Ending::KilledAt(at) => Some(at),
+            Ending::Asked | Ending::Now => Some(Instant::now()),
+            Ending::Killed => None,
+        }
+    }
+
+    /// Kills all of it: the groups, and the processes that its namespaces stand and fall with.
+    fn kill(&self, attempt: &Attempt) {
+        self.plan.groups.kill();
+        attempt.kill();
+    }
+
+    /// Handles a report. Returns the outcome of the attempt, if the report has it.
+    fn hear(&mut self, report: Report) -> io::Result<Option<Attempted>> {
+        Ok(match report {
+            Report::Entered(init) => {
+                self.status.init = Seen::of(init);
+                None
+            }
+            Report::Failed(why) => Some(Attempted::NoWalls(why)),
+            Report::Running => {
+                if let Some(last) = self.status.attempts.last_mut() {
+                    last.started = Some(System.now());
+                }
+                self.write_status()?;
+                self.answer();
+                None
+            }
+            Report::NotStarted { message, code } => {
+                self.answer();
+                Some(Attempted::Ended(LocalEnd::NotStarted { message, code }))
+            }
+            Report::Exited(code) => Some(Attempted::Ended(LocalEnd::Exited { code })),
+            Report::Signaled(signal) => Some(Attempted::Ended(LocalEnd::Signaled { signal })),
+        })
+    }
+
+    /// Takes what is left in the pipes.
+    fn drain(&mut self, attempt: &mut Attempt) -> io::Result<()> {
+        let until = Instant::now() + DRAIN;
+        while attempt.has_output() && Instant::now() < until {
+            attempt.wait_for_output(until.saturating_duration_since(Instant::now()))?;
+            if attempt.pump(&mut self.output, true, true)? {
+                self.wake();
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops an attached job when its launcher is gone: nobody else needs it.
+    fn on_launcher_exit(&mut self) {
+        self.launcher = None;
+        if self.plan.attached {
+            self.stop(LocalStop::Cancelled);
+        }
+    }
+
+    /// Leaves nothing of an attempt.
+    fn clear(&mut self) {
+        // What cannot be killed holds what it has, until somebody sees it gone: its end is not told.
+        if kill_processes(&self.plan.groups, self.status.init, DEATH) {
+            let _ = tree::remove(&self.folder.files());
+        }
+    }
+
+    /// Tells the outcome, last of all: whoever reads it finds nothing left of the job.
+    fn conclude(mut self) -> io::Result<()> {
+        // Where even this cannot be written, the outcome says more than the end of the output.
+        let _ = self.output.finish();
+        self.wake();
+        self.status.usage = Usage::measure(self.began.elapsed(), &self.plan.groups);
+        if kill_processes(&self.plan.groups, self.status.init, Duration::ZERO) {
+            let _ = self.plan.groups.remove(DEATH);
+            self.status.finished_at = Some(System.now());
+        }
+        self.write_status()?;
+        // Without a launcher nobody else deletes it.
+        if self.plan.attached && self.launcher.is_none() {
+            self.folder.remove()?;
+        }
+        Ok(())
+    }
+
+    /// Writes down how the job is, and says so.
+    fn write_status(&self) -> io::Result<()> {
+        self.folder.write_status(&self.status)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Says to the one who started an attached job that something has changed. Where that was said before and not heard yet,
+    /// the line may be full; then it has been said.
+    fn wake(&self) {
+        if let Some(launcher) = self.launcher.as_ref().filter(|_| self.is_answered) {
+            let _ = rustix::net::send(launcher, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+    }
+
+    /// The job is inside its walls.
+    fn answer(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        self.is_answered = true;
+        if let Some(launcher) = &self.launcher {
+            let _ = wire::send(launcher, &Answer::Started);
+        }
+        if !self.plan.attached {
+            self.launcher = None;
+        }
+    }
+
+    fn refuse(self, why: String) -> io::Result<()> {
+        let _ = self.plan.groups.remove(DEATH);
+        match &self.launcher {
+            Some(launcher) => wire::send(launcher, &Answer::Refused(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the job's folder asks for now.
+    fn look_for_wishes(&mut self) {
+        // Only that something came is of interest.
+        let mut buffer = [0; 4096];
+        while rustix::io::read(&self.asked, &mut buffer).is_ok_and(|count| count > 0) {}
+        // Without its folder nobody can see the job, nor end it.
+        if self.folder.is_asked(Wish::Kill) || !self.folder.exists() {
+            self.ending = Ending::Now;
+            self.status.stop.get_or_insert(LocalStop::Cancelled);
+        } else if self.folder.is_asked(Wish::Cancel) {
+            self.stop(LocalStop::Cancelled);
+        }
+    }
+
+    /// Begins to end the job, unless that has begun.
+    fn stop(&mut self, why: LocalStop) {
+        if self.ending == Ending::No {
+            self.status.stop = Some(why);
+            self.ending = Ending::Asked;
+            let _ = self.write_status();
+        }
+    }
+}
