@@ -1,11 +1,11 @@
 //! This machine as a backend: the same port that a cluster fills.
 
 use crate::bell::{Bell, Listening, listen};
+use crate::error::StartError;
 use crate::job::{Job, Supervision};
 use crate::machine::{Machine, OpenError};
 use crate::output::{Chunk, Reader};
 use crate::settings::LocalSettings;
-use crate::start::StartError;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -100,20 +100,7 @@ impl LocalBackend {
             let created = || Observation::created(&order, System.now());
             Ok(started.map(|job| this.observe_or_warn(job.id()).unwrap_or_else(created)))
         });
-        match started.await.map_err(CreateError::Uncertain)? {
-            Ok(seen) => Ok(seen),
-            Err(StartError::Taken(seen)) => Err(CreateError::IdConflict(seen)),
-            Err(error @ (StartError::Busy | StartError::Io { .. })) => {
-                Err(CreateError::Unavailable(Unavailable::caused_by("the job could not be started", error)))
-            }
-            Err(StartError::Gpus { wanted, free, all })
-                if u64::try_from(all).is_ok_and(|all| wanted.units() <= all) =>
-            {
-                let told = StartError::Gpus { wanted, free, all }.to_string();
-                Err(CreateError::Unavailable(Unavailable::new(told)))
-            }
-            Err(error) => Err(CreateError::Rejected { reason: error.to_string() }),
-        }
+        started.await.map_err(CreateError::Uncertain)?.map_err(create_error)
     }
 
     async fn read_logs(&self, job: &JobRef, options: LogOptions) -> Result<LogStream, LogError> {
@@ -186,6 +173,38 @@ impl Backend for LocalBackend {
         options: LogOptions,
     ) -> BoxFuture<'a, Result<LogStream, LogError>> {
         self.read_logs(job, options).boxed()
+    }
+}
+
+/// The answer to an order whose job was not started.
+fn create_error(error: StartError) -> CreateError {
+    match error {
+        StartError::Taken(seen) => CreateError::IdConflict(seen),
+        StartError::Gpus { wanted, all, .. } if u64::try_from(all).is_ok_and(|all| wanted.units() <= all) => {
+            CreateError::Unavailable(Unavailable::new(error.to_string()))
+        }
+        StartError::NoCommand
+        | StartError::Network
+        | StartError::UnresolvedSecret { .. }
+        | StartError::Gpus { .. }
+        | StartError::NotEnforced(_)
+        | StartError::NoWalls { .. } => CreateError::Rejected { reason: error.to_string() },
+        StartError::Busy
+        | StartError::LockMachine(_)
+        | StartError::CreateFolder(_)
+        | StartError::ReadRecord(_)
+        | StartError::RemovePartial(_)
+        | StartError::LockFolder(_)
+        | StartError::ListGpus(_)
+        | StartError::WriteRecord(_)
+        | StartError::CreateSocket(_)
+        | StartError::SpawnSupervisor(_)
+        | StartError::SendPlan(_)
+        | StartError::ReceiveReply(_)
+        | StartError::SupervisorExited
+        | StartError::FollowSupervisor(_) => {
+            CreateError::Unavailable(Unavailable::caused_by("the job could not be started", error))
+        }
     }
 }
 

@@ -5,16 +5,16 @@ use crate::folder::{Folder, Wish};
 use crate::machine::Machine;
 use crate::output::Reader;
 use crate::record::{JobFile, StatusFile};
-use crate::start::{StartError, start};
 use crate::usage::Usage;
-use runway_control::backend::{Cancelled, Order};
+use runway_control::backend::Cancelled;
 use runway_control::{Observation, Surroundings, System};
 use runway_core::JobId;
 use runway_core::units::{CpuMillis, MemoryBytes};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 /// What becomes of a job when the process that started it ends, be it killed.
@@ -29,22 +29,41 @@ pub enum Supervision {
 /// A job on this machine.
 #[derive(Debug)]
 pub struct Job {
-    pub(crate) folder: Folder,
-    pub(crate) file: JobFile,
-    pub(crate) attached: Option<Attached>,
+    folder: Folder,
+    file: JobFile,
+    attached: Option<Attached>,
 }
 
 /// What a process has of the supervisor of a job that ends with it.
 #[derive(Debug)]
 pub(crate) struct Attached {
     /// The line to it: it ends the job when this is closed.
-    pub(crate) line: UnixStream,
+    line: UnixStream,
     /// Rings whenever it says on that line that something has changed, and for the last time once it has ended and its job is
     /// settled. The kernel's own way of telling (`inotify`) would cost this process some ten milliseconds at its exit.
-    pub(crate) bell: Arc<Bell>,
+    bell: Arc<Bell>,
 }
 
 impl Attached {
+    /// Listens to the supervisor on a thread of its own.
+    pub(crate) fn listen(line: UnixStream) -> io::Result<Self> {
+        let attached = Self { line, bell: Arc::new(Bell::default()) };
+        let (mut line, bell) = (attached.line.try_clone()?, attached.bell());
+        let thread = thread::Builder::new().name("runway-bell".to_owned()).stack_size(128 * 1024);
+        thread.spawn(move || {
+            let mut what = [0; 64];
+            while line.read(&mut what).is_ok_and(|count| count > 0) {
+                bell.ring();
+            }
+            bell.ring();
+        })?;
+        Ok(attached)
+    }
+
+    pub(crate) fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.bell)
+    }
+
     fn let_go(&self) {
         // Whoever listens to it has the line open as well.
         let _ = self.line.shutdown(Shutdown::Both);
@@ -58,12 +77,8 @@ impl Drop for Attached {
 }
 
 impl Job {
-    /// Starts what was admitted. When it returns, the job's limits and walls are up and its program runs, or could not be run.
-    ///
-    /// # Errors
-    /// [`StartError`]
-    pub fn start(machine: &Machine, order: &Order, supervision: Supervision) -> Result<Self, StartError> {
-        start(machine, order, supervision)
+    pub(crate) fn new(folder: Folder, file: JobFile, attached: Option<Attached>) -> Self {
+        Self { folder, file, attached }
     }
 
     /// The job of this id, if it is kept here.

@@ -2,7 +2,6 @@
 
 use crate::cgroup::{Layout, Limits, NotEnforced};
 use crate::folder::{Folder, REMOVED};
-use crate::plan::User;
 use crate::process::kill_processes;
 use crate::record::{JobFile, StatusFile};
 use crate::settings::LocalSettings;
@@ -12,7 +11,6 @@ use runway_control::{Surroundings, System};
 use runway_core::JobId;
 use runway_core::status::LocalEnd;
 use runway_core::units::{CpuMillis, MemoryBytes};
-use rustix::process::{getgid, getuid};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -265,15 +263,6 @@ impl Machine {
         kill_processes(&groups, None, LOOK);
         groups.remove(LOOK)?;
         folder.remove()
-    }
-
-    /// Who jobs run as.
-    pub(crate) fn user(&self, run_as_user: u32) -> User {
-        if getuid().is_root() {
-            User::Other { id: run_as_user }
-        } else {
-            User::Same { uid: getuid().as_raw(), gid: getgid().as_raw() }
-        }
     }
 }
 

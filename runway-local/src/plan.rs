@@ -2,6 +2,7 @@
 
 use crate::cgroup::Groups;
 use runway_core::units::{MemoryBytes, Seconds};
+use rustix::process::{getgid, getuid};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -64,6 +65,17 @@ pub(crate) enum User {
         /// The number of their group.
         gid: u32,
     },
+}
+
+impl User {
+    /// Returns `run_as_user` if this process is root, and otherwise the user of this process.
+    pub(crate) fn of_jobs(run_as_user: u32) -> Self {
+        if getuid().is_root() {
+            Self::Other { id: run_as_user }
+        } else {
+            Self::Same { uid: getuid().as_raw(), gid: getgid().as_raw() }
+        }
+    }
 }
 
 /// A job's process. Printing it shows nothing of it.

@@ -5,6 +5,7 @@
 
 mod entry;
 mod init;
+mod launcher;
 mod supervisor;
 
 use crate::plan::Report;

@@ -1,0 +1,92 @@
+//! Errors of a machine and its jobs.
+
+use crate::cgroup::NotEnforced;
+use runway_control::Observation;
+use runway_core::units::GpuCount;
+use std::io;
+
+/// Why a job was not started. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is a job of this id.
+    #[error("there is a job of this id already")]
+    Taken(Box<Observation>),
+    /// A job of this id is being created by somebody else, or left just now.
+    #[error("a job of this id is being created or removed just now")]
+    Busy,
+    /// It says nothing to run.
+    #[error("the job has no `command`: its image is not used here, so there is nothing to run")]
+    NoCommand,
+    /// It wants a network that cannot be made here.
+    #[error(
+        "the network `internal` cannot be kept apart from the others on one machine: ask for `none`, or for `open` where the \
+         policy allows it"
+    )]
+    Network,
+    /// A secret has no value.
+    #[error("the secret `{name}` has no value yet: the environment variable `{from_env}` must be read first")]
+    UnresolvedSecret {
+        /// The name of the secret.
+        name: String,
+        /// The variable it comes from.
+        from_env: String,
+    },
+    /// The GPUs are not there, or not free.
+    #[error("the job asks for {wanted} GPUs, and {free} of this machine's {all} are free")]
+    Gpus {
+        /// How many it asks for.
+        wanted: GpuCount,
+        /// How many are free.
+        free: usize,
+        /// How many there are.
+        all: usize,
+    },
+    /// A limit cannot be enforced.
+    #[error(transparent)]
+    NotEnforced(#[from] NotEnforced),
+    /// The job cannot be kept apart from the machine.
+    #[error("the job cannot be kept apart from this machine: {why}")]
+    NoWalls {
+        /// Why not.
+        why: String,
+    },
+    /// The lock of the state directory cannot be taken.
+    #[error("cannot lock the state directory")]
+    LockMachine(#[source] io::Error),
+    /// The job's directory cannot be created.
+    #[error("cannot create the job's directory")]
+    CreateFolder(#[source] io::Error),
+    /// A directory with the job's id exists, and its record cannot be read.
+    #[error("cannot read the record of the job that has this id")]
+    ReadRecord(#[source] io::Error),
+    /// A directory that an interrupted start left cannot be removed.
+    #[error("cannot remove the remains of an interrupted start")]
+    RemovePartial(#[source] io::Error),
+    /// The lock of the job's directory cannot be taken.
+    #[error("cannot lock the job's directory")]
+    LockFolder(#[source] io::Error),
+    /// The records that name the used GPUs cannot be read.
+    #[error("cannot read which GPUs are in use")]
+    ListGpus(#[source] io::Error),
+    /// The job's record cannot be written.
+    #[error("cannot write the job's record")]
+    WriteRecord(#[source] io::Error),
+    /// The socket to the supervisor cannot be created.
+    #[error("cannot create the socket to the supervisor")]
+    CreateSocket(#[source] io::Error),
+    /// The program of the supervisor cannot be started.
+    #[error("cannot start the supervisor")]
+    SpawnSupervisor(#[source] io::Error),
+    /// The plan cannot be sent to the supervisor.
+    #[error("cannot send the plan to the supervisor")]
+    SendPlan(#[source] io::Error),
+    /// The supervisor's reply cannot be received.
+    #[error("cannot receive the reply of the supervisor")]
+    ReceiveReply(#[source] io::Error),
+    /// The supervisor exited without a reply.
+    #[error("the supervisor exited before the job started")]
+    SupervisorExited,
+    /// This process cannot create the threads that wait for the supervisor.
+    #[error("cannot wait for the supervisor in the background")]
+    FollowSupervisor(#[source] io::Error),
+}
