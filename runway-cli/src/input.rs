@@ -50,6 +50,9 @@ pub(crate) enum Failure {
     Malformed { path: PathBuf, fault: String },
     /// A variable of the environment does not hold what it should.
     Variable(RateVariableError),
+    /// The variable of a secret of a job that runs on this machine cannot be read.
+    #[cfg(target_os = "linux")]
+    SecretVariable { secret: String, variable: String, error: std::env::VarError },
     /// The policy has faults: they, and their story.
     Policy { violations: Vec<Violation>, story: String },
     /// The arguments do not fit together.
@@ -74,6 +77,10 @@ impl std::fmt::Display for Failure {
             }
             Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", printable(path)),
             Self::Variable(error) => f.write_str(&output::printable(&error.to_string())),
+            #[cfg(target_os = "linux")]
+            Self::SecretVariable { secret, variable, error } => {
+                write!(f, "the secret `{secret}` comes from the variable {variable}: {error}")
+            }
             Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),

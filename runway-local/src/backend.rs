@@ -1,9 +1,9 @@
 //! This machine as a backend: the same port that a cluster fills.
 
 use crate::bell::{Bell, Listening, listen};
-use crate::error::StartError;
+use crate::error::{OpenError, StartError};
 use crate::job::{Job, Supervision};
-use crate::machine::{Machine, OpenError};
+use crate::machine::Machine;
 use crate::output::{Chunk, Reader};
 use crate::settings::LocalSettings;
 use futures::future::BoxFuture;
@@ -17,6 +17,7 @@ use runway_control::{Observation, Surroundings, System};
 use runway_core::JobId;
 use runway_core::capability::{BackendKind, Capabilities};
 use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -80,40 +81,49 @@ impl LocalBackend {
         })
     }
 
-    /// Does what takes time with files and processes elsewhere.
-    async fn aside<T: Send + 'static>(
+    /// Runs work that waits for files and processes on a blocking thread.
+    async fn blocking<T: Send + 'static>(
         &self,
         doing: &'static str,
-        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
         let this = self.clone();
-        match tokio::task::spawn_blocking(move || work(&this)).await {
-            Ok(result) => result.map_err(|error| Unavailable::caused_by(doing, error)),
-            Err(error) => Err(Unavailable::caused_by(doing, error)),
-        }
+        let done = tokio::task::spawn_blocking(move || work(&this)).await;
+        done.map_err(|error| Unavailable::caused_by(doing, error))
+    }
+
+    /// The same for work that can fail.
+    async fn try_blocking<T: Send + 'static, E: Error + Send + Sync + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        self.blocking(doing, work).await?.map_err(|error| Unavailable::caused_by(doing, error))
     }
 
     async fn create_job(&self, order: &Order) -> Result<Observation, CreateError> {
         let order = order.clone();
-        let started = self.aside("starting a job", move |this| {
-            let started = Job::start(&this.machine, &order, Supervision::Detached);
-            let created = || Observation::created(&order, System.now());
-            Ok(started.map(|job| this.observe_or_warn(job.id()).unwrap_or_else(created)))
+        let started = self.blocking("starting a job", move |this| {
+            let job = Job::start(&this.machine, &order, Supervision::Detached)?;
+            Ok(this.observe_or_warn(job.id()).unwrap_or_else(|| Observation::created(&order, System.now())))
         });
         started.await.map_err(CreateError::Uncertain)?.map_err(create_error)
     }
 
+    /// Opens the output of a job's newest attempt. Returns the number of the attempt.
+    fn open_logs(&self, id: JobId, options: LogOptions) -> io::Result<Result<(Reader, u32), LogError>> {
+        let Some((_, status)) = self.machine.read(id)? else { return Ok(Err(LogError::Gone)) };
+        let begun = status.attempts.iter().filter(|attempt| attempt.started.is_some()).count();
+        if begun == 0 && (status.finished_at.is_some() || !options.follow) {
+            return Ok(Err(LogError::NotStarted));
+        }
+        let attempt = u32::try_from(begun).unwrap_or(u32::MAX).max(1);
+        Ok(Ok((Reader::of_attempt(&self.machine.folder(id), attempt, options.tail)?, attempt)))
+    }
+
     async fn read_logs(&self, job: &JobRef, options: LogOptions) -> Result<LogStream, LogError> {
         let id = job.id;
-        let opened = self.aside("reading what a job prints", move |this| {
-            let Some((_, status)) = this.machine.read(id)? else { return Ok(Err(LogError::Gone)) };
-            let begun = status.attempts.iter().filter(|attempt| attempt.started.is_some()).count();
-            if begun == 0 && (status.finished_at.is_some() || !options.follow) {
-                return Ok(Err(LogError::NotStarted));
-            }
-            let attempt = u32::try_from(begun).unwrap_or(u32::MAX).max(1);
-            Ok(Ok((Reader::of_attempt(&this.machine.folder(id), attempt, options.tail)?, attempt)))
-        });
+        let opened = self.try_blocking("reading what a job prints", move |this| this.open_logs(id, options));
         let (reader, attempt) = opened.await??;
         let start =
             Following { reader, attempt, waiting: VecDeque::from([LogEvent::Attempt(attempt)]), options };
@@ -141,11 +151,11 @@ impl Backend for LocalBackend {
 
     fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
         let id = job.id;
-        self.aside("looking a job up", move |this| this.observe(id)).boxed()
+        self.try_blocking("looking a job up", move |this| this.observe(id)).boxed()
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
-        self.aside("listing jobs", Self::observe_all).boxed()
+        self.try_blocking("listing jobs", Self::observe_all).boxed()
     }
 
     fn watch(&self) -> BoxStream<'_, WatchEvent> {
@@ -160,7 +170,7 @@ impl Backend for LocalBackend {
 
     fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
         let id = job.id;
-        self.aside("cancelling a job", move |this| match Job::find(&this.machine, id)? {
+        self.try_blocking("cancelling a job", move |this| match Job::find(&this.machine, id)? {
             Some(job) => job.stop(),
             None => Ok(Cancelled::Gone),
         })
@@ -292,7 +302,7 @@ impl Watch {
     async fn refresh(&mut self) -> Result<(), Unavailable> {
         let is_due = self.settled.is_none_or(|settled| settled.elapsed() >= SETTLING);
         if is_due {
-            self.backend.aside("settling jobs", |this| this.machine.settle()).await?;
+            self.backend.try_blocking("settling jobs", |this| this.machine.settle()).await?;
             self.settled = Some(Instant::now());
         }
         let ids = self.listen_to_each().await?;
@@ -308,8 +318,8 @@ impl Watch {
         // Of one that has ended nothing changes any more.
         let open =
             ids.into_iter().filter(|id| known.get(id).is_none_or(|job| job.status.holds)).collect::<Vec<_>>();
-        let seen = self.backend.aside("listing jobs", move |this| {
-            Ok(open.into_iter().filter_map(|id| this.observe_or_warn(id)).collect::<Vec<_>>())
+        let seen = self.backend.blocking("listing jobs", move |this| {
+            open.into_iter().filter_map(|id| this.observe_or_warn(id)).collect::<Vec<_>>()
         });
         let seen = match seen.await {
             Ok(seen) => seen,
@@ -334,7 +344,7 @@ impl Watch {
 
     /// Before a job is looked at it is listened to.
     async fn listen_to_each(&mut self) -> Result<Vec<JobId>, Unavailable> {
-        let ids = self.backend.aside("listing jobs", |this| this.machine.ids()).await?;
+        let ids = self.backend.try_blocking("listing jobs", |this| this.machine.ids()).await?;
         let Some(ears) = &mut self.ears else { return Ok(ids) };
         ears.each.retain(|id, _| ids.binary_search(id).is_ok());
         for id in &ids {

@@ -4,6 +4,67 @@ use crate::cgroup::NotEnforced;
 use runway_control::Observation;
 use runway_core::units::GpuCount;
 use std::io;
+use std::path::PathBuf;
+
+/// Why jobs cannot be run here.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder in which jobs are kept cannot be created.
+    #[error("cannot create the folder `{}` for jobs", .folder.display())]
+    CreateFolder {
+        /// Which.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The path of the folder in which jobs are kept cannot be resolved.
+    #[error("cannot resolve the path of the folder `{}` for jobs", .folder.display())]
+    ResolveFolder {
+        /// Which.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Jobs that another process was removing cannot be removed.
+    #[error("cannot remove old jobs from the folder `{}`", .folder.display())]
+    RemoveOld {
+        /// Which.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The jobs of an earlier process cannot be listed.
+    #[error("cannot list the jobs in the folder `{}`", .folder.display())]
+    ListJobs {
+        /// Which.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The lock of the server cannot be taken.
+    #[error("cannot lock the folder `{}` for this server", .folder.display())]
+    LockServer {
+        /// Which.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process serves these jobs.
+    #[error("the folder `{}` has a server already: two would each count jobs by themselves", .folder.display())]
+    Served {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// The control group for those of the jobs could lie outside of every hierarchy.
+    #[error("the control group `{}` must be a path from the root of a hierarchy, without `..`", .parent.display())]
+    Parent {
+        /// Which.
+        parent: PathBuf,
+    },
+    /// What the kernel tells of mounts and control groups cannot be read.
+    #[error("the control groups of this machine cannot be read")]
+    Groups(#[source] io::Error),
+}
 
 /// Why a job was not started. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]
@@ -89,4 +150,37 @@ pub enum StartError {
     /// This process cannot create the threads that wait for the supervisor.
     #[error("cannot wait for the supervisor in the background")]
     FollowSupervisor(#[source] io::Error),
+}
+
+/// Why a job cannot be followed or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The job's directory no longer exists.
+    #[error("`{}` has been taken away", .folder.display())]
+    Removed {
+        /// The directory.
+        folder: PathBuf,
+    },
+    /// The supervisor of an attached job exited without an outcome: it could not write the outcome, or could not kill a
+    /// process of the job.
+    #[error("its supervisor has ended and left no outcome in `{}`", .folder.display())]
+    NoOutcome {
+        /// The job's directory.
+        folder: PathBuf,
+    },
+    /// The job's record cannot be read.
+    #[error("cannot read the record of the job")]
+    ReadRecord(#[source] io::Error),
+    /// The job's status cannot be read.
+    #[error("cannot read the status of the job")]
+    ReadStatus(#[source] io::Error),
+    /// Changes of the job's directory cannot be observed.
+    #[error("cannot watch the directory of the job")]
+    Watch(#[source] io::Error),
+    /// The request to end the job cannot be written.
+    #[error("cannot write the request to end the job")]
+    Request(#[source] io::Error),
+    /// The job's directory cannot be deleted.
+    #[error("cannot delete the directory of the job")]
+    Delete(#[source] io::Error),
 }

@@ -1,6 +1,7 @@
 //! One job: started, followed, stopped.
 
 use crate::bell::{Bell, listen};
+use crate::error::JobError;
 use crate::folder::{Folder, Wish};
 use crate::machine::Machine;
 use crate::output::Reader;
@@ -84,10 +85,10 @@ impl Job {
     /// The job of this id, if it is kept here.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn find(machine: &Machine, id: JobId) -> io::Result<Option<Self>> {
+    /// [`JobError::ReadRecord`]
+    pub fn find(machine: &Machine, id: JobId) -> Result<Option<Self>, JobError> {
         let folder = machine.folder(id);
-        let file = folder.job()?;
+        let file = folder.job().map_err(JobError::ReadRecord)?;
         Ok(file.map(|file| Self { folder, file, attached: None }))
     }
 
@@ -100,28 +101,29 @@ impl Job {
     /// What is known of it just now.
     ///
     /// # Errors
-    /// What the file system says; `NotFound` once its folder has been taken away.
-    pub fn status(&self) -> io::Result<Observation> {
+    /// [`JobError::Removed`] or [`JobError::ReadStatus`]
+    pub fn status(&self) -> Result<Observation, JobError> {
         Ok(self.file.observe(&self.status_file()?))
     }
 
-    fn status_file(&self) -> io::Result<StatusFile> {
-        match self.folder.status()? {
+    fn status_file(&self) -> Result<StatusFile, JobError> {
+        match self.folder.status().map_err(JobError::ReadStatus)? {
             Some(status) => Ok(status),
             // It was not begun yet, or what stood there was cut off.
             None if self.folder.exists() => Ok(StatusFile::default()),
-            None => {
-                let gone = format!("`{}` has been taken away", self.folder.path().display());
-                Err(io::Error::new(ErrorKind::NotFound, gone))
-            }
+            None => Err(self.removed()),
         }
+    }
+
+    fn removed(&self) -> JobError {
+        JobError::Removed { folder: self.folder.path().to_owned() }
     }
 
     /// What it has used so far, or in the end.
     ///
     /// # Errors
-    /// What the file system says; `NotFound` once its folder has been taken away.
-    pub fn usage(&self) -> io::Result<Usage> {
+    /// [`JobError::Removed`] or [`JobError::ReadStatus`]
+    pub fn usage(&self) -> Result<Usage, JobError> {
         let status = self.status_file()?;
         if status.finished_at.is_some() {
             return Ok(status.usage);
@@ -158,27 +160,30 @@ impl Job {
     /// Asks it to end: a signal, its grace, and death. Returns once that is asked for.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn stop(&self) -> io::Result<Cancelled> {
+    /// [`JobError::ReadStatus`] or [`JobError::Request`]
+    pub fn stop(&self) -> Result<Cancelled, JobError> {
         self.ask(Wish::Cancel)
     }
 
     /// Ends it at once.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn kill(&self) -> io::Result<Cancelled> {
+    /// [`JobError::ReadStatus`] or [`JobError::Request`]
+    pub fn kill(&self) -> Result<Cancelled, JobError> {
         self.ask(Wish::Kill)
     }
 
-    fn ask(&self, wish: Wish) -> io::Result<Cancelled> {
-        let asked = self.status_file().and_then(|status| match status.finished_at {
-            Some(_) => Ok(Cancelled::Finished),
-            None => self.folder.ask(wish).map(|()| Cancelled::Begun),
-        });
-        match asked {
+    fn ask(&self, wish: Wish) -> Result<Cancelled, JobError> {
+        match self.status_file() {
+            Ok(status) if status.finished_at.is_some() => return Ok(Cancelled::Finished),
+            Ok(_) => {}
+            Err(JobError::Removed { .. }) => return Ok(Cancelled::Gone),
+            Err(error) => return Err(error),
+        }
+        match self.folder.ask(wish) {
+            Ok(()) => Ok(Cancelled::Begun),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Cancelled::Gone),
-            asked => asked,
+            Err(error) => Err(JobError::Request(error)),
         }
     }
 
@@ -214,14 +219,18 @@ impl Job {
     /// Waits until nothing of it is left, or for the time. Its outcome then, or how it is.
     ///
     /// # Errors
-    /// What the file system says; `NotFound` once its folder has been taken away. [`ErrorKind::Other`] where it is attached to this
-    /// process and its supervisor has ended without an outcome, as where that cannot be written or something cannot be killed.
-    pub fn wait(&self, within: Option<Duration>) -> io::Result<Observation> {
+    /// - [`JobError::Removed`] if its folder is deleted.
+    /// - [`JobError::NoOutcome`] if it is attached to this process and its supervisor exited without an outcome.
+    /// - [`JobError::Watch`] or [`JobError::ReadStatus`] if the file system fails.
+    pub fn wait(&self, within: Option<Duration>) -> Result<Observation, JobError> {
         let (bell, _listening) = match &self.attached {
             Some(attached) => (Arc::clone(&attached.bell), None),
             None => {
                 let bell = Arc::new(Bell::default());
-                let listening = listen(self.folder.path(), &bell)?;
+                let listening = listen(self.folder.path(), &bell).map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => self.removed(),
+                    _ => JobError::Watch(error),
+                })?;
                 (bell, Some(listening))
             }
         };
@@ -234,10 +243,7 @@ impl Job {
                 return Ok(seen);
             }
             if is_over {
-                let path = self.folder.path().display();
-                return Err(io::Error::other(format!(
-                    "its supervisor has ended and left no outcome in `{path}`"
-                )));
+                return Err(JobError::NoOutcome { folder: self.folder.path().to_owned() });
             }
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(seen);
@@ -249,12 +255,13 @@ impl Job {
     /// Takes away what is kept of it, once nothing of it is left. Whether it was.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn remove(self) -> io::Result<bool> {
-        if self.folder.status()?.is_none_or(|status| status.finished_at.is_none()) {
+    /// [`JobError::ReadStatus`] or [`JobError::Delete`]
+    pub fn remove(self) -> Result<bool, JobError> {
+        let status = self.folder.status().map_err(JobError::ReadStatus)?;
+        if status.is_none_or(|status| status.finished_at.is_none()) {
             return Ok(false);
         }
-        self.folder.remove()?;
+        self.folder.remove().map_err(JobError::Delete)?;
         Ok(true)
     }
 }

@@ -1,6 +1,7 @@
 //! This machine: where its jobs are kept, how they are limited, and which GPUs there are.
 
 use crate::cgroup::{Layout, Limits, NotEnforced};
+use crate::error::OpenError;
 use crate::folder::{Folder, REMOVED};
 use crate::process::kill_processes;
 use crate::record::{JobFile, StatusFile};
@@ -18,34 +19,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Why jobs cannot be run here.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder in which jobs are kept cannot be used.
-    #[error("the folder `{}` in which jobs are kept cannot be used", .folder.display())]
-    Folder {
-        /// Which.
-        folder: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Another process serves these jobs.
-    #[error("the folder `{}` has a server already: two would each count jobs by themselves", .folder.display())]
-    Served {
-        /// Which.
-        folder: PathBuf,
-    },
-    /// The control group for those of the jobs could lie outside of every hierarchy.
-    #[error("the control group `{}` must be a path from the root of a hierarchy, without `..`", .parent.display())]
-    Parent {
-        /// Which.
-        parent: PathBuf,
-    },
-    /// What the kernel tells of mounts and control groups cannot be read.
-    #[error("the control groups of this machine cannot be read")]
-    Groups(#[source] io::Error),
-}
 
 /// One Linux machine that runs jobs. Clones are the same machine.
 #[derive(Debug, Clone)]
@@ -82,17 +55,19 @@ impl Machine {
             return Err(OpenError::Parent { parent: parent.to_owned() });
         }
         let folder = settings.state.clone();
-        let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
-        private_folder(&folder.join("jobs")).map_err(unusable)?;
+        private_folder(&folder.join("jobs"))
+            .map_err(|source| OpenError::CreateFolder { folder: folder.clone(), source })?;
         // Links on the way to it would be other folders to a job.
-        settings.state = folder.canonicalize().map_err(unusable)?;
+        settings.state = folder
+            .canonicalize()
+            .map_err(|source| OpenError::ResolveFolder { folder: folder.clone(), source })?;
         // Named twice, one would be given to two.
         let mut named = BTreeSet::new();
         settings.gpus.retain(|gpu| !gpu.is_empty() && named.insert(gpu.clone()));
         let layout = Layout::discover(settings.cgroup_parent.as_deref()).map_err(OpenError::Groups)?;
         let machine = Self { inner: Arc::new(Inner { settings, layout }) };
-        machine.sweep().map_err(unusable)?;
-        machine.settle().map_err(unusable)?;
+        machine.sweep().map_err(|source| OpenError::RemoveOld { folder: folder.clone(), source })?;
+        machine.settle().map_err(|source| OpenError::ListJobs { folder, source })?;
         Ok(machine)
     }
 
@@ -159,12 +134,11 @@ impl Machine {
     /// Says that this process serves the jobs, for as long as the file is held.
     pub(crate) fn claim(&self) -> Result<File, OpenError> {
         let folder = self.inner.settings.state.clone();
-        let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
-        let file = lock_file(&folder.join("server")).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
+        let locked = lock_file(&folder.join("server")).map_err(TryLockError::Error);
+        match locked.and_then(|file| file.try_lock().map(|()| file)) {
+            Ok(file) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(OpenError::Served { folder }),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
+            Err(TryLockError::Error(source)) => Err(OpenError::LockServer { folder, source }),
         }
     }
 

@@ -4,8 +4,8 @@ use crate::bed::{Bed, order, script, supervisor, wait_until};
 use runway_control::backend::Cancelled;
 use runway_core::JobId;
 use runway_core::status::{Phase, Reason};
-use runway_local::{Job, LocalSettings, Machine, Supervision};
-use std::io::{BufRead, BufReader, ErrorKind};
+use runway_local::{Job, JobError, LocalSettings, Machine, Supervision};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 /// Not a test but the server of one: it starts a job and never ends. Without its variables it does nothing.
@@ -160,9 +160,9 @@ fn a_job_whose_folder_is_taken_away_is_ended() {
     let supervisor = supervisor_of(&bed, id);
     std::fs::remove_dir_all(bed.state().join("jobs").join(id.as_str())).unwrap();
     // Nobody can ask for it any more.
-    assert_eq!(job.status().unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(job.usage().unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(job.wait(None).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(matches!(job.status(), Err(JobError::Removed { .. })));
+    assert!(matches!(job.usage(), Err(JobError::Removed { .. })));
+    assert!(matches!(job.wait(None), Err(JobError::Removed { .. })));
     assert_eq!(job.stop().unwrap(), Cancelled::Gone);
     assert_eq!(job.kill().unwrap(), Cancelled::Gone);
     assert!(!job.remove().unwrap());

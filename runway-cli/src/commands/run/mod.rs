@@ -1,5 +1,6 @@
 //! `runway run`: the same job, under the same limits, on this machine.
 
+mod error;
 mod outcome;
 mod screen;
 mod signals;
@@ -8,15 +9,15 @@ use crate::arguments::{Format, RunArguments};
 use crate::document::{Judged, judge_amended, read_all};
 use crate::input::Failure;
 use crate::{Exit, output, policy};
+use error::RunError;
 use outcome::Outcome;
 use runway_control::backend::Order;
 use runway_control::{Observation, Surroundings, System};
 use runway_core::spec::Secret;
-use runway_core::{AdmittedJob, ErrorChain, JobId, JobSpec};
-use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision, Usage, detect_gpus};
+use runway_core::{AdmittedJob, JobId, JobSpec};
+use runway_local::{Job, JobError, LocalSettings, Machine, Stream, Supervision, Usage, detect_gpus};
 use screen::Screen;
 use signals::Signals;
-use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +27,12 @@ const REDRAWING: Duration = Duration::from_millis(500);
 
 pub(super) fn run(arguments: &RunArguments) -> Exit {
     try_run(arguments).unwrap_or_else(|error| {
-        output::error(&error);
+        error.report();
         Exit::NOT_RUN
     })
 }
 
-fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
+fn try_run(arguments: &RunArguments) -> Result<Exit, RunError> {
     let common = &arguments.common;
     let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, Exit::Fine) = read_all(std::slice::from_ref(&arguments.file))? else {
@@ -39,8 +40,7 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
     };
     let judged = judge_amended(&sources, &policy, common, |spec| amend(spec, arguments))?;
     let [judged] = judged.as_slice() else {
-        let message = format!("`{}` has {} jobs; `run` takes one", arguments.file.display(), judged.len());
-        return Err(Failure::Usage(message));
+        return Err(RunError::NotOneJob { file: arguments.file.clone(), count: judged.len() });
     };
     let Some(admitted) = judged.decision.admitted() else {
         match common.output.format {
@@ -56,36 +56,30 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
         policy: Arc::new(policy.policy.clone()),
     };
     // From here on somebody may want to end it.
-    let signals = Signals::listen().map_err(|error| failed("signals cannot be heard", &error))?;
-    let machine = Machine::open(settings(arguments)?).map_err(|error| told(&error))?;
-    let job = Job::start(&machine, &order, Supervision::Attached).map_err(|error| match error {
-        StartError::NotEnforced(limits) => {
-            Failure::Usage(format!("{limits}; `--best-effort` runs the job all the same"))
-        }
-        error => told(&error),
-    })?;
+    let signals = Signals::listen().map_err(RunError::Signals)?;
+    let machine = Machine::open(settings(arguments)?).map_err(RunError::Open)?;
+    let job = Job::start(&machine, &order, Supervision::Attached).map_err(RunError::Start)?;
     for limit in job.not_enforced() {
         output::print_aside(&format!("warning: not enforced: {limit}\n"))?;
     }
     let exit = see_through(&job, &order, &signals, common.output.format);
     // Whatever could not be told: nothing is left of it.
-    let removed = job.remove().map_err(|error| failed("what was kept of the job cannot be removed", &error));
+    let removed = job.remove().map_err(RunError::Remove);
     let exit = exit?;
     removed?;
     Ok(exit)
 }
 
 /// Passes on what the job prints until it has ended, and tells what became of it.
-fn see_through(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Exit, Failure> {
+fn see_through(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Exit, RunError> {
     let Followed { ended, signal, unwritten } = follow(job, order, signals, format)?;
-    let outcome =
-        Outcome::new(job, ended, System.now()).map_err(|error| failed("what was used is lost", &error))?;
+    let outcome = Outcome::new(job, ended, System.now()).map_err(RunError::Usage)?;
     match format {
         Format::Json => output::print_json(&outcome.record())?,
         Format::Text => output::print_aside(&outcome.story())?,
     }
     match unwritten {
-        Some(error) => Err(failed("what the job prints cannot be written, so it was ended", &error)),
+        Some(error) => Err(RunError::WriteOutput(error)),
         None => Ok(outcome.exit(signal)),
     }
 }
@@ -98,8 +92,10 @@ fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
     }
     for (name, secret) in &mut spec.secrets {
         if let Secret::FromEnv(from) = secret {
-            let value = std::env::var(&*from).map_err(|error| {
-                Failure::Usage(format!("the secret `{name}` comes from the variable {from}: {error}"))
+            let value = std::env::var(&*from).map_err(|error| Failure::SecretVariable {
+                secret: name.clone(),
+                variable: from.clone(),
+                error,
             })?;
             *secret = Secret::Value(value);
         }
@@ -107,13 +103,13 @@ fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn settings(arguments: &RunArguments) -> Result<LocalSettings, Failure> {
+fn settings(arguments: &RunArguments) -> Result<LocalSettings, RunError> {
     let defaults = LocalSettings::with_state_dir(arguments.state_dir.clone());
     Ok(LocalSettings {
         best_effort: arguments.best_effort,
         cgroup_parent: arguments.cgroup_parent.clone(),
         gpus: arguments.gpu_devices.clone().unwrap_or_else(detect_gpus),
-        ..defaults.map_err(|error| told(&error))?
+        ..defaults.map_err(RunError::StateDir)?
     })
 }
 
@@ -142,17 +138,16 @@ struct Followed {
 }
 
 /// Passes on what the job prints, and signals to it, until nothing of it is left.
-fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Followed, Failure> {
-    let lost = |error: io::Error| failed("what becomes of the job cannot be seen", &error);
+fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Followed, RunError> {
     let screen = Screen::new(format == Format::Json);
     let timeout = order.admitted.job().timeout;
-    let mut reader = job.reader().map_err(lost)?;
+    let mut reader = job.reader().map_err(RunError::ReadOutput)?;
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
-            while let Some(chunk) = reader.next_blocking()? {
+            while let Some(chunk) = reader.next_blocking().map_err(RunError::ReadOutput)? {
                 let is_out = chunk.stream == Stream::Out;
                 if let Err(error) = screen.print(is_out, &chunk.bytes) {
-                    job.stop()?;
+                    job.stop().map_err(RunError::Follow)?;
                     if error.kind() != ErrorKind::BrokenPipe {
                         return Ok(Some(error));
                     }
@@ -161,7 +156,7 @@ fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result
                     break;
                 }
             }
-            io::Result::Ok(None)
+            Ok::<_, RunError>(None)
         });
         signals.hand_on_to(job, scope);
         let ended = until_its_end(job, |usage| {
@@ -177,15 +172,15 @@ fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result
         let read = reading.join();
         screen.clear();
         let unwritten = match read {
-            Ok(read) => read.map_err(lost)?,
+            Ok(read) => read?,
             Err(_) => None,
         };
-        Ok(Followed { ended: ended.map_err(lost)?, signal: signals.first(), unwritten })
+        Ok(Followed { ended: ended.map_err(RunError::Follow)?, signal: signals.first(), unwritten })
     })
 }
 
 /// Waits until nothing of a job is left, and tells from time to time what it has used.
-fn until_its_end(job: &Job, tell: impl Fn(&Usage)) -> io::Result<Observation> {
+fn until_its_end(job: &Job, tell: impl Fn(&Usage)) -> Result<Observation, JobError> {
     loop {
         let seen = job.wait(Some(REDRAWING))?;
         if !seen.status.holds {
@@ -193,13 +188,4 @@ fn until_its_end(job: &Job, tell: impl Fn(&Usage)) -> io::Result<Observation> {
         }
         tell(&job.usage()?);
     }
-}
-
-fn failed(what: &str, error: &dyn Error) -> Failure {
-    Failure::Usage(format!("{what}: {error}"))
-}
-
-/// An error with what is beneath it.
-fn told(error: &(dyn Error + 'static)) -> Failure {
-    Failure::Usage(ErrorChain::new(error).to_string())
 }

@@ -5,10 +5,9 @@ use runway_api::{JobFacts, JobView};
 use runway_control::Observation;
 use runway_core::status::Reason;
 use runway_core::units::{CpuMillis, MemoryBytes, Seconds, Timestamp};
-use runway_local::{Job, Usage, advise};
+use runway_local::{Job, JobError, Usage, advise};
 use serde::Serialize;
 use std::fmt::Write;
-use std::io;
 use std::time::Duration;
 
 /// A job that has ended.
@@ -39,7 +38,7 @@ struct UsageRecord {
 }
 
 impl Outcome {
-    pub(super) fn new(job: &Job, seen: Observation, now: Timestamp) -> io::Result<Self> {
+    pub(super) fn new(job: &Job, seen: Observation, now: Timestamp) -> Result<Self, JobError> {
         let usage = job.usage()?;
         let limits = job.limits();
         let advice = advise(&usage, limits.0, limits.1);

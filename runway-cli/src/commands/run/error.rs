@@ -1,0 +1,82 @@
+//! Errors of `runway run`.
+
+use crate::input::Failure;
+use crate::output;
+use runway_core::ErrorChain;
+use runway_local::{JobError, NoStateDir, OpenError, StartError};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why `runway run` has no outcome of its job.
+#[derive(Debug)]
+pub(super) enum RunError {
+    /// A failure that other commands can have too.
+    Command(Failure),
+    /// The file has no job, or more than one.
+    NotOneJob { file: PathBuf, count: usize },
+    /// There is no directory to keep the job in.
+    StateDir(NoStateDir),
+    /// The signals of the terminal cannot be received.
+    Signals(io::Error),
+    /// The state directory or the control groups cannot be used.
+    Open(OpenError),
+    /// The job was not started.
+    Start(StartError),
+    /// The job's status cannot be read, or the job cannot be stopped.
+    Follow(JobError),
+    /// The job's output cannot be read.
+    ReadOutput(io::Error),
+    /// The job's output cannot be written to standard output or standard error.
+    WriteOutput(io::Error),
+    /// The resources that the job used cannot be read.
+    Usage(JobError),
+    /// The job's directory cannot be deleted.
+    Remove(JobError),
+}
+
+impl RunError {
+    /// Prints the error.
+    pub(super) fn report(&self) {
+        match self {
+            Self::Command(failure) => output::error(failure),
+            // Where even this cannot be written there is nobody to tell.
+            error => drop(output::print_aside(&format!("error: {error}\n"))),
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(failure) => failure.fmt(f),
+            Self::NotOneJob { file, count } => {
+                write!(f, "`{}` has {count} jobs; `run` takes one", file.display())
+            }
+            Self::StateDir(error) => error.fmt(f),
+            Self::Signals(error) => write!(f, "signals cannot be heard: {error}"),
+            Self::Open(error) => ErrorChain::new(error).fmt(f),
+            Self::Start(StartError::NotEnforced(limits)) => {
+                write!(f, "{limits}; `--best-effort` runs the job all the same")
+            }
+            Self::Start(error) => ErrorChain::new(error).fmt(f),
+            Self::Follow(error) => {
+                write!(f, "what becomes of the job cannot be seen: {}", ErrorChain::new(error))
+            }
+            Self::ReadOutput(error) => write!(f, "what the job prints cannot be read: {error}"),
+            Self::WriteOutput(error) => {
+                write!(f, "what the job prints cannot be written, so it was ended: {error}")
+            }
+            Self::Usage(error) => write!(f, "what was used is lost: {}", ErrorChain::new(error)),
+            Self::Remove(error) => {
+                write!(f, "what was kept of the job cannot be removed: {}", ErrorChain::new(error))
+            }
+        }
+    }
+}
+
+impl From<Failure> for RunError {
+    fn from(failure: Failure) -> Self {
+        Self::Command(failure)
+    }
+}
