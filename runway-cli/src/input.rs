@@ -50,9 +50,9 @@ pub(crate) enum Failure {
     Malformed { path: PathBuf, fault: String },
     /// A variable of the environment does not hold what it should.
     Variable(RateVariableError),
-    /// The variable of a secret of a job that runs on this machine cannot be read.
+    /// The variable of a secret is missing, or it is set and its value is not UTF-8. The value is secret, so it is not kept.
     #[cfg(target_os = "linux")]
-    SecretVariable { secret: String, variable: String, error: std::env::VarError },
+    SecretVariable { secret: String, variable: String, is_set: bool },
     /// The policy has faults: they, and their story.
     Policy { violations: Vec<Violation>, story: String },
     /// The arguments do not fit together.
@@ -78,8 +78,9 @@ impl std::fmt::Display for Failure {
             Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", printable(path)),
             Self::Variable(error) => f.write_str(&output::printable(&error.to_string())),
             #[cfg(target_os = "linux")]
-            Self::SecretVariable { secret, variable, error } => {
-                write!(f, "the secret `{secret}` comes from the variable {variable}: {error}")
+            Self::SecretVariable { secret, variable, is_set } => {
+                let fault = if *is_set { "is not valid UTF-8" } else { "is not set" };
+                write!(f, "the secret `{secret}` comes from the variable `{variable}`, which {fault}")
             }
             Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),

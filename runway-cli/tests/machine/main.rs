@@ -11,6 +11,7 @@ mod hand_down;
 
 use serde_json::Value as Json;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -205,6 +206,11 @@ fn secrets_come_from_the_environment_and_go_nowhere_else() {
     let ran = bed.run(&[file_name]);
     assert_eq!(ran.status.code(), Some(125));
     assert!(text(&ran.stderr).contains("RUN_TEST_TOKEN"), "{}", text(&ran.stderr));
+    let bytes = std::ffi::OsStr::from_bytes(b"hush-\xff");
+    let ran = bed.command(&[file_name]).env("RUN_TEST_TOKEN", bytes).output().unwrap();
+    assert_eq!(ran.status.code(), Some(125));
+    let err = text(&ran.stderr);
+    assert!(err.contains("`RUN_TEST_TOKEN`, which is not valid UTF-8") && !err.contains("hush"), "{err}");
     std::fs::remove_file(file).unwrap();
 }
 

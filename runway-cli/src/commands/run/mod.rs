@@ -18,6 +18,7 @@ use runway_core::{AdmittedJob, JobId, JobSpec};
 use runway_local::{Job, JobError, LocalSettings, Machine, Stream, Supervision, Usage, detect_gpus};
 use screen::Screen;
 use signals::Signals;
+use std::env::VarError;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +96,7 @@ fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
             let value = std::env::var(&*from).map_err(|error| Failure::SecretVariable {
                 secret: name.clone(),
                 variable: from.clone(),
-                error,
+                is_set: error != VarError::NotPresent,
             })?;
             *secret = Secret::Value(value);
         }
