@@ -1,32 +1,13 @@
 //! A machine of a test's own: a folder, a control group, and the certainty that nothing is left of its jobs.
 
 use crate::hand_down;
+pub use crate::order::{POLICY, command, order, order_by, script};
 use runway_control::Observation;
-use runway_control::backend::Order;
-use runway_core::policy::RateOverrides;
-use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission, units::Timestamp};
+use runway_core::{JobId, JobSpec};
 use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-pub const POLICY: &str = "
-version: 1
-limits:
-  cpu: {min: 10m, max: '4', default: '1'}
-  memory: {min: 1Mi, max: 4Gi, default: 64Mi}
-  ephemeral_storage: {min: 1Mi, max: 20Gi, default: 64Mi}
-  gpu: {max: 8}
-  timeout: {min: 1s, max: 10m, default: 60s}
-  retries: {max: 3, default: 0}
-  network: [none, internal, open]
-rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
-quota: {gpus: 1000, concurrent_jobs: 1000}
-capacity: {gpus: 1000, concurrent_jobs: 1000}
-rate_limit: {per_minute: 60000, burst: 1000}
-run: {termination_grace: 2s, run_as_user: 65532}
-";
 
 pub struct Bed {
     pub machine: Machine,
@@ -37,6 +18,12 @@ pub struct Bed {
 pub fn supervisor() -> PathBuf {
     let elsewhere = std::env::var_os("RUNWAY_TEST_SUPERVISOR").map(PathBuf::from);
     elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-supervisor")))
+}
+
+/// The program that starts a job and never exits.
+pub fn launcher() -> PathBuf {
+    let elsewhere = std::env::var_os("RUNWAY_TEST_LAUNCHER").map(PathBuf::from);
+    elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-test-launcher")))
 }
 
 impl Bed {
@@ -105,36 +92,6 @@ pub fn ended(job: &Job) -> Ran {
     }
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ran { seen, out: text(out), err: text(err) }
-}
-
-/// A job that runs a script.
-pub fn script(text: &str) -> JobSpec {
-    command(&["sh", "-c", text])
-}
-
-pub fn command(words: &[&str]) -> JobSpec {
-    JobSpec {
-        name: Some("job".into()),
-        tenant: Some("search".into()),
-        image: Some("busybox".into()),
-        command: words.iter().map(|word| (*word).to_owned()).collect(),
-        ..JobSpec::default()
-    }
-}
-
-pub fn order(spec: JobSpec) -> Order {
-    order_by(POLICY, spec)
-}
-
-pub fn order_by(policy: &str, spec: JobSpec) -> Order {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let policy = Arc::new(Policy::parse(policy.as_bytes(), RateOverrides::default()).unwrap());
-    let bits = (u128::from(std::process::id()) << 64) | u128::from(COUNT.fetch_add(1, Ordering::Relaxed));
-    let id = JobId::from_random(bits.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
-    let mut gate = Gate::new(Arc::clone(&policy), HashSeed(1, 2));
-    let decision = gate.submit(id, &Submission::from(spec), Timestamp::from_seconds(1_795_248_000)).unwrap();
-    let admitted = decision.admitted().unwrap_or_else(|| panic!("{:?}", decision.violations())).clone();
-    Order { id, admitted, policy }
 }
 
 /// Waits for something that comes by itself.

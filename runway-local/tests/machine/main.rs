@@ -9,6 +9,7 @@ mod endings;
 mod gpus;
 mod hand_down;
 mod limits;
+mod order;
 mod output;
 mod plain;
 mod refusals;

@@ -2,6 +2,9 @@
 
 #[test]
 fn everything_as_a_plain_user() {
-    let programs = [("RUNWAY_TEST_SUPERVISOR", crate::bed::supervisor())];
+    let programs = [
+        ("RUNWAY_TEST_SUPERVISOR", crate::bed::supervisor()),
+        ("RUNWAY_TEST_LAUNCHER", crate::bed::launcher()),
+    ];
     crate::hand_down::as_plain_user("everything_as_a_plain_user", &programs, "/".as_ref(), &[]);
 }

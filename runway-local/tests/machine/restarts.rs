@@ -1,44 +1,25 @@
 //! Processes that are killed, and what those who come after them find.
 
-use crate::bed::{Bed, order, script, supervisor, wait_until};
+use crate::bed::{Bed, launcher, script, supervisor, wait_until};
 use runway_control::backend::Cancelled;
 use runway_core::JobId;
 use runway_core::status::{Phase, Reason};
-use runway_local::{Job, JobError, LocalSettings, Machine, Supervision};
+use runway_local::{Job, JobError, Supervision};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-/// Not a test but the server of one: it starts a job and never ends. Without its variables it does nothing.
-#[test]
-fn a_server() {
-    let Some(state) = std::env::var_os("RUNWAY_TEST_STATE") else { return };
-    let mut settings = LocalSettings::new(state);
-    settings.cgroup_parent = Some(std::env::var_os("RUNWAY_TEST_PARENT").unwrap().into());
-    settings.program = supervisor();
-    let machine = Machine::open(settings).unwrap();
-    let attached = std::env::var_os("RUNWAY_TEST_ATTACHED").is_some();
-    let supervision = if attached { Supervision::Attached } else { Supervision::Detached };
-    let order = order(script(&std::env::var("RUNWAY_TEST_SCRIPT").unwrap()));
-    let job = Job::start(&machine, &order, supervision).unwrap();
-    eprintln!("started {}", job.id());
-    loop {
-        std::thread::park();
-    }
-}
-
-/// Starts a server with a job.
+/// Starts a launcher with a job.
 fn serve(bed: &Bed, text: &str, supervision: Supervision) -> (Child, JobId) {
-    let mut server = Command::new(std::env::current_exe().unwrap());
-    server.args(["--exact", "restarts::a_server", "--nocapture"]);
-    server.env("RUNWAY_TEST_STATE", bed.state());
-    server.env("RUNWAY_TEST_PARENT", bed.machine.settings().cgroup_parent.clone().unwrap());
-    server.env("RUNWAY_TEST_SCRIPT", text);
-    if supervision == Supervision::Attached {
-        server.env("RUNWAY_TEST_ATTACHED", "1");
-    }
-    let mut server = server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(server.stderr.take().unwrap()).lines();
-    let id = lines.map(Result::unwrap).find_map(|line| line.strip_prefix("started ")?.parse().ok()).unwrap();
+    let supervision = match supervision {
+        Supervision::Attached => "attached",
+        Supervision::Detached => "detached",
+    };
+    let mut server = Command::new(launcher());
+    server.arg(bed.state()).arg(bed.machine.settings().cgroup_parent.clone().unwrap());
+    server.arg(supervisor()).args([supervision, text]);
+    let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let id = lines.next().unwrap().unwrap().parse().unwrap();
     (server, id)
 }
 

@@ -53,7 +53,8 @@ exec switch_root /mnt /main
 
 /// The second: the tests.
 const MAIN: &str = "#!/bin/sh
-export PATH=/bin HOME=/root RUST_BACKTRACE=0 RUNWAY_TEST_SUPERVISOR=/bin/runway-supervisor
+export PATH=/bin HOME=/root RUST_BACKTRACE=0
+export RUNWAY_TEST_SUPERVISOR=/bin/runway-supervisor RUNWAY_TEST_LAUNCHER=/bin/runway-test-launcher
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -76,8 +77,8 @@ pub(crate) fn test() -> Result<(), Failed> {
     eprintln!("\nxtask: {step}");
     let machine = |failure| Failed::Machine { failure };
     let kernel = kernel::get().map_err(machine)?;
-    let [tests, supervisor] = build()?;
-    let image = image(&tests, &supervisor).map_err(machine)?;
+    let [tests, supervisor, launcher] = build()?;
+    let image = image(&tests, &supervisor, &launcher).map_err(machine)?;
     let passed = match run(&kernel, &image) {
         // An emulated machine has been seen to come to a halt while it booted on a machine that was busy. A test that fails is not
         // tried again.
@@ -91,8 +92,8 @@ pub(crate) fn test() -> Result<(), Failed> {
     if passed { Ok(()) } else { Err(Failed::Unsuccessful { step: step.to_owned() }) }
 }
 
-/// Builds the tests and the supervisor as programs that need no libraries.
-fn build() -> Result<[PathBuf; 2], Failed> {
+/// Builds the tests, the supervisor and the launcher of the tests as programs that need no libraries.
+fn build() -> Result<[PathBuf; 3], Failed> {
     let step = "building the tests for the virtual machine".to_owned();
     let started = |error| Failed::NotStarted { step: step.clone(), error };
     let mut cargo = steps::command(&[
@@ -115,14 +116,16 @@ fn build() -> Result<[PathBuf; 2], Failed> {
             let is_it = message.pointer("/target/name").is_some_and(|name| name == "machine");
             message.get("executable")?.as_str().filter(|_| is_it).map(PathBuf::from)
         });
-    let supervisor = target_folder().join(TARGET).join("debug/runway-supervisor");
+    let program = |name: &str| target_folder().join(TARGET).join("debug").join(name);
     match tests {
-        Some(tests) if output.status.success() => Ok([tests, supervisor]),
+        Some(tests) if output.status.success() => {
+            Ok([tests, program("runway-supervisor"), program("runway-test-launcher")])
+        }
         _ => Err(Failed::Unsuccessful { step }),
     }
 }
 
-fn image(tests: &Path, supervisor: &Path) -> Result<PathBuf, Failure> {
+fn image(tests: &Path, supervisor: &Path, launcher: &Path) -> Result<PathBuf, Failure> {
     let busybox = program(PROGRAMS[1])?;
     let mut archive = Archive::default();
     for folder in ["bin", "dev", "etc", "mnt", "proc"] {
@@ -131,8 +134,12 @@ fn image(tests: &Path, supervisor: &Path) -> Result<PathBuf, Failure> {
     archive.program("init", INIT.as_bytes());
     archive.program("main", MAIN.as_bytes());
     archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n");
-    for (name, file) in [("busybox", busybox.as_path()), ("tests", tests), ("runway-supervisor", supervisor)]
-    {
+    for (name, file) in [
+        ("busybox", busybox.as_path()),
+        ("tests", tests),
+        ("runway-supervisor", supervisor),
+        ("runway-test-launcher", launcher),
+    ] {
         let bytes = fs::read(file).map_err(Failure::io(format!("`{}`", file.display())))?;
         archive.program(&format!("bin/{name}"), &bytes);
     }

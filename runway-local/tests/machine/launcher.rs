@@ -1,0 +1,29 @@
+//! A launcher that starts one job, prints its id, and never exits: the tests kill it.
+//!
+//! Usage: `runway-test-launcher STATE_DIR CGROUP_PARENT SUPERVISOR attached|detached SCRIPT`
+
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod order;
+
+use runway_local::{Job, LocalSettings, Machine, Supervision};
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = || arguments.next().unwrap();
+    let mut settings = LocalSettings::new(next());
+    settings.cgroup_parent = Some(next().into());
+    settings.program = next().into();
+    let supervision = match next().as_str() {
+        "attached" => Supervision::Attached,
+        "detached" => Supervision::Detached,
+        other => panic!("`{other}` is neither `attached` nor `detached`"),
+    };
+    let machine = Machine::open(settings).unwrap();
+    let job = Job::start(&machine, &order::order(order::script(&next())), supervision).unwrap();
+    println!("{}", job.id());
+    loop {
+        std::thread::park();
+    }
+}
