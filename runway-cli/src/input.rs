@@ -50,7 +50,7 @@ pub(crate) enum Failure {
     Malformed { path: PathBuf, fault: String },
     /// A variable of the environment does not hold what it should.
     Variable(RateVariableError),
-    /// The variable of a secret is missing, or it is set and its value is not UTF-8. The value is secret, so it is not kept.
+    /// The variable of a secret is missing, or its value is not UTF-8. The error does not contain the value.
     #[cfg(target_os = "linux")]
     SecretVariable { secret: String, variable: String, is_set: bool },
     /// The policy has faults: they, and their story.

@@ -36,7 +36,7 @@ pub(crate) struct Attempt {
     err: Option<PipeReader>,
 }
 
-/// What there is to do.
+/// The sources that have something for the supervisor.
 pub(crate) struct Ready {
     /// The first process has ended.
     pub ended: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Ready {
 }
 
 impl Attempt {
-    /// Creates the job's files directory and starts the first process. The process waits for [`send_plans`](Self::send_plans).
+    /// Creates the directory for the job's files and starts the first process, which waits for its plan.
     pub(crate) fn spawn(files: &Path, user: User) -> io::Result<Self> {
         make_files(files, user)?;
         let (out, out_end) = io::pipe()?;
@@ -132,7 +132,7 @@ impl Attempt {
         self.out.is_some() || self.err.is_some()
     }
 
-    /// Writes what is in the pipes that are ready. Returns whether there was something.
+    /// Moves output from the ready pipes to the log. Returns whether it moved any.
     pub(crate) fn pump(&mut self, output: &mut Writer, out: bool, err: bool) -> io::Result<bool> {
         let mut has_written = false;
         for (pipe, stream, is_ready) in [(&mut self.out, Stream::Out, out), (&mut self.err, Stream::Err, err)]
@@ -192,7 +192,7 @@ impl Attempt {
     }
 }
 
-/// Creates the directory that becomes `/tmp`, with the working directory in it. Both belong to the user of the job.
+/// Creates the directory that becomes `/tmp` and the working directory in it, both owned by the job's user.
 fn make_files(files: &Path, user: User) -> io::Result<()> {
     for folder in [files, &files.join("work")] {
         make_private(folder)?;

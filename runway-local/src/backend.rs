@@ -92,7 +92,7 @@ impl LocalBackend {
         done.map_err(|error| Unavailable::caused_by(doing, error))
     }
 
-    /// The same for work that can fail.
+    /// Runs work that can fail on a blocking thread.
     async fn try_blocking<T: Send + 'static, E: Error + Send + Sync + 'static>(
         &self,
         doing: &'static str,

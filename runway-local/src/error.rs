@@ -12,41 +12,41 @@ pub enum OpenError {
     /// The folder in which jobs are kept cannot be created.
     #[error("cannot create the folder `{}` for jobs", .folder.display())]
     CreateFolder {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: io::Error,
     },
     /// The path of the folder in which jobs are kept cannot be resolved.
     #[error("cannot resolve the path of the folder `{}` for jobs", .folder.display())]
     ResolveFolder {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: io::Error,
     },
     /// Jobs that another process was removing cannot be removed.
     #[error("cannot remove old jobs from the folder `{}`", .folder.display())]
     RemoveOld {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: io::Error,
     },
     /// The jobs of an earlier process cannot be listed.
     #[error("cannot list the jobs in the folder `{}`", .folder.display())]
     ListJobs {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: io::Error,
     },
     /// The lock of the server cannot be taken.
     #[error("cannot lock the folder `{}` for this server", .folder.display())]
     LockServer {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: io::Error,
     },
     /// Another process serves these jobs.
@@ -152,7 +152,7 @@ pub enum StartError {
     FollowSupervisor(#[source] io::Error),
 }
 
-/// Why a job cannot be followed or stopped.
+/// An error of a job that is followed, stopped or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The job's directory no longer exists.
@@ -161,8 +161,8 @@ pub enum JobError {
         /// The directory.
         folder: PathBuf,
     },
-    /// The supervisor of an attached job exited without an outcome: it could not write the outcome, or could not kill a
-    /// process of the job.
+    /// The supervisor of an attached job exited without an outcome. It could not write the outcome, or could not kill
+    /// a process of the job.
     #[error("its supervisor has ended and left no outcome in `{}`", .folder.display())]
     NoOutcome {
         /// The job's directory.

@@ -46,7 +46,7 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// Listens to the supervisor on a thread of its own.
+    /// Starts a thread that listens to the supervisor.
     pub(crate) fn listen(line: UnixStream) -> io::Result<Self> {
         let attached = Self { line, bell: Arc::new(Bell::default()) };
         let (mut line, bell) = (attached.line.try_clone()?, attached.bell());
@@ -219,8 +219,8 @@ impl Job {
     /// Waits until nothing of it is left, or for the time. Its outcome then, or how it is.
     ///
     /// # Errors
-    /// - [`JobError::Removed`] if its folder is deleted.
-    /// - [`JobError::NoOutcome`] if it is attached to this process and its supervisor exited without an outcome.
+    /// - [`JobError::Removed`] if the job's folder is deleted.
+    /// - [`JobError::NoOutcome`] if the job is attached and its supervisor exited without an outcome.
     /// - [`JobError::Watch`] or [`JobError::ReadStatus`] if the file system fails.
     pub fn wait(&self, within: Option<Duration>) -> Result<Observation, JobError> {
         let (bell, _listening) = match &self.attached {

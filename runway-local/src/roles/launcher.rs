@@ -1,5 +1,6 @@
-//! The launcher is the process that starts a job, such as `runway run` or the server. It claims the job's id, creates the
-//! job's directory and control groups, and starts the supervisor.
+//! The launcher is the process that starts a job, such as `runway run` or the server.
+//!
+//! It claims the job's id, creates the job's directory and control groups, and starts the supervisor.
 
 use crate::cgroup::{Groups, Limits};
 use crate::error::StartError;
@@ -31,7 +32,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// The size of `/dev/shm` where the job does not say; container engines have the same.
 const SHM: MemoryBytes = MemoryBytes::new(64 << 20);
 
-/// Time that the kernel may take to end what is left of a failed start.
+/// Time limit for killing and removing the remains of a failed start.
 const UNDO: Duration = Duration::from_secs(5);
 
 impl Job {
@@ -81,7 +82,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Starts the job. After an error, [`undo`](Self::undo) removes what was created.
+    /// Starts the job. The caller must [`undo`](Self::undo) a start that fails.
     fn begin(&self, mut process: Process, exclusive: File) -> Result<Job, StartError> {
         let lock = self.folder.make_lock().map_err(StartError::LockFolder)?;
         let gpus = self.choose_gpus()?;
@@ -97,7 +98,7 @@ impl Start<'_> {
         Ok(Job::new(self.folder.clone(), file, attached))
     }
 
-    /// Removes what a failed start created. A supervisor that was started has ended what it began.
+    /// Removes the groups and the folder of a failed start. A supervisor that was started has ended its processes.
     fn undo(&self) {
         let groups = self.machine.layout().named(self.order.id.as_str());
         groups.kill_all(UNDO);
@@ -138,7 +139,7 @@ impl Start<'_> {
         Ok((groups, missing.iter().map(ToString::to_string).collect()))
     }
 
-    /// What is written down of the job.
+    /// The job's record.
     fn record(&self, gpus: Vec<String>, groups: Groups, not_enforced: Vec<String>) -> JobFile {
         let (job, run) = (self.order.admitted.job(), self.order.policy.run());
         JobFile {
@@ -162,7 +163,7 @@ impl Start<'_> {
         }
     }
 
-    /// What the supervisor is to do.
+    /// The plan for the supervisor.
     fn plan(&self, file: &JobFile, process: Process, devices: Vec<PathBuf>) -> Plan {
         let job = self.order.admitted.job();
         let storage = job.resources.ephemeral_storage;

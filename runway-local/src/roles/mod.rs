@@ -1,7 +1,8 @@
-//! The processes of a job, one file for each: the launcher starts the supervisor, the supervisor starts init, and init runs
-//! the job's command. A user who is not root needs another process between supervisor and init, the entry.
+//! The processes of a job, one file for each.
 //!
-//! The launcher is the process that uses this library. The others are this very program, started again in a hidden role.
+//! The launcher is the process that uses this library. It starts the supervisor, the supervisor starts init, and init
+//! starts the job's command. Without root, the supervisor starts the entry, which creates a user namespace and
+//! then starts init. All but the launcher are this program, started again in a hidden role.
 
 mod entry;
 mod init;

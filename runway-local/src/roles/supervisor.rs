@@ -280,7 +280,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops an attached job when its launcher is gone: nobody else needs it.
+    /// Stops an attached job, because its launcher is gone.
     fn on_launcher_exit(&mut self) {
         self.launcher = None;
         if self.plan.attached {
@@ -307,7 +307,7 @@ impl Supervisor {
             self.status.finished_at = Some(System.now());
         }
         self.write_status()?;
-        // Without a launcher nobody else deletes it.
+        // The launcher would have deleted it.
         if self.plan.attached && self.launcher.is_none() {
             self.folder.remove()?;
         }

@@ -1,5 +1,6 @@
-//! What is round a job's process: namespaces, mounts, and rights given up. Init puts it all up, and the process that makes a
-//! user namespace keeps the rights that this takes.
+//! The sandbox of a job's process: namespaces, mounts, dropped privileges and filtered system calls.
+//!
+//! Init sets it up. Without root, the entry process first creates a user namespace that gives init the right to do so.
 
 pub(crate) mod loopback;
 pub(crate) mod mounts;

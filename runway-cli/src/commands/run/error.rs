@@ -40,7 +40,7 @@ impl RunError {
     pub(super) fn report(&self) {
         match self {
             Self::Command(failure) => output::error(failure),
-            // Where even this cannot be written there is nobody to tell.
+            // The error stream is the last place to report to.
             error => drop(output::print_aside(&format!("error: {error}\n"))),
         }
     }
@@ -63,7 +63,7 @@ impl fmt::Display for RunError {
             Self::Follow(error) => {
                 write!(f, "what becomes of the job cannot be seen: {}", ErrorChain::new(error))
             }
-            Self::ReadOutput(error) => write!(f, "what the job prints cannot be read: {error}"),
+            Self::ReadOutput(error) => write!(f, "cannot read the output of the job: {error}"),
             Self::WriteOutput(error) => {
                 write!(f, "what the job prints cannot be written, so it was ended: {error}")
             }
