@@ -1,9 +1,10 @@
 //! Jobs on one Linux machine: the same limits as on a cluster, and nothing but the kernel to keep them.
 //!
 //! Each job has a supervisor: a process of its own, which outlives the one that started the job. It is this very program
-//! in a hidden mode, so whoever uses the library calls [`run_if_asked`] first in `main`. The supervisor enters the job's
-//! control groups and namespaces, writes down what it prints, keeps time and storage, and tells the outcome in the job's
-//! folder; whoever can read that folder can follow the job, stop it, and find it again after a restart.
+//! in a hidden mode, so whoever uses the library calls [`run_if_asked`] first in `main`. The supervisor starts init, which
+//! enters the job's control groups and namespaces and runs its command. The supervisor writes the job's output to a file,
+//! enforces its limits of time and storage, and records its outcome in the job's folder. Any process that can read the
+//! folder can follow the job, stop it, and find it again after a restart.
 //!
 //! There are no images here: a job's command runs on this machine's own files, which it sees read-only.
 
