@@ -2,7 +2,8 @@
 
 use crate::arguments::Common;
 use crate::diagnostics::{Diagnosed, Report};
-use crate::input::{self, Failure, Source};
+use crate::failure::Failure;
+use crate::input::{self, Source};
 use crate::policy::LoadedPolicy;
 use crate::{Exit, clock, output};
 use runway_api::Verdict;

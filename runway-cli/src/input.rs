@@ -1,16 +1,12 @@
 //! Files and standard input, read whole but not without end.
 
-use crate::Exit;
-use crate::online::Trouble;
-use crate::output;
-use runway_core::Violation;
-use runway_core::policy::RateVariableError;
+use crate::failure::Failure;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// No file is larger than this: a document of a job may have 256 KiB, so these are hundreds of them.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A file as it was given and read.
 #[derive(Debug)]
@@ -37,69 +33,6 @@ impl Source {
     pub(crate) fn text(&self) -> Option<&str> {
         self.content.as_deref().ok()
     }
-}
-
-/// Why a command could not do its work.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// A file could not be read.
-    Unreadable { path: PathBuf, error: io::Error },
-    /// A file is larger than any that is read.
-    Oversized { path: PathBuf },
-    /// A file is not what the command reads.
-    Malformed { path: PathBuf, fault: String },
-    /// A variable of the environment does not hold what it should.
-    Variable(RateVariableError),
-    /// The policy has faults: they, and their story.
-    Policy { violations: Vec<Violation>, story: String },
-    /// The arguments do not fit together.
-    Usage(String),
-    /// The output could not be written.
-    Output(io::Error),
-    /// The server did not do what was asked of it.
-    Online(Trouble),
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unreadable { path, error } => write!(f, "cannot read `{}`: {error}", printable(path)),
-            Self::Oversized { path } => {
-                write!(
-                    f,
-                    "cannot read `{}`: it has more than {} MiB",
-                    printable(path),
-                    MAX_BYTES / 1024 / 1024
-                )
-            }
-            Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", printable(path)),
-            Self::Variable(error) => f.write_str(&output::printable(&error.to_string())),
-            Self::Policy { story, .. } => f.write_str(story.trim_end()),
-            Self::Usage(message) => f.write_str(message),
-            Self::Output(error) => write!(f, "cannot write the output: {error}"),
-            Self::Online(trouble) => trouble.fmt(f),
-        }
-    }
-}
-
-impl Failure {
-    /// How a command ends that fails so.
-    pub(crate) fn exit(&self) -> Exit {
-        match self {
-            Self::Online(trouble) => trouble.exit(),
-            _ => Exit::NotJudged,
-        }
-    }
-}
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        Self::Online(trouble)
-    }
-}
-
-fn printable(path: &Path) -> String {
-    output::printable(&path.display().to_string())
 }
 
 /// Reads a file, or standard input for `-`.

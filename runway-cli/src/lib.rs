@@ -10,6 +10,7 @@ mod commands;
 mod diagnostics;
 mod document;
 mod exit;
+mod failure;
 mod input;
 mod online;
 mod output;

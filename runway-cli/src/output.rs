@@ -1,6 +1,6 @@
 //! Data to standard output, errors to standard error. A reader that closes its end early is no error.
 
-use crate::input::Failure;
+use crate::failure::Failure;
 pub(crate) use runway_core::text::escape_control as printable;
 use serde::Serialize;
 use std::borrow::Cow;

@@ -1,7 +1,8 @@
 //! The policy to judge by: the one of `--policy`, or the built-in one; with the prices of the environment.
 
 use crate::diagnostics::{Diagnosed, Report};
-use crate::input::{self, Failure, Source};
+use crate::failure::Failure;
+use crate::input::{self, Source};
 use runway_core::Policy;
 use runway_core::document::{Document, parse_all};
 use runway_core::policy::{RateOverrides, line_pointer};

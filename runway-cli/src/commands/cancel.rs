@@ -1,7 +1,7 @@
 //! `runway cancel`: end this job.
 
 use crate::arguments::{Form, Server};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::online::{Client, print_job};
 use crate::{Exit, output};
 use runway_core::JobId;

@@ -1,7 +1,8 @@
 //! `runway diagnose`: what became of these Jobs, and why?
 
 use crate::arguments::Format;
-use crate::input::{self, Failure};
+use crate::failure::Failure;
+use crate::input;
 use crate::output::printable;
 use crate::{Exit, output};
 use runway_core::status::{Listing, Seen, Status, classify};

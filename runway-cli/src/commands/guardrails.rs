@@ -2,7 +2,7 @@
 
 use super::render::{print_objects, to_json};
 use crate::arguments::Format;
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::{Exit, policy};
 use runway_core::guardrails::{GuardrailsError, guardrails};
 use runway_core::policy::Cidr;

@@ -1,7 +1,7 @@
 //! `runway ls`: which jobs are there?
 
 use crate::arguments::{Form, Server};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::online::{Client, Jobs, Patience, Table, age, print_values, time};
 use crate::{Exit, clock, output};
 use runway_api::JobView;

@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use crate::arguments::Arguments;
-use crate::input::Failure;
+use crate::failure::Failure;
 use clap::CommandFactory;
 use std::path::Path;
 

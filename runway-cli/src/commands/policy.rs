@@ -2,7 +2,7 @@
 
 use super::render::to_yaml;
 use crate::arguments::{Common, Format, PolicyCommand};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::policy::{LoadedPolicy, load};
 use crate::{Exit, output};
 use runway_core::Tenant;

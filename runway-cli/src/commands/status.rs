@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use crate::arguments::{Form, Server};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::online::{Client, print_job};
 use runway_core::JobId;
 

@@ -2,7 +2,7 @@
 
 use crate::arguments::{Form, Submit};
 use crate::document::{Written, draw_all, read_all};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::online::{
     Client, Interrupt, Jobs, Patience, Prepared, Progress, Sending, Trouble, follow, has_ended, print_values,
     story, summary, time, wait_for,

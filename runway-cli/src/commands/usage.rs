@@ -1,7 +1,7 @@
 //! `runway usage`: what do tenants use of what they may?
 
 use crate::arguments::{Form, Server};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::online::{Client, Table, print_values, span};
 use crate::{Exit, output};
 use runway_api::{Share, TenantView};

@@ -3,7 +3,7 @@
 use super::address::ServerUrl;
 use super::trouble::{Told, Trouble};
 use crate::arguments::Server;
-use crate::input::Failure;
+use crate::failure::Failure;
 use runway_api::{JSON, JobList, JobView, KEY_HEADER, LOG, TENANT_HEADER};
 use runway_core::status::Phase;
 use runway_core::{ErrorChain, JobId, Tenant};

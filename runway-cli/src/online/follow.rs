@@ -5,7 +5,7 @@ use super::marked::{Marked, MarkedError, Piece};
 use super::patience::Patience;
 use super::trouble::Trouble;
 use super::wait::{LONGEST_POLL, POLL, Progress, has_ended};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::output;
 use runway_api::JobView;
 use runway_core::JobId;

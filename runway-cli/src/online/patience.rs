@@ -1,7 +1,7 @@
 //! How long to go on trying.
 
 use super::trouble::Trouble;
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::output;
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 
 use crate::arguments::Form;
 use crate::commands::to_yaml;
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::output::printable;
 use crate::{clock, output};
 use runway_api::JobView;

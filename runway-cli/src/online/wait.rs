@@ -4,7 +4,7 @@ use super::client::{Client, Jobs};
 use super::patience::Patience;
 use super::show;
 use super::trouble::Trouble;
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::output;
 use crate::output::printable;
 use runway_api::JobView;

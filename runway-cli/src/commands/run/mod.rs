@@ -6,7 +6,7 @@ mod signals;
 
 use crate::arguments::{Format, RunArguments};
 use crate::document::{Judged, judge_amended, read_all};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::{Exit, clock, output, policy};
 use outcome::Outcome;
 use runway_control::Observation;

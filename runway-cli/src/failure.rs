@@ -1,0 +1,73 @@
+//! The error of a command: its causes, their messages, and their exit codes.
+
+use crate::Exit;
+use crate::input::MAX_BYTES;
+use crate::online::Trouble;
+use crate::output;
+use runway_core::Violation;
+use runway_core::policy::RateVariableError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A file could not be read.
+    Unreadable { path: PathBuf, error: io::Error },
+    /// A file is larger than any that is read.
+    Oversized { path: PathBuf },
+    /// A file is not what the command reads.
+    Malformed { path: PathBuf, fault: String },
+    /// A variable of the environment does not hold what it should.
+    Variable(RateVariableError),
+    /// The policy has faults: they, and their story.
+    Policy { violations: Vec<Violation>, story: String },
+    /// The arguments do not fit together.
+    Usage(String),
+    /// The output could not be written.
+    Output(io::Error),
+    /// The server did not do what was asked of it.
+    Online(Trouble),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => write!(f, "cannot read `{}`: {error}", printable(path)),
+            Self::Oversized { path } => {
+                write!(
+                    f,
+                    "cannot read `{}`: it has more than {} MiB",
+                    printable(path),
+                    MAX_BYTES / 1024 / 1024
+                )
+            }
+            Self::Malformed { path, fault } => write!(f, "cannot read `{}`: {fault}", printable(path)),
+            Self::Variable(error) => f.write_str(&output::printable(&error.to_string())),
+            Self::Policy { story, .. } => f.write_str(story.trim_end()),
+            Self::Usage(message) => f.write_str(message),
+            Self::Output(error) => write!(f, "cannot write the output: {error}"),
+            Self::Online(trouble) => trouble.fmt(f),
+        }
+    }
+}
+
+impl Failure {
+    /// How a command ends that fails so.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Online(trouble) => trouble.exit(),
+            _ => Exit::NotJudged,
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::Online(trouble)
+    }
+}
+
+fn printable(path: &Path) -> String {
+    output::printable(&path.display().to_string())
+}
