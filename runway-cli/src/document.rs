@@ -5,7 +5,7 @@ use crate::diagnostics::{Diagnosed, Report};
 use crate::failure::Failure;
 use crate::input::{self, Source};
 use crate::policy::LoadedPolicy;
-use crate::{Exit, clock, output};
+use crate::{Exit, clock};
 use runway_api::Verdict;
 use runway_core::document::{Document, DocumentError, parse_all};
 use runway_core::spec::{Reading, SecretLiterals};
@@ -110,7 +110,7 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure
         match input::read(path) {
             Ok(source) => sources.push(source),
             Err(failure) => {
-                output::error(&failure);
+                failure.print();
                 exit = Exit::NotJudged;
             }
         }

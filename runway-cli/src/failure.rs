@@ -3,7 +3,7 @@
 use crate::Exit;
 use crate::input::MAX_BYTES;
 use crate::online::Trouble;
-use crate::output;
+use crate::output::{self, OutputError};
 use runway_core::Violation;
 use runway_core::policy::RateVariableError;
 use std::io;
@@ -25,7 +25,7 @@ pub(crate) enum Failure {
     /// The arguments do not fit together.
     Usage(String),
     /// The output could not be written.
-    Output(io::Error),
+    Output(OutputError),
     /// The server did not do what was asked of it.
     Online(Trouble),
 }
@@ -46,19 +46,36 @@ impl std::fmt::Display for Failure {
             Self::Variable(error) => f.write_str(&output::printable(&error.to_string())),
             Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),
-            Self::Output(error) => write!(f, "cannot write the output: {error}"),
+            Self::Output(error) => error.fmt(f),
             Self::Online(trouble) => trouble.fmt(f),
         }
     }
 }
 
 impl Failure {
+    /// Prints the error on standard error.
+    pub(crate) fn print(&self) {
+        let text = match self {
+            // Its faults have been drawn with their own titles.
+            Self::Policy { story, .. } => story.clone(),
+            failure => format!("error: {failure}\n"),
+        };
+        // If standard error is closed, the exit code still reports the failure.
+        let _ = output::print_aside(&text);
+    }
+
     /// How a command ends that fails so.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Online(trouble) => trouble.exit(),
             _ => Exit::NotJudged,
         }
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        Self::Output(error)
     }
 }
 

@@ -16,6 +16,7 @@ mod online;
 mod output;
 mod policy;
 pub mod reference;
+mod time;
 
 pub use arguments::Arguments;
 pub use exit::Exit;
@@ -24,7 +25,7 @@ pub use exit::Exit;
 #[must_use]
 pub fn run(arguments: &Arguments) -> Exit {
     commands::run(arguments).unwrap_or_else(|error| {
-        output::error(&error);
+        error.print();
         error.exit()
     })
 }

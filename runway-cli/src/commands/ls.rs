@@ -2,7 +2,9 @@
 
 use crate::arguments::{Form, Server};
 use crate::failure::Failure;
-use crate::online::{Client, Jobs, Patience, Table, age, print_values, time};
+use crate::online::{Client, Jobs, Patience, Table, print_values};
+use crate::output::OutputError;
+use crate::time::{age, time};
 use crate::{Exit, clock, output};
 use runway_api::JobView;
 use runway_core::JobId;
@@ -119,10 +121,10 @@ fn changes(jobs: &Jobs, known: &mut BTreeMap<JobId, JobView>, form: Form) -> Res
                 format!("{}\n", line.split_whitespace().collect::<Vec<_>>().join(" "))
             }
             Form::Json => {
-                let line = serde_json::to_string(job).map_err(|error| Failure::Output(error.into()))?;
+                let line = serde_json::to_string(job).map_err(OutputError::Json)?;
                 format!("{line}\n")
             }
-            Form::Yaml => format!("---\n{}", super::to_yaml(job)?),
+            Form::Yaml => format!("---\n{}", output::to_yaml(job)?),
             Form::Name => format!("{}\n", job.id),
         });
         known.insert(job.id, job.clone());

@@ -19,8 +19,6 @@ mod status;
 mod submit;
 mod usage;
 
-pub(crate) use render::to_yaml;
-
 use crate::arguments::{Arguments, Command};
 use crate::{Exit, failure::Failure};
 

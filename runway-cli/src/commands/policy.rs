@@ -1,6 +1,5 @@
 //! `runway policy`: does it load, what does it say, how is it written?
 
-use super::render::to_yaml;
 use crate::arguments::{Common, Format, PolicyCommand};
 use crate::failure::Failure;
 use crate::policy::{LoadedPolicy, load};
@@ -63,7 +62,7 @@ fn canonical(loaded: &LoadedPolicy, format: Format) -> Result<Exit, Failure> {
     let canonical = loaded.policy.canonical();
     match format {
         Format::Json => output::print_json(&canonical)?,
-        Format::Text => output::print(&to_yaml(&canonical)?)?,
+        Format::Text => output::print(&output::to_yaml(&canonical)?)?,
     }
     Ok(Exit::Fine)
 }

@@ -3,6 +3,7 @@
 use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
 use crate::failure::Failure;
+use crate::output::OutputError;
 use crate::{Exit, output, policy};
 use runway_api::Manifest;
 use runway_core::JobId;
@@ -36,14 +37,14 @@ pub(super) fn run(Files { files, common }: &Files, id: JobId) -> Result<Exit, Fa
 }
 
 /// Kubernetes objects, as YAML documents or as a `List`.
-pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), Failure> {
+pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), OutputError> {
     match format {
         Format::Json => output::print_json(&Manifest::new(objects.to_vec())),
         Format::Text => {
             let mut text = String::new();
             for object in objects {
                 text.push_str("---\n");
-                text.push_str(&to_yaml(object)?);
+                text.push_str(&output::to_yaml(object)?);
             }
             output::print(&text)
         }
@@ -51,16 +52,6 @@ pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), Fail
 }
 
 /// An object as a value.
-pub(super) fn to_json(object: &impl Serialize) -> Result<Json, Failure> {
-    serde_json::to_value(object).map_err(|error| Failure::Output(error.into()))
-}
-
-/// A value as a YAML document.
-pub(crate) fn to_yaml(value: &impl Serialize) -> Result<String, Failure> {
-    let mut text = serde_saphyr::to_string(value)
-        .map_err(|error| Failure::Output(std::io::Error::other(error.to_string())))?;
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
+pub(super) fn to_json(object: &impl Serialize) -> Result<Json, OutputError> {
+    serde_json::to_value(object).map_err(OutputError::Json)
 }

@@ -5,9 +5,10 @@ use crate::document::{Written, draw_all, read_all};
 use crate::failure::Failure;
 use crate::online::{
     Client, Interrupt, Jobs, Patience, Prepared, Progress, Sending, Trouble, follow, has_ended, print_values,
-    story, summary, time, wait_for,
+    story, summary, wait_for,
 };
-use crate::output::printable;
+use crate::output::{OutputError, printable};
+use crate::time::time;
 use crate::{Exit, clock, output};
 use runway_api::JobView;
 use runway_core::{Violation, status::Phase};
@@ -56,7 +57,7 @@ pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
     if (arguments.wait || arguments.follow)
         && let Err(failure) = call.wait()
     {
-        output::error(&failure);
+        failure.print();
         output::print_aside(&call.goes_on())?;
         call.exit = call.exit.and(failure.exit());
     }
@@ -199,7 +200,7 @@ impl Call<'_> {
             match follow(&self.client, &mut patience, job, None, &mut progress) {
                 // Its output cannot be had; its end can.
                 Err(failure @ Failure::Online(_)) if failure.exit() == Exit::Refused => {
-                    output::error(&failure);
+                    failure.print();
                 }
                 followed => followed?,
             }
@@ -272,7 +273,7 @@ impl Call<'_> {
     }
 
     /// Tells people; programs are told at the end.
-    fn tell(&self, story: &str) -> Result<(), Failure> {
+    fn tell(&self, story: &str) -> Result<(), OutputError> {
         match self.arguments.output.form {
             Form::Json | Form::Yaml => Ok(()),
             Form::Table | Form::Wide | Form::Name => output::print_aside(story),

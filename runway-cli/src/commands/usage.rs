@@ -2,7 +2,8 @@
 
 use crate::arguments::{Form, Server};
 use crate::failure::Failure;
-use crate::online::{Client, Table, print_values, span};
+use crate::online::{Client, Table, print_values};
+use crate::time::span;
 use crate::{Exit, output};
 use runway_api::{Share, TenantView};
 use runway_core::Tenant;

@@ -17,7 +17,7 @@ pub(crate) use client::{Client, Jobs, Sending};
 pub(crate) use follow::{follow, print_output};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use patience::Patience;
-pub(crate) use show::{age, print_job, print_values, span, story, summary, time};
+pub(crate) use show::{print_job, print_values, story, summary};
 pub(crate) use submission::Prepared;
 pub(crate) use table::Table;
 pub(crate) use trouble::Trouble;

@@ -26,7 +26,7 @@ const REDRAWING: Duration = Duration::from_millis(500);
 
 pub(super) fn run(arguments: &RunArguments) -> Exit {
     try_run(arguments).unwrap_or_else(|error| {
-        output::error(&error);
+        error.print();
         Exit::NOT_RUN
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::Exit;
 use crate::output::printable;
+use crate::time::time;
 use runway_api::Problem;
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Violation};
@@ -153,7 +154,7 @@ impl Told {
         let mut advice = String::new();
         // A quota knows when there is room, a rate when to ask again.
         if let Some(free_by) = self.free_by {
-            let free_by = super::show::time(free_by);
+            let free_by = time(free_by);
             let _ = write!(advice, "\n  there is room by {free_by} at the latest, unless others come first");
         } else if let Some(after) = self.retry_after {
             let _ = write!(advice, "\n  try again in {} s", after.as_secs());
