@@ -1,8 +1,8 @@
 //! The error of a command: its causes, their messages, and their exit codes.
 
 use crate::Exit;
+use crate::client::{ClientConfigError, Trouble};
 use crate::input::MAX_BYTES;
-use crate::online::Trouble;
 use crate::output::{self, OutputError};
 use runway_core::Violation;
 use runway_core::policy::RateVariableError;
@@ -26,6 +26,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The output could not be written.
     Output(OutputError),
+    /// The options that name a server cannot be used.
+    ClientConfig(ClientConfigError),
     /// The server did not do what was asked of it.
     Online(Trouble),
 }
@@ -47,6 +49,7 @@ impl std::fmt::Display for Failure {
             Self::Policy { story, .. } => f.write_str(story.trim_end()),
             Self::Usage(message) => f.write_str(message),
             Self::Output(error) => error.fmt(f),
+            Self::ClientConfig(error) => error.fmt(f),
             Self::Online(trouble) => trouble.fmt(f),
         }
     }
@@ -76,6 +79,12 @@ impl Failure {
 impl From<OutputError> for Failure {
     fn from(error: OutputError) -> Self {
         Self::Output(error)
+    }
+}
+
+impl From<ClientConfigError> for Failure {
+    fn from(error: ClientConfigError) -> Self {
+        Self::ClientConfig(error)
     }
 }
 

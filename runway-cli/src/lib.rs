@@ -5,6 +5,7 @@
 //! those that need a server share is below `online`: a blocking client, so that no command brings a runtime along.
 
 mod arguments;
+mod client;
 mod clock;
 mod commands;
 mod diagnostics;

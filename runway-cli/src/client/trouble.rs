@@ -7,7 +7,6 @@ use runway_api::Problem;
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Violation};
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a server did not do what was asked of it.
@@ -21,8 +20,6 @@ pub(crate) enum Trouble {
     NoConnection { url: String, cause: String },
     /// What answers is no server of Runway's, or a newer one.
     Foreign { url: String, what: String },
-    /// A file that is needed to reach it cannot be used.
-    Unusable { path: PathBuf, cause: String },
 }
 
 /// What a server says is wrong.
@@ -73,7 +70,7 @@ impl Trouble {
                 status => matches!(status, 408 | 502..=504),
             },
             Self::NoAnswer { .. } => true,
-            Self::NoConnection { .. } | Self::Foreign { .. } | Self::Unusable { .. } => false,
+            Self::NoConnection { .. } | Self::Foreign { .. } => false,
         }
     }
 
@@ -87,7 +84,7 @@ impl Trouble {
         match self {
             Self::Problem(told) => told.status >= 500 || matches!(told.status, 408 | 409),
             Self::NoAnswer { .. } | Self::Foreign { .. } => true,
-            Self::NoConnection { .. } | Self::Unusable { .. } => false,
+            Self::NoConnection { .. } => false,
         }
     }
 
@@ -99,7 +96,6 @@ impl Trouble {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Problem(told) if told.status < 500 => Exit::Refused,
-            Self::Unusable { .. } => Exit::NotJudged,
             _ => Exit::Unreachable,
         }
     }
@@ -129,9 +125,6 @@ impl fmt::Display for Trouble {
                     "{url} does not answer as a server of Runway does: {}; is the address right?",
                     printable(what)
                 )
-            }
-            Self::Unusable { path, cause } => {
-                write!(f, "cannot use `{}`: {}", path.display(), printable(cause))
             }
         }
     }

@@ -1,8 +1,9 @@
 //! `runway ls`: which jobs are there?
 
 use crate::arguments::{Form, Server};
+use crate::client::{Client, Jobs};
 use crate::failure::Failure;
-use crate::online::{Client, Jobs, Patience, Table, print_values};
+use crate::online::{Patience, Table, print_values};
 use crate::output::OutputError;
 use crate::time::{age, time};
 use crate::{Exit, clock, output};

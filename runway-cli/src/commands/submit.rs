@@ -1,11 +1,11 @@
 //! `runway submit`: have these jobs run.
 
 use crate::arguments::{Form, Submit};
+use crate::client::{Client, Jobs, Prepared, Sending, Trouble};
 use crate::document::{Written, draw_all, read_all};
 use crate::failure::Failure;
 use crate::online::{
-    Client, Interrupt, Jobs, Patience, Prepared, Progress, Sending, Trouble, follow, has_ended, print_values,
-    story, summary, wait_for,
+    Interrupt, Patience, Progress, follow, has_ended, print_values, story, summary, wait_for,
 };
 use crate::output::{OutputError, printable};
 use crate::time::time;

@@ -1,8 +1,9 @@
 //! `runway usage`: what do tenants use of what they may?
 
 use crate::arguments::{Form, Server};
+use crate::client::Client;
 use crate::failure::Failure;
-use crate::online::{Client, Table, print_values};
+use crate::online::{Table, print_values};
 use crate::time::span;
 use crate::{Exit, output};
 use runway_api::{Share, TenantView};

@@ -1,10 +1,10 @@
 //! What a job prints, as it prints it: over retries, and over servers that end and come back.
 
-use super::client::Client;
-use super::marked::{Marked, MarkedError, Piece};
 use super::patience::Patience;
-use super::trouble::Trouble;
 use super::wait::{LONGEST_POLL, POLL, Progress, has_ended};
+use crate::client::Client;
+use crate::client::Trouble;
+use crate::client::{Marked, MarkedError, Piece};
 use crate::failure::Failure;
 use crate::output;
 use runway_api::JobView;

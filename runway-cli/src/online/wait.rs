@@ -1,9 +1,9 @@
 //! Waiting for jobs to end.
 
-use super::client::{Client, Jobs};
 use super::patience::Patience;
 use super::show;
-use super::trouble::Trouble;
+use crate::client::Trouble;
+use crate::client::{Client, Jobs};
 use crate::failure::Failure;
 use crate::output::{self, OutputError, printable};
 use runway_api::JobView;
