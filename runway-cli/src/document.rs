@@ -101,16 +101,17 @@ impl Judged<'_> {
 
 /// Reads files; those that cannot be read are told of on the way and do not hide the others.
 pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure> {
-    if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
-        return Err(Failure::Usage("standard input, `-`, can be read only once".to_owned()));
+    let count = paths.iter().filter(|path| path.as_os_str() == "-").count();
+    if count > 1 {
+        return Err(Failure::RepeatedStandardInput { count });
     }
     let mut exit = Exit::Fine;
     let mut sources = Vec::new();
     for path in paths {
         match input::read(path) {
             Ok(source) => sources.push(source),
-            Err(failure) => {
-                failure.print();
+            Err(error) => {
+                Failure::from(error).print();
                 exit = Exit::NotJudged;
             }
         }

@@ -1,12 +1,12 @@
 //! Files and standard input, read whole but not without end.
 
-use crate::failure::Failure;
+use crate::output::printable;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// No file is larger than this: a document of a job may have 256 KiB, so these are hundreds of them.
-pub(crate) const MAX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A file as it was given and read.
 #[derive(Debug)]
@@ -35,9 +35,27 @@ impl Source {
     }
 }
 
+/// An error from reading a file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The file cannot be opened or read.
+    #[error("cannot read `{}`: {error}", printable(&path.display().to_string()))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// The file is larger than [`MAX_BYTES`].
+    #[error("cannot read `{}`: it has more than {} MiB", printable(&path.display().to_string()), MAX_BYTES >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
 /// Reads a file, or standard input for `-`.
-pub(crate) fn read(path: &Path) -> Result<Source, Failure> {
-    let unreadable = |error| Failure::Unreadable { path: path.to_owned(), error };
+pub(crate) fn read(path: &Path) -> Result<Source, ReadError> {
+    let unreadable = |error| ReadError::Io { path: path.to_owned(), error };
     let mut bytes = Vec::new();
     let reader: &mut dyn Read = if path == Path::new("-") {
         &mut io::stdin().lock()
@@ -46,7 +64,7 @@ pub(crate) fn read(path: &Path) -> Result<Source, Failure> {
     };
     reader.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
-        return Err(Failure::Oversized { path: path.to_owned() });
+        return Err(ReadError::TooLarge { path: path.to_owned() });
     }
     Ok(Source::new(path.display().to_string(), bytes))
 }

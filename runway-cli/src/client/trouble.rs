@@ -10,15 +10,22 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 /// Why a server did not do what was asked of it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
     /// It said why.
+    #[error("{0}")]
     Problem(Box<Told>),
     /// No answer came, or only the beginning of one. What was asked for may have been done.
+    #[error("no answer from {url}: {}; is the address right, and does it run?", printable(cause))]
     NoAnswer { url: String, cause: String },
     /// The two do not come to speak with each other, and will not if tried again.
+    #[error(
+        "no connection to {url}: {}; are `--ca`, `--cert` and `--key-file` those for this server?",
+        printable(cause)
+    )]
     NoConnection { url: String, cause: String },
     /// What answers is no server of Runway's, or a newer one.
+    #[error("{url} does not answer as a server of Runway does: {}; is the address right?", printable(what))]
     Foreign { url: String, what: String },
 }
 
@@ -97,35 +104,6 @@ impl Trouble {
         match self {
             Self::Problem(told) if told.status < 500 => Exit::Refused,
             _ => Exit::Unreachable,
-        }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Problem(told) => told.fmt(f),
-            Self::NoAnswer { url, cause } => {
-                write!(
-                    f,
-                    "no answer from {url}: {}; is the address right, and does it run?",
-                    printable(cause)
-                )
-            }
-            Self::NoConnection { url, cause } => {
-                let cause = printable(cause);
-                write!(
-                    f,
-                    "no connection to {url}: {cause}; are `--ca`, `--cert` and `--key-file` those for this server?"
-                )
-            }
-            Self::Foreign { url, what } => {
-                write!(
-                    f,
-                    "{url} does not answer as a server of Runway does: {}; is the address right?",
-                    printable(what)
-                )
-            }
         }
     }
 }

@@ -23,9 +23,7 @@ pub(super) fn run(Files { files, common }: &Files, id: JobId) -> Result<Exit, Fa
             Some(admitted) => {
                 let name = object_name(&admitted.job().name, id);
                 if !places.insert((policy.policy.run().namespace_of(&admitted.job().tenant), name.clone())) {
-                    let message =
-                        format!("two jobs would be called `{name}`; render them one at a time with `--id`");
-                    return Err(Failure::Usage(message));
+                    return Err(Failure::RepeatedObject { name });
                 }
                 objects.extend(Manifest::redacted(admitted, id, &policy.policy).items);
             }

@@ -37,21 +37,19 @@ struct Record {
 pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
     let form = arguments.output.form;
     if arguments.follow && !form.is_for_people() {
-        let message = "with `--follow` the output is the job's: leave out `--output`, or use `--wait`";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(Failure::FollowWithFormat);
     }
     let client = Client::new(&arguments.server)?;
     let (sources, read) = read_all(&arguments.files)?;
     let documents: Vec<_> = Written::all(&sources).collect();
     if arguments.follow && documents.len() > 1 {
-        let message = format!("`--follow` follows one job, and these are {}; use `--wait`", documents.len());
-        return Err(Failure::Usage(message));
+        return Err(Failure::FollowSeveral { jobs: documents.len() });
     }
     let key = match &arguments.key {
         Some(key) => key.clone(),
         None => random_key()?,
     };
-    let interrupt = Interrupt::listen().map_err(Failure::Output)?;
+    let interrupt = Interrupt::listen().map_err(Failure::Interrupt)?;
     let mut call = Call { arguments, client, interrupt, key, records: Vec::new(), exit: read };
     call.submit_all(&documents)?;
     if (arguments.wait || arguments.follow)
