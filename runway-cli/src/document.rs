@@ -54,7 +54,7 @@ impl<'a> Written<'a> {
     ) -> Report<'b> {
         let place = match &self.parsed {
             Ok(document) => Diagnosed::Job(document),
-            Err(error) => Diagnosed::Unreadable(error.span()),
+            Err(error) => Diagnosed::Unreadable(error),
         };
         Report::new(self.source, place, tenant, policy)
     }

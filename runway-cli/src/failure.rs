@@ -138,7 +138,7 @@ impl Failure {
             let parsed = parse_all(file.bytes()).into_iter().next();
             let place = parsed.as_ref().map_or(Diagnosed::Nothing, |parsed| match parsed {
                 Ok(document) => Diagnosed::Policy(document),
-                Err(error) => Diagnosed::Unreadable(error.span()),
+                Err(error) => Diagnosed::Unreadable(error),
             });
             let report = Report::new(file, place, None, None);
             text.extend(error.violations.iter().map(|violation| report.draw(violation)));

@@ -153,3 +153,21 @@ fn a_list_that_is_watched_tells_each_change() {
     watching.kill().unwrap();
     watching.wait().unwrap();
 }
+
+#[test]
+fn a_watched_list_prints_cells_with_one_space_between() {
+    let server = Server::start(Plan::default());
+    let url = &server.url();
+    let id = submitted(url, &[])["id"].as_str().unwrap().to_owned();
+    let mut watching = online(url, &["ls", "--watch", "-o", "wide"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    assert!(line.starts_with(&format!("{id} hello search cpu_long ")), "{line:?}");
+    assert!(!line.contains("  "), "{line:?}");
+}
