@@ -1,12 +1,13 @@
 //! Files of jobs, and what becomes of each document in them.
 
+use crate::Exit;
 use crate::arguments::Common;
 use crate::diagnostics::{Diagnosed, Report};
 use crate::failure::Failure;
 use crate::input::{self, Source};
 use crate::policy::LoadedPolicy;
-use crate::{Exit, clock};
 use runway_api::Verdict;
+use runway_control::{Surroundings, System};
 use runway_core::document::{Document, DocumentError, parse_all};
 use runway_core::spec::{Reading, SecretLiterals};
 use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission, Violation};
@@ -137,7 +138,7 @@ pub(crate) fn judge_amended<'a>(
 ) -> Result<Vec<Judged<'a>>, Failure> {
     // Nothing is kept in this gate's maps, so their hash need not be secret.
     let gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
-    let now = clock::now();
+    let now = System.now();
     let judge = |written: Written<'a>| {
         let mut reading = written.read();
         amend(&mut reading.spec)?;

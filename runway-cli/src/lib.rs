@@ -6,7 +6,6 @@
 
 mod arguments;
 mod client;
-mod clock;
 mod commands;
 mod diagnostics;
 mod document;

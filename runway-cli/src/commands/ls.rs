@@ -6,8 +6,9 @@ use crate::failure::Failure;
 use crate::online::{Patience, Table, print_values};
 use crate::output::{OutputError, printable};
 use crate::time::{age, time};
-use crate::{Exit, clock, output};
+use crate::{Exit, output};
 use runway_api::JobView;
+use runway_control::{Surroundings, System};
 use runway_core::JobId;
 use runway_core::status::Phase;
 use runway_core::units::{Timestamp, Usd};
@@ -34,7 +35,7 @@ pub(super) fn run(
     }
     let jobs = client.jobs(phase)?;
     if form.is_for_people() {
-        output::print(&table(&jobs, form, clock::now()))?;
+        output::print(&table(&jobs, form, System.now()))?;
     } else {
         print_values(form, &jobs, names(&jobs))?;
     }
@@ -97,7 +98,7 @@ fn watch(client: &Client, form: Form, phase: Option<Phase>, mut patience: Patien
         };
         patience.renew();
         let is_read = if is_drawn {
-            output::print_on(&format!("{CLEAR}{}", table(&jobs, form, clock::now())))?
+            output::print_on(&format!("{CLEAR}{}", table(&jobs, form, System.now())))?
         } else {
             output::print_on(&changes(&jobs, &mut known, form)?)?
         };
@@ -121,7 +122,7 @@ fn changes(jobs: &Jobs, known: &mut BTreeMap<JobId, JobView>, form: Form) -> Res
         text.push_str(&match form {
             Form::Table | Form::Wide => {
                 // One space between columns, because nothing lines up with them.
-                let cells = cells(job, form, clock::now());
+                let cells = cells(job, form, System.now());
                 let cells: Vec<_> = cells.iter().map(|cell| printable(cell)).collect();
                 format!("{}\n", cells.join(" ").trim_end())
             }

@@ -9,8 +9,9 @@ use crate::online::{
 };
 use crate::output::{OutputError, printable};
 use crate::time::time;
-use crate::{Exit, clock, output};
+use crate::{Exit, output};
 use runway_api::JobView;
+use runway_control::{Surroundings, System};
 use runway_core::{Violation, status::Phase};
 use serde::Serialize;
 use std::time::Duration;
@@ -45,10 +46,7 @@ pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
     if arguments.follow && documents.len() > 1 {
         return Err(Failure::FollowSeveral { jobs: documents.len() });
     }
-    let key = match &arguments.key {
-        Some(key) => key.clone(),
-        None => random_key()?,
-    };
+    let key = arguments.key.clone().unwrap_or_else(|| format!("{:032x}", System.random()));
     let interrupt = Interrupt::listen().map_err(Failure::Interrupt)?;
     let mut call = Call { arguments, client, interrupt, key, records: Vec::new(), exit: read };
     call.submit_all(&documents)?;
@@ -63,13 +61,6 @@ pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
         print_values(form, &call.records, [])?;
     }
     Ok(call.exit)
-}
-
-/// 128 random bits.
-fn random_key() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::Output(std::io::Error::other(error.to_string())))?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// One call of the command.
@@ -209,9 +200,9 @@ impl Call<'_> {
             }
             match self.arguments.output.form {
                 Form::Table | Form::Wide if self.arguments.follow => {
-                    output::print_aside(&story(&job, clock::now()))?;
+                    output::print_aside(&story(&job, System.now()))?;
                 }
-                Form::Table | Form::Wide => output::print(&story(&job, clock::now()))?,
+                Form::Table | Form::Wide => output::print(&story(&job, System.now()))?,
                 Form::Name | Form::Json | Form::Yaml => {}
             }
             for record in &mut self.records {

@@ -2,9 +2,7 @@
 
 use super::patience::Patience;
 use super::wait::{LONGEST_POLL, POLL, Progress, has_ended};
-use crate::client::Client;
-use crate::client::Trouble;
-use crate::client::{Marked, MarkedError, Piece};
+use crate::client::{Client, Marked, MarkedError, Piece, Trouble};
 use crate::failure::Failure;
 use crate::output;
 use runway_api::JobView;

@@ -1,10 +1,10 @@
 //! Jobs as text for people, and as JSON, YAML or names for programs.
 
 use crate::arguments::Form;
-use crate::output::{OutputError, printable};
+use crate::output::{self, OutputError, printable};
 use crate::time::{age, time};
-use crate::{clock, output};
 use runway_api::JobView;
+use runway_control::{Surroundings, System};
 use runway_core::units::Timestamp;
 use serde::Serialize;
 use std::fmt::Write;
@@ -65,7 +65,7 @@ pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
 /// Tells of one job.
 pub(crate) fn print_job(form: Form, job: &JobView) -> Result<(), OutputError> {
     if form.is_for_people() {
-        output::print(&story(job, clock::now()))
+        output::print(&story(job, System.now()))
     } else {
         print_values(form, job, [job.id.to_string()])
     }

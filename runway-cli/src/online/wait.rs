@@ -2,8 +2,7 @@
 
 use super::patience::Patience;
 use super::show;
-use crate::client::Trouble;
-use crate::client::{Client, Jobs};
+use crate::client::{Client, Jobs, Trouble};
 use crate::failure::Failure;
 use crate::output::{self, OutputError, printable};
 use runway_api::JobView;

@@ -7,10 +7,10 @@ mod signals;
 use crate::arguments::{Format, RunArguments};
 use crate::document::{Judged, judge_amended, read_all};
 use crate::failure::Failure;
-use crate::{Exit, clock, output, policy};
+use crate::{Exit, output, policy};
 use outcome::Outcome;
-use runway_control::Observation;
 use runway_control::backend::Order;
+use runway_control::{Observation, Surroundings, System};
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, ErrorChain, JobId, JobSpec};
 use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision, Usage, detect_gpus};
@@ -75,7 +75,7 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, Failure> {
 fn see_through(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Exit, Failure> {
     let Followed { ended, signal, unwritten } = follow(job, order, signals, format)?;
     let outcome =
-        Outcome::new(job, ended, clock::now()).map_err(|error| failed("what was used is lost", &error))?;
+        Outcome::new(job, ended, System.now()).map_err(|error| failed("what was used is lost", &error))?;
     match format {
         Format::Json => output::print_json(&outcome.record())?,
         Format::Text => output::print_aside(&outcome.story())?,
