@@ -12,7 +12,15 @@
 #![allow(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "a test fails if its set-up fails")]
 #![allow(clippy::missing_errors_doc, reason = "the errors are those of the connection")]
 
+#[cfg(feature = "cluster")]
+pub mod cluster;
+#[cfg(target_os = "linux")]
+pub mod delegation;
 pub mod env;
 pub mod faults;
 pub mod jobs;
 pub mod policies;
+#[cfg(feature = "http")]
+pub mod server;
+#[cfg(feature = "http")]
+pub mod wire;

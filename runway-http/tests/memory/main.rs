@@ -8,13 +8,10 @@
 #[path = "../server/bed.rs"]
 #[allow(dead_code, reason = "the server's tests need more of it")]
 mod bed;
-#[path = "../server/wire.rs"]
-#[allow(dead_code, reason = "the server's tests need more of it")]
-mod wire;
 
 use bed::Bed;
+use runway_testing::wire::{get, metric, post};
 use std::io::{Read, Write};
-use wire::{get, metric, post};
 
 /// What the process takes of memory, in KiB.
 fn resident() -> u64 {

@@ -1,6 +1,5 @@
 //! What a test starts from: the server in this process, over a cluster in memory whose answers can be held back.
 
-use crate::wire::{Answer, ask, get, metric};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
@@ -16,6 +15,7 @@ use runway_core::policy::RateOverrides;
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
 use runway_http::{AppState, RequestLimits, app};
+use runway_testing::wire::{Answer, ask, get, metric};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

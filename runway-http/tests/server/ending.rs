@@ -2,7 +2,7 @@
 
 use crate::bed::{Bed, ROOMY, SHORT};
 use crate::process::{Folder, NOWHERE, Process};
-use crate::wire::{Wire, get, job, post, until};
+use runway_testing::wire::{Wire, get, job, post, until};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,8 +58,8 @@ async fn told_to_end_under_load_it_loses_no_answer() {
         .collect();
     let ops = process.ops.unwrap();
     until("it to be busy", async || {
-        let metrics = crate::wire::ask(ops, get("/metrics")).await.text();
-        crate::wire::metric(
+        let metrics = runway_testing::wire::ask(ops, get("/metrics")).await.text();
+        runway_testing::wire::metric(
             &metrics,
             r#"runway_http_requests_total{method="POST",route="/v1/quotes",status="200"}"#,
         ) > 100

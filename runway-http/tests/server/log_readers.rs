@@ -1,7 +1,7 @@
 //! Readers of logs: any number of them, slow ones, and those that go away.
 
 use crate::bed::Bed;
-use crate::wire::{Wire, get, job, post, until};
+use runway_testing::wire::{Wire, get, job, post, until};
 use std::time::Duration;
 
 async fn submit(bed: &Bed, name: &str) -> String {

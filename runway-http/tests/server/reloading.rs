@@ -3,7 +3,7 @@
 use crate::bed::ROOMY;
 use crate::certificates::{Authority, Client, write};
 use crate::process::{Folder, NOWHERE, Process};
-use crate::wire::{ask, get, metric, until};
+use runway_testing::wire::{ask, get, metric, until};
 use rustix::process::Signal;
 use std::os::unix::fs::symlink;
 

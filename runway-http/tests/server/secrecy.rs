@@ -2,7 +2,7 @@
 
 use crate::bed::ROOMY;
 use crate::process::{Folder, NOWHERE, Process};
-use crate::wire::{Wire, ask, get, post, request};
+use runway_testing::wire::{Wire, ask, get, post, request};
 use rustix::process::Signal;
 
 #[tokio::test]
