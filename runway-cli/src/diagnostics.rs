@@ -8,7 +8,7 @@ use crate::output::printable;
 use crate::policy::LoadedPolicy;
 use annotate_snippets::{AnnotationKind, Element, Level, Message, Origin, Renderer, Snippet};
 use runway_core::Violation;
-use runway_core::document::{Document, Span, Value};
+use runway_core::document::{Document, DocumentError, Span, Value};
 use runway_core::spec::hidden_spans;
 use runway_core::violation::Allowed;
 use serde_json::Value as Json;
@@ -30,8 +30,8 @@ pub(crate) struct Report<'a> {
 pub(crate) enum Diagnosed<'a> {
     Job(&'a Document),
     Policy(&'a Document),
-    /// Not at all, from here on.
-    Unreadable(Span),
+    /// Not at all. The only violation is this error.
+    Unreadable(&'a DocumentError),
     Nothing,
 }
 
@@ -54,11 +54,11 @@ impl<'a> Report<'a> {
 
     /// One violation as text with colours. It may come from a server, so all of it is made printable.
     pub(crate) fn draw(&self, violation: &Violation) -> String {
-        let mut message = violation.message.as_str();
-        if let Diagnosed::Unreadable(_) = self.place {
-            // The place stands in the drawing already.
-            message = message.split_once(": ").map_or(message, |(_, rest)| rest);
-        }
+        let message = match self.place {
+            // The violation's own message repeats the line and column, which the drawing shows.
+            Diagnosed::Unreadable(error) => error.to_string(),
+            _ => violation.message.clone(),
+        };
         let mut notes = Vec::new();
         if let Some(line) = &violation.policy {
             let place = self.policy.and_then(|policy| policy.place(line));
@@ -70,7 +70,7 @@ impl<'a> Report<'a> {
         }
         let place = self.span(violation).ok_or_else(|| self.origin_without_place(violation));
         let label = allowed(violation).map(|allowed| printable(&allowed));
-        self.compose(message, Some(violation.code.as_str()), place, label, notes)
+        self.compose(&message, Some(violation.code.as_str()), place, label, notes)
     }
 
     /// Something that is wrong with the place at a JSON pointer, and that no policy knows of.
@@ -122,7 +122,7 @@ impl<'a> Report<'a> {
     fn span(&self, violation: &Violation) -> Option<Span> {
         let document = match self.place {
             Diagnosed::Job(document) | Diagnosed::Policy(document) => document,
-            Diagnosed::Unreadable(span) => return Some(span),
+            Diagnosed::Unreadable(error) => return Some(error.span()),
             Diagnosed::Nothing => return None,
         };
         let path = violation.path.as_str();

@@ -1,11 +1,13 @@
 //! Files of jobs, and what becomes of each document in them.
 
+use crate::Exit;
 use crate::arguments::Common;
 use crate::diagnostics::{Diagnosed, Report};
-use crate::input::{self, Failure, Source};
+use crate::failure::Failure;
+use crate::input::{self, Source};
 use crate::policy::LoadedPolicy;
-use crate::{Exit, clock, output};
 use runway_api::Verdict;
+use runway_control::{Surroundings, System};
 use runway_core::document::{Document, DocumentError, parse_all};
 use runway_core::spec::{Reading, SecretLiterals};
 use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission, Violation};
@@ -53,7 +55,7 @@ impl<'a> Written<'a> {
     ) -> Report<'b> {
         let place = match &self.parsed {
             Ok(document) => Diagnosed::Job(document),
-            Err(error) => Diagnosed::Unreadable(error.span()),
+            Err(error) => Diagnosed::Unreadable(error),
         };
         Report::new(self.source, place, tenant, policy)
     }
@@ -100,16 +102,17 @@ impl Judged<'_> {
 
 /// Reads files; those that cannot be read are told of on the way and do not hide the others.
 pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure> {
-    if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
-        return Err(Failure::Usage("standard input, `-`, can be read only once".to_owned()));
+    let count = paths.iter().filter(|path| path.as_os_str() == "-").count();
+    if count > 1 {
+        return Err(Failure::RepeatedStandardInput { count });
     }
     let mut exit = Exit::Fine;
     let mut sources = Vec::new();
     for path in paths {
         match input::read(path) {
             Ok(source) => sources.push(source),
-            Err(failure) => {
-                output::error(&failure);
+            Err(error) => {
+                Failure::from(error).print();
                 exit = Exit::NotJudged;
             }
         }
@@ -135,7 +138,7 @@ pub(crate) fn judge_amended<'a>(
 ) -> Result<Vec<Judged<'a>>, Failure> {
     // Nothing is kept in this gate's maps, so their hash need not be secret.
     let gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
-    let now = clock::now();
+    let now = System.now();
     let judge = |written: Written<'a>| {
         let mut reading = written.read();
         amend(&mut reading.spec)?;

@@ -5,16 +5,18 @@
 //! those that need a server share is below `online`: a blocking client, so that no command brings a runtime along.
 
 mod arguments;
-mod clock;
+mod client;
 mod commands;
 mod diagnostics;
 mod document;
 mod exit;
+mod failure;
 mod input;
 mod online;
 mod output;
 mod policy;
 pub mod reference;
+mod time;
 
 pub use arguments::Arguments;
 pub use exit::Exit;
@@ -23,7 +25,7 @@ pub use exit::Exit;
 #[must_use]
 pub fn run(arguments: &Arguments) -> Exit {
     commands::run(arguments).unwrap_or_else(|error| {
-        output::error(&error);
+        error.print();
         error.exit()
     })
 }

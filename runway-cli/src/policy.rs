@@ -1,10 +1,10 @@
 //! The policy to judge by: the one of `--policy`, or the built-in one; with the prices of the environment.
 
-use crate::diagnostics::{Diagnosed, Report};
-use crate::input::{self, Failure, Source};
+use crate::input::{self, ReadError, Source};
+use crate::output::printable;
 use runway_core::Policy;
 use runway_core::document::{Document, parse_all};
-use runway_core::policy::{RateOverrides, line_pointer};
+use runway_core::policy::{PolicyError, RateOverrides, RateVariableError, line_pointer};
 use std::path::Path;
 
 /// How the built-in policy is called.
@@ -32,25 +32,36 @@ impl LoadedPolicy {
     }
 }
 
+/// An error from loading a policy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PolicyLoadError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A variable of the environment is not a price.
+    #[error("{}", printable(&.0.to_string()))]
+    Price(#[from] RateVariableError),
+    /// The policy has violations.
+    #[error("the policy {} does not load", printable(&file.name))]
+    Invalid {
+        /// The policy.
+        file: Source,
+        error: PolicyError,
+    },
+}
+
 /// Loads the policy of `path`, or the built-in one.
-pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, Failure> {
+pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, PolicyLoadError> {
     let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-    let overrides = RateOverrides::from_variables(variable).map_err(Failure::Variable)?;
+    let overrides = RateOverrides::from_variables(variable)?;
     let source = match path {
         Some(path) => input::read(path)?,
         None => Source::new(BUILT_IN_NAME.to_owned(), Policy::BUILTIN_SOURCE.as_bytes().to_vec()),
     };
-    let policy = Policy::parse(source.bytes(), overrides).map_err(|error| {
-        let parsed = parse_all(source.bytes()).into_iter().next();
-        let place = parsed.as_ref().map_or(Diagnosed::Nothing, |parsed| match parsed {
-            Ok(document) => Diagnosed::Policy(document),
-            Err(error) => Diagnosed::Unreadable(error.span()),
-        });
-        let report = Report::new(&source, place, None, None);
-        let mut story: String = error.violations.iter().map(|violation| report.draw(violation)).collect();
-        story.push_str(&format!("error: the policy {} does not load\n", source.name));
-        Failure::Policy { violations: error.violations, story }
-    })?;
+    let policy = match Policy::parse(source.bytes(), overrides) {
+        Ok(policy) => policy,
+        Err(error) => return Err(PolicyLoadError::Invalid { file: source, error }),
+    };
     let document = parse_all(source.bytes()).into_iter().next().and_then(Result::ok);
     Ok(LoadedPolicy { policy, document, file: path.map(|_| source.name) })
 }

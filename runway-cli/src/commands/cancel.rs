@@ -1,8 +1,9 @@
 //! `runway cancel`: end this job.
 
 use crate::arguments::{Form, Server};
-use crate::input::Failure;
-use crate::online::{Client, print_job};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::online::print_job;
 use crate::{Exit, output};
 use runway_core::JobId;
 

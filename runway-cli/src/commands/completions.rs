@@ -1,7 +1,7 @@
 //! `runway completions`: a script that completes commands and options in a shell.
 
 use crate::arguments::Arguments;
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::{Exit, output};
 use clap::CommandFactory;
 

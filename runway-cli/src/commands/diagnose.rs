@@ -1,7 +1,8 @@
 //! `runway diagnose`: what became of these Jobs, and why?
 
 use crate::arguments::Format;
-use crate::input::{self, Failure};
+use crate::failure::Failure;
+use crate::input;
 use crate::output::printable;
 use crate::{Exit, output};
 use runway_core::status::{Listing, Seen, Status, classify};
@@ -19,15 +20,12 @@ struct Record<'a> {
     status: Status,
 }
 
-/// What prints what is read here.
-const KUBECTL: &str = "kubectl get job,pod,event -o json";
-
 pub(super) fn run(file: &Path, format: Format) -> Result<Exit, Failure> {
     let source = input::read(file)?;
-    let malformed = |fault: String| Failure::Malformed { path: file.to_owned(), fault };
     let json = serde_json::from_slice(source.bytes())
-        .map_err(|error| malformed(format!("no JSON: {error}; give what `{KUBECTL}` prints")))?;
-    let listing = Listing::read(json).map_err(|error| malformed(error.to_string()))?;
+        .map_err(|error| Failure::NotJson { path: file.to_owned(), error })?;
+    let listing =
+        Listing::read(json).map_err(|error| Failure::NotKubernetes { path: file.to_owned(), error })?;
     for skipped in listing.skipped() {
         output::print_aside(&format!("warning: `{}`: passed over: {skipped}\n", source.name))?;
     }

@@ -1,7 +1,7 @@
 //! `runway explain`: what does this code mean, and what is to be done about it?
 
 use crate::arguments::Format;
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::{Exit, output};
 use runway_core::Code;
 use serde_json::json;

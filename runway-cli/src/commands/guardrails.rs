@@ -2,7 +2,7 @@
 
 use super::render::{print_objects, to_json};
 use crate::arguments::Format;
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::{Exit, policy};
 use runway_core::guardrails::{GuardrailsError, guardrails};
 use runway_core::policy::Cidr;
@@ -13,12 +13,9 @@ pub(super) fn run(api_server: &[Cidr], file: Option<&Path>, format: Format) -> R
     let guardrails = guardrails(&policy.policy, api_server).map_err(|error| match &error {
         GuardrailsError::ApiServerUnknown { allowed_by } => {
             let place = policy.place(allowed_by).map(|place| format!(" ({place})")).unwrap_or_default();
-            Failure::Usage(format!(
-                "{error}{place}: give `--api-server` for each address that `kubectl get endpoints,service kubernetes` \
-                 shows in the namespace `default`, such as `--api-server 172.18.0.2/32`"
-            ))
+            Failure::ApiServerUnknown { error, place }
         }
-        GuardrailsError::ApiServerEverywhere { .. } => Failure::Usage(error.to_string()),
+        GuardrailsError::ApiServerEverywhere { .. } => Failure::ApiServerEverywhere(error),
     })?;
     let mut objects = Vec::new();
     for guarded in &guardrails {

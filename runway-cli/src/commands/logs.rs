@@ -2,8 +2,9 @@
 
 use crate::Exit;
 use crate::arguments::Server;
-use crate::input::Failure;
-use crate::online::{Client, Patience, Progress, follow, print_output};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::online::{Patience, Progress, follow, print_output};
 use runway_core::JobId;
 use std::time::Duration;
 

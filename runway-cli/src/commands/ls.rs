@@ -1,10 +1,14 @@
 //! `runway ls`: which jobs are there?
 
 use crate::arguments::{Form, Server};
-use crate::input::Failure;
-use crate::online::{Client, Jobs, Patience, Table, age, print_values, time};
-use crate::{Exit, clock, output};
+use crate::client::{Client, Jobs};
+use crate::failure::Failure;
+use crate::online::{Patience, Table, print_values};
+use crate::output::{OutputError, printable};
+use crate::time::{age, time};
+use crate::{Exit, output};
 use runway_api::JobView;
+use runway_control::{Surroundings, System};
 use runway_core::JobId;
 use runway_core::status::Phase;
 use runway_core::units::{Timestamp, Usd};
@@ -31,7 +35,7 @@ pub(super) fn run(
     }
     let jobs = client.jobs(phase)?;
     if form.is_for_people() {
-        output::print(&table(&jobs, form, clock::now()))?;
+        output::print(&table(&jobs, form, System.now()))?;
     } else {
         print_values(form, &jobs, names(&jobs))?;
     }
@@ -43,36 +47,40 @@ fn names(jobs: &[JobView]) -> impl Iterator<Item = String> {
 }
 
 fn table(jobs: &[JobView], form: Form, now: Timestamp) -> String {
-    let is_wide = form == Form::Wide;
     let mut head = vec!["ID", "NAME", "TENANT", "CLASS", "PHASE", "REASON", "AGE", "COST"];
-    if is_wide {
+    if form == Form::Wide {
         head.extend(["CEILING", "ATTEMPTS", "STARTED", "MESSAGE"]);
     }
     let mut table = Table::new(&head);
     for job in jobs {
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        let money = |usd: Option<Usd>| or_dash(usd.map(|usd| usd.to_string()));
-        let mut row = vec![
-            job.id.to_string(),
-            job.name.clone(),
-            job.tenant.clone(),
-            or_dash(job.class.clone()),
-            job.phase.to_string(),
-            or_dash(job.reason.map(|reason| reason.to_string())),
-            age(job.created_at, now),
-            money(job.cost_usd),
-        ];
-        if is_wide {
-            row.extend([
-                money(job.quote.as_ref().map(|quote| quote.ceiling)),
-                job.attempts.to_string(),
-                or_dash(job.started_at.map(time)),
-                job.message.clone(),
-            ]);
-        }
-        table.row(row);
+        table.row(cells(job, form, now));
     }
     table.text()
+}
+
+/// The row of a job.
+fn cells(job: &JobView, form: Form, now: Timestamp) -> Vec<String> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let money = |usd: Option<Usd>| or_dash(usd.map(|usd| usd.to_string()));
+    let mut row = vec![
+        job.id.to_string(),
+        job.name.clone(),
+        job.tenant.clone(),
+        or_dash(job.class.clone()),
+        job.phase.to_string(),
+        or_dash(job.reason.map(|reason| reason.to_string())),
+        age(job.created_at, now),
+        money(job.cost_usd),
+    ];
+    if form == Form::Wide {
+        row.extend([
+            money(job.quote.as_ref().map(|quote| quote.ceiling)),
+            job.attempts.to_string(),
+            or_dash(job.started_at.map(time)),
+            job.message.clone(),
+        ]);
+    }
+    row
 }
 
 /// Goes on until nobody reads, or the server is away for too long. On a terminal the table is drawn anew; elsewhere there is a
@@ -90,7 +98,7 @@ fn watch(client: &Client, form: Form, phase: Option<Phase>, mut patience: Patien
         };
         patience.renew();
         let is_read = if is_drawn {
-            output::print_on(&format!("{CLEAR}{}", table(&jobs, form, clock::now())))?
+            output::print_on(&format!("{CLEAR}{}", table(&jobs, form, System.now())))?
         } else {
             output::print_on(&changes(&jobs, &mut known, form)?)?
         };
@@ -113,16 +121,16 @@ fn changes(jobs: &Jobs, known: &mut BTreeMap<JobId, JobView>, form: Form) -> Res
         }
         text.push_str(&match form {
             Form::Table | Form::Wide => {
-                let table = table(std::slice::from_ref(job), form, clock::now());
-                // Without its head, and with one space between columns that nothing lines up with.
-                let line = table.lines().nth(1).unwrap_or_default();
-                format!("{}\n", line.split_whitespace().collect::<Vec<_>>().join(" "))
+                // One space between columns, because nothing lines up with them.
+                let cells = cells(job, form, System.now());
+                let cells: Vec<_> = cells.iter().map(|cell| printable(cell)).collect();
+                format!("{}\n", cells.join(" ").trim_end())
             }
             Form::Json => {
-                let line = serde_json::to_string(job).map_err(|error| Failure::Output(error.into()))?;
+                let line = serde_json::to_string(job).map_err(OutputError::Json)?;
                 format!("{line}\n")
             }
-            Form::Yaml => format!("---\n{}", super::to_yaml(job)?),
+            Form::Yaml => format!("---\n{}", output::to_yaml(job)?),
             Form::Name => format!("{}\n", job.id),
         });
         known.insert(job.id, job.clone());

@@ -19,10 +19,8 @@ mod status;
 mod submit;
 mod usage;
 
-pub(crate) use render::to_yaml;
-
 use crate::arguments::{Arguments, Command};
-use crate::{Exit, input::Failure};
+use crate::{Exit, failure::Failure};
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Failure> {

@@ -1,12 +1,11 @@
 //! `runway policy`: does it load, what does it say, how is it written?
 
-use super::render::to_yaml;
 use crate::arguments::{Common, Format, PolicyCommand};
-use crate::input::Failure;
-use crate::policy::{LoadedPolicy, load};
+use crate::failure::Failure;
+use crate::policy::{LoadedPolicy, PolicyLoadError, load};
 use crate::{Exit, output};
 use runway_core::Tenant;
-use runway_core::policy::{Bounds, Limits, Sourced, UnknownTenants};
+use runway_core::policy::{Bounds, Limits, Sourced};
 use serde_json::json;
 use std::fmt::{Display, Write};
 
@@ -15,8 +14,10 @@ pub(super) fn run(command: &PolicyCommand) -> Result<Exit, Failure> {
         PolicyCommand::Check { policy, output, file } => {
             match load(file.as_deref().or(policy.file.as_deref())) {
                 // Programs are told on standard output as well.
-                Err(Failure::Policy { violations, .. }) if output.format == Format::Json => {
-                    output::print_json(&json!({"file": file, "digest": null, "violations": violations}))?;
+                Err(PolicyLoadError::Invalid { error, .. }) if output.format == Format::Json => {
+                    output::print_json(
+                        &json!({"file": file, "digest": null, "violations": error.violations}),
+                    )?;
                     Ok(Exit::NotJudged)
                 }
                 loaded => check(&loaded?, output.format),
@@ -63,7 +64,7 @@ fn canonical(loaded: &LoadedPolicy, format: Format) -> Result<Exit, Failure> {
     let canonical = loaded.policy.canonical();
     match format {
         Format::Json => output::print_json(&canonical)?,
-        Format::Text => output::print(&to_yaml(&canonical)?)?,
+        Format::Text => output::print(&output::to_yaml(&canonical)?)?,
     }
     Ok(Exit::Fine)
 }
@@ -72,21 +73,16 @@ fn resolved(loaded: &LoadedPolicy, class: Option<&str>, common: &Common) -> Resu
     let policy = &loaded.policy;
     let tenant = common.tenant.as_deref();
     if let Some(name) = tenant {
-        let denied = policy.unknown_tenants() == UnknownTenants::Deny && !policy.is_listed(name);
-        let fault = name.parse::<Tenant>().err().map(|error| error.to_string());
-        if let Some(fault) =
-            fault.or_else(|| denied.then(|| "is not among those that the policy lists".to_owned()))
-        {
-            return Err(Failure::Usage(format!("the tenant `{name}` {fault}")));
+        if let Err(error) = name.parse::<Tenant>() {
+            return Err(Failure::InvalidTenant { name: name.to_owned(), error });
+        }
+        if !policy.accepts_tenant(name) {
+            return Err(Failure::UnlistedTenant { name: name.to_owned() });
         }
     }
-    let limits = policy.limits(tenant, class).ok_or_else(|| {
-        let names: Vec<_> = policy.classes().map(ToString::to_string).collect();
-        Failure::Usage(format!(
-            "there is no class `{}`; there are: {}",
-            class.unwrap_or_default(),
-            names.join(", ")
-        ))
+    let limits = policy.limits(tenant, class).ok_or_else(|| Failure::UnknownClass {
+        name: class.unwrap_or_default().to_owned(),
+        classes: policy.classes().map(ToString::to_string).collect(),
     })?;
     let terms = policy.terms(tenant.unwrap_or_default());
     let class = class.or_else(|| policy.default_class().map(runway_core::name::ClassName::as_str));

@@ -2,7 +2,7 @@
 
 use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::{Exit, output, policy};
 use runway_core::{AdmittedJob, Policy};
 use std::fmt::Write;

@@ -2,7 +2,8 @@
 
 use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
-use crate::input::Failure;
+use crate::failure::Failure;
+use crate::output::OutputError;
 use crate::{Exit, output, policy};
 use runway_api::Manifest;
 use runway_core::JobId;
@@ -22,9 +23,7 @@ pub(super) fn run(Files { files, common }: &Files, id: JobId) -> Result<Exit, Fa
             Some(admitted) => {
                 let name = object_name(&admitted.job().name, id);
                 if !places.insert((policy.policy.run().namespace_of(&admitted.job().tenant), name.clone())) {
-                    let message =
-                        format!("two jobs would be called `{name}`; render them one at a time with `--id`");
-                    return Err(Failure::Usage(message));
+                    return Err(Failure::RepeatedObject { name });
                 }
                 objects.extend(Manifest::redacted(admitted, id, &policy.policy).items);
             }
@@ -36,14 +35,14 @@ pub(super) fn run(Files { files, common }: &Files, id: JobId) -> Result<Exit, Fa
 }
 
 /// Kubernetes objects, as YAML documents or as a `List`.
-pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), Failure> {
+pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), OutputError> {
     match format {
         Format::Json => output::print_json(&Manifest::new(objects.to_vec())),
         Format::Text => {
             let mut text = String::new();
             for object in objects {
                 text.push_str("---\n");
-                text.push_str(&to_yaml(object)?);
+                text.push_str(&output::to_yaml(object)?);
             }
             output::print(&text)
         }
@@ -51,16 +50,6 @@ pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), Fail
 }
 
 /// An object as a value.
-pub(super) fn to_json(object: &impl Serialize) -> Result<Json, Failure> {
-    serde_json::to_value(object).map_err(|error| Failure::Output(error.into()))
-}
-
-/// A value as a YAML document.
-pub(crate) fn to_yaml(value: &impl Serialize) -> Result<String, Failure> {
-    let mut text = serde_saphyr::to_string(value)
-        .map_err(|error| Failure::Output(std::io::Error::other(error.to_string())))?;
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
+pub(super) fn to_json(object: &impl Serialize) -> Result<Json, OutputError> {
+    serde_json::to_value(object).map_err(OutputError::Json)
 }

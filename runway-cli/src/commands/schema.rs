@@ -1,7 +1,7 @@
 //! `runway schema`: how is a job file written?
 
 use crate::arguments::PolicyFlag;
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::{Exit, output, policy};
 
 pub(super) fn run(policy: &PolicyFlag) -> Result<Exit, Failure> {

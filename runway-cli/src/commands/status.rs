@@ -2,8 +2,9 @@
 
 use crate::Exit;
 use crate::arguments::{Form, Server};
-use crate::input::Failure;
-use crate::online::{Client, print_job};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::online::print_job;
 use runway_core::JobId;
 
 pub(super) fn run(server: &Server, form: Form, id: JobId) -> Result<Exit, Failure> {

@@ -1,15 +1,17 @@
 //! `runway submit`: have these jobs run.
 
 use crate::arguments::{Form, Submit};
+use crate::client::{Client, Jobs, Prepared, Sending, Trouble};
 use crate::document::{Written, draw_all, read_all};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::online::{
-    Client, Interrupt, Jobs, Patience, Prepared, Progress, Sending, Trouble, follow, has_ended, print_values,
-    story, summary, time, wait_for,
+    Interrupt, Patience, Progress, follow, has_ended, print_values, story, summary, wait_for,
 };
-use crate::output::printable;
-use crate::{Exit, clock, output};
+use crate::output::{OutputError, printable};
+use crate::time::time;
+use crate::{Exit, output};
 use runway_api::JobView;
+use runway_control::{Surroundings, System};
 use runway_core::{Violation, status::Phase};
 use serde::Serialize;
 use std::time::Duration;
@@ -36,27 +38,22 @@ struct Record {
 pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
     let form = arguments.output.form;
     if arguments.follow && !form.is_for_people() {
-        let message = "with `--follow` the output is the job's: leave out `--output`, or use `--wait`";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(Failure::FollowWithFormat);
     }
     let client = Client::new(&arguments.server)?;
     let (sources, read) = read_all(&arguments.files)?;
     let documents: Vec<_> = Written::all(&sources).collect();
     if arguments.follow && documents.len() > 1 {
-        let message = format!("`--follow` follows one job, and these are {}; use `--wait`", documents.len());
-        return Err(Failure::Usage(message));
+        return Err(Failure::FollowSeveral { jobs: documents.len() });
     }
-    let key = match &arguments.key {
-        Some(key) => key.clone(),
-        None => random_key()?,
-    };
-    let interrupt = Interrupt::listen().map_err(Failure::Output)?;
+    let key = arguments.key.clone().unwrap_or_else(|| format!("{:032x}", System.random()));
+    let interrupt = Interrupt::listen().map_err(Failure::Interrupt)?;
     let mut call = Call { arguments, client, interrupt, key, records: Vec::new(), exit: read };
     call.submit_all(&documents)?;
     if (arguments.wait || arguments.follow)
         && let Err(failure) = call.wait()
     {
-        output::error(&failure);
+        failure.print();
         output::print_aside(&call.goes_on())?;
         call.exit = call.exit.and(failure.exit());
     }
@@ -64,13 +61,6 @@ pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
         print_values(form, &call.records, [])?;
     }
     Ok(call.exit)
-}
-
-/// 128 random bits.
-fn random_key() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::Output(std::io::Error::other(error.to_string())))?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// One call of the command.
@@ -199,7 +189,7 @@ impl Call<'_> {
             match follow(&self.client, &mut patience, job, None, &mut progress) {
                 // Its output cannot be had; its end can.
                 Err(failure @ Failure::Online(_)) if failure.exit() == Exit::Refused => {
-                    output::error(&failure);
+                    failure.print();
                 }
                 followed => followed?,
             }
@@ -210,9 +200,9 @@ impl Call<'_> {
             }
             match self.arguments.output.form {
                 Form::Table | Form::Wide if self.arguments.follow => {
-                    output::print_aside(&story(&job, clock::now()))?;
+                    output::print_aside(&story(&job, System.now()))?;
                 }
-                Form::Table | Form::Wide => output::print(&story(&job, clock::now()))?,
+                Form::Table | Form::Wide => output::print(&story(&job, System.now()))?,
                 Form::Name | Form::Json | Form::Yaml => {}
             }
             for record in &mut self.records {
@@ -272,7 +262,7 @@ impl Call<'_> {
     }
 
     /// Tells people; programs are told at the end.
-    fn tell(&self, story: &str) -> Result<(), Failure> {
+    fn tell(&self, story: &str) -> Result<(), OutputError> {
         match self.arguments.output.form {
             Form::Json | Form::Yaml => Ok(()),
             Form::Table | Form::Wide | Form::Name => output::print_aside(story),

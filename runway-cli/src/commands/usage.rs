@@ -1,8 +1,10 @@
 //! `runway usage`: what do tenants use of what they may?
 
 use crate::arguments::{Form, Server};
-use crate::input::Failure;
-use crate::online::{Client, Table, print_values, span};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::online::{Table, print_values};
+use crate::time::span;
 use crate::{Exit, output};
 use runway_api::{Share, TenantView};
 use runway_core::Tenant;

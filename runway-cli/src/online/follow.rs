@@ -1,15 +1,13 @@
 //! What a job prints, as it prints it: over retries, and over servers that end and come back.
 
-use super::client::Client;
-use super::marked::{Marked, MarkedError, Piece};
 use super::patience::Patience;
-use super::trouble::Trouble;
 use super::wait::{LONGEST_POLL, POLL, Progress, has_ended};
-use crate::input::Failure;
+use crate::client::{Client, Marked, MarkedError, Piece, Trouble};
+use crate::failure::Failure;
 use crate::output;
 use runway_api::JobView;
 use runway_core::JobId;
-use std::io::{BufRead, ErrorKind, Read, Write};
+use std::io::{BufRead, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -154,7 +152,7 @@ fn copy(
                     continue;
                 }
                 patience.renew();
-                if !print_bytes(fresh)? {
+                if !output::print_bytes(fresh)? {
                     return Ok(Ok(()));
                 }
             }
@@ -178,20 +176,10 @@ pub(crate) fn print_output(client: &Client, id: JobId, tail: Option<u32>) -> Res
     let mut bytes = vec![0; 64 * 1024];
     loop {
         let read = reader.read(&mut bytes).map_err(|error| client.broken_off(&error))?;
-        let is_read = print_bytes(bytes.get(..read).unwrap_or_default())?;
+        let is_read = output::print_bytes(bytes.get(..read).unwrap_or_default())?;
         if read == 0 || !is_read {
             return Ok(());
         }
-    }
-}
-
-/// Prints bytes as they are. Returns whether somebody still reads them.
-fn print_bytes(bytes: &[u8]) -> Result<bool, Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::Output(error)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How long to go on trying.
 
-use super::trouble::Trouble;
-use crate::input::Failure;
+use crate::client::Trouble;
+use crate::failure::Failure;
 use crate::output;
 use std::time::{Duration, Instant};
 
@@ -89,11 +89,8 @@ mod tests {
     fn a_server_is_given_the_time_it_asks_for_or_none() {
         let now = Instant::now();
         let busy = |seconds| {
-            let told = super::super::trouble::Told::read(
-                503,
-                br#"{"title":"t"}"#,
-                Some(Duration::from_secs(seconds)),
-            );
+            let told =
+                crate::client::Told::read(503, br#"{"title":"t"}"#, Some(Duration::from_secs(seconds)));
             Trouble::Problem(Box::new(told.unwrap()))
         };
         assert_eq!(Patience::new(LONGEST).next(&busy(5), now), Some(LONGEST));

@@ -1,38 +1,16 @@
-//! Jobs and times, told to people and to programs.
+//! Jobs as text for people, and as JSON, YAML or names for programs.
 
 use crate::arguments::Form;
-use crate::commands::to_yaml;
-use crate::input::Failure;
-use crate::output::printable;
-use crate::{clock, output};
+use crate::output::{self, OutputError, printable};
+use crate::time::{age, time};
 use runway_api::JobView;
+use runway_control::{Surroundings, System};
 use runway_core::units::Timestamp;
 use serde::Serialize;
 use std::fmt::Write;
 
 /// A running job that was not seen for longer than this (in seconds) is told so: all are looked at every five minutes.
 const STALE: u64 = 6 * 60;
-
-/// An instant to the second.
-pub(crate) fn time(time: Timestamp) -> String {
-    let text = time.to_string();
-    text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
-}
-
-/// A time in one unit that is neither too fine nor too coarse.
-pub(crate) fn span(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-/// How long ago it was.
-pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
-    span(now.nanos_since(then) / 1_000_000_000)
-}
 
 /// Phase and reason.
 pub(crate) fn state(job: &JobView) -> String {
@@ -85,9 +63,9 @@ pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
 }
 
 /// Tells of one job.
-pub(crate) fn print_job(form: Form, job: &JobView) -> Result<(), Failure> {
+pub(crate) fn print_job(form: Form, job: &JobView) -> Result<(), OutputError> {
     if form.is_for_people() {
-        output::print(&story(job, clock::now()))
+        output::print(&story(job, System.now()))
     } else {
         print_values(form, job, [job.id.to_string()])
     }
@@ -98,36 +76,13 @@ pub(crate) fn print_values(
     form: Form,
     value: &impl Serialize,
     names: impl IntoIterator<Item = String>,
-) -> Result<(), Failure> {
+) -> Result<(), OutputError> {
     match form {
-        Form::Yaml => output::print(&to_yaml(value)?),
+        Form::Yaml => output::print(&output::to_yaml(value)?),
         Form::Name => {
             let lines = names.into_iter().map(|name| format!("{}\n", printable(&name)));
             output::print(&lines.collect::<String>())
         }
         Form::Json | Form::Table | Form::Wide => output::print_json(value),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_told_in_the_unit_that_fits() {
-        for (seconds, told) in [
-            (0, "0s"),
-            (119, "119s"),
-            (120, "2m"),
-            (7_199, "119m"),
-            (7_200, "2h"),
-            (172_799, "47h"),
-            (172_800, "2d"),
-        ] {
-            assert_eq!(span(seconds), told);
-        }
-        let [then, now] = [Timestamp::from_seconds(100), Timestamp::from_seconds(160)];
-        // Of two clocks that differ, the one ahead has made something in the future.
-        assert_eq!((age(then, now), age(now, then)), ("60s".to_owned(), "0s".to_owned()));
     }
 }

@@ -1,12 +1,10 @@
 //! Waiting for jobs to end.
 
-use super::client::{Client, Jobs};
 use super::patience::Patience;
 use super::show;
-use super::trouble::Trouble;
-use crate::input::Failure;
-use crate::output;
-use crate::output::printable;
+use crate::client::{Client, Jobs, Trouble};
+use crate::failure::Failure;
+use crate::output::{self, OutputError, printable};
 use runway_api::JobView;
 use runway_core::JobId;
 use runway_core::status::{Phase, Reason};
@@ -33,7 +31,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Tells how a job is, if that is news. Returns whether it is.
-    pub(crate) fn tell(&mut self, job: &JobView) -> Result<bool, Failure> {
+    pub(crate) fn tell(&mut self, job: &JobView) -> Result<bool, OutputError> {
         let state = (job.phase, job.reason, job.message.clone());
         let is_news = self.told.get(&job.id) != Some(&state);
         // Its end is told in full, elsewhere.

@@ -115,6 +115,29 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!((child.wait().unwrap().code(), errors.as_str()), (Some(0), ""));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_failed_write_names_its_target() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ran = command(&["check", HELLO]).stdout(full).output().unwrap();
+    let stderr = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: cannot write to standard output: No space left"), "{stderr}");
+    let ran = runway(&["man", "/proc/no-such-folder"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the manual pages to `/proc/no-such-folder`"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_file_above_the_limit_is_not_read() {
+    let path = std::env::temp_dir().join(format!("runway-large-{}.yaml", std::process::id()));
+    std::fs::File::create(&path).unwrap().set_len(64 * 1024 * 1024 + 1).unwrap();
+    let ran = runway(&["check", path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("it has more than 64 MiB"), "{}", ran.stderr);
+}
+
 #[test]
 fn colours_are_for_terminals() {
     let plain = runway(&["check", REFUSED]);

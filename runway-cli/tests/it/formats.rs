@@ -17,7 +17,10 @@ fn a_record_has_just_its_fields() {
     let ran = runway(&["check", "fixtures/jobs/embed-docs.yaml", "-o", "json"]);
     let records: Value = serde_json::from_str(&ran.stdout).unwrap();
     let record = &records[0];
-    assert_eq!(keys(record), sorted(["file", "document", "admitted", "backend", "job", "quote", "violations"]));
+    assert_eq!(
+        keys(record),
+        sorted(["file", "document", "admitted", "backend", "job", "quote", "violations"])
+    );
     assert_eq!(
         record["job"],
         json!({

@@ -5,10 +5,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-#[allow(dead_code, reason = "others use it too")]
-#[path = "../../../runway-local/tests/machine/hand_down.rs"]
-mod hand_down;
-
+use runway_testing::delegation;
 use serde_json::Value as Json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// The project's folder, or one that has what is needed of it.
 fn root() -> PathBuf {
-    if hand_down::is_plain() {
+    if delegation::is_plain() {
         return std::env::current_dir().unwrap();
     }
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -34,7 +31,7 @@ fn program() -> PathBuf {
 fn everything_as_a_plain_user() {
     let programs = [("RUNWAY_TEST_PROGRAM", program())];
     let files = [HELLO, REFUSED];
-    hand_down::as_plain_user("everything_as_a_plain_user", &programs, &root(), &files);
+    delegation::as_plain_user("everything_as_a_plain_user", &programs, &root(), &files);
 }
 
 /// A folder and a control group of a test's own; nothing may be left in either.
@@ -47,7 +44,7 @@ impl Bed {
     fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("runway-run-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self { folder: std::env::temp_dir().join(&name), group: Some(hand_down::group().join(name)) }
+        Self { folder: std::env::temp_dir().join(&name), group: Some(delegation::group().join(name)) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -81,7 +78,7 @@ impl Drop for Bed {
             let left: Vec<_> = std::fs::read_dir(self.folder.join("jobs")).unwrap().collect();
             assert!(left.is_empty(), "{left:?}");
             std::fs::remove_dir_all(&self.folder).unwrap();
-            self.group.iter().for_each(|group| hand_down::check_groups(group));
+            self.group.iter().for_each(|group| delegation::check_groups(group));
         }
     }
 }
@@ -101,7 +98,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn the_first_command() {
     let mut bed = Bed::new();
-    if !hand_down::is_plain() {
+    if !delegation::is_plain() {
         // Where everybody's is.
         bed.group = None;
     }

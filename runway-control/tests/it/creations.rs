@@ -1,7 +1,6 @@
 //! Creations whose answers are late, lost or a no, and callers that do not wait for them.
 
 use crate::set::{Script, Set, all, answer, long, seconds};
-use crate::virtual_time::{Virtual, in_virtual_time, policy, spec};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use runway_control::backend::{
@@ -12,6 +11,9 @@ use runway_control::fake::{Answer, EventFault, FakeBackend, FakeCluster, Fault};
 use runway_control::{ControlPlane, Observation, Settings, SubmitError, Submitted};
 use runway_core::capability::Capabilities;
 use runway_core::status::Phase;
+use runway_testing::env::{VirtualEnv, in_virtual_time};
+use runway_testing::jobs::spec;
+use runway_testing::policies;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -203,8 +205,13 @@ impl Backend for Panics {
 #[test]
 fn a_backend_that_panics_leaves_no_hold_behind() {
     in_virtual_time(async {
-        let backend = Arc::new(Panics(FakeCluster::new(Virtual::new(1)).connect()));
-        let plane = ControlPlane::new(backend, policy(), Virtual::new(2), Settings::default());
+        let backend = Arc::new(Panics(FakeCluster::new(VirtualEnv::new(1)).connect()));
+        let plane = ControlPlane::new(
+            backend,
+            policies::parse(policies::SMALL),
+            VirtualEnv::new(2),
+            Settings::default(),
+        );
         tokio::spawn(plane.clone().run());
         plane.ready().await;
         let told = plane.submit(spec("a", "train", 1).into(), None).await;

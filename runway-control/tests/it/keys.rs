@@ -1,10 +1,11 @@
 //! Idempotency keys: the same request again, another one, over restarts.
 
 use crate::set::{Script, Set, all, answer, key, long, seconds, start};
-use crate::virtual_time::{in_virtual_time, spec};
 use runway_control::backend::CreateError;
 use runway_control::fake::{Answer, EventFault, Fault};
 use runway_control::{Settings, SubmitError, Submitted};
+use runway_testing::env::in_virtual_time;
+use runway_testing::jobs::spec;
 use std::time::Duration;
 
 #[test]

@@ -10,4 +10,3 @@ mod records;
 mod set;
 mod simulation;
 mod transport;
-mod virtual_time;

@@ -1,13 +1,14 @@
 //! What an observer is told.
 
 use crate::set::seconds;
-use crate::virtual_time::{POLICY, Virtual, in_virtual_time, spec};
 use runway_control::fake::FakeCluster;
 use runway_control::{ControlPlane, JobRecord, Observer, Settings};
-use runway_core::policy::RateOverrides;
+use runway_core::JobId;
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
-use runway_core::{JobId, Policy};
+use runway_testing::env::{VirtualEnv, in_virtual_time};
+use runway_testing::jobs::spec;
+use runway_testing::policies;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,9 +36,9 @@ impl Observer for Notes {
 #[test]
 fn each_end_is_told_once_and_none_that_came_before() {
     in_virtual_time(async {
-        let surroundings = Virtual::new(1);
+        let surroundings = VirtualEnv::new(1);
         let cluster = FakeCluster::new(surroundings.clone());
-        let policy = Arc::new(Policy::parse(POLICY.as_bytes(), RateOverrides::default()).unwrap());
+        let policy = policies::parse(policies::SMALL);
         let begin = || async {
             let notes = Arc::new(Notes::default());
             let (backend, observer) = (Arc::new(cluster.connect()), Arc::clone(&notes));

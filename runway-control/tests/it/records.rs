@@ -1,20 +1,21 @@
 //! What is held, told and remembered of jobs.
 
 use crate::set::{Script, Set, long, seconds, start};
-use crate::virtual_time::{POLICY, Virtual, in_virtual_time, spec};
 use runway_control::backend::LogOptions;
 use runway_control::fake::{EventFault, FakeCluster, Fault, Life};
 use runway_control::{CancelError, LogsError, Selection, Settings, SubmitError};
-use runway_core::policy::RateOverrides;
+use runway_core::JobId;
 use runway_core::status::Phase;
-use runway_core::{JobId, Policy};
+use runway_testing::env::{VirtualEnv, in_virtual_time};
+use runway_testing::jobs::spec;
+use runway_testing::policies;
 use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
 fn nothing_is_taken_before_the_jobs_that_run_have_been_counted() {
     in_virtual_time(async {
-        let cluster = FakeCluster::new(Virtual::new(1));
+        let cluster = FakeCluster::new(VirtualEnv::new(1));
         let (_, plane) = start(&cluster, Settings::default());
         assert!(!plane.is_ready());
         let early = plane.submit(spec("a", "early", 0).into(), None).await;
@@ -175,8 +176,8 @@ fn another_policy_leaves_the_holds_as_they_are() {
     in_virtual_time(async {
         let set = Set::ready(long()).await;
         set.plane.submit(spec("a", "train", 4).into(), None).await.unwrap();
-        let narrower = POLICY.replace("quota: {gpus: 4", "quota: {gpus: 1");
-        let narrower = Arc::new(Policy::parse(narrower.as_bytes(), RateOverrides::default()).unwrap());
+        let narrower = policies::SMALL.replace("quota: {gpus: 4", "quota: {gpus: 1");
+        let narrower = policies::parse(&narrower);
         set.plane.set_policy(Arc::clone(&narrower)).unwrap();
         let usage = set.plane.usage("a");
         assert_eq!((usage.held.gpus, usage.gpus), (4, 1));

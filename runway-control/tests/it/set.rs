@@ -1,9 +1,10 @@
 //! A control plane on a fake cluster that goes wrong by a script.
 
-use crate::virtual_time::{Virtual, policy};
 use runway_control::fake::{Answer, Call, Chaos, EventFault, FakeBackend, FakeCluster, Fault, Life};
 use runway_control::{ControlPlane, IdempotencyKey, Settings};
 use runway_core::JobId;
+use runway_testing::env::VirtualEnv;
+use runway_testing::policies;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -52,7 +53,7 @@ impl Set {
     }
 
     pub async fn with(script: Script, settings: Settings) -> Self {
-        let cluster = FakeCluster::with_chaos(Virtual::new(1), Box::new(script.clone()));
+        let cluster = FakeCluster::with_chaos(VirtualEnv::new(1), Box::new(script.clone()));
         let (backend, plane) = start(&cluster, settings);
         plane.ready().await;
         Self { script, cluster, backend, plane }
@@ -65,7 +66,12 @@ impl Set {
 
 pub fn start(cluster: &FakeCluster, settings: Settings) -> (FakeBackend, ControlPlane) {
     let backend = cluster.connect();
-    let plane = ControlPlane::new(Arc::new(backend.clone()), policy(), Virtual::new(2), settings);
+    let plane = ControlPlane::new(
+        Arc::new(backend.clone()),
+        policies::parse(policies::SMALL),
+        VirtualEnv::new(2),
+        settings,
+    );
     tokio::spawn(plane.clone().run());
     (backend, plane)
 }

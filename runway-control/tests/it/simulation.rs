@@ -4,7 +4,6 @@
 //!
 //! A seed that fails is printed. `RUNWAY_SIMULATION_SEED=N` runs that one alone, `RUNWAY_SIMULATIONS=N` so many.
 
-use crate::virtual_time::{Virtual, in_virtual_time, policy, spec};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use runway_control::backend::CreateError;
@@ -15,6 +14,9 @@ use runway_control::{ControlPlane, Settings, SubmitError, Submitted, Surrounding
 use runway_core::digest::Digest;
 use runway_core::units::{Seconds, Timestamp};
 use runway_core::{JobId, JobSpec};
+use runway_testing::env::{VirtualEnv, in_virtual_time};
+use runway_testing::jobs::spec;
+use runway_testing::policies;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -111,11 +113,16 @@ struct Process {
 /// When each process had counted what runs.
 type Counted = Arc<Mutex<Vec<Timestamp>>>;
 
-fn start(cluster: &FakeCluster, surroundings: &Arc<Virtual>, counted: &Counted) -> Process {
+fn start(cluster: &FakeCluster, surroundings: &Arc<VirtualEnv>, counted: &Counted) -> Process {
     let backend = cluster.connect();
     let settings = Settings::default();
     let surroundings: Arc<dyn Surroundings> = Arc::clone(surroundings) as _;
-    let plane = ControlPlane::new(Arc::new(backend.clone()), policy(), Arc::clone(&surroundings), settings);
+    let plane = ControlPlane::new(
+        Arc::new(backend.clone()),
+        policies::parse(policies::SMALL),
+        Arc::clone(&surroundings),
+        settings,
+    );
     tokio::spawn(plane.clone().run());
     let (counting, counted) = (plane.clone(), Arc::clone(counted));
     tokio::spawn(async move {
@@ -134,7 +141,7 @@ struct Told {
 
 async fn history(seed: u64) {
     let mut dice = StdRng::seed_from_u64(seed);
-    let surroundings = Virtual::new(seed ^ 1);
+    let surroundings = VirtualEnv::new(seed ^ 1);
     let badness = [0, 10, 50, 100][dice.random_range(0..4)];
     let exceeded = Arc::default();
     let storm = Storm { dice: StdRng::seed_from_u64(seed ^ 2), badness, exceeded: Arc::clone(&exceeded) };
@@ -297,7 +304,7 @@ fn whatever_happens_everything_is_accounted_for() {
 fn a_seed_makes_the_same_history_again() {
     let events = |seed| {
         in_virtual_time(async move {
-            let surroundings = Virtual::new(seed);
+            let surroundings = VirtualEnv::new(seed);
             let storm = Storm { dice: StdRng::seed_from_u64(seed), badness: 100, exceeded: Arc::default() };
             let cluster = FakeCluster::with_chaos(Arc::clone(&surroundings) as _, Box::new(storm));
             let process = start(&cluster, &surroundings, &Counted::default());

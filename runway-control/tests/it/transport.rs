@@ -1,12 +1,12 @@
 //! A second transport, in text: a line is a request, and a line is its response. It only translates; the service does the rest.
 
 use crate::set::{Script, Set, all, answer, long, start};
-use crate::virtual_time::in_virtual_time;
 use futures::FutureExt;
 use runway_control::fake::{Answer, Fault};
 use runway_control::service::{RefusalClass, SubmissionRequest, SubmissionService};
 use runway_control::{RequestIdentity, Settings, Submitted};
 use runway_core::document::parse_json;
+use runway_testing::env::in_virtual_time;
 use std::time::Duration;
 
 /// `check TENANT JSON` and `submit TENANT KEY JSON`, with `-` for a tenant or key that the request does not name.

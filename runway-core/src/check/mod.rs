@@ -10,7 +10,7 @@ use crate::capability::Capabilities;
 use crate::code::Code;
 use crate::job::{Job, Resources};
 use crate::name::{ClassName, JobName, Tenant, nearest_label};
-use crate::policy::{Limits, Network, Policy, UnknownTenants};
+use crate::policy::{Limits, Network, Policy};
 use crate::reader::shortened;
 use crate::spec::{FIELDS, JobSpec, RESOURCE_FIELDS};
 use crate::text::nearest;
@@ -177,7 +177,7 @@ impl<'a> Checker<'a> {
                     shortened(written),
                     shortened(given)
                 );
-                let is_good = Tenant::check(given).is_ok() && self.accepts_tenant(given);
+                let is_good = Tenant::check(given).is_ok() && self.policy.accepts_tenant(given);
                 let fix = is_good.then_some(given);
                 self.report(
                     Violation::new(Code::TenantMismatch, "/tenant", message).requested(written).fix(fix),
@@ -197,7 +197,8 @@ impl<'a> Checker<'a> {
             Ok(tenant) => tenant,
             Err(error) => {
                 let message = format!("the tenant `{}` {error}", shortened(text));
-                let near = nearest_label(text, Tenant::MAX_LENGTH).filter(|near| self.accepts_tenant(near));
+                let near =
+                    nearest_label(text, Tenant::MAX_LENGTH).filter(|near| self.policy.accepts_tenant(near));
                 let violation = Violation::new(Code::InvalidTenant, "/tenant", message).requested(text);
                 // What comes with the submission cannot be changed in the job.
                 let fix = near.clone().filter(|_| self.subject.tenant.is_none());
@@ -205,16 +206,12 @@ impl<'a> Checker<'a> {
                 return near?.parse().ok();
             }
         };
-        if !self.accepts_tenant(tenant.as_str()) {
+        if !self.policy.accepts_tenant(tenant.as_str()) {
             let message = format!("the tenant `{tenant}` is not among those that the policy lists");
             let violation = Violation::new(Code::UnknownTenant, "/tenant", message).requested(text);
             self.report(violation.policy("unknown_tenants"));
         }
         Some(tenant)
-    }
-
-    fn accepts_tenant(&self, tenant: &str) -> bool {
-        self.policy.unknown_tenants() == UnknownTenants::Allow || self.policy.is_listed(tenant)
     }
 
     /// The class and its bounds; where there is none of the name, those of the one that was probably meant.

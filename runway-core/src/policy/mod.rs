@@ -242,6 +242,12 @@ impl Policy {
         self.listed.contains_key(tenant)
     }
 
+    /// Whether the policy accepts jobs of the tenant.
+    #[must_use]
+    pub fn accepts_tenant(&self, tenant: &str) -> bool {
+        self.unknown_tenants() == UnknownTenants::Allow || self.is_listed(tenant)
+    }
+
     /// The tenants that the policy lists.
     pub fn listed_tenants(&self) -> impl Iterator<Item = &Tenant> {
         self.listed.keys()

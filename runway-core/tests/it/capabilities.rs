@@ -11,7 +11,8 @@ use runway_core::{Code, Decision, Gate, HashSeed, JobSpec, Policy, Submission, V
 use std::sync::Arc;
 
 fn decide(capabilities: Capabilities, job: &str) -> (Arc<Policy>, Decision) {
-    let source = Policy::BUILTIN_SOURCE.replace("network: [none, internal]", "network: [none, internal, open]");
+    let source =
+        Policy::BUILTIN_SOURCE.replace("network: [none, internal]", "network: [none, internal, open]");
     let policy = Arc::new(Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap());
     let gate = Gate::new(Arc::clone(&policy), HashSeed::default()).with_capabilities(capabilities);
     let [reading] = &JobSpec::read_all(job.as_bytes(), SecretLiterals::Accept)[..] else { panic!("{job}") };

@@ -1,8 +1,8 @@
 //! The end of the program, in order and without: no answer and no job is lost.
 
 use crate::server::{Server, is_put_off, waiting};
-use crate::wire::{Wire, get, post};
 use kube::api::ListParams;
+use runway_testing::wire::{Wire, get, post};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -53,9 +53,9 @@ async fn submit(address: SocketAddr, lane: usize) -> Seen {
 async fn under_load(server: &mut Server, signal: Signal) -> Vec<Seen> {
     let address = server.process.address;
     let lanes: Vec<_> = (0..4).map(|lane| tokio::spawn(submit(address, lane))).collect();
-    crate::wire::until("it to be busy", async || {
+    runway_testing::wire::until("it to be busy", async || {
         let metrics = server.ask(get("/metrics")).await.text();
-        crate::wire::metric(&metrics, "runway_jobs_held") >= 50
+        runway_testing::wire::metric(&metrics, "runway_jobs_held") >= 50
     })
     .await;
     server.process.signal(signal);

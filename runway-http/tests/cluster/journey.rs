@@ -1,7 +1,7 @@
 //! A job from its submission to its end, and another one cancelled.
 
 use crate::server::{Server, shell};
-use crate::wire::{Wire, get, request};
+use runway_testing::wire::{Wire, get, request};
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -7,9 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, clippy::float_arithmetic, reason = "tests")]
 
-#[path = "../../../runway-k8s/tests/cluster/bed.rs"]
-#[allow(dead_code, reason = "the backend's tests need more of it")]
-mod bed;
 mod ending;
 mod journey;
 mod limits;
@@ -18,6 +15,3 @@ mod limits;
 mod process;
 mod server;
 mod submitters;
-#[path = "../server/wire.rs"]
-#[allow(dead_code, reason = "the server's tests need more of it")]
-mod wire;

@@ -1,12 +1,13 @@
 //! A namespace of a test's own, and the program on it.
 
-use crate::bed::{self, POLICY, image, namespace, unique};
 use crate::process::{Folder, Process};
-use crate::wire::{Answer, Wire, ask, get, post, until};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, ListParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
+use runway_testing::cluster::{self, image, namespace, unique};
+use runway_testing::policies;
+use runway_testing::wire::{Answer, Wire, ask, get, post, until};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,10 +36,10 @@ fn kubeconfig(folder: &Folder) -> PathBuf {
 
 impl Server {
     pub async fn start(name: &str, change: impl FnOnce(String) -> String, flags: &[&'static str]) -> Self {
-        let (admin, space): (Client, String) = (bed::admin().await, unique(name));
+        let (admin, space): (Client, String) = (cluster::admin().await, unique(name));
         namespace(&admin, &space).await;
         let folder = Folder::new(name);
-        folder.write("policy.yaml", change(POLICY.replace("NAMESPACE", &space)));
+        folder.write("policy.yaml", change(policies::in_namespace(&space)));
         let flags: Vec<_> = ["--shutdown-delay", "1s"].iter().chain(flags).copied().collect();
         let process = Process::start(folder.path("policy.yaml"), kubeconfig(&folder), &flags).await;
         let server = Self { process, jobs: Api::namespaced(admin, &space), folder, flags };
@@ -88,7 +89,7 @@ impl Server {
     /// Waits until a job is in a phase.
     pub async fn comes_to(&self, id: &str, phase: &str) -> Json {
         let mut last = Json::Null;
-        bed::until(&format!("{id} to be {phase}"), async || {
+        cluster::until(&format!("{id} to be {phase}"), async || {
             last = self.ask(get(&format!("/v1/jobs/{id}"))).await.json();
             (last["phase"] == phase).then(|| last.clone())
         })

@@ -1,9 +1,9 @@
 //! A hundred submitters at once.
 
 use crate::server::{Server, is_put_off, waiting};
-use crate::wire::{Wire, get, metric, post};
 use futures::future::join_all;
 use kube::api::ListParams;
+use runway_testing::wire::{Wire, get, metric, post};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

@@ -4,32 +4,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use runway_control::fake::{Answer as Reply, Call, Chaos, EventFault, FakeCluster, Fault, Life};
-use runway_control::{ControlPlane, Settings, Surroundings, System};
-use runway_core::policy::RateOverrides;
-use runway_core::units::Timestamp;
-use runway_core::{JobId, Policy};
+use runway_control::fake::FakeCluster;
+use runway_control::{ControlPlane, Settings};
 use runway_http::metrics::Metrics;
 use runway_http::{AppState, RequestLimits, app};
+use runway_testing::env::VirtualEnv;
+use runway_testing::faults::ScriptedFaults;
+use runway_testing::policies;
+pub use runway_testing::policies::LISTED_TENANT as POLICY;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
-use tokio::time::Instant;
+use std::sync::{Arc, LazyLock};
 use tower::ServiceExt;
-
-pub const POLICY: &str = "
-version: 1
-limits:
-  cpu: {max: '4', default: 500m}
-  memory: {max: 8Gi, default: 512Mi}
-  gpu: {max: 4}
-  timeout: {max: 1h, default: 10m}
-rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
-rate_limit: {per_minute: 60, burst: 10}
-quota: {gpus: 4, concurrent_jobs: 3}
-tenants: {listed: {quota: {concurrent_jobs: 100}, rate_limit: {per_minute: 6000, burst: 1000}}}
-";
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(runway_http::openapi);
 
@@ -37,66 +23,12 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// A clock that follows the runtime's, which is paused.
-struct Virtual {
-    began: Instant,
-}
-
-impl Surroundings for Virtual {
-    fn now(&self) -> Timestamp {
-        let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap();
-        Timestamp::from_seconds(1_795_248_000).saturating_add_nanos(nanos)
-    }
-
-    fn random(&self) -> u128 {
-        System.random()
-    }
-}
-
-/// Calls suffer what was said last; jobs live as was said last.
-#[derive(Clone, Default)]
-pub struct Weather {
-    now: Arc<Mutex<(Fault, Life)>>,
-}
-
-impl Weather {
-    pub fn calls(&self, answer: Reply) {
-        self.now.lock().unwrap().0 = Fault { answer, ..Fault::default() };
-    }
-
-    /// Every call takes this long to arrive.
-    pub fn slow(&self, there: Duration) {
-        self.now.lock().unwrap().0 = Fault { there, ..Fault::default() };
-    }
-
-    pub fn lives(&self, life: Life) {
-        self.now.lock().unwrap().1 = life;
-    }
-}
-
-impl Chaos for Weather {
-    fn call(&mut self, call: Call) -> Fault {
-        match call {
-            Call::List => Fault::default(),
-            _ => self.now.lock().unwrap().0,
-        }
-    }
-
-    fn event(&mut self) -> EventFault {
-        EventFault::None
-    }
-
-    fn life(&mut self, _: JobId) -> Life {
-        self.now.lock().unwrap().1
-    }
-}
-
 pub struct Bed {
     pub router: Router,
     pub state: AppState,
     pub plane: ControlPlane,
     pub cluster: FakeCluster,
-    pub weather: Weather,
+    pub faults: ScriptedFaults,
 }
 
 #[derive(Debug)]
@@ -144,17 +76,16 @@ impl Bed {
 
     /// One whose ledger has not been rebuilt.
     pub fn unready(policy: &str, limits: RequestLimits) -> Self {
-        let policy = Policy::parse(policy.as_bytes(), RateOverrides::default()).unwrap();
-        let clock = Arc::new(Virtual { began: Instant::now() });
-        let weather = Weather::default();
-        let cluster = FakeCluster::with_chaos(clock.clone(), Box::new(weather.clone()));
+        let policy = policies::parse(policy);
+        let clock = VirtualEnv::new(1);
+        let faults = ScriptedFaults::default();
+        let cluster = FakeCluster::with_chaos(clock.clone(), Box::new(faults.clone()));
         let metrics = Arc::new(Metrics::default());
         let backend = Arc::new(cluster.connect());
         let observer = Arc::clone(&metrics);
-        let plane =
-            ControlPlane::with_observer(backend, Arc::new(policy), clock, Settings::default(), observer);
+        let plane = ControlPlane::with_observer(backend, policy, clock, Settings::default(), observer);
         let state = AppState::new(plane.clone(), metrics, limits);
-        Self { router: app(state.clone()), state, plane, cluster, weather }
+        Self { router: app(state.clone()), state, plane, cluster, faults }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

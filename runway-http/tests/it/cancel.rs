@@ -28,11 +28,11 @@ async fn one_that_has_ended_or_cannot_be_reached_is_told_so() {
     let bed = Bed::new().await;
     let id = bed.created(&job("a", "t")).await["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/jobs/{id}");
-    bed.weather.calls(Reply::Unreachable);
+    bed.faults.set_answer(Reply::Unreachable);
     let answer = bed.delete(&path).await;
     answer.problem(503, "backend-unavailable");
     assert_eq!(answer.header("retry-after"), "5");
-    bed.weather.calls(Reply::True);
+    bed.faults.set_answer(Reply::True);
     tokio::time::sleep(Duration::from_secs(30)).await;
     let over = bed.delete(&path).await.problem(409, "conflict");
     assert!(over["detail"].as_str().unwrap().contains("succeeded"), "{over}");
@@ -41,7 +41,7 @@ async fn one_that_has_ended_or_cannot_be_reached_is_told_so() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_being_created_is_not_cancelled_yet() {
     let bed = Bed::new().await;
-    bed.weather.slow(Duration::from_secs(2));
+    bed.faults.set_delay(Duration::from_secs(2));
     let key = [("idempotency-key", "k")];
     let id = runway_core::JobId::from_key(&"t".parse().unwrap(), "k");
     let body = job("a", "t").to_string();

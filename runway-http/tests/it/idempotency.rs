@@ -41,7 +41,7 @@ async fn another_job_under_the_same_key_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_second_request_while_the_first_is_worked_on_is_told_so() {
     let bed = Bed::new().await;
-    bed.weather.slow(Duration::from_secs(2));
+    bed.faults.set_delay(Duration::from_secs(2));
     let body = job("a", "t").to_string();
     let one = bed.post("/v1/jobs", body.clone(), &[("idempotency-key", "k")]);
     let two = async {

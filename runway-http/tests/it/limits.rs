@@ -8,7 +8,7 @@ use std::time::Duration;
 #[tokio::test(start_paused = true)]
 async fn requests_beyond_the_limit_are_turned_away_at_once() {
     let bed = Bed::with(POLICY, RequestLimits { requests: 3, ..RequestLimits::default() }).await;
-    bed.weather.slow(Duration::from_secs(2));
+    bed.faults.set_delay(Duration::from_secs(2));
     let one = |n: usize| {
         let bed = &bed;
         async move { bed.post("/v1/jobs", job("a", &format!("t{n}")).to_string(), &[]).await }
@@ -31,7 +31,7 @@ async fn requests_beyond_the_limit_are_turned_away_at_once() {
 #[tokio::test(start_paused = true)]
 async fn one_tenant_does_not_take_all_the_room() {
     let bed = Bed::with(POLICY, RequestLimits { tenant_submissions: 2, ..RequestLimits::default() }).await;
-    bed.weather.slow(Duration::from_secs(2));
+    bed.faults.set_delay(Duration::from_secs(2));
     let one = |tenant: &'static str| {
         let bed = &bed;
         async move { bed.post("/v1/jobs", job("a", tenant).to_string(), &[]).await }

@@ -9,7 +9,7 @@ use std::time::Duration;
 async fn everything_that_was_sent_is_counted() {
     let bed = Bed::new().await;
     let key = [("idempotency-key", "k")];
-    bed.weather.lives(Life { succeeds: false, ..Life::default() });
+    bed.faults.set_life(Life { succeeds: false, ..Life::default() });
     for _ in 0..2 {
         bed.post("/v1/jobs", job("a", "t").to_string(), &key).await;
     }

@@ -20,7 +20,7 @@ async fn html(bed: &Bed) -> String {
 async fn the_page_shows_what_runs_what_it_costs_and_what_is_refused() {
     let bed = Bed::new().await;
     assert!(html(&bed).await.contains("There are none."));
-    bed.weather.lives(Life { succeeds: false, ..Life::default() });
+    bed.faults.set_life(Life { succeeds: false, ..Life::default() });
     let mut gpus = job("train", "vision");
     gpus["resources"] = json!({"gpu": 2});
     bed.created(&gpus).await;

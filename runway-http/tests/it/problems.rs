@@ -110,7 +110,7 @@ async fn a_body_that_never_ends_and_one_that_is_cut_off() {
 async fn an_answer_that_takes_too_long() {
     let limits = RequestLimits { request_timeout: Duration::from_secs(3), ..RequestLimits::default() };
     let bed = Bed::with(POLICY, limits).await;
-    bed.weather.calls(Reply::NeverArrived);
+    bed.faults.set_answer(Reply::NeverArrived);
     let answer = bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
     answer.problem(503, "timed-out");
 }

@@ -118,18 +118,18 @@ async fn no_room_is_told_with_the_time_it_is_free_by() {
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_fails_is_told_with_the_job() {
     let bed = Bed::new().await;
-    bed.weather.calls(Reply::Unreachable);
+    bed.faults.set_answer(Reply::Unreachable);
     let answer = bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
     let problem = answer.problem(503, "backend-unavailable");
     assert_eq!(problem["job_id"].as_str().unwrap().len(), 12);
     assert_eq!(answer.header("retry-after"), "5");
-    bed.weather.calls(Reply::Rejected);
+    bed.faults.set_answer(Reply::Rejected);
     bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await.problem(422, "rejected-by-backend");
-    bed.weather.calls(Reply::NeverArrived);
+    bed.faults.set_answer(Reply::NeverArrived);
     let uncertain =
         bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await.problem(503, "backend-unavailable");
     assert!(uncertain["detail"].as_str().unwrap().contains("Idempotency-Key"), "{uncertain}");
-    bed.weather.calls(Reply::True);
+    bed.faults.set_answer(Reply::True);
     assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 1, "the uncertain one is held");
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 0, "it never came");

@@ -1,8 +1,8 @@
 //! A folder and a control group of a test's own, servers over them, and the certainty that nothing is left of their jobs.
 
-use crate::hand_down;
 use crate::process::Process;
-use crate::wire::{Answer, PATIENCE, ask, get, post, request};
+use runway_testing::delegation;
+use runway_testing::wire::{Answer, PATIENCE, ask, get, post, request};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,7 @@ impl Bed {
     pub fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("h{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let group = hand_down::group().join(&name);
+        let group = delegation::group().join(&name);
         let folder = std::env::temp_dir().join(format!("runway-{name}"));
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("policy.yaml"), POLICY).unwrap();
@@ -110,7 +110,7 @@ impl Drop for Bed {
             assert!(began.elapsed() < PATIENCE, "something is left: {:?}", self.jobs());
             std::thread::sleep(Duration::from_millis(5));
         }
-        hand_down::check_groups(&self.group);
+        delegation::check_groups(&self.group);
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(self.folder.to_str().unwrap()), "mounts are left");
         std::fs::remove_dir_all(&self.folder).unwrap();
@@ -183,7 +183,7 @@ impl Server {
     }
 
     pub async fn until(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
-        crate::wire::until(what, holds).await;
+        runway_testing::wire::until(what, holds).await;
     }
 
     /// As by `kill -9`.

@@ -1,7 +1,7 @@
 //! The way of jobs over REST.
 
 use crate::bed::{Bed, script, with};
-use crate::wire::{Wire, get};
+use runway_testing::wire::{Wire, get};
 use serde_json::json;
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn a_job_from_its_submission_to_its_bill() {
     assert_eq!(server.cancel(&id).await, 409);
     let metrics = server.get("/metrics").await.text();
     let ended = r#"runway_jobs_ended_total{phase="failed",reason="NonZeroExit"}"#;
-    assert_eq!(crate::wire::metric(&metrics, ended), 1, "{metrics}");
+    assert_eq!(runway_testing::wire::metric(&metrics, ended), 1, "{metrics}");
 }
 
 #[tokio::test]

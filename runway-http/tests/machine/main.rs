@@ -10,8 +10,6 @@ mod bed;
 #[path = "../server/certificates.rs"]
 mod certificates;
 mod gpus;
-#[path = "../../../runway-local/tests/machine/hand_down.rs"]
-mod hand_down;
 mod journey;
 mod plain;
 #[path = "../server/process.rs"]
@@ -19,5 +17,3 @@ mod process;
 mod reach;
 mod refusals;
 mod restarts;
-#[path = "../server/wire.rs"]
-mod wire;

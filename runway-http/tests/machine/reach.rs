@@ -3,8 +3,8 @@
 use crate::bed::{Bed, refused};
 use crate::certificates::{self, Authority, Client};
 use crate::process::{Folder, Process};
-use crate::wire::ask;
 use runway_http::server::TlsFiles;
+use runway_testing::wire::ask;
 use rustix::process::Signal;
 use std::net::SocketAddr;
 
@@ -76,7 +76,7 @@ async fn loopback_is_enough_by_either_version() {
         let listens = std::net::TcpListener::bind(address).is_ok();
         if listens {
             let mut process = Process::launch_on(address, &flags).await;
-            assert_eq!(ask(process.address, crate::wire::get("/healthz")).await.status, 200);
+            assert_eq!(ask(process.address, runway_testing::wire::get("/healthz")).await.status, 200);
             process.signal(Signal::KILL);
             process.ended().await;
         }

@@ -39,7 +39,7 @@ async fn check_three_jobs(server: &Server, [ending, going_on, done]: [String; 3]
     assert_eq!(server.cancel(&going_on).await, 202);
     assert_eq!(server.ended(&going_on).await["phase"], "cancelled");
     let metrics = server.get("/metrics").await.text();
-    assert_eq!(crate::wire::metric(&metrics, "runway_ledger_drift_total"), 0);
+    assert_eq!(runway_testing::wire::metric(&metrics, "runway_ledger_drift_total"), 0);
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn jobs_end_as_they_should_while_nobody_serves() {
         let jobs = bed.jobs();
         jobs.len() == 2 && jobs.iter().all(|job| !crate::bed::status(job)["finished_at"].is_null())
     };
-    crate::wire::until("the end of both", async || finished()).await;
+    runway_testing::wire::until("the end of both", async || finished()).await;
     let server = bed.serve(&[]).await;
     assert_eq!(server.job(&late).await["reason"], "DeadlineExceeded");
     assert_eq!(server.job(&ending).await["exit_code"], 3);

@@ -5,16 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
-#[path = "../server/bed.rs"]
-#[allow(dead_code, reason = "the server's tests need more of it")]
-mod bed;
-#[path = "../server/wire.rs"]
-#[allow(dead_code, reason = "the server's tests need more of it")]
-mod wire;
-
-use bed::Bed;
+use runway_testing::policies;
+use runway_testing::server::{Harness, Setup};
+use runway_testing::wire::{get, metric, post};
 use std::io::{Read, Write};
-use wire::{get, metric, post};
 
 /// What the process takes of memory, in KiB.
 fn resident() -> u64 {
@@ -24,7 +18,7 @@ fn resident() -> u64 {
 }
 
 /// Submits as so many tenants, each once, over a few connections.
-async fn come_by(bed: &Bed, tenants: std::ops::Range<u32>) {
+async fn come_by(bed: &Harness, tenants: std::ops::Range<u32>) {
     let request = |n: u32| {
         post("/v1/jobs", &format!("X-Tenant-ID: a-tenant-whose-name-is-fairly-long-{n:06}\r\n"), "{}")
     };
@@ -55,11 +49,9 @@ async fn come_by(bed: &Bed, tenants: std::ops::Range<u32>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_tenants_leave_nothing_behind() {
     // Each is within the rate of the server and has one of its own, and there is room for ten jobs.
-    let bed = Bed::with(|setup| {
-        setup.policy =
-            setup.policy.replace("concurrent_jobs: 100000, rate_limit", "concurrent_jobs: 10, rate_limit");
-    })
-    .await;
+    let policy =
+        policies::ROOMY.replace("concurrent_jobs: 100000, rate_limit", "concurrent_jobs: 10, rate_limit");
+    let bed = Harness::start(Setup { policy, ..Setup::default() }, |_, backend| backend).await;
     come_by(&bed, 0..20_000).await;
     let before = resident();
     come_by(&bed, 20_000..100_000).await;

@@ -1,7 +1,7 @@
 //! The bodies of requests: how large, how slow, and cut off.
 
 use crate::bed::{Bed, SHORT};
-use crate::wire::{Wire, get, job, metric, post, request, until};
+use runway_testing::wire::{Wire, get, job, metric, post, request, until};
 use std::time::{Duration, Instant};
 
 const LIMIT: usize = 256 * 1024;

@@ -1,12 +1,12 @@
 //! Certificates for both ends, and clients that show them.
 
 use crate::process::Folder;
-use crate::wire::Wire;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair,
 };
 use runway_http::server::TlsFiles;
+use runway_testing::wire::Wire;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::io;

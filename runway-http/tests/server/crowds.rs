@@ -1,8 +1,8 @@
 //! Many at a time: connections, requests, submissions, tenants.
 
 use crate::bed::{Bed, SHORT};
-use crate::wire::{Answer, Wire, get, job, metric, post, until};
 use futures::future::join_all;
+use runway_testing::wire::{Answer, Wire, get, job, metric, post, until};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +157,7 @@ async fn the_metrics_agree_with_what_was_sent() {
             get("/v1/jobs"),
             get(&format!("/v1/tenants/{tenant}")),
             get("/v1/nothing"),
-            crate::wire::request("BREW", "/v1/jobs", "", ""),
+            runway_testing::wire::request("BREW", "/v1/jobs", "", ""),
         ];
         let mut statuses = Vec::new();
         for request in requests {

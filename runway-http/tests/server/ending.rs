@@ -1,8 +1,9 @@
 //! The end of the server: what is under way is answered first.
 
-use crate::bed::{Bed, ROOMY, SHORT};
+use crate::bed::{Bed, SHORT};
 use crate::process::{Folder, NOWHERE, Process};
-use crate::wire::{Wire, get, job, post, until};
+use runway_testing::policies::ROOMY;
+use runway_testing::wire::{Wire, get, job, post, until};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,8 +59,8 @@ async fn told_to_end_under_load_it_loses_no_answer() {
         .collect();
     let ops = process.ops.unwrap();
     until("it to be busy", async || {
-        let metrics = crate::wire::ask(ops, get("/metrics")).await.text();
-        crate::wire::metric(
+        let metrics = runway_testing::wire::ask(ops, get("/metrics")).await.text();
+        runway_testing::wire::metric(
             &metrics,
             r#"runway_http_requests_total{method="POST",route="/v1/quotes",status="200"}"#,
         ) > 100
@@ -109,7 +110,7 @@ async fn a_submission_under_way_is_answered_and_a_connection_at_rest_is_not_wait
     let mut working = Wire::connect(bed.address).await.unwrap();
     working.send(post("/v1/jobs", "", &job("working", "search"))).await.unwrap();
     until("it to be under way", async || bed.metric("runway_creations_pending").await == 1).await;
-    bed.tell_to_end();
+    bed.shut_down();
     assert!(resting.ended().await);
     bed.creates.send_replace(true);
     let answer = working.answer().await.unwrap();
@@ -127,7 +128,7 @@ async fn connections_without_a_request_are_closed_at_shutdown() {
         wires.push(Wire::connect(bed.address).await.unwrap());
     }
     until("them to be accepted", async || bed.metric("runway_http_connections").await > 50).await;
-    bed.tell_to_end();
+    bed.shut_down();
     for wire in &mut wires {
         assert!(wire.ended().await);
     }
@@ -142,7 +143,7 @@ async fn what_takes_too_long_is_not_waited_for() {
     stuck.send(post("/v1/jobs", "", &job("stuck", "search"))).await.unwrap();
     until("it to be under way", async || bed.metric("runway_creations_pending").await == 1).await;
     let began = Instant::now();
-    bed.tell_to_end();
+    bed.shut_down();
     assert!(!bed.end().await);
     assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
@@ -155,7 +156,7 @@ async fn newcomers_do_not_keep_it_from_ending() {
     let crowd: Vec<_> =
         (0..32).map(|_| tokio::spawn(async move { while Wire::connect(address).await.is_ok() {} })).collect();
     until("them to come", async || bed.metric("runway_http_connections").await > 0).await;
-    bed.tell_to_end();
+    bed.shut_down();
     let ended = tokio::time::timeout(Duration::from_secs(10), bed.end()).await;
     assert!(ended.is_ok());
     for client in crowd {

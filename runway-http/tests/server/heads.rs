@@ -1,7 +1,7 @@
 //! The heads of requests: how many headers, how long, how often, and how slow.
 
 use crate::bed::{Bed, SHORT};
-use crate::wire::{Wire, get, job, post, request, until};
+use runway_testing::wire::{Wire, get, job, post, request, until};
 use std::time::{Duration, Instant};
 
 fn quote_with(headers: &str) -> String {

@@ -1,7 +1,7 @@
 //! Readers of logs: any number of them, slow ones, and those that go away.
 
 use crate::bed::Bed;
-use crate::wire::{Wire, get, job, post, until};
+use runway_testing::wire::{Wire, get, job, post, until};
 use std::time::Duration;
 
 async fn submit(bed: &Bed, name: &str) -> String {
@@ -66,7 +66,7 @@ async fn a_server_that_ends_breaks_followed_logs_off_so_that_it_shows() {
     wire.send(get(&format!("/v1/jobs/{id}/logs?follow=true"))).await.unwrap();
     wire.head().await.unwrap();
     wire.chunk().await.unwrap();
-    bed.tell_to_end();
+    bed.shut_down();
     // The last chunk is missing: nobody can take this for the end of the job.
     let rest = tokio::time::timeout(Duration::from_secs(5), wire.chunk()).await.unwrap();
     assert!(rest.is_err(), "{rest:?}");

@@ -19,4 +19,3 @@ mod reloading;
 mod roles;
 mod secrecy;
 mod smuggling;
-mod wire;

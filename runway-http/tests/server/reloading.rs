@@ -1,9 +1,9 @@
 //! Files that change while the server runs: the policy and those of TLS.
 
-use crate::bed::ROOMY;
 use crate::certificates::{Authority, Client, write};
 use crate::process::{Folder, NOWHERE, Process};
-use crate::wire::{ask, get, metric, until};
+use runway_testing::policies::ROOMY;
+use runway_testing::wire::{ask, get, metric, until};
 use rustix::process::Signal;
 use std::os::unix::fs::symlink;
 

@@ -3,9 +3,9 @@
 use crate::bed::Bed;
 use crate::certificates::{Authority, Certificate, Client, write};
 use crate::process::Folder;
-use crate::wire::{Wire, get, job, post, request};
 use rcgen::{DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use runway_http::server::Tls;
+use runway_testing::wire::{Wire, get, job, post, request};
 
 /// A server that asks for certificates, and the two authorities.
 struct Guarded {

@@ -1,8 +1,8 @@
 //! The log: JSON a line, and never a secret or the value of a variable, however much is logged.
 
-use crate::bed::ROOMY;
 use crate::process::{Folder, NOWHERE, Process};
-use crate::wire::{Wire, ask, get, post, request};
+use runway_testing::policies::ROOMY;
+use runway_testing::wire::{Wire, ask, get, post, request};
 use rustix::process::Signal;
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Requests that two servers could read differently: whoever stands in front must never see another end of a request than this one.
 
 use crate::bed::Bed;
-use crate::wire::{Wire, get, job, metric, post};
+use runway_testing::wire::{Wire, get, job, metric, post};
 
 /// What comes after a request whose end could be mistaken. If it is ever answered, it was smuggled in.
 const SECOND: &str = "DELETE /v1/jobs/smuggled0000 HTTP/1.1\r\nHost: runway\r\n\r\n";

@@ -1,6 +1,5 @@
 //! A process that is killed in the middle of a burst of submissions, and started again.
 
-use crate::bed::{Bed, TIMEOUT, admin, namespace, policy, runway, shell, unique};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
@@ -8,6 +7,7 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use runway_control::backend::Backend;
 use runway_control::{SubmitError, Submitted};
 use runway_core::JobSpec;
+use runway_testing::cluster::{Harness, TIMEOUT, admin, namespace, policy, runway, shell, unique};
 use std::collections::BTreeSet;
 
 const JOBS: usize = 200;
@@ -21,7 +21,7 @@ fn spec(number: usize) -> JobSpec {
 }
 
 /// Submits the first jobs of the burst, 32 at a time.
-async fn submit(bed: &Bed, count: usize) -> Vec<Result<Submitted, SubmitError>> {
+async fn submit(bed: &Harness, count: usize) -> Vec<Result<Submitted, SubmitError>> {
     let one = |number: usize| async move {
         let key = format!("burst-{number}").parse().unwrap();
         bed.plane.submit(spec(number).into(), Some(&key)).await
@@ -38,7 +38,7 @@ async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
     if let Ok(name) = std::env::var(VICTIM) {
         let policy = policy(&name, |policy| policy);
         // Not all, so that some are left for the next process however fast this one is.
-        submit(&Bed::start(name, admin, runway().await, policy).await, JOBS * 3 / 4).await;
+        submit(&Harness::start(name, admin, runway().await, policy).await, JOBS * 3 / 4).await;
         return;
     }
     let name = unique("burst");
@@ -61,7 +61,7 @@ async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
     let made = count().await;
     assert!((JOBS / 4..JOBS).contains(&made), "{made} were made before it was killed");
 
-    let bed = Bed::start(name.clone(), admin, runway().await, policy(&name, |policy| policy)).await;
+    let bed = Harness::start(name.clone(), admin, runway().await, policy(&name, |policy| policy)).await;
     let answers = submit(&bed, JOBS).await;
     let ids: BTreeSet<_> = answers.iter().map(|answer| answer.as_ref().unwrap().job().seen.id).collect();
     let replayed = answers.iter().filter(|answer| matches!(answer, Ok(Submitted::Replayed { .. }))).count();

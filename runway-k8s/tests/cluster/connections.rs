@@ -1,9 +1,9 @@
 //! Connections that are cut, that swallow answers, and that are refused: through a proxy in front of the API server.
 
-use crate::bed::{Bed, admin, namespace, policy, shell, unique, until};
 use runway_control::{SubmitError, Submitted};
 use runway_core::status::Phase;
 use runway_k8s::{Connection, connect};
+use runway_testing::cluster::{Harness, admin, namespace, policy, shell, unique, until};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,13 +103,13 @@ impl Detour {
         Self { proxy, kubeconfig }
     }
 
-    async fn bed(&self, name: &str) -> Bed {
+    async fn bed(&self, name: &str) -> Harness {
         let admin = admin().await;
         let name = unique(name);
         namespace(&admin, &name).await;
         let connection = Connection { kubeconfig: Some(self.kubeconfig.clone()), context: None };
         let client = connect(&connection).await.unwrap();
-        Bed::start(name.clone(), admin, client, policy(&name, |policy| policy)).await
+        Harness::start(name.clone(), admin, client, policy(&name, |policy| policy)).await
     }
 }
 

@@ -1,6 +1,5 @@
 //! Creation: with Secrets, half done, twice, by others, and looked up past the watch.
 
-use crate::bed::{Bed, shell, until};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::api::batch::v1::Job;
@@ -16,6 +15,7 @@ use runway_core::render::{label, render};
 use runway_core::status::{Phase, Reason};
 use runway_core::units::Timestamp;
 use runway_core::{Gate, HashSeed, JobId, JobSpec};
+use runway_testing::cluster::{Harness, shell, until};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +27,7 @@ fn with_secret(script: &str) -> JobSpec {
     spec
 }
 
-fn order(bed: &Bed, spec: JobSpec) -> Order {
+fn order(bed: &Harness, spec: JobSpec) -> Order {
     let mut gate = Gate::new(Arc::clone(&bed.policy), HashSeed(1, 2));
     let id = JobId::from_random(System.random());
     let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
@@ -35,19 +35,19 @@ fn order(bed: &Bed, spec: JobSpec) -> Order {
 }
 
 /// How many events there are that a Job made a pod.
-async fn pods_made(bed: &Bed) -> usize {
+async fn pods_made(bed: &Harness) -> usize {
     let made = ListParams::default().fields("reason=SuccessfulCreate");
     bed.api::<Event>().list(&made).await.unwrap().items.len()
 }
 
-async fn secrets(bed: &Bed, id: JobId) -> Vec<Secret> {
+async fn secrets(bed: &Harness, id: JobId) -> Vec<Secret> {
     let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
     bed.api::<Secret>().list(&mine).await.unwrap().items
 }
 
 #[tokio::test]
 async fn a_secret_gets_to_its_job_as_it_was_written_and_goes_when_that_ends() {
-    let bed = Bed::make("secret").await;
+    let bed = Harness::make("secret").await;
     let script = "test \"$TOKEN\" = 'hu''sh $HOME $(X)' && test \"$PLAIN\" = 'costs $5 and $(PLAIN) and $$' || exit 9; sleep 3";
     let job = bed.submit(with_secret(script)).await;
     let made = secrets(&bed, job).await;
@@ -74,7 +74,7 @@ async fn a_secret_gets_to_its_job_as_it_was_written_and_goes_when_that_ends() {
 
 #[tokio::test]
 async fn the_secret_of_a_cancelled_job_goes_with_it() {
-    let bed = Bed::make("secret-cancel").await;
+    let bed = Harness::make("secret-cancel").await;
     let job = bed.submit(with_secret("sleep 1000")).await;
     bed.plane.cancel(job).await.unwrap();
     bed.until_nothing_is_left(job).await;
@@ -82,7 +82,7 @@ async fn the_secret_of_a_cancelled_job_goes_with_it() {
 
 #[tokio::test]
 async fn a_job_that_was_left_half_made_is_completed_by_the_same_order() {
-    let bed = Bed::make("half").await;
+    let bed = Harness::make("half").await;
     let order = order(&bed, with_secret("true"));
     // The process died after the first step: the Job is there, and no Secret.
     let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
@@ -99,7 +99,7 @@ async fn a_job_that_was_left_half_made_is_completed_by_the_same_order() {
 
 #[tokio::test]
 async fn a_secret_that_another_attempt_left_is_replaced() {
-    let bed = Bed::make("replaced").await;
+    let bed = Harness::make("replaced").await;
     let order = order(&bed, with_secret("test \"$TOKEN\" = 'hush $HOME $(X)'"));
     let mut old = render(&order.admitted, order.id, &order.policy).unwrap().secret.unwrap();
     old.data = Some([("TOKEN".to_owned(), k8s_openapi::ByteString(b"old".to_vec()))].into());
@@ -110,7 +110,7 @@ async fn a_secret_that_another_attempt_left_is_replaced() {
 
 #[tokio::test]
 async fn what_was_left_half_made_is_removed_at_the_next_start() {
-    let bed = Bed::make("remains").await;
+    let bed = Harness::make("remains").await;
     let order = order(&bed, with_secret("true"));
     let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
     let annotations = job.metadata.annotations.get_or_insert_default();
@@ -127,7 +127,7 @@ async fn what_was_left_half_made_is_removed_at_the_next_start() {
 #[tokio::test]
 async fn a_creation_that_fails_half_way_is_undone() {
     use k8s_openapi::api::core::v1::ResourceQuota;
-    let bed = Bed::make("undone").await;
+    let bed = Harness::make("undone").await;
     let quota = json!({"metadata": {"name": "none"}, "spec": {"hard": {"secrets": "0"}}});
     let quota: ResourceQuota = serde_json::from_value(quota).unwrap();
     let quotas = bed.api::<ResourceQuota>();
@@ -210,7 +210,7 @@ impl Backend for Half {
 
 #[tokio::test]
 async fn a_job_whose_secret_was_not_answered_for_is_completed() {
-    let bed = Bed::make("unanswered").await;
+    let bed = Harness::make("unanswered").await;
     let half = Half { real: bed.backend.clone(), jobs: bed.api(), creations: AtomicU32::new(0) };
     let (policy, settings) = (Arc::clone(&bed.policy), runway_control::Settings::default());
     let plane = runway_control::ControlPlane::new(Arc::new(half), policy, Arc::new(System), settings);
@@ -223,7 +223,7 @@ async fn a_job_whose_secret_was_not_answered_for_is_completed() {
 
 #[tokio::test]
 async fn a_copy_of_a_job_is_not_the_job() {
-    let bed = Bed::make("copy").await;
+    let bed = Harness::make("copy").await;
     let id = bed.submit(with_secret("sleep 1000")).await;
     bed.comes_to(id, Phase::Running, None).await;
     let jobs = bed.api::<Job>();
@@ -260,7 +260,7 @@ async fn a_copy_of_a_job_is_not_the_job() {
 
 #[tokio::test]
 async fn a_job_of_this_name_that_is_not_runways_is_left_alone() {
-    let bed = Bed::make("foreign").await;
+    let bed = Harness::make("foreign").await;
     let order = order(&bed, shell("train", "true"));
     let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
     job.metadata.labels = Some([("app".to_owned(), "x".to_owned())].into());
@@ -274,8 +274,8 @@ async fn a_job_of_this_name_that_is_not_runways_is_left_alone() {
 
 #[tokio::test]
 async fn a_namespace_that_is_not_there_is_told_plainly() {
-    let bed = Bed::make("elsewhere").await;
-    let policy = crate::bed::policy("no-such-namespace", |policy| policy);
+    let bed = Harness::make("elsewhere").await;
+    let policy = runway_testing::cluster::policy("no-such-namespace", |policy| policy);
     let order = Order { policy, ..order(&bed, shell("train", "true")) };
     let settings = runway_k8s::KubernetesSettings::new(&order.policy);
     let surroundings = Arc::new(System);
@@ -290,7 +290,7 @@ async fn a_namespace_that_is_not_there_is_told_plainly() {
 
 #[tokio::test]
 async fn a_key_makes_one_job_over_restarts_and_is_found_in_the_cluster() {
-    let bed = Bed::make("key").await;
+    let bed = Harness::make("key").await;
     let key = "nightly-7".parse().unwrap();
     let spec = || shell("train", "sleep 2; exit 4");
     let first = bed.plane.submit(spec().into(), Some(&key)).await.unwrap();
@@ -300,13 +300,13 @@ async fn a_key_makes_one_job_over_restarts_and_is_found_in_the_cluster() {
     assert_eq!(first.job().seen.id, second.job().seen.id);
     assert_eq!(first.job().seen.quote, second.job().seen.quote);
     let other = again.plane.submit(shell("train", "true").into(), Some(&key)).await;
-    assert!(matches!(other, Err(runway_control::SubmitError::KeyReused { .. })), "{other:?}");
+    assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
     bed.comes_to(first.job().seen.id, Phase::Failed, Some(Reason::NonZeroExit)).await;
 }
 
 #[tokio::test]
 async fn jobs_are_found_and_listed_as_the_watch_tells_of_them() {
-    let bed = Bed::make("listed").await;
+    let bed = Harness::make("listed").await;
     let mut ids = Vec::new();
     for number in 0..7 {
         ids.push(bed.submit(shell(&format!("job-{number}"), "exit 2")).await);
@@ -318,7 +318,7 @@ async fn jobs_are_found_and_listed_as_the_watch_tells_of_them() {
     // Pages of two.
     let mut settings = runway_k8s::KubernetesSettings::new(&bed.policy);
     settings.page_size = 2;
-    let client = crate::bed::runway().await;
+    let client = runway_testing::cluster::runway().await;
     let paged = runway_k8s::KubernetesBackend::new(client, &bed.policy, settings, Arc::new(System));
     let listed = paged.list().await.unwrap();
     assert_eq!(listed.iter().map(|seen| seen.id).collect::<Vec<_>>(), ids);
@@ -334,7 +334,7 @@ async fn jobs_are_found_and_listed_as_the_watch_tells_of_them() {
 
 #[tokio::test]
 async fn a_job_with_broken_marks_is_left_alone() {
-    let bed = Bed::make("broken").await;
+    let bed = Harness::make("broken").await;
     let good = bed.submit(shell("train", "sleep 1000")).await;
     let name = format!("train-{good}");
     let jobs = bed.api::<Job>();
@@ -342,7 +342,7 @@ async fn a_job_with_broken_marks_is_left_alone() {
     let spoilt = json!({"metadata": {"annotations": {label::QUOTE: "{", label::SPEC_DIGEST: "sha256:x"}}});
     jobs.patch(&name, &PatchParams::default(), &Patch::Merge(&spoilt)).await.unwrap();
     let bad = json!({"metadata": {"name": "no-id", "labels": {label::MANAGED_BY: label::RUNWAY}}, "spec": {"template":
-        {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": crate::bed::image()}]}}}});
+        {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": runway_testing::cluster::image()}]}}}});
     jobs.create(&PostParams::default(), &serde_json::from_value(bad).unwrap()).await.unwrap();
     let again = bed.again().await;
     assert_eq!(again.plane.held(), [good]);
@@ -370,7 +370,7 @@ async fn a_job_is_the_same_whether_it_is_sent_as_protobuf_or_as_json() {
         policy.replace("ttl_after_finished: 600s", run)
             + "gpu_types: {a100: {usd_per_gpu_second: '0.001', node_selector: {example.com/gpu: a100}}}\n"
     };
-    let (bed, other) = (Bed::with("sent", rich).await, Bed::with("sent-json", rich).await);
+    let (bed, other) = (Harness::with("sent", rich).await, Harness::with("sent-json", rich).await);
     let mut spec = with_secret("exit 0");
     spec.args = vec!["a".to_owned(), String::new(), "$(ä)".to_owned()];
     spec.resources.gpu = Some(1.into());

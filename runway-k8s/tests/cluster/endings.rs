@@ -1,8 +1,8 @@
 //! Every way in which a job can end, each with its phase, reason and hint, and its hold released.
 
-use crate::bed::{Bed, forge, refer_to_missing_secret, shell, spec};
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason, Status};
+use runway_testing::cluster::{Harness, forge, refer_to_missing_secret, shell, spec};
 
 fn assert_told(status: &Status, message: &str, hint: &str) {
     assert!(status.message.contains(message), "{}", status.message);
@@ -12,7 +12,7 @@ fn assert_told(status: &Status, message: &str, hint: &str) {
 
 #[tokio::test]
 async fn a_job_that_succeeds() {
-    let bed = Bed::make("succeeds").await;
+    let bed = Harness::make("succeeds").await;
     let job = bed.submit(shell("hello", "echo hello")).await;
     let record = bed.comes_to(job, Phase::Succeeded, None).await;
     bed.capture("succeeded", job).await;
@@ -27,7 +27,7 @@ async fn a_job_that_succeeds() {
 
 #[tokio::test]
 async fn a_job_that_exits_with_a_code() {
-    let bed = Bed::make("exits").await;
+    let bed = Harness::make("exits").await;
     let job = bed.submit(shell("train", "exit 3")).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::NonZeroExit)).await;
     bed.capture("non-zero-exit", job).await;
@@ -38,7 +38,7 @@ async fn a_job_that_exits_with_a_code() {
 
 #[tokio::test]
 async fn a_job_that_is_ended_by_a_signal() {
-    let bed = Bed::make("signal").await;
+    let bed = Harness::make("signal").await;
     let job = bed.submit(shell("train", "sh -c 'kill -SEGV $$'; exit $?")).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::Signaled)).await;
     bed.capture("signaled", job).await;
@@ -54,7 +54,7 @@ fn hungry(script: &str) -> JobSpec {
 
 #[tokio::test]
 async fn a_job_that_takes_more_memory_than_it_asked_for() {
-    let bed = Bed::make("oom").await;
+    let bed = Harness::make("oom").await;
     let job = bed.submit(hungry("exec dd if=/dev/zero of=/dev/null bs=200M count=1")).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::OOMKilled)).await;
     bed.capture("oom-killed", job).await;
@@ -65,7 +65,7 @@ async fn a_job_that_takes_more_memory_than_it_asked_for() {
 
 #[tokio::test]
 async fn a_job_whose_child_takes_too_much_memory_and_that_exits_with_0() {
-    let bed = Bed::make("child-oom").await;
+    let bed = Harness::make("child-oom").await;
     let job = bed.submit(hungry("dd if=/dev/zero of=/dev/null bs=200M count=1; exit 0")).await;
     let record = bed.comes_to(job, Phase::Succeeded, Some(Reason::ChildOOMKilled)).await;
     bed.capture("child-oom-killed", job).await;
@@ -75,7 +75,7 @@ async fn a_job_whose_child_takes_too_much_memory_and_that_exits_with_0() {
 
 #[tokio::test]
 async fn a_job_that_runs_longer_than_its_timeout() {
-    let bed = Bed::make("deadline").await;
+    let bed = Harness::make("deadline").await;
     // Time enough for its pod to start, on a machine that has other work too.
     let job = bed.submit(JobSpec { timeout: Some("50s".into()), ..shell("train", "sleep 1000") }).await;
     bed.comes_to(job, Phase::Running, None).await;
@@ -92,7 +92,7 @@ async fn a_job_that_runs_longer_than_its_timeout() {
 
 #[tokio::test]
 async fn a_job_whose_timeout_passes_while_it_waits() {
-    let bed = Bed::make("late").await;
+    let bed = Harness::make("late").await;
     let spec = JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("train", "true") };
     let job = bed.submit(JobSpec { timeout: Some("8s".into()), ..spec }).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::DeadlineExceeded)).await;
@@ -115,7 +115,7 @@ fn assert_never_ran(status: &Status, cause: &str) {
 
 #[tokio::test]
 async fn job_without_its_secret_never_ran_at_its_deadline() {
-    let bed = Bed::make("late-secret").await;
+    let bed = Harness::make("late-secret").await;
     let spec = JobSpec { timeout: Some("8s".into()), ..shell("train", "true") };
     let job = forge(&bed, spec, refer_to_missing_secret).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::DeadlineExceeded)).await;
@@ -126,7 +126,7 @@ async fn job_without_its_secret_never_ran_at_its_deadline() {
 
 #[tokio::test]
 async fn cancelled_job_that_never_ran_has_no_exit_code() {
-    let bed = Bed::make("never-ran").await;
+    let bed = Harness::make("never-ran").await;
     let job = bed.submit(without_image()).await;
     bed.comes_to(job, Phase::Pending, Some(Reason::ImagePull)).await;
     bed.plane.cancel(job).await.unwrap();
@@ -137,7 +137,7 @@ async fn cancelled_job_that_never_ran_has_no_exit_code() {
 
 #[tokio::test]
 async fn restarted_runway_finds_why_a_job_never_ran() {
-    let bed = Bed::make("late-restart").await;
+    let bed = Harness::make("late-restart").await;
     let job = bed.submit(JobSpec { timeout: Some("8s".into()), ..without_image() }).await;
     let is_at = |record: &runway_control::JobRecord, phase, reason| {
         (record.seen.status.phase, record.seen.status.reason) == (phase, Some(reason))
@@ -149,7 +149,7 @@ async fn restarted_runway_finds_why_a_job_never_ran() {
     let deleting = bed.again().await;
     bed.until(job, "the end", |record| is_at(record, Phase::Failed, Reason::DeadlineExceeded)).await;
     let pods = bed.api::<k8s_openapi::api::core::v1::Pod>();
-    crate::bed::until("the pod to go", async || {
+    runway_testing::cluster::until("the pod to go", async || {
         pods.list(&kube::api::ListParams::default()).await.unwrap().items.is_empty().then_some(())
     })
     .await;
@@ -165,7 +165,7 @@ async fn restarted_runway_finds_why_a_job_never_ran() {
 
 #[tokio::test]
 async fn a_job_whose_command_is_not_there() {
-    let bed = Bed::make("no-command").await;
+    let bed = Harness::make("no-command").await;
     let job = bed.submit(spec("train", &["/bin/no-such-program"])).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::StartError)).await;
     bed.capture("start-error", job).await;
@@ -175,7 +175,7 @@ async fn a_job_whose_command_is_not_there() {
 
 #[tokio::test]
 async fn a_job_that_writes_more_than_it_asked_for() {
-    let bed = Bed::make("storage").await;
+    let bed = Harness::make("storage").await;
     let mut spec = shell("train", "dd if=/dev/zero of=/tmp/big bs=1M count=64; sleep 300");
     spec.resources.ephemeral_storage = Some("8Mi".into());
     let job = bed.submit(spec).await;
@@ -187,7 +187,7 @@ async fn a_job_that_writes_more_than_it_asked_for() {
 
 #[tokio::test]
 async fn a_job_that_is_tried_again_to_the_end() {
-    let bed = Bed::make("retries").await;
+    let bed = Harness::make("retries").await;
     let job = bed.submit(JobSpec { retries: Some(1.into()), ..shell("train", "exit 7") }).await;
     let record = bed.comes_to(job, Phase::Failed, Some(Reason::NonZeroExit)).await;
     bed.capture("retried-to-the-end", job).await;
@@ -198,7 +198,7 @@ async fn a_job_that_is_tried_again_to_the_end() {
 
 #[tokio::test]
 async fn a_job_that_is_cancelled() {
-    let bed = Bed::make("cancelled").await;
+    let bed = Harness::make("cancelled").await;
     let job = bed.submit(shell("train", "trap '' TERM; sleep 1000")).await;
     bed.comes_to(job, Phase::Running, None).await;
     bed.plane.cancel(job).await.unwrap();
@@ -213,7 +213,7 @@ async fn a_job_that_is_cancelled() {
 
 #[tokio::test]
 async fn a_job_that_has_ended_cannot_be_cancelled() {
-    let bed = Bed::make("too-late").await;
+    let bed = Harness::make("too-late").await;
     let job = bed.submit(shell("train", "true")).await;
     bed.comes_to(job, Phase::Succeeded, None).await;
     let told = bed.plane.cancel(job).await;
@@ -228,7 +228,7 @@ async fn a_job_that_has_ended_cannot_be_cancelled() {
 async fn a_job_that_is_deleted_behind_runways_back() {
     use k8s_openapi::api::batch::v1::Job;
     use kube::api::DeleteParams;
-    let bed = Bed::make("deleted").await;
+    let bed = Harness::make("deleted").await;
     let job = bed.submit(shell("train", "sleep 1000")).await;
     let record = bed.comes_to(job, Phase::Running, None).await;
     assert_eq!(bed.plane.held(), [job]);
@@ -244,12 +244,12 @@ async fn a_job_whose_pods_are_left_behind_holds_until_they_end() {
     use k8s_openapi::api::batch::v1::Job;
     use k8s_openapi::api::core::v1::Pod;
     use kube::api::{DeleteParams, ListParams};
-    let bed = Bed::make("orphans").await;
+    let bed = Harness::make("orphans").await;
     let job = bed.submit(shell("train", "sleep 1000")).await;
     let record = bed.comes_to(job, Phase::Running, None).await;
     let name = format!("{}-{job}", record.seen.name);
     bed.api::<Job>().delete(&name, &DeleteParams::orphan()).await.unwrap();
-    crate::bed::until("the Job to go", async || {
+    runway_testing::cluster::until("the Job to go", async || {
         bed.api::<Job>().get_opt(&name).await.unwrap().is_none().then_some(())
     })
     .await;
@@ -265,7 +265,7 @@ async fn a_job_whose_pods_are_left_behind_holds_until_they_end() {
 
 #[tokio::test]
 async fn a_job_that_has_ended_leaves_and_is_remembered() {
-    let bed = Bed::with("ttl", |policy| policy.replace("600s", "2s")).await;
+    let bed = Harness::with("ttl", |policy| policy.replace("600s", "2s")).await;
     let mut spec = shell("train", "test \"$TOKEN\" = hush; exit 5");
     spec.secrets.insert("TOKEN".into(), runway_core::spec::Secret::Value("hush".into()));
     let job = bed.submit(spec).await;

@@ -1,6 +1,5 @@
 //! Who may what: the role, the profile of pods, and the cluster's own guardrails.
 
-use crate::bed::{Bed, POLICY, admin, image, policy, runway, shell, unique, until};
 use crate::restricted::assert_restricted;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, LimitRange, Namespace, Pod, ResourceQuota};
@@ -11,15 +10,17 @@ use runway_control::System;
 use runway_core::guardrails::guardrails;
 use runway_core::status::{Phase, Reason, Seen, classify};
 use runway_k8s::{KubernetesBackend, KubernetesSettings, NEEDS};
+use runway_testing::cluster::{Harness, admin, image, policy, runway, shell, unique, until};
+use runway_testing::policies;
 use serde_json::json;
 use std::sync::Arc;
 
 #[tokio::test]
 async fn the_role_grants_what_is_needed_and_nothing_more() {
-    let bed = Bed::make("rights").await;
+    let bed = Harness::make("rights").await;
     assert_eq!(bed.backend.missing_rights().await.unwrap(), []);
     let mut granted: Vec<_> = Vec::new();
-    for rule in crate::bed::role().rules.unwrap() {
+    for rule in runway_testing::cluster::role().rules.unwrap() {
         for group in rule.api_groups.as_ref().unwrap() {
             for resource in rule.resources.as_ref().unwrap() {
                 granted.extend(rule.verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())));
@@ -59,7 +60,7 @@ async fn each_right_that_is_missing_is_told_in_a_sentence() {
 
 #[tokio::test]
 async fn the_pod_that_the_cluster_made_is_restricted() {
-    let bed = Bed::make("restricted").await;
+    let bed = Harness::make("restricted").await;
     let mut spec = shell(
         "train",
         "id -u; touch /no 2>/dev/null || echo read-only; touch $HOME/yes && echo tmp; cat /dev/shm/x 2>/dev/null; ls /var/run/secrets 2>/dev/null; true",
@@ -90,13 +91,12 @@ async fn the_pod_that_the_cluster_made_is_restricted() {
 async fn the_clusters_own_guardrails_hold_what_goes_round_runway() {
     let admin = admin().await;
     let name = unique("guarded");
-    let text = POLICY.replace("NAMESPACE", &name);
+    let text = policies::in_namespace(&name);
     let text = text
         .replace("max: \"1000\"", "max: \"1\"")
         .replace("memory: {min: 8Mi, max: 8Gi", "memory: {min: 8Mi, max: 64Mi");
     let text = text.replace("concurrent_jobs: 1000", "concurrent_jobs: 2");
-    let policy =
-        runway_core::Policy::parse(text.as_bytes(), runway_core::policy::RateOverrides::default()).unwrap();
+    let policy = policies::parse(&text);
     // Applied as they are printed.
     let rails = guardrails(&policy, &[]).unwrap().swap_remove(0);
     let by = PatchParams::apply("test").force();
@@ -105,7 +105,7 @@ async fn the_clusters_own_guardrails_hold_what_goes_round_runway() {
         .patch(&name, &by, &apply(serde_json::to_value(&rails.namespace).unwrap()))
         .await
         .unwrap();
-    crate::bed::grant(&admin, &name).await;
+    runway_testing::cluster::grant(&admin, &name).await;
     let quota = rails.quota;
     let quotas: Api<ResourceQuota> = Api::namespaced(admin.clone(), &name);
     quotas
@@ -136,7 +136,7 @@ async fn the_clusters_own_guardrails_hold_what_goes_round_runway() {
     .await;
 
     // Through Runway: it fits.
-    let bed = Bed::start(name.clone(), admin.clone(), runway().await, Arc::new(policy)).await;
+    let bed = Harness::start(name.clone(), admin.clone(), runway().await, policy).await;
     let job = bed.submit(shell("train", "true")).await;
     bed.comes_to(job, Phase::Succeeded, None).await;
 

@@ -1,6 +1,5 @@
 //! What jobs print: at once and as it comes, over retries.
 
-use crate::bed::{Bed, shell, spec};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
@@ -8,6 +7,7 @@ use runway_control::LogsError;
 use runway_control::backend::{LogError, LogEvent, LogOptions, LogStream};
 use runway_core::status::{Phase, Reason};
 use runway_core::{JobId, JobSpec};
+use runway_testing::cluster::{Harness, shell, spec};
 
 /// Everything that comes, with the attempts it comes from.
 async fn read(mut logs: LogStream) -> (Vec<u32>, String) {
@@ -23,13 +23,13 @@ async fn read(mut logs: LogStream) -> (Vec<u32>, String) {
 
 const FOLLOW: LogOptions = LogOptions { follow: true, tail: None };
 
-async fn text(bed: &Bed, id: JobId, options: LogOptions) -> (Vec<u32>, String) {
+async fn text(bed: &Harness, id: JobId, options: LogOptions) -> (Vec<u32>, String) {
     read(bed.plane.logs(id, options).await.unwrap()).await
 }
 
 #[tokio::test]
 async fn output_is_read_at_the_end_and_by_its_last_lines() {
-    let bed = Bed::make("logs").await;
+    let bed = Harness::make("logs").await;
     let job = bed.submit(shell("train", "seq 1 5; printf 'no line'")).await;
     bed.comes_to(job, Phase::Succeeded, None).await;
     assert_eq!(text(&bed, job, LogOptions::default()).await, (vec![1], "1\n2\n3\n4\n5\nno line".into()));
@@ -39,7 +39,7 @@ async fn output_is_read_at_the_end_and_by_its_last_lines() {
 
 #[tokio::test]
 async fn a_follower_gets_output_as_it_comes_over_all_attempts() {
-    let bed = Bed::make("follow").await;
+    let bed = Harness::make("follow").await;
     let script = "echo begin; sleep 2; echo end; exit 1";
     let job = bed.submit(JobSpec { retries: Some(1.into()), ..shell("train", script) }).await;
     // Before it has begun: who follows waits for it.
@@ -56,7 +56,7 @@ async fn a_follower_gets_output_as_it_comes_over_all_attempts() {
 
 #[tokio::test]
 async fn a_follower_goes_on_with_the_next_attempt_though_the_pod_of_the_last_is_gone() {
-    let bed = Bed::make("drained").await;
+    let bed = Harness::make("drained").await;
     let script = "echo begin; sleep 15 & wait; exit 1";
     let job = bed.submit(JobSpec { retries: Some(2.into()), ..shell("train", script) }).await;
     let mut logs = bed.plane.logs(job, FOLLOW).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_follower_goes_on_with_the_next_attempt_though_the_pod_of_the_last_is_
 
 #[tokio::test]
 async fn several_followers_each_get_everything() {
-    let bed = Bed::make("followers").await;
+    let bed = Harness::make("followers").await;
     let job = bed.submit(shell("train", "for i in 1 2 3; do echo $i; sleep 1; done")).await;
     let read = || text(&bed, job, FOLLOW);
     let (a, b, c) = tokio::join!(read(), read(), read());
@@ -89,7 +89,7 @@ async fn several_followers_each_get_everything() {
 
 #[tokio::test]
 async fn bytes_are_passed_on_as_they_are() {
-    let bed = Bed::make("bytes").await;
+    let bed = Harness::make("bytes").await;
     let job = bed.submit(shell("train", r"printf 'a\377\000b\n'")).await;
     bed.comes_to(job, Phase::Succeeded, None).await;
     let mut logs = bed.plane.logs(job, LogOptions::default()).await.unwrap();
@@ -104,7 +104,7 @@ async fn bytes_are_passed_on_as_they_are() {
 
 #[tokio::test]
 async fn where_there_is_no_output_that_is_said() {
-    let bed = Bed::make("no-logs").await;
+    let bed = Harness::make("no-logs").await;
     let stuck =
         bed.submit(JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("a", "true") }).await;
     let told = bed.plane.logs(stuck, LogOptions::default()).await.err();

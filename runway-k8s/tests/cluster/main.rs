@@ -7,7 +7,6 @@
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-mod bed;
 mod burst;
 mod connections;
 mod creation;

@@ -1,9 +1,9 @@
 //! The API server stops for half a minute. Runs alone: it is everybody's API server.
 
-use crate::bed::{Bed, shell, until};
 use runway_control::backend::{Backend, CreateError};
 use runway_control::{CancelError, SubmitError};
 use runway_core::status::{Phase, Reason};
+use runway_testing::cluster::{Harness, shell, until};
 use std::time::{Duration, Instant};
 
 async fn api_server(what: &str) {
@@ -15,7 +15,7 @@ async fn api_server(what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_a_minute_without_an_api_server() {
-    let bed = Bed::make("outage").await;
+    let bed = Harness::make("outage").await;
     let long = bed.submit(shell("long", "sleep 1000")).await;
     let short = bed.submit(shell("short", "sleep 25; exit 9")).await;
     bed.comes_to(long, Phase::Running, None).await;

@@ -1,14 +1,14 @@
 //! Jobs that wait, and those that will never start by themselves.
 
-use crate::bed::{Bed, container, forge, offer_gpus, refer_to_missing_secret, shell, until};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason};
+use runway_testing::cluster::{Harness, container, forge, offer_gpus, refer_to_missing_secret, shell, until};
 
 #[tokio::test]
 async fn an_image_that_cannot_be_had() {
-    let bed = Bed::make("no-image").await;
+    let bed = Harness::make("no-image").await;
     let spec = JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("train", "true") };
     let job = bed.submit(spec).await;
     let record = bed.comes_to(job, Phase::Pending, Some(Reason::ImagePull)).await;
@@ -23,7 +23,7 @@ async fn an_image_that_cannot_be_had() {
 
 #[tokio::test]
 async fn an_image_whose_name_is_none() {
-    let bed = Bed::make("bad-image").await;
+    let bed = Harness::make("bad-image").await;
     let name = |job: &mut Job| container(job).image = Some("Registry/UPPER:case".into());
     let job = forge(&bed, shell("train", "true"), name).await;
     bed.comes_to(job, Phase::Pending, Some(Reason::InvalidImage)).await;
@@ -34,7 +34,7 @@ async fn an_image_whose_name_is_none() {
 
 #[tokio::test]
 async fn a_secret_that_is_not_there() {
-    let bed = Bed::make("bad-config").await;
+    let bed = Harness::make("bad-config").await;
     let job = forge(&bed, shell("train", "true"), refer_to_missing_secret).await;
     let record = bed.comes_to(job, Phase::Pending, Some(Reason::ConfigError)).await;
     bed.until_its_pod_waits(job).await;
@@ -44,7 +44,7 @@ async fn a_secret_that_is_not_there() {
 
 #[tokio::test]
 async fn more_cores_than_any_node_has() {
-    let bed = Bed::make("no-cpu").await;
+    let bed = Harness::make("no-cpu").await;
     let mut spec = shell("train", "true");
     spec.resources.cpu = Some("500".into());
     let job = bed.submit(spec).await;
@@ -59,7 +59,7 @@ async fn more_cores_than_any_node_has() {
 
 #[tokio::test]
 async fn gpus_are_counted_and_freed() {
-    let bed = Bed::with("gpus", |policy| policy.replace("quota: {gpus: 8", "quota: {gpus: 4")).await;
+    let bed = Harness::with("gpus", |policy| policy.replace("quota: {gpus: 8", "quota: {gpus: 4")).await;
     offer_gpus(&bed.admin, 3).await;
     let gpus = |count: u64, script| {
         let mut spec = shell("train", script);
@@ -86,7 +86,7 @@ async fn gpus_are_counted_and_freed() {
 #[tokio::test]
 async fn pods_that_the_namespace_does_not_let_in() {
     use k8s_openapi::api::core::v1::ResourceQuota;
-    let bed = Bed::make("rejected").await;
+    let bed = Harness::make("rejected").await;
     let quota = serde_json::json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}});
     let quota: ResourceQuota = serde_json::from_value(quota).unwrap();
     let quotas = bed.api::<ResourceQuota>();

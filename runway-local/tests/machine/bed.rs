@@ -1,10 +1,10 @@
 //! A machine of a test's own: a folder, a control group, and the certainty that nothing is left of its jobs.
 
-use crate::hand_down;
 pub use crate::order::{POLICY, command, order, order_by, script};
 use runway_control::Observation;
 use runway_core::{JobId, JobSpec};
 use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision};
+use runway_testing::delegation;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ impl Bed {
     pub fn with(change: impl FnOnce(&mut LocalSettings)) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let group = hand_down::group().join(&name);
+        let group = delegation::group().join(&name);
         let folder = std::env::temp_dir().join(format!("runway-{name}"));
         let mut settings = LocalSettings::new(&folder);
         settings.cgroup_parent = Some(group.clone());
@@ -109,7 +109,7 @@ impl Drop for Bed {
         if std::thread::panicking() {
             return;
         }
-        hand_down::check_groups(&self.group);
+        delegation::check_groups(&self.group);
         let jobs =
             || std::fs::read_dir(self.folder.join("jobs")).unwrap().map(|job| job.unwrap().file_name());
         wait_until("what is being taken away", || {

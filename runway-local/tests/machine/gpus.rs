@@ -1,11 +1,11 @@
 //! Whole GPUs, each for one job at a time.
 
 use crate::bed::{Bed, ended, script};
-use crate::hand_down::{hierarchies, is_plain};
 use runway_core::JobSpec;
 use runway_core::spec::ResourceSpec;
 use runway_core::status::Phase;
 use runway_local::StartError;
+use runway_testing::delegation::{hierarchies, is_plain};
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -7,7 +7,6 @@ mod backend;
 mod bed;
 mod endings;
 mod gpus;
-mod hand_down;
 mod limits;
 mod order;
 mod output;

@@ -6,5 +6,5 @@ fn everything_as_a_plain_user() {
         ("RUNWAY_TEST_SUPERVISOR", crate::bed::supervisor()),
         ("RUNWAY_TEST_LAUNCHER", crate::bed::launcher()),
     ];
-    crate::hand_down::as_plain_user("everything_as_a_plain_user", &programs, "/".as_ref(), &[]);
+    runway_testing::delegation::as_plain_user("everything_as_a_plain_user", &programs, "/".as_ref(), &[]);
 }

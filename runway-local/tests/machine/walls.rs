@@ -1,7 +1,7 @@
 //! What a job cannot see, reach or do.
 
 use crate::bed::{Bed, ended, script};
-use crate::hand_down::{USER, is_plain};
+use runway_testing::delegation::{USER, is_plain};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 

@@ -1,7 +1,8 @@
 //! Errors of `runway run`.
 
-use crate::input::Failure;
-use crate::output;
+use crate::failure::Failure;
+use crate::output::{self, OutputError};
+use crate::policy::PolicyLoadError;
 use runway_core::ErrorChain;
 use runway_local::{JobError, NoStateDir, OpenError, StartError};
 use std::fmt;
@@ -39,7 +40,7 @@ impl RunError {
     /// Prints the error.
     pub(super) fn report(&self) {
         match self {
-            Self::Command(failure) => output::error(failure),
+            Self::Command(failure) => failure.print(),
             // The error stream is the last place to report to.
             error => drop(output::print_aside(&format!("error: {error}\n"))),
         }
@@ -78,5 +79,17 @@ impl fmt::Display for RunError {
 impl From<Failure> for RunError {
     fn from(failure: Failure) -> Self {
         Self::Command(failure)
+    }
+}
+
+impl From<PolicyLoadError> for RunError {
+    fn from(error: PolicyLoadError) -> Self {
+        Self::Command(error.into())
+    }
+}
+
+impl From<OutputError> for RunError {
+    fn from(error: OutputError) -> Self {
+        Self::Command(error.into())
     }
 }

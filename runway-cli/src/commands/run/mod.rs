@@ -7,7 +7,7 @@ mod signals;
 
 use crate::arguments::{Format, RunArguments};
 use crate::document::{Judged, judge_amended, read_all};
-use crate::input::Failure;
+use crate::failure::Failure;
 use crate::{Exit, output, policy};
 use error::RunError;
 use outcome::Outcome;

@@ -1,6 +1,6 @@
 //! A job's way through all the commands.
 
-use super::server::{Plan, Server, generous, short};
+use super::server::{Plan, Server, generous, short_life};
 use super::{HELLO, json, online, runway_at, runway_at_with};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -134,7 +134,7 @@ fn a_list_that_is_watched_on_a_terminal_is_drawn_anew() {
 
 #[test]
 fn a_list_that_is_watched_tells_each_change() {
-    let server = Server::start(Plan { policy: generous(), life: short(true), ..Plan::default() });
+    let server = Server::start(Plan { policy: generous(), life: short_life(true), ..Plan::default() });
     let url = &server.url();
     let mut watching = online(url, &["ls", "--watch", "-o", "json"])
         .stdout(Stdio::piped())
@@ -152,4 +152,22 @@ fn a_list_that_is_watched_tells_each_change() {
     }
     watching.kill().unwrap();
     watching.wait().unwrap();
+}
+
+#[test]
+fn a_watched_list_prints_cells_with_one_space_between() {
+    let server = Server::start(Plan::default());
+    let url = &server.url();
+    let id = submitted(url, &[])["id"].as_str().unwrap().to_owned();
+    let mut watching = online(url, &["ls", "--watch", "-o", "wide"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    assert!(line.starts_with(&format!("{id} hello search cpu_long ")), "{line:?}");
+    assert!(!line.contains("  "), "{line:?}");
 }

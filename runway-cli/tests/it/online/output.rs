@@ -2,7 +2,7 @@
 
 use super::proxy::{Fate, before};
 use super::script::{answer, job, serve, serve_apart};
-use super::server::{Plan, Server, long, short};
+use super::server::{Plan, Server, long_life, short_life};
 use super::{HELLO, online, runway_at};
 use bytes::Bytes;
 use runway_control::backend::LogEvent;
@@ -17,7 +17,7 @@ fn bytes(text: &'static [u8]) -> LogEvent {
 fn printing() -> Plan {
     let now = vec![LogEvent::Attempt(1), bytes(b"one\n"), bytes(b"\xfftwo\n")];
     let later = vec![LogEvent::Attempt(2), bytes(b"three\n")];
-    Plan { life: short(true), output: (now, later), ..Plan::default() }
+    Plan { life: short_life(true), output: (now, later), ..Plan::default() }
 }
 
 const ALL: &[u8] = b"one\n\xfftwo\nthree\n";
@@ -46,7 +46,7 @@ fn a_job_that_is_followed_prints_what_it_prints_and_nothing_else() {
 
 #[test]
 fn a_job_that_fails_while_it_is_followed_is_a_failed_one() {
-    let server = Server::start(Plan { life: short(false), ..printing() });
+    let server = Server::start(Plan { life: short_life(false), ..printing() });
     let ran = online(&server.url(), &["submit", HELLO, "--follow"]).output().unwrap();
     assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(3), ALL));
     // To follow the output is not to judge the job.
@@ -99,7 +99,7 @@ fn with_the_last_lines_alone_it_says_what_is_missing() {
 
 #[test]
 fn a_reader_that_goes_away_ends_the_following() {
-    let server = Server::start(Plan { life: long(), ..Plan::default() });
+    let server = Server::start(Plan { life: long_life(), ..Plan::default() });
     let id = runway_at(&server.url(), &["submit", HELLO, "-o", "name"]).stdout;
     let mut child = online(&server.url(), &["logs", "-f", id.trim()])
         .stdout(Stdio::piped())

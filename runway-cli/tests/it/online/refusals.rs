@@ -171,6 +171,12 @@ fn wrong_usage_is_told_before_anything_is_sent() {
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(told), "{arguments:?}: {}", ran.stderr);
     }
+    let broken = std::env::temp_dir().join(format!("runway-broken-{}.pem", std::process::id()));
+    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
+    let ran = runway_at("https://127.0.0.1:1", &["ls", "--ca", broken.to_str().unwrap()]);
+    std::fs::remove_file(&broken).unwrap();
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("cannot use `{}`", broken.display())), "{}", ran.stderr);
     let nowhere = runway(&["ls"]);
     assert_eq!((nowhere.code, nowhere.stdout.as_str()), (2, ""));
     assert!(nowhere.stderr.contains("RUNWAY_SERVER"), "{}", nowhere.stderr);

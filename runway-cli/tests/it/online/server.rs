@@ -7,18 +7,15 @@ use runway_control::backend::{
     Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream,
     Observation, Order, Unavailable, WatchEvent,
 };
-use runway_control::fake::{Chaos, EventFault, FakeBackend, FakeCluster, Fault, Life};
-use runway_control::{ControlPlane, Settings, System};
+use runway_control::fake::{FakeBackend, FakeCluster, Fault, Life};
+use runway_core::JobId;
 use runway_core::capability::Capabilities;
-use runway_core::policy::RateOverrides;
 use runway_core::status::Status;
-use runway_core::{JobId, Policy};
-use runway_http::metrics::Metrics;
-use runway_http::server::{ConnectionLimits, Tls, serve};
-use runway_http::{AppState, RequestLimits, app};
-use std::sync::Arc;
+use runway_http::server::Tls;
+use runway_testing::faults::CreateFault;
+pub use runway_testing::faults::{long_life, short_life};
+use runway_testing::server::{Harness, Setup};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 /// The built-in policy, but that as much can be submitted as a test wants.
@@ -41,7 +38,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             policy: generous(),
-            life: long(),
+            life: long_life(),
             fault: Fault::default(),
             output: (vec![LogEvent::Attempt(1), LogEvent::Bytes(Bytes::from_static(b"hello\n"))], vec![]),
             tls: None,
@@ -49,50 +46,27 @@ impl Default for Plan {
     }
 }
 
-/// A job that is there for the whole of a test.
-pub fn long() -> Life {
-    Life { waits: Duration::ZERO, runs: Duration::from_secs(600), ..Life::default() }
-}
-
-/// A job that is soon over.
-pub fn short(succeeds: bool) -> Life {
-    let (waits, runs) = (Duration::from_millis(400), Duration::from_millis(400));
-    Life { waits, runs, succeeds, ..Life::default() }
-}
-
 /// A server that runs until it is dropped.
 pub struct Server {
     pub address: std::net::SocketAddr,
     pub cluster: FakeCluster,
     _runtime: Runtime,
+    _harness: Harness,
 }
 
 impl Server {
     pub fn start(plan: Plan) -> Self {
         let runtime = Runtime::new().unwrap();
-        let cluster = FakeCluster::with_chaos(Arc::new(System), Box::new(Same(plan.life, plan.fault)));
-        let policy = Policy::parse(plan.policy.as_bytes(), RateOverrides::default()).unwrap();
-        let backend = Printing { backend: cluster.connect(), cluster: cluster.clone(), output: plan.output };
-        let address = runtime.block_on(async {
-            let plane =
-                ControlPlane::new(Arc::new(backend), Arc::new(policy), Arc::new(System), Settings::default());
-            tokio::spawn(plane.clone().run());
-            plane.ready().await;
-            let metrics = Arc::new(Metrics::default());
-            let state = AppState::new(plane, Arc::clone(&metrics), RequestLimits::default());
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            tokio::spawn(serve(
-                listener,
-                app(state),
-                ConnectionLimits::default(),
-                plan.tls,
-                metrics,
-                std::future::pending(),
-            ));
-            address
-        });
-        Self { address, cluster, _runtime: runtime }
+        let faults = Box::new(CreateFault { create: plan.fault, life: plan.life });
+        let setup = Setup { policy: plan.policy, faults, tls: plan.tls, ..Setup::default() };
+        let output = plan.output;
+        let harness = runtime.block_on(Harness::start(setup, |cluster, backend| Printing {
+            backend,
+            cluster: cluster.clone(),
+            output,
+        }));
+        let (address, cluster) = (harness.address, harness.cluster.clone());
+        Self { address, cluster, _runtime: runtime, _harness: harness }
     }
 
     pub fn url(&self) -> String {
@@ -101,26 +75,6 @@ impl Server {
 
     pub fn landed(&self) -> Vec<JobId> {
         self.cluster.landed().iter().map(|landing| landing.id).collect()
-    }
-}
-
-/// All jobs live the same life, and all calls end in the same way.
-struct Same(Life, Fault);
-
-impl Chaos for Same {
-    fn call(&mut self, call: runway_control::fake::Call) -> Fault {
-        match call {
-            runway_control::fake::Call::Create(_) => self.1,
-            _ => Fault::default(),
-        }
-    }
-
-    fn event(&mut self) -> EventFault {
-        EventFault::None
-    }
-
-    fn life(&mut self, _: JobId) -> Life {
-        self.0
     }
 }
 

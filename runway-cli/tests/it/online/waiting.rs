@@ -1,7 +1,7 @@
 //! Waiting for a job's end.
 
 use super::script::{answer, header, job, serve};
-use super::server::{Plan, Server, long, short};
+use super::server::{Plan, Server, long_life, short_life};
 use super::{HELLO, json, online, runway_at, runway_at_with};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 #[test]
 fn the_exit_code_is_that_of_the_job() {
     for (succeeds, code, end) in [(true, 0, "succeeded"), (false, 3, "failed, NonZeroExit")] {
-        let server = Server::start(Plan { life: short(succeeds), ..Plan::default() });
+        let server = Server::start(Plan { life: short_life(succeeds), ..Plan::default() });
         let ran = runway_at(&server.url(), &["submit", HELLO, "--wait"]);
         assert_eq!(ran.code, code, "{}", ran.stderr);
         let id = server.landed()[0];
@@ -112,7 +112,7 @@ fn a_job_that_is_lost_sight_of_has_not_succeeded() {
 
 #[test]
 fn of_several_jobs_the_worst_counts() {
-    let server = Server::start(Plan { life: short(false), ..Plan::default() });
+    let server = Server::start(Plan { life: short_life(false), ..Plan::default() });
     let jobs = "name: a\nimage: x\ntenant: t\n---\nname: B\nimage: x\ntenant: t\n";
     let ran = runway_at_with(&server.url(), &["submit", "-", "--wait", "-o", "json"], jobs);
     assert_eq!(ran.code, 3);
@@ -127,7 +127,7 @@ fn of_several_jobs_the_worst_counts() {
 #[cfg(unix)]
 #[test]
 fn whoever_breaks_off_is_told_how_to_go_on() {
-    let server = Server::start(Plan { life: long(), ..Plan::default() });
+    let server = Server::start(Plan { life: long_life(), ..Plan::default() });
     let mut child = online(&server.url(), &["submit", HELLO, "--wait"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

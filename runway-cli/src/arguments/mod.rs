@@ -1,11 +1,13 @@
-//! What can be asked for.
+//! The commands and their options. Those of the commands that need a server are in `server`.
+
+mod server;
+
+pub(crate) use server::{Form, Server, ServerUrl, Submit, View};
 
 use crate::Exit;
-use crate::online::ServerUrl;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runway_core::policy::Cidr;
 use runway_core::status::Phase;
-use runway_core::units::Seconds;
 use runway_core::{Code, JobId, Tenant};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -301,116 +303,7 @@ pub(crate) enum PolicyCommand {
     Schema,
 }
 
-/// Which server, and who asks.
-#[derive(Debug, Args)]
-pub(crate) struct Server {
-    /// The server, such as `https://runway.internal`
-    #[arg(long, env = "RUNWAY_SERVER", hide_env_values = true, value_name = "URL", help_heading = "Server")]
-    pub server: Option<ServerUrl>,
-    /// A client certificate in PEM, with those between it and its root
-    #[arg(
-        long,
-        env = "RUNWAY_CERT",
-        hide_env_values = true,
-        value_name = "FILE",
-        requires = "key_file",
-        help_heading = "Server"
-    )]
-    pub cert: Option<PathBuf>,
-    /// The certificate's private key in PEM
-    #[arg(
-        long,
-        env = "RUNWAY_KEY_FILE",
-        hide_env_values = true,
-        value_name = "FILE",
-        requires = "cert",
-        help_heading = "Server"
-    )]
-    pub key_file: Option<PathBuf>,
-    /// The authorities that may vouch for the server, in PEM [default: those that the system trusts]
-    #[arg(long, env = "RUNWAY_CA", hide_env_values = true, value_name = "FILE", help_heading = "Server")]
-    pub ca: Option<PathBuf>,
-    /// Act for this tenant: submit for it, see its jobs alone
-    #[arg(long, value_name = "NAME", help_heading = "Server")]
-    pub tenant: Option<Tenant>,
-    /// How long `submit`, and whatever waits, goes on trying while the server does not answer
-    #[arg(long, value_name = "TIME", default_value = "1m", help_heading = "Server")]
-    pub retry_for: Seconds,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Submit {
-    #[command(flatten)]
-    pub server: Server,
-    #[command(flatten)]
-    pub output: View,
-    /// Wait until the jobs have ended, and tell on standard error as they change
-    #[arg(long)]
-    pub wait: bool,
-    /// Print what the job prints, and wait until it has ended; for one job at a time
-    #[arg(long)]
-    pub follow: bool,
-    /// Submit under this key: what was submitted under it before, with the same files, is not submitted again. Of several jobs
-    /// the first has the key K-1, the second K-2, and so on [default: a random one]
-    #[arg(long, value_name = "K", value_parser = key)]
-    pub key: Option<String>,
-    /// Files of jobs, each with one or more documents; `-` is standard input
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct View {
-    /// How to tell it
-    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
-    pub form: Form,
-}
-
-/// How to tell of what a server knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// For people
-    #[default]
-    Table,
-    /// For people with wide terminals
-    Wide,
-    /// For programs
-    Json,
-    /// For programs, as YAML
-    Yaml,
-    /// The id or the name alone, one a line
-    Name,
-}
-
-impl Form {
-    /// Whether people read it.
-    pub(crate) const fn is_for_people(self) -> bool {
-        matches!(self, Self::Table | Self::Wide)
-    }
-}
-
 fn phase(text: &str) -> Result<Phase, String> {
     let known = Phase::ALL.into_iter().find(|phase| phase.as_str() == text);
     known.ok_or_else(|| format!("the phases are {}", Phase::ALL.map(Phase::as_str).join(", ")))
-}
-
-/// The longest key that is taken: a server takes 255 characters, and of several jobs each has `-N` behind it.
-const MAX_KEY: usize = 240;
-
-fn key(text: &str) -> Result<String, String> {
-    let fits = (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if fits { Ok(text.to_owned()) } else { Err(format!("a key has 1 to {MAX_KEY} visible ASCII characters")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_has_at_most_so_many_characters() {
-        assert!(key(&"k".repeat(MAX_KEY)).is_ok());
-        for bad in ["", "a b", "ä", "a\n", &"k".repeat(MAX_KEY + 1)] {
-            assert!(key(bad).is_err(), "{bad}");
-        }
-    }
 }

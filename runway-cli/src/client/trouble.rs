@@ -2,26 +2,31 @@
 
 use crate::Exit;
 use crate::output::printable;
+use crate::time::time;
 use runway_api::Problem;
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Violation};
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a server did not do what was asked of it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
     /// It said why.
+    #[error("{0}")]
     Problem(Box<Told>),
     /// No answer came, or only the beginning of one. What was asked for may have been done.
+    #[error("no answer from {url}: {}; is the address right, and does it run?", printable(cause))]
     NoAnswer { url: String, cause: String },
     /// The two do not come to speak with each other, and will not if tried again.
+    #[error(
+        "no connection to {url}: {}; are `--ca`, `--cert` and `--key-file` those for this server?",
+        printable(cause)
+    )]
     NoConnection { url: String, cause: String },
     /// What answers is no server of Runway's, or a newer one.
+    #[error("{url} does not answer as a server of Runway does: {}; is the address right?", printable(what))]
     Foreign { url: String, what: String },
-    /// A file that is needed to reach it cannot be used.
-    Unusable { path: PathBuf, cause: String },
 }
 
 /// What a server says is wrong.
@@ -72,7 +77,7 @@ impl Trouble {
                 status => matches!(status, 408 | 502..=504),
             },
             Self::NoAnswer { .. } => true,
-            Self::NoConnection { .. } | Self::Foreign { .. } | Self::Unusable { .. } => false,
+            Self::NoConnection { .. } | Self::Foreign { .. } => false,
         }
     }
 
@@ -86,7 +91,7 @@ impl Trouble {
         match self {
             Self::Problem(told) => told.status >= 500 || matches!(told.status, 408 | 409),
             Self::NoAnswer { .. } | Self::Foreign { .. } => true,
-            Self::NoConnection { .. } | Self::Unusable { .. } => false,
+            Self::NoConnection { .. } => false,
         }
     }
 
@@ -98,40 +103,7 @@ impl Trouble {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Problem(told) if told.status < 500 => Exit::Refused,
-            Self::Unusable { .. } => Exit::NotJudged,
             _ => Exit::Unreachable,
-        }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Problem(told) => told.fmt(f),
-            Self::NoAnswer { url, cause } => {
-                write!(
-                    f,
-                    "no answer from {url}: {}; is the address right, and does it run?",
-                    printable(cause)
-                )
-            }
-            Self::NoConnection { url, cause } => {
-                let cause = printable(cause);
-                write!(
-                    f,
-                    "no connection to {url}: {cause}; are `--ca`, `--cert` and `--key-file` those for this server?"
-                )
-            }
-            Self::Foreign { url, what } => {
-                write!(
-                    f,
-                    "{url} does not answer as a server of Runway does: {}; is the address right?",
-                    printable(what)
-                )
-            }
-            Self::Unusable { path, cause } => {
-                write!(f, "cannot use `{}`: {}", path.display(), printable(cause))
-            }
         }
     }
 }
@@ -153,7 +125,7 @@ impl Told {
         let mut advice = String::new();
         // A quota knows when there is room, a rate when to ask again.
         if let Some(free_by) = self.free_by {
-            let free_by = super::show::time(free_by);
+            let free_by = time(free_by);
             let _ = write!(advice, "\n  there is room by {free_by} at the latest, unless others come first");
         } else if let Some(after) = self.retry_after {
             let _ = write!(advice, "\n  try again in {} s", after.as_secs());

@@ -1,5 +1,6 @@
-//! What a test starts from: a namespace of its own, a role in it, and a control plane on it.
+//! A namespace of a real cluster, a role in it, and a control plane on it.
 
+use crate::policies;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Secret};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -7,7 +8,6 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use runway_control::backend::{Backend, Cancelled};
 use runway_control::{ControlPlane, JobRecord, Settings, SubmitError, Submitted, System};
-use runway_core::policy::RateOverrides;
 use runway_core::render::render;
 use runway_core::status::{Phase, Reason, Seen, classify};
 use runway_core::units::Timestamp;
@@ -18,36 +18,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An image with busybox's programs, which the nodes have or can pull.
+/// Returns an image with busybox's programs, which the nodes have or can pull.
+#[must_use]
 pub fn image() -> String {
     std::env::var("RUNWAY_TEST_IMAGE").unwrap_or_else(|_| "runway.test/busybox:1".to_owned())
 }
 
-pub const POLICY: &str = r#"
-version: 1
-limits:
-  cpu: {min: 10m, max: "1000", default: 10m}
-  memory: {min: 8Mi, max: 8Gi, default: 16Mi}
-  ephemeral_storage: {min: 1Mi, max: 1Gi, default: 16Mi}
-  gpu: {max: 8}
-  timeout: {min: 1s, max: 1h, default: 5m}
-  retries: {max: 3, default: 0}
-rates: {usd_per_cpu_second: "0.00001", usd_per_gb_second: "0.000001", usd_per_gpu_second: "0.0007"}
-rate_limit: {per_minute: 60000, burst: 10000}
-quota: {gpus: 8, concurrent_jobs: 500}
-capacity: {gpus: 64, concurrent_jobs: 1000, rate_limit: {per_minute: 600000, burst: 100000}}
-run: {namespace: NAMESPACE, ttl_after_finished: 600s, termination_grace: 1s}
-"#;
-
-pub struct Bed {
+/// A control plane on a namespace of its own.
+pub struct Harness {
+    /// The namespace.
     pub namespace: String,
+    /// The client of the administrator.
     pub admin: Client,
+    /// The backend of the control plane.
     pub backend: KubernetesBackend,
+    /// The control plane.
     pub plane: ControlPlane,
+    /// The policy.
     pub policy: Arc<Policy>,
 }
 
-pub fn root() -> PathBuf {
+fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -77,12 +68,15 @@ pub async fn runway() -> Client {
     Client::try_from(config).unwrap()
 }
 
+/// Parses the policy of a namespace, changed by a test.
+#[must_use]
 pub fn policy(namespace: &str, change: impl FnOnce(String) -> String) -> Arc<Policy> {
-    let text = change(POLICY.replace("NAMESPACE", namespace));
-    Arc::new(Policy::parse(text.as_bytes(), RateOverrides::default()).unwrap())
+    let text = change(policies::in_namespace(namespace));
+    policies::parse(&text)
 }
 
 /// The role that `infra/` grants.
+#[must_use]
 pub fn role() -> Role {
     let text = std::fs::read_to_string(root().join("infra/kubernetes/rbac.yaml")).unwrap();
     let role = text.split("---\n").find(|document| document.contains("kind: Role\n")).unwrap();
@@ -119,6 +113,7 @@ pub async fn grant(admin: &Client, name: &str) {
 }
 
 /// A name that no earlier run has used.
+#[must_use]
 pub fn unique(name: &str) -> String {
     let random = JobId::from_random(runway_control::Surroundings::random(&System));
     format!("t-{name}-{random}")
@@ -139,11 +134,13 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
     }
 }
 
-impl Bed {
+impl Harness {
+    /// Starts a control plane on a new namespace.
     pub async fn make(name: &str) -> Self {
         Self::with(name, |policy| policy).await
     }
 
+    /// Starts a control plane with a changed policy.
     pub async fn with(name: &str, change: impl FnOnce(String) -> String) -> Self {
         let namespace = unique(name);
         let admin = admin().await;
@@ -158,6 +155,7 @@ impl Bed {
             .await
     }
 
+    /// Starts a control plane on a namespace that exists.
     pub async fn start(namespace: String, admin: Client, client: Client, policy: Arc<Policy>) -> Self {
         let settings = KubernetesSettings { page_size: 50, ..KubernetesSettings::new(&policy) };
         let backend = KubernetesBackend::new(client, &policy, settings, Arc::new(System));
@@ -169,6 +167,7 @@ impl Bed {
         Self { namespace, admin, backend, plane, policy }
     }
 
+    /// The administrator's view of the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
@@ -176,6 +175,7 @@ impl Bed {
         Api::namespaced(self.admin.clone(), &self.namespace)
     }
 
+    /// Submits a job that is created.
     pub async fn submit(&self, spec: JobSpec) -> JobId {
         match self.plane.submit(spec.into(), None).await {
             Ok(Submitted::Created { job, .. }) => job.seen.id,
@@ -183,6 +183,7 @@ impl Bed {
         }
     }
 
+    /// Submits a job that is refused. Returns the codes of the violations.
     pub async fn refused(&self, spec: JobSpec) -> Vec<&'static str> {
         match self.plane.submit(spec.into(), None).await {
             Err(SubmitError::Refused(decision)) => {
@@ -192,6 +193,7 @@ impl Bed {
         }
     }
 
+    /// Waits until a job is in a state.
     pub async fn until(&self, id: JobId, what: &str, is: impl Fn(&JobRecord) -> bool) -> Arc<JobRecord> {
         let look = async || self.plane.job(id).filter(|record| is(record));
         let found = tokio::time::timeout(TIMEOUT - Duration::from_secs(10), until(what, look)).await;
@@ -244,6 +246,7 @@ impl Bed {
         .await;
     }
 
+    /// Cancels a job.
     pub async fn cancel(&self, id: JobId) {
         let job = self.plane.job(id).unwrap().seen.job();
         assert_eq!(self.backend.cancel(&job).await.unwrap(), Cancelled::Begun);
@@ -300,6 +303,7 @@ impl Bed {
 }
 
 /// A job that runs a command.
+#[must_use]
 pub fn spec(name: &str, command: &[&str]) -> JobSpec {
     JobSpec {
         name: Some(name.into()),
@@ -310,6 +314,8 @@ pub fn spec(name: &str, command: &[&str]) -> JobSpec {
     }
 }
 
+/// A job that runs a shell script.
+#[must_use]
 pub fn shell(name: &str, script: &str) -> JobSpec {
     spec(name, &["sh", "-c", script])
 }
@@ -326,17 +332,18 @@ pub async fn offer_gpus(admin: &Client, count: u32) {
 }
 
 /// Creates a Job that looks like Runway's and that the gate would refuse.
-pub async fn forge(bed: &Bed, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
-    let mut gate = Gate::new(Arc::clone(&bed.policy), HashSeed(1, 2));
+pub async fn forge(harness: &Harness, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
+    let mut gate = Gate::new(Arc::clone(&harness.policy), HashSeed(1, 2));
     let id = JobId::from_random(runway_control::Surroundings::random(&System));
     let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
-    let mut job = render(decision.admitted().unwrap(), id, &bed.policy).unwrap().job;
+    let mut job = render(decision.admitted().unwrap(), id, &harness.policy).unwrap().job;
     change(&mut job);
-    bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
-    bed.until(id, "the job to be seen", |_| true).await;
+    harness.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    harness.until(id, "the job to be seen", |_| true).await;
     id
 }
 
+/// The container of a Job.
 pub fn container(job: &mut Job) -> &mut k8s_openapi::api::core::v1::Container {
     &mut job.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0]
 }

@@ -1,4 +1,4 @@
-//! The same tests again as a user without any rights, to whom a control group is handed down.
+//! Runs the tests of a program a second time as an unprivileged user with a delegated control group.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -7,23 +7,26 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Nobody is called so.
+/// The user id, which no account has.
 pub const USER: u32 = 64_999;
 
 /// Names the group that was handed down, from the root of each hierarchy.
 const GROUP: &str = "RUNWAY_TEST_GROUP";
 
 /// Whether this is the run of the plain user.
+#[must_use]
 pub fn is_plain() -> bool {
     std::env::var_os(GROUP).is_some()
 }
 
 /// The group below which tests make their own, from the root of each hierarchy.
+#[must_use]
 pub fn group() -> PathBuf {
     std::env::var_os(GROUP).map_or_else(|| PathBuf::from("/runway-tests"), PathBuf::from)
 }
 
 /// Every hierarchy of control groups that is mounted here.
+#[must_use]
 pub fn hierarchies() -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: clients that send what no client library would.
+//! HTTP/1.1 by hand: requests that no client library sends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,25 +12,35 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// An answer, read whole.
 #[derive(Debug, Clone)]
 pub struct Answer {
+    /// The status.
     pub status: u16,
+    /// The headers, with lower-case names.
     pub headers: Vec<(String, String)>,
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
+    /// The value of a header.
+    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
+    /// The body as text.
+    #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
+    /// The body as JSON.
+    #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The name of the problem that it tells of.
+    /// The kind of the problem in the body.
+    #[must_use]
     pub fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let problem = self.json();
@@ -39,18 +49,22 @@ impl Answer {
         problem["type"].as_str().unwrap().trim_start_matches("urn:runway:problem:").to_owned()
     }
 
+    /// Whether the server closes the connection after it.
+    #[must_use]
     pub fn closes(&self) -> bool {
         self.header("connection") == Some("close")
     }
 }
 
 /// One connection.
+#[derive(Debug)]
 pub struct Wire<S = TcpStream> {
     stream: S,
     buffer: Vec<u8>,
 }
 
 impl Wire {
+    /// Connects.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -59,10 +73,12 @@ impl Wire {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub fn over(stream: S) -> Self {
+    /// Uses a connection.
+    pub const fn over(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// Sends bytes.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await?;
         self.stream.flush().await
@@ -167,21 +183,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 /// A request without a body.
+#[must_use]
 pub fn get(path: &str) -> String {
     request("GET", path, "", "")
 }
 
 /// A request; the header lines end with `\r\n` each.
+#[must_use]
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{body}")
 }
 
-/// A job as JSON, for a route that takes one.
+/// A request with a body in JSON.
+#[must_use]
 pub fn post(path: &str, headers: &str, body: &str) -> String {
     request("POST", path, &format!("Content-Type: application/json\r\n{headers}"), body)
 }
 
+/// A job in JSON.
+#[must_use]
 pub fn job(name: &str, tenant: &str) -> String {
     format!(r#"{{"name":"{name}","tenant":"{tenant}","image":"registry.internal/embed:1.8.0"}}"#)
 }
@@ -191,13 +212,14 @@ pub async fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
     Wire::connect(address).await.unwrap().ask(bytes).await
 }
 
-/// The value of a metric; 0 where it is not there.
+/// The value of a metric, or 0 if it is missing.
+#[must_use]
 pub fn metric(metrics: &str, series: &str) -> u64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{series} {value}")))
 }
 
-/// Waits until something holds, and not for ever.
+/// Waits until a condition holds, for at most [`PATIENCE`].
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {

@@ -10,7 +10,7 @@ const PIECE: u64 = 64 * 1024;
 
 /// A piece of a job's output.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// What follows comes from this attempt.
     Attempt(u32),
     /// Output.
@@ -18,14 +18,14 @@ pub(super) enum Piece {
 }
 
 /// Reads records.
-pub(super) struct Marked<R> {
+pub(crate) struct Marked<R> {
     reader: R,
     /// What is left of the bytes of a record.
     left: u64,
 }
 
 impl<R: BufRead> Marked<R> {
-    pub(super) const fn new(reader: R) -> Self {
+    pub(crate) const fn new(reader: R) -> Self {
         Self { reader, left: 0 }
     }
 
@@ -33,7 +33,7 @@ impl<R: BufRead> Marked<R> {
     ///
     /// # Errors
     /// [`MarkedError`] where it breaks off, or something else comes than a record.
-    pub(super) fn next(&mut self) -> Result<Option<Piece>, MarkedError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Piece>, MarkedError> {
         loop {
             if self.left > 0 {
                 let mut bytes = Vec::new();
@@ -64,7 +64,7 @@ impl<R: BufRead> Marked<R> {
 
 /// Why there is no next piece.
 #[derive(Debug)]
-pub(super) enum MarkedError {
+pub(crate) enum MarkedError {
     /// It broke off; to read it again may do better.
     BrokenOff(io::Error),
     /// What comes is something else.

@@ -1,24 +1,28 @@
-//! The HTTP client: one request, one answer, and what is no answer.
+//! A blocking HTTP client of the server: one method for each request.
+//!
+//! `config` sets up connections and TLS, `submission` encodes a job, `marked` decodes the output of a job, and `trouble` has
+//! the errors. The client neither prints nor retries.
 
-use super::address::ServerUrl;
-use super::trouble::{Told, Trouble};
-use crate::arguments::Server;
-use crate::input::Failure;
+mod config;
+mod marked;
+mod submission;
+mod trouble;
+
+pub(crate) use config::ClientConfigError;
+pub(crate) use marked::{Marked, MarkedError, Piece};
+pub(crate) use submission::Prepared;
+pub(crate) use trouble::{Told, Trouble};
+
+use crate::arguments::{Server, ServerUrl};
 use runway_api::{JSON, JobList, JobView, KEY_HEADER, LOG, TENANT_HEADER};
 use runway_core::status::Phase;
 use runway_core::{ErrorChain, JobId, Tenant};
 use serde::de::DeserializeOwned;
 use std::io::{BufReader, Read};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{Method, Request, Response};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
-
-/// A connection comes about within this time.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// An answer comes within this time: a server gives itself 30 s.
 const ANSWER: Duration = Duration::from_secs(40);
@@ -53,29 +57,13 @@ pub(crate) struct Sending<'a> {
 pub(crate) type Jobs = Vec<JobView>;
 
 impl Client {
-    /// A client by the flags of the command line.
+    /// Creates a client from the options of a command.
     ///
     /// # Errors
-    /// [`Failure`] where no server is named, or a file cannot be used.
-    pub(crate) fn new(flags: &Server) -> Result<Self, Failure> {
-        let Some(server) = flags.server.clone() else {
-            let message = "which server? give `--server URL`, or set RUNWAY_SERVER";
-            return Err(Failure::Usage(message.to_owned()));
-        };
-        if !server.is_secure() && (flags.cert.is_some() || flags.ca.is_some()) {
-            let message = format!("certificates are of use only over `https`, and the server is `{server}`");
-            return Err(Failure::Usage(message));
-        }
-        let config = Agent::config_builder()
-            // Every answer is read, whatever its status; and none sends us, with what we carry, somewhere else.
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("runway/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER));
-        let config = if server.is_secure() { config.tls_config(tls(flags)?) } else { config };
-        Ok(Self { agent: config.build().new_agent(), server, tenant: flags.tenant.clone() })
+    /// [`ClientConfigError`] if no server is named, or a certificate cannot be used.
+    pub(crate) fn new(options: &Server) -> Result<Self, ClientConfigError> {
+        let server = options.server.clone().ok_or(ClientConfigError::NoServer)?;
+        Ok(Self { agent: config::agent(options, &server)?, server, tenant: options.tenant.clone() })
     }
 
     /// Submits a job. Returns whether it is new.
@@ -231,46 +219,4 @@ fn is_final(error: &ureq::Error) -> bool {
         ureq::Error::Protocol(_) => false,
         _ => true,
     }
-}
-
-/// TLS by the flags, with the one implementation of it that is compiled in.
-fn tls(flags: &Server) -> Result<TlsConfig, Failure> {
-    let roots = match &flags.ca {
-        Some(path) => certificates(path)?,
-        None => {
-            let found = rustls_native_certs::load_native_certs().certs;
-            found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
-        }
-    };
-    let client = match (&flags.cert, &flags.key_file) {
-        (Some(certificate), Some(key)) => {
-            Some(ClientCert::new_with_certs(&certificates(certificate)?, private_key(key)?))
-        }
-        _ => None,
-    };
-    Ok(TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .client_cert(client)
-        .build())
-}
-
-fn unusable(path: &Path, cause: impl ToString) -> Failure {
-    Trouble::Unusable { path: path.to_owned(), cause: cause.to_string() }.into()
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
-    let pem = std::fs::read(path).map_err(|error| unusable(path, error))?;
-    let mut found = Vec::new();
-    for item in ureq::tls::parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| unusable(path, error))? {
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() { Err(unusable(path, "there is no certificate in it")) } else { Ok(found) }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKey<'static>, Failure> {
-    let pem = std::fs::read(path).map_err(|error| unusable(path, error))?;
-    PrivateKey::from_pem(&pem).map_err(|error| unusable(path, error))
 }

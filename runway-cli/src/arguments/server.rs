@@ -1,0 +1,184 @@
+//! The options of the commands that need a server: its address, its certificates, and the form of the output.
+
+use clap::{Args, ValueEnum};
+use runway_core::Tenant;
+use runway_core::units::Seconds;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use ureq::http::Uri;
+
+/// Which server, and who asks.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// The server, such as `https://runway.internal`
+    #[arg(long, env = "RUNWAY_SERVER", hide_env_values = true, value_name = "URL", help_heading = "Server")]
+    pub server: Option<ServerUrl>,
+    /// A client certificate in PEM, with those between it and its root
+    #[arg(
+        long,
+        env = "RUNWAY_CERT",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "key_file",
+        help_heading = "Server"
+    )]
+    pub cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(
+        long,
+        env = "RUNWAY_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "cert",
+        help_heading = "Server"
+    )]
+    pub key_file: Option<PathBuf>,
+    /// The authorities that may vouch for the server, in PEM [default: those that the system trusts]
+    #[arg(long, env = "RUNWAY_CA", hide_env_values = true, value_name = "FILE", help_heading = "Server")]
+    pub ca: Option<PathBuf>,
+    /// Act for this tenant: submit for it, see its jobs alone
+    #[arg(long, value_name = "NAME", help_heading = "Server")]
+    pub tenant: Option<Tenant>,
+    /// How long `submit`, and whatever waits, goes on trying while the server does not answer
+    #[arg(long, value_name = "TIME", default_value = "1m", help_heading = "Server")]
+    pub retry_for: Seconds,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    pub server: Server,
+    #[command(flatten)]
+    pub output: View,
+    /// Wait until the jobs have ended, and tell on standard error as they change
+    #[arg(long)]
+    pub wait: bool,
+    /// Print what the job prints, and wait until it has ended; for one job at a time
+    #[arg(long)]
+    pub follow: bool,
+    /// Submit under this key: what was submitted under it before, with the same files, is not submitted again. Of several jobs
+    /// the first has the key K-1, the second K-2, and so on [default: a random one]
+    #[arg(long, value_name = "K", value_parser = key)]
+    pub key: Option<String>,
+    /// Files of jobs, each with one or more documents; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct View {
+    /// How to tell it
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    pub form: Form,
+}
+
+/// How to tell of what a server knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    #[default]
+    Table,
+    /// For people with wide terminals
+    Wide,
+    /// For programs
+    Json,
+    /// For programs, as YAML
+    Yaml,
+    /// The id or the name alone, one a line
+    Name,
+}
+
+impl Form {
+    /// Whether people read it.
+    pub(crate) const fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
+/// The address of a server: `http` or `https`, a host, and perhaps a path under which a proxy has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerUrl(String);
+
+impl ServerUrl {
+    /// The address of something that the server has; `path` begins with a slash.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
+    /// Whether what is said is hidden from others.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+}
+
+impl FromStr for ServerUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let uri: Uri = text.parse().map_err(|_| "this is no URL such as `https://runway.internal`")?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err("it must begin with `https://` or `http://`");
+        }
+        let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        if authority.is_empty() || authority.contains('@') {
+            return Err("between `//` and the path stands the host, perhaps with a port, and nothing else");
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return Err("it must end with the host or a path");
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The longest key that is taken: a server takes 255 characters, and of several jobs each has `-N` behind it.
+const MAX_KEY: usize = 240;
+
+fn key(text: &str) -> Result<String, String> {
+    let fits = (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err(format!("a key has 1 to {MAX_KEY} visible ASCII characters")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_scheme_a_host_and_perhaps_a_path() {
+        for (text, told) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/jobs"),
+            ("https://runway.internal/", "https://runway.internal/v1/jobs"),
+            ("https://[::1]:1/batch//", "https://[::1]:1/batch/v1/jobs"),
+        ] {
+            assert_eq!(text.parse::<ServerUrl>().unwrap().at("/v1/jobs"), told);
+        }
+        for bad in [
+            "",
+            "runway.internal",
+            "runway.internal:80",
+            "/v1",
+            "ftp://x",
+            "http://",
+            "http://u:p@x",
+            "http://x?a=b",
+            "http://x#a",
+            "http://x y",
+        ] {
+            assert!(bad.parse::<ServerUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_at_most_so_many_characters() {
+        assert!(key(&"k".repeat(MAX_KEY)).is_ok());
+        for bad in ["", "a b", "ä", "a\n", &"k".repeat(MAX_KEY + 1)] {
+            assert!(key(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The error of a command: its causes, their messages, and their exit codes.
+
+use crate::Exit;
+use crate::client::{ClientConfigError, Trouble};
+use crate::diagnostics::{Diagnosed, Report};
+use crate::input::ReadError;
+use crate::output::{self, OutputError, printable};
+use crate::policy::PolicyLoadError;
+use runway_core::document::parse_all;
+use runway_core::guardrails::GuardrailsError;
+use runway_core::name::NameError;
+use runway_core::status::ListingError;
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The cause for which a command fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The policy does not load.
+    #[error(transparent)]
+    Policy(#[from] PolicyLoadError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The options that name a server cannot be used.
+    #[error(transparent)]
+    ClientConfig(#[from] ClientConfigError),
+    /// A request to the server failed.
+    #[error(transparent)]
+    Online(#[from] Trouble),
+    /// Standard input is given more than once.
+    #[error("standard input, `-`, can be read only once; {count} of the files are `-`")]
+    RepeatedStandardInput {
+        /// The number of times.
+        count: usize,
+    },
+    /// `diagnose` reads a file that is not JSON.
+    #[error("cannot read `{}`: no JSON: {error}; give what `{KUBECTL}` prints", shown(path))]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        error: serde_json::Error,
+    },
+    /// `diagnose` reads JSON that does not list Kubernetes objects.
+    #[error("cannot read `{}`: {}; give what `{KUBECTL}` prints", shown(path), printable(&error.to_string()))]
+    NotKubernetes {
+        /// The file.
+        path: PathBuf,
+        error: ListingError,
+    },
+    /// `policy show` is called for a tenant whose name is malformed.
+    #[error("the tenant `{}` {error}", printable(name))]
+    InvalidTenant {
+        /// The value of `--tenant`.
+        name: String,
+        error: NameError,
+    },
+    /// `policy show` is called for a tenant that the policy does not accept.
+    #[error("the tenant `{}` is not among those that the policy lists", printable(name))]
+    UnlistedTenant {
+        /// The value of `--tenant`.
+        name: String,
+    },
+    /// `policy show` is called for a class that the policy does not define.
+    #[error("there is no class `{}`; there are: {}", printable(name), classes.join(", "))]
+    UnknownClass {
+        /// The value of `--class`.
+        name: String,
+        /// The classes of the policy.
+        classes: Vec<String>,
+    },
+    /// `policy render` needs the address of the API server.
+    #[error(
+        "{error}{place}: give `--api-server` for each address that `kubectl get endpoints,service kubernetes` shows in the \
+         namespace `default`, such as `--api-server 172.18.0.2/32`"
+    )]
+    ApiServerUnknown {
+        error: GuardrailsError,
+        /// The file and line of the policy that allow the network, in parentheses; empty if they are not known.
+        place: String,
+    },
+    /// `policy render` is given every address as those of the API server.
+    #[error("{0}; give the API server's own address, such as `--api-server 172.18.0.2/32`")]
+    ApiServerEverywhere(GuardrailsError),
+    /// `render` would give two jobs the same name.
+    #[error("two jobs would be called `{name}`; render them one at a time with `--id`")]
+    RepeatedObject {
+        /// The name.
+        name: String,
+    },
+    /// `submit --follow` is called with a format for programs.
+    #[error("with `--follow` the output is the job's: leave out `--output`, or use `--wait`")]
+    FollowWithFormat,
+    /// `submit --follow` is called with several jobs.
+    #[error("`--follow` follows one job, and these are {jobs}; use `--wait`")]
+    FollowSeveral {
+        /// The number of jobs.
+        jobs: usize,
+    },
+    /// The handler for Ctrl-C cannot be installed.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Interrupt(io::Error),
+    /// `man` cannot write its pages.
+    #[error(
+        "cannot write the manual pages to `{}`: {error}; name a folder that can be written to",
+        shown(folder)
+    )]
+    ManualPages {
+        /// The folder.
+        folder: PathBuf,
+        error: io::Error,
+    },
+    /// The variable of a secret is missing, or its value is not UTF-8. The error does not contain the value.
+    #[cfg(target_os = "linux")]
+    #[error("the secret `{secret}` comes from the variable `{variable}`, which {}", if *is_set { "is not valid UTF-8" } else { "is not set" })]
+    SecretVariable {
+        /// The name of the secret.
+        secret: String,
+        /// The variable of the environment.
+        variable: String,
+        /// Whether the variable is set.
+        is_set: bool,
+    },
+}
+
+/// The command whose output `diagnose` reads.
+const KUBECTL: &str = "kubectl get job,pod,event -o json";
+
+impl Failure {
+    /// The exit code of a command that fails with this error.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Online(trouble) => trouble.exit(),
+            _ => Exit::NotJudged,
+        }
+    }
+
+    /// Prints the error on standard error; the violations of a policy are drawn into its file.
+    pub(crate) fn print(&self) {
+        let mut text = String::new();
+        if let Self::Policy(PolicyLoadError::Invalid { file, error }) = self {
+            let parsed = parse_all(file.bytes()).into_iter().next();
+            let place = parsed.as_ref().map_or(Diagnosed::Nothing, |parsed| match parsed {
+                Ok(document) => Diagnosed::Policy(document),
+                Err(error) => Diagnosed::Unreadable(error),
+            });
+            let report = Report::new(file, place, None, None);
+            text.extend(error.violations.iter().map(|violation| report.draw(violation)));
+        }
+        let _ = writeln!(text, "error: {self}");
+        // If standard error is closed, the exit code still reports the failure.
+        let _ = output::print_aside(&text);
+    }
+}
+
+fn shown(path: &Path) -> String {
+    printable(&path.display().to_string())
+}

@@ -1,0 +1,47 @@
+//! Times and durations as text for people.
+
+use runway_core::units::Timestamp;
+
+/// An instant to the second.
+pub(crate) fn time(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
+}
+
+/// A time in one unit that is neither too fine nor too coarse.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// How long ago it was.
+pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
+    span(now.nanos_since(then) / 1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_the_unit_that_fits() {
+        for (seconds, told) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7_199, "119m"),
+            (7_200, "2h"),
+            (172_799, "47h"),
+            (172_800, "2d"),
+        ] {
+            assert_eq!(span(seconds), told);
+        }
+        let [then, now] = [Timestamp::from_seconds(100), Timestamp::from_seconds(160)];
+        // Of two clocks that differ, the one ahead has made something in the future.
+        assert_eq!((age(then, now), age(now, then)), ("60s".to_owned(), "0s".to_owned()));
+    }
+}

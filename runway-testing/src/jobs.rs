@@ -1,0 +1,16 @@
+//! Specs of jobs.
+
+use runway_core::JobSpec;
+
+/// A job of a tenant that requests GPUs.
+#[must_use]
+pub fn spec(tenant: &str, name: &str, gpus: u64) -> JobSpec {
+    let mut spec = JobSpec {
+        name: Some(name.into()),
+        tenant: Some(tenant.into()),
+        image: Some("registry.internal/embed:1.8.0".into()),
+        ..JobSpec::default()
+    };
+    spec.resources.gpu = Some(gpus.into());
+    spec
+}

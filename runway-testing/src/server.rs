@@ -1,0 +1,101 @@
+//! A server in the process of the test, over a fake cluster.
+
+use crate::policies;
+use crate::wire::{Answer, ask, get, metric};
+use runway_control::fake::{Calm, Chaos, FakeBackend, FakeCluster};
+use runway_control::{Backend, ControlPlane, Settings, System};
+use runway_http::metrics::Metrics;
+use runway_http::server::{ConnectionLimits, Tls, serve};
+use runway_http::{AppState, RequestLimits, app};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// The set-up of a server.
+pub struct Setup {
+    /// The text of the policy.
+    pub policy: String,
+    /// The faults of the cluster.
+    pub faults: Box<dyn Chaos>,
+    /// Limits of requests.
+    pub requests: RequestLimits,
+    /// Limits of connections.
+    pub connections: ConnectionLimits,
+    /// TLS, if the server has it.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            policy: policies::ROOMY.to_owned(),
+            faults: Box::new(Calm),
+            requests: RequestLimits::default(),
+            connections: ConnectionLimits::default(),
+            tls: None,
+        }
+    }
+}
+
+/// A server that listens on a free port of the loopback address.
+pub struct Harness {
+    /// The address of the server.
+    pub address: SocketAddr,
+    /// The fake cluster.
+    pub cluster: FakeCluster,
+    /// The state of the router.
+    pub state: AppState,
+    stop: Arc<Notify>,
+    server: JoinHandle<bool>,
+}
+
+impl Harness {
+    /// Starts a server, and waits until it is ready. `wrap` returns the backend that it uses.
+    pub async fn start<B: Backend>(setup: Setup, wrap: impl FnOnce(&FakeCluster, FakeBackend) -> B) -> Self {
+        let cluster = FakeCluster::with_chaos(Arc::new(System), setup.faults);
+        let backend = Arc::new(wrap(&cluster, cluster.connect()));
+        let metrics = Arc::new(Metrics::default());
+        let observer = Arc::clone(&metrics);
+        let policy = policies::parse(&setup.policy);
+        let plane =
+            ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
+        tokio::spawn(plane.clone().run());
+        plane.ready().await;
+        let state = AppState::new(plane, Arc::clone(&metrics), setup.requests);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop).notified_owned();
+        let server = serve(listener, app(state.clone()), setup.connections, setup.tls, metrics, stopped);
+        Self { address, cluster, state, stop, server: tokio::spawn(server) }
+    }
+
+    /// Sends one request on a new connection.
+    pub async fn ask(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        ask(self.address, bytes).await
+    }
+
+    /// Reads the metrics.
+    pub async fn metrics(&self) -> String {
+        self.ask(get("/metrics")).await.text()
+    }
+
+    /// Reads one metric.
+    pub async fn metric(&self, series: &str) -> u64 {
+        metric(&self.metrics().await, series)
+    }
+
+    /// Requests the shutdown of the server.
+    pub fn shut_down(&self) {
+        self.state.stop();
+        self.state.drain();
+        self.stop.notify_one();
+    }
+
+    /// Waits for the end of the server. Returns whether it answered every request.
+    pub async fn finished(self) -> bool {
+        self.server.await.unwrap()
+    }
+}
