@@ -72,7 +72,7 @@ impl Inner {
         let began = monotonic();
         // A resumed creation may have been sent before.
         let mut doubt = (turn > 0).then(|| Unavailable::new("an earlier attempt was not answered"));
-        for pause in self.pauses() {
+        for pause in self.settings.backoff() {
             let asked = monotonic();
             let answer = self.backend.create(&order).await;
             self.observer.create_answered(asked.elapsed());
@@ -129,7 +129,7 @@ impl Inner {
     /// Looks for a job whose creation was not answered, until it is there or cannot come any more.
     async fn search(self: Arc<Self>, order: Arc<Order>, turn: u64, last_sent: Instant) {
         let (id, job) = (order.id, order.job());
-        for pause in self.pauses() {
+        for pause in self.settings.backoff() {
             tokio::time::sleep(pause).await;
             if !self.is_searched_for(id, turn) {
                 return;

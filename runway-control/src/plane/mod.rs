@@ -12,6 +12,7 @@ use crate::backend::{Backend, Cancelled, LogError, LogOptions, LogStream, Unavai
 use crate::jobs::{JobRecord, Jobs, Page, Selection};
 use crate::observer::{Nobody, Observer};
 use crate::surroundings::Surroundings;
+use backon::{Backoff, BackoffBuilder, ExponentialBuilder};
 use creation::Creation;
 use runway_core::gate::NamespaceChanged;
 use runway_core::quota::{Shortage, Usage};
@@ -50,6 +51,17 @@ impl Default for Settings {
             request_lifetime: Duration::from_secs(65),
             remembered: 10_000,
         }
+    }
+}
+
+impl Settings {
+    /// The delays between retries. They never end: the caller decides when to stop.
+    fn backoff(&self) -> impl Backoff + use<> {
+        ExponentialBuilder::new()
+            .with_min_delay(self.retry_pause)
+            .with_max_delay(self.longest_pause)
+            .without_max_times()
+            .build()
     }
 }
 
@@ -370,12 +382,15 @@ impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// The pauses before something is tried again.
-    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
-        let longest = self.settings.longest_pause;
-        std::iter::successors(Some(self.settings.retry_pause), move |pause| {
-            Some(pause.saturating_mul(2).min(longest))
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_the_longest_pause() {
+        let delays: Vec<_> = Settings::default().backoff().take(8).map(|delay| delay.as_millis()).collect();
+        assert_eq!(delays, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
     }
 }

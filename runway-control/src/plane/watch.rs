@@ -2,8 +2,9 @@
 
 use super::creation::Creation;
 use super::{Inner, State};
-use crate::backend::{JobRef, Observation, WatchEvent};
+use crate::backend::{JobRef, Observation, Unavailable, WatchEvent};
 use crate::jobs::JobRecord;
+use backon::Retryable;
 use futures::StreamExt;
 use runway_core::JobId;
 use runway_core::quota::{Listing, Sighting};
@@ -69,13 +70,11 @@ impl Inner {
 impl Inner {
     /// Ends a job that nobody asked for any more.
     async fn lay(self: Arc<Self>, ghost: JobRef) {
-        for pause in self.pauses() {
-            match self.backend.cancel(&ghost).await {
-                Ok(_) => return,
-                Err(cause) => tracing::warn!(job = %ghost.id, %cause, "it could not be ended yet"),
-            }
-            tokio::time::sleep(pause).await;
-        }
+        let cancel = || self.backend.cancel(&ghost);
+        let failed =
+            |cause: &Unavailable, _| tracing::warn!(job = %ghost.id, %cause, "it could not be ended yet");
+        // The retries never end, so the result is a success.
+        let _ = cancel.retry(self.settings.backoff()).notify(failed).await;
     }
 }
 
