@@ -1,9 +1,9 @@
 //! One pod: an attempt of the job, as it was seen last.
 
-use super::Seen;
 use super::container::{Container, End, Kind};
 use super::event::Events;
 use super::time::instant;
+use super::{Seen, node, scheduler};
 use crate::price::Attempt;
 use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::{Evidence, Reason};
@@ -323,7 +323,7 @@ impl<'a> SeenPod<'a> {
     fn eviction(&self) -> Option<Cause> {
         let reason = self.reason().filter(|reason| *reason == "Evicted")?;
         let message = self.status().and_then(|status| status.message.as_deref());
-        Some(self.with_reason(evicted(message), reason))
+        Some(self.with_reason(node::evicted(message), reason))
     }
 
     fn deadline(&self) -> Option<Cause> {
@@ -336,19 +336,10 @@ impl<'a> SeenPod<'a> {
 
     fn disruption(&self) -> Option<Cause> {
         if let Some((index, condition)) = self.condition("DisruptionTarget", "True") {
-            let why = match condition.reason.as_deref() {
-                Some("PreemptionByScheduler" | "PreemptionByKubeScheduler") => {
-                    "its node was given to a pod of higher priority"
-                }
-                Some("DeletionByTaintManager") => "its node was tainted, as a failing or leaving one is",
-                Some("EvictionByEvictionAPI") => "it was evicted on request, as when its node is drained",
-                Some("DeletionByPodGC") => "its node is gone",
-                Some("TerminationByKubelet") => "its node shut down, or needed room for a critical pod",
-                _ => "its node was taken from it",
-            };
+            let why = node::disruption(condition.reason.as_deref());
             let message = condition.message.as_deref().filter(|message| !message.is_empty());
             let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-            let cause = disrupted(format!("disrupted, since {why}{told}"));
+            let cause = node::disrupted(format!("disrupted, since {why}{told}"));
             let path = format!("status.conditions[{index}]");
             let cause = cause.seen(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
             return Some(match condition.reason.as_deref() {
@@ -357,142 +348,16 @@ impl<'a> SeenPod<'a> {
             });
         }
         let reason = self.reason()?;
-        let what = match reason {
-            "Preempting" | "Preempted" => "disrupted, since its node was given to a pod of higher priority",
-            "NodeLost" => "disrupted, since its node was lost",
-            "Shutdown" | "NodeShutdown" | "Terminated" => "disrupted, since its node shut down",
-            // The scheduler chose a node, and the kubelet found that it does not fit.
-            "UnexpectedAdmissionError"
-            | "NodeAffinity"
-            | "NodeName"
-            | "NodePorts"
-            | "NodeUnschedulable"
-            | "TopologyAffinityError"
-            | "InvalidNodeInfo" => "turned away by its node",
-            reason if reason.starts_with("OutOf") => "turned away by its node, which was full",
-            _ => return None,
-        };
-        Some(self.with_reason(disrupted(format!("{what}{}", self.told())), reason))
+        let what = node::refusal(reason)?;
+        Some(self.with_reason(node::disrupted(format!("{what}{}", self.told())), reason))
     }
 
     fn unschedulable(&self) -> Option<Cause> {
         let (index, condition) = self.condition("PodScheduled", "False")?;
         let reason = condition.reason.as_deref().filter(|reason| *reason == "Unschedulable")?;
-        let cause = unschedulable(condition.message.as_deref().unwrap_or_default());
+        let cause = scheduler::unschedulable(condition.message.as_deref().unwrap_or_default());
         Some(cause.seen(evidence("pod", self.name(), format!("status.conditions[{index}].reason"), reason)))
     }
-}
-
-/// Thrown out by its node.
-pub(super) fn evicted(message: Option<&str>) -> Cause {
-    let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-    let message = message.unwrap_or_default().to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    let hint = if says(&["emptydir volume \"shm\""]) {
-        "raise `resources.shm`, or keep less in `/dev/shm`"
-    } else if says(&[
-        "emptydir",
-        "exceeds the total limit",
-        "local ephemeral storage limit",
-        "ephemeral local storage usage",
-    ]) {
-        "raise `resources.ephemeral_storage`, or write less: `/tmp` and the logs count"
-    } else if says(&["resource: memory"]) {
-        "its node ran short of memory: submit it again; where that returns, raise `resources.memory` to what it really takes"
-    } else if says(&["resource: ephemeral-storage", "diskpressure", "inodes"]) {
-        "its node ran short of storage: submit it again; where that returns, raise `resources.ephemeral_storage` to what it \
-         really takes"
-    } else {
-        "its node ran short: submit it again; what counts against `resources.ephemeral_storage` is `/tmp` and the logs"
-    };
-    Cause::new(Reason::Evicted, format!("thrown out by its node{told}")).hint(hint)
-}
-
-/// Ended by what happened to its node.
-pub(super) fn disrupted(what: impl Into<String>) -> Cause {
-    Cause::new(Reason::Disrupted, what)
-        .hint("nothing is wrong with the job itself: if it is not tried again, submit it again")
-}
-
-/// Something that nodes have too little of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Missing {
-    what: &'static str,
-    /// The field of a job that asks for it.
-    field: &'static str,
-    is_counted: bool,
-}
-
-/// What the scheduler says that there is too little of, each once.
-fn missing(message: &str) -> Vec<Missing> {
-    let mut all = Vec::new();
-    for rest in message.split("insufficient ").skip(1) {
-        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
-        let resource = end.and_then(|end| rest.get(..end)).unwrap_or(rest).trim_end_matches('.');
-        let missing = match resource {
-            "cpu" => Missing { what: "cores", field: "resources.cpu", is_counted: true },
-            "memory" => Missing { what: "memory", field: "resources.memory", is_counted: false },
-            "ephemeral-storage" => {
-                Missing { what: "storage", field: "resources.ephemeral_storage", is_counted: false }
-            }
-            device if device.contains('/') => {
-                Missing { what: "GPUs", field: "resources.gpu", is_counted: true }
-            }
-            _ => continue,
-        };
-        if !all.contains(&missing) {
-            all.push(missing);
-        }
-    }
-    all
-}
-
-fn room_for(missing: &[Missing]) -> String {
-    let whats: Vec<_> = missing.iter().map(|missing| format!("the {}", missing.what)).collect();
-    let fields: Vec<_> = missing.iter().map(|missing| format!("`{}`", missing.field)).collect();
-    let amount = if missing.iter().all(|missing| missing.is_counted) { "many" } else { "much" };
-    let or = if missing.iter().any(|missing| missing.what == "GPUs") {
-        " or choose another `gpu_type`"
-    } else {
-        ""
-    };
-    format!(
-        "it starts once a node has {} free; where none has that {amount}, lower {}{or}",
-        listed(&whats),
-        listed(&fields)
-    )
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn listed(words: &[String]) -> String {
-    match words.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} and {last}", others.join(", ")),
-        None => String::new(),
-    }
-}
-
-/// No node has what it asks for. `message` is the scheduler's, such as `0/3 nodes are available: 3 Insufficient cpu.`
-pub(super) fn unschedulable(message: &str) -> Cause {
-    let told = if message.trim().is_empty() { String::new() } else { format!(": {}", quoted(message)) };
-    let lower = message.to_ascii_lowercase();
-    let missing = missing(&lower);
-    let has = |word: &str| lower.contains(word);
-    let hint = if !missing.is_empty() {
-        room_for(&missing)
-    } else if has("insufficient ") {
-        "it starts once a node has room".to_owned()
-    } else if has("selector") || has("affinity") {
-        "no node has the labels that it asks for: choose another `gpu_type`, or let the cluster's people label a node"
-            .to_owned()
-    } else if has("taint") {
-        "the nodes keep it off by a taint: they are for other work, or not well; the cluster's people can tell"
-            .to_owned()
-    } else {
-        "it starts once a node has what it asks for; the cluster's people can tell whether one ever will"
-            .to_owned()
-    };
-    Cause::new(Reason::Unschedulable, format!("no node has what it asks for{told}")).hint(hint)
 }
 
 /// Whether a pod that is there has not ended, and so still has what it was given. One that is being deleted has.
