@@ -1,6 +1,6 @@
 //! What is known of the cluster's jobs, and what each piece of news means for them.
 
-use crate::backend::Inner;
+use crate::cluster::Cluster;
 use crate::object::{has_secret, id_of_job, id_of_name, id_of_pod, is_incomplete, label, observe, timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -437,13 +437,13 @@ impl Store {
 
     /// Takes out the jobs whose creation was begun and given up. At the first listing those are all that are not complete:
     /// whoever began them is dead.
-    pub(super) fn take_abandoned(&mut self, inner: &Inner) -> Vec<Job> {
-        let now = inner.surroundings.now();
+    pub(super) fn take_abandoned(&mut self, cluster: &Cluster) -> Vec<Job> {
+        let now = cluster.surroundings.now();
         let is_abandoned = |id: &JobId, known: &Known| {
             let Some(job) = known.job.as_deref().filter(|job| is_incomplete(job)) else { return false };
             let created = job.metadata.creation_timestamp.as_ref().and_then(timestamp).unwrap_or_default();
             let age = Duration::from_nanos(now.nanos_since(created));
-            !inner.is_creating(*id) && (!self.has_listed || age > inner.settings.abandoned_after)
+            !cluster.is_creating(*id) && (!self.has_listed || age > cluster.settings.abandoned_after)
         };
         let ids: Vec<_> =
             self.jobs.iter().filter(|(id, known)| is_abandoned(id, known)).map(|(id, _)| *id).collect();
