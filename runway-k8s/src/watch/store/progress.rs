@@ -27,7 +27,7 @@ pub(super) enum Milestone {
     PodsListed,
     /// The caller has taken the list of jobs.
     ListTaken,
-    /// Everything is listed again.
+    /// A relist of everything begins.
     Relist,
 }
 
@@ -40,7 +40,7 @@ impl Progress {
                 Self::AwaitingPods
             }
             (Self::Empty | Self::AwaitingJobs, PodsListed) => Self::AwaitingJobs,
-            // The pods stay known while they are listed again.
+            // The pods stay known during the relist.
             (Self::AwaitingJobs, ListTaken | Relist) => Self::AwaitingJobs,
             (Self::AwaitingPods, PodsListed) | (Self::AwaitingJobs, JobsListed) => Self::Listed,
             (Self::Listed, JobsListed | PodsListed | Relist) => Self::Listed,

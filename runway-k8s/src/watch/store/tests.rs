@@ -303,7 +303,7 @@ fn relist_before_the_first_list_waits_for_new_jobs() {
     let mut store = Store::default();
     assert!(list_jobs(&mut store, [job(id(1))]).is_empty());
     store.begin_again();
-    assert!(list_pods(&mut store).is_empty(), "the Jobs are being listed again");
+    assert!(list_pods(&mut store).is_empty(), "the relist of Jobs is not complete");
     // The pods that are known suffice.
     store.begin_again();
     assert_eq!(store.progress, Progress::AwaitingJobs);
@@ -311,7 +311,7 @@ fn relist_before_the_first_list_waits_for_new_jobs() {
 }
 
 #[test]
-fn relist_drops_what_was_read_of_the_lists_before() {
+fn relist_drops_partial_lists() {
     let mut store = ready(&[id(1)]);
     store.job(News::Init);
     store.job(News::InitApply(job(id(2))));
@@ -319,7 +319,7 @@ fn relist_drops_what_was_read_of_the_lists_before() {
     assert_eq!(store.progress, Progress::Following);
     assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
     assert_eq!(store.observations().len(), 1);
-    // So does a list that begins anew.
+    // So does a second list.
     store.job(News::Init);
     store.job(News::InitApply(job(id(2))));
     assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
@@ -375,7 +375,7 @@ fn incomplete(id: JobId, minute: u8) -> Box<Job> {
 }
 
 #[tokio::test]
-async fn incomplete_jobs_of_any_age_are_abandoned_only_at_the_first_list() {
+async fn young_incomplete_jobs_are_abandoned_only_at_first() {
     let (cluster, mut store) = (cluster(), Store::default());
     list_pods(&mut store);
     list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
