@@ -1,8 +1,10 @@
 //! A client of the cluster: from a kubeconfig file, or from the pod that this runs in.
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::client::{AuthError, RustlsTlsError};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Which cluster to talk to.
@@ -17,28 +19,57 @@ pub struct Connection {
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The kubeconfig file cannot be used.
+    /// The kubeconfig file cannot be read, or its content cannot be used.
     #[error("cannot use the kubeconfig `{}`", path.display())]
     Kubeconfig {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: kube::config::KubeconfigError,
+        source: KubeconfigError,
     },
-    /// The context cannot be used.
-    #[error("cannot use the context `{context}` of the kubeconfig")]
-    Context {
+    /// No kubeconfig file was given, and those of the environment cannot be used.
+    #[error(
+        "cannot use the kubeconfig of KUBECONFIG or `~/.kube/config`; `--kubeconfig` chooses another one"
+    )]
+    DefaultKubeconfig(#[source] KubeconfigError),
+    /// The kubeconfig does not contain the context.
+    #[error(
+        "the kubeconfig has no context `{context}`; `kubectl config get-contexts` lists those that it has"
+    )]
+    UnknownContext {
         /// The context.
         context: String,
-        /// What is wrong with it.
-        source: kube::config::KubeconfigError,
     },
-    /// Nothing says where the cluster is.
+    /// The kubeconfig has no current context, and no context was given.
+    #[error("the kubeconfig has no current context: give `--context`")]
+    NoContext,
+    /// There is no kubeconfig, and this is not a pod of a cluster.
     #[error("there is neither a kubeconfig nor a service account: give `--kubeconfig`, or set KUBECONFIG")]
-    NoCluster(#[source] Box<kube::config::InferConfigError>),
-    /// The client cannot be made: most likely its certificates or its credentials are wrong.
+    NoCluster(#[source] KubeconfigError),
+    /// There is no kubeconfig, and the service account of this pod cannot be used.
+    #[error("cannot use the service account of this pod")]
+    ServiceAccount(#[source] InClusterError),
+    /// The user's credentials cannot be used, for example because the command that returns them is missing.
+    #[error("cannot use the credentials of the kubeconfig's user")]
+    Credentials(#[source] AuthError),
+    /// The certificates of the cluster, or of the user, cannot be used.
+    #[error("cannot use the certificates of the cluster or its user")]
+    Certificates(#[source] RustlsTlsError),
+    /// The client cannot be made for another reason, such as an unsupported proxy.
     #[error("cannot make a client of the cluster")]
     Client(#[source] kube::Error),
+}
+
+impl ConnectError {
+    /// An error of a kubeconfig file, or of the default one.
+    fn from_kubeconfig(path: Option<&Path>, error: KubeconfigError) -> Self {
+        match (error, path) {
+            (KubeconfigError::LoadContext(context), _) => Self::UnknownContext { context },
+            (KubeconfigError::CurrentContextNotSet, _) => Self::NoContext,
+            (source, Some(path)) => Self::Kubeconfig { path: path.to_owned(), source },
+            (source, None) => Self::DefaultKubeconfig(source),
+        }
+    }
 }
 
 /// How long a connection may take to be made.
@@ -50,20 +81,41 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// [`ConnectError`] where nothing says where the cluster is, or what says so cannot be used.
 pub async fn connect(connection: &Connection) -> Result<Client, ConnectError> {
     let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match (&connection.kubeconfig, &connection.context) {
-        (Some(path), _) => {
-            let wrong = |source| ConnectError::Kubeconfig { path: path.clone(), source };
+    let mut config = match &connection.kubeconfig {
+        Some(path) => {
+            let wrong = |error| ConnectError::from_kubeconfig(Some(path), error);
             let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong)?
         }
-        (None, Some(context)) => Config::from_kubeconfig(&options)
-            .await
-            .map_err(|source| ConnectError::Context { context: context.clone(), source })?,
-        (None, None) => Config::infer().await.map_err(|source| ConnectError::NoCluster(Box::new(source)))?,
+        None => match Config::from_kubeconfig(&options).await {
+            Ok(config) => config,
+            Err(error) if connection.context.is_some() => {
+                return Err(ConnectError::from_kubeconfig(None, error));
+            }
+            Err(error) => service_account(error)?,
+        },
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.write_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).map_err(ConnectError::Client)
+    Client::try_from(config).map_err(|error| match error {
+        kube::Error::Auth(error) => ConnectError::Credentials(error),
+        kube::Error::RustlsTls(error) => ConnectError::Certificates(error),
+        error => ConnectError::Client(error),
+    })
+}
+
+/// The configuration of a pod's service account, which is used if the default kubeconfig cannot be.
+fn service_account(kubeconfig: KubeconfigError) -> Result<Config, ConnectError> {
+    let is_missing = match &kubeconfig {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(error, _) => error.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    };
+    Config::incluster().map_err(|error| match error {
+        InClusterError::ReadEnvironmentVariable(_) if is_missing => ConnectError::NoCluster(kubeconfig),
+        InClusterError::ReadEnvironmentVariable(_) => ConnectError::from_kubeconfig(None, kubeconfig),
+        error => ConnectError::ServiceAccount(error),
+    })
 }
 
 #[cfg(test)]
@@ -100,9 +152,21 @@ users: [{name: u, user: {token: t}}]
         let nowhere = Connection { kubeconfig: Some("/no/such/file".into()), context: None };
         let told = connect(&nowhere).await.err().unwrap().to_string();
         assert_eq!(told, "cannot use the kubeconfig `/no/such/file`");
-        for (kubeconfig, context) in [(KUBECONFIG, Some("three")), ("{", None), ("", None)] {
-            let told = with(kubeconfig, context).await;
-            assert!(matches!(told, Err(ConnectError::Kubeconfig { .. })), "{kubeconfig}");
-        }
+        let unknown = with(KUBECONFIG, Some("three")).await.err().unwrap();
+        assert!(
+            matches!(&unknown, ConnectError::UnknownContext { context } if context == "three"),
+            "{unknown:?}"
+        );
+        let malformed = with("{", None).await.err().unwrap();
+        assert!(matches!(malformed, ConnectError::Kubeconfig { .. }), "{malformed:?}");
+        let empty = with("", None).await.err().unwrap();
+        assert!(matches!(empty, ConnectError::NoContext), "{empty:?}");
+        let wrong = KUBECONFIG.replace("http://127.0.0.1:1", "not a url");
+        let url = with(&wrong, None).await.err().unwrap();
+        assert!(matches!(url, ConnectError::Kubeconfig { .. }), "{url:?}");
+        let wrong =
+            KUBECONFIG.replace("token: t", "token: t, client-certificate-data: eA==, client-key-data: eA==");
+        let certificates = with(&wrong, None).await.err().unwrap();
+        assert!(matches!(certificates, ConnectError::Certificates(_)), "{certificates:?}");
     }
 }

@@ -6,69 +6,120 @@
 //!
 //! The number of concurrent creates is limited, so that a burst waits here and not at the API server, which others need too.
 
-use crate::backend::{Inner, merge};
-use crate::failure::{Failure, again, within};
+use crate::cluster::Cluster;
+use crate::failure::{CallEffect, CallError, retry, with_timeout};
 use crate::object::{INCOMPLETE, is_incomplete, is_runways, observe, timestamp};
+use crate::parameters::{delete_in_background, merge, patch, post};
 use crate::protobuf::Made;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
+use kube::api::DeleteParams;
 use runway_control::Observation;
 use runway_control::backend::{CreateError, Order, Unavailable};
-use runway_core::render::{Manifest, object_name, render};
+use runway_core::render::{Manifest, UnresolvedSecret, object_name, render};
 use runway_core::status::{Seen, classify};
 use serde_json::json;
+use std::time::Duration;
 
-/// Who Runway is in `managedFields`.
-pub(crate) const FIELD_MANAGER: &str = "runway";
-
-pub(crate) fn post() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+/// An order of which the objects were not created, or may not have been.
+#[derive(Debug, thiserror::Error)]
+enum OrderError {
+    /// The job refers to a secret whose value is not known.
+    #[error(transparent)]
+    Unrendered(#[from] UnresolvedSecret),
+    /// Other creates kept the API server busy for as long as this one could wait.
+    #[error(
+        "creating a Job: not its turn within {} s, since the API server is slow to create those before it",
+        .after.as_secs()
+    )]
+    NoTurn { after: Duration },
+    /// A Job with the name of this one exists, and Runway did not create it.
+    #[error("there is a Job {name} that is not Runway's")]
+    ForeignJob { name: String },
+    /// The Job with the id of this one has another spec.
+    #[error("another job has this id already")]
+    Taken(Box<Observation>),
+    /// A Job with this name existed a moment ago.
+    #[error("the job of this name has just left")]
+    ExistingJobGone,
+    /// The incomplete Job of an earlier attempt is being deleted.
+    #[error("the remains of an earlier attempt are being removed; try again in a moment")]
+    ExistingJobLeaving,
+    /// The Job exists, but could not be read.
+    #[error(transparent)]
+    ExistingJobUnread(CallError),
+    /// The Job was created, but not its Secret. Deleting the Job failed too.
+    #[error(transparent)]
+    NotUndone(CallError),
+    /// Another call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
 }
 
-pub(crate) fn patch() -> PatchParams {
-    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+impl From<OrderError> for CreateError {
+    fn from(error: OrderError) -> Self {
+        let message = error.to_string();
+        match error {
+            OrderError::Unrendered(_) | OrderError::ForeignJob { .. } => Self::Rejected { reason: message },
+            OrderError::NoTurn { .. } | OrderError::ExistingJobLeaving => {
+                Self::Unavailable(Unavailable::new(message))
+            }
+            OrderError::ExistingJobGone => Self::Uncertain(Unavailable::new(message)),
+            OrderError::Taken(job) => Self::IdConflict(job),
+            OrderError::NotUndone(error) => Self::Uncertain(error.into()),
+            OrderError::ExistingJobUnread(error) => match error.effect() {
+                CallEffect::Rejected => Self::Rejected { reason: error.cause.to_string() },
+                // The Job exists, so the error must not say that nothing was created.
+                CallEffect::NotDone | CallEffect::Unknown => Self::Uncertain(error.into()),
+            },
+            OrderError::Call(error) => match error.effect() {
+                CallEffect::Rejected => Self::Rejected { reason: error.cause.to_string() },
+                CallEffect::NotDone => Self::Unavailable(error.into()),
+                CallEffect::Unknown => Self::Uncertain(error.into()),
+            },
+        }
+    }
 }
 
-pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, CreateError> {
-    let _turn = inner.turn().await?;
-    let _creating = inner.creating(order.id);
-    let rendered = render(&order.admitted, order.id, &order.policy);
-    let Manifest { mut job, secret } =
-        rendered.map_err(|error| CreateError::Rejected { reason: error.to_string() })?;
+pub(crate) async fn create(cluster: &Cluster, order: &Order) -> Result<Observation, CreateError> {
+    Ok(create_objects(cluster, order).await?)
+}
+
+async fn create_objects(cluster: &Cluster, order: &Order) -> Result<Observation, OrderError> {
+    let timeout = cluster.settings.call_timeout;
+    let _turn = cluster.turn().await.ok_or(OrderError::NoTurn { after: timeout })?;
+    let _creating = cluster.creating(order.id);
+    let Manifest { mut job, secret } = render(&order.admitted, order.id, &order.policy)?;
     if secret.is_some() {
         let annotations = job.metadata.annotations.get_or_insert_default();
         annotations.insert(INCOMPLETE.to_owned(), "its Secret is not there yet".to_owned());
     }
-    let jobs = inner.objects::<Job>(&order.admitted.job().tenant);
-    let made = within(inner.settings.call_timeout, "creating a Job", jobs.create(&post(), &job)).await;
-    let made = match made {
+    let jobs = cluster.objects::<Job>(&order.admitted.job().tenant);
+    let made = match with_timeout(timeout, "creating a Job", jobs.create(&post(), &job)).await {
         Ok(made) => made,
-        Err(failure) if failure.is_already_there() => {
-            let found = there_already(inner, order).await?;
+        Err(error) if error.is_already_there() => {
+            let found = there_already(cluster, order).await?;
             let taken = observe(&Seen { job: Some(&found), ..Seen::default() });
             let Some(taken) = taken.filter(|taken| taken.id == order.id) else {
                 return Err(not_runways(order));
             };
             let is_ours = taken.spec_digest == Some(order.admitted.spec_digest());
             if secret.is_none() || !is_ours || !is_incomplete(&found) {
-                return Err(CreateError::IdConflict(Box::new(taken)));
+                return Err(OrderError::Taken(Box::new(taken)));
             }
             Made { uid: found.metadata.uid, created: found.metadata.creation_timestamp }
         }
-        Err(failure) => return Err(failure.into()),
+        Err(error) => return Err(error.into()),
     };
-    if let Some(secret) = secret {
-        match complete(inner, order, &made, secret).await {
-            Ok(()) => {}
-            // It may be there all the same; the same order again goes on from here.
-            Err(failure @ Failure::Uncertain(_)) => return Err(failure.into()),
-            Err(failure) => {
-                undo(inner, order, made).await?;
-                return Err(failure.into());
-            }
+    if let Some(secret) = secret
+        && let Err(error) = complete(cluster, order, &made, secret).await
+    {
+        // After an unknown effect the Secret may exist; the same order continues from there.
+        if error.effect() != CallEffect::Unknown {
+            undo(cluster, order, made).await?;
         }
+        return Err(error.into());
     }
     // Whatever held it back is done with.
     if let Some(spec) = &mut job.spec {
@@ -79,36 +130,26 @@ pub(crate) async fn create(inner: &Inner, order: &Order) -> Result<Observation, 
     Ok(Observation { status, ..Observation::created(order, created_at) })
 }
 
-fn not_runways(order: &Order) -> CreateError {
-    let name = object_name(&order.admitted.job().name, order.id);
-    CreateError::Rejected { reason: format!("there is a Job {name} that is not Runway's") }
+fn not_runways(order: &Order) -> OrderError {
+    OrderError::ForeignJob { name: object_name(&order.admitted.job().name, order.id) }
 }
 
 /// The Job of this name that is there.
-async fn there_already(inner: &Inner, order: &Order) -> Result<Job, CreateError> {
-    let job = order.job();
-    let found = inner.job(&job).await.map_err(|failure| match failure {
-        // It is there, so it cannot be said that nothing was made.
-        Failure::Unreachable(cause) => Failure::Uncertain(cause),
-        failure => failure,
-    })?;
-    let Some(found) = found else {
-        return Err(CreateError::Uncertain(Unavailable::new("the job of this name has just left")));
-    };
+async fn there_already(cluster: &Cluster, order: &Order) -> Result<Job, OrderError> {
+    let found = cluster.job(&order.job()).await.map_err(OrderError::ExistingJobUnread)?;
+    let found = found.ok_or(OrderError::ExistingJobGone)?;
     if !is_runways(&found.metadata) {
         return Err(not_runways(order));
     }
     if is_incomplete(&found) && found.metadata.deletion_timestamp.is_some() {
-        let cause =
-            Unavailable::new("the remains of an earlier attempt are being removed; try again in a moment");
-        return Err(CreateError::Unavailable(cause));
+        return Err(OrderError::ExistingJobLeaving);
     }
     Ok(found)
 }
 
 /// Gives an incomplete Job its Secret, and lets it start.
-async fn complete(inner: &Inner, order: &Order, job: &Made, mut secret: Secret) -> Result<(), Failure> {
-    let (name, timeout) = (object_name(&order.admitted.job().name, order.id), inner.settings.call_timeout);
+async fn complete(cluster: &Cluster, order: &Order, job: &Made, mut secret: Secret) -> Result<(), CallError> {
+    let (name, timeout) = (object_name(&order.admitted.job().name, order.id), cluster.settings.call_timeout);
     let tenant = &order.admitted.job().tenant;
     secret.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "batch/v1".to_owned(),
@@ -117,69 +158,46 @@ async fn complete(inner: &Inner, order: &Order, job: &Made, mut secret: Secret) 
         uid: job.uid.clone().unwrap_or_default(),
         ..OwnerReference::default()
     }]);
-    let secrets = inner.api::<Secret>(tenant);
-    let mut created = within(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
-    if created.as_ref().is_err_and(Failure::is_already_there) {
+    let secrets = cluster.api::<Secret>(tenant);
+    let mut created = with_timeout(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
+    if created.as_ref().is_err_and(CallError::is_already_there) {
         // From an attempt that was not answered, or from a Job that is gone: it cannot be read, so it is replaced.
-        within(timeout, "deleting a Secret", secrets.delete(&name, &DeleteParams::default())).await?;
-        created = within(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
+        with_timeout(timeout, "deleting a Secret", secrets.delete(&name, &DeleteParams::default())).await?;
+        created = with_timeout(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
     }
     created?;
     let ready = json!({"metadata": {"annotations": {INCOMPLETE: null}}, "spec": {"suspend": false}});
-    let jobs = inner.api::<Job>(tenant);
-    within(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await?;
+    let jobs = cluster.api::<Job>(tenant);
+    with_timeout(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await?;
     Ok(())
 }
 
 /// Deletes a Job that could not be completed.
-async fn undo(inner: &Inner, order: &Order, job: Made) -> Result<(), CreateError> {
-    let api = inner.api::<Job>(&order.admitted.job().tenant);
+async fn undo(cluster: &Cluster, order: &Order, job: Made) -> Result<(), OrderError> {
+    let api = cluster.api::<Job>(&order.admitted.job().tenant);
     let name = object_name(&order.admitted.job().name, order.id);
     let parameters = delete_in_background(job.uid);
-    match again(inner.settings.call_timeout, "undoing a Job", || api.delete(&name, &parameters)).await {
+    match retry(cluster.settings.call_timeout, "undoing a Job", || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(()),
-        Err(failure) if failure.is_not_found() => Ok(()),
-        Err(failure) => Err(CreateError::Uncertain(failure.into_unavailable("undoing a Job"))),
-    }
-}
-
-/// Deletes the very Job of this uid, and what it owns after it.
-pub(crate) fn delete_in_background(uid: Option<String>) -> DeleteParams {
-    DeleteParams::background().preconditions(this_one(uid))
-}
-
-/// The very Job of this uid, and not a later one of the same name.
-pub(crate) const fn this_one(uid: Option<String>) -> Preconditions {
-    Preconditions { uid, resource_version: None }
-}
-
-impl From<Failure> for CreateError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused { code, message, .. } => {
-                Self::Rejected { reason: format!("the API server answers {code}: {message}") }
-            }
-            Failure::Unreachable(cause) => Self::Unavailable(cause),
-            Failure::Uncertain(cause) => Self::Uncertain(cause),
-        }
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(OrderError::NotUndone(error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::protobuf::written::{nested, packed, text, time};
-    use crate::{KubernetesBackend, KubernetesSettings};
+    use crate::settings::KubernetesSettings;
     use futures::future::join_all;
     use http::{Method, Request, Response};
     use kube::Client;
     use kube::client::Body;
-    use runway_control::backend::{Backend, CreateError, Order};
-    use runway_control::{Observation, Surroundings, System};
+    use runway_control::{Surroundings, System};
     use runway_core::policy::RateOverrides;
-    use runway_core::spec::Secret;
+    use runway_core::spec;
     use runway_core::units::Timestamp;
     use runway_core::{Gate, JobId, JobSpec, Policy};
-    use serde_json::json;
     use std::collections::BTreeMap;
     use std::convert::Infallible;
     use std::sync::{Arc, Mutex};
@@ -201,7 +219,7 @@ mod tests {
             self.asked.lock().unwrap().clone()
         }
 
-        fn backend(self: &Arc<Self>, creations: usize) -> KubernetesBackend {
+        fn cluster(self: &Arc<Self>, creations: usize) -> Cluster {
             let server = Arc::clone(self);
             let answer = move |request: Request<Body>| {
                 let server = Arc::clone(&server);
@@ -223,7 +241,7 @@ mod tests {
             let policy = policy();
             let settings = KubernetesSettings { creations, ..KubernetesSettings::new(&policy) };
             let client = Client::new(tower::service_fn(answer), "default");
-            KubernetesBackend::new(client, &policy, settings, Arc::new(System))
+            Cluster::new(client, &policy, settings, Arc::new(System))
         }
     }
 
@@ -242,11 +260,11 @@ mod tests {
         }
     }
 
-    fn order(spec: JobSpec) -> Order {
+    fn order(job: JobSpec) -> Order {
         let policy = policy();
         let mut gate = Gate::new(Arc::clone(&policy), System.hash_seed());
         let id = JobId::from_random(System.random());
-        let decision = gate.submit(id, &spec.into(), System.now()).unwrap();
+        let decision = gate.submit(id, &job.into(), System.now()).unwrap();
         Order { id, admitted: decision.admitted().unwrap().clone(), policy }
     }
 
@@ -257,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn of_the_answer_the_uid_and_the_time_are_enough() {
         let made = packed(&[(1, nested(&[(5, text("u-1")), (8, time(1_800_000_000))]))]);
-        let secret = ("TOKEN".to_owned(), Secret::Value("hunter2".to_owned()));
+        let secret = ("TOKEN".to_owned(), spec::Secret::Value("hunter2".to_owned()));
         for secrets in [BTreeMap::new(), BTreeMap::from([secret])] {
             let has_secret = !secrets.is_empty();
             // What comes after the Job: its Secret, and the order to start.
@@ -280,8 +298,8 @@ mod tests {
             let (policy, order) = (policy(), order(JobSpec { secrets, ..job(0) }));
             let client = Client::new(tower::service_fn(answer), "default");
             let settings = KubernetesSettings::new(&policy);
-            let backend = KubernetesBackend::new(client, &policy, settings, Arc::new(System));
-            let seen = backend.create(&order).await.unwrap();
+            let cluster = Cluster::new(client, &policy, settings, Arc::new(System));
+            let seen = create(&cluster, &order).await.unwrap();
             // It is told of as it is now, and not as it was sent: suspended until its Secret was there.
             assert_eq!(seen.status.message, "no pod has been made for it yet");
             let created_at = Timestamp::from_seconds(1_800_000_000);
@@ -305,12 +323,12 @@ mod tests {
     async fn only_so_many_are_created_at_a_time_in_the_order_of_their_coming() {
         for (creations, at_once) in [(0, 1), (1, 1), (2, 2), (5, 5), (6, 5)] {
             let (server, orders) = (Server::new(), orders(5));
-            let backend = server.backend(creations);
-            let creating = join_all(orders.iter().map(|order| backend.create(order)));
+            let cluster = server.cluster(creations);
+            let creating = join_all(orders.iter().map(|order| create(&cluster, order)));
             let releasing = async {
                 // Nothing is left to do but to wait when virtual time goes on.
                 for released in 0..=5_usize {
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                     let expected = ["0", "1", "2", "3", "4"].iter().take(at_once + released);
                     assert!(server.asked().iter().eq(expected), "{creations}: {:?}", server.asked());
                     server.may_answer.add_permits(1);
@@ -327,15 +345,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_does_not_get_a_turn_in_time_is_told_that_nothing_was_made() {
         let (server, orders) = (Server::new(), orders(3));
-        let backend = server.backend(1);
-        let created = join_all(orders.iter().map(|order| backend.create(order))).await;
+        let cluster = server.cluster(1);
+        let created = join_all(orders.iter().map(|order| create(&cluster, order))).await;
         assert!(matches!(created[0], Err(CreateError::Uncertain(_))), "{created:?}");
         let Err(CreateError::Unavailable(cause)) = &created[2] else { panic!("{created:?}") };
         assert!(cause.to_string().starts_with("creating a Job: not its turn within 10 s"), "{cause}");
         assert!(!server.asked().contains(&"2".to_owned()));
         // Whoever comes later finds room again.
         server.may_answer.add_permits(1);
-        let later = backend.create(&orders[2]).await;
+        let later = create(&cluster, &orders[2]).await;
         assert!(matches!(later, Err(CreateError::Rejected { .. })), "{later:?}");
     }
 }

@@ -1,116 +1,179 @@
-//! What a failed call means: was anything done, and does it make sense to try again?
+//! Calls to the API server: their errors, what a failed call can have done, and retries.
 
+use backon::{ExponentialBuilder, Retryable};
 use kube::Error;
+use kube::core::Status;
 use runway_control::backend::Unavailable;
 use runway_core::ErrorChain;
 use std::time::Duration;
 
-/// Why a call has no good answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The server turned it down: nothing was done, and the same call would be turned down again.
-    Refused { code: u16, reason: String, message: String },
-    /// It did not get there, or was turned away for being too much: nothing was done.
-    Unreachable(Unavailable),
-    /// It may have been done.
-    Uncertain(Unavailable),
+/// A call to the API server that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{call}: {cause}")]
+pub(crate) struct CallError {
+    /// The call, such as `creating a Job`.
+    pub call: &'static str,
+    pub cause: CallErrorCause,
 }
 
-impl Failure {
-    /// What failed, where all that matters is that it did.
-    pub(crate) fn into_unavailable(self, what: &str) -> Unavailable {
-        match self {
-            Self::Refused { code, message, .. } => {
-                Unavailable::new(format!("{what}: the API server answers {code}: {message}"))
-            }
-            Self::Unreachable(cause) | Self::Uncertain(cause) => cause,
+/// The cause of a [`CallError`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallErrorCause {
+    /// The API server rejected the request, for a reason without another variant.
+    #[error("the API server answers {code}: {message}")]
+    Rejected { code: u16, reason: String, message: String },
+    /// The API server did not accept the credentials. They may have expired.
+    #[error("not logged in: {message}")]
+    Unauthenticated { message: String },
+    /// A ResourceQuota of the namespace is used up.
+    #[error("{message}")]
+    QuotaExceeded { message: String },
+    /// Another request changed the usage of the same ResourceQuota at the same time.
+    #[error("{message}")]
+    QuotaConflict { message: String },
+    /// The API server limits the number of requests.
+    #[error("the API server is busy: {message}")]
+    Busy { message: String },
+    /// The API server failed while it processed the request.
+    #[error("the API server answers {code}: {message}")]
+    ServerError { code: u16, message: String },
+    /// The request could not be built.
+    #[error("{}", innermost(.0))]
+    Unbuilt(Error),
+    /// The client has no credentials to send, for example because the command that returns them failed.
+    #[error("{}", innermost(.0))]
+    NoCredentials(Error),
+    /// No connection could be opened.
+    #[error("{}", innermost(.0))]
+    NotConnected(Error),
+    /// The connection ended before the response, or the response could not be decoded.
+    #[error("{}", innermost(.0))]
+    ResponseLost(Error),
+    /// The response did not arrive in time.
+    #[error("no answer within {} s", .after.as_secs())]
+    TimedOut { after: Duration },
+}
+
+/// The effect that a failed call had on the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallEffect {
+    /// None, and the same call would be rejected again.
+    Rejected,
+    /// None, and the same call can succeed later.
+    NotDone,
+    /// Unknown: the API server may have done what the call asks for.
+    Unknown,
+}
+
+impl CallError {
+    pub(crate) const fn effect(&self) -> CallEffect {
+        match self.cause {
+            CallErrorCause::Rejected { .. } => CallEffect::Rejected,
+            // The API server checks these before it does anything.
+            CallErrorCause::Unauthenticated { .. }
+            | CallErrorCause::QuotaExceeded { .. }
+            | CallErrorCause::QuotaConflict { .. }
+            | CallErrorCause::Busy { .. }
+            // Nothing was sent.
+            | CallErrorCause::Unbuilt(_)
+            | CallErrorCause::NoCredentials(_)
+            | CallErrorCause::NotConnected(_) => CallEffect::NotDone,
+            CallErrorCause::ServerError { .. }
+            | CallErrorCause::ResponseLost(_)
+            | CallErrorCause::TimedOut { .. } => CallEffect::Unknown,
         }
     }
 
-    pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { code: 404, .. })
+    pub(crate) const fn is_not_found(&self) -> bool {
+        matches!(self.cause, CallErrorCause::Rejected { code: 404, .. })
     }
 
-    pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Refused { code: 409, .. })
+    pub(crate) const fn is_conflict(&self) -> bool {
+        matches!(self.cause, CallErrorCause::Rejected { code: 409, .. })
     }
 
     pub(crate) fn is_already_there(&self) -> bool {
-        matches!(self, Self::Refused { code: 409, reason, .. } if reason == "AlreadyExists")
+        matches!(&self.cause, CallErrorCause::Rejected { code: 409, reason, .. } if reason == "AlreadyExists")
     }
 }
 
-/// Makes a call within a time.
-pub(crate) async fn within<T>(
-    timeout: Duration,
-    what: &'static str,
-    call: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Failure> {
-    match tokio::time::timeout(timeout, call).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(judge(what, error)),
-        Err(_) => Err(Failure::Uncertain(Unavailable::new(format!(
-            "{what}: no answer within {} s",
-            timeout.as_secs()
-        )))),
-    }
-}
-
-/// Makes a call that may be made twice, again where that makes sense.
-pub(crate) async fn again<T, F: Future<Output = Result<T, Error>>>(
-    timeout: Duration,
-    what: &'static str,
-    call: impl Fn() -> F,
-) -> Result<T, Failure> {
-    let pauses = [Duration::from_millis(100), Duration::from_millis(400)];
-    for pause in pauses {
-        match within(timeout, what, call()).await {
-            Err(Failure::Unreachable(_) | Failure::Uncertain(_)) => tokio::time::sleep(pause).await,
-            answer => return answer,
+impl From<CallError> for Unavailable {
+    fn from(error: CallError) -> Self {
+        let message = error.to_string();
+        match error.cause {
+            CallErrorCause::Unbuilt(source)
+            | CallErrorCause::NoCredentials(source)
+            | CallErrorCause::NotConnected(source)
+            | CallErrorCause::ResponseLost(source) => Self::caused_by(message, source),
+            CallErrorCause::Rejected { .. }
+            | CallErrorCause::Unauthenticated { .. }
+            | CallErrorCause::QuotaExceeded { .. }
+            | CallErrorCause::QuotaConflict { .. }
+            | CallErrorCause::Busy { .. }
+            | CallErrorCause::ServerError { .. }
+            | CallErrorCause::TimedOut { .. } => Self::new(message),
         }
     }
-    within(timeout, what, call()).await
 }
 
-fn judge(what: &'static str, error: Error) -> Failure {
+/// Makes a call with a time limit.
+pub(crate) async fn with_timeout<T>(
+    timeout: Duration,
+    call: &'static str,
+    response: impl Future<Output = Result<T, Error>>,
+) -> Result<T, CallError> {
+    let cause = match tokio::time::timeout(timeout, response).await {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => classify_error(error),
+        Err(_) => CallErrorCause::TimedOut { after: timeout },
+    };
+    Err(CallError { call, cause })
+}
+
+/// Two retries, the first after 100 ms and the second after 400 ms.
+const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_factor(4.0)
+    .with_max_delay(Duration::from_millis(400))
+    .with_max_times(2);
+
+/// Makes a call that may be made twice, each time with a time limit, until it succeeds or is rejected.
+pub(crate) async fn retry<T, F: Future<Output = Result<T, Error>>>(
+    timeout: Duration,
+    call: &'static str,
+    request: impl Fn() -> F,
+) -> Result<T, CallError> {
+    let attempt = || with_timeout(timeout, call, request());
+    attempt.retry(RETRIES).when(|error: &CallError| error.effect() != CallEffect::Rejected).await
+}
+
+fn classify_error(error: Error) -> CallErrorCause {
     match error {
-        Error::Api(status) => match status.code {
-            // The server says so before it does anything.
-            429 => Failure::Unreachable(Unavailable::new(format!(
-                "{what}: the API server is busy: {}",
-                status.message
-            ))),
-            // Nothing was done, and later may be better: credentials that have expired, a quota that is used up, or one that
-            // several asked of at the same moment.
-            401 => {
-                Failure::Unreachable(Unavailable::new(format!("{what}: not logged in: {}", status.message)))
-            }
-            409 if status.reason == "Conflict" && status.message.contains("resourcequotas") => {
-                Failure::Unreachable(Unavailable::new(format!("{what}: {}", status.message)))
-            }
-            403 if status.message.contains("exceeded quota") => {
-                Failure::Unreachable(Unavailable::new(format!("{what}: {}", status.message)))
-            }
-            code @ 400..500 => {
-                Failure::Refused { code, reason: status.reason.clone(), message: status.message.clone() }
-            }
-            code => Failure::Uncertain(Unavailable::new(format!(
-                "{what}: the API server answers {code}: {}",
-                status.message
-            ))),
-        },
-        // Nothing was sent.
-        error @ (Error::BuildRequest(_) | Error::Auth(_) | Error::HttpError(_)) => {
-            Failure::Unreachable(unavailable(what, error))
-        }
-        error if was_not_connected(&error) => Failure::Unreachable(unavailable(what, error)),
-        error => Failure::Uncertain(unavailable(what, error)),
+        Error::Api(status) => classify_status(*status),
+        Error::BuildRequest(_) | Error::HttpError(_) => CallErrorCause::Unbuilt(error),
+        Error::Auth(_) => CallErrorCause::NoCredentials(error),
+        error if was_not_connected(&error) => CallErrorCause::NotConnected(error),
+        error => CallErrorCause::ResponseLost(error),
     }
 }
 
-fn unavailable(what: &str, error: Error) -> Unavailable {
-    let innermost = ErrorChain::new(&error).last().map(ToString::to_string).unwrap_or_default();
-    Unavailable::caused_by(format!("{what}: {innermost}"), error)
+fn classify_status(status: Status) -> CallErrorCause {
+    let Status { code, reason, message, .. } = status;
+    match code {
+        401 => CallErrorCause::Unauthenticated { message },
+        403 if message.contains("exceeded quota") => CallErrorCause::QuotaExceeded { message },
+        409 if reason == "Conflict" && message.contains("resourcequotas") => {
+            CallErrorCause::QuotaConflict { message }
+        }
+        429 => CallErrorCause::Busy { message },
+        400..500 => CallErrorCause::Rejected { code, reason, message },
+        _ => CallErrorCause::ServerError { code, message },
+    }
+}
+
+/// The message of the innermost error: those around it do not say more to the person who reads them.
+fn innermost(error: &Error) -> String {
+    ErrorChain::new(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Whether there was no connection to send anything through.
@@ -125,22 +188,89 @@ fn was_not_connected(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
+    use std::cell::RefCell;
+    use tokio::time::Instant;
 
-    fn answer(code: u16) -> Failure {
-        let status = Status { code, reason: "X".into(), message: "m".into(), ..Status::default() };
-        judge("creating", Error::Api(Box::new(status)))
+    fn status(code: u16, reason: &str, message: &str) -> Error {
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        Error::Api(Box::new(Status { code, reason, message, ..Status::default() }))
+    }
+
+    fn failed(error: Error) -> CallError {
+        CallError { call: "creating a Job", cause: classify_error(error) }
     }
 
     #[test]
     fn only_a_clear_no_is_a_no() {
+        let effect = |code| failed(status(code, "X", "m")).effect();
         for code in [400, 403, 404, 409, 422, 499] {
-            assert!(matches!(answer(code), Failure::Refused { .. }), "{code}");
+            assert_eq!(effect(code), CallEffect::Rejected, "{code}");
         }
-        assert!(matches!(answer(401), Failure::Unreachable(_)));
-        assert!(matches!(answer(429), Failure::Unreachable(_)));
+        assert_eq!(effect(401), CallEffect::NotDone);
+        assert_eq!(effect(429), CallEffect::NotDone);
         for code in [500, 502, 503, 504] {
-            assert!(matches!(answer(code), Failure::Uncertain(_)), "{code}");
+            assert_eq!(effect(code), CallEffect::Unknown, "{code}");
         }
+    }
+
+    #[test]
+    fn used_up_quota_is_not_a_rejection() {
+        let exceeded = failed(status(403, "Forbidden", "jobs is forbidden: exceeded quota: runway"));
+        assert!(matches!(exceeded.cause, CallErrorCause::QuotaExceeded { .. }), "{exceeded:?}");
+        let conflict = failed(status(409, "Conflict", "Operation cannot be fulfilled on resourcequotas"));
+        assert!(matches!(conflict.cause, CallErrorCause::QuotaConflict { .. }), "{conflict:?}");
+        for quota in [exceeded, conflict] {
+            assert_eq!(quota.effect(), CallEffect::NotDone);
+        }
+        let exists = failed(status(409, "AlreadyExists", "jobs.batch already exists"));
+        assert!(exists.is_already_there() && exists.is_conflict());
+    }
+
+    #[test]
+    fn message_names_the_call_and_the_innermost_cause() {
+        let refused = std::io::Error::other("connection refused");
+        let error = failed(Error::Service(Box::new(Error::ReadEvents(refused))));
+        assert_eq!(error.effect(), CallEffect::Unknown);
+        let unavailable = Unavailable::from(error);
+        assert_eq!(unavailable.to_string(), "creating a Job: connection refused");
+        assert!(unavailable.source().is_some());
+        let rejected = Unavailable::from(failed(status(403, "Forbidden", "no")));
+        assert_eq!(rejected.to_string(), "creating a Job: the API server answers 403: no");
+    }
+
+    /// Makes calls with these responses, and returns the result and the time of each call in milliseconds.
+    async fn calls(responses: &[u16]) -> (Result<(), CallError>, Vec<u128>) {
+        let (started, times) = (Instant::now(), RefCell::new(Vec::new()));
+        let request = || {
+            let response = responses.get(times.borrow().len()).copied().unwrap_or(500);
+            times.borrow_mut().push(started.elapsed().as_millis());
+            async move { if response == 200 { Ok(()) } else { Err(status(response, "X", "m")) } }
+        };
+        let result = retry(Duration::from_secs(10), "listing", request).await;
+        (result, times.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_is_made_three_times_after_growing_delays() {
+        let (result, times) = calls(&[503, 429, 502, 200]).await;
+        assert!(matches!(result.unwrap_err().cause, CallErrorCause::ServerError { code: 502, .. }));
+        assert_eq!(times, [0, 100, 500]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_is_not_repeated_after_success_or_rejection() {
+        assert!(matches!(calls(&[503, 200]).await, (Ok(()), times) if times == [0, 100]));
+        let (result, times) = calls(&[404, 200]).await;
+        assert!(result.unwrap_err().is_not_found());
+        assert_eq!(times, [0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_attempt_has_the_whole_time_limit() {
+        let started = Instant::now();
+        let never = || std::future::pending::<Result<(), Error>>();
+        let error = retry(Duration::from_secs(10), "listing Jobs", never).await.unwrap_err();
+        assert_eq!(error.to_string(), "listing Jobs: no answer within 10 s");
+        assert_eq!(started.elapsed(), Duration::from_millis(30_500));
     }
 }

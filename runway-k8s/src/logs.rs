@@ -1,7 +1,7 @@
 //! What a job prints: from its newest pod, and on to the next one where it is tried again.
 
-use crate::backend::Inner;
-use crate::failure::Failure;
+use crate::cluster::Cluster;
+use crate::failure::{CallErrorCause, with_timeout};
 use crate::object::is_finished;
 use bytes::Bytes;
 use futures::io::AsyncBufReadExt;
@@ -14,6 +14,7 @@ use runway_control::backend::{JobRef, LogError, LogEvent, LogOptions, LogStream,
 use runway_core::render::CONTAINER;
 use runway_core::status::{Seen, classify, has_run, lives};
 use std::collections::BTreeSet;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -30,22 +31,47 @@ struct Reading {
     is_over: bool,
 }
 
-pub(crate) async fn logs(inner: Arc<Inner>, job: JobRef, options: LogOptions) -> Result<LogStream, LogError> {
-    let reading = inner.reading(&job).await?;
+pub(crate) async fn logs(
+    cluster: Arc<Cluster>,
+    job: JobRef,
+    options: LogOptions,
+) -> Result<LogStream, LogError> {
+    let reading = cluster.reading(&job).await?;
     if !options.follow {
         let attempt = reading.newest.ok_or(LogError::NotStarted)?;
-        return Ok(read(&inner, &job, &attempt, options).await?.boxed());
+        return Ok(read(&cluster, &job, &attempt, options).await?.boxed());
     }
     if reading.newest.is_none() && reading.is_over {
         return Err(LogError::NotStarted);
     }
-    let start = Following { inner, job, options, read: BTreeSet::new(), last: 0, looks: 0 };
+    let start = Following { cluster, job, options, read: BTreeSet::new(), last: 0, looks: 0 };
     Ok(stream::try_unfold(start, Following::next).try_flatten().boxed())
+}
+
+/// The end of a log stream before the end of the attempt.
+#[derive(Debug, thiserror::Error)]
+enum Interruption {
+    /// The API server ended the stream, although the attempt still runs.
+    #[error("the output was cut off while attempt {attempt} runs on; follow it again")]
+    EndedEarly { attempt: u32 },
+    /// The connection ended.
+    #[error("the output was cut off: {0}")]
+    ConnectionLost(io::Error),
+}
+
+impl From<Interruption> for LogError {
+    fn from(interruption: Interruption) -> Self {
+        let message = interruption.to_string();
+        Self::Unavailable(match interruption {
+            Interruption::EndedEarly { .. } => Unavailable::new(message),
+            Interruption::ConnectionLost(source) => Unavailable::caused_by(message, source),
+        })
+    }
 }
 
 /// Goes from attempt to attempt.
 struct Following {
-    inner: Arc<Inner>,
+    cluster: Arc<Cluster>,
     job: JobRef,
     options: LogOptions,
     /// The pods that were read.
@@ -65,7 +91,7 @@ impl Following {
     /// The output of the next attempt; nothing once there will be none.
     async fn next(mut self) -> Result<Option<(Piece, Self)>, LogError> {
         loop {
-            let Reading { newest, is_over } = match self.inner.reading(&self.job).await {
+            let Reading { newest, is_over } = match self.cluster.reading(&self.job).await {
                 Err(LogError::Gone) if !self.read.is_empty() => return Ok(None),
                 reading => reading?,
             };
@@ -76,7 +102,7 @@ impl Following {
                     // Only of the first are the last lines wanted; what comes later is new.
                     let tail = self.options.tail.filter(|_| self.read.is_empty());
                     let options = LogOptions { follow: !attempt.has_ended, tail };
-                    match read(&self.inner, &self.job, &attempt, options).await {
+                    match read(&self.cluster, &self.job, &attempt, options).await {
                         Ok(piece) => {
                             self.read.insert(attempt.pod);
                             self.last = attempt.number;
@@ -92,23 +118,20 @@ impl Following {
                 Some(attempt) if !attempt.has_ended => {
                     self.looks += 1;
                     if self.looks > LOOKS {
-                        let message = "the output was cut off while the job runs on; follow it again";
-                        return Err(Unavailable::new(message).into());
+                        return Err(Interruption::EndedEarly { attempt: attempt.number }.into());
                     }
                 }
                 _ => {}
             }
-            tokio::time::sleep(self.inner.settings.log_pause).await;
+            tokio::time::sleep(self.cluster.settings.log_pause).await;
         }
     }
 }
 
-impl Inner {
+impl Cluster {
     async fn reading(&self, job: &JobRef) -> Result<Reading, LogError> {
-        let asked =
-            |failure: Failure| LogError::Unavailable(failure.into_unavailable("reading what a job prints"));
-        let found = self.job(job).await.map_err(asked)?;
-        let mut pods = self.pods(job).await.map_err(asked)?;
+        let found = self.job(job).await.map_err(Unavailable::from)?;
+        let mut pods = self.pods(job).await.map_err(Unavailable::from)?;
         if found.is_none() && pods.is_empty() {
             return Err(LogError::Gone);
         }
@@ -130,7 +153,7 @@ impl Inner {
 }
 
 async fn read(
-    inner: &Arc<Inner>,
+    cluster: &Arc<Cluster>,
     job: &JobRef,
     attempt: &Attempt,
     options: LogOptions,
@@ -141,15 +164,14 @@ async fn read(
         tail_lines: options.tail.map(i64::from),
         ..LogParams::default()
     };
-    let api: Api<Pod> = inner.api(&job.tenant);
-    let opened = tokio::time::timeout(inner.settings.call_timeout, api.log_stream(&attempt.pod, &parameters));
-    let reader = match opened.await {
-        Ok(Ok(reader)) => reader,
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(LogError::Gone),
-        Ok(Err(kube::Error::Api(status))) if status.code == 400 => return Err(LogError::NotStarted),
-        Ok(Err(error)) => return Err(Unavailable::caused_by("the output cannot be read", error).into()),
-        Err(_) => return Err(Unavailable::new("the output cannot be read: no answer").into()),
-    };
+    let api: Api<Pod> = cluster.api(&job.tenant);
+    let opened = api.log_stream(&attempt.pod, &parameters);
+    let opened = with_timeout(cluster.settings.call_timeout, "reading the output of a pod", opened).await;
+    let reader = opened.map_err(|error| match error.cause {
+        CallErrorCause::Rejected { code: 404, .. } => LogError::Gone,
+        CallErrorCause::Rejected { code: 400, .. } => LogError::NotStarted,
+        _ => LogError::Unavailable(error.into()),
+    })?;
     let pieces = stream::try_unfold(Box::pin(reader), piece);
     Ok(stream::iter([Ok(LogEvent::Attempt(attempt.number))]).chain(pieces))
 }
@@ -159,7 +181,7 @@ async fn piece<R: AsyncBufRead>(
     mut reader: Pin<Box<R>>,
 ) -> Result<Option<(LogEvent, Pin<Box<R>>)>, LogError> {
     let bytes = reader.fill_buf().await.map(Bytes::copy_from_slice);
-    let bytes = bytes.map_err(|error| Unavailable::caused_by("the output was cut off", error))?;
+    let bytes = bytes.map_err(Interruption::ConnectionLost)?;
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -41,7 +41,7 @@ pub(crate) fn id_of_job(job: &Job) -> Option<JobId> {
 /// The id of the job that a pod belongs to.
 pub(crate) fn id_of_pod(pod: &Pod) -> Option<JobId> {
     let labels = pod.metadata.labels.as_ref()?;
-    let job = labels.get("batch.kubernetes.io/job-name").or_else(|| labels.get("job-name"));
+    let job = labels.get("batch.kubernetes.io/job-name");
     id_of(&pod.metadata, job.map(String::as_str))
 }
 

@@ -1,7 +1,8 @@
 //! What Runway must be allowed to do, and whether it is.
 
-use crate::backend::{KubernetesBackend, Scope};
-use crate::failure::again;
+use crate::backend::KubernetesBackend;
+use crate::failure::retry;
+use crate::settings::Scope;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -79,19 +80,17 @@ impl KubernetesBackend {
     /// # Errors
     /// [`Unavailable`] where the cluster cannot be asked.
     pub async fn missing_rights(&self) -> Result<Vec<MissingRight>, Unavailable> {
-        let namespace = match &self.inner.settings.scope {
+        let namespace = match &self.cluster.settings.scope {
             Scope::Namespace(namespace) => Some(namespace.clone()),
             Scope::All => None,
         };
         let mut missing = Vec::new();
         for need in NEEDS {
             let review = review(need, namespace.clone());
-            let api: Api<SelfSubjectAccessReview> = Api::all(self.inner.client.clone());
+            let api: Api<SelfSubjectAccessReview> = Api::all(self.cluster.client.clone());
             let parameters = PostParams::default();
             let ask = || api.create(&parameters, &review);
-            let answer = again(self.inner.settings.call_timeout, "asking for rights", ask)
-                .await
-                .map_err(|failure| failure.into_unavailable("asking for rights"))?;
+            let answer = retry(self.cluster.settings.call_timeout, "asking for rights", ask).await?;
             let status = answer.status.unwrap_or_default();
             if !status.allowed {
                 let reason = status.reason.unwrap_or_default();

@@ -8,7 +8,7 @@ mod follow;
 mod remains;
 mod store;
 
-use crate::backend::Inner;
+use crate::cluster::Cluster;
 use crate::object::selector;
 use follow::{Selection, follow};
 use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
@@ -32,15 +32,15 @@ enum Heard {
 }
 
 struct Watching {
-    inner: Arc<Inner>,
+    cluster: Arc<Cluster>,
     sources: SelectAll<BoxStream<'static, Heard>>,
     store: Store,
     queue: VecDeque<WatchEvent>,
 }
 
-pub(crate) fn watch(inner: Arc<Inner>) -> BoxStream<'static, WatchEvent> {
-    let sources = sources(&inner);
-    let start = Watching { inner, sources, store: Store::default(), queue: VecDeque::new() };
+pub(crate) fn watch(cluster: Arc<Cluster>) -> BoxStream<'static, WatchEvent> {
+    let sources = sources(&cluster);
+    let start = Watching { cluster, sources, store: Store::default(), queue: VecDeque::new() };
     stream::unfold(start, |mut watching| async move {
         loop {
             if let Some(event) = watching.queue.pop_front() {
@@ -61,7 +61,7 @@ impl Watching {
             Heard::Event(event) => self.store.event(event),
             Heard::Failed(cause) => vec![Told::Event(WatchEvent::Interrupted(cause))],
             Heard::Relist => {
-                self.sources = sources(&self.inner);
+                self.sources = sources(&self.cluster);
                 self.store.begin_again();
                 Vec::new()
             }
@@ -72,38 +72,38 @@ impl Watching {
                 Told::Complete => {
                     // Pods whose Job is not in the listing: it may be younger than that.
                     for orphan in self.store.orphans() {
-                        if let Ok(Some(job)) = self.inner.job(&orphan).await {
+                        if let Ok(Some(job)) = self.cluster.job(&orphan).await {
                             self.store.put_job(Box::new(job));
                         }
                     }
-                    for job in self.store.take_abandoned(&self.inner) {
-                        remains::clear(Arc::clone(&self.inner), job);
+                    for job in self.store.take_abandoned(&self.cluster) {
+                        remains::clear(Arc::clone(&self.cluster), job);
                     }
                     let listed = self.store.observations();
                     self.queue.push_back(WatchEvent::Listed(listed));
                     for job in self.store.outlived() {
-                        remains::clear_secret(Arc::clone(&self.inner), job);
+                        remains::clear_secret(Arc::clone(&self.cluster), job);
                     }
                 }
-                Told::SecretOutlived(job) => remains::clear_secret(Arc::clone(&self.inner), job),
+                Told::SecretOutlived(job) => remains::clear_secret(Arc::clone(&self.cluster), job),
             }
         }
     }
 }
 
-fn sources(inner: &Arc<Inner>) -> SelectAll<BoxStream<'static, Heard>> {
-    let page_size = inner.settings.page_size;
+fn sources(cluster: &Arc<Cluster>) -> SelectAll<BoxStream<'static, Heard>> {
+    let page_size = cluster.settings.page_size;
     let ours = Selection { labels: Some(selector()), fields: None, page_size };
     let explaining = Selection { labels: None, fields: Some(explaining_events()), page_size };
-    let time = inner.settings.relist_after;
+    let time = cluster.settings.relist_after;
     let relist = stream::once(async move {
         tokio::time::sleep(time).await;
         Heard::Relist
     });
     stream::select_all([
-        heard(follow(inner.all(), ours.clone()), "watching jobs", Heard::Job),
-        heard(follow(inner.all(), ours), "watching pods", Heard::Pod),
-        heard(follow(inner.all(), explaining), "watching events", Heard::Event),
+        heard(follow(cluster.all(), ours.clone()), "watching jobs", Heard::Job),
+        heard(follow(cluster.all(), ours), "watching pods", Heard::Pod),
+        heard(follow(cluster.all(), explaining), "watching events", Heard::Event),
         relist.boxed(),
     ])
 }

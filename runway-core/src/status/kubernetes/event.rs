@@ -1,7 +1,8 @@
 //! What events tell: often the only ones to remember a pod that is gone. They are weaker than any state of a pod.
 
 use super::container::{config_error, pull_hint};
-use super::scheduling::{disrupted, evicted, unschedulable};
+use super::node::{disrupted, evicted};
+use super::scheduler::unschedulable;
 use super::time::{fine_instant, instant};
 use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::ending::{Place, not_started};

@@ -4,28 +4,32 @@
 //! The pods say why, and the events speak for pods that nobody has seen in time. A condition counts only where its status
 //! is `True`; `FailureTarget` and `SuccessCriteriaMet` announce an end and are none.
 
+mod attempts;
 mod container;
+mod deadline;
 mod event;
 mod job;
 mod listing;
+mod node;
 mod pod;
-mod scheduling;
+mod scheduler;
 #[cfg(test)]
 mod tests;
 mod time;
+mod verdict;
 
 pub use listing::{Listing, ListingError};
 pub use pod::{has_run, lives, says_less};
 
 use super::{Evidence, Phase, Reason, Status};
-use crate::status::cause::{Cause, quoted};
+use crate::status::cause::quoted;
 use crate::units::Timestamp;
 use event::Events;
 use job::{Condition, SeenJob};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use pod::{HasRun, SeenPod};
-use std::collections::BTreeSet;
+use verdict::Verdict;
 
 /// What was seen of one job.
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,45 +93,6 @@ struct Case<'a> {
     /// The oldest first.
     pods: Vec<SeenPod<'a>>,
     events: Events<'a>,
-}
-
-struct Verdict {
-    phase: Phase,
-    reason: Option<Reason>,
-    message: String,
-    hint: Option<String>,
-    evidence: Vec<Evidence>,
-    finished_at: Option<Timestamp>,
-}
-
-impl Verdict {
-    fn new(phase: Phase, message: impl Into<String>) -> Self {
-        Self {
-            phase,
-            reason: None,
-            message: message.into(),
-            hint: None,
-            evidence: Vec::new(),
-            finished_at: None,
-        }
-    }
-
-    fn because(self, cause: Cause) -> Self {
-        let evidence = cause.evidence.into_iter().chain(self.evidence).collect();
-        Self { reason: Some(cause.reason), hint: cause.hint, evidence, ..self }
-    }
-
-    fn seen(mut self, evidence: Evidence) -> Self {
-        self.evidence.push(evidence);
-        self
-    }
-
-    fn advise(&mut self, hint: &str) {
-        self.hint = Some(match self.hint.take() {
-            Some(first) => format!("{first}; {hint}"),
-            None => hint.to_owned(),
-        });
-    }
 }
 
 impl Case<'_> {
@@ -206,68 +171,6 @@ impl Case<'_> {
         }
         verdict.advise("nothing of its attempts is left to tell why; its logs may, where they are kept");
         verdict
-    }
-
-    fn too_late(&self, job: SeenJob<'_>) -> Verdict {
-        let timeout = job.timeout().map(|timeout| format!(" of {timeout}")).unwrap_or_default();
-        let cause = self.strongest_cause().map(|(cause, _)| cause);
-        let cause = cause.or_else(|| self.events.rejection(self.newest_creation()));
-        let cause = cause.filter(|cause| !cause.weak && cause.reason != Reason::DeadlineExceeded);
-        let mut verdict = match (self.ran(), cause) {
-            (HasRun::No, Some(cause)) => {
-                let message = format!("never ran within its timeout{timeout}: {}", cause.what);
-                let mut verdict = Verdict::new(Phase::Failed, message);
-                verdict.hint = cause.hint;
-                verdict.evidence = cause.evidence;
-                verdict
-            }
-            (HasRun::No, None) if !self.pods.is_empty() => {
-                let message = format!("never ran within its timeout{timeout}; the cause is unknown");
-                let mut verdict = Verdict::new(Phase::Failed, message);
-                verdict.advise("waiting for a node and pulling an image count against `timeout`");
-                verdict
-            }
-            (HasRun::Unknown, cause) => {
-                let before = cause.as_ref().map(|cause| format!(": {}", cause.what)).unwrap_or_default();
-                let message = format!(
-                    "did not end within its timeout{timeout}; whether it ever ran is unknown{before}"
-                );
-                let mut verdict = Verdict::new(Phase::Failed, message);
-                verdict.evidence = cause.map(|cause| cause.evidence).unwrap_or_default();
-                verdict.advise("its logs show how far it came, if they are kept");
-                verdict
-            }
-            (HasRun::Yes | HasRun::No, cause) => {
-                let attempts = self.attempts();
-                let nth = if attempts > 1 { self.nth(attempts) } else { String::new() };
-                let before = cause.map(|cause| format!("; before that: {}", cause.what)).unwrap_or_default();
-                let message = format!("took longer than its timeout{timeout}{nth}{before}");
-                let mut verdict = Verdict::new(Phase::Failed, message);
-                verdict.advise(
-                    "raise `timeout`, as far as the policy allows, or give it less to do; retries, and waiting for a node \
-                     and an image, count",
-                );
-                verdict
-            }
-        };
-        verdict.reason = Some(Reason::DeadlineExceeded);
-        verdict
-    }
-
-    /// Whether any of its attempts ever ran.
-    fn ran(&self) -> HasRun {
-        if self.events.tell_of_a_start() {
-            return HasRun::Yes;
-        }
-        let mut ran = HasRun::No;
-        for pod in &self.pods {
-            match pod.ran(&self.events) {
-                HasRun::Yes => return HasRun::Yes,
-                HasRun::Unknown => ran = HasRun::Unknown,
-                HasRun::No => {}
-            }
-        }
-        ran
     }
 
     fn cancelled(&self, job: SeenJob<'_>, deletion: Evidence, cancelled_at: &str) -> Verdict {
@@ -446,67 +349,6 @@ impl Case<'_> {
         }
     }
 
-    /// The exit code of the newest attempt that has one; of a job that failed, of the newest that did not succeed.
-    fn exit_code(&self, phase: Phase) -> Option<i32> {
-        let newest = |pods: &dyn Fn(&SeenPod<'_>) -> bool| {
-            self.pods.iter().rev().filter(|pod| pods(pod)).find_map(SeenPod::exit_code)
-        };
-        let failed = if phase == Phase::Failed { newest(&|pod| !pod.has_succeeded()) } else { None };
-        failed.or_else(|| newest(&|_| true))
-    }
-
-    /// The newest attempt that says why it failed, and which one it is. One whose end says no more than that its pod was
-    /// deleted comes after all others.
-    fn strongest_cause(&self) -> Option<(Cause, u32)> {
-        self.cause_before(self.pods.len()).or_else(|| {
-            let seen: BTreeSet<_> = self.pods.iter().filter_map(SeenPod::name).collect();
-            Some((self.events.causes_of_unseen(|name| seen.contains(name))?, self.attempts()))
-        })
-    }
-
-    fn cause_before(&self, index: usize) -> Option<(Cause, u32)> {
-        let mut weak = None;
-        for (index, pod) in
-            self.pods.iter().enumerate().take(index).rev().filter(|(_, pod)| !pod.has_succeeded())
-        {
-            match pod.cause(&self.events) {
-                Some(cause) if !cause.weak => return Some((cause, self.ordinal(index))),
-                found => weak = weak.or(found.map(|cause| (cause, self.ordinal(index)))),
-            }
-        }
-        weak
-    }
-
-    /// Which attempt the pod at this place is: those that nobody has seen came before.
-    fn ordinal(&self, index: usize) -> u32 {
-        let newer =
-            u32::try_from(self.pods.len().saturating_sub(index).saturating_sub(1)).unwrap_or(u32::MAX);
-        self.attempts().saturating_sub(newer)
-    }
-
-    fn attempts(&self) -> u32 {
-        let seen = u32::try_from(self.pods.len()).unwrap_or(u32::MAX);
-        seen.max(self.job.map_or(0, |job| job.counted_attempts()))
-    }
-
-    fn is_of_many(&self) -> bool {
-        self.job.is_some_and(|job| job.is_of_many())
-    }
-
-    /// ", attempt 2 of 3", where there is more than one. Attempts that a node ended are not counted against the retries,
-    /// so there may be more than were allowed.
-    fn nth(&self, attempt: u32) -> String {
-        if self.is_of_many() {
-            return String::new();
-        }
-        match self.job.and_then(|job| job.allowed_attempts()) {
-            Some(1) | None if attempt <= 1 => String::new(),
-            Some(allowed) if attempt > 0 && attempt <= allowed => format!(", attempt {attempt} of {allowed}"),
-            _ if attempt > 0 => format!(", attempt {attempt}"),
-            _ => String::new(),
-        }
-    }
-
     /// What it keeps from others, and until when.
     fn holdings(&self) -> String {
         let devices = self.job.and_then(|job| job.devices());
@@ -515,25 +357,5 @@ impl Case<'_> {
             Some(timeout) => format!("{what} until its deadline, {timeout} after it was started"),
             None => format!("{what} without end, for it has no deadline"),
         }
-    }
-
-    fn newest_creation(&self) -> Option<Timestamp> {
-        self.pods.iter().filter_map(SeenPod::created).max()
-    }
-
-    fn last_end(&self) -> Option<Timestamp> {
-        self.pods.iter().filter_map(SeenPod::ended_at).max()
-    }
-
-    /// The latest that a pod can have ended whose end was lost.
-    fn lost_end(&self) -> Option<Timestamp> {
-        self.pods.iter().filter(|pod| pod.ended_at().is_none()).filter_map(SeenPod::gone_by).max()
-    }
-}
-
-impl Verdict {
-    fn seen_first(mut self, evidence: Evidence) -> Self {
-        self.evidence.insert(0, evidence);
-        self
     }
 }

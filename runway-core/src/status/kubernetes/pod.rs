@@ -1,10 +1,9 @@
 //! One pod: an attempt of the job, as it was seen last.
 
-use super::Seen;
 use super::container::{Container, End, Kind};
 use super::event::Events;
-use super::scheduling::{disrupted, evicted, unschedulable};
 use super::time::instant;
+use super::{Seen, node, scheduler};
 use crate::price::Attempt;
 use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::{Evidence, Reason};
@@ -324,7 +323,7 @@ impl<'a> SeenPod<'a> {
     fn eviction(&self) -> Option<Cause> {
         let reason = self.reason().filter(|reason| *reason == "Evicted")?;
         let message = self.status().and_then(|status| status.message.as_deref());
-        Some(self.with_reason(evicted(message), reason))
+        Some(self.with_reason(node::evicted(message), reason))
     }
 
     fn deadline(&self) -> Option<Cause> {
@@ -337,19 +336,10 @@ impl<'a> SeenPod<'a> {
 
     fn disruption(&self) -> Option<Cause> {
         if let Some((index, condition)) = self.condition("DisruptionTarget", "True") {
-            let why = match condition.reason.as_deref() {
-                Some("PreemptionByScheduler" | "PreemptionByKubeScheduler") => {
-                    "its node was given to a pod of higher priority"
-                }
-                Some("DeletionByTaintManager") => "its node was tainted, as a failing or leaving one is",
-                Some("EvictionByEvictionAPI") => "it was evicted on request, as when its node is drained",
-                Some("DeletionByPodGC") => "its node is gone",
-                Some("TerminationByKubelet") => "its node shut down, or needed room for a critical pod",
-                _ => "its node was taken from it",
-            };
+            let why = node::disruption(condition.reason.as_deref());
             let message = condition.message.as_deref().filter(|message| !message.is_empty());
             let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-            let cause = disrupted(format!("disrupted, since {why}{told}"));
+            let cause = node::disrupted(format!("disrupted, since {why}{told}"));
             let path = format!("status.conditions[{index}]");
             let cause = cause.seen(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
             return Some(match condition.reason.as_deref() {
@@ -358,28 +348,14 @@ impl<'a> SeenPod<'a> {
             });
         }
         let reason = self.reason()?;
-        let what = match reason {
-            "Preempting" | "Preempted" => "disrupted, since its node was given to a pod of higher priority",
-            "NodeLost" => "disrupted, since its node was lost",
-            "Shutdown" | "NodeShutdown" | "Terminated" => "disrupted, since its node shut down",
-            // The scheduler chose a node, and the kubelet found that it does not fit.
-            "UnexpectedAdmissionError"
-            | "NodeAffinity"
-            | "NodeName"
-            | "NodePorts"
-            | "NodeUnschedulable"
-            | "TopologyAffinityError"
-            | "InvalidNodeInfo" => "turned away by its node",
-            reason if reason.starts_with("OutOf") => "turned away by its node, which was full",
-            _ => return None,
-        };
-        Some(self.with_reason(disrupted(format!("{what}{}", self.told())), reason))
+        let what = node::refusal(reason)?;
+        Some(self.with_reason(node::disrupted(format!("{what}{}", self.told())), reason))
     }
 
     fn unschedulable(&self) -> Option<Cause> {
         let (index, condition) = self.condition("PodScheduled", "False")?;
         let reason = condition.reason.as_deref().filter(|reason| *reason == "Unschedulable")?;
-        let cause = unschedulable(condition.message.as_deref().unwrap_or_default());
+        let cause = scheduler::unschedulable(condition.message.as_deref().unwrap_or_default());
         Some(cause.seen(evidence("pod", self.name(), format!("status.conditions[{index}].reason"), reason)))
     }
 }

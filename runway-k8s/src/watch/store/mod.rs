@@ -1,18 +1,24 @@
 //! What is known of the cluster's jobs, and what each piece of news means for them.
 
-use crate::backend::Inner;
-use crate::object::{has_secret, id_of_job, id_of_name, id_of_pod, is_incomplete, label, observe, timestamp};
+mod namespaced_name;
+mod progress;
+mod tracked_job;
+
+use crate::cluster::Cluster;
+use crate::object::{has_secret, id_of_job, id_of_name, id_of_pod, is_incomplete, label, timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::Event as News;
+use namespaced_name::{NamespacedName, may_be_runways, name_of_event, name_of_pod, namespaced_name};
+use progress::{Milestone, Progress};
 use runway_control::Observation;
 use runway_control::backend::{JobRef, WatchEvent};
 use runway_core::JobId;
 use runway_core::render::label;
-use runway_core::status::{Seen, has_run, lives, says_less};
+use runway_core::status::has_run;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+use tracked_job::TrackedJob;
 
 /// What a piece of news leads to.
 pub(super) enum Told {
@@ -30,159 +36,60 @@ const EVENTS_KEPT: usize = 16;
 /// Of how many Jobs that were not seen yet events are kept: of one that has just been made they may come first.
 const UNCLAIMED_KEPT: usize = 256;
 
-/// How many pods that are gone are kept of a job. A job has more only where its pods are taken from it again and again.
-const GONE_PODS_KEPT: usize = 32;
-
 #[derive(Default)]
 pub(super) struct Store {
-    jobs: BTreeMap<JobId, Known>,
+    jobs: BTreeMap<JobId, TrackedJob>,
     /// Events of jobs, by the name of the Job: they carry no labels.
-    events: BTreeMap<Place, Vec<Event>>,
+    events: BTreeMap<NamespacedName, Vec<Event>>,
     /// Those of whose events no Job was known when they came, the oldest first.
-    unclaimed: VecDeque<Place>,
+    unclaimed: VecDeque<NamespacedName>,
     /// Jobs that have a Secret which was not deleted here.
     secrets: BTreeSet<JobId>,
-    /// The listing of jobs that is being read.
-    new_jobs: Option<Vec<Job>>,
-    new_pods: Option<Vec<Pod>>,
-    new_events: Option<Vec<Event>>,
-    /// A listing of jobs was read that has not been told of, since the first listing of pods has not come yet.
-    is_untold: bool,
-    has_pods: bool,
-    /// Whether a listing has been told of, or is about to be.
-    is_ready: bool,
-    /// Whether a listing has been told of.
-    has_listed: bool,
+    /// The lists that are being read. Each source lists by itself, so they are not part of the progress.
+    partial: PartialLists,
+    progress: Progress,
 }
 
+/// The objects of lists that are being read. They replace the known objects when their list is complete.
 #[derive(Default)]
-struct Known {
-    job: Option<Box<Job>>,
-    /// Whether the Job is gone; then `job` is the last that was seen of it.
-    is_gone: bool,
+struct PartialLists {
+    jobs: Vec<Job>,
     pods: Vec<Pod>,
-    gone_pods: Vec<Pod>,
-    /// Earlier states of pods, at most one of each: see [`says_less`].
-    earlier_pods: Vec<Pod>,
-    /// The last that was told of it.
-    told: Option<Box<Observation>>,
-}
-
-impl Known {
-    fn has_live_pods(&self) -> bool {
-        self.pods.iter().any(lives)
-    }
-
-    fn forget_pod(&mut self, name: Option<&str>) {
-        if let Some(at) = self.pods.iter().position(|pod| pod.metadata.name.as_deref() == name) {
-            self.gone_pods.push(self.pods.swap_remove(at));
-            if self.gone_pods.len() > GONE_PODS_KEPT {
-                // The first attempts say least of how it ended.
-                let forgotten = self.gone_pods.remove(0);
-                self.earlier_pods.retain(|pod| pod.metadata.uid != forgotten.metadata.uid);
-            }
-        }
-    }
-
-    /// Stores the newest state of a pod. Keeps the state before it if that shows more.
-    fn put_pod(&mut self, pod: Pod) {
-        let Some(known) = self.pods.iter_mut().find(|known| known.metadata.name == pod.metadata.name) else {
-            self.pods.push(pod);
-            return;
-        };
-        let before = std::mem::replace(known, pod);
-        if says_less(known, &before) {
-            self.earlier_pods.retain(|pod| pod.metadata.uid != before.metadata.uid);
-            self.earlier_pods.push(before);
-        }
-    }
-
-    fn observation(&self, events: &BTreeMap<Place, Vec<Event>>) -> Option<Observation> {
-        let job = self.job.as_deref();
-        let about = |job: &Job| if events.is_empty() { None } else { events.get(&place(&job.metadata)) };
-        let events = job.and_then(about).map_or(&[][..], Vec::as_slice);
-        observe(&Seen {
-            job,
-            pods: &self.pods,
-            gone_pods: &self.gone_pods,
-            earlier_pods: &self.earlier_pods,
-            events,
-        })
-    }
-}
-
-/// The namespace of a Job, and as much of its name as the names of its pods begin with.
-type Place = (String, String);
-
-/// The longest part of its Job's name that a pod's name has: 63 characters, of which the last 5 are random.
-const POD_NAME_BASE: usize = 58;
-
-/// How many random characters the API server appends to `generateName`.
-const POD_NAME_SUFFIX: usize = 5;
-
-fn place(meta: &ObjectMeta) -> Place {
-    (meta.namespace.clone().unwrap_or_default(), base(meta.name.as_deref().unwrap_or_default()).to_owned())
-}
-
-/// The place of the Job that an event is about, or of the Job of its pod. `None` if the event explains no failure.
-fn place_of_event(event: &Event) -> Option<Place> {
-    let object = &event.involved_object;
-    let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref()?);
-    match (object.kind.as_deref()?, event.reason.as_deref()?) {
-        ("Job", "FailedCreate") => Some((namespace.unwrap_or_default().to_owned(), base(name).to_owned())),
-        ("Pod", "Failed" | "Started") => place_of_pod(namespace, name),
-        _ => None,
-    }
-}
-
-/// The place of the Job that a pod of this name belongs to.
-fn place_of_pod(namespace: Option<&str>, name: &str) -> Option<Place> {
-    let of_job = name.get(..name.len().checked_sub(POD_NAME_SUFFIX)?)?;
-    Some((namespace.unwrap_or_default().to_owned(), base(of_job).to_owned()))
+    events: Vec<Event>,
 }
 
 fn is_start(event: &Event) -> bool {
     event.reason.as_deref() == Some("Started")
 }
 
-/// The part of a Job's name with which the names of its pods begin, without a final dash.
-fn base(name: &str) -> &str {
-    name.get(..POD_NAME_BASE).unwrap_or(name).trim_end_matches('-')
-}
-
-/// Whether a name ends in an id, or was cut where its id is.
-fn may_be_runways((_, base): &Place) -> bool {
-    id_of_name(base).is_some() || base.len() + 1 >= POD_NAME_BASE
-}
-
 impl Store {
     /// Everything is about to be listed again.
     pub(super) fn begin_again(&mut self) {
-        (self.new_jobs, self.new_pods, self.new_events) = (None, None, None);
-        self.is_untold = false;
+        self.partial = PartialLists::default();
+        self.progress = self.progress.after(Milestone::Relist);
     }
 
     pub(super) fn job(&mut self, news: News<Box<Job>>) -> Vec<Told> {
         match news {
             News::Init => {
-                self.new_jobs = Some(Vec::new());
+                self.partial.jobs.clear();
                 vec![Told::Event(WatchEvent::ListingBegan)]
             }
             News::InitApply(job) => {
-                self.new_jobs.get_or_insert_default().push(*job);
+                self.partial.jobs.push(*job);
                 Vec::new()
             }
             News::InitDone => {
                 for known in self.jobs.values_mut() {
                     known.is_gone = true;
                 }
-                for job in self.new_jobs.take().unwrap_or_default() {
+                for job in std::mem::take(&mut self.partial.jobs) {
                     self.put_job(Box::new(job));
                 }
                 // What has left is not in the listing, and that says enough.
                 self.jobs.retain(|_, known| !known.is_gone || known.has_live_pods());
-                self.is_untold = true;
-                self.tell_listing()
+                self.progress = self.progress.after(Milestone::JobsListed);
+                if self.progress.is_ready() { vec![Told::Complete] } else { Vec::new() }
             }
             News::Apply(job) => {
                 let id = self.put_job(job);
@@ -230,15 +137,15 @@ impl Store {
     pub(super) fn pod(&mut self, news: News<Box<Pod>>) -> Vec<Told> {
         match news {
             News::Init => {
-                self.new_pods = Some(Vec::new());
+                self.partial.pods.clear();
                 Vec::new()
             }
             News::InitApply(pod) => {
-                self.new_pods.get_or_insert_default().push(*pod);
+                self.partial.pods.push(*pod);
                 Vec::new()
             }
             News::InitDone => {
-                let pods = self.new_pods.take().unwrap_or_default();
+                let pods = std::mem::take(&mut self.partial.pods);
                 let names: BTreeSet<_> = pods.iter().map(|pod| pod.metadata.name.clone()).collect();
                 for known in self.jobs.values_mut() {
                     let left = known.pods.iter().map(|pod| pod.metadata.name.clone());
@@ -248,12 +155,16 @@ impl Store {
                 for pod in pods {
                     self.put_pod(pod);
                 }
-                self.has_pods = true;
-                if self.is_untold {
-                    return self.tell_listing();
+                let before = self.progress;
+                self.progress = before.after(Milestone::PodsListed);
+                match before {
+                    Progress::Empty | Progress::AwaitingJobs => Vec::new(),
+                    Progress::AwaitingPods => vec![Told::Complete],
+                    Progress::Listed | Progress::Following => {
+                        let ids: Vec<_> = self.jobs.keys().copied().collect();
+                        ids.into_iter().flat_map(|id| self.tell(Some(id))).collect()
+                    }
                 }
-                let ids: Vec<_> = self.jobs.keys().copied().collect();
-                ids.into_iter().flat_map(|id| self.tell(Some(id))).collect()
             }
             News::Apply(pod) => {
                 let id = self.put_pod(*pod);
@@ -283,7 +194,7 @@ impl Store {
             return;
         }
         let name = pod.metadata.name.as_deref();
-        let place = name.and_then(|name| place_of_pod(pod.metadata.namespace.as_deref(), name));
+        let place = name.and_then(|name| name_of_pod(pod.metadata.namespace.as_deref(), name));
         if let Some(events) = place.and_then(|place| self.events.get_mut(&place)) {
             events.retain(|event| !is_start(event) || event.involved_object.name.as_deref() != name);
         }
@@ -292,17 +203,17 @@ impl Store {
     pub(super) fn event(&mut self, news: News<Box<Event>>) -> Vec<Told> {
         match news {
             News::Init => {
-                self.new_events = Some(Vec::new());
+                self.partial.events.clear();
                 Vec::new()
             }
             News::InitApply(event) => {
-                self.new_events.get_or_insert_default().push(*event);
+                self.partial.events.push(*event);
                 Vec::new()
             }
             News::InitDone => {
                 self.events.clear();
                 self.unclaimed.clear();
-                let events = self.new_events.take().unwrap_or_default();
+                let events = std::mem::take(&mut self.partial.events);
                 events.into_iter().flat_map(|event| self.put_event(event)).collect()
             }
             News::Apply(event) => self.put_event(*event),
@@ -312,7 +223,7 @@ impl Store {
     }
 
     fn put_event(&mut self, event: Event) -> Vec<Told> {
-        let Some(place) = place_of_event(&event) else { return Vec::new() };
+        let Some(place) = name_of_event(&event) else { return Vec::new() };
         // Jobs that are not Runway's are none of its business.
         if !may_be_runways(&place) {
             return Vec::new();
@@ -321,7 +232,7 @@ impl Store {
         if id.is_some_and(|id| self.is_redundant(id, &event)) {
             return Vec::new();
         }
-        if id.is_none() && self.is_ready && !self.events.contains_key(&place) {
+        if id.is_none() && self.progress.is_ready() && !self.events.contains_key(&place) {
             self.unclaimed.push_back(place.clone());
             self.forget_unclaimed();
         }
@@ -342,9 +253,10 @@ impl Store {
     }
 
     /// The job of which a Job is known at this place, and not merely one of the same id elsewhere.
-    fn job_at(&self, place: &Place) -> Option<JobId> {
-        let is_there =
-            |known: &Known| known.job.as_ref().is_some_and(|job| self::place(&job.metadata) == *place);
+    fn job_at(&self, place: &NamespacedName) -> Option<JobId> {
+        let is_there = |known: &TrackedJob| {
+            known.job.as_ref().is_some_and(|job| namespaced_name(&job.metadata) == *place)
+        };
         match id_of_name(&place.1) {
             Some(id) => self.jobs.get(&id).filter(|known| is_there(known)).map(|_| id),
             // The name was cut within its id.
@@ -362,18 +274,9 @@ impl Store {
         }
     }
 
-    /// Tells of a listing, once there is one of jobs and one of pods.
-    fn tell_listing(&mut self) -> Vec<Told> {
-        if !self.has_pods {
-            return Vec::new();
-        }
-        (self.is_untold, self.is_ready) = (false, true);
-        vec![Told::Complete]
-    }
-
     /// Tells of a job, if there is news of it.
     fn tell(&mut self, id: Option<JobId>) -> Vec<Told> {
-        let Some(id) = id.filter(|_| self.is_ready) else { return Vec::new() };
+        let Some(id) = id.filter(|_| self.progress.is_ready()) else { return Vec::new() };
         let Some(known) = self.jobs.get_mut(&id) else { return Vec::new() };
         // A pod may be seen before its Job, or after it was told that all is gone. One whose Job is gone is told of with a
         // listing.
@@ -404,7 +307,7 @@ impl Store {
             if let Some(known) = self.jobs.remove(&id)
                 && let Some(job) = known.job
             {
-                self.events.remove(&place(&job.metadata));
+                self.events.remove(&namespaced_name(&job.metadata));
             }
             self.secrets.remove(&id);
             told.push(Told::Event(WatchEvent::Gone(id)));
@@ -414,7 +317,7 @@ impl Store {
 
     /// Jobs that have ended and whose Secrets have not.
     pub(super) fn outlived(&mut self) -> Vec<JobRef> {
-        let ended = |known: &&Known| {
+        let ended = |known: &&TrackedJob| {
             known.told.as_ref().is_some_and(|seen| seen.status.phase.is_final() && !seen.status.holds)
         };
         let ended: Vec<_> =
@@ -437,13 +340,14 @@ impl Store {
 
     /// Takes out the jobs whose creation was begun and given up. At the first listing those are all that are not complete:
     /// whoever began them is dead.
-    pub(super) fn take_abandoned(&mut self, inner: &Inner) -> Vec<Job> {
-        let now = inner.surroundings.now();
-        let is_abandoned = |id: &JobId, known: &Known| {
+    pub(super) fn take_abandoned(&mut self, cluster: &Cluster) -> Vec<Job> {
+        let now = cluster.surroundings.now();
+        let is_abandoned = |id: &JobId, known: &TrackedJob| {
             let Some(job) = known.job.as_deref().filter(|job| is_incomplete(job)) else { return false };
             let created = job.metadata.creation_timestamp.as_ref().and_then(timestamp).unwrap_or_default();
             let age = Duration::from_nanos(now.nanos_since(created));
-            !inner.is_creating(*id) && (!self.has_listed || age > inner.settings.abandoned_after)
+            !cluster.is_creating(*id)
+                && (self.progress != Progress::Following || age > cluster.settings.abandoned_after)
         };
         let ids: Vec<_> =
             self.jobs.iter().filter(|(id, known)| is_abandoned(id, known)).map(|(id, _)| *id).collect();
@@ -453,14 +357,17 @@ impl Store {
     /// What is seen of every job.
     pub(super) fn observations(&mut self) -> Vec<Observation> {
         self.jobs.retain(|_, known| known.job.is_some() && !known.is_gone || known.has_live_pods());
-        let places: BTreeSet<_> =
-            self.jobs.values().filter_map(|known| Some(place(&known.job.as_ref()?.metadata))).collect();
+        let places: BTreeSet<_> = self
+            .jobs
+            .values()
+            .filter_map(|known| Some(namespaced_name(&known.job.as_ref()?.metadata)))
+            .collect();
         let unclaimed: BTreeSet<_> = self.unclaimed.iter().collect();
         self.events.retain(|place, _| places.contains(place) || unclaimed.contains(place));
         self.secrets.retain(|id| self.jobs.contains_key(id));
-        self.has_listed = true;
+        self.progress = self.progress.after(Milestone::ListTaken);
         let events = &self.events;
-        let observed = |known: &mut Known| {
+        let observed = |known: &mut TrackedJob| {
             let is_complete = known.told.is_some() || !known.job.as_deref().is_some_and(is_incomplete);
             let seen = if is_complete { known.observation(events) } else { None };
             known.told = seen.clone().map(Box::new);

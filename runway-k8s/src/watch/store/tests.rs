@@ -1,8 +1,17 @@
 //! Events and Jobs, in whatever order the watches bring them.
 
 use super::*;
+use crate::settings::KubernetesSettings;
+use http::{Request, Response};
+use kube::client::Body;
+use runway_control::Surroundings;
+use runway_core::Policy;
+use runway_core::policy::RateOverrides;
 use runway_core::status::Reason;
+use runway_core::units::Timestamp;
 use serde_json::json;
+use std::convert::Infallible;
+use std::sync::Arc;
 
 fn id(number: u64) -> JobId {
     JobId::from_random(u128::from(number))
@@ -254,4 +263,128 @@ fn start_of_a_pod_is_kept_only_until_its_state_says_so() {
         store.event(News::Apply(pod_event(&job, "Unhealthy", "")));
     }
     assert_eq!(kept(&store), EVENTS_KEPT);
+}
+
+fn list_pods(store: &mut Store) -> Vec<Told> {
+    store.pod(News::Init);
+    store.pod(News::InitDone)
+}
+
+fn list_jobs(store: &mut Store, jobs: impl IntoIterator<Item = Box<Job>>) -> Vec<Told> {
+    assert!(matches!(store.job(News::Init)[..], [Told::Event(WatchEvent::ListingBegan)]));
+    for job in jobs {
+        assert!(store.job(News::InitApply(job)).is_empty());
+    }
+    store.job(News::InitDone)
+}
+
+#[test]
+fn first_list_is_reported_once_jobs_and_pods_are_listed() {
+    // The pods come first.
+    let mut store = Store::default();
+    assert!(list_pods(&mut store).is_empty());
+    assert_eq!(store.progress, Progress::AwaitingJobs);
+    assert!(list_pods(&mut store).is_empty());
+    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
+    assert_eq!(store.progress, Progress::Listed);
+    assert_eq!(store.observations().len(), 1);
+    assert_eq!(store.progress, Progress::Following);
+    // The Jobs come first, twice.
+    let mut store = Store::default();
+    assert!(list_jobs(&mut store, [job(id(1))]).is_empty());
+    assert!(list_jobs(&mut store, [job(id(1)), job(id(2))]).is_empty());
+    assert_eq!(store.progress, Progress::AwaitingPods);
+    assert!(matches!(list_pods(&mut store)[..], [Told::Complete]));
+    assert_eq!(store.observations().len(), 2);
+}
+
+#[test]
+fn relist_before_the_first_list_waits_for_new_jobs() {
+    let mut store = Store::default();
+    assert!(list_jobs(&mut store, [job(id(1))]).is_empty());
+    store.begin_again();
+    assert!(list_pods(&mut store).is_empty(), "the relist of Jobs is not complete");
+    // The pods that are known suffice.
+    store.begin_again();
+    assert_eq!(store.progress, Progress::AwaitingJobs);
+    assert!(matches!(list_jobs(&mut store, [job(id(2))])[..], [Told::Complete]));
+}
+
+#[test]
+fn relist_drops_partial_lists() {
+    let mut store = ready(&[id(1)]);
+    store.job(News::Init);
+    store.job(News::InitApply(job(id(2))));
+    store.begin_again();
+    assert_eq!(store.progress, Progress::Following);
+    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
+    assert_eq!(store.observations().len(), 1);
+    // So does a second list.
+    store.job(News::Init);
+    store.job(News::InitApply(job(id(2))));
+    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
+    assert_eq!(store.observations().len(), 1);
+}
+
+#[test]
+fn changes_are_reported_only_after_the_first_lists() {
+    let mut store = Store::default();
+    assert!(store.job(News::Apply(job(id(1)))).is_empty());
+    list_jobs(&mut store, [job(id(1))]);
+    assert!(store.job(News::Apply(job(id(2)))).is_empty());
+    list_pods(&mut store);
+    assert_eq!(reasons(&store.job(News::Apply(job(id(3))))), [None]);
+    assert_eq!(store.observations().len(), 3);
+    // Later lists of pods report what they change.
+    let mut failing = pod(&job(id(1)), held_up());
+    failing.metadata.name = Some("another".to_owned());
+    store.pod(News::Init);
+    store.pod(News::InitApply(failing));
+    assert_eq!(reasons(&store.pod(News::InitDone)), [Some(Reason::ImagePull)]);
+}
+
+/// A clock that shows ten minutes past eight.
+struct TenPastEight;
+
+impl Surroundings for TenPastEight {
+    fn now(&self) -> Timestamp {
+        "2027-01-15T08:10:00Z".parse().unwrap()
+    }
+
+    fn random(&self) -> u128 {
+        0
+    }
+}
+
+/// A cluster whose API server is never called.
+fn cluster() -> Cluster {
+    let refuse = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty()));
+    let text = include_bytes!("../../../../fixtures/policies/default.yaml");
+    let policy = Policy::parse(text, RateOverrides::default()).unwrap();
+    let client = kube::Client::new(tower::service_fn(refuse), "default");
+    Cluster::new(client, &policy, KubernetesSettings::new(&policy), Arc::new(TenPastEight))
+}
+
+/// A Job without its Secret, created at this minute past eight.
+fn incomplete(id: JobId, minute: u8) -> Box<Job> {
+    let mut job = job(id);
+    job.metadata.annotations = Some([("runway.dev/incomplete".to_owned(), String::new())].into());
+    let created = json!(format!("2027-01-15T08:{minute:02}:00Z"));
+    job.metadata.creation_timestamp = serde_json::from_value(created).unwrap();
+    job
+}
+
+#[tokio::test]
+async fn young_incomplete_jobs_are_abandoned_only_at_first() {
+    let (cluster, mut store) = (cluster(), Store::default());
+    list_pods(&mut store);
+    list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
+    let creating = cluster.creating(id(1));
+    assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)], "the other is being created here");
+    drop(creating);
+    assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(1), 9)]);
+    assert_eq!(store.observations().len(), 1);
+    // Later, another process may still be creating a young one.
+    list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
+    assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)]);
 }

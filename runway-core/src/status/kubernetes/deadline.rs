@@ -1,0 +1,55 @@
+//! The verdict on a job that did not finish before its deadline.
+
+use super::Case;
+use super::job::SeenJob;
+use super::pod::HasRun;
+use super::verdict::Verdict;
+use crate::status::{Phase, Reason};
+
+impl Case<'_> {
+    pub(super) fn too_late(&self, job: SeenJob<'_>) -> Verdict {
+        let timeout = job.timeout().map(|timeout| format!(" of {timeout}")).unwrap_or_default();
+        let cause = self.strongest_cause().map(|(cause, _)| cause);
+        let cause = cause.or_else(|| self.events.rejection(self.newest_creation()));
+        let cause = cause.filter(|cause| !cause.weak && cause.reason != Reason::DeadlineExceeded);
+        let mut verdict = match (self.ran(), cause) {
+            (HasRun::No, Some(cause)) => {
+                let message = format!("never ran within its timeout{timeout}: {}", cause.what);
+                let mut verdict = Verdict::new(Phase::Failed, message);
+                verdict.hint = cause.hint;
+                verdict.evidence = cause.evidence;
+                verdict
+            }
+            (HasRun::No, None) if !self.pods.is_empty() => {
+                let message = format!("never ran within its timeout{timeout}; the cause is unknown");
+                let mut verdict = Verdict::new(Phase::Failed, message);
+                verdict.advise("waiting for a node and pulling an image count against `timeout`");
+                verdict
+            }
+            (HasRun::Unknown, cause) => {
+                let before = cause.as_ref().map(|cause| format!(": {}", cause.what)).unwrap_or_default();
+                let message = format!(
+                    "did not end within its timeout{timeout}; whether it ever ran is unknown{before}"
+                );
+                let mut verdict = Verdict::new(Phase::Failed, message);
+                verdict.evidence = cause.map(|cause| cause.evidence).unwrap_or_default();
+                verdict.advise("its logs show how far it came, if they are kept");
+                verdict
+            }
+            (HasRun::Yes | HasRun::No, cause) => {
+                let attempts = self.attempts();
+                let nth = if attempts > 1 { self.nth(attempts) } else { String::new() };
+                let before = cause.map(|cause| format!("; before that: {}", cause.what)).unwrap_or_default();
+                let message = format!("took longer than its timeout{timeout}{nth}{before}");
+                let mut verdict = Verdict::new(Phase::Failed, message);
+                verdict.advise(
+                    "raise `timeout`, as far as the policy allows, or give it less to do; retries, and waiting for a node \
+                     and an image, count",
+                );
+                verdict
+            }
+        };
+        verdict.reason = Some(Reason::DeadlineExceeded);
+        verdict
+    }
+}

@@ -1,0 +1,85 @@
+//! Messages of the scheduler: the resources that no node has, and how to change the job.
+
+use crate::status::Reason;
+use crate::status::cause::{Cause, quoted};
+
+/// No node has what it asks for. `message` is the scheduler's, such as `0/3 nodes are available: 3 Insufficient cpu.`
+pub(super) fn unschedulable(message: &str) -> Cause {
+    let told = if message.trim().is_empty() { String::new() } else { format!(": {}", quoted(message)) };
+    let lower = message.to_ascii_lowercase();
+    let missing = missing(&lower);
+    let has = |word: &str| lower.contains(word);
+    let hint = if !missing.is_empty() {
+        room_for(&missing)
+    } else if has("insufficient ") {
+        "it starts once a node has room".to_owned()
+    } else if has("selector") || has("affinity") {
+        "no node has the labels that it asks for: choose another `gpu_type`, or let the cluster's people label a node"
+            .to_owned()
+    } else if has("taint") {
+        "the nodes keep it off by a taint: they are for other work, or not well; the cluster's people can tell"
+            .to_owned()
+    } else {
+        "it starts once a node has what it asks for; the cluster's people can tell whether one ever will"
+            .to_owned()
+    };
+    Cause::new(Reason::Unschedulable, format!("no node has what it asks for{told}")).hint(hint)
+}
+
+/// Something that nodes have too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Missing {
+    what: &'static str,
+    /// The field of a job that asks for it.
+    field: &'static str,
+    is_counted: bool,
+}
+
+/// What the scheduler says that there is too little of, each once.
+fn missing(message: &str) -> Vec<Missing> {
+    let mut all = Vec::new();
+    for rest in message.split("insufficient ").skip(1) {
+        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
+        let resource = end.and_then(|end| rest.get(..end)).unwrap_or(rest).trim_end_matches('.');
+        let missing = match resource {
+            "cpu" => Missing { what: "cores", field: "resources.cpu", is_counted: true },
+            "memory" => Missing { what: "memory", field: "resources.memory", is_counted: false },
+            "ephemeral-storage" => {
+                Missing { what: "storage", field: "resources.ephemeral_storage", is_counted: false }
+            }
+            device if device.contains('/') => {
+                Missing { what: "GPUs", field: "resources.gpu", is_counted: true }
+            }
+            _ => continue,
+        };
+        if !all.contains(&missing) {
+            all.push(missing);
+        }
+    }
+    all
+}
+
+fn room_for(missing: &[Missing]) -> String {
+    let whats: Vec<_> = missing.iter().map(|missing| format!("the {}", missing.what)).collect();
+    let fields: Vec<_> = missing.iter().map(|missing| format!("`{}`", missing.field)).collect();
+    let amount = if missing.iter().all(|missing| missing.is_counted) { "many" } else { "much" };
+    let or = if missing.iter().any(|missing| missing.what == "GPUs") {
+        " or choose another `gpu_type`"
+    } else {
+        ""
+    };
+    format!(
+        "it starts once a node has {} free; where none has that {amount}, lower {}{or}",
+        listed(&whats),
+        listed(&fields)
+    )
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}

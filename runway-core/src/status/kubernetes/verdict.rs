@@ -1,0 +1,49 @@
+//! The verdict on a job: the part of its status that depends on the evidence.
+
+use crate::status::cause::Cause;
+use crate::status::{Evidence, Phase, Reason};
+use crate::units::Timestamp;
+
+pub(super) struct Verdict {
+    pub(super) phase: Phase,
+    pub(super) reason: Option<Reason>,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) finished_at: Option<Timestamp>,
+}
+
+impl Verdict {
+    pub(super) fn new(phase: Phase, message: impl Into<String>) -> Self {
+        Self {
+            phase,
+            reason: None,
+            message: message.into(),
+            hint: None,
+            evidence: Vec::new(),
+            finished_at: None,
+        }
+    }
+
+    pub(super) fn because(self, cause: Cause) -> Self {
+        let evidence = cause.evidence.into_iter().chain(self.evidence).collect();
+        Self { reason: Some(cause.reason), hint: cause.hint, evidence, ..self }
+    }
+
+    pub(super) fn seen(mut self, evidence: Evidence) -> Self {
+        self.evidence.push(evidence);
+        self
+    }
+
+    pub(super) fn advise(&mut self, hint: &str) {
+        self.hint = Some(match self.hint.take() {
+            Some(first) => format!("{first}; {hint}"),
+            None => hint.to_owned(),
+        });
+    }
+
+    pub(super) fn seen_first(mut self, evidence: Evidence) -> Self {
+        self.evidence.insert(0, evidence);
+        self
+    }
+}
