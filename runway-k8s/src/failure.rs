@@ -188,6 +188,7 @@ fn was_not_connected(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::error::Error as _;
     use std::cell::RefCell;
     use tokio::time::Instant;
 
