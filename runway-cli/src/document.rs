@@ -8,6 +8,7 @@ use crate::input::{self, Source};
 use crate::policy::LoadedPolicy;
 use runway_api::Verdict;
 use runway_control::{Surroundings, System};
+use runway_core::capability::BackendKind;
 use runway_core::document::{Document, DocumentError, parse_all};
 use runway_core::spec::{Reading, SecretLiterals};
 use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission, Violation};
@@ -125,8 +126,9 @@ pub(crate) fn judge<'a>(
     sources: &'a [Source],
     policy: &LoadedPolicy,
     common: &Common,
+    backend: Option<BackendKind>,
 ) -> Result<Vec<Judged<'a>>, Failure> {
-    judge_amended(sources, policy, common, |_| Ok(()))
+    judge_amended(sources, policy, common, backend, |_| Ok(()))
 }
 
 /// The same, with what was written changed beforehand.
@@ -134,10 +136,14 @@ pub(crate) fn judge_amended<'a>(
     sources: &'a [Source],
     policy: &LoadedPolicy,
     common: &Common,
+    backend: Option<BackendKind>,
     amend: impl Fn(&mut JobSpec) -> Result<(), Failure>,
 ) -> Result<Vec<Judged<'a>>, Failure> {
     // Nothing is kept in this gate's maps, so their hash need not be secret.
-    let gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
+    let mut gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
+    if let Some(backend) = backend {
+        gate = gate.with_capabilities(backend.capabilities());
+    }
     let now = System.now();
     let judge = |written: Written<'a>| {
         let mut reading = written.read();

@@ -188,8 +188,8 @@ fn was_not_connected(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::error::Error as _;
     use std::cell::RefCell;
+    use std::error::Error as _;
     use tokio::time::Instant;
 
     fn status(code: u16, reason: &str, message: &str) -> Error {

@@ -6,6 +6,7 @@ pub(crate) use server::{Form, Server, ServerUrl, Submit, View};
 
 use crate::Exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use runway_core::capability::BackendKind;
 use runway_core::policy::Cidr;
 use runway_core::status::Phase;
 use runway_core::{Code, JobId, Tenant};
@@ -191,6 +192,9 @@ pub(crate) enum Command {
 pub(crate) struct Files {
     #[command(flatten)]
     pub common: Common,
+    /// Check the features of a backend, too: `kubernetes` or `local`
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<BackendKind>,
     /// Files of jobs, each with one or more documents; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,

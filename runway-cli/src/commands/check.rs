@@ -6,10 +6,10 @@ use crate::failure::Failure;
 use crate::{Exit, output, policy};
 use std::fmt::Write;
 
-pub(super) fn run(Files { files, common }: &Files) -> Result<Exit, Failure> {
+pub(super) fn run(Files { files, common, backend }: &Files) -> Result<Exit, Failure> {
     let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, read) = read_all(files)?;
-    let judged = judge(&sources, &policy, common)?;
+    let judged = judge(&sources, &policy, common, *backend)?;
     match common.output.format {
         Format::Json => output::print_json(&judged.iter().map(Judged::verdict).collect::<Vec<_>>())?,
         Format::Text => {

@@ -7,10 +7,10 @@ use crate::{Exit, output, policy};
 use runway_core::{AdmittedJob, Policy};
 use std::fmt::Write;
 
-pub(super) fn run(Files { files, common }: &Files) -> Result<Exit, Failure> {
+pub(super) fn run(Files { files, common, backend }: &Files) -> Result<Exit, Failure> {
     let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, read) = read_all(files)?;
-    let judged = judge(&sources, &policy, common)?;
+    let judged = judge(&sources, &policy, common, *backend)?;
     if common.output.format == Format::Json {
         output::print_json(&judged.iter().map(Judged::verdict).collect::<Vec<_>>())?;
     } else {

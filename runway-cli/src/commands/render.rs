@@ -12,10 +12,10 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
-pub(super) fn run(Files { files, common }: &Files, id: JobId) -> Result<Exit, Failure> {
+pub(super) fn run(Files { files, common, backend }: &Files, id: JobId) -> Result<Exit, Failure> {
     let policy = policy::load(common.policy.file.as_deref())?;
     let (sources, read) = read_all(files)?;
-    let judged = judge(&sources, &policy, common)?;
+    let judged = judge(&sources, &policy, common, *backend)?;
     let mut objects: Vec<Json> = Vec::new();
     let mut places = BTreeSet::new();
     for document in &judged {

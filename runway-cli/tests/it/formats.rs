@@ -140,3 +140,20 @@ fn every_code_is_explained() {
     assert_eq!(one.code, 2);
     assert!(one.stderr.contains("there is no code `oom`"), "{}", one.stderr);
 }
+
+#[test]
+fn a_named_backend_is_checked_with_everything_else() {
+    let file = "fixtures/jobs/refused/on-local/unsupported-by-backend.yaml";
+    let ran = runway(&["check", file, "--backend", "local", "-o", "json"]);
+    let records: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&records[0]["admitted"], &records[0]["backend"]), (&json!(false), &json!("local")));
+    let violations = records[0]["violations"].as_array().unwrap();
+    let found: Vec<_> = violations.iter().map(|found| (&found["code"], &found["capability"])).collect();
+    let code = json!("unsupported-by-backend");
+    assert_eq!(found, [(&code, &json!("image.entrypoint")), (&code, &json!("network.internal"))]);
+    for (command, exit) in [("quote", 1), ("render", 1)] {
+        assert_eq!(runway(&[command, file, "--backend", "local"]).code, exit, "{command}");
+        assert_eq!(runway(&[command, file, "--backend", "kubernetes"]).code, 0, "{command}");
+    }
+    assert_eq!(runway(&["check", file, "--backend", "slurm"]).code, 2);
+}

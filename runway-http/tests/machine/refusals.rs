@@ -13,11 +13,11 @@ async fn what_cannot_be_done_on_one_machine_is_refused_with_the_reason() {
     let bed = Bed::new();
     let server = bed.serve(&[]).await;
     for (job, why) in [
-        (with(script("true"), "network", json!("internal")), "`internal` cannot be kept apart"),
-        (with(script("true"), "command", json!([])), "no `command`"),
+        (with(script("true"), "network", json!("internal")), "does not support `network.internal`"),
+        (with(script("true"), "command", json!([])), "does not support `image.entrypoint`"),
     ] {
         let refused = server.submit(&job, "").await;
-        assert_eq!((refused.status, refused.problem().as_str()), (422, "rejected-by-backend"));
+        assert_eq!((refused.status, refused.problem().as_str()), (422, "refused"));
         assert!(refused.json()["detail"].as_str().unwrap().contains(why), "{refused:?}");
     }
     assert!(bed.jobs().is_empty());

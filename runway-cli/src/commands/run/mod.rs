@@ -13,6 +13,7 @@ use error::RunError;
 use outcome::Outcome;
 use runway_control::backend::Order;
 use runway_control::{Observation, Surroundings, System};
+use runway_core::capability::BackendKind;
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, JobId, JobSpec};
 use runway_local::{Job, JobError, LocalSettings, Machine, Stream, Supervision, Usage, detect_gpus};
@@ -39,7 +40,8 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, RunError> {
     let (sources, Exit::Fine) = read_all(std::slice::from_ref(&arguments.file))? else {
         return Ok(Exit::NOT_RUN);
     };
-    let judged = judge_amended(&sources, &policy, common, |spec| amend(spec, arguments))?;
+    let judged =
+        judge_amended(&sources, &policy, common, Some(BackendKind::Local), |spec| amend(spec, arguments))?;
     let [judged] = judged.as_slice() else {
         return Err(RunError::NotOneJob { file: arguments.file.clone(), count: judged.len() });
     };
