@@ -186,10 +186,12 @@ fn annotations(admitted: &AdmittedJob, policy: &Policy) -> BTreeMap<String, Stri
 
 /// A drained or preempted pod does not use up a retry.
 fn ignore_disruptions() -> PodFailurePolicy {
-    let disrupted = PodFailurePolicyOnPodConditionsPattern {
-        type_: "DisruptionTarget".to_owned(),
-        status: Some("True".to_owned()),
-    };
+    #[allow(
+        clippy::useless_conversion,
+        reason = "whether it is an `Option` depends on the version of Kubernetes"
+    )]
+    let status = "True".to_owned().into();
+    let disrupted = PodFailurePolicyOnPodConditionsPattern { type_: "DisruptionTarget".to_owned(), status };
     let rule = PodFailurePolicyRule {
         action: "Ignore".to_owned(),
         on_exit_codes: None,
