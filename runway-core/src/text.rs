@@ -1,10 +1,10 @@
 //! Text that others wrote, made safe for a terminal, and types that are serialized as their text.
 
-/// Returns whether a terminal acts on the character instead of showing it: it moves the cursor, starts a command, breaks
-/// the line, or changes the direction of the text that follows.
+/// Returns whether a terminal acts on the character instead of showing it: it moves the cursor, starts a command,
+/// breaks the line, or changes the direction of the text that follows.
 ///
-/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), the separators of lines and paragraphs, and the
-/// marks, embeddings and isolates of the Unicode bidirectional algorithm.
+/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), the separators of lines and paragraphs,
+/// and the marks, embeddings and isolates of the Unicode bidirectional algorithm.
 ///
 /// ```
 /// use runway_core::text::is_terminal_control;
@@ -18,7 +18,7 @@ pub fn is_terminal_control(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Replaces every [terminal control](is_terminal_control) with its escape, such as `\u{1b}`. Line breaks are escaped too.
+/// Replaces every [terminal control](is_terminal_control) with its escape, such as `\u{1b}`, line breaks included.
 ///
 /// ```
 /// assert_eq!(runway_core::text::escape_control("a\u{1b}[31m\n"), "a\\u{1b}[31m\\u{a}");

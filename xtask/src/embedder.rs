@@ -1,4 +1,4 @@
-//! The core in other hands: a program outside of the workspace embeds it, and its package builds and passes its tests.
+//! Checks that a program outside of the workspace can embed the core, and that the package of the core passes its tests.
 
 use crate::steps::{Failed, command, root, run, target_folder};
 use std::fs;

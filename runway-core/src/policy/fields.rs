@@ -1,7 +1,7 @@
 //! The fields of a policy, each declared once.
 //!
-//! The reader, the JSON Schema, the suggestions for unknown fields, the canonical form and the digest follow from the tables
-//! here. To add a field, add it to the struct of its section and declare it in the table.
+//! The reader, the JSON Schema, the suggestions for unknown fields, the canonical form and the digest follow from
+//! the tables here. To add a field, add it to the struct of its section and declare it in the table.
 
 use super::file::{
     BoundLayer, Capacity, GpuType, Images, InternalNetwork, LimitsLayer, NetworksLayer, PolicyFile, Quota,

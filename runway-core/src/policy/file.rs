@@ -213,7 +213,7 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, CidrError> {
-        // Stricter than `IpNet::from_str`, which accepts `010.0.0.0/8`: readers disagree whether that is octal.
+        // Stricter than `IpNet::from_str`, which accepts `010.0.0.0/8`: other parsers read that as octal.
         let (address, prefix) = text.split_once('/').ok_or(CidrError::Malformed)?;
         let address: IpAddr = address.parse().map_err(|_| CidrError::Malformed)?;
         // Kubernetes reads an IPv4-mapped address as either version.

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-/// The largest id of a user, and the largest number of retries and of seconds after the end that Kubernetes keeps.
+/// The largest id of a user, and the largest number of retries and of seconds of a TTL that Kubernetes keeps.
 pub(super) const MAX_I32: u64 = i32::MAX.unsigned_abs() as u64;
 /// One million per minute: beyond it a limit limits nothing.
 const MAX_PER_MINUTE: u64 = 1_000_000;

@@ -125,8 +125,8 @@ pub struct PolicyError {
 impl Policy {
     /// The text of the built-in policy, in YAML.
     ///
-    /// It allows every image and every tenant, has the classes `cpu_short`, `cpu_long` and `gpu`, and is a good start for an
-    /// operator's policy. Parse it to load it with [`RateOverrides`].
+    /// It allows every image and every tenant, has the classes `cpu_short`, `cpu_long` and `gpu`, and is a good start
+    /// for an operator's policy. Parse it to load it with [`RateOverrides`].
     pub const BUILTIN_SOURCE: &str = include_str!("builtin.yaml");
 
     /// Returns the built-in policy: the one that Runway uses if no policy file is given.

@@ -29,11 +29,11 @@ pub(super) struct Format<T: 'static> {
     pub(super) write: fn(&T) -> Canonical,
 }
 
-/// Declares a field by its name, its format, when it is written, its description, and the message if it is required and
-/// missing. It is written:
+/// Declares a field by its name, its format, when it is written, its description, and the message if it is required
+/// and missing. It is written:
 ///
-/// - `always`: in every canonical policy. This is for the fields of the first version only, whose digests exist.
-/// - `if_set`: if the value is not the default of its type. A new field with this mark changes no existing digest.
+/// - `always`: in every canonical policy. This is for the fields of the first version only: their digests exist.
+/// - `if_set`: if the value is not the default of its type. A new field with this mark changes no digest.
 /// - `optional`: the same for an `Option` of the format's type.
 macro_rules! field {
     ($name:ident, $format:expr, $when:ident, $doc:expr) => {

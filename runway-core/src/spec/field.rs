@@ -30,8 +30,8 @@ pub(super) struct Field<S: 'static, N: 'static> {
 /// When a field is part of a digest and of the recorded inputs of a decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recorded {
-    /// Always: as `null`, or as an empty list or mapping, if the job does not set it. This is for the fields of the first
-    /// version only, whose digests and decisions exist.
+    /// Always: as `null`, or as an empty list or mapping, if the job does not set it. This is for the fields of the
+    /// first version only, whose digests and decisions exist.
     Always,
     /// If the job sets it. A new field with this mark changes no existing digest or decision.
     IfPresent,

@@ -1,8 +1,8 @@
 //! The fields of a job, each declared once.
 //!
-//! The reader, the JSON Schema, the suggestions for unknown fields, the digest, the recorded inputs of a decision and the
-//! normalised form all follow from the two tables here. To add a field, add it to [`JobSpec`] or [`ResourceSpec`] and
-//! declare it in the table.
+//! The reader, the JSON Schema, the suggestions for unknown fields, the digest, the recorded inputs of a decision
+//! and the normalised form all follow from the two tables here. To add a field, add it to [`JobSpec`] or
+//! [`ResourceSpec`] and declare it in the table.
 
 use super::field::{Access, Field, FieldType, InDigest, NormalValue, Recorded, Secrecy};
 use super::{JobSpec, MAX_PATH_BYTES, ResourceSpec};

@@ -48,14 +48,13 @@ enum Form {
 }
 
 fn write<S, N>(spec: &S, fields: &[Field<S, N>], form: Form) -> Json {
-    // Sorted, so that the text is the same whether or not `serde_json` keeps the order of insertion.
-    let mut entries = BTreeMap::new();
-    for field in fields {
+    let entry = |field: &Field<S, N>| {
         let (is_set, value) = value(spec, field, form);
-        if is_set || field.recorded == Recorded::Always {
-            entries.insert(field.name.to_owned(), value);
-        }
-    }
+        (is_set || field.recorded == Recorded::Always).then(|| (field.name.to_owned(), value))
+    };
+    let mut entries: Vec<_> = fields.iter().filter_map(entry).collect();
+    // Sorted, so that the text is the same whether or not `serde_json` keeps the order of insertion.
+    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Json::Object(entries.into_iter().collect())
 }
 
