@@ -9,6 +9,7 @@ mod epoch;
 mod image;
 mod in_memory;
 mod kubernetes;
+mod modules;
 mod observability;
 mod oci;
 mod purity;
@@ -37,6 +38,7 @@ usage: cargo xtask COMMAND
   cluster COMMAND   a Kubernetes for development: up [--node] [--kubernetes VERSION], down, status, env, import FILE,
                     stop-apiserver, start-apiserver
   documents         of `test` what the pages for readers show, as far as it takes no cluster
+  modules           of `test` the import cycles between the modules of a crate
   image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
                     --program FILE writes the static program alone; --twice builds that in two folders and compares
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         ["test", "--browser"] => browser::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["documents"] => documents::check(),
+        ["modules"] => modules::check(),
         ["image", options @ ..] => match image::Wanted::parse(options) {
             Some(wanted) => wanted.write(),
             None => return usage(),
