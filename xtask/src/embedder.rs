@@ -1,6 +1,6 @@
 //! The core in other hands: a program outside of the workspace embeds it, and its package builds and passes its tests.
 
-use crate::steps::{Failed, command, root, run, target_folder};
+use runway_steps::{Failed, command, root, run, target_folder};
 use std::fs;
 use std::path::Path;
 

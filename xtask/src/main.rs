@@ -1,27 +1,20 @@
 //! The project's own chores: `cargo xtask …`.
 
 mod browser;
-mod cluster;
 mod description;
-mod documents;
 mod embedder;
-mod epoch;
-mod image;
 mod in_memory;
-mod kubernetes;
 mod modules;
-mod observability;
-mod oci;
 mod purity;
 mod python;
-mod sbom;
-mod steps;
-mod terraform;
-mod virtual_machine;
 
-use cluster::{Release, Session, Up};
+use runway_deployment::{manifests, observability, terraform};
+use runway_devcluster::{self as cluster, Release, Session, Up};
+use runway_documents as documents;
+use runway_image::{self as image, sbom};
+use runway_steps::{self as steps, Failed, cargo};
+use runway_virtual_machine as virtual_machine;
 use std::process::ExitCode;
-use steps::{Failed, cargo};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -57,6 +50,13 @@ const ALONE: &[&[&str]] = &[
     &["-p", "runway-api"],
     &["-p", "runway-http"],
     &["-p", "runway-cli"],
+    &["-p", "runway-steps"],
+    &["-p", "runway-modules"],
+    &["-p", "runway-image"],
+    &["-p", "runway-devcluster"],
+    &["-p", "runway-virtual-machine"],
+    &["-p", "runway-documents"],
+    &["-p", "runway-deployment"],
     &["-p", "xtask"],
 ];
 
@@ -134,7 +134,7 @@ fn main() -> ExitCode {
         ["sbom"] => sbom::write(),
         // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
         ["documents", "--cluster"] => documents::run_on_the_cluster(),
-        ["manifests"] => kubernetes::apply(),
+        ["manifests"] => manifests::apply(),
         ["dashboard"] => observability::dashboard(),
         _ => return usage(),
     };
@@ -255,11 +255,11 @@ fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'st
     if !observability::check(may_install)? {
         left_out.push("the rules of Prometheus, since it is not installed");
     }
-    if !kubernetes::check(may_install, kubernetes)? {
+    if !manifests::check(may_install, kubernetes)? {
         left_out.push("the manifests, since there is no `kubectl`");
     }
     left_out.extend(terraform::check()?.map(terraform::LeftOut::as_str));
-    if cluster::locate("cargo-deny").is_some() {
+    if steps::locate("cargo-deny").is_some() {
         let what = ["check", "bans", "licenses", "sources"];
         let mut deny = steps::command(&["deny", "--log-level", "error"]);
         steps::run("licences and sources of the dependencies", deny.args(what))?;
@@ -289,7 +289,7 @@ fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static s
     }
     if session.is_ours() {
         documents::on_a_cluster(&mut session)?;
-        kubernetes::on_a_cluster(&mut session)?;
+        manifests::on_a_cluster(&mut session)?;
         observability::on_a_cluster(&mut session)?;
     } else {
         // Their namespaces may be in use there, and their image may not be.
@@ -302,7 +302,7 @@ fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static s
 fn deployed_test(kubernetes: Option<Release>) -> Result<(), Failed> {
     let mut session = begin("the cluster for the deployed server", Up { node: true, kubernetes })?;
     if session.is_ours() {
-        return kubernetes::on_a_cluster(&mut session);
+        return manifests::on_a_cluster(&mut session);
     }
     let what = "the cluster of KUBECONFIG is not ours: unset the variable".to_owned();
     Err(Failed::Wrong { step: "the deployed server".to_owned(), what })

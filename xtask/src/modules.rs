@@ -1,7 +1,7 @@
 //! `cargo xtask modules`: import cycles between the modules of the workspace.
 
-use crate::steps::{Failed, command};
 use runway_modules::Workspace;
+use runway_steps::{Failed, command};
 
 /// Fails if sibling modules of a crate use each other in a circle.
 pub(crate) fn check() -> Result<(), Failed> {
