@@ -36,6 +36,8 @@ usage: cargo xtask COMMAND
                     --program FILE writes the static program alone; --twice builds that in two folders and compares
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/, the manifests' guardrails and the rules' object anew
+  soak [OPTIONS]    runs that take too long for each commit, such as fifty repetitions of a test on a busy machine:
+                    --only NAME runs one of them, --times N so often; a wrong NAME prints all
   sbom              write target/sbom/: what the programs are made of
 ";
 
@@ -57,6 +59,7 @@ const ALONE: &[&[&str]] = &[
     &["-p", "runway-virtual-machine"],
     &["-p", "runway-documents"],
     &["-p", "runway-deployment"],
+    &["-p", "runway-soak"],
     &["-p", "xtask"],
 ];
 
@@ -114,6 +117,10 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["cluster", rest @ ..] => return cluster::main(rest, kubernetes),
         ["test"] => test(true, kubernetes),
+        ["soak", rest @ ..] => {
+            let cluster_tests = |release| cluster_tests(Some(release)).map(drop);
+            return runway_soak::main(rest, kubernetes, &cluster_tests);
+        }
         ["test", "--deployed"] => deployed_test(kubernetes),
         ["bench", options @ ..] if takes_version(options) || kubernetes.is_none() => {
             bench(options, kubernetes)
