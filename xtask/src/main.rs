@@ -31,7 +31,8 @@ usage: cargo xtask COMMAND
   cluster COMMAND   a Kubernetes for development: up [--node] [--kubernetes VERSION], down, status, env, import FILE,
                     stop-apiserver, start-apiserver
   documents         of `test` what the pages for readers show, as far as it takes no cluster
-  modules           of `test` the import cycles between the modules of a crate
+  modules           of `test` the import cycles between the modules of a crate, and the picture of them in
+                    docs/architecture.md; --write updates the picture
   image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
                     --program FILE writes the static program alone; --twice builds that in two folders and compares
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
@@ -132,6 +133,7 @@ fn main() -> ExitCode {
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["documents"] => documents::check(),
         ["modules"] => modules::check(),
+        ["modules", "--write"] => modules::write(),
         ["image", options @ ..] => match image::Wanted::parse(options) {
             Some(wanted) => wanted.write(),
             None => return usage(),
@@ -211,6 +213,7 @@ fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
     }
     embedder::check()?;
     purity::check()?;
+    modules::check()?;
     cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
     machine_tests()?;
     documents::check()?;
