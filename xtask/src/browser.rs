@@ -1,10 +1,9 @@
 //! The operators' page in a real browser: Debian's Chromium, without a window, driven by Playwright from PyPI, with axe-core's rules for
 //! accessibility. The pictures that it takes lie in `target/browser/`.
 
-use crate::cluster::on_the_system;
 use crate::in_memory::Server;
 use crate::python;
-use crate::steps::{self, Failed, root, target_folder};
+use runway_steps::{self as steps, Failed, on_the_system, root, target_folder};
 use std::path::PathBuf;
 use std::process::Command;
 

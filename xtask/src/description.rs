@@ -3,7 +3,7 @@
 
 use crate::in_memory::Server;
 use crate::python;
-use crate::steps::{self, Failed};
+use runway_steps::{self as steps, Failed};
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -1,6 +1,6 @@
 //! Checks that a program outside of the workspace can embed the core, and that the package of the core passes its tests.
 
-use crate::steps::{Failed, command, root, run, target_folder};
+use runway_steps::{Failed, command, root, run, target_folder};
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! The server over a cluster in memory, for programs that speak to it.
 
-use crate::steps::{Failed, cargo, target_folder};
+use runway_steps::{Failed, cargo, target_folder};
 use std::io::{self, BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 

@@ -1,26 +1,20 @@
 //! The project's own chores: `cargo xtask …`.
 
 mod browser;
-mod cluster;
 mod description;
-mod documents;
 mod embedder;
-mod epoch;
-mod image;
 mod in_memory;
-mod kubernetes;
-mod observability;
-mod oci;
+mod modules;
 mod purity;
 mod python;
-mod sbom;
-mod steps;
-mod terraform;
-mod virtual_machine;
 
-use cluster::{Release, Session, Up};
+use runway_deployment::{manifests, observability, terraform};
+use runway_devcluster::{self as cluster, Release, Session, Up};
+use runway_documents as documents;
+use runway_image::{self as image, sbom};
+use runway_steps::{self as steps, Failed, cargo};
+use runway_virtual_machine as virtual_machine;
 use std::process::ExitCode;
-use steps::{Failed, cargo};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -37,10 +31,14 @@ usage: cargo xtask COMMAND
   cluster COMMAND   a Kubernetes for development: up [--node] [--kubernetes VERSION], down, status, env, import FILE,
                     stop-apiserver, start-apiserver
   documents         of `test` what the pages for readers show, as far as it takes no cluster
+  modules           of `test` the import cycles between the modules of a crate, and the picture of them in
+                    docs/architecture.md; --write updates the picture
   image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
                     --program FILE writes the static program alone; --twice builds that in two folders and compares
   deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
   references        write docs/reference/, the manifests' guardrails and the rules' object anew
+  soak [OPTIONS]    runs that take too long for each commit, such as fifty repetitions of a test on a busy machine:
+                    --only NAME runs one of them, --times N so often; a wrong NAME prints all
   sbom              write target/sbom/: what the programs are made of
 ";
 
@@ -55,6 +53,14 @@ const ALONE: &[&[&str]] = &[
     &["-p", "runway-api"],
     &["-p", "runway-http"],
     &["-p", "runway-cli"],
+    &["-p", "runway-steps"],
+    &["-p", "runway-modules"],
+    &["-p", "runway-image"],
+    &["-p", "runway-devcluster"],
+    &["-p", "runway-virtual-machine"],
+    &["-p", "runway-documents"],
+    &["-p", "runway-deployment"],
+    &["-p", "runway-soak"],
     &["-p", "xtask"],
 ];
 
@@ -112,6 +118,10 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["cluster", rest @ ..] => return cluster::main(rest, kubernetes),
         ["test"] => test(true, kubernetes),
+        ["soak", rest @ ..] => {
+            let cluster_tests = |release| cluster_tests(Some(release)).map(drop);
+            return runway_soak::main(rest, kubernetes, &cluster_tests);
+        }
         ["test", "--deployed"] => deployed_test(kubernetes),
         ["bench", options @ ..] if takes_version(options) || kubernetes.is_none() => {
             bench(options, kubernetes)
@@ -122,6 +132,8 @@ fn main() -> ExitCode {
         ["test", "--browser"] => browser::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["documents"] => documents::check(),
+        ["modules"] => modules::check(),
+        ["modules", "--write"] => modules::write(),
         ["image", options @ ..] => match image::Wanted::parse(options) {
             Some(wanted) => wanted.write(),
             None => return usage(),
@@ -131,7 +143,7 @@ fn main() -> ExitCode {
         ["sbom"] => sbom::write(),
         // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
         ["documents", "--cluster"] => documents::run_on_the_cluster(),
-        ["manifests"] => kubernetes::apply(),
+        ["manifests"] => manifests::apply(),
         ["dashboard"] => observability::dashboard(),
         _ => return usage(),
     };
@@ -201,6 +213,7 @@ fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
     }
     embedder::check()?;
     purity::check()?;
+    modules::check()?;
     cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
     machine_tests()?;
     documents::check()?;
@@ -252,11 +265,11 @@ fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'st
     if !observability::check(may_install)? {
         left_out.push("the rules of Prometheus, since it is not installed");
     }
-    if !kubernetes::check(may_install, kubernetes)? {
+    if !manifests::check(may_install, kubernetes)? {
         left_out.push("the manifests, since there is no `kubectl`");
     }
     left_out.extend(terraform::check()?.map(terraform::LeftOut::as_str));
-    if cluster::locate("cargo-deny").is_some() {
+    if steps::locate("cargo-deny").is_some() {
         let what = ["check", "bans", "licenses", "sources"];
         let mut deny = steps::command(&["deny", "--log-level", "error"]);
         steps::run("licences and sources of the dependencies", deny.args(what))?;
@@ -286,7 +299,7 @@ fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static s
     }
     if session.is_ours() {
         documents::on_a_cluster(&mut session)?;
-        kubernetes::on_a_cluster(&mut session)?;
+        manifests::on_a_cluster(&mut session)?;
         observability::on_a_cluster(&mut session)?;
     } else {
         // Their namespaces may be in use there, and their image may not be.
@@ -299,7 +312,7 @@ fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static s
 fn deployed_test(kubernetes: Option<Release>) -> Result<(), Failed> {
     let mut session = begin("the cluster for the deployed server", Up { node: true, kubernetes })?;
     if session.is_ours() {
-        return kubernetes::on_a_cluster(&mut session);
+        return manifests::on_a_cluster(&mut session);
     }
     let what = "the cluster of KUBECONFIG is not ours: unset the variable".to_owned();
     Err(Failed::Wrong { step: "the deployed server".to_owned(), what })

@@ -1,6 +1,6 @@
 //! The core depends on no runtime, client, logger, clock or random source: neither itself nor through others.
 
-use crate::steps::{Failed, command};
+use runway_steps::{Failed, command};
 
 /// Crates that act, and what would pull them in.
 const FORBIDDEN: &[&str] = &[
@@ -56,7 +56,11 @@ pub(crate) fn check() -> Result<(), Failed> {
         return Err(Failed::Unsuccessful { step: step.to_owned() });
     }
     let crates = forbidden(&tree);
-    if crates.is_empty() { Ok(()) } else { Err(Failed::Impure { crates }) }
+    if crates.is_empty() {
+        return Ok(());
+    }
+    let what = format!("runway-core is pure, and now depends on: {}", crates.join(", "));
+    Err(Failed::Wrong { step: step.to_owned(), what })
 }
 
 /// The forbidden crates among the lines of `cargo tree --prefix none`.

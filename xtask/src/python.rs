@@ -1,13 +1,13 @@
 //! Programs from PyPI, each set in an environment of its own, which is made where there is none yet.
 
-use crate::steps::{self, Failed};
+use runway_steps::{self as steps, Failed};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 /// The environment that has these packages, each with its version.
 pub(crate) fn environment(packages: &[(&str, &str)]) -> Result<PathBuf, Failed> {
-    let caches = crate::cluster::cache_folder().map_err(|failure| Failed::Cluster { failure })?;
+    let caches = runway_steps::cache_folder().map_err(|failure| Failed::Cluster { failure })?;
     let name: Vec<String> =
         packages.iter().map(|(package, version)| format!("{package}-{version}")).collect();
     let (name, folder) = (name.join(" "), caches.join(name.join("-")));

@@ -1,7 +1,7 @@
 //! Many at once.
 
 use super::bed::Bed;
-use super::starting::command;
+use super::command::command;
 use crate::timing::{Contender, Outcome};
 use runway_local::{Job, Supervision};
 use std::process::Stdio;

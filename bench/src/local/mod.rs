@@ -1,6 +1,7 @@
 //! Jobs on this machine, beside what else keeps a process apart from it: `cargo xtask bench --local`.
 
 mod bed;
+mod command;
 mod crowd;
 mod output;
 mod podman;

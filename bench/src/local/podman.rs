@@ -1,6 +1,6 @@
 //! podman, with an image that holds busybox alone, in a folder of the measurement's own.
 
-use super::starting::command;
+use super::command::command;
 use crate::timing::Outcome;
 use rustix::process::{Resource, getrlimit};
 use std::fs;

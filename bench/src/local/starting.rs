@@ -1,9 +1,9 @@
 //! From the start of `true` to its exit, and of `echo` to its first output.
 
 use super::bed::Bed;
+use super::command::command;
 use super::podman::Podman;
 use crate::timing::{Contender, Outcome};
-use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -96,12 +96,6 @@ fn peer<T: 'static>(words: Vec<String>, needed: T, starts: usize) -> Contender {
         let _kept = &needed;
         (0..starts).try_for_each(|_| samples.time(1, || run(&mut command(&words))))
     })
-}
-
-pub(super) fn command<Word: AsRef<OsStr>>(words: &[Word]) -> Command {
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
-    command
 }
 
 fn run(command: &mut Command) -> Outcome {

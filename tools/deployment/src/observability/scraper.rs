@@ -1,0 +1,93 @@
+//! A Prometheus that scrapes one server each second.
+
+use super::{not_started, write, wrong};
+use runway_steps::{Failed, Programs, Running};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+pub(super) struct Prometheus {
+    address: String,
+    _process: Running,
+}
+
+impl Prometheus {
+    pub(super) fn start(
+        programs: &Programs,
+        place: &Path,
+        target: u16,
+        rules: &[PathBuf],
+    ) -> Result<Self, Failed> {
+        let config = json!({
+            "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
+            "rule_files": rules,
+            "scrape_configs": [{
+                "job_name": "runway-http",
+                "static_configs": [{ "targets": [format!("127.0.0.1:{target}")] }],
+            }],
+        });
+        // JSON is YAML too.
+        let file = place.join("prometheus.yaml");
+        write(&file, &config.to_string())?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let log =
+            File::create(place.join("prometheus.log")).map_err(|error| not_started("Prometheus", error))?;
+        let program = programs.get("prometheus").cloned().unwrap_or_else(|| "prometheus".into());
+        let process = Command::new(program)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", place.join("tsdb").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .stderr(log)
+            .spawn()
+            .map_err(|error| not_started("Prometheus", error))?;
+        let prometheus = Self { address, _process: Running(process) };
+        until("Prometheus", || curl(&[&format!("http://{}/-/ready", prometheus.address)]).is_ok())?;
+        Ok(prometheus)
+    }
+
+    /// Whether a query has an answer with a number in it.
+    pub(super) fn shows(&self, query: &str) -> Result<bool, Failed> {
+        let (url, query) = (format!("http://{}/api/v1/query", self.address), format!("query={query}"));
+        let answer = curl(&["--get", &url, "--data-urlencode", &query])?;
+        let answer: Value =
+            serde_json::from_str(&answer).map_err(|error| wrong("Prometheus", error.to_string()))?;
+        let series = answer.pointer("/data/result").and_then(Value::as_array).cloned().unwrap_or_default();
+        let number = |series: &Value| series.pointer("/value/1").and_then(Value::as_str) != Some("NaN");
+        Ok(series.iter().any(number))
+    }
+}
+
+/// Calls curl, whose word counts where it fails.
+pub(super) fn curl(arguments: &[&str]) -> Result<String, Failed> {
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "10"])
+        .args(arguments)
+        .output()
+        .map_err(|error| not_started("curl", error))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(wrong("curl", String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+}
+
+/// Waits until something holds, and not for ever.
+pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Failed> {
+    let begun = Instant::now();
+    while !holds() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err(wrong(what, "not within 60 s".to_owned()));
+        }
+        sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+pub(super) fn free_port() -> Result<u16, Failed> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    listener.map(|address| address.port()).map_err(|error| not_started("a port", error))
+}

@@ -1,0 +1,75 @@
+//! The Terraform files: their form, and their tests as far as their providers can be had.
+
+use runway_steps::{self as steps, Failed, locate, root, target_folder};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Modules that need no provider.
+const MODULES: [&str; 2] = ["modules/layout", "modules/cost"];
+
+/// What could not be checked here.
+#[derive(Debug, Clone, Copy)]
+pub enum LeftOut {
+    /// There is no Terraform.
+    Everything,
+    /// There is no mirror of the providers.
+    Whole,
+}
+
+impl LeftOut {
+    /// The omitted checks and the reason, for messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Everything => "the Terraform files, since there is no `terraform`",
+            Self::Whole => {
+                "`terraform validate` and the tests with a provider that is made up, since TF_CLI_CONFIG_FILE names no mirror of providers"
+            }
+        }
+    }
+}
+
+/// Checks what can be checked, and returns what could not.
+///
+/// # Errors
+/// [`Failed`] if a file has another form, is not valid, or a test fails.
+pub fn check() -> Result<Option<LeftOut>, Failed> {
+    let Some(program) = locate("terraform") else { return Ok(Some(LeftOut::Everything)) };
+    let mirror = std::env::var_os("TF_CLI_CONFIG_FILE").map(PathBuf::from).filter(|file| file.is_file());
+    let terraform = |place: &str| {
+        let mut command = Command::new(&program);
+        command.current_dir(root().join("infra/terraform").join(place));
+        // Nothing is left in the tree, and nothing is asked of the network but for providers.
+        command
+            .env("TF_DATA_DIR", target_folder().join("terraform").join(place))
+            .env("CHECKPOINT_DISABLE", "1");
+        command.env("TF_IN_AUTOMATION", "1");
+        if mirror.is_none() {
+            command.env_remove("TF_CLI_CONFIG_FILE");
+        }
+        command
+    };
+    steps::run(
+        "the form of the Terraform files",
+        terraform("").args(["fmt", "-check", "-recursive", "-diff"]),
+    )?;
+    for module in MODULES {
+        test(module, &terraform)?;
+    }
+    if mirror.is_none() {
+        return Ok(Some(LeftOut::Whole));
+    }
+    test("", &terraform)?;
+    steps::run("the Terraform files are valid", terraform("").arg("validate"))?;
+    Ok(None)
+}
+
+fn test(place: &str, terraform: &impl Fn(&str) -> Command) -> Result<(), Failed> {
+    let name = Path::new("infra/terraform").join(place);
+    let step = format!("terraform test: {}", name.display());
+    steps::run(
+        &step,
+        terraform(place).args(["init", "-backend=false", "-input=false"]).stdout(std::process::Stdio::null()),
+    )?;
+    steps::run(&step, terraform(place).arg("test"))
+}

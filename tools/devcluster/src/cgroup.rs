@@ -1,0 +1,131 @@
+//! The control groups of one cluster: everything the node starts lies in them, so all of it is found again and ended.
+
+use crate::process::INTERVAL;
+use crate::state::State;
+use runway_steps::Failure;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Controllers that a kubelet asks for where there is one hierarchy for all.
+const CONTROLLERS: &[&str] = &["+cpuset", "+cpu", "+io", "+memory", "+pids", "+hugetlb"];
+
+/// How long ended processes may take to leave.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes the cluster's group in every hierarchy; returns the file through which containerd and the kubelet enter it.
+pub(crate) fn make(state: &State) -> Result<PathBuf, Failure> {
+    let mounts = fs::read_to_string("/proc/self/mounts").map_err(Failure::io("`/proc/self/mounts`"))?;
+    let roots = hierarchies(&mounts);
+    for root in &roots {
+        let group = root.join(&state.tag);
+        let told = |error| Failure::Io { what: format!("control group `{}`", group.display()), error };
+        for controller in CONTROLLERS {
+            // A controller may be missing; the kubelet tells if it needs it.
+            let _missing = fs::write(root.join("cgroup.subtree_control"), controller);
+        }
+        fs::create_dir_all(group.join("node")).map_err(told)?;
+        for controller in CONTROLLERS {
+            let _missing = fs::write(group.join("cgroup.subtree_control"), controller);
+        }
+        // A new group has neither cores nor memory nodes where the first version of control groups counts them.
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if let Ok(all) = fs::read(root.join(file)) {
+                fs::write(group.join(file), all).map_err(told)?;
+            }
+        }
+    }
+    let preferred = roots.iter().find(|root| root.ends_with("pids")).or(roots.last());
+    let root =
+        preferred.ok_or_else(|| Failure::Unable { what: "no control groups are mounted".to_owned() })?;
+    Ok(root.join(&state.tag).join("node/cgroup.procs"))
+}
+
+/// Ends every process in the cluster's groups and removes them. Groups that are not there are fine.
+pub(crate) fn remove(state: &State) -> Result<(), Failure> {
+    let mounts = fs::read_to_string("/proc/self/mounts").map_err(Failure::io("`/proc/self/mounts`"))?;
+    let groups = hierarchies(&mounts).into_iter().map(|root| root.join(&state.tag));
+    let groups: Vec<PathBuf> = groups.filter(|group| group.is_dir()).collect();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let pids: Vec<i32> = groups.iter().flat_map(|group| members(group)).collect();
+        for pid in &pids {
+            end(*pid, &state.tag);
+        }
+        let left: Vec<&PathBuf> = groups.iter().filter(|group| !remove_tree(group)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let last = left.iter().map(|group| group.display().to_string()).collect::<Vec<_>>().join(", ");
+            let what = "the end of the containers".to_owned();
+            return Err(Failure::TimedOut { what, seconds: PATIENCE.as_secs(), last });
+        }
+        sleep(INTERVAL);
+    }
+}
+
+/// Ends one process, if it still is in the group after it can no longer be mistaken for another.
+fn end(pid: i32, tag: &str) {
+    let handle = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    if let Some(handle) = handle
+        && groups.contains(&format!("/{tag}/"))
+    {
+        let _ended_meanwhile = pidfd_send_signal(handle, Signal::KILL);
+    }
+}
+
+/// Every process in a group and the groups below it.
+fn members(group: &Path) -> Vec<i32> {
+    let own = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let mut pids: Vec<i32> = own.lines().filter_map(|line| line.parse().ok()).collect();
+    pids.extend(below(group).iter().flat_map(|group| members(group)));
+    pids
+}
+
+/// Removes a group, the deepest ones first; says whether it is gone.
+fn remove_tree(group: &Path) -> bool {
+    for group in below(group) {
+        remove_tree(&group);
+    }
+    fs::remove_dir(group).is_ok() || !group.exists()
+}
+
+fn below(group: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Where control groups are mounted, in the words of `/proc/self/mounts`.
+fn hierarchies(mounts: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        if let (Some(place), Some("cgroup" | "cgroup2")) = (fields.next(), fields.next())
+            && !found.contains(&PathBuf::from(place))
+        {
+            found.push(place.into());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hierarchies;
+    use std::path::PathBuf;
+
+    #[test]
+    fn every_hierarchy_is_found_once() {
+        let mounts = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/pids cgroup rw,pids 0 0\n\
+            cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\ncgroup /sys/fs/cgroup/pids cgroup rw,pids 0 0\n";
+        let expected = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"].map(PathBuf::from);
+        assert_eq!(hierarchies(mounts), expected);
+    }
+}

@@ -1,0 +1,178 @@
+//! The command line of `cargo xtask cluster …`.
+
+use crate::api::Api;
+use crate::lifecycle::{
+    CLIENT, Up, down, environment, import, is_external, loaded, of_a_node, start_apiserver, stop_apiserver,
+    up,
+};
+use crate::process::{APISERVER, ETCD, Identity, KUBELET, PROCESSES};
+use crate::release::Release;
+use crate::session;
+use crate::state::Folder;
+use runway_steps::Failure;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask cluster COMMAND
+
+  up [--node] [--kubernetes VERSION]
+                   start etcd, the API server and the controller manager; with --node also a node, on which
+                   pods run. VERSION is 1.34 or 1.36 (the default). If KUBECONFIG is set, use its cluster and start nothing; if KUBEBUILDER_ASSETS is
+                   set, use the programs in that folder
+  down             stops all of it and removes what it left
+  status           each process, the ports, the version and the node
+  env              lines for the shell: eval \"$(cargo xtask cluster env)\"
+  import FILE      takes the images of an archive in, such as that of `cargo xtask image`
+  stop-apiserver   an outage, for tests
+  start-apiserver  the end of the outage: same port, same data
+";
+
+/// What `cluster` is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Action {
+    Up(Up),
+    Down,
+    Status,
+    Env,
+    Import(PathBuf),
+    StopApiserver,
+    StartApiserver,
+    /// Waits for the end of the program at the other end of its input, then cleans up. Not for people.
+    Guard {
+        remove: bool,
+    },
+}
+
+impl Action {
+    /// Reads a command. Only `up` takes a version.
+    fn parse(words: &[&str], kubernetes: Option<Release>) -> Option<Self> {
+        Some(match words {
+            ["up"] => Self::Up(Up { node: false, kubernetes }),
+            ["up", "--node"] => Self::Up(Up { node: true, kubernetes }),
+            _ if kubernetes.is_some() => return None,
+            ["down"] => Self::Down,
+            ["status"] => Self::Status,
+            ["env"] => Self::Env,
+            ["import", file] => Self::Import(file.into()),
+            ["stop-apiserver"] => Self::StopApiserver,
+            ["start-apiserver"] => Self::StartApiserver,
+            ["guard", "remove"] => Self::Guard { remove: true },
+            ["guard", "leave"] => Self::Guard { remove: false },
+            _ => return None,
+        })
+    }
+
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Up(wanted) => up(wanted),
+            Self::Down => down(),
+            Self::Status => status(),
+            Self::Env => {
+                let folder = Folder::of_this_checkout()?;
+                let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
+                let variables = environment(&folder)?;
+                let mut lines: Vec<String> = variables
+                    .iter()
+                    .map(|(name, value)| format!("export {name}={}", quoted(value)))
+                    .collect();
+                if is_external(&folder)?.is_none() && folder.join(CLIENT).exists() {
+                    lines.push(format!("export PATH={}:\"$PATH\"", quoted(&folder.text("bin"))));
+                }
+                print(&lines);
+                Ok(())
+            }
+            Self::Import(file) => import(&file),
+            Self::StopApiserver => stop_apiserver(),
+            Self::StartApiserver => start_apiserver(),
+            Self::Guard { remove } => session::guard(remove),
+        }
+    }
+}
+
+/// Runs one `cluster` command. Only `up` takes a version.
+pub fn main(words: &[&str], kubernetes: Option<Release>) -> ExitCode {
+    if let ["wait", guard, code] = words {
+        return session::wait(guard, code);
+    }
+    let Some(action) = Action::parse(words, kubernetes) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match action.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn status() -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    if let Some(config) = is_external(&folder)? {
+        print(&[format!("the cluster of KUBECONFIG: `{}`", config.display())]);
+        return Ok(());
+    }
+    let state = loaded(&folder)?;
+    let api = Api::new(&folder, &state);
+    let mut lines = Vec::new();
+    for process in PROCESSES.iter().filter(|process| state.node() || !of_a_node(process)) {
+        let port = match *process {
+            ETCD => Some(state.ports.etcd),
+            APISERVER => Some(state.ports.apiserver),
+            KUBELET => Some(state.ports.kubelet),
+            _ => None,
+        };
+        let port = port.map(|port| format!("127.0.0.1:{port}")).unwrap_or_default();
+        let (pid, how) = match Identity::recorded(&folder, process) {
+            Some(identity) if identity.is_alive() => (identity.pid.to_string(), "runs"),
+            Some(identity) => (identity.pid.to_string(), "has ended"),
+            None => ("-".to_owned(), "was not started"),
+        };
+        lines.push(format!("{process:<24} {pid:>8}  {how:<10} {port}").trim_end().to_owned());
+    }
+    lines.push(format!(
+        "{:<24} {}",
+        "version",
+        api.version().unwrap_or_else(|reason| format!("unknown: {reason}"))
+    ));
+    if state.node() {
+        let ready =
+            api.node_ready().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
+        lines.push(format!("{:<24} {ready}", "node"));
+    }
+    lines.push(format!("{:<24} {}", "state folder", folder.path().display()));
+    print(&lines);
+    Ok(())
+}
+
+/// Writes data to where data goes; who reads it may leave before its end.
+fn print(lines: &[String]) {
+    let _reader_left = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Release, USAGE, Up};
+
+    #[test]
+    fn commands_are_read_and_others_refused() {
+        let (up, old) = (|node, kubernetes| Some(Action::Up(Up { node, kubernetes })), Some(Release::V1_34));
+        assert_eq!(Action::parse(&["up"], None), up(false, None));
+        assert_eq!(Action::parse(&["up", "--node"], old), up(true, old));
+        assert_eq!(Action::parse(&["stop-apiserver"], None), Some(Action::StopApiserver));
+        for wrong in [&[][..], &["up", "--nodes"], &["down", "now"], &["guard"]] {
+            assert_eq!(Action::parse(wrong, None), None);
+        }
+        assert_eq!(Action::parse(&["down"], old), None);
+    }
+
+    #[test]
+    fn usage_names_every_version() {
+        for release in Release::ALL {
+            assert!(USAGE.contains(release.as_str()), "{release}");
+        }
+    }
+}

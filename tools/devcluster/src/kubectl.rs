@@ -1,0 +1,68 @@
+//! `kubectl`, for the tools that ask a cluster.
+
+use crate::lifecycle::kubectl;
+use crate::release::Release;
+use runway_steps::{Failed, Failure};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// `kubectl`, as the cluster of `KUBECONFIG` is asked with it.
+pub struct Kubectl(PathBuf);
+
+impl Kubectl {
+    /// Finds the program for the cluster of `KUBECONFIG`.
+    ///
+    /// # Errors
+    /// [`Failed::Tools`] if there is none.
+    pub fn new() -> Result<Self, Failed> {
+        let missing = Failure::Unable { what: "`kubectl` is not on the search path; install it".to_owned() };
+        Self::find(None, false)?.ok_or(Failed::Tools { failure: missing })
+    }
+
+    /// Finds the program for a version of Kubernetes. If there is none, it is built if `may_build` is set;
+    /// otherwise the answer is `None`.
+    ///
+    /// # Errors
+    /// [`Failed::Tools`] if the program cannot be built.
+    pub fn find(kubernetes: Option<Release>, may_build: bool) -> Result<Option<Self>, Failed> {
+        let found = kubectl(kubernetes, may_build).map_err(|failure| Failed::Tools { failure })?;
+        Ok(found.map(Self))
+    }
+
+    /// The program's place.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A call of the program.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.0);
+        command.args(arguments);
+        command
+    }
+
+    /// What it says; where it fails, what it complains of.
+    ///
+    /// # Errors
+    /// The output of `kubectl` if it fails, as text.
+    pub fn call(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("kubectl: {error}"))?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // Who does not read it to its end says why itself.
+            let _closed = pipe.write_all(input.unwrap_or_default().as_bytes());
+        }
+        let output = child.wait_with_output().map_err(|error| format!("kubectl: {error}"))?;
+        let (said, complained) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if output.status.success() {
+            Ok(said.into_owned())
+        } else {
+            Err(format!("kubectl {}: {said}{complained}", arguments.join(" ")).trim_end().to_owned())
+        }
+    }
+}

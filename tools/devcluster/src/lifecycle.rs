@@ -1,0 +1,235 @@
+//! The lifecycle of a cluster: starting, finding, interrupting and removing it.
+
+use crate::binaries::{self, Source};
+use crate::process::{self, APISERVER, CONTAINERD, Identity, KUBECTL, KUBELET, PROCESSES, SCHEDULER, SOCAT};
+use crate::release::Release;
+use crate::state::{Folder, State};
+use crate::{control_plane, node, remains};
+use runway_steps::Failure;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How a cluster is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Up {
+    /// With a node, on which pods run.
+    pub node: bool,
+    /// The version that the user asks for. Without one, a cluster that is up is used whatever its version is.
+    pub kubernetes: Option<Release>,
+}
+
+/// Brings up what is wanted, unless it is up.
+pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    if let Some(config) = external_for(&folder, wanted.kubernetes)? {
+        eprintln!("xtask: nothing is started: KUBECONFIG names a cluster: `{}`", config.display());
+        return Ok(());
+    }
+    let source = Source::new(wanted.kubernetes)?;
+    let begun = Instant::now();
+    let _lock = folder.lock()?;
+    if let Some(state) = running(&folder)? {
+        if wanted.node && !state.node() {
+            let what = "a cluster without a node is up; take it down first: `cargo xtask cluster down`";
+            return Err(Failure::Mismatch { what: what.to_owned() });
+        }
+        check_version(&state, wanted.kubernetes)?;
+        eprintln!("xtask: the cluster is up already: {}", state.server());
+        return Ok(());
+    }
+    if folder.path().exists() {
+        eprintln!("xtask: removing what an earlier cluster left");
+        remains::remove(&folder)?;
+    }
+    let programs = binaries::find(&source, wanted.node)?;
+    let state = State::new(wanted.node, source.release(), programs)?;
+    if let Err(failure) = start(&folder, state) {
+        return Err(given_up(&folder, failure));
+    }
+    eprintln!(
+        "xtask: the cluster is up after {:.1} s; `cargo xtask cluster env`",
+        begun.elapsed().as_secs_f32()
+    );
+    Ok(())
+}
+
+fn start(folder: &Folder, mut state: State) -> Result<(), Failure> {
+    for name in ["", "bin", "logs", "processes", "certificates", "plugins"] {
+        folder.create(name)?;
+    }
+    if let Some(kubectl) = state.programs.get(KUBECTL) {
+        let link = folder.join(CLIENT);
+        std::os::unix::fs::symlink(kubectl, &link).map_err(Failure::io(format!("`{}`", link.display())))?;
+    }
+    state.save(folder)?;
+    eprintln!("xtask: starting the control plane: {}", state.server());
+    control_plane::start(folder, &state)?;
+    if let Some(network) = state.network {
+        eprintln!("xtask: starting the node");
+        node::start(folder, &state, network)?;
+    }
+    process::all_alive(folder)?;
+    state.ready = true;
+    state.save(folder)
+}
+
+/// Removes what did start, and keeps the logs.
+fn given_up(folder: &Folder, failure: Failure) -> Failure {
+    // The message reads a log, so it is made before the logs move.
+    let what = failure.to_string();
+    let logs = folder.failed_logs();
+    let _none = std::fs::remove_dir_all(&logs);
+    let kept = std::fs::rename(folder.join("logs"), &logs);
+    if let Err(also) = remains::remove(folder) {
+        eprintln!("xtask: {also}");
+    }
+    match kept {
+        Ok(()) => Failure::Mismatch { what: format!("{what}\nlogs: `{}`", logs.display()) },
+        Err(_) => failure,
+    }
+}
+
+/// Takes down what this checkout brought up.
+pub(crate) fn down() -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    let _lock = folder.lock()?;
+    if folder.path().exists() {
+        remains::remove(&folder)?;
+        eprintln!("xtask: the cluster is down");
+    } else {
+        eprintln!("xtask: no cluster of this checkout is up");
+    }
+    Ok(())
+}
+
+/// Fails if no cluster of this version can be brought up here. Takes no time.
+///
+/// # Errors
+/// [`Failure::Mismatch`] if the user asks for a version, and KUBECONFIG, KUBEBUILDER_ASSETS or a running cluster has another.
+/// [`Failure::Unable`] if the programs must be built, and Go is missing or too old.
+pub fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    if external_for(&folder, kubernetes)?.is_some() {
+        return Ok(());
+    }
+    match running(&folder)? {
+        Some(state) => check_version(&state, kubernetes),
+        None => Source::new(kubernetes)?.check(),
+    }
+}
+
+/// The file of a cluster that is not ours, unless the user asks for a version, which that cluster may not have.
+fn external_for(folder: &Folder, kubernetes: Option<Release>) -> Result<Option<PathBuf>, Failure> {
+    let config = is_external(folder)?;
+    if config.is_some() && kubernetes.is_some() {
+        let what =
+            "KUBECONFIG names a cluster, which has a version already: unset it, or omit `--kubernetes`";
+        return Err(Failure::Mismatch { what: what.to_owned() });
+    }
+    Ok(config)
+}
+
+fn check_version(state: &State, kubernetes: Option<Release>) -> Result<(), Failure> {
+    let Some(release) = kubernetes.filter(|release| !state.is_of(*release)) else { return Ok(()) };
+    let runs = state.kubernetes.as_deref().unwrap_or("a version of the user's");
+    let what = format!(
+        "the cluster that is up runs Kubernetes {runs}, not {release}; take it down first: `cargo xtask cluster down`"
+    );
+    Err(Failure::Mismatch { what })
+}
+
+/// Where the state folder has the cluster's `kubectl`, beside nothing else.
+pub(crate) const CLIENT: &str = "bin/kubectl";
+
+/// Finds `kubectl`: that of the cluster which is up, or as [`binaries::kubectl`] does.
+pub(crate) fn kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Option<PathBuf>, Failure> {
+    let state = State::load(&Folder::of_this_checkout()?).unwrap_or_default();
+    match state.and_then(|state| state.programs.get(KUBECTL).cloned()) {
+        Some(program) => Ok(Some(program)),
+        None => binaries::kubectl(kubernetes, may_build),
+    }
+}
+
+/// The file of a cluster that is not ours to start or stop.
+pub(crate) fn is_external(folder: &Folder) -> Result<Option<PathBuf>, Failure> {
+    let Some(value) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let files: Vec<PathBuf> = std::env::split_paths(&value).collect();
+    // A shell may still have what `env` printed.
+    if files.iter().any(|file| file.starts_with(folder.path())) {
+        return Ok(None);
+    }
+    if files.iter().any(|file| file.exists()) {
+        return Ok(Some(value.into()));
+    }
+    let what = format!("KUBECONFIG is `{}`, which does not exist; unset it", PathBuf::from(value).display());
+    Err(Failure::Mismatch { what })
+}
+
+/// The cluster of this checkout, if it was ready once and all its processes run.
+fn running(folder: &Folder) -> Result<Option<State>, Failure> {
+    let state = State::load(folder).unwrap_or_default();
+    Ok(state.filter(|state| {
+        let expected = PROCESSES.iter().filter(|name| state.node() || !of_a_node(name));
+        let alive = |name| Identity::recorded(folder, name).is_some_and(Identity::is_alive);
+        state.ready && expected.into_iter().all(|name| alive(name))
+    }))
+}
+
+pub(crate) fn is_up(folder: &Folder) -> Result<bool, Failure> {
+    Ok(running(folder)?.is_some())
+}
+
+pub(crate) fn of_a_node(process: &str) -> bool {
+    [SCHEDULER, CONTAINERD, SOCAT, KUBELET].contains(&process)
+}
+
+/// The variables by which tests find the cluster.
+pub(crate) fn environment(folder: &Folder) -> Result<Vec<(String, String)>, Failure> {
+    let variable = |name: &str, path: PathBuf| (name.to_owned(), path.display().to_string());
+    if let Some(config) = is_external(folder)? {
+        return Ok(vec![variable("KUBECONFIG", config)]);
+    }
+    loaded(folder)?;
+    let program = std::env::current_exe().map_err(Failure::io("this program"))?;
+    Ok(vec![
+        variable("KUBECONFIG", folder.admin_kubeconfig()),
+        variable("RUNWAY_TEST_KUBECONFIG", folder.user_kubeconfig()),
+        variable("RUNWAY_TEST_CLUSTER", folder.path().to_owned()),
+        variable("RUNWAY_TEST_XTASK", program),
+    ])
+}
+
+pub(crate) fn loaded(folder: &Folder) -> Result<State, Failure> {
+    let what = "no cluster of this checkout is up: `cargo xtask cluster up`".to_owned();
+    State::load(folder)?.ok_or(Failure::Mismatch { what })
+}
+
+pub(crate) fn import(file: &Path) -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    let what = match running(&folder)? {
+        _ if is_external(&folder)?.is_some() => "the cluster of KUBECONFIG gets its images from elsewhere",
+        Some(state) if state.node() => return node::import(&folder, &state, file),
+        _ => "no cluster of this checkout with a node is up: `cargo xtask cluster up --node`",
+    };
+    Err(Failure::Mismatch { what: what.to_owned() })
+}
+
+/// An abrupt end: asked to end, the API server would serve its watches for a while.
+pub(crate) fn stop_apiserver() -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    let _lock = folder.lock()?;
+    loaded(&folder)?;
+    Identity::recorded(&folder, APISERVER).map_or(Ok(()), Identity::kill)
+}
+
+pub(crate) fn start_apiserver() -> Result<(), Failure> {
+    let folder = Folder::of_this_checkout()?;
+    let _lock = folder.lock()?;
+    let state = loaded(&folder)?;
+    if Identity::recorded(&folder, APISERVER).is_some_and(Identity::is_alive) {
+        return Ok(());
+    }
+    control_plane::start_apiserver(&folder, &state)
+}

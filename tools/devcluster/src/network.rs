@@ -1,0 +1,99 @@
+//! The network of one node's pods.
+//!
+//! There is no kube-proxy, so the addresses of Services lead nowhere; but for one. The Services' range is the beginning of the pods'
+//! network, whose first address is the bridge's own, on this machine. It is the first of the Services' range too, which is always
+//! that of the API server: who listens there stands for it.
+
+use crate::random::random;
+use runway_steps::Failure;
+use rustix::io::Errno;
+use rustix::net::sockopt::set_ip_freebind;
+use rustix::net::{AddressFamily, SocketType, bind, socket};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The port of the API server's Service.
+pub(crate) const PORT: u16 = 443;
+
+/// How many networks there are: 198.18.0.0/15, which is set aside for tests, in parts of 1,024 addresses.
+const COUNT: u8 = 128;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct Network(u8);
+
+impl Network {
+    /// One that no other cluster on this machine has, nor anything else.
+    pub(crate) fn free() -> Result<Self, Failure> {
+        let [start] = random::<1>()?;
+        let mut all = (0..COUNT).map(|step| Self((start % COUNT + step) % COUNT));
+        all.find(|network| network.is_free(PORT))
+            .ok_or_else(|| Failure::Unable { what: "no network for pods is free".to_owned() })
+    }
+
+    /// Its address is neither this machine's already nor listened on for the time when it will be.
+    fn is_free(self, port: u16) -> bool {
+        let address = SocketAddrV4::new(self.gateway(), port);
+        let bound = |early| {
+            let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+            set_ip_freebind(&socket, early)?;
+            bind(&socket, &address)
+        };
+        bound(false) == Err(Errno::ADDRNOTAVAIL) && bound(true).is_ok()
+    }
+
+    fn address(self, part: u8, host: u8) -> Ipv4Addr {
+        Ipv4Addr::new(198, 18 + self.0 / 64, self.0 % 64 * 4 + part, host)
+    }
+
+    /// The bridge's address on this machine, and the API server's in the cluster.
+    pub(crate) fn gateway(self) -> Ipv4Addr {
+        self.address(0, 1)
+    }
+
+    pub(crate) fn services(self) -> String {
+        format!("{}/24", self.address(0, 0))
+    }
+
+    /// All of it.
+    pub(crate) fn pods(self) -> String {
+        format!("{}/22", self.address(0, 0))
+    }
+
+    /// The first address that a pod may have.
+    pub(crate) fn first(self) -> Ipv4Addr {
+        self.address(1, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COUNT, Network};
+    use rustix::net::sockopt::set_ip_freebind;
+    use rustix::net::{AddressFamily, SocketType, bind, socket};
+    use std::net::SocketAddrV4;
+
+    #[test]
+    fn a_network_that_another_cluster_has_is_not_free() {
+        // A port that takes no rights.
+        let (network, port) = (Network(77), 20_443);
+        assert!(network.is_free(port));
+        let relay = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        set_ip_freebind(&relay, true).unwrap();
+        bind(&relay, &SocketAddrV4::new(network.gateway(), port)).unwrap();
+        assert!(!network.is_free(port));
+        assert!(Network(78).is_free(port));
+    }
+
+    #[test]
+    fn networks_lie_side_by_side() {
+        let shown = |number| {
+            let network = Network(number);
+            format!("{} {} {} {}", network.gateway(), network.services(), network.first(), network.pods())
+        };
+        assert_eq!(shown(0), "198.18.0.1 198.18.0.0/24 198.18.1.0 198.18.0.0/22");
+        assert_eq!(shown(63), "198.18.252.1 198.18.252.0/24 198.18.253.0 198.18.252.0/22");
+        assert_eq!(shown(64), "198.19.0.1 198.19.0.0/24 198.19.1.0 198.19.0.0/22");
+        assert_eq!(shown(COUNT - 1), "198.19.252.1 198.19.252.0/24 198.19.253.0 198.19.252.0/22");
+    }
+}

@@ -1,0 +1,153 @@
+//! A cluster for as long as something runs on it: whatever ends this program, the cluster and the step end with it.
+//!
+//! A second process, the guard, reads from a pipe. The pipe ends when this program ends, by success, failure, panic,
+//! signal or `SIGKILL`; then the guard ends the step that still runs, and takes the cluster down.
+
+use crate::lifecycle::{self, Up, down, environment, up};
+use crate::process::{Identity, Stat};
+use crate::state::Folder;
+use runway_steps::{Failed, Failure};
+use rustix::process::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io::{BufRead as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a step may take to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A cluster in use.
+pub struct Session {
+    guard: Child,
+    variables: Vec<(String, String)>,
+}
+
+impl Session {
+    /// Brings a cluster up, or uses the one that is up, which then stays.
+    ///
+    /// # Errors
+    /// [`Failure`] if the guard cannot be started, or the cluster does not come up.
+    pub fn begin(wanted: Up) -> Result<Self, Failure> {
+        let folder = Folder::of_this_checkout()?;
+        let stays = lifecycle::is_external(&folder)?.is_some() || lifecycle::is_up(&folder)?;
+        let mut guard = own("guard")?
+            .arg(if stays { "leave" } else { "remove" })
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(Failure::io("the guard"))?;
+        let told = Failure::io("signals");
+        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(told)?;
+        let pid = guard.id();
+        std::thread::spawn(move || end_by_signal(signals, pid));
+        let brought = up(wanted).and_then(|()| environment(&folder));
+        match brought {
+            Ok(variables) => Ok(Self { guard, variables }),
+            Err(failure) => {
+                drop(guard.stdin.take());
+                let _ended = guard.wait();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Whether the cluster was made by `cargo xtask cluster`.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.variables.iter().any(|(name, _)| name == "RUNWAY_TEST_XTASK")
+    }
+
+    /// Runs one step on the cluster, in a process group that the guard knows.
+    ///
+    /// # Errors
+    /// [`Failed::NotStarted`] if the program cannot be started. [`Failed::Unsuccessful`] if it fails.
+    pub fn run(&mut self, step: &str, command: &mut Command) -> Result<(), Failed> {
+        eprintln!("\nxtask: {step}");
+        let not_started = |error| Failed::NotStarted { step: step.to_owned(), error };
+        command.envs(self.variables.iter().map(|(name, value)| (name, value))).process_group(0);
+        let mut child = command.spawn().map_err(not_started)?;
+        if let Some(pipe) = &mut self.guard.stdin {
+            writeln!(pipe, "{}", child.id()).map_err(not_started)?;
+        }
+        if child.wait().map_err(not_started)?.success() {
+            Ok(())
+        } else {
+            Err(Failed::Unsuccessful { step: step.to_owned() })
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ended = self.guard.wait();
+    }
+}
+
+/// The guard: returns when the pipe ends and everything is removed.
+pub(crate) fn guard(remove: bool) -> Result<(), Failure> {
+    let mut groups: Vec<i32> = Vec::new();
+    for line in std::io::stdin().lock().lines() {
+        groups.extend(line.map_err(Failure::io("the guard"))?.parse::<i32>());
+    }
+    // A group's number is not used again while one of its members lives.
+    for group in groups {
+        end_group(group);
+    }
+    if remove { down() } else { Ok(()) }
+}
+
+fn end_group(group: i32) {
+    for signal in [Signal::TERM, Signal::KILL] {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let members = members(group);
+            if members.is_empty() {
+                return;
+            }
+            for member in members {
+                member.signal(signal);
+            }
+            sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// The running processes of a group.
+fn members(group: i32) -> Vec<Identity> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let stats = pids.filter_map(Stat::of).filter(|stat| stat.group == group && !stat.ended);
+    stats.map(|stat| stat.identity).collect()
+}
+
+/// On a signal this program becomes one that only waits for the guard: its pipe and locks end, its number stays.
+fn end_by_signal(mut signals: Signals, guard: u32) {
+    let Some(signal) = signals.forever().next() else { return };
+    eprintln!("\nxtask: ending by signal {signal}");
+    if let Ok(mut waiting) = own("wait") {
+        let error = waiting.arg(guard.to_string()).arg((128 + signal).to_string()).exec();
+        eprintln!("xtask: {error}");
+    }
+    std::process::exit(1);
+}
+
+/// Waits for the guard, which is a child of this program's number, and ends with a code.
+pub(crate) fn wait(guard: &str, code: &str) -> ExitCode {
+    let child = guard.parse().ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(child) = child {
+        let _ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+    }
+    ExitCode::from(code.parse().unwrap_or(1))
+}
+
+/// This program once more, for a `cluster` command.
+fn own(command: &str) -> Result<Command, Failure> {
+    let program = std::env::current_exe().map_err(Failure::io("this program"))?;
+    let mut call = Command::new(program);
+    call.args(["cluster", command]);
+    Ok(call)
+}

@@ -1,0 +1,177 @@
+//! The pages for readers: every command in them is run, what it prints is what they show, and every excerpt is of a file that is there.
+
+mod block;
+mod likeness;
+mod page;
+mod shell;
+
+use page::Page;
+use runway_devcluster::{Kubectl, Session};
+use runway_steps::{Failed, cargo, root};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Pages whose blocks are run, besides those of `docs/how-to/`.
+const PAGES: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/server.md"];
+
+/// Blocks that are not run: the page, how each begins, and why.
+const NOT_RUN: &[(&str, &str, &str)] = &[
+    ("README.md", "cargo xtask test\n", "it is what runs this"),
+    ("docs/tutorial.md", "cargo install ", "the programs that were just built are on the path"),
+    ("docs/tutorial.md", "cargo xtask cluster down\n", "other tests need the cluster"),
+    ("docs/how-to/embed.md", "[dependencies]\n", "where the project is, the reader knows"),
+];
+
+/// Where blocks are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On this machine, without a cluster.
+    Here,
+    /// On the cluster of `KUBECONFIG`: whole pages, as far as they have anything to do there.
+    Cluster,
+}
+
+/// Runs what takes no cluster.
+///
+/// # Errors
+/// [`Failed`] if a program cannot be built, or a page is not true.
+pub fn check() -> Result<(), Failed> {
+    build()?;
+    run(Place::Here)
+}
+
+/// Has the pages that need a cluster run on that of the session.
+///
+/// # Errors
+/// [`Failed`] if a program cannot be built, or a page is not true.
+pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
+    build()?;
+    let program = std::env::current_exe().map_err(|error| not_started("the documents", error))?;
+    session.run("the documents on a cluster", Command::new(program).args(["documents", "--cluster"]))
+}
+
+/// Runs the pages on the cluster of `KUBECONFIG`.
+///
+/// # Errors
+/// [`Failed`] if there is no `kubectl`, or a page is not true.
+pub fn run_on_the_cluster() -> Result<(), Failed> {
+    let kubectl = Kubectl::new()?;
+    let ran = run(Place::Cluster);
+    // The pages' own namespace: what comes after finds it as it was.
+    let removed = kubectl.call(&["delete", "namespace", "runway-jobs", "--ignore-not-found"], None);
+    ran.and(removed.map(drop).map_err(|what| wrong("the documents", what)))
+}
+
+fn build() -> Result<(), Failed> {
+    let programs = ["build", "--locked", "-p", "runway-cli", "-p", "runway-http", "--bins"];
+    cargo("the programs for the documents", &programs)
+}
+
+fn run(place: Place) -> Result<(), Failed> {
+    eprintln!("\nxtask: the documents are true");
+    let mut untrue = String::new();
+    for page in pages()? {
+        if place == Place::Here || page.needs_a_cluster() {
+            match page.run(place) {
+                Ok(ran) => eprintln!("xtask: {}: {ran} blocks", page.name()),
+                Err(faults) => untrue.push_str(&format!("\n{}:{faults}", page.name())),
+            }
+        }
+    }
+    if untrue.is_empty() { Ok(()) } else { Err(wrong("the documents", untrue)) }
+}
+
+fn pages() -> Result<Vec<Page>, Failed> {
+    let folder = root().join("docs/how-to");
+    let told = |error| not_started("the how-to pages", error);
+    let mut names: Vec<PathBuf> = PAGES.iter().map(PathBuf::from).collect();
+    let mut how_to = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(told)? {
+        how_to.push(PathBuf::from("docs/how-to").join(entry.map_err(told)?.file_name()));
+    }
+    how_to.sort();
+    names.extend(how_to);
+    names
+        .iter()
+        .map(|name| Page::read(name).map_err(|what| wrong(&name.display().to_string(), what)))
+        .collect()
+}
+
+fn wrong(step: &str, what: String) -> Failed {
+    Failed::Wrong { step: step.to_owned(), what }
+}
+
+fn not_started(step: &str, error: std::io::Error) -> Failed {
+    Failed::NotStarted { step: step.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NOT_RUN, pages};
+    use runway_steps::root;
+    use std::path::Path;
+
+    #[test]
+    fn every_block_is_run_or_has_its_reason() {
+        for page in pages().unwrap() {
+            page.plan().unwrap();
+        }
+    }
+
+    #[test]
+    fn no_reason_is_without_its_block() {
+        let pages = pages().unwrap();
+        for (name, start, _) in NOT_RUN {
+            let page = pages.iter().find(|page| page.name() == *name).unwrap();
+            assert!(page.begins_a_block(start), "{name}: {start}");
+        }
+    }
+
+    /// The places that a page links to, without those in other places of the web.
+    fn links(text: &str) -> impl Iterator<Item = &str> {
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        targets.filter(|target| !target.contains("://"))
+    }
+
+    /// Headings as GitHub names them.
+    fn anchors(text: &str) -> Vec<String> {
+        let headings = text.lines().filter(|line| line.starts_with('#'));
+        headings
+            .map(|line| {
+                let title = line.trim_start_matches('#').trim().to_lowercase();
+                let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+                kept.collect::<String>().replace(' ', "-")
+            })
+            .collect()
+    }
+
+    fn pages_below(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") && !path.ends_with(".git") {
+                pages_below(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_link_leads_somewhere() {
+        let mut found = Vec::new();
+        pages_below(&root(), &mut found);
+        assert!(found.len() > 30);
+        for file in found {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for link in links(&text) {
+                let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+                let target = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+                assert!(target.exists(), "{}: {link}", file.display());
+                if !anchor.is_empty() {
+                    let there = anchors(&std::fs::read_to_string(&target).unwrap());
+                    assert!(there.iter().any(|name| name == anchor), "{}: {link}: {there:?}", file.display());
+                }
+            }
+        }
+    }
+}

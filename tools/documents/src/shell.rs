@@ -1,0 +1,207 @@
+//! The shell of a reader: one bash for a whole page, in a folder of its own.
+
+use runway_devcluster::Kubectl;
+use runway_steps::{root, target_folder};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a block may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long what goes on may take to end.
+const ENDING: Duration = Duration::from_secs(20);
+
+/// The server's address on the pages. Where tests run, others may have it, so it is another one there.
+const ADDRESS: &str = "127.0.0.1:8080";
+
+/// Cargo, as the pages call it: what has been built already is not built again, without optimisation or with it.
+const CARGO: &str = r#"#!/bin/sh
+if [ "$1 $2 $3 $5" = "run --release --bin --" ]; then program=$4; shift 5; exec "$program" "$@"; fi
+if [ "$1" = xtask ]; then shift; exec "$XTASK" "$@"; fi
+cd "$PROJECT" && exec "$CARGO" "$@"
+"#;
+
+/// What the shell does for a block; the number of the block and the way to it are put in.
+const BLOCK: &str = "FAILED=0; trap 'FAILED=$?' ERR; . NUMBER.sh > NUMBER.out 2>&1 < /dev/null; trap - ERR; echo \"$FAILED\"\n";
+
+/// What the shell does for a block that goes on.
+const BACKGROUND: &str = "{ . NUMBER.sh; } > NUMBER.out 2>&1 < /dev/null & echo 0\n";
+
+/// A shell, and the folder that it is in.
+pub(super) struct Shell {
+    bash: Child,
+    input: Option<ChildStdin>,
+    codes: Receiver<String>,
+    /// Where blocks and what they print are kept.
+    notes: PathBuf,
+    /// Where the reader is: the project's files stand here, and what the pages have written.
+    folder: PathBuf,
+    address: String,
+    blocks: usize,
+}
+
+/// What came of some commands.
+pub(super) struct Ran {
+    /// The code of the last one that failed, or 0.
+    pub(super) code: i32,
+    /// What they printed.
+    pub(super) printed: String,
+}
+
+impl Shell {
+    pub(super) fn open(on_a_cluster: bool) -> Result<Self, String> {
+        static OPENED: AtomicUsize = AtomicUsize::new(0);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        let base = std::env::temp_dir().join(format!("runway-documents-{}-{number}", std::process::id()));
+        let _none = fs::remove_dir_all(&base);
+        let told = |error| format!("{}: {error}", base.display());
+        let [notes, folder, programs] = ["notes", "reader", "programs"].map(|name| base.join(name));
+        for made in [&notes, &folder, &programs] {
+            fs::create_dir_all(made).map_err(told)?;
+        }
+        link_project(&folder).map_err(told)?;
+        let cargo = programs.join("cargo");
+        fs::write(&cargo, CARGO).map_err(told)?;
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).map_err(told)?;
+        if on_a_cluster {
+            let kubectl = Kubectl::new().map_err(|failed| failed.to_string())?;
+            symlink(kubectl.path(), programs.join("kubectl")).map_err(told)?;
+        }
+        let free =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(told)?;
+        let mut bash =
+            command(&programs, &free.to_string(), on_a_cluster).map_err(|what| what.to_string())?;
+        bash.env("RUNWAY_STATE_DIR", base.join("state"));
+        let mut bash = bash.current_dir(&folder).spawn().map_err(|error| format!("bash: {error}"))?;
+        let (send, codes) = channel();
+        if let Some(said) = bash.stdout.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(said).lines().map_while(Result::ok) {
+                    let _nobody_waits = send.send(line);
+                }
+            });
+        }
+        let input = bash.stdin.take();
+        Ok(Self { bash, input, codes, notes, folder, address: free.to_string(), blocks: 0 })
+    }
+
+    /// Writes a file where the reader is.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<(), String> {
+        fs::write(self.folder.join(name), self.with_address(text)).map_err(|error| format!("{name}: {error}"))
+    }
+
+    /// Runs commands to their end.
+    pub(super) fn run(&mut self, commands: &str) -> Result<Ran, String> {
+        let output = self.begin(BLOCK, commands)?;
+        let code = match self.codes.recv_timeout(PATIENCE) {
+            Ok(code) => code.parse().map_err(|_| format!("the shell said `{code}`"))?,
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("it takes longer than {PATIENCE:?}:\n{}", self.printed(&output)));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err("it ended the shell".to_owned()),
+        };
+        Ok(Ran { code, printed: self.printed(&output) })
+    }
+
+    /// Runs a command that goes on, and waits until it has printed what `is_there` looks for.
+    pub(super) fn run_on(&mut self, command: &str, is_there: impl Fn(&str) -> bool) -> Result<(), String> {
+        let output = self.begin(BACKGROUND, command)?;
+        let begun = Instant::now();
+        loop {
+            let printed = self.printed(&output);
+            if is_there(&printed) {
+                break;
+            }
+            if begun.elapsed() > PATIENCE / 5 {
+                return Err(format!("it has only printed:\n{printed}"));
+            }
+            sleep(Duration::from_millis(50));
+        }
+        self.codes.recv().map(drop).map_err(|_| "it ended the shell".to_owned())
+    }
+
+    fn begin(&mut self, how: &str, commands: &str) -> Result<PathBuf, String> {
+        self.blocks += 1;
+        let name = self.notes.join(self.blocks.to_string());
+        let told = |error| format!("{}: {error}", name.display());
+        fs::write(name.with_extension("sh"), self.with_address(commands)).map_err(told)?;
+        let output = name.with_extension("out");
+        File::create(&output).map_err(told)?;
+        let call = how.replace("NUMBER", &name.display().to_string());
+        let Some(input) = &mut self.input else { return Err("the shell has no input".to_owned()) };
+        input.write_all(call.as_bytes()).map_err(told)?;
+        Ok(output)
+    }
+
+    fn printed(&self, output: &Path) -> String {
+        let bytes = fs::read(output).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace(&self.address, ADDRESS)
+    }
+
+    fn with_address(&self, text: &str) -> String {
+        text.replace(ADDRESS, &self.address)
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // All that it started belongs to its group, and may take a while to end.
+        if let Some(group) = i32::try_from(self.bash.id()).ok().and_then(Pid::from_raw) {
+            let _none_left = kill_process_group(group, Signal::TERM);
+            let _ended = self.bash.wait();
+            let asked = Instant::now();
+            while test_kill_process_group(group).is_ok() {
+                if asked.elapsed() > ENDING {
+                    let _none_left = kill_process_group(group, Signal::KILL);
+                }
+                sleep(Duration::from_millis(50));
+            }
+        }
+        if let Some(base) = self.notes.parent() {
+            let _stays = fs::remove_dir_all(base);
+        }
+    }
+}
+
+/// Bash, as if it had been opened just now: nothing of what is set for Runway is.
+fn command(programs: &Path, address: &str, on_a_cluster: bool) -> std::io::Result<Command> {
+    let mut bash = Command::new("bash");
+    bash.args(["--noprofile", "--norc"]).process_group(0);
+    bash.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RUNWAY_") || (name == "KUBECONFIG" && !on_a_cluster) {
+            bash.env_remove(name);
+        }
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [programs.to_owned(), target_folder().join("debug")];
+    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&path)));
+    bash.env("PATH", path.map_err(std::io::Error::other)?);
+    bash.env("PROJECT", root()).env("XTASK", std::env::current_exe()?);
+    bash.env("CARGO", std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    bash.env("RUNWAY_LISTEN", address).env("LC_ALL", "C.UTF-8").env("NO_COLOR", "1");
+    Ok(bash)
+}
+
+/// The project's folders and files, for a reader to stand among them and to write beside them.
+fn link_project(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(root())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != "target" && !name.to_string_lossy().starts_with('.') {
+            symlink(entry.path(), folder.join(name))?;
+        }
+    }
+    Ok(())
+}

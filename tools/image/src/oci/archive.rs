@@ -1,0 +1,67 @@
+//! A file with images in it, which container engines and the tools of registries take in: an image layout, packed.
+
+use super::documents::{Config, Descriptor, Index, Layout, Manifest};
+use super::{Image, digest};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io;
+use tar::{Builder, EntryType, Header};
+
+/// An archive that is being made.
+#[derive(Default)]
+pub struct Archive {
+    /// By digest.
+    blobs: BTreeMap<String, Vec<u8>>,
+    manifests: Vec<Descriptor>,
+}
+
+impl Archive {
+    /// Adds an image under each of its names and returns the digest of its manifest, by which a registry knows it.
+    ///
+    /// # Errors
+    /// [`io::Error`] if a document of the image cannot be written.
+    pub fn add(&mut self, image: &Image<'_>) -> io::Result<String> {
+        let config = written(&Config::new(image))?;
+        let manifest = written(&Manifest::new(&config, image))?;
+        let named = image.names.iter().map(|name| Descriptor::named(&manifest, name));
+        self.manifests.extend(named);
+        self.keep(image.layer.packed().to_vec());
+        self.keep(config);
+        Ok(self.keep(manifest))
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// [`io::Error`] if a document of the archive cannot be written.
+    pub fn finish(self) -> io::Result<Vec<u8>> {
+        let mut tar = Builder::new(Vec::new());
+        entry(&mut tar, "oci-layout", &written(&Layout::CURRENT)?)?;
+        entry(&mut tar, "index.json", &written(&Index::new(self.manifests))?)?;
+        for (name, bytes) in self.blobs {
+            entry(&mut tar, &format!("blobs/{}", name.replace(':', "/")), &bytes)?;
+        }
+        tar.into_inner()
+    }
+
+    fn keep(&mut self, bytes: Vec<u8>) -> String {
+        let name = digest(&bytes);
+        self.blobs.insert(name.clone(), bytes);
+        name
+    }
+}
+
+fn written(document: &impl Serialize) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(document)?)
+}
+
+fn entry(tar: &mut Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    tar.append_data(&mut header, path, content)
+}

@@ -1,0 +1,179 @@
+//! The documents of an image. They are types and not free JSON, so that their fields always come in the same order: a digest
+//! depends on it.
+
+use super::{Image, digest};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The only system that images here are for.
+const SYSTEM: &str = "linux";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Layout {
+    image_layout_version: &'static str,
+}
+
+impl Layout {
+    pub(super) const CURRENT: Self = Self { image_layout_version: "1.0.0" };
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Index {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: Vec<Descriptor>,
+}
+
+impl Index {
+    pub(super) fn new(manifests: Vec<Descriptor>) -> Self {
+        Self { schema_version: 2, media_type: "application/vnd.oci.image.index.v1+json", manifests }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Manifest<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    annotations: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Manifest<'a> {
+    pub(super) fn new(config: &[u8], image: &'a Image<'_>) -> Self {
+        let layer = Descriptor::new("application/vnd.oci.image.layer.v1.tar+gzip", image.layer.packed());
+        Self {
+            schema_version: 2,
+            media_type: MANIFEST,
+            config: Descriptor::new("application/vnd.oci.image.config.v1+json", config),
+            layers: vec![layer],
+            annotations: &image.annotations,
+        }
+    }
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Names other bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    media_type: &'static str,
+    pub(super) digest: String,
+    size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<Platform>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<&'static str, String>,
+}
+
+impl Descriptor {
+    fn new(media_type: &'static str, bytes: &[u8]) -> Self {
+        let annotations = BTreeMap::new();
+        Self { media_type, digest: digest(bytes), size: bytes.len(), platform: None, annotations }
+    }
+
+    /// A manifest under a name: containerd and Docker read all of it, others its tag.
+    pub(super) fn named(manifest: &[u8], name: &str) -> Self {
+        let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
+        let annotations = [
+            ("io.containerd.image.name", name.to_owned()),
+            ("org.opencontainers.image.ref.name", tag.to_owned()),
+        ];
+        Self {
+            platform: Some(Platform::THIS),
+            annotations: annotations.into(),
+            ..Self::new(MANIFEST, manifest)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Platform {
+    architecture: &'static str,
+    os: &'static str,
+}
+
+impl Platform {
+    const THIS: Self = Self { architecture: architecture(), os: SYSTEM };
+}
+
+/// This program's processor, in the words of images.
+const fn architecture() -> &'static str {
+    match std::env::consts::ARCH.as_bytes() {
+        b"x86_64" => "amd64",
+        b"aarch64" => "arm64",
+        _ => std::env::consts::ARCH,
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Config<'a> {
+    created: String,
+    architecture: &'static str,
+    os: &'static str,
+    config: &'a Start,
+    rootfs: RootFs<'a>,
+    history: [Step; 1],
+}
+
+impl<'a> Config<'a> {
+    pub(super) fn new(image: &'a Image<'_>) -> Self {
+        let created = image.created.to_string();
+        Self {
+            created: created.clone(),
+            architecture: architecture(),
+            os: SYSTEM,
+            config: &image.start,
+            rootfs: RootFs { kind: "layers", diff_ids: [image.layer.content_digest()] },
+            history: [Step { created, created_by: "cargo xtask" }],
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RootFs<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Of the layers as they are unpacked.
+    diff_ids: [&'a str; 1],
+}
+
+#[derive(Serialize)]
+struct Step {
+    created: String,
+    created_by: &'static str,
+}
+
+/// How a container of the image is started.
+#[derive(Serialize, Default)]
+#[serde(rename_all = "PascalCase")]
+pub struct Start {
+    /// Numbers, so that nobody needs a list of users to see that it is not root.
+    pub user: &'static str,
+    /// Ports such as `8080/tcp`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed_ports: BTreeMap<&'static str, Empty>,
+    /// Variables such as `PATH=/bin`.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub env: &'static [&'static str],
+    /// The program and its first arguments.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub entrypoint: &'static [&'static str],
+    /// The words after the entry point, which a user may replace.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub cmd: &'static [&'static str],
+    /// The folder in which it starts.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub working_dir: &'static str,
+    /// Labels, by key.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `{}`, where only the key says something.
+#[derive(Serialize)]
+pub struct Empty {}

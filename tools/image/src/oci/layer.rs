@@ -1,0 +1,90 @@
+//! One layer: files, folders and links of `root`, all from one time.
+
+use super::digest;
+use crate::epoch::Epoch;
+use flate2::{Compression, GzBuilder};
+use std::io::{self, Write as _};
+use tar::{Builder, EntryType, Header};
+
+/// A layer that is finished.
+pub struct Layer {
+    content_digest: String,
+    packed: Vec<u8>,
+}
+
+/// A layer that is being made: what is added first comes first.
+pub struct Entries {
+    tar: Builder<Vec<u8>>,
+    time: u64,
+}
+
+impl Layer {
+    /// Begins a layer whose entries are all of this time.
+    #[must_use]
+    pub fn begin(time: Epoch) -> Entries {
+        Entries { tar: Builder::new(Vec::new()), time: time.seconds() }
+    }
+
+    /// The digest of what is unpacked.
+    pub(super) fn content_digest(&self) -> &str {
+        &self.content_digest
+    }
+
+    /// As it is sent.
+    pub(super) fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+}
+
+impl Entries {
+    /// Adds a folder.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the path is too long.
+    pub fn folder(&mut self, path: &str, mode: u32) -> io::Result<()> {
+        let mut header = self.header(EntryType::Directory, mode);
+        self.tar.append_data(&mut header, path, io::empty())
+    }
+
+    /// Adds a file.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the path is too long.
+    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+        let mut header = self.header(EntryType::Regular, mode);
+        header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
+        self.tar.append_data(&mut header, path, content)
+    }
+
+    /// Adds a symbolic link.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the path or its target is too long.
+    pub fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
+        let mut header = self.header(EntryType::Symlink, 0o777);
+        self.tar.append_link(&mut header, path, target)
+    }
+
+    /// Packs the layer.
+    ///
+    /// # Errors
+    /// [`io::Error`] if an entry cannot be written.
+    pub fn finish(self) -> io::Result<Layer> {
+        let content = self.tar.into_inner()?;
+        // Neither a time nor the name of a system.
+        let mut packer = GzBuilder::new().operating_system(255).write(Vec::new(), Compression::best());
+        packer.write_all(&content)?;
+        Ok(Layer { content_digest: digest(&content), packed: packer.finish()? })
+    }
+
+    fn header(&self, kind: EntryType, mode: u32) -> Header {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(self.time);
+        header.set_size(0);
+        header
+    }
+}

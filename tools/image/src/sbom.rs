@@ -1,0 +1,215 @@
+//! What the programs are made of, as CycloneDX 1.6: every crate that is linked in or helps to build, with its licence and its checksum. The same
+//! tree gives the same bytes: there is no time and no random number in it.
+
+use runway_steps::{self as steps, Failed, root, target_folder};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+/// The programs that are given to others.
+const PROGRAMS: [&str; 2] = ["runway-http", "runway-cli"];
+
+/// What they are built for. Others link other crates.
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+
+const STEP: &str = "the SBOMs";
+
+/// A crate's name and version.
+type Crate = (String, String);
+
+/// Writes `target/sbom/PROGRAM.cdx.json` for each program.
+///
+/// # Errors
+/// [`Failed`] if cargo fails, or a file cannot be written.
+pub fn write() -> Result<(), Failed> {
+    let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
+    let metadata = ask(&["metadata", "--format-version", "1", "--locked", "--filter-platform", PLATFORM])?;
+    let metadata: Value = serde_json::from_str(&metadata).map_err(|error| wrong(error.to_string()))?;
+    let checksums = checksums(&fs::read_to_string(root().join("Cargo.lock")).map_err(told)?);
+    let folder = target_folder().join("sbom");
+    fs::create_dir_all(&folder).map_err(told)?;
+    for program in PROGRAMS {
+        // The metadata has the features of all crates together; the tree has those of one program.
+        let tree = ask(&[
+            "tree", "--locked", "-p", program, "--edges", "normal", "--target", PLATFORM, "--prefix", "none",
+        ])?;
+        let sbom = sbom(program, &linked(&tree), &metadata, &checksums)
+            .ok_or_else(|| wrong(format!("there is no {program}")))?;
+        let file = folder.join(format!("{program}.cdx.json"));
+        fs::write(&file, format!("{sbom:#}\n")).map_err(told)?;
+        eprintln!("xtask: {}", file.display());
+    }
+    Ok(())
+}
+
+/// What cargo prints.
+fn ask(arguments: &[&str]) -> Result<String, Failed> {
+    let output = steps::command(arguments).output().map_err(told)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    Err(Failed::Unsuccessful { step: STEP.to_owned() })
+}
+
+fn told(error: std::io::Error) -> Failed {
+    Failed::NotStarted { step: STEP.to_owned(), error }
+}
+
+/// Names and versions of the lines of `cargo tree --prefix none`.
+fn linked(tree: &str) -> BTreeSet<Crate> {
+    let words = tree.lines().map(|line| line.split(' '));
+    words
+        .filter_map(|mut words| Some((words.next()?.to_owned(), words.next()?.strip_prefix('v')?.to_owned())))
+        .collect()
+}
+
+/// The checksums of a `Cargo.lock`, by name and version.
+fn checksums(lock: &str) -> BTreeMap<Crate, String> {
+    let mut found = BTreeMap::new();
+    for package in lock.split("[[package]]").skip(1) {
+        let value = |name: &str| {
+            let line = package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = \""));
+            line.and_then(|rest| rest.strip_suffix('"')).map(str::to_owned)
+        };
+        if let (Some(name), Some(version), Some(checksum)) =
+            (value("name"), value("version"), value("checksum"))
+        {
+            found.insert((name, version), checksum);
+        }
+    }
+    found
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn sbom(
+    program: &str,
+    linked: &BTreeSet<Crate>,
+    metadata: &Value,
+    checksums: &BTreeMap<Crate, String>,
+) -> Option<Value> {
+    let named = |package: &Value| (text(package, "name").to_owned(), text(package, "version").to_owned());
+    let packages = list(metadata, "packages").filter(|package| linked.contains(&named(package)));
+    let packages: BTreeMap<&str, &Value> = packages.map(|package| (text(package, "id"), package)).collect();
+    let (_, itself) = packages.iter().find(|(_, package)| text(package, "name") == program)?;
+    let mut about = component(itself, checksums);
+    about.as_object_mut()?.insert("type".to_owned(), "application".into());
+    let others = packages.values().filter(|package| text(package, "name") != program);
+    let mut components: Vec<Value> = others.map(|package| component(package, checksums)).collect();
+    components.sort_by_key(|component| text(component, "purl").to_owned());
+    let mut dependencies = Vec::new();
+    for node in list(metadata.get("resolve")?, "nodes") {
+        let Some(package) = packages.get(text(node, "id")) else { continue };
+        let needed = list(node, "deps").filter(|dependency| is_linked(dependency));
+        let needed = needed.filter_map(|dependency| packages.get(text(dependency, "pkg")));
+        let needed: BTreeSet<String> = needed.map(|package| purl(package)).collect();
+        dependencies.push(json!({ "ref": purl(package), "dependsOn": needed }));
+    }
+    dependencies.sort_by_key(|dependency| text(dependency, "ref").to_owned());
+    Some(json!({
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": { "component": about },
+        "components": components,
+        "dependencies": dependencies,
+    }))
+}
+
+/// Whether a dependency ends up in the program: neither of tests nor of build scripts alone.
+fn is_linked(dependency: &Value) -> bool {
+    list(dependency, "dep_kinds").any(|kind| kind.get("kind").is_none_or(Value::is_null))
+}
+
+fn purl(package: &Value) -> String {
+    format!("pkg:cargo/{}@{}", text(package, "name"), text(package, "version"))
+}
+
+fn component(package: &Value, checksums: &BTreeMap<Crate, String>) -> Value {
+    let (name, version) = (text(package, "name"), text(package, "version"));
+    let mut component = json!({
+        "type": "library",
+        "bom-ref": purl(package),
+        "name": name,
+        "version": version,
+        "purl": purl(package),
+    });
+    let Some(fields) = component.as_object_mut() else { return component };
+    // Older crates write a slash where SPDX has `OR`.
+    let licence = text(package, "license").replace(" / ", " OR ").replace('/', " OR ");
+    if !licence.is_empty() {
+        fields.insert("licenses".to_owned(), json!([{ "expression": licence }]));
+    }
+    if let Some(checksum) = checksums.get(&(name.to_owned(), version.to_owned())) {
+        fields.insert("hashes".to_owned(), json!([{ "alg": "SHA-256", "content": checksum }]));
+    }
+    component
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{checksums, linked, sbom};
+    use serde_json::{Value, json};
+
+    const LOCK: &str = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"linked\"\nversion = \"2.0.0\"\nchecksum = \"ab12\"\ndependencies = [\n \"deep\",\n]\n";
+
+    fn metadata() -> Value {
+        let package = |id: &str, name: &str, version: &str, licence: &str| json!({ "id": id, "name": name, "version": version, "license": licence });
+        let dep = |id: &str, kinds: Value| json!({ "pkg": id, "dep_kinds": kinds });
+        let (normal, dev) = (json!([{ "kind": null }]), json!([{ "kind": "dev" }]));
+        json!({
+            "packages": [
+                package("a", "app", "1.0.0", "MIT"),
+                package("l", "linked", "2.0.0", "MIT/Apache-2.0"),
+                package("d", "deep", "3.0.0", "ISC"),
+                package("t", "tests-only", "4.0.0", "MIT"),
+                package("b", "build-only", "5.0.0", "MIT"),
+            ],
+            "resolve": { "nodes": [
+                { "id": "a", "deps": [dep("l", json!([{ "kind": "dev" }, { "kind": null }])), dep("t", dev)] },
+                { "id": "l", "deps": [dep("d", normal.clone()), dep("b", json!([{ "kind": "build" }]))] },
+                { "id": "d", "deps": [dep("l", normal)] },
+                { "id": "t", "deps": [] },
+                { "id": "b", "deps": [] },
+            ] },
+        })
+    }
+
+    const TREE: &str = "app v1.0.0 (path)\nlinked v2.0.0\ndeep v3.0.0 (proc-macro)\nlinked v2.0.0 (*)\n";
+
+    #[test]
+    fn what_is_linked_is_in_it_and_nothing_else() {
+        let sbom = sbom("app", &linked(TREE), &metadata(), &checksums(LOCK)).unwrap();
+        assert_eq!(sbom["metadata"]["component"]["type"], "application");
+        assert_eq!(
+            sbom["components"],
+            json!([
+                {
+                    "type": "library", "bom-ref": "pkg:cargo/deep@3.0.0", "name": "deep", "version": "3.0.0",
+                    "purl": "pkg:cargo/deep@3.0.0", "licenses": [{ "expression": "ISC" }],
+                },
+                {
+                    "type": "library", "bom-ref": "pkg:cargo/linked@2.0.0", "name": "linked", "version": "2.0.0",
+                    "purl": "pkg:cargo/linked@2.0.0", "licenses": [{ "expression": "MIT OR Apache-2.0" }],
+                    "hashes": [{ "alg": "SHA-256", "content": "ab12" }],
+                },
+            ])
+        );
+        assert_eq!(
+            sbom["dependencies"][0],
+            json!({ "ref": "pkg:cargo/app@1.0.0", "dependsOn": ["pkg:cargo/linked@2.0.0"] })
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_has_none() {
+        assert!(sbom("other", &linked(TREE), &metadata(), &checksums("")).is_none());
+    }
+}

@@ -1,0 +1,84 @@
+//! The server as one static program, the same bytes wherever it is built.
+
+use super::STEP;
+use crate::epoch::commit;
+use runway_steps::{self as steps, Failed, is_static, root, target_folder};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Between flags: they may hold blanks.
+const SEPARATOR: &str = "\u{1f}";
+
+/// Builds it and returns its place.
+pub(super) fn build() -> Result<PathBuf, Failed> {
+    let target = target_folder();
+    // Flags name whole paths.
+    build_in(&root(), &std::path::absolute(&target).unwrap_or(target))
+}
+
+/// Builds it from the sources of one folder into another one.
+fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, Failed> {
+    let system = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let wrong = |what: &str| Failed::Wrong { step: STEP.to_owned(), what: what.to_owned() };
+    let compiler = sysroot().ok_or_else(|| wrong("`rustc` does not say where it is"))?;
+    let cargo = cargo_home().ok_or_else(|| wrong("there is no home folder: set CARGO_HOME"))?;
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    // Messages name source files. Where those lie here is nobody's business, and would change the bytes.
+    let places = [
+        (sources, "/runway"),
+        (target, "/target"),
+        (cargo.as_path(), "/cargo"),
+        (compiler.as_path(), "/rust"),
+    ];
+    flags.extend(places.map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display())));
+    let mut build = steps::command(&["build", "--locked", "--profile", "image", "-p", "runway-http"]);
+    // With a target, the flags are for the program alone: those of the build, such as macros, cannot be static.
+    build.args(["--target", &system]).env("CARGO_ENCODED_RUSTFLAGS", flags.join(SEPARATOR));
+    build.current_dir(sources).env("CARGO_TARGET_DIR", target);
+    steps::run("the server, static", &mut build)?;
+    let program = target.join(system).join("image/runway-http");
+    if is_static(&program) { Ok(program) } else { Err(wrong("the program names a loader of libraries")) }
+}
+
+/// Builds it once more, from the commit that is checked out and in another folder, and compares.
+pub(super) fn prove() -> Result<(), Failed> {
+    let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
+    let revision = commit().ok_or_else(|| wrong("commit the changes first".to_owned()))?;
+    let folder = std::env::temp_dir().join(format!("runway-image-{}", std::process::id()));
+    let outcome = compare(&folder, &revision);
+    // What is left of a copy is in nobody's way.
+    let _left = fs::remove_dir_all(&folder);
+    outcome
+}
+
+fn compare(folder: &Path, revision: &str) -> Result<(), Failed> {
+    let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
+    let mut copy = Command::new("git");
+    steps::run("a copy of the sources", copy.args(["clone", "--quiet", "--shared"]).arg(root()).arg(folder))?;
+    let mut check_out = Command::new("git");
+    check_out.args(["checkout", "--quiet", "--detach", revision]).current_dir(folder);
+    steps::run("the commit", &mut check_out)?;
+    let [here, there] = [build()?, build_in(folder, &folder.join("elsewhere"))?].map(fs::read);
+    match (here, there) {
+        (Ok(here), Ok(there)) if here == there => {
+            eprintln!("\nxtask: the program is the same, {} bytes, from both folders", here.len());
+            Ok(())
+        }
+        (Ok(_), Ok(_)) => Err(wrong("two builds of one commit differ".to_owned())),
+        (Err(error), _) | (_, Err(error)) => Err(wrong(error.to_string())),
+    }
+}
+
+fn sysroot() -> Option<PathBuf> {
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output =
+        Command::new(compiler).args(["--print", "sysroot"]).stderr(Stdio::inherit()).output().ok()?;
+    let place = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| Path::new(place.trim()).to_owned())
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let named = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    named.or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask soak`: runs that take too long for each commit. They repeat tests, on a busy machine and on
+//! other versions.
+
+mod busy;
+mod options;
+mod report;
+mod runs;
+
+use options::Options;
+use report::Report;
+use runs::Soak;
+use runway_devcluster::Release;
+use runway_steps::Failed;
+use std::process::ExitCode;
+
+/// All tests on a cluster of one version. The caller defines them.
+pub type ClusterTests = dyn Fn(Release) -> Result<(), Failed>;
+
+/// Runs one `soak` command: the named runs, or all of them.
+pub fn main(words: &[&str], kubernetes: Option<Release>, cluster_tests: &ClusterTests) -> ExitCode {
+    let options = match Options::parse(words) {
+        Ok(options) => options,
+        Err(what) => {
+            eprintln!("xtask: {what}\n\n{}", options::usage());
+            return ExitCode::from(2);
+        }
+    };
+    let mut report = Report::default();
+    for run in &options.runs {
+        let soak = Soak { kubernetes, times: options.times.unwrap_or(run.times), cluster_tests };
+        soak.execute(run, &mut report);
+    }
+    eprint!("\n{report}");
+    if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,72 @@
+//! Programs of the system, and the cache for programs that the tools build.
+
+use crate::failure::Failure;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where network plugins are installed.
+const PLUGINS: &[&str] = &["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
+
+/// Programs by name; the name `cni` stands for the folder of the network plugins.
+pub type Programs = BTreeMap<String, PathBuf>;
+
+/// Where programs are looked for: also where Debian keeps what only root runs.
+#[must_use]
+pub fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+}
+
+/// Returns the directory of everything that Runway's chores download or build once.
+///
+/// # Errors
+/// [`Failure::Unable`] if neither XDG_CACHE_HOME nor HOME is set.
+pub fn cache_folder() -> Result<PathBuf, Failure> {
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
+    let caches = caches
+        .ok_or_else(|| Failure::Unable { what: "neither XDG_CACHE_HOME nor HOME is set".to_owned() })?;
+    Ok(caches.join("runway"))
+}
+
+/// Where the system has a program.
+#[must_use]
+pub fn locate(program: &str) -> Option<PathBuf> {
+    if program == "cni" {
+        let complete = |folder: &&PathBuf| {
+            ["bridge", "host-local", "loopback"].iter().all(|plugin| is_program(&folder.join(plugin)))
+        };
+        return PLUGINS.iter().map(PathBuf::from).find(|folder| complete(&folder));
+    }
+    let path = search_path();
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
+    // In an image there are no libraries.
+    places.find(|place| is_program(place) && (program != "busybox" || is_static(place)))
+}
+
+/// Whether a file can be executed.
+#[must_use]
+pub fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether a program names no loader of libraries.
+#[must_use]
+pub fn is_static(path: &Path) -> bool {
+    let program = std::fs::read(path).unwrap_or_default();
+    !["/ld-linux", "/ld-musl"].iter().any(|loader| {
+        program.get(..4096).unwrap_or(&program).windows(loader.len()).any(|part| part == loader.as_bytes())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_static;
+
+    #[test]
+    fn a_program_with_a_loader_is_not_static() {
+        let own = std::env::current_exe().unwrap_or_default();
+        assert!(!is_static(&own));
+    }
+}

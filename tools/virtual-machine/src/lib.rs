@@ -1,0 +1,212 @@
+//! Tests on a kernel with version 2 of control groups, where this machine's own limits by version 1: in a virtual machine whose
+//! only program is the tests.
+//!
+//! The processor is emulated, so it takes no more than this machine has; it boots in seconds.
+
+mod archive;
+mod kernel;
+
+use archive::Archive;
+use runway_steps::{self as steps, Failed, Failure, install, root, search_path, target_folder};
+use serde_json::Value as Json;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Without these it cannot be begun: their packages, and where they are.
+const PROGRAMS: [(&str, &str); 2] =
+    [("qemu-system-x86", "qemu-system-x86_64"), ("busybox-static", "busybox")];
+
+/// What the tests are built for: nothing but the kernel is there.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// What to do where they cannot be installed.
+const ADVICE: &str =
+    "on other systems install them by hand, or run the tests on a machine with version 2 of control groups";
+
+/// The tests for which busybox has the programs: as root, and again as a plain user, to whom a group is handed down.
+const TESTS: &str = "endings,limits,refusals,restarts,gpus,plain";
+
+/// The last line of the tests, with their exit code.
+const ENDED: &str = "runway-tests-ended: ";
+
+/// Its clock goes on by 2 ns with each instruction, and at once to the next timer where it has nothing to do. So what is measured in
+/// there does not depend on how busy this machine is.
+const CLOCK: &str = "shift=1,sleep=off";
+
+/// So long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+/// The first program: a root that can be left for another one.
+const INIT: &str = "#!/bin/sh
+mount -t proc proc /proc
+mount -t tmpfs -o mode=755 tmpfs /mnt
+for folder in proc sys dev tmp run home root usr var var/tmp; do mkdir /mnt/$folder; done
+cp -a /bin /etc /main /mnt/
+umount /proc
+exec switch_root /mnt /main
+";
+
+/// The second: the tests.
+const MAIN: &str = "#!/bin/sh
+export PATH=/bin HOME=/root RUST_BACKTRACE=0
+export RUNWAY_TEST_SUPERVISOR=/bin/runway-supervisor RUNWAY_TEST_LAUNCHER=/bin/runway-test-launcher
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+chmod 1777 /tmp
+/bin/tests $(sed 's/.*tests=\\([^ ]*\\).*/\\1/; s/,/ /g' /proc/cmdline) --test-threads=2
+echo \"runway-tests-ended: $?\"
+poweroff -f
+";
+
+/// Whether the tests on this machine were on version 2 already.
+#[must_use]
+pub fn is_needed() -> bool {
+    let offered = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    cfg!(target_arch = "x86_64") && !offered.split_whitespace().any(|controller| controller == "memory")
+}
+
+/// Runs the tests of jobs on one machine there.
+///
+/// # Errors
+/// [`Failed::Machine`] if the virtual machine cannot be made or does not finish. [`Failed::Unsuccessful`] if a test fails.
+pub fn test() -> Result<(), Failed> {
+    let step = "tests in a virtual machine: version 2 of control groups";
+    eprintln!("\nxtask: {step}");
+    let machine = |failure| Failed::Machine { failure };
+    let kernel = kernel::get().map_err(machine)?;
+    let [tests, supervisor, launcher] = build()?;
+    let image = image(&tests, &supervisor, &launcher).map_err(machine)?;
+    let passed = match run(&kernel, &image) {
+        // An emulated machine has been seen to come to a halt while it booted on a machine that was busy. A test that fails is not
+        // tried again.
+        Err(failure @ Failure::TimedOut { .. }) => {
+            eprintln!("xtask: {failure}; the virtual machine is started once more");
+            run(&kernel, &image)
+        }
+        passed => passed,
+    };
+    let passed = passed.map_err(machine)?;
+    if passed { Ok(()) } else { Err(Failed::Unsuccessful { step: step.to_owned() }) }
+}
+
+/// Builds the tests, the supervisor and the launcher of the tests as programs that need no libraries.
+fn build() -> Result<[PathBuf; 3], Failed> {
+    let step = "building the tests for the virtual machine".to_owned();
+    let started = |error| Failed::NotStarted { step: step.clone(), error };
+    let mut cargo = steps::command(&[
+        "test",
+        "--locked",
+        "-p",
+        "runway-local",
+        "--test",
+        "machine",
+        "--no-run",
+        "--target",
+        TARGET,
+        "--message-format=json",
+    ]);
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").stdout(Stdio::piped());
+    let output = cargo.stderr(Stdio::inherit()).output().map_err(started)?;
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let tests =
+        lines.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()).find_map(|message| {
+            let is_it = message.pointer("/target/name").is_some_and(|name| name == "machine");
+            message.get("executable")?.as_str().filter(|_| is_it).map(PathBuf::from)
+        });
+    let program = |name: &str| target_folder().join(TARGET).join("debug").join(name);
+    match tests {
+        Some(tests) if output.status.success() => {
+            Ok([tests, program("runway-supervisor"), program("runway-test-launcher")])
+        }
+        _ => Err(Failed::Unsuccessful { step }),
+    }
+}
+
+fn image(tests: &Path, supervisor: &Path, launcher: &Path) -> Result<PathBuf, Failure> {
+    let busybox = program(PROGRAMS[1])?;
+    let mut archive = Archive::default();
+    for folder in ["bin", "dev", "etc", "mnt", "proc"] {
+        archive.folder(folder);
+    }
+    archive.program("init", INIT.as_bytes());
+    archive.program("main", MAIN.as_bytes());
+    archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n");
+    for (name, file) in [
+        ("busybox", busybox.as_path()),
+        ("tests", tests),
+        ("runway-supervisor", supervisor),
+        ("runway-test-launcher", launcher),
+    ] {
+        let bytes = fs::read(file).map_err(Failure::io(format!("`{}`", file.display())))?;
+        archive.program(&format!("bin/{name}"), &bytes);
+    }
+    let listed = Command::new(&busybox).arg("--list").output().map_err(Failure::io("busybox"))?;
+    for applet in String::from_utf8_lossy(&listed.stdout).lines().filter(|applet| *applet != "busybox") {
+        archive.link(&format!("bin/{applet}"), "busybox");
+    }
+    let image = target_folder().join("runway-virtual-machine.cpio");
+    fs::write(&image, archive.finish()).map_err(Failure::io(format!("`{}`", image.display())))?;
+    Ok(image)
+}
+
+/// Boots it, shows what it prints, and tells whether the tests passed.
+fn run(kernel: &Path, image: &Path) -> Result<bool, Failure> {
+    let told = || Failure::io("the virtual machine");
+    let mut machine = Command::new(program(PROGRAMS[0])?);
+    machine
+        .args(["-accel", "tcg", "-icount", CLOCK, "-m", "2048", "-nographic", "-no-reboot", "-kernel"])
+        .arg(kernel);
+    machine
+        .arg("-initrd")
+        .arg(image)
+        .arg("-append")
+        .arg(format!("console=ttyS0 quiet panic=-1 tests={TESTS}"));
+    let mut machine =
+        machine.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told())?;
+    let output = machine.stdout.take();
+    let began = Instant::now();
+    let last = Arc::new(Mutex::new(String::from("nothing")));
+    let heard = Arc::clone(&last);
+    let reading = std::thread::spawn(move || {
+        let mut passed = None;
+        for line in BufReader::new(output.into_iter().next()?).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if line.starts_with("test ") || line.contains("panicked") {
+                eprintln!("  {line}");
+            }
+            passed = line.strip_prefix(ENDED).map(|code| code == "0").or(passed);
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
+        passed
+    });
+    while !reading.is_finished() {
+        if began.elapsed() > PATIENCE {
+            let _ended_already = machine.kill();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    machine.wait().map_err(told())?;
+    let what = "the tests in the virtual machine".to_owned();
+    let passed = reading.join().ok().flatten();
+    let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    passed.ok_or(Failure::TimedOut { what, seconds: PATIENCE.as_secs(), last })
+}
+
+/// A program, whose package is installed where it is missing.
+fn program((package, name): (&str, &str)) -> Result<PathBuf, Failure> {
+    let find = || {
+        let path = search_path();
+        path.split(':').map(|folder| Path::new(folder).join(name)).find(|program| program.is_file())
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    install(&[package], &[name.to_owned()], ADVICE)?;
+    find().ok_or_else(|| Failure::Unable { what: format!("the package {package} has no {name}") })
+}

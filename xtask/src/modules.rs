@@ -1,0 +1,69 @@
+//! `cargo xtask modules`: import cycles between the modules of the workspace, and the picture of crates and
+//! modules.
+
+use runway_modules::{Cycle, Workspace, replace_picture};
+use runway_steps::{Failed, command, root};
+use std::fs;
+
+const CYCLES: &str = "import cycles between modules";
+const PICTURE: &str = "the picture of crates and modules";
+
+/// Crates whose cycles are not broken yet. They are printed, but the check passes.
+const WITH_CYCLES: [&str; 3] = ["runway-cli", "runway-k8s", "runway-local"];
+
+/// The document with the picture.
+const DOCUMENT: &str = "docs/architecture.md";
+
+/// Fails if sibling modules of a crate use each other in a cycle, or the picture in the document is out of
+/// date.
+pub(crate) fn check() -> Result<(), Failed> {
+    eprintln!("\nxtask: {CYCLES}");
+    let workspace = read()?;
+    let is_expected = |cycle: &Cycle| WITH_CYCLES.contains(&cycle.package());
+    let (expected, cycles): (Vec<Cycle>, Vec<Cycle>) = workspace.cycles().into_iter().partition(is_expected);
+    for cycle in expected {
+        eprintln!("xtask: not broken yet: {cycle}");
+    }
+    if !cycles.is_empty() {
+        let lines: Vec<String> = cycles.iter().map(|cycle| format!("\n  {cycle}")).collect();
+        return Err(wrong(CYCLES, format!("found {}:{}", lines.len(), lines.concat())));
+    }
+    eprintln!("\nxtask: {PICTURE}");
+    let (committed, current) = document(&workspace)?;
+    if committed == current {
+        return Ok(());
+    }
+    Err(wrong(PICTURE, format!("{DOCUMENT} is out of date: run `cargo xtask modules --write`")))
+}
+
+/// Writes the picture into the document.
+pub(crate) fn write() -> Result<(), Failed> {
+    let (_, current) = document(&read()?)?;
+    fs::write(root().join(DOCUMENT), current).map_err(|error| wrong(DOCUMENT, error.to_string()))
+}
+
+/// The document as it is, and as it must be.
+fn document(workspace: &Workspace) -> Result<(String, String), Failed> {
+    let committed =
+        fs::read_to_string(root().join(DOCUMENT)).map_err(|error| wrong(DOCUMENT, error.to_string()))?;
+    let current = replace_picture(&committed, &workspace.picture());
+    let current = current.ok_or_else(|| wrong(PICTURE, format!("{DOCUMENT} has no marks for it")))?;
+    Ok((committed, current))
+}
+
+fn read() -> Result<Workspace, Failed> {
+    let metadata = ["metadata", "--locked", "--no-deps", "--format-version", "1"];
+    let output =
+        command(&metadata).output().map_err(|error| Failed::NotStarted { step: CYCLES.to_owned(), error })?;
+    if !output.status.success() {
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        return Err(Failed::Unsuccessful { step: CYCLES.to_owned() });
+    }
+    let metadata =
+        serde_json::from_slice(&output.stdout).map_err(|error| wrong(CYCLES, error.to_string()))?;
+    Workspace::read(&metadata).map_err(|error| wrong(CYCLES, error.to_string()))
+}
+
+fn wrong(step: &str, what: String) -> Failed {
+    Failed::Wrong { step: step.to_owned(), what }
+}
