@@ -145,7 +145,11 @@ fn what_is_refused_or_cannot_be_run_is_no_jobs_code() {
     assert_eq!(bed.run_job(&two, &[]).status.code(), Some(125));
     let internal = bed.run_job(&job("true", "network: internal"), &[]);
     assert_eq!(internal.status.code(), Some(125));
-    assert!(text(&internal.stderr).contains("does not support `network.internal`"), "{}", text(&internal.stderr));
+    assert!(
+        text(&internal.stderr).contains("does not support `network.internal`"),
+        "{}",
+        text(&internal.stderr)
+    );
 }
 
 #[test]

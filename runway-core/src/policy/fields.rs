@@ -382,7 +382,10 @@ const RATE_LIMIT: Format<RateLimit> = Format {
 };
 
 /// The names of the fields of a policy.
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index out of bounds")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which refuses an index out of bounds"
+)]
 pub const FIELDS: &[&str] = &{
     let mut names = [""; POLICY.len()];
     let mut i = 0;
