@@ -24,7 +24,7 @@ pub fn image() -> String {
     std::env::var("RUNWAY_TEST_IMAGE").unwrap_or_else(|_| "runway.test/busybox:1".to_owned())
 }
 
-/// A control plane on a namespace of its own.
+/// A control plane and its namespace.
 pub struct Harness {
     /// The namespace.
     pub namespace: String,
