@@ -32,14 +32,6 @@ pub struct Cycle {
     steps: Vec<(String, Vec<Occurrence>)>,
 }
 
-impl Cycle {
-    /// The package that contains the cycle.
-    #[must_use]
-    pub fn package(&self) -> &str {
-        self.parent.split([':', ' ']).next().unwrap_or_default()
-    }
-}
-
 /// As `crate: a -> b (file:line imports path) -> a`.
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
