@@ -14,6 +14,7 @@
 
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod contract;
 #[cfg(target_os = "linux")]
 pub mod delegation;
 pub mod env;

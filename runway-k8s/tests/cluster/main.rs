@@ -9,6 +9,7 @@
 
 mod burst;
 mod connections;
+mod contract;
 mod creation;
 mod endings;
 mod guards;

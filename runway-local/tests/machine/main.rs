@@ -5,6 +5,7 @@
 
 mod backend;
 mod bed;
+mod contract;
 mod endings;
 mod gpus;
 mod limits;

@@ -1,0 +1,48 @@
+//! The cluster passes the contract of backends.
+
+use runway_control::backend::Backend;
+use runway_control::{Surroundings, System};
+use runway_core::{JobId, JobSpec, Policy};
+use runway_k8s::{KubernetesBackend, KubernetesSettings};
+use runway_testing::cluster::{self, Harness, shell};
+use runway_testing::contract::{BackendUnderTest, check};
+use std::sync::Arc;
+
+struct Cluster {
+    harness: Harness,
+    client: kube::Client,
+}
+
+impl BackendUnderTest for Cluster {
+    fn backend(&self) -> Arc<dyn Backend> {
+        Arc::new(self.harness.backend.clone())
+    }
+
+    fn restart(&mut self) {
+        let policy = &self.harness.policy;
+        let settings = KubernetesSettings::new(policy);
+        self.harness.backend =
+            KubernetesBackend::new(self.client.clone(), policy, settings, Arc::new(System));
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.harness.policy)
+    }
+
+    fn job(&self, name: &str) -> JobSpec {
+        shell(name, "echo begins; sleep 2")
+    }
+
+    fn id(&self) -> JobId {
+        JobId::from_random(System.random())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_passes_the_contract() {
+    let all_networks =
+        |policy: String| policy.replace("limits:\n", "limits:\n  network: [none, internal, open]\n");
+    let harness = Harness::with("contract", all_networks).await;
+    let client = cluster::runway().await;
+    check(&mut Cluster { harness, client }).await;
+}
