@@ -10,6 +10,7 @@ use runway_api::Verdict;
 use runway_control::{Surroundings, System};
 use runway_core::capability::BackendKind;
 use runway_core::document::{Document, DocumentError, parse_all};
+use runway_core::gate::{Basis, replay};
 use runway_core::spec::{Reading, SecretLiterals};
 use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission, Violation};
 use std::path::PathBuf;
@@ -94,6 +95,26 @@ impl Judged<'_> {
     pub(crate) fn story(&self, policy: &LoadedPolicy, common: &Common) -> String {
         let report = self.written.report(common.tenant.as_deref(), Some(policy));
         draw_all(&report, self.decision.violations())
+    }
+
+    /// A line for each backend that lacks a feature of the admitted job. Empty if a backend was named: its features were checked.
+    pub(crate) fn unchecked_features(&self, policy: &LoadedPolicy) -> String {
+        if self.decision.basis.capabilities.is_some() {
+            return String::new();
+        }
+        let lacking = |backend: BackendKind| {
+            let capabilities = Some(Arc::new(backend.capabilities()));
+            let decision =
+                replay(&policy.policy, &Basis { capabilities, ..self.decision.basis.clone() }).ok()?;
+            let names: Vec<_> = decision.violations().iter().filter_map(|found| found.capability).collect();
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            let names = names.join(", ");
+            let file = self.file();
+            (!names.is_empty()).then(|| {
+                format!("note: {file}: the backend `{backend}` does not support {names}; `--backend NAME` checks this\n")
+            })
+        };
+        BackendKind::ALL.into_iter().filter_map(lacking).collect()
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -16,6 +16,9 @@ pub(super) fn run(Files { files, common, backend }: &Files) -> Result<Exit, Fail
             let mut text = String::new();
             for document in &judged {
                 text.push_str(&verdict(document).unwrap_or_else(|| document.story(&policy, common)));
+                if document.decision.admitted().is_some() {
+                    text.push_str(&document.unchecked_features(&policy));
+                }
             }
             let refused = judged.iter().filter(|document| document.decision.admitted().is_none()).count();
             let _ = writeln!(text, "{} admitted, {refused} refused", judged.len() - refused);

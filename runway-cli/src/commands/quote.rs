@@ -17,7 +17,10 @@ pub(super) fn run(Files { files, common, backend }: &Files) -> Result<Exit, Fail
         let mut text = String::new();
         for document in &judged {
             match document.decision.admitted() {
-                Some(admitted) => text.push_str(&bill(document.file(), admitted, &policy.policy)),
+                Some(admitted) => {
+                    text.push_str(&bill(document.file(), admitted, &policy.policy));
+                    output::print_aside(&document.unchecked_features(&policy))?;
+                }
                 None => output::print_aside(&document.story(&policy, common))?,
             }
         }

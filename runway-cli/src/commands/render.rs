@@ -25,6 +25,7 @@ pub(super) fn run(Files { files, common, backend }: &Files, id: JobId) -> Result
                 if !places.insert((policy.policy.run().namespace_of(&admitted.job().tenant), name.clone())) {
                     return Err(Failure::RepeatedObject { name });
                 }
+                output::print_aside(&document.unchecked_features(&policy))?;
                 objects.extend(Manifest::redacted(admitted, id, &policy.policy).items);
             }
             None => output::print_aside(&document.story(&policy, common))?,

@@ -157,3 +157,17 @@ fn a_named_backend_is_checked_with_everything_else() {
     }
     assert_eq!(runway(&["check", file, "--backend", "slurm"]).code, 2);
 }
+
+#[test]
+fn features_are_mentioned_if_a_backend_lacks_them() {
+    let file = "fixtures/jobs/refused/on-local/unsupported-by-backend.yaml";
+    let note = "does not support `image.entrypoint`, `network.internal`; `--backend NAME` checks this\n";
+    assert!(runway(&["check", file]).stdout.contains(&format!("note: {file}: the backend `local` {note}")));
+    for command in ["quote", "render"] {
+        assert!(runway(&[command, file]).stderr.contains(note), "{command}");
+    }
+    // The job has a command and no network, so every backend can run it.
+    let plain = runway(&["check", "fixtures/jobs/embed-docs.yaml"]);
+    assert!(!plain.stdout.contains("note: "), "{}", plain.stdout);
+    assert!(!runway(&["check", file, "--backend", "kubernetes"]).stdout.contains("note: "));
+}

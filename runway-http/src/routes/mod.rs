@@ -17,6 +17,7 @@ use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
+use std::error::Error;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -100,8 +101,8 @@ fn parameters<T>(
     query: Result<axum::extract::Query<T>, axum::extract::rejection::QueryRejection>,
 ) -> Result<T, Fault> {
     query.map(|axum::extract::Query(parameters)| parameters).map_err(|rejection| {
-        let message = rejection.body_text();
-        let cause = message.strip_prefix("Failed to deserialize query string: ").unwrap_or(&message);
+        // The source names the parameter; the rejection only says that there is one.
+        let cause = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
         Fault::new(Kind::Malformed, format!("the query cannot be understood: {cause}"))
     })
 }
