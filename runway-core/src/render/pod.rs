@@ -149,6 +149,7 @@ fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }
 
+#[allow(clippy::needless_update, reason = "the number of fields depends on the version of Kubernetes")]
 fn volumes(admitted: &AdmittedJob) -> Vec<Volume> {
     let resources = admitted.job().resources;
     let empty_dir = |name: &str, medium: Option<&str>, size| Volume {
