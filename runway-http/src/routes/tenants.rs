@@ -10,7 +10,6 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use runway_api::{RateLeft, Share, TenantView};
 use runway_core::Tenant;
-use runway_core::policy::UnknownTenants;
 
 /// Read what a tenant uses
 ///
@@ -38,9 +37,7 @@ pub(super) async fn read(
     let unknown = |detail: String| Fault::new(Kind::NotFound, detail);
     let tenant: Tenant =
         name.parse().map_err(|error| unknown(format!("this is no tenant: the name {error}")))?;
-    let policy = state.plane().policy();
-    let is_denied = policy.unknown_tenants() == UnknownTenants::Deny && !policy.is_listed(tenant.as_str());
-    if is_denied || !scope.shows(tenant.as_str()) {
+    if !state.plane().policy().accepts_tenant(tenant.as_str()) || !scope.shows(tenant.as_str()) {
         return Err(unknown("there is no such tenant".to_owned()));
     }
     let usage = state.plane().usage(tenant.as_str());
