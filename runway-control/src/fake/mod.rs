@@ -1,4 +1,4 @@
-//! A cluster in memory, with faults on demand: for tests of everything that stands on a [`Backend`].
+//! A cluster in memory, with faults on demand: for tests of everything that stands on a [`Backend`](crate::Backend).
 //!
 //! A [`FakeCluster`] outlives the processes that connect to it; a [`FakeBackend`] is the connection of one of them and can be
 //! killed, after which nothing that its process does has any effect. What goes wrong, and when, is up to a [`Chaos`].
