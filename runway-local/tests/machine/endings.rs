@@ -47,13 +47,13 @@ fn programs_that_cannot_be_started() {
 fn a_job_starts_in_its_workdir() {
     let bed = Bed::new();
     let at = |workdir: &str, spec: JobSpec| JobSpec { workdir: Some(workdir.to_owned()), ..spec };
-    let ran = bed.run(at("/usr/bin", script("pwd -P; ls -d ./env; cd /; pwd -P")));
-    assert_eq!(
-        (verdict(&ran), ran.out.as_str()),
-        ((Phase::Succeeded, None, Some(0)), "/usr/bin\n./env\n/\n")
-    );
+    // A link to `/usr/bin` on most systems.
+    let folder = std::fs::canonicalize("/bin").unwrap();
+    let ran = bed.run(at("/bin", script("pwd -P; ls -d ./sh; cd /; pwd -P")));
+    assert_eq!(verdict(&ran), (Phase::Succeeded, None, Some(0)), "{:?}", ran.seen.status);
+    assert_eq!(ran.out, format!("{}\n./sh\n/\n", folder.display()));
     // A relative program is found from there.
-    let ran = bed.run(at("/usr/bin", command(&["./env", "true"])));
+    let ran = bed.run(at("/bin", command(&["./sh", "-c", "true"])));
     assert_eq!(verdict(&ran), (Phase::Succeeded, None, Some(0)), "{:?}", ran.seen.status);
     // The job's own `/tmp`, not that of the machine.
     let ran = bed.run(at("/tmp", script("ls -A")));
