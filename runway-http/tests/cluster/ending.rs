@@ -6,6 +6,8 @@ use runway_testing::wire::{Wire, get, post};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// What a submitter has seen: which job each key made, the keys of which the answer was to ask again, and those whose answers
@@ -22,11 +24,13 @@ fn submission(key: &str) -> String {
     post("/v1/jobs", &format!("Idempotency-Key: {key}\r\n"), &waiting(name, "search").to_string())
 }
 
-/// Submits one job after the other until nobody answers any more.
-async fn submit(address: SocketAddr, lane: usize) -> Seen {
+/// Submits one job after the other, as long as a load balancer would pass them on to this server and it listens.
+async fn submit(address: SocketAddr, lane: usize, is_ready: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen::default();
     let mut number = 0;
-    while let Ok(mut wire) = Wire::connect(address).await {
+    while is_ready.load(Ordering::SeqCst)
+        && let Ok(mut wire) = Wire::connect(address).await
+    {
         loop {
             number += 1;
             let key = format!("lane-{lane}/job-{lane}-{number}");
@@ -52,13 +56,22 @@ async fn submit(address: SocketAddr, lane: usize) -> Seen {
 
 async fn under_load(server: &mut Server, signal: Signal) -> Vec<Seen> {
     let address = server.process.address;
-    let lanes: Vec<_> = (0..4).map(|lane| tokio::spawn(submit(address, lane))).collect();
+    let is_ready = Arc::new(AtomicBool::new(true));
+    let lanes: Vec<_> =
+        (0..4).map(|lane| tokio::spawn(submit(address, lane, Arc::clone(&is_ready)))).collect();
     runway_testing::wire::until("it to be busy", async || {
         let metrics = server.ask(get("/metrics")).await.text();
         runway_testing::wire::metric(&metrics, "runway_jobs_held") >= 50
     })
     .await;
     server.process.signal(signal);
+    if signal == Signal::TERM {
+        runway_testing::wire::until("it not to be ready", async || {
+            server.ask(get("/readyz")).await.text().contains("about to end")
+        })
+        .await;
+        is_ready.store(false, Ordering::SeqCst);
+    }
     let mut seen = Vec::new();
     for lane in lanes {
         seen.push(lane.await.unwrap());
