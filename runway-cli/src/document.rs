@@ -106,10 +106,9 @@ impl Judged<'_> {
             let capabilities = Some(Arc::new(backend.capabilities()));
             let decision =
                 replay(&policy.policy, &Basis { capabilities, ..self.decision.basis.clone() }).ok()?;
-            let names: Vec<_> = decision.violations().iter().filter_map(|found| found.capability).collect();
-            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            let names = names.join(", ");
-            let file = self.file();
+            let missing = decision.violations().iter().filter_map(|violation| violation.capability);
+            let names = missing.map(|capability| format!("`{capability}`")).collect::<Vec<_>>().join(", ");
+            let file = crate::output::printable(self.file());
             (!names.is_empty()).then(|| {
                 format!("note: {file}: the backend `{backend}` does not support {names}; `--backend NAME` checks this\n")
             })

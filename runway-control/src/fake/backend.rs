@@ -20,7 +20,7 @@ impl Backend for FakeBackend {
         BackendKind::Kubernetes.capabilities()
     }
 
-    /// That of a Kubernetes cluster.
+    /// Returns the timing of a Kubernetes cluster.
     fn timing(&self) -> BackendTiming {
         BackendTiming {
             create_expiry: Duration::from_secs(65),

@@ -39,21 +39,6 @@ pub enum RefusalClass {
 }
 
 impl RefusalClass {
-    /// Every class.
-    pub const ALL: [Self; 11] = [
-        Self::Malformed,
-        Self::Policy,
-        Self::RateLimited,
-        Self::OverQuota,
-        Self::TooManySubmissions,
-        Self::KeyReused,
-        Self::KeyInFlight,
-        Self::NotReady,
-        Self::Rejected,
-        Self::Unavailable,
-        Self::Uncertain,
-    ];
-
     /// The outcome under which metrics and the audit record count it.
     #[must_use]
     pub const fn outcome(self) -> SubmissionOutcome {
