@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 /// A folder of a test's own.
 pub struct Folder(PathBuf);
@@ -66,6 +67,8 @@ pub struct Process {
     pub address: SocketAddr,
     pub ops: Option<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
+    /// Reads the log until the process has closed it.
+    reader: JoinHandle<()>,
 }
 
 impl Process {
@@ -87,12 +90,12 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let (sink, mut lines) = (Arc::clone(&log), BufReader::new(child.stderr.take().unwrap()).lines());
-        tokio::spawn(async move {
+        let reader = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 sink.lock().unwrap().push(line);
             }
         });
-        let mut process = Self { child, address: "127.0.0.1:0".parse().unwrap(), ops: None, log };
+        let mut process = Self { child, address: "127.0.0.1:0".parse().unwrap(), ops: None, log, reader };
         process.address = process.said("it listens", |line| address(line, "listening")).await;
         if flags.contains(&"--listen-ops") {
             process.ops =
@@ -127,10 +130,14 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until the process has exited and its whole log is read.
     pub async fn ended(&mut self) -> ExitStatus {
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait());
-        ended.await.expect("it ends in time").unwrap()
+        let ended = async {
+            let status = self.child.wait().await.unwrap();
+            (&mut self.reader).await.unwrap();
+            status
+        };
+        tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the process exits in time")
     }
 }
 
