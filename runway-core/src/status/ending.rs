@@ -1,19 +1,19 @@
-//! How a process ended, and what to do about it: the same words wherever it ran.
+//! Causes for the end of a process, with the same messages for every backend.
 
 use crate::status::Reason;
 use crate::status::cause::{Cause, quoted};
 
-/// Where a job's program comes from.
+/// Where the program of a job comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::status) enum Place {
-    /// Its image.
+    /// The image of the job.
     #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only clusters have images"))]
     Image,
-    /// The files of the machine it runs on.
+    /// The file system of the machine that runs the job.
     Machine,
 }
 
-/// The process was killed for its memory.
+/// Returns the cause of a process that the kernel killed because it exceeded its memory limit.
 pub(in crate::status) fn out_of_memory(limit: Option<&str>) -> Cause {
     match limit {
         Some(limit) => Cause::new(
@@ -26,7 +26,8 @@ pub(in crate::status) fn out_of_memory(limit: Option<&str>) -> Cause {
     }
 }
 
-/// The process went well, and one of its children was killed for its memory.
+/// Returns the note for a process that succeeded although the kernel killed one of its children for its
+/// memory.
 pub(in crate::status) fn child_out_of_memory(limit: Option<&str>) -> Cause {
     let of = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
     let above = limit.map(|limit| format!(" above {limit}")).unwrap_or_default();
@@ -37,7 +38,7 @@ pub(in crate::status) fn child_out_of_memory(limit: Option<&str>) -> Cause {
     .hint(format!("its results may be incomplete: raise `resources.memory`{above}, or make the job use less"))
 }
 
-/// The process could not be started.
+/// Returns the cause of a process that could not be started.
 pub(in crate::status) fn not_started(message: Option<&str>, place: Place) -> Cause {
     let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
     let hint = match place {
@@ -52,7 +53,7 @@ pub(in crate::status) fn not_started(message: Option<&str>, place: Place) -> Cau
     Cause::new(Reason::StartError, format!("its process could not be started{told}")).hint(hint)
 }
 
-/// The process was ended by a signal.
+/// Returns the cause of a process that a signal ended.
 pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
     let name = match signal {
         1 => " (SIGHUP)",
@@ -85,7 +86,7 @@ pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
     Cause::new(Reason::Signaled, what).hint(hint)
 }
 
-/// The process ended with an exit code other than zero.
+/// Returns the cause of a process that exited with a code other than zero.
 pub(in crate::status) fn exited(code: i32, place: Place) -> Cause {
     let hint = match (code, place) {
         (126, _) => {

@@ -1,8 +1,12 @@
-//! What became of a Kubernetes Job: read off the Job, its pods and its events, in whatever order they were seen.
+//! The status of a Kubernetes Job, derived from the Job, its Pods and its Events. The order of the objects
+//! does not matter.
 //!
-//! The Job's own conditions decide whether it is over; they alone remember a deadline, for its pods are deleted then.
-//! The pods say why, and the events speak for pods that nobody has seen in time. A condition counts only where its status
-//! is `True`; `FailureTarget` and `SuccessCriteriaMet` announce an end and are none.
+//! The conditions of the Job decide whether it has finished. Only they record a deadline, because Kubernetes
+//! deletes the pods after a deadline. The pods explain the outcome, and the events explain pods that were
+//! never observed.
+//!
+//! A condition counts only if its status is `True`. `FailureTarget` and `SuccessCriteriaMet` announce an end;
+//! the job has not finished yet.
 
 mod attempts;
 mod container;
@@ -31,32 +35,34 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use pod::{HasRun, SeenPod};
 use verdict::Verdict;
 
-/// What was seen of one job.
+/// The Kubernetes objects of one job.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Seen<'a> {
-    /// The Job; `None` once it is gone.
+    /// The Job. `None` if it no longer exists.
     pub job: Option<&'a Job>,
-    /// Its pods, in any order.
+    /// The pods of the job, in any order.
     pub pods: &'a [Pod],
-    /// The last that was seen of its pods that are gone. They hold nothing any more, but are evidence, and are billed.
+    /// The last observed states of pods that no longer exist. They occupy no resources, but they are evidence
+    /// and are billed.
     pub gone_pods: &'a [Pod],
-    /// Earlier states of these pods, at most one of each: what [`says_less`] tells to keep. They are evidence only.
+    /// Earlier states of the same pods, at most one for each pod. Keep the states for which
+    /// [`is_less_informative`] returns `true`. They are only evidence.
     pub earlier_pods: &'a [Pod],
-    /// The events about it and about its pods, in any order.
+    /// The events of the job and of its pods, in any order.
     pub events: &'a [Event],
 }
 
-/// Tells what became of a job.
+/// Returns the status of a job.
 ///
 /// ```
-/// use runway_core::status::{Phase, Reason, Seen, classify};
+/// use runway_core::status::{JobObjects, Phase, Reason, classify};
 ///
 /// let job = serde_json::from_value(serde_json::json!({
 ///     "metadata": {"name": "embed"},
 ///     "spec": {"activeDeadlineSeconds": 60, "template": {"spec": {"containers": []}}},
 ///     "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]},
 /// }))?;
-/// let status = classify(&Seen { job: Some(&job), ..Seen::default() });
+/// let status = classify(&JobObjects { job: Some(&job), ..JobObjects::default() });
 /// assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DeadlineExceeded)));
 /// assert_eq!(status.message, "took longer than its timeout of 1m");
 /// # Ok::<(), serde_json::Error>(())
@@ -87,10 +93,10 @@ pub fn classify(seen: &Seen<'_>) -> Status {
     }
 }
 
-/// All that there is to judge by.
+/// Derives the status of one job from its Kubernetes objects.
 struct Case<'a> {
     job: Option<SeenJob<'a>>,
-    /// The oldest first.
+    /// The pods, oldest first.
     pods: Vec<SeenPod<'a>>,
     events: Events<'a>,
 }
@@ -98,8 +104,9 @@ struct Case<'a> {
 impl Case<'_> {
     fn verdict(&self) -> Verdict {
         let Some(job) = self.job else { return self.orphaned() };
-        // Ending what was cancelled may well look like a failure, or even like success. What ended before its deletion did so by
-        // itself; times are whole seconds, and within one of them a failure is more likely the deletion's doing.
+        // A cancelled job often looks failed, and sometimes succeeded. A condition counts if it precedes the
+        // deletion. Times have a resolution of one second: if both times are equal, `Complete` counts and
+        // `Failed` is attributed to the deletion.
         let cancelled = job.deletion().zip(job.cancellation());
         let deleted_at = job.deleted_at().or(job.cancellation().and_then(|at| at.parse().ok()));
         let is_earlier = |condition: &Condition<'_>| {
@@ -107,7 +114,8 @@ impl Case<'_> {
             let is_complete = condition.is.type_ == "Complete";
             cancelled.is_none() || times.is_none_or(|(since, at)| since < at || (is_complete && since == at))
         };
-        // Before 1.31 a Job may say so while its pods still end, and the news of the two may come in any order.
+        // Before Kubernetes 1.31, a Job can have a final condition while its pods still terminate. Job and
+        // pod events can also arrive in any order.
         let lives = self.pods.iter().any(SeenPod::lives);
         if let Some(complete) = job.condition("Complete").filter(is_earlier) {
             if lives {
@@ -149,7 +157,7 @@ impl Case<'_> {
         }
     }
 
-    /// The Job says that it failed, or is about to.
+    /// Returns the verdict on a job that failed or is about to fail.
     fn failed(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
         let proof = job.proof(condition);
         if condition.reason() == Some("DeadlineExceeded") {
@@ -188,7 +196,7 @@ impl Case<'_> {
         verdict
     }
 
-    /// It has failed, and something of it still runs, or is not seen to have ended.
+    /// Returns the verdict on a failed job with pods that have not terminated, as far as observed.
     fn failing(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
         let mut verdict = self.failed(job, condition);
         verdict.phase = Phase::Running;
@@ -199,13 +207,13 @@ impl Case<'_> {
         verdict
     }
 
-    /// It has done what it was to do, and something of it still runs, or is not seen to have ended.
+    /// Returns the verdict on a successful job with pods that have not terminated, as far as observed.
     fn succeeding(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
         let message = "has done what it was to do; what runs of it is being ended";
         Verdict::new(Phase::Running, message).seen(job.proof(condition))
     }
 
-    /// Neither over nor being cancelled.
+    /// Returns the verdict on a job that is neither finished nor being cancelled.
     fn open(&self, job: SeenJob<'_>) -> Verdict {
         if let Some(target) = job.condition("FailureTarget") {
             return self.failing(job, target);
@@ -244,7 +252,7 @@ impl Case<'_> {
         }
     }
 
-    /// What its living pods say.
+    /// Returns the verdict of the active pods, or `None` if no pod is active.
     fn living(&self) -> Option<Verdict> {
         let living = || self.pods.iter().enumerate().rev().filter(|(_, pod)| pod.lives());
         if let Some((index, pod)) = living().find(|(_, pod)| pod.runs()) {
@@ -257,7 +265,7 @@ impl Case<'_> {
             let message = format!("{doing}{}", self.nth(self.ordinal(index)));
             let mut verdict = Verdict::new(Phase::Running, message);
             verdict.evidence.extend(waits.or_else(|| pod.proof()));
-            // One of its containers, while another runs, or its node.
+            // The cause is another container of the pod that has failed, or the node.
             if let Some(cause) = pod.cause(&self.events).filter(|cause| !cause.weak) {
                 verdict.message = format!("{}; {}", verdict.message, cause.what);
                 return Some(verdict.because(cause));
@@ -303,7 +311,7 @@ impl Case<'_> {
         Some(verdict)
     }
 
-    /// All of its pods have ended, and the Job has not said yet what it makes of that.
+    /// Returns the verdict on a job whose pods have all terminated, before the Job has reported the outcome.
     fn between(&self, last: &SeenPod<'_>) -> Verdict {
         let nth = self.nth(self.attempts());
         if last.has_succeeded() {
@@ -321,7 +329,7 @@ impl Case<'_> {
         }
     }
 
-    /// Its Job is gone, and some of its pods were seen.
+    /// Returns the verdict on a job whose Job object no longer exists.
     fn orphaned(&self) -> Verdict {
         if let Some(mut verdict) = self.living() {
             verdict.message.push_str("; its Job is gone");
@@ -336,7 +344,7 @@ impl Case<'_> {
         };
         let failed = last.has_ended() && !last.ended_by_deletion();
         match last.cause(&self.events) {
-            // What its node did to it is tried again while there is a Job to do so.
+            // A Job would retry an attempt that a node ended, so the disruption does not prove a failure.
             Some(cause) if failed && cause.reason != Reason::Disrupted => {
                 let message = format!("{}{}; its Job is gone", cause.what, self.nth(self.attempts()));
                 Verdict { finished_at, ..Verdict::new(Phase::Failed, message).because(cause) }
@@ -349,7 +357,7 @@ impl Case<'_> {
         }
     }
 
-    /// What it keeps from others, and until when.
+    /// Describes the resources that the job occupies, and until when.
     fn holdings(&self) -> String {
         let devices = self.job.and_then(|job| job.devices());
         let what = devices.map_or_else(|| "what it asked for".to_owned(), |devices| format!("its {devices}"));

@@ -3,7 +3,7 @@
 use crate::status::Reason;
 use crate::status::cause::{Cause, quoted};
 
-/// Thrown out by its node.
+/// Returns the cause of a pod that its node evicted.
 pub(super) fn evicted(message: Option<&str>) -> Cause {
     let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
     let message = message.unwrap_or_default().to_ascii_lowercase();
@@ -28,13 +28,13 @@ pub(super) fn evicted(message: Option<&str>) -> Cause {
     Cause::new(Reason::Evicted, format!("thrown out by its node{told}")).hint(hint)
 }
 
-/// Ended by what happened to its node.
+/// Returns the cause of a pod that ended because of its node.
 pub(super) fn disrupted(what: impl Into<String>) -> Cause {
     Cause::new(Reason::Disrupted, what)
         .hint("nothing is wrong with the job itself: if it is not tried again, submit it again")
 }
 
-/// Returns the words for a disruption, by the reason of the condition `DisruptionTarget`.
+/// Describes a disruption by the reason of the condition `DisruptionTarget`.
 pub(super) fn disruption(reason: Option<&str>) -> &'static str {
     match reason {
         Some("PreemptionByScheduler" | "PreemptionByKubeScheduler") => {
@@ -48,14 +48,14 @@ pub(super) fn disruption(reason: Option<&str>) -> &'static str {
     }
 }
 
-/// Returns the words for a pod that its node ended or rejected, by the reason in the status of the pod. Returns `None` for any
-/// other reason.
+/// Describes the end or the rejection of a pod by its node, from the reason in the pod's status. Returns
+/// `None` for any other reason.
 pub(super) fn refusal(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "Preempting" | "Preempted" => "disrupted, since its node was given to a pod of higher priority",
         "NodeLost" => "disrupted, since its node was lost",
         "Shutdown" | "NodeShutdown" | "Terminated" => "disrupted, since its node shut down",
-        // The scheduler chose a node, and the kubelet found that it does not fit.
+        // The scheduler chose a node, and the kubelet rejected the pod because the node does not fit.
         "UnexpectedAdmissionError"
         | "NodeAffinity"
         | "NodeName"

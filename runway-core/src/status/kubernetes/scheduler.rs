@@ -1,9 +1,10 @@
-//! Messages of the scheduler: the resources that no node has, and how to change the job.
+//! Causes from messages of the scheduler: the resources that no node has, and how to change the job.
 
 use crate::status::Reason;
 use crate::status::cause::{Cause, quoted};
 
-/// No node has what it asks for. `message` is the scheduler's, such as `0/3 nodes are available: 3 Insufficient cpu.`
+/// Returns the cause of a pod that no node can run. `message` is the scheduler's message, such as `0/3 nodes
+/// are available: 3 Insufficient cpu.`
 pub(super) fn unschedulable(message: &str) -> Cause {
     let told = if message.trim().is_empty() { String::new() } else { format!(": {}", quoted(message)) };
     let lower = message.to_ascii_lowercase();
@@ -26,16 +27,16 @@ pub(super) fn unschedulable(message: &str) -> Cause {
     Cause::new(Reason::Unschedulable, format!("no node has what it asks for{told}")).hint(hint)
 }
 
-/// Something that nodes have too little of.
+/// A resource of which the nodes have too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Missing {
     what: &'static str,
-    /// The field of a job that asks for it.
+    /// The field of the job spec that requests the resource.
     field: &'static str,
     is_counted: bool,
 }
 
-/// What the scheduler says that there is too little of, each once.
+/// Returns the resources that the scheduler reports as insufficient, without duplicates.
 fn missing(message: &str) -> Vec<Missing> {
     let mut all = Vec::new();
     for rest in message.split("insufficient ").skip(1) {
@@ -75,7 +76,7 @@ fn room_for(missing: &[Missing]) -> String {
     )
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins words as `a`, `a and b`, or `a, b and c`.
 fn listed(words: &[String]) -> String {
     match words.split_last() {
         Some((last, [])) => last.clone(),

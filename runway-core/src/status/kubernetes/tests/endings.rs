@@ -1,4 +1,4 @@
-//! Jobs that have ended, or are about to.
+//! Jobs that have finished or are about to finish.
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn a_child_out_of_memory_is_a_note_to_success() {
         .pods(&[ended(1, "Succeeded", "OOMKilled", 0), ended(0, "Failed", "OOMKilled", 137)]);
     let status = expect(&scene, Succeeded, Some(Reason::ChildOOMKilled), "attempt 2 of 3, though the kernel");
     assert_eq!((status.exit_code, status.evidence[0].value.as_str()), (Some(0), "OOMKilled"));
-    // What an earlier attempt died of is no note to the one that did it.
+    // The cause of an earlier failed attempt is not reported for the attempt that succeeded.
     let complete = job(condition("Complete", "", 30));
     let scene = Scene::of(complete)
         .pods(&[ended(1, "Succeeded", "Completed", 0), ended(0, "Failed", "OOMKilled", 137)]);
@@ -126,7 +126,7 @@ fn a_failed_job_runs_and_holds_until_its_pods_have_ended() {
     assert_eq!((ending.phase, ending.reason, ending.holds), (Running, Some(Reason::DeadlineExceeded), true));
     assert!(!late().pods(&[ended(0, "Failed", "Error", 137)]).classify().holds);
     assert!(!late().gone(std::slice::from_ref(&terminating)).classify().holds);
-    // Listed and gone: the list counts.
+    // A pod that is both listed and gone counts as listed.
     assert!(late().pods(std::slice::from_ref(&terminating)).gone(&[terminating]).classify().holds);
 }
 
@@ -137,7 +137,7 @@ fn a_deadline_is_told_by_the_job_alone() {
         expect(&late(), Failed, Some(Reason::DeadlineExceeded), "took longer than its timeout of 15m");
     assert_eq!(status.evidence[0].path, "status.conditions[1].reason");
     expect(&late().gone(&[running(0)]), Failed, Some(Reason::DeadlineExceeded), "raise `timeout`");
-    // What a deletion does to a process is no cause.
+    // The end of a process that was deleted is not reported as a cause.
     let mut killed = ended(0, "Failed", "Error", 143);
     killed["metadata"]["deletionTimestamp"] = json!(at(38));
     killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
@@ -216,7 +216,7 @@ fn what_ended_before_its_deletion_was_not_cancelled() {
         object["metadata"]["deletionTimestamp"] = json!(self::at(900));
         Scene::of(object).classify().phase
     };
-    // The mark was set, and the deletion failed at first.
+    // The annotation was set, and the first deletion failed.
     assert_eq!((marked("Complete", 800), marked("Failed", 800)), (Succeeded, Failed));
     assert_eq!((marked("Complete", 900), marked("Failed", 900)), (Succeeded, Cancelled));
     assert_eq!((marked("Complete", 901), marked("Failed", 901)), (Cancelled, Cancelled));
@@ -236,7 +236,7 @@ fn an_eviction_names_what_ran_short() {
         ("The node had condition: [DiskPressure]. ", "short of storage"),
         ("The node was low on resource: pids. ", "thrown out by its node"),
     ] {
-        // Since 1.26 the kubelet adds the condition too.
+        // Since Kubernetes 1.26, the kubelet adds the condition too.
         let target = json!({"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"});
         let status =
             json!({"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [target]});
@@ -286,7 +286,7 @@ fn a_disruption_is_not_the_jobs_fault() {
             "as the node says",
         );
     }
-    // The kernel's word is stronger.
+    // An OOM kill is stronger evidence than the disruption.
     let mut dead = ended(0, "Failed", "OOMKilled", 137);
     dead["status"]["conditions"] =
         json!([{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}]);
@@ -318,7 +318,7 @@ fn a_cancelled_job_was_cancelled_through_runway() {
     );
     let status = expect(&Scene::of(deleted(true, json!({}))), Cancelled, None, "cancelled");
     assert_eq!(status.finished_at, Some(instant_at(40)));
-    // It was over before.
+    // The job finished before it was cancelled.
     let scene = Scene::of(deleted(true, condition("Complete", "", 30))).pods(&[ended(
         0,
         "Succeeded",
@@ -332,10 +332,10 @@ fn a_cancelled_job_was_cancelled_through_runway() {
         Some(Reason::DeadlineExceeded),
         "",
     );
-    // It is over because it was cancelled.
+    // The job failed because it was cancelled.
     let scene = Scene::of(deleted(true, condition("Failed", "BackoffLimitExceeded", 45))).pods(&[killed]);
     expect(&scene, Cancelled, None, "cancelled");
-    // Somebody else.
+    // Another client deleted the Job.
     let status =
         expect(&Scene::of(deleted(false, json!({}))).pods(&[running(0)]), Running, None, "not by Runway");
     assert!(status.holds);
@@ -345,7 +345,7 @@ fn a_cancelled_job_was_cancelled_through_runway() {
         Some(Reason::ImagePull),
         "not by Runway",
     );
-    // Asked for, and not done yet.
+    // The cancellation was requested, and the Job has not been deleted yet.
     let mut asked = deleted(true, json!({}));
     asked["metadata"]["deletionTimestamp"] = Json::Null;
     expect(&Scene::of(asked).pods(&[running(0)]), Running, None, "runs");
@@ -366,7 +366,7 @@ fn a_job_that_is_gone_is_unknown_unless_its_end_was_seen() {
         "its Job is gone",
     );
     assert_eq!((status.finished_at, status.holds), (Some(instant_at(8)), false));
-    // Its end was that of its deletion.
+    // The deletion ended the process.
     let mut killed = ended(0, "Failed", "Error", 143);
     killed["metadata"]["deletionTimestamp"] = json!(at(37));
     killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
@@ -404,7 +404,7 @@ fn attempts_are_billed_from_their_node_to_their_end() {
         ended: ended.map(instant_at),
     };
     assert_eq!(scene.classify().runs, [run(11, None), run(22, Some(28)), run(31, None), run(41, Some(48))]);
-    // The beginning of time is none.
+    // A time equal to the Unix epoch counts as unset.
     let mut unset = ended(0, "Failed", "ContainerStatusUnknown", 137);
     unset["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] =
         json!("1970-01-01T00:00:00Z");

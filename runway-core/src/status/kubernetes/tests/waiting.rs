@@ -1,4 +1,4 @@
-//! Jobs that wait and run, and what keeps them from it.
+//! Jobs that wait or run, and the causes that block them.
 
 use super::*;
 
@@ -116,7 +116,7 @@ fn what_goes_before_the_work_can_fail_too() {
         None,
         "init containers run",
     );
-    // What runs beside the work is ended after it.
+    // The kubelet terminates a sidecar after the main container.
     let mut beside = ended(0, "Succeeded", "Completed", 0);
     beside["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
     beside["status"]["initContainerStatuses"] =
@@ -136,7 +136,7 @@ fn rejected_pods_are_told_by_events() {
         let scene = Scene::of(job(json!({"startTime": AT}))).events(std::slice::from_ref(&rejection));
         let status = expect(&scene, Pending, Some(Reason::PodsRejected), says);
         assert_eq!((status.attempts, status.evidence[0].value.as_str()), (0, "FailedCreate"));
-        // It was let in after that.
+        // The cluster accepted the pod after the rejection.
         expect(&scene.clone().pods(&[running(1)]), Running, None, "runs");
         expect(
             &Scene::of(job(json!({"active": 1}))).events(&[rejection]),
@@ -255,7 +255,7 @@ fn the_pods_of_an_indexed_job_are_no_attempts() {
     let mut done = indexed(condition("Complete", "", 60));
     done["status"]["succeeded"] = json!(3);
     assert_eq!(Scene::of(done).classify().message, "succeeded");
-    // One of one is an attempt, whatever the mode.
+    // A Job with one completion has attempts in every completion mode.
     let mut single = job(json!({"active": 1, "failed": 1}));
     single["spec"]["completionMode"] = json!("Indexed");
     expect(&Scene::of(single).pods(&pods[..2]), Running, None, "runs, attempt 2 of 3");
@@ -302,7 +302,7 @@ fn events_speak_for_pods_that_were_not_seen_in_time() {
     ] {
         let told = event("Pod", "embed-9", reason, message, 3);
         expect(&Scene::of(failed()).events(std::slice::from_ref(&told)), Failed, Some(is), "");
-        // Of a pod that has begun since it says nothing.
+        // The event is outdated if the pod has started since.
         let started = event("Pod", "embed-9", "Started", "Started container job", 4);
         expect(&Scene::of(failed()).events(&[told, started]), Failed, Some(Reason::BackoffLimitExceeded), "");
     }
@@ -318,7 +318,7 @@ fn events_speak_for_pods_that_were_not_seen_in_time() {
     expect(&creating().events(&[pulling, mount]), Pending, None, "has a node");
     let unscheduled = event("Pod", "embed-0", "FailedScheduling", "Insufficient cpu", 3);
     expect(&creating().events(&[unscheduled]), Pending, None, "has a node");
-    // Of another pod.
+    // The event is about another pod.
     let other = event("Pod", "embed-7", "FailedMount", "MountVolume.SetUp failed", 3);
     expect(&creating().events(&[other]), Pending, None, "has a node");
 }
@@ -329,7 +329,7 @@ fn what_others_wrote_is_told_in_bounds() {
     let scene = Scene::of(job(json!({}))).pods(&[waiting(0, "ErrImagePull", &nasty)]);
     let status = scene.classify();
     assert!(!status.message.contains(['\u{1b}', '\u{202e}', '\n']) && status.message.len() < 1000);
-    // What a process writes to its termination log is its own affair.
+    // The termination log of a process must not appear in the status.
     let mut dead = ended(0, "Failed", "Error", 1);
     dead["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = json!("PASSWORD=hunter2");
     let status = Scene::of(failed()).pods(&[dead]).classify();
@@ -357,7 +357,7 @@ fn containers_beside_the_work_do_not_hide_it() {
     let dead =
         with("Failed", json!({"terminated": {"reason": "StartError", "exitCode": 128, "finishedAt": at(9)}}));
     expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::StartError), "`other`");
-    // It ended later than the other one, and nobody knows when.
+    // The other container ended later, at an unknown time.
     let lost = with("Running", json!({"running": {}}));
     assert_eq!(Scene::of(failed()).gone(&[lost]).classify().runs[0].ended, None);
     let mut dead = ended(0, "Failed", "Error", 3);
