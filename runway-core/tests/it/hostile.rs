@@ -1,4 +1,5 @@
-//! Input that nobody means well with: a clear violation with its place, in bounded time and memory, and never a panic.
+//! Hostile input: the library reports a violation with its position, in bounded time and memory, and never
+//! panics.
 
 use proptest::prelude::*;
 use runway_core::document::{
@@ -17,7 +18,7 @@ fn decide_all(source: &[u8]) -> Vec<Decision> {
     readings.into_iter().map(|reading| gate.preview(&Submission::from(reading), Timestamp::EPOCH)).collect()
 }
 
-/// The one fault of a text that cannot be read: its message and its place.
+/// Returns the only error of a text that cannot be parsed, with its code, message, line and column.
 fn fault(source: &[u8]) -> (Code, String, usize, usize) {
     let documents = parse_all(source);
     let error = documents.iter().find_map(|document| document.as_ref().err()).expect("it cannot be read");
@@ -72,7 +73,7 @@ fn an_alias_bomb_is_refused_before_it_is_built() {
         bomb.push_str(&format!("a{i}: &a{i} [{aliases}]\n"));
     }
     assert_eq!(fault(bomb.as_bytes()).0, Code::TooLarge);
-    // Few values, but each of them long.
+    // A document with few but long values.
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 100].join(", "));
     assert_eq!(fault(long.as_bytes()).0, Code::TooLarge);
 }
@@ -102,7 +103,7 @@ fn a_file_of_ten_megabytes_is_refused_without_being_read_through() {
     }
 }
 
-/// A document of just so many bytes, from its first to its last.
+/// Returns a document of exactly `bytes` bytes.
 fn of_bytes(bytes: usize) -> String {
     let start = "name: x\nimage: busybox\ntenant: t\nargs: [";
     let mut source = start.to_owned();
@@ -122,14 +123,14 @@ fn a_document_has_its_bytes_and_not_one_more() {
     assert_eq!(largest.len(), MAX_DOCUMENT_BYTES);
     assert!(decide_all(largest.as_bytes())[0].admitted().is_some());
     assert_eq!(fault(of_bytes(MAX_DOCUMENT_BYTES + 1).as_bytes()).0, Code::TooLarge);
-    // What stands before it in the file does not count.
+    // Earlier documents of the file do not count.
     let second = format!("name: first\n---\n{largest}");
     assert!(decide_all(second.as_bytes())[1].admitted().is_some());
 }
 
 #[test]
 fn a_document_has_its_values_and_not_one_more() {
-    // The mapping, the key, and the list are three of them.
+    // The mapping, the key and the list count as three values.
     let of_values = |n: usize| format!("args: [{}]", vec!["x"; n - 3].join(","));
     assert!(parse_all(of_values(MAX_DOCUMENT_NODES).as_bytes())[0].is_ok());
     assert_eq!(fault(of_values(MAX_DOCUMENT_NODES + 1).as_bytes()).0, Code::TooLarge);
@@ -143,7 +144,7 @@ fn a_document_has_its_depth_and_not_one_more() {
         assert!(parse_all(of_depth(MAX_DOCUMENT_DEPTH).as_bytes())[0].is_ok());
         assert!(parse_all(of_depth(MAX_DOCUMENT_DEPTH + 1).as_bytes())[0].is_err());
     }
-    // Aliases stack what the parser sees side by side.
+    // Aliases nest collections that the parser reads side by side.
     let mut tower = String::from("a0: &a0 [x]\n");
     for i in 1..100 {
         tower.push_str(&format!("a{i}: &a{i} [*a{}]\n", i - 1));
@@ -229,7 +230,7 @@ fn variables_and_arguments_have_their_bounds_and_not_one_more() {
     };
     assert_eq!(codes(variable(MAX_ARGUMENT_BYTES - 1)), []);
     assert_eq!(codes(variable(MAX_ARGUMENT_BYTES)), [Code::TooLarge]);
-    // A spec that was never a document has the same bound on its whole.
+    // A spec that was not parsed from a document has the same limit on its total size.
     let whole = |n: usize| JobSpec {
         args: vec!["x".repeat(100_000), "x".repeat(100_000), "x".repeat(n)],
         ..JobSpec::default()
@@ -260,7 +261,7 @@ fn nothing_panics(source: &[u8]) {
     let _ = Policy::parse(source, RateOverrides::default());
 }
 
-/// The fixtures, of which arbitrary input is a mutilation.
+/// The fixtures, as a starting point for random edits.
 fn fixtures() -> Vec<Vec<u8>> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
     ["jobs", "jobs/refused", "jobs/refused/strict", "policies", "policies/refused"]

@@ -73,8 +73,8 @@ impl Listing {
     /// are ignored.
     ///
     /// # Errors
-    /// Returns [`KubectlListError`] if a value is not a Kubernetes object, or if a Job is malformed. A
-    /// malformed pod or event is [skipped](Self::skipped).
+    /// [`KubectlListError`] if a value is not a Kubernetes object, or if a Job is malformed. A malformed pod
+    /// or event is [skipped](Self::skipped).
     pub fn read(json: Json) -> Result<Self, ListingError> {
         let mut objects = Objects::default();
         let kind = kind_of(&json).ok_or_else(|| ListingError::NoObject { place: WHOLE.to_owned() })?;
