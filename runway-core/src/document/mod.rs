@@ -183,10 +183,10 @@ impl Node {
     #[must_use]
     pub const fn kind_name(&self) -> &'static str {
         match self.value {
-            Value::Scalar(ScalarKind::Null, _) => "nothing",
-            Value::Scalar(ScalarKind::Bool, _) => "a truth value",
+            Value::Scalar(ScalarKind::Null, _) => "null",
+            Value::Scalar(ScalarKind::Bool, _) => "a boolean",
             Value::Scalar(ScalarKind::Integer | ScalarKind::Float, _) => "a number",
-            Value::Scalar(ScalarKind::Text, _) => "text",
+            Value::Scalar(ScalarKind::Text, _) => "a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }

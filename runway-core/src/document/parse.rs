@@ -24,7 +24,7 @@ pub enum DocumentError {
         at: Span,
     },
     /// The document exceeds a limit of this module.
-    #[error("there are {what}; at most {limit} are read")]
+    #[error("{what}; the maximum is {limit}")]
     TooLarge {
         /// The count that exceeds the limit.
         what: &'static str,
@@ -102,7 +102,7 @@ fn decode(source: &[u8]) -> Result<&str, DocumentError> {
     let text = std::str::from_utf8(source)
         .map_err(|e| fault(e.valid_up_to(), "this byte is not UTF-8; save the file as UTF-8"))?;
     match text.bytes().position(|b| b == 0) {
-        Some(at) => Err(fault(at, "a NUL byte cannot stand here")),
+        Some(at) => Err(fault(at, "NUL bytes are not allowed")),
         None => Ok(text),
     }
 }
@@ -206,7 +206,7 @@ fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
         let span = chunk.span(&span.start, &span.end);
         if builder.root.is_some() && matches!(event, Event::DocumentStart(..)) {
             let message =
-                "another document begins here, and `---` does not stand alone at the start of a line";
+                "another document begins here, but not with a line that starts with `---`";
             return Err(DocumentError::Syntax { message: message.to_owned(), at: span });
         }
         builder.event(event, span)?;
@@ -218,19 +218,19 @@ fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
 fn syntax_message(kind: &granit_parser::ErrorKind) -> String {
     use granit_parser::ErrorKind as E;
     match kind {
-        E::UnexpectedCharacter { .. } => "a character that cannot stand here".to_owned(),
+        E::UnexpectedCharacter { .. } => "unexpected character".to_owned(),
         E::RecursionLimitExceeded => {
-            format!("lists and mappings stand more than {MAX_DOCUMENT_DEPTH} deep in one another")
+            format!("lists and mappings are nested more than {MAX_DOCUMENT_DEPTH} levels deep")
         }
         E::TabInBlockIndentation | E::TabInIndentation | E::TabNotAllowed => {
-            "a tab cannot indent YAML; use spaces".to_owned()
+            "YAML does not allow tabs for indentation; use spaces".to_owned()
         }
-        E::TabInPlainScalar => "this text runs on into a tab; indent with spaces".to_owned(),
-        E::UnknownAnchor => "this alias names no anchor above it".to_owned(),
+        E::TabInPlainScalar => "this value continues into a tab; indent with spaces".to_owned(),
+        E::UnknownAnchor => "this alias refers to an unknown anchor".to_owned(),
         E::InvalidQuotedScalarIndent => {
-            "this quote is never closed, or a line of the quoted text is not indented".to_owned()
+            "this quote is not closed, or a line of the quoted text is not indented".to_owned()
         }
-        E::UnclosedQuotedScalar => "this quote is never closed".to_owned(),
+        E::UnclosedQuotedScalar => "this quote is not closed".to_owned(),
         kind => kind.to_string(),
     }
 }
@@ -302,7 +302,7 @@ impl Builder {
             return Err(DocumentError::Syntax { message: "an alias cannot be a key".to_owned(), at: span });
         }
         let Some(mut node) = self.anchors.get(&id).cloned() else {
-            let message = "this alias stands within what it names".to_owned();
+            let message = "this alias is inside the value that it refers to".to_owned();
             return Err(DocumentError::Syntax { message, at: span });
         };
         let (nodes, bytes, depth) = weigh(&node);
@@ -337,12 +337,12 @@ impl Builder {
             (Value::Map(_), None) => {
                 let Value::Scalar(_, text) = node.value else {
                     return Err(DocumentError::Syntax {
-                        message: "a key must be plain text".to_owned(),
+                        message: "a key must not be a list or a mapping".to_owned(),
                         at: node.span,
                     });
                 };
                 if !open.keys.insert(text.clone()) {
-                    let message = "this key stands twice in the same mapping".to_owned();
+                    let message = "this key occurs twice in the mapping".to_owned();
                     return Err(DocumentError::Syntax { message, at: node.span });
                 }
                 open.pending = Some(Key { text, span: node.span });
@@ -357,10 +357,10 @@ impl Builder {
         self.nodes = self.nodes.saturating_add(nodes);
         self.bytes = self.bytes.saturating_add(bytes);
         if self.nodes > MAX_DOCUMENT_NODES {
-            return Err(too_large("too many values, aliases written out", MAX_DOCUMENT_NODES, at));
+            return Err(too_large("too many values, with aliases expanded", MAX_DOCUMENT_NODES, at));
         }
         if self.bytes > MAX_DOCUMENT_BYTES {
-            return Err(too_large("too many bytes, aliases written out", MAX_DOCUMENT_BYTES, at));
+            return Err(too_large("too many bytes, with aliases expanded", MAX_DOCUMENT_BYTES, at));
         }
         Ok(())
     }
@@ -375,7 +375,7 @@ fn too_deep(at: Span) -> DocumentError {
 }
 
 fn foreign_tag(at: Span) -> DocumentError {
-    DocumentError::Syntax { message: "tags such as `!name` are not accepted".to_owned(), at }
+    DocumentError::Syntax { message: "tags such as `!name` are not supported".to_owned(), at }
 }
 
 /// Returns the number of nodes, the number of text bytes, and the depth of a tree.

@@ -39,14 +39,14 @@ pub enum GuardrailsError {
     /// The policy allows the network `open`, which excludes the API server, and the address of the API server
     /// is not given.
     #[error(
-        "`{allowed_by}` allows the network `open`, which is all but the API server, and nothing says where that is"
+        "`{allowed_by}` allows the network `open`, which excludes the API server; give the API server's addresses"
     )]
     ApiServerUnknown {
         /// The policy path that allows the network.
         allowed_by: Arc<str>,
     },
     /// The given range covers all addresses, so that the network `open` would be empty.
-    #[error("`{range}` is every address there is, and so not where the API server is")]
+    #[error("`{range}` contains all addresses; give only the API server's addresses")]
     ApiServerEverywhere {
         /// The given range.
         range: Cidr,

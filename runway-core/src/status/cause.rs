@@ -15,7 +15,7 @@ pub(in crate::status) struct Cause {
     pub evidence: Vec<Evidence>,
     #[cfg_attr(
         not(feature = "kubernetes"),
-        expect(dead_code, reason = "only what a cluster tells is weighed")
+        expect(dead_code, reason = "only used for clusters")
     )]
     /// Whether the deletion of the pod may explain this cause as well. Any other cause takes precedence.
     pub weak: bool,
@@ -33,7 +33,7 @@ impl Cause {
 
     #[cfg_attr(
         not(feature = "kubernetes"),
-        expect(dead_code, reason = "only what a cluster tells is weighed")
+        expect(dead_code, reason = "only used for clusters")
     )]
     pub(in crate::status) fn seen(mut self, evidence: Evidence) -> Self {
         self.evidence.push(evidence);

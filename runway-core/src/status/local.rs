@@ -116,7 +116,7 @@ pub fn classify_local(seen: &LocalSeen<'_>) -> Status {
     let went_well = last.is_some_and(LocalAttempt::has_succeeded);
     let (phase, reason, message, hint) = match (seen.stop, seen.finished_at) {
         (Some(LocalStop::Cancelled), finished) => {
-            let ending = if finished.is_some() { "" } else { "; what runs of it is being ended" };
+            let ending = if finished.is_some() { "" } else { "; its processes are being terminated" };
             (Phase::Cancelled, None, format!("cancelled{ending}"), None)
         }
         (Some(LocalStop::Deadline), finished) => seen.too_late(finished.is_some()),
@@ -159,15 +159,15 @@ impl LocalSeen<'_> {
     /// Returns the details of a job that is neither finished nor being stopped.
     fn open(&self) -> Told {
         let Some(last) = self.attempts.last() else {
-            return (Phase::Pending, None, "about to be started".to_owned(), None);
+            return (Phase::Pending, None, "is starting".to_owned(), None);
         };
         let doing = match (&last.end, last.started) {
             (Some(_), _) => "ended",
             (None, Some(_)) => "runs",
             (None, None) if self.attempts.len() == 1 => {
-                return (Phase::Pending, None, "about to be started".to_owned(), None);
+                return (Phase::Pending, None, "is starting".to_owned(), None);
             }
-            (None, None) => "is being started again",
+            (None, None) => "is restarting",
         };
         let mut message = format!("{doing}{}", self.nth());
         let before = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
@@ -181,10 +181,10 @@ impl LocalSeen<'_> {
         let before = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
         let before = before.map(|cause| format!("; before that: {}", cause.what)).unwrap_or_default();
         let nth = if self.attempts.len() > 1 { self.nth() } else { String::new() };
-        let ending = if is_over { "" } else { "; what runs of it is being ended" };
+        let ending = if is_over { "" } else { "; its processes are being terminated" };
         let message = format!("took longer than its timeout of {}{nth}{before}{ending}", self.timeout);
         let hint =
-            "raise `timeout`, as far as the policy allows, or give it less to do; retries count".to_owned();
+            "raise `timeout` within the policy's bounds, or give the job less work; the timeout includes retries".to_owned();
         let phase = if is_over { Phase::Failed } else { Phase::Running };
         (phase, Some(Reason::DeadlineExceeded), message, Some(hint))
     }
@@ -263,14 +263,14 @@ impl LocalEnd {
 }
 
 fn storage_exceeded(limit: MemoryBytes) -> Cause {
-    let what = format!("thrown out for taking more than its {limit} of ephemeral storage");
+    let what = format!("evicted for exceeding its ephemeral storage limit of {limit}");
     Cause::new(Reason::Evicted, what)
-        .hint("raise `resources.ephemeral_storage`, or write less: `/tmp` and the logs count")
+        .hint("raise `resources.ephemeral_storage`, or write less; `/tmp` and the logs count")
 }
 
 fn lost() -> Cause {
-    Cause::new(Reason::Disrupted, "lost: what watched over it was killed, or the machine went down")
-        .hint("nothing is wrong with the job itself: submit it again")
+    Cause::new(Reason::Disrupted, "lost: its supervisor was killed, or the machine went down")
+        .hint("the job did not cause this failure; submit it again")
 }
 
 #[cfg(test)]
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(again.phase, Phase::Running);
         assert_eq!(
             again.message,
-            "is being started again, attempt 2 of 3; attempt 1: ended with exit code 3"
+            "is restarting, attempt 2 of 3; attempt 1: ended with exit code 3"
         );
     }
 

@@ -178,13 +178,13 @@ impl Status {
     /// Returns the status of a job that was created and not observed yet.
     #[must_use]
     pub fn created() -> Self {
-        Self::bare(Phase::Pending, "created; nothing of it has been seen yet")
+        Self::bare(Phase::Pending, "created, and not observed yet")
     }
 
     /// Returns the status of a job that disappeared before its end was observed.
     #[must_use]
     pub fn gone() -> Self {
-        Self { holds: false, ..Self::bare(Phase::Unknown, "gone before its end was seen") }
+        Self { holds: false, ..Self::bare(Phase::Unknown, "disappeared before its end was observed") }
     }
 
     fn bare(phase: Phase, message: &str) -> Self {

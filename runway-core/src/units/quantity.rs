@@ -36,17 +36,17 @@ pub enum QuantityError {
     NotANumber,
     /// The suffix is not part of the grammar.
     #[error(
-        "has an unknown suffix; known are n u m k M G T P E, Ki Mi Gi Ti Pi Ei, and exponents such as e3"
+        "has an unknown suffix; use n u m k M G T P E, Ki Mi Gi Ti Pi Ei, or an exponent such as e3"
     )]
     UnknownSuffix,
     /// The exponent has no digits, or too many.
-    #[error("has an exponent that is not a whole number of reasonable size")]
+    #[error("has an invalid exponent")]
     BadExponent,
     /// The number is negative.
     #[error("is negative")]
     Negative,
     /// The number has a part smaller than the unit can express.
-    #[error("is finer than can be expressed here")]
+    #[error("is not a whole number of the smallest unit")]
     TooFine,
     /// The number does not fit.
     #[error("is too large")]

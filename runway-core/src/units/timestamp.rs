@@ -23,7 +23,7 @@ pub struct Timestamp(u64);
 
 /// The value is not a UTC time between 1970 and 2554.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not an instant such as `2026-11-21T08:00:00Z` between 1970 and 2554")]
+#[error("is not a UTC timestamp between 1970 and 2554, such as `2026-11-21T08:00:00Z`")]
 pub struct TimestampError;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;

@@ -327,7 +327,7 @@ fn open_is_everything_but_metadata_and_the_api_server() {
     assert_eq!(egress, json!([dns(), blocks]));
     for range in v4.iter().chain(&v6) {
         let range: Cidr = range.parse().unwrap();
-        assert!(!range.is_everything(), "what is left out is a part");
+        assert!(!range.is_everything(), "an exception does not contain all addresses");
     }
 }
 
@@ -400,7 +400,7 @@ fn assert_passes(pod: &Value, guarded: &Guardrails) {
     let range = range(guarded);
     assert_valid(&range);
     let resources = with_defaults(written, &range[0]);
-    assert_eq!(resources, *written, "nothing is added to what was admitted");
+    assert_eq!(resources, *written, "admission adds no defaults");
     for item in range.as_array().unwrap() {
         for (resource, max) in item["max"].as_object().unwrap() {
             assert!(
@@ -478,7 +478,7 @@ fn admitted_and_passes(submission: &Submission, policy: &Arc<Policy>) -> bool {
     let its = |guarded: &&Guardrails| {
         job["metadata"]["namespace"] == *guarded.namespace.metadata.name.as_ref().unwrap()
     };
-    let guarded = all.iter().find(its).expect("every job's namespace is guarded");
+    let guarded = all.iter().find(its).expect("every job's namespace has guardrails");
     assert_passes(&job["spec"]["template"]["spec"], guarded);
     assert_connected(&job["spec"]["template"]["metadata"]["labels"], policy, guarded);
     true

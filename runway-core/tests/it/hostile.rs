@@ -21,14 +21,14 @@ fn decide_all(source: &[u8]) -> Vec<Decision> {
 /// Returns the only error of a text that cannot be parsed, with its code, message, line and column.
 fn fault(source: &[u8]) -> (Code, String, usize, usize) {
     let documents = parse_all(source);
-    let error = documents.iter().find_map(|document| document.as_ref().err()).expect("it cannot be read");
+    let error = documents.iter().find_map(|document| document.as_ref().err()).expect("the source cannot be parsed");
     let code = match error {
         DocumentError::Syntax { .. } => Code::Syntax,
         DocumentError::TooLarge { .. } => Code::TooLarge,
     };
     let decisions = decide_all(source);
     let violations = decisions.iter().find_map(|d| d.refusal()).map(|refusal| &refusal.violations).unwrap();
-    assert_eq!(violations.len(), 1, "what cannot be read says nothing more");
+    assert_eq!(violations.len(), 1, "a syntax error is the only violation");
     assert_eq!(violations[0].code, code);
     assert!(violations[0].message.starts_with(&format!(
         "line {}, column {}",
@@ -38,27 +38,27 @@ fn fault(source: &[u8]) -> (Code, String, usize, usize) {
     (code, error.to_string(), error.span().line, error.span().column)
 }
 
-const UNCLOSED: &str = "this quote is never closed, or a line of the quoted text is not indented";
+const UNCLOSED: &str = "this quote is not closed, or a line of the quoted text is not indented";
 
 #[test]
 fn what_is_no_yaml_is_refused_with_its_place() {
     for (source, message, line, column) in [
-        (&b"name: x\n\timage: y\n"[..], "this text runs on into a tab; indent with spaces", 1, 7),
-        (b"resources:\n\tcpu: 1\n", "a tab cannot indent YAML; use spaces", 2, 2),
+        (&b"name: x\n\timage: y\n"[..], "this value continues into a tab; indent with spaces", 1, 7),
+        (b"resources:\n\tcpu: 1\n", "YAML does not allow tabs for indentation; use spaces", 2, 2),
         (b"name: 'x\nimage: y\n", UNCLOSED, 2, 1),
         (b"name: \"x\n", UNCLOSED, 2, 1),
         (b"args: [a, b\n", "unclosed bracket '['", 1, 7),
-        (b"a: 1\na: 2\n", "this key stands twice in the same mapping", 2, 1),
-        (b"{\"a\": 1, \"a\": 2}", "this key stands twice in the same mapping", 1, 10),
-        (b"? [a]\n: b\n", "a key must be plain text", 1, 3),
-        (b"a: !custom x\n", "tags such as `!name` are not accepted", 1, 12),
-        (b"a: *nowhere\n", "this alias names no anchor above it", 1, 4),
-        (b"a: &a [*a]\n", "this alias stands within what it names", 1, 8),
+        (b"a: 1\na: 2\n", "this key occurs twice in the mapping", 2, 1),
+        (b"{\"a\": 1, \"a\": 2}", "this key occurs twice in the mapping", 1, 10),
+        (b"? [a]\n: b\n", "a key must not be a list or a mapping", 1, 3),
+        (b"a: !custom x\n", "tags such as `!name` are not supported", 1, 12),
+        (b"a: *nowhere\n", "this alias refers to an unknown anchor", 1, 4),
+        (b"a: &a [*a]\n", "this alias is inside the value that it refers to", 1, 8),
         (b"name: \xff\n", "this byte is not UTF-8; save the file as UTF-8", 1, 7),
         (b"\xff\xfen\0a\0", "this byte is not UTF-8; save the file as UTF-8", 1, 1),
-        (b"name: x\nargs: [\0]\n", "a NUL byte cannot stand here", 2, 8),
-        ("name: ä\nargs: [\0]\n".as_bytes(), "a NUL byte cannot stand here", 2, 8),
-        (b"name: @x\n", "a character that cannot stand here", 1, 7),
+        (b"name: x\nargs: [\0]\n", "NUL bytes are not allowed", 2, 8),
+        ("name: ä\nargs: [\0]\n".as_bytes(), "NUL bytes are not allowed", 2, 8),
+        (b"name: @x\n", "unexpected character", 1, 7),
     ] {
         let shown = String::from_utf8_lossy(source);
         assert_eq!(fault(source), (Code::Syntax, message.to_owned(), line, column), "{shown}");

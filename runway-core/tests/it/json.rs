@@ -116,7 +116,7 @@ fn json_has_the_bounds_that_yaml_has() {
     ] {
         assert!(parse_json(largest.as_bytes()).is_some());
         assert!(parse_json(too_large.as_bytes()).is_none());
-        assert!(parse_all(too_large.as_bytes())[0].is_err(), "the reader of YAML tells of it");
+        assert!(parse_all(too_large.as_bytes())[0].is_err(), "the YAML parser reports an error");
     }
     assert!(parse_json(of_depth(100_000).as_bytes()).is_none());
 }

@@ -156,8 +156,8 @@ impl<'a> Container<'a> {
             End::NotStarted => not_started(terminated.message.as_deref(), Place::Image),
             End::Signal(signal) => signaled(signal, terminated.exit_code),
             End::Code(code) => exited(code, Place::Image),
-            End::Lost => Cause::new(Reason::Disrupted, "lost by its node, which cannot tell how it ended")
-                .hint("nothing is wrong with the job itself: submit it again"),
+            End::Lost => Cause::new(Reason::Disrupted, "lost by its node; how it ended is unknown")
+                .hint("the job did not cause this failure; submit it again"),
         };
         let reason = terminated.reason.as_deref();
         let cause = match reason {
@@ -189,11 +189,11 @@ impl<'a> Container<'a> {
             | "RegistryUnavailable"
             | "ImageInspectError"
             | "SignatureValidationFailed" => {
-                Cause::new(Reason::ImagePull, format!("its image {image} cannot be had ({because})"))
+                Cause::new(Reason::ImagePull, format!("its image {image} cannot be pulled ({because})"))
                     .hint(pull_hint(reason, told.unwrap_or_default()))
             }
             "InvalidImageName" => {
-                Cause::new(Reason::InvalidImage, format!("its image {image} is no name of an image"))
+                Cause::new(Reason::InvalidImage, format!("its image {image} is not a valid image name"))
                     .hint("write `image` as `registry/path:tag`, in lower case")
             }
             "CreateContainerConfigError"
@@ -254,13 +254,13 @@ impl<'a> Container<'a> {
 
 /// Returns the cause of a container that refers to something that is missing or wrong.
 pub(super) fn config_error(because: &str) -> Cause {
-    Cause::new(Reason::ConfigError, format!("its container cannot be made ({because})"))
-        .hint("something that it refers to is missing or wrong: a Secret, a key of it, a volume, or the user to run as")
+    Cause::new(Reason::ConfigError, format!("its container cannot be created ({because})"))
+        .hint("the container refers to something that is missing or wrong: a Secret, one of its keys, a volume, or the user to run as")
 }
 
 const REGISTRY_AWAY: &str =
-    "the registry does not answer: check its name in `image`, and the nodes' way to it";
-const REGISTRY_BUSY: &str = "the registry lets no more be fetched for now";
+    "the registry does not respond: check its name in `image`, and the network of the nodes";
+const REGISTRY_BUSY: &str = "the registry currently limits the rate of pulls";
 
 /// Returns whether the start may succeed later without any change by the user.
 pub(super) fn may_pass(cause: &Cause) -> bool {
@@ -272,16 +272,16 @@ pub(super) fn pull_hint(reason: &str, message: &str) -> &'static str {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if reason == "ErrImageNeverPull" {
-        "the image is not on the node, and the policy's `image_pull_policy` lets no node fetch it"
+        "the image is not on the node, and the policy's `image_pull_policy` forbids pulling it"
     } else if says(&["no such host"]) {
-        "the registry cannot be reached: check its name in `image`, and the nodes' way to it"
+        "the registry cannot be reached: check its name in `image`, and the network of the nodes"
     } else if reason == "RegistryUnavailable" || says(&["dial tcp", "timeout", "connection refused"]) {
         REGISTRY_AWAY
     } else if says(&["toomanyrequests", "too many requests"]) {
         REGISTRY_BUSY
     } else if says(&["unauthorized", "authentication", "denied", "forbidden"]) {
-        "the registry refuses it: check the name in `image`, and the policy's `image_pull_secrets`"
+        "the registry denies access: check the name in `image`, and the policy's `image_pull_secrets`"
     } else {
-        "check the name and the tag in `image`, and that the registry has it"
+        "check the name and the tag in `image`, and that the image is in the registry"
     }
 }

@@ -161,7 +161,7 @@ fn cause(event: &Event) -> Option<Cause> {
         "FailedMount" | "FailedAttachVolume" => config_error(&quoted(message)),
         "Evicted" => evicted(Some(message)),
         "Preempted" | "TaintManagerEviction" | "NodeShutdown" => {
-            disrupted(format!("disrupted, since its node was taken from it: {}", quoted(message)))
+            disrupted(format!("disrupted because it lost its node: {}", quoted(message)))
         }
         _ => return None,
     };
@@ -171,11 +171,11 @@ fn cause(event: &Event) -> Option<Cause> {
 fn pull(message: &str) -> Cause {
     let never = message.contains("pull policy of Never") || message.contains("ErrImageNeverPull");
     let hint = pull_hint(if never { "ErrImageNeverPull" } else { "Failed" }, message);
-    Cause::new(Reason::ImagePull, format!("its image cannot be had ({})", quoted(message))).hint(hint)
+    Cause::new(Reason::ImagePull, format!("its image cannot be pulled ({})", quoted(message))).hint(hint)
 }
 
 fn invalid_image(message: &str) -> Cause {
-    Cause::new(Reason::InvalidImage, format!("its image is no name of an image ({})", quoted(message)))
+    Cause::new(Reason::InvalidImage, format!("its image is not a valid image name ({})", quoted(message)))
         .hint("write `image` as `registry/path:tag`, in lower case")
 }
 
@@ -183,16 +183,16 @@ fn rejected(event: &Event) -> Cause {
     let message = message(event);
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let hint = if says(&["exceeded quota"]) {
-        "the namespace's ResourceQuota is used up: it is tried again, and let in once others end"
+        "the namespace's ResourceQuota is used up; Kubernetes retries until other pods have ended"
     } else if says(&["PodSecurity"]) {
-        "the namespace asks for a stricter pod than this one: the cluster's people can tell which profile it enforces"
+        "the namespace enforces a stricter Pod Security profile; ask the administrators of the cluster"
     } else if says(&["admission webhook"]) {
-        "a webhook of the cluster refuses its pods: what it says is to be changed, or the webhook"
+        "an admission webhook of the cluster rejects the pods; change the job, or the webhook"
     } else if says(&["must specify limits", "maximum", "minimum"]) {
-        "the namespace's LimitRange or ResourceQuota asks for other resources than these"
+        "the namespace's LimitRange or ResourceQuota does not allow these resources"
     } else {
-        "the cluster refuses its pods: the cluster's people can tell why"
+        "the cluster rejects the pods; ask the administrators of the cluster"
     };
-    let what = format!("the cluster does not let its pods in: {}", quoted(message));
+    let what = format!("the cluster rejects its pods: {}", quoted(message));
     Cause::new(Reason::PodsRejected, what).hint(hint).seen(seen(event))
 }

@@ -45,19 +45,19 @@ struct Listed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListingError {
     /// The value is not an object, or it has no `kind`.
-    #[error("{place} is no Kubernetes object: it has no `kind`")]
+    #[error("{place} is not a Kubernetes object: it has no `kind`")]
     NoObject {
         /// The position of the value: `items[3]`, or `the input`.
         place: String,
     },
     /// The `items` of a list are not a list.
-    #[error("the `items` of the {kind} are no list")]
+    #[error("the `items` of the {kind} are not a list")]
     NoItems {
         /// The kind of the list.
         kind: String,
     },
     /// An object is not valid for its kind.
-    #[error("{place} has not the form of a {kind}: {fault}")]
+    #[error("{place} is not a valid {kind}: {fault}")]
     Malformed {
         /// The position of the object: `items[3]`, or `the input`.
         place: String,
@@ -203,7 +203,7 @@ fn typed<T: DeserializeOwned>(place: &str, kind: &'static str, object: Json) -> 
         // The rest of the message repeats the value.
         let fault = match told.rfind("expected ").and_then(|at| told.get(at..)) {
             Some(expected) if told.starts_with("invalid ") => expected.to_owned(),
-            _ => "one of its values cannot be read".to_owned(),
+            _ => "one of its values is invalid".to_owned(),
         };
         ListingError::Malformed { place: place.to_owned(), kind, fault }
     })
@@ -385,18 +385,18 @@ mod tests {
     fn what_is_malformed_is_named_without_its_values() {
         let fault = |json| Listing::read(json).unwrap_err().to_string();
         for none in [json!(null), json!([]), json!({}), json!({"kind": 7}), json!("x")] {
-            assert_eq!(fault(none), "the input is no Kubernetes object: it has no `kind`");
+            assert_eq!(fault(none), "the input is not a Kubernetes object: it has no `kind`");
         }
         assert_eq!(
             fault(json!({"kind": "List", "items": [job("a", "1"), 3]})),
-            "items[1] is no Kubernetes object: it has no `kind`"
+            "items[1] is not a Kubernetes object: it has no `kind`"
         );
-        assert_eq!(fault(json!({"kind": "List", "items": {}})), "the `items` of the List are no list");
+        assert_eq!(fault(json!({"kind": "List", "items": {}})), "the `items` of the List are not a list");
         let mut wrong = job("a", "1");
         wrong["spec"] = json!({"template": {"spec": {"containers": [{"name": "x", "env": [{"name": "P", "value": 123_456}]}]}}});
         let told = fault(json!({"kind": "List", "items": [wrong]}));
         assert!(
-            told.starts_with("items[0] has not the form of a Job: expected ") && !told.contains("123456"),
+            told.starts_with("items[0] is not a valid Job: expected ") && !told.contains("123456"),
             "{told}"
         );
         let mut wrong = job("a", "1");

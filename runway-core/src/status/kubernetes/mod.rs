@@ -137,8 +137,8 @@ impl Case<'_> {
         match job.deletion() {
             Some(deletion) => {
                 let mut verdict = self.open(job).seen(deletion);
-                verdict.message.push_str("; its Job is being deleted, and not by Runway");
-                verdict.advise("whoever deletes it knows why: through Runway it would be cancelled");
+                verdict.message.push_str("; its Job is being deleted, but not by Runway");
+                verdict.advise("another client is deleting the Job; cancel jobs through Runway instead");
                 verdict
             }
             None => self.open(job),
@@ -177,14 +177,14 @@ impl Case<'_> {
         if matches!(condition.reason(), Some("BackoffLimitExceeded" | "PodFailurePolicy") | None) {
             verdict.reason = Some(Reason::BackoffLimitExceeded);
         }
-        verdict.advise("nothing of its attempts is left to tell why; its logs may, where they are kept");
+        verdict.advise("no pod of the job exists to show the cause; check the logs, if they are stored");
         verdict
     }
 
     fn cancelled(&self, job: SeenJob<'_>, deletion: Evidence, cancelled_at: &str) -> Verdict {
         let at = cancelled_at.parse::<Timestamp>().ok();
         let lives = self.pods.iter().any(SeenPod::lives);
-        let ending = if lives { "; what runs of it is being ended" } else { "" };
+        let ending = if lives { "; its pods are being terminated" } else { "" };
         let mut verdict = Verdict::new(Phase::Cancelled, format!("cancelled{ending}"))
             .seen(job.evidence(
                 format!("metadata.annotations['{}']", crate::render::label::CANCELLED),
@@ -202,14 +202,14 @@ impl Case<'_> {
         verdict.phase = Phase::Running;
         verdict.message.push_str(match self.ran() {
             HasRun::No if !self.pods.is_empty() => "; it has failed, and its pod is being deleted",
-            _ => "; it has failed, and what runs of it is being ended",
+            _ => "; it has failed, and its pods are being terminated",
         });
         verdict
     }
 
     /// Returns the verdict on a successful job with pods that have not terminated, as far as observed.
     fn succeeding(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
-        let message = "has done what it was to do; what runs of it is being ended";
+        let message = "has succeeded; its pods are being terminated";
         Verdict::new(Phase::Running, message).seen(job.proof(condition))
     }
 
@@ -225,10 +225,10 @@ impl Case<'_> {
             return verdict;
         }
         if job.is_suspended() {
-            let mut verdict = Verdict::new(Phase::Pending, "suspended: no pod is made for it");
+            let mut verdict = Verdict::new(Phase::Pending, "suspended: no pod is created");
             verdict.evidence.push(job.evidence("spec.suspend", "true"));
             verdict.advise(
-                "it starts once `spec.suspend` is false; Runway sets that as soon as its secrets are there",
+                "it starts when `spec.suspend` is false; Runway sets that once the job's secrets exist",
             );
             return verdict;
         }
@@ -243,12 +243,12 @@ impl Case<'_> {
         }
         match (ready, active, job.counted_attempts() > 0) {
             (true, ..) => Verdict::new(Phase::Running, format!("runs{}", self.nth(self.attempts()))),
-            (false, true, _) => Verdict::new(Phase::Pending, "its pod has been made, and not been seen yet"),
+            (false, true, _) => Verdict::new(Phase::Pending, "its pod was created, and has not been observed yet"),
             (false, false, true) => Verdict::new(
                 Phase::Running,
-                format!("ended{}; what follows is not decided yet", self.nth(self.attempts())),
+                format!("ended{}; the next step is not decided yet", self.nth(self.attempts())),
             ),
-            (false, false, false) => Verdict::new(Phase::Pending, "no pod has been made for it yet"),
+            (false, false, false) => Verdict::new(Phase::Pending, "no pod has been created yet"),
         }
     }
 
@@ -258,8 +258,8 @@ impl Case<'_> {
         if let Some((index, pod)) = living().find(|(_, pod)| pod.runs()) {
             let waits = pod.waits_to_restart();
             let doing = match &waits {
-                Some(_) => "does not run just now: its node waits before it starts it again",
-                None if pod.is_being_deleted() => "is being ended",
+                Some(_) => "waits for its restart, which its node delays after repeated failures",
+                None if pod.is_being_deleted() => "is terminating",
                 None => "runs",
             };
             let message = format!("{doing}{}", self.nth(self.ordinal(index)));
@@ -285,11 +285,11 @@ impl Case<'_> {
         let nth = self.nth(self.ordinal(index));
         let Some(cause) = pod.cause(&self.events) else {
             let message = if pod.is_preparing() {
-                "its init containers run"
+                "its init containers are running"
             } else if pod.is_scheduled() {
-                "has a node; its image is being fetched and its container made"
+                "scheduled; its image is being pulled and its container created"
             } else if pod.is_gated() {
-                "held back by a scheduling gate"
+                "blocked by a scheduling gate"
             } else {
                 "waits for a node"
             };
@@ -302,11 +302,11 @@ impl Case<'_> {
         let holdings = self.holdings();
         let mut verdict = Verdict::new(Phase::Pending, format!("{}{nth}", cause.what)).because(cause);
         verdict.advise(&if waits {
-            format!("meanwhile it holds {holdings}")
+            format!("until then it holds {holdings}")
         } else if may_pass {
-            format!("its node tries again, less and less often, and meanwhile it holds {holdings}")
+            format!("its node retries with growing delays; until then it holds {holdings}")
         } else {
-            format!("it will not start by itself, and holds {holdings}: cancel it")
+            format!("it cannot start without a change, and holds {holdings}; cancel it")
         });
         Some(verdict)
     }
@@ -316,23 +316,23 @@ impl Case<'_> {
         let nth = self.nth(self.attempts());
         if last.has_succeeded() {
             let verdict = self.succeeded();
-            let message = format!("{}; its Job is about to say so", verdict.message);
+            let message = format!("{}; its Job has not reported it yet", verdict.message);
             return Verdict { phase: Phase::Running, message, ..verdict };
         }
-        let next = if self.is_of_many() { "more of its pods" } else { "another attempt" };
+        let next = if self.is_of_many() { "more pods" } else { "another attempt" };
         match last.cause(&self.events) {
             Some(cause) => {
-                let message = format!("{}{nth}; {next}, or its end, follows", cause.what);
+                let message = format!("{}{nth}; {next} or the end of the job follows", cause.what);
                 Verdict::new(Phase::Running, message).because(cause)
             }
-            None => Verdict::new(Phase::Running, format!("ended{nth}; {next}, or its end, follows")),
+            None => Verdict::new(Phase::Running, format!("ended{nth}; {next} or the end of the job follows")),
         }
     }
 
     /// Returns the verdict on a job whose Job object no longer exists.
     fn orphaned(&self) -> Verdict {
         if let Some(mut verdict) = self.living() {
-            verdict.message.push_str("; its Job is gone");
+            verdict.message.push_str("; its Job no longer exists");
             return verdict;
         }
         let finished_at = self.last_end().max(self.lost_end());
@@ -346,12 +346,12 @@ impl Case<'_> {
         match last.cause(&self.events) {
             // A Job would retry an attempt that a node ended, so the disruption does not prove a failure.
             Some(cause) if failed && cause.reason != Reason::Disrupted => {
-                let message = format!("{}{}; its Job is gone", cause.what, self.nth(self.attempts()));
+                let message = format!("{}{}; its Job no longer exists", cause.what, self.nth(self.attempts()));
                 Verdict { finished_at, ..Verdict::new(Phase::Failed, message).because(cause) }
             }
             None if failed => Verdict {
                 finished_at,
-                ..Verdict::new(Phase::Failed, "failed, and nothing says why; its Job is gone")
+                ..Verdict::new(Phase::Failed, "failed for an unknown reason; its Job no longer exists")
             },
             _ => Verdict { finished_at, ..Verdict::new(Phase::Unknown, Status::gone().message) },
         }
@@ -360,10 +360,10 @@ impl Case<'_> {
     /// Describes the resources that the job occupies, and until when.
     fn holdings(&self) -> String {
         let devices = self.job.and_then(|job| job.devices());
-        let what = devices.map_or_else(|| "what it asked for".to_owned(), |devices| format!("its {devices}"));
+        let what = devices.map_or_else(|| "its resources".to_owned(), |devices| format!("its {devices}"));
         match self.job.and_then(|job| job.timeout()) {
-            Some(timeout) => format!("{what} until its deadline, {timeout} after it was started"),
-            None => format!("{what} without end, for it has no deadline"),
+            Some(timeout) => format!("{what} until its deadline, {timeout} after its start"),
+            None => format!("{what} indefinitely, because it has no deadline"),
         }
     }
 }

@@ -333,8 +333,8 @@ impl<'a> SeenPod<'a> {
     fn deadline(&self) -> Option<Cause> {
         let reason = self.reason().filter(|reason| *reason == "DeadlineExceeded")?;
         let cause =
-            Cause::new(Reason::DeadlineExceeded, format!("its pod took longer than it may{}", self.told()))
-                .hint("raise `timeout`, as far as the policy allows; waiting for a node and an image counts");
+            Cause::new(Reason::DeadlineExceeded, format!("its pod exceeded its deadline{}", self.told()))
+                .hint("raise `timeout` within the policy's bounds; it includes waiting for a node and pulling the image");
         Some(self.with_reason(cause, reason))
     }
 
@@ -343,7 +343,7 @@ impl<'a> SeenPod<'a> {
             let why = node::disruption(condition.reason.as_deref());
             let message = condition.message.as_deref().filter(|message| !message.is_empty());
             let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-            let cause = node::disrupted(format!("disrupted, since {why}{told}"));
+            let cause = node::disrupted(format!("disrupted because {why}{told}"));
             let path = format!("status.conditions[{index}]");
             let cause = cause.seen(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
             return Some(match condition.reason.as_deref() {

@@ -13,18 +13,18 @@ pub(super) fn unschedulable(message: &str) -> Cause {
     let hint = if !missing.is_empty() {
         room_for(&missing)
     } else if has("insufficient ") {
-        "it starts once a node has room".to_owned()
+        "it starts when a node has free capacity".to_owned()
     } else if has("selector") || has("affinity") {
-        "no node has the labels that it asks for: choose another `gpu_type`, or let the cluster's people label a node"
+        "no node has the labels that the job requires; choose another `gpu_type`, or ask the administrators to label a node"
             .to_owned()
     } else if has("taint") {
-        "the nodes keep it off by a taint: they are for other work, or not well; the cluster's people can tell"
+        "the nodes are tainted, because they are reserved or unhealthy; ask the administrators of the cluster"
             .to_owned()
     } else {
-        "it starts once a node has what it asks for; the cluster's people can tell whether one ever will"
+        "it starts when a node meets the job's requirements; ask the administrators of the cluster"
             .to_owned()
     };
-    Cause::new(Reason::Unschedulable, format!("no node has what it asks for{told}")).hint(hint)
+    Cause::new(Reason::Unschedulable, format!("no node meets the job's requirements{told}")).hint(hint)
 }
 
 /// A resource of which the nodes have too little.
@@ -70,7 +70,7 @@ fn room_for(missing: &[Missing]) -> String {
         ""
     };
     format!(
-        "it starts once a node has {} free; where none has that {amount}, lower {}{or}",
+        "it starts when a node has {} free; if no node has that {amount}, lower {}{or}",
         listed(&whats),
         listed(&fields)
     )

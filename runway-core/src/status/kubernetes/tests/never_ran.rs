@@ -151,7 +151,7 @@ fn earlier_state_is_ignored_after_the_container_started() {
     let earlier = [waiting(0, "ErrImagePull", NO_HOST)];
     let scene =
         Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, "ContainerCreating", "")]).earlier(&earlier);
-    expect(&scene, Pending, None, "its image is being fetched");
+    expect(&scene, Pending, None, "its image is being pulled");
     let scene = deadline("Failed").gone(&[ended(0, "Failed", "Error", 143)]).earlier(&earlier);
     expect(&scene, Failed, Some(Reason::DeadlineExceeded), "took longer");
 }
