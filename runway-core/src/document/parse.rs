@@ -26,7 +26,7 @@ pub enum DocumentError {
     /// The document exceeds a limit of this module.
     #[error("{what}; the maximum is {limit}")]
     TooLarge {
-        /// The count that exceeds the limit.
+        /// The exceeded limit in words, such as `too many documents in this file`.
         what: &'static str,
         /// The limit.
         limit: usize,

@@ -12,9 +12,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// All addresses, with the exceptions that a job must never reach: link-local addresses, at which clouds
-/// serve the credentials of their machines, and the other addresses with the same service (Azure, Alibaba,
-/// Amazon, Google).
+/// All addresses, with the exceptions that a job must never reach. Clouds serve the credentials of their
+/// machines at link-local addresses. Some clouds also use other addresses: Azure, Alibaba, Amazon and Google.
 const OPEN: [(&str, &[&str]); 2] = [
     ("0.0.0.0/0", &["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"]),
     ("::/0", &["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"]),

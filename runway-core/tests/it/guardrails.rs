@@ -447,8 +447,8 @@ fn selects(selector: &Value, labels: &Value) -> bool {
         })
 }
 
-/// Asserts that a job is selected by the policy that denies all, and by the one policy that allows its
-/// network with the ranges of its tenant.
+/// Asserts that two policies select a job: the one that denies all, and the one that allows its network with
+/// the ranges of its tenant.
 fn assert_connected(labels: &Value, policy: &Policy, guarded: &Guardrails) {
     let selected =
         networks(guarded).into_iter().filter(|(_, pods, _)| selects(pods, labels)).collect::<Vec<_>>();

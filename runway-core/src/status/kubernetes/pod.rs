@@ -378,8 +378,8 @@ pub fn has_run(pod: &Pod) -> bool {
     Container::all(pod, Kind::Main).any(|container| container.has_run())
 }
 
-/// Returns `true` if the earlier state of a pod shows that a container ran, or why it did not start, and the
-/// later state no longer does.
+/// Returns `true` if a later state of a pod has lost information: that a container ran, or why it did not
+/// start.
 ///
 /// Kubernetes overwrites both while it deletes a pod. The reason for which a container waits becomes
 /// `ContainerCreating`, and its termination becomes `ContainerStatusUnknown`. A program that watches pods
