@@ -152,8 +152,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Returns the violation for a string that is too long. It omits the exact length, because the recorded
-/// inputs of a decision do not keep lengths above the limit.
+/// Returns the violation for a string that is too long. It omits the exact length, because the recorded inputs
+/// of a decision cap the length of a value.
 fn too_long(path: String, what: &str) -> Violation {
     let message = format!("{what} is too long: Linux takes fewer than {MAX_ARGUMENT_BYTES} bytes");
     Violation::new(Code::TooLarge, path, message).range(Json::Null, MAX_ARGUMENT_BYTES - 1)

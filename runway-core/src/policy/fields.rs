@@ -1,7 +1,7 @@
 //! The fields of a policy, each declared once.
 //!
-//! The reader, the JSON Schema, the suggestions for unknown fields, the canonical form and the digest follow from
-//! the tables here. To add a field, add it to the struct of its section and declare it in the table.
+//! The parser, the JSON Schema, the suggestions for unknown fields, the canonical form and the digest use the
+//! tables in this module. To add a field, add it to the struct of its section and declare it in the table.
 
 use super::file::{
     BoundLayer, Capacity, GpuType, Images, InternalNetwork, LimitsLayer, NetworksLayer, PolicyFile, Quota,
@@ -28,11 +28,11 @@ use crate::violation::Violation;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
-/// Twelve hours: longer than any node is drained for.
+/// Twelve hours, which is longer than the drain of a node takes.
 const MAX_GRACE: u64 = 12 * 3600;
 const MAX_U32: u64 = u32::MAX as u64;
 
-/// The format of a section: its table, and its value if a policy leaves out all of its fields.
+/// The format of a section, with its table and its value for a policy that omits the whole section.
 macro_rules! section {
     ($fields:expr, $missing:expr) => {
         Format {
@@ -55,7 +55,7 @@ macro_rules! bounds {
     }};
 }
 
-/// The whole file.
+/// The top level of a policy.
 pub(super) const POLICY: &[Field<PolicyFile>] = &[
     field!(version, VERSION, always, "The version of this format.", required: "write `version: 1`"),
     field!(
@@ -106,7 +106,7 @@ pub(super) const POLICY: &[Field<PolicyFile>] = &[
     field!(run, section!(RUN, RunSettings::default()), always, "How jobs are run."),
 ];
 
-/// The bounds that every layer may set.
+/// The bounds that every layer can set.
 const LIMITS: &[Field<LimitsLayer>] = &[
     field!(cpu, bounds!(CPU, CpuMillis), if_set, "Cores, to a thousandth."),
     field!(memory, bounds!(MEMORY, MemoryBytes), if_set, "Bytes of memory."),
@@ -132,7 +132,7 @@ const LIMITS: &[Field<LimitsLayer>] = &[
     ),
 ];
 
-/// The fields of a tenant besides [`LIMITS`].
+/// The fields of a tenant other than [`LIMITS`].
 const TENANT: &[Field<TenantLayer>] = &[
     field!(classes, CLASSES, if_set, ""),
     field!(quota, section!(QUOTA_LAYER, QuotaLayer::default()), if_set, ""),
@@ -277,7 +277,7 @@ const RUN: &[Field<RunSettings>] = &[
     field!(image_pull_secrets, SECRET_NAMES, always, "Secrets with registry credentials."),
 ];
 
-/// The base, where the bounds that nothing else could supply must be written.
+/// The base bounds. They must contain each maximum that has no built-in value.
 const BASE: Format<LimitsLayer> = Format {
     read: |reader, node, path| {
         let written = reader.fields(node, path, &names(LIMITS).collect::<Vec<_>>())?;
@@ -381,7 +381,7 @@ const RATE_LIMIT: Format<RateLimit> = Format {
     write: |limit| write_section(limit, RATE_LIMITS),
 };
 
-/// The names of the fields of a policy.
+/// The names of the top-level fields of a policy.
 #[expect(
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which refuses an index out of bounds"
@@ -396,7 +396,7 @@ pub const FIELDS: &[&str] = &{
     names
 };
 
-/// Reads a whole policy; faults stay in the reader.
+/// Parses a policy. The decoder collects the violations.
 pub(super) fn read(reader: &mut Reader, root: &Node) -> Option<PolicyFile> {
     read_section(reader, root, &Path::default(), POLICY, PolicyFile::default())
 }
@@ -417,7 +417,7 @@ pub(crate) fn schema() -> Json {
     schema
 }
 
-/// The schema of a mapping from names to values, each of which may be `null`.
+/// Returns the JSON Schema of a mapping from names to values. A value can also be null.
 fn map_schema(names: &str, value: Json) -> Json {
     json!({
         "type": "object",
