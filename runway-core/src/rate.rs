@@ -165,7 +165,7 @@ pub enum RateScope {
 
 /// A request exceeded a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
-#[error("too many requests; the next one may pass at {retry_at}")]
+#[error("too many requests; retry at {retry_at}")]
 pub struct TooFast {
     /// The limit that refused the request.
     pub scope: RateScope,
@@ -362,7 +362,7 @@ mod tests {
         limiter.draw(&b, limit(60, 2), limit(60, 1), now).unwrap();
         let refused = limiter.draw(&"c".parse().unwrap(), limit(60, 2), limit(60, 1), now).unwrap_err();
         assert_eq!(refused.scope, RateScope::Server);
-        assert_eq!(limiter.tenants(), 2, "no entry is made for whom the server refuses");
+        assert_eq!(limiter.tenants(), 2, "a tenant refused by the server limit gets no bucket");
     }
 
     #[test]

@@ -300,7 +300,7 @@ impl Checker<'_> {
 
     /// Checks the shared memory, which is a part of the memory. `memory` is the memory that the job has after
     /// its fixes are applied.
-    #[expect(clippy::option_option, reason = "whether it could be read, and whether there is any")]
+    #[expect(clippy::option_option, reason = "outer: valid or not; inner: set or not")]
     pub(super) fn shm(&mut self, most: Option<MemoryBytes>) -> Option<Option<MemoryBytes>> {
         const PATH: &str = "/resources/shm";
         let Some(written) = &self.subject.spec.resources.shm else {

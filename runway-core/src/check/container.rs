@@ -71,7 +71,7 @@ impl<'a> Checker<'a> {
 
     /// Checks the working directory. Returns `None` if it is invalid, and `Some(None)` if the job does not
     /// set it.
-    #[expect(clippy::option_option, reason = "whether it could be read, and whether there is one")]
+    #[expect(clippy::option_option, reason = "outer: valid or not; inner: set or not")]
     pub(super) fn workdir(&mut self) -> Option<Option<&'a str>> {
         const PATH: &str = "/workdir";
         let Some(workdir) = self.subject.spec.workdir.as_deref() else {

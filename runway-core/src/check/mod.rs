@@ -243,7 +243,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks the GPU type. The check uses the number of GPUs that the job has after its fixes are applied.
-    #[expect(clippy::option_option, reason = "whether it could be read, and whether there is one")]
+    #[expect(clippy::option_option, reason = "outer: valid or not; inner: set or not")]
     fn gpu_type(&mut self, gpu: Amount<GpuCount>) -> Option<Option<&'a str>> {
         let policy = self.policy;
         if self.is_faulty("/gpu_type") {

@@ -102,7 +102,7 @@ pub struct Gate {
 
 /// A new policy would change the namespace of the jobs, which is not possible at runtime.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`run.namespace` cannot change from `{from}` to `{to}` while jobs run; restart for that")]
+#[error("cannot change `run.namespace` from `{from}` to `{to}` at runtime; restart the server instead")]
 pub struct NamespaceChanged {
     /// The namespace in the active policy.
     pub from: String,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// The policy is not the one that made the decision.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the decision was made by the policy {expected}, and this one is {found}")]
+#[error("the decision was made by policy {expected}, not by policy {found}")]
 pub struct ReplayError {
     /// The digest in the recorded inputs.
     pub expected: Digest,

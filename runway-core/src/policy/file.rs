@@ -191,7 +191,7 @@ pub enum CidrError {
     #[error("is not an address range such as `10.0.0.0/8`")]
     Malformed,
     /// Bits after the prefix are set.
-    #[error("has bits set behind its prefix; the range is written `{0}`")]
+    #[error("has bits set after its prefix; use `{0}`")]
     HostBits(Cidr),
 }
 

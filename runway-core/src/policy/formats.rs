@@ -26,7 +26,7 @@ const MAX_PER_MINUTE: u64 = 1_000_000;
 pub(super) const VERSION: Format<u8> = Format {
     read: |reader, node, path| {
         if !matches!(&node.value, Value::Scalar(ScalarKind::Integer, text) if text == "1") {
-            let message = "this version of Runway reads `version: 1`";
+            let message = "this version of Runway supports only `version: 1`";
             let violation = Violation::new(Code::UnsupportedVersion, path.pointer(), message);
             reader.violations.push(violation.requested(node.to_json()).one_of([1]).fix(1));
         }
@@ -147,7 +147,7 @@ pub(super) const SECRET_NAMES: Format<Vec<String>> = Format {
             if is_dns_subdomain(name) {
                 return Some(name.to_owned());
             }
-            let message = format!("`{}` is not the name of a Secret", shortened(name));
+            let message = format!("`{}` is not a valid Secret name", shortened(name));
             let violation = Violation::new(Code::InvalidName, path.pointer(), message);
             reader.violations.push(violation.requested(name));
             None
@@ -183,7 +183,7 @@ pub(super) const NAMESPACE: Format<String> = Format {
         // Check with the shortest tenant name. The lengths with the listed tenants are checked later.
         let message = match DnsLabel::check(&text.replace("{tenant}", "t")) {
             Ok(()) if text.starts_with("kube-") || text == "default" => {
-                format!("`{text}` is Kubernetes' own: jobs need a namespace of theirs")
+                format!("jobs cannot run in the Kubernetes namespace `{text}`; use another namespace")
             }
             Ok(()) => return Some(text.to_owned()),
             Err(error) => name_fault(text, error).1,
@@ -219,7 +219,7 @@ pub(super) const NODE_LABELS: Format<BTreeMap<String, String>> = Format {
             let path = path.join(&key.text);
             let Some(value) = reader.text(node, &path) else { continue };
             if !is_qualified_name(&key.text) || !(value.is_empty() || is_label_value(value)) {
-                let message = "this is not a label of a node: `prefix/name: value` of letters, digits, `-`, `_` and `.`, at most 63 each";
+                let message = "expected a node label `prefix/name: value` with letters, digits, `-`, `_` and `.`, at most 63 characters each";
                 reader.violations.push(Violation::new(Code::InvalidName, path.pointer(), message));
             }
             labels.insert(key.text.to_string(), value.to_owned());

@@ -86,7 +86,7 @@ pub struct RateOverrides {
 
 /// An environment variable for a price has an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the variable {name} is `{value}`, which {source}")]
+#[error("the environment variable {name} is `{value}`, which {source}")]
 pub struct RateVariableError {
     /// The name of the variable.
     pub name: &'static str,
@@ -118,7 +118,7 @@ impl RateOverrides {
 
 /// The error of an invalid policy, with all its violations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the policy does not load: {} {}", violations.len(), if violations.len() == 1 { "fault" } else { "faults" })]
+#[error("invalid policy: {} {}", violations.len(), if violations.len() == 1 { "violation" } else { "violations" })]
 pub struct PolicyError {
     /// All violations, at least one.
     pub violations: Vec<Violation>,
@@ -155,7 +155,7 @@ impl Policy {
             Some(Ok(document)) if documents.is_empty() => Self::read(&document, overrides),
             Some(Err(error)) => Err(PolicyError { violations: vec![(&error).into()] }),
             _ => {
-                let message = "a policy is one document; this file has several";
+                let message = "a policy must be a single document, but the file contains several";
                 Err(PolicyError { violations: vec![Violation::new(Code::Syntax, "", message)] })
             }
         }
@@ -212,7 +212,7 @@ impl Policy {
                 };
                 if Quote::new(most, &self.file.rates, gpu_rate, time).is_none() {
                     let message = format!(
-                        "a job of {} CPU, {} memory and {} GPUs for {} has a price that does not fit in 18 trillion USD",
+                        "a job with {} CPU, {} memory and {} GPUs for {} can cost more than the maximum price of 18 trillion USD",
                         most.cpu, most.memory, most.gpu, limits.timeout.max.value
                     );
                     contradiction(faults, &limits.timeout.max.from, message);
@@ -397,8 +397,8 @@ fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
     }
     if file.run.is_per_tenant() {
         if file.tenants.is_empty() || file.unknown_tenants == UnknownTenants::Allow {
-            let message = "a namespace for each tenant needs listed `tenants` and `unknown_tenants: deny`, since namespaces \
-                           are made beforehand";
+            let message = "a namespace per tenant needs `tenants` and `unknown_tenants: deny`, because namespaces are created \
+                           in advance";
             contradiction(faults, "run.namespace", message.to_owned());
         }
         for tenant in file.tenants.keys() {

@@ -197,7 +197,7 @@ fn bounds<T: Ord + Copy + Display>(
         if let Some(value) = written.default {
             if value < min.value || value > max.value {
                 let message = format!(
-                    "the default {value} is outside of its bounds, {} ({}) to {} ({})",
+                    "the default {value} is outside its bounds, {} ({}) to {} ({})",
                     min.value, min.from, max.value, max.from
                 );
                 contradiction(faults, &line("default"), message);
@@ -224,7 +224,7 @@ fn networks(layers: &[Layer<'_>], faults: &mut Vec<Violation>) -> Sourced<Vec<Ne
             contradiction(
                 faults,
                 &line,
-                format!("no network is left here of those that {} allows", allowed.from),
+                format!("none of these networks is allowed by {}", allowed.from),
             );
         } else if value != allowed.value || !layer.narrows {
             allowed = Sourced::new(value, line);

@@ -41,7 +41,7 @@ pub(super) fn above_zero<T: FromStr<Err: Display> + Default + PartialEq>(
     if value != T::default() {
         return Some(value);
     }
-    let message = "a bound of zero would be no bound: Kubernetes takes a limit of zero for none";
+    let message = "a bound must be above zero: Kubernetes treats a limit of zero as no limit";
     reader
         .violations
         .push(Violation::new(Code::InvalidQuantity, path.pointer(), message).requested(node.to_json()));
@@ -107,7 +107,7 @@ pub(super) fn choice<T: Copy>(
     if found.is_none() {
         let names = choices.iter().map(|(name, _)| *name);
         let near = crate::text::nearest(text, names.clone());
-        let message = format!("`{}` is not one of the words that can stand here", shortened(text));
+        let message = format!("`{}` is not an accepted value", shortened(text));
         reader.violations.push(
             Violation::new(Code::WrongType, path.pointer(), message).requested(text).one_of(names).fix(near),
         );

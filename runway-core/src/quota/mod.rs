@@ -130,25 +130,25 @@ enum HoldEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
     /// The id already has a hold.
-    #[error("job {id} is held already")]
+    #[error("job {id} already has a hold")]
     HeldAlready {
         /// The id of the job.
         id: JobId,
     },
     /// There is no hold to confirm. It has been released, or it never existed.
-    #[error("job {id} is not held")]
+    #[error("job {id} has no hold")]
     NotHeld {
         /// The id of the job.
         id: JobId,
     },
     /// An abort is not possible, because the job exists.
-    #[error("job {id} exists, so its hold cannot be given up as that of a job never created")]
+    #[error("cannot abort the creation of job {id}: the job exists")]
     AbortedLive {
         /// The id of the job.
         id: JobId,
     },
     /// Another list has started since this one.
-    #[error("another listing has begun since this one")]
+    #[error("another list has started since this one")]
     StaleListing,
 }
 
