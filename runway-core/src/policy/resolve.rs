@@ -2,7 +2,7 @@
 //!
 //! - The bounds of a class replace those of the base, field by field.
 //! - The bounds of a tenant outside `classes` can only narrow the bounds.
-//! - The bounds of a tenant for a class replace again.
+//! - The bounds of a tenant for a class replace the result, again field by field.
 //!
 //! Every resolved value keeps the policy path that it comes from. If a layer sets a default outside its
 //! bounds, the policy is rejected. An inherited default is clamped into the bounds.

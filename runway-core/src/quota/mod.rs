@@ -272,7 +272,7 @@ impl Ledger {
     /// Records a job that the backend's watch reports and that still occupies resources.
     ///
     /// The report confirms a reserved hold. A job without a hold gets one even if it exceeds a limit, because
-    /// it is already running. A hold with another tenant or GPU count keeps both until the next list.
+    /// it already exists. If the hold has another tenant or GPU count, only the next list corrects them.
     pub fn observe(&mut self, job: Observed) -> Sighting {
         self.sequence = self.sequence.saturating_add(1);
         let state = HoldState::Live(self.sequence);
@@ -308,7 +308,7 @@ impl Ledger {
     ///   stays, because the create request may still be in flight. Its sender must call
     ///   [`abort`](Self::abort) if the request fails.
     /// - A live hold whose job is not in the list is removed, if it was confirmed before the list started.
-    /// - A job without a hold gets one even if it exceeds a limit, because it is already running. A job that
+    /// - A job without a hold gets one even if it exceeds a limit, because it already exists. A job that
     ///   was released after the list started gets none.
     ///
     /// # Errors
@@ -403,7 +403,7 @@ impl Ledger {
         self.tenants.iter().map(|(tenant, usage)| (tenant, *usage))
     }
 
-    /// Returns the holds that expire first and together release enough for the request, ordered by deadline.
+    /// Returns the holds that expire first and together release enough for the request, by deadline.
     ///
     /// If all holds together do not release enough, the result contains all of them.
     #[must_use]
