@@ -1,13 +1,14 @@
-//! What would have sufficed.
+//! Suggests lower resource requests, based on the usage of a finished job.
 
 use crate::usage::Usage;
 use runway_core::units::{CpuMillis, MemoryBytes};
 use std::time::Duration;
 
-/// Below this a job says little about the processors it needs.
+/// Minimum duration of a job for advice about CPU. The average of a shorter job is not representative.
 const TELLING: Duration = Duration::from_secs(10);
 
-/// Says where a job asked for more than twice of what it used, and what would have done.
+/// Returns advice for each resource whose request was at least twice of what the job needed. The suggested
+/// value includes a margin.
 ///
 /// ```
 /// use runway_core::units::{CpuMillis, MemoryBytes};
@@ -54,12 +55,12 @@ pub fn advise(usage: &Usage, cpu: CpuMillis, memory: MemoryBytes) -> Vec<String>
     advice
 }
 
-/// A fifth more, since the next run is another one.
+/// Adds a fifth, because the next run can need more.
 const fn with_room(amount: u64) -> u64 {
     amount.saturating_add(amount / 5)
 }
 
-/// The least of 16, 24, 32, 48, 64… MiB that has room.
+/// Returns the smallest of 16, 24, 32, 48, 64, … MiB that covers the peak and its margin.
 fn enough_memory(peak: u64) -> u64 {
     let wanted = with_room(peak);
     let mut enough = 16u64 << 20;
@@ -77,7 +78,7 @@ fn whole_mebibytes(bytes: MemoryBytes) -> MemoryBytes {
     MemoryBytes::new(bytes.units().div_ceil(1 << 20) << 20)
 }
 
-/// By how many percent the one is less than the other, to the nearest.
+/// Returns by how many percent `less` is below `more`, rounded to the nearest integer.
 fn cheaper(less: u64, more: u64) -> u64 {
     let saved = u128::from(more.saturating_sub(less)) * 200 / u128::from(more.max(1));
     u64::try_from(saved.div_ceil(2)).unwrap_or(100)

@@ -1,4 +1,4 @@
-//! Errors of a machine and its jobs.
+//! The errors of a machine and its jobs.
 
 use crate::cgroup::NotEnforced;
 use runway_control::Observation;
@@ -6,79 +6,79 @@ use runway_core::units::GpuCount;
 use std::io;
 use std::path::PathBuf;
 
-/// Why jobs cannot be run here.
+/// The machine cannot run jobs.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder in which jobs are kept cannot be created.
+    /// The state directory cannot be created.
     #[error("cannot create the folder `{}` for jobs", .folder.display())]
     CreateFolder {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// The path of the folder in which jobs are kept cannot be resolved.
+    /// The path of the state directory cannot be resolved.
     #[error("cannot resolve the path of the folder `{}` for jobs", .folder.display())]
     ResolveFolder {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// Jobs that another process was removing cannot be removed.
+    /// A job directory whose deletion was interrupted cannot be deleted.
     #[error("cannot remove old jobs from the folder `{}`", .folder.display())]
     RemoveOld {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// The jobs of an earlier process cannot be listed.
+    /// The jobs in the state directory cannot be listed.
     #[error("cannot list the jobs in the folder `{}`", .folder.display())]
     ListJobs {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// The lock of the server cannot be taken.
+    /// The state directory cannot be locked for this server.
     #[error("cannot lock the folder `{}` for this server", .folder.display())]
     LockServer {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// Another process serves these jobs.
+    /// Another server uses the state directory.
     #[error("the folder `{}` has a server already: two would each count jobs by themselves", .folder.display())]
     Served {
-        /// Which.
+        /// The state directory.
         folder: PathBuf,
     },
-    /// The control group for those of the jobs could lie outside of every hierarchy.
+    /// The configured parent of the control groups has a `..` component.
     #[error("the control group `{}` must be a path from the root of a hierarchy, without `..`", .parent.display())]
     Parent {
-        /// Which.
+        /// The configured path.
         parent: PathBuf,
     },
-    /// What the kernel tells of mounts and control groups cannot be read.
+    /// The mounts or the control groups of this process cannot be read.
     #[error("the control groups of this machine cannot be read")]
     Groups(#[source] io::Error),
 }
 
-/// Why a job was not started. Nothing is left of it.
+/// The job was not started. Nothing of it remains.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is a job of this id.
+    /// Another job has this id.
     #[error("there is a job of this id already")]
     Taken(Box<Observation>),
-    /// A job of this id is being created by somebody else, or left just now.
+    /// Another process is creating or deleting a job with this id.
     #[error("a job of this id is being created or removed just now")]
     Busy,
-    /// It says nothing to run.
+    /// The job has no command.
     #[error("the job has no `command`: its image is not used here, so there is nothing to run")]
     NoCommand,
-    /// It wants a network that cannot be made here.
+    /// The job requests the network `internal`, which one machine cannot provide.
     #[error(
         "the network `internal` cannot be kept apart from the others on one machine: ask for `none`, or for `open` where the \
          policy allows it"
@@ -89,26 +89,26 @@ pub enum StartError {
     UnresolvedSecret {
         /// The name of the secret.
         name: String,
-        /// The variable it comes from.
+        /// The environment variable that has the value.
         from_env: String,
     },
-    /// The GPUs are not there, or not free.
+    /// The machine has too few free GPUs.
     #[error("the job asks for {wanted} GPUs, and {free} of this machine's {all} are free")]
     Gpus {
-        /// How many it asks for.
+        /// The number of GPUs that the job requests.
         wanted: GpuCount,
-        /// How many are free.
+        /// The number of free GPUs.
         free: usize,
-        /// How many there are.
+        /// The number of GPUs of the machine.
         all: usize,
     },
     /// A limit cannot be enforced.
     #[error(transparent)]
     NotEnforced(#[from] NotEnforced),
-    /// The job cannot be kept apart from the machine.
+    /// The sandbox of the job could not be set up.
     #[error("the job cannot be kept apart from this machine: {why}")]
     NoWalls {
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// The lock of the state directory cannot be taken.
@@ -126,7 +126,7 @@ pub enum StartError {
     /// The lock of the job's directory cannot be taken.
     #[error("cannot lock the job's directory")]
     LockFolder(#[source] io::Error),
-    /// The records that name the used GPUs cannot be read.
+    /// The records that list the assigned GPUs cannot be read.
     #[error("cannot read which GPUs are in use")]
     ListGpus(#[source] io::Error),
     /// The job's record cannot be written.
@@ -135,7 +135,7 @@ pub enum StartError {
     /// The socket to the supervisor cannot be created.
     #[error("cannot create the socket to the supervisor")]
     CreateSocket(#[source] io::Error),
-    /// The program of the supervisor cannot be started.
+    /// The supervisor's program cannot be started.
     #[error("cannot start the supervisor")]
     SpawnSupervisor(#[source] io::Error),
     /// The plan cannot be sent to the supervisor.
@@ -147,12 +147,12 @@ pub enum StartError {
     /// The supervisor exited without a reply.
     #[error("the supervisor exited before the job started")]
     SupervisorExited,
-    /// This process cannot create the threads that wait for the supervisor.
+    /// The threads that wait for the supervisor cannot be created.
     #[error("cannot wait for the supervisor in the background")]
     FollowSupervisor(#[source] io::Error),
 }
 
-/// An error of a job that is followed, stopped or removed.
+/// A job cannot be read, cancelled, awaited or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The job's directory no longer exists.
@@ -174,10 +174,10 @@ pub enum JobError {
     /// The job's status cannot be read.
     #[error("cannot read the status of the job")]
     ReadStatus(#[source] io::Error),
-    /// Changes of the job's directory cannot be observed.
+    /// The job's directory cannot be watched.
     #[error("cannot watch the directory of the job")]
     Watch(#[source] io::Error),
-    /// The request to end the job cannot be written.
+    /// The request to cancel or kill the job cannot be written.
     #[error("cannot write the request to end the job")]
     Request(#[source] io::Error),
     /// The job's directory cannot be deleted.

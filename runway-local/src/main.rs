@@ -1,4 +1,4 @@
-//! The supervisor of a job, as a program of its own: for services that do not want to be it themselves.
+//! The supervisor of a job as a separate program, for services that should not re-execute themselves.
 
 fn main() {
     runway_local::run_if_asked();
