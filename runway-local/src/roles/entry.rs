@@ -1,4 +1,5 @@
-//! Where there is no root: a user namespace, and in it the process namespace whose first process is the next one.
+//! The entry process, used without root: creates a user namespace and a PID namespace, and starts init in
+//! them.
 
 use crate::plan::{EntryPlan, Report};
 use crate::reexec::{Role, SELF};
@@ -9,7 +10,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 
-/// The whole life of the process.
+/// Runs the entry process until init has exited.
 pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
     let plan = wire::receive::<EntryPlan>(line).doing("reading what to do")?;
     let plan =
@@ -17,7 +18,7 @@ pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
     die_with_parent()?;
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
     if parent.and_then(|pid| u32::try_from(pid).ok()) != Some(plan.supervisor) {
-        // It died before it could be asked to take this one along.
+        // The supervisor died before the death signal was set, so this process would not be killed with it.
         return Ok(());
     }
     let EntryPlan { uid, gid, .. } = plan;
@@ -29,7 +30,7 @@ pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
     unshare(UnshareFlags::NEWPID).doing("making a process namespace")?;
     let mut init = Role::Init.command(SELF).spawn().doing("starting the first process of the namespace")?;
     wire::send(line, &Report::Entered(init.id())).doing("telling of it")?;
-    // How it ended it has told itself, if it could.
+    // Init reports its own outcome.
     let _ = init.wait();
     Ok(())
 }

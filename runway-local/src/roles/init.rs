@@ -1,5 +1,5 @@
-//! The first process of a job's namespaces: it puts up the walls, starts the job, hands signals on to it and buries the dead.
-//! With it everything in the namespace ends.
+//! PID 1 of the job's process namespace: sets up the sandbox, starts the job, forwards signals and reaps
+//! children. When it exits, the kernel kills every process in the namespace.
 
 use crate::errno;
 use crate::plan::{InitPlan, Process, Report};
@@ -18,15 +18,15 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Signals that are the job's, whoever sends them to this process.
+/// The signals that are forwarded to the job, from any sender.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// Where a job begins: its own folder.
+/// The default working directory of a job.
 const WORK: &str = "/tmp/work";
 
 type Signals = SignalDelivery<UnixStream, SignalOnly>;
 
-/// The whole life of the process.
+/// Runs init until the job's process has ended.
 pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
     die_with_parent()?;
     let plan = wire::receive::<InitPlan>(line).doing("reading what to do")?;
@@ -72,13 +72,14 @@ fn listen() -> io::Result<Signals> {
     SignalDelivery::with_pipe(read, write, SignalOnly, FORWARDED.iter().chain(&[SIGCHLD]))
 }
 
-/// Starts the job's process. Where memory is short the kernel is to choose it, and not the one that watches over it.
+/// Starts the job's process. Out of memory, the kernel must kill the job and not init, so only the job gets a
+/// high `oom_score_adj`.
 fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32)> {
     let [program, arguments @ ..] = process.command.as_slice() else {
         return Err(("it has no command".to_owned(), 127));
     };
     if let Some(workdir) = &process.workdir {
-        // The mounts and the rights are those of the job here.
+        // Mounts and permissions are already those of the job.
         let enter = std::env::set_current_dir(workdir);
         enter.map_err(|error| (format!("working directory {workdir}: {}", errno::text(&error)), 126))?;
     }
@@ -100,7 +101,7 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
     }
 }
 
-/// Hands signals on and buries the dead, until the job's own process is among them.
+/// Forwards signals and reaps children until the job's process has ended. Reports how it ended.
 fn watch(line: &UnixStream, signals: &mut Signals, job: Pid) -> io::Result<()> {
     loop {
         while let Some((dead, status)) = reap()? {
