@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Groups {
     groups: Vec<Group>,
-    /// Whether Runway created the parent groups, and deletes them with the last job.
+    /// Whether the parent is Runway's own. It is deleted with the group of the last job.
     owns_parent: bool,
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     hierarchies: Vec<Hierarchy>,
-    /// Whether the parent was configured. Runway then neither creates nor deletes it.
+    /// Whether the parent was configured. Runway then does not delete it.
     has_parent: bool,
 }
 

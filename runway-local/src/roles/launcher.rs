@@ -83,7 +83,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Starts the job. The caller must [`undo`](Self::undo) a start that fails.
+    /// Starts the job. If this fails, the caller must call [`roll_back`](Self::roll_back).
     fn begin(&self, mut process: Process, exclusive: File) -> Result<Job, StartError> {
         let lock = self.folder.make_lock().map_err(StartError::LockFolder)?;
         let gpus = self.choose_gpus()?;

@@ -37,11 +37,11 @@ fn request() -> Vec<u8> {
     bytes.extend(32u32.to_ne_bytes());
     bytes.extend(RTM_NEWLINK.to_ne_bytes());
     bytes.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-    bytes.extend([0; 8]); // sequence, port
+    bytes.extend([0; 8]); // sequence number, port id
     bytes.extend([0; 4]); // family, type
     bytes.extend(LOOPBACK.to_ne_bytes());
     bytes.extend(IFF_UP.to_ne_bytes());
-    bytes.extend(IFF_UP.to_ne_bytes()); // which flags change
+    bytes.extend(IFF_UP.to_ne_bytes()); // change mask
     bytes
 }
 

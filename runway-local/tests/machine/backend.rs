@@ -1,4 +1,4 @@
-//! The machine behind the control loop.
+//! Tests of the local backend: alone, and behind the control plane.
 
 use crate::bed::{Bed, order, script};
 use futures::StreamExt;
@@ -69,7 +69,7 @@ async fn the_way_of_a_job_through_the_loop() {
     assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(1) }).await, "[2]two\n");
     assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(0) }).await, "[2]");
     assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(9) }).await, "[2]one\ntwo\n");
-    // Kept for a second, and remembered then.
+    // The job's directory is deleted after one second. The control plane still knows the job.
     until(&plane, id, |job| job.gone).await;
 
     let id = submit(script("echo begun; sleep 1000")).await;
