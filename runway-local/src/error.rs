@@ -66,7 +66,7 @@ pub enum OpenError {
     Groups(#[source] io::Error),
 }
 
-/// The job was not started. Nothing of it remains.
+/// The job was not started. No files, processes or control groups of it remain.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another job has this id.
@@ -161,8 +161,8 @@ pub enum JobError {
         /// The directory.
         folder: PathBuf,
     },
-    /// The supervisor of an attached job exited without an outcome. It could not write the outcome, or could not kill
-    /// a process of the job.
+    /// The supervisor of an attached job exited without an outcome. It could not write the outcome, or could
+    /// not kill a process of the job.
     #[error("its supervisor has ended and left no outcome in `{}`", .folder.display())]
     NoOutcome {
         /// The job's directory.

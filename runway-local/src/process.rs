@@ -1,4 +1,4 @@
-//! Identifies processes by pid and start time, because the kernel reuses pids, and kills the processes of a job.
+//! Identifies processes by pid and start time, because the kernel reuses pids. Kills the processes of a job.
 
 use crate::cgroup::Groups;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};

@@ -54,8 +54,8 @@ pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
     Ok(total)
 }
 
-/// Deletes a directory with its content. Nested directories are first moved to the top, one by one, so that
-/// neither the depth of the tree nor the limit of open files matters.
+/// Deletes a directory with its content. Nested directories are first moved to the top, one by one. Neither
+/// the depth of the tree nor the limit of open files then matters.
 pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
     let top = match enter(CWD, folder) {
         Err(Errno::NOENT) => return Ok(()),
@@ -96,7 +96,7 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
                 }
             }
             match rustix::fs::unlinkat(&top, &name, AtFlags::REMOVEDIR) {
-                // Entries that were created meanwhile are deleted in the next iteration.
+                // Entries that were created since are deleted in the next iteration.
                 Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => {}
                 Err(error) => return Err(error),
             }

@@ -183,7 +183,7 @@ impl Groups {
     /// Kills all processes in the groups.
     ///
     /// Version 2 kills them at once. With version 1, each listed process is killed, and processes that start
-    /// meanwhile can escape. The caller repeats the call until the groups are empty. The process limit
+    /// during the call can escape. The caller repeats the call until the groups are empty. The process limit
     /// ensures that this ends.
     pub(crate) fn kill(&self) {
         let at_once = self.groups.iter().filter(|group| group.version == Version::V2);

@@ -40,7 +40,7 @@ impl Job {
     /// failed to start.
     ///
     /// # Errors
-    /// [`StartError`] if the job was not started. Nothing of it remains.
+    /// [`StartError`] if the job was not started. No files, processes or control groups of it remain.
     pub fn start(machine: &Machine, order: &Order, supervision: Supervision) -> Result<Self, StartError> {
         let process = process(order)?;
         if order.admitted.job().network == Network::Internal {

@@ -308,7 +308,7 @@ impl Supervisor {
             self.status.finished_at = Some(System.now());
         }
         self.write_status()?;
-        // Without its launcher, nobody else deletes the directory.
+        // The launcher would delete the directory, but it has exited.
         if self.plan.attached && self.launcher.is_none() {
             self.folder.remove()?;
         }
@@ -330,7 +330,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells the launcher that the sandbox is set up.
+    /// Sends the reply to the launcher that the sandbox is set up.
     fn answer(&mut self) {
         if self.is_answered {
             return;

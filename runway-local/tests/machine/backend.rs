@@ -1,4 +1,4 @@
-//! Tests of the local backend: alone, and behind the control plane.
+//! Tests of the local backend, directly and through the control plane.
 
 use crate::bed::{Bed, order, script};
 use futures::StreamExt;
