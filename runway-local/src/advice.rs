@@ -7,8 +7,8 @@ use std::time::Duration;
 /// Minimum duration of a job for advice about CPU. The average of a shorter job is not representative.
 const TELLING: Duration = Duration::from_secs(10);
 
-/// Returns advice for each resource whose request was at least twice of what the job needed. The suggested
-/// value includes a margin.
+/// Returns advice for each resource of which the job requested at least twice the suggested value. The
+/// suggestion is the usage plus a margin.
 ///
 /// ```
 /// use runway_core::units::{CpuMillis, MemoryBytes};

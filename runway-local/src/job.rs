@@ -40,7 +40,7 @@ pub struct Job {
 pub(crate) struct Attached {
     /// The socket to the supervisor, which cancels the job when the socket is closed.
     line: UnixStream,
-    /// Notified on each byte from the supervisor. Closed after the supervisor has exited and the job is
+    /// Notified when the supervisor reports a change. Closed after the supervisor has exited and the job is
     /// recovered. An inotify subscription would delay the exit of this process by about 10 ms.
     bell: Arc<Bell>,
 }

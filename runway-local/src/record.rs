@@ -50,7 +50,7 @@ pub(crate) struct StatusFile {
 }
 
 impl StatusFile {
-    /// Returns whether the job finished more than `ttl` ago.
+    /// Returns whether the job finished at least `ttl` ago.
     pub(crate) fn is_over(&self, kept: Seconds, now: Timestamp) -> bool {
         self.finished_at.is_some_and(|finished| finished.saturating_add(kept) <= now)
     }

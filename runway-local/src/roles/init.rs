@@ -72,8 +72,8 @@ fn listen() -> io::Result<Signals> {
     SignalDelivery::with_pipe(read, write, SignalOnly, FORWARDED.iter().chain(&[SIGCHLD]))
 }
 
-/// Starts the job's process. Out of memory, the kernel must kill the job and not init, so only the job gets a
-/// high `oom_score_adj`.
+/// Starts the job's process. When memory runs out, the kernel must kill the job and not init, so only the job
+/// gets a high `oom_score_adj`.
 fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32)> {
     let [program, arguments @ ..] = process.command.as_slice() else {
         return Err(("it has no command".to_owned(), 127));

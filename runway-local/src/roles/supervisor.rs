@@ -139,7 +139,7 @@ impl Supervisor {
                 last.end = Some(end);
                 last.oom_kills = kills;
             }
-            // A retry without a written status would not be visible, so the job ends.
+            // If the status cannot be written, a retry would not be visible, so the job ends.
             if is_over || self.write_status().is_err() {
                 break;
             }

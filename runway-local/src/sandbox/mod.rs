@@ -40,8 +40,8 @@ pub(crate) fn die_with_parent() -> Result<(), Failure> {
 
 /// Moves this process to new namespaces.
 ///
-/// `rustix` marks its replacement as unsafe because of the flag `FILES`, which separates the descriptor
-/// tables of threads. This flag is not used here, and the process has only one thread.
+/// `rustix` deprecates the called function for an unsafe one, because the flag `FILES` gives a thread its own
+/// descriptor table. This flag is not used here, and the process has only one thread.
 #[expect(deprecated, reason = "its replacement differs in being marked as unsafe alone")]
 pub(crate) fn unshare(namespaces: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(namespaces)

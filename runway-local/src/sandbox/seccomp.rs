@@ -144,8 +144,8 @@ fn programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
 /// installed, the kernel evaluates it for every call number. With one comparison per call, this would take a
 /// millisecond. The other filter checks that the numbers belong to this architecture.
 fn only(known: &BTreeSet<u32>) -> BpfProgram {
-    // `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JGE | BPF_K`, `BPF_JMP | BPF_JGT | BPF_K`, and `BPF_RET |
-    // BPF_K`.
+    // The values of `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JGE | BPF_K`, `BPF_JMP | BPF_JGT | BPF_K`
+    // and `BPF_RET | BPF_K`.
     const LOAD: u16 = 0x20;
     const AT_LEAST: u16 = 0x35;
     const ABOVE: u16 = 0x25;
