@@ -22,7 +22,7 @@ const TELLING: Duration = Duration::from_secs(10);
 /// };
 /// assert_eq!(
 ///     advise(&usage, CpuMillis::new(2000), MemoryBytes::new(4 << 30)),
-///     ["peak memory 212Mi of 4Gi: `memory: 256Mi` would have done, 94% cheaper in memory"]
+///     ["peak memory 212Mi of 4Gi: `memory: 256Mi` would suffice, at 94% lower memory cost"]
 /// );
 /// ```
 #[must_use]
@@ -32,7 +32,7 @@ pub fn advise(usage: &Usage, cpu: CpuMillis, memory: MemoryBytes) -> Vec<String>
         let enough = enough_memory(peak.units());
         if enough.saturating_mul(2) <= memory.units() {
             advice.push(format!(
-                "peak memory {} of {memory}: `memory: {}` would have done, {}% cheaper in memory",
+                "peak memory {} of {memory}: `memory: {}` would suffice, at {}% lower memory cost",
                 whole_mebibytes(peak),
                 MemoryBytes::new(enough),
                 cheaper(enough, memory.units())
@@ -45,7 +45,7 @@ pub fn advise(usage: &Usage, cpu: CpuMillis, memory: MemoryBytes) -> Vec<String>
         let enough = with_room(average).div_ceil(50).saturating_mul(50).max(50);
         if enough.saturating_mul(2) <= cpu.units() {
             advice.push(format!(
-                "{} of {cpu} CPU on average: `cpu: {}` might have done, {}% cheaper in CPU",
+                "{} of {cpu} CPU on average: `cpu: {}` might suffice, at {}% lower CPU cost",
                 CpuMillis::new(average),
                 CpuMillis::new(enough),
                 cheaper(enough, cpu.units())
@@ -97,7 +97,7 @@ mod tests {
     fn only_what_is_far_off_is_told() {
         assert_eq!(memory(100 << 20, 255 << 20), [""; 0]);
         assert_eq!(memory(100 << 20, 256 << 20).len(), 1);
-        assert!(memory(1 << 20, 512 << 20)[0].contains("`memory: 16Mi` would have done, 97% cheaper"));
+        assert!(memory(1 << 20, 512 << 20)[0].contains("`memory: 16Mi` would suffice, at 97% lower"));
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         assert!(told(TELLING - Duration::from_millis(1)).is_empty());
         assert_eq!(
             told(TELLING),
-            ["100m of 2 CPU on average: `cpu: 150m` might have done, 93% cheaper in CPU"]
+            ["100m of 2 CPU on average: `cpu: 150m` might suffice, at 93% lower CPU cost"]
         );
     }
 }

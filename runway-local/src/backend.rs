@@ -78,7 +78,7 @@ impl LocalBackend {
     /// Logs an error and returns `None`, so that one unreadable job does not hide the others.
     fn observe_or_warn(&self, id: JobId) -> Option<Observation> {
         self.observe(id).unwrap_or_else(|error| {
-            tracing::warn!(job = %id, %error, "the job's folder cannot be read");
+            tracing::warn!(job = %id, %error, "cannot read the job's directory");
             None
         })
     }
@@ -105,7 +105,7 @@ impl LocalBackend {
 
     async fn create_job(&self, order: &Order) -> Result<Observation, CreateError> {
         let order = order.clone();
-        let started = self.blocking("starting a job", move |this| {
+        let started = self.blocking("cannot start the job", move |this| {
             let job = Job::start(&this.machine, &order, Supervision::Detached)?;
             Ok(this.observe_or_warn(job.id()).unwrap_or_else(|| Observation::created(&order, System.now())))
         });
@@ -125,7 +125,8 @@ impl LocalBackend {
 
     async fn read_logs(&self, job: &JobRef, options: LogOptions) -> Result<LogStream, LogError> {
         let id = job.id;
-        let opened = self.try_blocking("reading what a job prints", move |this| this.open_logs(id, options));
+        let opened =
+            self.try_blocking("cannot read the output of the job", move |this| this.open_logs(id, options));
         let (reader, attempt) = opened.await??;
         let start =
             Following { reader, attempt, waiting: VecDeque::from([LogEvent::Attempt(attempt)]), options };
@@ -153,11 +154,11 @@ impl Backend for LocalBackend {
 
     fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
         let id = job.id;
-        self.try_blocking("looking a job up", move |this| this.observe(id)).boxed()
+        self.try_blocking("cannot read the job", move |this| this.observe(id)).boxed()
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
-        self.try_blocking("listing jobs", Self::observe_all).boxed()
+        self.try_blocking("cannot list the jobs", Self::observe_all).boxed()
     }
 
     fn watch(&self) -> BoxStream<'_, WatchEvent> {
@@ -172,7 +173,7 @@ impl Backend for LocalBackend {
 
     fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
         let id = job.id;
-        self.try_blocking("cancelling a job", move |this| match Job::find(&this.machine, id)? {
+        self.try_blocking("cannot cancel the job", move |this| match Job::find(&this.machine, id)? {
             Some(job) => job.stop(),
             None => Ok(Cancelled::Gone),
         })
@@ -215,7 +216,7 @@ fn create_error(error: StartError) -> CreateError {
         | StartError::ReceiveReply(_)
         | StartError::SupervisorExited
         | StartError::FollowSupervisor(_) => {
-            CreateError::Unavailable(Unavailable::caused_by("the job could not be started", error))
+            CreateError::Unavailable(Unavailable::caused_by("cannot start the job", error))
         }
     }
 }
@@ -234,7 +235,8 @@ impl Following {
             return Ok(Some((event, self)));
         }
         let chunk = if self.options.follow { self.reader.next().await } else { self.reader.try_next() };
-        let chunk = chunk.map_err(|error| Unavailable::caused_by("the output cannot be read", error))?;
+        let chunk =
+            chunk.map_err(|error| Unavailable::caused_by("cannot read the output of the job", error))?;
         let Some(Chunk { attempt, bytes, .. }) = chunk else { return Ok(None) };
         if attempt == self.attempt {
             return Ok(Some((LogEvent::Bytes(bytes), self)));
@@ -304,7 +306,7 @@ impl Watch {
     async fn refresh(&mut self) -> Result<(), Unavailable> {
         let is_due = self.settled.is_none_or(|settled| settled.elapsed() >= SETTLING);
         if is_due {
-            self.backend.try_blocking("settling jobs", |this| this.machine.settle()).await?;
+            self.backend.try_blocking("cannot recover the jobs", |this| this.machine.settle()).await?;
             self.settled = Some(Instant::now());
         }
         let ids = self.listen_to_each().await?;
@@ -346,7 +348,7 @@ impl Watch {
 
     /// Subscribes to each job before it is read, so that no change is missed. Returns the ids of all jobs.
     async fn listen_to_each(&mut self) -> Result<Vec<JobId>, Unavailable> {
-        let ids = self.backend.try_blocking("listing jobs", |this| this.machine.ids()).await?;
+        let ids = self.backend.try_blocking("cannot list the jobs", |this| this.machine.ids()).await?;
         let Some(ears) = &mut self.ears else { return Ok(ids) };
         ears.each.retain(|id, _| ids.binary_search(id).is_ok());
         for id in &ids {
@@ -361,5 +363,5 @@ impl Watch {
 }
 
 fn interrupted(error: io::Error) -> WatchEvent {
-    WatchEvent::Interrupted(Unavailable::caused_by("the folder of jobs cannot be watched", error))
+    WatchEvent::Interrupted(Unavailable::caused_by("cannot watch the directory of the jobs", error))
 }

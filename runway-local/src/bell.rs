@@ -152,7 +152,7 @@ impl Ears {
         let ears = made.as_ref().map_err(|error| io::Error::from(*error))?;
         static THREAD: OnceLock<bool> = OnceLock::new();
         let runs = *THREAD.get_or_init(|| {
-            thread::Builder::new().name("runway-bell".into()).spawn(|| ears.listen()).is_ok()
+            thread::Builder::new().name("runway-inotify".into()).spawn(|| ears.listen()).is_ok()
         });
         if runs { Ok(ears) } else { Err(io::ErrorKind::OutOfMemory.into()) }
     }

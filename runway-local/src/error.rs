@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The state directory cannot be created.
-    #[error("cannot create the folder `{}` for jobs", .folder.display())]
+    #[error("cannot create the state directory `{}`", .folder.display())]
     CreateFolder {
         /// The state directory.
         folder: PathBuf,
@@ -18,7 +18,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The path of the state directory cannot be resolved.
-    #[error("cannot resolve the path of the folder `{}` for jobs", .folder.display())]
+    #[error("cannot resolve the path of the state directory `{}`", .folder.display())]
     ResolveFolder {
         /// The state directory.
         folder: PathBuf,
@@ -26,7 +26,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// A job directory whose deletion was interrupted cannot be deleted.
-    #[error("cannot remove old jobs from the folder `{}`", .folder.display())]
+    #[error("cannot delete old jobs in the state directory `{}`", .folder.display())]
     RemoveOld {
         /// The state directory.
         folder: PathBuf,
@@ -34,7 +34,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The jobs in the state directory cannot be listed.
-    #[error("cannot list the jobs in the folder `{}`", .folder.display())]
+    #[error("cannot list the jobs in the state directory `{}`", .folder.display())]
     ListJobs {
         /// The state directory.
         folder: PathBuf,
@@ -42,7 +42,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The state directory cannot be locked for this server.
-    #[error("cannot lock the folder `{}` for this server", .folder.display())]
+    #[error("cannot lock the state directory `{}` for this server", .folder.display())]
     LockServer {
         /// The state directory.
         folder: PathBuf,
@@ -50,19 +50,19 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Another server uses the state directory.
-    #[error("the folder `{}` has a server already: two would each count jobs by themselves", .folder.display())]
+    #[error("another server uses the state directory `{}`; stop it, or use another directory", .folder.display())]
     Served {
         /// The state directory.
         folder: PathBuf,
     },
     /// The configured parent of the control groups has a `..` component.
-    #[error("the control group `{}` must be a path from the root of a hierarchy, without `..`", .parent.display())]
+    #[error("invalid control group `{}`: it must be a path from the root of a hierarchy, without `..`", .parent.display())]
     Parent {
         /// The configured path.
         parent: PathBuf,
     },
     /// The mounts or the control groups of this process cannot be read.
-    #[error("the control groups of this machine cannot be read")]
+    #[error("cannot read the control groups of this machine")]
     Groups(#[source] io::Error),
 }
 
@@ -70,18 +70,18 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another job has this id.
-    #[error("there is a job of this id already")]
+    #[error("another job has this id")]
     Taken(Box<Observation>),
     /// Another process is creating or deleting a job with this id.
-    #[error("a job of this id is being created or removed just now")]
+    #[error("another process is creating or deleting a job with this id; retry later")]
     Busy,
     /// The job has no command.
-    #[error("the job has no `command`: its image is not used here, so there is nothing to run")]
+    #[error("the job has no `command`; the local backend does not use the image, so the job must set one")]
     NoCommand,
     /// The job requests the network `internal`, which one machine cannot provide.
     #[error(
-        "the network `internal` cannot be kept apart from the others on one machine: ask for `none`, or for `open` where the \
-         policy allows it"
+        "the local backend does not support the network `internal`; use `none`, or `open` if the policy \
+         allows it"
     )]
     Network,
     /// A secret has no value.
@@ -93,7 +93,7 @@ pub enum StartError {
         from_env: String,
     },
     /// The machine has too few free GPUs.
-    #[error("the job asks for {wanted} GPUs, and {free} of this machine's {all} are free")]
+    #[error("the job requests {wanted} GPUs, but only {free} of {all} are free")]
     Gpus {
         /// The number of GPUs that the job requests.
         wanted: GpuCount,
@@ -106,7 +106,7 @@ pub enum StartError {
     #[error(transparent)]
     NotEnforced(#[from] NotEnforced),
     /// The sandbox of the job could not be set up.
-    #[error("the job cannot be kept apart from this machine: {why}")]
+    #[error("cannot set up the sandbox: {why}")]
     NoWalls {
         /// The reason.
         why: String,
@@ -121,7 +121,7 @@ pub enum StartError {
     #[error("cannot read the record of the job that has this id")]
     ReadRecord(#[source] io::Error),
     /// A directory that an interrupted start left cannot be removed.
-    #[error("cannot remove the remains of an interrupted start")]
+    #[error("cannot delete the remains of an interrupted start")]
     RemovePartial(#[source] io::Error),
     /// The lock of the job's directory cannot be taken.
     #[error("cannot lock the job's directory")]
@@ -156,14 +156,14 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The job's directory no longer exists.
-    #[error("`{}` has been taken away", .folder.display())]
+    #[error("the job directory `{}` no longer exists", .folder.display())]
     Removed {
         /// The directory.
         folder: PathBuf,
     },
     /// The supervisor of an attached job exited without an outcome. It could not write the outcome, or could
     /// not kill a process of the job.
-    #[error("its supervisor has ended and left no outcome in `{}`", .folder.display())]
+    #[error("the supervisor exited without an outcome in `{}`", .folder.display())]
     NoOutcome {
         /// The job's directory.
         folder: PathBuf,
@@ -178,7 +178,7 @@ pub enum JobError {
     #[error("cannot watch the directory of the job")]
     Watch(#[source] io::Error),
     /// The request to cancel or kill the job cannot be written.
-    #[error("cannot write the request to end the job")]
+    #[error("cannot write the request to cancel the job")]
     Request(#[source] io::Error),
     /// The job's directory cannot be deleted.
     #[error("cannot delete the directory of the job")]

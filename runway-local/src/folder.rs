@@ -166,7 +166,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     };
     match serde_json::from_slice(&bytes) {
         Err(error) if error.is_eof() => {
-            tracing::error!(file = %path.display(), "the file is cut off, and what stood in it is lost");
+            tracing::error!(file = %path.display(), "ignoring a truncated file; its content is lost");
             Ok(None)
         }
         read => Ok(Some(read?)),

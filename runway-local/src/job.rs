@@ -50,7 +50,7 @@ impl Attached {
     pub(crate) fn listen(line: UnixStream) -> io::Result<Self> {
         let attached = Self { line, bell: Arc::new(Bell::default()) };
         let (mut line, bell) = (attached.line.try_clone()?, attached.bell());
-        let thread = thread::Builder::new().name("runway-bell".to_owned()).stack_size(128 * 1024);
+        let thread = thread::Builder::new().name("runway-notify".to_owned()).stack_size(128 * 1024);
         thread.spawn(move || {
             let mut what = [0; 64];
             while line.read(&mut what).is_ok_and(|count| count > 0) {

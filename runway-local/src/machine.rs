@@ -90,7 +90,7 @@ impl Machine {
         };
         let (groups, missing) = self.layout().make(&format!("trial-{}", std::process::id()), &limits);
         if let Err(error) = groups.remove(LOOK) {
-            tracing::warn!(%error, "a control group is left");
+            tracing::warn!(%error, "cannot delete the temporary control group");
         }
         if missing.is_empty() { Ok(()) } else { Err(self.layout().not_enforced(&missing)) }
     }
@@ -176,7 +176,7 @@ impl Machine {
             });
             if let Err(error) = settled {
                 // A broken job directory must not block the recovery of the other jobs.
-                tracing::warn!(job = %id, %error, "what is left of the job cannot be settled");
+                tracing::warn!(job = %id, %error, "cannot recover the job");
             }
         }
         Ok(())

@@ -2,6 +2,6 @@
 
 fn main() {
     runway_local::run_if_asked();
-    eprintln!("this program is started by Runway, for each of its jobs");
+    eprintln!("Runway starts this program for each job; do not start it directly");
     std::process::exit(2);
 }

@@ -61,7 +61,7 @@ impl LocalSettings {
 
 /// No directory to keep jobs in: neither `--state-dir` nor the environment names one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no home to keep jobs in; name a folder with `--state-dir`")]
+#[error("no state directory: neither `XDG_STATE_HOME` nor `HOME` is an absolute path; set `--state-dir`")]
 pub struct NoStateDir;
 
 fn default_state_dir(is_root: bool, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

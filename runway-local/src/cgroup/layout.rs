@@ -110,7 +110,7 @@ impl Layout {
         let mut missing = Vec::new();
         for limit in Controller::LIMITING {
             if !self.hierarchies.iter().any(|hierarchy| hierarchy.controllers.contains(&limit)) {
-                missing.push(Missing { limit, why: "this machine has no control groups for it".to_owned() });
+                missing.push(Missing { limit, why: "no control group hierarchy limits it".to_owned() });
             }
         }
         for hierarchy in &self.hierarchies {
@@ -153,8 +153,8 @@ impl Layout {
         NotEnforced {
             missing: missing.iter().map(ToString::to_string).collect(),
             advice: is_barred.then_some(
-                "start it by `systemd-run --user --scope`, which gives it a control group of its own, or have root hand one down \
-                 and name it with `--cgroup-parent`",
+                "start the program with `systemd-run --user --scope`, or let root delegate a control group to this user and \
+                 set `--cgroup-parent`",
             ),
         }
     }
@@ -297,7 +297,7 @@ mod tests {
         let missing = Missing { limit: Controller::Memory, why: "x".to_owned() };
         let session = read("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service");
         let told = session.not_enforced(std::slice::from_ref(&missing)).to_string();
-        assert!(told.contains("memory: x; start it by `systemd-run --user --scope`"), "{told}");
+        assert!(told.contains("memory: x; start the program with `systemd-run --user --scope`"), "{told}");
         assert_eq!(read("/").not_enforced(&[missing]).advice, None);
     }
 

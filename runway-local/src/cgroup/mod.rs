@@ -86,7 +86,7 @@ pub struct NotEnforced {
 
 impl fmt::Display for NotEnforced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "limits cannot be enforced here: {}", self.missing.join("; "))?;
+        write!(f, "cannot enforce limits: {}", self.missing.join("; "))?;
         self.advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }

@@ -110,7 +110,7 @@ impl Writer {
                 self.dropped = self.dropped.saturating_add(u64::try_from(count).unwrap_or(0));
                 if !self.cut {
                     self.cut = true;
-                    let _ = self.note("\n[runway: cut here: the job keeps no more of its output]\n");
+                    let _ = self.note("\n[runway: output limit reached; further output is discarded]\n");
                 }
                 Ok(Pumped::More)
             }
@@ -122,7 +122,7 @@ impl Writer {
     /// Ends the output. Writes how many bytes were discarded.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         if self.dropped > 0 {
-            let _ = self.note(&format!("[runway: {} bytes more were not kept]\n", self.dropped));
+            let _ = self.note(&format!("[runway: {} bytes of output were discarded]\n", self.dropped));
         }
         self.mark(None)
     }
@@ -240,7 +240,7 @@ mod tests {
             let text = String::from_utf8(text).unwrap();
             assert!(text.starts_with("012345678"), "{text}");
             assert_eq!(all.iter().any(|(_, _, stream, _)| *stream == Stream::Mark), cut, "{text}");
-            assert_eq!(text.contains("1 bytes more were not kept"), cut, "{text}");
+            assert_eq!(text.contains("1 bytes of output were discarded"), cut, "{text}");
             crate::tree::remove(&folder).unwrap();
         }
     }

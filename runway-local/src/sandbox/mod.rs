@@ -35,14 +35,14 @@ impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
 
 /// Asks the kernel to kill this process when its parent dies.
 pub(crate) fn die_with_parent() -> Result<(), Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the supervisor")
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("setting the parent death signal")
 }
 
 /// Moves this process to new namespaces.
 ///
 /// `rustix` deprecates the called function for an unsafe one, because the flag `FILES` gives a thread its own
 /// descriptor table. This flag is not used here, and the process has only one thread.
-#[expect(deprecated, reason = "its replacement differs in being marked as unsafe alone")]
+#[expect(deprecated, reason = "its replacement is the same function, marked as unsafe")]
 pub(crate) fn unshare(namespaces: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(namespaces)
 }

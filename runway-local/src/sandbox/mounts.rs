@@ -33,13 +33,13 @@ const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 /// Creates the mounts of a job and changes the root directory to them.
 pub(crate) fn put_up(sandbox: &Sandbox, files: &Path) -> Result<(), Failure> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .doing("keeping mounts to itself")?;
+        .doing("making the mounts private")?;
     // Cloned before the new root covers the directory.
     let own = open_tree(CWD, files, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
         .doing(format_args!("opening `{}`", files.display()))?;
     let resolver = if sandbox.open_network { fs::read("/etc/resolv.conf").ok() } else { None };
     let root = Path::new(ROOT);
-    mount("tmpfs", root, "tmpfs", QUIET, Some(c"mode=755,size=1m")).doing("making a root")?;
+    mount("tmpfs", root, "tmpfs", QUIET, Some(c"mode=755,size=1m")).doing("mounting the new root")?;
     let mut bound = bind_machine(root)?;
     for name in OWN {
         make(&root.join(name))?;
@@ -63,11 +63,11 @@ pub(crate) fn put_up(sandbox: &Sandbox, files: &Path) -> Result<(), Failure> {
         put_up_resolver(root, &resolver)?;
     }
     remount(root, QUIET | MountFlags::RDONLY)?;
-    std::env::set_current_dir(root).doing("entering the root")?;
-    rustix::process::pivot_root(".", ".").doing("changing the root")?;
+    std::env::set_current_dir(root).doing("changing to the new root")?;
+    rustix::process::pivot_root(".", ".").doing("changing the root directory")?;
     // After the pivot, the old root is mounted on top of the new one.
-    unmount(".", UnmountFlags::DETACH).doing("leaving the machine's root")?;
-    std::env::set_current_dir("/").doing("entering the root")
+    unmount(".", UnmountFlags::DETACH).doing("unmounting the old root")?;
+    std::env::set_current_dir("/").doing("changing to the new root")
 }
 
 /// Binds the top-level directories of the machine. Returns the mount points.
@@ -109,7 +109,7 @@ fn put_up_devices(root: &Path, sandbox: &Sandbox) -> Result<(), Failure> {
     let harmless = HARMLESS.iter().map(|name| Path::new("/dev").join(name));
     for device in harmless.chain(sandbox.devices.iter().cloned()) {
         let at = root.join(device.strip_prefix("/").unwrap_or(&device));
-        File::create(&at).doing(format_args!("making `{}`", device.display()))?;
+        File::create(&at).doing(format_args!("creating `{}`", device.display()))?;
         mount_bind(&device, &at).doing(format_args!("binding `{}`", device.display()))?;
     }
     for (name, target) in
@@ -130,7 +130,7 @@ fn bind_system(root: &Path, has_gpus: bool) -> Result<Vec<PathBuf>, Failure> {
     for from in wanted.iter().map(Path::new).filter(|path| path.is_dir()) {
         let to = root.join(from.strip_prefix("/").unwrap_or(from));
         let above = to.parent().unwrap_or(root);
-        fs::create_dir_all(above).doing(format_args!("making `{}`", above.display()))?;
+        fs::create_dir_all(above).doing(format_args!("creating `{}`", above.display()))?;
         bind(from, &to, &mut bound)?;
     }
     Ok(bound)
@@ -138,7 +138,7 @@ fn bind_system(root: &Path, has_gpus: bool) -> Result<Vec<PathBuf>, Failure> {
 
 /// Makes every mount at or below these mount points read-only.
 fn make_read_only(bound: &[PathBuf]) -> Result<(), Failure> {
-    let table = fs::read("/proc/self/mountinfo").doing("reading the mounts")?;
+    let table = fs::read("/proc/self/mountinfo").doing("reading `/proc/self/mountinfo`")?;
     for line in table.split(|byte| *byte == b'\n') {
         let Some((point, flags)) = read_mount(line) else { continue };
         if !bound.iter().any(|bound| point.starts_with(bound)) {
@@ -176,11 +176,11 @@ fn put_up_resolver(root: &Path, resolver: &[u8]) -> Result<(), Failure> {
 }
 
 fn make(folder: &Path) -> Result<(), Failure> {
-    fs::create_dir(folder).doing(format_args!("making `{}`", folder.display()))
+    fs::create_dir(folder).doing(format_args!("creating `{}`", folder.display()))
 }
 
 fn remount(at: &Path, flags: MountFlags) -> Result<(), Failure> {
-    let table = fs::read("/proc/self/mountinfo").doing("reading the mounts")?;
+    let table = fs::read("/proc/self/mountinfo").doing("reading `/proc/self/mountinfo`")?;
     let mut lines = table.split(|byte| *byte == b'\n').rev().filter_map(read_mount);
     // The last mount on a mount point is the visible one.
     let kept = lines.find(|(point, _)| point == at).map_or(MountFlags::empty(), |(_, flags)| flags);

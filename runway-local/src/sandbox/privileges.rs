@@ -30,24 +30,24 @@ pub(crate) fn give_up(user: User) -> std::result::Result<(), Failure> {
         match rustix::thread::remove_capability_from_bounding_set(right) {
             Ok(()) => {}
             Err(Errno::INVAL) => break,
-            Err(error) => return Err(error).doing("giving up capabilities for good"),
+            Err(error) => return Err(error).doing("dropping the bounding set of capabilities"),
         }
     }
-    rustix::thread::clear_ambient_capability_set().doing("giving up ambient capabilities")?;
+    rustix::thread::clear_ambient_capability_set().doing("dropping ambient capabilities")?;
     if let User::Other { id } = user {
         let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
-        rustix::thread::set_thread_groups(&[]).doing("leaving all groups")?;
-        rustix::thread::set_thread_res_gid(gid, gid, gid).doing("becoming the group that jobs run as")?;
-        rustix::thread::set_thread_res_uid(uid, uid, uid).doing("becoming the user that jobs run as")?;
+        rustix::thread::set_thread_groups(&[]).doing("dropping supplementary groups")?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).doing("changing to the job's group")?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).doing("changing to the job's user")?;
     }
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
-        .doing("giving up capabilities")?;
-    rustix::thread::set_no_new_privs(true).doing("giving up setuid programs")?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).doing("giving up core dumps")?;
+        .doing("dropping capabilities")?;
+    rustix::thread::set_no_new_privs(true).doing("setting `no_new_privs`")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).doing("disabling core dumps")?;
     // The job runs as the same user and must not inspect this process. The `exec` of the job resets the flag
     // for the job itself.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("hiding from the job")?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("making init non-dumpable")?;
     // The kernel clears the death signal when the user changes.
     die_with_parent()
 }

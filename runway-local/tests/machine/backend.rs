@@ -40,7 +40,7 @@ async fn until(
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("in vain: {:?}", plane.job(id));
+    panic!("timed out: {:?}", plane.job(id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +109,7 @@ async fn what_the_port_promises() {
     bed.machine_job(missing.id).wait(None).unwrap();
     for follow in [false, true] {
         let logs = backend.logs(&missing.job(), LogOptions { follow, tail: None }).await;
-        assert!(matches!(logs, Err(LogError::NotStarted)), "it has never run");
+        assert!(matches!(logs, Err(LogError::NotStarted)), "the job has never run");
     }
     let nobody = crate::bed::order(script("true")).job();
     assert_eq!(backend.find(&nobody).await.unwrap(), None);

@@ -82,7 +82,7 @@ pub struct Ran {
 /// Waits until a job is finished, and reads its output.
 pub fn ended(job: &Job) -> Ran {
     let seen = job.wait(Some(Duration::from_secs(60))).unwrap();
-    assert!(!seen.status.holds, "it does not end: {:?}", seen.status);
+    assert!(!seen.status.holds, "the job is not finished: {:?}", seen.status);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut reader = job.reader().unwrap();
     while let Some(chunk) = reader.next_blocking().unwrap() {
@@ -99,7 +99,7 @@ pub fn ended(job: &Job) -> Ran {
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(60), "in vain: {what}");
+        assert!(began.elapsed() < Duration::from_secs(60), "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -113,7 +113,7 @@ impl Drop for Bed {
         delegation::check_groups(&self.group);
         let jobs =
             || std::fs::read_dir(self.folder.join("jobs")).unwrap().map(|job| job.unwrap().file_name());
-        wait_until("what is being taken away", || {
+        wait_until("job directories to be deleted", || {
             !jobs().any(|name| name.to_string_lossy().starts_with('.'))
         });
         for job in std::fs::read_dir(self.folder.join("jobs")).unwrap() {
@@ -131,7 +131,7 @@ impl Drop for Bed {
                     stat.rsplit_once(')')
                         .and_then(|(_, rest)| rest.split_whitespace().nth(19).map(str::to_owned))
                 };
-                wait_until(&format!("the end of the {process}"), || field(stat()) != Some(start.to_string()));
+                wait_until(&format!("the {process} to exit"), || field(stat()) != Some(start.to_string()));
             }
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

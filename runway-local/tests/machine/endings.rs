@@ -143,7 +143,11 @@ fn attempts_begin_anew_and_the_last_one_counts() {
     let spec = JobSpec { retries: Some(3u64.into()), ..script("ls; touch seen; exit 1") };
     let ran = bed.run(spec);
     assert_eq!(verdict(&ran), (Phase::Failed, Some(Reason::NonZeroExit), Some(1)));
-    assert_eq!((ran.seen.status.attempts, ran.out.as_str()), (4, ""), "each finds an empty folder");
+    assert_eq!(
+        (ran.seen.status.attempts, ran.out.as_str()),
+        (4, ""),
+        "each attempt starts with an empty directory"
+    );
     // The job compares the uptime, in hundredths of a second, to detect whether this is the first attempt.
     let second =
         "read up idle </proc/uptime; [ $(( ${up%.*}${up#*.} - BEGAN )) -gt 300 ] || { sleep 3; exit 1; }";
@@ -190,5 +194,5 @@ fn what_was_used_is_told() {
     // The record of a finished job can be deleted.
     let folder = bed.state().join("jobs").join(job.id().as_str());
     assert!(folder.exists() && job.remove().unwrap());
-    wait_until("the folder is gone", || !folder.exists());
+    wait_until("the directory to be deleted", || !folder.exists());
 }

@@ -79,7 +79,7 @@ fn a_disk_that_is_filled_up_ends_the_job() {
     assert_eq!(ran.out, "");
     let hidden = "exec 3>/tmp/a; rm /tmp/a; head -c 41943040 /dev/zero >&3; sleep 20; echo no";
     let ran = bed.run(with(limited(), script(hidden)));
-    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted), "a file without a name");
+    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted), "an unlinked file");
     // The job is evicted before it has written much more than its limit.
     let ran = bed.run(with(limited(), script("head -c 4294967296 /dev/zero >/tmp/a; sleep 20; echo no")));
     assert_eq!(ran.seen.status.reason, Some(Reason::Evicted));

@@ -154,8 +154,8 @@ fn output_is_cut_where_it_becomes_too_much_and_the_job_goes_on() {
     let job = bed.start(spec);
     let ran = ended(&job);
     assert_eq!(ran.seen.status.exit_code, Some(4));
-    assert_eq!(ran.out.len(), (1 << 20) - 16, "the index has its part");
-    assert!(ran.err.contains("[runway: cut here"), "{}", ran.err);
+    assert_eq!(ran.out.len(), (1 << 20) - 16, "the index counts towards the limit");
+    assert!(ran.err.contains("[runway: output limit reached"), "{}", ran.err);
     let dropped = (3 << 20) - ran.out.len() + "ok\n".len();
-    assert!(ran.err.contains(&format!("{dropped} bytes more were not kept")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("{dropped} bytes of output were discarded")), "{}", ran.err);
 }

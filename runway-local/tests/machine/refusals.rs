@@ -17,7 +17,10 @@ fn a_limit_that_cannot_be_enforced_is_refused_or_told_of() {
     assert_eq!(strict.machine.try_limits().unwrap_err().missing.len(), 3);
     assert!(missing.iter().any(|limit| limit.starts_with("memory: ")), "{missing:?}");
     assert_eq!(missing.len(), 3, "{missing:?}");
-    assert!(std::fs::read_dir(strict.state().join("jobs")).unwrap().next().is_none(), "something is left");
+    assert!(
+        std::fs::read_dir(strict.state().join("jobs")).unwrap().next().is_none(),
+        "the failed start left a directory"
+    );
 
     let lenient = Bed::with(|settings| {
         settings.cgroup_parent = Some(nowhere);

@@ -87,7 +87,7 @@ fn a_job_whose_record_is_cut_off_is_ended_and_forgotten() {
     std::fs::write(folder.join("job.json"), "").unwrap();
     assert_eq!(Job::find(&bed.again(), id).unwrap().map(|job| job.id()), None);
     assert!(!folder.exists());
-    wait_until("its supervisor to end", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
+    wait_until("the supervisor to exit", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_job_whose_folder_is_taken_away_is_ended() {
     assert_eq!(job.stop().unwrap(), Cancelled::Gone);
     assert_eq!(job.kill().unwrap(), Cancelled::Gone);
     assert!(!job.remove().unwrap());
-    wait_until("its supervisor to end", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
+    wait_until("the supervisor to exit", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
 }
 
 #[test]
@@ -158,5 +158,5 @@ fn an_attached_job_ends_with_who_started_it_and_leaves_nothing() {
     let folder = bed.state().join("jobs").join(id.as_str());
     assert!(folder.exists());
     kill(server);
-    wait_until("the job's folder is gone", || !folder.exists());
+    wait_until("the job directory to be deleted", || !folder.exists());
 }

@@ -118,7 +118,7 @@ fn homes_and_other_jobs_are_out_of_sight() {
     let state = bed.state().display().to_string();
     assert!(
         printed(&bed, &format!("ls -A {state}")).contains("No such file"),
-        "the state lies below /tmp here"
+        "the state directory is below /tmp"
     );
     let one = bed.start(script("echo mine >/tmp/secret; echo mine >/dev/shm/secret; echo $$; sleep 5"));
     let mut reader = one.reader().unwrap();
@@ -199,11 +199,11 @@ fn system_calls_that_jobs_have_no_use_for() {
         assert_eq!(errno("321, 0, 0, 0"), eperm, "bpf");
         assert_eq!(errno("425, 1, 0"), eperm, "io_uring_setup");
         assert_eq!(errno("56, 0x10000011, 0, 0, 0, 0"), eperm, "clone with a user namespace");
-        assert_eq!(errno("41, 40, 1, 0"), eperm, "a socket to the machine below");
+        assert_eq!(errno("41, 40, 1, 0"), eperm, "a vsock socket");
         assert_eq!(errno("435, 0, 0"), enosys, "clone3");
-        assert_eq!(errno("9999"), enosys, "one that nobody knows");
+        assert_eq!(errno("9999"), enosys, "an unknown call");
         // The number of a call in the x32 ABI.
-        assert_eq!(errno("0x40000000 + 521, 0, 0, 0, 0"), enosys, "ptrace by another number");
+        assert_eq!(errno("0x40000000 + 521, 0, 0, 0, 0"), enosys, "ptrace in the x32 ABI");
     }
 }
 
