@@ -1,4 +1,4 @@
-//! The error of a command: its causes, their messages, and their exit codes.
+//! The error type of all commands, with messages and exit codes.
 
 use crate::Exit;
 use crate::client::{ClientConfigError, Trouble};
@@ -14,7 +14,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The cause for which a command fails.
+/// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A file cannot be read.
@@ -26,7 +26,7 @@ pub(crate) enum Failure {
     /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The options that name a server cannot be used.
+    /// The options for the server are invalid.
     #[error(transparent)]
     ClientConfig(#[from] ClientConfigError),
     /// A request to the server failed.
@@ -35,20 +35,20 @@ pub(crate) enum Failure {
     /// Standard input is given more than once.
     #[error("standard input, `-`, can be read only once; {count} of the files are `-`")]
     RepeatedStandardInput {
-        /// The number of times.
+        /// The number of `-` arguments.
         count: usize,
     },
     /// `diagnose` reads a file that is not JSON.
     #[error("cannot read `{}`: no JSON: {error}; give what `{KUBECTL}` prints", shown(path))]
     NotJson {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         error: serde_json::Error,
     },
     /// `diagnose` reads JSON that does not list Kubernetes objects.
     #[error("cannot read `{}`: {}; give what `{KUBECTL}` prints", shown(path), printable(&error.to_string()))]
     NotKubernetes {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         error: ListingError,
     },
@@ -80,19 +80,19 @@ pub(crate) enum Failure {
     )]
     ApiServerUnknown {
         error: GuardrailsError,
-        /// The file and line of the policy that allow the network, in parentheses; empty if they are not known.
+        /// The file and line of the policy that allow the network, in parentheses; empty if unknown.
         place: String,
     },
-    /// `policy render` is given every address as those of the API server.
+    /// `policy render` receives `0.0.0.0/0` or `::/0` as an address range of the API server.
     #[error("{0}; give the API server's own address, such as `--api-server 172.18.0.2/32`")]
     ApiServerEverywhere(GuardrailsError),
     /// `render` would give two jobs the same name.
     #[error("two jobs would be called `{name}`; render them one at a time with `--id`")]
     RepeatedObject {
-        /// The name.
+        /// The object name.
         name: String,
     },
-    /// `submit --follow` is called with a format for programs.
+    /// `submit --follow` is called with a machine-readable output format.
     #[error("with `--follow` the output is the job's: leave out `--output`, or use `--wait`")]
     FollowWithFormat,
     /// `submit --follow` is called with several jobs.
@@ -110,28 +110,29 @@ pub(crate) enum Failure {
         shown(folder)
     )]
     ManualPages {
-        /// The folder.
+        /// The path of the directory.
         folder: PathBuf,
         error: io::Error,
     },
-    /// The variable of a secret is missing, or its value is not UTF-8. The error does not contain the value.
+    /// The environment variable of a secret is not set or not valid UTF-8. The error does not contain the
+    /// value.
     #[cfg(target_os = "linux")]
     #[error("the secret `{secret}` comes from the variable `{variable}`, which {}", if *is_set { "is not valid UTF-8" } else { "is not set" })]
     SecretVariable {
         /// The name of the secret.
         secret: String,
-        /// The variable of the environment.
+        /// The name of the environment variable.
         variable: String,
         /// Whether the variable is set.
         is_set: bool,
     },
 }
 
-/// The command whose output `diagnose` reads.
+/// The `kubectl` command whose output `diagnose` reads.
 const KUBECTL: &str = "kubectl get job,pod,event -o json";
 
 impl Failure {
-    /// The exit code of a command that fails with this error.
+    /// Returns the exit status for this error.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Online(trouble) => trouble.exit(),
@@ -139,7 +140,7 @@ impl Failure {
         }
     }
 
-    /// Prints the error on standard error; the violations of a policy are drawn into its file.
+    /// Prints the error to standard error. Renders the violations of an invalid policy in its source.
     pub(crate) fn print(&self) {
         let mut text = String::new();
         if let Self::Policy(PolicyLoadError::Invalid { file, error }) = self {

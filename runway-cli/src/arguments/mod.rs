@@ -1,4 +1,4 @@
-//! The commands and their options. Those of the commands that need a server are in `server`.
+//! The commands and their options. `server` has the options of the commands that need a server.
 
 mod server;
 
@@ -33,29 +33,30 @@ Environment:
             the way to the server
   NO_COLOR  no colours, even on a terminal";
 
-/// Checks, prices and renders batch jobs, submits them, and follows what becomes of them.
+/// Check, price, render, submit and follow batch jobs
 #[derive(Debug, Parser)]
 #[command(name = "runway", version, after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{ENVIRONMENT}"))]
 pub struct Arguments {
-    /// The command.
+    /// The subcommand.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 impl Arguments {
-    /// Reads what the program was called with. Where there is nothing to do but to print something, it does that, and tells how to
-    /// end.
+    /// Parses the command line. Prints the help, the version or a usage error if the command line requests or
+    /// causes it.
     ///
     /// # Errors
-    /// How the program ends.
+    ///
+    /// The exit status of the program, if there is no command to run.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
         let words: Vec<_> = words.into_iter().collect();
         Self::try_parse_from(&words).map_err(|told| {
-            // There is nobody to tell that this cannot be printed.
+            // A failure to print the message cannot be reported.
             let _ = told.print();
             match told.exit_code() {
                 0 => Exit::Fine,
-                // Its other exit codes are its job's.
+                // The other exit codes of `run` belong to the job.
                 _ if words.get(1).is_some_and(|command| command == "run") => Exit::NOT_RUN,
                 _ => Exit::NotJudged,
             }
@@ -65,124 +66,134 @@ impl Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tell whether jobs would be admitted, and if not, what to change
+    /// Check whether the policy admits jobs, and print what to change
     Check(Files),
-    /// Tell what jobs would cost at most
+    /// Print the maximum cost of jobs
     Quote(Files),
-    /// Print the Kubernetes objects that would be created, secrets redacted
+    /// Print the Kubernetes objects for jobs, with secrets redacted
     Render {
         #[command(flatten)]
         files: Files,
-        /// The job's id: 12 characters of a-z and 0-9
+        /// The id of the job
         #[arg(long, value_name = "ID", default_value = "000000000000")]
         id: JobId,
     },
-    /// Run a job on this machine, under the limits that it asks for
+    /// Run a job on this machine and enforce its limits
     ///
-    /// The job is checked and priced first. It runs on this machine's own files, which it sees read-only, with a `/tmp` and a
-    /// working folder of its own; its image is not used. What it prints to standard output comes out there, all else on standard
-    /// error; with `-o json` standard output has the record of the job alone. Ctrl-C stops the job, a second one kills it.
+    /// Checks the job against the policy and prints its maximum cost first. The job's image is not used: the
+    /// command runs on this machine's files.
+    ///
+    /// The job sees these files read-only; /home, /root and /run are empty for it. It starts in an empty
+    /// directory below a private /tmp. The files that it writes there are deleted when it ends.
+    ///
+    /// Passes the job's standard output and standard error through. With `-o json`, standard output has only
+    /// the result record, and all output of the job goes to standard error.
+    ///
+    /// Ctrl-C cancels the job. A second Ctrl-C kills it.
     #[cfg(target_os = "linux")]
     #[command(after_help = RUN_EXIT_CODES)]
     Run(RunArguments),
     /// Submit jobs to a server
     ///
-    /// Prints the id of each job and what it may cost at most. Variables that secrets come `from_env` are read here.
+    /// Prints the id and the maximum cost of each job. A secret with `from_env` gets its value from the
+    /// environment of this command.
     #[command(after_help = EXIT_CODES)]
     Submit(Submit),
-    /// Tell how a job is
+    /// Show the status of a job
     Status {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The job
+        /// The id of the job
         #[arg(value_name = "ID")]
         id: JobId,
     },
-    /// List the jobs that a server knows, newest first
+    /// List jobs on a server, newest first
     Ls {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// Those in one phase
+        /// Show only jobs in this phase
         #[arg(long, value_name = "PHASE", value_parser = phase)]
         phase: Option<Phase>,
-        /// Go on, and show what changes
+        /// Watch the list and print changes
         #[arg(long)]
         watch: bool,
     },
-    /// Print what a job prints, as it was written
+    /// Print the output of a job
     Logs {
         #[command(flatten)]
         server: Server,
-        /// Go on as more comes, over retries too, until the job ends
+        /// Print new output until the job ends, including retries
         #[arg(short, long)]
         follow: bool,
-        /// Only the last so many lines of what there is
+        /// Print only the last N lines of the existing output
         #[arg(long, value_name = "N")]
         tail: Option<u32>,
-        /// The job
+        /// The id of the job
         #[arg(value_name = "ID")]
         id: JobId,
     },
     /// Cancel a job
     ///
-    /// It is sent SIGTERM, and SIGKILL after the policy's termination grace.
+    /// The job receives SIGTERM. If it still runs after the policy's termination grace, it receives SIGKILL.
     Cancel {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The job
+        /// The id of the job
         #[arg(value_name = "ID")]
         id: JobId,
     },
-    /// Tell what tenants use of what they may
+    /// Show the usage and quotas of tenants
     Usage {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The tenant [default: that of --tenant, or every one that has a job]
+        /// The tenant [default: the value of --tenant, or each tenant with a job]
         #[arg(value_name = "TENANT")]
         of: Option<Tenant>,
     },
-    /// Tell what became of Jobs, and why, from what `kubectl get job,pod,event -o json` prints
+    /// Explain the state of Kubernetes Jobs from `kubectl` output
     ///
-    /// Any Job will do, whoever made it. The exit code tells whether the file could be read, not what became of the Jobs.
+    /// Reads the output of `kubectl get job,pod,event -o json`. The Jobs need not come from Runway.
+    ///
+    /// The exit code is 0 if the input is valid, even if a Job failed.
     Diagnose {
         #[command(flatten)]
         output: Output,
-        /// What kubectl printed; `-` is standard input
+        /// The output of kubectl; `-` is standard input
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
     },
-    /// Explain a code that a job was refused with; without one, list them all
+    /// Explain an error code, or list all codes
     Explain {
         #[command(flatten)]
         output: Output,
-        /// The code, such as `cpu-above-max`
+        /// The error code, such as `cpu-above-max`
         #[arg(value_name = "CODE")]
         code: Option<Code>,
     },
-    /// Check, show or describe a policy
+    /// Check, show or render a policy
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Print the JSON Schema of the job file, for editors
+    /// Print the JSON Schema of job files
     Schema {
         #[command(flatten)]
         policy: PolicyFlag,
     },
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages
+    /// Write manual pages to a directory
     Man {
-        /// The folder to write `runway.1`, `runway-submit.1` and the others to
+        /// The directory for `runway.1`, `runway-submit.1` and the other pages
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
@@ -192,10 +203,10 @@ pub(crate) enum Command {
 pub(crate) struct Files {
     #[command(flatten)]
     pub common: Common,
-    /// Check the features of a backend, too: `kubernetes` or `local`
+    /// Check that this backend supports the job: `kubernetes` or `local`
     #[arg(long, value_name = "NAME")]
     pub backend: Option<BackendKind>,
-    /// Files of jobs, each with one or more documents; `-` is standard input
+    /// Job files with one or more YAML documents; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
@@ -215,32 +226,34 @@ Exit codes:
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub common: Common,
-    /// The file of the job; `-` is standard input
+    /// The job file; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Run this in the place of the job's `command` and `args`
+    /// Run this command in place of the job's `command` and `args`
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-    /// Run the job though a limit of it cannot be enforced here, and tell which
+    /// Run the job even if a limit cannot be enforced, and warn
     #[arg(long)]
     pub best_effort: bool,
-    /// The GPUs that jobs may have: numbers, or the unique ids of `nvidia-smi -L` [default: all that there are]
+    /// Offer these GPUs to jobs: indexes or UUIDs from `nvidia-smi -L` [default: all]
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub gpu_devices: Option<Vec<String>>,
-    /// The control group below which that of the job is made, from the root of each hierarchy
+    /// Create the job's control group below this path of each hierarchy
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<PathBuf>,
-    /// Where jobs are kept while they run [default: /var/lib/runway for root, otherwise below the home]
+    /// Keep the files of running jobs in this directory
+    ///
+    /// [default: /var/lib/runway for root; $XDG_STATE_HOME/runway or ~/.local/state/runway for others]
     #[arg(long, alias = "state", value_name = "FOLDER")]
     pub state_dir: Option<PathBuf>,
 }
 
-/// How jobs are judged where no server is asked.
+/// Options of the commands that evaluate jobs without a server.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     #[command(flatten)]
     pub policy: PolicyFlag,
-    /// The tenant that submits; a job that names another one is refused
+    /// Submit as this tenant; refuse jobs that name another one
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
     #[command(flatten)]
@@ -249,61 +262,66 @@ pub(crate) struct Common {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyFlag {
-    /// The policy to judge by [default: the built-in one, see `runway policy show`]
+    /// The policy file [default: the built-in policy]
     #[arg(id = "policy", long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Output {
-    /// For people, or for programs
+    /// The output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
 
-/// Who reads the output.
+/// The output format of the commands that need no server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Text for people
     #[default]
     Text,
-    /// For programs
+    /// JSON for programs
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Tell whether a policy loads, and if not, everything that is wrong with it
+    /// Check a policy and print all its violations
     Check {
         #[command(flatten)]
         policy: PolicyFlag,
         #[command(flatten)]
         output: Output,
-        /// The policy [default: that of --policy]
+        /// The policy file [default: the value of --policy]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Print the policy in force, loadable again; with --tenant or --class, the bounds that hold and where each comes from
+    /// Print the policy, or the bounds for one tenant and class
+    ///
+    /// Without --tenant and --class, prints the whole policy in a form that loads again. Otherwise prints
+    /// each bound and the policy path that sets it.
     Show {
         #[command(flatten)]
         common: Common,
-        /// The class to resolve [default: the policy's default class]
+        /// The class [default: the policy's default class]
         #[arg(long, value_name = "NAME")]
         class: Option<String>,
     },
-    /// Print the cluster's own guardrails for the policy: Namespaces with Pod Security labels, ResourceQuotas, LimitRanges and
-    /// NetworkPolicies
+    /// Print the Kubernetes objects that enforce the policy in a cluster
+    ///
+    /// These are Namespaces with Pod Security labels, ResourceQuotas, LimitRanges and NetworkPolicies.
     Render {
         #[command(flatten)]
         policy: PolicyFlag,
         #[command(flatten)]
         output: Output,
-        /// Addresses of the cluster's API server, which the network `open` leaves out; needed where the policy allows that
-        /// network, once for each range
+        /// Exclude this address range of the API server from the network `open`
+        ///
+        /// Required if the policy allows the network `open`. Repeat it for each range.
         #[arg(long, value_name = "CIDR")]
         api_server: Vec<Cidr>,
     },
-    /// Print the JSON Schema of the policy file, for editors
+    /// Print the JSON Schema of policy files
     Schema,
 }
 

@@ -1,4 +1,4 @@
-//! `runway cancel`: end this job.
+//! `runway cancel`: cancels a job.
 
 use crate::arguments::{Form, Server};
 use crate::client::Client;

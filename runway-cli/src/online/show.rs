@@ -1,4 +1,4 @@
-//! Jobs as text for people, and as JSON, YAML or names for programs.
+//! Formats jobs as text for people, and as JSON, YAML or names for programs.
 
 use crate::arguments::Form;
 use crate::output::{self, OutputError, printable};
@@ -9,16 +9,17 @@ use runway_core::units::Timestamp;
 use serde::Serialize;
 use std::fmt::Write;
 
-/// A running job that was not seen for longer than this (in seconds) is told so: all are looked at every five minutes.
+/// Age in seconds at which the last snapshot of an unfinished job counts as stale. The server lists all jobs
+/// every five minutes.
 const STALE: u64 = 6 * 60;
 
-/// Phase and reason.
+/// Formats the phase and the reason.
 pub(crate) fn state(job: &JobView) -> String {
     let reason = job.reason.map(|reason| format!(", {reason}")).unwrap_or_default();
     format!("{}{reason}", job.phase)
 }
 
-/// What was asked for, and what it may cost.
+/// Formats the name, the tenant, the class and the maximum cost of a job.
 pub(crate) fn summary(job: &JobView) -> String {
     let price = job.quote.as_ref().map_or_else(
         || "its price is not known any more".to_owned(),
@@ -32,7 +33,7 @@ fn named(job: &JobView) -> String {
     format!("{} (tenant {}{class})", printable(&job.name), printable(&job.tenant))
 }
 
-/// Everything that is known of a job.
+/// Formats all fields of a job for people.
 pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
     let mut story = format!("{} {}: {}\n  {}\n", job.id, named(job), state(job), printable(&job.message));
     if let Some(hint) = &job.hint {
@@ -62,7 +63,7 @@ pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
     story
 }
 
-/// Tells of one job.
+/// Prints one job in the given format.
 pub(crate) fn print_job(form: Form, job: &JobView) -> Result<(), OutputError> {
     if form.is_for_people() {
         output::print(&story(job, System.now()))
@@ -71,7 +72,7 @@ pub(crate) fn print_job(form: Form, job: &JobView) -> Result<(), OutputError> {
     }
 }
 
-/// Tells programs: the value as JSON or YAML, or the names in it alone.
+/// Prints a value as JSON or YAML, or prints only the names.
 pub(crate) fn print_values(
     form: Form,
     value: &impl Serialize,

@@ -1,4 +1,4 @@
-//! Errors of `runway run`.
+//! The errors of `runway run`.
 
 use crate::failure::Failure;
 use crate::output::{self, OutputError};
@@ -9,20 +9,20 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why `runway run` has no outcome of its job.
+/// An error that leaves `runway run` without a result of its job.
 #[derive(Debug)]
 pub(super) enum RunError {
-    /// A failure that other commands can have too.
+    /// An error that other commands can have as well.
     Command(Failure),
-    /// The file has no job, or more than one.
+    /// The file contains no job, or several.
     NotOneJob { file: PathBuf, count: usize },
-    /// There is no directory to keep the job in.
+    /// No state directory is known.
     StateDir(NoStateDir),
-    /// The signals of the terminal cannot be received.
+    /// The signal handlers cannot be installed.
     Signals(io::Error),
     /// The state directory or the control groups cannot be used.
     Open(OpenError),
-    /// The job was not started.
+    /// The job did not start.
     Start(StartError),
     /// The job's status cannot be read, or the job cannot be stopped.
     Follow(JobError),
@@ -41,7 +41,7 @@ impl RunError {
     pub(super) fn report(&self) {
         match self {
             Self::Command(failure) => failure.print(),
-            // The error stream is the last place to report to.
+            // If standard error is closed, the error cannot be reported.
             error => drop(output::print_aside(&format!("error: {error}\n"))),
         }
     }
