@@ -66,8 +66,8 @@ pub(crate) fn follow(
 ) -> Result<(), Failure> {
     let ended = &AtomicBool::new(false);
     let (begun, waiting) = channel();
-    // Request the output immediately, so that no attempt is missed. A second thread polls the status
-    // meanwhile.
+    // Request the output immediately, so that no attempt is missed. A second thread polls the status in
+    // parallel.
     std::thread::scope(|scope| {
         scope.spawn(move || tell_of_waiting(client, job.clone(), progress, &waiting, ended));
         let mut place = Place { begun: Some(begun), ..Place::default() };

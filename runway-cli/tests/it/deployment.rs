@@ -1,4 +1,4 @@
-//! The guardrails of each deployment are those of its policy.
+//! The committed guardrails of each deployment match its policy.
 
 use crate::references::WRITE;
 use crate::run::{root, runway};

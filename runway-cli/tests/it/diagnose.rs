@@ -1,4 +1,4 @@
-//! `runway diagnose`: what it reads, in which order it tells, and what it says of what it cannot read.
+//! `runway diagnose`: accepted input, order of the records, and errors.
 
 use crate::run::{runway, runway_with};
 use serde_json::{Value as Json, json};
@@ -74,7 +74,7 @@ fn nothing_that_a_name_says_reaches_the_terminal_as_a_command() {
 
 #[test]
 fn the_upper_control_characters_are_no_commands_either() {
-    // U+009B begins what ESC [ does.
+    // U+009B has the same effect as ESC [.
     let nasty = job("a\u{9b}2J\u{80}\u{9f}\u{a0}");
     let ran = runway_with(&["diagnose"], nasty.to_string().as_bytes());
     assert!(ran.stdout.starts_with("a\\u{9b}2J\\u{80}\\u{9f}\u{a0}: pending"), "{:?}", ran.stdout);
@@ -132,7 +132,7 @@ fn thousands_of_jobs_are_told_in_time() {
     };
     let event = |n: usize| json!({"kind": "Event", "reason": "Killing", "involvedObject": {"kind": "Pod", "name": format!("p{n}")}});
     let mut items: Vec<_> = (0..2000).map(|n| job(&format!("j{n}"))).collect();
-    // One with a great many pods and events of its own.
+    // One Job has thousands of pods and events.
     items.extend((0..20_000).map(|n| pod(if n % 2 == 0 { n } else { n * 2000 })));
     items.extend((0..20_000).map(event));
     let started = std::time::Instant::now();

@@ -1,9 +1,9 @@
-//! Servers that are none, or mean ill.
+//! Responses from broken and malicious servers.
 
 use super::script::{answer, job, serve};
 use super::{HELLO, runway_at};
 
-/// Every command that reads an answer.
+/// Commands that read a response.
 const COMMANDS: [&[&str]; 6] = [
     &["ls"],
     &["status", "4d5c9fa91db4"],

@@ -1,11 +1,11 @@
-//! Answers that stay away: nothing is created twice.
+//! Lost responses: a retry never creates a job twice.
 
 use super::proxy::{Fate, before};
 use super::script::{answer, header, job, serve};
 use super::server::{Plan, Server};
 use super::{HELLO, runway_at};
 
-/// The key that a call printed to go on with.
+/// Returns the idempotency key in the hint of a failed submission.
 fn key(stderr: &str) -> &str {
     stderr.split_once("--key ").unwrap().1.split('`').next().unwrap()
 }

@@ -1,4 +1,4 @@
-//! What is refused, here or there.
+//! Refusals by the command line and by the server.
 
 use super::server::{Plan, Server, generous};
 use super::{HELLO, json, online, runway_at, runway_at_with};
@@ -12,7 +12,7 @@ fn a_refused_job_looks_as_check_shows_it() {
     let ran = runway_at(&server.url(), &["submit", file]);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     let checked = runway(&["check", file]).stdout;
-    // The server's policy is no file here: of the line its name alone is told.
+    // The server's policy is not a local file, so only the policy path is shown.
     let drawn: String = checked
         .lines()
         .filter(|line| !line.ends_with("refused"))
@@ -31,7 +31,7 @@ fn programs_are_told_of_the_violations_that_check_tells() {
     for file in fixtures("jobs/refused") {
         let checked = json(&runway(&["check", &file, "-o", "json", "--policy", policy.to_str().unwrap()]));
         let mut command = online(&server.url(), &["submit", &file, "-o", "json"]);
-        // The variables that these files take secrets from.
+        // The variables of the secrets in these files.
         let ran = ran(command
             .envs(["TOKEN", "DB_PASSWORD", "API_TOKEN"].map(|name| (name, "x")))
             .output()
@@ -42,7 +42,8 @@ fn programs_are_told_of_the_violations_that_check_tells() {
             let [told_of, all] =
                 [&told["violations"], &checked["violations"]].map(|list| list.as_array().unwrap());
             if told["error"] == "refused here; nothing was sent" {
-                // The server would tell more, but a file that cannot be read to its end may hold secrets.
+                // The server would report more violations, but a file that does not parse may contain
+                // secrets.
                 assert!(!told_of.is_empty() && told_of.iter().all(|one| all.contains(one)), "{file}");
                 kept += 1;
             } else {
@@ -79,7 +80,7 @@ fn a_secret_without_a_value_keeps_its_job_here() {
         "{}",
         refused.stderr
     );
-    // The other one has gone its way.
+    // The other job was submitted.
     assert_eq!(server.landed().len(), 1);
     let mut command = online(&server.url(), &["submit", file]);
     let set = ran(command.env("DB_PASSWORD", "hunter2-xyzzy").output().unwrap());
@@ -112,7 +113,7 @@ fn the_value_of_a_secret_in_a_file_is_never_told() {
         assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"), "{source}\n{}", ran.stderr);
         assert!(ran.code == 1 || source.contains("env"), "{source}\n{}", ran.stderr);
     }
-    // Of `env` alone: what stands there is meant to be sent.
+    // Only `env` values are sent, as intended.
     for sent in requests.try_iter() {
         assert!(sent.contains("\"env\":{"), "{sent}");
     }
