@@ -69,7 +69,7 @@ pub(crate) fn draw_all(report: &Report<'_>, violations: &[Violation]) -> String 
         violations.iter().take(MAX_DRAWN).map(|violation| report.draw(violation)).collect();
     if violations.len() > MAX_DRAWN {
         let more = violations.len() - MAX_DRAWN;
-        story.push_str(&format!("… and {more} more of this document; `-o json` has them all\n\n"));
+        story.push_str(&format!("… and {more} more violations; `-o json` prints all of them\n\n"));
     }
     story
 }

@@ -46,7 +46,7 @@ pub(crate) enum ReadError {
         error: io::Error,
     },
     /// The file is larger than [`MAX_BYTES`].
-    #[error("cannot read `{}`: it has more than {} MiB", printable(&path.display().to_string()), MAX_BYTES >> 20)]
+    #[error("cannot read `{}`: it is larger than {} MiB", printable(&path.display().to_string()), MAX_BYTES >> 20)]
     TooLarge {
         /// The path of the file.
         path: PathBuf,

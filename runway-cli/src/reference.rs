@@ -38,7 +38,7 @@ fn command(page: &mut String, this: &mut Command, parent: &str) {
 
 fn codes() -> String {
     let mut page = String::from(
-        "# The codes of violations\n\nGenerated from the program by `cargo xtask references`; `runway explain CODE` prints the same.\n",
+        "# Violation codes\n\nGenerated from the program by `cargo xtask references`. `runway explain CODE` prints the same text.\n",
     );
     for code in Code::ALL {
         let _ = write!(page, "\n## `{code}`\n\n{}\n", code.explanation());

@@ -15,23 +15,28 @@ use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  all is well: jobs are admitted, submitted, or with --wait succeeded
-  1  refused: at least one job (a malformed one too), or what was asked of the server
-  2  something could not be judged or sent: no such file, a policy that does not load, wrong usage
-  3  with --wait or --follow, at least one job failed, was cancelled, or left before its end was seen
-  4  the server cannot be reached, or cannot answer
-Of several the highest counts. Ctrl-C ends with 130; jobs that were submitted go on.
-`diagnose` exits with 0 whatever became of the Jobs.";
+  0    success: jobs are admitted, submitted, or succeeded with --wait
+  1    at least one job is refused or malformed, or a request is refused
+  2    invalid input: wrong usage, a missing file, or an invalid policy
+  3    with --wait or --follow: at least one job failed, was cancelled, or
+       disappeared before its result was known
+  4    the server is unreachable or fails to answer
+  130  interrupted by Ctrl-C; submitted jobs continue
+If several codes apply, the highest one is used.
+`diagnose` exits with 0 even if a Job failed.";
 
 const ENVIRONMENT: &str = "\
 Environment:
   RUNWAY_SERVER, RUNWAY_CERT, RUNWAY_KEY_FILE, RUNWAY_CA
-            stand in for --server, --cert, --key-file and --ca
-  RUNWAY_USD_PER_CPU_SECOND, RUNWAY_USD_PER_GB_SECOND, RUNWAY_USD_PER_GPU_SECOND
-            prices in place of the policy's `rates`, where no server is asked; the last one is that of GPUs without a type
+      Defaults for --server, --cert, --key-file and --ca
+  RUNWAY_USD_PER_CPU_SECOND, RUNWAY_USD_PER_GB_SECOND,
+  RUNWAY_USD_PER_GPU_SECOND
+      Override the prices in the policy's `rates`, in commands without a
+      server; the last one is the price of GPUs without a type
   HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
-            the way to the server
-  NO_COLOR  no colours, even on a terminal";
+      Proxies for connections to the server
+  NO_COLOR
+      Disable colours";
 
 /// Check, price, render, submit and follow batch jobs
 #[derive(Debug, Parser)]
@@ -214,12 +219,13 @@ pub(crate) struct Files {
 #[cfg(target_os = "linux")]
 const RUN_EXIT_CODES: &str = "\
 Exit codes:
-  that of the job, where its program ran to its end
-  128 + n  signal n ended the job (137: out of memory, among others), or ended `run` before it
-  124      its timeout was over
-  125      it was refused, could not be judged, or `run` was called wrongly or failed itself
-  126      its program could not be executed
-  127      its program is not there";
+  N        the exit code of the job's program
+  128 + N  signal N ended the job (137: often out of memory), or `run`
+           received signal N and cancelled the job
+  124      the job exceeded its timeout
+  125      the job was refused, or `run` failed or was used incorrectly
+  126      the job's program cannot be executed
+  127      the job's program does not exist";
 
 #[cfg(target_os = "linux")]
 #[derive(Debug, Args)]
@@ -244,7 +250,7 @@ pub(crate) struct RunArguments {
     /// Keep the files of running jobs in this directory
     ///
     /// [default: /var/lib/runway for root; $XDG_STATE_HOME/runway or ~/.local/state/runway for others]
-    #[arg(long, alias = "state", value_name = "FOLDER")]
+    #[arg(long, alias = "state", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }
 
@@ -327,5 +333,5 @@ pub(crate) enum PolicyCommand {
 
 fn phase(text: &str) -> Result<Phase, String> {
     let known = Phase::ALL.into_iter().find(|phase| phase.as_str() == text);
-    known.ok_or_else(|| format!("the phases are {}", Phase::ALL.map(Phase::as_str).join(", ")))
+    known.ok_or_else(|| format!("expected one of {}", Phase::ALL.map(Phase::as_str).join(", ")))
 }

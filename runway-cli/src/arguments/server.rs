@@ -120,16 +120,16 @@ impl FromStr for ServerUrl {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        let uri: Uri = text.parse().map_err(|_| "this is no URL such as `https://runway.internal`")?;
+        let uri: Uri = text.parse().map_err(|_| "not a URL such as `https://runway.internal`")?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err("it must begin with `https://` or `http://`");
+            return Err("`--server` or RUNWAY_SERVER must begin with `https://` or `http://`");
         }
         let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
         if authority.is_empty() || authority.contains('@') {
-            return Err("between `//` and the path stands the host, perhaps with a port, and nothing else");
+            return Err("must have only a host and an optional port between `//` and the path");
         }
         if uri.query().is_some() || text.contains('#') {
-            return Err("it must end with the host or a path");
+            return Err("must not have a query or a fragment");
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
@@ -147,7 +147,7 @@ const MAX_KEY: usize = 240;
 
 fn key(text: &str) -> Result<String, String> {
     let fits = (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if fits { Ok(text.to_owned()) } else { Err(format!("a key has 1 to {MAX_KEY} visible ASCII characters")) }
+    if fits { Ok(text.to_owned()) } else { Err(format!("must have 1 to {MAX_KEY} visible ASCII characters")) }
 }
 
 #[cfg(test)]

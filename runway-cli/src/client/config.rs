@@ -16,10 +16,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientConfigError {
     /// Neither the command line nor the environment names a server.
-    #[error("which server? give `--server URL`, or set RUNWAY_SERVER")]
+    #[error("no server is given; use `--server URL`, or set RUNWAY_SERVER")]
     NoServer,
     /// A certificate option is used with a URL without TLS.
-    #[error("certificates are of use only over `https`, and the server is `{server}`")]
+    #[error("certificates require an `https` URL, but the server is `{server}`")]
     CertificateWithoutTls {
         /// The URL of the server.
         server: ServerUrl,
@@ -39,7 +39,7 @@ pub(crate) enum ClientConfigError {
         error: ureq::Error,
     },
     /// The certificate file contains no certificate.
-    #[error("cannot use `{}`: there is no certificate in it", printable(&path.display().to_string()))]
+    #[error("cannot use `{}`: it contains no certificate", printable(&path.display().to_string()))]
     NoCertificate {
         /// The path of the file.
         path: PathBuf,

@@ -105,11 +105,11 @@ impl Client {
             jobs.extend(page.items);
             let Some(next) = page.next else { return Ok(jobs) };
             if !next.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-                return Err(self.foreign("its list goes on in a way that cannot be followed".to_owned()));
+                return Err(self.foreign("the list has an invalid `continue` token".to_owned()));
             }
             after = format!("&continue={next}");
         }
-        Err(self.foreign("its list of jobs has no end".to_owned()))
+        Err(self.foreign("the list of jobs does not end".to_owned()))
     }
 
     /// Returns a reader of a job's output: raw if `follow` is false, in the framed log format if it is true.
@@ -128,20 +128,21 @@ impl Client {
         let answer = self.agent.run(request).map_err(|error| self.no_answer(&error))?;
         if answer.status() != 200 {
             return match self.read(Ok(answer)) {
-                Ok(_) => Err(self.foreign("it answers otherwise than was asked".to_owned())),
+                Ok(_) => Err(self.foreign("the status is not 200".to_owned())),
                 Err(trouble) => Err(trouble),
             };
         }
         let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if is_followed && kind != Some(LOG) {
-            return Err(self.foreign("it does not say which attempt of a job printed what".to_owned()));
+            return Err(self.foreign("the output is not in the framed format".to_owned()));
         }
         Ok(BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader()))
     }
 
     /// Returns the error for a response that ended early.
     pub(crate) fn broken_off(&self, error: &std::io::Error) -> Trouble {
-        Trouble::NoAnswer { url: self.server.to_string(), cause: format!("it broke off: {error}") }
+        let cause = format!("the connection closed early: {error}");
+        Trouble::NoAnswer { url: self.server.to_string(), cause }
     }
 
     pub(crate) fn foreign(&self, what: String) -> Trouble {
@@ -171,7 +172,7 @@ impl Client {
         let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
         let body = body.map_err(|error| match error {
-            ureq::Error::BodyExceedsLimit(_) => self.foreign("its answer is too long".to_owned()),
+            ureq::Error::BodyExceedsLimit(_) => self.foreign("the response is too large".to_owned()),
             error => self.no_answer(&error),
         })?;
         match status {
@@ -180,17 +181,17 @@ impl Client {
                 Some(told) => Trouble::Problem(Box::new(told)),
                 // Usually a proxy sent this, and the server behind it may come back.
                 None if matches!(status, 502..=504) => {
-                    let cause = format!("on the way there somebody answers with {status}");
+                    let cause = format!("received {status} without an explanation, probably from a proxy");
                     Trouble::NoAnswer { url: self.server.to_string(), cause }
                 }
-                None => self.foreign(format!("it answers with {status}, and does not say why")),
+                None => self.foreign(format!("received {status} without an explanation")),
             }),
         }
     }
 
     fn understand<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Trouble> {
         serde_json::from_slice(&answer.body)
-            .map_err(|error| self.foreign(format!("its answer cannot be understood ({error})")))
+            .map_err(|error| self.foreign(format!("cannot decode the response ({error})")))
     }
 
     fn no_answer(&self, error: &ureq::Error) -> Trouble {

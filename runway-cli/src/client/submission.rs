@@ -37,10 +37,10 @@ impl Prepared {
                 Secret::FromEnv(source) => variable(source).map_err(|error| {
                     let what = match error {
                         VarError::NotPresent => "is not set",
-                        VarError::NotUnicode(_) => "holds bytes that are no text (UTF-8)",
+                        VarError::NotUnicode(_) => "is not valid UTF-8",
                     };
                     let message = format!(
-                        "the value of the secret `{name}` cannot be had: the variable `{source}` {what} here"
+                        "cannot read the secret `{name}`: the environment variable `{source}` {what}"
                     );
                     Missing { path: pointer(["secrets", name, "from_env"]), message }
                 }),

@@ -16,16 +16,13 @@ pub(crate) enum Trouble {
     #[error("{0}")]
     Problem(Box<Told>),
     /// No complete response arrived. The request may have taken effect.
-    #[error("no answer from {url}: {}; is the address right, and does it run?", printable(cause))]
+    #[error("no response from {url}: {}; check the URL and that the server is running", printable(cause))]
     NoAnswer { url: String, cause: String },
     /// The connection failed in a way that a retry cannot fix, such as a TLS error.
-    #[error(
-        "no connection to {url}: {}; are `--ca`, `--cert` and `--key-file` those for this server?",
-        printable(cause)
-    )]
+    #[error("cannot connect to {url}: {}; check `--ca`, `--cert` and `--key-file`", printable(cause))]
     NoConnection { url: String, cause: String },
     /// The response is not that of a Runway server of a known version.
-    #[error("{url} does not answer as a server of Runway does: {}; is the address right?", printable(what))]
+    #[error("unexpected response from {url}: {}; check that the URL is that of a Runway server", printable(what))]
     Foreign { url: String, what: String },
 }
 
@@ -127,9 +124,9 @@ impl Told {
         // A quota refusal has `free_by`, and a rate limit has `Retry-After`.
         if let Some(free_by) = self.free_by {
             let free_by = time(free_by);
-            let _ = write!(advice, "\n  there is room by {free_by} at the latest, unless others come first");
+            let _ = write!(advice, "\n  quota is available by {free_by} at the latest, unless other jobs use it");
         } else if let Some(after) = self.retry_after {
-            let _ = write!(advice, "\n  try again in {} s", after.as_secs());
+            let _ = write!(advice, "\n  retry in {} s", after.as_secs());
         }
         if let Some(id) = self.job_id {
             let _ = write!(advice, "\n  job {id}");

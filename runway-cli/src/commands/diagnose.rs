@@ -27,7 +27,7 @@ pub(super) fn run(file: &Path, format: Format) -> Result<Exit, Failure> {
     let listing =
         Listing::read(json).map_err(|error| Failure::NotKubernetes { path: file.to_owned(), error })?;
     for skipped in listing.skipped() {
-        output::print_aside(&format!("warning: `{}`: passed over: {skipped}\n", source.name))?;
+        output::print_aside(&format!("warning: `{}`: skipped: {skipped}\n", source.name))?;
     }
     let records: Vec<_> = listing.jobs().map(Record::of).collect();
     match format {
@@ -62,7 +62,7 @@ impl<'a> Record<'a> {
         for seen in evidence {
             let (object, path, value) =
                 (printable(&seen.object), printable(&seen.path), printable(&seen.value));
-            let _ = writeln!(story, "  seen: {object} {path}: {value}");
+            let _ = writeln!(story, "  evidence: {object} {path}: {value}");
         }
         story
     }

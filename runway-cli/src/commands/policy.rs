@@ -96,14 +96,14 @@ fn resolved(loaded: &LoadedPolicy, class: Option<&str>, common: &Common) -> Resu
     let _ = writeln!(
         table.text,
         "tenant {}, class {}",
-        tenant.unwrap_or("not given: one that is not listed"),
+        tenant.unwrap_or("not given (the bounds of an unlisted tenant)"),
         class.unwrap_or("none")
     );
     table.limits(limits);
     table.row("quota", "gpus", &terms.gpus.map(|gpus| gpus.to_string()));
     table.row("quota", "concurrent jobs", &terms.concurrent_jobs.map(|jobs| jobs.to_string()));
     let rate =
-        terms.rate_limit.map(|limit| format!("{} a minute, {} at once", limit.per_minute, limit.burst));
+        terms.rate_limit.map(|limit| format!("{} per minute, burst {}", limit.per_minute, limit.burst));
     table.row("rate limit", "", &rate);
     let ranges = terms.internal_cidrs.map(|cidrs| join(cidrs.iter()));
     table.row("internal", "cidrs", &ranges);

@@ -45,7 +45,7 @@ fn bill(file: &str, admitted: &AdmittedJob, policy: &Policy) -> String {
         );
     }
     let grace = policy.run().termination_grace;
-    let time = format!("timeout {} + {grace} to end, retries included", job.timeout);
+    let time = format!("timeout {} + grace {grace}, retries included", job.timeout);
     let _ = writeln!(text, "  at most {time:<58} {:>14} USD", quote.ceiling);
     let _ = writeln!(text, "  an hour {:<58} {:>14} USD", "", quote.per_hour);
     text

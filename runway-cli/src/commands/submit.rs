@@ -90,7 +90,7 @@ impl Call<'_> {
                 free_by: None,
             });
             if is_away {
-                self.fail("not sent: the server did not answer before", Exit::Unreachable)?;
+                self.fail("not sent: the server is unreachable", Exit::Unreachable)?;
                 continue;
             }
             let Some(prepared) = self.prepare(written)? else { continue };
@@ -104,7 +104,7 @@ impl Call<'_> {
         }
         if is_away {
             let advice = format!(
-                "to go on, repeat the command with `--key {}`: nothing is submitted twice\n",
+                "to resume, repeat the command with `--key {}`; no job is created twice\n",
                 self.key
             );
             output::print_aside(&advice)?;
@@ -119,7 +119,7 @@ impl Call<'_> {
         let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
         let (Ok(document), []) = (&written.parsed, reading.violations.as_slice()) else {
             self.tell(&draw_all(&written.report(tenant, None), &reading.violations))?;
-            self.note(reading.violations, "refused here; nothing was sent");
+            self.note(reading.violations, "refused locally; nothing was sent");
             return Ok(None);
         };
         match Prepared::new(document, &reading.spec, |name| std::env::var(name)) {
@@ -143,7 +143,7 @@ impl Call<'_> {
             let sending = Sending { body: prepared.as_json(), key: &record.key, within: patience.left() };
             match self.client.submit(&sending) {
                 Ok((is_new, job)) => {
-                    let before = if is_new { "" } else { "there already: " };
+                    let before = if is_new { "" } else { "already exists: " };
                     let line = format!("{}: {before}{}\n", job.id, summary(&job));
                     match self.arguments.output.form {
                         Form::Table | Form::Wide if self.arguments.follow => output::print_aside(&line)?,
@@ -178,7 +178,7 @@ impl Call<'_> {
             }
             _ => {}
         }
-        let doubt = if trouble.leaves_doubt() { "; whether it was submitted is not known" } else { "" };
+        let doubt = if trouble.leaves_doubt() { "; the job may have been submitted" } else { "" };
         self.fail(&format!("{trouble}{doubt}"), trouble.exit())
     }
 
@@ -221,7 +221,7 @@ impl Call<'_> {
         let line = |JobView { id, name, .. }: &JobView| {
             let name = printable(name);
             format!(
-                "{id} ({name}) goes on: `runway status {id}` tells how it is, `runway cancel {id}` ends it\n"
+                "{id} ({name}) continues; check it with `runway status {id}`, or cancel it with `runway cancel {id}`\n"
             )
         };
         jobs.filter(|job| !has_ended(job)).map(line).collect()
@@ -236,7 +236,7 @@ impl Call<'_> {
         let mut advice = format!("\n{}", self.goes_on());
         if self.records.last().is_some_and(|record| record.job.is_none() && record.error.is_none()) {
             advice.push_str(&format!(
-                "whether more was submitted is not known: to go on, repeat the command with `--key {}`\n",
+                "one more job may have been submitted; to resume, repeat the command with `--key {}`\n",
                 self.key
             ));
         }

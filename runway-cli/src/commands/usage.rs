@@ -32,7 +32,7 @@ pub(super) fn run(server: &Server, form: Form, of: Option<&Tenant>) -> Result<Ex
         return Ok(Exit::Fine);
     }
     let share = |share: Share| format!("{} of {}", share.held, share.limit);
-    let mut table = Table::new(&["TENANT", "GPUS", "JOBS", "SUBMISSIONS LEFT", "ALL AGAIN IN"]);
+    let mut table = Table::new(&["TENANT", "GPUS", "JOBS", "BURST LEFT", "RESETS IN"]);
     for view in &tenants {
         let rate = view.rate;
         table.row(vec![

@@ -115,7 +115,7 @@ fn read(
                         // The start of the last lines is unknown, so the server cannot resume there. Request
                         // only new output.
                         output::print_aside(
-                            "the output broke off; what is printed until it goes on will be missing\n",
+                            "disconnected; output that the job prints before the reconnect is lost\n",
                         )?;
                         lines = Some(0);
                     }
@@ -169,7 +169,7 @@ fn copy(
                 return Ok(Err(client.broken_off(&error)));
             }
             Err(MarkedError::NoRecord) => {
-                return Err(client.foreign("this is no output of a job".to_owned()).into());
+                return Err(client.foreign("the output is not in the framed format".to_owned()).into());
             }
         }
     }

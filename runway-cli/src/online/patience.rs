@@ -46,10 +46,7 @@ impl Patience {
         let Some(pause) = self.next(&trouble, Instant::now()) else { return Err(trouble.into()) };
         if self.pause == SHORTEST * 2 {
             // Report only the first failure.
-            output::print_aside(&format!(
-                "{trouble}\ntrying again for up to {} s …\n",
-                self.limit.as_secs()
-            ))?;
+            output::print_aside(&format!("{trouble}\nretrying for up to {} s …\n", self.limit.as_secs()))?;
         }
         std::thread::sleep(pause);
         Ok(())

@@ -22,7 +22,7 @@ pub(crate) fn state(job: &JobView) -> String {
 /// Formats the name, the tenant, the class and the maximum cost of a job.
 pub(crate) fn summary(job: &JobView) -> String {
     let price = job.quote.as_ref().map_or_else(
-        || "its price is not known any more".to_owned(),
+        || "the price is no longer known".to_owned(),
         |quote| format!("at most {} USD, {} USD an hour", quote.ceiling, quote.per_hour),
     );
     format!("{}: {price}", named(job))
@@ -45,7 +45,7 @@ pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
     let exit_code = job.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     line("attempts", format!("{}{exit_code}", job.attempts));
     for (name, then) in
-        [("created", Some(job.created_at)), ("started", job.started_at), ("ended", job.finished_at)]
+        [("created", Some(job.created_at)), ("started", job.started_at), ("finished", job.finished_at)]
     {
         if let Some(then) = then {
             line(name, format!("{}, {} ago", time(then), age(then, now)));
@@ -57,8 +57,8 @@ pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
         line("cost", format!("{cost} USD{so_far}{}", most.unwrap_or_default()));
     }
     if !job.phase.is_final() && now.nanos_since(job.observed_at) / 1_000_000_000 > STALE {
-        let seen = format!("{} ago: the server has lost sight of it since", age(job.observed_at, now));
-        line("last seen", seen);
+        let seen = format!("{} ago; the server has received no status since then", age(job.observed_at, now));
+        line("observed", seen);
     }
     story
 }

@@ -85,7 +85,7 @@ fn look_again(client: &Client, patience: &mut Patience, job: &mut JobView) -> Re
             Err(trouble) if trouble.is_not_found() => {
                 job.phase = Phase::Unknown;
                 job.reason = None;
-                "the server does not know it any more".clone_into(&mut job.message);
+                "the server no longer knows the job".clone_into(&mut job.message);
                 job.hint = None;
                 return Ok(());
             }

@@ -135,7 +135,7 @@ fn a_file_above_the_limit_is_not_read() {
     let ran = runway(&["check", path.to_str().unwrap()]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(ran.code, 2, "{}", ran.stderr);
-    assert!(ran.stderr.contains("it has more than 64 MiB"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it is larger than 64 MiB"), "{}", ran.stderr);
 }
 
 #[test]

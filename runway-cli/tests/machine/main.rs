@@ -107,7 +107,7 @@ fn the_first_command() {
     assert_eq!((ran.status.code(), out.as_str()), (Some(0), "hello\n"), "{err}");
     let mut lines = err.lines();
     assert!(lines.next().unwrap().starts_with("ok: fixtures/jobs/hello.yaml: hello (tenant search"), "{err}");
-    assert!(lines.next().unwrap().contains("image is not used here"), "{err}");
+    assert!(lines.next().unwrap().contains("image is not used"), "{err}");
     assert!(lines.next().unwrap().starts_with("succeeded after 0."), "{err}");
     assert!(err.contains("`memory: 16Mi` would have done"), "{err}");
 }
@@ -348,8 +348,7 @@ fn a_job_whose_folder_is_taken_away_is_ended_and_that_is_told() {
         }
         let ran = child.wait_with_output().unwrap();
         assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
-        let told =
-            format!("what becomes of the job cannot be seen: `{}` has been taken away", folder.display());
+        let told = format!("cannot follow the job: `{}` has been taken away", folder.display());
         assert!(text(&ran.stderr).contains(&told), "{}", text(&ran.stderr));
         // The supervisor kills the job without the termination grace of 30 seconds. Dropping the harness
         // checks for leftovers.

@@ -52,25 +52,29 @@ impl fmt::Display for RunError {
         match self {
             Self::Command(failure) => failure.fmt(f),
             Self::NotOneJob { file, count } => {
-                write!(f, "`{}` has {count} jobs; `run` takes one", file.display())
+                write!(f, "`{}` contains {count} jobs; `run` accepts one", file.display())
             }
             Self::StateDir(error) => error.fmt(f),
-            Self::Signals(error) => write!(f, "signals cannot be heard: {error}"),
+            Self::Signals(error) => write!(f, "cannot install the signal handlers: {error}"),
             Self::Open(error) => ErrorChain::new(error).fmt(f),
             Self::Start(StartError::NotEnforced(limits)) => {
-                write!(f, "{limits}; `--best-effort` runs the job all the same")
+                write!(
+                    f,
+                    "{limits}; try `systemd-run --user --scope runway run …`, or run the job without these limits \
+                     with `--best-effort`"
+                )
             }
             Self::Start(error) => ErrorChain::new(error).fmt(f),
             Self::Follow(error) => {
-                write!(f, "what becomes of the job cannot be seen: {}", ErrorChain::new(error))
+                write!(f, "cannot follow the job: {}", ErrorChain::new(error))
             }
             Self::ReadOutput(error) => write!(f, "cannot read the output of the job: {error}"),
             Self::WriteOutput(error) => {
-                write!(f, "what the job prints cannot be written, so it was ended: {error}")
+                write!(f, "cannot write the output of the job, so the job was cancelled: {error}")
             }
-            Self::Usage(error) => write!(f, "what was used is lost: {}", ErrorChain::new(error)),
+            Self::Usage(error) => write!(f, "cannot read the usage of the job: {}", ErrorChain::new(error)),
             Self::Remove(error) => {
-                write!(f, "what was kept of the job cannot be removed: {}", ErrorChain::new(error))
+                write!(f, "cannot delete the files of the job: {}", ErrorChain::new(error))
             }
         }
     }

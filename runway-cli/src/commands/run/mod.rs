@@ -121,8 +121,8 @@ fn verdict(judged: &Judged<'_>, admitted: &AdmittedJob) -> String {
     let (job, quote) = (admitted.job(), admitted.quote());
     let class = job.class.as_ref().map(|class| format!(", class {class}")).unwrap_or_default();
     format!(
-        "ok: {}: {} (tenant {}{class}): at most {} USD, {} USD an hour\nthe image is not used here: the command runs on this \
-         machine's own files\n",
+        "ok: {}: {} (tenant {}{class}): at most {} USD, {} USD an hour\nthe image is not used: the command runs on this \
+         machine's files\n",
         judged.file(),
         job.name,
         job.tenant,

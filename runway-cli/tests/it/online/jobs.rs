@@ -53,7 +53,7 @@ fn a_job_is_submitted_listed_read_and_cancelled() {
     let again = runway_at(url, &["submit", HELLO, "--key", "once", "--wait"]);
     assert_eq!(again.code, 3);
     assert!(
-        again.stdout.starts_with(&format!("{id}: there already: {price}\n{id} hello ")),
+        again.stdout.starts_with(&format!("{id}: already exists: {price}\n{id} hello ")),
         "{}",
         again.stdout
     );

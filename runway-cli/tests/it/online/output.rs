@@ -91,10 +91,7 @@ fn with_the_last_lines_alone_it_says_what_is_missing() {
     let url = before(server.address, vec![Fate::Passes, Fate::Cut(cut), Fate::Passes]);
     let ran = online(&url, &["logs", "-f", "--tail", "2", id.trim()]).output().unwrap();
     let told = String::from_utf8(ran.stderr).unwrap();
-    assert!(
-        told.contains("the output broke off; what is printed until it goes on will be missing"),
-        "{told}"
-    );
+    assert!(told.contains("disconnected; output that the job prints before the reconnect is lost"), "{told}");
     assert!(ran.stdout.starts_with(b"one\n"), "{:?}", ran.stdout);
 }
 

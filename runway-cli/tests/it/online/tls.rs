@@ -104,7 +104,7 @@ fn certificates_say_who_may_do_what() {
         let ran = call(who, ca, &["ls"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (4, ""), "{who:?} {ca:?}");
         assert!(
-            ran.stderr.contains("error: no connection to https://127.0.0.1:"),
+            ran.stderr.contains("error: cannot connect to https://127.0.0.1:"),
             "{who:?} {ca:?}: {}",
             ran.stderr
         );

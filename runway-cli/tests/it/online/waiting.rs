@@ -66,7 +66,7 @@ fn a_failed_job_says_why_and_what_to_do() {
             "  hint: raise `resources.memory`",
             "  attempts  1",
             "  created   2026-11-21T08:00:00Z",
-            "  ended     2026-11-21T08:00:09Z",
+            "  finished  2026-11-21T08:00:09Z",
             "  cost      0.000001 USD",
         ]
     );
@@ -107,7 +107,7 @@ fn a_job_that_is_lost_sight_of_has_not_succeeded() {
     ]);
     let ran = runway_at(&url, &["submit", HELLO, "--wait"]);
     assert_eq!(ran.code, 3);
-    assert!(ran.stdout.contains("): unknown\n  the server does not know it any more\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("): unknown\n  the server no longer knows the job\n"), "{}", ran.stdout);
 }
 
 #[test]
