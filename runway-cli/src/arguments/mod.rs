@@ -71,7 +71,7 @@ impl Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check whether the policy admits jobs, and print what to change
+    /// Check jobs against the policy and print what to change
     Check(Files),
     /// Print the maximum cost of jobs
     Quote(Files),
@@ -79,20 +79,23 @@ pub(crate) enum Command {
     Render {
         #[command(flatten)]
         files: Files,
-        /// The id of the job
+        /// Set the job's id: 12 characters of a-z and 0-9
         #[arg(long, value_name = "ID", default_value = "000000000000")]
         id: JobId,
     },
     /// Run a job on this machine and enforce its limits
     ///
-    /// Checks the job against the policy and prints its maximum cost first. The job's image is not used: the
-    /// command runs on this machine's files.
+    /// Checks the job against the policy and prints its maximum cost first.
     ///
-    /// The job sees these files read-only; /home, /root and /run are empty for it. It starts in an empty
-    /// directory below a private /tmp. The files that it writes there are deleted when it ends.
+    /// The image is not used: the command runs on this machine's files.
     ///
-    /// Passes the job's standard output and standard error through. With `-o json`, standard output has only
-    /// the result record, and all output of the job goes to standard error.
+    /// The job sees these files read-only; /home, /root and /run are empty.
+    ///
+    /// It starts in an empty directory that is deleted when the job ends.
+    ///
+    /// The job's standard output and standard error are passed through.
+    ///
+    /// With `-o json`, standard output has only the result record.
     ///
     /// Ctrl-C cancels the job. A second Ctrl-C kills it.
     #[cfg(target_os = "linux")]
@@ -100,8 +103,9 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Submit jobs to a server
     ///
-    /// Prints the id and the maximum cost of each job. A secret with `from_env` gets its value from the
-    /// environment of this command.
+    /// Prints the id and the maximum cost of each job.
+    ///
+    /// Secrets with `from_env` get their values from this command's environment.
     #[command(after_help = EXIT_CODES)]
     Submit(Submit),
     /// Show the status of a job
@@ -110,7 +114,7 @@ pub(crate) enum Command {
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The id of the job
+        /// Select the job with this id
         #[arg(value_name = "ID")]
         id: JobId,
     },
@@ -131,25 +135,27 @@ pub(crate) enum Command {
     Logs {
         #[command(flatten)]
         server: Server,
-        /// Print new output until the job ends, including retries
+        /// Print new output until the job ends
+        ///
+        /// Continues if the job is retried.
         #[arg(short, long)]
         follow: bool,
-        /// Print only the last N lines of the existing output
+        /// Print only the last N lines of existing output
         #[arg(long, value_name = "N")]
         tail: Option<u32>,
-        /// The id of the job
+        /// Select the job with this id
         #[arg(value_name = "ID")]
         id: JobId,
     },
     /// Cancel a job
     ///
-    /// The job receives SIGTERM. If it still runs after the policy's termination grace, it receives SIGKILL.
+    /// The job receives SIGTERM, and SIGKILL after the policy's termination grace.
     Cancel {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The id of the job
+        /// Select the job with this id
         #[arg(value_name = "ID")]
         id: JobId,
     },
@@ -159,19 +165,23 @@ pub(crate) enum Command {
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The tenant [default: the value of --tenant, or each tenant with a job]
+        /// Show only this tenant
+        ///
+        /// [default: the value of --tenant, or each tenant with a job]
         #[arg(value_name = "TENANT")]
         of: Option<Tenant>,
     },
     /// Explain the state of Kubernetes Jobs from `kubectl` output
     ///
-    /// Reads the output of `kubectl get job,pod,event -o json`. The Jobs need not come from Runway.
+    /// Reads the output of `kubectl get job,pod,event -o json`.
+    ///
+    /// The Jobs need not come from Runway.
     ///
     /// The exit code is 0 if the input is valid, even if a Job failed.
     Diagnose {
         #[command(flatten)]
         output: Output,
-        /// The output of kubectl; `-` is standard input
+        /// Read this file; `-` is standard input
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
     },
@@ -179,7 +189,7 @@ pub(crate) enum Command {
     Explain {
         #[command(flatten)]
         output: Output,
-        /// The error code, such as `cpu-above-max`
+        /// Explain this code, such as `cpu-above-max`
         #[arg(value_name = "CODE")]
         code: Option<Code>,
     },
@@ -193,12 +203,12 @@ pub(crate) enum Command {
     },
     /// Print a shell completion script
     Completions {
-        /// The shell
+        /// Print the script for this shell
         shell: clap_complete::Shell,
     },
     /// Write manual pages to a directory
     Man {
-        /// The directory for `runway.1`, `runway-submit.1` and the other pages
+        /// Write `runway.1`, `runway-submit.1` and the other pages here
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
@@ -208,10 +218,14 @@ pub(crate) enum Command {
 pub(crate) struct Files {
     #[command(flatten)]
     pub common: Common,
-    /// Check that this backend supports the job: `kubernetes` or `local`
+    /// Check that this backend supports the jobs
+    ///
+    /// The backends are `kubernetes` and `local`.
     #[arg(long, value_name = "NAME")]
     pub backend: Option<BackendKind>,
-    /// Job files with one or more YAML documents; `-` is standard input
+    /// Read jobs from these files; `-` is standard input
+    ///
+    /// A file contains one or more YAML documents.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
@@ -232,24 +246,34 @@ Exit codes:
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub common: Common,
-    /// The job file; `-` is standard input
+    /// Read the job from this file; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Run this command in place of the job's `command` and `args`
+    /// Run this command in place of the job's own
+    ///
+    /// It replaces `command` and `args`.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-    /// Run the job even if a limit cannot be enforced, and warn
+    /// Run the job even if a limit cannot be enforced
+    ///
+    /// Prints a warning for each such limit.
     #[arg(long)]
     pub best_effort: bool,
-    /// Offer these GPUs to jobs: indexes or UUIDs from `nvidia-smi -L` [default: all]
+    /// Offer only these GPUs to jobs [default: all]
+    ///
+    /// Takes indexes or UUIDs from `nvidia-smi -L`, separated by commas.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub gpu_devices: Option<Vec<String>>,
-    /// Create the job's control group below this path of each hierarchy
+    /// Create the job's control group below this one
+    ///
+    /// The path starts at the root of each hierarchy.
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<PathBuf>,
     /// Keep the files of running jobs in this directory
     ///
-    /// [default: /var/lib/runway for root; $XDG_STATE_HOME/runway or ~/.local/state/runway for others]
+    /// [default for root: /var/lib/runway]
+    ///
+    /// [default for others: $XDG_STATE_HOME/runway or ~/.local/state/runway]
     #[arg(long, alias = "state", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }
@@ -259,7 +283,9 @@ pub(crate) struct RunArguments {
 pub(crate) struct Common {
     #[command(flatten)]
     pub policy: PolicyFlag,
-    /// Submit as this tenant; refuse jobs that name another one
+    /// Submit as this tenant
+    ///
+    /// A job that names another tenant is refused.
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
     #[command(flatten)]
@@ -268,14 +294,14 @@ pub(crate) struct Common {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyFlag {
-    /// The policy file [default: the built-in policy]
+    /// Use this policy file [default: the built-in policy]
     #[arg(id = "policy", long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Output {
-    /// The output format
+    /// Select the output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
@@ -298,32 +324,37 @@ pub(crate) enum PolicyCommand {
         policy: PolicyFlag,
         #[command(flatten)]
         output: Output,
-        /// The policy file [default: the value of --policy]
+        /// Check this policy file [default: the value of --policy]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
     /// Print the policy, or the bounds for one tenant and class
     ///
-    /// Without --tenant and --class, prints the whole policy in a form that loads again. Otherwise prints
-    /// each bound and the policy path that sets it.
+    /// Without --tenant and --class, the output is a complete policy file.
+    ///
+    /// Otherwise it lists each bound and the policy path that sets it.
     Show {
         #[command(flatten)]
         common: Common,
-        /// The class [default: the policy's default class]
+        /// Show the bounds of this class
+        ///
+        /// [default: the policy's default class]
         #[arg(long, value_name = "NAME")]
         class: Option<String>,
     },
     /// Print the Kubernetes objects that enforce the policy in a cluster
     ///
-    /// These are Namespaces with Pod Security labels, ResourceQuotas, LimitRanges and NetworkPolicies.
+    /// The objects are Namespaces, ResourceQuotas, LimitRanges and NetworkPolicies.
     Render {
         #[command(flatten)]
         policy: PolicyFlag,
         #[command(flatten)]
         output: Output,
-        /// Exclude this address range of the API server from the network `open`
+        /// Exclude these API server addresses from the network `open`
         ///
-        /// Required if the policy allows the network `open`. Repeat it for each range.
+        /// Required if the policy allows the network `open`.
+        ///
+        /// Repeat the option for each range.
         #[arg(long, value_name = "CIDR")]
         api_server: Vec<Cidr>,
     },

@@ -11,10 +11,12 @@ use ureq::http::Uri;
 /// The server, the client certificate and the tenant.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    /// The URL of the server, such as `https://runway.internal`
+    /// Connect to this server, such as `https://runway.internal`
     #[arg(long, env = "RUNWAY_SERVER", hide_env_values = true, value_name = "URL", help_heading = "Server")]
     pub server: Option<ServerUrl>,
-    /// The client certificate in PEM, with its intermediate certificates
+    /// Authenticate with this client certificate (PEM)
+    ///
+    /// The file also contains the intermediate certificates.
     #[arg(
         long,
         env = "RUNWAY_CERT",
@@ -24,7 +26,7 @@ pub(crate) struct Server {
         help_heading = "Server"
     )]
     pub cert: Option<PathBuf>,
-    /// The private key of the client certificate in PEM
+    /// Use this private key of the client certificate (PEM)
     #[arg(
         long,
         env = "RUNWAY_KEY_FILE",
@@ -34,15 +36,19 @@ pub(crate) struct Server {
         help_heading = "Server"
     )]
     pub key_file: Option<PathBuf>,
-    /// The trusted certificate authorities in PEM [default: those of the system]
+    /// Trust only these certificate authorities (PEM)
+    ///
+    /// [default: the authorities that the system trusts]
     #[arg(long, env = "RUNWAY_CA", hide_env_values = true, value_name = "FILE", help_heading = "Server")]
     pub ca: Option<PathBuf>,
-    /// Act as this tenant: submit its jobs and see only its jobs
+    /// Act as this tenant
+    ///
+    /// Jobs are submitted for this tenant, and only its jobs are visible.
     #[arg(long, value_name = "NAME", help_heading = "Server")]
     pub tenant: Option<Tenant>,
     /// Retry for this time if the server does not answer
     ///
-    /// Applies to `submit` and to commands that wait or follow.
+    /// Applies to `submit`, and to commands that wait or follow.
     #[arg(long, value_name = "TIME", default_value = "1m", help_heading = "Server")]
     pub retry_for: Seconds,
 }
@@ -53,26 +59,33 @@ pub(crate) struct Submit {
     pub server: Server,
     #[command(flatten)]
     pub output: View,
-    /// Wait until the jobs end, and report changes on standard error
+    /// Wait until the jobs end
+    ///
+    /// Reports status changes on standard error.
     #[arg(long)]
     pub wait: bool,
-    /// Print the job's output until the job ends; accepts one job
+    /// Print the job's output until the job ends
+    ///
+    /// Accepts one job.
     #[arg(long)]
     pub follow: bool,
     /// Set the idempotency key [default: a random key]
     ///
-    /// The server creates a job only once for each key and job. If there are several jobs, a number is
-    /// appended: K-1, K-2 and so on.
+    /// Repeating a command with the same key and files creates no new jobs.
+    ///
+    /// If there are several jobs, their keys are K-1, K-2 and so on.
     #[arg(long, value_name = "K", value_parser = key)]
     pub key: Option<String>,
-    /// Job files with one or more YAML documents; `-` is standard input
+    /// Read jobs from these files; `-` is standard input
+    ///
+    /// A file contains one or more YAML documents.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct View {
-    /// The output format
+    /// Select the output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub form: Form,
 }
