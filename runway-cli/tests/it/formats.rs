@@ -1,4 +1,4 @@
-//! The JSON that programs rely on, field by field.
+//! The fields of the JSON output.
 
 use crate::run::runway;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn a_violation_has_just_its_fields() {
     assert_eq!(violation["allowed"], json!({"min": "10m", "max": "4"}));
     assert_eq!(violation["policy"], "limits.cpu.max");
     assert_eq!(violation["fix"], "4");
-    // What was asked for can still be read and priced.
+    // The requested resources are still parsed and priced.
     assert_eq!(records[0]["job"]["resources"]["cpu_millis"], 64_000);
     assert!(records[0]["quote"]["ceiling_usd"].is_string());
 }
@@ -166,7 +166,7 @@ fn features_are_mentioned_if_a_backend_lacks_them() {
     for command in ["quote", "render"] {
         assert!(runway(&[command, file]).stderr.contains(note), "{command}");
     }
-    // The job has a command and no network, so every backend can run it.
+    // The job has a command and needs no network, so every backend supports it.
     let plain = runway(&["check", "fixtures/jobs/embed-docs.yaml"]);
     assert!(!plain.stdout.contains("note: "), "{}", plain.stdout);
     assert!(!runway(&["check", file, "--backend", "kubernetes"]).stdout.contains("note: "));
