@@ -1,8 +1,8 @@
-//! The fields of a job, each declared once.
+//! The fields of a job. Each field is declared once.
 //!
-//! The reader, the JSON Schema, the suggestions for unknown fields, the digest, the recorded inputs of a decision
-//! and the normalised form all follow from the two tables here. To add a field, add it to [`JobSpec`] or
-//! [`ResourceSpec`] and declare it in the table.
+//! These consumers read the two tables of this module: the parser, the JSON Schema, the suggestions for
+//! unknown fields, the digest, the recorded inputs of a decision, and the normalised form. To add a field,
+//! add it to [`JobSpec`] or [`ResourceSpec`], and declare it in the table.
 
 use super::field::{Access, Field, FieldType, InDigest, NormalValue, Recorded, Secrecy};
 use super::{JobSpec, MAX_PATH_BYTES, ResourceSpec};
@@ -15,7 +15,7 @@ use serde_json::json;
 type JobField = Field<JobSpec, Job>;
 type ResourceField = Field<ResourceSpec, Resources>;
 
-/// The type of a field and its place in the struct.
+/// Builds a `FieldType` with accessors to the struct field of this name.
 macro_rules! at {
     ($kind:ident, $field:ident) => {
         FieldType::$kind(Access { get: |spec| &spec.$field, get_mut: |spec| &mut spec.$field })
@@ -25,7 +25,7 @@ macro_rules! at {
 use NormalValue::{Null, Number, Text};
 use Recorded::Always;
 
-/// The fields of a job, in the order in which people write them.
+/// The fields of a job, in their documented order.
 pub(super) const JOB: &[JobField] = &[
     JobField::new(
         "name",
@@ -170,7 +170,7 @@ pub(super) const RESOURCES: &[ResourceField] = &[
     .recorded(Always),
 ];
 
-/// The names of the fields of a job, in the order in which people write them.
+/// The names of a job's fields, in their documented order.
 pub const FIELDS: &[&str] = &names::<{ JOB.len() }, _, _>(JOB);
 
 /// The names of the fields under `resources`.
@@ -190,7 +190,7 @@ const fn names<const N: usize, S, T>(fields: &[Field<S, T>]) -> [&'static str; N
     names
 }
 
-/// Returns whether the value at this JSON pointer may be a secret, which messages must not show.
+/// Returns `true` if the value at this JSON pointer may be a secret. Messages must not show such a value.
 pub(super) fn is_secret_path(path: &str) -> bool {
     let name = path.split('/').nth(1);
     name.is_some_and(|name| JOB.iter().any(|field| field.name == name && field.secrecy == Secrecy::Secret))
@@ -200,7 +200,7 @@ pub(super) fn is_secret_path(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A field that is recorded always would change the digest of every job without it.
+    /// An always recorded field changes the digest of every job that does not set it.
     #[test]
     fn only_fields_of_the_first_version_are_always_recorded() {
         let first = [
