@@ -1,10 +1,10 @@
-//! The stable names of everything that can be wrong with a job or a policy, each with its explanation.
+//! The stable codes of all violations, each with an explanation.
 
 use std::{fmt, str::FromStr};
 
 macro_rules! codes {
     ($($variant:ident = $name:literal: $text:literal)*) => {
-        /// The kind of a violation. The names are stable: programs may depend on them.
+        /// The code of a violation. The names are stable, so programs can depend on them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[non_exhaustive]
         pub enum Code {
@@ -12,16 +12,16 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code there is, in the order of the reference.
+            /// All codes, in the order of the reference.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The stable name, in kebab case.
+            /// The stable name in kebab case.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// What it means and what to do about it, in one paragraph.
+            /// The meaning of the code and the fix, in one paragraph.
             #[must_use]
             pub const fn explanation(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }
@@ -80,21 +80,21 @@ codes! {
     PolicyContradiction = "policy-contradiction": "Two parts of the policy cannot both hold: a minimum above its maximum, a default that was written outside its bounds, a network list that leaves none, a default class or type that does not exist, or a namespace for each tenant without a list of tenants. Such a policy does not load, because nobody could say what it permits."
 }
 
-/// What has to change for a refused job to be admitted.
+/// The change after which a refused job can be admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// The document: no policy would accept it.
+    /// Change the document. Every policy refuses it.
     Document,
-    /// The job, or the policy.
+    /// Change the job or the policy.
     Policy,
-    /// Nothing: submit more slowly.
+    /// Change nothing. Submit more slowly.
     Rate,
-    /// Nothing: wait until others have ended.
+    /// Change nothing. Wait until other jobs have finished.
     Quota,
 }
 
 impl Code {
-    /// What has to change.
+    /// Returns the change that this code requires.
     #[must_use]
     pub const fn remedy(self) -> Remedy {
         match self {
@@ -155,13 +155,13 @@ impl fmt::Display for Code {
     }
 }
 
-/// There is no code of this name.
+/// An unknown violation code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no code `{name}`{}", nearest.map(|code| format!("; did you mean `{code}`?")).unwrap_or_default())]
 pub struct UnknownCode {
-    /// The name that was asked for.
+    /// The unknown name.
     pub name: String,
-    /// The nearest code there is.
+    /// The code with the most similar name, if one is similar enough.
     pub nearest: Option<Code>,
 }
 
