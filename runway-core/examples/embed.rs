@@ -1,5 +1,5 @@
-//! A service that decides by itself: it holds the gate, and brings the clock, the lock and the randomness, of which the core
-//! has none.
+//! A service that embeds the gate. It provides the clock, the lock and the random seed, which the core does
+//! not have.
 //!
 //! `cargo run -p runway-core --example embed`
 
@@ -35,7 +35,7 @@ const TRAIN: &str =
 const GREEDY: &str =
     "{name: greedy, tenant: vision, image: registry.internal/train:3, resources: {cpu: 6, gpu: 3}}";
 
-/// Every submission to the service passes its gate.
+/// A service whose gate decides on each submission.
 struct Service {
     gate: Mutex<Gate>,
 }
@@ -51,13 +51,13 @@ impl Service {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What would become of a job just now. Nothing changes by the question.
+    /// Returns the decision that a submission would get now. The gate does not change.
     fn preview(&self, job: &str) -> Result<Decision, Box<dyn Error>> {
         let submission = read(job)?;
         Ok(self.gate().preview(&submission, now()?))
     }
 
-    /// Decides on a job, and has it started where it is admitted.
+    /// Decides on a job, and starts it if it is admitted.
     fn submit(
         &self,
         id: JobId,
@@ -65,7 +65,7 @@ impl Service {
         start: impl FnOnce(&AdmittedJob) -> Result<(), Box<dyn Error>>,
     ) -> Result<Decision, Box<dyn Error>> {
         let submission = read(job)?;
-        // From here on its GPUs are held, so the lock need not be.
+        // The gate now holds the job's GPUs, so the lock can be released.
         let decision = self.gate().submit(id, &submission, now()?)?;
         if let Some(admitted) = decision.admitted() {
             match start(admitted) {
@@ -79,13 +79,13 @@ impl Service {
         Ok(decision)
     }
 
-    /// Nothing of the job runs any more. May be said twice.
+    /// Releases the resources of a job that has ended. Repeated calls have no effect.
     fn ended(&self, id: JobId) {
         self.gate().release(id);
     }
 }
 
-/// The job of a request; over a service's own API a secret comes as its value.
+/// Parses the job of a request. The service's own API carries secrets as values.
 fn read(job: &str) -> Result<Submission, Box<dyn Error>> {
     let mut readings = JobSpec::read_all(job.as_bytes(), SecretLiterals::Require).into_iter();
     match (readings.next(), readings.next()) {
@@ -111,7 +111,7 @@ fn tell(decision: &Decision) {
     }
 }
 
-/// What a line of the log holds for who makes the decision again.
+/// The part of a log line that a replay needs.
 #[derive(serde::Deserialize)]
 struct Logged {
     basis: Basis,

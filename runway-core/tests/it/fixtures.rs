@@ -1,4 +1,4 @@
-//! Every code has a fixture that is refused with it; every other fixture is admitted.
+//! Every code has a fixture that is refused with it. Every other fixture is admitted.
 
 use runway_core::capability::BackendKind;
 use runway_core::policy::RateOverrides;
@@ -116,7 +116,7 @@ fn every_code_has_a_fixture_that_is_refused_with_it() {
     assert!(unseen.is_empty(), "no fixture is refused with {unseen:?}");
 }
 
-/// When the time has come that the refusal names, and the holds in the way are gone by then, the same job is admitted.
+/// Asserts that the job is admitted at the time that the refusal names, once the blocking holds are released.
 fn later_it_passes(gate: &mut Gate, submission: &Submission, decision: &Decision) {
     let refusal = decision.refusal().unwrap();
     let id = JobId::from_random(100);
@@ -209,7 +209,7 @@ fn tokens_that_are_used_stay_used_under_another_policy() {
     assert_eq!(gate.rate_left("search", now).requests, 0);
     gate.set_policy(with_rate(2, 50), now).unwrap();
     assert_eq!(gate.rate_left("search", now).requests, 0);
-    // One token flows in each half minute, from the new burst on.
+    // The bucket is empty under the new burst as well. It gains one token every 30 seconds.
     assert_eq!(gate.rate_left("search", Timestamp::from_seconds(1_700_000_030)).requests, 1);
 }
 
@@ -225,7 +225,8 @@ fn a_shortage_of_jobs_is_not_mended_by_fewer_gpus() {
     let decision = gate.submit(JobId::from_random(2), &both[1], now).unwrap();
     assert_eq!(codes(&decision), [Code::TenantGpuQuota, Code::TenantJobQuota]);
     assert!(decision.violations().iter().all(|violation| violation.fix.is_null()));
-    // Long after the deadline, with nobody having released it, room is due at once and not in the past.
+    // Long after the deadline, the hold is still there. `free_by` is then the current time and not the
+    // deadline.
     let late = Timestamp::from_seconds(100_000);
     let decision = gate.submit(JobId::from_random(2), &both[1], late).unwrap();
     assert_eq!(decision.refusal().unwrap().free_by, Some(late));

@@ -1,4 +1,5 @@
-//! What is rendered: names, deadlines, limits, and the `restricted` rules of the Pod Security Standards.
+//! The rendered objects: names, deadlines, limits, and the `restricted` profile of the Pod Security
+//! Standards.
 
 use crate::restricted::assert_restricted;
 use runway_core::policy::RateOverrides;
