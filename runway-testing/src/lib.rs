@@ -1,7 +1,8 @@
 //! Support for the integration tests of the workspace.
 //!
-//! Crates use it as a dev-dependency of their integration tests, never of unit tests: it depends on the crates under test.
-//! A helper belongs here if two test programs need it. It panics if the set-up of a test fails.
+//! This crate is a dev-dependency of integration tests only. Unit tests cannot use it, because it depends on
+//! the crates under test. It contains helpers that at least two test programs need. The helpers panic if the
+//! setup of a test fails.
 
 #![allow(
     clippy::unwrap_used,
