@@ -1,4 +1,4 @@
-//! Runway on a real API server, beside the least that a client could do there: `cargo xtask bench --cluster`.
+//! Runway on a real API server, compared with a minimal client: `cargo xtask bench --cluster`.
 
 pub(crate) mod bed;
 mod effort;
@@ -17,18 +17,18 @@ use tokio::runtime::Runtime;
 
 pub(crate) use rebuilding::{CHILD, child};
 
-/// How many submit at a time.
+/// The numbers of concurrent submitters.
 const SUBMITTERS: [usize; 3] = [1, 32, 100];
 
 const REBUILT: usize = 10_000;
 
-/// How many jobs they submit in a turn: enough for the API server to collect its garbage several times in each, since one such
-/// collection more or less would otherwise decide.
+/// Returns the number of jobs in a run. In each run the API server should collect its garbage several times.
+/// Otherwise, one collection more or less would change the result.
 const fn jobs(submitters: usize) -> usize {
     if submitters == 1 { 1_000 } else { 4_000 }
 }
 
-/// Measures, and prints one table. With a number of submitters it is of these alone.
+/// Runs the benchmarks and prints one table. With a number of submitters, it runs only the submit benchmark.
 pub(crate) fn measure(submitters: Option<usize>, rounds: usize, shorter: usize) -> Outcome {
     Runtime::new()?.block_on(async {
         let cluster = Cluster::connect().await?;

@@ -1,4 +1,4 @@
-//! The built server, as a process.
+//! The server program as a child process.
 
 use super::client::Clients;
 use crate::cluster::bed::{Place, policy_text};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-/// A server that has taken over the jobs of a namespace.
+/// A ready server for one namespace.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     child: Child,
@@ -57,7 +57,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Its resident memory and the peak of that, in MiB.
+    /// Returns the resident memory and its peak, in MiB.
     pub(super) fn memory(&self) -> Outcome<(f64, f64)> {
         let id = self.child.id().ok_or("the server ended")?;
         let text = fs::read_to_string(format!("/proc/{id}/status"))?;

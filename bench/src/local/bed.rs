@@ -1,4 +1,4 @@
-//! A machine of the measurement's own.
+//! A machine in a temporary directory, for one run of the benchmarks.
 
 use crate::timing::Outcome;
 use runway_control::backend::Order;

@@ -1,4 +1,4 @@
-//! Jobs on this machine, beside what else keeps a process apart from it: `cargo xtask bench --local`.
+//! Jobs on this machine, compared with other programs that isolate a process: `cargo xtask bench --local`.
 
 mod bed;
 mod command;
@@ -13,10 +13,10 @@ use bed::Bed;
 use std::path::Path;
 use std::rc::Rc;
 
-/// How many jobs are started at once.
+/// The number of jobs that start at the same time.
 const CROWD: usize = 200;
 
-/// Measures, and prints one table.
+/// Runs the benchmarks and prints one table.
 pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> Outcome {
     let bed = Rc::new(Bed::new()?);
     let starts = (40 / shorter).max(1);

@@ -1,4 +1,4 @@
-//! Runway beside its peers, without a cluster.
+//! Runway compared with its peers, without a cluster.
 
 #![expect(clippy::cast_possible_truncation, reason = "a measurement may stop wherever it is wrong")]
 
@@ -14,7 +14,7 @@ use crate::timing::{Outcome, take_turns};
 use ledger::Released;
 use std::path::PathBuf;
 
-/// Measures, and prints one table.
+/// Runs the benchmarks and prints one table.
 pub(crate) fn measure(runway: Option<PathBuf>, rounds: usize, shorter: usize) -> Outcome {
     let (decisions, draws, cycles) = (20_000 / shorter, 200_000 / shorter, 20_000 / shorter);
     let mut contenders = [

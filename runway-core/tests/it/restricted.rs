@@ -1,9 +1,8 @@
-//! The `restricted` profile for pods. The tests on a real cluster check its pods against the same list.
+//! The rules for pods that need no privileges. The tests on a cluster hold its pods against the same list.
 
 use serde_json::{Value, json};
 
-/// Asserts that a pod satisfies the `restricted` profile, field by field:
-/// https://kubernetes.io/docs/concepts/security/pod-security-standards/
+/// The `restricted` profile, https://kubernetes.io/docs/concepts/security/pod-security-standards/, field by field.
 pub fn assert_restricted(pod: &Value) {
     for host in ["hostNetwork", "hostPID", "hostIPC"] {
         assert!(pod.get(host).is_none_or(|value| value == false), "{host}");
