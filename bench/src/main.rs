@@ -3,7 +3,7 @@
 #![expect(
     clippy::float_arithmetic,
     clippy::indexing_slicing,
-    reason = "a measurement may stop wherever it is wrong, and its statistics are not money"
+    reason = "a benchmark may panic on an error, and its statistics are not money"
 )]
 
 mod cluster;
@@ -95,5 +95,5 @@ use peers::measure as peers;
 /// The policy engines take long to build, so the other benchmarks can be built without them.
 #[cfg(not(feature = "peers"))]
 fn peers(_: Option<PathBuf>, _: usize, _: usize) -> Outcome {
-    Err("built without the peers (feature `peers`)".into())
+    Err("built without the feature `peers`".into())
 }

@@ -37,15 +37,15 @@ macro_rules! schemas {
 }
 
 schemas! {
-    JobId = text("The id of a job.", "^[a-z0-9]{12}$", "4d5c9fa91db4");
-    Usd = text("US dollars, to the micro-dollar.", r"^[0-9]+\.[0-9]{6}$", "0.015230");
-    Phase = word("How far a job is.", runway_core::status::Phase::ALL.map(runway_core::status::Phase::as_str));
-    Reason = word("Why a job is in its phase.", runway_core::status::Reason::ALL.iter().map(|reason| reason.as_str()));
+    JobId = text("Id of a job.", "^[a-z0-9]{12}$", "4d5c9fa91db4");
+    Usd = text("Amount in US dollars with six decimals.", r"^[0-9]+\.[0-9]{6}$", "0.015230");
+    Phase = word("Phase of a job.", runway_core::status::Phase::ALL.map(runway_core::status::Phase::as_str));
+    Reason = word("Reason for a job's phase.", runway_core::status::Reason::ALL.iter().map(|reason| reason.as_str()));
     Code = word(
-        "The kind of a violation; `runway explain CODE` explains it.",
+        "Code of a violation. `runway explain CODE` explains it.",
         runway_core::Code::ALL.iter().map(|code| code.as_str())
     );
-    JobSpec = Schema::Object(ObjectBuilder::new().description(Some("A job, as it is submitted.")).build()).into();
+    JobSpec = Schema::Object(ObjectBuilder::new().description(Some("Job to submit.")).build()).into();
     AnyValue = Schema::Object(ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).build()).into();
 }
 

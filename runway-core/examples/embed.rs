@@ -7,7 +7,7 @@
     clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "what the core must not do is the service's part"
+    reason = "the service provides the clock, the lock and the randomness"
 )]
 
 use runway_core::gate::{Basis, replay};
@@ -90,7 +90,7 @@ fn read(job: &str) -> Result<Submission, Box<dyn Error>> {
     let mut readings = JobSpec::read_all(job.as_bytes(), SecretLiterals::Require).into_iter();
     match (readings.next(), readings.next()) {
         (Some(reading), None) => Ok(Submission::from(reading)),
-        _ => Err("a request has one job".into()),
+        _ => Err("a request must contain one job".into()),
     }
 }
 
@@ -101,7 +101,7 @@ fn now() -> Result<Timestamp, Box<dyn Error>> {
 fn tell(decision: &Decision) {
     match decision.quote() {
         Some(Quote { ceiling, per_hour, .. }) => println!("at most {ceiling} USD, {per_hour} USD an hour"),
-        None => println!("its price cannot be told"),
+        None => println!("the price cannot be computed"),
     }
     for violation in decision.violations() {
         println!("refused: {} at {}: {}", violation.code, violation.path, violation.message);
@@ -120,33 +120,33 @@ struct Logged {
 fn main() -> Result<(), Box<dyn Error>> {
     let service = Service::new(POLICY)?;
 
-    println!("# a question");
+    println!("# preview a job");
     tell(&service.preview(TRAIN)?);
 
-    println!("# a submission");
+    println!("# submit it");
     let id = JobId::from_key(&"vision".parse()?, "train-2026-11-21");
     let decision = service.submit(id, TRAIN, |admitted| {
         println!("started: {}", admitted.job().name);
         Ok(())
     })?;
 
-    println!("# one that asks for more than there can be");
+    println!("# preview a job that requests too much");
     tell(&service.preview(GREEDY)?);
 
-    println!("# one that has to wait");
+    println!("# preview a job that must wait");
     tell(&service.preview(TRAIN)?);
 
-    println!("# the end, after 90 seconds");
+    println!("# bill the first job after 90 seconds");
     service.ended(id);
     if let Some(quote) = decision.quote() {
         println!("{} USD", quote.bill(Seconds::new(90)).usd);
     }
 
-    println!("# the decision once more, from its line in the log");
+    println!("# replay the decision from its log line");
     let line = serde_json::to_string(&decision)?;
     let logged: Logged = serde_json::from_str(&line)?;
     let policy = Arc::clone(service.gate().policy());
     let again = serde_json::to_string(&replay(&policy, &logged.basis)?)?;
-    println!("{} bytes, {}", line.len(), if again == line { "the same" } else { "others" });
+    println!("{} bytes, {}", line.len(), if again == line { "identical" } else { "different" });
     Ok(())
 }

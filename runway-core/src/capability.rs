@@ -44,17 +44,17 @@ macro_rules! capabilities {
 }
 
 capabilities! {
-    ImageEntrypoint = "image.entrypoint", "/command": "A job without a `command` runs the entry point of its image.", "write the program to run into `command`"
-    Workdir = "workdir", "/workdir": "A working directory that the job chooses.", "leave `workdir` out"
-    Secrets = "secrets", "/secrets": "Secret variables.", "leave `secrets` out"
+    ImageEntrypoint = "image.entrypoint", "/command": "Runs the entry point of the image if the job has no `command`.", "write the program to run into `command`"
+    Workdir = "workdir", "/workdir": "A working directory set by the job.", "leave `workdir` out"
+    Secrets = "secrets", "/secrets": "Secret environment variables.", "leave `secrets` out"
     Gpu = "resources.gpu", "/resources/gpu": "GPUs.", "ask for no GPU"
-    EphemeralStorage = "resources.ephemeral_storage", "/resources/ephemeral_storage": "A limit on scratch space and logs that the job chooses.", "leave `ephemeral_storage` out"
-    Shm = "resources.shm", "/resources/shm": "Shared memory of a size that the job chooses.", "leave `shm` out"
-    GpuType = "gpu_type", "/gpu_type": "GPUs of a type that the job chooses.", "leave `gpu_type` out"
-    Retries = "retries", "/retries": "Further attempts after a failed one.", "set `retries` to 0"
-    NetworkNone = "network.none", "/network": "No network.", "name another network"
-    NetworkInternal = "network.internal", "/network": "Connections to the policy's address ranges only.", "name another network"
-    NetworkOpen = "network.open", "/network": "Connections to all addresses but the protected ones.", "name another network"
+    EphemeralStorage = "resources.ephemeral_storage", "/resources/ephemeral_storage": "A limit on scratch space and logs, set by the job.", "leave `ephemeral_storage` out"
+    Shm = "resources.shm", "/resources/shm": "Shared memory with a size set by the job.", "leave `shm` out"
+    GpuType = "gpu_type", "/gpu_type": "GPUs of a type set by the job.", "leave `gpu_type` out"
+    Retries = "retries", "/retries": "Retries after a failed attempt.", "set `retries` to 0"
+    NetworkNone = "network.none", "/network": "A job without any network.", "name another network"
+    NetworkInternal = "network.internal", "/network": "Connections only to the policy's address ranges.", "name another network"
+    NetworkOpen = "network.open", "/network": "Connections to all addresses except the protected ones.", "name another network"
 }
 
 impl fmt::Display for Capability {
@@ -155,7 +155,7 @@ impl fmt::Display for BackendKind {
 
 /// An unknown backend name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no backend of this name; use `kubernetes` or `local`")]
+#[error("unknown backend; use `kubernetes` or `local`")]
 pub struct UnknownBackend;
 
 impl FromStr for BackendKind {

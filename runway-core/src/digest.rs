@@ -12,7 +12,7 @@ pub struct Digest([u8; 32]);
 
 /// The text is not `sha256:` followed by 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not `sha256:` and 64 hexadecimal digits")]
+#[error("is not `sha256:` followed by 64 hexadecimal digits")]
 pub struct DigestError;
 
 impl Digest {

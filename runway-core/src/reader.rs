@@ -81,7 +81,7 @@ impl Reader {
         let entries = self.entries(node, path)?;
         for (key, value) in entries {
             if self.refuses_null && value.is_null() && known.contains(&key.text.as_str()) {
-                let message = format!("`{}` has no value: write one, or take the field out", key.text);
+                let message = format!("`{}` has no value; set a value or remove the field", key.text);
                 self.violations.push(Violation::new(
                     Code::WrongType,
                     path.join(&key.text).pointer(),
@@ -100,12 +100,12 @@ impl Reader {
     fn unknown(&mut self, name: &str, parent: &Path<'_>, known: &[&str]) {
         let told = if self.is_secret_path(parent) { "" } else { before_glue(name) };
         let hint = match nearest(told, known.iter().copied()) {
-            _ if is_glued(name) => "write `name: value`, with a space behind the colon".to_owned(),
+            _ if is_glued(name) => "write `name: value`, with a space after the colon".to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
-            None => "take it out; `allowed` lists the fields there are".to_owned(),
+            None => "remove it; `allowed` lists the known fields".to_owned(),
         };
         let at = if told.is_empty() { parent.pointer() } else { parent.join(told).pointer() };
-        let message = format!("there is no field `{}` here: {hint}", shortened(told));
+        let message = format!("unknown field `{}`: {hint}", shortened(told));
         let violation = Violation::new(Code::UnknownField, at, message);
         self.violations.push(violation.one_of(known.iter().copied()));
     }
@@ -116,7 +116,7 @@ impl Reader {
             _ if self.carries_secret(node, path) => None,
             Value::Map(entries) => Some(entries),
             _ if node.is_null() && !path.is_root() => None,
-            _ => self.wrong_type(node, path, "a mapping of names to values"),
+            _ => self.wrong_type(node, path, "a mapping"),
         }
     }
 
@@ -148,11 +148,10 @@ impl Reader {
             Value::Scalar(kind, text) if *kind != ScalarKind::Null => {
                 let is_fix = quotable(text) && !self.is_hidden(node, path);
                 let fix = if is_fix { text.as_str().into() } else { Json::Null };
-                let message =
-                    format!("expected text here, and this is {}: put it in quotes", node.kind_name());
+                let message = format!("expected a string, found {}; put it in quotes", node.kind_name());
                 self.wrong(node, path, message, fix)
             }
-            _ => self.wrong_type(node, path, "text"),
+            _ => self.wrong_type(node, path, "a string"),
         }
     }
 
@@ -163,7 +162,7 @@ impl Reader {
             Value::Scalar(kind @ (ScalarKind::Text | ScalarKind::Integer | ScalarKind::Float), text) => {
                 Some((*kind, text))
             }
-            _ => self.wrong_type(node, path, "a number, or text such as `500m`"),
+            _ => self.wrong_type(node, path, "a number or a string such as `500m`"),
         }
     }
 
@@ -177,7 +176,7 @@ impl Reader {
 
     /// Reports a value of the wrong type.
     pub(crate) fn wrong_type<T>(&mut self, node: &Node, path: &Path<'_>, expected: &str) -> Option<T> {
-        let message = format!("expected {expected} here, and this is {}", node.kind_name());
+        let message = format!("expected {expected}, found {}", node.kind_name());
         self.wrong(node, path, message, Json::Null)
     }
 
@@ -218,7 +217,8 @@ impl Reader {
     fn carries_secret(&mut self, node: &Node, path: &Path<'_>) -> bool {
         let carries = self.is_defined_in_hiding(node) && !self.is_secret_path(path);
         if carries {
-            let message = "an alias must not carry a value out of `env`, `secrets` or an unknown field";
+            let message =
+                "this alias refers to a value in `env`, `secrets` or an unknown field; write the value itself";
             self.violations.push(Violation::new(Code::WrongType, path.pointer(), message));
         }
         carries

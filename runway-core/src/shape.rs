@@ -67,6 +67,6 @@ pub(crate) fn variables(value: &Json) -> Json {
 
 /// Returns the schema of a secret's source in a file.
 pub(crate) fn secret_source() -> Json {
-    let source = json!({"type": "string", "pattern": ENV_NAME, "description": "The environment variable that is read when the job is submitted."});
+    let source = json!({"type": "string", "pattern": ENV_NAME, "description": "Environment variable with the value, read by the program that submits the job."});
     object_of(json!({"from_env": source}), &["from_env"])
 }

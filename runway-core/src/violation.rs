@@ -101,7 +101,8 @@ pub const MAX_VIOLATIONS: usize = 1000;
 pub(crate) fn bounded(mut violations: Vec<Violation>) -> Vec<Violation> {
     if violations.len() > MAX_VIOLATIONS {
         violations.truncate(MAX_VIOLATIONS);
-        let message = format!("there are more than {MAX_VIOLATIONS} faults; the rest is not told");
+        let message =
+            format!("more than {MAX_VIOLATIONS} violations; only the first {MAX_VIOLATIONS} are reported");
         violations.push(Violation::new(Code::TooLarge, "", message).range(Json::Null, MAX_VIOLATIONS));
     }
     violations

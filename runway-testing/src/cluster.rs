@@ -50,8 +50,8 @@ fn kubeconfig(variable: &str) -> Option<Connection> {
 pub async fn admin() -> Client {
     let Some(connection) = kubeconfig("KUBECONFIG") else {
         panic!(
-            "KUBECONFIG is not set: this test needs a cluster. `cargo xtask test` brings one up; by hand it is \
-             `cargo xtask cluster up --node` and `eval \"$(cargo xtask cluster env)\"`"
+            "KUBECONFIG is not set: this test needs a cluster. `cargo xtask test` starts one. To start one by \
+             hand, run `cargo xtask cluster up --node` and `eval \"$(cargo xtask cluster env)\"`"
         )
     };
     connect(&connection).await.unwrap()
@@ -239,7 +239,7 @@ impl Harness {
     /// arrive earlier.
     pub async fn until_its_pod_waits(&self, id: JobId) {
         let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
-        until("the state of its pod", async || {
+        until("the waiting state of its pod", async || {
             let pod = serde_json::to_value(self.api::<Pod>().list(&mine).await.unwrap().items.pop()).unwrap();
             let reason = pod.pointer("/status/containerStatuses/0/state/waiting/reason")?.as_str()?;
             (reason != "ContainerCreating").then_some(())
@@ -256,15 +256,15 @@ impl Harness {
     /// Waits until the cluster contains no object of the job.
     pub async fn until_nothing_is_left(&self, id: JobId) {
         let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
-        until("its objects to go", async || {
+        until("the deletion of its objects", async || {
             let jobs = self.api::<Job>().list(&mine).await.unwrap().items.len();
             let pods = self.api::<Pod>().list(&mine).await.unwrap().items.len();
             let secrets = self.api::<Secret>().list(&mine).await.unwrap().items.len();
             (jobs + pods + secrets == 0).then_some(())
         })
         .await;
-        self.until(id, "the job to leave", |record| record.gone).await;
-        assert!(!self.plane.held().contains(&id), "it holds nothing any more");
+        self.until(id, "the removal of the job", |record| record.gone).await;
+        assert!(!self.plane.held().contains(&id), "the hold is released");
     }
 
     /// Saves the objects and events of a job as a fixture, if `RUNWAY_CAPTURE` is set.
@@ -340,7 +340,7 @@ pub async fn forge(harness: &Harness, spec: JobSpec, change: impl FnOnce(&mut Jo
     let mut job = render(decision.admitted().unwrap(), id, &harness.policy).unwrap().job;
     change(&mut job);
     harness.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
-    harness.until(id, "the job to be seen", |_| true).await;
+    harness.until(id, "the first snapshot of the job", |_| true).await;
     id
 }
 

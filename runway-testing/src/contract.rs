@@ -153,7 +153,7 @@ async fn watch(subject: &impl BackendUnderTest) {
     let mut events = backend.watch();
     let mut next = async || {
         let event = tokio::time::timeout(TIMEOUT, events.next()).await;
-        event.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for an event")).expect("a watch without end")
+        event.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for an event")).expect("the watch ended")
     };
     let mut event = next().await;
     while matches!(event, WatchEvent::Interrupted(_)) {
@@ -171,13 +171,13 @@ async fn watch(subject: &impl BackendUnderTest) {
                 assert_is(&seen, &order);
                 phases.push(seen.status.phase);
             }
-            WatchEvent::Gone(id) => assert_ne!(id, order.id, "it left before its end was reported"),
+            WatchEvent::Gone(id) => assert_ne!(id, order.id, "removed before its end was reported"),
             _ => {}
         }
     }
     let mut sorted = phases.clone();
     sorted.sort_by_key(|phase| *phase == Phase::Succeeded);
-    assert_eq!(sorted, phases, "nothing comes after the end");
+    assert_eq!(sorted, phases, "a phase follows the final one");
 }
 
 /// The output is complete, and the stream ends when the job ends.

@@ -45,7 +45,7 @@ pub fn check_groups(group: &Path) {
         let group = hierarchy.join(group.strip_prefix("/").unwrap());
         let entries = std::fs::read_dir(&group).into_iter().flatten().flatten();
         let left: Vec<_> = entries.filter(|entry| entry.path().is_dir()).collect();
-        assert!(left.is_empty(), "groups are left: {left:?}");
+        assert!(left.is_empty(), "cgroups remain: {left:?}");
         let _ = std::fs::remove_dir(&group);
         // The last test also removes the shared parent. The delegated cgroup stays.
         let _ = group.parent().filter(|_| !is_plain()).map(std::fs::remove_dir);
@@ -58,9 +58,9 @@ pub fn check_groups(group: &Path) {
 /// `programs` are variables with the paths of programs. The programs are copied, because the user cannot
 /// access the originals. `files` are copied from `root` to the same relative paths in the directory.
 pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, files: &[&str]) {
-    assert!(!is_plain(), "left out by whoever runs it as a plain user");
+    assert!(!is_plain(), "the rerun must skip this test");
     let me = std::fs::metadata("/proc/self").unwrap().uid();
-    assert_eq!(me, 0, "these tests are run by root, who can hand down control groups to a plain user");
+    assert_eq!(me, 0, "these tests must run as root, which can delegate cgroups to an unprivileged user");
     let name = format!("runway-plain-{}", std::process::id());
     let groups: Vec<_> = hierarchies().into_iter().map(|at| at.join(&name)).collect();
     for group in &groups {
@@ -127,8 +127,8 @@ pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, 
     std::fs::remove_dir_all(&folder).unwrap();
     let removed = begun.iter().chain(&groups);
     let left: Vec<_> = removed.filter(|group| !is_removed(group)).collect();
-    assert!(ran.success(), "as a plain user: see above");
-    assert!(left.is_empty(), "groups are left: {left:?}");
+    assert!(ran.success(), "the tests failed as an unprivileged user; see the output above");
+    assert!(left.is_empty(), "cgroups remain: {left:?}");
 }
 
 /// Removes a cgroup after its last process has ended. Returns `false` if this fails.

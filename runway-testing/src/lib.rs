@@ -8,9 +8,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails if its set-up fails"
+    reason = "a test fails if its setup fails"
 )]
-#![allow(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "a test fails if its set-up fails")]
+#![allow(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "a test fails if its setup fails")]
 #![allow(clippy::missing_errors_doc, reason = "the errors are those of the connection")]
 
 #[cfg(feature = "cluster")]

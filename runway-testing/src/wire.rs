@@ -92,13 +92,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Sends a request and returns the response.
     pub async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Answer {
         self.send(bytes).await.unwrap();
-        self.answer().await.expect("an answer")
+        self.answer().await.expect("a response")
     }
 
     /// Returns the next response, or `None` if the connection closes before a complete response.
     pub async fn answer(&mut self) -> Option<Answer> {
         let read = tokio::time::timeout(PATIENCE, self.read_answer());
-        read.await.expect("an answer or the end in time").ok()
+        read.await.expect("a response or a closed connection").ok()
     }
 
     /// Reads the head of the next response.
@@ -178,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, end).await.expect("the connection to end")
+        tokio::time::timeout(PATIENCE, end).await.expect("a closed connection")
     }
 }
 
@@ -223,7 +223,7 @@ pub fn metric(metrics: &str, series: &str) -> u64 {
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        assert!(tokio::time::Instant::now() < deadline, "timed out waiting for {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

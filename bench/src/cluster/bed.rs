@@ -74,8 +74,8 @@ impl Cluster {
         let space = serde_json::from_value(json!({"metadata": {"name": name}}))?;
         spaces.create(&PostParams::default(), &space).await?;
         let text = include_str!("../../../infra/kubernetes/rbac.yaml");
-        let role = text.split("---\n").find(|part| part.contains("kind: Role\n")).ok_or("no role")?;
-        let role = document::parse_all(role.as_bytes()).swap_remove(0).map_err(|_| "the role is no YAML")?;
+        let role = text.split("---\n").find(|part| part.contains("kind: Role\n")).ok_or("no Role")?;
+        let role = document::parse_all(role.as_bytes()).swap_remove(0).map_err(|_| "the role is invalid")?;
         let mut role: Role = serde_json::from_value(role.root.to_json())?;
         role.metadata.namespace = None;
         Api::namespaced(self.admin.clone(), &name).create(&PostParams::default(), &role).await?;
@@ -95,7 +95,7 @@ impl Cluster {
         let deadline = Instant::now() + Duration::from_secs(60);
         while accounts.get_opt("default").await?.is_none() {
             if Instant::now() > deadline {
-                return Err(format!("{namespace} has no service account after a minute").into());
+                return Err(format!("{namespace} has no service account after 60 seconds").into());
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -120,7 +120,7 @@ impl Place {
         let deadline = Instant::now() + Duration::from_secs(300);
         while !self.jobs().list(&ListParams::default().limit(1)).await?.items.is_empty() {
             if Instant::now() > deadline {
-                return Err(format!("the jobs of {} are still there after five minutes", self.name).into());
+                return Err(format!("the jobs of {} still exist after 300 seconds", self.name).into());
             }
             sleep(Duration::from_millis(100)).await;
         }

@@ -32,7 +32,7 @@ impl Effort {
         let mut servers = 0.0;
         for entry in fs::read_dir(folder.join("processes"))? {
             let record = fs::read_to_string(entry?.path())?;
-            let pid = record.split_whitespace().next().ok_or("a process without a pid")?;
+            let pid = record.split_whitespace().next().ok_or("a process record contains no pid")?;
             servers += millis(pid)?;
         }
         Ok(Self { client: millis("self")?, servers })
@@ -59,7 +59,7 @@ impl Effort {
 fn millis(process: &str) -> Outcome<f64> {
     let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The program's name can contain any character, so the fields are counted from its end.
-    let (_, rest) = text.rsplit_once(')').ok_or("/proc is not as it should be")?;
+    let (_, rest) = text.rsplit_once(')').ok_or("/proc has an unexpected format")?;
     let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(ticks as f64 * 10.0)
 }

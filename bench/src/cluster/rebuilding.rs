@@ -87,7 +87,7 @@ async fn in_a_process(what: &str, place: &Place, jobs: usize) -> Outcome<Rebuilt
     let text = String::from_utf8(output.stdout)?;
     let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     let &[found, micros, kibibytes] = numbers.as_slice() else {
-        return Err("the process says nothing".into());
+        return Err("the child process printed no result".into());
     };
     if !output.status.success() || found != jobs as u64 {
         return Err(format!("{what}: {found} of {jobs} jobs").into());
@@ -98,7 +98,7 @@ async fn in_a_process(what: &str, place: &Place, jobs: usize) -> Outcome<Rebuilt
 /// Runs the measured child process. It prints the number of jobs, the time in microseconds and the peak
 /// memory in KiB.
 pub(crate) fn child(arguments: &[String]) -> Outcome {
-    let [what, namespace] = arguments else { return Err("not for people".into()) };
+    let [what, namespace] = arguments else { return Err("expected a client and a namespace".into()) };
     Runtime::new()?.block_on(async {
         let client = Cluster::connect().await?.client().await?;
         let policy = policy(namespace)?;

@@ -41,7 +41,7 @@ impl Rest {
     }
 
     pub(super) fn summary(&self) -> String {
-        format!("{} turns, {} of them begun though the machine was at work", self.turns, self.restless)
+        format!("{} runs, {} of them started on a busy machine", self.turns, self.restless)
     }
 }
 

@@ -55,14 +55,14 @@ pub(crate) enum Contender {
 impl Round {
     /// Returns the run of a client.
     pub(crate) fn turn(&self, of: Contender) -> Outcome<&Turn> {
-        self.turns[of as usize].as_ref().ok_or_else(|| "a turn was left out".into())
+        self.turns[of as usize].as_ref().ok_or_else(|| "a run is missing".into())
     }
 
     /// Prints the results of the round, so that several benchmark runs can be combined.
     fn tell(&self, number: usize) -> Outcome {
         let (runway, bare) = (self.turn(Contender::Runway)?, self.turn(Contender::Bare)?);
         eprintln!(
-            "round {number}: {:.0} beside {:.0} jobs a second: {:.2}; p99 {:.1} beside {:.1} ms: {:.2}",
+            "round {number}: {:.0} and {:.0} jobs per second: {:.2}; p99 {:.1} and {:.1} ms: {:.2}",
             runway.jobs_a_second,
             bare.jobs_a_second,
             runway.jobs_a_second / bare.jobs_a_second,
@@ -116,7 +116,7 @@ async fn through_runway(cluster: &Cluster, rest: &mut Rest, load: Load) -> Outco
         async move {
             match plane.submit(submissions[number].clone(), None).await? {
                 Submitted::Created { .. } => Ok(()),
-                Submitted::Replayed { .. } => Err("a job was there before".into()),
+                Submitted::Replayed { .. } => Err("the job already existed".into()),
             }
         }
     })
@@ -165,7 +165,7 @@ where
 async fn finish(place: Place, load: Load, turn: Turn) -> Outcome<Turn> {
     let there = place.jobs().list_metadata(&kube::api::ListParams::default()).await?.items.len();
     if there != load.jobs {
-        return Err(format!("{} jobs were to be made, and {there} are there", load.jobs).into());
+        return Err(format!("expected {} jobs, found {there}", load.jobs).into());
     }
     place.remove().await?;
     Ok(turn)

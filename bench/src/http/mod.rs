@@ -34,7 +34,7 @@ pub(crate) fn measure(server: &Path, rounds: usize, shorter: usize) -> Outcome {
     let mut rows = quotes(3 * rounds, 20_000 / shorter)?;
     Runtime::new()?.block_on(async {
         rows.push(lists(rounds, KNOWN / shorter, 2_000 / shorter).await?);
-        println!("medians of the turns; ratios of neighbouring turns: the median, and the quartiles\n");
+        println!("medians of the runs; ratios of neighbouring runs: median and quartiles\n");
         print(&rows);
         let mut rows = Vec::new();
         eprintln!("{SUBMITTING} submitters on a cluster, {rounds} rounds");
@@ -49,7 +49,7 @@ pub(crate) fn measure(server: &Path, rounds: usize, shorter: usize) -> Outcome {
 
 /// Sends the same JSON to Runway's `/v1/quotes` and to a plain axum server that returns it.
 fn quotes(rounds: usize, requests: usize) -> Outcome<Vec<Row>> {
-    eprintln!("{ASKING} ask for quotes, {requests} a turn, {rounds} rounds");
+    eprintln!("{ASKING} clients request quotes, {requests} requests per run, {rounds} rounds");
     // The servers and the clients use separate threads, as in separate processes.
     let servers = Runtime::new()?;
     let (runway, bare) = servers.block_on(async {
@@ -84,7 +84,7 @@ fn quotes(rounds: usize, requests: usize) -> Outcome<Vec<Row>> {
         Row::new(format!("quotes: {name}"), unit, pairs.iter().map(|[runway, bare]| (of(runway), of(bare))))
     };
     Ok(vec![
-        row("requests a second", "/s", |turn| turn.jobs_a_second).target(Target::AtLeast(0.70)),
+        row("requests per second", "/s", |turn| turn.jobs_a_second).target(Target::AtLeast(0.70)),
         row("p50", "ms", |turn| turn.p50),
         row("p99", "ms", |turn| turn.p99),
     ])
@@ -92,7 +92,7 @@ fn quotes(rounds: usize, requests: usize) -> Outcome<Vec<Row>> {
 
 /// Requests pages of 100 jobs from a server with many jobs.
 async fn lists(rounds: usize, known: usize, requests: usize) -> Outcome<Row> {
-    eprintln!("{LISTING} list {known} jobs, {requests} a turn, {rounds} rounds");
+    eprintln!("{LISTING} clients list {known} jobs, {requests} requests per run, {rounds} rounds");
     let address = servers::runway(known).await?;
     let load = Load { submitters: LISTING, jobs: requests };
     let mut slowest = Vec::new();
@@ -151,6 +151,6 @@ async fn memory(server: &Path, rounds: usize, jobs: usize) -> Outcome<[Row; 2]> 
     let what = |what: &str| format!("{what} at {jobs} jobs");
     Ok([
         Row::alone(what("resident memory"), "MiB", &mut resident).target(Target::Below(150.0)),
-        Row::alone(what("peak of it"), "MiB", &mut peak),
+        Row::alone(what("peak resident memory"), "MiB", &mut peak),
     ])
 }

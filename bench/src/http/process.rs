@@ -50,7 +50,7 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(60);
         while Clients::connect(address, 1).await?.get("/readyz").await.is_err() {
             if Instant::now() > deadline {
-                return Err("the server does not become ready".into());
+                return Err("the server is not ready after 60 seconds".into());
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -62,7 +62,7 @@ impl Server {
         let id = self.child.id().ok_or("the server ended")?;
         let text = fs::read_to_string(format!("/proc/{id}/status"))?;
         let kibibytes = |name: &str| -> Outcome<f64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no memory line")?;
             Ok(line.trim().trim_end_matches("kB").trim().parse()?)
         };
         Ok((kibibytes("VmRSS:")? / 1024.0, kibibytes("VmHWM:")? / 1024.0))

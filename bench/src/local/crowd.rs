@@ -25,7 +25,7 @@ pub(super) fn jobs(bed: Rc<Bed>, count: usize) -> Contender {
                     }
                 };
                 let all: Vec<_> = orders.iter().map(|order| scope.spawn(run(order))).collect();
-                all.into_iter().try_for_each(|one| one.join().map_err(|_| "a thread failed".to_owned())?)
+                all.into_iter().try_for_each(|one| one.join().map_err(|_| "a thread panicked".to_owned())?)
             })
         })?;
         Ok(())

@@ -40,9 +40,9 @@ pub(super) fn job(bed: Rc<Bed>, megabytes: usize, readers: usize) -> Contender {
                     })
                     .collect();
                 for reader in read {
-                    let bytes = reader.join().map_err(|_| "a reader failed")??;
+                    let bytes = reader.join().map_err(|_| "a reader panicked")??;
                     if bytes != megabytes << 20 {
-                        return Err(format!("{bytes} bytes were read").into());
+                        return Err(format!("a reader received {bytes} bytes").into());
                     }
                 }
                 Outcome::Ok(())

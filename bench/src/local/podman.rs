@@ -22,7 +22,7 @@ impl Podman {
     pub(super) fn set_up() -> Outcome<Self> {
         let busybox =
             ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(Path::new).find(|path| path.is_file());
-        let busybox = busybox.ok_or("there is no busybox to make an image of")?;
+        let busybox = busybox.ok_or("no busybox found for the image")?;
         let root = std::env::temp_dir().join(format!("runway-bench-podman-{}", std::process::id()));
         let mut podman = Self { root, words: Vec::new() };
         podman.import(busybox)?;
@@ -93,5 +93,5 @@ fn succeeds(command: &mut Command) -> Outcome {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    Err(said.lines().last().unwrap_or("it said nothing").to_owned().into())
+    Err(said.lines().last().unwrap_or("no error output").to_owned().into())
 }

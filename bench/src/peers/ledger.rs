@@ -69,7 +69,7 @@ pub(crate) fn refusing(holds: usize, operations: usize) -> Outcome<Contender> {
                 (0..operations).map(|_| black_box(&ledger).in_the_way("", &shortage).len()).sum::<usize>(),
             )
         })?;
-        assert!(found >= operations, "some hold is in the way");
+        assert!(found >= operations, "at least one hold blocks the request");
         Ok(())
     }))
 }

@@ -77,7 +77,7 @@ fn contender<T: 'static>(
         let allowed = samples.time(operations, || {
             tenants.iter().cycle().take(operations).filter(|tenant| allows(black_box(tenant))).count()
         });
-        assert_eq!(allowed, operations, "nobody is refused");
+        assert_eq!(allowed, operations, "no request is refused");
         Ok(())
     })
 }

@@ -36,15 +36,15 @@ pub enum PatternError {
     #[error("is empty; `**` allows every image")]
     Empty,
     /// The pattern contains a character that no host or path can contain.
-    #[error("may hold only letters, digits, `.`, `_`, `-`, `/`, `:` before a port, and `*`")]
+    #[error("may contain only letters, digits, `.`, `_`, `-`, `/`, `:` before a port, and `*`")]
     BadCharacter,
     /// The pattern contains a tag or digest.
-    #[error("must not name a tag or digest: patterns match the host and path alone")]
+    #[error("must not contain a tag or digest: patterns match only the host and path")]
     HasTag,
     /// The pattern has no host. It could never match, because image names are completed before they are
     /// matched.
     #[error(
-        "must begin with a host or a wildcard: names are completed first, so that `busybox` is `docker.io/library/busybox`"
+        "must start with a host or a wildcard, because `busybox` is completed to `docker.io/library/busybox`"
     )]
     NoHost,
     /// The pattern is too long.

@@ -79,7 +79,7 @@ pub const REDACTED: &str = "<redacted>";
 
 /// A secret has no value yet: the spec contains only the name of its environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the secret `{name}` has no value yet: the environment variable `{from_env}` must be read first")]
+#[error("the secret `{name}` has no value: the environment variable `{from_env}` was not read")]
 pub struct UnresolvedSecret {
     /// The name of the secret.
     pub name: String,

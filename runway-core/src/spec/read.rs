@@ -182,7 +182,7 @@ fn refuse_glued(reader: &mut Reader, name: &str, parent: &Path<'_>) -> bool {
     let glued = is_glued(name);
     if glued {
         let message =
-            "a name here has `:`, `=` or a space in it: write `NAME: value`, with a space behind the colon";
+            "a name contains `:`, `=` or a space; write `NAME: value`, with a space after the colon";
         reader.violations.push(Violation::new(Code::InvalidEnvName, parent.pointer(), message));
     }
     glued
@@ -233,15 +233,14 @@ fn read_secret(
 ) -> Option<Secret> {
     match &node.value {
         Value::Map(_) if literals == SecretLiterals::Require => {
-            let message =
-                "send the value itself: the environment that it would come from cannot be read here";
+            let message = "environment variables cannot be read here; send the value itself";
             reader.violations.push(Violation::new(Code::WrongType, path.pointer(), message));
             None
         }
         Value::Map(_) => {
             let fields = reader.fields(node, path, &["from_env"])?;
             let Some((source, path)) = fields.get("from_env") else {
-                reader.missing(&path.join("from_env"), "name the environment variable the value comes from");
+                reader.missing(&path.join("from_env"), "name the environment variable with the value");
                 return None;
             };
             let source = reader.text(source, &path)?;
@@ -254,8 +253,7 @@ fn read_secret(
         }
         Value::Scalar(kind, _) if *kind != ScalarKind::Null => match literals {
             SecretLiterals::Refuse => {
-                let message =
-                    "a file must not hold the value of a secret: name the environment variable it comes from";
+                let message = "a file must not contain the value of a secret; name its environment variable";
                 let is_usable = check_env_name(name).is_ok() && !is_reserved_env_name(name) && !is_in_env;
                 let fix = is_usable.then(|| json!({"from_env": name}));
                 reader.violations.push(Violation::new(Code::SecretLiteral, path.pointer(), message).fix(fix));

@@ -75,7 +75,7 @@ impl<'de> serde::Deserialize<'de> for Written {
         match Json::deserialize(deserializer)? {
             Json::String(text) => Ok(text.into()),
             Json::Number(number) => Ok(Self { text: number.to_string(), number: true }),
-            _ => Err(serde::de::Error::custom("expected a number or text")),
+            _ => Err(serde::de::Error::custom("expected a number or a string")),
         }
     }
 }

@@ -121,13 +121,13 @@ fn later_it_passes(gate: &mut Gate, submission: &Submission, decision: &Decision
     let refusal = decision.refusal().unwrap();
     let id = JobId::from_random(100);
     if let Some(at) = refusal.retry_at {
-        assert!(refusal.job.is_none(), "a refusal for rate stands alone");
+        assert!(refusal.job.is_none(), "a rate refusal has no other violation");
         let early = Timestamp::from_nanos(at.nanos() - 1);
         assert_eq!(codes(&gate.submit(id, submission, early).unwrap()), [Code::RateLimited]);
         assert!(gate.submit(id, submission, at).unwrap().admitted().is_some());
         return;
     }
-    let by = refusal.free_by.expect("the holds in the way end some time");
+    let by = refusal.free_by.expect("the blocking holds have a deadline");
     let named: Vec<_> = decision.basis.holds.iter().flat_map(|named| &named.holds).collect();
     assert_eq!(named.iter().map(|hold| hold.deadline).max(), Some(by));
     for hold in &named {
@@ -167,7 +167,7 @@ fn a_submission_costs_a_token_whatever_becomes_of_it_but_not_when_refused_for_it
     let first = gate.submit(JobId::from_random(10), admitted, now).unwrap();
     let second = gate.submit(JobId::from_random(10), admitted, now).unwrap();
     assert_eq!(first.refusal().unwrap().retry_at, Some(Timestamp::from_seconds(1_700_000_001)));
-    assert_eq!(first, second, "waiting does not get longer by asking");
+    assert_eq!(first, second, "a refused request does not delay the next one");
 }
 
 #[test]
