@@ -77,7 +77,7 @@ codes! {
     InvalidRate = "invalid-rate": "The price is not a decimal number of at least zero with at most 12 decimals. A price is in USD for one unit and one second. Write it in quotes and without an exponent: `\"0.0000112444\"`."
     InvalidPattern = "invalid-pattern": "A pattern in `images.allow` is invalid or can never match. A pattern covers a whole `host/path` in lower case, without a tag or digest. The host may have a port. `*` matches a part of a segment, and `**` matches any number of segments."
     InvalidCidr = "invalid-cidr": "The address range is not of the form `10.0.0.0/8` or `fd00::/8`. All bits after the prefix must be zero."
-    PolicyContradiction = "policy-contradiction": "Two parts of the policy contradict each other. Examples are a minimum above its maximum, a default outside its bounds, a network list that allows no network, a missing default class or type, and a namespace per tenant without a list of tenants. Runway does not load such a policy, because its meaning would be unclear."
+    PolicyContradiction = "policy-contradiction": "Two parts of the policy contradict each other. Examples are a minimum above its maximum, a default outside its bounds, and a network list that allows no network. Others are a missing default class or type, and a namespace per tenant without a list of tenants. Runway does not load such a policy, because its meaning would be unclear."
 }
 
 /// The change after which a refused job can be admitted.
