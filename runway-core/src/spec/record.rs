@@ -28,8 +28,8 @@ impl JobSpec {
         read(outline, JOB)
     }
 
-    /// Returns the total length of all strings in bytes. The check limits it, because a spec need not come from a
-    /// document.
+    /// Returns the total length of all strings in bytes. The check limits it, because not every spec comes from
+    /// a document.
     pub(crate) fn bytes(&self) -> usize {
         JOB.iter().map(|field| bytes(self, field)).fold(0, usize::saturating_add)
     }
