@@ -1,4 +1,4 @@
-//! Benchmarks of Runway against its peers and its own targets. Each run prints one table.
+//! Benchmarks of Runway against its peers and its own targets. Each invocation prints its results as a table.
 
 #![expect(
     clippy::float_arithmetic,

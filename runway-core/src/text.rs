@@ -3,8 +3,8 @@
 /// Returns `true` if a terminal interprets the character instead of showing it. Such a character moves the
 /// cursor, starts a command, breaks the line, or changes the direction of the following text.
 ///
-/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), the line and paragraph separators,
-/// and the marks, embeddings and isolates of the Unicode bidirectional algorithm.
+/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), and the line and paragraph separators.
+/// The marks, embeddings and isolates of the Unicode bidirectional algorithm belong to them as well.
 ///
 /// ```
 /// use runway_core::text::is_terminal_control;

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Effort {
     /// CPU time of this process.
     pub(super) client: f64,
-    /// CPU time of the API server, etcd and the controllers. NaN if the cluster is not one of `cargo xtask
-    /// cluster`.
+    /// CPU time of the API server, etcd and the controllers. NaN if `cargo xtask cluster` did not start the
+    /// cluster.
     pub(super) servers: f64,
 }
 
