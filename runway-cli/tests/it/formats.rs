@@ -138,7 +138,7 @@ fn every_code_is_explained() {
     assert_eq!(all.as_array().unwrap().len(), runway_core::Code::ALL.len());
     let one = runway(&["explain", "oom"]);
     assert_eq!(one.code, 2);
-    assert!(one.stderr.contains("there is no code `oom`"), "{}", one.stderr);
+    assert!(one.stderr.contains("unknown code `oom`"), "{}", one.stderr);
 }
 
 #[test]
