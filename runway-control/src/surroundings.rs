@@ -1,18 +1,19 @@
-//! What comes in from outside: the time and randomness.
+//! Clock and randomness, injected so that tests can control them.
 
 use runway_core::HashSeed;
 use runway_core::units::Timestamp;
 
 /// A clock and a source of randomness.
 ///
-/// Waiting is done by `tokio::time`, which tests can pause; their clock follows it.
+/// Code that waits uses `tokio::time` directly. Tests can pause the clock of tokio; the clock of a test's
+/// `Env` then follows it.
 pub trait Surroundings: Send + Sync + 'static {
-    /// The time.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
-    /// 128 random bits, which nobody can guess.
+    /// Returns 128 unpredictable random bits.
     fn random(&self) -> u128;
 
-    /// A seed for hash maps.
+    /// Returns a random seed for hash maps.
     fn hash_seed(&self) -> HashSeed {
         let [a, b] = [self.random(), self.random()].map(|bits| {
             let [_, _, _, _, _, _, _, _, low @ ..] = bits.to_be_bytes();
@@ -22,7 +23,7 @@ pub trait Surroundings: Send + Sync + 'static {
     }
 }
 
-/// The machine's clock, and the randomness of its operating system.
+/// The clock and the randomness of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;
 

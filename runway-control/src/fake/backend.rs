@@ -1,4 +1,4 @@
-//! The fake cluster behind the [`Backend`] port.
+//! Implements [`Backend`] for the fake cluster.
 
 use super::connection::{FakeBackend, NoAnswer};
 use super::{Call, watching};
@@ -75,7 +75,8 @@ impl Backend for FakeBackend {
         .boxed()
     }
 
-    /// A job prints a line when it begins and one when it ends; whoever follows it gets the second when it comes.
+    /// Returns the output of a job: one line when it starts and one when it ends. A follower receives the second
+    /// line when the job ends.
     fn logs<'a>(
         &'a self,
         job: &'a JobRef,

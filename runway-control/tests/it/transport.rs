@@ -1,4 +1,5 @@
-//! A second transport, in text: a line is a request, and a line is its response. It only translates; the service does the rest.
+//! A second transport, in text: each line is a request, and the response is one line. It only translates
+//! between the text and the service.
 
 use crate::set::{Script, Set, all, answer, long, start};
 use futures::FutureExt;
@@ -9,7 +10,7 @@ use runway_core::document::parse_json;
 use runway_testing::env::in_virtual_time;
 use std::time::Duration;
 
-/// `check TENANT JSON` and `submit TENANT KEY JSON`, with `-` for a tenant or key that the request does not name.
+/// The requests are `check TENANT JSON` and `submit TENANT KEY JSON`. A `-` means no tenant or no key.
 struct TextTransport(SubmissionService);
 
 impl TextTransport {
@@ -93,7 +94,7 @@ fn a_second_transport_only_translates() {
         for _ in 0..2 {
             assert!(text.handle(&format!("submit team - {fine}")).await.starts_with("created "));
         }
-        // All three hold their slot for at most 630 s.
+        // All three jobs keep their holds for at most 630 s.
         assert!(text.handle(&format!("submit team - {fine}")).await.starts_with("quota 60 "));
     });
 }
