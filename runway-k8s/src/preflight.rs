@@ -1,4 +1,4 @@
-//! What Runway must be allowed to do, and whether it is.
+//! Checks whether Runway has the permissions that it needs.
 
 use crate::backend::KubernetesBackend;
 use crate::failure::retry;
@@ -11,16 +11,16 @@ use kube::api::PostParams;
 use runway_control::backend::Unavailable;
 use std::fmt;
 
-/// One thing that Runway must be allowed to do with some kind of object.
+/// A permission that Runway needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    /// The API group; empty for the core one.
+    /// The API group. Empty for the core group.
     pub group: &'static str,
-    /// The kind of object, with its subresource behind a slash.
+    /// The resource, with a subresource after a slash.
     pub resource: &'static str,
-    /// What must be allowed.
+    /// The verb.
     pub verb: &'static str,
-    /// What for.
+    /// The consequence if Runway does not have the permission.
     pub purpose: &'static str,
 }
 
@@ -33,7 +33,7 @@ const fn need(
     Need { group, resource, verb, purpose }
 }
 
-/// Everything that Runway must be allowed to do in the namespaces of its jobs.
+/// The permissions that Runway needs in the namespaces of its jobs.
 pub const NEEDS: &[Need] = &[
     need("batch", "jobs", "create", "no job can be created"),
     need("batch", "jobs", "get", "a creation whose answer was lost cannot be settled"),
@@ -50,14 +50,14 @@ pub const NEEDS: &[Need] = &[
     need("", "events", "watch", "why pods are not let in, or do not start, is not seen"),
 ];
 
-/// A right that is missing.
+/// A permission that Runway needs and does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingRight {
-    /// Which one.
+    /// The permission.
     pub need: Need,
-    /// In which namespace; `None` where it is needed in all of them.
+    /// The namespace in which the permission is missing. `None` if it is needed in all namespaces.
     pub namespace: Option<String>,
-    /// What the cluster says about it, if anything.
+    /// The reason that the cluster gives. Empty if it gives none.
     pub reason: String,
 }
 
@@ -75,10 +75,10 @@ impl fmt::Display for MissingRight {
 }
 
 impl KubernetesBackend {
-    /// Asks the cluster for each right that Runway needs, and returns those that it does not have.
+    /// Checks each required permission and returns the missing ones.
     ///
     /// # Errors
-    /// [`Unavailable`] where the cluster cannot be asked.
+    /// [`Unavailable`] if the cluster cannot be reached.
     pub async fn missing_rights(&self) -> Result<Vec<MissingRight>, Unavailable> {
         let namespace = match &self.cluster.settings.scope {
             Scope::Namespace(namespace) => Some(namespace.clone()),

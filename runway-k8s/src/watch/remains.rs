@@ -1,4 +1,4 @@
-//! What is left behind: Jobs that were never completed, since the process died in between, and Secrets of jobs that have ended.
+//! Garbage collection: deletes abandoned incomplete Jobs, and the Secrets of finished jobs.
 
 use crate::cluster::Cluster;
 use crate::failure::retry;
@@ -11,7 +11,7 @@ use runway_control::backend::JobRef;
 use runway_core::render::object_name;
 use std::sync::Arc;
 
-/// Deletes a Job that has no Secret and will get none. Nobody was told of it.
+/// Deletes an incomplete Job that will never get its Secret. The watch never reported it.
 pub(super) fn clear(cluster: Arc<Cluster>, job: Job) {
     tokio::spawn(async move {
         let name = job.metadata.name.clone().unwrap_or_default();
@@ -29,7 +29,8 @@ pub(super) fn clear(cluster: Arc<Cluster>, job: Job) {
     });
 }
 
-/// Deletes the Secret of a job that has ended: nobody needs it. If this fails, it goes with the Job.
+/// Deletes the Secret of a finished job, which no longer needs it. If this fails, Kubernetes deletes the
+/// Secret together with the Job.
 pub(super) fn clear_secret(cluster: Arc<Cluster>, job: JobRef) {
     tokio::spawn(async move {
         let name = object_name(&job.name, job.id);

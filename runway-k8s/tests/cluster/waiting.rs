@@ -1,4 +1,4 @@
-//! Jobs that wait, and those that will never start by themselves.
+//! Jobs that wait, and jobs that will never start.
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
@@ -69,13 +69,13 @@ async fn gpus_are_counted_and_freed() {
     let first = bed.submit(gpus(3, "sleep 1000")).await;
     bed.comes_to(first, Phase::Running, None).await;
     assert_eq!(bed.refused(gpus(2, "true")).await, ["tenant-gpu-quota"]);
-    // Within the quota, and more than the node has left.
+    // The job is within the quota, but the node does not have enough GPUs left.
     let second = bed.submit(gpus(1, "true")).await;
     let record = bed.comes_to(second, Phase::Pending, Some(Reason::Unschedulable)).await;
     bed.capture("unschedulable-gpu", second).await;
     assert!(record.seen.status.message.contains("nvidia.com/gpu"), "{}", record.seen.status.message);
     assert_eq!(bed.plane.usage("search").held.gpus, 4);
-    // As soon as nothing runs any more there is room, for the waiting one and for a new one.
+    // When the first job has terminated, the waiting job and a new one can run.
     bed.plane.cancel(first).await.unwrap();
     bed.comes_to(second, Phase::Succeeded, None).await;
     until("the GPUs", async || (bed.plane.usage("search").held.gpus == 0).then_some(())).await;
