@@ -28,8 +28,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Returns the intervals and time limits of this backend, which the control plane uses.
     fn timing(&self) -> BackendTiming;
 
-    /// Creates a job. If an earlier call for the same request failed after some steps, continues with the next
-    /// step.
+    /// Creates a job. If an earlier call for the same request failed after some steps, continues with the
+    /// next step.
     ///
     /// # Errors
     /// [`CreateError`] if the job was not created, or may not have been created. The variant says which.

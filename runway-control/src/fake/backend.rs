@@ -75,8 +75,8 @@ impl Backend for FakeBackend {
         .boxed()
     }
 
-    /// Returns the output of a job: one line when it starts and one when it ends. A follower receives the second
-    /// line when the job ends.
+    /// Returns the output of a job: one line when it starts and one when it ends. A follower receives the
+    /// second line when the job ends.
     fn logs<'a>(
         &'a self,
         job: &'a JobRef,

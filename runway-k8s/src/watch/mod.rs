@@ -1,8 +1,8 @@
 //! Watches the jobs of the cluster: combines three watches into one stream.
 //!
 //! Jobs, pods and events are listed and watched independently. An interrupted watch resumes. If the server no
-//! longer has the position of a watch (`410 Gone`), this watch relists. At an interval, all three watches relist,
-//! even if nothing seems wrong.
+//! longer has the position of a watch (`410 Gone`), this watch relists. At an interval, all three watches
+//! relist, even if nothing seems wrong.
 
 mod follow;
 mod remains;

@@ -1,4 +1,5 @@
-//! Stops the API server for half a minute. This test runs alone, because all tests use this API server.
+//! Stops the API server for half a minute. No other test runs at the same time, because all tests use this
+//! API server.
 
 use runway_control::backend::{Backend, CreateError};
 use runway_control::{CancelError, SubmitError};
