@@ -98,7 +98,7 @@ impl Following {
             };
             match newest {
                 Some(mut attempt) if !self.read.contains(&attempt.pod) => {
-                    // The Job does not count a pod that was deleted while it ran.
+                    // The Job may not count a pod that was deleted while it ran.
                     attempt.number = attempt.number.max(self.last.saturating_add(1));
                     // `tail` applies only to the first attempt, because later output is new.
                     let tail = self.options.tail.filter(|_| self.read.is_empty());

@@ -262,7 +262,7 @@ impl Store {
         };
         match id_of_name(&place.1) {
             Some(id) => self.jobs.get(&id).filter(|known| is_there(known)).map(|_| id),
-            // The pod name contains only a part of the id.
+            // The name was cut within the id.
             None => self.jobs.iter().find(|(_, known)| is_there(known)).map(|(id, _)| *id),
         }
     }
@@ -281,8 +281,8 @@ impl Store {
     fn tell(&mut self, id: Option<JobId>) -> Vec<Told> {
         let Some(id) = id.filter(|_| self.progress.is_ready()) else { return Vec::new() };
         let Some(known) = self.jobs.get_mut(&id) else { return Vec::new() };
-        // A pod can arrive before its Job, or after the removal of the Job was reported. A job without a Job
-        // is reported in the next list.
+        // A pod can arrive before its Job, or after the removal of the Job was reported. A job
+        // with only pods is reported in the next list.
         if known.job.is_none() && known.told.is_none() {
             if !known.has_live_pods() {
                 self.jobs.remove(&id);
