@@ -230,10 +230,10 @@ pub enum LogEvent {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// The backend no longer has the job.
-    #[error("the job has left the backend, and its output with it")]
+    #[error("the job was removed from the backend, together with its output")]
     Gone,
     /// No attempt has started yet.
-    #[error("the job has not started, so it has printed nothing yet")]
+    #[error("the job has not started yet, so it has no output")]
     NotStarted,
     /// The backend could not be queried.
     #[error(transparent)]
@@ -245,7 +245,7 @@ pub enum LogError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
     /// The backend rejected the job and created nothing. It would reject the same request again.
-    #[error("the backend turned the job down: {reason}")]
+    #[error("the backend rejected the job: {reason}")]
     Rejected {
         /// The reason that the backend returned.
         reason: String,
@@ -255,10 +255,10 @@ pub enum CreateError {
     #[error("the job was not created: {0}")]
     Unavailable(Unavailable),
     /// The backend may have created the job: its response was lost.
-    #[error("whether the job was created is not known yet: {0}")]
+    #[error("it is not known yet whether the job was created: {0}")]
     Uncertain(Unavailable),
     /// Another job has this id.
-    #[error("another job has this id already")]
+    #[error("another job already has this id")]
     IdConflict(Box<Observation>),
 }
 

@@ -28,7 +28,7 @@ pub trait Surroundings: Send + Sync + 'static {
 pub struct System;
 
 impl Surroundings for System {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(clippy::disallowed_methods, reason = "only this function reads the clock")]
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
@@ -36,11 +36,11 @@ impl Surroundings for System {
 
     #[expect(
         clippy::expect_used,
-        reason = "without randomness ids could be guessed: better no server than that"
+        reason = "without randomness, ids would be predictable"
     )]
     fn random(&self) -> u128 {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the operating system has randomness");
+        getrandom::fill(&mut bytes).expect("the operating system provides randomness");
         u128::from_ne_bytes(bytes)
     }
 }

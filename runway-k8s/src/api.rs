@@ -72,7 +72,7 @@ impl Objects<Job> {
         let (body, form) = match sent::job(job) {
             Ok(body) => (body, PROTOBUF),
             Err(unwritten) => {
-                tracing::warn!(%unwritten, "a Job is sent as JSON");
+                tracing::warn!(%unwritten, "sending a Job as JSON");
                 (serde_json::to_vec(job).map_err(Error::SerdeError)?, JSON)
             }
         };
@@ -117,7 +117,7 @@ impl<K: Message> Changes<K> {
             match self.body.frame().await? {
                 Ok(piece) => self.frames.0.extend_from_slice(piece.data_ref().map_or(&[], |data| data)),
                 Err(error) => {
-                    tracing::debug!(%error, "a watch was cut");
+                    tracing::debug!(%error, "watch connection ended with an error");
                     return None;
                 }
             }
@@ -130,7 +130,7 @@ const LONGEST: usize = 16 << 20;
 
 /// The length of a frame exceeds [`MAX_FRAME_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a change of {length} bytes is announced")]
+#[error("a watch event of {length} bytes exceeds the limit")]
 struct TooLarge {
     length: usize,
 }

@@ -30,22 +30,22 @@ pub enum ConnectError {
     },
     /// No kubeconfig file was given, and the default one cannot be used.
     #[error(
-        "cannot use the kubeconfig of KUBECONFIG or `~/.kube/config`; `--kubeconfig` chooses another one"
+        "cannot use the kubeconfig of KUBECONFIG or `~/.kube/config`; `--kubeconfig` selects another one"
     )]
     DefaultKubeconfig(#[source] KubeconfigError),
     /// The kubeconfig does not contain the context.
     #[error(
-        "the kubeconfig has no context `{context}`; `kubectl config get-contexts` lists those that it has"
+        "the kubeconfig has no context `{context}`; `kubectl config get-contexts` lists its contexts"
     )]
     UnknownContext {
         /// The name of the context.
         context: String,
     },
     /// The kubeconfig has no current context, and no context was given.
-    #[error("the kubeconfig has no current context: give `--context`")]
+    #[error("the kubeconfig has no current context; pass `--context`")]
     NoContext,
     /// There is no kubeconfig, and the process does not run in a pod.
-    #[error("there is neither a kubeconfig nor a service account: give `--kubeconfig`, or set KUBECONFIG")]
+    #[error("found neither a kubeconfig nor a service account; pass `--kubeconfig` or set KUBECONFIG")]
     NoCluster(#[source] KubeconfigError),
     /// There is no kubeconfig, and the service account of the pod cannot be used.
     #[error("cannot use the service account of this pod")]
@@ -57,7 +57,7 @@ pub enum ConnectError {
     #[error("cannot use the certificates of the cluster or its user")]
     Certificates(#[source] RustlsTlsError),
     /// The client cannot be created for another reason, such as an unsupported proxy.
-    #[error("cannot make a client of the cluster")]
+    #[error("cannot create a client for the cluster")]
     Client(#[source] kube::Error),
 }
 

@@ -32,21 +32,21 @@ enum OrderError {
     Unrendered(#[from] UnresolvedSecret),
     /// No permit became available in time, because earlier creates were slow.
     #[error(
-        "creating a Job: not its turn within {} s, since the API server is slow to create those before it",
+        "creating a Job: still queued after {} s, because the API server is slow to create the jobs before it",
         .after.as_secs()
     )]
     NoTurn { after: Duration },
     /// A Job with the same name exists, and Runway did not create it.
-    #[error("there is a Job {name} that is not Runway's")]
+    #[error("a Job `{name}` exists that was not created by Runway")]
     ForeignJob { name: String },
     /// A Job with the same id exists, and it has another spec.
-    #[error("another job has this id already")]
+    #[error("another job already has this id")]
     Taken(Box<Observation>),
     /// The create call reported that the Job exists, but it had been removed when it was read.
-    #[error("the job of this name has just left")]
+    #[error("the Job with this name was removed a moment ago")]
     ExistingJobGone,
     /// The incomplete Job of an earlier attempt is being deleted.
-    #[error("the remains of an earlier attempt are being removed; try again in a moment")]
+    #[error("the incomplete Job of an earlier attempt is being deleted; retry in a moment")]
     ExistingJobLeaving,
     /// The Job exists, but it could not be read.
     #[error(transparent)]
@@ -95,7 +95,7 @@ async fn create_objects(cluster: &Cluster, order: &Order) -> Result<Observation,
     let Manifest { mut job, secret } = render(&order.admitted, order.id, &order.policy)?;
     if secret.is_some() {
         let annotations = job.metadata.annotations.get_or_insert_default();
-        annotations.insert(INCOMPLETE.to_owned(), "its Secret is not there yet".to_owned());
+        annotations.insert(INCOMPLETE.to_owned(), "waiting for its Secret".to_owned());
     }
     let jobs = cluster.objects::<Job>(&order.admitted.job().tenant);
     let made = match with_timeout(timeout, "creating a Job", jobs.create(&post(), &job)).await {
@@ -172,7 +172,7 @@ async fn complete(cluster: &Cluster, order: &Order, job: &Made, mut secret: Secr
     created?;
     let ready = json!({"metadata": {"annotations": {INCOMPLETE: null}}, "spec": {"suspend": false}});
     let jobs = cluster.api::<Job>(tenant);
-    with_timeout(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await?;
+    with_timeout(timeout, "resuming a Job", jobs.patch(&name, &patch(), &merge(&ready))).await?;
     Ok(())
 }
 
@@ -181,7 +181,7 @@ async fn undo(cluster: &Cluster, order: &Order, job: Made) -> Result<(), OrderEr
     let api = cluster.api::<Job>(&order.admitted.job().tenant);
     let name = object_name(&order.admitted.job().name, order.id);
     let parameters = delete_in_background(job.uid);
-    match retry(cluster.settings.call_timeout, "undoing a Job", || api.delete(&name, &parameters)).await {
+    match retry(cluster.settings.call_timeout, "rolling back a Job", || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(OrderError::NotUndone(error)),
@@ -353,7 +353,7 @@ mod tests {
         let created = join_all(orders.iter().map(|order| create(&cluster, order))).await;
         assert!(matches!(created[0], Err(CreateError::Uncertain(_))), "{created:?}");
         let Err(CreateError::Unavailable(cause)) = &created[2] else { panic!("{created:?}") };
-        assert!(cause.to_string().starts_with("creating a Job: not its turn within 10 s"), "{cause}");
+        assert!(cause.to_string().starts_with("creating a Job: still queued after 10 s"), "{cause}");
         assert!(!server.asked().contains(&"2".to_owned()));
         // A later create gets a permit again.
         server.may_answer.add_permits(1);

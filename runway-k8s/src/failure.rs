@@ -20,7 +20,7 @@ pub(crate) struct CallError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallErrorCause {
     /// The API server rejected the request, for a reason without another variant.
-    #[error("the API server answers {code}: {message}")]
+    #[error("the API server returned {code}: {message}")]
     Rejected { code: u16, reason: String, message: String },
     /// The API server did not accept the credentials. They may have expired.
     #[error("not logged in: {message}")]
@@ -35,7 +35,7 @@ pub(crate) enum CallErrorCause {
     #[error("the API server is busy: {message}")]
     Busy { message: String },
     /// The API server failed while it processed the request.
-    #[error("the API server answers {code}: {message}")]
+    #[error("the API server returned {code}: {message}")]
     ServerError { code: u16, message: String },
     /// The request could not be built.
     #[error("{}", innermost(.0))]
@@ -50,7 +50,7 @@ pub(crate) enum CallErrorCause {
     #[error("{}", innermost(.0))]
     ResponseLost(Error),
     /// The response did not arrive in time.
-    #[error("no answer within {} s", .after.as_secs())]
+    #[error("no response within {} s", .after.as_secs())]
     TimedOut { after: Duration },
 }
 
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(unavailable.to_string(), "creating a Job: connection refused");
         assert!(unavailable.source().is_some());
         let rejected = Unavailable::from(failed(status(403, "Forbidden", "no")));
-        assert_eq!(rejected.to_string(), "creating a Job: the API server answers 403: no");
+        assert_eq!(rejected.to_string(), "creating a Job: the API server returned 403: no");
     }
 
     /// Makes calls with these responses. Returns the result, and the time of each call in milliseconds.
@@ -272,7 +272,7 @@ mod tests {
         let started = Instant::now();
         let never = || std::future::pending::<Result<(), Error>>();
         let error = retry(Duration::from_secs(10), "listing Jobs", never).await.unwrap_err();
-        assert_eq!(error.to_string(), "listing Jobs: no answer within 10 s");
+        assert_eq!(error.to_string(), "listing Jobs: no response within 10 s");
         assert_eq!(started.elapsed(), Duration::from_millis(30_500));
     }
 }

@@ -52,10 +52,10 @@ pub(crate) async fn logs(
 #[derive(Debug, thiserror::Error)]
 enum Interruption {
     /// The API server ended the stream, although the attempt still runs.
-    #[error("the output was cut off while attempt {attempt} runs on; follow it again")]
+    #[error("the log stream ended while attempt {attempt} is still running; follow the logs again")]
     EndedEarly { attempt: u32 },
     /// The connection ended.
-    #[error("the output was cut off: {0}")]
+    #[error("the log stream was interrupted: {0}")]
     ConnectionLost(io::Error),
 }
 

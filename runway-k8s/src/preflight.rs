@@ -35,19 +35,19 @@ const fn need(
 
 /// The permissions that Runway needs in the namespaces of its jobs.
 pub const NEEDS: &[Need] = &[
-    need("batch", "jobs", "create", "no job can be created"),
-    need("batch", "jobs", "get", "a creation whose answer was lost cannot be settled"),
-    need("batch", "jobs", "list", "the jobs that run cannot be counted"),
-    need("batch", "jobs", "watch", "what becomes of jobs is not seen"),
+    need("batch", "jobs", "create", "jobs cannot be created"),
+    need("batch", "jobs", "get", "after a lost response, it stays unknown whether a job was created"),
+    need("batch", "jobs", "list", "running jobs cannot be counted"),
+    need("batch", "jobs", "watch", "changes of jobs are not detected"),
     need("batch", "jobs", "patch", "jobs cannot be marked as cancelled, and jobs with secrets cannot start"),
     need("batch", "jobs", "delete", "jobs cannot be cancelled"),
-    need("", "pods", "list", "what still runs cannot be counted"),
-    need("", "pods", "watch", "why jobs fail is not seen"),
+    need("", "pods", "list", "running pods cannot be counted"),
+    need("", "pods", "watch", "the causes of failed jobs are not detected"),
     need("", "pods/log", "get", "the output of jobs cannot be read"),
     need("", "secrets", "create", "jobs with secrets cannot be created"),
     need("", "secrets", "delete", "the secrets of finished jobs stay until the jobs are deleted"),
-    need("", "events", "list", "why pods are not let in, or do not start, is not seen"),
-    need("", "events", "watch", "why pods are not let in, or do not start, is not seen"),
+    need("", "events", "list", "the causes of rejected pods and failed starts are not detected"),
+    need("", "events", "watch", "the causes of rejected pods and failed starts are not detected"),
 ];
 
 /// A permission that Runway needs and does not have.
@@ -65,9 +65,9 @@ impl fmt::Display for MissingRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Need { group, resource, verb, purpose } = self.need;
         let dot = if group.is_empty() { "" } else { "." };
-        write!(f, "Runway may not {verb} {resource}{dot}{group}")?;
+        write!(f, "Runway is not allowed to {verb} {resource}{dot}{group}")?;
         match &self.namespace {
-            Some(namespace) => write!(f, " in the namespace `{namespace}`")?,
+            Some(namespace) => write!(f, " in namespace `{namespace}`")?,
             None => f.write_str(" in all namespaces")?,
         }
         write!(f, ": {purpose}")
@@ -90,7 +90,7 @@ impl KubernetesBackend {
             let api: Api<SelfSubjectAccessReview> = Api::all(self.cluster.client.clone());
             let parameters = PostParams::default();
             let ask = || api.create(&parameters, &review);
-            let answer = retry(self.cluster.settings.call_timeout, "asking for rights", ask).await?;
+            let answer = retry(self.cluster.settings.call_timeout, "checking permissions", ask).await?;
             let status = answer.status.unwrap_or_default();
             if !status.allowed {
                 let reason = status.reason.unwrap_or_default();

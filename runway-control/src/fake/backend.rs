@@ -40,7 +40,7 @@ impl Backend for FakeBackend {
                 Ok(Ok(seen)) => Ok(seen),
                 Ok(Err(there)) => Err(CreateError::IdConflict(there)),
                 Err(NoAnswer::Rejected) => {
-                    Err(CreateError::Rejected { reason: "the fake cluster turned it down".to_owned() })
+                    Err(CreateError::Rejected { reason: "the fake cluster rejected the job".to_owned() })
                 }
                 Err(unreachable @ NoAnswer::Unreachable) => Err(CreateError::Unavailable(unreachable.into())),
                 Err(lost @ NoAnswer::Lost) => Err(CreateError::Uncertain(lost.into())),

@@ -120,9 +120,9 @@ pub(super) enum NoAnswer {
 impl From<NoAnswer> for Unavailable {
     fn from(none: NoAnswer) -> Self {
         Self::new(match none {
-            NoAnswer::Rejected => "the fake cluster turned the request down",
-            NoAnswer::Unreachable => "the fake cluster cannot be reached",
-            NoAnswer::Lost => "the fake cluster did not answer",
+            NoAnswer::Rejected => "the fake cluster rejected the request",
+            NoAnswer::Unreachable => "the fake cluster is unreachable",
+            NoAnswer::Lost => "the fake cluster did not respond",
         })
     }
 }

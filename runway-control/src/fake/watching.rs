@@ -67,7 +67,7 @@ async fn deliver(
     number: usize,
     queue: &mut VecDeque<WatchEvent>,
 ) -> Stage {
-    let cut = || WatchEvent::Interrupted(Unavailable::new("the watch was cut"));
+    let cut = || WatchEvent::Interrupted(Unavailable::new("the fake watch was interrupted"));
     match backend.cluster.event_fault() {
         EventFault::None => queue.push_back(event),
         EventFault::Late(by) => {

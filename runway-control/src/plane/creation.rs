@@ -74,7 +74,7 @@ impl Inner {
         let id = order.id;
         let began = monotonic();
         // An earlier task may have sent the request of a resumed creation.
-        let mut doubt = (turn > 0).then(|| Unavailable::new("an earlier attempt was not answered"));
+        let mut doubt = (turn > 0).then(|| Unavailable::new("an earlier request got no response"));
         for pause in self.backoff() {
             let asked = monotonic();
             let answer = self.backend.create(&order).await;
@@ -111,8 +111,8 @@ impl Inner {
                 return Ok(Created::New(self.created(record.seen.clone())));
             }
         }
-        let cause = doubt.unwrap_or_else(|| Unavailable::new("no answer"));
-        tracing::warn!(job = %id, %cause, "whether the job was created is not known; looking for it");
+        let cause = doubt.unwrap_or_else(|| Unavailable::new("no response"));
+        tracing::warn!(job = %id, %cause, "unknown outcome of a create request; polling for the job");
         self.begin_search(order, turn);
         Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
     }
@@ -141,12 +141,12 @@ impl Inner {
             }
             match found {
                 Ok(Some(seen)) => {
-                    tracing::info!(job = %id, "the job was created after all");
+                    tracing::info!(job = %id, "job found after a lost create response");
                     self.created(seen);
                     return;
                 }
                 Ok(None) if is_too_late => {
-                    tracing::info!(job = %id, "the job was not created");
+                    tracing::info!(job = %id, "job not created; its create request has expired");
                     self.not_created(id);
                     return;
                 }
@@ -189,13 +189,13 @@ impl Inner {
         state.creations.remove(&id);
         if let Err(error) = state.gate.abort(id) {
             // The watch reported the job before it was rolled back, and will report its removal.
-            tracing::debug!(job = %id, %error, "a job that was undone still runs");
+            tracing::debug!(job = %id, %error, "rolled-back job still exists");
         }
     }
 }
 
 /// The clock of the runtime. Changes of the system time do not affect it, and tests can pause it.
-#[expect(clippy::disallowed_methods, reason = "only how long something takes is measured by it")]
+#[expect(clippy::disallowed_methods, reason = "it only measures durations")]
 pub(super) fn monotonic() -> Instant {
     Instant::now()
 }

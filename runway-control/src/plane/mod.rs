@@ -130,13 +130,13 @@ pub struct TenantUsage {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CancelError {
     /// The job does not exist.
-    #[error("there is no job of this id")]
+    #[error("no job has this id")]
     NotFound,
     /// The job is still being created.
-    #[error("the job is being created; try again in a moment")]
+    #[error("the job is still being created; retry in a moment")]
     BeingCreated,
     /// The job has finished.
-    #[error("the job has ended already")]
+    #[error("the job has already finished")]
     Finished(Arc<JobRecord>),
     /// The backend could not be reached. A second call is safe.
     #[error(transparent)]
@@ -147,7 +147,7 @@ pub enum CancelError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogsError {
     /// The job does not exist.
-    #[error("there is no job of this id")]
+    #[error("no job has this id")]
     NotFound,
     /// The backend returned no output.
     #[error(transparent)]

@@ -57,7 +57,7 @@ impl Submitted {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SubmitError {
     /// The ledger has not been rebuilt yet.
-    #[error("not ready: the jobs that run have not been counted yet")]
+    #[error("not ready: the backend's jobs have not been listed yet")]
     NotReady,
     /// The gate refused the submission. The decision has the reasons.
     #[error("refused by the policy")]
@@ -69,7 +69,7 @@ pub enum SubmitError {
         id: JobId,
     },
     /// Another submission with this key is in flight.
-    #[error("a request with this idempotency key is being worked on; try again in a moment")]
+    #[error("another request with this idempotency key is in flight; retry in a moment")]
     InFlight {
         /// The id of its job.
         id: JobId,
@@ -89,7 +89,7 @@ pub enum SubmitError {
 fn create_message(id: JobId, error: &CreateError) -> String {
     match error {
         CreateError::Uncertain(cause) => {
-            format!("whether the job `{id}` was created is not known yet: {cause}")
+            format!("it is not known yet whether the job `{id}` was created: {cause}")
         }
         error => error.to_string(),
     }

@@ -43,7 +43,7 @@ impl ControlPlane {
                 // The task panicked, or the runtime is shutting down. A request that it sent can still create
                 // the job.
                 Arc::clone(&self.inner).begin_search(order, turn);
-                let cause = Unavailable::caused_by("the task that was to create it has ended", error);
+                let cause = Unavailable::caused_by("the task that creates the job ended early", error);
                 Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
             }
         }

@@ -20,7 +20,7 @@ impl Inner {
         while let Some(event) = events.next().await {
             self.take_in(event, &mut listing);
         }
-        tracing::error!("the backend has stopped telling of its jobs");
+        tracing::error!("the backend's watch stream ended");
     }
 
     fn take_in(self: &Arc<Self>, event: WatchEvent, listing: &mut Option<Listing>) {
@@ -33,7 +33,7 @@ impl Inner {
             _ => &[],
         };
         for ghost in seen.iter().filter(|seen| state.is_ghost(seen)) {
-            tracing::warn!(job = %ghost.id, "a request that came late has made a job again that had left; ending it");
+            tracing::warn!(job = %ghost.id, "cancelling a duplicate job created by a late request");
             tokio::spawn(Arc::clone(self).lay(ghost.job()));
         }
         let is_heard = !matches!(event, WatchEvent::Interrupted(_));
@@ -56,7 +56,7 @@ impl Inner {
             WatchEvent::Gone(id) => state.take_in_end(id, now),
             WatchEvent::Interrupted(cause) => {
                 state.watch.interruptions = state.watch.interruptions.saturating_add(1);
-                tracing::warn!(%cause, "the watch was interrupted");
+                tracing::warn!(%cause, "watch interrupted");
             }
         }
         let ended = state.jobs.take_ended();
@@ -74,7 +74,7 @@ impl Inner {
     async fn lay(self: Arc<Self>, ghost: JobRef) {
         let cancel = || self.backend.cancel(&ghost);
         let failed =
-            |cause: &Unavailable, _| tracing::warn!(job = %ghost.id, %cause, "it could not be ended yet");
+            |cause: &Unavailable, _| tracing::warn!(job = %ghost.id, %cause, "cancelling a duplicate job failed; retrying");
         // The retries never end, so the result is a success.
         let _ = cancel.retry(self.backoff()).notify(failed).await;
     }
@@ -99,7 +99,7 @@ impl State {
         let drift = match self.gate.reconcile(listing, holding) {
             Ok(drift) => drift,
             Err(error) => {
-                tracing::error!(%error, "a listing was not taken over");
+                tracing::error!(%error, "list not applied");
                 return;
             }
         };
@@ -110,7 +110,7 @@ impl State {
         let missing = self.jobs.listed(jobs, now);
         let wrong = drift.adopted.len() + drift.dropped.len() + drift.corrected.len();
         if first {
-            tracing::info!(jobs = count, holding = drift.adopted.len(), "the ledger is rebuilt");
+            tracing::info!(jobs = count, holding = drift.adopted.len(), "ledger rebuilt from the first list");
         } else if wrong > 0 {
             self.watch.drift = self.watch.drift.saturating_add(u64::try_from(wrong).unwrap_or(u64::MAX));
             tracing::warn!(
@@ -118,7 +118,7 @@ impl State {
                 dropped = ?drift.dropped,
                 corrected = ?drift.corrected,
                 missing = missing.len(),
-                "the ledger had drifted and was set right"
+                "ledger corrected after drift"
             );
         }
     }
@@ -126,7 +126,7 @@ impl State {
     /// Applies the new state of a job.
     pub(super) fn take_in_change(&mut self, seen: Observation, now: Timestamp) {
         if seen.status.holds && self.gate.observe(seen.observed()) == Sighting::Adopted {
-            tracing::warn!(job = %seen.id, tenant = %seen.tenant, "a job runs that was not created here");
+            tracing::warn!(job = %seen.id, tenant = %seen.tenant, "adopting a job that this process did not create");
         }
         self.settle(&seen);
         self.jobs.see(seen, now);

@@ -102,7 +102,7 @@ impl SubmissionRefusal {
     }
 
     pub(super) fn too_many(limit: usize) -> Self {
-        let message = format!("{limit} submissions of this tenant are under way; wait for their answers");
+        let message = format!("this tenant has the maximum of {limit} submissions in flight; retry when one has finished");
         Self::new(RefusalClass::TooManySubmissions, message).retry_after(1)
     }
 

@@ -40,13 +40,13 @@ fn a_request_that_never_arrived_keeps_its_hold_until_it_cannot_come_any_more() {
         );
         assert_eq!(set.plane.cluster_usage().1, 1);
         seconds(64).await;
-        assert_eq!(set.held(), 1, "it might still come");
+        assert_eq!(set.held(), 1, "the request can still arrive");
         seconds(10).await;
         assert_eq!((set.held(), set.plane.cluster_usage().1), (0, 0));
         let freed = set.plane.submit(spec("b", "train", 4).into(), None).await;
         assert!(
             matches!(freed, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
-            "it was admitted: {freed:?}"
+            "the job was not admitted: {freed:?}"
         );
     });
 }
@@ -119,7 +119,7 @@ fn a_request_that_comes_after_its_job_has_left_makes_no_second_one() {
         // The first cancel request is lost.
         set.script.cancels.lock().unwrap().push_back(answer(Answer::NeverArrived));
         seconds(30).await;
-        assert_eq!(set.cluster.landed().len(), 2, "the first request came");
+        assert_eq!(set.cluster.landed().len(), 2, "the first request arrived");
         assert_eq!(set.plane.job(job).unwrap().seen.status.phase, Phase::Cancelled);
         seconds(60).await;
         assert_eq!((set.held(), set.cluster.jobs().len()), (0, 0));
@@ -174,7 +174,7 @@ impl Backend for Panics {
     }
 
     fn create<'a>(&'a self, _: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
-        Box::pin(async { panic!("a fault of the backend") })
+        Box::pin(async { panic!("the backend panics") })
     }
 
     fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {

@@ -69,9 +69,9 @@ fn each_end_is_told_once_and_none_that_came_before() {
         seconds(20).await;
         assert_eq!(notes.ends.lock().unwrap().last(), Some(&(third, Phase::Succeeded)));
         let (later, notes) = begin().await;
-        assert_eq!(later.phases()[&Phase::Succeeded], 1, "it is still there");
+        assert_eq!(later.phases()[&Phase::Succeeded], 1, "the job still exists");
         seconds(400).await;
-        assert!(notes.ends.lock().unwrap().is_empty(), "what had ended before is no news");
-        assert_eq!(later.phases()[&Phase::Succeeded], 0, "it has left, and is not counted");
+        assert!(notes.ends.lock().unwrap().is_empty(), "jobs that had finished before are not reported");
+        assert_eq!(later.phases()[&Phase::Succeeded], 0, "the job was removed and is not counted");
     });
 }

@@ -34,7 +34,7 @@ fn a_job_holds_until_nothing_of_it_runs() {
         assert_eq!((set.plane.usage("a").held.gpus, set.plane.cluster_usage().1), (2, 0));
         seconds(12).await; // 1 s until the start, 10 s of run time
         assert_eq!(set.plane.job(job).unwrap().seen.status.phase, Phase::Succeeded);
-        assert_eq!(set.held(), 1, "its pod has not ended");
+        assert_eq!(set.held(), 1, "the pod has not terminated");
         seconds(7).await;
         assert_eq!(set.held(), 0);
         // The bill covers ten seconds.

@@ -188,10 +188,10 @@ async fn history(seed: u64) {
     tokio::time::sleep(Duration::from_secs(160)).await;
     let jobs = cluster.jobs();
     let holding: Vec<_> = jobs.iter().filter(|(_, job)| job.seen.status.holds).map(|(id, _)| *id).collect();
-    assert_eq!(plane.held(), holding, "the ledger is not what runs");
-    assert_eq!(plane.cluster_usage().1, 0, "a creation was never settled");
+    assert_eq!(plane.held(), holding, "the ledger does not equal the cluster");
+    assert_eq!(plane.cluster_usage().1, 0, "a creation is still pending");
     for (id, job) in &jobs {
-        assert_eq!(plane.job(*id).expect("known").seen, job.seen);
+        assert_eq!(plane.job(*id).expect("the job has a record").seen, job.seen);
     }
 
     // All jobs finish, and all holds are released.
@@ -213,15 +213,15 @@ fn check_history(cluster: &FakeCluster, plane: &ControlPlane, told: &[Told], cou
         match &told.answer {
             Ok(submitted) => {
                 let job = &submitted.job().seen;
-                assert!(ids.contains(&job.id), "{} was told of and never made", job.id);
-                assert_eq!(job.spec_digest, Some(told.digest), "{} is another job", job.id);
+                assert!(ids.contains(&job.id), "{} was reported but never created", job.id);
+                assert_eq!(job.spec_digest, Some(told.digest), "{} has another spec", job.id);
             }
             // With a key, another submission may have created the job.
             Err(SubmitError::Create {
                 id,
                 error: CreateError::Rejected { .. } | CreateError::Unavailable(_),
             }) if !told.keyed => {
-                assert!(!ids.contains(id), "{id} was made and denied");
+                assert!(!ids.contains(id), "{id} was created although its submission failed");
             }
             Err(_) => {}
         }
@@ -233,13 +233,13 @@ fn check_history(cluster: &FakeCluster, plane: &ControlPlane, told: &[Told], cou
     // - The first job was removed before a response or a watch event arrived, so the request was sent again.
     for (i, second) in landed.iter().enumerate() {
         for first in landed[..i].iter().filter(|first| first.id == second.id) {
-            let left = first.left.expect("it left before its successor came");
+            let left = first.left.expect("the earlier job was removed before the later one was created");
             let was_forgotten = counted.iter().any(|counted| (left..=second.at).contains(counted));
             let was_late = second.sent < left;
             let was_unanswered = second.sent < first.sent.saturating_add(Seconds::new(15));
             assert!(
                 was_forgotten || was_late || was_unanswered,
-                "{} was made twice: {first:?} {second:?}",
+                "{} was created twice: {first:?} {second:?}",
                 second.id
             );
         }
@@ -248,7 +248,7 @@ fn check_history(cluster: &FakeCluster, plane: &ControlPlane, told: &[Told], cou
     let last = counted.last().copied().unwrap();
     for landing in &landed {
         if landing.left.is_none_or(|left| left > last) {
-            assert!(plane.job(landing.id).is_some_and(|job| job.gone), "{} is forgotten", landing.id);
+            assert!(plane.job(landing.id).is_some_and(|job| job.gone), "{} has no record", landing.id);
         }
     }
 }
@@ -282,13 +282,13 @@ struct Seed(u64);
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("again: RUNWAY_SIMULATION_SEED={} cargo test -p runway-control simulation", self.0);
+            eprintln!("to repeat: RUNWAY_SIMULATION_SEED={} cargo test -p runway-control simulation", self.0);
         }
     }
 }
 
 fn from_environment(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "which histories to run")]
+    #[expect(clippy::disallowed_methods, reason = "selects the histories to run")]
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 

@@ -119,7 +119,7 @@ fn failures_of_the_backend_keep_their_names() {
         assert!(text.handle(&request).await.starts_with("in-flight 1 "));
         assert!(first.await.starts_with("created "));
         let response = text.handle(&request).await;
-        assert!(response.starts_with("uncertain 5 whether the job `"), "{response}");
+        assert!(response.starts_with("uncertain 5 it is not known yet whether the job `"), "{response}");
         let (_, unready) = start(&set.cluster, Settings::default());
         let text = TextTransport(SubmissionService::new(unready, 1));
         assert!(text.handle(&request).await.starts_with("not-ready 1 "));

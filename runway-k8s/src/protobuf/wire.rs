@@ -11,22 +11,22 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     /// The input ends in the middle of a field.
-    #[error("it ends in the middle of a field")]
+    #[error("the message ends in the middle of a field")]
     Cut,
     /// A varint has more than 64 bits.
-    #[error("a number is too long")]
+    #[error("a varint has more than 64 bits")]
     TooLong,
     /// A key has no valid field number or wire type.
-    #[error("no field begins with {key:#x}")]
+    #[error("invalid field key {key:#x}")]
     NoField {
         /// The key, which contains the field number and the wire type.
         key: u64,
     },
     /// The value has another wire type, or is out of range.
-    #[error("a field is not of its type")]
+    #[error("a field has the wrong type")]
     OtherType,
     /// The input does not begin with the magic bytes of Kubernetes.
-    #[error("it does not begin with `k8s`")]
+    #[error("the message does not begin with `k8s`")]
     NoMagic,
 }
 

@@ -20,10 +20,10 @@ pub(super) fn clear(cluster: Arc<Cluster>, job: Job) {
         let parameters = delete_in_background(job.metadata.uid);
         match retry(cluster.settings.call_timeout, "deleting a Job", || api.delete(&name, &parameters)).await
         {
-            Ok(_) => tracing::info!(name, "a Job that was never completed is deleted"),
+            Ok(_) => tracing::info!(name, "deleted an incomplete Job"),
             Err(error) if error.is_not_found() || error.is_conflict() => {}
             Err(error) => {
-                tracing::warn!(name, cause = %error, "a Job that was never completed could not be deleted");
+                tracing::warn!(name, cause = %error, "deleting an incomplete Job failed");
             }
         }
     });
@@ -42,7 +42,7 @@ pub(super) fn clear_secret(cluster: Arc<Cluster>, job: JobRef) {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {}
             Err(error) => {
-                tracing::warn!(job = %job.id, cause = %error, "the Secret of a finished job stays until the Job is deleted");
+                tracing::warn!(job = %job.id, cause = %error, "deleting the Secret of a finished job failed; Kubernetes deletes it with the Job");
             }
         }
     });

@@ -57,17 +57,17 @@ async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
     let changes = jobs.watch_metadata(&WatchParams::default(), "0").await.unwrap();
     let created = changes.filter(|change| std::future::ready(matches!(change, Ok(WatchEvent::Added(_)))));
     let quarter = tokio::time::timeout(TIMEOUT, created.take(JOBS / 4).count()).await;
-    assert_eq!(quarter.ok(), Some(JOBS / 4), "the burst has begun");
+    assert_eq!(quarter.ok(), Some(JOBS / 4), "a quarter of the burst was created");
     child.kill().await.unwrap(); // SIGKILL
     let made = count().await;
-    assert!((JOBS / 4..JOBS).contains(&made), "{made} were made before it was killed");
+    assert!((JOBS / 4..JOBS).contains(&made), "{made} jobs were created before the kill");
 
     let bed = Harness::start(name.clone(), admin, runway().await, policy(&name, |policy| policy)).await;
     let answers = submit(&bed, JOBS).await;
     let ids: BTreeSet<_> = answers.iter().map(|answer| answer.as_ref().unwrap().job().seen.id).collect();
     let replayed = answers.iter().filter(|answer| matches!(answer, Ok(Submitted::Replayed { .. }))).count();
     assert_eq!(ids.len(), JOBS);
-    assert!(replayed >= made && replayed < JOBS, "{replayed} of {made} were there before");
+    assert!(replayed >= made && replayed < JOBS, "{replayed} of {made} existing jobs were replayed");
     // No job exists twice, and the ledger equals the cluster.
     assert_eq!(count().await, JOBS);
     let listed: Vec<_> = bed.backend.list().await.unwrap().iter().map(|seen| seen.id).collect();

@@ -85,7 +85,7 @@ async fn pass(client: TcpStream, target: SocketAddr, mut modes: watch::Receiver<
 /// connections.
 fn path() -> std::ffi::OsString {
     let named = std::env::var_os("RUNWAY_TEST_KUBECONFIG").or_else(|| std::env::var_os("KUBECONFIG"));
-    named.expect("this test needs a cluster: see `bed.rs`")
+    named.expect("this test needs a cluster: set RUNWAY_TEST_KUBECONFIG or KUBECONFIG")
 }
 
 /// A copy of the kubeconfig that connects through a proxy.
@@ -145,7 +145,7 @@ async fn what_happens_while_nothing_is_heard_is_caught_up_with() {
     detour.proxy.set(Mode::Closed);
     detour.proxy.cut();
     until("the watch to notice", async || (!bed.plane.watch_state().connected).then_some(())).await;
-    assert!(bed.plane.is_ready(), "reads go on, and say how old they are");
+    assert!(bed.plane.is_ready(), "records are still readable after an interruption");
     // Another connection shows that the job has finished.
     let other = bed.again().await;
     other.until(job, "the end of it", |record| record.seen.status.phase == Phase::Failed).await;

@@ -118,7 +118,7 @@ async fn what_was_left_half_made_is_removed_at_the_next_start() {
     annotations.insert("runway.dev/incomplete".into(), "x".into());
     bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
     let again = bed.again().await;
-    assert_eq!(again.plane.job(order.id), None, "nobody was told of it");
+    assert_eq!(again.plane.job(order.id), None, "the watch did not report the job");
     assert_eq!(again.plane.held(), []);
     let name = format!("train-{}", order.id);
     let jobs = bed.api::<Job>();
@@ -145,7 +145,7 @@ async fn a_creation_that_fails_half_way_is_undone() {
     let name = format!("train-{id}");
     until("the Job to go", async || jobs.get_opt(&name).await.unwrap().is_none().then_some(())).await;
     until("its hold to go", async || bed.plane.held().is_empty().then_some(())).await;
-    assert_eq!(bed.plane.job(id), None, "nobody was told of it");
+    assert_eq!(bed.plane.job(id), None, "the watch did not report the job");
     // The Job stayed suspended, so it never had a pod.
     assert_eq!(pods_made(&bed).await, 0);
     // The key can be used again.
@@ -181,7 +181,7 @@ impl Backend for Half {
             let annotations = job.metadata.annotations.get_or_insert_default();
             annotations.insert("runway.dev/incomplete".into(), "x".into());
             self.jobs.create(&PostParams::default(), &job).await.unwrap();
-            Err(CreateError::Uncertain(Unavailable::new("creating a Secret: no answer")))
+            Err(CreateError::Uncertain(Unavailable::new("creating a Secret: no response")))
         })
     }
 
@@ -269,7 +269,7 @@ async fn a_job_of_this_name_that_is_not_runways_is_left_alone() {
     bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
     let told = bed.backend.create(&order).await;
     assert!(
-        matches!(&told, Err(CreateError::Rejected { reason }) if reason.contains("not Runway's")),
+        matches!(&told, Err(CreateError::Rejected { reason }) if reason.contains("not created by Runway")),
         "{told:?}"
     );
 }

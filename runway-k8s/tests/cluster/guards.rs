@@ -42,8 +42,8 @@ async fn each_right_that_is_missing_is_told_in_a_sentence() {
     let missing = backend.missing_rights().await.unwrap();
     assert_eq!(missing.len(), NEEDS.len());
     let told = missing[0].to_string();
-    assert!(told.starts_with("Runway may not create jobs.batch in the namespace `t-nowhere-"), "{told}");
-    assert!(told.ends_with(": no job can be created"), "{told}");
+    assert!(told.starts_with("Runway is not allowed to create jobs.batch in namespace `t-nowhere-"), "{told}");
+    assert!(told.ends_with(": jobs cannot be created"), "{told}");
     // Without the permission, a create request is rejected with the reason.
     let order = {
         let mut gate = runway_core::Gate::new(Arc::clone(&policy), runway_core::HashSeed(1, 2));

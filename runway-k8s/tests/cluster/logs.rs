@@ -46,7 +46,7 @@ async fn a_follower_gets_output_as_it_comes_over_all_attempts() {
     let mut logs = bed.plane.logs(job, FOLLOW).await.unwrap();
     assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Attempt(1));
     let first = logs.next().await.unwrap().unwrap();
-    assert_eq!(first, LogEvent::Bytes("begin\n".into()), "it came before the end was written");
+    assert_eq!(first, LogEvent::Bytes("begin\n".into()), "the output arrived before the job ended");
     let (later, rest) = read(logs).await;
     assert_eq!((later, rest.as_str()), (vec![2], "end\nbegin\nend\n"));
     bed.comes_to(job, Phase::Failed, Some(Reason::NonZeroExit)).await;

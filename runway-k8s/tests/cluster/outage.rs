@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 async fn api_server(what: &str) {
     let xtask = std::env::var_os("RUNWAY_TEST_XTASK")
-        .expect("RUNWAY_TEST_XTASK is set where `cargo xtask cluster` has made the cluster, whose API server can be stopped");
+        .expect("RUNWAY_TEST_XTASK is not set; `cargo xtask cluster env` prints it for a cluster that it created");
     let done = tokio::process::Command::new(xtask).args(["cluster", what]).status().await.unwrap();
     assert!(done.success(), "{what}");
 }

@@ -16,7 +16,7 @@ async fn an_image_that_cannot_be_had() {
     bed.capture("image-pull", job).await;
     assert!(record.seen.status.message.contains("registry.invalid/none:1"), "{}", record.seen.status.message);
     assert!(record.seen.status.hint.is_some());
-    assert_eq!(bed.plane.held(), [job], "it holds what it was given until its deadline");
+    assert_eq!(bed.plane.held(), [job], "it keeps its hold until its deadline");
     bed.cancel(job).await;
     bed.until_nothing_is_left(job).await;
 }
@@ -29,7 +29,7 @@ async fn an_image_whose_name_is_none() {
     bed.comes_to(job, Phase::Pending, Some(Reason::InvalidImage)).await;
     bed.until_its_pod_waits(job).await;
     bed.capture("invalid-image", job).await;
-    assert_eq!(bed.plane.held(), [job], "it was adopted");
+    assert_eq!(bed.plane.held(), [job], "the plane adopted the job");
 }
 
 #[tokio::test]

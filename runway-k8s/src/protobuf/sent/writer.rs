@@ -11,10 +11,10 @@ use std::fmt::Display;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unwritten {
     /// The field is in no table.
-    #[error("there is no number for the field `{0}`")]
+    #[error("unknown field `{0}`")]
     Unknown(&'static str),
     /// The value does not have the type in the table.
-    #[error("the field `{0}` is not of its type")]
+    #[error("the field `{0}` has a value of the wrong type")]
     OtherType(&'static str),
     /// The value cannot be serialized.
     #[error("{0}")]

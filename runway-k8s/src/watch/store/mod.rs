@@ -113,7 +113,7 @@ impl Store {
             let name = job.metadata.name.as_deref().unwrap_or_default();
             tracing::warn!(
                 name,
-                "a Job is labelled as Runway's and does not bear the name that goes with it: it is left alone"
+                "ignoring a Job whose name does not match its Runway labels"
             );
             return None;
         };

@@ -382,7 +382,7 @@ async fn young_incomplete_jobs_are_abandoned_only_at_first() {
     list_pods(&mut store);
     list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
     let creating = cluster.creating(id(1));
-    assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)], "the other is being created here");
+    assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)], "the other Job is in flight");
     drop(creating);
     assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(1), 9)]);
     assert_eq!(store.observations().len(), 1);
