@@ -1,4 +1,4 @@
-//! The audit log: one line for every submission, and one for the end of every job.
+//! The audit log: one line for each submission, and one for each finished job.
 
 use crate::jobs::JobRecord;
 use crate::outcome::SubmissionOutcome;
@@ -6,10 +6,10 @@ use runway_core::status::Reason;
 use runway_core::units::Timestamp;
 use runway_core::{Decision, JobId, Tenant};
 
-/// The log target of audit records, to keep them or to send them elsewhere.
+/// The log target of the audit records. A subscriber can select them by this target.
 pub const AUDIT_TARGET: &str = "runway::audit";
 
-/// The ids by which a transport and its client find a request in the log.
+/// The ids that connect an audit record to a request of a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestIdentity<'a> {
     /// The id of the request.
@@ -18,8 +18,10 @@ pub struct RequestIdentity<'a> {
     pub trace: &'a str,
 }
 
-/// The audit record of one submission. It contains no value of a variable or a secret. With its decision and the policy of that
-/// digest, anyone can replay the decision: [`runway_core::gate::replay`].
+/// The audit record of one submission. It contains no values of variables or secrets.
+///
+/// The record names the digest of the policy. With the decision and that policy,
+/// [`runway_core::gate::replay`] repeats the decision.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AuditRecord<'a> {
     pub(crate) outcome: SubmissionOutcome,

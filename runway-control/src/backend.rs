@@ -1,4 +1,4 @@
-//! The port through which jobs are run: what a cluster or a machine must be able to do.
+//! The interface to the component that runs jobs, such as a cluster or one machine.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -16,88 +16,91 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs jobs, and tells what becomes of them.
+/// Runs jobs and reports their state.
 ///
-/// It keeps nothing that its jobs do not carry themselves: whatever [`Observation`] holds is read back from them, so
-/// that another process can go on where this one stopped.
+/// A backend stores nothing outside its jobs. It reads every field of a [`JobSnapshot`] back from the job
+/// itself, so a restarted process can continue with the same jobs.
 pub trait Backend: Send + Sync + 'static {
-    /// The features of a job that the backend supports. The gate refuses jobs that need others.
+    /// Returns the features of a job that the backend supports. The gate refuses jobs that need other
+    /// features.
     fn capabilities(&self) -> Capabilities;
 
-    /// The times that the control plane must allow for.
+    /// Returns the intervals and time limits of this backend, which the control plane uses.
     fn timing(&self) -> BackendTiming;
 
-    /// Creates a job, or goes on creating it where an earlier call for the same order stopped half-way.
+    /// Creates a job. If an earlier call for the same request failed after some steps, continues with the
+    /// next step.
     ///
     /// # Errors
-    /// [`CreateError`], which says whether something may have been made all the same.
+    /// [`CreateError`] if the job was not created, or may not have been created. The variant says which.
     fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>>;
 
-    /// Looks a job up by its name, past any cache. `None` where it is not there just now.
+    /// Finds a job by its name, without a cache. Returns `None` if the job does not exist at the moment.
     ///
     /// # Errors
-    /// [`Unavailable`] where that cannot be told.
+    /// [`Unavailable`] if the backend cannot be queried.
     fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>>;
 
-    /// Every job there is, past any cache.
+    /// Lists all jobs, without a cache.
     ///
     /// # Errors
-    /// [`Unavailable`] where that cannot be told.
+    /// [`Unavailable`] if the backend cannot be queried.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>>;
 
-    /// Lists all jobs, then tells of each change, without end: where the connection is lost it says so, waits, and lists
-    /// again or goes on where it was.
+    /// Lists all jobs, then reports every change. The stream never ends: after a lost connection it emits
+    /// [`WatchEvent::Interrupted`], waits, and then resumes or relists.
     fn watch(&self) -> BoxStream<'_, WatchEvent>;
 
-    /// Marks a job as cancelled, and ends it. Returns once that has begun.
+    /// Marks a job as cancelled and starts its deletion. Does not wait until the deletion is complete.
     ///
     /// # Errors
-    /// [`Unavailable`] where it may not have begun.
+    /// [`Unavailable`] if the cancellation may not have started.
     fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>>;
 
-    /// What a job prints, from its newest attempt.
+    /// Returns the output of the newest attempt of a job.
     ///
     /// # Errors
-    /// [`LogError`] where there is nothing to read.
+    /// [`LogError`] if there is no output to read.
     fn logs<'a>(&'a self, job: &'a JobRef, options: LogOptions)
     -> BoxFuture<'a, Result<LogStream, LogError>>;
 }
 
-/// The times that a backend needs.
+/// The intervals and time limits of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackendTiming {
-    /// The time after which a create request that was not answered can no longer make a job.
+    /// The time after which a create request without a response can no longer create a job.
     pub create_expiry: Duration,
-    /// The delay before the control plane first repeats a call, or first looks for a job again. The delay doubles each time.
+    /// The delay before the control plane first retries a call or first polls for a job. Each further delay
+    /// is twice as long.
     pub min_poll_interval: Duration,
-    /// The longest such delay.
+    /// The maximum delay.
     pub max_poll_interval: Duration,
 }
 
-/// Which job, and where to find it.
+/// A reference to a job, sufficient to find it in the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRef {
-    /// Its id.
+    /// The id of the job.
     pub id: JobId,
-    /// Its name.
+    /// The name of the job.
     pub name: JobName,
-    /// Whose it is.
+    /// The tenant that owns the job.
     pub tenant: Tenant,
 }
 
-/// A job to create.
+/// A request to create a job.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// Its id.
+    /// The id of the job.
     pub id: JobId,
-    /// The job.
+    /// The job that the gate admitted.
     pub admitted: AdmittedJob,
-    /// The policy that admitted it.
+    /// The policy that admitted the job.
     pub policy: Arc<Policy>,
 }
 
 impl Order {
-    /// Which job it makes.
+    /// Returns the reference of the job to create.
     #[must_use]
     pub fn job(&self) -> JobRef {
         let job = self.admitted.job();
@@ -105,35 +108,35 @@ impl Order {
     }
 }
 
-/// A job as a backend sees it.
+/// A job as the backend last reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// Its id.
+    /// The id of the job.
     pub id: JobId,
-    /// Its name.
+    /// The name of the job.
     pub name: JobName,
-    /// Whose it is.
+    /// The tenant that owns the job.
     pub tenant: Tenant,
-    /// The class it was admitted under.
+    /// The class under which the job was admitted.
     pub class: Option<ClassName>,
-    /// The GPUs it has.
+    /// The number of GPUs of the job.
     pub gpus: GpuCount,
-    /// How long it may take, retries included.
+    /// The time limit of the job, over all attempts.
     pub timeout: Seconds,
-    /// How long it may take to end after that.
+    /// The time that the job's process gets to exit after the time limit or a cancellation.
     pub grace: Seconds,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// What it may cost, as it was told when it was admitted.
+    /// The quote from the time of admission. `None` if the backend lost it.
     pub quote: Option<Quote>,
-    /// The digest of what was written.
+    /// The digest of the submitted spec.
     pub spec_digest: Option<Digest>,
-    /// What became of it.
+    /// The status of the job.
     pub status: Status,
 }
 
 impl Observation {
-    /// A job that was just created and of which nothing else is known yet.
+    /// Returns the snapshot of a job that was just created.
     #[must_use]
     pub fn created(order: &Order, created_at: Timestamp) -> Self {
         let job = order.admitted.job();
@@ -152,19 +155,20 @@ impl Observation {
         }
     }
 
-    /// Which job it is.
+    /// Returns the reference of the job.
     #[must_use]
     pub fn job(&self) -> JobRef {
         JobRef { id: self.id, name: self.name.clone(), tenant: self.tenant.clone() }
     }
 
-    /// The bill so far, or of the whole run. `None` if the quote was lost.
+    /// Returns the bill up to `now`, or of the whole run if the job has finished. `None` if the job lost its
+    /// quote.
     #[must_use]
     pub fn bill(&self, now: Timestamp) -> Option<Bill> {
         Some(self.status.bill(self.quote.as_ref()?, self.grace, now))
     }
 
-    /// What the ledger needs to know of it.
+    /// Converts the job to the hold that the ledger compares with its own.
     #[must_use]
     pub fn observed(&self) -> Observed {
         let term = self.timeout.saturating_add(self.grace);
@@ -174,104 +178,106 @@ impl Observation {
     }
 }
 
-/// What a watch tells, in order.
+/// An event of a watch. The events arrive in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchEvent {
-    /// A listing is next. It is asked for only when the stream is polled again, so that whoever watches can first take
-    /// note of what it knows.
+    /// A list follows. The backend sends the list request when the stream is polled again, so the caller can
+    /// first record its own state.
     ListingBegan,
-    /// The listing: every job there was when it was made.
+    /// The list: every job that existed when the backend read it.
     Listed(Vec<Observation>),
-    /// A job is new, or changed.
+    /// A job was created or changed.
     Changed(Box<Observation>),
-    /// A job has left, and nothing of it runs any more.
+    /// A job was removed, and none of its processes runs.
     Gone(JobId),
-    /// The backend cannot be reached; what was told before may be out of date. The stream goes on by itself.
+    /// The backend cannot be reached, so earlier events may be out of date. The stream reconnects by itself.
     Interrupted(Unavailable),
 }
 
-/// What became of a cancellation.
+/// The result of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {
-    /// It has begun.
+    /// The cancellation started, or had started before.
     Begun,
-    /// The job had ended before.
+    /// The job had finished before.
     Finished,
-    /// There is no such job any more.
+    /// The job does not exist.
     Gone,
 }
 
-/// What to read of a job's output.
+/// Selects the output of a job to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogOptions {
-    /// Go on as more comes, over retries too, until the job ends.
+    /// Continue with new output, also of later attempts, until the job finishes.
     pub follow: bool,
-    /// Only the last so many lines of what there is.
+    /// Return only this many lines from the end of the existing output.
     pub tail: Option<u32>,
 }
 
 /// The output of a job.
 pub type LogStream = BoxStream<'static, Result<LogEvent, LogError>>;
 
-/// A piece of a job's output.
+/// One event in the output of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogEvent {
-    /// What follows comes from this attempt, the first of which is 1.
+    /// The output after this event is from this attempt. The first attempt is 1.
     Attempt(u32),
-    /// Output, as it was written.
+    /// Output, byte for byte.
     Bytes(Bytes),
 }
 
-/// Why there is no output to read.
+/// The reason that no output can be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
-    /// There is no such job any more.
-    #[error("the job has left the backend, and its output with it")]
+    /// The backend no longer has the job.
+    #[error("the job was removed from the backend, together with its output")]
     Gone,
     /// No attempt has started yet.
-    #[error("the job has not started, so it has printed nothing yet")]
+    #[error("the job has not started yet, so it has no output")]
     NotStarted,
-    /// The backend could not be asked.
+    /// The backend could not be queried.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
-/// The failure of a create request. Backends, the control plane, metrics and the audit record use the same four words for it.
+/// The failure of a create request. Backends, the control plane, metrics and the audit record use these four
+/// names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    /// The backend rejected the job and made nothing. It would reject the same request again.
-    #[error("the backend turned the job down: {reason}")]
+    /// The backend rejected the job and created nothing. It would reject the same request again.
+    #[error("the backend rejected the job: {reason}")]
     Rejected {
-        /// The reason that the backend gave.
+        /// The reason that the backend returned.
         reason: String,
     },
-    /// The backend could not be reached or is too busy, and made nothing. The same request can succeed later.
+    /// The backend could not be reached or is too busy, and created nothing. The same request can succeed
+    /// later.
     #[error("the job was not created: {0}")]
     Unavailable(Unavailable),
-    /// The backend may have made the job: its response was lost.
-    #[error("whether the job was created is not known yet: {0}")]
+    /// The backend may have created the job: its response was lost.
+    #[error("it is not known yet whether the job was created: {0}")]
     Uncertain(Unavailable),
     /// Another job has this id.
-    #[error("another job has this id already")]
+    #[error("another job already has this id")]
     IdConflict(Box<Observation>),
 }
 
-/// A backend that could not be asked.
+/// A failed call to a backend that cannot be reached or is too busy.
 #[derive(Clone)]
 pub struct Unavailable {
-    /// What was tried, and what went wrong.
+    /// The failed call and its cause.
     pub message: Arc<str>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Unavailable {
-    /// With what was tried.
+    /// Creates an error without a source.
     #[must_use]
     pub fn new(message: impl Into<Arc<str>>) -> Self {
         Self { message: message.into(), source: None }
     }
 
-    /// With the error beneath, which is not part of the message.
+    /// Creates an error with a source. The source is not part of the message.
     #[must_use]
     pub fn caused_by(message: impl Into<Arc<str>>, source: impl Error + Send + Sync + 'static) -> Self {
         Self { message: message.into(), source: Some(Arc::new(source)) }

@@ -1,4 +1,4 @@
-//! The jobs that are known: those that are there, and the outcomes of those that have left.
+//! The jobs in the backend, and the final records of jobs that were removed from it.
 
 use crate::backend::Observation;
 use runway_core::price::Bill;
@@ -8,75 +8,76 @@ use runway_core::{JobId, Tenant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// A job as it is known.
+/// The record of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRecord {
-    /// The last that was seen of it.
+    /// The last snapshot that the backend reported.
     pub seen: Observation,
-    /// When that was.
+    /// The time of the last update of this record.
     pub observed_at: Timestamp,
-    /// Whether it has left the backend: this is what is remembered of it.
+    /// Whether the job was removed from the backend. If so, this record is history.
     pub gone: bool,
 }
 
 impl JobRecord {
-    /// What it has cost so far, or in the end. `None` where its quote was lost.
+    /// Returns the cost up to `now`, or the final cost of a finished job. `None` if the job lost its quote.
     #[must_use]
     pub fn bill(&self, now: Timestamp) -> Option<Bill> {
         self.seen.bill(now)
     }
 }
 
-/// Which jobs to list.
+/// A filter for a list of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Those of one tenant.
+    /// Only jobs of this tenant.
     pub tenant: Option<Tenant>,
-    /// Those in one phase.
+    /// Only jobs in this phase.
     pub phase: Option<Phase>,
-    /// How many at most.
+    /// The maximum number of jobs.
     pub limit: Option<usize>,
-    /// Those after the last one of an earlier page.
+    /// Only jobs after this position, which is [`Page::next`] of the previous page.
     pub after: Option<PageToken>,
 }
 
-/// The last job of a page.
+/// The position of the last job of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageToken {
-    /// When it was created.
+    /// The creation time of the job.
     pub created_at: Timestamp,
-    /// Its id.
+    /// The id of the job.
     pub id: JobId,
 }
 
-/// Some jobs, newest first.
+/// One page of a list of jobs, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The jobs.
     pub items: Vec<Arc<JobRecord>>,
-    /// Where the next page begins; `None` at the end.
+    /// The position at which the next page starts. `None` on the last page.
     pub next: Option<PageToken>,
 }
 
-/// All jobs that are known, by id and by age. Those that have left are bounded in number: the first to leave is the
-/// first to be forgotten.
+/// The records of all jobs, indexed by id and by age.
+///
+/// The number of removed jobs is limited. The job that was removed first is dropped first.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     by_id: BTreeMap<JobId, Entry>,
     by_age: BTreeSet<(Timestamp, JobId)>,
     left: VecDeque<JobId>,
-    /// How many of those that have left are remembered.
+    /// The maximum number of removed jobs to keep.
     remembered: usize,
-    /// How many listings have begun.
+    /// The number of lists that have started.
     listings: u64,
-    /// Those that have come to their end since somebody asked for them last.
+    /// The jobs that have finished since the last [`drain_finished`](Self::drain_finished).
     ended: Vec<Arc<JobRecord>>,
 }
 
 #[derive(Debug)]
 struct Entry {
     record: Arc<JobRecord>,
-    /// The number of listings that had begun when it was last seen outside of one.
+    /// The value of [`JobStore::lists`] at the last update of this job.
     seen_in: u64,
 }
 
@@ -100,7 +101,7 @@ impl Jobs {
         self.listings = self.listings.saturating_add(1);
     }
 
-    /// Takes note of a job that is there.
+    /// Inserts or updates the record of a job that exists in the backend.
     pub(crate) fn see(&mut self, seen: Observation, now: Timestamp) -> Arc<JobRecord> {
         let id = seen.id;
         let record = Arc::new(JobRecord { seen, observed_at: now, gone: false });
@@ -127,7 +128,7 @@ impl Jobs {
         self.by_age.insert((created_at, id));
     }
 
-    /// A job has left: what was seen of its end is what it is remembered by.
+    /// Marks a job as removed from the backend. A job whose phase is not final gets the phase `Unknown`.
     pub(crate) fn leave(&mut self, id: JobId, now: Timestamp) {
         let Some(entry) = self.by_id.get_mut(&id).filter(|entry| !entry.record.gone) else { return };
         let record = Arc::make_mut(&mut entry.record);
@@ -136,7 +137,7 @@ impl Jobs {
         let status = &mut record.seen.status;
         if status.phase.is_final() {
             status.holds = false;
-            // A cancelled job has ended when the last of it has.
+            // A cancelled job finishes when its last pod has terminated.
             status.finished_at = status.finished_at.or(Some(now));
         } else {
             let Status { attempts, exit_code, started_at, runs, .. } =
@@ -154,12 +155,12 @@ impl Jobs {
         }
     }
 
-    /// Those that have come to their end since this was asked last.
+    /// Returns the jobs that have finished since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<Arc<JobRecord>> {
         std::mem::take(&mut self.ended)
     }
 
-    /// How many there are in each phase, without those that have left.
+    /// Returns the number of jobs in each phase. Removed jobs do not count.
     pub(crate) fn phases(&self) -> BTreeMap<Phase, usize> {
         let mut phases: BTreeMap<_, _> = Phase::ALL.map(|phase| (phase, 0)).into();
         for entry in self.by_id.values().filter(|entry| !entry.record.gone) {
@@ -168,10 +169,11 @@ impl Jobs {
         phases
     }
 
-    /// Takes over a listing. Returns the jobs that have left without anybody saying so.
+    /// Applies a list of all jobs. Returns the jobs that the list does not contain; they are now marked as
+    /// removed.
     pub(crate) fn listed(&mut self, listed: Vec<Observation>, now: Timestamp) -> Vec<JobId> {
         let ids: BTreeSet<_> = listed.iter().map(|seen| seen.id).collect();
-        // What was created while the listing was made need not be in it.
+        // The list need not contain a job that was updated after the list had started.
         let missing = |(id, entry): (&JobId, &Entry)| {
             let is_missing = !entry.record.gone && entry.seen_in < self.listings && !ids.contains(id);
             is_missing.then_some(*id)
@@ -186,7 +188,8 @@ impl Jobs {
         missing
     }
 
-    /// A page of the jobs, newest first. A page begins where the one before ended, whatever came or went meanwhile.
+    /// Returns a page of the jobs, newest first. A page starts after the last job of the previous page, even
+    /// if jobs were added or removed in between.
     pub(crate) fn page(&self, selection: &Selection) -> Page {
         let limit = selection.limit.unwrap_or(usize::MAX);
         let after = selection.after.map(|token| (token.created_at, token.id));

@@ -1,11 +1,15 @@
-//! The submission loop: the gate decides, a [`Backend`] runs the job, and a watch keeps the ledger equal to what runs.
+//! The control plane: the gate decides on each submission, a [`Backend`] runs the job, and a watch keeps the
+//! ledger in sync with the backend.
 //!
-//! [`ControlPlane`] is what a server or a command line stands on. It knows no transport and no cluster: those are the
-//! callers' and the backends'. Clock and randomness come in through [`Surroundings`].
+//! A server or a command-line program uses [`ControlPlane`]. The crate contains neither a transport nor a
+//! cluster client. The clock and the randomness come from [`Env`].
 //!
-//! A hold is reserved under the lock, the job created outside of it, and the hold confirmed or given up by the answer.
-//! An answer that was lost keeps the hold until the backend tells whether the job is there. All state is in memory; it
-//! is rebuilt from the backend's listing before the first submission is taken.
+//! A submission takes three steps. The gate reserves a hold under the lock. The backend creates the job
+//! without the lock. The response of the backend confirms or releases the hold. If the response is lost, the
+//! hold stays until the backend reports whether the job exists.
+//!
+//! All state is in memory. It is rebuilt from a list of the backend's jobs before the first submission is
+//! accepted.
 
 mod audit;
 pub mod backend;

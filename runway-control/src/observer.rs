@@ -1,4 +1,4 @@
-//! Who wants to know what the loop does: for metrics and logs.
+//! Callbacks of the submission loop.
 
 use crate::jobs::JobRecord;
 use crate::outcome::SubmissionOutcome;
@@ -7,32 +7,33 @@ use runway_core::units::Timestamp;
 use std::fmt;
 use std::time::Duration;
 
-/// Is told what the loop does. Nothing of it may block: the watch waits meanwhile.
+/// Callbacks of the submission loop, for metrics and logs. A callback must not block, because the loop calls
+/// it inline.
 pub trait Observer: Send + Sync + 'static {
-    /// The gate has decided on a submission.
+    /// The gate decided on a submission.
     fn decided(&self, took: Duration) {
         let _ = took;
     }
 
-    /// The [`SubmissionService`](crate::service::SubmissionService) finished a submission. `code` is the first violation of one that
-    /// was refused or could not be read.
+    /// The [`SubmissionService`](crate::service::SubmissionService) finished a submission. `code` is the
+    /// first violation, if the submission was refused or its document could not be read.
     fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
         let _ = (outcome, code, now);
     }
 
-    /// The backend has answered a request to create a job, one way or the other.
+    /// The backend responded to a create request, with success or with an error.
     fn create_answered(&self, took: Duration) {
         let _ = took;
     }
 
-    /// A job has come to its end, or has left before its end was seen. Of those that had ended before this process began,
-    /// nothing is told.
+    /// A job finished, or it was removed from the backend before its end was observed. Jobs that finished
+    /// before this process started are not reported.
     fn ended(&self, job: &JobRecord, now: Timestamp) {
         let _ = (job, now);
     }
 }
 
-/// Nobody.
+/// An observer that does nothing.
 pub(crate) struct Nobody;
 
 impl Observer for Nobody {}

@@ -1,21 +1,21 @@
 //! The outcome of a submission, as metrics and the audit record name it.
 
-/// The outcome of a submission. The names are stable: dashboards select by them.
+/// The outcome of a submission. The names are stable, because dashboards select by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubmissionOutcome {
-    /// A job was created.
+    /// The job was created.
     Created,
     /// An earlier submission with the same key had created the job.
     Replayed,
     /// The document could not be read.
     Unreadable,
-    /// The gate refused it.
+    /// The gate refused the submission.
     Refused,
-    /// Another submission uses its key, or used it for another job.
+    /// Another submission with the same key is in flight, or the key belongs to another job.
     KeyConflict,
     /// The tenant has too many submissions in flight.
     TooManySubmissions,
-    /// The backend rejected it.
+    /// The backend rejected the job.
     Rejected,
     /// The backend is unavailable, or the server is not ready.
     Unavailable,
@@ -24,7 +24,7 @@ pub enum SubmissionOutcome {
 }
 
 impl SubmissionOutcome {
-    /// Every outcome.
+    /// All outcomes.
     pub const ALL: [Self; 9] = [
         Self::Created,
         Self::Replayed,
@@ -37,7 +37,7 @@ impl SubmissionOutcome {
         Self::Uncertain,
     ];
 
-    /// The stable name, in kebab case.
+    /// Returns the stable name, in kebab case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl SubmissionOutcome {
         }
     }
 
-    /// Returns `true` if submissions with this outcome name a violation.
+    /// Returns `true` if submissions with this outcome have a violation code.
     #[must_use]
     pub const fn has_code(self) -> bool {
         matches!(self, Self::Unreadable | Self::Refused)

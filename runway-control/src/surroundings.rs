@@ -1,18 +1,19 @@
-//! What comes in from outside: the time and randomness.
+//! Clock and randomness, injected so that tests can control them.
 
 use runway_core::HashSeed;
 use runway_core::units::Timestamp;
 
 /// A clock and a source of randomness.
 ///
-/// Waiting is done by `tokio::time`, which tests can pause; their clock follows it.
+/// Code that waits uses `tokio::time` directly. Tests can pause the clock of tokio; the clock of a test's
+/// `Env` then follows it.
 pub trait Surroundings: Send + Sync + 'static {
-    /// The time.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
-    /// 128 random bits, which nobody can guess.
+    /// Returns 128 unpredictable random bits.
     fn random(&self) -> u128;
 
-    /// A seed for hash maps.
+    /// Returns a random seed for hash maps.
     fn hash_seed(&self) -> HashSeed {
         let [a, b] = [self.random(), self.random()].map(|bits| {
             let [_, _, _, _, _, _, _, _, low @ ..] = bits.to_be_bytes();
@@ -22,12 +23,12 @@ pub trait Surroundings: Send + Sync + 'static {
     }
 }
 
-/// The machine's clock, and the randomness of its operating system.
+/// The clock and the randomness of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;
 
 impl Surroundings for System {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(clippy::disallowed_methods, reason = "only this function reads the clock")]
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
@@ -35,11 +36,11 @@ impl Surroundings for System {
 
     #[expect(
         clippy::expect_used,
-        reason = "without randomness ids could be guessed: better no server than that"
+        reason = "without randomness, ids would be predictable"
     )]
     fn random(&self) -> u128 {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the operating system has randomness");
+        getrandom::fill(&mut bytes).expect("the operating system provides randomness");
         u128::from_ne_bytes(bytes)
     }
 }

@@ -1,6 +1,7 @@
-//! Calls whose answers are objects that are read, as protobuf; and Jobs, which are sent so.
+//! API calls in protobuf: `get`, `list` and `watch` decode it, and `create` encodes Jobs in it.
 //!
-//! `kube` makes the requests and sends them; it reads and writes nothing but JSON, so that is done here.
+//! `kube` builds and sends the requests. It supports only JSON, so this module encodes and decodes the
+//! bodies.
 
 use crate::protobuf::{self, Change, Made, Malformed, Message, Page, sent};
 use bytes::{Buf, Bytes, BytesMut};
@@ -19,7 +20,7 @@ const PROTOBUF: HeaderValue = HeaderValue::from_static("application/vnd.kubernet
 const PROTOBUF_STREAM: HeaderValue =
     HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
 
-/// The objects of one kind, in one namespace or in all.
+/// An API client for the objects of one kind, in one namespace or in all.
 pub(crate) struct Objects<K> {
     client: Client,
     request: Request,
@@ -43,7 +44,7 @@ where
         self.ask(self.request.list(parameters).map_err(Error::BuildRequest)?).await
     }
 
-    /// What changes after a version.
+    /// Watches the changes after a resource version.
     pub(crate) async fn watch(&self, parameters: &WatchParams, version: &str) -> Result<Changes<K>> {
         let request = self.request.watch(parameters, version).map_err(Error::BuildRequest)?;
         let body = self.send(request, PROTOBUF_STREAM).await?;
@@ -71,7 +72,7 @@ impl Objects<Job> {
         let (body, form) = match sent::job(job) {
             Ok(body) => (body, PROTOBUF),
             Err(unwritten) => {
-                tracing::warn!(%unwritten, "a Job is sent as JSON");
+                tracing::warn!(%unwritten, "sending a Job as JSON");
                 (serde_json::to_vec(job).map_err(Error::SerdeError)?, JSON)
             }
         };
@@ -85,7 +86,7 @@ fn unreadable(malformed: Malformed) -> Error {
     Error::Service(Box::new(malformed))
 }
 
-/// Reads why a request was turned down. Not everything that says no on the way to an object speaks protobuf.
+/// Decodes the status of a failed request. The body may be protobuf, JSON, or text from a proxy.
 fn refusal(code: u16, body: &[u8]) -> Status {
     let read = protobuf::object::<Status>(body).ok().or_else(|| serde_json::from_slice(body).ok());
     let mut status = read.unwrap_or_else(|| {
@@ -97,7 +98,7 @@ fn refusal(code: u16, body: &[u8]) -> Status {
     status
 }
 
-/// A watch.
+/// The stream of watch events of one kind.
 pub(crate) struct Changes<K> {
     body: Body,
     frames: Frames,
@@ -105,7 +106,7 @@ pub(crate) struct Changes<K> {
 }
 
 impl<K: Message> Changes<K> {
-    /// The next change; nothing once the connection has ended or was cut.
+    /// Returns the next event. `None` if the connection has ended or was interrupted.
     pub(crate) async fn next(&mut self) -> Option<Result<Change<K>>> {
         loop {
             match self.frames.next() {
@@ -116,7 +117,7 @@ impl<K: Message> Changes<K> {
             match self.body.frame().await? {
                 Ok(piece) => self.frames.0.extend_from_slice(piece.data_ref().map_or(&[], |data| data)),
                 Err(error) => {
-                    tracing::debug!(%error, "a watch was cut");
+                    tracing::debug!(%error, "watch connection ended with an error");
                     return None;
                 }
             }
@@ -124,22 +125,22 @@ impl<K: Message> Changes<K> {
     }
 }
 
-/// The longest frame that is read. An object is at most a few megabytes, since etcd takes no larger ones.
+/// The maximum length of a frame. An object has at most a few megabytes, because etcd stores no larger ones.
 const LONGEST: usize = 16 << 20;
 
-/// A change takes more than can be.
+/// The length of a frame exceeds [`MAX_FRAME_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a change of {length} bytes is announced")]
+#[error("a watch event of {length} bytes exceeds the limit")]
 struct TooLarge {
     length: usize,
 }
 
-/// Bytes in which each change has its length before it, as four bytes, the highest first.
+/// Received bytes. Each event is preceded by its length as a big-endian `u32`.
 #[derive(Default)]
 struct Frames(BytesMut);
 
 impl Frames {
-    /// The next one, if it is there as a whole.
+    /// Returns the next frame. `None` if it has not arrived completely.
     fn next(&mut self) -> Result<Option<Bytes>, TooLarge> {
         let Some(length) = self.0.first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! The cluster as a [`Backend`] of the control plane.
+//! Implements [`Backend`] for a Kubernetes cluster.
 
 use crate::cluster::Cluster;
 use crate::failure::CallError;
@@ -31,7 +31,7 @@ pub struct KubernetesBackend {
 }
 
 impl KubernetesBackend {
-    /// A backend for the jobs of a policy. A later policy may differ in all but `run.namespace`.
+    /// Creates a backend for the jobs of a policy. A later policy must have the same `run.namespace`.
     #[must_use]
     pub fn new(
         client: Client,
@@ -77,7 +77,8 @@ impl Backend for KubernetesBackend {
         BackendKind::Kubernetes.capabilities()
     }
 
-    /// The API server gives up a request after 60 s (`--request-timeout`); 5 s more allow for clocks that differ.
+    /// The API server cancels a request after 60 s (`--request-timeout`). The other 5 s allow for differences
+    /// between the clocks.
     fn timing(&self) -> BackendTiming {
         BackendTiming {
             create_expiry: Duration::from_secs(65),

@@ -1,4 +1,4 @@
-//! Cancelling a job: a mark that says so, then a deletion that waits for its pods.
+//! Cancels a job: annotates its Job as cancelled, then deletes it in the foreground.
 
 use crate::cluster::Cluster;
 use crate::failure::{CallError, retry};
@@ -18,7 +18,7 @@ pub(crate) async fn cancel(cluster: &Cluster, job: &JobRef) -> Result<Cancelled,
     }
     let api = cluster.api::<Job>(&job.tenant);
     let now = cluster.surroundings.now().to_string();
-    // With its uid, so that a later Job of this name is not marked.
+    // The uid prevents the annotation of a later Job with the same name.
     let mark = json!({"metadata": {"uid": found.metadata.uid, "annotations": {label::CANCELLED: now}}});
     let (as_runway, mark) = (patch(), merge(&mark));
     match retry(timeout, "marking a Job as cancelled", || api.patch(&name, &as_runway, &mark)).await {
@@ -32,14 +32,14 @@ pub(crate) async fn cancel(cluster: &Cluster, job: &JobRef) -> Result<Cancelled,
     let parameters = DeleteParams::foreground().preconditions(this_one(found.metadata.uid.clone()));
     match retry(timeout, "deleting a Job", || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(Cancelled::Begun),
-        // An earlier try may have done it, or somebody else.
+        // An earlier attempt, or another client, may have deleted the Job.
         Err(error) if error.is_not_found() => Ok(Cancelled::Begun),
         Err(error) if error.is_conflict() && is_another(cluster, job, &found).await? => Ok(Cancelled::Begun),
         Err(error) => Err(error),
     }
 }
 
-/// Whether the Job that was found has left, and another may have taken its name.
+/// Returns `true` if the Job was removed, or was replaced by another one with the same name.
 async fn is_another(cluster: &Cluster, job: &JobRef, found: &Job) -> Result<bool, CallError> {
     let now = cluster.job(job).await?;
     Ok(now.is_none_or(|now| now.metadata.uid != found.metadata.uid))

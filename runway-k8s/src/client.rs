@@ -1,4 +1,4 @@
-//! A client of the cluster: from a kubeconfig file, or from the pod that this runs in.
+//! Creates a client for a cluster, from a kubeconfig or from the service account of the pod.
 
 use kube::client::{AuthError, RustlsTlsError};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -7,61 +7,62 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Which cluster to talk to.
+/// Selects the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// The kubeconfig file. Without one: the files of `KUBECONFIG`, `~/.kube/config`, or the pod's own service account.
+    /// The kubeconfig file. The default is the files in `KUBECONFIG`, then `~/.kube/config`, then the service
+    /// account of the pod.
     pub kubeconfig: Option<PathBuf>,
-    /// The context in it; without one, its current context.
+    /// The context in the kubeconfig. The default is its current context.
     pub context: Option<String>,
 }
 
-/// Why there is no client.
+/// The reason that no client can be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The kubeconfig file cannot be read, or its content cannot be used.
+    /// The kubeconfig file cannot be read, or its content is invalid.
     #[error("cannot use the kubeconfig `{}`", path.display())]
     Kubeconfig {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: KubeconfigError,
     },
-    /// No kubeconfig file was given, and those of the environment cannot be used.
+    /// No kubeconfig file was given, and the default one cannot be used.
     #[error(
-        "cannot use the kubeconfig of KUBECONFIG or `~/.kube/config`; `--kubeconfig` chooses another one"
+        "cannot use the kubeconfig of KUBECONFIG or `~/.kube/config`; `--kubeconfig` selects another one"
     )]
     DefaultKubeconfig(#[source] KubeconfigError),
     /// The kubeconfig does not contain the context.
     #[error(
-        "the kubeconfig has no context `{context}`; `kubectl config get-contexts` lists those that it has"
+        "the kubeconfig has no context `{context}`; `kubectl config get-contexts` lists its contexts"
     )]
     UnknownContext {
-        /// The context.
+        /// The name of the context.
         context: String,
     },
     /// The kubeconfig has no current context, and no context was given.
-    #[error("the kubeconfig has no current context: give `--context`")]
+    #[error("the kubeconfig has no current context; pass `--context`")]
     NoContext,
-    /// There is no kubeconfig, and this is not a pod of a cluster.
-    #[error("there is neither a kubeconfig nor a service account: give `--kubeconfig`, or set KUBECONFIG")]
+    /// There is no kubeconfig, and the process does not run in a pod.
+    #[error("found neither a kubeconfig nor a service account; pass `--kubeconfig` or set KUBECONFIG")]
     NoCluster(#[source] KubeconfigError),
-    /// There is no kubeconfig, and the service account of this pod cannot be used.
+    /// There is no kubeconfig, and the service account of the pod cannot be used.
     #[error("cannot use the service account of this pod")]
     ServiceAccount(#[source] InClusterError),
     /// The user's credentials cannot be used, for example because the command that returns them is missing.
     #[error("cannot use the credentials of the kubeconfig's user")]
     Credentials(#[source] AuthError),
-    /// The certificates of the cluster, or of the user, cannot be used.
+    /// The certificates of the cluster or of the user cannot be used.
     #[error("cannot use the certificates of the cluster or its user")]
     Certificates(#[source] RustlsTlsError),
-    /// The client cannot be made for another reason, such as an unsupported proxy.
-    #[error("cannot make a client of the cluster")]
+    /// The client cannot be created for another reason, such as an unsupported proxy.
+    #[error("cannot create a client for the cluster")]
     Client(#[source] kube::Error),
 }
 
 impl ConnectError {
-    /// An error of a kubeconfig file, or of the default one.
+    /// Converts an error of the kubeconfig at `path`, or of the default kubeconfig.
     fn from_kubeconfig(path: Option<&Path>, error: KubeconfigError) -> Self {
         match (error, path) {
             (KubeconfigError::LoadContext(context), _) => Self::UnknownContext { context },
@@ -72,13 +73,13 @@ impl ConnectError {
     }
 }
 
-/// How long a connection may take to be made.
+/// The time limit for a new connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes a client. Nothing is sent yet.
+/// Creates a client. Does not connect yet.
 ///
 /// # Errors
-/// [`ConnectError`] where nothing says where the cluster is, or what says so cannot be used.
+/// [`ConnectError`] if no configuration is found, or if it cannot be used.
 pub async fn connect(connection: &Connection) -> Result<Client, ConnectError> {
     let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match &connection.kubeconfig {
@@ -104,7 +105,8 @@ pub async fn connect(connection: &Connection) -> Result<Client, ConnectError> {
     })
 }
 
-/// The configuration of a pod's service account, which is used if the default kubeconfig cannot be.
+/// Returns the configuration of the pod's service account, for the case that the default kubeconfig cannot be
+/// used.
 fn service_account(kubeconfig: KubeconfigError) -> Result<Config, ConnectError> {
     let is_missing = match &kubeconfig {
         KubeconfigError::FindPath => true,

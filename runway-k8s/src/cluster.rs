@@ -1,4 +1,4 @@
-//! The cluster as every operation needs it: the client, the settings, and the calls that several operations share.
+//! The client, the settings, and the API calls that several operations share.
 
 use crate::api::Objects;
 use crate::failure::{CallError, retry};
@@ -18,16 +18,16 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// One cluster, with everything that is shared by the operations on it.
+/// The shared state of all operations on one cluster.
 pub(crate) struct Cluster {
     pub client: Client,
     pub settings: KubernetesSettings,
     pub surroundings: Arc<dyn Surroundings>,
-    /// How the namespace of a tenant is called.
+    /// Returns the namespace of a tenant.
     namespace_of: Box<dyn Fn(&Tenant) -> String + Send + Sync>,
-    /// Jobs that are being created here just now.
+    /// The ids of the jobs that this process is creating.
     creating: Mutex<BTreeSet<JobId>>,
-    /// Room for as many as may be.
+    /// Limits the number of concurrent creates.
     turns: Semaphore,
 }
 
@@ -52,7 +52,7 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &(self.namespace_of)(tenant))
     }
 
-    /// The objects of a tenant, to be read.
+    /// Returns a client that reads the objects of a tenant.
     pub(crate) fn objects<K>(&self, tenant: &Tenant) -> Objects<K>
     where
         K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -60,7 +60,7 @@ impl Cluster {
         Objects::of(self.client.clone(), Some(&(self.namespace_of)(tenant)))
     }
 
-    /// The objects of all tenants, to be read.
+    /// Returns a client that reads the objects in the watch scope.
     pub(crate) fn all<K>(&self) -> Objects<K>
     where
         K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -72,13 +72,13 @@ impl Cluster {
         Objects::of(self.client.clone(), namespace)
     }
 
-    /// Waits for the turn to create a job, which lasts as long as the permit. Returns `None` if it does not come in time.
+    /// Waits for a permit to create a job. Returns `None` if `call_timeout` expires first.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         tokio::time::timeout(self.settings.call_timeout, self.turns.acquire()).await.ok()?.ok()
     }
 
-    /// Notes that a job is being created here, for as long as the guard lives.
+    /// Marks a job as in flight until the guard is dropped.
     pub(crate) fn creating(&self, id: JobId) -> Creating<'_> {
         self.creating.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         Creating { cluster: self, id }
@@ -88,7 +88,7 @@ impl Cluster {
         self.creating.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
-    /// Every object of a kind that matches, page by page. `call` names the call in errors.
+    /// Lists all objects that match the selector, page by page. `call` names the call in errors.
     pub(crate) async fn list<K>(
         &self,
         call: &'static str,
@@ -110,7 +110,7 @@ impl Cluster {
         }
     }
 
-    /// The Job of this name, if it is there.
+    /// Returns the Job, or `None` if it does not exist.
     pub(crate) async fn job(&self, job: &JobRef) -> Result<Option<Job>, CallError> {
         let jobs = self.objects::<Job>(&job.tenant);
         let name = object_name(&job.name, job.id);
@@ -126,7 +126,7 @@ impl Cluster {
     }
 }
 
-/// Says, as long as it lives, that a job is being created.
+/// Marks a job as in flight until it is dropped.
 pub(crate) struct Creating<'a> {
     cluster: &'a Cluster,
     id: JobId,

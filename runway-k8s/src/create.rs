@@ -1,10 +1,12 @@
 //! Creates the objects of an admitted job: a Job and, if the job has secrets, a Secret.
 //!
-//! With secrets, this takes three steps. The Job comes first, suspended and marked as incomplete. The Secret comes second,
-//! owned by the Job, so that Kubernetes deletes it with the Job. The third step removes the mark and resumes the Job. If one
-//! step fails, another call for the same order continues there.
+//! A job with secrets takes three steps. The first step creates the Job, suspended and annotated as
+//! incomplete. The second step creates the Secret. The Job owns it, so Kubernetes deletes the Secret together
+//! with the Job. The third step removes the annotation and resumes the Job. If a step fails, another call for
+//! the same request continues with it.
 //!
-//! The number of concurrent creates is limited, so that a burst waits here and not at the API server, which others need too.
+//! The number of concurrent creates is limited. A burst therefore waits in this process and does not overload
+//! the API server.
 
 use crate::cluster::Cluster;
 use crate::failure::{CallEffect, CallError, retry, with_timeout};
@@ -22,34 +24,34 @@ use runway_core::status::{Seen, classify};
 use serde_json::json;
 use std::time::Duration;
 
-/// An order of which the objects were not created, or may not have been.
+/// The objects of a request were not created, or may not have been created.
 #[derive(Debug, thiserror::Error)]
 enum OrderError {
     /// The job refers to a secret whose value is not known.
     #[error(transparent)]
     Unrendered(#[from] UnresolvedSecret),
-    /// Other creates kept the API server busy for as long as this one could wait.
+    /// No permit became available in time, because earlier creates were slow.
     #[error(
-        "creating a Job: not its turn within {} s, since the API server is slow to create those before it",
+        "creating a Job: still queued after {} s, because the API server is slow to create the jobs before it",
         .after.as_secs()
     )]
     NoTurn { after: Duration },
-    /// A Job with the name of this one exists, and Runway did not create it.
-    #[error("there is a Job {name} that is not Runway's")]
+    /// A Job with the same name exists, and Runway did not create it.
+    #[error("a Job `{name}` exists that was not created by Runway")]
     ForeignJob { name: String },
-    /// The Job with the id of this one has another spec.
-    #[error("another job has this id already")]
+    /// A Job with the same id exists, and it has another spec.
+    #[error("another job already has this id")]
     Taken(Box<Observation>),
-    /// A Job with this name existed a moment ago.
-    #[error("the job of this name has just left")]
+    /// The create call reported that the Job exists, but it had been removed when it was read.
+    #[error("the Job with this name was removed a moment ago")]
     ExistingJobGone,
     /// The incomplete Job of an earlier attempt is being deleted.
-    #[error("the remains of an earlier attempt are being removed; try again in a moment")]
+    #[error("the incomplete Job of an earlier attempt is being deleted; retry in a moment")]
     ExistingJobLeaving,
-    /// The Job exists, but could not be read.
+    /// The Job exists, but it could not be read.
     #[error(transparent)]
     ExistingJobUnread(CallError),
-    /// The Job was created, but not its Secret. Deleting the Job failed too.
+    /// The Job was created, but not its Secret. The deletion of the Job failed too.
     #[error(transparent)]
     NotUndone(CallError),
     /// Another call failed.
@@ -93,7 +95,7 @@ async fn create_objects(cluster: &Cluster, order: &Order) -> Result<Observation,
     let Manifest { mut job, secret } = render(&order.admitted, order.id, &order.policy)?;
     if secret.is_some() {
         let annotations = job.metadata.annotations.get_or_insert_default();
-        annotations.insert(INCOMPLETE.to_owned(), "its Secret is not there yet".to_owned());
+        annotations.insert(INCOMPLETE.to_owned(), "waiting for its Secret".to_owned());
     }
     let jobs = cluster.objects::<Job>(&order.admitted.job().tenant);
     let made = match with_timeout(timeout, "creating a Job", jobs.create(&post(), &job)).await {
@@ -115,13 +117,14 @@ async fn create_objects(cluster: &Cluster, order: &Order) -> Result<Observation,
     if let Some(secret) = secret
         && let Err(error) = complete(cluster, order, &made, secret).await
     {
-        // After an unknown effect the Secret may exist; the same order continues from there.
+        // If the effect is unknown, the Secret may exist. Another call for the same request continues from
+        // there.
         if error.effect() != CallEffect::Unknown {
             undo(cluster, order, made).await?;
         }
         return Err(error.into());
     }
-    // Whatever held it back is done with.
+    // The Job has been resumed, so the status must not say that it is suspended.
     if let Some(spec) = &mut job.spec {
         spec.suspend = None;
     }
@@ -134,7 +137,7 @@ fn not_runways(order: &Order) -> OrderError {
     OrderError::ForeignJob { name: object_name(&order.admitted.job().name, order.id) }
 }
 
-/// The Job of this name that is there.
+/// Returns the existing Job of this name.
 async fn there_already(cluster: &Cluster, order: &Order) -> Result<Job, OrderError> {
     let found = cluster.job(&order.job()).await.map_err(OrderError::ExistingJobUnread)?;
     let found = found.ok_or(OrderError::ExistingJobGone)?;
@@ -147,7 +150,7 @@ async fn there_already(cluster: &Cluster, order: &Order) -> Result<Job, OrderErr
     Ok(found)
 }
 
-/// Gives an incomplete Job its Secret, and lets it start.
+/// Creates the Secret of an incomplete Job, and resumes the Job.
 async fn complete(cluster: &Cluster, order: &Order, job: &Made, mut secret: Secret) -> Result<(), CallError> {
     let (name, timeout) = (object_name(&order.admitted.job().name, order.id), cluster.settings.call_timeout);
     let tenant = &order.admitted.job().tenant;
@@ -161,23 +164,24 @@ async fn complete(cluster: &Cluster, order: &Order, job: &Made, mut secret: Secr
     let secrets = cluster.api::<Secret>(tenant);
     let mut created = with_timeout(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
     if created.as_ref().is_err_and(CallError::is_already_there) {
-        // From an attempt that was not answered, or from a Job that is gone: it cannot be read, so it is replaced.
+        // The Secret is from an attempt without a response, or from a removed Job. Runway may not read it, so
+        // it is replaced.
         with_timeout(timeout, "deleting a Secret", secrets.delete(&name, &DeleteParams::default())).await?;
         created = with_timeout(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
     }
     created?;
     let ready = json!({"metadata": {"annotations": {INCOMPLETE: null}}, "spec": {"suspend": false}});
     let jobs = cluster.api::<Job>(tenant);
-    with_timeout(timeout, "starting a Job", jobs.patch(&name, &patch(), &merge(&ready))).await?;
+    with_timeout(timeout, "resuming a Job", jobs.patch(&name, &patch(), &merge(&ready))).await?;
     Ok(())
 }
 
-/// Deletes a Job that could not be completed.
+/// Deletes a Job whose Secret could not be created.
 async fn undo(cluster: &Cluster, order: &Order, job: Made) -> Result<(), OrderError> {
     let api = cluster.api::<Job>(&order.admitted.job().tenant);
     let name = object_name(&order.admitted.job().name, order.id);
     let parameters = delete_in_background(job.uid);
-    match retry(cluster.settings.call_timeout, "undoing a Job", || api.delete(&name, &parameters)).await {
+    match retry(cluster.settings.call_timeout, "rolling back a Job", || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(OrderError::NotUndone(error)),
@@ -203,9 +207,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use tokio::sync::Semaphore;
 
-    /// A server that refuses each Job once it may.
+    /// A server that rejects the create request of each Job after the test has permitted it.
     struct Server {
-        /// The names of the Jobs, in the order of their coming.
+        /// The names of the Jobs, in order of arrival.
         asked: Mutex<Vec<String>>,
         may_answer: Semaphore,
     }
@@ -278,7 +282,7 @@ mod tests {
         let secret = ("TOKEN".to_owned(), spec::Secret::Value("hunter2".to_owned()));
         for secrets in [BTreeMap::new(), BTreeMap::from([secret])] {
             let has_secret = !secrets.is_empty();
-            // What comes after the Job: its Secret, and the order to start.
+            // The requests after the one for the Job: the Secret, then the patch that resumes the Job.
             let (asked, made) = (Arc::new(Mutex::new(Vec::new())), made.clone());
             let answers = (Arc::clone(&asked), made);
             let answer = move |request: Request<Body>| {
@@ -300,7 +304,7 @@ mod tests {
             let settings = KubernetesSettings::new(&policy);
             let cluster = Cluster::new(client, &policy, settings, Arc::new(System));
             let seen = create(&cluster, &order).await.unwrap();
-            // It is told of as it is now, and not as it was sent: suspended until its Secret was there.
+            // The snapshot has the current state, not the suspended state of the request.
             assert_eq!(seen.status.message, "no pod has been created yet");
             let created_at = Timestamp::from_seconds(1_800_000_000);
             let known =
@@ -326,7 +330,7 @@ mod tests {
             let cluster = server.cluster(creations);
             let creating = join_all(orders.iter().map(|order| create(&cluster, order)));
             let releasing = async {
-                // Nothing is left to do but to wait when virtual time goes on.
+                // Paused time advances only when all tasks wait.
                 for released in 0..=5_usize {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     let expected = ["0", "1", "2", "3", "4"].iter().take(at_once + released);
@@ -349,9 +353,9 @@ mod tests {
         let created = join_all(orders.iter().map(|order| create(&cluster, order))).await;
         assert!(matches!(created[0], Err(CreateError::Uncertain(_))), "{created:?}");
         let Err(CreateError::Unavailable(cause)) = &created[2] else { panic!("{created:?}") };
-        assert!(cause.to_string().starts_with("creating a Job: not its turn within 10 s"), "{cause}");
+        assert!(cause.to_string().starts_with("creating a Job: still queued after 10 s"), "{cause}");
         assert!(!server.asked().contains(&"2".to_owned()));
-        // Whoever comes later finds room again.
+        // A later create gets a permit again.
         server.may_answer.add_permits(1);
         let later = create(&cluster, &orders[2]).await;
         assert!(matches!(later, Err(CreateError::Rejected { .. })), "{later:?}");

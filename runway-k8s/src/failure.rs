@@ -1,4 +1,4 @@
-//! Calls to the API server: their errors, what a failed call can have done, and retries.
+//! Calls to the API server: their errors, their effects, and retries.
 
 use backon::{ExponentialBuilder, Retryable};
 use kube::Error;
@@ -7,7 +7,7 @@ use runway_control::backend::Unavailable;
 use runway_core::ErrorChain;
 use std::time::Duration;
 
-/// A call to the API server that failed.
+/// A failed call to the API server.
 #[derive(Debug, thiserror::Error)]
 #[error("{call}: {cause}")]
 pub(crate) struct CallError {
@@ -20,7 +20,7 @@ pub(crate) struct CallError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallErrorCause {
     /// The API server rejected the request, for a reason without another variant.
-    #[error("the API server answers {code}: {message}")]
+    #[error("the API server returned {code}: {message}")]
     Rejected { code: u16, reason: String, message: String },
     /// The API server did not accept the credentials. They may have expired.
     #[error("not logged in: {message}")]
@@ -35,7 +35,7 @@ pub(crate) enum CallErrorCause {
     #[error("the API server is busy: {message}")]
     Busy { message: String },
     /// The API server failed while it processed the request.
-    #[error("the API server answers {code}: {message}")]
+    #[error("the API server returned {code}: {message}")]
     ServerError { code: u16, message: String },
     /// The request could not be built.
     #[error("{}", innermost(.0))]
@@ -50,18 +50,18 @@ pub(crate) enum CallErrorCause {
     #[error("{}", innermost(.0))]
     ResponseLost(Error),
     /// The response did not arrive in time.
-    #[error("no answer within {} s", .after.as_secs())]
+    #[error("no response within {} s", .after.as_secs())]
     TimedOut { after: Duration },
 }
 
 /// The effect that a failed call had on the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallEffect {
-    /// None, and the same call would be rejected again.
+    /// No effect, and the same call would be rejected again.
     Rejected,
-    /// None, and the same call can succeed later.
+    /// No effect, and the same call can succeed later.
     NotDone,
-    /// Unknown: the API server may have done what the call asks for.
+    /// An unknown effect: the API server may have executed the call.
     Unknown,
 }
 
@@ -69,7 +69,7 @@ impl CallError {
     pub(crate) const fn effect(&self) -> CallEffect {
         match self.cause {
             CallErrorCause::Rejected { .. } => CallEffect::Rejected,
-            // The API server checks these before it does anything.
+            // The API server checks these before it executes the call.
             CallErrorCause::Unauthenticated { .. }
             | CallErrorCause::QuotaExceeded { .. }
             | CallErrorCause::QuotaConflict { .. }
@@ -116,7 +116,7 @@ impl From<CallError> for Unavailable {
     }
 }
 
-/// Makes a call with a time limit.
+/// Sends a request with a time limit.
 pub(crate) async fn with_timeout<T>(
     timeout: Duration,
     call: &'static str,
@@ -130,14 +130,15 @@ pub(crate) async fn with_timeout<T>(
     Err(CallError { call, cause })
 }
 
-/// Two retries, the first after 100 ms and the second after 400 ms.
+/// Two retries, after 100 ms and after 400 ms.
 const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(100))
     .with_factor(4.0)
     .with_max_delay(Duration::from_millis(400))
     .with_max_times(2);
 
-/// Makes a call that may be made twice, each time with a time limit, until it succeeds or is rejected.
+/// Sends an idempotent request until it succeeds, is rejected, or has no retries left. Each attempt has the
+/// full time limit.
 pub(crate) async fn retry<T, F: Future<Output = Result<T, Error>>>(
     timeout: Duration,
     call: &'static str,
@@ -171,12 +172,12 @@ fn classify_status(status: Status) -> CallErrorCause {
     }
 }
 
-/// The message of the innermost error: those around it do not say more to the person who reads them.
+/// Returns the message of the innermost error. The outer errors add nothing useful for a person.
 fn innermost(error: &Error) -> String {
     ErrorChain::new(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// Whether there was no connection to send anything through.
+/// Returns `true` if no connection could be opened, so nothing was sent.
 fn was_not_connected(error: &Error) -> bool {
     ErrorChain::new(error).any(|error| {
         error
@@ -236,10 +237,10 @@ mod tests {
         assert_eq!(unavailable.to_string(), "creating a Job: connection refused");
         assert!(unavailable.source().is_some());
         let rejected = Unavailable::from(failed(status(403, "Forbidden", "no")));
-        assert_eq!(rejected.to_string(), "creating a Job: the API server answers 403: no");
+        assert_eq!(rejected.to_string(), "creating a Job: the API server returned 403: no");
     }
 
-    /// Makes calls with these responses, and returns the result and the time of each call in milliseconds.
+    /// Makes calls with these responses. Returns the result, and the time of each call in milliseconds.
     async fn calls(responses: &[u16]) -> (Result<(), CallError>, Vec<u128>) {
         let (started, times) = (Instant::now(), RefCell::new(Vec::new()));
         let request = || {
@@ -271,7 +272,7 @@ mod tests {
         let started = Instant::now();
         let never = || std::future::pending::<Result<(), Error>>();
         let error = retry(Duration::from_secs(10), "listing Jobs", never).await.unwrap_err();
-        assert_eq!(error.to_string(), "listing Jobs: no answer within 10 s");
+        assert_eq!(error.to_string(), "listing Jobs: no response within 10 s");
         assert_eq!(started.elapsed(), Duration::from_millis(30_500));
     }
 }

@@ -1,9 +1,11 @@
-//! Jobs on a Kubernetes cluster.
+//! Runs jobs on a Kubernetes cluster.
 //!
-//! [`KubernetesBackend`] creates what the core renders, and keeps nothing that the cluster does not keep itself: tenant,
-//! class, id, quote and digests stand in labels and annotations below `runway.dev/`, and all else in the Job's own fields.
-//! Scheduling, retries, deadlines and clean-up are Kubernetes'. It is no operator: it asks for no custom resources, no
-//! webhooks and no leader election, and needs the rights that [`NEEDS`] lists and no others.
+//! [`KubernetesBackend`] creates the objects that runway-core renders. It stores nothing outside the cluster.
+//! The tenant, class, id, quote and digests are labels and annotations under `runway.dev/`; everything else
+//! is in the Job's own fields. Kubernetes does the scheduling, the retries, the deadlines and the cleanup.
+//!
+//! Runway is not an operator. It needs no custom resources, no webhooks and no leader election. Its
+//! permissions are those in [`REQUIRED_PERMISSIONS`].
 
 mod api;
 mod backend;

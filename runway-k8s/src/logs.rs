@@ -1,4 +1,4 @@
-//! What a job prints: from its newest pod, and on to the next one where it is tried again.
+//! Reads the output of a job from its newest pod. A follower continues with the pods of later attempts.
 
 use crate::cluster::Cluster;
 use crate::failure::{CallErrorCause, with_timeout};
@@ -18,14 +18,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// One attempt of a job, whose process has begun.
+/// One attempt of a job whose process has started.
 struct Attempt {
     number: u32,
     pod: String,
     has_ended: bool,
 }
 
-/// How a job is, to who wants to read what it prints.
+/// The state of a job, as far as the log reader needs it.
 struct Reading {
     newest: Option<Attempt>,
     is_over: bool,
@@ -52,10 +52,10 @@ pub(crate) async fn logs(
 #[derive(Debug, thiserror::Error)]
 enum Interruption {
     /// The API server ended the stream, although the attempt still runs.
-    #[error("the output was cut off while attempt {attempt} runs on; follow it again")]
+    #[error("the log stream ended while attempt {attempt} is still running; follow the logs again")]
     EndedEarly { attempt: u32 },
     /// The connection ended.
-    #[error("the output was cut off: {0}")]
+    #[error("the log stream was interrupted: {0}")]
     ConnectionLost(io::Error),
 }
 
@@ -69,26 +69,27 @@ impl From<Interruption> for LogError {
     }
 }
 
-/// Goes from attempt to attempt.
+/// Reads the output of one attempt after the other.
 struct Following {
     cluster: Arc<Cluster>,
     job: JobRef,
     options: LogOptions,
-    /// The pods that were read.
+    /// The names of the pods that were read.
     read: BTreeSet<String>,
-    /// The attempt that was read last.
+    /// The number of the last attempt that was read.
     last: u32,
-    /// How often in a row it was looked in vain whether the attempt whose output has ended has ended as well.
+    /// The number of polls since the last output ended. It is reset when the next attempt is opened.
     looks: u32,
 }
 
-/// So often it is looked whether an attempt has ended whose output has. A node says so within a second or two.
+/// The maximum number of polls for the termination of an attempt whose output has ended. A node normally
+/// reports the termination within two seconds.
 const LOOKS: u32 = 15;
 
 type Piece = BoxStream<'static, Result<LogEvent, LogError>>;
 
 impl Following {
-    /// The output of the next attempt; nothing once there will be none.
+    /// Returns the output of the next attempt. `None` if there are no more attempts.
     async fn next(mut self) -> Result<Option<(Piece, Self)>, LogError> {
         loop {
             let Reading { newest, is_over } = match self.cluster.reading(&self.job).await {
@@ -97,9 +98,9 @@ impl Following {
             };
             match newest {
                 Some(mut attempt) if !self.read.contains(&attempt.pod) => {
-                    // A pod that was deleted before it had ended may not have been counted.
+                    // The Job may not count a pod that was deleted while it ran.
                     attempt.number = attempt.number.max(self.last.saturating_add(1));
-                    // Only of the first are the last lines wanted; what comes later is new.
+                    // `tail` applies only to the first attempt, because later output is new.
                     let tail = self.options.tail.filter(|_| self.read.is_empty());
                     let options = LogOptions { follow: !attempt.has_ended, tail };
                     match read(&self.cluster, &self.job, &attempt, options).await {
@@ -109,7 +110,7 @@ impl Following {
                             self.looks = 0;
                             return Ok(Some((piece.boxed(), self)));
                         }
-                        // It has left just now, or its container is not quite there yet.
+                        // The pod was just removed, or its container is not ready yet.
                         Err(LogError::Gone | LogError::NotStarted) if self.looks < LOOKS => self.looks += 1,
                         Err(error) => return Err(error),
                     }
@@ -140,7 +141,7 @@ impl Cluster {
         };
         pods.sort_by_cached_key(key);
         let is_over = found.as_ref().is_none_or(is_finished) && !pods.iter().any(lives);
-        // Pods of earlier attempts may be gone: the Job has counted them.
+        // Pods of earlier attempts may have been removed, but the Job still counts them.
         let attempts = classify(&Seen { job: found.as_ref(), pods: &pods, ..Seen::default() }).attempts;
         let newest = pods.iter().rev().zip((1..=attempts).rev()).find(|(pod, _)| has_run(pod));
         let newest = newest.map(|(pod, number)| Attempt {
@@ -176,7 +177,7 @@ async fn read(
     Ok(stream::iter([Ok(LogEvent::Attempt(attempt.number))]).chain(pieces))
 }
 
-/// The next bytes, as they come.
+/// Returns the next bytes from the stream.
 async fn piece<R: AsyncBufRead>(
     mut reader: Pin<Box<R>>,
 ) -> Result<Option<(LogEvent, Pin<Box<R>>)>, LogError> {

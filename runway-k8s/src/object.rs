@@ -1,4 +1,4 @@
-//! Jobs and pods of the cluster as Runway sees them: what stands in their labels, annotations and fields.
+//! Converts Jobs and pods to the types of Runway, from their labels, annotations and fields.
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
@@ -11,20 +11,20 @@ use runway_core::status::{Seen, classify};
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use std::str::FromStr;
 
-/// Jobs and pods that Runway made.
+/// Returns the label selector for all Jobs and pods of Runway.
 pub(crate) fn selector() -> String {
     format!("{}={}", label::MANAGED_BY, label::RUNWAY)
 }
 
-/// Those of one job.
+/// Returns the label selector for the Job and the pods of one job.
 pub(crate) fn selector_of(id: JobId) -> String {
     format!("{}={},{}={id}", label::MANAGED_BY, label::RUNWAY, label::ID)
 }
 
-/// The annotation of a Job whose Secret is not there yet.
+/// The annotation of a Job whose Secret does not exist yet.
 pub(crate) const INCOMPLETE: &str = "runway.dev/incomplete";
 
-/// The label of a value, read.
+/// Returns a parsed label. `None` if the label is missing or invalid.
 pub(crate) fn label<T: FromStr>(meta: &ObjectMeta, key: &str) -> Option<T> {
     meta.labels.as_ref()?.get(key)?.parse().ok()
 }
@@ -33,19 +33,20 @@ fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
-/// The id of a Job of Runway's: one that bears the name which goes with its labels. A copy under another name is not.
+/// Returns the id of a Job that Runway created. `None` if the Job's name does not match its labels, as in a
+/// copy with another name.
 pub(crate) fn id_of_job(job: &Job) -> Option<JobId> {
     id_of(&job.metadata, job.metadata.name.as_deref())
 }
 
-/// The id of the job that a pod belongs to.
+/// Returns the id of the job that a pod belongs to.
 pub(crate) fn id_of_pod(pod: &Pod) -> Option<JobId> {
     let labels = pod.metadata.labels.as_ref()?;
     let job = labels.get("batch.kubernetes.io/job-name");
     id_of(&pod.metadata, job.map(String::as_str))
 }
 
-/// The id that a Job of this name has, if it is one of Runway's: the last part of its name.
+/// Returns the id at the end of a Job's name. `None` if the name does not end in an id.
 pub(crate) fn id_of_name(name: &str) -> Option<JobId> {
     name.rsplit_once('-')?.1.parse().ok()
 }
@@ -55,12 +56,12 @@ fn id_of(meta: &ObjectMeta, job: Option<&str>) -> Option<JobId> {
     (job? == object_name(&name, id)).then_some(id)
 }
 
-/// Whether it is Runway's, by its label.
+/// Returns `true` if the label says that Runway manages the object.
 pub(crate) fn is_runways(meta: &ObjectMeta) -> bool {
     label::<String>(meta, label::MANAGED_BY).as_deref() == Some(label::RUNWAY)
 }
 
-/// Whether its creation has not come to its end.
+/// Returns `true` if the creation of the Job is not complete.
 pub(crate) fn is_incomplete(job: &Job) -> bool {
     annotation(&job.metadata, INCOMPLETE).is_some()
 }
@@ -73,10 +74,10 @@ fn created_at(meta: &ObjectMeta) -> Timestamp {
     meta.creation_timestamp.as_ref().and_then(timestamp).unwrap_or_default()
 }
 
-/// Kubernetes' own default.
+/// The default termination grace period of Kubernetes.
 const DEFAULT_GRACE: Seconds = Seconds::new(30);
 
-/// What is seen of a job. `None` where its labels are not those that Runway writes.
+/// Converts the objects of a job to a snapshot. `None` if the labels are not valid labels of Runway.
 pub(crate) fn observe(seen: &Seen<'_>) -> Option<Observation> {
     let pod = seen.pods.iter().chain(seen.gone_pods).next();
     let (id, meta, spec) = match (seen.job, pod) {
@@ -107,7 +108,8 @@ pub(crate) fn observe(seen: &Seen<'_>) -> Option<Observation> {
     })
 }
 
-/// The GPUs of a pod. Runway asks for nothing else beside CPU, memory and ephemeral storage.
+/// Returns the number of GPUs of a pod. Runway requests no other resources except CPU, memory and ephemeral
+/// storage.
 fn gpus(spec: &PodSpec) -> GpuCount {
     let amounts = spec
         .containers
@@ -120,7 +122,7 @@ fn gpus(spec: &PodSpec) -> GpuCount {
         .fold(GpuCount::ZERO, |sum, gpus| GpuCount::new(sum.units().saturating_add(gpus.units())))
 }
 
-/// Whether a job has a Secret of its own.
+/// Returns `true` if the Job uses a Secret with its own name.
 pub(crate) fn has_secret(job: &Job) -> bool {
     let name = job.metadata.name.as_deref();
     let containers =
@@ -131,7 +133,7 @@ pub(crate) fn has_secret(job: &Job) -> bool {
     })
 }
 
-/// Whether a Job has come to its end.
+/// Returns `true` if the Job is complete or has failed.
 pub(crate) fn is_finished(job: &Job) -> bool {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     conditions.into_iter().any(|c| c.status == "True" && matches!(c.type_.as_str(), "Complete" | "Failed"))

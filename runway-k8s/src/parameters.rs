@@ -1,9 +1,9 @@
-//! Parameters and bodies of the calls that write.
+//! Parameters and bodies of calls that change objects.
 
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::Value as Json;
 
-/// Who Runway is in `managedFields`.
+/// The name of Runway in `managedFields`.
 const FIELD_MANAGER: &str = "runway";
 
 pub(crate) fn post() -> PostParams {
@@ -14,17 +14,17 @@ pub(crate) fn patch() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// A body for a merge patch.
+/// Returns a merge patch.
 pub(crate) const fn merge(body: &Json) -> Patch<&Json> {
     Patch::Merge(body)
 }
 
-/// Deletes the very Job of this uid, and what it owns after it.
+/// Returns parameters that delete the Job with this uid. Kubernetes deletes the objects that it owns later.
 pub(crate) fn delete_in_background(uid: Option<String>) -> DeleteParams {
     DeleteParams::background().preconditions(this_one(uid))
 }
 
-/// The very Job of this uid, and not a later one of the same name.
+/// Returns a precondition that matches only the Job with this uid, and no later one of the same name.
 pub(crate) const fn this_one(uid: Option<String>) -> Preconditions {
     Preconditions { uid, resource_version: None }
 }

@@ -1,4 +1,4 @@
-//! What Runway must be allowed to do, and whether it is.
+//! Checks whether Runway has the permissions that it needs.
 
 use crate::backend::KubernetesBackend;
 use crate::failure::retry;
@@ -11,16 +11,16 @@ use kube::api::PostParams;
 use runway_control::backend::Unavailable;
 use std::fmt;
 
-/// One thing that Runway must be allowed to do with some kind of object.
+/// A permission that Runway needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    /// The API group; empty for the core one.
+    /// The API group. Empty for the core group.
     pub group: &'static str,
-    /// The kind of object, with its subresource behind a slash.
+    /// The resource, with a subresource after a slash.
     pub resource: &'static str,
-    /// What must be allowed.
+    /// The verb.
     pub verb: &'static str,
-    /// What for.
+    /// The consequence if Runway does not have the permission.
     pub purpose: &'static str,
 }
 
@@ -33,31 +33,31 @@ const fn need(
     Need { group, resource, verb, purpose }
 }
 
-/// Everything that Runway must be allowed to do in the namespaces of its jobs.
+/// The permissions that Runway needs in the namespaces of its jobs.
 pub const NEEDS: &[Need] = &[
-    need("batch", "jobs", "create", "no job can be created"),
-    need("batch", "jobs", "get", "a creation whose answer was lost cannot be settled"),
-    need("batch", "jobs", "list", "the jobs that run cannot be counted"),
-    need("batch", "jobs", "watch", "what becomes of jobs is not seen"),
+    need("batch", "jobs", "create", "jobs cannot be created"),
+    need("batch", "jobs", "get", "after a lost response, it stays unknown whether a job was created"),
+    need("batch", "jobs", "list", "running jobs cannot be counted"),
+    need("batch", "jobs", "watch", "changes of jobs are not detected"),
     need("batch", "jobs", "patch", "jobs cannot be marked as cancelled, and jobs with secrets cannot start"),
     need("batch", "jobs", "delete", "jobs cannot be cancelled"),
-    need("", "pods", "list", "what still runs cannot be counted"),
-    need("", "pods", "watch", "why jobs fail is not seen"),
+    need("", "pods", "list", "running pods cannot be counted"),
+    need("", "pods", "watch", "the causes of failed jobs are not detected"),
     need("", "pods/log", "get", "the output of jobs cannot be read"),
     need("", "secrets", "create", "jobs with secrets cannot be created"),
     need("", "secrets", "delete", "the secrets of finished jobs stay until the jobs are deleted"),
-    need("", "events", "list", "why pods are not let in, or do not start, is not seen"),
-    need("", "events", "watch", "why pods are not let in, or do not start, is not seen"),
+    need("", "events", "list", "the causes of rejected pods and failed starts are not detected"),
+    need("", "events", "watch", "the causes of rejected pods and failed starts are not detected"),
 ];
 
-/// A right that is missing.
+/// A permission that Runway needs and does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingRight {
-    /// Which one.
+    /// The permission.
     pub need: Need,
-    /// In which namespace; `None` where it is needed in all of them.
+    /// The namespace in which the permission is missing. `None` if it is needed in all namespaces.
     pub namespace: Option<String>,
-    /// What the cluster says about it, if anything.
+    /// The reason that the cluster gives. Empty if it gives none.
     pub reason: String,
 }
 
@@ -65,9 +65,9 @@ impl fmt::Display for MissingRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Need { group, resource, verb, purpose } = self.need;
         let dot = if group.is_empty() { "" } else { "." };
-        write!(f, "Runway may not {verb} {resource}{dot}{group}")?;
+        write!(f, "Runway is not allowed to {verb} {resource}{dot}{group}")?;
         match &self.namespace {
-            Some(namespace) => write!(f, " in the namespace `{namespace}`")?,
+            Some(namespace) => write!(f, " in namespace `{namespace}`")?,
             None => f.write_str(" in all namespaces")?,
         }
         write!(f, ": {purpose}")
@@ -75,10 +75,10 @@ impl fmt::Display for MissingRight {
 }
 
 impl KubernetesBackend {
-    /// Asks the cluster for each right that Runway needs, and returns those that it does not have.
+    /// Checks each required permission and returns the missing ones.
     ///
     /// # Errors
-    /// [`Unavailable`] where the cluster cannot be asked.
+    /// [`Unavailable`] if the cluster cannot be reached.
     pub async fn missing_rights(&self) -> Result<Vec<MissingRight>, Unavailable> {
         let namespace = match &self.cluster.settings.scope {
             Scope::Namespace(namespace) => Some(namespace.clone()),
@@ -90,7 +90,7 @@ impl KubernetesBackend {
             let api: Api<SelfSubjectAccessReview> = Api::all(self.cluster.client.clone());
             let parameters = PostParams::default();
             let ask = || api.create(&parameters, &review);
-            let answer = retry(self.cluster.settings.call_timeout, "asking for rights", ask).await?;
+            let answer = retry(self.cluster.settings.call_timeout, "checking permissions", ask).await?;
             let status = answer.status.unwrap_or_default();
             if !status.allowed {
                 let reason = status.reason.unwrap_or_default();

@@ -3,37 +3,38 @@
 use runway_core::Policy;
 use std::time::Duration;
 
-/// Where jobs are.
+/// The namespaces that the backend watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// All in one namespace.
+    /// One namespace, which has the jobs of all tenants.
     Namespace(String),
-    /// Each tenant's in a namespace of its own: all of them are watched.
+    /// All namespaces, because each tenant has its own.
     All,
 }
 
-/// How the cluster is talked to.
+/// Settings for the communication with the cluster.
 #[derive(Debug, Clone)]
 pub struct KubernetesSettings {
-    /// Where jobs are.
+    /// The namespaces that the backend watches.
     pub scope: Scope,
-    /// How long a call may take. Watches and logs may take longer.
+    /// The time limit of a call. Watches and log streams can take longer.
     pub call_timeout: Duration,
-    /// How many jobs are created at a time, at least one. More wait for their turn, first come, first served, for as long as a call may
-    /// take: here, and not at an API server that others need too.
+    /// The maximum number of concurrent creates, at least one. Further creates wait for a permit in order of
+    /// arrival, at most for `call_timeout`. They wait in this process, so they do not overload the API
+    /// server.
     pub creations: usize,
-    /// How many objects a page of a listing has at most.
+    /// The maximum number of objects on a page of a list.
     pub page_size: u32,
-    /// After how long everything is listed again, though nothing seems to be wrong.
+    /// The interval at which the backend lists everything again, even if nothing seems wrong.
     pub relist_after: Duration,
-    /// How often it is looked whether a job that is followed has begun, or begun anew.
+    /// The interval at which a log follower polls for the start of the next attempt.
     pub log_pause: Duration,
-    /// Waiting for an answer longer than this, a Job whose Secret is still missing was given up by whoever made it.
+    /// The age after which an incomplete Job counts as abandoned by the process that was creating it.
     pub abandoned_after: Duration,
 }
 
 impl KubernetesSettings {
-    /// What fits a policy, with times that fit most clusters.
+    /// Returns the settings for a policy, with times that suit most clusters.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
         let run = policy.run();

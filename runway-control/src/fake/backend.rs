@@ -1,4 +1,4 @@
-//! The fake cluster behind the [`Backend`] port.
+//! Implements [`Backend`] for the fake cluster.
 
 use super::connection::{FakeBackend, NoAnswer};
 use super::{Call, watching};
@@ -40,7 +40,7 @@ impl Backend for FakeBackend {
                 Ok(Ok(seen)) => Ok(seen),
                 Ok(Err(there)) => Err(CreateError::IdConflict(there)),
                 Err(NoAnswer::Rejected) => {
-                    Err(CreateError::Rejected { reason: "the fake cluster turned it down".to_owned() })
+                    Err(CreateError::Rejected { reason: "the fake cluster rejected the job".to_owned() })
                 }
                 Err(unreachable @ NoAnswer::Unreachable) => Err(CreateError::Unavailable(unreachable.into())),
                 Err(lost @ NoAnswer::Lost) => Err(CreateError::Uncertain(lost.into())),
@@ -75,7 +75,8 @@ impl Backend for FakeBackend {
         .boxed()
     }
 
-    /// A job prints a line when it begins and one when it ends; whoever follows it gets the second when it comes.
+    /// Returns the output of a job: one line when it starts and one when it ends. A follower receives the
+    /// second line when the job ends.
     fn logs<'a>(
         &'a self,
         job: &'a JobRef,

@@ -8,20 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a process waits for an answer.
+/// The time that a process waits for a response.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The connection of one process to a [`FakeCluster`].
 #[derive(Debug, Clone)]
 pub struct FakeBackend {
     pub(super) cluster: FakeCluster,
-    /// Which connection it is.
+    /// The number of the connection. The first one is 1.
     pub(super) number: usize,
     pub(super) alive: Arc<AtomicBool>,
 }
 
 impl FakeCluster {
-    /// The connection of a new process.
+    /// Connects a new process.
     #[must_use]
     pub fn connect(&self) -> FakeBackend {
         let (cluster, number) = (self.clone(), self.next_connection());
@@ -30,18 +30,18 @@ impl FakeCluster {
 }
 
 impl FakeBackend {
-    /// Kills the process: nothing that it does from now on has an effect, and nothing reaches it any more.
+    /// Kills the process. From then on its calls have no effect, and it receives no responses.
     pub fn kill(&self) {
         self.alive.store(false, Ordering::SeqCst);
     }
 
-    /// Whether the process lives.
+    /// Returns `true` if the process has not been killed.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::SeqCst)
     }
 
-    /// Nothing happens any more in a process that is dead.
+    /// Never returns if the process was killed.
     pub(super) async fn go_on(&self) {
         if !self.is_alive() {
             std::future::pending::<()>().await;
@@ -60,7 +60,7 @@ impl FakeBackend {
         self.go_on().await;
     }
 
-    /// A call: the request arrives, has its effect in the cluster, and is answered.
+    /// Simulates a call: the request arrives, changes the cluster, and the response returns.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         fault: Fault,
@@ -84,7 +84,7 @@ impl FakeBackend {
             Answer::True | Answer::Lost => {}
         }
         let (answer, answered) = oneshot::channel();
-        // What is on its way arrives, whatever becomes of who sent it.
+        // A request that was sent arrives, even if its sender is killed.
         tokio::spawn(async move {
             tokio::time::sleep(fault.there).await;
             let _ = answer.send(effect());
@@ -110,7 +110,7 @@ impl FakeBackend {
     }
 }
 
-/// Why a call has no answer.
+/// The reason that a call has no response.
 pub(super) enum NoAnswer {
     Rejected,
     Unreachable,
@@ -120,9 +120,9 @@ pub(super) enum NoAnswer {
 impl From<NoAnswer> for Unavailable {
     fn from(none: NoAnswer) -> Self {
         Self::new(match none {
-            NoAnswer::Rejected => "the fake cluster turned the request down",
-            NoAnswer::Unreachable => "the fake cluster cannot be reached",
-            NoAnswer::Lost => "the fake cluster did not answer",
+            NoAnswer::Rejected => "the fake cluster rejected the request",
+            NoAnswer::Unreachable => "the fake cluster is unreachable",
+            NoAnswer::Lost => "the fake cluster did not respond",
         })
     }
 }

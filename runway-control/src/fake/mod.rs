@@ -1,8 +1,9 @@
-//! A cluster in memory, with faults on demand: for tests of everything that stands on a [`Backend`](crate::Backend).
+//! An in-memory cluster with injected faults, for tests of code that uses a [`Backend`](crate::Backend).
 //!
-//! A [`FakeCluster`] outlives the processes that connect to it; a [`FakeBackend`] is the connection of one of them and can be
-//! killed, after which nothing that its process does has any effect. What goes wrong, and when, is up to a [`Chaos`].
-//! Time is `tokio`'s, so a paused clock makes a history of hours run in milliseconds.
+//! A [`FakeCluster`] outlives the processes that connect to it. A [`FakeBackend`] is the connection of one
+//! process. After it was killed, the calls of that process have no effect. A [`FaultPlan`] decides which
+//! faults happen. The cluster uses the clock of tokio, so a test with a paused clock simulates hours in
+//! milliseconds.
 
 mod backend;
 mod connection;
@@ -16,99 +17,100 @@ use runway_core::JobId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Decides what goes wrong.
+/// Decides which faults the cluster injects.
 pub trait Chaos: Send {
-    /// What becomes of a call.
+    /// Returns the fault of a call.
     fn call(&mut self, call: Call) -> Fault;
-    /// What becomes of an event on its way to a watcher.
+    /// Returns the fault of an event on its way to a watch.
     fn event(&mut self) -> EventFault;
-    /// How the life of a job goes.
+    /// Returns the timings of a new job.
     fn life(&mut self, id: JobId) -> Life;
-    /// A job has landed; these are all that there are now.
+    /// Called after a create request has created a job. `_jobs` are all jobs in the cluster.
     fn landed(&mut self, _jobs: &BTreeMap<JobId, FakeJob>) {}
 }
 
-/// A call of a backend.
+/// A call of a backend method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// [`Backend::create`](crate::Backend::create).
+    /// A call of [`Backend::create`](crate::Backend::create).
     Create(JobId),
-    /// [`Backend::find`](crate::Backend::find).
+    /// A call of [`Backend::find`](crate::Backend::find).
     Find(JobId),
-    /// [`Backend::list`](crate::Backend::list), or the listing of a watch.
+    /// A call of [`Backend::list`](crate::Backend::list), or the list of a watch.
     List,
-    /// [`Backend::cancel`](crate::Backend::cancel).
+    /// A call of [`Backend::cancel`](crate::Backend::cancel).
     Cancel(JobId),
 }
 
-/// What becomes of a call.
+/// The fault of a call. The default is no fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// How long the request is on its way, answered or not.
+    /// The delay of the request.
     pub there: Duration,
-    /// How long the answer is on its way.
+    /// The delay of the response.
     pub back: Duration,
-    /// What the answer is.
+    /// The response.
     pub answer: Answer,
-    /// When the process that calls dies, if it does.
+    /// The time at which the calling process crashes. `None` if it does not crash.
     pub crash: Option<CrashPoint>,
 }
 
-/// What the answer to a call is.
+/// The response to a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Answer {
-    /// The true one.
+    /// The cluster processes the request, and its response arrives.
     #[default]
     True,
-    /// The request has its effect, and the answer is lost.
+    /// The cluster processes the request, but its response is lost.
     Lost,
-    /// The request is lost, which looks the same.
+    /// The request is lost. The caller cannot distinguish this from a lost response.
     NeverArrived,
-    /// The cluster turns it down.
+    /// The cluster rejects the request.
     Rejected,
-    /// The cluster cannot be reached, and says so.
+    /// The connection to the cluster fails.
     Unreachable,
 }
 
-/// When a process dies.
+/// The time at which a process crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashPoint {
     /// Before it sends the request.
     BeforeSending,
-    /// While the request is on its way: it may land later.
+    /// After it sent the request, before the request arrives. The request can still arrive.
     WhileSent,
-    /// After the request had its effect, before the answer.
+    /// After the cluster has processed the request, before the response arrives.
     BeforeAnswer,
 }
 
-/// What becomes of an event on its way to a watcher.
+/// The fault of an event on its way to a watch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EventFault {
-    /// It arrives.
+    /// The event arrives without a fault.
     #[default]
     None,
-    /// It arrives late, and all after it.
+    /// The event arrives late, and so do all later ones.
     Late(Duration),
-    /// It arrives twice.
+    /// The event arrives twice.
     Twice,
-    /// The connection is cut before it; the watch goes on from there.
+    /// The connection is interrupted before the event. The watch resumes with this event.
     Cut,
-    /// The connection is cut before it, and the cluster has forgotten where it was: the watch lists again.
+    /// The connection is interrupted before the event, and the cluster no longer has the watch's position.
+    /// The watch relists.
     Expired,
 }
 
-/// How the life of a job goes.
+/// How long each phase of a job takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// How long it waits for a node.
+    /// The time that the job waits for a node.
     pub waits: Duration,
-    /// How long it runs.
+    /// The time that the job runs.
     pub runs: Duration,
-    /// How long its pod is still there after it has ended.
+    /// The time that the job's pod takes to terminate after the end of the job.
     pub lingers: Duration,
-    /// How long after that it is deleted.
+    /// The time after the termination until the job is deleted.
     pub ttl: Duration,
-    /// Whether it succeeds.
+    /// Whether the job succeeds.
     pub succeeds: bool,
 }
 
@@ -124,7 +126,7 @@ impl Default for Life {
     }
 }
 
-/// Nothing goes wrong.
+/// A plan without faults.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Calm;
 

@@ -1,4 +1,4 @@
-//! A watch that suffers what watches suffer: late, repeated and lost events, and listings that fail.
+//! A watch with faults: late, repeated and lost events, and failing lists.
 
 use super::EventFault;
 use super::connection::FakeBackend;
@@ -9,16 +9,16 @@ use futures::stream::{self, BoxStream};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The pause after a connection was cut.
+/// The delay before a watch reconnects.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Where a watch is.
+/// The state of a watch.
 enum Stage {
-    /// About to list.
+    /// The watch has not started to list.
     Begin,
-    /// Listing.
+    /// The watch is listing.
     Listing,
-    /// Waiting for the change of this number.
+    /// The watch waits for the change with this number.
     Following(usize),
 }
 
@@ -67,7 +67,7 @@ async fn deliver(
     number: usize,
     queue: &mut VecDeque<WatchEvent>,
 ) -> Stage {
-    let cut = || WatchEvent::Interrupted(Unavailable::new("the watch was cut"));
+    let cut = || WatchEvent::Interrupted(Unavailable::new("the fake watch was interrupted"));
     match backend.cluster.event_fault() {
         EventFault::None => queue.push_back(event),
         EventFault::Late(by) => {

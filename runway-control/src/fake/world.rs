@@ -1,4 +1,4 @@
-//! What is in the cluster, whoever is connected to it.
+//! The state of the cluster, which all connections share.
 
 use super::{Call, Calm, Chaos, EventFault, Fault};
 use crate::backend::{Observation, Order};
@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A cluster in memory. Clones are the same cluster.
+/// An in-memory cluster. Clones share their state.
 #[derive(Clone)]
 pub struct FakeCluster {
     world: Arc<Mutex<World>>,
-    /// The number of changes there have been, for those who wait for the next.
+    /// The number of changes so far, for tasks that wait for the next one.
     changes: watch::Sender<usize>,
     pub(super) surroundings: Arc<dyn Surroundings>,
 }
@@ -25,14 +25,15 @@ pub struct FakeCluster {
 /// A job in the cluster.
 #[derive(Debug, Clone)]
 pub struct FakeJob {
-    /// What there is to see of it.
+    /// The state that the cluster reports.
     pub seen: Observation,
-    /// The connection that it was created through.
+    /// The number of the connection that created the job.
     pub by: usize,
-    /// Whether nobody could know of it when it landed: the connection had been killed and another made, or the job had been
-    /// made before, by a request that was sent later.
+    /// Whether no running process could have known about the job when it was created. There are two cases.
+    /// The connection had been killed, and another process had connected. Or an earlier job with this id was
+    /// removed after the request was sent.
     pub late: bool,
-    /// Tells this job from others of the same id.
+    /// Distinguishes this job from other jobs with the same id.
     incarnation: usize,
 }
 
@@ -44,20 +45,20 @@ struct World {
     connections: usize,
 }
 
-/// The landing of a job, and its end.
+/// The record of a job that was created at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Landing {
-    /// The job.
+    /// The id of the job.
     pub id: JobId,
-    /// When the request was sent that made it.
+    /// The time at which its create request was sent.
     pub sent: Timestamp,
-    /// When it landed.
+    /// The time at which the job was created.
     pub at: Timestamp,
-    /// When it left, if it has.
+    /// The time at which the job was removed. `None` if it still exists.
     pub left: Option<Timestamp>,
 }
 
-/// One change, as watchers are told of it.
+/// One change that watches receive.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     Seen(Box<Observation>),
@@ -65,13 +66,13 @@ pub(super) enum Change {
 }
 
 impl FakeCluster {
-    /// A cluster in which nothing goes wrong.
+    /// Creates a cluster without faults.
     #[must_use]
     pub fn new(surroundings: Arc<dyn Surroundings>) -> Self {
         Self::with_chaos(surroundings, Box::new(Calm))
     }
 
-    /// A cluster in which things go wrong.
+    /// Creates a cluster with a fault plan.
     #[must_use]
     pub fn with_chaos(surroundings: Arc<dyn Surroundings>, chaos: Box<dyn Chaos>) -> Self {
         let (jobs, log, landed) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -80,31 +81,31 @@ impl FakeCluster {
         Self { world: Arc::new(Mutex::new(world)), changes, surroundings }
     }
 
-    /// Counts one more connection, and returns its number.
+    /// Returns the number of a new connection.
     pub(super) fn next_connection(&self) -> usize {
         let mut world = self.world();
         world.connections += 1;
         world.connections
     }
 
-    /// Puts another chaos in the place of the one there was.
+    /// Replaces the fault plan.
     pub fn set_chaos(&self, chaos: Box<dyn Chaos>) {
         self.world().chaos = chaos;
     }
 
-    /// The jobs that are there.
+    /// Returns the jobs in the cluster.
     #[must_use]
     pub fn jobs(&self) -> BTreeMap<JobId, FakeJob> {
         self.world().jobs.clone()
     }
 
-    /// Every job that was ever created, in order.
+    /// Returns the records of all jobs that were ever created, in order.
     #[must_use]
     pub fn landed(&self) -> Vec<Landing> {
         self.world().landed.clone()
     }
 
-    /// Puts a job there that somebody else has made. Nothing becomes of it by itself.
+    /// Inserts a job that was created without Runway. Its state never changes by itself.
     pub fn put(&self, seen: Observation) {
         let now = self.surroundings.now();
         let mut world = self.world();
@@ -116,7 +117,7 @@ impl FakeCluster {
         self.tell();
     }
 
-    /// Deletes a job behind everybody's back. Its pod goes on for a while.
+    /// Deletes a job without Runway. Its pod takes some time to terminate.
     pub fn delete(&self, id: JobId, lingers: Duration) {
         let Some(incarnation) = self.world().jobs.get(&id).map(|job| job.incarnation) else { return };
         let cluster = self.clone();
@@ -138,7 +139,7 @@ impl FakeCluster {
         self.world().chaos.event()
     }
 
-    /// All jobs, and how far the log is.
+    /// Returns all jobs and the number of changes so far.
     pub(super) fn snapshot(&self) -> (Vec<Observation>, usize) {
         let world = self.world();
         (world.jobs.values().map(|job| job.seen.clone()).collect(), world.log.len())
@@ -148,7 +149,7 @@ impl FakeCluster {
         self.world().jobs.get(&id).map(|job| job.seen.clone())
     }
 
-    /// Waits for the end of a job; false where it left before that was seen.
+    /// Waits until a job is finished. Returns `false` if the job was removed before.
     pub(super) async fn finished(&self, id: JobId) -> bool {
         let mut changes = self.changes.subscribe();
         loop {
@@ -163,14 +164,14 @@ impl FakeCluster {
         }
     }
 
-    /// The change of this number, once there is one.
+    /// Waits for the change with this number and returns it.
     pub(super) async fn change(&self, number: usize) -> Option<Change> {
         let mut changes = self.changes.subscribe();
         changes.wait_for(|count| *count > number).await.ok()?;
         self.world().log.get(number).cloned()
     }
 
-    /// A request to create a job arrives. The job that is there already, if there is one.
+    /// Applies a create request. Returns the existing job as an error if there is one with this id.
     pub(super) fn land(
         &self,
         order: &Order,
@@ -230,7 +231,7 @@ impl FakeCluster {
         let World { jobs, log, .. } = &mut *world;
         let Some(job) = jobs.get_mut(&id).filter(|job| job.incarnation == incarnation) else { return };
         let before = job.seen.status.clone();
-        // A job that is being deleted does nothing new.
+        // A job that is being deleted does not change.
         if before.phase != Phase::Cancelled {
             change(&mut job.seen.status);
         }
@@ -241,7 +242,7 @@ impl FakeCluster {
         self.tell();
     }
 
-    /// Marks a job as cancelled; it is gone after its grace.
+    /// Marks a job as cancelled. Removes it after its grace period.
     pub(super) fn cancel(&self, id: JobId) -> crate::backend::Cancelled {
         use crate::backend::Cancelled;
         let Some(job) = self.world().jobs.get(&id).cloned() else { return Cancelled::Gone };

@@ -1,4 +1,4 @@
-//! The creation of an admitted job, from the first try to the certainty that it is there or is not.
+//! Creates an admitted job and tracks the request until its outcome is known.
 
 use super::Inner;
 use super::submission::SubmitError;
@@ -8,28 +8,29 @@ use runway_core::JobId;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// A job whose creation has not been settled.
+/// A job whose create request has no known outcome yet.
 pub(super) struct Creation {
-    /// What is to be created, secrets included.
+    /// The create request, including the values of secrets.
     pub order: Arc<Order>,
-    /// Counts those who work on it, one after the other: who is not the last of them has been relieved.
+    /// Generation of the task that owns this creation. A task with an older generation must stop.
     turn: u64,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Somebody waits for its answer.
+    /// A task sends the request, retries it, and waits for the response.
     Asking,
-    /// Whoever asked has been told that nobody knows. The job is looked for until it is there, or cannot come any more.
+    /// The caller received `Uncertain`. A task polls the backend until the job exists or the request has
+    /// expired.
     Searching,
 }
 
-/// A job that is there now.
+/// The result of a create request that succeeded.
 pub(super) enum Created {
-    /// It was made.
+    /// This request created the job.
     New(Arc<JobRecord>),
-    /// It was there before, from a request that another process had sent.
+    /// The job existed already, created by a request of another process.
     Before(Arc<JobRecord>),
 }
 
@@ -42,12 +43,13 @@ impl Creation {
         self.turn
     }
 
-    /// Whether nobody waits for it any more.
+    /// Returns `true` if a task polls for the job and no caller waits for it.
     pub(super) fn is_searched(&self) -> bool {
         self.stage == Stage::Searching
     }
 
-    /// Takes over from the search, to ask again. `None` while somebody asks.
+    /// Takes the creation over from the polling task, to send the request again. Returns the new generation,
+    /// or `None` if another task is sending the request.
     pub(super) fn resume(&mut self) -> Option<u64> {
         if self.stage == Stage::Asking {
             return None;
@@ -59,10 +61,11 @@ impl Creation {
 }
 
 impl Inner {
-    /// Creates what was admitted, and settles its hold.
+    /// Sends the create request of an admitted job, and confirms or releases its hold.
     ///
-    /// Where an answer is lost the same job is created again under the same name, which tells whether it is there. If that
-    /// brings no certainty in time, the submitter is told so and a task goes on looking.
+    /// If a response is lost, the same request is sent again. Its job has the same name, so the response
+    /// shows whether the first request created it. If the outcome is still unknown at the end of
+    /// `create_timeout`, the caller receives `Uncertain`, and a task polls for the job.
     pub(super) async fn create(
         self: Arc<Self>,
         order: Arc<Order>,
@@ -70,8 +73,8 @@ impl Inner {
     ) -> Result<Created, SubmitError> {
         let id = order.id;
         let began = monotonic();
-        // A resumed creation may have been sent before.
-        let mut doubt = (turn > 0).then(|| Unavailable::new("an earlier attempt was not answered"));
+        // An earlier task may have sent the request of a resumed creation.
+        let mut doubt = (turn > 0).then(|| Unavailable::new("an earlier request got no response"));
         for pause in self.backoff() {
             let asked = monotonic();
             let answer = self.backend.create(&order).await;
@@ -90,7 +93,7 @@ impl Inner {
                     return Err(SubmitError::KeyReused { id });
                 }
                 Err(CreateError::Uncertain(cause)) => doubt = Some(cause),
-                // What is turned down now may have been taken a moment ago.
+                // The backend may have accepted an earlier request, although it rejects this one.
                 Err(CreateError::Rejected { .. } | CreateError::Unavailable(_)) if doubt.is_some() => {}
                 Err(error @ (CreateError::Rejected { .. } | CreateError::Unavailable(_))) => {
                     self.not_created(id);
@@ -101,19 +104,20 @@ impl Inner {
                 break;
             }
             tokio::time::sleep(pause).await;
-            // The watch may have told meanwhile; it may even have seen the end of it, and then it must not be made again.
+            // The watch may have reported the job during the delay. It may even have reported the removal;
+            // then the request must not be sent again.
             let told = self.state().jobs.get(id).cloned();
             if let Some(record) = told {
                 return Ok(Created::New(self.created(record.seen.clone())));
             }
         }
-        let cause = doubt.unwrap_or_else(|| Unavailable::new("no answer"));
-        tracing::warn!(job = %id, %cause, "whether the job was created is not known; looking for it");
+        let cause = doubt.unwrap_or_else(|| Unavailable::new("no response"));
+        tracing::warn!(job = %id, %cause, "unknown outcome of a create request; polling for the job");
         self.begin_search(order, turn);
         Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
     }
 
-    /// Goes on looking for a job of which nobody knows whether it was created; nothing is sent any more.
+    /// Starts to poll for a job whose creation has an unknown outcome. The create request is not sent again.
     pub(super) fn begin_search(self: Arc<Self>, order: Arc<Order>, turn: u64) {
         match self.state().creations.get_mut(&order.id) {
             Some(creation) if creation.turn == turn => creation.stage = Stage::Searching,
@@ -122,7 +126,7 @@ impl Inner {
         tokio::spawn(self.search(order, turn, monotonic()));
     }
 
-    /// Looks for a job whose creation was not answered, until it is there or cannot come any more.
+    /// Polls for a job whose create request got no response, until the job exists or the request has expired.
     async fn search(self: Arc<Self>, order: Arc<Order>, turn: u64, last_sent: Instant) {
         let (id, job) = (order.id, order.job());
         for pause in self.backoff() {
@@ -137,12 +141,12 @@ impl Inner {
             }
             match found {
                 Ok(Some(seen)) => {
-                    tracing::info!(job = %id, "the job was created after all");
+                    tracing::info!(job = %id, "job found after a lost create response");
                     self.created(seen);
                     return;
                 }
                 Ok(None) if is_too_late => {
-                    tracing::info!(job = %id, "the job was not created");
+                    tracing::info!(job = %id, "job not created; its create request has expired");
                     self.not_created(id);
                     return;
                 }
@@ -156,7 +160,8 @@ impl Inner {
         state.creations.get(&id).is_some_and(|c| c.turn == turn && c.stage == Stage::Searching)
     }
 
-    /// The job is there: it holds what it was given, unless the watch has seen the end of it already.
+    /// Records that the job exists. Confirms its hold, unless the watch has already reported that the job
+    /// occupies no resources.
     fn created(&self, seen: Observation) -> Arc<JobRecord> {
         let now = self.now();
         let mut state = self.state();
@@ -167,7 +172,7 @@ impl Inner {
             state.gate.release(id);
         }
         match state.jobs.get(id) {
-            // The watch is ahead: what it has told is newer than the answer.
+            // The watch has already reported a newer state than the response.
             Some(record) if record.seen.created_at >= seen.created_at || !is_held => Arc::clone(record),
             _ => {
                 let record = state.jobs.see(seen, now);
@@ -183,14 +188,14 @@ impl Inner {
         let mut state = self.state();
         state.creations.remove(&id);
         if let Err(error) = state.gate.abort(id) {
-            // It was seen before it was undone: the watch will tell when it is gone.
-            tracing::debug!(job = %id, %error, "a job that was undone still runs");
+            // The watch reported the job before it was rolled back, and will report its removal.
+            tracing::debug!(job = %id, %error, "rolled-back job still exists");
         }
     }
 }
 
-/// The runtime's clock, which does not jump when the machine's is set, and which tests can pause.
-#[expect(clippy::disallowed_methods, reason = "only how long something takes is measured by it")]
+/// The clock of the runtime. Changes of the system time do not affect it, and tests can pause it.
+#[expect(clippy::disallowed_methods, reason = "it only measures durations")]
 pub(super) fn monotonic() -> Instant {
     Instant::now()
 }

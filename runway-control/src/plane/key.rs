@@ -3,23 +3,23 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a client makes up so that the same request, sent again, makes no second job.
+/// A key that a client generates, so that a repeated request creates no second job.
 ///
-/// The header field is that of the IETF draft `draft-ietf-httpapi-idempotency-key-header`; 1 to 255 visible ASCII
-/// characters are taken. It may hold anything, so printing it shows nothing of it.
+/// The header follows the IETF draft `draft-ietf-httpapi-idempotency-key-header`. A key has 1 to 255 visible
+/// ASCII characters. It may contain a secret, so the `Debug` output shows only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(Box<str>);
 
-/// The text is no idempotency key.
+/// The text is not a valid idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {} visible ASCII characters", IdempotencyKey::MAX_LENGTH)]
 pub struct KeyError;
 
 impl IdempotencyKey {
-    /// The most characters it may have.
+    /// The maximum number of characters.
     pub const MAX_LENGTH: usize = 255;
 
-    /// The text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

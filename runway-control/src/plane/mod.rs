@@ -1,4 +1,4 @@
-//! Gate and backend together.
+//! The control plane, which connects the gate with a backend.
 
 mod creation;
 mod key;
@@ -27,12 +27,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch as signal;
 
-/// Times and sizes of the loop.
+/// Timeouts and limits of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// For how long a creation whose answer was lost is tried again before its submitter is told so.
+    /// The time during which a create request without a response is retried. After it, the caller receives
+    /// [`CreateError::Uncertain`](crate::backend::CreateError::Uncertain).
     pub create_budget: Duration,
-    /// How many jobs that have left the backend are remembered.
+    /// The number of removed jobs whose records are kept.
     pub remembered: usize,
 }
 
@@ -42,22 +43,23 @@ impl Default for Settings {
     }
 }
 
-/// Takes submissions, runs what the gate admits, and knows what became of it.
+/// Accepts submissions, creates the jobs that the gate admits, and tracks their state.
 ///
-/// It is cheap to clone: all clones are the same control plane.
+/// Clones are cheap and share their state.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
 /// use runway_control::fake::FakeCluster;
-/// use runway_control::{ControlPlane, Settings, Submitted, System};
+/// use runway_control::{ControlPlane, Settings, Submitted, SystemEnv};
 /// use runway_core::{JobSpec, Policy, Submission};
 /// use std::sync::Arc;
 ///
-/// let policy = Policy::builtin();
-/// let cluster = FakeCluster::new(Arc::new(System));
-/// let plane = ControlPlane::new(Arc::new(cluster.connect()), Arc::new(policy), Arc::new(System), Settings::default());
-/// tokio::spawn(plane.clone().run()); // keeps it in step with the backend
-/// plane.ready().await; // once the ledger is rebuilt
+/// let env = Arc::new(SystemEnv);
+/// let cluster = FakeCluster::new(env.clone());
+/// let policy = Arc::new(Policy::builtin());
+/// let plane = ControlPlane::new(Arc::new(cluster.connect()), policy, env, Settings::default());
+/// tokio::spawn(plane.clone().run()); // keeps the ledger in sync with the backend
+/// plane.ready().await; // returns when the ledger is rebuilt
 ///
 /// let spec = JobSpec {
 ///     name: Some("embed-docs".into()),
@@ -65,8 +67,8 @@ impl Default for Settings {
 ///     image: Some("registry.internal/embed:1.8.0".into()),
 ///     ..JobSpec::default()
 /// };
-/// let Submitted::Created { job, .. } = plane.submit(spec.into(), None).await? else { panic!("it was not there") };
-/// assert!(plane.job(job.seen.id).is_some());
+/// let Submitted::Created { job, .. } = plane.submit(spec.into(), None).await? else { panic!("replayed") };
+/// assert!(plane.job(job.snapshot.id).is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -85,75 +87,75 @@ struct Inner {
     ready: signal::Sender<bool>,
 }
 
-/// Everything that is known; under one lock, which is never held while anything is awaited.
+/// All mutable state. Its lock is never held across an `await`.
 struct State {
     gate: Gate,
     jobs: Jobs,
-    /// Jobs whose creation has not been settled.
+    /// The jobs whose create requests have no known outcome yet.
     creations: BTreeMap<JobId, Creation>,
     watch: WatchState,
 }
 
-/// How the watch is.
+/// The state of the watch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WatchState {
-    /// When the backend last said anything.
+    /// The time of the last event from the backend.
     pub heard_at: Option<Timestamp>,
-    /// Whether it can be reached, as far as is known.
+    /// Whether the backend was reachable at the last event.
     pub connected: bool,
-    /// How often the connection was lost.
+    /// The number of interruptions of the watch.
     pub interruptions: u64,
-    /// How many listings have been taken over.
+    /// The number of lists that were received.
     pub listings: u64,
-    /// How many holds listings had to set right.
+    /// The number of holds that lists corrected. The first list does not count.
     pub drift: u64,
 }
 
-/// What a tenant uses of what it may.
+/// The usage and the limits of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TenantUsage {
-    /// What it holds.
+    /// The GPUs and jobs that the tenant holds.
     pub held: Usage,
-    /// How many GPUs it may hold.
+    /// The maximum number of GPUs that the tenant may hold.
     pub gpus: u64,
-    /// How many jobs it may have at a time.
+    /// The maximum number of jobs that the tenant may hold.
     pub jobs: u32,
-    /// What is left of its rate.
+    /// The submissions that the rate limit still allows.
     pub rate_left: RateLeft,
-    /// How fast it may submit.
+    /// The rate limit of the tenant.
     pub rate_limit: RateLimit,
 }
 
-/// Why a job was not cancelled.
+/// The reason that a job was not cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CancelError {
-    /// There is no such job.
-    #[error("there is no job of this id")]
+    /// The job does not exist.
+    #[error("no job has this id")]
     NotFound,
-    /// It is still being created.
-    #[error("the job is being created; try again in a moment")]
+    /// The job is still being created.
+    #[error("the job is still being created; retry in a moment")]
     BeingCreated,
-    /// It has ended.
-    #[error("the job has ended already")]
+    /// The job has finished.
+    #[error("the job has already finished")]
     Finished(Arc<JobRecord>),
-    /// The backend could not be asked. Cancelling again does no harm.
+    /// The backend could not be reached. A second call is safe.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
-/// Why there is no output to read.
+/// The reason that no output can be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogsError {
-    /// There is no such job.
-    #[error("there is no job of this id")]
+    /// The job does not exist.
+    #[error("no job has this id")]
     NotFound,
-    /// There is nothing to read.
+    /// The backend returned no output.
     #[error(transparent)]
     Log(#[from] LogError),
 }
 
 impl ControlPlane {
-    /// A control plane that knows nothing yet. [`run`](Self::run) must be running for it to become ready.
+    /// Creates a control plane with an empty ledger. It becomes ready while [`run`](Self::run) is running.
     #[must_use]
     pub fn new(
         backend: Arc<dyn Backend>,
@@ -164,7 +166,7 @@ impl ControlPlane {
         Self::with_observer(backend, policy, surroundings, settings, Arc::new(Nobody))
     }
 
-    /// The same, and somebody who is told what it does.
+    /// Creates a control plane that calls an observer.
     #[must_use]
     pub fn with_observer(
         backend: Arc<dyn Backend>,
@@ -184,28 +186,30 @@ impl ControlPlane {
         Self { inner: Arc::new(Inner { backend, surroundings, settings, observer, state, ready }) }
     }
 
-    /// Follows the backend and keeps the ledger equal to what runs. Never returns; run it as a task of its own.
+    /// Watches the backend and keeps the ledger in sync with it. Runs until the backend's watch ends, which
+    /// is normally never; spawn it as a task.
     pub async fn run(self) {
         self.inner.follow().await;
     }
 
-    /// Returns once the ledger has been rebuilt from the backend.
+    /// Waits until the ledger has been rebuilt from the backend.
     pub async fn ready(&self) {
         let mut ready = self.inner.ready.subscribe();
-        // The sender lives as long as this does.
+        // The sender lives as long as `self`, so this cannot fail.
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
-    /// Whether the ledger has been rebuilt from the backend.
+    /// Returns `true` if the ledger has been rebuilt from the backend.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         *self.inner.ready.borrow()
     }
 
-    /// The decision on a submission, were it made now; nothing is changed by it.
+    /// Returns the decision that the gate would make on a submission now. Changes no state.
     #[must_use]
     pub fn preview(&self, submission: &Submission) -> Decision {
-        // It costs no token, so it must not keep others from the lock for as long as a check takes.
+        // A preview consumes no rate limit token, so any number can arrive. The check therefore runs without
+        // the lock.
         let outlook = {
             let now = self.inner.now();
             self.inner.state().gate.outlook(submission, now)
@@ -215,38 +219,38 @@ impl ControlPlane {
         outlook.decide(submission, in_the_way)
     }
 
-    /// A job that is there, or is remembered.
+    /// Returns the record of a job in the backend or in the history.
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<Arc<JobRecord>> {
         self.inner.state().jobs.get(id).cloned()
     }
 
-    /// A page of the jobs that are there or remembered, newest first.
+    /// Returns a page of the jobs in the backend and in the history, newest first.
     #[must_use]
     pub fn jobs(&self, selection: &Selection) -> Page {
         self.inner.state().jobs.page(selection)
     }
 
-    /// How many jobs there are in each phase; those that have left are not counted.
+    /// Returns the number of jobs in each phase. Removed jobs do not count.
     #[must_use]
     pub fn phases(&self) -> BTreeMap<Phase, usize> {
         self.inner.state().jobs.phases()
     }
 
-    /// The time, as the loop sees it.
+    /// Returns the current time of the injected clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.inner.now()
     }
 
-    /// What a tenant uses of what it may.
+    /// Returns the usage and the limits of a tenant.
     #[must_use]
     pub fn usage(&self, tenant: &str) -> TenantUsage {
         let now = self.inner.now();
         self.inner.state().usage(tenant, now)
     }
 
-    /// What every tenant that holds something uses of what it may, by name.
+    /// Returns the usage and the limits of each tenant that holds GPUs or jobs, by name.
     #[must_use]
     pub fn tenants(&self) -> BTreeMap<Tenant, TenantUsage> {
         let now = self.inner.now();
@@ -255,14 +259,14 @@ impl ControlPlane {
         tenants.map(|(tenant, _)| (tenant.clone(), state.usage(tenant.as_str(), now))).collect()
     }
 
-    /// What all tenants together hold, and how many of the holds wait for their job to be created.
+    /// Returns the usage of all tenants together, and the number of pending creations.
     #[must_use]
     pub fn cluster_usage(&self) -> (Usage, usize) {
         let state = self.inner.state();
         (state.gate.ledger().cluster_usage(), state.creations.len())
     }
 
-    /// The ids of the jobs that hold something, sorted.
+    /// Returns the ids of the jobs that have a hold, sorted.
     #[must_use]
     pub fn held(&self) -> Vec<JobId> {
         let mut held: Vec<_> = self.inner.state().gate.ledger().holds().map(|(id, _)| id).collect();
@@ -270,7 +274,7 @@ impl ControlPlane {
         held
     }
 
-    /// How the watch is.
+    /// Returns the state of the watch.
     #[must_use]
     pub fn watch_state(&self) -> WatchState {
         self.inner.state().watch
@@ -280,25 +284,26 @@ impl ControlPlane {
         &*self.inner.observer
     }
 
-    /// The policy in force.
+    /// Returns the active policy.
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(self.inner.state().gate.policy())
     }
 
-    /// Puts another policy in force. Jobs that hold something keep it.
+    /// Replaces the active policy. Existing holds stay as they are.
     ///
     /// # Errors
-    /// [`NamespaceChanged`] where jobs would run in another namespace; the old policy stays in force then.
+    /// [`NamespaceChanged`] if the new policy runs jobs in another namespace. The old policy then stays
+    /// active.
     pub fn set_policy(&self, policy: Arc<Policy>) -> Result<(), NamespaceChanged> {
         let now = self.inner.now();
         self.inner.state().gate.set_policy(policy, now)
     }
 
-    /// Ends a job. Returns once that has begun: it is over when its phase says so.
+    /// Cancels a job. Returns when the cancellation has started; the job's phase shows when it is complete.
     ///
     /// # Errors
-    /// [`CancelError`], which says whether it makes sense to try again.
+    /// [`CancelError`] if the job was not cancelled. The variant says whether a retry makes sense.
     pub async fn cancel(&self, id: JobId) -> Result<Arc<JobRecord>, CancelError> {
         let record = {
             let state = self.inner.state();
@@ -322,10 +327,10 @@ impl ControlPlane {
         }
     }
 
-    /// What a job prints.
+    /// Returns the output of a job.
     ///
     /// # Errors
-    /// [`LogsError`] where there is nothing to read.
+    /// [`LogsError`] if there is no output to read.
     pub async fn logs(&self, id: JobId, options: LogOptions) -> Result<LogStream, LogsError> {
         let record = self.job(id).ok_or(LogsError::NotFound)?;
         if record.gone {
@@ -363,13 +368,14 @@ impl Inner {
         backoff(self.backend.timing())
     }
 
-    /// The state. A panic while it was locked cannot leave it half-changed in a way that matters more than going on.
+    /// Locks the state. After a panic in another thread the state is still used: the next list from the
+    /// backend corrects the ledger.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The delays between retries. They never end: the caller decides when to stop.
+/// Returns the delays between retries. The iterator never ends; the caller decides when to stop.
 fn backoff(timing: BackendTiming) -> impl Backoff {
     ExponentialBuilder::new()
         .with_min_delay(timing.min_poll_interval)

@@ -1,4 +1,4 @@
-//! The result of a submission: a job, or why there is none.
+//! The result of a submission.
 
 use crate::backend::CreateError;
 use crate::jobs::JobRecord;
@@ -6,25 +6,26 @@ use crate::outcome::SubmissionOutcome;
 use runway_core::{Decision, JobId};
 use std::sync::Arc;
 
-/// A job that was submitted.
+/// A submission that has a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Submitted {
-    /// It was admitted and created.
+    /// The job was admitted and created.
     Created {
         /// The job.
         job: Arc<JobRecord>,
-        /// Why it was admitted; `None` where an earlier request with the same key had been.
+        /// The decision that admitted the job. `None` if an earlier submission with the same key was
+        /// admitted.
         decision: Option<Box<Decision>>,
     },
-    /// It had been submitted before with the same key: this is how it is now.
+    /// An earlier submission with the same key created the job.
     Replayed {
-        /// The job.
+        /// The current record of the job.
         job: Arc<JobRecord>,
     },
 }
 
 impl Submitted {
-    /// The job.
+    /// Returns the job.
     #[must_use]
     pub const fn job(&self) -> &Arc<JobRecord> {
         match self {
@@ -32,7 +33,7 @@ impl Submitted {
         }
     }
 
-    /// The outcome under which metrics and the audit record count it.
+    /// Returns the outcome under which metrics and the audit record count this result.
     #[must_use]
     pub const fn outcome(&self) -> SubmissionOutcome {
         match self {
@@ -41,7 +42,8 @@ impl Submitted {
         }
     }
 
-    /// The decision that admitted the job; `None` if an earlier submission with the same key was admitted.
+    /// Returns the decision that admitted the job. `None` if an earlier submission with the same key was
+    /// admitted.
     #[must_use]
     pub fn decision(&self) -> Option<&Decision> {
         match self {
@@ -51,34 +53,35 @@ impl Submitted {
     }
 }
 
-/// Why a submission made no job, or may not have.
+/// The error of a submission that created no job, or may not have created one.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SubmitError {
     /// The ledger has not been rebuilt yet.
-    #[error("not ready: the jobs that run have not been counted yet")]
+    #[error("not ready: the backend's jobs have not been listed yet")]
     NotReady,
-    /// The gate refused it; the decision says why.
+    /// The gate refused the submission. The decision has the reasons.
     #[error("refused by the policy")]
     Refused(Box<Decision>),
-    /// The key was used for another job.
+    /// The key belongs to another job.
     #[error("this idempotency key was used for another job, `{id}`; use a new key for a new job")]
     KeyReused {
-        /// That job.
+        /// The id of that job.
         id: JobId,
     },
-    /// A request with this key is being worked on.
-    #[error("a request with this idempotency key is being worked on; try again in a moment")]
+    /// Another submission with this key is in flight.
+    #[error("another request with this idempotency key is in flight; retry in a moment")]
     InFlight {
-        /// Its job.
+        /// The id of its job.
         id: JobId,
     },
-    /// The backend did not create the admitted job, or may not have. After [`CreateError::Uncertain`] the hold stays until
-    /// the outcome is known; to submit again with the same key is safe.
+    /// The backend did not create the admitted job, or may not have created it. After
+    /// [`CreateError::Uncertain`] the hold stays until the outcome is known; a second submission with the
+    /// same key is safe.
     #[error("{}", create_message(*id, error))]
     Create {
         /// The id that the job has, if it was created.
         id: JobId,
-        /// Why.
+        /// The error of the backend.
         error: CreateError,
     },
 }
@@ -86,7 +89,7 @@ pub enum SubmitError {
 fn create_message(id: JobId, error: &CreateError) -> String {
     match error {
         CreateError::Uncertain(cause) => {
-            format!("whether the job `{id}` was created is not known yet: {cause}")
+            format!("it is not known yet whether the job `{id}` was created: {cause}")
         }
         error => error.to_string(),
     }

@@ -1,4 +1,4 @@
-//! A submission from its key to its answer.
+//! Submits a job: looks up the key, calls the gate, and starts the creation.
 
 use super::creation::{Created, Creation, monotonic};
 use super::submission::{SubmitError, Submitted};
@@ -8,19 +8,19 @@ use crate::jobs::JobRecord;
 use runway_core::{Decision, JobId, Outcome, Submission};
 use std::sync::Arc;
 
-/// What is to be done about a submission.
+/// The next step of a submission.
 enum Plan {
     Replay(Arc<JobRecord>),
     Create { order: Arc<Order>, decision: Option<Box<Decision>>, turn: u64 },
 }
 
 impl ControlPlane {
-    /// Submits a job. With a key, the same submission again returns the same job.
+    /// Submits a job. With an idempotency key, a repeated submission returns the same job.
     ///
-    /// What has been admitted is seen through to its end even if the caller stops waiting for it.
+    /// The creation of an admitted job continues even if the caller stops waiting.
     ///
     /// # Errors
-    /// [`SubmitError`], which says whether a job may have been made.
+    /// [`SubmitError`] if no job was created, or if the outcome is unknown. The variant says which.
     pub async fn submit(
         &self,
         submission: Submission,
@@ -40,9 +40,10 @@ impl ControlPlane {
             Ok(Ok(Created::Before(job))) => Ok(Submitted::Replayed { job }),
             Ok(Err(error)) => Err(error),
             Err(error) => {
-                // It panicked, or the runtime ends. What it had sent may still land.
+                // The task panicked, or the runtime is shutting down. A request that it sent can still create
+                // the job.
                 Arc::clone(&self.inner).begin_search(order, turn);
-                let cause = Unavailable::caused_by("the task that was to create it has ended", error);
+                let cause = Unavailable::caused_by("the task that creates the job ended early", error);
                 Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
             }
         }
@@ -50,14 +51,15 @@ impl ControlPlane {
 }
 
 impl Inner {
-    /// Looks the key up, then asks the gate: all under one lock, so that of two equal requests one is first.
+    /// Looks up the key, then calls the gate. Both happen under one lock, so only one of two equal concurrent
+    /// submissions continues.
     fn plan(&self, submission: &Submission, key: Option<&IdempotencyKey>) -> Result<Plan, SubmitError> {
         let now = self.now();
         let keyed = key.and_then(|key| Some(JobId::from_key(&submission.tenant()?, key.as_str())));
         let mut state = self.state();
         let id = match keyed {
             Some(id) => {
-                // What could not be read of it makes it another body than any that was admitted.
+                // A submission with parse violations is incomplete, so it never equals an admitted one.
                 let is_same = |digest| submission.faults.is_empty() && submission.spec.digest() == digest;
                 if let Some(creation) = state.creations.get_mut(&id) {
                     return if !is_same(creation.order.admitted.spec_digest()) {
@@ -83,7 +85,7 @@ impl Inner {
                 }
             },
         };
-        // A hold without a job that is known: seen, but not yet told of.
+        // The ledger can have a hold with this id although the store has no such job. `submit` fails then.
         let began = monotonic();
         let decision = state.gate.submit(id, submission, now).map_err(|_| SubmitError::InFlight { id })?;
         self.observer.decided(began.elapsed());

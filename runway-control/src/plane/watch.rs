@@ -1,4 +1,4 @@
-//! Following the backend: every job that is seen is accounted for, and every one that has ended lets go.
+//! Consumes the backend's watch: updates the ledger and the job store, and settles pending creations.
 
 use super::creation::Creation;
 use super::{Inner, State};
@@ -16,11 +16,11 @@ impl Inner {
     pub(super) async fn follow(self: Arc<Self>) {
         let mut events = self.backend.watch();
         let mut listing = None;
-        // The stream has no end; if a backend ends it all the same, there is nothing more to follow.
+        // A watch never ends. If a backend ends its stream anyway, no more events can arrive.
         while let Some(event) = events.next().await {
             self.take_in(event, &mut listing);
         }
-        tracing::error!("the backend has stopped telling of its jobs");
+        tracing::error!("the backend's watch stream ended");
     }
 
     fn take_in(self: &Arc<Self>, event: WatchEvent, listing: &mut Option<Listing>) {
@@ -33,7 +33,7 @@ impl Inner {
             _ => &[],
         };
         for ghost in seen.iter().filter(|seen| state.is_ghost(seen)) {
-            tracing::warn!(job = %ghost.id, "a request that came late has made a job again that had left; ending it");
+            tracing::warn!(job = %ghost.id, "cancelling a duplicate job created by a late request");
             tokio::spawn(Arc::clone(self).lay(ghost.job()));
         }
         let is_heard = !matches!(event, WatchEvent::Interrupted(_));
@@ -56,12 +56,12 @@ impl Inner {
             WatchEvent::Gone(id) => state.take_in_end(id, now),
             WatchEvent::Interrupted(cause) => {
                 state.watch.interruptions = state.watch.interruptions.saturating_add(1);
-                tracing::warn!(%cause, "the watch was interrupted");
+                tracing::warn!(%cause, "watch interrupted");
             }
         }
         let ended = state.jobs.take_ended();
         drop(state);
-        // What had ended before this process began is no news.
+        // The first list contains jobs that finished before this process started. They are not reported.
         for job in ended.iter().filter(|_| was_ready) {
             audit::log_finished(job, now);
             self.observer.ended(job, now);
@@ -70,19 +70,22 @@ impl Inner {
 }
 
 impl Inner {
-    /// Ends a job that nobody asked for any more.
+    /// Cancels a job that a late create request created for a second time.
     async fn lay(self: Arc<Self>, ghost: JobRef) {
         let cancel = || self.backend.cancel(&ghost);
         let failed =
-            |cause: &Unavailable, _| tracing::warn!(job = %ghost.id, %cause, "it could not be ended yet");
+            |cause: &Unavailable, _| tracing::warn!(job = %ghost.id, %cause, "cancelling a duplicate job failed; retrying");
         // The retries never end, so the result is a success.
         let _ = cancel.retry(self.backoff()).notify(failed).await;
     }
 }
 
 impl State {
-    /// Whether a job is a later one of an id that had left before. A request to create it that had seemed lost, and was sent
-    /// again, can arrive after the job that it made the second time was ended and deleted.
+    /// Returns `true` if the job is a duplicate that a late create request created.
+    ///
+    /// A create request without a response is sent again. The first request can still arrive after the job of
+    /// the second one was cancelled and removed. It then creates a job with the same id and a later creation
+    /// time.
     fn is_ghost(&self, seen: &Observation) -> bool {
         let is_later = |before: &JobRecord| before.gone && before.seen.created_at < seen.created_at;
         let had_left = self.jobs.get(seen.id).is_some_and(|record| is_later(record));
@@ -96,7 +99,7 @@ impl State {
         let drift = match self.gate.reconcile(listing, holding) {
             Ok(drift) => drift,
             Err(error) => {
-                tracing::error!(%error, "a listing was not taken over");
+                tracing::error!(%error, "list not applied");
                 return;
             }
         };
@@ -107,7 +110,7 @@ impl State {
         let missing = self.jobs.listed(jobs, now);
         let wrong = drift.adopted.len() + drift.dropped.len() + drift.corrected.len();
         if first {
-            tracing::info!(jobs = count, holding = drift.adopted.len(), "the ledger is rebuilt");
+            tracing::info!(jobs = count, holding = drift.adopted.len(), "ledger rebuilt from the first list");
         } else if wrong > 0 {
             self.watch.drift = self.watch.drift.saturating_add(u64::try_from(wrong).unwrap_or(u64::MAX));
             tracing::warn!(
@@ -115,15 +118,15 @@ impl State {
                 dropped = ?drift.dropped,
                 corrected = ?drift.corrected,
                 missing = missing.len(),
-                "the ledger had drifted and was set right"
+                "ledger corrected after drift"
             );
         }
     }
 
-    /// Takes note of a job that was seen.
+    /// Applies the new state of a job.
     pub(super) fn take_in_change(&mut self, seen: Observation, now: Timestamp) {
         if seen.status.holds && self.gate.observe(seen.observed()) == Sighting::Adopted {
-            tracing::warn!(job = %seen.id, tenant = %seen.tenant, "a job runs that was not created here");
+            tracing::warn!(job = %seen.id, tenant = %seen.tenant, "adopting a job that this process did not create");
         }
         self.settle(&seen);
         self.jobs.see(seen, now);
@@ -135,7 +138,7 @@ impl State {
         self.end_search(id);
     }
 
-    /// A job that is seen exists, and one that has let go holds nothing.
+    /// Ends the polling for an observed job, and releases its hold once the job no longer occupies resources.
     fn settle(&mut self, seen: &Observation) {
         if !seen.status.holds {
             self.gate.release(seen.id);
@@ -143,7 +146,8 @@ impl State {
         self.end_search(seen.id);
     }
 
-    /// The watch has told what was searched for. Whoever waits for an answer still gets it from the backend.
+    /// Ends the polling for a job that the watch reported. A creation that still waits for a response is not
+    /// affected.
     fn end_search(&mut self, id: JobId) {
         if self.creations.get(&id).is_some_and(Creation::is_searched) {
             self.creations.remove(&id);

@@ -1,10 +1,11 @@
-//! The limit on the submissions that one tenant has in flight. A submission above it is refused at once; none waits.
+//! The limit on concurrent submissions per tenant. A submission above the limit is refused at once;
+//! submissions never queue.
 
 use runway_core::Tenant;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts the submissions in flight per tenant. Clones count together.
+/// Counts the submissions in flight of each tenant. Clones share the counts.
 #[derive(Debug, Clone)]
 pub(super) struct SubmissionLimit {
     in_flight: Arc<Mutex<BTreeMap<Tenant, usize>>>,
@@ -27,7 +28,7 @@ impl SubmissionLimit {
         self.max_per_tenant
     }
 
-    /// Returns `None` if the tenant has as many submissions in flight as it may.
+    /// Counts a submission in flight. Returns `None` if the tenant has reached its limit.
     pub(super) fn try_acquire(&self, tenant: &Tenant) -> Option<SubmissionPermit> {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         let count = in_flight.get(tenant).copied().unwrap_or_default();

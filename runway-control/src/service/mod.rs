@@ -1,8 +1,13 @@
-//! Submissions, regardless of transport.
+//! Submissions, independent of the transport.
 //!
-//! A transport parses its request into a document, a tenant and a key, calls the [`SubmissionService`], and translates the
-//! [`SubmissionReport`] into its own responses. Everything else that a submission needs is here: the tenant, the limit on
-//! concurrent submissions, the rule for secret references, the outcome, the audit record, and the class of a refusal.
+//! A transport parses its request into a document, a tenant and a key. It calls the [`SubmissionService`] and
+//! converts the [`SubmissionReport`] to its own response format. The service does the rest:
+//!
+//! - determine the tenant
+//! - enforce the limit on concurrent submissions
+//! - reject references to secrets in place of values
+//! - write the audit record
+//! - determine the outcome and the class of a refusal
 
 mod limit;
 mod refusal;
@@ -26,40 +31,42 @@ pub struct SubmissionService {
     limit: SubmissionLimit,
 }
 
-/// A submission, as a transport received it.
+/// A submission as a transport received it.
 #[derive(Debug, Clone)]
 pub struct SubmissionRequest<'a> {
     /// The job's document.
     pub document: &'a Document,
-    /// The tenant that the transport names, unchecked.
+    /// The tenant that the transport names, not yet validated.
     pub tenant: Option<String>,
     /// The idempotency key.
     pub key: Option<IdempotencyKey>,
 }
 
-/// The result of a submission. The service has logged and counted it already.
+/// The result of a submission. The service has already logged and counted it.
 #[derive(Debug, Clone)]
 pub struct SubmissionReport {
-    /// The tenant that pays; `None` if its name is missing or invalid.
+    /// The tenant that pays. `None` if its name is missing or invalid.
     pub tenant: Option<Tenant>,
-    /// The job, or why there is none.
+    /// The job, or the refusal.
     pub result: Result<Submitted, SubmissionRefusal>,
 }
 
 impl SubmissionService {
-    /// A service on a control plane. Each tenant may have `max_per_tenant` submissions in flight; further ones are refused.
+    /// Creates a service. Each tenant may have `max_per_tenant` submissions in flight; further ones are
+    /// refused.
     #[must_use]
     pub fn new(plane: ControlPlane, max_per_tenant: usize) -> Self {
         Self { plane, limit: SubmissionLimit::new(max_per_tenant) }
     }
 
-    /// The control plane.
+    /// Returns the control plane.
     #[must_use]
     pub const fn plane(&self) -> &ControlPlane {
         &self.plane
     }
 
-    /// Submits a job: admits it, creates it, logs the audit record, and reports the outcome to the plane's observer.
+    /// Submits a job: calls the gate, creates the job, logs the audit record, and reports the outcome to the
+    /// observer.
     pub async fn submit(
         &self,
         request: SubmissionRequest<'_>,
@@ -85,8 +92,8 @@ impl SubmissionService {
         self.report(identity, tenant, result)
     }
 
-    /// Logs and counts a submission whose document the transport could not read. `tenant` is the tenant that the transport
-    /// names, unchecked.
+    /// Logs and counts a submission whose document the transport could not read. `tenant` is the tenant that
+    /// the transport names, not yet validated.
     pub fn record_unreadable(
         &self,
         identity: RequestIdentity<'_>,
@@ -100,14 +107,17 @@ impl SubmissionService {
         self.record(identity, record, violations.first().map(|violation| violation.code));
     }
 
-    /// Returns the decision on a job, if it were submitted now. Nothing is changed. Secrets may be references or values.
+    /// Returns the decision that the gate would make on a job now. Changes no state. Secrets can be
+    /// references or values.
     #[must_use]
     pub fn preview(&self, document: &Document, tenant: Option<String>) -> Decision {
         self.plane.preview(&read(document, SecretLiterals::Accept, tenant))
     }
 
-    /// The submission of a document. Secrets must be values. A document that only lacks them is refused for that; any other
-    /// one gets the violations that a preview of it has.
+    /// Parses a document into a submission. Secrets must have values.
+    ///
+    /// A document that the gate would otherwise admit is refused because of its references. Any other
+    /// document gets the same violations as in a preview.
     fn submission(&self, document: &Document, tenant: Option<String>) -> Submission {
         let accepted = read(document, SecretLiterals::Accept, tenant);
         let has_references =

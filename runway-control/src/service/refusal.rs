@@ -1,4 +1,4 @@
-//! The refusal of a submission, in the terms that a transport translates.
+//! The refusal of a submission, independent of the transport.
 
 use crate::backend::CreateError;
 use crate::outcome::SubmissionOutcome;
@@ -8,23 +8,23 @@ use runway_core::units::Timestamp;
 use runway_core::{Code, Decision, JobId, Violation};
 use std::time::Duration;
 
-/// A client need not wait longer than this before it submits again.
+/// The longest `retry_after` of a refusal.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// The class of a refusal. A transport maps each class to one of its statuses.
+/// The class of a refusal. A transport maps each class to one of its status codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefusalClass {
     /// No policy would accept the document.
     Malformed,
     /// The policy refuses the job.
     Policy,
-    /// The tenant, or all tenants together, submit too fast.
+    /// The tenant, or all tenants together, exceed the rate limit.
     RateLimited,
-    /// A quota or the capacity is used up.
+    /// The job exceeds a quota or the capacity.
     OverQuota,
     /// The tenant has too many submissions in flight.
     TooManySubmissions,
-    /// The key was used for another job.
+    /// The key belongs to another job.
     KeyReused,
     /// Another submission with this key is in flight.
     KeyInFlight,
@@ -39,7 +39,7 @@ pub enum RefusalClass {
 }
 
 impl RefusalClass {
-    /// The outcome under which metrics and the audit record count it.
+    /// Returns the outcome under which metrics and the audit record count this class.
     #[must_use]
     pub const fn outcome(self) -> SubmissionOutcome {
         match self {
@@ -54,7 +54,8 @@ impl RefusalClass {
         }
     }
 
-    /// The class of a decision that refuses. A document that no policy accepts comes before everything else.
+    /// Returns the class for the violations of a decision. `Malformed` takes precedence over all other
+    /// classes.
     fn of_violations(violations: &[Violation]) -> Self {
         let has = |remedy| violations.iter().any(|violation| violation.code.remedy() == remedy);
         if has(Remedy::Document) {
@@ -69,20 +70,21 @@ impl RefusalClass {
     }
 }
 
-/// A submission that made no job, or may not have made one.
+/// A submission that created no job, or may not have created one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubmissionRefusal {
     /// The class.
     pub class: RefusalClass,
     /// The explanation, for people.
     pub message: String,
-    /// The violations, if the gate refused it.
+    /// The violations, if the gate refused the submission.
     pub violations: Vec<Violation>,
-    /// The job's id, if the submission got that far.
+    /// The id of the job, if the submission got one.
     pub job_id: Option<JobId>,
-    /// When enough of the quota is free at the latest.
+    /// The latest time at which enough of the quota becomes available.
     pub free_by: Option<Timestamp>,
-    /// The time, in whole seconds, after which the same submission can have another result. `None` if waiting does not help.
+    /// The time, in whole seconds, after which the same submission can have another result. `None` if waiting
+    /// does not help.
     pub retry_after: Option<Duration>,
 }
 
@@ -100,11 +102,11 @@ impl SubmissionRefusal {
     }
 
     pub(super) fn too_many(limit: usize) -> Self {
-        let message = format!("{limit} submissions of this tenant are under way; wait for their answers");
+        let message = format!("this tenant has the maximum of {limit} submissions in flight; retry when one has finished");
         Self::new(RefusalClass::TooManySubmissions, message).retry_after(1)
     }
 
-    /// The refusal, and the decision behind it if the gate refused.
+    /// Returns the refusal, and the decision if the gate refused.
     pub(super) fn from_error(error: SubmitError, now: Timestamp) -> (Self, Option<Box<Decision>>) {
         let message = error.to_string();
         let refusal = match error {

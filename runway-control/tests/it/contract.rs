@@ -1,4 +1,4 @@
-//! The fake backend passes the contract of backends.
+//! Runs the backend contract tests against the fake backend.
 
 use runway_control::Surroundings;
 use runway_control::backend::Backend;

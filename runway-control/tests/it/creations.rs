@@ -1,4 +1,4 @@
-//! Creations whose answers are late, lost or a no, and callers that do not wait for them.
+//! Create requests with late, lost or negative responses, and callers that disconnect.
 
 use crate::set::{Script, Set, all, answer, long, seconds};
 use futures::future::BoxFuture;
@@ -40,13 +40,13 @@ fn a_request_that_never_arrived_keeps_its_hold_until_it_cannot_come_any_more() {
         );
         assert_eq!(set.plane.cluster_usage().1, 1);
         seconds(64).await;
-        assert_eq!(set.held(), 1, "it might still come");
+        assert_eq!(set.held(), 1, "the request can still arrive");
         seconds(10).await;
         assert_eq!((set.held(), set.plane.cluster_usage().1), (0, 0));
         let freed = set.plane.submit(spec("b", "train", 4).into(), None).await;
         assert!(
             matches!(freed, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
-            "it was admitted: {freed:?}"
+            "the job was not admitted: {freed:?}"
         );
     });
 }
@@ -58,7 +58,7 @@ fn a_job_that_came_after_all_is_found() {
         let mut creates = VecDeque::from([late]);
         creates.extend([answer(Answer::NeverArrived); 10]);
         let script = Script { creates: Arc::new(Mutex::new(creates)), ..long() };
-        // The watch is of no help.
+        // The watch must not settle the creation.
         script.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
         let set = Set::ready(script).await;
         let told = set.plane.submit(spec("a", "train", 1).into(), None).await;
@@ -116,10 +116,10 @@ fn a_request_that_comes_after_its_job_has_left_makes_no_second_one() {
         set.cluster.delete(job, Duration::ZERO);
         seconds(20).await;
         assert_eq!(set.held(), 0);
-        // Ending it takes a second try.
+        // The first cancel request is lost.
         set.script.cancels.lock().unwrap().push_back(answer(Answer::NeverArrived));
         seconds(30).await;
-        assert_eq!(set.cluster.landed().len(), 2, "the first request came");
+        assert_eq!(set.cluster.landed().len(), 2, "the first request arrived");
         assert_eq!(set.plane.job(job).unwrap().seen.status.phase, Phase::Cancelled);
         seconds(60).await;
         assert_eq!((set.held(), set.cluster.jobs().len()), (0, 0));
@@ -161,7 +161,7 @@ fn the_watch_settles_what_is_searched_for() {
     });
 }
 
-/// A backend whose creation panics, over one that works.
+/// A backend whose `create` panics. The other methods work.
 struct Panics(FakeBackend);
 
 impl Backend for Panics {
@@ -174,7 +174,7 @@ impl Backend for Panics {
     }
 
     fn create<'a>(&'a self, _: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
-        Box::pin(async { panic!("a fault of the backend") })
+        Box::pin(async { panic!("the backend panics") })
     }
 
     fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {

@@ -1,4 +1,4 @@
-//! Idempotency keys: the same request again, another one, over restarts.
+//! Idempotency keys: repeated submissions, other specs with the same key, and restarts.
 
 use crate::set::{Script, Set, all, answer, key, long, seconds, start};
 use runway_control::backend::CreateError;
@@ -22,12 +22,12 @@ fn a_key_makes_one_job_and_no_other() {
         assert!(matches!(&again, Submitted::Replayed { job } if job.seen.id == first.job().seen.id));
         let other = submit(2).await;
         assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
-        // A body of which something could not be read is another one.
+        // A submission with parse violations is not equal to the admitted one.
         let mut faulty = runway_core::Submission::from(spec("a", "train", 1));
         faulty.faults = set.plane.preview(&spec("a", "Big", 1).into()).violations().to_vec();
         let faulty = set.plane.submit(faulty, Some(&key("k"))).await;
         assert!(matches!(faulty, Err(SubmitError::KeyReused { .. })), "{faulty:?}");
-        // Another tenant's key is another key.
+        // The same key of another tenant is another key.
         set.plane.submit(spec("b", "train", 1).into(), Some(&key("k"))).await.unwrap();
         assert_eq!(set.cluster.landed().len(), 2);
     });
@@ -81,7 +81,7 @@ fn a_restart_knows_its_jobs_and_their_keys() {
 #[test]
 fn the_same_request_again_takes_the_search_over() {
     in_virtual_time(async {
-        // For ten seconds nothing arrives.
+        // For ten seconds no request arrives.
         let set = Set::ready(Script { creates: all(2, answer(Answer::NeverArrived)), ..long() }).await;
         let submit = |gpus| {
             let plane = set.plane.clone();
@@ -114,7 +114,7 @@ fn another_body_under_a_key_that_a_dead_process_has_used_is_refused() {
         tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await });
         seconds(1).await;
         assert!(!set.backend.is_alive());
-        // The next process has counted before the request lands, and hears of it late.
+        // The next process lists the jobs before the request arrives, and its watch is late.
         let (_, plane) = start(&set.cluster, Settings::default());
         plane.ready().await;
         set.script.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
@@ -123,7 +123,7 @@ fn another_body_under_a_key_that_a_dead_process_has_used_is_refused() {
         let other = plane.submit(spec("a", "train", 2).into(), Some(&key("k"))).await;
         assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
         assert_eq!((plane.usage("a").held.gpus, plane.cluster_usage().1), (1, 0));
-        // The same body is the same job.
+        // The same spec is the same job.
         let same = plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await.unwrap();
         assert!(matches!(same, Submitted::Replayed { .. }));
     });

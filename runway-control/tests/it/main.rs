@@ -1,4 +1,4 @@
-//! The control plane on a fake cluster, in virtual time.
+//! Tests of the control plane on a fake cluster, in virtual time.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]

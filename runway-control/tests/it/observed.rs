@@ -1,4 +1,4 @@
-//! What an observer is told.
+//! Tests of the calls that an observer receives.
 
 use crate::set::seconds;
 use runway_control::fake::FakeCluster;
@@ -63,15 +63,15 @@ fn each_end_is_told_once_and_none_that_came_before() {
         assert_eq!((*notes.decisions.lock().unwrap(), *notes.creations.lock().unwrap()), (3, 2));
         seconds(5).await;
         cluster.delete(jobs[1], Duration::ZERO);
-        seconds(400).await; // long enough for the first to be deleted as well
+        seconds(400).await; // until the first job is deleted too
         assert_eq!(*notes.ends.lock().unwrap(), [(jobs[1], Phase::Unknown), (jobs[0], Phase::Succeeded)]);
         let third = plane.submit(spec("a", "ends-too", 0).into(), None).await.unwrap().job().seen.id;
         seconds(20).await;
         assert_eq!(notes.ends.lock().unwrap().last(), Some(&(third, Phase::Succeeded)));
         let (later, notes) = begin().await;
-        assert_eq!(later.phases()[&Phase::Succeeded], 1, "it is still there");
+        assert_eq!(later.phases()[&Phase::Succeeded], 1, "the job still exists");
         seconds(400).await;
-        assert!(notes.ends.lock().unwrap().is_empty(), "what had ended before is no news");
-        assert_eq!(later.phases()[&Phase::Succeeded], 0, "it has left, and is not counted");
+        assert!(notes.ends.lock().unwrap().is_empty(), "jobs that had finished before are not reported");
+        assert_eq!(later.phases()[&Phase::Succeeded], 0, "the job was removed and is not counted");
     });
 }

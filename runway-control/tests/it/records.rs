@@ -1,4 +1,4 @@
-//! What is held, told and remembered of jobs.
+//! Tests of holds and job records.
 
 use crate::set::{Script, Set, long, seconds, start};
 use runway_control::backend::LogOptions;
@@ -32,12 +32,12 @@ fn a_job_holds_until_nothing_of_it_runs() {
         let set = Set::ready(Script { life: Some(life), ..Script::default() }).await;
         let job = set.plane.submit(spec("a", "train", 2).into(), None).await.unwrap().job().seen.id;
         assert_eq!((set.plane.usage("a").held.gpus, set.plane.cluster_usage().1), (2, 0));
-        seconds(12).await; // 1 to start, 10 to run
+        seconds(12).await; // 1 s until the start, 10 s of run time
         assert_eq!(set.plane.job(job).unwrap().seen.status.phase, Phase::Succeeded);
-        assert_eq!(set.held(), 1, "its pod has not ended");
+        assert_eq!(set.held(), 1, "the pod has not terminated");
         seconds(7).await;
         assert_eq!(set.held(), 0);
-        // Ten seconds were paid for.
+        // The bill covers ten seconds.
         let record = set.plane.job(job).unwrap();
         let (bill, quote) = (record.bill(record.observed_at).unwrap(), record.seen.quote.clone().unwrap());
         assert_eq!(bill, quote.bill(runway_core::units::Seconds::new(10)));
@@ -189,7 +189,7 @@ fn another_policy_leaves_the_holds_as_they_are() {
 fn a_job_that_left_before_the_watch_had_seen_it_lets_go() {
     in_virtual_time(async {
         let set = Set::ready(long()).await;
-        // The watch is cut before the first it would tell, and lists again.
+        // The watch is interrupted before its first event, and relists.
         set.script.events.lock().unwrap().push_back(EventFault::Expired);
         let job = set.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().seen.id;
         set.cluster.delete(job, Duration::ZERO);
@@ -205,7 +205,7 @@ fn a_job_that_is_younger_than_a_listing_is_not_taken_for_gone() {
         let set = Set::ready(long()).await;
         set.plane.submit(spec("a", "first", 0).into(), None).await.unwrap();
         seconds(5).await;
-        // A listing that is long on its way back, and after it a watch that is late.
+        // The response of the list takes a long time, and the watch after it is late.
         let slow = Fault { back: Duration::from_secs(4), ..Fault::default() };
         set.script.lists.lock().unwrap().push_back(slow);
         set.script

@@ -1,4 +1,4 @@
-//! A control plane on a fake cluster that goes wrong by a script.
+//! A control plane on a fake cluster with scripted faults.
 
 use runway_control::fake::{Answer, Call, Chaos, EventFault, FakeBackend, FakeCluster, Fault, Life};
 use runway_control::{ControlPlane, IdempotencyKey, Settings};
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Faults as they are written down, one after the other; then none.
+/// Faults in the order in which they happen. When a queue is empty, calls and events have no faults.
 #[derive(Clone, Default)]
 pub struct Script {
     pub creates: Arc<Mutex<VecDeque<Fault>>>,

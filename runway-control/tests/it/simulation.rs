@@ -1,8 +1,11 @@
-//! Thousands of histories, each from a seed: submissions with and without keys, callers that go away, jobs that end, are
-//! cancelled or deleted behind everybody's back, answers that are lost, watches that are cut, and a process that dies
-//! between any two steps and starts again. After each of them everything must be accounted for.
+//! Simulates thousands of random histories, each from a seed.
 //!
-//! A seed that fails is printed. `RUNWAY_SIMULATION_SEED=N` runs that one alone, `RUNWAY_SIMULATIONS=N` so many.
+//! A history contains submissions with and without keys, callers that disconnect, and jobs that finish, are
+//! cancelled, or are deleted without Runway. Responses are lost, watches are interrupted, and the process
+//! crashes between any two steps and restarts. After each history, the ledger must equal the cluster.
+//!
+//! A failed seed is printed. `RUNWAY_SIMULATION_SEED=N` runs only the history of seed N.
+//! `RUNWAY_SIMULATIONS=N` runs N histories.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -26,9 +29,9 @@ const CLUSTER: (u64, usize) = (6, 6);
 
 struct Storm {
     dice: StdRng,
-    /// How bad it is: 0 to 100.
+    /// The probability of faults, from 0 to 100.
     badness: u32,
-    /// The limits that were exceeded.
+    /// The limits that were exceeded at some time.
     exceeded: Arc<Mutex<Vec<String>>>,
 }
 
@@ -46,7 +49,7 @@ impl Chaos for Storm {
     fn call(&mut self, call: Call) -> Fault {
         let mut fault = Fault { there: self.millis(200), back: self.millis(200), ..Fault::default() };
         if self.happens(10) {
-            // Slow: up to the server's own request time-out.
+            // A slow request, up to the request timeout of an API server.
             fault.there = self.millis(59_000);
         }
         fault.answer = match self.dice.random_range(0..100) {
@@ -89,8 +92,7 @@ impl Chaos for Storm {
     }
 }
 
-/// The limits that are exceeded, of a tenant or of all of them together. Jobs of which nobody could know when they landed
-/// are left out.
+/// Returns the exceeded limits, of each tenant and of the cluster. Untracked jobs are not counted.
 fn exceeded(jobs: &BTreeMap<JobId, FakeJob>) -> Vec<String> {
     let live = || jobs.values().filter(|job| job.seen.status.holds && !job.late);
     let held = |tenant: Option<&str>| {
@@ -110,7 +112,7 @@ struct Process {
     plane: ControlPlane,
 }
 
-/// When each process had counted what runs.
+/// The times at which the processes became ready.
 type Counted = Arc<Mutex<Vec<Timestamp>>>;
 
 fn start(cluster: &FakeCluster, surroundings: &Arc<VirtualEnv>, counted: &Counted) -> Process {
@@ -132,7 +134,7 @@ fn start(cluster: &FakeCluster, surroundings: &Arc<VirtualEnv>, counted: &Counte
     Process { backend, plane }
 }
 
-/// What somebody was told.
+/// The result that one caller received.
 struct Told {
     keyed: bool,
     digest: Digest,
@@ -176,7 +178,7 @@ async fn history(seed: u64) {
         }
     }
 
-    // The storm is over: everything settles, and then the ledger is the cluster.
+    // No more faults: pending creations settle, and the ledger must equal the cluster.
     cluster.set_chaos(Box::new(Calm));
     if !process.backend.is_alive() {
         process = start(&cluster, &surroundings, &counted);
@@ -186,13 +188,13 @@ async fn history(seed: u64) {
     tokio::time::sleep(Duration::from_secs(160)).await;
     let jobs = cluster.jobs();
     let holding: Vec<_> = jobs.iter().filter(|(_, job)| job.seen.status.holds).map(|(id, _)| *id).collect();
-    assert_eq!(plane.held(), holding, "the ledger is not what runs");
-    assert_eq!(plane.cluster_usage().1, 0, "a creation was never settled");
+    assert_eq!(plane.held(), holding, "the ledger does not equal the cluster");
+    assert_eq!(plane.cluster_usage().1, 0, "a creation is still pending");
     for (id, job) in &jobs {
-        assert_eq!(plane.job(*id).expect("known").seen, job.seen);
+        assert_eq!(plane.job(*id).expect("the job has a record").seen, job.seen);
     }
 
-    // Everything ends, and nothing is held any more.
+    // All jobs finish, and all holds are released.
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(plane.held(), []);
     let usage = plane.cluster_usage();
@@ -211,40 +213,42 @@ fn check_history(cluster: &FakeCluster, plane: &ControlPlane, told: &[Told], cou
         match &told.answer {
             Ok(submitted) => {
                 let job = &submitted.job().seen;
-                assert!(ids.contains(&job.id), "{} was told of and never made", job.id);
-                assert_eq!(job.spec_digest, Some(told.digest), "{} is another job", job.id);
+                assert!(ids.contains(&job.id), "{} was reported but never created", job.id);
+                assert_eq!(job.spec_digest, Some(told.digest), "{} has another spec", job.id);
             }
-            // With a key, another request may have made it.
+            // With a key, another submission may have created the job.
             Err(SubmitError::Create {
                 id,
                 error: CreateError::Rejected { .. } | CreateError::Unavailable(_),
             }) if !told.keyed => {
-                assert!(!ids.contains(id), "{id} was made and denied");
+                assert!(!ids.contains(id), "{id} was created although its submission failed");
             }
             Err(_) => {}
         }
     }
-    // A key makes one job, unless the first had left and was forgotten with the process that remembered it; or a request that
-    // had seemed lost came after the first had left; or the job had left before its creation was answered or the watch told
-    // of it, and so was asked for again.
+    // A key creates one job, with three exceptions:
+    //
+    // - The process that had the record of the first job was restarted after the job was removed.
+    // - The second create request was sent before the first job was removed, and arrived late.
+    // - The first job was removed before a response or a watch event arrived, so the request was sent again.
     for (i, second) in landed.iter().enumerate() {
         for first in landed[..i].iter().filter(|first| first.id == second.id) {
-            let left = first.left.expect("it left before its successor came");
+            let left = first.left.expect("the earlier job was removed before the later one was created");
             let was_forgotten = counted.iter().any(|counted| (left..=second.at).contains(counted));
             let was_late = second.sent < left;
             let was_unanswered = second.sent < first.sent.saturating_add(Seconds::new(15));
             assert!(
                 was_forgotten || was_late || was_unanswered,
-                "{} was made twice: {first:?} {second:?}",
+                "{} was created twice: {first:?} {second:?}",
                 second.id
             );
         }
     }
-    // Every job that was there since the last process had counted is remembered.
+    // The last process has a record of every job that existed after it became ready.
     let last = counted.last().copied().unwrap();
     for landing in &landed {
         if landing.left.is_none_or(|left| left > last) {
-            assert!(plane.job(landing.id).is_some_and(|job| job.gone), "{} is forgotten", landing.id);
+            assert!(plane.job(landing.id).is_some_and(|job| job.gone), "{} has no record", landing.id);
         }
     }
 }
@@ -252,7 +256,7 @@ fn check_history(cluster: &FakeCluster, plane: &ControlPlane, told: &[Told], cou
 fn submit(process: &Process, dice: &mut StdRng, told: &Arc<Mutex<Vec<Told>>>) {
     let tenant = ["a", "b", "c"][dice.random_range(0..3)];
     let number = dice.random_range(0..6);
-    // One in ten puts another body under the key.
+    // One in ten submissions has another spec with the same key.
     let gpus = if dice.random_bool(0.1) { 4 } else { number % 3 };
     let spec: JobSpec = spec(tenant, &format!("job-{number}"), gpus);
     let key = dice.random_bool(0.6).then(|| format!("key-{number}").parse().unwrap());
@@ -263,7 +267,7 @@ fn submit(process: &Process, dice: &mut StdRng, told: &Arc<Mutex<Vec<Told>>>) {
         told.lock().unwrap().push(Told { keyed: key.is_some(), digest, answer });
     });
     if dice.random_bool(0.1) {
-        // The caller goes away.
+        // The caller disconnects.
         let patience = Duration::from_millis(dice.random_range(0..500));
         tokio::spawn(async move {
             tokio::time::sleep(patience).await;
@@ -272,19 +276,19 @@ fn submit(process: &Process, dice: &mut StdRng, told: &Arc<Mutex<Vec<Told>>>) {
     }
 }
 
-/// Tells which seed it was.
+/// Prints the seed if the test panics.
 struct Seed(u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("again: RUNWAY_SIMULATION_SEED={} cargo test -p runway-control simulation", self.0);
+            eprintln!("to repeat: RUNWAY_SIMULATION_SEED={} cargo test -p runway-control simulation", self.0);
         }
     }
 }
 
 fn from_environment(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "which histories to run")]
+    #[expect(clippy::disallowed_methods, reason = "selects the histories to run")]
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 

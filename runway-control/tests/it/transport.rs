@@ -1,4 +1,5 @@
-//! A second transport, in text: a line is a request, and a line is its response. It only translates; the service does the rest.
+//! A second transport, in text: each line is a request, and the response is one line. It only translates
+//! between the text and the service.
 
 use crate::set::{Script, Set, all, answer, long, start};
 use futures::FutureExt;
@@ -9,7 +10,7 @@ use runway_core::document::parse_json;
 use runway_testing::env::in_virtual_time;
 use std::time::Duration;
 
-/// `check TENANT JSON` and `submit TENANT KEY JSON`, with `-` for a tenant or key that the request does not name.
+/// The requests are `check TENANT JSON` and `submit TENANT KEY JSON`. A `-` means no tenant or no key.
 struct TextTransport(SubmissionService);
 
 impl TextTransport {
@@ -93,7 +94,7 @@ fn a_second_transport_only_translates() {
         for _ in 0..2 {
             assert!(text.handle(&format!("submit team - {fine}")).await.starts_with("created "));
         }
-        // All three hold their slot for at most 630 s.
+        // All three jobs keep their holds for at most 630 s.
         assert!(text.handle(&format!("submit team - {fine}")).await.starts_with("quota 60 "));
     });
 }
@@ -118,7 +119,7 @@ fn failures_of_the_backend_keep_their_names() {
         assert!(text.handle(&request).await.starts_with("in-flight 1 "));
         assert!(first.await.starts_with("created "));
         let response = text.handle(&request).await;
-        assert!(response.starts_with("uncertain 5 whether the job `"), "{response}");
+        assert!(response.starts_with("uncertain 5 it is not known yet whether the job `"), "{response}");
         let (_, unready) = start(&set.cluster, Settings::default());
         let text = TextTransport(SubmissionService::new(unready, 1));
         assert!(text.handle(&request).await.starts_with("not-ready 1 "));

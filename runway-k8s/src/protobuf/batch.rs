@@ -1,4 +1,4 @@
-//! What is read of `k8s.io/api/batch/v1/generated.proto`.
+//! Decodes the messages of `k8s.io/api/batch/v1/generated.proto`.
 
 use super::wire::{Malformed, Message, Value};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};

@@ -1,4 +1,4 @@
-//! What is read of `k8s.io/api/core/v1/generated.proto`.
+//! Decodes the messages of `k8s.io/api/core/v1/generated.proto`.
 
 use super::wire::{Malformed, Message, Value};
 use k8s_openapi::api::core::v1::{
@@ -49,7 +49,8 @@ impl Message for Container {
             1 => self.name = value.text()?,
             2 => self.image = value.some_text()?,
             7 => {
-                // Only what refers to something is of interest; the values of the others may be large, or secret.
+                // Only references to Secrets are needed. Other variables are dropped, because their values
+                // can be large or secret.
                 let variable: EnvVar = value.message()?;
                 if variable.value_from.is_some() {
                     self.env.get_or_insert_default().push(variable);
@@ -94,7 +95,7 @@ impl Message for SecretKeySelector {
     }
 }
 
-/// Part of a message of its own in protobuf, and of what refers by it in JSON.
+/// A separate message in protobuf. In JSON, its fields are part of the object that refers to it.
 #[derive(Default)]
 struct LocalObjectReference {
     name: String,
@@ -118,7 +119,7 @@ impl Message for ResourceRequirements {
     }
 }
 
-/// Of `k8s.io/apimachinery/pkg/api/resource/generated.proto`.
+/// Defined in `k8s.io/apimachinery/pkg/api/resource/generated.proto`.
 impl Message for Quantity {
     fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
         if field == 1 {

@@ -1,4 +1,4 @@
-//! What is read of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`, and of `pkg/runtime` beside it.
+//! Decodes the messages of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`, and of `pkg/runtime`.
 
 use super::wire::{Fields, Malformed, Message, Value};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
@@ -22,7 +22,8 @@ impl Message for ObjectMeta {
     }
 }
 
-/// What whoever made an object learns from the answer; the rest of it is what was sent.
+/// The fields that Runway reads from the response to a create call. The other fields equal those of the
+/// request.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     pub(crate) uid: Option<String>,

@@ -1,10 +1,12 @@
-//! What the API server sends as protobuf: the fields that are of interest here, put into the types that go with them.
+//! Decodes the protobuf of the API server. It decodes only the fields that Runway needs, into the types of
+//! `k8s-openapi`.
 //!
-//! The API server's own controllers ask for protobuf, and it encodes a change once for all who watch in the same way. Whoever
-//! asks for JSON has each change encoded for himself alone.
+//! The API server encodes a change in protobuf once for all watches, as its own controllers use protobuf. It
+//! encodes JSON again for each watch.
 //!
-//! Fields are known by the numbers that the `generated.proto` files of Kubernetes give them, which never change. Texts and
-//! counts that Go has no null for are written even where they are empty; JSON leaves them out, and so they are read here.
+//! The fields have the numbers of the `generated.proto` files of Kubernetes, which never change. Go has no
+//! null for strings and counts, so protobuf contains them even if they are empty. JSON omits empty ones; the
+//! decoder therefore treats them as absent.
 
 mod batch;
 mod core;
@@ -23,16 +25,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::core::Status;
 use wire::{Fields, Value};
 
-/// What an object begins with, so that it is taken for nothing else.
+/// The first bytes of each object.
 const MAGIC: &[u8] = b"k8s\0";
 
-/// The object in its envelope, which is `Unknown` of `k8s.io/apimachinery/pkg/runtime/generated.proto`.
+/// Returns the object in its envelope, which is `Unknown` in
+/// `k8s.io/apimachinery/pkg/runtime/generated.proto`.
 fn unpack(bytes: &[u8]) -> Result<&[u8], Malformed> {
     let envelope = bytes.strip_prefix(MAGIC).ok_or(Malformed::NoMagic)?;
     last_bytes(envelope, 2)
 }
 
-/// The value that a field has in the end.
+/// Returns the last value of a field, which is the one that counts. Empty if the field is missing.
 fn last_bytes(message: &[u8], wanted: u32) -> Result<&[u8], Malformed> {
     let mut found: &[u8] = &[];
     for field in Fields::of(message) {
@@ -44,12 +47,12 @@ fn last_bytes(message: &[u8], wanted: u32) -> Result<&[u8], Malformed> {
     Ok(found)
 }
 
-/// Reads an object.
+/// Decodes an object.
 pub(crate) fn object<T: Message>(bytes: &[u8]) -> Result<T, Malformed> {
     T::read(unpack(bytes)?)
 }
 
-/// A page of a list.
+/// One page of a list.
 pub(crate) struct Page<K> {
     pub(crate) metadata: ListMeta,
     pub(crate) items: Vec<K>,
@@ -61,7 +64,7 @@ impl<K> Default for Page<K> {
     }
 }
 
-/// `JobList`, `PodList` and `EventList` are alike.
+/// `JobList`, `PodList` and `EventList` have the same field numbers.
 impl<K: Message> Message for Page<K> {
     fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
         match field {
@@ -73,22 +76,22 @@ impl<K: Message> Message for Page<K> {
     }
 }
 
-/// What a watch tells, which is `WatchEvent` of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
+/// A watch event: `WatchEvent` in `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 #[derive(Debug)]
 pub(crate) enum Change<K> {
-    /// It is new, or was changed.
+    /// The object was created or changed.
     Applied(Box<K>),
     Deleted(Box<K>),
-    /// Nothing, but what comes next comes after this object's version.
+    /// No change. Later events are newer than the resource version of this object.
     Bookmark(Box<K>),
     Error(Box<Status>),
-    /// Of a kind that is not known here.
+    /// An event of an unknown type.
     Other,
 }
 
-/// Reads what one frame of a watch tells.
+/// Decodes one frame of a watch.
 pub(crate) fn change<K: Message>(frame: &[u8]) -> Result<Change<K>, Malformed> {
-    // The object is in an envelope, in a `RawExtension`, in the event.
+    // The event contains a `RawExtension`, which contains the envelope of the object.
     let object_in = || unpack(last_bytes(last_bytes(frame, 2)?, 1)?);
     let object = || K::read(object_in()?).map(Box::new);
     Ok(match last_bytes(frame, 1)? {

@@ -1,4 +1,4 @@
-//! Whatever is read of an object is read as JSON would be.
+//! Compares decoded protobuf with decoded JSON of the same objects.
 
 use super::written::{Field, change, entry, message, nested, number, packed, put, text, time};
 use super::*;
@@ -286,10 +286,10 @@ fn what_is_not_known_is_passed_over() {
     ];
     let job: Job = object(&packed(&fields)).unwrap();
     assert_eq!(job.metadata.name.as_deref(), Some("train"));
-    // The last of a field counts, and a text need not be one.
+    // The last value of a field counts. A string can contain invalid UTF-8.
     let twice = [(1, nested(&[(1, text("a"))])), (1, nested(&[(1, Field::Bytes(vec![b'b', 0xff]))]))];
     assert_eq!(object::<Job>(&packed(&twice)).unwrap().metadata.name.as_deref(), Some("b\u{fffd}"));
-    // An entry without a value has an empty one.
+    // An entry without a value has an empty value.
     let bare = [(1, nested(&[(11, nested(&[(1, text("key"))]))]))];
     let labels = object::<Job>(&packed(&bare)).unwrap().metadata.labels.unwrap();
     assert_eq!(labels.get("key").map(String::as_str), Some(""));
@@ -302,7 +302,7 @@ fn what_is_malformed_is_an_error() {
     assert_eq!(read(b"k8s"), Malformed::NoMagic);
     let whole = packed(&[(1, nested(&[(1, text("train"))]))]);
     for cut in 5..whole.len() {
-        // Where a field ends in the envelope, there is simply less of it.
+        // If the envelope is cut between two fields, the rest decodes without an error.
         if let Err(error) = object::<Job>(&whole[..cut]) {
             assert_eq!(error, Malformed::Cut, "{cut}");
         }
@@ -312,13 +312,13 @@ fn what_is_malformed_is_an_error() {
     assert_eq!(job(&[(2, nested(&[(1, text("1"))]))]), Malformed::OtherType);
     assert_eq!(job(&[(2, nested(&[(1, number(i64::from(i32::MAX) + 1))]))]), Malformed::OtherType);
     assert_eq!(job(&[(2, Field::Fixed32)]), Malformed::OtherType);
-    // Groups, and types that are none.
+    // Groups, and unknown wire types.
     for key in [11, 12, 14, 15] {
         let told = Malformed::NoField { key: u64::from(key) };
         assert_eq!(<Job as Message>::read(&[key]).unwrap_err(), told);
     }
     assert_eq!(<Job as Message>::read(&[0, 0]).unwrap_err(), Malformed::NoField { key: 0 });
-    // 64 bits are ten bytes, and not eleven.
+    // The varint of 64 bits takes ten bytes; eleven bytes are an error.
     let mut longest = vec![8];
     put(&mut longest, u64::MAX);
     assert_eq!(longest.len(), 11);
@@ -327,7 +327,7 @@ fn what_is_malformed_is_an_error() {
         <Job as Message>::read(&[[8].as_slice(), &[0x80; 10]].concat()).unwrap_err(),
         Malformed::TooLong
     );
-    // A length beyond all there is.
+    // The length exceeds the input.
     let mut huge = vec![10];
     put(&mut huge, u64::MAX);
     assert_eq!(<Job as Message>::read(&huge).unwrap_err(), Malformed::Cut);

@@ -1,32 +1,32 @@
-//! Protobuf as bytes: fields by their numbers. What a field means is not known here.
+//! The wire format of protobuf: fields with numbers, without their meaning.
 //!
-//! See <https://protobuf.dev/programming-guides/encoding/>. Kubernetes uses no groups, and nothing that is read here is of a
-//! fixed width.
+//! See <https://protobuf.dev/programming-guides/encoding/>. Kubernetes uses no groups, and Runway reads no
+//! fixed-width fields.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff;
 use std::collections::BTreeMap;
 
-/// It is no protobuf, or not of the form that it should have.
+/// The input is not valid protobuf, or not the expected message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
-    /// It ends in the middle of a field.
-    #[error("it ends in the middle of a field")]
+    /// The input ends in the middle of a field.
+    #[error("the message ends in the middle of a field")]
     Cut,
-    /// A number has more than 64 bits.
-    #[error("a number is too long")]
+    /// A varint has more than 64 bits.
+    #[error("a varint has more than 64 bits")]
     TooLong,
-    /// No field begins so.
-    #[error("no field begins with {key:#x}")]
+    /// A key has no valid field number or wire type.
+    #[error("invalid field key {key:#x}")]
     NoField {
-        /// What stands where its number and its type should.
+        /// The key, which contains the field number and the wire type.
         key: u64,
     },
-    /// The value of a field is of another type, or out of its range.
-    #[error("a field is not of its type")]
+    /// The value has another wire type, or is out of range.
+    #[error("a field has the wrong type")]
     OtherType,
-    /// It does not begin as Kubernetes begins its objects.
-    #[error("it does not begin with `k8s`")]
+    /// The input does not begin with the magic bytes of Kubernetes.
+    #[error("the message does not begin with `k8s`")]
     NoMagic,
 }
 
@@ -34,13 +34,13 @@ pub(crate) enum Malformed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
     Number(u64),
-    /// A text, a message, or a list of numbers.
+    /// A string, a message, or a packed list.
     Bytes(&'a [u8]),
-    /// Four or eight bytes, which nothing here has a use for.
+    /// A value of four or eight bytes, which Runway does not use.
     Fixed,
 }
 
-/// The fields of a message, one after the other.
+/// An iterator over the fields of a message.
 pub(crate) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -65,7 +65,7 @@ impl<'a> Fields<'a> {
         Ok((field, value))
     }
 
-    /// Seven bits a byte, the least first; the eighth says that there are more.
+    /// Seven bits per byte, lowest bits first. The eighth bit says that more bytes follow.
     fn number(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
@@ -101,9 +101,9 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Something that is read field by field. Fields that it does not know are passed over.
+/// A message that is decoded field by field. Unknown fields are ignored.
 pub(crate) trait Message: Default {
-    /// Takes a field over.
+    /// Sets a field. For a repeated field, adds a value.
     fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed>;
 
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
@@ -128,17 +128,17 @@ impl<'a> Value<'a> {
         T::read(self.bytes()?)
     }
 
-    /// What is no UTF-8 in it is replaced, as it is in JSON.
+    /// Replaces invalid UTF-8, as JSON does.
     pub(crate) fn text(self) -> Result<String, Malformed> {
         Ok(String::from_utf8_lossy(self.bytes()?).into_owned())
     }
 
-    /// A text that is written even where there is none: JSON leaves it out.
+    /// Returns `None` for an empty string, which JSON omits.
     pub(crate) fn some_text(self) -> Result<Option<String>, Malformed> {
         self.text().map(|text| Some(text).filter(|text| !text.is_empty()))
     }
 
-    /// Negative numbers take all of 64 bits, whatever their type.
+    /// A negative number always takes 64 bits, even in a 32-bit field.
     pub(crate) const fn long(self) -> Result<i64, Malformed> {
         match self {
             Self::Number(number) => Ok(number.cast_signed()),
@@ -150,7 +150,7 @@ impl<'a> Value<'a> {
         i32::try_from(self.long()?).map_err(|_| Malformed::OtherType)
     }
 
-    /// A number that is written even where it is none: JSON leaves a zero out.
+    /// Returns `None` for zero, which JSON omits.
     pub(crate) fn some_int(self) -> Result<Option<i32>, Malformed> {
         self.int().map(|number| Some(number).filter(|number| *number != 0))
     }
@@ -167,7 +167,7 @@ impl<'a> Value<'a> {
         Ok(self.message::<Instant>()?.timestamp()?.map(MicroTime))
     }
 
-    /// Adds an entry of a map, which is a message of its key and its value.
+    /// Adds an entry to a map. An entry is a message with a key and a value.
     pub(crate) fn entry<T>(
         self,
         map: &mut Option<BTreeMap<String, T>>,
@@ -181,14 +181,14 @@ impl<'a> Value<'a> {
                 _ => {}
             }
         }
-        // An entry without a value has that of an empty one.
+        // An entry without a value has an empty value.
         let value = value.map_or_else(|| read(Value::Bytes(&[])), Ok)?;
         map.get_or_insert_default().insert(key, value);
         Ok(())
     }
 }
 
-/// `Time` and `MicroTime` of `apimachinery/pkg/apis/meta/v1/generated.proto`.
+/// `Time` and `MicroTime` in `apimachinery/pkg/apis/meta/v1/generated.proto`.
 #[derive(Default)]
 struct Instant {
     seconds: i64,
@@ -196,7 +196,7 @@ struct Instant {
 }
 
 impl Instant {
-    /// Go's zero time, and the beginning of 1970 like it, is none: so the API server reads it itself.
+    /// Returns `None` for Go's zero time and for the Unix epoch, as the API server does.
     fn timestamp(&self) -> Result<Option<jiff::Timestamp>, Malformed> {
         if self.seconds <= 0 {
             return Ok(None);

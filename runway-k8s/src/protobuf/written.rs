@@ -1,6 +1,6 @@
-//! Protobuf as a server would write it, for tests.
+//! Encodes protobuf messages as an API server does, for tests.
 
-/// A message, from the numbers and the values of its fields.
+/// Encodes a message from the numbers and the values of its fields.
 pub(crate) fn message(fields: &[(u8, Field)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (number, field) in fields {
@@ -63,14 +63,14 @@ pub(crate) fn entry(key: &str, value: Field) -> Field {
     nested(&[(1, text(key)), (2, value)])
 }
 
-/// An object in its envelope.
+/// Encodes an object in its envelope.
 pub(crate) fn packed(fields: &[(u8, Field)]) -> Vec<u8> {
     let kind = nested(&[(1, text("v1")), (2, text("Kind"))]);
     let envelope = [(1, kind), (2, nested(fields)), (3, text("")), (4, text(""))];
     [b"k8s\0".to_vec(), message(&envelope)].concat()
 }
 
-/// What a watch tells.
+/// Encodes a watch event.
 pub(crate) fn change(kind: &str, object: &[(u8, Field)]) -> Vec<u8> {
     message(&[(1, text(kind)), (2, nested(&[(1, Field::Bytes(packed(object)))]))])
 }

@@ -1,8 +1,8 @@
-//! Following the jobs of the cluster: three watches made into one stream.
+//! Watches the jobs of the cluster: combines three watches into one stream.
 //!
-//! Jobs, their pods and the events of both are listed and watched each by themselves; a watch that was
-//! cut is resumed, and where the server has forgotten where it was (`410 Gone`) everything is listed again. From time to time
-//! everything is listed again, though nothing seems to be wrong.
+//! Jobs, pods and events are listed and watched independently. An interrupted watch resumes. If the server no
+//! longer has the position of a watch (`410 Gone`), this watch relists. At an interval, all three watches
+//! relist, even if nothing seems wrong.
 
 mod follow;
 mod remains;
@@ -21,13 +21,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use store::{Store, Told};
 
-/// What was heard from one of the watches.
+/// An event of one of the three watches, or of the relist timer.
 enum Heard {
     Job(watcher::Event<Box<Job>>),
     Pod(watcher::Event<Box<Pod>>),
     Event(watcher::Event<Box<Event>>),
     Failed(Unavailable),
-    /// It is time to list everything again.
+    /// The relist interval has passed.
     Relist,
 }
 
@@ -70,7 +70,8 @@ impl Watching {
             match told {
                 Told::Event(event) => self.queue.push_back(event),
                 Told::Complete => {
-                    // Pods whose Job is not in the listing: it may be younger than that.
+                    // A Job can be missing from the list although its pod is known, because it was created
+                    // after the list was read.
                     for orphan in self.store.orphans() {
                         if let Ok(Some(job)) = self.cluster.job(&orphan).await {
                             self.store.put_job(Box::new(job));
@@ -108,7 +109,7 @@ fn sources(cluster: &Arc<Cluster>) -> SelectAll<BoxStream<'static, Heard>> {
     ])
 }
 
-/// Reasons of events that every Job or pod causes, and that do not explain a failure.
+/// The reasons of events that every Job or pod has, and that explain no failure.
 const ROUTINE: &[&str] = &[
     "SuccessfulCreate",
     "SuccessfulDelete",
@@ -120,8 +121,8 @@ const ROUTINE: &[&str] = &[
     "BackOff",
 ];
 
-/// Selects the other events. The API server filters events one by one, so one watch with exclusions costs less than a
-/// watch for each reason.
+/// Returns a field selector for all other events. The API server filters events one by one, so one watch with
+/// exclusions costs less than a watch for each reason.
 fn explaining_events() -> String {
     ROUTINE.iter().map(|reason| format!("reason!={reason}")).collect::<Vec<_>>().join(",")
 }

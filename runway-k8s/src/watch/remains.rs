@@ -1,4 +1,4 @@
-//! What is left behind: Jobs that were never completed, since the process died in between, and Secrets of jobs that have ended.
+//! Garbage collection: deletes abandoned incomplete Jobs, and the Secrets of finished jobs.
 
 use crate::cluster::Cluster;
 use crate::failure::retry;
@@ -11,7 +11,7 @@ use runway_control::backend::JobRef;
 use runway_core::render::object_name;
 use std::sync::Arc;
 
-/// Deletes a Job that has no Secret and will get none. Nobody was told of it.
+/// Deletes an incomplete Job that will never get its Secret. The watch never reported it.
 pub(super) fn clear(cluster: Arc<Cluster>, job: Job) {
     tokio::spawn(async move {
         let name = job.metadata.name.clone().unwrap_or_default();
@@ -20,16 +20,17 @@ pub(super) fn clear(cluster: Arc<Cluster>, job: Job) {
         let parameters = delete_in_background(job.metadata.uid);
         match retry(cluster.settings.call_timeout, "deleting a Job", || api.delete(&name, &parameters)).await
         {
-            Ok(_) => tracing::info!(name, "a Job that was never completed is deleted"),
+            Ok(_) => tracing::info!(name, "deleted an incomplete Job"),
             Err(error) if error.is_not_found() || error.is_conflict() => {}
             Err(error) => {
-                tracing::warn!(name, cause = %error, "a Job that was never completed could not be deleted");
+                tracing::warn!(name, cause = %error, "deleting an incomplete Job failed");
             }
         }
     });
 }
 
-/// Deletes the Secret of a job that has ended: nobody needs it. If this fails, it goes with the Job.
+/// Deletes the Secret of a finished job, which no longer needs it. If this fails, Kubernetes deletes the
+/// Secret together with the Job.
 pub(super) fn clear_secret(cluster: Arc<Cluster>, job: JobRef) {
     tokio::spawn(async move {
         let name = object_name(&job.name, job.id);
@@ -41,7 +42,7 @@ pub(super) fn clear_secret(cluster: Arc<Cluster>, job: JobRef) {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {}
             Err(error) => {
-                tracing::warn!(job = %job.id, cause = %error, "the Secret of a finished job stays until the Job is deleted");
+                tracing::warn!(job = %job.id, cause = %error, "deleting the Secret of a finished job failed; Kubernetes deletes it with the Job");
             }
         }
     });

@@ -1,4 +1,4 @@
-//! A process that is killed in the middle of a burst of submissions, and started again.
+//! Kills a process in the middle of a burst of submissions, and starts another one.
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::batch::v1::Job;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 const JOBS: usize = 200;
 
-/// A job that no node has room for: it is the submissions that count here.
+/// A job that fits on no node. Only its submission matters here.
 fn spec(number: usize) -> JobSpec {
     let mut spec = shell(&format!("job-{number}"), "true");
     spec.resources.cpu = Some("500".into());
@@ -29,7 +29,8 @@ async fn submit(bed: &Harness, count: usize) -> Vec<Result<Submitted, SubmitErro
     stream::iter(0..count).map(one).buffer_unordered(32).collect().await
 }
 
-/// Names the namespace to the process that is killed: this test again.
+/// The environment variable that passes the namespace to the process to kill. That process runs this test
+/// too.
 const VICTIM: &str = "RUNWAY_BURST_NAMESPACE";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,7 +38,7 @@ async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
     let admin = admin().await;
     if let Ok(name) = std::env::var(VICTIM) {
         let policy = policy(&name, |policy| policy);
-        // Not all, so that some are left for the next process however fast this one is.
+        // Some jobs are left for the next process, even if this one is fast.
         submit(&Harness::start(name, admin, runway().await, policy).await, JOBS * 3 / 4).await;
         return;
     }
@@ -52,22 +53,22 @@ async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
         .unwrap();
     let jobs: Api<Job> = Api::namespaced(admin.clone(), &name);
     let count = async || jobs.list_metadata(&ListParams::default()).await.unwrap().items.len();
-    // A watch sees the jobs while they are created. A list that is repeated may come too late.
+    // A watch sees the jobs while they are created. A repeated list can be too late.
     let changes = jobs.watch_metadata(&WatchParams::default(), "0").await.unwrap();
     let created = changes.filter(|change| std::future::ready(matches!(change, Ok(WatchEvent::Added(_)))));
     let quarter = tokio::time::timeout(TIMEOUT, created.take(JOBS / 4).count()).await;
-    assert_eq!(quarter.ok(), Some(JOBS / 4), "the burst has begun");
+    assert_eq!(quarter.ok(), Some(JOBS / 4), "a quarter of the burst was created");
     child.kill().await.unwrap(); // SIGKILL
     let made = count().await;
-    assert!((JOBS / 4..JOBS).contains(&made), "{made} were made before it was killed");
+    assert!((JOBS / 4..JOBS).contains(&made), "{made} jobs were created before the kill");
 
     let bed = Harness::start(name.clone(), admin, runway().await, policy(&name, |policy| policy)).await;
     let answers = submit(&bed, JOBS).await;
     let ids: BTreeSet<_> = answers.iter().map(|answer| answer.as_ref().unwrap().job().seen.id).collect();
     let replayed = answers.iter().filter(|answer| matches!(answer, Ok(Submitted::Replayed { .. }))).count();
     assert_eq!(ids.len(), JOBS);
-    assert!(replayed >= made && replayed < JOBS, "{replayed} of {made} were there before");
-    // None twice, and the ledger is the cluster.
+    assert!(replayed >= made && replayed < JOBS, "{replayed} of {made} existing jobs were replayed");
+    // No job exists twice, and the ledger equals the cluster.
     assert_eq!(count().await, JOBS);
     let listed: Vec<_> = bed.backend.list().await.unwrap().iter().map(|seen| seen.id).collect();
     assert_eq!(listed, ids.iter().copied().collect::<Vec<_>>());

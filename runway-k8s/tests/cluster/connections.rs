@@ -1,4 +1,5 @@
-//! Connections that are cut, that swallow answers, and that are refused: through a proxy in front of the API server.
+//! Interrupted connections, lost responses and refused connections, simulated by a proxy in front of the API
+//! server.
 
 use runway_control::{SubmitError, Submitted};
 use runway_core::status::Phase;
@@ -14,17 +15,17 @@ use tokio::sync::watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Bytes go both ways.
+    /// Forwards requests and responses.
     Open,
-    /// Requests arrive, answers do not.
+    /// Forwards requests, and drops responses.
     Swallow,
-    /// Connections are closed as soon as they are made.
+    /// Closes each connection at once.
     Closed,
 }
 
 struct Proxy {
     address: SocketAddr,
-    /// The mode, and the number of times everything was cut.
+    /// The mode, and the number of times that all connections were closed.
     mode: Arc<watch::Sender<(Mode, u32)>>,
 }
 
@@ -80,13 +81,14 @@ async fn pass(client: TcpStream, target: SocketAddr, mut modes: watch::Receiver<
     }
 }
 
-/// The kubeconfig to go by. An administrator's does as well: it is connections that count here.
+/// Returns the path of the kubeconfig. An administrator's kubeconfig works too, because these tests are about
+/// connections.
 fn path() -> std::ffi::OsString {
     let named = std::env::var_os("RUNWAY_TEST_KUBECONFIG").or_else(|| std::env::var_os("KUBECONFIG"));
-    named.expect("this test needs a cluster: see `bed.rs`")
+    named.expect("this test needs a cluster: set RUNWAY_TEST_KUBECONFIG or KUBECONFIG")
 }
 
-/// A kubeconfig like that of `RUNWAY_TEST_KUBECONFIG`, by way of a proxy.
+/// A copy of the kubeconfig that connects through a proxy.
 struct Detour {
     proxy: Proxy,
     kubeconfig: PathBuf,
@@ -143,8 +145,8 @@ async fn what_happens_while_nothing_is_heard_is_caught_up_with() {
     detour.proxy.set(Mode::Closed);
     detour.proxy.cut();
     until("the watch to notice", async || (!bed.plane.watch_state().connected).then_some(())).await;
-    assert!(bed.plane.is_ready(), "reads go on, and say how old they are");
-    // Seen through another connection: it has ended.
+    assert!(bed.plane.is_ready(), "records are still readable after an interruption");
+    // Another connection shows that the job has finished.
     let other = bed.again().await;
     other.until(job, "the end of it", |record| record.seen.status.phase == Phase::Failed).await;
     assert_eq!((bed.plane.held(), other.plane.held()), (vec![job], vec![]));
@@ -158,13 +160,13 @@ async fn what_happens_while_nothing_is_heard_is_caught_up_with() {
 async fn an_answer_that_is_lost_is_asked_for_again() {
     let detour = Detour::make().await;
     let bed = detour.bed("lost").await;
-    // A connection that is open already is taken for the next request.
+    // The next request uses the connection that is already open.
     let before = bed.submit(shell("before", "true")).await;
     bed.comes_to(before, Phase::Succeeded, None).await;
     detour.proxy.set(Mode::Swallow);
     let plane = bed.plane.clone();
     let submission = tokio::spawn(async move { plane.submit(shell("train", "true").into(), None).await });
-    // It has arrived, and nobody here knows.
+    // The request has arrived, but its response was dropped.
     let other = bed.again().await;
     let selection = runway_control::Selection::default();
     let id =
@@ -184,7 +186,7 @@ async fn an_answer_that_is_lost_is_asked_for_again() {
 async fn a_cluster_that_refuses_connections_is_unreachable_and_nothing_is_held() {
     let detour = Detour::make().await;
     let bed = detour.bed("refused").await;
-    // Nobody listens there.
+    // No process listens on this port.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let text = std::fs::read_to_string(&detour.kubeconfig).unwrap();
     let nowhere = std::env::temp_dir().join(unique("kubeconfig"));
@@ -202,7 +204,7 @@ async fn a_cluster_that_refuses_connections_is_unreachable_and_nothing_is_held()
     let order = Order { id, admitted, policy: Arc::clone(&bed.policy) };
     let told = backend.create(&order).await;
     assert!(matches!(told, Err(CreateError::Unavailable(_))), "{told:?}");
-    // Closed as soon as they are made, before anything was sent: the same.
+    // Connections that are closed before a request was sent have the same result.
     detour.proxy.set(Mode::Closed);
     detour.proxy.cut();
     let told = bed.plane.submit(shell("b", "true").into(), None).await;

@@ -1,4 +1,4 @@
-//! The cluster passes the contract of backends.
+//! Runs the backend contract tests against a real cluster.
 
 use runway_control::backend::Backend;
 use runway_control::{Surroundings, System};

@@ -1,4 +1,5 @@
-//! Creation: with Secrets, half done, twice, by others, and looked up past the watch.
+//! Creation of jobs: with Secrets, after a partial or repeated create, with foreign objects, and compared
+//! with `find` and `list`.
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -34,7 +35,7 @@ fn order(bed: &Harness, spec: JobSpec) -> Order {
     Order { id, admitted: decision.admitted().unwrap().clone(), policy: Arc::clone(&bed.policy) }
 }
 
-/// How many events there are that a Job made a pod.
+/// Returns the number of pods that Jobs have created, counted by their events.
 async fn pods_made(bed: &Harness) -> usize {
     let made = ListParams::default().fields("reason=SuccessfulCreate");
     bed.api::<Event>().list(&made).await.unwrap().items.len()
@@ -57,7 +58,7 @@ async fn a_secret_gets_to_its_job_as_it_was_written_and_goes_when_that_ends() {
     let of_cluster = bed.api::<Job>().get(&name).await.unwrap();
     assert_eq!(Some(&owner.uid), of_cluster.metadata.uid.as_ref());
     assert_eq!((made[0].immutable, owner.kind.as_str()), (Some(true), "Job"));
-    // What stands on the Job: everything that is needed after a restart, and no value of a secret.
+    // The Job has everything that is needed after a restart, and no value of a secret.
     let annotations = of_cluster.metadata.annotations.clone().unwrap();
     assert!(!annotations.keys().any(|key| key.contains("incomplete")), "{annotations:?}");
     for key in [label::QUOTE, label::SPEC_DIGEST, label::POLICY_DIGEST] {
@@ -84,7 +85,7 @@ async fn the_secret_of_a_cancelled_job_goes_with_it() {
 async fn a_job_that_was_left_half_made_is_completed_by_the_same_order() {
     let bed = Harness::make("half").await;
     let order = order(&bed, with_secret("true"));
-    // The process died after the first step: the Job is there, and no Secret.
+    // The process ended after the first step: the Job exists, but not its Secret.
     let mut job = render(&order.admitted, order.id, &order.policy).unwrap().job;
     let annotations = job.metadata.annotations.get_or_insert_default();
     annotations.insert("runway.dev/incomplete".into(), "x".into());
@@ -92,7 +93,7 @@ async fn a_job_that_was_left_half_made_is_completed_by_the_same_order() {
     let seen = bed.backend.create(&order).await.unwrap();
     assert_eq!(seen.id, order.id);
     bed.comes_to(order.id, Phase::Succeeded, None).await;
-    // Once more: it is there.
+    // A second create finds the complete job.
     let again = bed.backend.create(&order).await;
     assert!(matches!(&again, Err(CreateError::IdConflict(there)) if there.id == order.id), "{again:?}");
 }
@@ -117,7 +118,7 @@ async fn what_was_left_half_made_is_removed_at_the_next_start() {
     annotations.insert("runway.dev/incomplete".into(), "x".into());
     bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
     let again = bed.again().await;
-    assert_eq!(again.plane.job(order.id), None, "nobody was told of it");
+    assert_eq!(again.plane.job(order.id), None, "the watch did not report the job");
     assert_eq!(again.plane.held(), []);
     let name = format!("train-{}", order.id);
     let jobs = bed.api::<Job>();
@@ -144,17 +145,18 @@ async fn a_creation_that_fails_half_way_is_undone() {
     let name = format!("train-{id}");
     until("the Job to go", async || jobs.get_opt(&name).await.unwrap().is_none().then_some(())).await;
     until("its hold to go", async || bed.plane.held().is_empty().then_some(())).await;
-    assert_eq!(bed.plane.job(id), None, "nobody was told of it");
-    // It was suspended all the time, so it never had a pod.
+    assert_eq!(bed.plane.job(id), None, "the watch did not report the job");
+    // The Job stayed suspended, so it never had a pod.
     assert_eq!(pods_made(&bed).await, 0);
-    // The key is as good as new.
+    // The key can be used again.
     quotas.delete("none", &DeleteParams::default()).await.unwrap();
     let again = bed.plane.submit(with_secret("true").into(), Some(&key)).await;
     assert!(matches!(again, Ok(Submitted::Created { .. })), "{again:?}");
     bed.comes_to(id, Phase::Succeeded, None).await;
 }
 
-/// The first creation makes the Job, and the answer about its Secret is lost before that was made.
+/// A backend whose first `create` creates only the Job, and then reports that the response about its Secret
+/// was lost.
 struct Half {
     real: runway_k8s::KubernetesBackend,
     jobs: kube::Api<Job>,
@@ -179,7 +181,7 @@ impl Backend for Half {
             let annotations = job.metadata.annotations.get_or_insert_default();
             annotations.insert("runway.dev/incomplete".into(), "x".into());
             self.jobs.create(&PostParams::default(), &job).await.unwrap();
-            Err(CreateError::Uncertain(Unavailable::new("creating a Secret: no answer")))
+            Err(CreateError::Uncertain(Unavailable::new("creating a Secret: no response")))
         })
     }
 
@@ -250,7 +252,7 @@ async fn a_copy_of_a_job_is_not_the_job() {
     jobs.delete("train-debug", &DeleteParams::background()).await.unwrap();
     until("the copy to go", async || jobs.get_opt("train-debug").await.unwrap().is_none().then_some(()))
         .await;
-    // What the watch tells after that comes after what it told of the copy.
+    // The watch reports this job after the events of the copy.
     let later = bed.submit(shell("later", "true")).await;
     bed.comes_to(later, Phase::Succeeded, None).await;
     let record = bed.plane.job(id).unwrap();
@@ -267,7 +269,7 @@ async fn a_job_of_this_name_that_is_not_runways_is_left_alone() {
     bed.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
     let told = bed.backend.create(&order).await;
     assert!(
-        matches!(&told, Err(CreateError::Rejected { reason }) if reason.contains("not Runway's")),
+        matches!(&told, Err(CreateError::Rejected { reason }) if reason.contains("not created by Runway")),
         "{told:?}"
     );
 }
@@ -315,7 +317,7 @@ async fn jobs_are_found_and_listed_as_the_watch_tells_of_them() {
         bed.comes_to(*id, Phase::Failed, Some(Reason::NonZeroExit)).await;
     }
     ids.sort_unstable();
-    // Pages of two.
+    // Two jobs per page.
     let mut settings = runway_k8s::KubernetesSettings::new(&bed.policy);
     settings.page_size = 2;
     let client = runway_testing::cluster::runway().await;
@@ -338,7 +340,8 @@ async fn a_job_with_broken_marks_is_left_alone() {
     let good = bed.submit(shell("train", "sleep 1000")).await;
     let name = format!("train-{good}");
     let jobs = bed.api::<Job>();
-    // Its quote and digest are spoilt by somebody: it still runs, and is still counted.
+    // Another client has replaced the quote and the digest with invalid values. The job still runs and is
+    // still counted.
     let spoilt = json!({"metadata": {"annotations": {label::QUOTE: "{", label::SPEC_DIGEST: "sha256:x"}}});
     jobs.patch(&name, &PatchParams::default(), &Patch::Merge(&spoilt)).await.unwrap();
     let bad = json!({"metadata": {"name": "no-id", "labels": {label::MANAGED_BY: label::RUNWAY}}, "spec": {"template":
@@ -350,8 +353,8 @@ async fn a_job_with_broken_marks_is_left_alone() {
     jobs.delete("no-id", &DeleteParams::background()).await.unwrap();
 }
 
-/// A Job without what differs from one creation to the next: its selector, its status, and that one of the two has been
-/// resumed by now.
+/// Returns a Job without the fields that differ between two creations. `suspend` is among them, because
+/// Kubernetes may have changed it.
 fn without_its_own(job: &Job) -> serde_json::Value {
     let mut job = serde_json::to_value(job).unwrap();
     for pointer in ["/spec/selector", "/spec/suspend", "/metadata", "/status"] {

@@ -1,4 +1,5 @@
-//! Every way in which a job can end, each with its phase, reason and hint, and its hold released.
+//! All ways in which a job can end. Each test checks the phase, the reason and the hint, and that the hold is
+//! released.
 
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason, Status};
@@ -20,7 +21,7 @@ async fn a_job_that_succeeds() {
     assert_eq!((status.exit_code, status.attempts, status.hint.as_deref()), (Some(0), 1, None));
     assert!(status.started_at.is_some() && status.finished_at >= status.started_at);
     assert_eq!(bed.plane.held(), []);
-    // It cost something, and less than its ceiling.
+    // The bill is greater than zero and below the ceiling.
     let bill = record.bill(record.observed_at).unwrap();
     assert!(bill.usd.micros() > 0 && bill.usd < record.seen.quote.as_ref().unwrap().ceiling, "{bill:?}");
 }
@@ -76,7 +77,7 @@ async fn a_job_whose_child_takes_too_much_memory_and_that_exits_with_0() {
 #[tokio::test]
 async fn a_job_that_runs_longer_than_its_timeout() {
     let bed = Harness::make("deadline").await;
-    // Time enough for its pod to start, on a machine that has other work too.
+    // The timeout is long enough for the pod to start on a busy machine.
     let job = bed.submit(JobSpec { timeout: Some("50s".into()), ..shell("train", "sleep 1000") }).await;
     bed.comes_to(job, Phase::Running, None).await;
     bed.capture("running", job).await;
@@ -85,7 +86,7 @@ async fn a_job_that_runs_longer_than_its_timeout() {
     assert_told(&record.seen.status, "50s", "timeout");
     assert_eq!(record.seen.status.attempts, 1);
     assert_eq!(bed.plane.held(), []);
-    // No more is paid for than was said.
+    // The bill does not exceed the ceiling.
     let bill = record.bill(record.observed_at).unwrap();
     assert!(bill.usd <= record.seen.quote.as_ref().unwrap().ceiling);
 }
@@ -101,7 +102,7 @@ async fn a_job_whose_timeout_passes_while_it_waits() {
     assert_eq!(bed.plane.held(), []);
 }
 
-/// A job whose image is on no registry.
+/// Returns a job whose image is in no registry.
 fn without_image() -> JobSpec {
     JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("train", "true") }
 }
@@ -142,7 +143,7 @@ async fn restarted_runway_finds_why_a_job_never_ran() {
     let is_at = |record: &runway_control::JobRecord, phase, reason| {
         (record.seen.status.phase, record.seen.status.reason) == (phase, Some(reason))
     };
-    // One starts while the pod waits, one while it is being deleted, and one when it is gone.
+    // One process starts while the pod waits, one while it is being deleted, and one after it was deleted.
     bed.comes_to(job, Phase::Pending, Some(Reason::ImagePull)).await;
     let waiting = bed.again().await;
     bed.until(job, "the deadline", |record| is_at(record, Phase::Running, Reason::DeadlineExceeded)).await;
@@ -218,7 +219,7 @@ async fn a_job_that_has_ended_cannot_be_cancelled() {
     bed.comes_to(job, Phase::Succeeded, None).await;
     let told = bed.plane.cancel(job).await;
     assert!(matches!(told, Err(runway_control::CancelError::Finished(_))), "{told:?}");
-    // The backend knows it too, whatever the control plane has seen.
+    // The backend also returns this, independent of the control plane's record.
     use runway_control::backend::{Backend, Cancelled};
     let reference = bed.plane.job(job).unwrap().seen.job();
     assert_eq!(bed.backend.cancel(&reference).await.unwrap(), Cancelled::Finished);
@@ -253,7 +254,7 @@ async fn a_job_whose_pods_are_left_behind_holds_until_they_end() {
         bed.api::<Job>().get_opt(&name).await.unwrap().is_none().then_some(())
     })
     .await;
-    // After a restart too.
+    // A restarted process has the same hold.
     let again = bed.again().await;
     assert_eq!((bed.plane.held(), again.plane.held()), (vec![job], vec![job]));
     let pods = bed.api::<Pod>();

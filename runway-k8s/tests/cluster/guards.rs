@@ -1,4 +1,4 @@
-//! Who may what: the role, the profile of pods, and the cluster's own guardrails.
+//! The permissions of Runway, the security profile of pods, and the guardrails of a namespace.
 
 use crate::restricted::assert_restricted;
 use k8s_openapi::api::batch::v1::Job;
@@ -42,9 +42,9 @@ async fn each_right_that_is_missing_is_told_in_a_sentence() {
     let missing = backend.missing_rights().await.unwrap();
     assert_eq!(missing.len(), NEEDS.len());
     let told = missing[0].to_string();
-    assert!(told.starts_with("Runway may not create jobs.batch in the namespace `t-nowhere-"), "{told}");
-    assert!(told.ends_with(": no job can be created"), "{told}");
-    // Without the right, a submission says why.
+    assert!(told.starts_with("Runway is not allowed to create jobs.batch in namespace `t-nowhere-"), "{told}");
+    assert!(told.ends_with(": jobs cannot be created"), "{told}");
+    // Without the permission, a create request is rejected with the reason.
     let order = {
         let mut gate = runway_core::Gate::new(Arc::clone(&policy), runway_core::HashSeed(1, 2));
         let id = runway_core::JobId::from_random(1);
@@ -76,7 +76,7 @@ async fn the_pod_that_the_cluster_made_is_restricted() {
     assert_eq!(spec.automount_service_account_token, Some(false));
     let resources = spec.containers[0].resources.as_ref().unwrap();
     assert_eq!(resources.requests, resources.limits);
-    // And it is so inside.
+    // The restrictions are in effect inside the pod.
     let mut logs = bed.plane.logs(job, runway_control::backend::LogOptions::default()).await.unwrap();
     let mut text = Vec::new();
     while let Some(event) = futures::StreamExt::next(&mut logs).await {
@@ -97,7 +97,7 @@ async fn the_clusters_own_guardrails_hold_what_goes_round_runway() {
         .replace("memory: {min: 8Mi, max: 8Gi", "memory: {min: 8Mi, max: 64Mi");
     let text = text.replace("concurrent_jobs: 1000", "concurrent_jobs: 2");
     let policy = policies::parse(&text);
-    // Applied as they are printed.
+    // Applies the guardrails as `runway guardrails` prints them.
     let rails = guardrails(&policy, &[]).unwrap().swap_remove(0);
     let by = PatchParams::apply("test").force();
     let apply = |value: serde_json::Value| Patch::Apply(value);
@@ -135,12 +135,12 @@ async fn the_clusters_own_guardrails_hold_what_goes_round_runway() {
     })
     .await;
 
-    // Through Runway: it fits.
+    // A job that Runway admits fits.
     let bed = Harness::start(name.clone(), admin.clone(), runway().await, policy).await;
     let job = bed.submit(shell("train", "true")).await;
     bed.comes_to(job, Phase::Succeeded, None).await;
 
-    // Round it: too much of everything.
+    // Jobs that were created without Runway and request too much are blocked.
     let jobs = bed.api::<Job>();
     for (what, amounts) in [
         ("cpu", json!({"cpu": "2", "memory": "16Mi", "ephemeral-storage": "1Mi"})),

@@ -1,4 +1,4 @@
-//! What jobs print: at once and as it comes, over retries.
+//! The output of jobs: complete, followed, and over several attempts.
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -9,7 +9,7 @@ use runway_core::status::{Phase, Reason};
 use runway_core::{JobId, JobSpec};
 use runway_testing::cluster::{Harness, shell, spec};
 
-/// Everything that comes, with the attempts it comes from.
+/// Reads all output, and the numbers of its attempts.
 async fn read(mut logs: LogStream) -> (Vec<u32>, String) {
     let (mut attempts, mut bytes) = (Vec::new(), Vec::new());
     while let Some(event) = logs.next().await {
@@ -42,15 +42,15 @@ async fn a_follower_gets_output_as_it_comes_over_all_attempts() {
     let bed = Harness::make("follow").await;
     let script = "echo begin; sleep 2; echo end; exit 1";
     let job = bed.submit(JobSpec { retries: Some(1.into()), ..shell("train", script) }).await;
-    // Before it has begun: who follows waits for it.
+    // The follower starts before the job has started.
     let mut logs = bed.plane.logs(job, FOLLOW).await.unwrap();
     assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Attempt(1));
     let first = logs.next().await.unwrap().unwrap();
-    assert_eq!(first, LogEvent::Bytes("begin\n".into()), "it came before the end was written");
+    assert_eq!(first, LogEvent::Bytes("begin\n".into()), "the output arrived before the job ended");
     let (later, rest) = read(logs).await;
     assert_eq!((later, rest.as_str()), (vec![2], "end\nbegin\nend\n"));
     bed.comes_to(job, Phase::Failed, Some(Reason::NonZeroExit)).await;
-    // Later: the newest attempt.
+    // Without `follow`, the newest attempt is read.
     assert_eq!(text(&bed, job, LogOptions::default()).await, (vec![2], "begin\nend\n".into()));
 }
 
@@ -111,12 +111,12 @@ async fn where_there_is_no_output_that_is_said() {
     assert!(matches!(told, Some(LogsError::Log(LogError::NotStarted))), "{told:?}");
     let told = bed.plane.logs(JobId::from_random(5), FOLLOW).await.err();
     assert!(matches!(told, Some(LogsError::NotFound)), "{told:?}");
-    // A command that is not there never printed anything.
+    // A command that does not exist has no output.
     let never = bed.submit(spec("b", &["/bin/no-such-program"])).await;
     bed.comes_to(never, Phase::Failed, Some(Reason::StartError)).await;
     let told = bed.plane.logs(never, FOLLOW).await.err();
     assert!(matches!(told, Some(LogsError::Log(LogError::NotStarted))), "{told:?}");
-    // A follower of a job that never starts is let go when it is cancelled.
+    // The follower of a job that never starts ends when the job is cancelled.
     let mut follower = bed.plane.logs(stuck, FOLLOW).await.unwrap();
     bed.plane.cancel(stuck).await.unwrap();
     let told = follower.next().await;

@@ -1,8 +1,10 @@
-//! Jobs on a real cluster, as a user who may do just what `infra/kubernetes/rbac.yaml` grants.
+//! Tests on a real cluster, as a user with only the permissions of `infra/kubernetes/rbac.yaml`.
 //!
-//! `cargo xtask test` brings the cluster up. By hand: `cargo xtask cluster up --node`, then
-//! `eval "$(cargo xtask cluster env)"` and `cargo test -p runway-k8s --test cluster`. Without a cluster every test fails.
-//! With `RUNWAY_CAPTURE=1` the objects that are diagnosed are written to `fixtures/cluster/captured/`.
+//! `cargo xtask test` starts the cluster. To run the tests by hand, run `cargo xtask cluster up --node`, then
+//! `eval "$(cargo xtask cluster env)"`, then `cargo test -p runway-k8s --test cluster`. Without a cluster
+//! every test fails.
+//!
+//! With `RUNWAY_CAPTURE=1`, the tests write the objects of their jobs to `fixtures/cluster/captured/`.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]

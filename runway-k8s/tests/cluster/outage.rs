@@ -1,4 +1,5 @@
-//! The API server stops for half a minute. Runs alone: it is everybody's API server.
+//! Stops the API server for half a minute. No other test runs at the same time, because all tests use this
+//! API server.
 
 use runway_control::backend::{Backend, CreateError};
 use runway_control::{CancelError, SubmitError};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 async fn api_server(what: &str) {
     let xtask = std::env::var_os("RUNWAY_TEST_XTASK")
-        .expect("RUNWAY_TEST_XTASK is set where `cargo xtask cluster` has made the cluster, whose API server can be stopped");
+        .expect("RUNWAY_TEST_XTASK is not set; `cargo xtask cluster env` prints it for a cluster that it created");
     let done = tokio::process::Command::new(xtask).args(["cluster", what]).status().await.unwrap();
     assert!(done.success(), "{what}");
 }
@@ -27,12 +28,12 @@ async fn half_a_minute_without_an_api_server() {
     while stopped.elapsed() < Duration::from_secs(30) {
         let asked = Instant::now();
         match bed.plane.submit(shell("during", "true").into(), None).await {
-            // Each says at once and clearly that nothing was made.
+            // Each submission fails at once, and its error says that nothing was created.
             Err(SubmitError::Create { error: CreateError::Unavailable(cause), .. }) => {
                 assert!(cause.to_string().starts_with("creating a Job: "), "{cause}");
                 assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
             }
-            // The first may have been on its way.
+            // The first request may have been in flight.
             Err(SubmitError::Create { error: CreateError::Uncertain(_), .. }) if told == 0 => {}
             other => panic!("{other:?}"),
         }
@@ -47,7 +48,7 @@ async fn half_a_minute_without_an_api_server() {
 
     api_server("start-apiserver").await;
     until("the watch to be back", async || bed.plane.watch_state().connected.then_some(())).await;
-    // Without a restart: the end that nobody heard of is caught up with, and new jobs run.
+    // Without a restart, the control plane learns the end of the job, and new jobs run.
     let record = bed.comes_to(short, Phase::Failed, Some(Reason::NonZeroExit)).await;
     assert_eq!(record.seen.status.exit_code, Some(9));
     let after = bed.submit(shell("after", "true")).await;

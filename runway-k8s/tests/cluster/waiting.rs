@@ -1,4 +1,4 @@
-//! Jobs that wait, and those that will never start by themselves.
+//! Jobs that wait, and jobs that will never start.
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
@@ -16,7 +16,7 @@ async fn an_image_that_cannot_be_had() {
     bed.capture("image-pull", job).await;
     assert!(record.seen.status.message.contains("registry.invalid/none:1"), "{}", record.seen.status.message);
     assert!(record.seen.status.hint.is_some());
-    assert_eq!(bed.plane.held(), [job], "it holds what it was given until its deadline");
+    assert_eq!(bed.plane.held(), [job], "it keeps its hold until its deadline");
     bed.cancel(job).await;
     bed.until_nothing_is_left(job).await;
 }
@@ -29,7 +29,7 @@ async fn an_image_whose_name_is_none() {
     bed.comes_to(job, Phase::Pending, Some(Reason::InvalidImage)).await;
     bed.until_its_pod_waits(job).await;
     bed.capture("invalid-image", job).await;
-    assert_eq!(bed.plane.held(), [job], "it was adopted");
+    assert_eq!(bed.plane.held(), [job], "the plane adopted the job");
 }
 
 #[tokio::test]
@@ -69,13 +69,13 @@ async fn gpus_are_counted_and_freed() {
     let first = bed.submit(gpus(3, "sleep 1000")).await;
     bed.comes_to(first, Phase::Running, None).await;
     assert_eq!(bed.refused(gpus(2, "true")).await, ["tenant-gpu-quota"]);
-    // Within the quota, and more than the node has left.
+    // The job is within the quota, but the node does not have enough GPUs left.
     let second = bed.submit(gpus(1, "true")).await;
     let record = bed.comes_to(second, Phase::Pending, Some(Reason::Unschedulable)).await;
     bed.capture("unschedulable-gpu", second).await;
     assert!(record.seen.status.message.contains("nvidia.com/gpu"), "{}", record.seen.status.message);
     assert_eq!(bed.plane.usage("search").held.gpus, 4);
-    // As soon as nothing runs any more there is room, for the waiting one and for a new one.
+    // When the first job has terminated, the waiting job and a new one can run.
     bed.plane.cancel(first).await.unwrap();
     bed.comes_to(second, Phase::Succeeded, None).await;
     until("the GPUs", async || (bed.plane.usage("search").held.gpus == 0).then_some(())).await;

@@ -1,7 +1,8 @@
-//! What is sent to the API server as protobuf: it reads that in a fraction of the time that JSON takes it.
+//! Encodes Jobs as protobuf. The API server decodes protobuf in a fraction of the time that it needs for
+//! JSON.
 //!
-//! Objects are written by tables that know each field's number. A field that stands in no table is told of, and the object is
-//! sent as JSON then; so nothing that a job is to have is ever left out.
+//! Tables map the fields to their numbers. A field without a number is an error, and the caller then sends
+//! the object as JSON. A field is therefore never lost.
 
 mod writer;
 
@@ -11,30 +12,30 @@ use k8s_openapi::api::batch::v1::Job;
 pub(crate) use writer::Unwritten;
 use writer::{begin, end, put, put_text};
 
-/// The fields of a message: their names in JSON, and where they go.
+/// The fields of a message: their names in JSON, and their tags.
 type Fields = &'static [(&'static str, Place)];
 
-/// Where a field goes.
+/// The number and the type of a field.
 #[derive(Clone, Copy)]
 struct Place {
     number: u8,
-    /// The number within a message that JSON has no name for, where there is one.
+    /// The number within an inner message, for a field that is nested in protobuf but not in JSON.
     within: Option<u8>,
     kind: Kind,
 }
 
-/// What a field holds. Lists are written as their items, one after the other.
+/// The type of a field. A list is encoded as a repeated field.
 #[derive(Clone, Copy)]
 enum Kind {
     Text,
-    /// A whole number or a truth value.
+    /// An integer or a boolean.
     Number,
     Message(Fields),
-    /// A mapping of names to this.
+    /// A map from strings to values of this type.
     Map(&'static Kind),
-    /// A text that is a message of its own.
+    /// A string that is wrapped in a message, such as `Quantity`.
     Wrapped,
-    /// It stands in the envelope already.
+    /// A field that is only in the envelope.
     Envelope,
 }
 
@@ -46,7 +47,7 @@ const fn within(outer: u8, number: u8, kind: Kind) -> Place {
     Place { number: outer, within: Some(number), kind }
 }
 
-/// Of `k8s.io/api/batch/v1/generated.proto`.
+/// Messages of `k8s.io/api/batch/v1/generated.proto`.
 const JOB: Fields = &[
     ("apiVersion", at(1, Kind::Envelope)),
     ("kind", at(1, Kind::Envelope)),
@@ -72,7 +73,7 @@ const FAILURE_RULE: Fields =
 
 const POD_CONDITION: Fields = &[("type", at(1, Kind::Text)), ("status", at(2, Kind::Text))];
 
-/// Of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
+/// A message of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 const METADATA: Fields = &[
     ("name", at(1, Kind::Text)),
     ("namespace", at(3, Kind::Text)),
@@ -80,7 +81,7 @@ const METADATA: Fields = &[
     ("annotations", at(12, Kind::Map(&Kind::Text))),
 ];
 
-/// Of `k8s.io/api/core/v1/generated.proto`, as are all that follow.
+/// This message and the following ones are in `k8s.io/api/core/v1/generated.proto`.
 const TEMPLATE: Fields =
     &[("metadata", at(1, Kind::Message(METADATA))), ("spec", at(2, Kind::Message(POD_SPEC)))];
 
@@ -154,7 +155,7 @@ const REFERENCE: Fields = &[("name", at(1, Kind::Text))];
 const TOLERATION: Fields =
     &[("key", at(1, Kind::Text)), ("operator", at(2, Kind::Text)), ("effect", at(4, Kind::Text))];
 
-/// Writes a Job in its envelope.
+/// Encodes a Job in its envelope.
 pub(crate) fn job(job: &Job) -> Result<Vec<u8>, Unwritten> {
     let mut bytes = Vec::with_capacity(2048);
     bytes.extend_from_slice(MAGIC);
@@ -179,7 +180,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    /// The Job of every example that the policy of the examples admits.
+    /// Returns the rendered Jobs of all example documents, which the example policy admits.
     fn jobs() -> Vec<Job> {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
         let policy = std::fs::read(fixtures.join("policies/default.yaml")).unwrap();
@@ -212,7 +213,7 @@ mod tests {
         assert!(jobs.len() > 5);
         for mut sent in jobs {
             let read: Job = object(&job(&sent).unwrap()).unwrap();
-            // What is read back is what is read of any Job.
+            // The decoder skips some fields, so these are not compared.
             let (spec, written) = (read.spec.unwrap(), sent.spec.as_mut().unwrap());
             written.ttl_seconds_after_finished = None;
             written.pod_failure_policy = None;

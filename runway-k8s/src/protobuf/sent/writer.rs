@@ -1,22 +1,22 @@
-//! Protobuf, written from whatever can be serialized, by tables of its fields.
+//! Serializes values as protobuf, with tables of field numbers.
 //!
-//! See <https://protobuf.dev/programming-guides/encoding/>. A message has its length before it, which is known once it is
-//! written: then it moves on by as many bytes as its length takes.
+//! See <https://protobuf.dev/programming-guides/encoding/>. A message is preceded by its length, which is
+//! known only after the message was encoded. The encoder then moves the message by the size of the length.
 
 use super::{Fields, Kind, Place, at};
 use serde::ser::{Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 use std::fmt::Display;
 
-/// Why an object is not written as protobuf.
+/// The reason that an object cannot be encoded as protobuf.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unwritten {
-    /// It has a field that stands in no table.
-    #[error("there is no number for the field `{0}`")]
+    /// The field is in no table.
+    #[error("unknown field `{0}`")]
     Unknown(&'static str),
-    /// The value of a field is not what its table says.
-    #[error("the field `{0}` is not of its type")]
+    /// The value does not have the type in the table.
+    #[error("the field `{0}` has a value of the wrong type")]
     OtherType(&'static str),
-    /// It cannot be serialized in whatever form.
+    /// The value cannot be serialized.
     #[error("{0}")]
     Other(String),
 }
@@ -27,7 +27,7 @@ impl Error for Unwritten {
     }
 }
 
-/// Writes a value where it goes. The name is for errors.
+/// Encodes a field. `name` is for errors.
 pub(super) fn put<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     place: Place,
@@ -37,13 +37,13 @@ pub(super) fn put<T: Serialize + ?Sized>(
     value.serialize(Writer { bytes, place, name })
 }
 
-/// Begins a message. Returns where that is, for its end.
+/// Begins a message. Returns its start for [`end_message`].
 pub(super) fn begin(bytes: &mut Vec<u8>, number: u8) -> usize {
     put_varint(bytes, u64::from(number) << 3 | 2);
     bytes.len()
 }
 
-/// Ends a message: its length comes before it.
+/// Ends a message: inserts its length before it.
 pub(super) fn end(bytes: &mut Vec<u8>, start: usize) {
     let end = bytes.len();
     put_varint(bytes, length(end.saturating_sub(start)));
@@ -68,7 +68,7 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Seven bits a byte, the least first; the eighth says that there are more.
+/// Seven bits per byte, lowest bits first. The eighth bit says that more bytes follow.
 fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number.to_le_bytes()[0] | 0x80);
@@ -77,7 +77,7 @@ fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number.to_le_bytes()[0]);
 }
 
-/// Writes one value.
+/// Serializes the value of one field.
 struct Writer<'a> {
     bytes: &'a mut Vec<u8>,
     place: Place,
@@ -276,7 +276,7 @@ impl<'a> Serializer for Writer<'a> {
     }
 }
 
-/// A list: its items, one after the other.
+/// Serializes a list as a repeated field.
 struct Items<'a>(Writer<'a>);
 
 impl SerializeSeq for Items<'_> {
@@ -292,11 +292,11 @@ impl SerializeSeq for Items<'_> {
     }
 }
 
-/// A mapping: each entry is a message of its key and its value.
+/// Serializes a map. Each entry is a message with a key and a value.
 struct Entries<'a> {
     map: Writer<'a>,
     values: Place,
-    /// Where the entry begins whose value is next.
+    /// The start of the entry whose value is serialized next.
     start: usize,
 }
 
@@ -321,7 +321,7 @@ impl SerializeMap for Entries<'_> {
     }
 }
 
-/// The members of a message, or of the one within it.
+/// Serializes the fields of a message, which can be nested in an outer one.
 struct Members<'a> {
     bytes: &'a mut Vec<u8>,
     fields: Fields,
@@ -370,7 +370,7 @@ mod tests {
         ("text_within", super::super::within(8, 2, Kind::Text)),
     ];
 
-    /// What is written of a message that has this one member, without its own beginning.
+    /// Returns the encoding of one field, without the start of its message.
     fn member(name: &'static str, value: &impl Serialize) -> Result<Vec<u8>, Unwritten> {
         let mut bytes = Vec::new();
         let mut members = Members { bytes: &mut bytes, fields: FIELDS, outer: 0, inner: None };
@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(member("text_within", &"one"), of(8, nested(&[(2, text("one"))])));
     }
 
-    /// The length of a message takes one byte, two, or three.
+    /// The length of a message takes one, two or three bytes.
     #[test]
     fn a_message_is_moved_by_as_much_as_its_length_takes() {
         for length in [0, 1, 124, 125, 126, 127, 128, 16_379, 16_380, 16_381, 16_384, 100_000] {

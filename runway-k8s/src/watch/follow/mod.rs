@@ -1,6 +1,6 @@
-//! Listing the objects of a kind, and then following them: for ever, whatever happens to the connection.
+//! Lists the objects of one kind and then watches them. The stream never ends and survives lost connections.
 //!
-//! It goes as `kube`'s own watcher does, whose words it uses, with what is read as protobuf.
+//! It works like the watcher of `kube` and uses its event types, but it decodes protobuf.
 
 use crate::api::{Changes, Objects};
 use crate::protobuf::{Change, Message};
@@ -12,7 +12,7 @@ use kube::{Error as ClientError, Resource};
 use std::time::Duration;
 use std::vec;
 
-/// Which objects, and how.
+/// Selects the objects to list.
 #[derive(Clone, Default)]
 pub(super) struct Selection {
     pub(super) labels: Option<String>,
@@ -20,11 +20,12 @@ pub(super) struct Selection {
     pub(super) page_size: u32,
 }
 
-/// How long a watch lasts; then it is made anew where it was.
+/// The duration of a watch. After it, the server ends the watch, and a new one resumes at the same version.
 const LASTS: Duration = Duration::from_secs(290);
-/// Nothing was heard for longer than the watch lasts: the end of it has not arrived, so nothing does.
+/// The time without an event after which the connection counts as lost. It is longer than [`WATCH_TIMEOUT`],
+/// so the server would have ended the watch before.
 const SILENCE: Duration = Duration::from_secs(295);
-/// How long to wait before a watch is made anew that has brought nothing.
+/// The delay before a new watch, if the last one had no events.
 const PAUSE: Duration = Duration::from_secs(1);
 
 enum State<K> {
@@ -34,14 +35,15 @@ enum State<K> {
     Watching { version: String, changes: Changes<K>, has_told: bool },
 }
 
-/// What comes after a page.
+/// The next step after a page of a list.
 enum Then {
     First,
     Page(String),
     Watch { version: String },
 }
 
-/// The objects there are, and what changes of them. After an error it goes on, or begins anew, when it is asked again.
+/// Lists all objects, then emits their changes. After an error, the next poll of the stream resumes or
+/// relists.
 pub(super) fn follow<K>(
     objects: Objects<K>,
     selection: Selection,
@@ -152,14 +154,15 @@ where
             let next = if is_forgotten(status.code) { State::Start } else { State::Listed { version } };
             return (Some(Err(Error::WatchError(status))), next);
         }
-        // What cannot be read may be listed yet, and to ask for it again would bring the same.
+        // If an event cannot be decoded, a relist can still succeed. A new watch would receive the same event
+        // again.
         Err(error) => return (Some(Err(Error::WatchFailed(error))), State::Start),
     };
     let Some(version) = version else { return (Some(Err(Error::NoResourceVersion)), State::Start) };
     (event.map(Ok), State::Watching { version, changes, has_told: true })
 }
 
-/// `410 Gone`: the server does not remember what has happened since.
+/// Returns `true` for `410 Gone`: the server no longer has the changes since this version.
 const fn is_forgotten(code: u16) -> bool {
     code == 410
 }

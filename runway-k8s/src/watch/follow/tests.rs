@@ -1,4 +1,4 @@
-//! Lists and watches of a server that says what it is told to, and whose connections end as they are told to.
+//! Lists and watches a server with scripted responses and connection ends.
 
 use super::*;
 use crate::protobuf::written::{Field, change, nested, number, packed, text};
@@ -13,10 +13,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-/// What the server answers.
+/// A scripted response.
 struct Answer {
     status: u16,
-    /// As they arrive.
+    /// The chunks of the body, as they arrive.
     pieces: Vec<Vec<u8>>,
     end: End,
 }
@@ -25,11 +25,11 @@ struct Answer {
 enum End {
     Closed,
     Cut,
-    /// Nothing more is heard.
+    /// The connection stays open, and nothing more arrives.
     Silent,
 }
 
-/// A server, and what it was asked.
+/// A server with scripted responses, which records its requests.
 struct Server {
     answers: Mutex<VecDeque<Answer>>,
     asked: Mutex<Vec<String>>,
@@ -108,11 +108,11 @@ fn refused(code: i64) -> Answer {
     Answer { status: u16::try_from(code).unwrap(), pieces: vec![packed(&status)], end: End::Closed }
 }
 
-/// What is heard until the server has no more to say, in words.
+/// Collects descriptions of all events, until none arrives for a minute.
 async fn heard(server: &Arc<Server>) -> Vec<String> {
     let mut heard = Vec::new();
     let mut events = server.jobs().boxed();
-    // A watch without end stands at the end of each test.
+    // Each test ends with a silent watch.
     while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(60), events.next()).await {
         let name = |job: Box<Job>| job.metadata.name.unwrap();
         heard.push(match event {
@@ -165,7 +165,7 @@ async fn a_watch_that_ends_goes_on_where_it_was() {
             page(&[], "10", ""),
             watch(vec![told("ADDED", "a", "11")], End::Closed),
             watch(vec![told("BOOKMARK", "", "12"), half], End::Cut),
-            // Nothing at all: it is waited a little, so that a server that is in trouble is left alone.
+            // A watch without events. The next one starts after a delay, to spare a server that has problems.
             watch(vec![], End::Cut),
             watch(vec![told("LATER", "", "13")], End::Closed),
             watch(vec![told("ADDED", "b", "14")], End::Silent),
@@ -189,7 +189,7 @@ async fn a_watch_of_which_nothing_is_heard_is_made_anew() {
     };
     listen(&mut events, SILENCE - Duration::from_secs(1)).await;
     assert_eq!(asked(), 2);
-    // The time that is left, and the pause.
+    // The rest of the idle timeout, and the retry delay.
     listen(&mut events, Duration::from_secs(1) + PAUSE + Duration::from_millis(1)).await;
     assert_eq!(asked(), 3);
 }
@@ -231,7 +231,7 @@ async fn an_error_is_told_and_got_over() {
         vec![
             refused(503),
             page(&["a"], "9", "more"),
-            // The rest of the list has expired.
+            // The continue token has expired.
             refused(410),
             page(&["a"], "10", ""),
             refused(403),
@@ -259,9 +259,9 @@ async fn an_error_is_told_and_got_over() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_listed_again() {
     for (unreadable, why) in [
-        (frame(b"{}"), "no field begins with 0x7b"),
-        (frame(&change("ADDED", &[(1, number(1))])), "a field is not of its type"),
-        (((16 << 20) + 1_u32).to_be_bytes().to_vec(), "a change of 16777217 bytes is announced"),
+        (frame(b"{}"), "invalid field key 0x7b"),
+        (frame(&change("ADDED", &[(1, number(1))])), "a field has the wrong type"),
+        (((16 << 20) + 1_u32).to_be_bytes().to_vec(), "a watch event of 16777217 bytes exceeds the limit"),
     ] {
         hears(
             vec![
@@ -275,14 +275,14 @@ async fn what_cannot_be_read_is_listed_again() {
         )
         .await;
     }
-    // One byte less is waited for.
+    // A frame of exactly the maximum length is accepted, so the stream waits for its content.
     hears(
         vec![page(&[], "10", ""), watch(vec![(16_u32 << 20).to_be_bytes().to_vec()], End::Silent)],
         &["list -", "watch 10"],
         &["init", "listed"],
     )
     .await;
-    // An object of which nobody knows the version cannot be gone on from.
+    // A watch cannot resume after an object without a resource version.
     hears(
         vec![
             page(&[], "10", ""),

@@ -1,4 +1,4 @@
-//! What is known of the cluster's jobs, and what each piece of news means for them.
+//! Stores the Jobs, pods and events of all jobs, and decides which changes to report.
 
 mod namespaced_name;
 mod progress;
@@ -20,37 +20,39 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tracked_job::TrackedJob;
 
-/// What a piece of news leads to.
+/// The effect of an update.
 pub(super) enum Told {
-    /// This is told to whoever watches.
+    /// Emit this event to the watch.
     Event(WatchEvent),
-    /// The listing is complete.
+    /// The list of all jobs is complete.
     Complete,
-    /// A job has ended and its Secret has not.
+    /// The job has finished, and its Secret still exists.
     SecretOutlived(JobRef),
 }
 
-/// How many events are kept of a job and its pods.
+/// The maximum number of events to keep per job, including those of its pods.
 const EVENTS_KEPT: usize = 16;
 
-/// Of how many Jobs that were not seen yet events are kept: of one that has just been made they may come first.
+/// The maximum number of unknown Jobs whose events are kept. The first events of a new Job can arrive before
+/// the Job.
 const UNCLAIMED_KEPT: usize = 256;
 
 #[derive(Default)]
 pub(super) struct Store {
     jobs: BTreeMap<JobId, TrackedJob>,
-    /// Events of jobs, by the name of the Job: they carry no labels.
+    /// The events of Jobs and pods by the name of the Job, because events have no labels.
     events: BTreeMap<NamespacedName, Vec<Event>>,
-    /// Those of whose events no Job was known when they came, the oldest first.
+    /// The names of unknown Jobs that have events, in order of arrival.
     unclaimed: VecDeque<NamespacedName>,
-    /// Jobs that have a Secret which was not deleted here.
+    /// The jobs with a Secret that this process has not deleted.
     secrets: BTreeSet<JobId>,
-    /// The lists that are being read. Each source lists by itself, so they are not part of the progress.
+    /// The lists that are being received. Each watch lists independently, so they are not part of the
+    /// progress.
     partial: PartialLists,
     progress: Progress,
 }
 
-/// The objects of lists that are being read. They replace the known objects when their list is complete.
+/// The objects of lists that are being received. They replace the stored objects when their list is complete.
 #[derive(Default)]
 struct PartialLists {
     jobs: Vec<Job>,
@@ -63,7 +65,7 @@ fn is_start(event: &Event) -> bool {
 }
 
 impl Store {
-    /// Everything is about to be listed again.
+    /// Discards partial lists, because all three watches start again.
     pub(super) fn begin_again(&mut self) {
         self.partial = PartialLists::default();
         self.progress = self.progress.after(Milestone::Relist);
@@ -86,7 +88,7 @@ impl Store {
                 for job in std::mem::take(&mut self.partial.jobs) {
                     self.put_job(Box::new(job));
                 }
-                // What has left is not in the listing, and that says enough.
+                // A removed job is not in the list, so it needs no separate event.
                 self.jobs.retain(|_, known| !known.is_gone || known.has_live_pods());
                 self.progress = self.progress.after(Milestone::JobsListed);
                 if self.progress.is_ready() { vec![Told::Complete] } else { Vec::new() }
@@ -105,17 +107,17 @@ impl Store {
         }
     }
 
-    /// Takes note of a Job that is there.
+    /// Inserts or updates an existing Job.
     pub(super) fn put_job(&mut self, job: Box<Job>) -> Option<JobId> {
         let Some(id) = id_of_job(&job) else {
             let name = job.metadata.name.as_deref().unwrap_or_default();
             tracing::warn!(
                 name,
-                "a Job is labelled as Runway's and does not bear the name that goes with it: it is left alone"
+                "ignoring a Job whose name does not match its Runway labels"
             );
             return None;
         };
-        // What was never completed and is being removed was never told of.
+        // An incomplete Job that is being deleted was never reported, so it is ignored.
         let is_being_removed = is_incomplete(&job) && job.metadata.deletion_timestamp.is_some();
         if is_being_removed && self.jobs.get(&id).is_none_or(|known| known.told.is_none()) {
             return None;
@@ -188,7 +190,7 @@ impl Store {
         Some(id)
     }
 
-    /// Drops the `Started` event of a pod whose state shows the start too.
+    /// Drops the `Started` event of a pod whose own status shows the start.
     fn forget_start(&mut self, pod: &Pod) {
         if self.events.is_empty() || !has_run(pod) {
             return;
@@ -217,14 +219,14 @@ impl Store {
                 events.into_iter().flat_map(|event| self.put_event(event)).collect()
             }
             News::Apply(event) => self.put_event(*event),
-            // It has expired: what it said is still so.
+            // The event has expired, but its information is still valid.
             News::Delete(_) => Vec::new(),
         }
     }
 
     fn put_event(&mut self, event: Event) -> Vec<Told> {
         let Some(place) = name_of_event(&event) else { return Vec::new() };
-        // Jobs that are not Runway's are none of its business.
+        // The Job cannot be one of Runway's.
         if !may_be_runways(&place) {
             return Vec::new();
         }
@@ -245,26 +247,27 @@ impl Store {
         self.tell(id)
     }
 
-    /// Whether an event is a `Started` event of a pod whose state shows the start too.
+    /// Returns `true` for the `Started` event of a pod whose own status shows the start.
     fn is_redundant(&self, id: JobId, event: &Event) -> bool {
         let pods = self.jobs.get(&id).map(|known| known.pods.as_slice()).unwrap_or_default();
         let pod = pods.iter().find(|pod| pod.metadata.name == event.involved_object.name);
         is_start(event) && pod.is_some_and(has_run)
     }
 
-    /// The job of which a Job is known at this place, and not merely one of the same id elsewhere.
+    /// Returns the job whose Job has this namespace and name. A Job with the same id in another namespace
+    /// does not match.
     fn job_at(&self, place: &NamespacedName) -> Option<JobId> {
         let is_there = |known: &TrackedJob| {
             known.job.as_ref().is_some_and(|job| namespaced_name(&job.metadata) == *place)
         };
         match id_of_name(&place.1) {
             Some(id) => self.jobs.get(&id).filter(|known| is_there(known)).map(|_| id),
-            // The name was cut within its id.
+            // The name was cut within the id.
             None => self.jobs.iter().find(|(_, known)| is_there(known)).map(|(id, _)| *id),
         }
     }
 
-    /// Forgets the oldest events of which still no Job is known, where there are too many.
+    /// Drops the oldest events of unknown Jobs above the limit.
     fn forget_unclaimed(&mut self) {
         while self.unclaimed.len() > UNCLAIMED_KEPT {
             let Some(oldest) = self.unclaimed.pop_front() else { return };
@@ -274,19 +277,19 @@ impl Store {
         }
     }
 
-    /// Tells of a job, if there is news of it.
+    /// Emits the events for a job that has changed.
     fn tell(&mut self, id: Option<JobId>) -> Vec<Told> {
         let Some(id) = id.filter(|_| self.progress.is_ready()) else { return Vec::new() };
         let Some(known) = self.jobs.get_mut(&id) else { return Vec::new() };
-        // A pod may be seen before its Job, or after it was told that all is gone. One whose Job is gone is told of with a
-        // listing.
+        // A pod can arrive before its Job, or after the removal of the Job was reported. A job
+        // with only pods is reported in the next list.
         if known.job.is_none() && known.told.is_none() {
             if !known.has_live_pods() {
                 self.jobs.remove(&id);
             }
             return Vec::new();
         }
-        // What is not complete is not there yet: whoever creates it goes on, or it is removed.
+        // An incomplete Job is not reported: its creation continues, or it is deleted.
         if known.told.is_none() && known.job.as_deref().is_some_and(is_incomplete) {
             if known.is_gone && !known.has_live_pods() {
                 self.jobs.remove(&id);
@@ -315,7 +318,7 @@ impl Store {
         told
     }
 
-    /// Jobs that have ended and whose Secrets have not.
+    /// Returns the finished jobs whose Secrets still exist.
     pub(super) fn outlived(&mut self) -> Vec<JobRef> {
         let ended = |known: &&TrackedJob| {
             known.told.as_ref().is_some_and(|seen| seen.status.phase.is_final() && !seen.status.holds)
@@ -325,7 +328,7 @@ impl Store {
         ended.into_iter().filter(|seen| self.secrets.remove(&seen.id)).map(|seen| seen.job()).collect()
     }
 
-    /// Jobs of which only pods are known.
+    /// Returns the jobs of which only pods are known.
     pub(super) fn orphans(&self) -> Vec<JobRef> {
         let orphans = self.jobs.values().filter(|known| known.job.is_none());
         orphans
@@ -338,8 +341,8 @@ impl Store {
             .collect()
     }
 
-    /// Takes out the jobs whose creation was begun and given up. At the first listing those are all that are not complete:
-    /// whoever began them is dead.
+    /// Removes and returns the incomplete Jobs that were abandoned. At the first list these are all
+    /// incomplete Jobs that this process is not creating, because the process that created them has ended.
     pub(super) fn take_abandoned(&mut self, cluster: &Cluster) -> Vec<Job> {
         let now = cluster.surroundings.now();
         let is_abandoned = |id: &JobId, known: &TrackedJob| {
@@ -354,7 +357,7 @@ impl Store {
         ids.iter().filter_map(|id| self.jobs.remove(id)?.job.map(|job| *job)).collect()
     }
 
-    /// What is seen of every job.
+    /// Returns the snapshots of all jobs, for a list.
     pub(super) fn observations(&mut self) -> Vec<Observation> {
         self.jobs.retain(|_, known| known.job.is_some() && !known.is_gone || known.has_live_pods());
         let places: BTreeSet<_> = self

@@ -1,8 +1,9 @@
-//! Progress of the store through the first lists.
+//! The progress of the store through the first lists.
 
-/// Progress of a store, from an empty one to one that follows the cluster.
+/// The progress of a store, from an empty one to one that follows the cluster.
 ///
-/// Jobs and pods are listed independently. Each later list of Jobs is complete on its own, because the pods are known.
+/// Jobs and pods are listed independently. Each later list of Jobs is complete on its own, because the pods
+/// are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Neither the Jobs nor the pods have been listed.

@@ -1,4 +1,4 @@
-//! Events and Jobs, in whatever order the watches bring them.
+//! Tests of the store with Jobs, pods and events in different orders.
 
 use super::*;
 use crate::settings::KubernetesSettings;
@@ -38,7 +38,7 @@ fn refusal(namespace: &str, job: &str) -> Box<Event> {
     .unwrap()
 }
 
-/// A store that has told of its first listing, in which there were these.
+/// Returns a store after its first list, which contained these jobs.
 fn ready(jobs: &[JobId]) -> Store {
     let mut store = Store::default();
     store.pod(News::Init);
@@ -66,7 +66,7 @@ fn an_event_may_come_before_its_job() {
     assert!(store.event(News::Apply(refusal("runway-jobs", &format!("train-{}", id(1))))).is_empty());
     let told = store.job(News::Apply(job(id(1))));
     assert_eq!(reasons(&told), [Some(Reason::PodsRejected)]);
-    // It stays when everything is listed again meanwhile.
+    // A relist does not drop the event.
     store.event(News::Apply(refusal("runway-jobs", &format!("train-{}", id(2)))));
     store.observations();
     assert_eq!(reasons(&store.job(News::Apply(job(id(2))))), [Some(Reason::PodsRejected)]);
@@ -85,7 +85,7 @@ fn an_event_is_that_of_the_job_at_its_place_alone() {
         reasons(&store.event(News::Apply(refusal("runway-jobs", &name)))),
         [Some(Reason::PodsRejected)]
     );
-    // Names that end in no id are nobody's here.
+    // Names that do not end in an id are ignored.
     assert!(store.events.keys().all(|(_, name)| !["train", "a-b"].contains(&name.as_str())));
 }
 
@@ -99,7 +99,7 @@ fn the_events_of_jobs_that_never_come_are_forgotten_the_oldest_first() {
     assert_eq!((store.events.len(), store.unclaimed.len()), (UNCLAIMED_KEPT, UNCLAIMED_KEPT));
     assert_eq!(reasons(&store.job(News::Apply(job(id(0))))), [None]);
     assert_eq!(reasons(&store.job(News::Apply(job(id(1))))), [Some(Reason::PodsRejected)]);
-    // What has found its Job stays with it.
+    // Events with a known Job are not dropped.
     for number in count..3 * count {
         store.event(News::Apply(refusal("runway-jobs", &format!("train-{}", id(number)))));
     }
@@ -127,7 +127,7 @@ fn events_are_listed_in_any_number_before_their_jobs_are() {
     assert!(seen.iter().all(|seen| seen.status.reason == Some(Reason::PodsRejected)));
 }
 
-/// A Job whose name has this many characters.
+/// Returns a Job whose name has this many characters.
 fn long_job(id: JobId, length: usize) -> Box<Job> {
     let mut job = job(id);
     let name = "n".repeat(length - id.as_str().len() - 1);
@@ -136,7 +136,8 @@ fn long_job(id: JobId, length: usize) -> Box<Job> {
     job
 }
 
-/// The name that the API server gives to a pod of this Job: the Job's name and a dash, cut to 58 characters, and 5 more.
+/// Returns the name that the API server gives to a pod of this Job: the Job's name and a dash, cut to 58
+/// characters, and 5 random characters.
 fn pod_name(job: &Job) -> String {
     let base = format!("{}-", job.metadata.name.as_deref().unwrap());
     format!("{}x2v4z", base.get(..58).unwrap_or(&base))
@@ -207,11 +208,11 @@ fn cause_outlives_the_states_of_a_deleted_pod() {
         told.starts_with("never ran within its timeout of 1m") && told.contains("no such host"),
         "{told}"
     );
-    // It is not forgotten with the pod.
+    // The cause is kept after the pod was removed.
     store.pod(News::Delete(last));
     let seen = store.observations().pop().unwrap().status;
     assert_eq!((seen.message, seen.exit_code), (told, None));
-    // Another Job of this name has other pods.
+    // Another Job with this name has other pods.
     let mut other = job.clone();
     other.metadata.uid = Some("u-2".to_owned());
     store.job(News::Apply(other));
@@ -220,12 +221,13 @@ fn cause_outlives_the_states_of_a_deleted_pod() {
 
 #[test]
 fn events_of_pods_reach_their_job_by_its_name() {
-    // Names of 57 characters and more are cut in the names of pods; one of 51 is cut within the id.
+    // A pod's name contains at most 58 characters of the Job's name. If the Job's name is longer, the cut is
+    // within the id.
     for length in [20, 56, 57, 58, 59, 62, 63] {
         let job = long_job(id(1), length);
         let failed = pod_event(&job, "Failed", "Failed to pull image \"x\": no such host");
         assert!(pod_name(&job).len() <= 63);
-        // After a restart: the pod is gone, and the event comes before or after its Job.
+        // After a restart the pod is gone. The event arrives before or after the Job.
         for event_first in [true, false] {
             let mut store = ready(&[]);
             let mut told = String::new();
@@ -255,7 +257,7 @@ fn start_of_a_pod_is_kept_only_until_its_state_says_so() {
     assert_eq!(kept(&store), 0);
     store.event(News::Apply(started));
     assert_eq!(kept(&store), 0);
-    // Others are kept, up to a limit, and those that say nothing are not.
+    // Other events are kept up to a limit. Events that explain no failure are not kept.
     for number in 0..2 * EVENTS_KEPT {
         let mut failed = pod_event(&job, "Failed", "Error: no");
         failed.metadata.name = Some(number.to_string());
@@ -280,7 +282,7 @@ fn list_jobs(store: &mut Store, jobs: impl IntoIterator<Item = Box<Job>>) -> Vec
 
 #[test]
 fn first_list_is_reported_once_jobs_and_pods_are_listed() {
-    // The pods come first.
+    // The pods are listed first.
     let mut store = Store::default();
     assert!(list_pods(&mut store).is_empty());
     assert_eq!(store.progress, Progress::AwaitingJobs);
@@ -289,7 +291,7 @@ fn first_list_is_reported_once_jobs_and_pods_are_listed() {
     assert_eq!(store.progress, Progress::Listed);
     assert_eq!(store.observations().len(), 1);
     assert_eq!(store.progress, Progress::Following);
-    // The Jobs come first, twice.
+    // The Jobs are listed first, and twice.
     let mut store = Store::default();
     assert!(list_jobs(&mut store, [job(id(1))]).is_empty());
     assert!(list_jobs(&mut store, [job(id(1)), job(id(2))]).is_empty());
@@ -304,7 +306,7 @@ fn relist_before_the_first_list_waits_for_new_jobs() {
     assert!(list_jobs(&mut store, [job(id(1))]).is_empty());
     store.begin_again();
     assert!(list_pods(&mut store).is_empty(), "the relist of Jobs is not complete");
-    // The pods that are known suffice.
+    // The known pods are sufficient.
     store.begin_again();
     assert_eq!(store.progress, Progress::AwaitingJobs);
     assert!(matches!(list_jobs(&mut store, [job(id(2))])[..], [Told::Complete]));
@@ -319,7 +321,7 @@ fn relist_drops_partial_lists() {
     assert_eq!(store.progress, Progress::Following);
     assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
     assert_eq!(store.observations().len(), 1);
-    // So does a second list.
+    // A second list also drops the partial one.
     store.job(News::Init);
     store.job(News::InitApply(job(id(2))));
     assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
@@ -335,7 +337,7 @@ fn changes_are_reported_only_after_the_first_lists() {
     list_pods(&mut store);
     assert_eq!(reasons(&store.job(News::Apply(job(id(3))))), [None]);
     assert_eq!(store.observations().len(), 3);
-    // Later lists of pods report what they change.
+    // Later lists of pods report the changes that they contain.
     let mut failing = pod(&job(id(1)), held_up());
     failing.metadata.name = Some("another".to_owned());
     store.pod(News::Init);
@@ -343,7 +345,7 @@ fn changes_are_reported_only_after_the_first_lists() {
     assert_eq!(reasons(&store.pod(News::InitDone)), [Some(Reason::ImagePull)]);
 }
 
-/// A clock that shows ten minutes past eight.
+/// A clock that always shows 8:10.
 struct TenPastEight;
 
 impl Surroundings for TenPastEight {
@@ -356,7 +358,7 @@ impl Surroundings for TenPastEight {
     }
 }
 
-/// A cluster whose API server is never called.
+/// Returns a cluster whose API server is never called.
 fn cluster() -> Cluster {
     let refuse = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty()));
     let text = include_bytes!("../../../../fixtures/policies/default.yaml");
@@ -365,7 +367,7 @@ fn cluster() -> Cluster {
     Cluster::new(client, &policy, KubernetesSettings::new(&policy), Arc::new(TenPastEight))
 }
 
-/// A Job without its Secret, created at this minute past eight.
+/// Returns a Job without its Secret, created at 8:00 plus this number of minutes.
 fn incomplete(id: JobId, minute: u8) -> Box<Job> {
     let mut job = job(id);
     job.metadata.annotations = Some([("runway.dev/incomplete".to_owned(), String::new())].into());
@@ -380,11 +382,11 @@ async fn young_incomplete_jobs_are_abandoned_only_at_first() {
     list_pods(&mut store);
     list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
     let creating = cluster.creating(id(1));
-    assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)], "the other is being created here");
+    assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)], "the other Job is in flight");
     drop(creating);
     assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(1), 9)]);
     assert_eq!(store.observations().len(), 1);
-    // Later, another process may still be creating a young one.
+    // In later lists, another process may still be creating a young Job.
     list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
     assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)]);
 }

@@ -1,4 +1,4 @@
-//! One job, as the watches show it.
+//! The objects of one job.
 
 use super::namespaced_name::{NamespacedName, namespaced_name};
 use crate::object::observe;
@@ -8,19 +8,20 @@ use runway_control::Observation;
 use runway_core::status::{Seen, lives, says_less};
 use std::collections::BTreeMap;
 
-/// How many pods that are gone are kept of a job. A job has more only where its pods are taken from it again and again.
+/// The maximum number of removed pods to keep per job. A job exceeds it only if its pods are deleted
+/// repeatedly.
 const GONE_PODS_KEPT: usize = 32;
 
 #[derive(Default)]
 pub(super) struct TrackedJob {
     pub(super) job: Option<Box<Job>>,
-    /// Whether the Job is gone; then `job` is the last that was seen of it.
+    /// Whether the Job was removed. `job` is then its last state.
     pub(super) is_gone: bool,
     pub(super) pods: Vec<Pod>,
     pub(super) gone_pods: Vec<Pod>,
-    /// Earlier states of pods, at most one of each: see [`says_less`].
+    /// Earlier states of pods, at most one per pod. See [`is_less_informative`].
     pub(super) earlier_pods: Vec<Pod>,
-    /// The last that was told of it.
+    /// The snapshot that was last emitted.
     pub(super) told: Option<Box<Observation>>,
 }
 
@@ -33,14 +34,14 @@ impl TrackedJob {
         if let Some(at) = self.pods.iter().position(|pod| pod.metadata.name.as_deref() == name) {
             self.gone_pods.push(self.pods.swap_remove(at));
             if self.gone_pods.len() > GONE_PODS_KEPT {
-                // The first attempts say least of how it ended.
+                // The oldest attempts explain the end of the job least.
                 let forgotten = self.gone_pods.remove(0);
                 self.earlier_pods.retain(|pod| pod.metadata.uid != forgotten.metadata.uid);
             }
         }
     }
 
-    /// Stores the newest state of a pod. Keeps the state before it if that shows more.
+    /// Stores the new state of a pod. Keeps the previous state if it is more informative.
     pub(super) fn put_pod(&mut self, pod: Pod) {
         let Some(known) = self.pods.iter_mut().find(|known| known.metadata.name == pod.metadata.name) else {
             self.pods.push(pod);
