@@ -1,4 +1,4 @@
-//! The backends that the server can stand on.
+//! Opens the backend of the server.
 
 use runway_control::System;
 use runway_control::backend::Backend;
@@ -10,7 +10,7 @@ use runway_local::{LocalBackend, LocalSettings, detect_gpus};
 use std::error::Error;
 use std::sync::Arc;
 
-/// Opens the one that the flags name.
+/// Opens the backend that the flags select.
 pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
     match flags.backend {
         BackendKind::Kubernetes => kubernetes(flags, policy).await,
@@ -33,7 +33,7 @@ async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backe
                 format!("{}; `infra/kubernetes/rbac.yaml` has all that is needed", told.join("; ")).into()
             );
         }
-        // It may come back: until then the server is not ready.
+        // The cluster may become reachable later. Until then, the server is not ready.
         Err(error) => {
             tracing::warn!(%error, "the cluster cannot be asked for rights; going on without");
         }
@@ -41,7 +41,8 @@ async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backe
     Ok(Arc::new(backend))
 }
 
-/// Jobs that an earlier server has left running go on, and are this one's now.
+/// Opens the backend for jobs on this machine. Jobs of an earlier server keep running, and this server
+/// manages them.
 #[cfg(target_os = "linux")]
 async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
     let flags = &flags.local;

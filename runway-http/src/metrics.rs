@@ -1,4 +1,5 @@
-//! Metrics, in the text format of OpenMetrics. No label holds what a tenant can name: their number is known beforehand.
+//! Metrics in the OpenMetrics text format. Labels never contain values that clients choose, so the number of
+//! series is bounded.
 
 use crate::capacity::Capacity;
 use crate::refusals::{Count, Refusals};
@@ -27,13 +28,13 @@ use std::time::Duration;
 /// The media type of the metrics.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds in seconds of what the gate and the backend take.
+/// Histogram bounds in seconds for operations within the process.
 const FAST: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1];
 
-/// Upper bounds in seconds of what a call over the network takes.
+/// Histogram bounds in seconds for operations that include network calls.
 const SLOW: [f64; 12] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// Everything that is counted.
+/// All metrics of the server.
 pub struct Metrics {
     registry: Mutex<Registry>,
     submissions: Family<Submission, Counter>,
@@ -54,18 +55,19 @@ struct Submission {
     code: Reasoned,
 }
 
-/// The code of the first violation; empty where there is none.
+/// A label with the code of the first violation. The label is empty if there is no violation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Reasoned(Option<Code>);
 
-/// What a request is counted under. Methods and paths that somebody makes up must not grow the metrics.
+/// The labels of a request. Unknown methods and unknown paths share one value each, so clients cannot add
+/// series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Route {
     method: &'static str,
     route: Matched,
 }
 
-/// The route that a request matches, if it does.
+/// The route that matches the request. The label is `none` if no route matches.
 #[derive(Debug, Clone)]
 struct Matched(Option<MatchedPath>);
 
@@ -185,7 +187,7 @@ impl Default for Metrics {
         registry.register("http_connections", "Connections that are open", metrics.connections.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
-        // What never happened is 0, not missing.
+        // Create these series in advance, so that they are exported as 0 before their first event.
         for result in RELOADS {
             drop(metrics.reloads.get_or_create(&Reload { result }));
         }
@@ -201,22 +203,22 @@ impl Default for Metrics {
 const RELOADS: [&str; 2] = ["applied", "failed"];
 
 impl Metrics {
-    /// Also counts what a control plane knows.
+    /// Also exports the state of the control plane, which is read at each scrape.
     pub(crate) fn follow(&self, plane: &ControlPlane, capacity: Capacity) {
         let collector = Box::new(Known { plane: plane.clone(), capacity });
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(collector);
     }
 
-    /// Everything, as text.
+    /// Encodes all metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = encode(&mut text, &registry);
         text
     }
 
-    /// What was refused in the last hour.
+    /// Returns the refusals of the last hour by code.
     pub(crate) fn refused(&self, now: Timestamp) -> Vec<Count> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).counts(now)
     }
@@ -227,25 +229,25 @@ impl Metrics {
         self.request_seconds.get_or_create(&route).observe(took.as_secs_f64());
     }
 
-    /// The policy was read again; it was put in force, or was not.
+    /// Counts a reload of the policy by its result.
     pub(crate) fn reloaded(&self, applied: bool) {
         let [yes, no] = RELOADS;
         self.reloads.get_or_create(&Reload { result: if applied { yes } else { no } }).inc();
     }
 
-    /// Whether the policy's file, as it is now, is in force.
+    /// Records whether the current content of the policy file is the active policy.
     pub(crate) fn policy_is_current(&self, is_current: bool) {
         self.policy_is_current.set(is_current.into());
     }
 
-    /// A connection that counts for as long as this lives.
+    /// Counts a connection as open until the returned guard is dropped.
     pub(crate) fn connection(&self) -> OpenConnection {
         self.connections.inc();
         OpenConnection(self.connections.clone())
     }
 }
 
-/// A client can make up methods; they must not grow the metrics.
+/// Returns the `method` label. Unknown methods become `other`, so that clients cannot add series.
 fn name_of(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
@@ -289,7 +291,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// What is asked of the control plane whenever somebody looks.
+/// Collects gauges and counters from the control plane at each scrape.
 #[derive(Debug)]
 struct Known {
     plane: ControlPlane,

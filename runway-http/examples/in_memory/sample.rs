@@ -1,4 +1,4 @@
-//! Jobs to look at: some in every phase, with the longest names there can be, and with words of the cluster that a browser could take for HTML.
+//! Sample jobs: jobs in every phase, with names of maximum length, and with messages that contain HTML.
 
 use runway_control::Observation;
 use runway_core::JobId;
@@ -7,7 +7,7 @@ use runway_core::status::{Phase, Reason, Status};
 use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp};
 use std::error::Error;
 
-/// What would do something, if it were taken for more than text. Each sets `owned`.
+/// HTML that takes effect if the page does not escape it. Scripts in it set `window.owned`.
 const HOSTILE: [&str; 6] = [
     r#"<script>window.owned="script"</script>"#,
     r#"<img src=x onerror="window.owned='img'">"#,
@@ -29,7 +29,7 @@ struct Sample {
     minutes: u64,
 }
 
-/// The jobs, as they are now.
+/// Returns the sample jobs at the time `now`.
 pub(crate) fn jobs(now: Timestamp) -> Result<Vec<Observation>, Box<dyn Error>> {
     let numbered = (1..).zip(samples());
     numbered.map(|(number, sample)| sample.seen(JobId::from_random(number), now)).collect()

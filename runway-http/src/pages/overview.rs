@@ -1,4 +1,4 @@
-//! The page of the operators: what runs, for whom, at what price, and what is refused.
+//! The overview page for operators: jobs, tenants, costs and refusals.
 
 use crate::refusals::Count;
 use maud::{Markup, PreEscaped, html};
@@ -10,35 +10,37 @@ use runway_core::status::Phase;
 use runway_core::units::{Timestamp, Usd};
 use std::collections::BTreeMap;
 
-/// As many jobs are shown.
+/// Maximum number of jobs on the page.
 pub(crate) const SHOWN: usize = 200;
 
-/// What there is to show.
+/// The data of the page.
 #[derive(Debug)]
 pub(crate) struct Overview {
     pub now: Timestamp,
-    /// Whether the backend can be reached; when it last said anything.
+    /// Whether the backend is connected.
     pub connected: bool,
+    /// The time of the last event from the backend.
     pub heard_at: Option<Timestamp>,
     pub ready: bool,
     pub policy: Digest,
-    /// How many jobs there are in each phase.
+    /// The number of jobs in each phase.
     pub phases: BTreeMap<Phase, usize>,
-    /// What the jobs that run cost in an hour, and what those that hold something cost at most.
+    /// The cost per hour of the running jobs.
     pub per_hour: Usd,
+    /// The sum of the ceilings of all jobs that occupy resources.
     pub ceilings: Usd,
-    /// GPUs that are held, and how many there are; unknown to who sees one tenant alone.
+    /// The held GPUs and the GPU capacity. `None` if the client sees only one tenant.
     pub gpus: Option<(u64, u64)>,
     pub tenants: BTreeMap<Tenant, TenantUsage>,
-    /// The newest jobs, those first that have not ended.
+    /// The newest jobs. Active jobs come first.
     pub jobs: Vec<JobView>,
-    /// How many there are besides.
+    /// The number of jobs that the page omits.
     pub more: usize,
-    /// What was refused in the last hour; unknown to who sees one tenant alone.
+    /// The refusals of the last hour. `None` if the client sees only one tenant.
     pub refusals: Option<Vec<Count>>,
 }
 
-/// The whole page.
+/// Renders the whole page.
 pub(crate) fn page(overview: &Overview) -> Markup {
     let parts = parts(overview);
     let part = |id: &str| PreEscaped(parts.get(id).cloned().unwrap_or_default());
@@ -75,7 +77,7 @@ pub(crate) fn page(overview: &Overview) -> Markup {
     super::page("Runway", Some("overview.js"), &content)
 }
 
-/// The parts of the page that change, by their ids.
+/// Renders the parts of the page that change, by element id.
 pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
     let mut parts = BTreeMap::from([
         ("state", state(overview)),
@@ -90,7 +92,8 @@ pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
     parts.into_iter().map(|(id, markup)| (id, markup.into_string())).collect()
 }
 
-/// The roles are written out, since a table that is laid out as cards would lose them.
+/// Renders a table. It has explicit roles, because the style sheet turns rows into cards on small screens and
+/// browsers then drop the implicit roles.
 fn table(caption: &str, columns: &[(&str, &str)], id: &str, rows: &Markup) -> Markup {
     html! {
         table role="table" aria-label=(caption) {
@@ -119,7 +122,7 @@ fn state(overview: &Overview) -> Markup {
     }
 }
 
-/// A digest to tell apart by eye.
+/// Returns the first 12 characters of a digest.
 fn short(digest: &Digest) -> String {
     digest.to_string().trim_start_matches("sha256:").chars().take(12).collect()
 }
@@ -136,7 +139,7 @@ fn numbers(overview: &Overview) -> Markup {
     }
 }
 
-/// A phase is told by a sign and a word, so that its colour only repeats it.
+/// Returns the symbol of a phase. The symbol and the word convey the phase without its color.
 const fn sign(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "○",
@@ -209,7 +212,7 @@ fn refusals(counts: &[Count]) -> Markup {
     }
 }
 
-/// A time to tell by eye: its largest unit and the next.
+/// Formats an age in its two largest units.
 fn age(from: Timestamp, now: Timestamp) -> String {
     let seconds = now.nanos_since(from) / 1_000_000_000;
     match seconds {

@@ -1,9 +1,9 @@
-//! The reference of the API, from its OpenAPI document.
+//! The API reference page.
 
 use maud::{Markup, html};
 use serde_json::Value;
 
-/// The reference of the API, from its OpenAPI document.
+/// Renders the API reference page from the OpenAPI document.
 pub(crate) fn reference(document: &Value) -> Markup {
     let operations = operations(document);
     let content = html! {
@@ -83,7 +83,7 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
     }
 }
 
-/// The name of a schema, with the way to it; of one without a name its type.
+/// Renders a link to the schema of a body. If the schema has no name, renders its type.
 fn link_to(body: &Value) -> Markup {
     let name = body.pointer("/schema/$ref").and_then(Value::as_str).and_then(|to| to.rsplit('/').next());
     html! {
@@ -94,12 +94,12 @@ fn link_to(body: &Value) -> Markup {
     }
 }
 
-/// The text at a pointer.
+/// Returns the string at a JSON pointer, or an empty string.
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The fields of the object at a pointer.
+/// Iterates over the fields of the object at a JSON pointer.
 fn fields<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     value.pointer(pointer).and_then(Value::as_object).into_iter().flatten()
 }

@@ -1,4 +1,4 @@
-//! The body of a request: a job, in JSON or YAML, read within bounds of size and time.
+//! Reads a job in JSON or YAML from the request body, within limits on size and time.
 
 use crate::problem::{Fault, Kind};
 use crate::request_id::one;
@@ -15,7 +15,7 @@ use runway_core::document::{Document, parse_all, parse_json};
 use serde::de::IgnoredAny;
 use std::pin::pin;
 
-/// A job that was sent.
+/// The document in the body of a request.
 pub(crate) struct JobBody(pub Document);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl FromRequest<AppState> for JobBody {
         let format = format_of(&request)?;
         let limits = state.limits();
         let mut reading = pin!(read(request.into_body(), limits.body_bytes));
-        // Mostly it has come with the head, and no clock is needed.
+        // The body usually arrives with the head, and then no timer is needed.
         let bytes = match reading.as_mut().now_or_never() {
             Some(bytes) => bytes?,
             None => Box::pin(tokio::time::timeout(limits.body_timeout, reading)).await.map_err(|_| {
@@ -43,7 +43,7 @@ impl FromRequest<AppState> for JobBody {
     }
 }
 
-/// The media type says how the body is written; a parameter such as `charset=utf-8` changes nothing.
+/// Returns the format for the media type. A parameter such as `charset=utf-8` has no effect.
 fn format_of(request: &Request) -> Result<Format, Fault> {
     let essence = one(request.headers(), &CONTENT_TYPE)
         .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
@@ -63,9 +63,9 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large(limit));
     }
-    // Mostly it comes in one piece, which need not be copied.
+    // A body usually consists of one frame, which is used without a copy.
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
-    // To ask for more behind the end would be to wait until the connection is looked at once more.
+    // Check for the end first: polling after the last frame would wait for the next event of the connection.
     while !body.is_end_stream()
         && let Some(frame) = body.frame().await
     {
@@ -91,7 +91,7 @@ fn too_large(limit: usize) -> Fault {
     Fault::new(Kind::BodyTooLarge, detail).close()
 }
 
-/// The one document of a body.
+/// Parses the body, which must be exactly one document.
 fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
     if format == Format::Json
         && let Some(document) = parse_json(bytes)
@@ -103,7 +103,7 @@ fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
         && let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes)
     {
         let (line, column) = (error.line(), error.column());
-        // Its own message may quote the text, which may be a secret.
+        // Do not include the message of the parser: it can quote the text, which may contain a secret.
         let detail = format!("the body is not JSON: line {line}, column {column}; for YAML, send `{YAML}`");
         let faults = documents.iter().filter_map(|document| document.as_ref().err()).map(Violation::from);
         return Err(Fault::new(Kind::Malformed, detail).violations(faults.collect()));

@@ -1,4 +1,4 @@
-//! `/v1/jobs`: list, read, cancel.
+//! `/v1/jobs`: lists, reads and cancels jobs.
 
 use super::{NO_STORE, no_such_job, parameters};
 use crate::problem::{Fault, Kind};
@@ -19,26 +19,26 @@ use runway_core::{JobId, Tenant};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// A page has so many jobs unless another number is asked for.
+/// Default number of jobs per page.
 const PAGE: u16 = 100;
 
-/// A page has at most so many.
+/// Maximum number of jobs per page.
 const LARGEST_PAGE: u16 = 1000;
 
-/// Which jobs to list.
+/// The filter and the page of a list request.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// Those of one tenant.
+    /// Return only jobs of this tenant.
     tenant: Option<String>,
-    /// Those in one phase.
+    /// Return only jobs in this phase.
     #[param(value_type = Option<runway_api::schema::Phase>)]
     phase: Option<Phase>,
-    /// How many at most; 100 where it is left out.
+    /// Return at most this many jobs. The default is 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
-    /// Where an earlier page ended: its `continue`.
+    /// Continue after an earlier page. Use the value of `continue` from that page.
     #[serde(rename = "continue")]
     after: Option<String>,
 }
@@ -89,8 +89,9 @@ fn parse_token(text: &str) -> Option<PageToken> {
 
 /// List jobs
 ///
-/// Newest first: those that are there, and of those that have left the last 10,000. A page begins where the one before
-/// ended, whatever comes or goes meanwhile. The list is what was last seen of the backend; it is not asked.
+/// Returns the newest jobs first. The list includes the last 10,000 jobs that the backend has deleted. Pages
+/// remain consistent while jobs are created and deleted. The server answers from its last snapshot and does
+/// not query the backend.
 #[utoipa::path(
     get,
     path = "/v1/jobs",
@@ -116,7 +117,8 @@ pub(super) async fn list(
 
 /// Read a job
 ///
-/// What was last seen of it, `observed_at`. Of a job that has left the backend its end is remembered for a while.
+/// Returns the last snapshot of the job, from the time `observed_at`. The final state of a finished job
+/// remains available for a while after the backend has deleted the job.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}",
@@ -143,8 +145,8 @@ pub(super) async fn read(
 
 /// Cancel a job
 ///
-/// The answer comes once that has begun; the job is over when its phase says so. It is sent SIGTERM, and SIGKILL after the
-/// policy's termination grace.
+/// Returns as soon as the cancellation has started. The job is cancelled when its phase is `cancelled`. Its
+/// process receives SIGTERM, and then SIGKILL after the termination grace of the policy.
 #[utoipa::path(
     delete,
     path = "/v1/jobs/{id}",
@@ -168,7 +170,7 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     let id: JobId = id.parse().map_err(|_| no_such_job())?;
-    // One that is still being created is not known yet, and so nobody's but the submitter's.
+    // A job that is being created has no record yet, so its tenant cannot be checked here.
     if let Some(record) = state.plane().job(id)
         && !scope.shows(record.seen.tenant.as_str())
     {
@@ -197,7 +199,7 @@ pub(super) async fn cancel(
     Ok((StatusCode::ACCEPTED, [NO_STORE], Json(job_view(&record, state.plane().now()))).into_response())
 }
 
-/// A job, if it is there to be seen.
+/// Returns the job if it exists and the request can see its tenant.
 pub(super) fn visible(state: &AppState, scope: &Scope, id: &str) -> Result<Arc<JobRecord>, Fault> {
     let record = id.parse::<JobId>().ok().and_then(|id| state.plane().job(id));
     record.filter(|record| scope.shows(record.seen.tenant.as_str())).ok_or_else(no_such_job)

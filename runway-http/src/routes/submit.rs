@@ -1,4 +1,4 @@
-//! `POST /v1/jobs`: translates a request into a submission, and its report into a response.
+//! `POST /v1/jobs`: converts a request to a submission, and the submission report to a response.
 
 use super::NO_STORE;
 use crate::problem::{Fault, Kind};
@@ -21,8 +21,9 @@ use runway_core::Tenant;
 
 /// Submit a job
 ///
-/// The job is checked, priced, and held against the tenant's rate and quota; then it is created. With `Idempotency-Key` the
-/// same request, sent again, makes no second job: it is answered with the first one as it is now.
+/// The server checks and prices the job, applies the rate limit and the quota of the tenant, and creates the
+/// job. If a request is repeated with the same `Idempotency-Key`, the server creates no second job and
+/// returns the existing job.
 #[utoipa::path(
     post,
     path = "/v1/jobs",

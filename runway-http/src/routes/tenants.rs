@@ -1,4 +1,4 @@
-//! `/v1/tenants/{tenant}`: what it uses of what it may.
+//! `/v1/tenants/{tenant}`: returns the usage of a tenant.
 
 use super::NO_STORE;
 use crate::problem::{Fault, Kind};
@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use runway_api::{RateLeft, Share, TenantView};
 use runway_core::Tenant;
 
-/// Read what a tenant uses
+/// Read the usage of a tenant
 ///
-/// GPUs and jobs that it holds beside its quota, and what is left of its rate.
+/// Returns the GPUs and jobs that the tenant holds, its quota, and the rest of its rate limit.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant}",
