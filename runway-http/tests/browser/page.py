@@ -1,6 +1,6 @@
-"""The operators' page in a real browser: page.py ADDRESS CHROMIUM FOLDER
+"""Tests of the overview page in a real browser: page.py ADDRESS CHROMIUM DIR
 
-ADDRESS is a server over a cluster in memory that was started with `--sample`. Pictures go to FOLDER.
+ADDRESS is the example server `in_memory`, started with `--sample`. Screenshots are written to DIR.
 """
 
 import json
@@ -16,11 +16,11 @@ from playwright.sync_api import sync_playwright
 ADDRESS, CHROMIUM, FOLDER = sys.argv[1:]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
-# 320 pixels are a desktop at 400 % (WCAG 2.2, 1.4.10).
+# 320 pixels correspond to a desktop at 400 % zoom (WCAG 2.2, 1.4.10).
 NARROWEST = {"width": 320, "height": 640}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
-# What may stand in the page. Whatever else does came from somebody's words.
+# The elements of the page. Any other element comes from unescaped text.
 ELEMENTS = set(
     "html head meta title style script body header main footer section h1 h2 p dl dt dd div table thead tbody tr th td"
     " span code a meter details summary".split()
@@ -41,7 +41,7 @@ def submit(name, tenant="search", **more):
 
 
 class Browser:
-    """Chromium, and the pages that are looked at; whatever goes wrong on one of them is noted."""
+    """Chromium, and its pages. Each page records its errors."""
 
     def __init__(self, chromium):
         self.chromium = chromium
@@ -54,11 +54,11 @@ class Browser:
         page.on("request", lambda request: request.url.startswith(ADDRESS) or faults.append(request.url))
         page.on("pageerror", lambda error: faults.append(error))
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-        # Also what the page's own policy stopped: it should not even have been tried.
+        # This includes requests that the content security policy blocked: the page must not even try them.
         page.on("console", lambda line: line.type == "error" and told(line))
 
         def told(line):
-            # Browsers ask for an icon, and there is none.
+            # Browsers request an icon, and the server has none.
             if not line.location["url"].endswith("/favicon.ico"):
                 faults.append(f"{line.text} {line.location['url']}")
 
@@ -73,8 +73,8 @@ class Browser:
 
 
 def updated(page):
-    """Waits until the server has told the page something new."""
-    # What runs costs more each time.
+    """Waits until an event has updated the page."""
+    # The cost of a running job increases with each event.
     before = page.inner_text("#jobs")
     page.wait_for_function("(before) => document.getElementById('jobs').innerText !== before", arg=before)
 
@@ -132,7 +132,7 @@ def keyboard(browser):
             reached.append(html)
         assert reached == focusable, "by keyboard they come in the order in which they stand"
 
-        # Neither is lost when the server tells something new.
+        # An update preserves the focus and the open details.
         page.focus("#refusals summary")
         page.keyboard.press("Enter")
         page.wait_for_selector("#refusals details[open]")
@@ -156,7 +156,7 @@ def tree(page):
 
 
 def assistive_technology(browser):
-    # On a phone rows are laid out as cards: they have to stay rows to who does not see them.
+    # On a phone, CSS lays out rows as cards. For assistive technology, they must remain rows.
     for viewport in DESKTOP, PHONE:
         with browser.page(viewport=viewport) as page:
             nodes = tree(page)
@@ -172,7 +172,7 @@ def assistive_technology(browser):
             rows = page.locator("#jobs tr").count()
             assert rows >= 14 and [role for role, _ in nodes].count("row") >= rows + 3
             assert [role for role, _ in nodes].count("cell") >= 6 * rows
-            # The sign of a phase is for the eye alone.
+            # The symbol of a phase is hidden from assistive technology.
             assert not [name for _, name in nodes if name.strip() in list("○▶✓✗■?")]
 
 
@@ -181,13 +181,13 @@ def rules(browser):
         for viewport in DESKTOP, PHONE:
             for scheme in "light", "dark":
                 with browser.page(path, viewport, color_scheme=scheme) as page:
-                    # What is folded in has no colour, and of a single sign axe does not say what is text.
+                    # Closed details have no color. Axe cannot check the contrast of single symbols.
                     page.evaluate("document.querySelectorAll('details').forEach((e) => (e.open = true))")
                     options = {"runOnly": {"type": "tag", "values": RULES}}
                     found = Axe().run(page, {"exclude": ["[aria-hidden]"]}, options)
                     assert not found.response["violations"], found.generate_report()
                     passed = [rule["id"] for rule in found.response["passes"]]
-                    # Contrast is computed for every text there is: 4.5 to 1, 3 to 1 for large text.
+                    # The contrast of each text is checked: 4.5 to 1, and 3 to 1 for large text.
                     assert "color-contrast" in passed, passed
                     unsure = [rule for rule in found.response["incomplete"] if rule["id"] == "color-contrast"]
                     assert not unsure, [node["html"] for rule in unsure for node in rule["nodes"]]
@@ -236,7 +236,7 @@ CHECKS = [
 ]
 
 with sync_playwright() as playwright:
-    # Whoever tests in a container is root there, and Chromium's own sandbox does not start then.
+    # In a container, the tests run as root, and Chromium's sandbox does not start as root.
     flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
     wrong = 0
@@ -245,7 +245,7 @@ with sync_playwright() as playwright:
         try:
             check(Browser(chromium))
             print(f"ok: {name}")
-        except Exception as what:  # each check is told of
+        except Exception as what:  # report each failed check
             wrong += 1
             print(f"wrong: {name}: {what or repr(what)}", file=sys.stderr)
     chromium.close()

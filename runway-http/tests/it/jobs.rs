@@ -81,7 +81,7 @@ async fn a_job_is_told_from_its_beginning_to_its_end_and_after() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let ended = bed.get(&path).await.json();
     assert_eq!(ended["phase"], "succeeded");
-    // Ten seconds of half a core and half a GiB.
+    // 10 s with 0.5 CPU and 0.5 GiB.
     assert_eq!(ended["cost_usd"], "0.000056");
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert!(bed.cluster.jobs().is_empty(), "it has left");

@@ -1,4 +1,4 @@
-//! How much is done at a time.
+//! Concurrency limits.
 
 use crate::bed::{Bed, POLICY, job};
 use futures::future::join_all;

@@ -1,4 +1,4 @@
-//! `/`: the page of the operators.
+//! `/`: the overview page for operators.
 
 use crate::bed::{Bed, POLICY, job};
 use axum::body::Body;
@@ -86,7 +86,7 @@ async fn it_is_told_anew_when_something_changes() {
         loop {
             let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
             let text = std::str::from_utf8(&frame).unwrap();
-            // What is sent to keep the connection is no event.
+            // Skip keep-alive comments.
             if let Some(data) = text.strip_prefix("data: ") {
                 return serde_json::from_str(data.trim_end()).unwrap();
             }

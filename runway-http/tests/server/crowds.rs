@@ -1,4 +1,4 @@
-//! Many at a time: connections, requests, submissions, tenants.
+//! Many concurrent connections, requests, submissions and tenants.
 
 use crate::bed::{Bed, SHORT};
 use futures::future::join_all;
@@ -11,13 +11,13 @@ async fn two_thousand_slow_clients_keep_nobody_from_being_answered() {
     let mut slow = Vec::new();
     for n in 0..2000 {
         let mut wire = Wire::connect(bed.address).await.unwrap();
-        // Some say nothing, some half of a head, some a head and half of its body.
+        // A third each: no bytes, part of a head, and a head with part of a body.
         let whole = post("/v1/jobs", "", &job("slow", "search"));
         let sent = [0, 10, whole.len() - 40][n % 3];
         wire.send(&whole[..sent]).await.unwrap();
         slow.push(wire);
     }
-    // Those with half of a body take room among the requests: 512 have it, the others are told that there is none.
+    // Each request with a partial body needs a permit: 512 get one, and the others receive 503.
     until("all to be there", async || bed.metric("runway_http_connections").await >= 1000).await;
     let began = Instant::now();
     for _ in 0..100 {
@@ -94,9 +94,9 @@ async fn a_tenant_may_have_so_many_submissions_under_way_and_others_their_own() 
     let third = bed.ask(post("/v1/jobs", "", &job("third", "search"))).await;
     assert_eq!((third.problem().as_str(), third.status), ("too-many-submissions", 429));
     assert_eq!(third.header("retry-after"), Some("1"));
-    // Quotes hold nothing and wait for nothing.
+    // Quotes do not count as submissions.
     assert_eq!(bed.ask(post("/v1/quotes", "", &job("quote", "search"))).await.status, 200);
-    // Who goes away frees the place; the job is made all the same.
+    // A client that disconnects releases its permit, and its job is still created.
     drop(inside.pop());
     let mut other = Wire::connect(bed.address).await.unwrap();
     other.send(post("/v1/jobs", "", &job("other", "vision"))).await.unwrap();
@@ -122,7 +122,7 @@ async fn an_answer_that_takes_too_long_is_told_so() {
     assert_eq!((answer.problem().as_str(), answer.status), ("timed-out", 503));
     assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()));
     assert!(answer.header("retry-after").is_some());
-    // It was begun, and goes on: the same key finds it.
+    // The submission continues, and the same key finds its job.
     bed.creates.send_replace(true);
     until("the job to be there", async || bed.cluster.landed().len() == 1).await;
     let again = bed.ask(post("/v1/jobs", "Idempotency-Key: k\r\n", &job("late", "search"))).await;
@@ -130,7 +130,7 @@ async fn an_answer_that_takes_too_long_is_told_so() {
     assert_eq!(bed.cluster.landed().len(), 1);
 }
 
-/// What was sent by 100 clients at once, and what the server says of it, agree to the last request.
+/// The counters match the requests of 100 concurrent clients exactly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_metrics_agree_with_what_was_sent() {
     let bed = Bed::with(|setup| {
@@ -164,7 +164,7 @@ async fn the_metrics_agree_with_what_was_sent() {
             statuses.push(wire.ask(request).await.status);
         }
         assert_eq!(statuses, [201, 201, 200, 422, 422, 400, 200, 200, 200, 200, 404, 405]);
-        // Five more than the quota has room for: two are held already.
+        // The quota has room for four more jobs of each tenant: two of its six are held already.
         let more: Vec<Answer> = join_all((0..9).map(|_| bed.ask(post("/v1/jobs", "", &good)))).await;
         let made = more.iter().filter(|answer| answer.status == 201).count();
         let refused = more.iter().filter(|answer| answer.status == 429).count();
@@ -198,6 +198,6 @@ async fn the_metrics_agree_with_what_was_sent() {
     assert_eq!(metric(&metrics, "runway_create_duration_seconds_count"), 600);
     assert_eq!(metric(&metrics, "runway_jobs_held"), 600);
     assert_eq!(bed.cluster.landed().len(), 600);
-    // No tenant is named anywhere.
+    // No metric names a tenant.
     assert!(!metrics.contains("team-"), "{metrics}");
 }

@@ -1,4 +1,4 @@
-//! The end of the server: what is under way is answered first.
+//! Shutdown: the server completes in-flight requests first.
 
 use crate::bed::{Bed, SHORT};
 use crate::process::{Folder, NOWHERE, Process};
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a client has seen.
+/// The results of one client.
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
     answers: usize,
-    /// Requests that were sent and never answered.
+    /// Requests without a response.
     lost: usize,
 }
 
-/// Sends requests as long as a load balancer would send them to this server; on one connection as long as the server keeps
-/// it, or on a new one each.
+/// Sends requests until the server is not ready, like a load balancer. With `keep_alive`, uses a connection
+/// until the server closes it.
 async fn load(address: SocketAddr, request: String, keeps: bool, is_ready: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen::default();
     while is_ready.load(Ordering::SeqCst) {
@@ -67,7 +67,7 @@ async fn told_to_end_under_load_it_loses_no_answer() {
     })
     .await;
     process.signal(Signal::TERM);
-    // Not ready first, while everything is still answered.
+    // The server reports that it is not ready while it still accepts requests.
     until("it not to be ready", async || {
         let mut probe = Wire::connect(ops).await.unwrap();
         probe.ask(get("/readyz")).await.text().contains("about to end")
@@ -119,7 +119,7 @@ async fn a_submission_under_way_is_answered_and_a_connection_at_rest_is_not_wait
     assert!(bed.end().await);
 }
 
-/// A client that connected without sending anything cannot hold up the shutdown.
+/// A client that connects without a request must not delay the shutdown.
 #[tokio::test]
 async fn connections_without_a_request_are_closed_at_shutdown() {
     let bed = Bed::start().await;
@@ -148,7 +148,7 @@ async fn what_takes_too_long_is_not_waited_for() {
     assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
 
-/// However fast new clients come, a server that is told to end does.
+/// The shutdown completes even if clients keep connecting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn newcomers_do_not_keep_it_from_ending() {
     let bed = Bed::start().await;

@@ -1,4 +1,4 @@
-//! Files that change while the server runs: the policy and those of TLS.
+//! Reloads of the policy and the TLS files.
 
 use crate::certificates::{Authority, Client, write};
 use crate::process::{Folder, NOWHERE, Process};
@@ -26,7 +26,7 @@ async fn is_current(process: &Process) -> bool {
     metric(&metrics, "runway_policy_last_reload_successful") == 1
 }
 
-/// What an alert stands on: it holds for as long as the file is not in force, and no longer.
+/// An alert uses this metric: it must be 0 exactly while the file is not the active policy.
 #[tokio::test]
 async fn a_file_that_is_not_in_force_is_shown_until_it_is_put_right() {
     let folder = Folder::new("policy-current");
@@ -35,7 +35,7 @@ async fn a_file_that_is_not_in_force_is_shown_until_it_is_put_right() {
     assert!(is_current(&process).await);
     folder.write("policy.yaml", "version: 1");
     until("the bad one to be seen", async || !is_current(&process).await).await;
-    // It is taken away and comes back as it was.
+    // The file is deleted, and restored with the same content.
     std::fs::remove_file(&policy).unwrap();
     until("it to be missed", async || reloads(&process, "failed").await == 2).await;
     folder.write("policy.yaml", "version: 1");
@@ -72,7 +72,7 @@ async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
     let second = ask(process.address, get("/v1/policy")).await;
     assert_ne!(second.header("etag").unwrap(), etag);
 
-    // One that does not load, one that contradicts itself, one that is not there: the one in force stays.
+    // Invalid YAML, a contradiction, an empty file, and a NUL byte: the active policy stays.
     for (n, bad) in ["version: 1\nlimits: [", &with_cpu("1m"), "", "\0"].iter().enumerate() {
         let before = reloads(&process, "failed").await;
         folder.write("policy.yaml", bad);
@@ -91,7 +91,7 @@ async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
     };
     assert!(process.said("why", told).await.contains("does not load"));
 
-    // Another namespace is not taken up while the server runs.
+    // A changed namespace requires a restart.
     let applied = reloads(&process, "applied").await;
     folder.write("policy.yaml", format!("{}run: {{namespace: elsewhere}}\n", with_cpu("2")));
     process.signal(Signal::HUP);
@@ -99,7 +99,7 @@ async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
     assert_eq!((cpu_max(&process).await.as_str(), reloads(&process, "applied").await), ("8", applied));
 }
 
-/// A mounted ConfigMap changes by a link that is put in the place of another.
+/// The kubelet updates a mounted ConfigMap by replacing a symbolic link.
 #[tokio::test]
 async fn a_policy_behind_a_link_is_read_again_when_the_link_changes() {
     let folder = Folder::new("policy-link");
@@ -115,7 +115,7 @@ async fn a_policy_behind_a_link_is_read_again_when_the_link_changes() {
     symlink("..2", folder.path("..data.new")).unwrap();
     std::fs::rename(folder.path("..data.new"), folder.path("..data")).unwrap();
     until("the new one to be in force", async || cpu_max(&process).await == "6").await;
-    // A bad one is told of once, however often it is looked at.
+    // A bad policy is logged and counted once, although it is polled repeatedly.
     folder.write("..2/policy.yaml", "version: 2");
     until("it to be told of", async || reloads(&process, "failed").await == 1).await;
     std::fs::remove_dir_all(folder.path("..1")).unwrap();
@@ -139,7 +139,7 @@ async fn tls_files_are_read_again_and_probes_need_no_certificate() {
     let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &flags).await;
     let (address, ops) = (process.address, process.ops.unwrap());
 
-    // Without a certificate there are the probes and the metrics, and nothing else.
+    // Without a certificate, only the probes and the metrics are reachable.
     assert_eq!(ask(ops, get("/healthz")).await.status, 200);
     assert_eq!(ask(ops, get("/metrics")).await.status, 200);
     assert_eq!(ask(ops, get("/readyz")).await.problem(), "not-ready");
@@ -152,13 +152,13 @@ async fn tls_files_are_read_again_and_probes_need_no_certificate() {
     let mut open = before.connect(address).await.unwrap();
     assert_eq!(open.ask(get("/v1/policy")).await.status, 200);
 
-    // Files that make no server change nothing.
+    // Invalid files do not replace the active configuration.
     folder.write("server.key", "no key");
     process.signal(Signal::HUP);
     process.said("the bad key", |line| line["message"].as_str()?.contains("stay").then_some(())).await;
     assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
 
-    // Both authorities change. Who is connected stays so; who comes meets the new ones.
+    // Both authorities change. Open connections stay open, and new connections use the new authorities.
     let (servers, clients) = (Authority::new("new servers"), Authority::new("new clients"));
     write(&folder, &servers.server(), Some(&clients));
     process.signal(Signal::HUP);
