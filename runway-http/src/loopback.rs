@@ -17,8 +17,8 @@ use std::net::{IpAddr, SocketAddr};
 /// The error for an address that other machines can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{flag} {address}` is not loopback: with `--backend local`, whoever reaches the server runs programs on this machine, so it \
-     listens on 127.0.0.0/8 or [::1] alone, unless `--client-ca` asks for certificates"
+    "`{flag} {address}` is not a loopback address: with `--backend local`, every client can run programs on this machine; \
+     listen on 127.0.0.0/8 or [::1], or require client certificates with `--client-ca`"
 )]
 pub struct Exposed {
     /// The flag that sets the address.
@@ -31,7 +31,7 @@ pub struct Exposed {
 /// later.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| {
-        "an IP address and a port are wanted, such as `127.0.0.1:8080` or `[::1]:8080`; names are not looked up"
+        "expected an IP address and a port, such as `127.0.0.1:8080` or `[::1]:8080`; host names are not resolved"
     })
 }
 
@@ -62,7 +62,7 @@ async fn turn_away(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let ids = RequestIds::of(request.headers(), System.random());
-    let detail = "this server is for the machine it runs on: ask it as `localhost` or by a loopback address";
+    let detail = "this server accepts only requests from its own machine; use `localhost` or a loopback address as the host";
     complete(Fault::new(Kind::Misdirected, detail).into_response(), &ids)
 }
 

@@ -151,42 +151,42 @@ impl Default for Metrics {
         };
         registry.register(
             "submissions",
-            "Submissions, by what became of them and the code of their first violation",
+            "Submissions by outcome and by the code of the first violation",
             metrics.submissions.clone(),
         );
-        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register("http_requests", "HTTP responses by method, route and status", metrics.requests.clone());
         registry.register_with_unit(
             "http_request_duration",
-            "From a request's head to the head of its answer",
+            "Time from the head of a request to the head of its response",
             Unit::Seconds,
             metrics.request_seconds.clone(),
         );
         registry.register_with_unit(
             "decision_duration",
-            "What the gate takes to decide on a submission",
+            "Time that the gate takes to decide on a submission",
             Unit::Seconds,
             metrics.decision_seconds.clone(),
         );
         registry.register_with_unit(
             "create_duration",
-            "What the backend takes to answer a request to create a job",
+            "Time that the backend takes to respond to a create request",
             Unit::Seconds,
             metrics.create_seconds.clone(),
         );
         registry.register(
             "jobs_ended",
-            "Jobs that came to their end, by phase and reason",
+            "Finished jobs by phase and reason",
             metrics.ended.clone(),
         );
-        registry.register("policy_reloads", "Times that the policy was read again", metrics.reloads.clone());
+        registry.register("policy_reloads", "Policy reloads by result", metrics.reloads.clone());
         registry.register(
             "policy_last_reload_successful",
-            "Whether the policy's file, as it is now, is in force",
+            "Whether the current policy file is the active policy",
             metrics.policy_is_current.clone(),
         );
-        registry.register("http_connections", "Connections that are open", metrics.connections.clone());
+        registry.register("http_connections", "Open HTTP connections", metrics.connections.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "What runs", build);
+        registry.register("build", "Build information", build);
         // Create these series in advance, so that they are exported as 0 before their first event.
         for result in RELOADS {
             drop(metrics.reloads.get_or_create(&Reload { result }));
@@ -307,27 +307,27 @@ impl Collector for Known {
         let now = self.plane.now();
         let age = watch.heard_at.map(|heard| now.nanos_since(heard) / 1_000_000_000);
         let gauges: [(&str, &str, u64); 9] = [
-            ("gpus_held", "GPUs that jobs hold", held.gpus),
-            ("gpus_limit", "GPUs that all tenants together may hold", capacity.gpus.units()),
+            ("gpus_held", "GPUs held by jobs", held.gpus),
+            ("gpus_limit", "GPU capacity of all tenants together", capacity.gpus.units()),
             ("jobs_held", "Jobs that count against the capacity", held.jobs),
             (
                 "jobs_limit",
-                "Jobs that all tenants together may have at a time",
+                "Job capacity of all tenants together",
                 capacity.concurrent_jobs.into(),
             ),
-            ("creations_pending", "Jobs whose creation has not been settled", count(pending)),
-            ("ready", "Whether submissions are taken", self.plane.is_ready().into()),
+            ("creations_pending", "Create requests whose outcome is not known yet", count(pending)),
+            ("ready", "Whether the server accepts submissions", self.plane.is_ready().into()),
             (
                 "watch_connected",
-                "Whether the backend can be reached, as far as is known",
+                "Whether the backend is connected",
                 watch.connected.into(),
             ),
             (
                 "http_requests_in_progress",
-                "Requests that wait for their answer",
+                "HTTP requests in progress",
                 count(self.capacity.requests()),
             ),
-            ("log_readers", "Readers of logs", count(self.capacity.log_readers())),
+            ("log_readers", "Connected log readers", count(self.capacity.log_readers())),
         ];
         for (name, help, value) in gauges {
             gauge(&mut encoder, name, help, value)?;
@@ -336,14 +336,14 @@ impl Collector for Known {
             gauge(
                 &mut encoder,
                 "watch_silence_seconds",
-                "For how long the backend has said nothing",
+                "Seconds since the last event from the backend",
                 seconds,
             )?;
         }
         let counters = [
-            ("watch_restarts", "Times that the connection to the backend was lost", watch.interruptions),
-            ("listings", "Listings of the backend that were taken over", watch.listings),
-            ("ledger_drift", "Holds that a listing had to set right", watch.drift),
+            ("watch_restarts", "Times that the watch of the backend was interrupted", watch.interruptions),
+            ("listings", "Complete lists received from the backend", watch.listings),
+            ("ledger_drift", "Holds that a list corrected", watch.drift),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
@@ -351,7 +351,7 @@ impl Collector for Known {
         }
         let phases = self.plane.phases();
         let kind = ConstGauge::new(0_i64).metric_type();
-        let mut family = encoder.encode_descriptor("jobs", "Jobs that are there, by phase", None, kind)?;
+        let mut family = encoder.encode_descriptor("jobs", "Jobs by phase", None, kind)?;
         for phase in Phase::ALL {
             let value = ConstGauge::new(signed(count(phases.get(&phase).copied().unwrap_or_default())));
             let label = [("phase", phase.as_str())];

@@ -4,17 +4,17 @@ use runway_core::Policy;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-const ABOUT: &str = "Runway takes batch jobs, checks and prices them against a policy, holds them against the tenant's rate and \
-quota, has them run, and tells what became of them.
+const ABOUT: &str = "Runway accepts batch jobs, checks and prices them against a policy, enforces rate limits and quotas per tenant, \
+runs the jobs, and reports their status.
 
-Errors are problem details (RFC 9457). Every answer has `X-Request-ID`, which is also the `instance` of a problem and stands in the \
-server's log; a client may send its own. `traceparent` (W3C Trace Context) is continued.";
+Errors are problem details (RFC 9457). Every response has the header `X-Request-ID`. Its value is also the `instance` of a problem, \
+and appears in the log of the server. A client can send its own value. The server continues a `traceparent` (W3C Trace Context).";
 
 /// Error responses that every operation can return.
 const ALWAYS: &[(&str, &str)] = &[
-    ("403", "The client certificate does not allow this, where certificates are asked for"),
-    ("500", "A fault of the server"),
-    ("503", "The server or its backend cannot do this now; `Retry-After` says when to ask again"),
+    ("403", "The client certificate does not permit this request, if the server requires client certificates"),
+    ("500", "Internal server error"),
+    ("503", "The server or its backend is unavailable or overloaded; retry after `Retry-After` seconds"),
 ];
 
 /// Builds the OpenAPI document from the descriptions of the routes.
@@ -90,7 +90,7 @@ fn describe_faults(operation: &mut Value) {
             put(response, "/content", problem);
         }
         if matches!(status.as_str(), "409" | "429" | "503") {
-            let about = "After how many seconds to ask again";
+            let about = "Seconds to wait before a retry";
             put(
                 response,
                 "/headers",
@@ -113,9 +113,9 @@ fn job_spec() -> Value {
     put(&mut schema, "/required", json!(["name", "image"]));
     put(&mut schema, "/properties/name/type", "string".into());
     put(&mut schema, "/properties/image/type", "string".into());
-    let class = json!({"type": "string", "description": "The class of the policy it runs under."});
-    let gpu_type = json!({"type": "string", "description": "The kind of GPU, one of the policy's."});
-    put(&mut schema, "/title", "A job, as it is submitted".into());
+    let class = json!({"type": "string", "description": "The class in the policy that bounds the job."});
+    let gpu_type = json!({"type": "string", "description": "The GPU type, which must be one of the types in the policy."});
+    put(&mut schema, "/title", "A job to submit".into());
     put(&mut schema, "/properties/class", class);
     put(&mut schema, "/properties/gpu_type", gpu_type);
     put(

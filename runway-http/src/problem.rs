@@ -61,53 +61,53 @@ pub(crate) enum Kind {
 impl Kind {
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be understood"),
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is invalid"),
             Self::Forbidden => {
-                (StatusCode::FORBIDDEN, "forbidden", "The client certificate does not allow this")
+                (StatusCode::FORBIDDEN, "forbidden", "The client certificate does not permit this request")
             }
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be done here")
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
             Self::Misdirected => {
-                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The request was meant for another server")
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The request is for a different host")
             }
             Self::BodyTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
             }
-            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The job is not in a state for this"),
-            Self::Gone => (StatusCode::GONE, "gone", "The job has left the backend"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The request conflicts with the state of the job"),
+            Self::Gone => (StatusCode::GONE, "gone", "The backend no longer has the job"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
-                "The body is of an unknown type",
+                "Unsupported media type",
             ),
             Self::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused", "The policy refuses the job"),
             Self::RejectedByBackend => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "rejected-by-backend", "The backend refuses the job")
+                (StatusCode::UNPROCESSABLE_ENTITY, "rejected-by-backend", "The backend rejected the job")
             }
             Self::KeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "key-reused",
                 "The idempotency key was used for another job",
             ),
-            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Submitted too fast"),
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The tenant exceeds its rate limit"),
             Self::OverQuota => {
-                (StatusCode::TOO_MANY_REQUESTS, "over-quota", "There is no room for the job just now")
+                (StatusCode::TOO_MANY_REQUESTS, "over-quota", "The job exceeds a quota or the capacity")
             }
             Self::TooManySubmissions => {
-                (StatusCode::TOO_MANY_REQUESTS, "too-many-submissions", "Too many submissions at a time")
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-submissions", "Too many concurrent submissions")
             }
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault of the server"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready"),
             Self::Overloaded => {
-                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests at a time")
+                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many concurrent requests")
             }
             Self::BackendUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "backend-unavailable", "The backend cannot be reached")
+                (StatusCode::SERVICE_UNAVAILABLE, "backend-unavailable", "The backend is unavailable")
             }
-            Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The answer took too long"),
+            Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The response took too long"),
         }
     }
 
@@ -239,12 +239,12 @@ fn of_framework(status: StatusCode) -> Fault {
         _ => Kind::Internal,
     };
     let detail = match kind {
-        Kind::NotFound => "there is nothing at this path; `/docs` lists what there is",
+        Kind::NotFound => "no route matches this path; `/docs` lists all routes",
         Kind::MethodNotAllowed => {
-            "this path does not take this method; the header `Allow` lists those it takes"
+            "this path does not support this method; the `Allow` header lists the supported methods"
         }
-        Kind::Internal => "the server failed; its log says why, under the id of this request",
-        _ => "the request cannot be understood",
+        Kind::Internal => "internal server error; search the log of the server for the id of this request",
+        _ => "the request is invalid",
     };
     Fault::new(kind, detail)
 }

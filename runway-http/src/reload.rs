@@ -42,13 +42,13 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The file exceeds the maximum size.
-    #[error("cannot read the policy `{}`: it has more than {} MiB", path.display(), MAX_BYTES / 1024 / 1024)]
+    #[error("cannot read the policy `{}`: it exceeds {} MiB", path.display(), MAX_BYTES / 1024 / 1024)]
     Oversized {
         /// The file.
         path: PathBuf,
     },
     /// The file does not contain a valid policy.
-    #[error("the policy `{}` does not load:{}", path.display(), Told(&error.violations))]
+    #[error("the policy `{}` is invalid:{}", path.display(), Told(&error.violations))]
     Faulty {
         /// The file.
         path: PathBuf,
@@ -73,7 +73,7 @@ impl fmt::Display for Told<'_> {
         if self.0.len() > 10 {
             write!(f, " and {} more;", self.0.len() - 10)?;
         }
-        f.write_str(" `runway policy check` shows where")
+        f.write_str(" run `runway policy check` for details")
     }
 }
 
@@ -145,7 +145,7 @@ pub async fn follow(mut source: PolicySource, plane: ControlPlane, metrics: Arc<
             // A poll that repeats the last error does not log it again.
             Err(error) if !is_asked && failure == Some(error.to_string()) => {}
             Err(error) => {
-                tracing::error!(%error, "the policy in force stays as it is");
+                tracing::error!(%error, "policy reload failed; the active policy stays");
                 failure = Some(error.to_string());
                 metrics.reloaded(false);
             }
@@ -161,9 +161,9 @@ fn apply(plane: &ControlPlane, policy: Arc<Policy>) -> Result<(), LoadError> {
         [&before, &policy].map(|policy| serde_json::to_value(policy.canonical()).unwrap_or_default());
     let differences = differences(&old, &new);
     for Difference { at, before, after } in &differences {
-        tracing::info!(at, before, after, "the policy differs");
+        tracing::info!(at, before, after, "policy value changed");
     }
-    tracing::info!(%from, %to, differences = differences.len(), "the policy was read again and is in force");
+    tracing::info!(%from, %to, differences = differences.len(), "policy reloaded");
     Ok(())
 }
 
@@ -230,8 +230,8 @@ mod tests {
             PolicySource { path: "p.yaml".into(), overrides: RateOverrides::default(), known: Vec::new() };
         let told = |text: &str| source.parse(text.as_bytes()).unwrap_err().to_string();
         let cut = told("version: [1");
-        assert!(cut.starts_with("the policy `p.yaml` does not load: line 1"), "{cut}");
+        assert!(cut.starts_with("the policy `p.yaml` is invalid: line 1"), "{cut}");
         let faulty = told("version: 2\nrates: {}");
-        assert!(faulty.starts_with("the policy `p.yaml` does not load: /version: "), "{faulty}");
+        assert!(faulty.starts_with("the policy `p.yaml` is invalid: /version: "), "{faulty}");
     }
 }

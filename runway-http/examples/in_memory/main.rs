@@ -39,7 +39,7 @@ struct Flags {
 async fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
     let policy = Policy::parse(&std::fs::read(&flags.policy)?, RateOverrides::default());
-    let policy = Arc::new(policy.map_err(|error| format!("the policy does not load: {error}"))?);
+    let policy = Arc::new(policy.map_err(|error| format!("invalid policy: {error}"))?);
     let (cluster, metrics) = (FakeCluster::new(Arc::new(System)), Arc::new(Metrics::default()));
     if flags.sample {
         sample::jobs(System.now())?.into_iter().for_each(|job| cluster.put(job));

@@ -58,5 +58,5 @@ events.onmessage = (event) => {
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 };
 events.onerror = () => {
-  state.textContent = "The server does not answer. This is what was last known; it is tried again.";
+  state.textContent = "The server does not respond. The data may be outdated. Reconnecting.";
 };

@@ -56,22 +56,22 @@ pub(crate) fn page(overview: &Overview) -> Markup {
             }
             section .cards aria-labelledby="h-jobs" {
                 h2 #h-jobs { "Jobs" }
-                (table("Jobs, those first that have not ended", &[("Job", ""), ("Tenant", ""), ("Phase", ""), ("What happened", ""), ("Age", "number"), ("Cost, ceiling", "number")], "jobs", &part("jobs")))
+                (table("Jobs, active jobs first", &[("Job", ""), ("Tenant", ""), ("Phase", ""), ("Message", ""), ("Age", "number"), ("Cost, ceiling", "number")], "jobs", &part("jobs")))
                 p .dim #more { (part("more")) }
             }
             section .cards aria-labelledby="h-tenants" {
                 h2 #h-tenants { "Tenants" }
-                (table("Tenants that hold something", &[("Tenant", ""), ("GPUs held of quota", ""), ("Jobs held of quota", "")], "tenants", &part("tenants")))
+                (table("Tenants with held resources", &[("Tenant", ""), ("GPUs held of quota", ""), ("Jobs held of quota", "")], "tenants", &part("tenants")))
             }
             @if overview.refusals.is_some() {
                 section .cards aria-labelledby="h-refusals" {
                     h2 #h-refusals { "Refused in the last hour" }
-                    (table("Refusals by code", &[("Code", ""), ("Times", "number"), ("What it means", "")], "refusals", &part("refusals")))
+                    (table("Refusals by code", &[("Code", ""), ("Count", "number"), ("Meaning", "")], "refusals", &part("refusals")))
                 }
             }
         }
         footer .dim {
-            p { "This page only reads. " a href="docs" { "API" } " · " a href="v1/policy" { "policy in force" } " · " a href="metrics" { "metrics" } }
+            p { "This page is read-only. " a href="docs" { "API" } " · " a href="v1/policy" { "active policy" } " · " a href="metrics" { "metrics" } }
         }
     };
     super::page("Runway", Some("overview.js"), &content)
@@ -113,10 +113,10 @@ fn state(overview: &Overview) -> Markup {
     let heard = overview.heard_at.map(|heard| age(heard, overview.now));
     html! {
         @match (overview.ready, overview.connected, heard) {
-            (false, _, _) => { "Not ready: the jobs that run have not been counted yet." }
+            (false, _, _) => { "Not ready: waiting for the first list from the backend." }
             (true, true, _) => { "Ready; the backend is connected." }
-            (true, false, Some(age)) => { "The backend has not answered for " (age) ": this is what was last known." }
-            (true, false, None) => { "The backend has not answered yet." }
+            (true, false, Some(age)) => { "No response from the backend for " (age) ": the data may be outdated." }
+            (true, false, None) => { "The backend has not responded yet." }
         }
         " " span .dim { "Policy " code title=(overview.policy) { (short(&overview.policy)) } }
     }
@@ -134,8 +134,8 @@ fn numbers(overview: &Overview) -> Markup {
             @if *count > 0 || matches!(phase, Phase::Pending | Phase::Running | Phase::Failed) { (number(phase.as_str(), count)) }
         }
         @if let Some((held, limit)) = overview.gpus { (number("GPUs held", &format!("{held} of {limit}"))) }
-        (number("USD an hour, running", &overview.per_hour))
-        (number("USD at most, not ended", &overview.ceilings))
+        (number("USD per hour, running", &overview.per_hour))
+        (number("USD ceiling, active", &overview.ceilings))
     }
 }
 
@@ -161,7 +161,7 @@ fn jobs(overview: &Overview) -> Markup {
                     span class={ "phase " (job.phase) } { span aria-hidden="true" { (sign(job.phase)) " " } (job.phase) }
                     @if let Some(reason) = job.reason { " " (reason) }
                 }
-                td role="cell" data-what="what happened" {
+                td role="cell" data-what="message" {
                     (job.message)
                     @if let Some(hint) = &job.hint { span .hint .dim { "→ " (hint) } }
                 }
@@ -174,7 +174,7 @@ fn jobs(overview: &Overview) -> Markup {
                 }
             }
         }
-        @if overview.jobs.is_empty() { (nothing(6, "There are none.")) }
+        @if overview.jobs.is_empty() { (nothing(6, "No jobs.")) }
     }
 }
 
@@ -195,7 +195,7 @@ fn tenants(overview: &Overview) -> Markup {
                 (share("jobs", usage.held.jobs, usage.jobs.into()))
             }
         }
-        @if overview.tenants.is_empty() { (nothing(3, "None holds anything.")) }
+        @if overview.tenants.is_empty() { (nothing(3, "No tenant holds resources.")) }
     }
 }
 
@@ -204,11 +204,11 @@ fn refusals(counts: &[Count]) -> Markup {
         @for Count { code, times } in counts {
             tr role="row" id={ "code-" (code) } {
                 td role="cell" data-what="code" { code { (code) } }
-                td role="cell" .number data-what="times" { (times) }
-                td role="cell" data-what="what it means" { details { summary { "explain" } (code.explanation()) } }
+                td role="cell" .number data-what="count" { (times) }
+                td role="cell" data-what="meaning" { details { summary { "explain" } (code.explanation()) } }
             }
         }
-        @if counts.is_empty() { (nothing(3, "Nothing was refused.")) }
+        @if counts.is_empty() { (nothing(3, "No refusals.")) }
     }
 }
 

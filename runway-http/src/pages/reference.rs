@@ -10,10 +10,10 @@ pub(crate) fn reference(document: &Value) -> Markup {
         main .told {
             h1 { "Runway API " span .dim { (text(document, "/info/version")) } }
             p { (text(document, "/info/description")) }
-            p { "For programs: " a href="openapi.json" { code { "/openapi.json" } } }
+            p { "OpenAPI document: " a href="openapi.json" { code { "/openapi.json" } } }
             h2 { "Routes" }
             @for (path, method, operation) in &operations { (operation_of(path, method, operation)) }
-            h2 { "Bodies" }
+            h2 { "Schemas" }
             @for (name, schema) in fields(document, "/components/schemas") {
                 details #(name) {
                     summary { code { (name) } " " span .dim { (text(schema, "/description")) } }
@@ -46,7 +46,7 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
             @if let Some(parameters) = operation.pointer("/parameters").and_then(Value::as_array) {
                 h3 { "Parameters" }
                 table {
-                    thead { tr { th scope="col" { "Name" } th scope="col" { "In" } th scope="col" { "What" } } }
+                    thead { tr { th scope="col" { "Name" } th scope="col" { "In" } th scope="col" { "Description" } } }
                     tbody {
                         @for parameter in parameters {
                             tr {
@@ -62,9 +62,9 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
                 h3 { "Body" }
                 ul { @for (media, body) in content { li { code { (media) } ": " (link_to(body)) } } }
             }
-            h3 { "Answers" }
+            h3 { "Responses" }
             table {
-                thead { tr { th scope="col" { "Status" } th scope="col" { "When" } th scope="col" { "Body" } } }
+                thead { tr { th scope="col" { "Status" } th scope="col" { "Description" } th scope="col" { "Body" } } }
                 tbody {
                     @for (status, response) in fields(operation, "/responses") {
                         tr {

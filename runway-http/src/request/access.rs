@@ -52,12 +52,12 @@ pub enum NoRole {
 impl fmt::Display for NoRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            Self::Missing => "has no organisational unit (OU)",
-            Self::Several => "has several organisational units (OU)",
-            Self::Unknown => "has an organisational unit (OU) that is no role",
-            Self::Unreadable => "cannot be read",
+            Self::Missing => "has no organizational unit (OU)",
+            Self::Several => "has several organizational units (OU)",
+            Self::Unknown => "has an organizational unit (OU) that is not a role",
+            Self::Unreadable => "cannot be parsed",
         };
-        write!(f, "the client certificate {what}; it needs exactly one, `admin` or `viewer`")
+        write!(f, "the client certificate {what}; it must have exactly one, `admin` or `viewer`")
     }
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn refusal(request: &Request) -> Option<Fault> {
             if path.is_none_or(|path| may(*role, request.method(), path)) {
                 return None;
             }
-            "a viewer may read all but what jobs print, and ask for quotes; this needs the role `admin`"
+            "the role `viewer` can read everything except job output, and request quotes; this request requires the role `admin`"
                 .to_owned()
         }
     };

@@ -52,7 +52,7 @@ fn format_of(request: &Request) -> Result<Format, Fault> {
         Some(YAML) => Ok(Format::Yaml),
         _ => {
             let detail =
-                format!("send the job as `{JSON}` or `{YAML}`, and say so in the header `Content-Type`");
+                format!("send the job as `{JSON}` or `{YAML}`, and set the `Content-Type` header");
             Err(Fault::new(Kind::UnsupportedMediaType, detail))
         }
     }
@@ -69,7 +69,7 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     while !body.is_end_stream()
         && let Some(frame) = body.frame().await
     {
-        let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body was cut off").close())?;
+        let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body is incomplete or malformed").close())?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len().max(all.len()).saturating_add(data.len()) > limit {
             return Err(too_large(limit));
@@ -87,7 +87,7 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
 }
 
 fn too_large(limit: usize) -> Fault {
-    let detail = format!("a body may have {limit} bytes; pass large inputs through storage");
+    let detail = format!("the body exceeds {limit} bytes; pass large inputs through storage");
     Fault::new(Kind::BodyTooLarge, detail).close()
 }
 
@@ -104,18 +104,18 @@ fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
     {
         let (line, column) = (error.line(), error.column());
         // Do not include the message of the parser: it can quote the text, which may contain a secret.
-        let detail = format!("the body is not JSON: line {line}, column {column}; for YAML, send `{YAML}`");
+        let detail = format!("the body is not valid JSON: line {line}, column {column}; for YAML, set the content type `{YAML}`");
         let faults = documents.iter().filter_map(|document| document.as_ref().err()).map(Violation::from);
         return Err(Fault::new(Kind::Malformed, detail).violations(faults.collect()));
     }
     if documents.len() > 1 {
-        let detail = format!("a body is one document, and this one has {}", documents.len());
+        let detail = format!("the body must be one document, but it has {}", documents.len());
         return Err(Fault::new(Kind::Malformed, detail));
     }
     match documents.pop() {
         Some(Ok(document)) => Ok(document),
         Some(Err(error)) => {
-            let detail = format!("the body cannot be read: {error}");
+            let detail = format!("cannot parse the body: {error}");
             Err(Fault::new(Kind::Malformed, detail).violations(vec![Violation::from(&error)]))
         }
         None => Err(Fault::new(Kind::Malformed, "the body is empty")),

@@ -19,7 +19,7 @@ impl<S: Sync> FromRequestParts<S> for Key {
         let malformed =
             |what: &str| Fault::new(Kind::Malformed, format!("the header `Idempotency-Key` {what}"));
         if values.next().is_some() {
-            return Err(malformed("stands more than once"));
+            return Err(malformed("occurs more than once"));
         }
         let text = value.to_str().unwrap_or_default();
         // The draft defines a string in quotes (RFC 8941). Most clients omit the quotes.

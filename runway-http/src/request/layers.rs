@@ -97,7 +97,7 @@ where
             let (status, took) = (response.status(), began.elapsed());
             state.metrics().answered(route, status, took);
             span.in_scope(|| {
-                tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "answered");
+                tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "response sent");
             });
             Ok(response)
         };
@@ -141,21 +141,21 @@ async fn answered(
         request = ids.id.as_str(),
         trace = ids.trace.id(),
         message,
-        "a request made the server panic"
+        "panic while handling a request"
     );
-    Fault::new(Kind::Internal, "the server failed; its log says why, under the id of this request")
+    Fault::new(Kind::Internal, "internal server error; search the log of the server for the id of this request")
         .into_response()
 }
 
 fn overloaded(state: &AppState) -> Response {
     let detail =
-        format!("the server is busy with {} requests; try again in a moment", state.limits().requests);
+        format!("the server is handling {} requests, which is its limit; retry later", state.limits().requests);
     Fault::new(Kind::Overloaded, detail).retry_after(1).into_response()
 }
 
 fn timed_out(limit: Duration) -> Response {
     let detail = format!(
-        "there was no answer within {} s; what was begun goes on, so look before you repeat it",
+        "no response within {} s; the operation may still complete, so check its result before you retry",
         limit.as_secs()
     );
     Fault::new(Kind::TimedOut, detail).retry_after(1).into_response()
@@ -173,5 +173,5 @@ fn ambiguous(headers: &HeaderMap) -> Option<&'static str> {
         return Some("the request has both `Content-Length` and `Transfer-Encoding`");
     }
     let is_plain = encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
-    (!is_plain).then_some("the header `Transfer-Encoding` may only be `chunked`, once")
+    (!is_plain).then_some("the `Transfer-Encoding` header must be exactly `chunked`")
 }

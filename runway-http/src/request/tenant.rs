@@ -15,7 +15,7 @@ impl Submitter {
         let mut values = parts.headers.get_all(HeaderName::from_static(TENANT_HEADER)).iter();
         let Some(value) = values.next() else { return Ok(Self(None)) };
         if values.next().is_some() {
-            return Err(Fault::new(Kind::Malformed, "the header `X-Tenant-ID` stands more than once"));
+            return Err(Fault::new(Kind::Malformed, "the header `X-Tenant-ID` occurs more than once"));
         }
         Ok(Self(Some(String::from_utf8_lossy(value.as_bytes()).into_owned())))
     }
@@ -47,7 +47,7 @@ impl<S: Sync> FromRequestParts<S> for Scope {
         let Submitter(text) = Submitter::read(parts)?;
         let parsed = text.map(|text| text.parse::<Tenant>()).transpose();
         let tenant = parsed.map_err(|error| {
-            Fault::new(Kind::Malformed, format!("the header `X-Tenant-ID` is no tenant: it {error}"))
+            Fault::new(Kind::Malformed, format!("the header `X-Tenant-ID` is not a valid tenant: it {error}"))
         })?;
         Ok(Self(tenant))
     }

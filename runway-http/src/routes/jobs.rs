@@ -49,12 +49,12 @@ impl Which {
         let limit = self.limit.unwrap_or(PAGE);
         if !(1..=LARGEST_PAGE).contains(&limit) {
             return Err(malformed(format!(
-                "the parameter `limit` is {limit}; it must be 1 to {LARGEST_PAGE}"
+                "the parameter `limit` is {limit}; it must be from 1 to {LARGEST_PAGE}"
             )));
         }
         let named = self.tenant.map(|name| name.parse::<Tenant>()).transpose();
         let named =
-            named.map_err(|error| malformed(format!("the parameter `tenant` is no tenant: it {error}")))?;
+            named.map_err(|error| malformed(format!("the parameter `tenant` is not a valid tenant: it {error}")))?;
         if let (Some(named), Some(scope)) = (&named, &scope.0)
             && named != scope
         {
@@ -63,7 +63,7 @@ impl Which {
         let after = self.after.as_deref().map(|text| {
             parse_token(text).ok_or_else(|| {
                 malformed(
-                    "the parameter `continue` is none that a page ended with; leave it out to begin anew"
+                    "the parameter `continue` is not valid; use the value from an earlier page, or omit it to start from the first page"
                         .to_owned(),
                 )
             })
@@ -97,10 +97,10 @@ fn parse_token(text: &str) -> Option<PageToken> {
     path = "/v1/jobs",
     operation_id = "listJobs",
     tag = "jobs",
-    params(Which, ("X-Tenant-ID" = Option<String>, Header, description = "List this tenant's jobs alone")),
+    params(Which, ("X-Tenant-ID" = Option<String>, Header, description = "List only jobs of this tenant")),
     responses(
         (status = 200, description = "The jobs", body = JobList),
-        (status = 400, description = "A parameter or header cannot be understood"),
+        (status = 400, description = "A parameter or header is invalid"),
     )
 )]
 pub(super) async fn list(
@@ -125,13 +125,13 @@ pub(super) async fn list(
     operation_id = "readJob",
     tag = "jobs",
     params(
-        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
-        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+        ("id" = runway_api::schema::JobId, Path, description = "Id of the job"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Find only jobs of this tenant"),
     ),
     responses(
         (status = 200, description = "The job", body = JobView),
-        (status = 400, description = "A header cannot be understood"),
-        (status = 404, description = "There is no such job, or it is another tenant's"),
+        (status = 400, description = "A header is invalid"),
+        (status = 404, description = "The job does not exist, or belongs to another tenant"),
     )
 )]
 pub(super) async fn read(
@@ -153,14 +153,14 @@ pub(super) async fn read(
     operation_id = "cancelJob",
     tag = "jobs",
     params(
-        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
-        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+        ("id" = runway_api::schema::JobId, Path, description = "Id of the job"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Find only jobs of this tenant"),
     ),
     responses(
-        (status = 202, description = "It is being ended; this is how it was last seen", body = JobView),
-        (status = 400, description = "A header cannot be understood"),
-        (status = 404, description = "There is no such job, or it is another tenant's"),
-        (status = 409, description = "It has ended already, or is still being created"),
+        (status = 202, description = "The cancellation has started; the body is the last snapshot of the job", body = JobView),
+        (status = 400, description = "A header is invalid"),
+        (status = 404, description = "The job does not exist, or belongs to another tenant"),
+        (status = 409, description = "The job is already finished, or is still being created"),
     )
 )]
 pub(super) async fn cancel(
@@ -182,10 +182,10 @@ pub(super) async fn cancel(
         CancelError::BeingCreated => Fault::new(Kind::Conflict, error.to_string()).job(id).retry_after(1),
         CancelError::Finished(record) => {
             let phase = record.seen.status.phase;
-            Fault::new(Kind::Conflict, format!("the job has ended already: it is {phase}")).job(id)
+            Fault::new(Kind::Conflict, format!("the job is already finished: it is {phase}")).job(id)
         }
         CancelError::Unavailable(cause) => {
-            let detail = format!("{cause}; to cancel again does no harm");
+            let detail = format!("{cause}; it is safe to retry the cancellation");
             Fault::new(Kind::BackendUnavailable, detail).job(id).retry_after(5)
         }
     })?;

@@ -49,16 +49,16 @@ pub(super) struct What {
     operation_id = "readLogs",
     tag = "jobs",
     params(
-        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
+        ("id" = runway_api::schema::JobId, Path, description = "Id of the job"),
         What,
-        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Find only jobs of this tenant"),
     ),
     responses(
         (status = 200, description = "The output", content((String = "text/plain"), (String = "application/vnd.runway.log"))),
-        (status = 400, description = "A parameter or header cannot be understood"),
-        (status = 404, description = "There is no such job, or it is another tenant's"),
-        (status = 409, description = "It has not begun, so it has printed nothing yet"),
-        (status = 410, description = "It has left the backend, and its output with it"),
+        (status = 400, description = "A parameter or header is invalid"),
+        (status = 404, description = "The job does not exist, or belongs to another tenant"),
+        (status = 409, description = "The job has not started, so it has no output yet"),
+        (status = 410, description = "The backend no longer has the output of the job"),
     )
 )]
 pub(super) async fn read(
@@ -70,7 +70,7 @@ pub(super) async fn read(
     let What { follow, tail, marked } = parameters(query)?;
     let id = visible(&state, &scope, &id)?.seen.id;
     let Some(room) = state.capacity().log_reader() else {
-        let detail = format!("{} readers of logs are connected; try again later", state.limits().log_readers);
+        let detail = format!("{} log readers are connected, which is the limit; retry later", state.limits().log_readers);
         return Err(Fault::new(Kind::Overloaded, detail).retry_after(5));
     };
     let stream = state.plane().logs(id, LogOptions { follow, tail }).await.map_err(|error| match error {
@@ -105,7 +105,7 @@ fn bytes_of(
         let _ = draining.wait_for(|draining| *draining).await;
     });
     let broken_off = futures::stream::once(async move {
-        let error = || LogError::Unavailable(Unavailable::new("the server ends; read on from another one"));
+        let error = || LogError::Unavailable(Unavailable::new("the server is shutting down; reconnect to resume"));
         end.borrow().then(|| Err(error()))
     });
     let stream = stream.take_until(drained).chain(broken_off.filter_map(futures::future::ready));

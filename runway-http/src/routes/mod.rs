@@ -92,7 +92,7 @@ async fn no_such_method() -> StatusCode {
 fn no_such_job() -> Fault {
     Fault::new(
         Kind::NotFound,
-        "there is no job of this id; of those that have left, the last 10,000 are remembered",
+        "no job has this id; of the deleted jobs, only the last 10,000 are kept",
     )
 }
 
@@ -106,6 +106,6 @@ fn parameters<T>(
     query.map(|axum::extract::Query(parameters)| parameters).map_err(|rejection| {
         // Only the source of the rejection names the parameter.
         let cause = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
-        Fault::new(Kind::Malformed, format!("the query cannot be understood: {cause}"))
+        Fault::new(Kind::Malformed, format!("invalid query: {cause}"))
     })
 }

@@ -45,7 +45,7 @@ async fn script() -> Response {
 async fn events(State(state): State<AppState>, scope: Scope) -> Result<Response, Fault> {
     let Some(room) = state.capacity().log_reader() else {
         return Err(
-            Fault::new(Kind::Overloaded, "too many readers are connected; try again later").retry_after(5)
+            Fault::new(Kind::Overloaded, "too many log readers are connected; retry later").retry_after(5)
         );
     };
     let mut draining = state.draining();

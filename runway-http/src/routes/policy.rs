@@ -17,12 +17,12 @@ use runway_api::YAML;
     path = "/v1/policy",
     operation_id = "readPolicy",
     tag = "policy",
-    params(("If-None-Match" = Option<String>, Header, description = "The digest that is known already")),
+    params(("If-None-Match" = Option<String>, Header, description = "Digest of the policy that the client has, as an entity tag")),
     responses(
         (status = 200, description = "The policy", content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml")), headers(
-            ("ETag" = String, description = "Its digest"),
+            ("ETag" = String, description = "Digest of the policy"),
         )),
-        (status = 304, description = "It is the one that is known already"),
+        (status = 304, description = "The client has this policy already"),
     )
 )]
 pub(super) async fn read(State(state): State<AppState>, headers: HeaderMap) -> Response {

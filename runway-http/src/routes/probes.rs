@@ -25,7 +25,7 @@ pub(super) struct Health {
     path = "/healthz",
     operation_id = "readHealth",
     tag = "probes",
-    responses((status = 200, description = "It answers", body = Health))
+    responses((status = 200, description = "The server responds", body = Health))
 )]
 pub(super) async fn health() -> Response {
     ([NO_STORE], Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })).into_response()
@@ -50,16 +50,16 @@ pub(super) struct Readiness {
     operation_id = "readReadiness",
     tag = "probes",
     responses(
-        (status = 200, description = "It is ready", body = Readiness),
-        (status = 503, description = "It is not ready yet, or is about to end"),
+        (status = 200, description = "The server is ready", body = Readiness),
+        (status = 503, description = "The server is not ready yet, or is shutting down"),
     )
 )]
 pub(super) async fn readiness(State(state): State<AppState>) -> Result<Response, Fault> {
     if state.is_stopping() {
-        return Err(Fault::new(Kind::NotReady, "the server is about to end").retry_after(1));
+        return Err(Fault::new(Kind::NotReady, "the server is shutting down").retry_after(1));
     }
     if !state.plane().is_ready() {
-        return Err(Fault::new(Kind::NotReady, "the jobs that run have not been counted yet").retry_after(1));
+        return Err(Fault::new(Kind::NotReady, "waiting for the first list from the backend").retry_after(1));
     }
     let backend_connected = state.plane().watch_state().connected;
     Ok(([NO_STORE], Json(Readiness { ready: true, backend_connected })).into_response())

@@ -33,13 +33,13 @@ pub(super) struct What {
     path = "/v1/quotes",
     operation_id = "quote",
     tag = "quotes",
-    params(What, ("X-Tenant-ID" = Option<String>, Header, description = "Who would submit, where the job itself does not say so")),
+    params(What, ("X-Tenant-ID" = Option<String>, Header, description = "Tenant of the job, if the job does not set it")),
     request_body(
         content((runway_api::schema::JobSpec = "application/json"), (runway_api::schema::JobSpec = "application/yaml"))
     ),
     responses(
-        (status = 200, description = "The verdict, admitted or not", body = runway_api::schema::Verdict),
-        (status = 400, description = "The body or a parameter cannot be understood"),
+        (status = 200, description = "The result, for an admitted and for a refused job", body = runway_api::schema::Verdict),
+        (status = 400, description = "The body or a parameter is invalid"),
         (status = 408, description = "The body did not arrive in time"),
         (status = 413, description = "The body is too large"),
         (status = 415, description = "The body is neither JSON nor YAML"),

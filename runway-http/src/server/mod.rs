@@ -75,7 +75,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, permit)) => server.spawn_connection(stream, permit, shutdown.watcher()),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -108,7 +108,7 @@ impl Server {
         tokio::spawn(async move {
             let (_permit, _counted) = (permit, server.metrics.connection());
             if let Err(error) = socket::prepare(&stream) {
-                tracing::debug!(%error, "a connection broke off");
+                tracing::debug!(%error, "connection failed");
                 return;
             }
             match &server.tls {
@@ -116,8 +116,8 @@ impl Server {
                 Some(tls) => {
                     match tokio::time::timeout(server.limits.header_timeout, tls.accept(stream)).await {
                         Ok(Ok((stream, access))) => server.serve_connection(stream, access, watcher).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "no TLS with this client"),
-                        Err(_) => tracing::debug!("a client took too long for TLS"),
+                        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                        Err(_) => tracing::debug!("TLS handshake timed out"),
                     }
                 }
             }
@@ -145,7 +145,7 @@ impl Server {
             .max_buf_size(HEAD_BYTES)
             .serve_connection(TokioIo::new(Lingering::new(stream)), service);
         if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection broke off");
+            tracing::debug!(%error, "connection failed");
         }
     }
 }

@@ -36,13 +36,13 @@ pub enum TlsError {
         source: rustls::pki_types::pem::Error,
     },
     /// A file contains no certificate.
-    #[error("cannot use `{}`: there is no certificate in it", path.display())]
+    #[error("cannot use `{}`: it contains no certificate", path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
     /// The certificate authorities for clients are invalid.
-    #[error("cannot use the authorities in `{}`: {source}", path.display())]
+    #[error("cannot use the certificate authorities in `{}`: {source}", path.display())]
     ClientCa {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum TlsError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The certificate and the private key are not a valid pair.
-    #[error("cannot serve with `{}`: {source}", path.display())]
+    #[error("cannot use the certificate `{}` with its private key: {source}", path.display())]
     Unfit {
         /// The file with the certificate.
         path: PathBuf,

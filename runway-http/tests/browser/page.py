@@ -13,7 +13,7 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
-ADDRESS, CHROMIUM, FOLDER = sys.argv[1:]
+ADDRESS, CHROMIUM, DIR = sys.argv[1:]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 # 320 pixels correspond to a desktop at 400 % zoom (WCAG 2.2, 1.4.10).
@@ -50,29 +50,29 @@ class Browser:
     def page(self, path="/", viewport=DESKTOP, prepare=lambda page: None, **options):
         context = self.chromium.new_context(viewport=viewport, **options)
         page = context.new_page()
-        faults = []
-        page.on("request", lambda request: request.url.startswith(ADDRESS) or faults.append(request.url))
-        page.on("pageerror", lambda error: faults.append(error))
-        page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+        errors = []
+        page.on("request", lambda request: request.url.startswith(ADDRESS) or errors.append(request.url))
+        page.on("pageerror", lambda error: errors.append(error))
+        page.on("dialog", lambda dialog: (errors.append(dialog.message), dialog.dismiss()))
         # This includes requests that the content security policy blocked: the page must not even try them.
-        page.on("console", lambda line: line.type == "error" and told(line))
+        page.on("console", lambda line: line.type == "error" and record_console_error(line))
 
-        def told(line):
+        def record_console_error(line):
             # Browsers request an icon, and the server has none.
             if not line.location["url"].endswith("/favicon.ico"):
-                faults.append(f"{line.text} {line.location['url']}")
+                errors.append(f"{line.text} {line.location['url']}")
 
         prepare(page)
         page.goto(ADDRESS + path)
-        page.faults = faults
+        page.errors = errors
         try:
             yield page
-            assert not faults, faults
+            assert not errors, errors
         finally:
             context.close()
 
 
-def updated(page):
+def wait_for_update(page):
     """Waits until an event has updated the page."""
     # The cost of a running job increases with each event.
     before = page.inner_text("#jobs")
@@ -90,7 +90,7 @@ def live(browser):
         assert page.evaluate("window.loaded") == "once"
 
 
-def words_are_words(browser):
+def user_text_is_escaped(browser):
     with browser.page() as page:
         for _ in "as loaded", "as updated":
             shown = page.inner_text("#jobs")
@@ -109,7 +109,7 @@ def words_are_words(browser):
             assert not [name for name in page.evaluate(handlers) if name.startswith("on") or name == "autofocus"]
             assert page.evaluate("window.owned") is None
             assert page.title() == "Runway"
-            updated(page)
+            wait_for_update(page)
 
 
 def keyboard(browser):
@@ -130,7 +130,7 @@ def keyboard(browser):
             assert outline == "solid 3px", (html, outline)
             assert text.strip() and seen, html
             reached.append(html)
-        assert reached == focusable, "by keyboard they come in the order in which they stand"
+        assert reached == focusable, "the keyboard order differs from the document order"
 
         # An update preserves the focus and the open details.
         page.focus("#refusals summary")
@@ -139,7 +139,7 @@ def keyboard(browser):
         link = page.locator("#jobs a").first
         link.focus()
         id = page.evaluate("document.activeElement.innerText")
-        updated(page)
+        wait_for_update(page)
         submit("goes-first", tenant="media")
         page.wait_for_selector("text=goes-first")
         assert page.evaluate("document.activeElement.innerText") == id
@@ -148,27 +148,27 @@ def keyboard(browser):
         page.wait_for_url(f"{ADDRESS}/v1/jobs/{id}")
 
 
-def tree(page):
+def accessibility_tree(page):
     session = page.context.new_cdp_session(page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
-    told = lambda node, field: node.get(field, {}).get("value", "")
-    return [(told(node, "role"), told(node, "name")) for node in nodes if not node["ignored"]]
+    value = lambda node, field: node.get(field, {}).get("value", "")
+    return [(value(node, "role"), value(node, "name")) for node in nodes if not node["ignored"]]
 
 
 def assistive_technology(browser):
     # On a phone, CSS lays out rows as cards. For assistive technology, they must remain rows.
     for viewport in DESKTOP, PHONE:
         with browser.page(viewport=viewport) as page:
-            nodes = tree(page)
+            nodes = accessibility_tree(page)
             for landmark in "banner", "main", "contentinfo", "status":
                 assert [role for role, _ in nodes].count(landmark) == 1, landmark
             headings = [name for role, name in nodes if role == "heading"]
             assert headings == ["Runway", "Now", "Jobs", "Tenants", "Refused in the last hour"], headings
             tables = [name for role, name in nodes if role == "table"]
-            captions = ["Jobs, those first that have not ended", "Tenants that hold something", "Refusals by code"]
+            captions = ["Jobs, active jobs first", "Tenants with held resources", "Refusals by code"]
             assert tables == captions, tables
             columns = [name for role, name in nodes if role == "columnheader"]
-            assert columns[:6] == ["Job", "Tenant", "Phase", "What happened", "Age", "Cost, ceiling"], columns
+            assert columns[:6] == ["Job", "Tenant", "Phase", "Message", "Age", "Cost, ceiling"], columns
             rows = page.locator("#jobs tr").count()
             assert rows >= 14 and [role for role, _ in nodes].count("row") >= rows + 3
             assert [role for role, _ in nodes].count("cell") >= 6 * rows
@@ -176,7 +176,7 @@ def assistive_technology(browser):
             assert not [name for _, name in nodes if name.strip() in list("○▶✓✗■?")]
 
 
-def rules(browser):
+def accessibility_rules(browser):
     for path in "/", "/docs":
         for viewport in DESKTOP, PHONE:
             for scheme in "light", "dark":
@@ -206,7 +206,7 @@ def light_and_dark(browser):
     for scheme in "light", "dark":
         for name, viewport in ("desktop", DESKTOP), ("phone", PHONE):
             with browser.page(viewport=viewport, color_scheme=scheme) as page:
-                page.screenshot(path=Path(FOLDER) / f"{name}-{scheme}.png", full_page=True)
+                page.screenshot(path=Path(DIR) / f"{name}-{scheme}.png", full_page=True)
                 shades.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert shades == ["rgb(255, 255, 255)"] * 2 + ["rgb(15, 18, 22)"] * 2, shades
 
@@ -218,17 +218,17 @@ def without_script(browser):
 
 def without_server(browser):
     with browser.page(prepare=lambda page: page.route("**/overview/events", lambda route: route.abort())) as page:
-        page.wait_for_selector("text=The server does not answer.")
+        page.wait_for_selector("text=The server does not respond.")
         assert "train-ranker" in page.inner_text("#jobs")
-        page.faults.clear()
+        page.errors.clear()
 
 
 CHECKS = [
     live,
-    words_are_words,
+    user_text_is_escaped,
     keyboard,
     assistive_technology,
-    rules,
+    accessibility_rules,
     narrow,
     light_and_dark,
     without_script,
@@ -239,14 +239,14 @@ with sync_playwright() as playwright:
     # In a container, the tests run as root, and Chromium's sandbox does not start as root.
     flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-    wrong = 0
+    failures = 0
     for check in CHECKS:
         name = check.__name__.replace("_", " ")
         try:
             check(Browser(chromium))
             print(f"ok: {name}")
-        except Exception as what:  # report each failed check
-            wrong += 1
-            print(f"wrong: {name}: {what or repr(what)}", file=sys.stderr)
+        except Exception as error:  # report each failed check
+            failures += 1
+            print(f"failed: {name}: {error or repr(error)}", file=sys.stderr)
     chromium.close()
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if failures else 0)

@@ -59,15 +59,15 @@ async fn under_load(server: &mut Server, signal: Signal) -> Vec<Seen> {
     let is_ready = Arc::new(AtomicBool::new(true));
     let lanes: Vec<_> =
         (0..4).map(|lane| tokio::spawn(submit(address, lane, Arc::clone(&is_ready)))).collect();
-    runway_testing::wire::until("it to be busy", async || {
+    runway_testing::wire::until("the server to be busy", async || {
         let metrics = server.ask(get("/metrics")).await.text();
         runway_testing::wire::metric(&metrics, "runway_jobs_held") >= 50
     })
     .await;
     server.process.signal(signal);
     if signal == Signal::TERM {
-        runway_testing::wire::until("it not to be ready", async || {
-            server.ask(get("/readyz")).await.text().contains("about to end")
+        runway_testing::wire::until("the server not to be ready", async || {
+            server.ask(get("/readyz")).await.text().contains("shutting down")
         })
         .await;
         is_ready.store(false, Ordering::SeqCst);
@@ -95,7 +95,7 @@ async fn told_to_end_under_load_it_answers_every_submission() {
     let made: usize = seen.iter().map(|lane| lane.made.len()).sum();
     let put_off: usize = seen.iter().map(|lane| lane.put_off.len()).sum();
     let there = server.jobs.list_metadata(&ListParams::default()).await.unwrap().items.len();
-    assert!((made..=made + put_off).contains(&there), "{there} of {made} and perhaps {put_off}");
+    assert!((made..=made + put_off).contains(&there), "{there} jobs, {made} created, {put_off} timed out");
     server.clear().await;
 }
 

@@ -27,7 +27,7 @@ async fn a_quota_that_is_reached_is_free_again_when_a_job_has_ended() {
     for id in [&long, &fourth] {
         assert_eq!(server.ask(request("DELETE", &format!("/v1/jobs/{id}"), "", "")).await.status, 202);
     }
-    runway_testing::cluster::until("the holds to be given back", async || {
+    runway_testing::cluster::until("the holds to be released", async || {
         let usage = server.ask(get("/v1/tenants/search")).await.json();
         (usage["jobs"]["held"] == 0).then_some(())
     })

@@ -62,7 +62,7 @@ impl Server {
     }
 
     async fn ready(&self) {
-        until("it to be ready", async || {
+        until("the server to be ready", async || {
             // The server responds only after it has checked its permissions on the cluster.
             match Wire::connect(self.process.address).await {
                 Ok(mut wire) => wire.ask(get("/readyz")).await.status == 200,

@@ -157,15 +157,15 @@ fn hold_against_the_document(method: &str, path: &str, answer: &Answer) {
     let Some(operation) = methods.get(method.to_lowercase()) else { return };
     let status = answer.status.as_u16().to_string();
     let response = &operation["responses"][&status];
-    assert!(response.is_object(), "{method} {template} does not tell of {status}");
+    assert!(response.is_object(), "{method} {template}: {status} is not documented");
     let media = answer.header("content-type").split(';').next().unwrap();
     let content = response["content"].as_object();
     let Some(content) = content.filter(|content| !content.is_empty()) else {
-        assert!(answer.bytes.is_empty(), "{method} {template} {status} tells of no body");
+        assert!(answer.bytes.is_empty(), "{method} {template} {status}: the body is not documented");
         return;
     };
     let found = content.iter().find(|(name, _)| name.split(';').next() == Some(media));
-    let (_, body) = found.unwrap_or_else(|| panic!("{method} {template} {status} does not tell of {media}"));
+    let (_, body) = found.unwrap_or_else(|| panic!("{method} {template} {status}: {media} is not documented"));
     if media.ends_with("json") {
         let mut schema = body["schema"].clone();
         schema["components"] = document["components"].clone();

@@ -62,5 +62,5 @@ async fn a_server_that_ends_breaks_a_follower_off() {
     assert_eq!(first, "a begins\n");
     bed.state.stop();
     bed.state.drain();
-    assert!(body.frame().await.unwrap().is_err(), "an end that is none must not look like one");
+    assert!(body.frame().await.unwrap().is_err(), "an interruption must not look like the end of the output");
 }

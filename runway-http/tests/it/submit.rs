@@ -131,9 +131,9 @@ async fn a_backend_that_fails_is_told_with_the_job() {
         bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await.problem(503, "backend-unavailable");
     assert!(uncertain["detail"].as_str().unwrap().contains("Idempotency-Key"), "{uncertain}");
     bed.faults.set_answer(Reply::True);
-    assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 1, "the uncertain one is held");
+    assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 1, "the uncertain job is held");
     tokio::time::sleep(Duration::from_secs(90)).await;
-    assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 0, "it never came");
+    assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 0, "the hold expires");
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,7 +69,7 @@ impl Bed {
         let flags = self.flags();
         let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let server = Server { process: Process::launch(&flags).await };
-        server.until("it to be ready", async || server.get("/readyz").await.status == 200).await;
+        server.until("the server to be ready", async || server.get("/readyz").await.status == 200).await;
         server
     }
 
@@ -107,7 +107,7 @@ impl Drop for Bed {
                 && !status["finished_at"].is_null()
         };
         while !self.jobs().iter().all(is_over) {
-            assert!(began.elapsed() < PATIENCE, "something is left: {:?}", self.jobs());
+            assert!(began.elapsed() < PATIENCE, "processes or files are left: {:?}", self.jobs());
             std::thread::sleep(Duration::from_millis(5));
         }
         delegation::check_groups(&self.group);
@@ -130,7 +130,7 @@ pub async fn refused(listen: &[&str], flags: &[String]) -> (Option<i32>, String)
     let mut command = tokio::process::Command::new(crate::process::program());
     command.args(if listen.is_empty() { &["--listen", "127.0.0.1:0"] } else { listen });
     let ran = command.args(flags).kill_on_drop(true).output();
-    let ran = tokio::time::timeout(PATIENCE, ran).await.expect("it ends").unwrap();
+    let ran = tokio::time::timeout(PATIENCE, ran).await.expect("the server exits in time").unwrap();
     (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
 }
 
@@ -170,7 +170,7 @@ impl Server {
 
     /// Waits until a job is finished, and returns the job.
     pub async fn ended(&self, id: &str) -> Json {
-        self.until("the end of the job", async || !self.job(id).await["finished_at"].is_null()).await;
+        self.until("the job to finish", async || !self.job(id).await["finished_at"].is_null()).await;
         self.job(id).await
     }
 

@@ -19,14 +19,14 @@ async fn an_address_that_others_reach_is_refused_with_one_sentence() {
         {
             let (code, told) = refused(flags, &bed.flags()).await;
             assert_eq!((code, told.lines().count()), (Some(2), 1), "{address}: {told}");
-            assert!(told.contains(&format!("{address}` is not loopback")), "{told}");
+            assert!(told.contains(&format!("{address}` is not a loopback address")), "{told}");
         }
     }
     // Host names are not resolved, not even `localhost`.
     for name in ["localhost:0", "example.com:80"] {
         let (code, told) = refused(&["--listen", name], &bed.flags()).await;
         assert_eq!(code, Some(2), "{told}");
-        assert!(told.contains("names are not looked up"), "{told}");
+        assert!(told.contains("host names are not resolved"), "{told}");
     }
     // The server has not created its state directory.
     assert!(!bed.state().exists());

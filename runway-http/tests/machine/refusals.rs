@@ -50,7 +50,7 @@ async fn limits_that_cannot_be_enforced_are_told_of_before_the_first_job() {
     }
     let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--best-effort"]).collect();
     let server = crate::bed::Server { process: crate::process::Process::launch(&flags).await };
-    server.until("it to be ready", async || server.get("/readyz").await.status == 200).await;
+    server.until("the server to be ready", async || server.get("/readyz").await.status == 200).await;
     let id = server.start(&script("echo hi")).await;
     let job = server.ended(&id).await;
     assert_eq!(job["phase"], "succeeded");

@@ -27,7 +27,7 @@ async fn check_three_jobs(server: &Server, [ending, going_on, done]: [String; 3]
     let used = server.get("/v1/tenants/search").await.json()["jobs"]["held"].as_u64().unwrap();
     assert!((1..=2).contains(&used), "{used}");
     let again = server.submit(&script("echo begun; sleep 1000"), "Idempotency-Key: long\r\n").await;
-    assert_eq!((again.status, &again.json()["id"]), (200, &json!(going_on)), "the key is still known");
+    assert_eq!((again.status, &again.json()["id"]), (200, &json!(going_on)), "the server still knows the key");
     assert_eq!(server.logs(&ending, "?follow=true").await, "begun\nended\n");
     let job = server.ended(&ending).await;
     assert_eq!((&job["exit_code"], &job["phase"]), (&json!(3), &json!("failed")));
@@ -74,7 +74,7 @@ async fn jobs_end_as_they_should_while_nobody_serves() {
         let jobs = bed.jobs();
         jobs.len() == 2 && jobs.iter().all(|job| !crate::bed::status(job)["finished_at"].is_null())
     };
-    runway_testing::wire::until("the end of both", async || finished()).await;
+    runway_testing::wire::until("both jobs to finish", async || finished()).await;
     let server = bed.serve(&[]).await;
     assert_eq!(server.job(&late).await["reason"], "DeadlineExceeded");
     assert_eq!(server.job(&ending).await["exit_code"], 3);

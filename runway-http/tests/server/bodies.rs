@@ -99,7 +99,7 @@ async fn a_body_that_stops_half_way_is_told_so_in_time() {
         }
     }
     assert!(bed.cluster.landed().is_empty());
-    until("all to be counted", async || {
+    until("all submissions to be counted", async || {
         bed.metric(r#"runway_submissions_total{outcome="unreadable",code=""}"#).await == 5
     })
     .await;

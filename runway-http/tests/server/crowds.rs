@@ -18,7 +18,7 @@ async fn two_thousand_slow_clients_keep_nobody_from_being_answered() {
         slow.push(wire);
     }
     // Each request with a partial body needs a permit: 512 get one, and the others receive 503.
-    until("all to be there", async || bed.metric("runway_http_connections").await >= 1000).await;
+    until("the clients to connect", async || bed.metric("runway_http_connections").await >= 1000).await;
     let began = Instant::now();
     for _ in 0..100 {
         assert_eq!(bed.ask(get("/healthz")).await.status, 200);
@@ -27,8 +27,8 @@ async fn two_thousand_slow_clients_keep_nobody_from_being_answered() {
     let inside = bed.metric("runway_http_requests_in_progress").await;
     assert!(inside <= 512, "{inside}");
     drop(slow);
-    until("all to be gone", async || bed.metric("runway_http_connections").await == 1).await;
-    until("their room to be free", async || bed.metric("runway_http_requests_in_progress").await == 0).await;
+    until("the connections to close", async || bed.metric("runway_http_connections").await == 1).await;
+    until("the permits to be released", async || bed.metric("runway_http_requests_in_progress").await == 0).await;
     assert_eq!(bed.ask(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
     assert_eq!(bed.cluster.landed().len(), 1);
 }
@@ -60,7 +60,7 @@ async fn requests_beyond_the_cap_are_told_so_and_probes_are_not_counted() {
         let mut wire = Wire::connect(bed.address).await.unwrap();
         wire.send(post("/v1/jobs", "", &job("inside", &format!("team-{n}")))).await.unwrap();
         inside.push(wire);
-        until("it to be inside", async || bed.metric("runway_http_requests_in_progress").await == n + 1)
+        until("the request to be in progress", async || bed.metric("runway_http_requests_in_progress").await == n + 1)
             .await;
     }
     for request in
@@ -90,7 +90,7 @@ async fn a_tenant_may_have_so_many_submissions_under_way_and_others_their_own() 
         wire.send(post("/v1/jobs", "", &job("inside", "search"))).await.unwrap();
         inside.push(wire);
     }
-    until("both to be held", async || bed.metric("runway_creations_pending").await == 2).await;
+    until("both creates to be pending", async || bed.metric("runway_creations_pending").await == 2).await;
     let third = bed.ask(post("/v1/jobs", "", &job("third", "search"))).await;
     assert_eq!((third.problem().as_str(), third.status), ("too-many-submissions", 429));
     assert_eq!(third.header("retry-after"), Some("1"));
@@ -100,16 +100,16 @@ async fn a_tenant_may_have_so_many_submissions_under_way_and_others_their_own() 
     drop(inside.pop());
     let mut other = Wire::connect(bed.address).await.unwrap();
     other.send(post("/v1/jobs", "", &job("other", "vision"))).await.unwrap();
-    until("the other tenant's to be held", async || bed.metric("runway_creations_pending").await == 3).await;
+    until("the create of the other tenant to be pending", async || bed.metric("runway_creations_pending").await == 3).await;
     let mut again = Wire::connect(bed.address).await.unwrap();
-    until("there to be room again", async || bed.metric("runway_http_requests_in_progress").await == 2).await;
+    until("the permit to be released", async || bed.metric("runway_http_requests_in_progress").await == 2).await;
     again.send(post("/v1/jobs", "", &job("again", "search"))).await.unwrap();
-    until("it to be held", async || bed.metric("runway_creations_pending").await == 4).await;
+    until("the create to be pending", async || bed.metric("runway_creations_pending").await == 4).await;
     bed.creates.send_replace(true);
     for wire in inside.iter_mut().chain([&mut other, &mut again]) {
         assert_eq!(wire.answer().await.unwrap().status, 201);
     }
-    until("the abandoned one to be made", async || bed.cluster.landed().len() == 4).await;
+    until("the abandoned job to be created", async || bed.cluster.landed().len() == 4).await;
     assert_eq!(bed.metric(r#"runway_submissions_total{outcome="too-many-submissions",code=""}"#).await, 1);
 }
 
@@ -124,7 +124,7 @@ async fn an_answer_that_takes_too_long_is_told_so() {
     assert!(answer.header("retry-after").is_some());
     // The submission continues, and the same key finds its job.
     bed.creates.send_replace(true);
-    until("the job to be there", async || bed.cluster.landed().len() == 1).await;
+    until("the job to exist", async || bed.cluster.landed().len() == 1).await;
     let again = bed.ask(post("/v1/jobs", "Idempotency-Key: k\r\n", &job("late", "search"))).await;
     assert_eq!(again.status, 200, "{}", again.text());
     assert_eq!(bed.cluster.landed().len(), 1);

@@ -58,7 +58,7 @@ async fn told_to_end_under_load_it_loses_no_answer() {
         })
         .collect();
     let ops = process.ops.unwrap();
-    until("it to be busy", async || {
+    until("the server to be busy", async || {
         let metrics = runway_testing::wire::ask(ops, get("/metrics")).await.text();
         runway_testing::wire::metric(
             &metrics,
@@ -68,9 +68,9 @@ async fn told_to_end_under_load_it_loses_no_answer() {
     .await;
     process.signal(Signal::TERM);
     // The server reports that it is not ready while it still accepts requests.
-    until("it not to be ready", async || {
+    until("the server not to be ready", async || {
         let mut probe = Wire::connect(ops).await.unwrap();
-        probe.ask(get("/readyz")).await.text().contains("about to end")
+        probe.ask(get("/readyz")).await.text().contains("shutting down")
     })
     .await;
     is_ready.store(false, Ordering::SeqCst);
@@ -109,7 +109,7 @@ async fn a_submission_under_way_is_answered_and_a_connection_at_rest_is_not_wait
     assert_eq!(resting.ask(get("/healthz")).await.status, 200);
     let mut working = Wire::connect(bed.address).await.unwrap();
     working.send(post("/v1/jobs", "", &job("working", "search"))).await.unwrap();
-    until("it to be under way", async || bed.metric("runway_creations_pending").await == 1).await;
+    until("the submission to be in flight", async || bed.metric("runway_creations_pending").await == 1).await;
     bed.shut_down();
     assert!(resting.ended().await);
     bed.creates.send_replace(true);
@@ -127,7 +127,7 @@ async fn connections_without_a_request_are_closed_at_shutdown() {
     for _ in 0..50 {
         wires.push(Wire::connect(bed.address).await.unwrap());
     }
-    until("them to be accepted", async || bed.metric("runway_http_connections").await > 50).await;
+    until("the connections to be accepted", async || bed.metric("runway_http_connections").await > 50).await;
     bed.shut_down();
     for wire in &mut wires {
         assert!(wire.ended().await);
@@ -141,7 +141,7 @@ async fn what_takes_too_long_is_not_waited_for() {
     bed.creates.send_replace(false);
     let mut stuck = Wire::connect(bed.address).await.unwrap();
     stuck.send(post("/v1/jobs", "", &job("stuck", "search"))).await.unwrap();
-    until("it to be under way", async || bed.metric("runway_creations_pending").await == 1).await;
+    until("the submission to be in flight", async || bed.metric("runway_creations_pending").await == 1).await;
     let began = Instant::now();
     bed.shut_down();
     assert!(!bed.end().await);
@@ -155,7 +155,7 @@ async fn newcomers_do_not_keep_it_from_ending() {
     let address = bed.address;
     let crowd: Vec<_> =
         (0..32).map(|_| tokio::spawn(async move { while Wire::connect(address).await.is_ok() {} })).collect();
-    until("them to come", async || bed.metric("runway_http_connections").await > 0).await;
+    until("the clients to connect", async || bed.metric("runway_http_connections").await > 0).await;
     bed.shut_down();
     let ended = tokio::time::timeout(Duration::from_secs(10), bed.end()).await;
     assert!(ended.is_ok());

@@ -51,8 +51,8 @@ apiVersion: v1
 kind: Config
 current-context: nowhere
 clusters: [{name: nowhere, cluster: {server: 'http://127.0.0.1:9'}}]
-users: [{name: nobody, user: {token: the-token-of-nobody}}]
-contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
+users: [{name: tester, user: {token: the-secret-token}}]
+contexts: [{name: nowhere, context: {cluster: nowhere, user: tester}}]
 ";
 
 /// Returns the path of the built program.
@@ -96,10 +96,10 @@ impl Process {
             }
         });
         let mut process = Self { child, address: "127.0.0.1:0".parse().unwrap(), ops: None, log, reader };
-        process.address = process.said("it listens", |line| address(line, "listening")).await;
+        process.address = process.said("the address", |line| address(line, "listening")).await;
         if flags.contains(&"--listen-ops") {
             process.ops =
-                Some(process.said("it listens for probes", |line| address(line, "probes and metrics")).await);
+                Some(process.said("the address of the probes", |line| address(line, "probes and metrics")).await);
         }
         process
     }
@@ -120,7 +120,7 @@ impl Process {
                 return found;
             }
             let is_over = self.child.try_wait().unwrap().is_some() || tokio::time::Instant::now() > deadline;
-            assert!(!is_over, "waited in vain for {what}: {lines:#?}");
+            assert!(!is_over, "timed out waiting for {what}: {lines:#?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

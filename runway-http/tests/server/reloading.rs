@@ -34,21 +34,21 @@ async fn a_file_that_is_not_in_force_is_shown_until_it_is_put_right() {
     let process = Process::start(policy.clone(), folder.write("kubeconfig", NOWHERE), &[]).await;
     assert!(is_current(&process).await);
     folder.write("policy.yaml", "version: 1");
-    until("the bad one to be seen", async || !is_current(&process).await).await;
+    until("the bad policy to be rejected", async || !is_current(&process).await).await;
     // The file is deleted, and restored with the same content.
     std::fs::remove_file(&policy).unwrap();
-    until("it to be missed", async || reloads(&process, "failed").await == 2).await;
+    until("the missing file to be counted", async || reloads(&process, "failed").await == 2).await;
     folder.write("policy.yaml", "version: 1");
     process.signal(Signal::HUP);
-    until("it to be seen again", async || reloads(&process, "failed").await == 3).await;
+    until("the reload to be counted", async || reloads(&process, "failed").await == 3).await;
     assert!(!is_current(&process).await);
     folder.write("policy.yaml", with_cpu("4"));
-    until("the good one to be in force", async || is_current(&process).await).await;
+    until("the good policy to be active", async || is_current(&process).await).await;
     std::fs::remove_file(&policy).unwrap();
-    until("it to be missed", async || !is_current(&process).await).await;
+    until("the missing file to be noticed", async || !is_current(&process).await).await;
     folder.write("policy.yaml", with_cpu("4"));
-    until("it to be back", async || is_current(&process).await).await;
-    assert_eq!(reloads(&process, "applied").await, 1, "the same one is not put in force twice");
+    until("the policy to be active again", async || is_current(&process).await).await;
+    assert_eq!(reloads(&process, "applied").await, 1, "an unchanged policy is not activated again");
 }
 
 #[tokio::test]
@@ -64,11 +64,11 @@ async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
     folder.write("policy.yaml", with_cpu("8"));
     process.signal(Signal::HUP);
     process
-        .said("the bound that differs", |line| {
+        .said("the changed bound", |line| {
             (line["at"] == "limits.cpu.max" && line["after"] == "\"8\"").then_some(())
         })
         .await;
-    until("the new one to be in force", async || cpu_max(&process).await == "8").await;
+    until("the new policy to be active", async || cpu_max(&process).await == "8").await;
     let second = ask(process.address, get("/v1/policy")).await;
     assert_ne!(second.header("etag").unwrap(), etag);
 
@@ -77,19 +77,19 @@ async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
         let before = reloads(&process, "failed").await;
         folder.write("policy.yaml", bad);
         process.signal(Signal::HUP);
-        until("it to be told of", async || reloads(&process, "failed").await > before).await;
+        until("the error to be logged", async || reloads(&process, "failed").await > before).await;
         assert_eq!(cpu_max(&process).await, "8", "{n}");
     }
     std::fs::remove_file(&policy).unwrap();
     let before = reloads(&process, "failed").await;
     process.signal(Signal::HUP);
-    until("it to be told of", async || reloads(&process, "failed").await > before).await;
+    until("the error to be logged", async || reloads(&process, "failed").await > before).await;
     assert_eq!(cpu_max(&process).await, "8");
     let told = |line: &serde_json::Value| {
-        let is_it = line["message"] == "the policy in force stays as it is" && line["level"] == "ERROR";
+        let is_it = line["message"] == "policy reload failed; the active policy stays" && line["level"] == "ERROR";
         is_it.then(|| line["error"].as_str().unwrap().to_owned())
     };
-    assert!(process.said("why", told).await.contains("does not load"));
+    assert!(process.said("the reload error", told).await.contains("is invalid"));
 
     // A changed namespace requires a restart.
     let applied = reloads(&process, "applied").await;
@@ -114,14 +114,14 @@ async fn a_policy_behind_a_link_is_read_again_when_the_link_changes() {
     assert_eq!(cpu_max(&process).await, "4");
     symlink("..2", folder.path("..data.new")).unwrap();
     std::fs::rename(folder.path("..data.new"), folder.path("..data")).unwrap();
-    until("the new one to be in force", async || cpu_max(&process).await == "6").await;
+    until("the new policy to be active", async || cpu_max(&process).await == "6").await;
     // A bad policy is logged and counted once, although it is polled repeatedly.
     folder.write("..2/policy.yaml", "version: 2");
-    until("it to be told of", async || reloads(&process, "failed").await == 1).await;
+    until("the error to be logged", async || reloads(&process, "failed").await == 1).await;
     std::fs::remove_dir_all(folder.path("..1")).unwrap();
     folder.write("..2/policy.yaml", with_cpu("7"));
-    until("the next one to be in force", async || cpu_max(&process).await == "7").await;
-    until("it to be counted", async || reloads(&process, "applied").await == 2).await;
+    until("the next policy to be active", async || cpu_max(&process).await == "7").await;
+    until("the reload to be counted", async || reloads(&process, "applied").await == 2).await;
     assert_eq!(reloads(&process, "failed").await, 1);
 }
 

@@ -136,7 +136,7 @@ async fn without_a_good_certificate_nobody_connects() {
             }),
         ),
         (
-            "a server's",
+            "a server certificate",
             guarded.clients.sign(|params| {
                 unit(params);
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

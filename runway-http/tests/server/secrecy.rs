@@ -50,7 +50,7 @@ async fn no_value_of_a_variable_or_secret_is_logged_at_any_level() {
     let log = process.log();
     for line in &log {
         assert!(!line.contains("hush"), "{line}");
-        assert!(!line.contains("the-token-of-nobody"), "{line}");
+        assert!(!line.contains("the-secret-token"), "{line}");
         let line: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
