@@ -1,10 +1,11 @@
-//! What a job costs: at most before it runs, and exactly after.
+//! Prices of jobs: the ceiling before the run, and the bill after it.
 //!
-//! Integers only. A line is `amount × rate × seconds`, rounded up to the micro-dollar by `round_up` alone; a total is the
-//! sum of its rounded lines, so that what is shown adds up. GB are 10^9 bytes.
+//! All arithmetic uses integers. A quote line is `amount × unit price × seconds`, rounded up to the
+//! micro-dollar by `round_up`. A total is the sum of its rounded lines, so the printed numbers add up. One GB
+//! is 10^9 bytes.
 //!
-//! The deadline stands on the whole Kubernetes Job and bounds all its retries together, so the ceiling is the rate ×
-//! (timeout + termination grace), *not* × (retries + 1).
+//! The deadline applies to the whole Kubernetes Job and bounds all its retries together. So the ceiling is
+//! the price of (timeout + termination grace). It is *not* multiplied by (retries + 1).
 
 use crate::units::{
     CpuMillis, Decimal, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UsdRate, decimal, parse_decimal,
@@ -13,18 +14,18 @@ use serde::de::Error as _;
 use serde::ser::SerializeStruct;
 use std::fmt;
 
-/// The prices of one unit for one second.
+/// The prices of CPU, memory and GPUs, each for one unit and second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Rates {
-    /// Of a core.
+    /// The price of one core.
     pub usd_per_cpu_second: UsdRate,
-    /// Of 10^9 bytes of memory.
+    /// The price of 10^9 bytes of memory.
     pub usd_per_gb_second: UsdRate,
-    /// Of a GPU without a type.
+    /// The price of a GPU without a type.
     pub usd_per_gpu_second: UsdRate,
 }
 
-/// What is paid for.
+/// The amounts of the priced resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amounts {
     /// Cores, in thousandths.
@@ -35,58 +36,61 @@ pub struct Amounts {
     pub gpu: GpuCount,
 }
 
-/// The most a job can cost.
+/// The quote of a job: the upper bound of its price.
 ///
-/// Serialized, it is `{"ceiling_usd","per_hour_usd","lines":[{"resource","amount","seconds","rate_usd","usd"}]}` with
-/// amounts in cores, GB and GPUs, and all of them and the money as decimal strings.
+/// Serialized, it is
+/// `{"ceiling_usd","per_hour_usd","lines":[{"resource","amount","seconds","rate_usd","usd"}]}`. Amounts are
+/// in cores, GB and GPUs. Amounts and money are decimal strings.
 ///
 /// ```
-/// use runway_core::price::{Amounts, Quote, Rates};
+/// use runway_core::price::{Amounts, Quote, UnitPrices};
 /// use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Usd};
 ///
-/// let rates = Rates {
+/// let prices = UnitPrices {
 ///     usd_per_cpu_second: "0.00001".parse()?,
 ///     usd_per_gb_second: "0.000001".parse()?,
 ///     usd_per_gpu_second: "0.001".parse()?,
 /// };
-/// let amounts = Amounts { cpu: CpuMillis::new(500), memory: MemoryBytes::new(2_000_000_000), gpu: GpuCount::ZERO };
-/// let quote = Quote::new(amounts, &rates, rates.usd_per_gpu_second, Seconds::new(100)).ok_or("does not fit")?;
+/// let memory = MemoryBytes::new(2_000_000_000);
+/// let amounts = Amounts { cpu: CpuMillis::new(500), memory, gpu: GpuCount::ZERO };
+/// let gpu_price = prices.usd_per_gpu_second;
+/// let quote = Quote::new(amounts, &prices, gpu_price, Seconds::new(100)).ok_or("overflow")?;
 /// // 0.5 × 0.00001 × 100 + 2 × 0.000001 × 100
 /// assert_eq!(quote.ceiling, Usd::from_micros(500 + 200));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Quote {
-    /// The price of the whole time that the job may take.
+    /// The price of the maximum duration of the job.
     #[serde(rename = "ceiling_usd")]
     pub ceiling: Usd,
-    /// The price of an hour.
+    /// The price of one hour.
     #[serde(rename = "per_hour_usd")]
     pub per_hour: Usd,
-    /// The resources that make it up.
+    /// The lines that add up to the ceiling, one for each resource.
     pub lines: Vec<Line>,
 }
 
-/// The part of a price that one resource makes up.
+/// The part of a quote for one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
-    /// Which one.
+    /// The resource.
     pub resource: Resource,
-    /// How much of it, in the resource's base unit: thousandths of a core, bytes, GPUs.
+    /// The amount in the resource's base unit: thousandths of a core, bytes, or GPUs.
     pub units: u64,
-    /// For how long.
+    /// The duration.
     pub seconds: Seconds,
-    /// At what price.
+    /// The price of one unit for one second. The JSON key is `rate_usd`.
     pub rate: UsdRate,
-    /// What that makes, rounded up to the micro-dollar.
+    /// The price of this line, rounded up to the micro-dollar.
     pub usd: Usd,
 }
 
-/// What has a price.
+/// A resource with a price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {
-    /// Cores.
+    /// CPU cores.
     Cpu,
     /// Memory.
     Memory,
@@ -94,35 +98,38 @@ pub enum Resource {
     Gpu,
 }
 
-/// What a job is charged for.
+/// The bill of a finished job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bill {
-    /// What is charged: never more than the ceiling.
+    /// The price of the used time, but at most the ceiling.
     pub usd: Usd,
-    /// By how much the time that the job really took would have exceeded the ceiling.
+    /// The part of the price of the used time that exceeds the ceiling. It is not charged.
     pub overrun: Usd,
 }
 
-/// One attempt of a job, as far as it is known.
+/// The start and end of one attempt, for billing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// When it was given a node.
+    /// The time at which the attempt was assigned to a node.
     pub scheduled: Timestamp,
-    /// When its container ended; `None` where that was lost.
+    /// The time at which the container terminated; `None` if it is not known.
     pub ended: Option<Timestamp>,
 }
 
-/// The time to charge for a job's attempts: each from its scheduling to its container's end, all together rounded up to
-/// whole seconds once. An attempt whose end was lost counts to the job's own end and the grace it had after that.
+/// Returns the billed time of a job's attempts.
+///
+/// Each attempt counts from its scheduling to the termination of its container. The sum is rounded up to
+/// whole seconds once. An attempt with an unknown end counts until `finished_at` plus `grace`: the end of the
+/// job, and the termination grace after it.
 ///
 /// ```
-/// use runway_core::price::{Attempt, billed_time};
+/// use runway_core::price::{AttemptSpan, billed_time};
 /// use runway_core::units::{Seconds, Timestamp};
 ///
 /// let at = Timestamp::from_seconds;
-/// let failed = Attempt { scheduled: at(100), ended: Some(at(160)) };
-/// let lost = Attempt { scheduled: at(170), ended: None };
-/// assert_eq!(billed_time(&[failed, lost], at(200), Seconds::new(30)), Seconds::new(60 + 60));
+/// let failed = AttemptSpan { scheduled: at(100), ended: Some(at(160)) };
+/// let unknown_end = AttemptSpan { scheduled: at(170), ended: None };
+/// assert_eq!(billed_time(&[failed, unknown_end], at(200), Seconds::new(30)), Seconds::new(60 + 60));
 /// ```
 #[must_use]
 pub fn billed_time(attempts: &[Attempt], concluded: Timestamp, grace: Seconds) -> Seconds {
@@ -137,7 +144,7 @@ pub fn billed_time(attempts: &[Attempt], concluded: Timestamp, grace: Seconds) -
 const HOUR: Seconds = Seconds::new(3600);
 
 impl Quote {
-    /// Prices amounts for a time. `None` where the price does not fit in [`Usd`].
+    /// Returns the quote for amounts over a time; `None` if the price does not fit in [`Usd`].
     #[must_use]
     pub fn new(amounts: Amounts, rates: &Rates, gpu_rate: UsdRate, time: Seconds) -> Option<Self> {
         let parts = [
@@ -160,7 +167,7 @@ impl Quote {
         Some(Self { ceiling, per_hour, lines })
     }
 
-    /// Charges the time that the job's attempts took together, each from its scheduling to its container's end.
+    /// Returns the bill for the given time; see [`billed_time`].
     #[must_use]
     pub fn bill(&self, time: Seconds) -> Bill {
         let usd: Usd = self
@@ -175,7 +182,7 @@ impl Quote {
 }
 
 impl Resource {
-    /// Base units make up a priced unit as `10^decimals`: thousandths of a core, bytes of a GB.
+    /// One priced unit is `10^decimals` base units: 10^3 thousandths of a core, or 10^9 bytes of a GB.
     const fn decimals(self) -> u8 {
         match self {
             Self::Cpu => 3,
@@ -185,7 +192,7 @@ impl Resource {
     }
 
     fn price(self, units: u64, rate: UsdRate, time: Seconds) -> Option<Usd> {
-        // A rate is in pico-dollars and money in micro-dollars: six decimals more.
+        // Unit prices are in pico-dollars and money is in micro-dollars, which are 10^6 pico-dollars.
         let picos =
             u128::from(units).checked_mul(u128::from(rate.picos()))?.checked_mul(u128::from(time.get()))?;
         let micros = match self {
@@ -196,7 +203,7 @@ impl Resource {
         u64::try_from(micros).ok().map(Usd::from_micros)
     }
 
-    /// Its name and the unit it is priced in.
+    /// Returns the name of the priced unit: `cores`, `GB` or `GPUs`.
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
@@ -207,9 +214,9 @@ impl Resource {
     }
 }
 
-/// The one place where money is rounded: up, to the next whole number of `UNIT`s.
+/// Rounds an amount of money up to the next whole number of `UNIT`s. No other function rounds money.
 const fn round_up<const UNIT: u64>(amount: u128) -> u128 {
-    // Nearly every price fits the machine's own word, where dividing takes a tenth of the time.
+    // Nearly every price fits in 64 bits, and a 64-bit division takes a tenth of the time.
     if amount <= u64::MAX as u128 {
         #[expect(clippy::cast_possible_truncation, reason = "compared with `u64::MAX` just above")]
         let amount = amount as u64;
@@ -219,7 +226,7 @@ const fn round_up<const UNIT: u64>(amount: u128) -> u128 {
 }
 
 impl Line {
-    /// How much of the resource, in the unit that it is priced in, as a decimal.
+    /// Returns the amount in the priced unit, as a decimal.
     #[must_use]
     pub fn amount(&self) -> String {
         self.decimal().to_string()

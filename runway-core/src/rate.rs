@@ -1,24 +1,24 @@
-//! How fast a tenant may submit, and all of them together: GCRA, exactly.
+//! Rate limits per tenant and for the whole server, as an exact GCRA.
 //!
-//! The generic cell rate algorithm (ITU-T I.371, appendix; "virtual scheduling") keeps one instant for each tenant: the
-//! theoretical arrival time, up to which its tokens are used up. A request is allowed if that instant lies no more than
-//! `burst - 1` intervals ahead. Here time is counted in `1/per_minute` of a nanosecond, so that the interval is a whole
-//! number for every rate and the waiting time is exact.
+//! The generic cell rate algorithm (ITU-T I.371, appendix; "virtual scheduling") keeps one time for each
+//! tenant: the theoretical arrival time, up to which its tokens are used. A request is allowed if that time
+//! lies at most `burst - 1` intervals ahead. Times are counted in ticks of `1/per_minute` nanoseconds. The
+//! interval is then a whole number of ticks for every rate, so the retry time is exact.
 
 use crate::hash::{HashSeed, KeyedMap};
 use crate::name::Tenant;
 use crate::units::Timestamp;
 use std::num::NonZeroU32;
 
-/// A rate and how much of it may come at once.
+/// A rate limit: a sustained rate and a burst.
 ///
-/// With 60 per minute and a burst of 10, ten requests may come at the same instant; after that one each second. In any
-/// window of time `t` at most `burst + t × per_minute / 60 s` are allowed.
+/// With 60 per minute and a burst of 10, ten requests are allowed at the same time, and then one each second.
+/// In any window of time `t` at most `burst + t × per_minute / 60 s` requests are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RateLimit {
-    /// Requests a minute in the long run.
+    /// Sustained requests per minute.
     pub per_minute: NonZeroU32,
-    /// Requests at once.
+    /// Maximum number of requests at the same time.
     pub burst: NonZeroU32,
 }
 
@@ -29,25 +29,25 @@ const fn non_zero(n: u32) -> NonZeroU32 {
     }
 }
 
-/// The nanoseconds of a minute, which make up one token when counted in `1/per_minute` of a nanosecond.
+/// Ticks per token: a minute in nanoseconds. A tick is `1/per_minute` nanoseconds.
 const MINUTE: u128 = 60_000_000_000;
 
 impl RateLimit {
-    /// For a tenant, where the policy says nothing: 60 a minute, 10 at once.
+    /// Default limit of a tenant: 60 per minute with a burst of 10.
     pub const DEFAULT: Self = Self { per_minute: non_zero(60), burst: non_zero(10) };
 
-    /// For the whole server, where the policy says nothing: 6,000 a minute, 500 at once.
+    /// Default limit of the whole server: 6,000 per minute with a burst of 500.
     pub const SERVER_DEFAULT: Self = Self { per_minute: non_zero(6000), burst: non_zero(500) };
 
     fn ticks(self, now: Timestamp) -> u128 {
         u128::from(now.nanos()) * u128::from(self.per_minute.get())
     }
 
-    /// Up to when the bucket's tokens are used, in this limit's ticks, and nothing that lies in the past.
+    /// Returns the time up to which the bucket's tokens are used, in ticks of this limit, but at least `now`.
     ///
-    /// Where the clock went backwards a little, no time has passed. A bucket that is used up further ahead than a whole
-    /// burst and a minute can only come from a clock that was set back; it counts as never used, so that nobody waits
-    /// until the clock has caught up.
+    /// A small step of the clock backwards counts as no time passed. A bucket that is used further ahead than
+    /// one burst plus one minute can only come from a clock that was set back. It counts as unused. Otherwise
+    /// requests would be refused until the clock has caught up.
     fn used_up_to(self, bucket: Bucket, now: Timestamp) -> u128 {
         let now = self.ticks(now);
         let ticks = self.in_own_ticks(bucket);
@@ -56,10 +56,11 @@ impl RateLimit {
         if ticks > furthest { now } else { ticks.max(now) }
     }
 
-    /// Whether a request may pass now: if so, the bucket after it; if not, the first instant at which it may.
+    /// Takes a token from the bucket. Returns the new bucket, or the earliest time at which a token is
+    /// available.
     fn check(self, bucket: Bucket, now: Timestamp) -> Result<Bucket, Timestamp> {
         let used_up_to = self.used_up_to(bucket, now);
-        // The last token of a full burst lies this far ahead of now.
+        // Used tokens may reach this far ahead of `now`: one burst without its last token.
         let tolerance = MINUTE * u128::from(self.burst.get() - 1);
         let allowed_from = used_up_to.saturating_sub(tolerance);
         if allowed_from <= self.ticks(now) {
@@ -69,19 +70,19 @@ impl RateLimit {
         Err(Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// A bucket that was used under another limit, as this one sees it: used up by no more than its own burst.
+    /// Converts a bucket that was used under another limit. At most the burst of this limit stays used.
     fn adopt(self, bucket: Bucket, now: Timestamp) -> Bucket {
         let most = self.ticks(now) + MINUTE * u128::from(self.burst.get());
         Bucket { ticks: self.in_own_ticks(bucket).min(most), per_minute: self.per_minute.get() }
     }
 
-    /// Up to when the bucket is used up, in this limit's ticks.
+    /// Returns the time up to which the bucket's tokens are used, in ticks of this limit.
     fn in_own_ticks(self, bucket: Bucket) -> u128 {
         let own = u128::from(self.per_minute.get());
         match u128::from(bucket.per_minute) {
             0 => 0,
             theirs if theirs == own => bucket.ticks,
-            // The policy changed since: the same instant in other ticks.
+            // The policy has changed. Convert the same time to the ticks of this limit.
             theirs => (bucket.ticks / theirs) * own + ((bucket.ticks % theirs) * own).div_ceil(theirs),
         }
     }
@@ -97,25 +98,25 @@ impl RateLimit {
     }
 }
 
-/// What is left of a rate.
+/// The remaining requests of a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLeft {
-    /// How many requests may pass right now.
+    /// Number of requests that are allowed at this time.
     pub requests: u32,
-    /// When the whole burst may pass again.
+    /// The time at which the whole burst is available again.
     pub full_at: Timestamp,
 }
 
-/// Up to when tokens are used up. The default is a full bucket: one that was never used.
+/// The time up to which tokens are used. The default is an unused bucket, which is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(into = "BucketRecord", from = "BucketRecord")]
 pub struct Bucket {
-    /// The instant, in `1/per_minute` of a nanosecond since the epoch.
+    /// The time since the epoch, in ticks of `1/per_minute` nanoseconds.
     ticks: u128,
     per_minute: u32,
 }
 
-/// A bucket as it is written down: an instant, and what is left of it in `1/per_minute` of a nanosecond.
+/// The serialized form of a bucket: the time in nanoseconds, and the remainder in ticks.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct BucketRecord {
     used_up_to: Timestamp,
@@ -124,7 +125,7 @@ struct BucketRecord {
 }
 
 impl Bucket {
-    /// Whether nothing of it is used at `now`.
+    /// Returns `true` if no token is in use at `now`.
     fn is_full(self, now: Timestamp) -> bool {
         self.ticks <= u128::from(now.nanos()) * u128::from(self.per_minute)
     }
@@ -152,40 +153,42 @@ impl From<BucketRecord> for Bucket {
     }
 }
 
-/// Which limit refused a request.
+/// The limit that refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RateScope {
-    /// That of all tenants together.
+    /// The limit for all tenants together.
     Server,
-    /// The tenant's own.
+    /// The limit of the tenant.
     Tenant,
 }
 
-/// A request came too fast.
+/// A request exceeded a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
-#[error("too many requests; the next one may pass at {retry_at}")]
+#[error("too many requests; retry at {retry_at}")]
 pub struct TooFast {
-    /// Which limit refused it.
+    /// The limit that refused the request.
     pub scope: RateScope,
-    /// The first instant at which it may pass: exact, unless others come first.
+    /// The earliest time at which the request is allowed. The time is exact, unless other requests come
+    /// first.
     pub retry_at: Timestamp,
 }
 
-/// The two buckets that a request draws from.
+/// The two buckets that a request takes a token from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Buckets {
-    /// That of all tenants together.
+    /// The bucket for all tenants together.
     pub server: Bucket,
-    /// The tenant's own.
+    /// The bucket of the tenant.
     pub tenant: Bucket,
 }
 
 impl Buckets {
-    /// Draws a token from both, or from neither.
+    /// Takes a token from both buckets, or from neither.
     ///
     /// # Errors
-    /// [`TooFast`] where one of them has none; where neither has, it tells of the one that takes longer.
+    /// [`RateLimitExceeded`] if a bucket is empty. If both are empty, the error names the one with the later
+    /// retry time.
     pub fn draw(self, server: RateLimit, tenant: RateLimit, now: Timestamp) -> Result<Self, TooFast> {
         let refused = |scope, retry_at| Err(TooFast { scope, retry_at });
         match (server.check(self.server, now), tenant.check(self.tenant, now)) {
@@ -197,10 +200,10 @@ impl Buckets {
     }
 }
 
-/// One bucket for the whole server and one for each tenant that is not idle.
+/// The rate limiter: one bucket for the whole server, and one for each active tenant.
 ///
-/// A tenant whose bucket is full again is forgotten, and the server's own limit bounds how many can be filled in the
-/// time that takes, so memory is bounded whatever names arrive.
+/// The limiter removes tenants whose buckets are full again. The server's limit bounds how many new tenants
+/// can appear until then. So memory is bounded even if clients invent tenant names.
 #[derive(Debug, Clone)]
 pub struct RateLimiter {
     server: Bucket,
@@ -208,45 +211,46 @@ pub struct RateLimiter {
     sweep_at: usize,
 }
 
-/// Below this many tenants nobody is forgotten: looking for idle ones would take longer than it saves.
+/// The limiter does not remove idle tenants below this number, because the scan would cost more than it
+/// saves.
 const SWEEP_FLOOR: usize = 1024;
 
 impl RateLimiter {
-    /// A limiter that nobody has used yet.
+    /// Returns a limiter with full buckets.
     #[must_use]
     pub fn new(seed: HashSeed) -> Self {
         Self { server: Bucket::default(), tenants: KeyedMap::with_hasher(seed), sweep_at: SWEEP_FLOOR }
     }
 
-    /// The buckets that a tenant's next request draws from.
+    /// Returns the buckets for the next request of a tenant.
     #[must_use]
     pub fn buckets(&self, tenant: &str) -> Buckets {
         Buckets { server: self.server, tenant: self.tenants.get(tenant).copied().unwrap_or_default() }
     }
 
-    /// The bucket of all tenants together.
+    /// Returns the bucket for all tenants together.
     #[must_use]
     pub const fn server_bucket(&self) -> Bucket {
         self.server
     }
 
-    /// Draws a token for a request, or says when there will be one. A refusal draws none.
+    /// Takes a token for a request. A refused request takes none.
     ///
     /// # Errors
-    /// [`TooFast`] where the server's or the tenant's bucket is empty.
+    /// [`RateLimitExceeded`] if the bucket of the server or of the tenant is empty.
     ///
     /// ```
     /// use runway_core::{HashSeed, rate::{RateLimit, RateLimiter}, units::Timestamp};
     ///
     /// let mut limiter = RateLimiter::new(HashSeed(1, 2));
     /// let tenant = "search".parse()?;
-    /// let limit = RateLimit::DEFAULT; // 60 a minute, 10 at once
+    /// let limit = RateLimit::DEFAULT; // 60 per minute, burst of 10
     /// let now = Timestamp::from_seconds(1_000);
     /// for _ in 0..10 {
-    ///     limiter.draw(&tenant, RateLimit::SERVER_DEFAULT, limit, now)?;
+    ///     limiter.try_acquire(&tenant, RateLimit::SERVER_DEFAULT, limit, now)?;
     /// }
-    /// let refused = limiter.draw(&tenant, RateLimit::SERVER_DEFAULT, limit, now).unwrap_err();
-    /// assert_eq!(refused.retry_at, Timestamp::from_seconds(1_001));
+    /// let exceeded = limiter.try_acquire(&tenant, RateLimit::SERVER_DEFAULT, limit, now).unwrap_err();
+    /// assert_eq!(exceeded.retry_at, Timestamp::from_seconds(1_001));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn draw(
@@ -258,7 +262,8 @@ impl RateLimiter {
     ) -> Result<(), TooFast> {
         let known = self.tenants.get_mut(tenant.as_str());
         let before = Buckets { server: self.server, tenant: known.as_deref().copied().unwrap_or_default() };
-        // The server's bucket comes before any entry is made: names that nobody knows cost no memory once it is empty.
+        // Check the server's bucket before inserting the tenant. New tenant names then use no memory once it
+        // is empty.
         let after = before.draw(server_limit, limit, now)?;
         match known {
             Some(bucket) => *bucket = after.tenant,
@@ -268,7 +273,7 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Keeps the buckets after a request; those of one whose tenant could not be read are the server's alone.
+    /// Stores the buckets after a request. Without a tenant, only the server's bucket changes.
     pub(crate) fn commit(&mut self, tenant: Option<&Tenant>, after: Buckets, now: Timestamp) {
         self.server = after.server;
         let Some(tenant) = tenant else { return };
@@ -278,7 +283,7 @@ impl RateLimiter {
         }
     }
 
-    /// Goes on under other limits: what was used up stays so, as far as the new bursts reach.
+    /// Applies new limits. Used tokens stay used, up to the new burst.
     pub(crate) fn adopt(
         &mut self,
         server: RateLimit,
@@ -291,13 +296,13 @@ impl RateLimiter {
         }
     }
 
-    /// What is left to a tenant, as far as its own limit goes.
+    /// Returns the remaining requests of a tenant under its own limit.
     #[must_use]
     pub fn left(&self, tenant: &str, limit: RateLimit, now: Timestamp) -> RateLeft {
         limit.left(self.buckets(tenant).tenant, now)
     }
 
-    /// How many tenants are remembered.
+    /// Returns the number of tenants with a stored bucket.
     #[must_use]
     pub fn tenants(&self) -> usize {
         self.tenants.len()
@@ -305,9 +310,10 @@ impl RateLimiter {
 
     fn insert(&mut self, tenant: Tenant, bucket: Bucket, now: Timestamp) {
         if self.tenants.len() >= self.sweep_at {
-            // A full bucket is as good as one that was never used.
+            // A full bucket equals an unused one, so it can be removed.
             self.tenants.retain(|_, bucket| !bucket.is_full(now));
-            // Sweeping again only when as many have come as stayed makes its cost a constant part of each insertion.
+            // The next sweep waits until the number of tenants has doubled. The cost per insertion is then
+            // constant on average.
             self.sweep_at = (self.tenants.len() * 2).max(SWEEP_FLOOR);
             if self.tenants.capacity() > self.sweep_at * 4 {
                 self.tenants.shrink_to(self.sweep_at);
@@ -333,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_waiting_time_is_exact_to_the_nanosecond() {
-        // 7 a minute: a token every 8,571,428,571.43 ns.
+        // 7 per minute: one token every 8,571,428,571.43 ns.
         let mut limiter = limiter();
         let tenant: Tenant = "t".parse().unwrap();
         let start = Timestamp::from_seconds(1000);
@@ -356,7 +362,7 @@ mod tests {
         limiter.draw(&b, limit(60, 2), limit(60, 1), now).unwrap();
         let refused = limiter.draw(&"c".parse().unwrap(), limit(60, 2), limit(60, 1), now).unwrap_err();
         assert_eq!(refused.scope, RateScope::Server);
-        assert_eq!(limiter.tenants(), 2, "no entry is made for whom the server refuses");
+        assert_eq!(limiter.tenants(), 2, "a tenant refused by the server limit gets no bucket");
     }
 
     #[test]
@@ -386,7 +392,7 @@ mod tests {
         let mut limiter = limiter();
         for i in 0..100_000u64 {
             let tenant = format!("t{i}").parse().unwrap();
-            // A hundred a second, each remembered for a second.
+            // 100 requests per second from new tenants. Each bucket is full again after one second.
             let now = Timestamp::from_nanos(1_000_000_000_000 + i * 10_000_000);
             limiter.draw(&tenant, RateLimit::SERVER_DEFAULT, RateLimit::DEFAULT, now).unwrap();
         }

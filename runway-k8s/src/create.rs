@@ -301,7 +301,7 @@ mod tests {
             let cluster = Cluster::new(client, &policy, settings, Arc::new(System));
             let seen = create(&cluster, &order).await.unwrap();
             // It is told of as it is now, and not as it was sent: suspended until its Secret was there.
-            assert_eq!(seen.status.message, "no pod has been made for it yet");
+            assert_eq!(seen.status.message, "no pod has been created yet");
             let created_at = Timestamp::from_seconds(1_800_000_000);
             let known =
                 Observation { status: seen.status.clone(), ..Observation::created(&order, created_at) };

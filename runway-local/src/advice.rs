@@ -1,13 +1,14 @@
-//! What would have sufficed.
+//! Suggests lower resource requests, based on the usage of a finished job.
 
 use crate::usage::Usage;
 use runway_core::units::{CpuMillis, MemoryBytes};
 use std::time::Duration;
 
-/// Below this a job says little about the processors it needs.
+/// Minimum duration of a job for advice about CPU. The average of a shorter job is not representative.
 const TELLING: Duration = Duration::from_secs(10);
 
-/// Says where a job asked for more than twice of what it used, and what would have done.
+/// Returns advice for each resource of which the job requested at least twice the suggested value. The
+/// suggestion is the usage plus a margin.
 ///
 /// ```
 /// use runway_core::units::{CpuMillis, MemoryBytes};
@@ -21,7 +22,7 @@ const TELLING: Duration = Duration::from_secs(10);
 /// };
 /// assert_eq!(
 ///     advise(&usage, CpuMillis::new(2000), MemoryBytes::new(4 << 30)),
-///     ["peak memory 212Mi of 4Gi: `memory: 256Mi` would have done, 94% cheaper in memory"]
+///     ["peak memory 212Mi of 4Gi: `memory: 256Mi` would suffice, at 94% lower memory cost"]
 /// );
 /// ```
 #[must_use]
@@ -31,7 +32,7 @@ pub fn advise(usage: &Usage, cpu: CpuMillis, memory: MemoryBytes) -> Vec<String>
         let enough = enough_memory(peak.units());
         if enough.saturating_mul(2) <= memory.units() {
             advice.push(format!(
-                "peak memory {} of {memory}: `memory: {}` would have done, {}% cheaper in memory",
+                "peak memory {} of {memory}: `memory: {}` would suffice, at {}% lower memory cost",
                 whole_mebibytes(peak),
                 MemoryBytes::new(enough),
                 cheaper(enough, memory.units())
@@ -44,7 +45,7 @@ pub fn advise(usage: &Usage, cpu: CpuMillis, memory: MemoryBytes) -> Vec<String>
         let enough = with_room(average).div_ceil(50).saturating_mul(50).max(50);
         if enough.saturating_mul(2) <= cpu.units() {
             advice.push(format!(
-                "{} of {cpu} CPU on average: `cpu: {}` might have done, {}% cheaper in CPU",
+                "{} of {cpu} CPU on average: `cpu: {}` might suffice, at {}% lower CPU cost",
                 CpuMillis::new(average),
                 CpuMillis::new(enough),
                 cheaper(enough, cpu.units())
@@ -54,12 +55,12 @@ pub fn advise(usage: &Usage, cpu: CpuMillis, memory: MemoryBytes) -> Vec<String>
     advice
 }
 
-/// A fifth more, since the next run is another one.
+/// Adds a fifth, because the next run can need more.
 const fn with_room(amount: u64) -> u64 {
     amount.saturating_add(amount / 5)
 }
 
-/// The least of 16, 24, 32, 48, 64… MiB that has room.
+/// Returns the smallest of 16, 24, 32, 48, 64, … MiB that covers the peak and its margin.
 fn enough_memory(peak: u64) -> u64 {
     let wanted = with_room(peak);
     let mut enough = 16u64 << 20;
@@ -77,7 +78,7 @@ fn whole_mebibytes(bytes: MemoryBytes) -> MemoryBytes {
     MemoryBytes::new(bytes.units().div_ceil(1 << 20) << 20)
 }
 
-/// By how many percent the one is less than the other, to the nearest.
+/// Returns by how many percent `less` is below `more`, rounded to the nearest integer.
 fn cheaper(less: u64, more: u64) -> u64 {
     let saved = u128::from(more.saturating_sub(less)) * 200 / u128::from(more.max(1));
     u64::try_from(saved.div_ceil(2)).unwrap_or(100)
@@ -96,7 +97,7 @@ mod tests {
     fn only_what_is_far_off_is_told() {
         assert_eq!(memory(100 << 20, 255 << 20), [""; 0]);
         assert_eq!(memory(100 << 20, 256 << 20).len(), 1);
-        assert!(memory(1 << 20, 512 << 20)[0].contains("`memory: 16Mi` would have done, 97% cheaper"));
+        assert!(memory(1 << 20, 512 << 20)[0].contains("`memory: 16Mi` would suffice, at 97% lower"));
     }
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
         assert!(told(TELLING - Duration::from_millis(1)).is_empty());
         assert_eq!(
             told(TELLING),
-            ["100m of 2 CPU on average: `cpu: 150m` might have done, 93% cheaper in CPU"]
+            ["100m of 2 CPU on average: `cpu: 150m` might suffice, at 93% lower CPU cost"]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The processes of one attempt, with their pipes and their socket, as the supervisor holds them.
+//! The supervisor's handle to the processes of one attempt, with their pipes and socket.
 
 use crate::folder::make_private;
 use crate::output::{Pumped, Stream, Writer};
@@ -19,34 +19,34 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// As much as the kernel lets a plain user have in a pipe.
+/// The default limit of Linux for the size of an unprivileged user's pipe.
 const PIPE_BYTES: usize = 1 << 20;
 
 /// The processes of one attempt.
 pub(crate) struct Attempt {
     user: User,
-    /// The first process that was started for it, with which the others end.
+    /// The process that the supervisor started: init, or the entry. When it exits, the other processes end.
     first: Child,
     first_fd: OwnedFd,
-    /// The socket to the processes. They report through it.
+    /// The socket over which the processes report.
     socket: UnixStream,
     socket_ended: bool,
-    /// Standard output and standard error, until they end.
+    /// Standard output and standard error, until they are closed.
     out: Option<PipeReader>,
     err: Option<PipeReader>,
 }
 
-/// The sources that have something for the supervisor.
+/// The event sources that are ready.
 pub(crate) struct Ready {
-    /// The first process has ended.
+    /// The first process has exited.
     pub ended: bool,
-    /// Something was written to the job's folder.
+    /// A file was created in the job's directory.
     pub asked: bool,
-    /// There is standard output.
+    /// Standard output is readable.
     pub out: bool,
-    /// There is standard error.
+    /// Standard error is readable.
     pub err: bool,
-    /// There is a report.
+    /// A report is readable.
     pub report: bool,
     /// The launcher has exited.
     pub launcher: bool,
@@ -59,7 +59,7 @@ impl Attempt {
         let (out, out_end) = io::pipe()?;
         let (err, err_end) = io::pipe()?;
         for pipe in [&out, &err] {
-            // Smaller ones do as well, only slower.
+            // A smaller pipe works too, but is slower.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
         let (socket, socket_end) = UnixStream::pair()?;
@@ -78,11 +78,12 @@ impl Attempt {
         };
         let pid = i32::try_from(first.id()).ok().and_then(Pid::from_raw);
         let first_fd = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
-        // `command` has the other ends of the pipes, which would have no end here: it is dropped.
+        // Returning drops `command`, which holds the write ends of the pipes. Otherwise the pipes would never
+        // end.
         Ok(Self { user, first, first_fd, socket, socket_ended: false, out: Some(out), err: Some(err) })
     }
 
-    /// Init, if it is the first process. Otherwise [`Report::Entered`] names it.
+    /// Returns init if it is the first process. Otherwise [`ChildReport::InitStarted`] has its pid.
     pub(crate) fn init(&self) -> Option<Seen> {
         match self.user {
             User::Other { .. } => Seen::of(self.first.id()),
@@ -90,7 +91,7 @@ impl Attempt {
         }
     }
 
-    /// Sends the processes what to do.
+    /// Sends the instructions for the processes.
     pub(crate) fn send_plans(&self, plan: &Plan, files: &Path) -> io::Result<()> {
         if let User::Same { uid, gid } = self.user {
             wire::send(&self.socket, &EntryPlan { supervisor: std::process::id(), uid, gid })?;
@@ -104,7 +105,7 @@ impl Attempt {
         wire::send(&self.socket, &init)
     }
 
-    /// Receives the next report. Returns `None` once there will be no more.
+    /// Receives the next report. Returns `None` after the last one.
     pub(crate) fn receive(&mut self) -> Option<Report> {
         let received = if self.socket_ended { None } else { wire::receive(&self.socket).ok().flatten() };
         self.socket_ended = received.is_none();
@@ -116,18 +117,18 @@ impl Attempt {
         u8::try_from(signal.as_raw()).is_ok_and(|signal| self.socket.write_all(&[signal]).is_ok())
     }
 
-    /// Kills the first process, and with it all in its namespaces.
+    /// Kills the first process, which ends all processes in its namespaces.
     pub(crate) fn kill(&self) {
         let _ = pidfd_send_signal(&self.first_fd, Signal::KILL);
     }
 
-    /// Waits for the end of the first process.
+    /// Waits until the first process has exited.
     pub(crate) fn reap(&mut self) -> io::Result<()> {
         self.first.wait()?;
         Ok(())
     }
 
-    /// Whether more output may come.
+    /// Returns whether more output can follow.
     pub(crate) const fn has_output(&self) -> bool {
         self.out.is_some() || self.err.is_some()
     }
@@ -148,14 +149,14 @@ impl Attempt {
         Ok(has_written)
     }
 
-    /// Waits until there is output or a pipe has ended, or for the time.
+    /// Waits until a pipe is readable or closed, or until the timeout expires.
     pub(crate) fn wait_for_output(&self, within: Duration) -> io::Result<()> {
         let pipes = self.out.iter().chain(&self.err);
         let mut polled: Vec<_> = pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
         poll_within(&mut polled, within)
     }
 
-    /// Waits until there is something to do, or for the time.
+    /// Waits until a source is ready, or until the timeout expires.
     pub(crate) fn wait(
         &self,
         asked: &OwnedFd,
@@ -203,7 +204,8 @@ fn make_files(files: &Path, user: User) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts a process as the first of a process namespace. This one stays where it is, and so does what else it starts.
+/// Starts a process as PID 1 of a new PID namespace. The caller and its later children stay in their own
+/// namespace.
 fn spawn_as_pid_1(command: &mut Command) -> io::Result<Child> {
     let own = File::open("/proc/self/ns/pid")?;
     unshare(UnshareFlags::NEWPID)?;

@@ -1,4 +1,4 @@
-//! This machine as a backend: the same port that a cluster fills.
+//! The local machine as a backend of the control plane.
 
 use crate::bell::{Bell, Listening, listen};
 use crate::error::{OpenError, StartError};
@@ -23,41 +23,43 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What is kept long enough is taken away, and what has lost its supervisor settled, at least this often.
+/// Maximum time between two recoveries. A recovery also deletes expired job directories.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// One Linux machine as a backend. Clones are the same.
+/// One Linux machine as a backend. A clone refers to the same backend.
 #[derive(Debug, Clone)]
 pub struct LocalBackend {
     machine: Machine,
-    /// Held for as long as there is one of them: a second server would count the jobs by itself.
+    /// The server lock, held while a clone of the backend exists. A second server would account for the same
+    /// jobs separately.
     _claim: Arc<File>,
 }
 
 impl LocalBackend {
-    /// Opens the folder of jobs, as [`Machine::open`] does, for a server. It takes the jobs over that an earlier one left there.
+    /// Opens the state directory for a server and takes over its jobs. See [`Machine::open`].
     ///
     /// # Errors
-    /// [`OpenError`], [`OpenError::Served`] among them.
+    /// - [`OpenError::AlreadyServed`] if another server uses the state directory.
+    /// - The other variants of [`OpenError`] if [`Machine::open`] fails or the lock cannot be used.
     pub fn open(settings: LocalSettings) -> Result<Self, OpenError> {
         let machine = Machine::open(settings)?;
         let claim = Arc::new(machine.claim()?);
         Ok(Self { machine, _claim: claim })
     }
 
-    /// The machine itself.
+    /// Returns the machine.
     #[must_use]
     pub const fn machine(&self) -> &Machine {
         &self.machine
     }
 
-    /// A job that ends with another process is that one's, and no server's.
+    /// Returns `None` for an attached job: it belongs to the process that started it, not to the server.
     fn observe(&self, id: JobId) -> io::Result<Option<Observation>> {
         let found = self.machine.read(id)?.filter(|(job, _)| !job.attached);
         Ok(found.map(|(job, status)| {
             let mut seen = job.observe(&status);
             if !job.not_enforced.is_empty() {
-                // The outcome is all that a client hears of it.
+                // Clients of the server see this list only in the message.
                 seen.status.message.push_str("; not enforced: ");
                 seen.status.message.push_str(&job.not_enforced.join("; "));
             }
@@ -73,10 +75,10 @@ impl LocalBackend {
         Ok(seen)
     }
 
-    /// One folder that cannot be read does not hide the others.
+    /// Logs an error and returns `None`, so that one unreadable job does not hide the others.
     fn observe_or_warn(&self, id: JobId) -> Option<Observation> {
         self.observe(id).unwrap_or_else(|error| {
-            tracing::warn!(job = %id, %error, "the job's folder cannot be read");
+            tracing::warn!(job = %id, %error, "cannot read the job's directory");
             None
         })
     }
@@ -103,7 +105,7 @@ impl LocalBackend {
 
     async fn create_job(&self, order: &Order) -> Result<Observation, CreateError> {
         let order = order.clone();
-        let started = self.blocking("starting a job", move |this| {
+        let started = self.blocking("cannot start the job", move |this| {
             let job = Job::start(&this.machine, &order, Supervision::Detached)?;
             Ok(this.observe_or_warn(job.id()).unwrap_or_else(|| Observation::created(&order, System.now())))
         });
@@ -123,7 +125,8 @@ impl LocalBackend {
 
     async fn read_logs(&self, job: &JobRef, options: LogOptions) -> Result<LogStream, LogError> {
         let id = job.id;
-        let opened = self.try_blocking("reading what a job prints", move |this| this.open_logs(id, options));
+        let opened =
+            self.try_blocking("cannot read the output of the job", move |this| this.open_logs(id, options));
         let (reader, attempt) = opened.await??;
         let start =
             Following { reader, attempt, waiting: VecDeque::from([LogEvent::Attempt(attempt)]), options };
@@ -136,7 +139,7 @@ impl Backend for LocalBackend {
         BackendKind::Local.capabilities()
     }
 
-    /// A create request is work of this process. It has an effect at once, or none.
+    /// A create request takes effect before it returns, or not at all.
     fn timing(&self) -> BackendTiming {
         BackendTiming {
             create_expiry: Duration::from_secs(5),
@@ -151,11 +154,11 @@ impl Backend for LocalBackend {
 
     fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
         let id = job.id;
-        self.try_blocking("looking a job up", move |this| this.observe(id)).boxed()
+        self.try_blocking("cannot read the job", move |this| this.observe(id)).boxed()
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
-        self.try_blocking("listing jobs", Self::observe_all).boxed()
+        self.try_blocking("cannot list the jobs", Self::observe_all).boxed()
     }
 
     fn watch(&self) -> BoxStream<'_, WatchEvent> {
@@ -170,7 +173,7 @@ impl Backend for LocalBackend {
 
     fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
         let id = job.id;
-        self.try_blocking("cancelling a job", move |this| match Job::find(&this.machine, id)? {
+        self.try_blocking("cannot cancel the job", move |this| match Job::find(&this.machine, id)? {
             Some(job) => job.stop(),
             None => Ok(Cancelled::Gone),
         })
@@ -186,7 +189,7 @@ impl Backend for LocalBackend {
     }
 }
 
-/// The answer to an order whose job was not started.
+/// Converts the error of a start to the error of the create request.
 fn create_error(error: StartError) -> CreateError {
     match error {
         StartError::Taken(seen) => CreateError::IdConflict(seen),
@@ -213,12 +216,12 @@ fn create_error(error: StartError) -> CreateError {
         | StartError::ReceiveReply(_)
         | StartError::SupervisorExited
         | StartError::FollowSupervisor(_) => {
-            CreateError::Unavailable(Unavailable::caused_by("the job could not be started", error))
+            CreateError::Unavailable(Unavailable::caused_by("cannot start the job", error))
         }
     }
 }
 
-/// Reads on from attempt to attempt.
+/// Follows the output of a job over its attempts.
 struct Following {
     reader: Reader,
     attempt: u32,
@@ -232,7 +235,8 @@ impl Following {
             return Ok(Some((event, self)));
         }
         let chunk = if self.options.follow { self.reader.next().await } else { self.reader.try_next() };
-        let chunk = chunk.map_err(|error| Unavailable::caused_by("the output cannot be read", error))?;
+        let chunk =
+            chunk.map_err(|error| Unavailable::caused_by("cannot read the output of the job", error))?;
         let Some(Chunk { attempt, bytes, .. }) = chunk else { return Ok(None) };
         if attempt == self.attempt {
             return Ok(Some((LogEvent::Bytes(bytes), self)));
@@ -243,18 +247,18 @@ impl Following {
     }
 }
 
-/// Tells of changes by comparing.
+/// Watches all jobs. Emits the differences between successive states.
 struct Watch {
     backend: LocalBackend,
     ears: Option<Ears>,
-    /// What was told last; nothing before the first listing.
+    /// The snapshots as last emitted. `None` before the first list.
     known: Option<BTreeMap<JobId, Observation>>,
     events: VecDeque<WatchEvent>,
-    /// When it was last looked for what has lost its supervisor, or been kept long enough.
+    /// The time of the last recovery.
     settled: Option<Instant>,
 }
 
-/// What is listened to: the folder of jobs, and each job's own.
+/// The subscriptions of one watch: the directory of all jobs, and the directory of each job.
 struct Ears {
     bell: Arc<Bell>,
     _jobs: Listening,
@@ -298,11 +302,11 @@ impl Watch {
         Ok(Ears { bell, _jobs: jobs, each: BTreeMap::new() })
     }
 
-    /// Looks at all jobs that have not ended, and notes what has changed.
+    /// Reads all unfinished jobs and queues an event for each change.
     async fn refresh(&mut self) -> Result<(), Unavailable> {
         let is_due = self.settled.is_none_or(|settled| settled.elapsed() >= SETTLING);
         if is_due {
-            self.backend.try_blocking("settling jobs", |this| this.machine.settle()).await?;
+            self.backend.try_blocking("cannot recover the jobs", |this| this.machine.settle()).await?;
             self.settled = Some(Instant::now());
         }
         let ids = self.listen_to_each().await?;
@@ -315,7 +319,7 @@ impl Watch {
             known.remove(&id);
             self.events.push_back(WatchEvent::Gone(id));
         }
-        // Of one that has ended nothing changes any more.
+        // A finished job does not change.
         let open =
             ids.into_iter().filter(|id| known.get(id).is_none_or(|job| job.status.holds)).collect::<Vec<_>>();
         let seen = self.backend.blocking("listing jobs", move |this| {
@@ -342,14 +346,14 @@ impl Watch {
         Ok(())
     }
 
-    /// Before a job is looked at it is listened to.
+    /// Subscribes to each job before it is read, so that no change is missed. Returns the ids of all jobs.
     async fn listen_to_each(&mut self) -> Result<Vec<JobId>, Unavailable> {
-        let ids = self.backend.try_blocking("listing jobs", |this| this.machine.ids()).await?;
+        let ids = self.backend.try_blocking("cannot list the jobs", |this| this.machine.ids()).await?;
         let Some(ears) = &mut self.ears else { return Ok(ids) };
         ears.each.retain(|id, _| ids.binary_search(id).is_ok());
         for id in &ids {
             if !ears.each.contains_key(id) {
-                // One that has just left is told of as gone.
+                // Subscribing fails for a job that was just deleted. The next refresh reports it as removed.
                 let listening = listen(self.backend.machine.folder(*id).path(), &ears.bell);
                 ears.each.extend(listening.ok().map(|listening| (*id, listening)));
             }
@@ -359,5 +363,5 @@ impl Watch {
 }
 
 fn interrupted(error: io::Error) -> WatchEvent {
-    WatchEvent::Interrupted(Unavailable::caused_by("the folder of jobs cannot be watched", error))
+    WatchEvent::Interrupted(Unavailable::caused_by("cannot watch the directory of the jobs", error))
 }

@@ -1,7 +1,8 @@
-//! Waking whoever waits for something to change in a folder, be it another process that changes it.
+//! Notifications about changes in a directory, including changes by other processes.
 //!
-//! One thread of the program listens to the kernel (`inotify`) for everybody, since a user may have only some hundred such
-//! listeners. It rings the bells of those who wait for the folder; what has changed they look up themselves.
+//! One thread reads inotify events for all subscribers, because Linux limits the inotify instances of a user
+//! (often to 128). The thread notifies the subscribers of the directory. Each subscriber then reads the
+//! directory itself.
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
@@ -14,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{io, thread};
 
-/// Is rung whenever something changes. It counts, so that nothing is missed between looking and waiting.
+/// A change counter to wait on. Read the count, check the state, then wait: this order misses no change.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     state: Mutex<Rung>,
@@ -24,23 +25,24 @@ pub(crate) struct Bell {
 #[derive(Debug, Default)]
 struct Rung {
     times: u64,
-    /// Whether that was all.
+    /// Whether no further change will follow.
     is_over: bool,
     wakers: Vec<Waker>,
 }
 
 impl Bell {
-    /// How often it has rung. Take this first, then look, then wait.
+    /// Returns the number of notifications so far. Read it before the state that you wait for.
     pub(crate) fn times(&self) -> u64 {
         self.rung().times
     }
 
-    /// Whether it will not ring any more. Take this first, then look: what is not there then does not come.
+    /// Returns whether no further notification will follow. Read it before the state: after that, the state
+    /// is final.
     pub(crate) fn is_over(&self) -> bool {
         self.rung().is_over
     }
 
-    /// Waits until it has rung more often than that, or for the time. Not at all where it is over.
+    /// Blocks until the count differs from `count`, the notifier is closed, or the timeout expires.
     pub(crate) fn wait(&self, times: u64, within: Option<Duration>) {
         let state = self.rung();
         let is_silent = |state: &mut Rung| state.times == times && !state.is_over;
@@ -52,7 +54,8 @@ impl Bell {
         }
     }
 
-    /// The same for a task.
+    /// Waits until the count differs from `count` or the notifier is closed. The asynchronous form of
+    /// [`wait`](Self::wait).
     pub(crate) async fn rings(&self, times: u64) {
         std::future::poll_fn(|context: &mut Context<'_>| {
             let mut state = self.rung();
@@ -71,7 +74,7 @@ impl Bell {
         self.tell(false);
     }
 
-    /// Rings for the last time.
+    /// Sends the last notification.
     pub(crate) fn end(&self) {
         self.tell(true);
     }
@@ -91,14 +94,15 @@ impl Bell {
     }
 }
 
-/// Says, as long as it lives, that a bell is rung for a folder.
+/// A subscription to the changes of one directory. Dropping it ends the subscription.
 #[derive(Debug)]
 pub(crate) struct Listening {
     watch: i32,
     bell: Weak<Bell>,
 }
 
-/// Rings the bell whenever a file in the folder is written to, closed by who wrote it, made, renamed or removed.
+/// Notifies `notifier` when a file in the directory is written, closed after a write, created, renamed or
+/// deleted.
 pub(crate) fn listen(folder: &Path, bell: &Arc<Bell>) -> io::Result<Listening> {
     let ears = Ears::of_the_program()?;
     let changes = WatchFlags::MODIFY
@@ -125,17 +129,17 @@ impl Drop for Listening {
         }
         if hung.is_empty() {
             bells.remove(&self.watch);
-            // It is gone already where the folder is.
+            // The kernel removes the watch itself when the directory is deleted.
             let _ = inotify::remove_watch(&ears.kernel, self.watch);
         }
     }
 }
 
-/// The program's one listener.
+/// The inotify instance of this process.
 #[derive(Debug)]
 struct Ears {
     kernel: OwnedFd,
-    /// The bells of each folder that is listened to.
+    /// The notifiers of each watched directory, by watch descriptor.
     bells: Mutex<HashMap<i32, Vec<Weak<Bell>>>>,
 }
 
@@ -148,7 +152,7 @@ impl Ears {
         let ears = made.as_ref().map_err(|error| io::Error::from(*error))?;
         static THREAD: OnceLock<bool> = OnceLock::new();
         let runs = *THREAD.get_or_init(|| {
-            thread::Builder::new().name("runway-bell".into()).spawn(|| ears.listen()).is_ok()
+            thread::Builder::new().name("runway-inotify".into()).spawn(|| ears.listen()).is_ok()
         });
         if runs { Ok(ears) } else { Err(io::ErrorKind::OutOfMemory.into()) }
     }
@@ -164,7 +168,7 @@ impl Ears {
             let (watch, what) = match reader.next() {
                 Ok(event) => (event.wd(), event.events()),
                 Err(Errno::INTR) => continue,
-                // Nothing more will be heard: whoever waits is to look for themselves.
+                // No event will follow. Wake all subscribers, so that they check their state.
                 Err(_) => return self.ring_all(),
             };
             if what.contains(ReadFlags::QUEUE_OVERFLOW) {
@@ -204,7 +208,7 @@ mod tests {
         fs::write(folder.join("z"), "z").unwrap();
         one.wait(after, Some(Duration::from_millis(20)));
         fs::remove_dir_all(&folder).unwrap();
-        // The folder itself went: that rings too, for who still listens.
+        // Deleting the directory notifies the remaining subscriber.
         two.wait(two.times(), Some(Duration::from_millis(20)));
         assert!(two.times() > 1);
     }

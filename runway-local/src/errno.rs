@@ -1,8 +1,8 @@
-//! Texts of errors of the kernel.
+//! Messages of operating system errors.
 
 use std::io;
 
-/// The text of an error without its number, such as `No space left on device`.
+/// Returns the message of an error without its number, such as `No space left on device`.
 pub(crate) fn text(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or_else(|| text.clone(), |(text, _)| text.to_owned())

@@ -1,4 +1,4 @@
-//! Errors of a machine and its jobs.
+//! The errors of a machine and its jobs.
 
 use crate::cgroup::NotEnforced;
 use runway_control::Observation;
@@ -6,82 +6,82 @@ use runway_core::units::GpuCount;
 use std::io;
 use std::path::PathBuf;
 
-/// Why jobs cannot be run here.
+/// The machine cannot run jobs.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder in which jobs are kept cannot be created.
-    #[error("cannot create the folder `{}` for jobs", .folder.display())]
+    /// The state directory cannot be created.
+    #[error("cannot create the state directory `{}`", .folder.display())]
     CreateFolder {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// The path of the folder in which jobs are kept cannot be resolved.
-    #[error("cannot resolve the path of the folder `{}` for jobs", .folder.display())]
+    /// The path of the state directory cannot be resolved.
+    #[error("cannot resolve the path of the state directory `{}`", .folder.display())]
     ResolveFolder {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// Jobs that another process was removing cannot be removed.
-    #[error("cannot remove old jobs from the folder `{}`", .folder.display())]
+    /// A job directory whose deletion was interrupted cannot be deleted.
+    #[error("cannot delete old jobs in the state directory `{}`", .folder.display())]
     RemoveOld {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// The jobs of an earlier process cannot be listed.
-    #[error("cannot list the jobs in the folder `{}`", .folder.display())]
+    /// The jobs in the state directory cannot be listed.
+    #[error("cannot list the jobs in the state directory `{}`", .folder.display())]
     ListJobs {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// The lock of the server cannot be taken.
-    #[error("cannot lock the folder `{}` for this server", .folder.display())]
+    /// The state directory cannot be locked for this server.
+    #[error("cannot lock the state directory `{}` for this server", .folder.display())]
     LockServer {
-        /// The folder.
+        /// The state directory.
         folder: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
-    /// Another process serves these jobs.
-    #[error("the folder `{}` has a server already: two would each count jobs by themselves", .folder.display())]
+    /// Another server uses the state directory.
+    #[error("another server uses the state directory `{}`; stop it, or use another directory", .folder.display())]
     Served {
-        /// Which.
+        /// The state directory.
         folder: PathBuf,
     },
-    /// The control group for those of the jobs could lie outside of every hierarchy.
-    #[error("the control group `{}` must be a path from the root of a hierarchy, without `..`", .parent.display())]
+    /// The configured parent of the control groups has a `..` component.
+    #[error("invalid control group `{}`: it must be a path from the root of a hierarchy, without `..`", .parent.display())]
     Parent {
-        /// Which.
+        /// The configured path.
         parent: PathBuf,
     },
-    /// What the kernel tells of mounts and control groups cannot be read.
-    #[error("the control groups of this machine cannot be read")]
+    /// The mounts or the control groups of this process cannot be read.
+    #[error("cannot read the control groups of this machine")]
     Groups(#[source] io::Error),
 }
 
-/// Why a job was not started. Nothing is left of it.
+/// The job was not started. No files, processes or control groups of it remain.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is a job of this id.
-    #[error("there is a job of this id already")]
+    /// Another job has this id.
+    #[error("another job has this id")]
     Taken(Box<Observation>),
-    /// A job of this id is being created by somebody else, or left just now.
-    #[error("a job of this id is being created or removed just now")]
+    /// Another process is creating or deleting a job with this id.
+    #[error("another process is creating or deleting a job with this id; retry later")]
     Busy,
-    /// It says nothing to run.
-    #[error("the job has no `command`: its image is not used here, so there is nothing to run")]
+    /// The job has no command.
+    #[error("the job has no `command`; the local backend does not use the image, so the job must set one")]
     NoCommand,
-    /// It wants a network that cannot be made here.
+    /// The job requests the network `internal`, which one machine cannot provide.
     #[error(
-        "the network `internal` cannot be kept apart from the others on one machine: ask for `none`, or for `open` where the \
-         policy allows it"
+        "the local backend does not support the network `internal`; use `none`, or `open` if the policy \
+         allows it"
     )]
     Network,
     /// A secret has no value.
@@ -89,26 +89,26 @@ pub enum StartError {
     UnresolvedSecret {
         /// The name of the secret.
         name: String,
-        /// The variable it comes from.
+        /// The environment variable that has the value.
         from_env: String,
     },
-    /// The GPUs are not there, or not free.
-    #[error("the job asks for {wanted} GPUs, and {free} of this machine's {all} are free")]
+    /// The machine has too few free GPUs.
+    #[error("the job requests {wanted} GPUs, but only {free} of {all} are free")]
     Gpus {
-        /// How many it asks for.
+        /// The number of GPUs that the job requests.
         wanted: GpuCount,
-        /// How many are free.
+        /// The number of free GPUs.
         free: usize,
-        /// How many there are.
+        /// The number of GPUs of the machine.
         all: usize,
     },
     /// A limit cannot be enforced.
     #[error(transparent)]
     NotEnforced(#[from] NotEnforced),
-    /// The job cannot be kept apart from the machine.
-    #[error("the job cannot be kept apart from this machine: {why}")]
+    /// The sandbox of the job could not be set up.
+    #[error("cannot set up the sandbox: {why}")]
     NoWalls {
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// The lock of the state directory cannot be taken.
@@ -121,12 +121,12 @@ pub enum StartError {
     #[error("cannot read the record of the job that has this id")]
     ReadRecord(#[source] io::Error),
     /// A directory that an interrupted start left cannot be removed.
-    #[error("cannot remove the remains of an interrupted start")]
+    #[error("cannot delete the remains of an interrupted start")]
     RemovePartial(#[source] io::Error),
     /// The lock of the job's directory cannot be taken.
     #[error("cannot lock the job's directory")]
     LockFolder(#[source] io::Error),
-    /// The records that name the used GPUs cannot be read.
+    /// The records that list the assigned GPUs cannot be read.
     #[error("cannot read which GPUs are in use")]
     ListGpus(#[source] io::Error),
     /// The job's record cannot be written.
@@ -135,7 +135,7 @@ pub enum StartError {
     /// The socket to the supervisor cannot be created.
     #[error("cannot create the socket to the supervisor")]
     CreateSocket(#[source] io::Error),
-    /// The program of the supervisor cannot be started.
+    /// The supervisor's program cannot be started.
     #[error("cannot start the supervisor")]
     SpawnSupervisor(#[source] io::Error),
     /// The plan cannot be sent to the supervisor.
@@ -147,23 +147,23 @@ pub enum StartError {
     /// The supervisor exited without a reply.
     #[error("the supervisor exited before the job started")]
     SupervisorExited,
-    /// This process cannot create the threads that wait for the supervisor.
+    /// The threads that wait for the supervisor cannot be created.
     #[error("cannot wait for the supervisor in the background")]
     FollowSupervisor(#[source] io::Error),
 }
 
-/// An error of a job that is followed, stopped or removed.
+/// A job cannot be read, cancelled, awaited or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The job's directory no longer exists.
-    #[error("`{}` has been taken away", .folder.display())]
+    #[error("the job directory `{}` no longer exists", .folder.display())]
     Removed {
         /// The directory.
         folder: PathBuf,
     },
-    /// The supervisor of an attached job exited without an outcome. It could not write the outcome, or could not kill
-    /// a process of the job.
-    #[error("its supervisor has ended and left no outcome in `{}`", .folder.display())]
+    /// The supervisor of an attached job exited without an outcome. It could not write the outcome, or could
+    /// not kill a process of the job.
+    #[error("the supervisor exited without an outcome in `{}`", .folder.display())]
     NoOutcome {
         /// The job's directory.
         folder: PathBuf,
@@ -174,11 +174,11 @@ pub enum JobError {
     /// The job's status cannot be read.
     #[error("cannot read the status of the job")]
     ReadStatus(#[source] io::Error),
-    /// Changes of the job's directory cannot be observed.
+    /// The job's directory cannot be watched.
     #[error("cannot watch the directory of the job")]
     Watch(#[source] io::Error),
-    /// The request to end the job cannot be written.
-    #[error("cannot write the request to end the job")]
+    /// The request to cancel or kill the job cannot be written.
+    #[error("cannot write the request to cancel the job")]
     Request(#[source] io::Error),
     /// The job's directory cannot be deleted.
     #[error("cannot delete the directory of the job")]

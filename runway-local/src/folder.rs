@@ -1,8 +1,13 @@
-//! A job's folder: all that is known of a job, for whoever comes.
+//! The directory of a job. It holds everything that other processes need to know about the job.
 //!
-//! `job.json` is written once, before the job runs; `status.json` by its supervisor alone, each time as a whole. `lock` is
-//! locked as long as the supervisor lives. `cancel` and `kill` are what it is asked for. `log/` holds the output, `files/` is
-//! the job's own `/tmp`, there only while it runs. Neither its command nor its variables are here.
+//! - `job.json` describes the job. The launcher writes it once, before the job runs.
+//! - `status.json` holds the status. The supervisor replaces the whole file on each change.
+//! - `lock` is locked while the supervisor runs.
+//! - `cancel` and `kill` are requests to the supervisor.
+//! - `log/` holds the output.
+//! - `files/` becomes the job's `/tmp`. It exists only during an attempt.
+//!
+//! The command and the environment of the job are never written here.
 
 use crate::record::{JobFile, StatusFile};
 use runway_core::JobId;
@@ -13,10 +18,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// So begin the names of folders that are being taken away.
+/// Prefix of a job directory's name while it is being deleted.
 pub(crate) const REMOVED: &str = ".removed-";
 
-/// The folder of one job.
+/// The directory of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -27,7 +32,7 @@ impl Folder {
         Self { path }
     }
 
-    /// The folder of a job below that of all jobs.
+    /// Returns the directory of the job in the directory of all jobs.
     pub(crate) fn of(jobs: &Path, id: JobId) -> Self {
         Self { path: jobs.join(id.as_str()) }
     }
@@ -44,7 +49,7 @@ impl Folder {
         self.path.join("files")
     }
 
-    /// Makes it; an error where it is there already.
+    /// Creates the directory. Fails if it exists.
     pub(crate) fn make(&self) -> io::Result<()> {
         make_private(&self.path)?;
         make_private(&self.log())
@@ -54,7 +59,8 @@ impl Folder {
         self.path.is_dir()
     }
 
-    /// Makes the lock and takes it; whoever has the file or a copy of it then keeps it.
+    /// Creates the lock file and locks it. The lock is held while any process has this open file or a copy of
+    /// it.
     pub(crate) fn make_lock(&self) -> io::Result<File> {
         let file =
             OpenOptions::new().create_new(true).write(true).mode(0o600).open(self.path.join("lock"))?;
@@ -62,7 +68,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Takes the lock. `None` where somebody has it.
+    /// Locks the lock file. Returns `None` if another process holds the lock.
     pub(crate) fn lock(&self) -> io::Result<Option<File>> {
         let file = OpenOptions::new().write(true).open(self.path.join("lock"))?;
         match file.try_lock() {
@@ -77,7 +83,7 @@ impl Folder {
     }
 
     pub(crate) fn write_job(&self, job: &JobFile) -> io::Result<()> {
-        // Of a job that ends with this process nobody asks after a power cut.
+        // An attached job does not survive a power failure, so its record need not be durable.
         self.write("job.json", job, !job.attached)
     }
 
@@ -86,7 +92,7 @@ impl Folder {
     }
 
     pub(crate) fn write_status(&self, status: &StatusFile) -> io::Result<()> {
-        // Without it a job that does not run any more is known to have been lost.
+        // After a power failure, a missing status means that the job was lost. The file need not be durable.
         self.write("status.json", status, false)
     }
 
@@ -104,20 +110,20 @@ impl Folder {
         self.path.join(wish.name()).exists()
     }
 
-    /// Takes it away, with all that is in it: first out of sight as a whole, so that nobody finds half of it and takes that for
-    /// a creation that was broken off.
+    /// Deletes the directory with its content. It is renamed first, so that other processes do not take a
+    /// partly deleted directory for an interrupted start.
     pub(crate) fn remove(&self) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let aside = self.path.with_file_name(format!("{REMOVED}{name}-{}", std::process::id()));
         match fs::rename(&self.path, &aside) {
-            // Somebody else has taken it away.
+            // Another process has deleted it.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             result => result?,
         }
         Ok(crate::tree::remove(&aside)?)
     }
 
-    /// The whole file or the one before, whenever it is read and whatever happens meanwhile.
+    /// Replaces a file atomically. A reader finds either the old or the new content, also after a crash.
     fn write(&self, name: &str, value: &impl Serialize, is_to_last: bool) -> io::Result<()> {
         let new = self.path.join(format!("{name}.new"));
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
@@ -133,12 +139,12 @@ impl Folder {
     }
 }
 
-/// What a supervisor can be asked for.
+/// A request to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// To end the job: a signal, some time, and death.
+    /// Cancel the job: send a signal, then kill it after its grace period.
     Cancel,
-    /// To end it now.
+    /// Kill the job at once.
     Kill,
 }
 
@@ -151,8 +157,8 @@ impl Wish {
     }
 }
 
-/// What stands in a file. One that ends too soon, as after a power cut, is as good as none; one that cannot be understood may be of
-/// another version.
+/// Reads a JSON file. Returns `None` if the file does not exist or is truncated, as after a power failure.
+/// Other syntax errors are returned, because another version may have written the file.
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -160,14 +166,14 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     };
     match serde_json::from_slice(&bytes) {
         Err(error) if error.is_eof() => {
-            tracing::error!(file = %path.display(), "the file is cut off, and what stood in it is lost");
+            tracing::error!(file = %path.display(), "ignoring a truncated file; its content is lost");
             Ok(None)
         }
         read => Ok(Some(read?)),
     }
 }
 
-/// A folder that is its owner's alone.
+/// Creates a directory that only its owner can access.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }

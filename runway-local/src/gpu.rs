@@ -1,11 +1,11 @@
-//! GPUs of this machine: which there are, and what stands for one in a job.
+//! The GPUs of this machine, and the device files and variables that give a job access to them.
 
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// The GPUs of this machine by their numbers, as far as their device files tell.
+/// Returns the device numbers of the NVIDIA GPUs in `/dev`, in ascending order.
 #[must_use]
 pub fn detect() -> Vec<String> {
     detect_in(Path::new("/dev"))
@@ -19,7 +19,7 @@ fn detect_in(dev: &Path) -> Vec<String> {
     numbers.iter().map(u32::to_string).collect()
 }
 
-/// The GPUs that a job was given.
+/// The GPUs that are assigned to a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Given {
     ids: Vec<String>,
@@ -30,9 +30,10 @@ impl Given {
         Self { ids }
     }
 
-    /// The variables by which its programs find them, and no others.
+    /// Returns the environment variables that select the GPUs for CUDA and for container runtimes.
     ///
-    /// By their unique ids where the driver tells them: with the other devices out of reach CUDA would count anew from zero.
+    /// Uses the UUIDs of the driver where they are known. Without access to the other devices, CUDA would
+    /// number the assigned ones from zero.
     pub(crate) fn variables(&self) -> [(String, String); 2] {
         let known = cards(Path::new("/proc/driver/nvidia/gpus"));
         let name = |id: &String| {
@@ -40,12 +41,12 @@ impl Given {
             card.map_or_else(|| id.clone(), |card| card.uuid.clone())
         };
         let ids = self.ids.iter().map(name).collect::<Vec<_>>().join(",");
-        // Some GPU runtimes show every device to a process that says nothing.
+        // Some GPU runtimes expose all devices to a process without this variable.
         let visible = if ids.is_empty() { "void".to_owned() } else { ids.clone() };
         [("CUDA_VISIBLE_DEVICES".to_owned(), ids), ("NVIDIA_VISIBLE_DEVICES".to_owned(), visible)]
     }
 
-    /// Their device files, and those that all GPUs share.
+    /// Returns the device files of the assigned GPUs, and the files that all GPUs share.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         if self.ids.is_empty() {
             return Vec::new();
@@ -61,7 +62,7 @@ impl Given {
     }
 }
 
-/// The major and minor number of a device file.
+/// Returns the major and minor number of a device file.
 pub(crate) fn number(file: &Path) -> Option<(u32, u32)> {
     let device = fs::metadata(file).ok()?.rdev();
     Some((rustix::fs::major(device), rustix::fs::minor(device)))
@@ -71,7 +72,7 @@ fn is_device(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|meta| meta.file_type().is_char_device())
 }
 
-/// A GPU as the driver tells of it.
+/// A GPU as the NVIDIA driver describes it.
 struct Card {
     uuid: String,
     minor: u32,

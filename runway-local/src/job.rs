@@ -1,4 +1,4 @@
-//! One job: started, followed, stopped.
+//! A handle to one job: reads its status and output, cancels it, waits for it.
 
 use crate::bell::{Bell, listen};
 use crate::error::JobError;
@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// What becomes of a job when the process that started it ends, be it killed.
+/// The fate of a job when the process that started it exits or is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Supervision {
-    /// It goes on; whoever opens the same folder finds it.
+    /// The job continues. A process that opens the same state directory finds it.
     Detached,
-    /// It is stopped, and nothing of it is kept.
+    /// The job is cancelled and its directory is deleted.
     Attached,
 }
 
@@ -35,22 +35,22 @@ pub struct Job {
     attached: Option<Attached>,
 }
 
-/// What a process has of the supervisor of a job that ends with it.
+/// The connection of the launcher to the supervisor of an attached job.
 #[derive(Debug)]
 pub(crate) struct Attached {
-    /// The line to it: it ends the job when this is closed.
+    /// The socket to the supervisor, which cancels the job when the socket is closed.
     line: UnixStream,
-    /// Rings whenever it says on that line that something has changed, and for the last time once it has ended and its job is
-    /// settled. The kernel's own way of telling (`inotify`) would cost this process some ten milliseconds at its exit.
+    /// Notified when the supervisor reports a change. Closed after the supervisor has exited and the job is
+    /// recovered. An inotify subscription would delay the exit of this process by about 10 ms.
     bell: Arc<Bell>,
 }
 
 impl Attached {
-    /// Starts a thread that listens to the supervisor.
+    /// Starts a thread that reads the notifications of the supervisor.
     pub(crate) fn listen(line: UnixStream) -> io::Result<Self> {
         let attached = Self { line, bell: Arc::new(Bell::default()) };
         let (mut line, bell) = (attached.line.try_clone()?, attached.bell());
-        let thread = thread::Builder::new().name("runway-bell".to_owned()).stack_size(128 * 1024);
+        let thread = thread::Builder::new().name("runway-notify".to_owned()).stack_size(128 * 1024);
         thread.spawn(move || {
             let mut what = [0; 64];
             while line.read(&mut what).is_ok_and(|count| count > 0) {
@@ -66,7 +66,7 @@ impl Attached {
     }
 
     fn let_go(&self) {
-        // Whoever listens to it has the line open as well.
+        // The reader thread holds a copy of the socket, so dropping this one would not close the connection.
         let _ = self.line.shutdown(Shutdown::Both);
     }
 }
@@ -82,26 +82,27 @@ impl Job {
         Self { folder, file, attached }
     }
 
-    /// The job of this id, if it is kept here.
+    /// Returns the job with this id, or `None` if the machine has no such job.
     ///
     /// # Errors
-    /// [`JobError::ReadRecord`]
+    /// [`JobError::ReadRecord`] if the job's record cannot be read.
     pub fn find(machine: &Machine, id: JobId) -> Result<Option<Self>, JobError> {
         let folder = machine.folder(id);
         let file = folder.job().map_err(JobError::ReadRecord)?;
         Ok(file.map(|file| Self { folder, file, attached: None }))
     }
 
-    /// Its id.
+    /// The job's id.
     #[must_use]
     pub fn id(&self) -> JobId {
         self.file.id
     }
 
-    /// What is known of it just now.
+    /// Returns the current status of the job.
     ///
     /// # Errors
-    /// [`JobError::Removed`] or [`JobError::ReadStatus`]
+    /// - [`JobError::Removed`] if the job's directory is deleted.
+    /// - [`JobError::ReadStatus`] if the job's status cannot be read.
     pub fn status(&self) -> Result<Observation, JobError> {
         Ok(self.file.observe(&self.status_file()?))
     }
@@ -109,7 +110,7 @@ impl Job {
     fn status_file(&self) -> Result<StatusFile, JobError> {
         match self.folder.status().map_err(JobError::ReadStatus)? {
             Some(status) => Ok(status),
-            // It was not begun yet, or what stood there was cut off.
+            // The supervisor has not written the status yet, or a power failure truncated it.
             None if self.folder.exists() => Ok(StatusFile::default()),
             None => Err(self.removed()),
         }
@@ -119,10 +120,11 @@ impl Job {
         JobError::Removed { folder: self.folder.path().to_owned() }
     }
 
-    /// What it has used so far, or in the end.
+    /// Returns the resources that the job has used so far, or in total if it is finished.
     ///
     /// # Errors
-    /// [`JobError::Removed`] or [`JobError::ReadStatus`]
+    /// - [`JobError::Removed`] if the job's directory is deleted.
+    /// - [`JobError::ReadStatus`] if the job's status cannot be read.
     pub fn usage(&self) -> Result<Usage, JobError> {
         let status = self.status_file()?;
         if status.finished_at.is_some() {
@@ -133,42 +135,45 @@ impl Job {
         Ok(Usage::measure(wall, &self.file.groups))
     }
 
-    /// The memory it has just now; `None` where nothing counts it.
+    /// Returns the memory that the job currently uses, or `None` if no control group measures it.
     #[must_use]
     pub fn memory(&self) -> Option<MemoryBytes> {
         self.file.groups.memory()
     }
 
-    /// What it may have of processors and memory.
+    /// Returns the CPU limit and the memory limit of the job.
     #[must_use]
     pub fn limits(&self) -> (CpuMillis, MemoryBytes) {
         (self.file.cpu, self.file.memory)
     }
 
-    /// The GPUs it was given.
+    /// Returns the GPUs that are assigned to the job.
     #[must_use]
     pub fn gpus(&self) -> &[String] {
         &self.file.gpus
     }
 
-    /// The limits that are not enforced, each with the reason; nothing unless it was run with best effort.
+    /// Returns the limits that are not enforced, each with the reason. Always empty without `best_effort`.
     #[must_use]
     pub fn not_enforced(&self) -> &[String] {
         &self.file.not_enforced
     }
 
-    /// Asks it to end: a signal, its grace, and death. Returns once that is asked for.
+    /// Requests the job's cancellation: a signal, then a kill after the grace period. Does not wait for the
+    /// end.
     ///
     /// # Errors
-    /// [`JobError::ReadStatus`] or [`JobError::Request`]
+    /// - [`JobError::ReadStatus`] if the job's status cannot be read.
+    /// - [`JobError::Request`] if the request cannot be written.
     pub fn stop(&self) -> Result<Cancelled, JobError> {
         self.ask(Wish::Cancel)
     }
 
-    /// Ends it at once.
+    /// Requests to kill the job at once. Does not wait for the end.
     ///
     /// # Errors
-    /// [`JobError::ReadStatus`] or [`JobError::Request`]
+    /// - [`JobError::ReadStatus`] if the job's status cannot be read.
+    /// - [`JobError::Request`] if the request cannot be written.
     pub fn kill(&self) -> Result<Cancelled, JobError> {
         self.ask(Wish::Kill)
     }
@@ -187,8 +192,9 @@ impl Job {
         }
     }
 
-    /// Stops a job that is attached to this process, as the end of the process would, and waits until it has ended: where its
-    /// folder cannot be used, this is what is left. Others it leaves alone.
+    /// Closes the connection to the supervisor of an attached job, which cancels the job, and waits until the
+    /// job is finished. Works even if the job's directory cannot be used. Does nothing for a job that this
+    /// process did not start as attached.
     pub fn let_go(&self) {
         let Some(attached) = &self.attached else { return };
         attached.let_go();
@@ -197,18 +203,18 @@ impl Job {
         }
     }
 
-    /// A reader of its output from the first byte on.
+    /// Returns a reader of the job's output that starts at the first byte.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn reader(&self) -> io::Result<Reader> {
         self.reader_at(0)
     }
 
-    /// A reader of its output from this byte on.
+    /// Returns a reader of the job's output that starts at the byte `offset`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn reader_at(&self, offset: u64) -> io::Result<Reader> {
         match &self.attached {
             Some(attached) => Reader::with_bell(&self.folder, offset, &attached.bell),
@@ -216,10 +222,11 @@ impl Job {
         }
     }
 
-    /// Waits until nothing of it is left, or for the time. Its outcome then, or how it is.
+    /// Waits until the job no longer occupies resources, or until the timeout expires. Returns the final or
+    /// the current status.
     ///
     /// # Errors
-    /// - [`JobError::Removed`] if the job's folder is deleted.
+    /// - [`JobError::Removed`] if the job's directory is deleted.
     /// - [`JobError::NoOutcome`] if the job is attached and its supervisor exited without an outcome.
     /// - [`JobError::Watch`] or [`JobError::ReadStatus`] if the file system fails.
     pub fn wait(&self, within: Option<Duration>) -> Result<Observation, JobError> {
@@ -252,10 +259,12 @@ impl Job {
         }
     }
 
-    /// Takes away what is kept of it, once nothing of it is left. Whether it was.
+    /// Deletes the directory of a finished job. Returns `false` if the job is not finished or its status is
+    /// missing.
     ///
     /// # Errors
-    /// [`JobError::ReadStatus`] or [`JobError::Delete`]
+    /// - [`JobError::ReadStatus`] if the job's status cannot be read.
+    /// - [`JobError::Delete`] if the job's directory cannot be deleted.
     pub fn remove(self) -> Result<bool, JobError> {
         let status = self.folder.status().map_err(JobError::ReadStatus)?;
         if status.is_none_or(|status| status.finished_at.is_none()) {

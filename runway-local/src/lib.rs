@@ -1,12 +1,14 @@
-//! Jobs on one Linux machine: the same limits as on a cluster, and nothing but the kernel to keep them.
+//! Runs jobs on one Linux machine, with the limits that a cluster would apply. The kernel enforces them.
 //!
-//! Each job has a supervisor: a process of its own, which outlives the one that started the job. It is this very program
-//! in a hidden mode, so whoever uses the library calls [`run_if_asked`] first in `main`. The supervisor starts init, which
-//! enters the job's control groups and namespaces and runs its command. The supervisor writes the job's output to a file,
-//! enforces its limits of time and storage, and records its outcome in the job's folder. Any process that can read the
-//! folder can follow the job, stop it, and find it again after a restart.
+//! Each job has a supervisor, a process that outlives the launcher that started the job. The supervisor is
+//! the program itself in a hidden role. A program that uses this library must therefore call [`reexec_init`]
+//! first in `main`. The supervisor starts init, which enters the job's control groups and namespaces and runs
+//! the job's command. The supervisor writes the job's output to a file, enforces its time and storage limits,
+//! and records its outcome in the job's directory. Any process that can read this directory can follow and
+//! cancel the job, also after a restart.
 //!
-//! There are no images here: a job's command runs on this machine's own files, which it sees read-only.
+//! Images are not used. The command of a job runs on the files of the machine, which are read-only for the
+//! job.
 
 mod advice;
 mod attempt;

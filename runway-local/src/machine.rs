@@ -1,4 +1,4 @@
-//! This machine: where its jobs are kept, how they are limited, and which GPUs there are.
+//! A machine that runs jobs: its state directory, its control groups and its GPUs.
 
 use crate::cgroup::{Layout, Limits, NotEnforced};
 use crate::error::OpenError;
@@ -20,7 +20,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One Linux machine that runs jobs. Clones are the same machine.
+/// One Linux machine that runs jobs. A clone refers to the same machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
     inner: Arc<Inner>,
@@ -32,24 +32,24 @@ struct Inner {
     layout: Layout,
 }
 
-/// Of which jobs what is known is kept.
+/// Which job directories survive the recovery of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// Of those that do not end with who started them: of another one nobody will ask.
+    /// Only directories of detached jobs. An attached job has lost its launcher, so its directory is deleted.
     Detached,
-    /// Of those as well, by who started them.
+    /// Directories of attached jobs too. The launcher recovers its own job and still reads the outcome.
     Attached,
 }
 
-/// For so long whatever is left of a job may take to end before others are looked at.
+/// Time limit for killing the processes of one job and for removing its control groups.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Machine {
-    /// Opens the folder of jobs, and settles what an earlier process has left there: jobs that still run are left running, and
-    /// of those whose supervisor was killed nothing is left but their outcome.
+    /// Opens the state directory and recovers the jobs in it. Jobs with a running supervisor continue. If the
+    /// supervisor was killed, the job's processes are killed too, and only its outcome remains.
     ///
     /// # Errors
-    /// [`OpenError`]
+    /// [`OpenError`] if the settings, the state directory or the control groups cannot be used.
     pub fn open(mut settings: LocalSettings) -> Result<Self, OpenError> {
         if let Some(parent) = settings.cgroup_parent.as_deref().filter(|parent| leads_up(parent)) {
             return Err(OpenError::Parent { parent: parent.to_owned() });
@@ -57,11 +57,11 @@ impl Machine {
         let folder = settings.state.clone();
         private_folder(&folder.join("jobs"))
             .map_err(|source| OpenError::CreateFolder { folder: folder.clone(), source })?;
-        // Links on the way to it would be other folders to a job.
+        // Jobs must not see the state directory, so its path must not contain symbolic links.
         settings.state = folder
             .canonicalize()
             .map_err(|source| OpenError::ResolveFolder { folder: folder.clone(), source })?;
-        // Named twice, one would be given to two.
+        // A GPU that is listed twice would be assigned to two jobs.
         let mut named = BTreeSet::new();
         settings.gpus.retain(|gpu| !gpu.is_empty() && named.insert(gpu.clone()));
         let layout = Layout::discover(settings.cgroup_parent.as_deref()).map_err(OpenError::Groups)?;
@@ -71,16 +71,16 @@ impl Machine {
         Ok(machine)
     }
 
-    /// How jobs are run here.
+    /// The settings of this machine.
     #[must_use]
     pub fn settings(&self) -> &LocalSettings {
         &self.inner.settings
     }
 
-    /// Tries with a control group, which is taken away, whether limits can be enforced here.
+    /// Checks whether limits can be enforced, by creating a temporary control group.
     ///
     /// # Errors
-    /// [`NotEnforced`]
+    /// [`NotEnforced`] with the limits that cannot be enforced.
     pub fn try_limits(&self) -> Result<(), NotEnforced> {
         let limits = Limits {
             cpu: CpuMillis::new(1000),
@@ -90,7 +90,7 @@ impl Machine {
         };
         let (groups, missing) = self.layout().make(&format!("trial-{}", std::process::id()), &limits);
         if let Err(error) = groups.remove(LOOK) {
-            tracing::warn!(%error, "a control group is left");
+            tracing::warn!(%error, "cannot delete the temporary control group");
         }
         if missing.is_empty() { Ok(()) } else { Err(self.layout().not_enforced(&missing)) }
     }
@@ -107,7 +107,7 @@ impl Machine {
         Folder::of(&self.jobs(), id)
     }
 
-    /// The ids of all jobs that are kept.
+    /// Returns the ids of all jobs in the state directory, sorted.
     pub(crate) fn ids(&self) -> io::Result<Vec<JobId>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(self.jobs())? {
@@ -117,21 +117,21 @@ impl Machine {
         Ok(ids)
     }
 
-    /// What stands in the folder of a job. `None` where there is none, or none yet.
+    /// Reads the record and the status of a job. Returns `None` if there is no record, or none yet.
     pub(crate) fn read(&self, id: JobId) -> io::Result<Option<(JobFile, StatusFile)>> {
         let folder = self.folder(id);
         let Some(job) = folder.job()? else { return Ok(None) };
         Ok(Some((job, folder.status()?.unwrap_or_default())))
     }
 
-    /// Keeps others from creating jobs and giving GPUs away meanwhile, for as long as the file is held.
+    /// Locks the machine. While the file is held, no other process can start a job or assign GPUs.
     pub(crate) fn exclusively(&self) -> io::Result<File> {
         let file = lock_file(&self.inner.settings.state.join("lock"))?;
         file.lock()?;
         Ok(file)
     }
 
-    /// Says that this process serves the jobs, for as long as the file is held.
+    /// Locks the state directory for this server while the file is held.
     pub(crate) fn claim(&self) -> Result<File, OpenError> {
         let folder = self.inner.settings.state.clone();
         let locked = lock_file(&folder.join("server")).map_err(TryLockError::Error);
@@ -142,7 +142,7 @@ impl Machine {
         }
     }
 
-    /// The GPUs that no job has.
+    /// Returns the GPUs that are not assigned to an unfinished job.
     pub(crate) fn free_gpus(&self) -> io::Result<Vec<String>> {
         let mut free = self.inner.settings.gpus.clone();
         for id in self.ids()? {
@@ -155,7 +155,7 @@ impl Machine {
         Ok(free)
     }
 
-    /// Takes away what somebody was taking away when they were killed.
+    /// Deletes job directories whose deletion was interrupted.
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.jobs())? {
             let entry = entry?;
@@ -166,7 +166,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Settles what has no supervisor any more, and takes away what has been kept long enough.
+    /// Recovers all jobs that have lost their supervisor, and deletes expired job directories.
     pub(crate) fn settle(&self) -> io::Result<()> {
         let now = System.now();
         for id in self.ids()? {
@@ -175,14 +175,15 @@ impl Machine {
                 _ => Ok(()),
             });
             if let Err(error) = settled {
-                // One folder that is broken is no reason to leave the others.
-                tracing::warn!(job = %id, %error, "what is left of the job cannot be settled");
+                // A broken job directory must not block the recovery of the other jobs.
+                tracing::warn!(job = %id, %error, "cannot recover the job");
             }
         }
         Ok(())
     }
 
-    /// Settles a job whose supervisor is gone: nothing is left of it but what is known.
+    /// Recovers a job whose supervisor has exited without an outcome. Kills its processes, removes its
+    /// control groups and files, and writes the outcome.
     pub(crate) fn settle_job(&self, id: JobId, keep: Keep) -> io::Result<()> {
         let folder = self.folder(id);
         if !folder.exists() {
@@ -196,7 +197,7 @@ impl Machine {
         }
         let lock = match folder.lock() {
             Ok(Some(lock)) => lock,
-            // It has a supervisor, or has just left.
+            // The supervisor is running, or is just exiting.
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -207,7 +208,7 @@ impl Machine {
             return Ok(());
         }
         if !kill_processes(&job.groups, status.init, LOOK) {
-            // It holds what it has; the next one who looks tries again.
+            // The job still occupies its resources. The next recovery retries.
             return Ok(());
         }
         let wall = Duration::from_nanos(System.now().nanos_since(job.created_at));
@@ -226,8 +227,11 @@ impl Machine {
         if job.attached && keep == Keep::Detached { folder.remove() } else { Ok(()) }
     }
 
-    /// Takes away what is left of a creation that was broken off, and of a job whose record was lost. Whoever creates a job holds the
-    /// machine's lock until it is written down, so with that lock one that is not is nobody's.
+    /// Deletes the directory of an interrupted start, or of a job whose record was lost, and kills its
+    /// processes.
+    ///
+    /// The caller must hold the machine lock. A launcher holds it until the job's record is written, so a
+    /// directory without a record belongs to no running launcher.
     pub(crate) fn clear_broken(&self, id: JobId, _exclusive: &File) -> io::Result<()> {
         let folder = self.folder(id);
         if !folder.exists() || folder.job()?.is_some() {

@@ -1,7 +1,7 @@
-//! The supervisor of a job, as a program of its own: for services that do not want to be it themselves.
+//! The supervisor of a job as a separate program, for services that should not re-execute themselves.
 
 fn main() {
     runway_local::run_if_asked();
-    eprintln!("this program is started by Runway, for each of its jobs");
+    eprintln!("Runway starts this program for each job; do not start it directly");
     std::process::exit(2);
 }

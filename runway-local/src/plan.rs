@@ -1,4 +1,5 @@
-//! What the processes of a job tell each other. Commands and variables go this way and no other: they never touch a disk.
+//! The messages between the processes of a job. Commands and environments are sent only in these messages,
+//! never written to disk.
 
 use crate::cgroup::Groups;
 use runway_core::units::{MemoryBytes, Seconds};
@@ -7,62 +8,62 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a supervisor is to do.
+/// The instructions for a supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// The job's folder.
+    /// The job's directory.
     pub folder: PathBuf,
-    /// Whether the job ends when the process that started it does.
+    /// Whether the job ends with its launcher.
     pub attached: bool,
-    /// How long it may take, retries included.
+    /// Maximum duration of the job, with all its attempts.
     pub timeout: Seconds,
-    /// How long it has to end after it was asked to.
+    /// The time between the signal to stop and the kill.
     pub grace: Seconds,
-    /// How often a failed attempt is repeated.
+    /// Maximum number of further attempts after a failed one.
     pub retries: u32,
-    /// What it may take on disk, its output included.
+    /// The limit of the job's disk usage, output included.
     pub storage: MemoryBytes,
-    /// How much of its output is kept.
+    /// The limit of the job's output.
     pub log: MemoryBytes,
-    /// Its control groups.
+    /// The job's control groups.
     pub groups: Groups,
-    /// What is round its process.
+    /// The sandbox around the job's process.
     pub sandbox: Sandbox,
-    /// Its process.
+    /// The job's process.
     pub process: Process,
 }
 
-/// What is round a job's process.
+/// The sandbox around a job's process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sandbox {
-    /// How the machine is called inside.
+    /// The host name inside the sandbox.
     pub hostname: String,
-    /// Whether it has the machine's own network; otherwise none.
+    /// Whether the job uses the network of the machine. Otherwise it has a loopback interface only.
     pub open_network: bool,
-    /// Who it runs as.
+    /// The user that the job runs as.
     pub user: User,
-    /// Folders that it sees empty, beside those that no job sees.
+    /// Directories that appear empty to this job, in addition to the ones that are hidden from every job.
     pub hidden: Vec<PathBuf>,
     /// The size of `/dev/shm`.
     pub shm: MemoryBytes,
-    /// Its devices, beside the harmless ones.
+    /// The device files of the job, in addition to the default devices.
     pub devices: Vec<PathBuf>,
 }
 
-/// Who a job runs as.
+/// The user that a job runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum User {
-    /// As somebody else, which takes root.
+    /// Another user. Requires root.
     Other {
-        /// The number of the user, and of their group.
+        /// The user id, which is also the group id.
         id: u32,
     },
-    /// As whoever starts it, in a user namespace.
+    /// The user that starts the job, in a user namespace.
     Same {
-        /// The number of the user.
+        /// The user id.
         uid: u32,
-        /// The number of their group.
+        /// The group id.
         gid: u32,
     },
 }
@@ -78,12 +79,12 @@ impl User {
     }
 }
 
-/// A job's process. Printing it shows nothing of it.
+/// A job's process. Its `Debug` output shows only counts.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Process {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// All of its variables.
+    /// The complete environment.
     pub env: Vec<(String, String)>,
     /// The working directory, if it is not the default one.
     pub workdir: Option<String>,
@@ -96,57 +97,57 @@ impl fmt::Debug for Process {
     }
 }
 
-/// What the supervisor answers to its plan.
+/// The reply of the supervisor to its plan.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// The job is inside its walls: it runs, or could not be started for reasons of its own.
+    /// The sandbox is set up. The job's program runs, or could not be started.
     Started,
-    /// The walls cannot be put up here; nothing was run.
+    /// The sandbox could not be set up, and nothing was run.
     Refused(String),
 }
 
-/// What the process that makes a user namespace is to do.
+/// The instructions for the entry process, which creates a user namespace.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EntryPlan {
-    /// The supervisor's number.
+    /// The pid of the supervisor.
     pub supervisor: u32,
-    /// The number of the user.
+    /// The user id to map into the namespace.
     pub uid: u32,
-    /// The number of their group.
+    /// The group id to map into the namespace.
     pub gid: u32,
 }
 
-/// What the first process of a job's namespaces is to do.
+/// The instructions for init.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InitPlan {
-    /// The files by which it joins the control groups.
+    /// The files to write to in order to join the control groups.
     pub join: Vec<PathBuf>,
-    /// What it puts up.
+    /// The sandbox to set up.
     pub sandbox: Sandbox,
-    /// The folder that becomes `/tmp`.
+    /// The directory that becomes `/tmp`.
     pub files: PathBuf,
-    /// What it runs.
+    /// The process to run.
     pub process: Process,
 }
 
-/// What a supervisor is told by the processes that it started.
+/// A report to the supervisor from the processes that it started.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The first process of the namespaces is there, with this number outside of them.
+    /// Init is started. The value is its pid outside of the namespaces.
     Entered(u32),
-    /// The walls cannot be put up.
+    /// The sandbox could not be set up.
     Failed(String),
     /// The job's process runs.
     Running,
     /// The job's process could not be started.
     NotStarted {
-        /// Why.
+        /// The reason.
         message: String,
-        /// What a shell would exit with.
+        /// The exit code that a shell would return.
         code: i32,
     },
-    /// It ended with an exit code.
+    /// The job's process exited with this code.
     Exited(i32),
-    /// It was ended by a signal.
+    /// The job's process was killed by this signal.
     Signaled(i32),
 }

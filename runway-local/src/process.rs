@@ -1,4 +1,4 @@
-//! Identifies processes by pid and start time, because the kernel reuses pids, and kills the processes of a job.
+//! Identifies processes by pid and start time, because the kernel reuses pids. Kills the processes of a job.
 
 use crate::cgroup::Groups;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -7,22 +7,22 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// A process that was seen.
+/// Identifies a process even if its pid is reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// Its number.
+    /// The pid.
     pub pid: u32,
-    /// When it started, in the kernel's ticks since the machine did.
+    /// The start time, in clock ticks since boot.
     pub started: u64,
 }
 
 impl Seen {
-    /// The process of this number, if there is one.
+    /// Returns the id of the process with this pid. Returns `None` if there is none, or if it has exited.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in brackets, may hold anything; the start is the 20th field behind it.
+        // The name is in parentheses and can contain anything. The start time is the 20th field after it.
         let (_, fields) = stat.rsplit_once(')')?;
-        // One that has ended and waits to be asked how.
+        // A zombie: it has exited, but its parent has not waited for it.
         if fields.trim_start().starts_with(['Z', 'X']) {
             return None;
         }
@@ -30,16 +30,16 @@ impl Seen {
         Some(Self { pid, started })
     }
 
-    /// Whether it is still there.
+    /// Returns whether the process still runs.
     #[must_use]
     pub(crate) fn lives(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Kills it, if it is still there.
+    /// Kills the process if it still runs.
     pub(crate) fn kill(self) {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
-        // Once it is held by descriptor its number cannot be given to another.
+        // The pid cannot be reused while this descriptor is open.
         let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { return };
         if self.lives() {
             let _ = pidfd_send_signal(held, Signal::KILL);
@@ -47,13 +47,14 @@ impl Seen {
     }
 }
 
-/// Kills what is in the groups, and the first process of the namespaces, with which all in there dies. Whether nothing is left.
+/// Kills the processes in the control groups and init, whose end kills its namespace. Returns whether all of
+/// them have ended before the timeout.
 pub(crate) fn kill_processes(groups: &Groups, init: Option<Seen>, within: Duration) -> bool {
     let began = Instant::now();
     if !groups.kill_all(within) {
         return false;
     }
-    // Without groups this is all there is to go by.
+    // Without control groups, init is the only known process.
     let mut pause = Duration::from_micros(100);
     while let Some(init) = init.filter(|init| init.lives()) {
         if began.elapsed() > within {

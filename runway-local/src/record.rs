@@ -1,4 +1,4 @@
-//! What stands in a job's folder.
+//! The records in a job's directory: `job.json` and `status.json`.
 
 use crate::cgroup::Groups;
 use crate::process::Seen;
@@ -12,7 +12,7 @@ use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp};
 use runway_core::{JobId, Tenant};
 use serde::{Deserialize, Serialize};
 
-/// What a job is: written once, before it runs.
+/// The content of `job.json`: the description of the job, written once before it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobFile {
     pub id: JobId,
@@ -28,15 +28,15 @@ pub(crate) struct JobFile {
     pub created_at: Timestamp,
     pub quote: Quote,
     pub spec_digest: Digest,
-    /// How long it is kept after its end.
+    /// How long the directory is kept after the job has finished.
     pub kept: Seconds,
     pub groups: Groups,
     pub not_enforced: Vec<String>,
-    /// Whether it ends with the process that started it.
+    /// Whether the job ends with its launcher.
     pub attached: bool,
 }
 
-/// What became of it so far.
+/// The content of `status.json`: the progress of the job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StatusFile {
     pub started_at: Option<Timestamp>,
@@ -44,20 +44,20 @@ pub(crate) struct StatusFile {
     pub stop: Option<LocalStop>,
     pub finished_at: Option<Timestamp>,
     pub usage: Usage,
-    /// The supervisor, and the first process of the newest attempt's namespaces.
+    /// The supervisor, and the init process of the newest attempt.
     pub supervisor: Option<Seen>,
     pub init: Option<Seen>,
 }
 
 impl StatusFile {
-    /// Whether it has ended, and been kept for this long.
+    /// Returns whether the job finished at least `ttl` ago.
     pub(crate) fn is_over(&self, kept: Seconds, now: Timestamp) -> bool {
         self.finished_at.is_some_and(|finished| finished.saturating_add(kept) <= now)
     }
 }
 
 impl JobFile {
-    /// What is seen of it.
+    /// Converts the record and the status to a snapshot.
     pub(crate) fn observe(&self, status: &StatusFile) -> Observation {
         Observation {
             id: self.id,

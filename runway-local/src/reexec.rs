@@ -8,7 +8,7 @@ use std::process::Command;
 /// The path of the running program.
 pub(crate) const SELF: &str = "/proc/self/exe";
 
-/// A hidden role of this program, selected by the name it is started under.
+/// A hidden role of this program, selected by the name (`argv[0]`) under which it is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Supervises one job. It outlives the process that started it.
@@ -30,7 +30,7 @@ impl Role {
         }
     }
 
-    /// The role with this name.
+    /// Returns the role with this name.
     pub(crate) fn named(name: &OsStr) -> Option<Self> {
         Self::ALL.into_iter().find(|role| name == role.name())
     }

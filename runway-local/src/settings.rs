@@ -6,29 +6,33 @@ use rustix::process::getuid;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// How jobs are run on this machine.
+/// The settings for jobs on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSettings {
-    /// Where jobs are kept: a folder that is this program's own. Jobs do not see it.
+    /// The directory that holds the jobs. It must be used by Runway only. Jobs cannot see it.
     pub state: PathBuf,
-    /// The control group, as a path from the root of each hierarchy, below which those of the jobs are made. Otherwise a
-    /// group `runway` below this process's own, or with version 2 below the highest one that may be written.
+    /// The parent of the jobs' control groups, as a path from the root of each hierarchy.
+    ///
+    /// The default with cgroup version 1 is the group `runway` below this process's own group. With version 2
+    /// it is the group `runway` below the highest group that this process may write to.
     pub cgroup_parent: Option<PathBuf>,
-    /// The GPUs that jobs may have: their numbers, or the unique ids that the driver gives them.
+    /// The GPUs that jobs may use, as device numbers or as UUIDs of the driver.
     pub gpus: Vec<String>,
-    /// Whether a job is run though a limit of it cannot be enforced here.
+    /// Whether a job runs even if one of its limits cannot be enforced.
     pub best_effort: bool,
-    /// How many processes and threads a job may have at a time.
+    /// Maximum number of processes and threads in a job.
     pub pids: u64,
-    /// Of its output a job keeps half of its ephemeral storage, but never more than this.
+    /// Upper bound of a job's output in bytes. The limit of a job is half of its ephemeral storage, or this
+    /// value if that is smaller.
     pub log: MemoryBytes,
-    /// A program that calls [`run_if_asked`](crate::run_if_asked) first; it is run as the supervisor of each job.
+    /// The program to run as the supervisor of each job. It must call [`reexec_init`](crate::reexec_init)
+    /// first.
     pub program: PathBuf,
 }
 
 impl LocalSettings {
-    /// With all but the folder as it fits most: no GPUs, every limit enforced, 1,024 processes, a gigabyte of output, and
-    /// this program as the supervisor.
+    /// Returns the default settings with this state directory: no GPUs, every limit enforced, 1,024
+    /// processes, 1 GiB of output, and this program as the supervisor.
     #[must_use]
     pub fn new(state: impl Into<PathBuf>) -> Self {
         Self {
@@ -57,7 +61,7 @@ impl LocalSettings {
 
 /// No directory to keep jobs in: neither `--state-dir` nor the environment names one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no home to keep jobs in; name a folder with `--state-dir`")]
+#[error("no state directory: neither `XDG_STATE_HOME` nor `HOME` is an absolute path; set `--state-dir`")]
 pub struct NoStateDir;
 
 fn default_state_dir(is_root: bool, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

@@ -1,8 +1,9 @@
-//! How much a job has put on disk, looked at as often as it could have become too much.
+//! Measures the disk usage of a job, so that the supervisor can evict a job above its limit.
 //!
-//! The kernel has no limit for a folder that every file system keeps. So the folder is measured: the less room is left, the
-//! sooner again, and not at all where nothing on its file system has changed. What is taken beyond the limit before that is
-//! seen is small; the job is thrown out then, as a kubelet does. Files that were removed and are still open count as well.
+//! Linux has no directory quota that every file system supports, so the directory is measured. The smaller
+//! the remaining space, the sooner the next measurement. It is skipped if nothing on the file system has
+//! changed. A job can exceed its limit only by what it writes between two measurements, and is then evicted,
+//! as by a kubelet. Deleted files that are still open count too.
 
 use crate::tree;
 use rustix::fs::Stat;
@@ -12,20 +13,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Nothing is written faster than this, in bytes a second.
+/// Assumed upper bound of the write rate, in bytes per second.
 const FASTEST: u64 = 4 << 30;
-/// Never sooner again than this.
+/// Minimum time between two measurements.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// Never later.
+/// Maximum time between two measurements.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Measures one folder.
+/// Measures one directory.
 #[derive(Debug)]
 pub(crate) struct Meter {
     folder: PathBuf,
     limit: u64,
     used: u64,
-    /// Free blocks and files of the file system when the folder was last measured.
+    /// Free blocks and inodes of the file system at the last measurement.
     free: Option<(u64, u64)>,
     next: Instant,
 }
@@ -37,12 +38,13 @@ impl Meter {
         meter
     }
 
-    /// When it is to be looked at again.
+    /// Returns the time of the next measurement.
     pub(crate) const fn next(&self) -> Instant {
         self.next
     }
 
-    /// Whether the folder, what these processes keep open of it, and `besides` are too much.
+    /// Returns whether the directory, the deleted files that these processes hold open, and `other_bytes`
+    /// exceed the limit.
     pub(crate) fn is_exceeded(
         &mut self,
         besides: u64,
@@ -52,7 +54,8 @@ impl Meter {
         let free = rustix::fs::statvfs(&self.folder).ok().map(|of| (of.f_bfree, of.f_ffree));
         if free.is_none() || free != self.free {
             self.free = free;
-            // Deeper than what can be opened, it cannot be measured: that is no way round the limit.
+            // A directory that cannot be measured, for example because it is too deep, counts as exceeding
+            // the limit.
             let named = tree::usage(&self.folder, self.limit).unwrap_or(u64::MAX);
             self.used = named.saturating_add(self.removed(&processes()));
         }
@@ -66,7 +69,7 @@ impl Meter {
         self.next = now + Duration::from_millis(millis).clamp(SHORTEST, LONGEST);
     }
 
-    /// What files on this file system take that have no name any more.
+    /// Returns the size of the deleted files on this file system that the processes hold open.
     fn removed(&self, processes: &[u32]) -> u64 {
         let Ok(folder) = rustix::fs::stat(&self.folder) else { return 0 };
         let mut seen = BTreeSet::new();

@@ -1,6 +1,7 @@
-//! Folders that a job has filled with whatever it liked: how much is in them, and taking them away.
+//! Measures and deletes directory trees that a job has filled.
 //!
-//! Nothing here follows a link or takes a path of more than one part, so that neither depth nor names matter.
+//! No function follows a symbolic link or passes a path with more than one component to the kernel. Depth and
+//! names of the tree therefore do not matter.
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -9,12 +10,13 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// What a file takes besides its blocks, as ext4 keeps it: of empty ones a file system has no end of room, but an end.
+/// Bytes counted for each file in addition to its blocks: the size of an inode in ext4. Otherwise a job could
+/// create empty files without limit.
 const FILE: u64 = 256;
 
-/// The space that a folder takes, in bytes, as far as it is more than `enough`.
+/// Returns the disk usage of a directory in bytes. Stops counting above `limit`.
 ///
-/// A file with several names counts once. What vanishes on the way does not count.
+/// A file with several hard links counts once. Files that are deleted during the measurement do not count.
 pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
     let mut open = vec![Dir::new(enter(CWD, folder)?)?];
     let mut linked = BTreeSet::new();
@@ -52,8 +54,8 @@ pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
     Ok(total)
 }
 
-/// Takes a folder away with all that is in it. Folders inside it are first moved up, one by one, so that neither its depth
-/// nor the number of open files is a limit.
+/// Deletes a directory with its content. Nested directories are first moved to the top, one by one. Neither
+/// the depth of the tree nor the limit of open files then matters.
 pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
     let top = match enter(CWD, folder) {
         Err(Errno::NOENT) => return Ok(()),
@@ -64,7 +66,7 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
         let names = names(top.as_fd())?;
         if names.is_empty() {
             return match rustix::fs::rmdir(folder) {
-                // Somebody else was at it as well.
+                // Another process has deleted it.
                 Err(Errno::NOENT) => Ok(()),
                 result => result,
             };
@@ -77,7 +79,7 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
                 Err(Errno::NOENT) => continue,
                 inner => inner?,
             };
-            // Without these its owner could not take anything out of it.
+            // The owner needs these permissions to delete entries of the directory.
             let _ = rustix::fs::fchmod(&inner, Mode::RWXU);
             for deep in self::names(inner.as_fd())? {
                 if !take_away(inner.as_fd(), &deep)? {
@@ -94,7 +96,7 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
                 }
             }
             match rustix::fs::unlinkat(&top, &name, AtFlags::REMOVEDIR) {
-                // What was put there meanwhile is taken away in the next round.
+                // Entries that were created since are deleted in the next iteration.
                 Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => {}
                 Err(error) => return Err(error),
             }
@@ -102,7 +104,7 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Opens a folder. Where its owner has closed it to themselves it is opened to them again: whoever comes here is its owner too.
+/// Opens a directory. Adds the owner's permissions if they are missing, because this process is the owner.
 fn enter(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(&at, name, flags, Mode::empty()) {
@@ -125,7 +127,7 @@ fn names(folder: impl AsFd) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-/// Takes away what is no folder, or an empty one. Whether it was.
+/// Deletes a file or an empty directory. Returns `false` for a directory that is not empty.
 fn take_away(at: impl AsFd, name: &CString) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(at.as_fd(), name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),

@@ -1,25 +1,26 @@
-//! What a job really used.
+//! The resources that a job has used.
 
 use crate::cgroup::Groups;
 use runway_core::units::MemoryBytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What a job used, by the kernel's own count; `None` where nothing counted it.
+/// The resources that a job has used, as measured by its control groups. `None` means that no group measures
+/// the value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// From its start to its end, or until now.
+    /// The duration from the start to the end, or until now.
     pub wall: Duration,
-    /// Time on processors, all of its processes together.
+    /// The CPU time of all processes.
     pub cpu: Option<Duration>,
-    /// Time for which it was held back at its limit.
+    /// The time during which the CPU limit throttled the job.
     pub throttled: Option<Duration>,
-    /// The most memory that it had at a time, its page cache included.
+    /// The peak memory, page cache included.
     pub peak_memory: Option<MemoryBytes>,
 }
 
 impl Usage {
-    /// Reads what the control groups of a job have counted so far.
+    /// Reads the current values of a job's control groups.
     pub(crate) fn measure(wall: Duration, groups: &Groups) -> Self {
         Self { wall, cpu: groups.cpu(), throttled: groups.throttled(), peak_memory: groups.peak_memory() }
     }

@@ -1,10 +1,11 @@
-//! Messages between the processes of one job: a length, and that much JSON.
+//! Messages between the processes of one job: the length as 4 bytes in little-endian order, then JSON.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind, Read, Write};
 
-/// No message is longer: a job's texts have at most 256 KiB, which JSON may make six times as long.
+/// Maximum length of a message. The texts of a job have at most 256 KiB, and JSON escapes can lengthen them
+/// sixfold.
 const MAX_BYTES: u32 = 4 << 20;
 
 /// Sends one message.
@@ -18,7 +19,7 @@ pub(crate) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<(
     to.write_all(&frame)
 }
 
-/// Receives one message; `None` where the other side has closed.
+/// Receives one message. Returns `None` if the sender has closed the connection.
 pub(crate) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length) {

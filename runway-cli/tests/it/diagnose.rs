@@ -38,9 +38,9 @@ fn what_cannot_be_read_is_named_with_its_place() {
             "cannot read `-`: no JSON: EOF while parsing a value at line 1 column 0; give what `kubectl get job,pod,event -o json` prints",
         ),
         ("{\"kind\": \"List\",\n oops", "no JSON: key must be a string at line 2 column 2"),
-        ("[]", "the input is no Kubernetes object"),
-        ("{\"kind\": \"List\", \"items\": [7]}", "items[0] is no Kubernetes object"),
-        ("{\"kind\": \"Job\", \"spec\": \"hunter2\"}", "the input has not the form of a Job: expected "),
+        ("[]", "the input is not a Kubernetes object"),
+        ("{\"kind\": \"List\", \"items\": [7]}", "items[0] is not a Kubernetes object"),
+        ("{\"kind\": \"Job\", \"spec\": \"hunter2\"}", "the input is not a valid Job: expected "),
     ] {
         let ran = runway_with(&["diagnose", "-o", "json"], input.as_bytes());
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{input}");
@@ -57,7 +57,7 @@ fn a_malformed_pod_is_passed_over_and_told_of() {
     let ran = runway_with(&["diagnose", "-o", "json"], list.as_bytes());
     assert_eq!(ran.code, 0);
     assert!(
-        ran.stderr.starts_with("warning: `-`: passed over: items[1] has not the form of a Pod"),
+        ran.stderr.starts_with("warning: `-`: passed over: items[1] is not a valid Pod"),
         "{}",
         ran.stderr
     );

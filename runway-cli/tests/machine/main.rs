@@ -109,7 +109,7 @@ fn the_first_command() {
     assert!(lines.next().unwrap().starts_with("ok: fixtures/jobs/hello.yaml: hello (tenant search"), "{err}");
     assert!(lines.next().unwrap().contains("image is not used here"), "{err}");
     assert!(lines.next().unwrap().starts_with("succeeded after 0."), "{err}");
-    assert!(err.contains("`memory: 16Mi` would have done"), "{err}");
+    assert!(err.contains("`memory: 16Mi` would suffice"), "{err}");
 }
 
 #[test]

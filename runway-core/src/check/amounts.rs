@@ -1,4 +1,4 @@
-//! CPU, memory, storage, GPUs, time and retries against their bounds.
+//! Checks CPU, memory, storage, GPUs, timeout and retries against their bounds.
 
 use super::Checker;
 use crate::code::Code;
@@ -11,7 +11,7 @@ use crate::violation::Violation;
 use serde_json::Value as Json;
 use std::fmt::Display;
 
-/// One kind of amount: where it stands, how it is read and written, and how its violations are called.
+/// The definition of one amount: its field, its parser, its JSON form, its bounds and its violation codes.
 pub(super) struct Kind<T> {
     pub(super) path: &'static str,
     noun: &'static str,
@@ -22,35 +22,35 @@ pub(super) struct Kind<T> {
     bounds: for<'a> fn(&'a Limits) -> &'a Bounds<T>,
 }
 
-/// Why a text is no amount, and the amount nearest to what it probably meant.
+/// The error of an amount that cannot be parsed, and what the author probably meant.
 pub(super) struct Fault<T> {
     message: String,
     meant: Meant<T>,
 }
 
 enum Meant<T> {
-    /// Nobody knows.
+    /// There is no suggestion.
     Unknown,
-    /// Less than anything that is allowed.
+    /// The value is below every bound, so suggest the minimum.
     Least,
-    /// More than anything that is allowed.
+    /// The value is above every bound, so suggest the maximum.
     Most,
-    /// About this.
+    /// Suggest the nearest value within the bounds.
     About(T),
 }
 
-/// With the bounds as what is allowed, where they leave anything.
+/// Adds the bounds to a violation as the allowed range, unless the minimum is above the maximum.
 fn within_bounds<T: Ord + Copy>(kind: &Kind<T>, violation: Violation, bounds: &Bounds<T>) -> Violation {
     let (min, max) = (bounds.min.value, bounds.max.value);
     if min <= max { violation.range((kind.json)(min), (kind.json)(max)) } else { violation }
 }
 
-/// What was made of an amount.
+/// The result of checking an amount.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Amount<T> {
-    /// As it was written, or the default; `None` where it could not be read.
+    /// The value in the spec, or the default; `None` if it is invalid or missing.
     pub value: Option<T>,
-    /// As it would be with its fix applied; `None` where no fix is known.
+    /// The value after the fix is applied; `None` if there is no fix.
     pub fixed: Option<T>,
 }
 
@@ -144,7 +144,7 @@ pub(super) const RETRIES: Kind<u32> = Kind {
     bounds: |limits| &limits.retries,
 };
 
-/// The words and the guess for a text that is no quantity in its unit.
+/// Returns the message and the suggestion for a text that is not a quantity in the given unit.
 fn quantity_fault<T>(
     text: &str,
     error: QuantityError,
@@ -173,7 +173,7 @@ fn quantity_fault<T>(
     Fault { message, meant }
 }
 
-/// Bytes. `128m` is 128 thousandths of a byte, and nobody ever meant that.
+/// Parses bytes. For `128m`, which means 128 thousandths of a byte, the error suggests `128Mi`.
 fn parse_bytes(text: &str) -> Result<MemoryBytes, Fault<MemoryBytes>> {
     text.parse().map_err(|error| {
         if let Some(Ok(bytes)) = text.strip_suffix('B').map(str::parse::<MemoryBytes>) {
@@ -199,13 +199,13 @@ fn parse_bytes(text: &str) -> Result<MemoryBytes, Fault<MemoryBytes>> {
     })
 }
 
-/// A whole number of thousandths as a decimal.
+/// Formats a whole number of thousandths as a decimal.
 fn thousandths(number: &str) -> Option<String> {
     number.parse::<u64>().ok().map(|n| crate::units::decimal(n, 3).to_string())
 }
 
 impl Checker<'_> {
-    /// One amount against its bounds.
+    /// Checks one amount of the spec against its bounds.
     pub(super) fn amount<T: Ord + Copy + Display>(
         &mut self,
         kind: &Kind<T>,
@@ -250,7 +250,8 @@ impl Checker<'_> {
         bounds: &Bounds<T>,
         class: Option<&ClassName>,
     ) -> Amount<T> {
-        // Where a quota leaves less than the class's minimum it is the quota that stands in the way.
+        // Compare with the maximum first. If a quota lowers the maximum below the class's minimum, the
+        // violation must name the quota.
         let (code, bound, side) = if value > bounds.max.value {
             (kind.above, &bounds.max, "above the maximum")
         } else if value < bounds.min.value {
@@ -273,7 +274,7 @@ impl Checker<'_> {
         Amount { value: Some(value), fixed }
     }
 
-    /// The other classes that would allow this amount, in words.
+    /// Returns the other classes that allow this value, as a part of a message. Returns at most three.
     fn classes_allowing<T: Ord + Copy>(
         &self,
         kind: &Kind<T>,
@@ -297,8 +298,9 @@ impl Checker<'_> {
         }
     }
 
-    /// Shared memory counts within memory. `most` is the memory that the job would have with its fixes applied.
-    #[expect(clippy::option_option, reason = "whether it could be read, and whether there is any")]
+    /// Checks the shared memory, which is a part of the memory. `memory` is the memory that the job has after
+    /// its fixes are applied.
+    #[expect(clippy::option_option, reason = "outer: valid or not; inner: set or not")]
     pub(super) fn shm(&mut self, most: Option<MemoryBytes>) -> Option<Option<MemoryBytes>> {
         const PATH: &str = "/resources/shm";
         let Some(written) = &self.subject.spec.resources.shm else {

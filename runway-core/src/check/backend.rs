@@ -1,4 +1,4 @@
-//! The features of a job that the backend lacks.
+//! Checks whether the backend supports the features that the job needs.
 
 use super::Checker;
 use crate::capability::Capability;
@@ -10,12 +10,12 @@ use crate::violation::Violation;
 use serde_json::Value as Json;
 
 impl Checker<'_> {
-    /// Returns `true` if the backend supports the feature, or is not known.
+    /// Returns `true` if the backend supports the feature, or if the backend's features are not checked.
     pub(super) fn supports(&self, capability: Capability) -> bool {
         self.subject.capabilities.is_none_or(|backend| backend.supports(capability))
     }
 
-    /// The violation of a job that needs a feature; `None` if the backend supports it, or is not known.
+    /// Returns the violation for a feature that the backend does not support, or else `None`.
     fn unsupported(&self, capability: Capability) -> Option<Violation> {
         let backend = self.subject.capabilities.filter(|backend| !backend.supports(capability))?;
         let name = backend.backend();
@@ -34,7 +34,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks the features that the job's fields name by themselves.
+    /// Checks the features that the job needs because a field is set or absent.
     pub(super) fn features(&mut self) {
         let spec = self.subject.spec;
         if spec.command.is_empty() {
@@ -57,7 +57,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks the features that depend on an amount.
+    /// Checks the features that the job needs because an amount is above zero.
     pub(super) fn amount_features(&mut self, gpus: Option<GpuCount>, retries: Option<u32>) {
         let spec = self.subject.spec;
         if gpus.is_some_and(|gpus| gpus > GpuCount::ZERO) {
@@ -68,13 +68,14 @@ impl Checker<'_> {
         }
     }
 
-    /// The allowed networks that the backend supports.
+    /// Returns the networks that the policy allows and the backend supports.
     pub(super) fn usable_networks(&self, limits: &Limits) -> Vec<Network> {
         let allowed = limits.network.value.iter().copied();
         allowed.filter(|network| self.supports(capability_of(*network))).collect()
     }
 
-    /// Checks a network that the policy allows. `requested` is null if the network is the policy's default.
+    /// Checks whether the backend supports a network. `requested` is null if the network is the policy's
+    /// default.
     pub(super) fn network_feature(&mut self, network: Network, requested: Json, usable: &[Network]) {
         if let Some(violation) = self.unsupported(capability_of(network)) {
             let fix = nearest_network(network, usable).map(Network::as_str);
@@ -84,7 +85,8 @@ impl Checker<'_> {
     }
 }
 
-/// The network that comes nearest to the requested one, and does not go beyond it if possible.
+/// Returns the widest network that is narrower than the requested one. If there is none, returns the
+/// narrowest.
 pub(super) fn nearest_network(requested: Network, usable: &[Network]) -> Option<Network> {
     let within = usable.iter().copied().filter(|network| *network < requested).max();
     within.or_else(|| usable.iter().copied().min())

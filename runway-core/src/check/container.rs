@@ -1,4 +1,4 @@
-//! What goes into the container: image, command, arguments and variables.
+//! Checks the container: image, command, arguments, working directory and variables.
 
 use super::Checker;
 use crate::code::Code;
@@ -20,7 +20,8 @@ impl<'a> Checker<'a> {
             Ok(image) => image,
             Err(error) => {
                 let message = format!("the image `{}` {error}", shortened(text));
-                // Upper case is the commonest slip, and the only one whose correction is plain.
+                // Suggest a fix for upper case only. This mistake is the most common one, and its correction
+                // is unambiguous.
                 let lower = with_lower_case_name(text);
                 let fix = lower.parse().is_ok_and(|image| self.accepts_image(&image)).then_some(lower);
                 self.report(
@@ -68,8 +69,9 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The working directory, if it is valid.
-    #[expect(clippy::option_option, reason = "whether it could be read, and whether there is one")]
+    /// Checks the working directory. Returns `None` if it is invalid, and `Some(None)` if the job does not
+    /// set it.
+    #[expect(clippy::option_option, reason = "outer: valid or not; inner: set or not")]
     pub(super) fn workdir(&mut self) -> Option<Option<&'a str>> {
         const PATH: &str = "/workdir";
         let Some(workdir) = self.subject.spec.workdir.as_deref() else {
@@ -150,7 +152,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Without the exact size: a basis does not keep it beyond what is ever taken.
+/// Returns the violation for a string that is too long. It omits the exact length, because the recorded inputs
+/// of a decision cap the length of a value.
 fn too_long(path: String, what: &str) -> Violation {
     let message = format!("{what} is too long: Linux takes fewer than {MAX_ARGUMENT_BYTES} bytes");
     Violation::new(Code::TooLarge, path, message).range(Json::Null, MAX_ARGUMENT_BYTES - 1)
@@ -169,7 +172,7 @@ fn without_dots(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// With the host and path in lower case; tags tell upper case from lower.
+/// Returns the image with its host and path in lower case. The tag stays, because tags are case-sensitive.
 fn with_lower_case_name(image: &str) -> String {
     let last = image.rfind('/').map_or(0, |slash| slash + 1);
     let behind = image.get(last..).and_then(|part| part.find([':', '@'])).map_or(image.len(), |at| last + at);

@@ -1,6 +1,6 @@
-//! Is this job one that the policy allows? Every reason why not, each with the nearest thing that is.
+//! Checks a job against a policy, and reports every violation with the nearest accepted value.
 //!
-//! Whether there is room for it just now is not asked here: that is the [`gate`](crate::gate)'s part.
+//! The check does not consider quotas and capacity. The [`gate`](crate::gate) does.
 
 mod amounts;
 mod backend;
@@ -20,46 +20,45 @@ use amounts::Amount;
 use backend::nearest_network;
 use serde_json::Value as Json;
 
-/// A spec, with what is known of it from elsewhere.
+/// The input of a check: a spec, and values from outside the document.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
-    /// What was written, as far as it could be read.
+    /// The spec, with the fields that could be parsed.
     pub spec: &'a JobSpec,
-    /// What could not be read.
+    /// The violations found while parsing the document.
     pub faults: &'a [Violation],
-    /// The tenant by the transport: a header, or an option of the command line.
+    /// The tenant from outside the document: a header, or an option of the command line.
     pub tenant: Option<&'a str>,
-    /// The features that the backend supports; `None` leaves them unchecked.
+    /// The features that the backend supports; `None` if they are not to be checked.
     pub capabilities: Option<&'a Capabilities>,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// The normalised job, where every part of it could be read.
+    /// The normalised job; `None` if a part of the spec is missing or invalid.
     pub job: Option<Job>,
-    /// Everything that speaks against it, in the order of the fields; nothing, if it may run.
+    /// All violations, in the order of the fields. Empty if the policy allows the job.
     pub violations: Vec<Violation>,
 }
 
-/// Checks a job against a policy, collecting every violation.
+/// Checks a job against a policy and returns every violation.
 ///
 /// ```
-/// use runway_core::{Code, JobSpec, Policy, check::{Subject, check}, policy::RateOverrides};
+/// use runway_core::check::{CheckInput, check};
+/// use runway_core::{Code, JobSpec, Policy};
 ///
-/// # let policy = Policy::parse(b"version: 1
-/// # limits: {cpu: {max: '4', default: 500m}, memory: {max: 8Gi, default: 512Mi}, timeout: {max: 1h, default: 10m}}
-/// # rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}", RateOverrides::default())?;
 /// let mut spec = JobSpec { name: Some("x".into()), image: Some("busybox".into()), ..JobSpec::default() };
 /// spec.resources.cpu = Some("64".into());
-/// let checked = check(&policy, Subject { spec: &spec, faults: &[], tenant: Some("search"), capabilities: None });
-/// assert_eq!(checked.violations[0].code, Code::CpuAboveMax);
-/// assert_eq!(checked.violations[0].fix, "4");
-/// # Ok::<(), runway_core::policy::PolicyError>(())
+/// let tenant = Some("search");
+/// let input = CheckInput { spec: &spec, parse_violations: &[], tenant, capabilities: None };
+/// let result = check(&Policy::builtin(), input);
+/// assert_eq!(result.violations[0].code, Code::CpuAboveMax);
+/// assert_eq!(result.violations[0].fix, "4");
 /// ```
 #[must_use]
 pub fn check(policy: &Policy, subject: Subject<'_>) -> Checked {
-    // A document that could not be read at all says nothing more.
+    // An empty path means that the document could not be parsed. A check would only report missing fields.
     if subject.faults.iter().any(|fault| fault.path.is_empty()) {
         return Checked { job: None, violations: subject.faults.to_vec() };
     }
@@ -70,7 +69,7 @@ pub fn check(policy: &Policy, subject: Subject<'_>) -> Checked {
     Checked { job, violations: bounded(violations) }
 }
 
-/// The order in which people write the fields.
+/// Returns the sort key of a path: the position of its field in [`FIELDS`], then in [`RESOURCE_FIELDS`].
 fn rank(path: &str) -> (usize, usize) {
     let mut segments = path.split('/').skip(1);
     let mut position = |names: &[&str]| {
@@ -100,7 +99,7 @@ impl<'a> Checker<'a> {
         let workdir = self.workdir();
         self.features();
         self.size();
-        // Without the class nothing can be said of the bounds.
+        // The bounds depend on the class, so without a class the check ends here.
         let (class, limits) = class?;
         let cpu = self.amount(&amounts::CPU, spec.resources.cpu.as_ref(), &limits.cpu, class);
         let memory = self.amount(&amounts::MEMORY, spec.resources.memory.as_ref(), &limits.memory, class);
@@ -137,7 +136,7 @@ impl<'a> Checker<'a> {
         self.violations.push(violation);
     }
 
-    /// Whether this place, or one round it, could not be read and has been told of.
+    /// Returns `true` if a parse violation was reported for this path or for one of its parents.
     fn is_faulty(&self, path: &str) -> bool {
         self.subject.faults.iter().any(|fault| {
             path.strip_prefix(fault.path.as_str())
@@ -167,7 +166,8 @@ impl<'a> Checker<'a> {
             .ok()
     }
 
-    /// The tenant; where it has the wrong form, the one that the fix would make it, so that the rest is judged by that.
+    /// Checks the tenant. For an invalid name, returns the tenant of the suggested fix, so that the other
+    /// checks use its bounds.
     fn tenant(&mut self) -> Option<Tenant> {
         let written = self.subject.spec.tenant.as_deref();
         let text = match (self.subject.tenant, written) {
@@ -200,7 +200,7 @@ impl<'a> Checker<'a> {
                 let near =
                     nearest_label(text, Tenant::MAX_LENGTH).filter(|near| self.policy.accepts_tenant(near));
                 let violation = Violation::new(Code::InvalidTenant, "/tenant", message).requested(text);
-                // What comes with the submission cannot be changed in the job.
+                // A fix changes the document, so it cannot correct a tenant from outside the document.
                 let fix = near.clone().filter(|_| self.subject.tenant.is_none());
                 self.report(violation.fix(fix));
                 return near?.parse().ok();
@@ -214,7 +214,8 @@ impl<'a> Checker<'a> {
         Some(tenant)
     }
 
-    /// The class and its bounds; where there is none of the name, those of the one that was probably meant.
+    /// Checks the class and returns it with its bounds. For an unknown class, returns the nearest one, so
+    /// that the other checks use its bounds.
     fn class(&mut self, tenant: Option<&str>) -> Option<(Option<&'a ClassName>, &'a Limits)> {
         let policy = self.policy;
         if self.is_faulty("/class") {
@@ -241,8 +242,8 @@ impl<'a> Checker<'a> {
         policy.class(near?)
     }
 
-    /// The GPU type. It is judged by the number of GPUs that the job would have with its fixes applied.
-    #[expect(clippy::option_option, reason = "whether it could be read, and whether there is one")]
+    /// Checks the GPU type. The check uses the number of GPUs that the job has after its fixes are applied.
+    #[expect(clippy::option_option, reason = "outer: valid or not; inner: set or not")]
     fn gpu_type(&mut self, gpu: Amount<GpuCount>) -> Option<Option<&'a str>> {
         let policy = self.policy;
         if self.is_faulty("/gpu_type") {
@@ -258,7 +259,7 @@ impl<'a> Checker<'a> {
                 let violation = Violation::new(Code::GpuTypeWithoutGpu, "/gpu_type", message);
                 self.report(violation.requested(written));
             } else if let Some(gpus) = self.violations.iter_mut().find(|v| v.path == amounts::GPU.path) {
-                // No number of GPUs would do as long as a type of them is named.
+                // Zero GPUs is not a fix, because the job names a GPU type.
                 gpus.fix = Json::Null;
             }
             return Some(types.get_key_value(written).map(|(name, _)| name.as_str()));

@@ -1,7 +1,9 @@
-//! JSON to the same tree as YAML, read by a parser that knows nothing else: machines send JSON, and much of it.
+//! A parser for JSON that returns the same tree as the YAML parser. It is faster, because programs send many
+//! JSON documents.
 //!
-//! The parser says whether it is JSON; then the tree is read from the text itself, since numbers keep their literals and every part its
-//! place. What cannot be read here is left to the reader of YAML, which tells of every fault; so no fault has two messages.
+//! `serde_json` validates the text. Then this module builds the tree from the text itself, because numbers
+//! keep their literals and every node has a position. If this parser returns `None`, the YAML parser reads
+//! the text and reports the errors. So each error has only one message.
 
 use super::scalar::plain_kind;
 use super::{
@@ -10,8 +12,8 @@ use super::{
 };
 use serde::de::IgnoredAny;
 
-/// The tree of a text that is one JSON object or list; `None` where it is no JSON or beyond the bounds of this module:
-/// [`parse_all`](super::parse_all) tells which.
+/// Parses a text that is one JSON object or list. Returns `None` if the text is not JSON or exceeds a limit
+/// of this module. [`parse_all`](super::parse_all) reports the error.
 ///
 /// ```
 /// use runway_core::document::{parse_all, parse_json};
@@ -26,16 +28,16 @@ pub fn parse_json(source: &[u8]) -> Option<Document> {
     if !content.starts_with(['{', '[']) || content.len() > MAX_DOCUMENT_BYTES {
         return None;
     }
-    // Once it is known to be JSON, its parts are found by their first bytes.
+    // After the validation, the first byte of a value determines its type.
     serde_json::from_str::<IgnoredAny>(content).ok()?;
     let mut reader = Reader { text, at: 0, line: 1, column: 1, depth: 0, nodes: 0 };
     Some(Document { root: reader.node()? })
 }
 
-/// Reads a text of which it is known that it is JSON.
+/// A cursor over a text that is valid JSON.
 struct Reader<'a> {
     text: &'a str,
-    /// The byte that comes next, and its place.
+    /// The offset of the next byte. `line` and `column` belong to it.
     at: usize,
     line: usize,
     column: usize,
@@ -81,14 +83,15 @@ impl<'a> Reader<'a> {
             let text = self.string()?;
             let key = Key { text, span: Span { end: self.at, ..begin } };
             self.skip_white()?;
-            // The colon.
+            // Skip the colon.
             self.pass(1)?;
             entries.push((key, self.node()?));
         }
         (!has_duplicates(&entries)).then_some(entries)
     }
 
-    /// Goes to the next item or entry, or past the end of them.
+    /// Advances to the next item or entry and returns `true`, or advances past the closing bracket and
+    /// returns `false`.
     fn has_more(&mut self, end: u8) -> Option<bool> {
         self.skip_white()?;
         match self.next()? {
@@ -102,7 +105,7 @@ impl<'a> Reader<'a> {
         Some(true)
     }
 
-    /// Goes to the next value or key, counts it, and tells where it begins.
+    /// Skips white space, counts a value or key, and returns the position of its first byte.
     fn begin(&mut self) -> Option<Span> {
         self.skip_white()?;
         self.nodes += 1;
@@ -110,7 +113,7 @@ impl<'a> Reader<'a> {
         (self.nodes <= MAX_DOCUMENT_NODES).then_some(Span { start: at, end: at, line, column })
     }
 
-    /// The text that a string stands for.
+    /// Parses a string and returns its unescaped value.
     fn string(&mut self) -> Option<Text> {
         let rest = self.rest()?;
         let mut bytes = rest.bytes().enumerate().skip(1);
@@ -132,7 +135,7 @@ impl<'a> Reader<'a> {
         serde_json::from_str::<String>(rest.get(..=end)?).ok().map(Text::from)
     }
 
-    /// A number, a truth value or `null`.
+    /// Returns a number, a Boolean or `null` as written.
     fn literal(&mut self) -> Option<&'a str> {
         let rest = self.rest()?;
         let end = rest.find([',', ']', '}', ' ', '\t', '\n', '\r']).unwrap_or(rest.len());
@@ -153,9 +156,9 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// Goes past so many bytes, among which there is no end of a line.
+    /// Advances by a number of bytes. They must not contain a line break.
     fn pass(&mut self, bytes: usize) -> Option<()> {
-        // All but the first byte of a character are of this form.
+        // Counts characters: bytes of this form continue a UTF-8 sequence.
         let is_first = |byte: &u8| !matches!(byte, 0x80..=0xbf);
         self.column += self.rest()?.as_bytes().get(..bytes)?.iter().copied().filter(is_first).count();
         self.at += bytes;
@@ -171,7 +174,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a key stands twice.
+/// Returns whether a key occurs twice.
 fn has_duplicates(entries: &[(Key, Node)]) -> bool {
     let mut keys: Vec<_> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
     keys.sort_unstable();

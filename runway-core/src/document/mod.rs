@@ -1,7 +1,7 @@
-//! What people write, as a tree that remembers where each part stands.
+//! Parses YAML and JSON into a tree in which each node has a position in the source.
 //!
-//! YAML 1.2 and, within it, JSON. Scalars keep their literal text, so that `1e3` is still `1e3` when a quantity is read
-//! from it. This module knows nothing of jobs or policies.
+//! The format is YAML 1.2, which includes JSON. Scalars keep their literals, so that a quantity `1e3` is
+//! still `1e3`. This module does not depend on jobs or policies.
 
 mod json;
 mod parse;
@@ -19,39 +19,40 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A document of at most this many bytes is read: its own with its comments, and again with aliases written out.
+/// Maximum size of a document, in bytes. It limits the source, including comments, and the text with all
+/// aliases expanded.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
-/// A document of at most this many scalars, lists and mappings is read, aliases written out.
+/// Maximum number of scalars, lists and mappings in a document, with all aliases expanded.
 pub const MAX_DOCUMENT_NODES: usize = 20_000;
 
-/// Lists and mappings may stand at most this deep in one another.
+/// Maximum nesting depth of lists and mappings.
 pub const MAX_DOCUMENT_DEPTH: usize = 32;
 
-/// A file of at most this many documents is read.
+/// Maximum number of documents in a file.
 pub const MAX_DOCUMENTS: usize = 10_000;
 
-/// A stretch of the source text.
+/// A range of the source text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
-    /// The first byte.
+    /// The offset of the first byte.
     pub start: usize,
-    /// The byte after the last one.
+    /// The offset of the byte after the last one.
     pub end: usize,
-    /// The line of the first byte, from 1.
+    /// The line of the first byte. The first line is 1.
     pub line: usize,
-    /// The column of the first byte in characters, from 1.
+    /// The column of the first byte, in characters. The first column is 1.
     pub column: usize,
 }
 
 impl Span {
-    /// Whether the two stretches share a byte.
+    /// Returns whether the two ranges have a byte in common.
     #[must_use]
     pub const fn overlaps(&self, other: &Self) -> bool {
         self.start < other.end && other.start < self.end
     }
 
-    /// Whether `other` lies within this stretch.
+    /// Returns whether this range contains `other`.
     #[must_use]
     pub const fn contains(&self, other: &Self) -> bool {
         self.start <= other.start && other.end <= self.end
@@ -61,29 +62,29 @@ impl Span {
 /// One YAML document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Its outermost value.
+    /// The root of the tree.
     pub root: Node,
 }
 
-/// A value and where it stands.
+/// A value with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// The value.
     pub value: Value,
-    /// Where it stands; for an alias, where the alias stands.
+    /// The position of the value, or of the alias that stands for it.
     pub span: Span,
-    /// Where it was defined, if it came by an alias, which few do.
+    /// The position of the anchor, if the value comes from an alias.
     pub defined: Option<Box<Span>>,
 }
 
-/// What stands in a place. Printing it for debugging shows no text, which may be a secret.
+/// A value of the tree. The `Debug` output contains no text, because the text can be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
-    /// A single value with its literal text.
+    /// A single value with its literal.
     Scalar(ScalarKind, Text),
     /// A list.
     List(Vec<Node>),
-    /// A mapping, in the order written; no key stands twice.
+    /// A mapping, in the order of the source. Its keys are unique.
     Map(Vec<(Key, Node)>),
 }
 
@@ -97,27 +98,28 @@ impl fmt::Debug for Value {
     }
 }
 
-/// The type of a scalar by the core schema of YAML 1.2 (chapter 10.3 of its specification).
+/// The type of a scalar in the core schema of YAML 1.2 (chapter 10.3 of the specification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScalarKind {
-    /// `null`, `~` or nothing.
+    /// `null`, `~` or an empty value.
     Null,
     /// `true` or `false`.
     Bool,
     /// A whole number.
     Integer,
-    /// A number with a point or an exponent, or `.inf`, `.nan`.
+    /// A number with a decimal point or an exponent, `.inf`, or `.nan`.
     Float,
-    /// Anything else, and all that stands in quotes.
+    /// Any other value, and every quoted value.
     Text,
 }
 
-/// A key of a mapping. Printing it for debugging shows no text, to which a value may be glued.
+/// A key of a mapping. The `Debug` output contains no text, because the key can include a secret value, such
+/// as `TOKEN=x`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
-    /// Its text.
+    /// The text of the key.
     pub text: Text,
-    /// Where it stands.
+    /// The position of the key.
     pub span: Span,
 }
 
@@ -128,7 +130,7 @@ impl fmt::Debug for Key {
 }
 
 impl Document {
-    /// The node at a JSON pointer (RFC 6901).
+    /// Returns the node at a JSON pointer (RFC 6901).
     #[must_use]
     pub fn find(&self, pointer: &str) -> Option<&Node> {
         let mut node = &self.root;
@@ -138,14 +140,14 @@ impl Document {
         Some(node)
     }
 
-    /// The key that names the node at a JSON pointer, where it stands in a mapping.
+    /// Returns the key of the node at a JSON pointer, if the node is in a mapping.
     #[must_use]
     pub fn find_key(&self, pointer: &str) -> Option<&Key> {
         let (parent, last) = pointer.rsplit_once('/')?;
         self.find(parent)?.child(last)?.0
     }
 
-    /// The place of the node at a JSON pointer or, where it was not written, of the nearest one round it that was.
+    /// Returns the node at a JSON pointer, or its nearest ancestor in the document.
     #[must_use]
     pub fn nearest(&self, pointer: &str) -> &Node {
         let mut node = &self.root;
@@ -171,26 +173,27 @@ impl Node {
         }
     }
 
-    /// Whether this is `null` or nothing.
+    /// Returns whether the value is `null` or empty.
     #[must_use]
     pub const fn is_null(&self) -> bool {
         matches!(self.value, Value::Scalar(ScalarKind::Null, _))
     }
 
-    /// The words for what stands here, with its article.
+    /// Returns the type of the value for messages, with an article.
     #[must_use]
     pub const fn kind_name(&self) -> &'static str {
         match self.value {
-            Value::Scalar(ScalarKind::Null, _) => "nothing",
-            Value::Scalar(ScalarKind::Bool, _) => "a truth value",
+            Value::Scalar(ScalarKind::Null, _) => "null",
+            Value::Scalar(ScalarKind::Bool, _) => "a boolean",
             Value::Scalar(ScalarKind::Integer | ScalarKind::Float, _) => "a number",
-            Value::Scalar(ScalarKind::Text, _) => "text",
+            Value::Scalar(ScalarKind::Text, _) => "a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
     }
 
-    /// The value as JSON. A number that JSON cannot keep exactly becomes its literal text.
+    /// Returns the value as JSON. A number that JSON cannot represent exactly becomes a string with its
+    /// literal.
     #[must_use]
     pub fn to_json(&self) -> Json {
         match &self.value {
@@ -202,7 +205,8 @@ impl Node {
             },
             Value::List(items) => items.iter().map(Self::to_json).collect(),
             Value::Map(entries) => {
-                // Sorted, so that the text is the same whether or not `serde_json` keeps the order of insertion.
+                // Sort the keys, so that the text does not depend on the `preserve_order` feature of
+                // `serde_json`.
                 let sorted: BTreeMap<_, _> = entries.iter().map(|(key, node)| (&key.text, node)).collect();
                 sorted.into_iter().map(|(key, node)| (key.to_string(), node.to_json())).collect()
             }
@@ -210,7 +214,7 @@ impl Node {
     }
 }
 
-/// A whole number as JSON: as a number where it is decimal and fits, else as text.
+/// Returns a whole number as JSON: a number if it is decimal and fits, or a string otherwise.
 pub(crate) fn integer(text: &str) -> Json {
     let plain = !text.starts_with('+') && (text == "0" || !text.trim_start_matches('-').starts_with('0'));
     if plain && let Ok(n) = text.parse::<i64>() {

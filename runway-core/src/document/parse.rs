@@ -1,4 +1,5 @@
-//! Text to tree, within bounds: size, depth, number of values, and no alias bombs.
+//! The YAML parser, with limits on the size, the depth and the number of values. The limits also stop alias
+//! bombs.
 
 use super::scalar::plain_kind;
 use super::{
@@ -9,33 +10,33 @@ use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Why a document could not be read.
+/// An error in a document.
 ///
-/// Neither message quotes the text: it may be a secret.
+/// The messages do not quote the document, because its text can be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
-    /// The text is not YAML, or not of the part of YAML that is accepted.
+    /// The text is not YAML, or it uses a part of YAML that is not accepted.
     #[error("{message}")]
     Syntax {
-        /// What is wrong there.
+        /// The description of the error.
         message: String,
-        /// Where.
+        /// The position of the error.
         at: Span,
     },
-    /// The document exceeds one of the bounds of this module.
-    #[error("there are {what}; at most {limit} are read")]
+    /// The document exceeds a limit of this module.
+    #[error("{what}; the maximum is {limit}")]
     TooLarge {
-        /// What there is too much of.
+        /// The exceeded limit in words, such as `too many documents in this file`.
         what: &'static str,
-        /// How much is read.
+        /// The limit.
         limit: usize,
-        /// Where the bound was met.
+        /// The position at which the limit was exceeded.
         at: Span,
     },
 }
 
 impl DocumentError {
-    /// Where the fault was met.
+    /// Returns the position of the error.
     #[must_use]
     pub const fn span(&self) -> Span {
         match self {
@@ -44,9 +45,9 @@ impl DocumentError {
     }
 }
 
-/// Reads all documents of a text; one that is faulty does not hide those after it.
+/// Parses all documents of a text. An invalid document does not hide the documents after it.
 ///
-/// Empty documents are passed over, but a text without any other document yields one that is null.
+/// Empty documents are skipped. A text without any other document yields one document that is null.
 ///
 /// ```
 /// use runway_core::document::parse_all;
@@ -89,7 +90,7 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
     documents
 }
 
-/// The source as text, or the place of the first byte that cannot be text.
+/// Decodes the source as UTF-8 without NUL bytes.
 fn decode(source: &[u8]) -> Result<&str, DocumentError> {
     let fault = |at: usize, message: &str| {
         let before = String::from_utf8_lossy(source.get(..at).unwrap_or_default());
@@ -101,31 +102,31 @@ fn decode(source: &[u8]) -> Result<&str, DocumentError> {
     let text = std::str::from_utf8(source)
         .map_err(|e| fault(e.valid_up_to(), "this byte is not UTF-8; save the file as UTF-8"))?;
     match text.bytes().position(|b| b == 0) {
-        Some(at) => Err(fault(at, "a NUL byte cannot stand here")),
+        Some(at) => Err(fault(at, "NUL bytes are not allowed")),
         None => Ok(text),
     }
 }
 
-/// The text of one document, and where it begins.
+/// The text of one document, with its position in the source.
 struct Chunk<'a> {
     text: &'a str,
-    /// Bytes before it.
+    /// The number of bytes before it.
     offset: usize,
-    /// Lines before it.
+    /// The number of lines before it.
     lines: usize,
 }
 
-/// Splits a text where a line begins with `---` or `...`. Nothing else in YAML may look like that (chapter 9.1.2 of its
-/// specification), so a document that is broken or too long is passed over without being understood.
+/// Splits a text at lines that begin with `---` or `...`. In YAML, such a line is always a marker (chapter
+/// 9.1.2 of the specification). So the splitter needs no parser, and skips invalid and oversized documents.
 fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
-    // The byte order mark is no part of the first line.
+    // The byte order mark is not part of the first line.
     let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut rest = Chunk { text: bare, offset: text.len() - bare.len(), lines: 0 };
     std::iter::from_fn(move || {
         if rest.text.is_empty() {
             return None;
         }
-        // Directives and comments belong to the document whose `---` stands behind them.
+        // Directives and comments belong to the document whose `---` follows them.
         let (mut length, mut lines, mut has_content) = (0, 0, false);
         for line in lines_of(rest.text) {
             let is_start = is_marker(line, "---");
@@ -147,7 +148,8 @@ fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
     })
 }
 
-/// Lines with their ends, which are `\n`, `\r\n` or, alone, `\r` (chapter 5.4 of the specification).
+/// Returns the lines with their line breaks: `\n`, `\r\n`, or a single `\r` (chapter 5.4 of the
+/// specification).
 fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -182,7 +184,7 @@ impl Chunk<'_> {
     }
 }
 
-/// Reads the document of a chunk, if there is one in it.
+/// Parses the document of a chunk. Returns `None` if the chunk has no document.
 fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
     let content = chunk.text.strip_prefix("---").unwrap_or(chunk.text).trim();
     if content.is_empty() {
@@ -204,7 +206,7 @@ fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
         let span = chunk.span(&span.start, &span.end);
         if builder.root.is_some() && matches!(event, Event::DocumentStart(..)) {
             let message =
-                "another document begins here, and `---` does not stand alone at the start of a line";
+                "another document begins here, but not with a line that starts with `---`";
             return Err(DocumentError::Syntax { message: message.to_owned(), at: span });
         }
         builder.event(event, span)?;
@@ -212,28 +214,28 @@ fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
     Ok(builder.root.map(|root| Document { root }))
 }
 
-/// The parser's own words, but for the faults that tell which character it met.
+/// Returns the message of the parser, except for errors whose message quotes a character of the document.
 fn syntax_message(kind: &granit_parser::ErrorKind) -> String {
     use granit_parser::ErrorKind as E;
     match kind {
-        E::UnexpectedCharacter { .. } => "a character that cannot stand here".to_owned(),
+        E::UnexpectedCharacter { .. } => "unexpected character".to_owned(),
         E::RecursionLimitExceeded => {
-            format!("lists and mappings stand more than {MAX_DOCUMENT_DEPTH} deep in one another")
+            format!("lists and mappings are nested more than {MAX_DOCUMENT_DEPTH} levels deep")
         }
         E::TabInBlockIndentation | E::TabInIndentation | E::TabNotAllowed => {
-            "a tab cannot indent YAML; use spaces".to_owned()
+            "YAML does not allow tabs for indentation; use spaces".to_owned()
         }
-        E::TabInPlainScalar => "this text runs on into a tab; indent with spaces".to_owned(),
-        E::UnknownAnchor => "this alias names no anchor above it".to_owned(),
+        E::TabInPlainScalar => "this value continues into a tab; indent with spaces".to_owned(),
+        E::UnknownAnchor => "this alias refers to an unknown anchor".to_owned(),
         E::InvalidQuotedScalarIndent => {
-            "this quote is never closed, or a line of the quoted text is not indented".to_owned()
+            "this quote is not closed, or a line of the quoted text is not indented".to_owned()
         }
-        E::UnclosedQuotedScalar => "this quote is never closed".to_owned(),
+        E::UnclosedQuotedScalar => "this quote is not closed".to_owned(),
         kind => kind.to_string(),
     }
 }
 
-/// A list or mapping that is still open.
+/// A list or mapping whose end has not been parsed yet.
 struct Open {
     anchor: usize,
     span: Span,
@@ -285,7 +287,7 @@ impl Builder {
         {
             return Err(foreign_tag(span));
         }
-        // Aliases can stack collections deeper than the parser sees them; `alias` looks after those.
+        // Aliases can nest collections deeper than the parser notices. `alias` checks their depth.
         if self.open.len() >= MAX_DOCUMENT_DEPTH {
             return Err(too_deep(span));
         }
@@ -300,7 +302,7 @@ impl Builder {
             return Err(DocumentError::Syntax { message: "an alias cannot be a key".to_owned(), at: span });
         }
         let Some(mut node) = self.anchors.get(&id).cloned() else {
-            let message = "this alias stands within what it names".to_owned();
+            let message = "this alias is inside the value that it refers to".to_owned();
             return Err(DocumentError::Syntax { message, at: span });
         };
         let (nodes, bytes, depth) = weigh(&node);
@@ -317,13 +319,13 @@ impl Builder {
         let node = Node { value, span, defined: None };
         if anchor != 0 {
             let (nodes, bytes, _) = weigh(&node);
-            self.count(nodes, bytes, span)?; // the copy kept for aliases
+            self.count(nodes, bytes, span)?; // a copy is stored for the aliases
             self.anchors.insert(anchor, node.clone());
         }
         self.attach(node)
     }
 
-    /// Puts a finished node where it belongs.
+    /// Adds a complete node to the innermost open collection, or sets the root.
     fn attach(&mut self, node: Node) -> Result<(), DocumentError> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -335,12 +337,12 @@ impl Builder {
             (Value::Map(_), None) => {
                 let Value::Scalar(_, text) = node.value else {
                     return Err(DocumentError::Syntax {
-                        message: "a key must be plain text".to_owned(),
+                        message: "a key must not be a list or a mapping".to_owned(),
                         at: node.span,
                     });
                 };
                 if !open.keys.insert(text.clone()) {
-                    let message = "this key stands twice in the same mapping".to_owned();
+                    let message = "this key occurs twice in the mapping".to_owned();
                     return Err(DocumentError::Syntax { message, at: node.span });
                 }
                 open.pending = Some(Key { text, span: node.span });
@@ -350,15 +352,15 @@ impl Builder {
         Ok(())
     }
 
-    /// Adds to what the tree holds, aliases written out.
+    /// Adds to the size of the tree, with all aliases expanded, and checks the limits.
     fn count(&mut self, nodes: usize, bytes: usize, at: Span) -> Result<(), DocumentError> {
         self.nodes = self.nodes.saturating_add(nodes);
         self.bytes = self.bytes.saturating_add(bytes);
         if self.nodes > MAX_DOCUMENT_NODES {
-            return Err(too_large("too many values, aliases written out", MAX_DOCUMENT_NODES, at));
+            return Err(too_large("too many values, with aliases expanded", MAX_DOCUMENT_NODES, at));
         }
         if self.bytes > MAX_DOCUMENT_BYTES {
-            return Err(too_large("too many bytes, aliases written out", MAX_DOCUMENT_BYTES, at));
+            return Err(too_large("too many bytes, with aliases expanded", MAX_DOCUMENT_BYTES, at));
         }
         Ok(())
     }
@@ -373,10 +375,10 @@ fn too_deep(at: Span) -> DocumentError {
 }
 
 fn foreign_tag(at: Span) -> DocumentError {
-    DocumentError::Syntax { message: "tags such as `!name` are not accepted".to_owned(), at }
+    DocumentError::Syntax { message: "tags such as `!name` are not supported".to_owned(), at }
 }
 
-/// How many nodes and bytes of text a tree has, and how deep it is.
+/// Returns the number of nodes, the number of text bytes, and the depth of a tree.
 fn weigh(node: &Node) -> (usize, usize, usize) {
     let fold = |total: (usize, usize, usize), key: usize, child: &Node| {
         let (nodes, bytes, depth) = weigh(child);
@@ -391,7 +393,7 @@ fn weigh(node: &Node) -> (usize, usize, usize) {
     }
 }
 
-/// Makes a copied tree point at its alias, each part remembering where it was defined.
+/// Sets the position of a copied tree to its alias, and records the position of the anchor in each node.
 fn redirect(node: &mut Node, alias: Span, defined: Span) {
     node.defined.get_or_insert_with(|| Box::new(defined));
     node.span = alias;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// A JSON pointer to the place that `segments` name.
+/// Returns the JSON pointer to the value at the path `segments`.
 ///
 /// ```
 /// assert_eq!(runway_core::document::pointer(["env", "A/B"]), "/env/A~1B");
@@ -13,7 +13,7 @@ pub fn pointer<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> String {
     path
 }
 
-/// Makes a pointer one to what a segment names within its place.
+/// Appends a segment to a pointer.
 pub(crate) fn append(path: &mut String, segment: &str) {
     path.push('/');
     for (i, part) in segment.split('~').enumerate() {
@@ -29,7 +29,7 @@ pub(crate) fn append(path: &mut String, segment: &str) {
     }
 }
 
-/// The name that a segment of a pointer stands for.
+/// Returns the name that a pointer segment stands for.
 pub(crate) fn unescape(segment: &str) -> Cow<'_, str> {
     if segment.contains('~') {
         Cow::Owned(segment.replace("~1", "/").replace("~0", "~"))

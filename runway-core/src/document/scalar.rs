@@ -1,8 +1,8 @@
-//! The kinds of plain scalars.
+//! Types of plain scalars.
 
 use super::ScalarKind;
 
-/// The core schema of YAML 1.2, chapter 10.3.2.
+/// Returns the type of a plain scalar in the core schema of YAML 1.2, chapter 10.3.2.
 pub(super) fn plain_kind(text: &str) -> ScalarKind {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return ScalarKind::Null,

@@ -1,17 +1,18 @@
-//! The texts of a document: mostly names and short values.
+//! Strings of a document: mostly names and short values.
 
 use smol_str::SmolStr;
 use std::fmt;
 use std::ops::Deref;
 
-/// A text of a document. Up to 23 bytes need no memory of their own, and a tree is mostly made of such.
+/// A string of a document. Up to 23 bytes are stored inline, without an allocation. Most strings of a
+/// document are that short.
 ///
-/// Printing it for debugging shows its length alone: it may be a secret.
+/// The `Debug` output shows only the length, because the string can be a secret.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(SmolStr);
 
 impl Text {
-    /// As a string.
+    /// Returns the string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()

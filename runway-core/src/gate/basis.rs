@@ -1,4 +1,4 @@
-//! What a decision hung on, kept so that it can be made again.
+//! The recorded inputs of a decision, from which it can be replayed.
 
 use crate::capability::Capabilities;
 use crate::digest::Digest;
@@ -11,38 +11,40 @@ use serde::de::Error as _;
 use serde::ser::SerializeStruct;
 use std::sync::Arc;
 
-/// Everything that a decision hung on besides the policy's text: what was submitted, without the values of `env` and
-/// `secrets`; the buckets and what was held before it; the holds it names; and when it was made.
+/// The recorded inputs of a decision, apart from the policy itself.
+///
+/// The record holds everything that the decision depends on, but no values of `env` and `secrets`. It is the
+/// key `basis` of a serialized [`Decision`](super::Decision).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Basis {
-    /// The digest of the policy, overrides included.
+    /// The digest of the policy, including price overrides.
     pub policy: Digest,
-    /// What was submitted.
+    /// The submitted spec.
     pub spec: Arc<JobSpec>,
-    /// What of it could not be read.
+    /// The violations found while parsing the document. The JSON key is `faults`.
     pub faults: Vec<Violation>,
-    /// The tenant by the transport.
+    /// The tenant from the header or command line, if given.
     pub tenant: Option<String>,
-    /// The buckets before it.
+    /// The rate-limit buckets before the decision.
     pub buckets: Buckets,
-    /// What the tenant held before it.
+    /// The usage of the tenant before the decision.
     pub tenant_usage: Usage,
-    /// What all tenants held before it.
+    /// The usage of all tenants together before the decision.
     pub cluster_usage: Usage,
-    /// The holds in its way, where it was refused for a quota.
+    /// The holds that block the job, for each exceeded quota. Empty if no quota is exceeded.
     pub holds: Vec<NamedHolds>,
-    /// When it was made.
+    /// The time of the decision.
     pub now: Timestamp,
-    /// The features of the backend; `None` if they were not checked. A record leaves the key out then.
+    /// The features of the backend; `None` if they were not checked. The JSON omits the key in that case.
     pub capabilities: Option<Arc<Capabilities>>,
 }
 
-/// The holds in the way of one quota, by their deadlines.
+/// The holds that block a refused job, for one quota. They are in the order of their deadlines.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NamedHolds {
-    /// Which quota.
+    /// The exceeded quota.
     pub quota: QuotaKind,
-    /// The holds.
+    /// The blocking holds.
     pub holds: Vec<HeldUntil>,
 }
 
@@ -82,7 +84,8 @@ struct BasisRecord {
 }
 
 impl<'de> serde::Deserialize<'de> for Basis {
-    /// The values of variables are not in a basis; stand-ins of the same length take their place.
+    /// Restores a record. A placeholder of the same length replaces each value of a variable, since the
+    /// record does not contain the values.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let record = BasisRecord::deserialize(deserializer)?;
         Ok(Self {

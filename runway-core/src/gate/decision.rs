@@ -1,4 +1,4 @@
-//! What became of a submission.
+//! The decision on a submission: admitted or refused.
 
 use super::Basis;
 use crate::digest::Digest;
@@ -10,39 +10,41 @@ use crate::violation::Violation;
 use serde::ser::SerializeStruct;
 use std::sync::{Arc, OnceLock};
 
-/// What became of a submission, and all that it hung on.
+/// The decision on a submission, with its recorded inputs.
 ///
-/// Serialized, it is `{"admitted","job","quote","violations","retry_at","free_by","basis"}`: the audit line.
+/// Serialized, it is `{"admitted","job","quote","violations","retry_at","free_by","basis"}`. This is the
+/// format of the audit line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What became of it.
+    /// The outcome: admitted or refused.
     pub outcome: Outcome,
-    /// What it hung on: with this and the policy anyone can decide it again, see [`replay`](super::replay).
+    /// The recorded inputs. Together with the policy they are enough to [`replay`](super::replay) the
+    /// decision. The JSON key is `basis`.
     pub basis: Basis,
 }
 
-/// What became of a submission.
+/// The outcome of a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It may run, and what it needs is held.
+    /// The job may run. The ledger holds its GPUs and its job slot.
     Admitted(AdmittedJob),
-    /// It may not, or not now.
+    /// The job may not run, either in general or at this time.
     Refused(Refusal),
 }
 
-/// A job that has passed the gate. Nothing else makes one.
+/// A job that the gate has admitted. Only the gate creates this type.
 #[derive(Debug, Clone)]
 pub struct AdmittedJob {
     job: Job,
     quote: Quote,
     spec: Arc<JobSpec>,
-    /// Made when it is first asked for.
+    /// Computed on first use.
     spec_digest: OnceLock<Digest>,
 }
 
 impl PartialEq for AdmittedJob {
     fn eq(&self, other: &Self) -> bool {
-        // The digest says nothing that the spec does not.
+        // The digest depends only on the spec.
         let Self { job, quote, spec, spec_digest: _ } = self;
         *job == other.job && *quote == other.quote && *spec == other.spec
     }
@@ -55,49 +57,51 @@ impl AdmittedJob {
         Self { job, quote, spec, spec_digest: OnceLock::new() }
     }
 
-    /// The normalised job.
+    /// Returns the normalised job.
     #[must_use]
     pub const fn job(&self) -> &Job {
         &self.job
     }
 
-    /// The most it can cost.
+    /// Returns the quote: the upper bound of the job's price.
     #[must_use]
     pub const fn quote(&self) -> &Quote {
         &self.quote
     }
 
-    /// What was written: command, arguments and variables.
+    /// Returns the submitted spec, with its command, arguments and variables.
     #[must_use]
     pub fn spec(&self) -> &JobSpec {
         &self.spec
     }
 
-    /// The digest of what was written, which is [`JobSpec::digest`].
+    /// Returns the digest of the spec, as computed by [`JobSpec::digest`].
     #[must_use]
     pub fn spec_digest(&self) -> Digest {
         *self.spec_digest.get_or_init(|| self.spec.digest())
     }
 }
 
-/// Why a job may not run, or not now.
+/// The refusal of a job, with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The normalised job, where every part of it could be read.
+    /// The normalised job; `None` if a part of the spec is missing or invalid.
     pub job: Option<Job>,
-    /// What it would cost at most, where that can be said.
+    /// The quote; `None` if there is no normalised job or if its price does not fit in a
+    /// [`Usd`](crate::units::Usd).
     pub quote: Option<Quote>,
-    /// Every reason, of which there is at least one.
+    /// The reasons for the refusal, at least one.
     pub violations: Vec<Violation>,
-    /// Refused for its rate: the first instant at which the same request passes, unless others come first.
+    /// The earliest time at which the rate limit accepts the same submission, unless other submissions come
+    /// first. `None` if the rate limit did not refuse it.
     pub retry_at: Option<Timestamp>,
-    /// Refused for a quota: when there is room at the latest, unless others come first. `None` where the holds in the
-    /// way, all together, are not enough.
+    /// The latest time at which the exceeded quotas become available, unless other jobs are admitted first.
+    /// `None` if no quota is exceeded, or if even the release of all holds would not be enough.
     pub free_by: Option<Timestamp>,
 }
 
 impl Decision {
-    /// The admitted job, if it is one.
+    /// Returns the admitted job; `None` if the submission was refused.
     #[must_use]
     pub const fn admitted(&self) -> Option<&AdmittedJob> {
         match &self.outcome {
@@ -106,7 +110,7 @@ impl Decision {
         }
     }
 
-    /// The refusal, if it is one.
+    /// Returns the refusal; `None` if the submission was admitted.
     #[must_use]
     pub const fn refusal(&self) -> Option<&Refusal> {
         match &self.outcome {
@@ -115,7 +119,7 @@ impl Decision {
         }
     }
 
-    /// The normalised job, where every part of it could be read.
+    /// Returns the normalised job; `None` if a part of the spec is missing or invalid.
     #[must_use]
     pub const fn job(&self) -> Option<&Job> {
         match &self.outcome {
@@ -124,7 +128,7 @@ impl Decision {
         }
     }
 
-    /// What the job would cost at most, where that can be said.
+    /// Returns the quote, if one could be computed.
     #[must_use]
     pub const fn quote(&self) -> Option<&Quote> {
         match &self.outcome {
@@ -133,7 +137,7 @@ impl Decision {
         }
     }
 
-    /// The reasons for a refusal.
+    /// Returns the reasons for a refusal. The slice is empty for an admitted job.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         self.refusal().map_or(&[], |refusal| &refusal.violations)

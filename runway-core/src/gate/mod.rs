@@ -1,4 +1,4 @@
-//! The one way in: rate, then the spec, then quotas and capacity; a decision that explains itself; one commit.
+//! The gate: decides on each submission by rate limit, spec, quotas and capacity, and records the result.
 
 mod basis;
 mod decision;
@@ -25,14 +25,14 @@ use crate::violation::Violation;
 use shortage::{freed_by, quota_limits, quota_violations};
 use std::sync::Arc;
 
-/// What somebody submits: a spec, what could not be read of it, and who says that it is theirs.
+/// A submission: a spec, the violations found while parsing it, and the tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Submission {
-    /// What was written, as far as it could be read.
+    /// The spec, with the fields that could be parsed.
     pub spec: Arc<JobSpec>,
-    /// What could not be read.
+    /// The violations found while parsing the document.
     pub faults: Vec<Violation>,
-    /// The tenant by the transport: the header `X-Tenant-ID`, or the option `--tenant`.
+    /// The tenant from outside the document: the header `X-Tenant-ID`, or the option `--tenant`.
     pub tenant: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl From<Reading> for Submission {
 }
 
 impl Submission {
-    /// With the tenant by the transport.
+    /// Sets the tenant from the header or command line.
     #[must_use]
     pub fn with_tenant(mut self, tenant: Option<String>) -> Self {
         self.tenant = tenant;
@@ -60,34 +60,36 @@ impl Submission {
         Subject { spec: &self.spec, faults: &self.faults, tenant: self.tenant.as_deref(), capabilities }
     }
 
-    /// The tenant that submits and pays: the transport's, else the spec's. `None` if it is missing or not a valid name; the gate
-    /// refuses such a submission.
+    /// Returns the tenant that submits and pays: the one from the header or command line, else the one in the
+    /// spec.
+    ///
+    /// Returns `None` if the name is missing or invalid. The gate refuses such a submission.
     #[must_use]
     pub fn tenant(&self) -> Option<Tenant> {
         self.tenant.as_deref().or(self.spec.tenant.as_deref())?.parse().ok()
     }
 }
 
-/// Policy, rate limiter and ledger together: every submission passes here.
+/// Policy, rate limiter and ledger together. The gate decides on every submission.
 ///
 /// ```
 /// use runway_core::{Gate, HashSeed, JobSpec, Policy, Submission, units::Timestamp};
 /// use std::sync::Arc;
 ///
 /// let policy = Policy::builtin();
-/// let mut gate = Gate::new(Arc::new(policy), HashSeed(1, 2)); // draw the two at random
+/// let mut gate = Gate::new(Arc::new(policy), HashSeed(1, 2)); // use two random numbers
 /// let submission = Submission::from(JobSpec {
 ///     name: Some("embed-docs".into()),
 ///     tenant: Some("search".into()),
 ///     image: Some("registry.internal/embed:1.8.0".into()),
 ///     ..JobSpec::default()
 /// });
-/// let id = "4d5c9fa91db4".parse()?; // from randomness, or from tenant and idempotency key
+/// let id = "4d5c9fa91db4".parse()?; // random, or derived from the tenant and the idempotency key
 /// let now = Timestamp::from_seconds(1_795_248_000);
 /// let decision = gate.submit(id, &submission, now)?;
 /// assert!(decision.admitted().is_some());
-/// gate.confirm(id, now)?; // once the job is created
-/// gate.release(id); // once nothing of it runs
+/// gate.confirm(id, now)?; // after the backend has created the job
+/// gate.release(id); // after the job and all its pods have terminated
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -98,41 +100,45 @@ pub struct Gate {
     capabilities: Option<Arc<Capabilities>>,
 }
 
-/// A policy cannot take the place of this one while the server runs.
+/// A new policy would change the namespace of the jobs, which is not possible at runtime.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`run.namespace` cannot change from `{from}` to `{to}` while jobs run; restart for that")]
+#[error("cannot change `run.namespace` from `{from}` to `{to}` at runtime; restart the server instead")]
 pub struct NamespaceChanged {
-    /// Where jobs run now.
+    /// The namespace in the active policy.
     pub from: String,
-    /// Where they would.
+    /// The namespace in the new policy.
     pub to: String,
 }
 
 impl Gate {
-    /// A gate through which nothing has passed. The seed is best drawn at random; no decision depends on it.
+    /// Returns a gate with an empty ledger and full rate-limit buckets. Use a random seed, so that tenants
+    /// cannot predict the hashes. No decision depends on the seed.
     #[must_use]
     pub fn new(policy: Arc<Policy>, seed: HashSeed) -> Self {
         Self { policy, limiter: RateLimiter::new(seed), ledger: Ledger::new(seed), capabilities: None }
     }
 
-    /// A gate in front of a backend: it refuses jobs that need a feature which the backend lacks.
+    /// Adds the features of a backend. The gate then refuses jobs that need a feature which the backend
+    /// lacks.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = Some(Arc::new(capabilities));
         self
     }
 
-    /// The features of the backend; `None` if the gate does not check them.
+    /// Returns the features of the backend; `None` if the gate does not check them.
     #[must_use]
     pub fn capabilities(&self) -> Option<&Capabilities> {
         self.capabilities.as_deref()
     }
 
-    /// Decides on a submission and commits it: an admitted job's needs are held under `id`, and the attempt costs a
-    /// token whatever becomes of it, unless it is refused for its rate.
+    /// Decides on a submission and records the result.
+    ///
+    /// The ledger reserves the GPUs and the job slot of an admitted job under `id`. Every submission costs a
+    /// token, whether admitted or refused, unless the rate limit refuses it.
     ///
     /// # Errors
-    /// [`LedgerError::HeldAlready`] for an id that is in use; nothing is decided or changed then.
+    /// [`LedgerError::AlreadyHeld`] if the id is in use. The gate then decides nothing and changes nothing.
     pub fn submit(
         &mut self,
         id: JobId,
@@ -155,13 +161,16 @@ impl Gate {
         Ok(decision)
     }
 
-    /// The decision that [`submit`](Self::submit) would come to just now, without committing anything.
+    /// Returns the decision that [`submit`](Self::submit) would make at this time, and records nothing.
     #[must_use]
     pub fn preview(&self, submission: &Submission, now: Timestamp) -> Decision {
         self.outlook(submission, now).decide(submission, |t, s| self.ledger.in_the_way(t, s))
     }
 
-    /// What such a decision rests on. Taking it is quick; to decide on it can take much longer, and takes no gate and no lock round one.
+    /// Returns a snapshot of everything that the decision on this submission depends on.
+    ///
+    /// The snapshot is cheap to take. [`GateSnapshot::decide`] can take much longer, and does not borrow the
+    /// gate. A caller that guards the gate with a lock can release the lock before the decision.
     #[must_use]
     pub fn outlook(&self, submission: &Submission, now: Timestamp) -> Outlook {
         let tenant = submission.tenant();
@@ -183,41 +192,41 @@ impl Gate {
         Facts { buckets, drawn, tenant: usage, cluster: self.ledger.cluster_usage() }
     }
 
-    /// The job was created; it started no later than `started`.
+    /// Confirms the hold of a job that the backend has created. The job started no later than `started`.
     ///
     /// # Errors
-    /// [`LedgerError::NotHeld`] where its hold was released meanwhile.
+    /// [`LedgerError::NotHeld`] if the hold has been released in the meantime.
     pub fn confirm(&mut self, id: JobId, started: Timestamp) -> Result<(), LedgerError> {
         self.ledger.confirm(id, started)
     }
 
-    /// The job was definitely not created. Its token stays spent.
+    /// Releases the hold of a job that was definitely not created. The token stays spent.
     ///
     /// # Errors
-    /// [`LedgerError::AbortedLive`] where the job is known to exist.
+    /// [`LedgerError::JobExists`] if the hold is confirmed, so the job exists.
     pub fn abort(&mut self, id: JobId) -> Result<Option<Hold>, LedgerError> {
         self.ledger.abort(id)
     }
 
-    /// Nothing of the job runs any more.
+    /// Releases the hold of a job whose processes have all terminated.
     pub fn release(&mut self, id: JobId) -> Option<Hold> {
         self.ledger.release(id)
     }
 
-    /// A job was seen that has not let go of what it holds; see [`Ledger::observe`].
+    /// Records a job that the backend reports and that still occupies resources; see [`Ledger::observe`].
     pub fn observe(&mut self, job: Observed) -> Sighting {
         self.ledger.observe(job)
     }
 
-    /// Says that a listing of the backend is about to be asked for.
+    /// Starts a list of the backend. Call this before the request for the list is sent.
     pub fn begin_listing(&mut self) -> Listing {
         self.ledger.begin_listing()
     }
 
-    /// Sets the ledger right by a listing; see [`Ledger::reconcile`].
+    /// Corrects the ledger by a complete list of the backend's jobs; see [`Ledger::reconcile`].
     ///
     /// # Errors
-    /// [`LedgerError::StaleListing`] where another listing has begun since.
+    /// [`LedgerError::StaleList`] if another list has started since.
     pub fn reconcile(
         &mut self,
         listing: Listing,
@@ -226,16 +235,17 @@ impl Gate {
         self.ledger.reconcile(listing, observed)
     }
 
-    /// The policy in force.
+    /// Returns the active policy.
     #[must_use]
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
-    /// Puts another policy in force. Jobs that hold something keep it, and tokens that are used stay used.
+    /// Replaces the active policy. Existing holds and spent tokens remain.
     ///
     /// # Errors
-    /// [`NamespaceChanged`] where jobs would run in another namespace; the old policy stays in force then.
+    /// [`NamespaceChanged`] if the new policy runs jobs in another namespace. The active policy then stays in
+    /// use.
     pub fn set_policy(&mut self, policy: Arc<Policy>, now: Timestamp) -> Result<(), NamespaceChanged> {
         let (from, to) = (&self.policy.run().namespace, &policy.run().namespace);
         if from != to {
@@ -247,20 +257,20 @@ impl Gate {
         Ok(())
     }
 
-    /// Who holds what.
+    /// Returns the ledger of all holds.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// What is left of a tenant's rate, as far as its own limit goes.
+    /// Returns the remaining requests of a tenant under its own rate limit.
     #[must_use]
     pub fn rate_left(&self, tenant: &str, now: Timestamp) -> RateLeft {
         self.limiter.left(tenant, self.policy.terms(tenant).rate_limit.value, now)
     }
 }
 
-/// How rates and quotas stand at one moment, for one submission.
+/// A snapshot of the policy, the rate-limit buckets and the usage, for one submission.
 #[derive(Debug, Clone)]
 pub struct Outlook {
     policy: Arc<Policy>,
@@ -271,8 +281,10 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// The decision on the submission that this is for. What is in the way of a tenant's job ([`Ledger::in_the_way`]) is asked where
-    /// a quota leaves it no room.
+    /// Returns the decision on the submission that this snapshot was taken for.
+    ///
+    /// `blocking_holds` takes the tenant and an exceeded quota, and returns the holds that block the job; see
+    /// [`Ledger::blocking_holds`]. It is called once for each exceeded quota.
     #[must_use]
     pub fn decide(
         &self,
@@ -284,7 +296,7 @@ impl Outlook {
     }
 }
 
-/// Everything outside of policy and submission that a decision hangs on, but for the holds in the way.
+/// The state of the gate that a decision reads, except the holds that block the job.
 #[derive(Debug, Clone, Copy)]
 struct Facts {
     buckets: Buckets,
@@ -293,7 +305,8 @@ struct Facts {
     cluster: Usage,
 }
 
-/// Draws a token; a submission whose tenant cannot be read draws from the server's bucket alone.
+/// Takes a token from the buckets. If the tenant is missing or invalid, only the server's bucket loses a
+/// token.
 fn draw(
     policy: &Policy,
     tenant: Option<&Tenant>,
@@ -304,7 +317,7 @@ fn draw(
     buckets.draw(policy.capacity().rate_limit, limit, now)
 }
 
-/// The decision itself: the same bytes for the same arguments, wherever it is made.
+/// Makes the decision. The same arguments always give the same bytes.
 fn decide(
     policy: &Policy,
     capabilities: Option<&Arc<Capabilities>>,
@@ -362,7 +375,7 @@ fn decide(
             basis.holds = shortages.iter().map(|s| NamedHolds { quota: s.kind, holds: by(s) }).collect();
             let times: Vec<_> =
                 shortages.iter().zip(&basis.holds).map(|(s, named)| freed_by(s, &named.holds, now)).collect();
-            // Room is there when the last of them has it.
+            // The job fits when the last of its exceeded quotas becomes available.
             free_by =
                 times.iter().copied().collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
             violations = quota_violations(policy, terms, submission, job, &shortages, &times);

@@ -1,36 +1,36 @@
-//! Making a decision again from its basis.
+//! Replays a decision from its recorded inputs.
 
 use super::{Basis, Decision, Facts, Submission, decide, draw};
 use crate::digest::Digest;
 use crate::policy::Policy;
 use std::sync::Arc;
 
-/// A decision cannot be made again by another policy than its own.
+/// The policy is not the one that made the decision.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the decision was made by the policy {expected}, and this one is {found}")]
+#[error("the decision was made by policy {expected}, not by policy {found}")]
 pub struct ReplayError {
-    /// The digest in the basis.
+    /// The digest in the recorded inputs.
     pub expected: Digest,
-    /// The digest of the policy at hand.
+    /// The digest of the given policy.
     pub found: Digest,
 }
 
-/// Makes a decision again from its basis: serialized, it has the same bytes.
+/// Replays a decision from its recorded inputs. Serialized, the result has the same bytes as the original.
 ///
 /// # Errors
-/// [`ReplayError`] where the policy is not the one it was made by.
+/// [`ReplayError`] if the policy is not the one that made the decision.
 ///
 /// ```
-/// use runway_core::gate::{Basis, replay};
+/// use runway_core::gate::{DecisionInputs, replay};
 /// # use runway_core::{Gate, HashSeed, JobSpec, Policy, Submission, units::Timestamp};
 /// # let policy = std::sync::Arc::new(Policy::builtin());
 /// # let gate = Gate::new(policy.clone(), HashSeed(1, 2));
 /// # let decision = gate.preview(&Submission::from(JobSpec::default()), Timestamp::EPOCH);
 ///
-/// let line = serde_json::to_string(&decision)?; // as it stands in the log
+/// let line = serde_json::to_string(&decision)?; // the line in the audit log
 /// let logged: serde_json::Value = serde_json::from_str(&line)?;
-/// let basis: Basis = serde_json::from_value(logged["basis"].clone())?;
-/// assert_eq!(serde_json::to_string(&replay(&policy, &basis)?)?, line);
+/// let inputs: DecisionInputs = serde_json::from_value(logged["basis"].clone())?;
+/// assert_eq!(serde_json::to_string(&replay(&policy, &inputs)?)?, line);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn replay(policy: &Policy, basis: &Basis) -> Result<Decision, ReplayError> {

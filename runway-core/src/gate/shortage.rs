@@ -1,4 +1,5 @@
-//! Refusals for want of room: which quota, until when, and what would fit now.
+//! Refusals for exceeded quotas, with the time at which they become available and the number of GPUs that
+//! fits.
 
 use super::Submission;
 use crate::code::Code;
@@ -16,7 +17,7 @@ pub(super) fn quota_limits(policy: &Policy, terms: &TenantTerms) -> QuotaLimits 
     QuotaLimits { tenant, cluster }
 }
 
-/// When the holds in the way have freed what is missing, at the latest.
+/// Returns the latest time at which the holds have released enough of the quota; `None` if they never do.
 pub(super) fn freed_by(shortage: &Shortage, holds: &[HeldUntil], now: Timestamp) -> Option<Timestamp> {
     let frees = |hold: &HeldUntil| match shortage.kind {
         QuotaKind::TenantGpus | QuotaKind::ClusterGpus => hold.gpus.units(),
@@ -26,7 +27,7 @@ pub(super) fn freed_by(shortage: &Shortage, holds: &[HeldUntil], now: Timestamp)
     if freed < shortage.missing() {
         return None;
     }
-    // A hold that is overdue is about to be released.
+    // An overdue hold is due for release now, not in the past.
     holds.iter().map(|hold| hold.deadline.max(now)).max()
 }
 
@@ -41,7 +42,8 @@ pub(super) fn quota_violations(
     let class = job.class.as_ref().map(crate::name::ClassName::as_str);
     let least =
         policy.limits(Some(job.tenant.as_str()), class).map_or(GpuCount::ZERO, |limits| limits.gpu.min.value);
-    // The number of GPUs that every quota has left: that is what would be admitted now, if it is a job at all.
+    // The fix is the number of GPUs available in every exceeded GPU quota. It must be at least one, and at
+    // least the minimum of the policy. Fewer GPUs do not help if a job quota is exceeded too.
     let is_gpus = |s: &&Shortage| matches!(s.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
     let left = shortages.iter().filter(is_gpus).map(Shortage::left).min();
     let only_gpus = shortages.iter().all(|shortage| is_gpus(&shortage));
@@ -49,7 +51,7 @@ pub(super) fn quota_violations(
     let requested = submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::Written::to_json);
     let violation = |(shortage, time): (&Shortage, &Option<Timestamp>)| {
         let Shortage { kind, requested: asked, held, limit } = *shortage;
-        // Without a time, the message promises nothing.
+        // The message omits the time if it is not known.
         let later =
             |what: &str| time.map(|time| format!("; {what} by {time} at the latest")).unwrap_or_default();
         let (code, line, message) = match kind {

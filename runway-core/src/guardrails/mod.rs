@@ -1,8 +1,10 @@
-//! A policy as the cluster's own guardrails, so that a pod that goes round Runway meets the same rules.
+//! Guardrails: the Kubernetes objects that enforce the policy in a namespace, also for pods that bypass
+//! Runway.
 //!
-//! For each namespace of jobs: the Namespace with its Pod Security labels, a ResourceQuota, a LimitRange and
-//! NetworkPolicies. Every job that the gate admits passes them. They bound what Kubernetes can bound: images, timeouts,
-//! rates and prices remain the gate's alone. Nothing is applied here.
+//! Each namespace of jobs gets its Namespace with Pod Security labels, a ResourceQuota, a LimitRange and
+//! NetworkPolicies. Every job that the gate admits passes them. They enforce only what Kubernetes can
+//! enforce: images, timeouts, rate limits and prices are checked only by the gate. This module renders the
+//! objects and does not apply them.
 
 mod network;
 mod quota;
@@ -18,40 +20,41 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The objects that guard one namespace.
+/// The guardrails of one namespace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guardrails {
-    /// The namespace itself, which takes only pods that pass the `restricted` profile.
+    /// The namespace, which accepts only pods that pass the `restricted` profile.
     pub namespace: Namespace,
-    /// What its pods may hold together.
+    /// The quota for all pods of the namespace together.
     pub quota: ResourceQuota,
-    /// What one container and one pod may ask for; `None` where no job can be admitted and so no pod.
+    /// The limits for one container and one pod. `None` if the policy admits no job in the namespace.
     pub range: Option<LimitRange>,
-    /// What its pods may connect to: nothing, and then the networks that the policy allows.
+    /// The network policies: one denies all connections, and the others allow the networks of the policy.
     pub networks: Vec<NetworkPolicy>,
 }
 
-/// Why a policy has no guardrails.
+/// An error that prevents the guardrails of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardrailsError {
-    /// The network `open` is all but the API server, and nobody says where that is.
+    /// The policy allows the network `open`, which excludes the API server, and the address of the API server
+    /// is not given.
     #[error(
-        "`{allowed_by}` allows the network `open`, which is all but the API server, and nothing says where that is"
+        "`{allowed_by}` allows the network `open`, which excludes the API server; give the API server's addresses"
     )]
     ApiServerUnknown {
-        /// The line of the policy that allows it.
+        /// The policy path that allows the network.
         allowed_by: Arc<str>,
     },
-    /// Without these addresses nothing would be left.
-    #[error("`{range}` is every address there is, and so not where the API server is")]
+    /// The given range covers all addresses, so that the network `open` would be empty.
+    #[error("`{range}` contains all addresses; give only the API server's addresses")]
     ApiServerEverywhere {
-        /// The range that was given.
+        /// The given range.
         range: Cidr,
     },
 }
 
-/// The guardrails of a policy, namespace by namespace, in the order of their tenants. `api_server` are the addresses of
-/// the cluster's API server; they are needed where the policy allows the network `open`.
+/// Returns the guardrails of each namespace, in the order of the tenants. `api_server` contains the addresses
+/// of the cluster's API server. They are required if the policy allows the network `open`.
 ///
 /// ```
 /// use runway_core::{Policy, guardrails::guardrails};
@@ -64,7 +67,8 @@ pub enum GuardrailsError {
 /// ```
 ///
 /// # Errors
-/// [`GuardrailsError`] where the network `open` cannot be told from the API server.
+/// [`GuardrailsError::ApiServerUnknown`] if the policy allows the network `open` and `api_server` is empty.
+/// [`GuardrailsError::ApiServerEverywhere`] if `api_server` contains a range of all addresses.
 pub fn guardrails(policy: &Policy, api_server: &[Cidr]) -> Result<Vec<Guardrails>, GuardrailsError> {
     if let Some(range) = api_server.iter().find(|range| range.is_everything()) {
         return Err(GuardrailsError::ApiServerEverywhere { range: *range });
@@ -82,27 +86,27 @@ pub fn guardrails(policy: &Policy, api_server: &[Cidr]) -> Result<Vec<Guardrails
         .collect()
 }
 
-/// The name of the objects of which a namespace has one.
+/// Name of the ResourceQuota and of the LimitRange. A namespace has one of each.
 const NAME: &str = "runway";
 
-/// A namespace, and those whose jobs run in it.
+/// A namespace, and the bounds of each tenant whose jobs run in it.
 struct Site<'a> {
     policy: &'a Policy,
     name: String,
-    /// Whose it is, where each tenant has one.
+    /// The tenant that owns the namespace, if each tenant has a separate one.
     owner: Option<&'a Tenant>,
     residents: Vec<Resident<'a>>,
 }
 
-/// A tenant, or all those that the policy does not list.
+/// The bounds of one tenant, or of all tenants that the policy does not list.
 struct Resident<'a> {
-    /// `None` for those that are not listed.
+    /// The tenant. `None` stands for the tenants that are not listed.
     tenant: Option<&'a Tenant>,
     terms: &'a TenantTerms,
-    /// The bounds of its jobs, class by class. Those that leave nothing, as a class with GPUs does for a tenant that may
-    /// have none, admit no job and bound none.
+    /// The bounds of each class. Bounds that no job can satisfy are left out, such as a class with GPUs for a
+    /// tenant without GPUs.
     limits: Vec<&'a Limits>,
-    /// The bounds of a job that names no class.
+    /// The bounds of a job without a class.
     default: Option<&'a Limits>,
 }
 
@@ -114,14 +118,14 @@ impl<'a> Resident<'a> {
         let leaves_something = |limits: &&Limits| limits.gpu.min.value <= limits.gpu.max.value;
         Self {
             tenant,
-            // No listed tenant has the empty name.
+            // A listed tenant never has an empty name.
             terms: policy.terms(name.unwrap_or_default()),
             limits: default.into_iter().chain(classes).filter(leaves_something).collect(),
             default: default.filter(leaves_something),
         }
     }
 
-    /// The line of the policy that allows the network, if one does.
+    /// Returns the policy path that allows the network, if the tenant may use it.
     fn allowed_by(&self, network: Network) -> Option<&Arc<str>> {
         let limits = self.limits.iter().find(|limits| limits.network.value.contains(&network));
         limits.map(|limits| &limits.network.from)
@@ -151,7 +155,7 @@ impl<'a> Site<'a> {
         vec![Self { policy, name: policy.run().namespace.clone(), owner: None, residents }]
     }
 
-    /// The bounds of every job that can be admitted.
+    /// Returns the bounds of every job that the policy can admit.
     fn limits(&self) -> impl Iterator<Item = &'a Limits> {
         self.residents.iter().flat_map(|resident| resident.limits.iter().copied())
     }
@@ -167,7 +171,7 @@ impl<'a> Site<'a> {
         Namespace { metadata, ..Namespace::default() }
     }
 
-    /// What every object here carries.
+    /// Returns the metadata of an object, with the labels and annotations that all guardrails have.
     fn metadata(&self, name: &str) -> ObjectMeta {
         let mut labels = BTreeMap::from([(label::MANAGED_BY.to_owned(), label::RUNWAY.to_owned())]);
         labels.extend(self.owner.map(|tenant| (label::TENANT.to_owned(), tenant.to_string())));

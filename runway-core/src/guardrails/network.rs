@@ -1,7 +1,7 @@
-//! What the pods of a namespace may connect to.
+//! NetworkPolicies: the connections that the pods of a namespace may open.
 //!
-//! NetworkPolicies add up: one denies everything to every pod, and each of the others opens something to the pods whose
-//! labels say that Runway gave them that network. A pod that goes round Runway has no such label.
+//! NetworkPolicies are additive. One denies all connections of every pod. Each of the others allows a network
+//! for the pods that have the network's label. A pod that bypasses Runway has no such label.
 
 use super::{GuardrailsError, Resident, Site};
 use crate::policy::{Cidr, Network};
@@ -12,8 +12,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// Everything, and what is never part of it: link-local addresses, where clouds keep the credentials of their machines,
-/// and the addresses outside of that range at which some have the same service: Azure, Alibaba, Amazon, Google.
+/// All addresses, with the exceptions that a job must never reach. Clouds serve the credentials of their
+/// machines at link-local addresses. Some clouds also use other addresses: Azure, Alibaba, Amazon and Google.
 const OPEN: [(&str, &[&str]); 2] = [
     ("0.0.0.0/0", &["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"]),
     ("::/0", &["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"]),
@@ -25,7 +25,7 @@ pub(super) fn policies(site: &Site<'_>, api_server: &[Cidr]) -> Result<Vec<Netwo
     let mut allow = |name: &str, pods: LabelSelector, egress: Vec<NetworkPolicyEgressRule>| {
         policies.push(policy(site, name, pods, &["Egress"], Some(egress)));
     };
-    // A tenant with ranges of its own must not get those of everybody as well.
+    // A tenant with its own ranges must not get the shared ranges as well.
     let everybodys = &site.policy.terms(site.owner.map_or("", |tenant| tenant.as_str())).internal_cidrs.value;
     let is_internal = |resident: &Resident<'_>| resident.allowed_by(Network::Internal).is_some();
     let shares = |resident: &Resident<'_>| resident.terms.internal_cidrs.value == *everybodys;
@@ -49,8 +49,8 @@ pub(super) fn policies(site: &Site<'_>, api_server: &[Cidr]) -> Result<Vec<Netwo
     Ok(policies)
 }
 
-/// The pods with this network of those residents that `may` have it; `None` where nobody may. In the namespace of one
-/// tenant all pods are that tenant's.
+/// Returns the selector of the pods with this network whose tenant `is_allowed` to use it, or `None` if no
+/// tenant is. In a namespace with an owner, all pods belong to that tenant.
 fn pods(site: &Site<'_>, network: Network, may: impl Fn(&Resident<'_>) -> bool) -> Option<LabelSelector> {
     let (these, others): (Vec<_>, Vec<_>) = site.residents.iter().partition(|resident| may(resident));
     if these.is_empty() {
@@ -59,7 +59,7 @@ fn pods(site: &Site<'_>, network: Network, may: impl Fn(&Resident<'_>) -> bool) 
     let names = |residents: &[&Resident<'_>]| -> Vec<String> {
         residents.iter().filter_map(|resident| resident.tenant).map(ToString::to_string).collect()
     };
-    // Those that are not listed can only be told by who is not among them.
+    // Tenants that are not listed can be selected only by excluding the listed ones.
     let with_unlisted = these.iter().any(|resident| resident.tenant.is_none());
     let (operator, tenants) = if with_unlisted { ("NotIn", names(&others)) } else { ("In", names(&these)) };
     let tells_apart = site.owner.is_none() && !tenants.is_empty();
@@ -94,12 +94,12 @@ fn policy(
 
 fn internal(cidrs: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
     let blocks: Vec<_> = cidrs.iter().map(|cidr| block(&cidr.to_string(), Vec::new())).collect();
-    // A rule to nobody in particular would be one to everybody.
+    // A rule without destinations would allow all destinations.
     let ranges = (!blocks.is_empty()).then_some(NetworkPolicyEgressRule { to: Some(blocks), ports: None });
     std::iter::once(dns()).chain(ranges).collect()
 }
 
-/// With DNS named as well: to some network plugins an address range holds no pods.
+/// DNS needs a separate rule: some network plugins do not match pods by address ranges.
 fn open(api_server: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
     let blocks = OPEN.map(|(range, never)| {
         let is_ipv4 = !range.contains(':');
@@ -118,7 +118,8 @@ fn block(cidr: &str, except: Vec<String>) -> NetworkPolicyPeer {
     }
 }
 
-/// The cluster's own name servers, which are called `kube-dns` whatever they are.
+/// Allows the DNS servers of the cluster. They have the label `k8s-app=kube-dns`, even if they are not
+/// kube-dns.
 fn dns() -> NetworkPolicyEgressRule {
     let labelled = |key: &str, value: &str| LabelSelector {
         match_labels: Some([(key.to_owned(), value.to_owned())].into()),

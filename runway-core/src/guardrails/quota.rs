@@ -1,4 +1,4 @@
-//! What the pods of a namespace may hold together.
+//! ResourceQuota: the resources that the pods of a namespace may hold together.
 
 use super::{NAME, Resident, Site};
 use crate::policy::TenantTerms;
@@ -6,12 +6,13 @@ use crate::render::{UNTYPED_GPU, quantity};
 use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec};
 use std::collections::BTreeSet;
 
-/// As many pods as there may be jobs, each as large as the largest job: the policy sets no other bound on their sum. GPUs
-/// have a quota, which counts all types; Kubernetes counts each resource alone, so each gets the whole of it.
+/// Returns the quota: as many pods as concurrent jobs, each with the resources of the largest job. The policy
+/// has no other bound on the sum. The policy's GPU quota counts all types together, but Kubernetes counts
+/// each resource separately. So each GPU resource gets the whole quota.
 ///
-/// A pod counts until it has ended, and a Job has one pod that has not. A pod that takes the place of one that still
-/// terminates may be turned away, and the Job controller tries again: no more are needed than there may be jobs. Jobs
-/// themselves are not counted, since those that have ended would count too.
+/// A pod counts until it terminates, and each Job has one such pod. While the old pod of a Job still
+/// terminates, the cluster can reject the new one, and the Job controller retries. So the quota needs no
+/// spare pods. The quota does not count Jobs, because finished Jobs would count too.
 pub(super) fn quota(site: &Site<'_>) -> ResourceQuota {
     let capacity = site.policy.capacity();
     let runs = |resident: &Resident<'_>| !resident.limits.is_empty();
@@ -28,7 +29,7 @@ pub(super) fn quota(site: &Site<'_>) -> ResourceQuota {
     let memory = site.limits().map(|limits| limits.memory.max.value).max().unwrap_or_default();
     let storage = site.limits().map(|limits| limits.ephemeral_storage.max.value).max().unwrap_or_default();
 
-    // Jobs need no Services and no volumes that outlive them.
+    // Jobs need no Services and no persistent volumes.
     let mut hard: Vec<(String, _)> = vec![
         ("pods".to_owned(), quantity(jobs)),
         ("persistentvolumeclaims".to_owned(), quantity(0)),
@@ -45,14 +46,14 @@ pub(super) fn quota(site: &Site<'_>) -> ResourceQuota {
         hard.push((format!("limits.{resource}"), amount));
     }
     let typed: BTreeSet<&str> = site.policy.gpu_types().values().map(|gpu| gpu.resource.as_str()).collect();
-    // Where GPUs have types, no job gets one without.
+    // If the policy has GPU types, no job gets a GPU without a type.
     let untyped = if typed.is_empty() { gpus } else { 0 };
     hard.push((format!("requests.{UNTYPED_GPU}"), quantity(untyped)));
     hard.extend(typed.iter().map(|resource| (format!("requests.{resource}"), quantity(gpus))));
 
     ResourceQuota {
         metadata: site.metadata(NAME),
-        // Of two equal names the last one holds.
+        // If a name occurs twice, the last amount applies.
         spec: Some(ResourceQuotaSpec {
             hard: Some(hard.into_iter().collect()),
             ..ResourceQuotaSpec::default()
@@ -61,8 +62,8 @@ pub(super) fn quota(site: &Site<'_>) -> ResourceQuota {
     }
 }
 
-/// What the residents that `count` may hold together: the sum of their quotas, but no more than the capacity. Of tenants
-/// that are not listed there may be any number.
+/// Returns the sum of the quotas of the tenants that `is_counted` selects, limited by the capacity. The
+/// number of tenants that are not listed is unlimited.
 fn together(
     site: &Site<'_>,
     count: impl Fn(&Resident<'_>) -> bool,

@@ -1,4 +1,4 @@
-//! What one container and one pod may ask for, and what they get that ask for nothing.
+//! LimitRange: the resources that one container and one pod may request, and their defaults.
 
 use super::{NAME, Site};
 use crate::policy::{Bounds, Limits};
@@ -15,12 +15,13 @@ struct Span {
     default: Quantity,
 }
 
-/// From the least to the most that any job here may have, requests equal to limits. The pod has the maximum of the
-/// container, since many containers would go round it. `None` where no job can be admitted.
+/// Returns the range from the smallest to the largest request of any job, with requests equal to limits. A
+/// pod has the same maximum as a container, because several containers would otherwise bypass it. Returns
+/// `None` if no job can be admitted.
 ///
-/// GPUs are not here. To Kubernetes a maximum is also the default limit: every pod without GPUs would get the maximum of
-/// them, or with a default of zero be taken for one of those that have some, by autoscalers and by the tolerations that
-/// some clusters add. The quota bounds them.
+/// GPUs are left out. In a LimitRange, the maximum is also the default limit, so every pod without GPUs would
+/// get the maximum. With a default of zero, autoscalers and some admission plugins would still treat every
+/// pod as a GPU pod. The quota limits GPUs instead.
 pub(super) fn range(site: &Site<'_>) -> Option<LimitRange> {
     let spans = [
         ("cpu", span(site, |limits| &limits.cpu)?),
@@ -56,7 +57,7 @@ fn span<T: Ord + Copy + Display>(site: &Site<'_>, pick: fn(&Limits) -> &Bounds<T
     Some(Span {
         min: quantity(min),
         max: quantity(max),
-        // Where the policy wants it said, nothing that goes unsaid should get more than the least.
+        // If the policy has no default, the default is the minimum.
         default: quantity(default.unwrap_or(min)),
     })
 }

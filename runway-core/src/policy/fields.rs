@@ -1,7 +1,7 @@
 //! The fields of a policy, each declared once.
 //!
-//! The reader, the JSON Schema, the suggestions for unknown fields, the canonical form and the digest follow from
-//! the tables here. To add a field, add it to the struct of its section and declare it in the table.
+//! The parser, the JSON Schema, the suggestions for unknown fields, the canonical form and the digest use the
+//! tables in this module. To add a field, add it to the struct of its section and declare it in the table.
 
 use super::file::{
     BoundLayer, Capacity, GpuType, Images, InternalNetwork, LimitsLayer, NetworksLayer, PolicyFile, Quota,
@@ -28,11 +28,11 @@ use crate::violation::Violation;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
-/// Twelve hours: longer than any node is drained for.
+/// Twelve hours, which is longer than the drain of a node takes.
 const MAX_GRACE: u64 = 12 * 3600;
 const MAX_U32: u64 = u32::MAX as u64;
 
-/// The format of a section: its table, and its value if a policy leaves out all of its fields.
+/// The format of a section, with its table and its value for a policy that omits the whole section.
 macro_rules! section {
     ($fields:expr, $missing:expr) => {
         Format {
@@ -55,84 +55,84 @@ macro_rules! bounds {
     }};
 }
 
-/// The whole file.
+/// The top level of a policy.
 pub(super) const POLICY: &[Field<PolicyFile>] = &[
-    field!(version, VERSION, always, "The version of this format.", required: "write `version: 1`"),
+    field!(version, VERSION, always, "Version of the policy format.", required: "the policy needs `version: 1`"),
     field!(
         limits,
         BASE,
         always,
-        "The base: bounds that hold where nothing else is said. `cpu.max`, `memory.max` and `timeout.max` are needed.",
-        required: "write the bounds that hold where no class says otherwise"
+        "Base bounds, unless a class or tenant replaces them. `cpu.max`, `memory.max` and `timeout.max` are required.",
+        required: "the policy needs `limits`, the base bounds of jobs"
     ),
-    field!(default_class, CLASS_NAME, optional, "The class of a job that names none."),
-    field!(classes, CLASSES, always, "Bounds for kinds of work. They replace the base's, field by field."),
-    field!(gpu_types, GPU_TYPES, always, "Kinds of GPU. Where there are any, a job with GPUs names one."),
-    field!(default_gpu_type, TEXT, optional, "The GPU type of a job that names none."),
-    field!(networks, section!(NETWORKS, NetworksLayer::default()), always, "What the named networks reach."),
+    field!(default_class, CLASS_NAME, optional, "Class of a job that does not set one."),
+    field!(classes, CLASSES, always, "Bounds per class. They replace the base bounds, field by field."),
+    field!(gpu_types, GPU_TYPES, always, "GPU types. If the policy has any, every job with GPUs needs a type."),
+    field!(default_gpu_type, TEXT, optional, "GPU type of a job that does not set one."),
+    field!(networks, section!(NETWORKS, NetworksLayer::default()), always, "Address ranges of the named networks."),
     field!(
         rates,
         section!(RATES, Rates::default()),
         always,
         "Prices in USD.",
-        required: "write the prices of CPU, memory and GPUs"
+        required: "the policy needs `rates`, the prices of CPU, memory and GPUs"
     ),
     field!(
         rate_limit,
         RATE_LIMIT,
         always,
-        "How fast each tenant may submit. 60 a minute, 10 at once, where left out."
+        "Rate limit of each tenant. Default: 60 per minute, burst of 10."
     ),
-    field!(quota, QUOTA, always, "How much each tenant may hold at a time."),
+    field!(quota, QUOTA, always, "GPUs and jobs that each tenant may hold at the same time."),
     field!(
         capacity,
         section!(CAPACITY, Capacity::default()),
         always,
-        "How much all tenants together may hold at a time."
+        "GPUs and jobs that all tenants together may hold at the same time."
     ),
-    field!(images, section!(IMAGES, Images::default()), always, "Which images may run."),
+    field!(images, section!(IMAGES, Images::default()), always, "Images that jobs may use."),
     field!(
         unknown_tenants,
         UNKNOWN_TENANTS,
         always,
-        "What becomes of tenants that are not listed. `allow` where left out."
+        "Rule for tenants that are not listed. Default: `allow`."
     ),
     field!(
         tenants,
         TENANTS,
         always,
-        "What single tenants have of their own. Bare bounds only narrow; `classes` replace."
+        "Settings of single tenants. Bounds can only narrow; bounds in `classes` replace."
     ),
-    field!(run, section!(RUN, RunSettings::default()), always, "How jobs are run."),
+    field!(run, section!(RUN, RunSettings::default()), always, "Settings for running jobs."),
 ];
 
-/// The bounds that every layer may set.
+/// The bounds that every layer can set.
 const LIMITS: &[Field<LimitsLayer>] = &[
-    field!(cpu, bounds!(CPU, CpuMillis), if_set, "Cores, to a thousandth."),
+    field!(cpu, bounds!(CPU, CpuMillis), if_set, "Cores, in steps of a thousandth."),
     field!(memory, bounds!(MEMORY, MemoryBytes), if_set, "Bytes of memory."),
     field!(
         ephemeral_storage,
         bounds!(MEMORY, MemoryBytes),
         if_set,
-        "Bytes of scratch space and logs. At most 1Gi, and that by default, where left out."
+        "Bytes of scratch space and logs. The maximum and the default are 1Gi unless set."
     ),
-    field!(gpu, bounds!(GPU, GpuCount), if_set, "Whole GPUs. None where left out."),
+    field!(gpu, bounds!(GPU, GpuCount), if_set, "Whole GPUs. The maximum is 0 unless set."),
     field!(
         timeout,
         bounds!(TIMEOUT, Seconds),
         if_set,
-        "From the start of the job to its end, retries included."
+        "Time from the start to the end of the job, retries included."
     ),
-    field!(retries, bounds!(RETRIES, u32), if_set, "Repetitions of a failed attempt. None where left out."),
+    field!(retries, bounds!(RETRIES, u32), if_set, "Retries after a failed attempt. The maximum is 0 unless set."),
     field!(
         network,
         NETWORK_LIST,
         optional,
-        "The networks that a job may choose; the first is the default. `[none]` where left out."
+        "Networks that a job may choose; a job that sets none gets the first. Default: `[none]`."
     ),
 ];
 
-/// The fields of a tenant besides [`LIMITS`].
+/// The fields of a tenant other than [`LIMITS`].
 const TENANT: &[Field<TenantLayer>] = &[
     field!(classes, CLASSES, if_set, ""),
     field!(quota, section!(QUOTA_LAYER, QuotaLayer::default()), if_set, ""),
@@ -141,23 +141,23 @@ const TENANT: &[Field<TenantLayer>] = &[
 ];
 
 const QUOTA_LAYER: &[Field<QuotaLayer>] = &[
-    field!(gpus, GPU_COUNT, optional, "GPUs of all types together. 4 where left out."),
-    field!(concurrent_jobs, count::<0, MAX_U32>(), optional, "Jobs that have not ended. 10 where left out."),
+    field!(gpus, GPU_COUNT, optional, "GPUs of all types together. Default: 4."),
+    field!(concurrent_jobs, count::<0, MAX_U32>(), optional, "Jobs at the same time. Default: 10."),
 ];
 
 const CAPACITY: &[Field<Capacity>] = &[
-    field!(gpus, GPU_COUNT, always, "GPUs of all tenants together. 64 where left out."),
+    field!(gpus, GPU_COUNT, always, "GPUs of all tenants together. Default: 64."),
     field!(
         concurrent_jobs,
         count::<0, MAX_U32>(),
         always,
-        "Jobs of all tenants together. 500 where left out."
+        "Jobs of all tenants together. Default: 500."
     ),
     field!(
         rate_limit,
         RATE_LIMIT,
         always,
-        "Submissions of all tenants together. 6000 a minute, 500 at once, where left out."
+        "Rate limit of all tenants together. Default: 6000 per minute, burst of 500."
     ),
 ];
 
@@ -166,40 +166,40 @@ const RATE_LIMITS: &[Field<RateLimit>] = &[
         per_minute,
         SUBMISSIONS,
         always,
-        "Submissions a minute in the long run: 1 to 1,000,000.",
+        "Sustained submissions per minute: 1 to 1,000,000.",
         required: "a rate limit needs `per_minute` and `burst`"
     ),
     field!(
         burst,
         SUBMISSIONS,
         always,
-        "Submissions at once: 1 to 1,000,000.",
+        "Submissions at the same time: 1 to 1,000,000.",
         required: "a rate limit needs `per_minute` and `burst`"
     ),
 ];
 
-const NO_PRICE: &str = "every resource needs a price; `\"0\"` is one";
+const NO_PRICE: &str = "a price is required; use `\"0\"` if the resource is free";
 
 const RATES: &[Field<Rates>] = &[
     field!(
         usd_per_cpu_second,
         PRICE,
         always,
-        "The price of a core for a second, with at most 12 decimals.",
+        "Price of one core for one second, with at most 12 decimals.",
         required: NO_PRICE
     ),
     field!(
         usd_per_gb_second,
         PRICE,
         always,
-        "The price of 10^9 bytes of memory for a second.",
+        "Price of 10^9 bytes of memory for one second.",
         required: NO_PRICE
     ),
     field!(
         usd_per_gpu_second,
         PRICE,
         always,
-        "The price of a GPU without a type for a second.",
+        "Price of a GPU without a type for one second.",
         required: NO_PRICE
     ),
 ];
@@ -211,7 +211,7 @@ const INTERNAL: &[Field<InternalNetwork>] = &[field!(
     cidrs,
     CIDRS,
     always,
-    "Address ranges that jobs with `network: internal` may reach: `10.0.0.0/8`."
+    "Address ranges that jobs with `network: internal` may reach, such as `10.0.0.0/8`."
 )];
 
 const NO_GPU_PRICE: &str = "a GPU type needs a price";
@@ -221,16 +221,16 @@ const GPU_TYPE: &[Field<GpuType>] = &[
         resource,
         EXTENDED_RESOURCE,
         always,
-        "The extended resource of the device plugin. `nvidia.com/gpu` where left out."
+        "Extended resource of the device plugin. Default: `nvidia.com/gpu`."
     ),
     field!(
         usd_per_gpu_second,
         PRICE,
         always,
-        "The price of one GPU for a second.",
+        "Price of one GPU for one second.",
         required: NO_GPU_PRICE
     ),
-    field!(node_selector, NODE_LABELS, always, "Labels of the nodes that have it."),
+    field!(node_selector, NODE_LABELS, always, "Labels of the nodes with this GPU type."),
 ];
 
 const IMAGES: &[Field<Images>] = &[
@@ -238,13 +238,13 @@ const IMAGES: &[Field<Images>] = &[
         allow,
         IMAGE_PATTERNS,
         always,
-        "Patterns over the whole `host/path`: `*` within a segment, `**` across them. `[\"**\"]` where left out."
+        "Patterns for the whole `host/path`: `*` within a segment, `**` across segments. Default: `[\"**\"]`."
     ),
     field!(
         require_digest,
         BOOLEAN,
         always,
-        "Whether images must be named by digest. `false` where left out."
+        "Whether images must be named by digest. Default: `false`."
     ),
 ];
 
@@ -253,31 +253,31 @@ const RUN: &[Field<RunSettings>] = &[
         namespace,
         NAMESPACE,
         always,
-        "Where jobs run; `{tenant}` stands for the tenant. `runway-jobs` where left out."
+        "Namespace of the jobs; `{tenant}` stands for the tenant. Default: `runway-jobs`."
     ),
     field!(
         ttl_after_finished,
         seconds::<MAX_I32>(),
         always,
-        "How long an ended job is kept. `300s` where left out."
+        "Time after which a finished job is deleted. Default: `300s`."
     ),
     field!(
         termination_grace,
         seconds::<MAX_GRACE>(),
         always,
-        "Between SIGTERM and SIGKILL. `30s` where left out, `12h` at most."
+        "Time between SIGTERM and SIGKILL. Default: `30s`. Maximum: `12h`."
     ),
     field!(
         run_as_user,
         count::<1, MAX_I32>(),
         always,
-        "The user id of the process, never 0. 65532 where left out."
+        "User id of the process, never 0. Default: 65532."
     ),
-    field!(image_pull_policy, PULL_POLICY, always, "`IfNotPresent` where left out."),
+    field!(image_pull_policy, PULL_POLICY, always, "Kubernetes pull policy of the image. Default: `IfNotPresent`."),
     field!(image_pull_secrets, SECRET_NAMES, always, "Secrets with registry credentials."),
 ];
 
-/// The base, where the bounds that nothing else could supply must be written.
+/// The base bounds. They must contain each maximum that has no built-in value.
 const BASE: Format<LimitsLayer> = Format {
     read: |reader, node, path| {
         let written = reader.fields(node, path, &names(LIMITS).collect::<Vec<_>>())?;
@@ -287,7 +287,7 @@ const BASE: Format<LimitsLayer> = Format {
                 _ => true, // reported as a wrong type
             });
             if !has_max {
-                reader.missing(&path.join(field).join("max"), "every job needs an upper bound for this");
+                reader.missing(&path.join(field).join("max"), "this maximum is required");
             }
         }
         let mut limits = LimitsLayer::default();
@@ -381,10 +381,10 @@ const RATE_LIMIT: Format<RateLimit> = Format {
     write: |limit| write_section(limit, RATE_LIMITS),
 };
 
-/// The names of the fields of a policy.
+/// The names of the top-level fields of a policy.
 #[expect(
     clippy::indexing_slicing,
-    reason = "evaluated by the compiler, which refuses an index out of bounds"
+    reason = "evaluated at compile time, which rejects an index out of bounds"
 )]
 pub const FIELDS: &[&str] = &{
     let mut names = [""; POLICY.len()];
@@ -396,7 +396,7 @@ pub const FIELDS: &[&str] = &{
     names
 };
 
-/// Reads a whole policy; faults stay in the reader.
+/// Parses a policy. The decoder collects the violations.
 pub(super) fn read(reader: &mut Reader, root: &Node) -> Option<PolicyFile> {
     read_section(reader, root, &Path::default(), POLICY, PolicyFile::default())
 }
@@ -417,7 +417,7 @@ pub(crate) fn schema() -> Json {
     schema
 }
 
-/// The schema of a mapping from names to values, each of which may be `null`.
+/// Returns the JSON Schema of a mapping from names to values. A value can also be null.
 fn map_schema(names: &str, value: Json) -> Json {
     json!({
         "type": "object",

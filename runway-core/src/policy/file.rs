@@ -1,4 +1,4 @@
-//! A policy as it is written: the layers before they are resolved. Serialized, it is canonical and loads again.
+//! The parsed policy file, before its layers are resolved. Serialized, it is the canonical form.
 
 use crate::image::ImagePattern;
 use crate::name::{ClassName, Tenant};
@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// The whole file.
+/// The parsed policy file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PolicyFile {
     pub version: u8,
@@ -31,7 +31,7 @@ pub(crate) struct PolicyFile {
 }
 
 impl Default for PolicyFile {
-    /// A policy without any field.
+    /// A policy file in which every field has its default.
     fn default() -> Self {
         Self {
             version: 1,
@@ -53,7 +53,7 @@ impl Default for PolicyFile {
     }
 }
 
-/// The bounds that one layer sets for one quantity.
+/// The bounds of one quantity in one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BoundLayer<T> {
     pub min: Option<T>,
@@ -67,7 +67,7 @@ impl<T> Default for BoundLayer<T> {
     }
 }
 
-/// The bounds that one layer sets.
+/// The bounds of all quantities in one layer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct LimitsLayer {
     pub cpu: BoundLayer<CpuMillis>,
@@ -79,7 +79,7 @@ pub(crate) struct LimitsLayer {
     pub network: Option<Vec<Network>>,
 }
 
-/// What one tenant has of its own.
+/// The settings of one tenant.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TenantLayer {
     pub limits: LimitsLayer,
@@ -89,19 +89,19 @@ pub(crate) struct TenantLayer {
     pub networks: NetworksLayer,
 }
 
-/// The parts of a quota that one tenant has of its own.
+/// The quota of one tenant; `None` for a value that the policy does not set for this tenant.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct QuotaLayer {
     pub gpus: Option<GpuCount>,
     pub concurrent_jobs: Option<u32>,
 }
 
-/// How much of the cluster one tenant may hold at a time.
+/// The quota: the limits of one tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// GPUs, of all types together.
+    /// GPUs of all types together.
     pub gpus: GpuCount,
-    /// Jobs that have not ended.
+    /// Jobs at the same time.
     pub concurrent_jobs: u32,
 }
 
@@ -112,14 +112,14 @@ impl Default for Quota {
     }
 }
 
-/// How much all tenants together may hold at a time, and how fast they may submit.
+/// The capacity: the limits for all tenants together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// GPUs, of all types together.
+    /// GPUs of all types together.
     pub gpus: GpuCount,
-    /// Jobs that have not ended.
+    /// Jobs at the same time.
     pub concurrent_jobs: u32,
-    /// Submissions of all tenants together.
+    /// Rate limit of submissions.
     pub rate_limit: RateLimit,
 }
 
@@ -130,23 +130,23 @@ impl Default for Capacity {
     }
 }
 
-/// What a job may connect to.
+/// The network access of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// Nothing.
+    /// No access.
     None,
-    /// DNS and the policy's address ranges.
+    /// DNS and the address ranges in the policy.
     Internal,
-    /// All but the metadata service and the API server.
+    /// Everything except the metadata service and the API server.
     Open,
 }
 
 impl Network {
-    /// Every network there is.
+    /// All networks.
     pub const ALL: [Self; 3] = [Self::None, Self::Internal, Self::Open];
 
-    /// Its name in a job.
+    /// Returns the name, as in a job.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -156,7 +156,7 @@ impl Network {
         }
     }
 
-    /// The network of this name.
+    /// Returns the network with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|network| network.as_str() == name)
@@ -180,29 +180,29 @@ pub(crate) struct InternalNetwork {
     pub cidrs: Vec<Cidr>,
 }
 
-/// A range of addresses, `10.0.0.0/8`, with all bits behind the prefix zero.
+/// An address range such as `10.0.0.0/8`. All bits after the prefix are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr(IpNet);
 
-/// Why a text is not a range of addresses.
+/// The error of an invalid address range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CidrError {
-    /// Not of the form `address/prefix`.
+    /// The text does not have the form `address/prefix`.
     #[error("is not an address range such as `10.0.0.0/8`")]
     Malformed,
-    /// Bits behind the prefix are set.
-    #[error("has bits set behind its prefix; the range is written `{0}`")]
+    /// Bits after the prefix are set.
+    #[error("has bits set after its prefix; use `{0}`")]
     HostBits(Cidr),
 }
 
 impl Cidr {
-    /// Whether its addresses are those of IPv4.
+    /// Returns `true` for an IPv4 range.
     #[must_use]
     pub const fn is_ipv4(self) -> bool {
         matches!(self.0, IpNet::V4(_))
     }
 
-    /// Whether it holds every address of its kind.
+    /// Returns `true` if the range contains all IPv4 or all IPv6 addresses.
     #[must_use]
     pub fn is_everything(self) -> bool {
         self.0.prefix_len() == 0
@@ -213,10 +213,10 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, CidrError> {
-        // Stricter than `IpNet::from_str`, which accepts `010.0.0.0/8`: other parsers read that as octal.
+        // Stricter than `IpNet::from_str`, which accepts `010.0.0.0/8`. Other parsers read `010` as octal.
         let (address, prefix) = text.split_once('/').ok_or(CidrError::Malformed)?;
         let address: IpAddr = address.parse().map_err(|_| CidrError::Malformed)?;
-        // Kubernetes reads an IPv4-mapped address as either version.
+        // Reject IPv4-mapped IPv6 addresses, which Kubernetes reads as either version.
         let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
         if is_mapped || prefix.is_empty() || prefix.len() > 3 || !prefix.bytes().all(|b| b.is_ascii_digit()) {
             return Err(CidrError::Malformed);
@@ -240,19 +240,19 @@ impl Serialize for Cidr {
     }
 }
 
-/// A kind of GPU: how Kubernetes calls it, what it costs, where it is.
+/// A GPU type: its Kubernetes resource, its price and its nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuType {
-    /// The extended resource of its device plugin.
+    /// The extended resource of the device plugin.
     pub resource: String,
-    /// The price of one GPU for a second.
+    /// The price of one GPU for one second.
     pub usd_per_gpu_second: UsdRate,
-    /// The labels of the nodes that have it.
+    /// Labels that select the nodes with this GPU type.
     pub node_selector: BTreeMap<String, String>,
 }
 
 impl GpuType {
-    /// A type without any field; the price is still missing.
+    /// Returns a GPU type with default values. The price is required in a policy and replaces the zero.
     pub(super) fn unpriced() -> Self {
         Self {
             resource: "nvidia.com/gpu".to_owned(),
@@ -262,7 +262,7 @@ impl GpuType {
     }
 }
 
-/// Which images may run.
+/// The images that jobs may use.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Images {
     pub allow: Vec<ImagePattern>,
@@ -276,34 +276,34 @@ impl Default for Images {
     }
 }
 
-/// What becomes of tenants that the policy does not list.
+/// The rule for tenants that the policy does not list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownTenants {
-    /// They run under the base and the classes.
+    /// Accept their jobs, with the bounds of the base and the classes.
     Allow,
-    /// They are refused.
+    /// Refuse their jobs.
     Deny,
 }
 
-/// How jobs are run.
+/// Settings for running jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSettings {
-    /// The namespace of the jobs; `{tenant}` stands for the tenant.
+    /// The namespace of the jobs. `{tenant}` stands for the tenant.
     pub namespace: String,
-    /// How long an ended job is kept in the cluster.
+    /// Time after which a finished job is deleted from the cluster.
     pub ttl_after_finished: Seconds,
-    /// How long a job has between SIGTERM and SIGKILL.
+    /// Time between SIGTERM and SIGKILL.
     pub termination_grace: Seconds,
-    /// The user id of the process; never 0.
+    /// The user id of the process. It is never 0.
     pub run_as_user: u32,
-    /// When the image is pulled.
+    /// The pull policy of the image.
     pub image_pull_policy: ImagePullPolicy,
     /// The names of the Secrets with registry credentials.
     pub image_pull_secrets: Vec<String>,
 }
 
 impl Default for RunSettings {
-    /// The namespace `runway-jobs`, 300 s until an ended job is deleted, and 30 s to terminate.
+    /// Namespace `runway-jobs`, deletion after 300 s, and a grace of 30 s.
     fn default() -> Self {
         Self {
             namespace: "runway-jobs".to_owned(),
@@ -317,13 +317,13 @@ impl Default for RunSettings {
 }
 
 impl RunSettings {
-    /// The namespace of a tenant's jobs.
+    /// Returns the namespace of a tenant's jobs.
     #[must_use]
     pub fn namespace_of(&self, tenant: &Tenant) -> String {
         self.namespace.replace(TENANT_PLACEHOLDER, tenant.as_str())
     }
 
-    /// Whether each tenant has a namespace of its own.
+    /// Returns `true` if each tenant has a separate namespace.
     #[must_use]
     pub fn is_per_tenant(&self) -> bool {
         self.namespace.contains(TENANT_PLACEHOLDER)
@@ -332,22 +332,22 @@ impl RunSettings {
 
 const TENANT_PLACEHOLDER: &str = "{tenant}";
 
-/// When the kubelet pulls an image.
+/// The Kubernetes pull policy: it tells the kubelet when to pull an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImagePullPolicy {
-    /// At every start.
+    /// Pull at every start.
     Always,
-    /// Where the node does not have it.
+    /// Pull if the node does not have the image.
     IfNotPresent,
-    /// Not at all.
+    /// Never pull.
     Never,
 }
 
 impl ImagePullPolicy {
-    /// Every policy there is.
+    /// All pull policies.
     pub const ALL: [Self; 3] = [Self::Always, Self::IfNotPresent, Self::Never];
 
-    /// Its name in Kubernetes.
+    /// Returns the name, as in Kubernetes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

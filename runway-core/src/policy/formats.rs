@@ -18,15 +18,15 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-/// The largest id of a user, and the largest number of retries and of seconds of a TTL that Kubernetes keeps.
+/// The largest user id, number of retries and TTL in seconds that Kubernetes accepts.
 pub(super) const MAX_I32: u64 = i32::MAX.unsigned_abs() as u64;
-/// One million per minute: beyond it a limit limits nothing.
+/// One million submissions per minute. A higher limit would have no effect.
 const MAX_PER_MINUTE: u64 = 1_000_000;
 
 pub(super) const VERSION: Format<u8> = Format {
     read: |reader, node, path| {
         if !matches!(&node.value, Value::Scalar(ScalarKind::Integer, text) if text == "1") {
-            let message = "this version of Runway reads `version: 1`";
+            let message = "this version of Runway supports only `version: 1`";
             let violation = Violation::new(Code::UnsupportedVersion, path.pointer(), message);
             reader.violations.push(violation.requested(node.to_json()).one_of([1]).fix(1));
         }
@@ -68,7 +68,7 @@ pub(super) const CLASS_NAME: Format<ClassName> = Format {
     write: display,
 };
 
-/// Submissions a minute, or at once.
+/// A number of submissions, for a rate or a burst.
 pub(super) const SUBMISSIONS: Format<NonZeroU32> = Format {
     read: |reader, node, path| {
         let count = whole(reader, node, path, 1, MAX_PER_MINUTE)?;
@@ -78,7 +78,7 @@ pub(super) const SUBMISSIONS: Format<NonZeroU32> = Format {
     write: |count| Canonical::Number(count.get().into()),
 };
 
-/// A whole number within bounds.
+/// A whole number from `MIN` to `MAX`.
 pub(super) const fn count<const MIN: u64, const MAX: u64>() -> Format<u32> {
     Format {
         read: |reader, node, path| u32::try_from(whole(reader, node, path, MIN, MAX)?).ok(),
@@ -147,7 +147,7 @@ pub(super) const SECRET_NAMES: Format<Vec<String>> = Format {
             if is_dns_subdomain(name) {
                 return Some(name.to_owned());
             }
-            let message = format!("`{}` is not the name of a Secret", shortened(name));
+            let message = format!("`{}` is not a valid Secret name", shortened(name));
             let violation = Violation::new(Code::InvalidName, path.pointer(), message);
             reader.violations.push(violation.requested(name));
             None
@@ -180,10 +180,10 @@ pub(super) const PULL_POLICY: Format<ImagePullPolicy> = Format {
 pub(super) const NAMESPACE: Format<String> = Format {
     read: |reader, node, path| {
         let text = reader.text(node, path)?;
-        // With the shortest tenant; the lengths of the listed ones are checked when all is known.
+        // Check with the shortest tenant name. The lengths with the listed tenants are checked later.
         let message = match DnsLabel::check(&text.replace("{tenant}", "t")) {
             Ok(()) if text.starts_with("kube-") || text == "default" => {
-                format!("`{text}` is Kubernetes' own: jobs need a namespace of theirs")
+                format!("jobs cannot run in the Kubernetes namespace `{text}`; use another namespace")
             }
             Ok(()) => return Some(text.to_owned()),
             Err(error) => name_fault(text, error).1,
@@ -219,7 +219,7 @@ pub(super) const NODE_LABELS: Format<BTreeMap<String, String>> = Format {
             let path = path.join(&key.text);
             let Some(value) = reader.text(node, &path) else { continue };
             if !is_qualified_name(&key.text) || !(value.is_empty() || is_label_value(value)) {
-                let message = "this is not a label of a node: `prefix/name: value` of letters, digits, `-`, `_` and `.`, at most 63 each";
+                let message = "expected a node label `prefix/name: value` with letters, digits, `-`, `_` and `.`, at most 63 characters each";
                 reader.violations.push(Violation::new(Code::InvalidName, path.pointer(), message));
             }
             labels.insert(key.text.to_string(), value.to_owned());
@@ -240,7 +240,7 @@ fn list<T: ToString>(values: &[T]) -> Canonical {
     Canonical::List(values.iter().map(display).collect())
 }
 
-/// Reads the items of a list; faulty ones are left out.
+/// Parses the items of a list, and omits the invalid ones.
 fn items<T>(
     reader: &mut Reader,
     node: &Node,

@@ -1,4 +1,5 @@
-//! What may run, for whom, at what price: one file, read, checked and resolved before any job is judged by it.
+//! The policy: bounds, prices and limits of jobs. One file is parsed, checked and resolved before any
+//! decision.
 
 mod fields;
 mod file;
@@ -27,10 +28,10 @@ use resolve::{Layer, contradiction, resolve};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A policy that is whole and free of contradictions.
+/// A complete policy without contradictions.
 ///
 /// ```
-/// use runway_core::{Policy, policy::RateOverrides};
+/// use runway_core::{Policy, policy::PriceOverrides};
 ///
 /// let policy = Policy::parse(
 ///     b"version: 1
@@ -40,11 +41,11 @@ use std::sync::Arc;
 ///   timeout: {max: 1h, default: 10m}
 /// rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
 /// ",
-///     RateOverrides::default(),
+///     PriceOverrides::default(),
 /// )?;
-/// let limits = policy.limits(None, None).ok_or("no such class")?;
+/// let limits = policy.limits(None, None).ok_or("unknown class")?;
 /// assert_eq!(limits.cpu.max.value.to_string(), "4");
-/// assert_eq!(&*limits.cpu.max.from, "limits.cpu.max");
+/// assert_eq!(&*limits.cpu.max.source, "limits.cpu.max");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -55,14 +56,14 @@ pub struct Policy {
     listed: BTreeMap<Tenant, TenantTerms>,
 }
 
-/// What holds for one tenant.
+/// The resolved policy of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct TenantTerms {
-    /// How many GPUs it may hold.
+    /// The GPU quota.
     pub gpus: Sourced<GpuCount>,
-    /// How many jobs it may have at a time.
+    /// The quota of concurrent jobs.
     pub concurrent_jobs: Sourced<u32>,
-    /// How fast it may submit.
+    /// The rate limit of submissions.
     pub rate_limit: Sourced<RateLimit>,
     /// The address ranges of the network `internal`.
     pub internal_cidrs: Sourced<Vec<Cidr>>,
@@ -72,35 +73,36 @@ pub struct TenantTerms {
     classes: Arc<BTreeMap<ClassName, Limits>>,
 }
 
-/// Prices that replace those of the file.
+/// Prices that replace those of the policy file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RateOverrides {
-    /// In place of `rates.usd_per_cpu_second`.
+    /// Replaces `rates.usd_per_cpu_second`.
     pub usd_per_cpu_second: Option<UsdRate>,
-    /// In place of `rates.usd_per_gb_second`.
+    /// Replaces `rates.usd_per_gb_second`.
     pub usd_per_gb_second: Option<UsdRate>,
-    /// In place of `rates.usd_per_gpu_second`, the price of GPUs without a type.
+    /// Replaces `rates.usd_per_gpu_second`, the price of a GPU without a type.
     pub usd_per_gpu_second: Option<UsdRate>,
 }
 
-/// A variable that should hold a price does not.
+/// An environment variable for a price has an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the variable {name} is `{value}`, which {source}")]
+#[error("the environment variable {name} is `{value}`, which {source}")]
 pub struct RateVariableError {
-    /// The variable.
+    /// The name of the variable.
     pub name: &'static str,
-    /// What it holds.
+    /// The value of the variable.
     pub value: String,
-    /// What is wrong with that.
+    /// The error of the value.
     #[source]
     pub source: MoneyError,
 }
 
 impl RateOverrides {
-    /// The prices that the variables `RUNWAY_USD_PER_CPU_SECOND`, `RUNWAY_USD_PER_GB_SECOND` and `RUNWAY_USD_PER_GPU_SECOND` set.
+    /// Returns the overrides from `RUNWAY_USD_PER_CPU_SECOND`, `RUNWAY_USD_PER_GB_SECOND` and
+    /// `RUNWAY_USD_PER_GPU_SECOND`. `variable` returns the value of an environment variable, if it is set.
     ///
     /// # Errors
-    /// [`RateVariableError`] where one holds something else than a price.
+    /// [`PriceVariableError`] if a value is not a price.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RateVariableError> {
         let rate = |name: &'static str| {
             let Some(value) = variable(name) else { return Ok(None) };
@@ -114,22 +116,22 @@ impl RateOverrides {
     }
 }
 
-/// Why a policy does not load: everything that is wrong with it.
+/// The error of an invalid policy, with all its violations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the policy does not load: {} {}", violations.len(), if violations.len() == 1 { "fault" } else { "faults" })]
+#[error("invalid policy: {} {}", violations.len(), if violations.len() == 1 { "violation" } else { "violations" })]
 pub struct PolicyError {
-    /// The faults, of which there is at least one.
+    /// All violations, at least one.
     pub violations: Vec<Violation>,
 }
 
 impl Policy {
-    /// The text of the built-in policy, in YAML.
+    /// The source of the built-in policy, in YAML.
     ///
-    /// It allows every image and every tenant, has the classes `cpu_short`, `cpu_long` and `gpu`, and is a good start
-    /// for an operator's policy. Parse it to load it with [`RateOverrides`].
+    /// It allows every image and every tenant, and has the classes `cpu_short`, `cpu_long` and `gpu`.
+    /// Operators can start from it. Parse it to apply [`PriceOverrides`].
     pub const BUILTIN_SOURCE: &str = include_str!("builtin.yaml");
 
-    /// Returns the built-in policy: the one that Runway uses if no policy file is given.
+    /// Returns the built-in policy, which Runway uses if no policy file is given.
     ///
     /// ```
     /// let policy = runway_core::Policy::builtin();
@@ -142,10 +144,10 @@ impl Policy {
             .expect("the built-in policy is valid")
     }
 
-    /// Reads a policy from YAML or JSON.
+    /// Parses a policy from YAML or JSON.
     ///
     /// # Errors
-    /// [`PolicyError`] with everything that is wrong with it.
+    /// [`PolicyError`] with all violations if the policy is invalid.
     pub fn parse(source: &[u8], overrides: RateOverrides) -> Result<Self, PolicyError> {
         let mut documents = parse_all(source);
         let first = if documents.is_empty() { None } else { Some(documents.swap_remove(0)) };
@@ -153,22 +155,23 @@ impl Policy {
             Some(Ok(document)) if documents.is_empty() => Self::read(&document, overrides),
             Some(Err(error)) => Err(PolicyError { violations: vec![(&error).into()] }),
             _ => {
-                let message = "a policy is one document; this file has several";
+                let message = "a policy must be a single document, but the file contains several";
                 Err(PolicyError { violations: vec![Violation::new(Code::Syntax, "", message)] })
             }
         }
     }
 
-    /// Reads a policy from a document.
+    /// Parses a policy from a document.
     ///
     /// # Errors
-    /// [`PolicyError`] with everything that is wrong with it.
+    /// [`PolicyError`] with all violations if the policy is invalid.
     pub fn read(document: &Document, overrides: RateOverrides) -> Result<Self, PolicyError> {
         let mut reader = Reader { refuses_null: true, ..Reader::default() };
         let file = fields::read(&mut reader, &document.root);
         let mut faults = reader.violations;
         match file {
-            // What could not be read would only appear as contradictions that nobody wrote.
+            // Resolve only a file without violations. Missing values would cause contradictions that the
+            // author did not write.
             Some(file) if faults.is_empty() => {
                 let policy = Self::resolve(overridden(file, overrides), &mut faults);
                 if faults.is_empty() { Ok(policy) } else { Err(PolicyError { violations: faults }) }
@@ -195,7 +198,7 @@ impl Policy {
         policy
     }
 
-    /// No admitted job may have a price that does not fit.
+    /// Reports a contradiction if the most expensive job that the policy allows has a price that overflows.
     fn check_prices(&self, faults: &mut Vec<Violation>) {
         let dearest = self.file.gpu_types.values().map(|gpu| gpu.usd_per_gpu_second).max();
         let gpu_rate = dearest.unwrap_or_default().max(self.file.rates.usd_per_gpu_second);
@@ -209,7 +212,7 @@ impl Policy {
                 };
                 if Quote::new(most, &self.file.rates, gpu_rate, time).is_none() {
                     let message = format!(
-                        "a job of {} CPU, {} memory and {} GPUs for {} has a price that does not fit in 18 trillion USD",
+                        "a job with {} CPU, {} memory and {} GPUs for {} can cost more than the maximum price of 18 trillion USD",
                         most.cpu, most.memory, most.gpu, limits.timeout.max.value
                     );
                     contradiction(faults, &limits.timeout.max.from, message);
@@ -218,43 +221,45 @@ impl Policy {
         }
     }
 
-    /// The digest of the policy in its canonical form, overrides included.
+    /// Returns the digest of the canonical form, which includes price overrides.
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The policy in its canonical form, which loads again and has the same digest.
+    /// Returns the canonical form. It parses to a policy with the same digest.
     #[must_use]
     pub fn canonical(&self) -> impl serde::Serialize + '_ {
         &self.file
     }
 
-    /// What holds for a tenant, listed or not.
+    /// Returns the resolved policy of a tenant, whether the policy lists it or not.
     #[must_use]
     pub fn terms(&self, tenant: &str) -> &TenantTerms {
         self.listed.get(tenant).unwrap_or(&self.unlisted)
     }
 
-    /// Whether the policy lists the tenant.
+    /// Returns `true` if the policy lists the tenant.
     #[must_use]
     pub fn is_listed(&self, tenant: &str) -> bool {
         self.listed.contains_key(tenant)
     }
 
-    /// Whether the policy accepts jobs of the tenant.
+    /// Returns `true` if the policy accepts jobs of the tenant.
     #[must_use]
     pub fn accepts_tenant(&self, tenant: &str) -> bool {
         self.unknown_tenants() == UnknownTenants::Allow || self.is_listed(tenant)
     }
 
-    /// The tenants that the policy lists.
+    /// Returns the tenants that the policy lists.
     pub fn listed_tenants(&self) -> impl Iterator<Item = &Tenant> {
         self.listed.keys()
     }
 
-    /// The bounds of a class for a tenant; without a class, those of the default class or the base. `None` where there
-    /// is no such class.
+    /// Returns the bounds of a class for a tenant; `None` if the class does not exist.
+    ///
+    /// Without a tenant, returns the bounds of an unlisted tenant. Without a class, returns the bounds of the
+    /// default class, or the base bounds if there is no default class.
     #[must_use]
     pub fn limits(&self, tenant: Option<&str>, class: Option<&str>) -> Option<&Limits> {
         let terms = tenant.map_or(&self.unlisted, |tenant| self.terms(tenant));
@@ -264,42 +269,42 @@ impl Policy {
         }
     }
 
-    /// The class of a job that names none.
+    /// Returns the class of jobs that do not set `class`.
     #[must_use]
     pub const fn default_class(&self) -> Option<&ClassName> {
         self.file.default_class.as_ref()
     }
 
-    /// The class of this name.
+    /// Returns the class with this name.
     #[must_use]
     pub fn class(&self, name: &str) -> Option<&ClassName> {
         self.file.classes.get_key_value(name).map(|(name, _)| name)
     }
 
-    /// The names of the classes.
+    /// Returns the names of all classes.
     pub fn classes(&self) -> impl Iterator<Item = &ClassName> {
         self.file.classes.keys()
     }
 
-    /// The GPU types by name.
+    /// Returns the GPU types by name.
     #[must_use]
     pub const fn gpu_types(&self) -> &BTreeMap<String, GpuType> {
         &self.file.gpu_types
     }
 
-    /// The GPU type of a job that names none.
+    /// Returns the GPU type of jobs that need GPUs and do not set `gpu_type`.
     #[must_use]
     pub fn default_gpu_type(&self) -> Option<&str> {
         self.file.default_gpu_type.as_deref()
     }
 
-    /// The prices of CPU, memory, and GPUs without a type.
+    /// Returns the unit prices of CPU, memory, and GPUs without a type.
     #[must_use]
     pub const fn rates(&self) -> &Rates {
         &self.file.rates
     }
 
-    /// The price of a GPU of a type, or of one without.
+    /// Returns the unit price of a GPU type, or of a GPU without a type.
     #[must_use]
     pub fn gpu_rate(&self, gpu_type: Option<&str>) -> UsdRate {
         gpu_type
@@ -307,36 +312,36 @@ impl Policy {
             .map_or(self.file.rates.usd_per_gpu_second, |gpu| gpu.usd_per_gpu_second)
     }
 
-    /// What all tenants together may hold.
+    /// Returns the capacity: the limits for all tenants together.
     #[must_use]
     pub const fn capacity(&self) -> &Capacity {
         &self.file.capacity
     }
 
-    /// How jobs are run.
+    /// Returns the settings for running jobs.
     #[must_use]
     pub const fn run(&self) -> &RunSettings {
         &self.file.run
     }
 
-    /// What becomes of tenants that are not listed.
+    /// Returns the rule for tenants that the policy does not list.
     #[must_use]
     pub const fn unknown_tenants(&self) -> UnknownTenants {
         self.file.unknown_tenants
     }
 
-    /// Whether an image comes from an allowed place.
+    /// Returns `true` if the repository of the image matches an allowed pattern.
     #[must_use]
     pub fn allows_image(&self, image: &ImageRef) -> bool {
         self.file.images.allow.iter().any(|pattern| pattern.matches(image.repository()))
     }
 
-    /// The patterns of allowed images.
+    /// Returns the patterns of allowed images.
     pub fn image_patterns(&self) -> impl Iterator<Item = &str> {
         self.file.images.allow.iter().map(crate::image::ImagePattern::as_str)
     }
 
-    /// Whether images must be named by digest.
+    /// Returns `true` if images must be named by digest.
     #[must_use]
     pub const fn requires_digest(&self) -> bool {
         self.file.images.require_digest
@@ -357,7 +362,7 @@ fn overridden(mut file: PolicyFile, overrides: RateOverrides) -> PolicyFile {
     file
 }
 
-/// Names that one part of the policy uses must be defined in another.
+/// Reports classes and GPU types that the policy uses but does not define, and invalid namespaces per tenant.
 fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
     let class_names = || file.classes.keys().map(ClassName::as_str);
     let unknown_class = |path: String, class: &ClassName| {
@@ -392,8 +397,8 @@ fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
     }
     if file.run.is_per_tenant() {
         if file.tenants.is_empty() || file.unknown_tenants == UnknownTenants::Allow {
-            let message = "a namespace for each tenant needs listed `tenants` and `unknown_tenants: deny`, since namespaces \
-                           are made beforehand";
+            let message = "a namespace per tenant needs `tenants` and `unknown_tenants: deny`, because namespaces are created \
+                           in advance";
             contradiction(faults, "run.namespace", message.to_owned());
         }
         for tenant in file.tenants.keys() {
@@ -437,7 +442,7 @@ fn tenant_terms(
         ),
     };
     let ceilings = [gpus.clone(), Sourced::new(file.capacity.gpus, "capacity.gpus")];
-    // A tenant without bounds of its own shares those of everybody.
+    // A tenant that sets no bounds shares the bounds of unlisted tenants.
     if let (Some(shared), Some(own)) = (shared, own)
         && own.limits == LimitsLayer::default()
         && own.classes.is_empty()
@@ -453,7 +458,7 @@ fn tenant_terms(
     for (name, limits) in &file.classes {
         classes.insert(name.clone(), stack(Some((name, limits)), faults));
     }
-    // With a default class no job runs under the bare base, so a tenant need not fit it.
+    // With a default class no job uses the base bounds, so they may contradict the tenant's bounds.
     let unreachable = file.default_class.is_some() && tenant.is_some();
     let mut ignored = Vec::new();
     let base = Arc::new(stack(None, if unreachable { &mut ignored } else { faults }));
@@ -461,7 +466,7 @@ fn tenant_terms(
     TenantTerms { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes }
 }
 
-/// The layers that hold for a tenant and a class, the base first.
+/// Returns the layers of a tenant and a class, in the order in which they apply. The base is the first.
 fn layers<'a>(
     file: &'a PolicyFile,
     tenant: Option<(&Tenant, &'a TenantLayer)>,

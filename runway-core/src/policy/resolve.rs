@@ -1,8 +1,11 @@
-//! The layers of a policy laid over one another: base, class, tenant, and the tenant's own class.
+//! Resolves the layers of a policy: base, class, tenant, and the tenant's bounds for a class.
 //!
-//! A class's bounds replace the base's, field by field. A tenant's bare bounds only narrow. A tenant's bounds for a
-//! class replace again. Every resolved value keeps the line it came from. A default that was written lies within the
-//! bounds of its own layer or the policy does not load; one that was inherited is clamped into them.
+//! - The bounds of a class replace those of the base, field by field.
+//! - The bounds of a tenant outside `classes` can only narrow the bounds.
+//! - The bounds of a tenant for a class replace the result, again field by field.
+//!
+//! Every resolved value keeps the policy path that it comes from. If a layer sets a default outside its
+//! bounds, the policy is rejected. An inherited default is clamped into the bounds.
 
 use super::file::{BoundLayer, LimitsLayer, Network};
 use crate::code::Code;
@@ -11,12 +14,12 @@ use crate::violation::Violation;
 use std::fmt::Display;
 use std::sync::Arc;
 
-/// A value and the line of the policy that it came from, such as `classes.gpu.cpu.max`.
+/// A value with the policy path that it comes from, such as `classes.gpu.cpu.max`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Sourced<T> {
     /// The value.
     pub value: T,
-    /// The line of the policy.
+    /// The policy path. The JSON key is `policy`.
     #[serde(rename = "policy", serialize_with = "as_str")]
     pub from: Arc<str>,
 }
@@ -30,31 +33,31 @@ impl<T> Sourced<T> {
         Self { value, from: from.into() }
     }
 
-    /// Another value that came from the same line.
+    /// Maps the value and keeps its policy path.
     #[must_use]
     pub fn map<U>(&self, make: impl FnOnce(&T) -> U) -> Sourced<U> {
         Sourced { value: make(&self.value), from: Arc::clone(&self.from) }
     }
 }
 
-/// The bounds of one quantity, both included, and what a job gets that asks for nothing.
+/// The inclusive bounds of one quantity, with its default.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Bounds<T> {
-    /// The least.
+    /// The minimum.
     pub min: Sourced<T>,
-    /// The most.
+    /// The maximum.
     pub max: Sourced<T>,
-    /// What is taken where nothing is asked for; `None` where something must be.
+    /// Value used if the job does not set the field; `None` if the job must set it.
     pub default: Option<Sourced<T>>,
 }
 
 impl<T: Ord + Copy> Bounds<T> {
-    /// The value within the bounds that is nearest to `value`; `None` where the bounds leave nothing.
+    /// Clamps `value` into the bounds; `None` if the minimum is above the maximum.
     pub(crate) fn clamp(&self, value: T) -> Option<T> {
         (self.min.value <= self.max.value).then(|| value.clamp(self.min.value, self.max.value))
     }
 
-    /// Lets an inherited default follow its bounds.
+    /// Clamps an inherited default into the bounds.
     fn with_default_inside(mut self) -> Self {
         let Some(default) = &mut self.default else {
             return self;
@@ -69,7 +72,7 @@ impl<T: Ord + Copy> Bounds<T> {
     }
 }
 
-/// The bounds that hold for a tenant's jobs of a class.
+/// The bounds of a tenant's jobs in a class.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Limits {
     /// Cores, in thousandths.
@@ -78,28 +81,28 @@ pub struct Limits {
     pub memory: Bounds<MemoryBytes>,
     /// Bytes of scratch space and logs.
     pub ephemeral_storage: Bounds<MemoryBytes>,
-    /// GPUs. The maximum is the least of the bound, the tenant's quota and the capacity.
+    /// GPUs. The maximum is the least of the layers' maximum, the tenant's quota and the capacity.
     pub gpu: Bounds<GpuCount>,
-    /// From the start of the job to its end.
+    /// Time from the start to the end of the job, retries included.
     pub timeout: Bounds<Seconds>,
-    /// Repetitions of a failed attempt.
+    /// Number of retries after a failed attempt.
     pub retries: Bounds<u32>,
-    /// The networks that a job may choose; the first is the default.
+    /// The networks that a job may choose. The first is the default.
     pub network: Sourced<Vec<Network>>,
 }
 
-/// One layer with the place where it is written.
+/// One layer of bounds with its policy path.
 pub(super) struct Layer<'a> {
     pub limits: &'a LimitsLayer,
-    /// The line that its fields stand below, such as `classes.gpu`.
+    /// The policy path of the layer, such as `classes.gpu`.
     pub prefix: String,
     pub narrows: bool,
 }
 
-/// What holds where no layer says anything.
+/// The source of a value that no layer sets.
 const BUILT_IN: &str = "built-in default";
 
-/// Lays the layers over one another, the base first.
+/// Resolves the layers. The base is the first.
 pub(super) fn resolve(
     layers: &[Layer<'_>],
     gpu_ceilings: &[Sourced<GpuCount>],
@@ -194,7 +197,7 @@ fn bounds<T: Ord + Copy + Display>(
         if let Some(value) = written.default {
             if value < min.value || value > max.value {
                 let message = format!(
-                    "the default {value} is outside of its bounds, {} ({}) to {} ({})",
+                    "the default {value} is outside its bounds, {} ({}) to {} ({})",
                     min.value, min.from, max.value, max.from
                 );
                 contradiction(faults, &line("default"), message);
@@ -221,7 +224,7 @@ fn networks(layers: &[Layer<'_>], faults: &mut Vec<Violation>) -> Sourced<Vec<Ne
             contradiction(
                 faults,
                 &line,
-                format!("no network is left here of those that {} allows", allowed.from),
+                format!("none of these networks is allowed by {}", allowed.from),
             );
         } else if value != allowed.value || !layer.narrows {
             allowed = Sourced::new(value, line);
@@ -230,7 +233,7 @@ fn networks(layers: &[Layer<'_>], faults: &mut Vec<Violation>) -> Sourced<Vec<Ne
     allowed
 }
 
-/// Tells of a contradiction once, however many tenants and classes meet it.
+/// Reports a contradiction, unless the same one has been reported for another tenant or class.
 pub(super) fn contradiction(faults: &mut Vec<Violation>, line: &str, message: String) {
     let fault = Violation::new(Code::PolicyContradiction, line_pointer(line), message).policy(line);
     if !faults.contains(&fault) {
@@ -238,7 +241,7 @@ pub(super) fn contradiction(faults: &mut Vec<Violation>, line: &str, message: St
     }
 }
 
-/// The JSON pointer of a line: names in a policy hold no dots of their own where lines name them.
+/// Returns the JSON pointer of a policy path. Names in a policy path contain no dots.
 #[must_use]
 pub fn line_pointer(line: &str) -> String {
     format!("/{}", line.replace('.', "/"))

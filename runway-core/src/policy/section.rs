@@ -8,33 +8,36 @@ use serde_json::{Map, Value as Json};
 
 /// One field of the section `S`.
 pub(super) struct Field<S: 'static> {
-    /// The name in a policy.
+    /// The field's name in a policy.
     pub(super) name: &'static str,
-    /// The description in the JSON Schema; empty for none.
+    /// The description in the JSON Schema. Empty if there is none.
     pub(super) doc: &'static str,
-    /// The message for a policy without the field, if it is required.
+    /// The message for a policy without the field, if the field is required.
     pub(super) required: Option<&'static str>,
     /// The JSON Schema of the value, without the description.
     pub(super) schema: fn() -> Json,
-    /// Reads the value into the section.
+    /// Parses the value and stores it in the section.
     pub(super) read: fn(&mut Reader, &Node, &Path<'_>, &mut S),
-    /// Returns the canonical form. `None` leaves it out of the canonical policy, and so out of the digest.
+    /// Returns the canonical form of the value. `None` omits the field from the canonical policy and from the
+    /// digest.
     pub(super) write: fn(&S) -> Option<Canonical>,
 }
 
-/// How to read, describe and write the values of one type.
+/// Parser, JSON Schema and canonical form of one type.
 pub(super) struct Format<T: 'static> {
     pub(super) read: fn(&mut Reader, &Node, &Path<'_>) -> Option<T>,
     pub(super) schema: fn() -> Json,
     pub(super) write: fn(&T) -> Canonical,
 }
 
-/// Declares a field by its name, its format, when it is written, its description, and the message if it is required
-/// and missing. It is written:
+/// Declares a field by its name, its format, its presence in the canonical policy, and its description. A
+/// required field also has a message for policies without it. The presence is one of:
 ///
-/// - `always`: in every canonical policy. This is for the fields of the first version only: their digests exist.
-/// - `if_set`: if the value is not the default of its type. A new field with this mark changes no digest.
-/// - `optional`: the same for an `Option` of the format's type.
+/// - `always`: The field is in every canonical policy. Only the fields of the first version use this mark,
+///   because digests of such policies exist.
+/// - `if_set`: The field is present if its value is not the default of its type. A new field with this mark
+///   changes no existing digest.
+/// - `optional`: The same for an `Option` of the format's type.
 macro_rules! field {
     ($name:ident, $format:expr, $when:ident, $doc:expr) => {
         field!(@new $name, $format, $when, $doc, None)
@@ -67,7 +70,7 @@ macro_rules! field {
 
 pub(super) use field;
 
-/// Reads a mapping into a section that has the values of missing fields already.
+/// Parses a mapping into `section`, which holds the values for missing fields.
 pub(super) fn read_section<S>(
     reader: &mut Reader,
     node: &Node,
@@ -124,7 +127,7 @@ pub(super) fn entries<S>(section: &S, fields: &[Field<S>]) -> impl Iterator<Item
     fields.iter().filter_map(|field| Some((field.name.to_owned(), (field.write)(section)?)))
 }
 
-/// The canonical form of a value: mappings keep the order of their fields.
+/// The canonical form of a value. Mappings keep the order of their fields.
 pub(super) enum Canonical {
     Bool(bool),
     Number(u64),

@@ -1,4 +1,4 @@
-//! Single values of a policy, and what is said of those that are none.
+//! Parsers for single values of a policy. They report a violation for each invalid value.
 
 use super::file::CidrError;
 use crate::code::Code;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// A quantity or duration in the unit of its type.
+/// Parses a quantity or a duration.
 pub(super) fn quantity<T: FromStr<Err: Display>>(
     reader: &mut Reader,
     node: &Node,
@@ -31,7 +31,7 @@ pub(super) fn quantity<T: FromStr<Err: Display>>(
     }
 }
 
-/// A quantity that must not be zero: to Kubernetes a limit of zero is no limit.
+/// Parses a quantity that must not be zero. Kubernetes treats a limit of zero as no limit.
 pub(super) fn above_zero<T: FromStr<Err: Display> + Default + PartialEq>(
     reader: &mut Reader,
     node: &Node,
@@ -41,14 +41,14 @@ pub(super) fn above_zero<T: FromStr<Err: Display> + Default + PartialEq>(
     if value != T::default() {
         return Some(value);
     }
-    let message = "a bound of zero would be no bound: Kubernetes takes a limit of zero for none";
+    let message = "a bound must be above zero: Kubernetes treats a limit of zero as no limit";
     reader
         .violations
         .push(Violation::new(Code::InvalidQuantity, path.pointer(), message).requested(node.to_json()));
     None
 }
 
-/// A whole number within bounds.
+/// Parses a whole number between `min` and `max`.
 pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path<'_>, min: u64, max: u64) -> Option<u64> {
     let count: GpuCount = quantity(reader, node, path)?;
     let count = count.units();
@@ -65,7 +65,7 @@ pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path<'_>, min: u64,
     None
 }
 
-/// A text that is parsed further, with the words for what is wrong with it.
+/// Parses a string. `describe` returns the code, the message and the fix for a parse error.
 pub(super) fn parsed<T: FromStr>(
     reader: &mut Reader,
     node: &Node,
@@ -95,7 +95,7 @@ pub(super) fn cidr_fault(text: &str, error: CidrError) -> (Code, String, Json) {
     (Code::InvalidCidr, format!("`{}` {error}", shortened(text)), fix)
 }
 
-/// One of a few words.
+/// Parses one of the given names.
 pub(super) fn choice<T: Copy>(
     reader: &mut Reader,
     node: &Node,
@@ -107,7 +107,7 @@ pub(super) fn choice<T: Copy>(
     if found.is_none() {
         let names = choices.iter().map(|(name, _)| *name);
         let near = crate::text::nearest(text, names.clone());
-        let message = format!("`{}` is not one of the words that can stand here", shortened(text));
+        let message = format!("`{}` is not an accepted value", shortened(text));
         reader.violations.push(
             Violation::new(Code::WrongType, path.pointer(), message).requested(text).one_of(names).fix(near),
         );
@@ -122,7 +122,7 @@ pub(super) fn boolean(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Opti
     }
 }
 
-/// A mapping from names of one kind to values of one kind.
+/// Parses a mapping from names to values. A null value stands for the default.
 pub(super) fn named<K: FromStr<Err = NameError> + Ord, V>(
     reader: &mut Reader,
     node: &Node,
@@ -162,7 +162,8 @@ pub(super) fn rate(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<
         .ok()
 }
 
-/// A Kubernetes label value or the name part of a key (`IsValidLabelValue`): `[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?`.
+/// Returns `true` for a Kubernetes label value, or the name part of a label key (`IsValidLabelValue`):
+/// `[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?`.
 pub(super) fn is_label_value(text: &str) -> bool {
     let alphanumeric = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -172,7 +173,7 @@ pub(super) fn is_label_value(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-/// A Kubernetes qualified name: a label value behind an optional DNS name and `/`.
+/// Returns `true` for a Kubernetes qualified name: a label value after an optional DNS name and `/`.
 pub(super) fn is_qualified_name(text: &str) -> bool {
     match text.split_once('/') {
         Some((prefix, name)) => is_dns_subdomain(prefix) && is_label_value(name),
@@ -180,23 +181,24 @@ pub(super) fn is_qualified_name(text: &str) -> bool {
     }
 }
 
-/// A DNS subdomain of at most 253 characters (`IsDNS1123Subdomain`): labels with dots between them.
+/// Returns `true` for a DNS subdomain (`IsDNS1123Subdomain`): labels separated by dots, at most 253
+/// characters.
 pub(super) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| DnsLabel::check(label).is_ok())
 }
 
-/// The name of an extended resource (`IsExtendedResourceName`): qualified, also as that of its quota, and not one of
-/// Kubernetes' own.
+/// Returns `true` for the name of an extended resource (`IsExtendedResourceName`). The name with the prefix
+/// `requests.` must be a qualified name, and the domain must not belong to Kubernetes.
 pub(super) fn is_extended_resource(text: &str) -> bool {
     let own = |prefix: &str| prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io");
     is_qualified_name(&format!("requests.{text}"))
         && text.split_once('/').is_some_and(|(prefix, _)| !own(prefix) && !prefix.starts_with("requests."))
 }
 
-/// A year. Beyond it nobody waits, and Kubernetes counts the nanoseconds of a deadline in 63 bits.
+/// One year. Kubernetes stores a deadline as nanoseconds in a signed 64-bit integer, which ends at 292 years.
 const MAX_TIMEOUT: Seconds = Seconds::new(365 * 24 * 3600);
 
-/// A bound of a timeout.
+/// Parses a bound of a timeout.
 pub(super) fn timeout(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<Seconds> {
     let value: Seconds = above_zero(reader, node, path)?;
     if value <= MAX_TIMEOUT {

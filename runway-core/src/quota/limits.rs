@@ -1,13 +1,13 @@
-//! How much may be held, and by how much a request would exceed it.
+//! Quota limits, and the check of a request against them.
 
 use crate::units::GpuCount;
 
-/// How much is held.
+/// The GPUs and jobs that are held, or that may be held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
-    /// GPUs.
+    /// Number of GPUs.
     pub gpus: u64,
-    /// Jobs that have not ended.
+    /// Number of jobs that occupy resources.
     pub jobs: u64,
 }
 
@@ -23,50 +23,50 @@ impl Usage {
     }
 }
 
-/// What may be held, by a tenant and by all together.
+/// The limits of one tenant, and of all tenants together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaLimits {
-    /// By the tenant.
+    /// The quota of the tenant.
     pub tenant: Usage,
-    /// By all tenants together.
+    /// The capacity, shared by all tenants.
     pub cluster: Usage,
 }
 
-/// One quota that a request would exceed.
+/// The kind of a quota or capacity limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaKind {
-    /// The tenant's GPUs.
+    /// GPUs of one tenant.
     TenantGpus,
-    /// The tenant's jobs.
+    /// Jobs of one tenant.
     TenantJobs,
-    /// The cluster's GPUs.
+    /// GPUs of all tenants together.
     ClusterGpus,
-    /// The cluster's jobs.
+    /// Jobs of all tenants together.
     ClusterJobs,
 }
 
-/// By how much a request would exceed a quota.
+/// A quota that a request exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortage {
-    /// Which quota.
+    /// The kind of quota.
     pub kind: QuotaKind,
-    /// How much is asked for.
+    /// The amount that the request needs.
     pub requested: u64,
-    /// How much is held.
+    /// The amount that is held.
     pub held: u64,
-    /// How much may be held.
+    /// The maximum that may be held.
     pub limit: u64,
 }
 
 impl Shortage {
-    /// How much must become free before the request fits.
+    /// Returns the amount that must be released before the request fits.
     #[must_use]
     pub const fn missing(&self) -> u64 {
         self.held.saturating_add(self.requested).saturating_sub(self.limit)
     }
 
-    /// How much could be asked for now.
+    /// Returns the amount that a request could have at this time.
     #[must_use]
     pub const fn left(&self) -> u64 {
         self.limit.saturating_sub(self.held)
@@ -74,7 +74,7 @@ impl Shortage {
 }
 
 impl QuotaLimits {
-    /// Every quota that one more job with `gpus` would exceed.
+    /// Returns every quota that one more job with `gpus` GPUs would exceed.
     #[must_use]
     pub fn shortages(&self, tenant: Usage, cluster: Usage, gpus: GpuCount) -> Vec<Shortage> {
         let gpus = gpus.units();
@@ -85,7 +85,7 @@ impl QuotaLimits {
             (QuotaKind::ClusterJobs, 1, cluster.jobs, self.cluster.jobs),
         ]
         .into_iter()
-        // A job without GPUs is not held up by those who hold too many of them.
+        // A job without GPUs is never refused for GPUs, even if others hold more than the limit.
         .filter(|(_, requested, held, limit)| *requested > 0 && held.saturating_add(*requested) > *limit)
         .map(|(kind, requested, held, limit)| Shortage { kind, requested, held, limit })
         .collect()

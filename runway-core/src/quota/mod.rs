@@ -1,11 +1,12 @@
-//! Who holds what: one hold for each job, from the moment it is admitted until nothing of it runs.
+//! The ledger: one hold for each job, from its admission until all its pods have terminated.
 //!
-//! A hold is `Reserved` while the job is being created and `Live` once it exists. It is released when the job has ended
-//! or is gone and none of its pods runs any more; releasing is idempotent, since watches repeat themselves and lose
-//! things. The totals of each tenant and of the cluster are always the sums of the holds.
+//! A hold is `Reserved` while the backend creates the job, and `Live` once the job exists. It is released
+//! when the job has finished or has been deleted, and none of its pods is running. Releasing twice is
+//! allowed, because watches repeat and lose events. The totals of each tenant and of the cluster always equal
+//! the sums of the holds.
 //!
-//! Holds are kept in no order: to reserve, confirm and release costs the same however many there are. Only a refusal
-//! looks through them, for those that end first; it takes time in their number, and nobody is admitted by it.
+//! Holds are unordered, so reserve, confirm and release take constant time. Only a refusal scans the holds,
+//! for those with the earliest deadlines. The scan takes linear time.
 
 mod limits;
 
@@ -17,146 +18,147 @@ use crate::units::{GpuCount, Seconds, Timestamp};
 use std::collections::{BTreeSet, hash_map::Entry};
 use std::num::NonZeroU64;
 
-/// A hold, by when it will be free at the latest.
+/// A hold with the time at which it expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HeldUntil {
-    /// Whose hold it is.
+    /// The id of the job.
     pub id: JobId,
-    /// When it will be free at the latest.
+    /// The time at which the hold is released at the latest.
     pub deadline: Timestamp,
-    /// How many GPUs it has.
+    /// The GPUs of the hold.
     pub gpus: GpuCount,
 }
 
-/// What one job holds.
+/// The GPUs and the job slot that one job occupies.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Hold {
-    /// Whose it is.
+    /// The tenant that owns the job.
     pub tenant: Tenant,
-    /// Its GPUs.
+    /// The job's GPUs.
     pub gpus: GpuCount,
-    /// How long the job can take from its start to its very end.
+    /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
     pub term: Seconds,
-    /// When it will have ended at the latest.
+    /// The time at which the job has finished at the latest.
     pub deadline: Timestamp,
-    /// How far it is.
+    /// The state of the hold.
     pub state: HoldState,
 }
 
-/// How far a hold is.
+/// The state of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldState {
-    /// The job is being created; whether it exists is not known.
+    /// The backend is creating the job. It is unknown whether the job exists.
     Reserved,
-    /// The job exists. The number orders confirmations and listings.
+    /// The job exists. The number orders confirmations and lists.
     Live(NonZeroU64),
 }
 
-/// What a job is about to hold.
+/// A request for a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRequest {
-    /// Whose it is.
+    /// The tenant that owns the job.
     pub tenant: Tenant,
-    /// Its GPUs.
+    /// The job's GPUs.
     pub gpus: GpuCount,
-    /// How long the job can take from its start to its very end.
+    /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
     pub term: Seconds,
 }
 
-/// A job that was seen in the backend and has not let go of what it holds.
+/// A job that still occupies resources, as the backend reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
-    /// Its id.
+    /// The job's id.
     pub id: JobId,
-    /// Whose it is.
+    /// The tenant that owns the job.
     pub tenant: Tenant,
-    /// Its GPUs.
+    /// The job's GPUs.
     pub gpus: GpuCount,
-    /// How long it can take from its start to its very end.
+    /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
     pub term: Seconds,
-    /// When it will have ended at the latest.
+    /// The time at which the job has finished at the latest.
     pub deadline: Timestamp,
 }
 
-/// A listing of the backend that has begun. Made by [`Ledger::begin_listing`] before the listing is asked for.
+/// Identifies one list of the backend. [`Ledger::begin_list`] returns it before the request for the list is
+/// sent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listing(NonZeroU64);
 
-/// What the sight of a job meant for the ledger.
+/// The effect of an observed job on the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sighting {
-    /// It was held already.
+    /// The job already had a live hold.
     Known,
-    /// Its creation had not been answered yet, and now is.
+    /// The job had a reserved hold, which is now live.
     Confirmed,
-    /// It had no hold, and has one now.
+    /// The job had no hold. The ledger added one.
     Adopted,
 }
 
-/// What the ledger had wrong, and now has right.
+/// The corrections that [`Ledger::reconcile`] made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Drift {
-    /// Jobs that exist and had no hold.
+    /// Jobs without a hold. The ledger added one for each.
     pub adopted: Vec<JobId>,
-    /// Holds whose jobs are gone.
+    /// Jobs that no longer exist. The ledger removed their holds.
     pub dropped: Vec<JobId>,
-    /// Holds of another tenant or size than their jobs.
+    /// Jobs whose holds had another tenant or another number of GPUs. The ledger replaced these holds.
     pub corrected: Vec<JobId>,
 }
 
 impl Drift {
-    /// Whether the ledger was right.
+    /// Returns `true` if the ledger needed no correction.
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.adopted.is_empty() && self.dropped.is_empty() && self.corrected.is_empty()
     }
 }
 
-/// What can happen to a hold.
+/// An event that changes a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HoldEvent {
-    /// The job was created.
+    /// The backend created the job.
     Confirm,
     /// The job was definitely not created.
     Abort,
-    /// Nothing of the job runs any more.
+    /// All processes of the job have terminated.
     Release,
 }
 
-/// Why the ledger did not do what it was asked to.
+/// The error of a ledger operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// An id can be held once.
-    #[error("job {id} is held already")]
+    /// The id already has a hold.
+    #[error("job {id} already has a hold")]
     HeldAlready {
-        /// The job.
+        /// The id of the job.
         id: JobId,
     },
-    /// There is no hold to confirm: it was released meanwhile, or never made.
-    #[error("job {id} is not held")]
+    /// There is no hold to confirm. It has been released, or it never existed.
+    #[error("job {id} has no hold")]
     NotHeld {
-        /// The job.
+        /// The id of the job.
         id: JobId,
     },
-    /// The event cannot happen to a hold in this state.
-    #[error("job {id} exists, so its hold cannot be given up as that of a job never created")]
+    /// An abort is not possible, because the job exists.
+    #[error("cannot abort the creation of job {id}: the job exists")]
     AbortedLive {
-        /// The job.
+        /// The id of the job.
         id: JobId,
     },
-    /// Another listing has begun since.
-    #[error("another listing has begun since this one")]
+    /// Another list has started since this one.
+    #[error("another list has started since this one")]
     StaleListing,
 }
 
-/// The holds of all jobs, and their totals.
+/// The holds of all jobs, with totals per tenant and for the cluster.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     holds: KeyedMap<JobId, Hold>,
     tenants: KeyedMap<Tenant, Usage>,
     cluster: Usage,
-    /// Counts confirmations and listings, so that their order does not hang on a clock.
+    /// Counts confirmations and lists. Their order then does not depend on a clock.
     sequence: NonZeroU64,
     listing: Option<OpenListing>,
 }
@@ -164,12 +166,12 @@ pub struct Ledger {
 #[derive(Debug, Clone)]
 struct OpenListing {
     began: NonZeroU64,
-    /// What was released since: the listing may still show it.
+    /// Ids released since the list started. The list may still contain their jobs.
     released: BTreeSet<JobId>,
 }
 
 impl Ledger {
-    /// A ledger without holds.
+    /// Returns an empty ledger.
     #[must_use]
     pub fn new(seed: HashSeed) -> Self {
         Self {
@@ -181,24 +183,25 @@ impl Ledger {
         }
     }
 
-    /// Holds what a job will need, if no limit is exceeded by it.
+    /// Reserves the GPUs and the job slot of a job. The ledger does not check any limit.
     ///
     /// # Errors
-    /// [`LedgerError::HeldAlready`] for an id that has a hold; nothing is changed then.
+    /// [`LedgerError::AlreadyHeld`] if the id has a hold. The ledger is then unchanged.
     ///
     /// ```
+    /// use runway_core::HashSeed;
     /// use runway_core::quota::{HoldRequest, Ledger, Usage};
     /// use runway_core::units::{GpuCount, Seconds, Timestamp};
-    /// use runway_core::HashSeed;
     ///
     /// let mut ledger = Ledger::new(HashSeed(1, 2));
-    /// let request = HoldRequest { tenant: "vision".parse()?, gpus: GpuCount::new(2), term: Seconds::new(630) };
+    /// let max_duration = Seconds::new(630);
+    /// let request = HoldRequest { tenant: "vision".parse()?, gpus: GpuCount::new(2), max_duration };
     /// let (id, now) = ("4d5c9fa91db4".parse()?, Timestamp::from_seconds(1000));
     /// ledger.reserve(id, request, now)?;
     /// ledger.confirm(id, now)?;
     /// assert_eq!(ledger.tenant_usage("vision"), Usage { gpus: 2, jobs: 1 });
     /// ledger.release(id);
-    /// ledger.release(id); // as often as the watch says so
+    /// ledger.release(id); // a repeated release changes nothing
     /// assert_eq!(ledger.cluster_usage(), Usage::default());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -213,23 +216,26 @@ impl Ledger {
         Ok(())
     }
 
-    /// The job was created; it started no later than `started`. Confirming twice changes nothing.
+    /// Confirms the hold of a job that the backend has created. The job started no later than `started`.
+    ///
+    /// A second call changes nothing.
     ///
     /// # Errors
-    /// [`LedgerError::NotHeld`] where the hold was released meanwhile: the job has come and gone.
+    /// [`LedgerError::NotHeld`] if the hold has been released in the meantime, because the job has already
+    /// finished.
     pub fn confirm(&mut self, id: JobId, started: Timestamp) -> Result<(), LedgerError> {
         self.apply(id, HoldEvent::Confirm, started).map(drop)
     }
 
-    /// The job was definitely not created. Returns the hold that was given up, if there was one.
+    /// Releases the hold of a job that was definitely not created. Returns the hold, if there was one.
     ///
     /// # Errors
-    /// [`LedgerError::AbortedLive`] where the job is known to exist.
+    /// [`LedgerError::JobExists`] if the hold is live, so the job exists.
     pub fn abort(&mut self, id: JobId) -> Result<Option<Hold>, LedgerError> {
         self.apply(id, HoldEvent::Abort, Timestamp::EPOCH)
     }
 
-    /// Nothing of the job runs any more. Returns the hold that was released, if there was one.
+    /// Releases the hold of a job whose processes have all terminated. Returns the hold, if there was one.
     pub fn release(&mut self, id: JobId) -> Option<Hold> {
         self.apply(id, HoldEvent::Release, Timestamp::EPOCH).unwrap_or_default()
     }
@@ -263,10 +269,10 @@ impl Ledger {
         }
     }
 
-    /// Takes note of a job that was seen outside of a listing and has not let go of what it holds.
+    /// Records a job that the backend's watch reports and that still occupies resources.
     ///
-    /// A `Reserved` hold is confirmed by that; a job without a hold gets one, whether or not it fits the limits, since it
-    /// runs. A hold that knows another tenant or size is left to the next listing.
+    /// The report confirms a reserved hold. A job without a hold gets one even if it exceeds a limit, because
+    /// it already exists. If the hold has another tenant or GPU count, only the next list corrects them.
     pub fn observe(&mut self, job: Observed) -> Sighting {
         self.sequence = self.sequence.saturating_add(1);
         let state = HoldState::Live(self.sequence);
@@ -289,22 +295,24 @@ impl Ledger {
         }
     }
 
-    /// Says that a listing of the backend is about to be asked for.
+    /// Starts a list of the backend. Call this before the request for the list is sent.
     pub fn begin_listing(&mut self) -> Listing {
         self.sequence = self.sequence.saturating_add(1);
         self.listing = Some(OpenListing { began: self.sequence, released: BTreeSet::new() });
         Listing(self.sequence)
     }
 
-    /// Sets the ledger right by a listing of every job that has not let go of what it holds.
+    /// Corrects the ledger by a complete list of the jobs that occupy resources.
     ///
-    /// A `Reserved` hold without a job stays: its job may be on its way, and only who sent it can tell; call
-    /// [`abort`](Self::abort) when that is settled. One whose job is seen is confirmed by that. A `Live` hold without a job
-    /// is dropped if it was confirmed before the listing began. A job without a hold gets one, whether or not it fits the
-    /// limits, since it runs; but not if its hold was released after the listing began.
+    /// - A reserved hold whose job is in the list becomes live. If the job is not in the list, the hold
+    ///   stays, because the create request may still be in flight. Its sender must call
+    ///   [`abort`](Self::abort) if the request fails.
+    /// - A live hold whose job is not in the list is removed, if it was confirmed before the list started.
+    /// - A job without a hold gets one even if it exceeds a limit, because it already exists. A job that
+    ///   was released after the list started gets none.
     ///
     /// # Errors
-    /// [`LedgerError::StaleListing`] where another listing has begun since; nothing is changed then.
+    /// [`LedgerError::StaleList`] if another list has started since. The ledger is then unchanged.
     pub fn reconcile(
         &mut self,
         listing: Listing,
@@ -328,20 +336,23 @@ impl Ledger {
                 state: HoldState::Live(self.sequence),
             };
             match self.holds.get(&id) {
-                // What the listing shows of an id that was released since is over, whatever the id stands for now.
+                // The list is older than the release of this id. Even if a new job has the id, the list
+                // describes the old one.
                 _ if open.released.contains(&id) => {}
                 None => {
                     self.insert(id, now_live);
                     drift.adopted.push(id);
                 }
                 Some(hold) => {
-                    // A job that is seen exists: that confirms it, though its answer was lost.
+                    // A listed job exists. This confirms its hold even if the response to the create request
+                    // was lost.
                     let state = match hold.state {
                         HoldState::Reserved => now_live.state,
                         live @ HoldState::Live(_) => live,
                     };
                     let right = Hold { state, ..now_live };
-                    // A deadline is known better once the job has started: that is no drift.
+                    // The deadline becomes more precise after the job has started. That does not count as
+                    // drift.
                     if hold.tenant != right.tenant || hold.gpus != right.gpus {
                         drift.corrected.push(id);
                     }
@@ -364,36 +375,37 @@ impl Ledger {
         Ok(drift)
     }
 
-    /// What a tenant holds.
+    /// Returns the usage of a tenant.
     #[must_use]
     pub fn tenant_usage(&self, tenant: &str) -> Usage {
         self.tenants.get(tenant).copied().unwrap_or_default()
     }
 
-    /// What all tenants together hold.
+    /// Returns the usage of all tenants together.
     #[must_use]
     pub const fn cluster_usage(&self) -> Usage {
         self.cluster
     }
 
-    /// The hold of a job.
+    /// Returns the hold of a job.
     #[must_use]
     pub fn hold(&self, id: JobId) -> Option<&Hold> {
         self.holds.get(&id)
     }
 
-    /// All holds, in no particular order.
+    /// Returns all holds, in no particular order.
     pub fn holds(&self) -> impl Iterator<Item = (JobId, &Hold)> {
         self.holds.iter().map(|(id, hold)| (*id, hold))
     }
 
-    /// The tenants that hold anything, in no particular order.
+    /// Returns the tenants that have holds, with their usage, in no particular order.
     pub fn tenants(&self) -> impl Iterator<Item = (&Tenant, Usage)> {
         self.tenants.iter().map(|(tenant, usage)| (tenant, *usage))
     }
 
-    /// The holds that end first and together free what is missing, by their deadlines. Fewer than needed, where all of
-    /// them together are not enough.
+    /// Returns the holds that expire first and together release enough for the request, by deadline.
+    ///
+    /// If all holds together do not release enough, the result contains all of them.
     #[must_use]
     pub fn in_the_way(&self, tenant: &str, shortage: &Shortage) -> Vec<HeldUntil> {
         let of_tenant = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::TenantJobs);
@@ -407,7 +419,8 @@ impl Ledger {
             .filter(|(_, hold)| concerned(hold))
             .map(|(id, hold)| HeldUntil { id: *id, deadline: hold.deadline, gpus: hold.gpus })
             .collect();
-        // Each of them frees at least one, so no more than are missing are needed: only those have to be sorted.
+        // Each hold releases at least one unit. So at most `excess` holds are needed, and only these are
+        // sorted.
         let order = |hold: &HeldUntil| (hold.deadline, hold.id);
         let needed = usize::try_from(shortage.missing()).unwrap_or(usize::MAX);
         if needed < holds.len() {

@@ -1,23 +1,23 @@
-//! Why something did not go well, and how it is put into words.
+//! Causes of failed or blocked attempts, and the helpers that quote foreign text in them.
 
 use crate::status::{Evidence, Reason};
 use crate::text::is_terminal_control;
 
-/// Why an attempt ended, or does not begin.
+/// The cause for which an attempt ended or cannot start.
 #[derive(Debug, Clone)]
 pub(in crate::status) struct Cause {
     pub reason: Reason,
-    /// What happened, without a subject: "killed by the kernel …".
+    /// The description, without a subject: "killed by the kernel …".
     pub what: String,
-    /// What to do about it.
+    /// Advice for the user.
     pub hint: Option<String>,
-    /// The strongest first.
+    /// The evidence, strongest first.
     pub evidence: Vec<Evidence>,
     #[cfg_attr(
         not(feature = "kubernetes"),
-        expect(dead_code, reason = "only what a cluster tells is weighed")
+        expect(dead_code, reason = "only used for clusters")
     )]
-    /// It may be no more than how a process ends whose pod was deleted: any other cause says more.
+    /// Whether the deletion of the pod may explain this cause as well. Any other cause takes precedence.
     pub weak: bool,
 }
 
@@ -33,7 +33,7 @@ impl Cause {
 
     #[cfg_attr(
         not(feature = "kubernetes"),
-        expect(dead_code, reason = "only what a cluster tells is weighed")
+        expect(dead_code, reason = "only used for clusters")
     )]
     pub(in crate::status) fn seen(mut self, evidence: Evidence) -> Self {
         self.evidence.push(evidence);
@@ -43,11 +43,11 @@ impl Cause {
 
 /// Maximum length of a quotation, in characters.
 const QUOTED: usize = 300;
-/// And kept as evidence up to this many.
+/// Maximum length of a value in the evidence, in characters.
 const KEPT: usize = 1000;
 
-/// A text of others between backticks: on one line, without control characters, and without its middle if it is long. The
-/// end stays, because errors are often chained and the last one is the cause.
+/// Quotes foreign text in backticks: on one line, without control characters, and without its middle if it is
+/// long. The end is kept, because chained errors have their cause at the end.
 pub(in crate::status) fn quoted(text: &str) -> String {
     let words =
         text.split(|c: char| c.is_whitespace() || is_terminal_control(c)).filter(|word| !word.is_empty());
@@ -61,7 +61,7 @@ pub(in crate::status) fn quoted(text: &str) -> String {
     format!("`{}…{}`", head.collect::<String>(), tail.collect::<String>())
 }
 
-/// Something that stands in an object.
+/// Returns evidence for a value in an object.
 pub(in crate::status) fn evidence(
     kind: &str,
     name: Option<&str>,

@@ -1,19 +1,19 @@
-//! How a process ended, and what to do about it: the same words wherever it ran.
+//! Causes for the end of a process, with the same messages for every backend.
 
 use crate::status::Reason;
 use crate::status::cause::{Cause, quoted};
 
-/// Where a job's program comes from.
+/// Where the program of a job comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::status) enum Place {
-    /// Its image.
+    /// The image of the job.
     #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only clusters have images"))]
     Image,
-    /// The files of the machine it runs on.
+    /// The file system of the machine that runs the job.
     Machine,
 }
 
-/// The process was killed for its memory.
+/// Returns the cause of a process that the kernel killed because it exceeded its memory limit.
 pub(in crate::status) fn out_of_memory(limit: Option<&str>) -> Cause {
     match limit {
         Some(limit) => Cause::new(
@@ -26,18 +26,19 @@ pub(in crate::status) fn out_of_memory(limit: Option<&str>) -> Cause {
     }
 }
 
-/// The process went well, and one of its children was killed for its memory.
+/// Returns the note for a process that succeeded although the kernel killed one of its children for its
+/// memory.
 pub(in crate::status) fn child_out_of_memory(limit: Option<&str>) -> Cause {
     let of = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
     let above = limit.map(|limit| format!(" above {limit}")).unwrap_or_default();
     Cause::new(
         Reason::ChildOOMKilled,
-        format!("though the kernel killed one of its children for exceeding the memory limit{of}"),
+        format!("but the kernel killed one of its child processes for exceeding the memory limit{of}"),
     )
-    .hint(format!("its results may be incomplete: raise `resources.memory`{above}, or make the job use less"))
+    .hint(format!("the results may be incomplete; raise `resources.memory`{above}, or make the job use less"))
 }
 
-/// The process could not be started.
+/// Returns the cause of a process that could not be started.
 pub(in crate::status) fn not_started(message: Option<&str>, place: Place) -> Cause {
     let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
     let hint = match place {
@@ -45,14 +46,14 @@ pub(in crate::status) fn not_started(message: Option<&str>, place: Place) -> Cau
             "check `command` and `args`: the program must be in the image, and executable by the user that jobs run as"
         }
         Place::Machine => {
-            "check `command`: the program must be on this machine, outside of the folders that jobs do not see (`/home`, \
-             `/root`, `/run`, `/tmp`), and executable by the user that jobs run as"
+            "check `command`: the program must be on this machine, outside the directories that are hidden from jobs \
+             (`/home`, `/root`, `/run`, `/tmp`), and executable by the user that jobs run as"
         }
     };
     Cause::new(Reason::StartError, format!("its process could not be started{told}")).hint(hint)
 }
 
-/// The process was ended by a signal.
+/// Returns the cause of a process that a signal ended.
 pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
     let name = match signal {
         1 => " (SIGHUP)",
@@ -70,35 +71,35 @@ pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
         _ => "",
     };
     let hint = match signal {
-        4 => "its program uses instructions that the node's processor does not have",
+        4 => "the program uses instructions that the node's processor does not support",
         7 => "often `/dev/shm` is full: raise `resources.shm`",
         9 => {
-            "who sent it is not recorded, and it is no proof that memory ran out: its own processes may have, its node, or \
-             the kernel, where another process of the container or of the node took too much; its logs tell how far it came"
+            "the sender is not recorded, and SIGKILL does not prove an OOM kill: a process of the job can have sent it, the \
+             node, or the kernel because another process used too much memory; check the logs"
         }
         15 => {
-            "it was asked to end, by its own processes or by its node, and did; its logs tell how far it came"
+            "SIGTERM requests a normal end; a process of the job or the node sent it; check the logs"
         }
-        _ => "its logs tell how far it came",
+        _ => "check the logs",
     };
     let what = format!("ended by signal {signal}{name}, exit code {code}");
     Cause::new(Reason::Signaled, what).hint(hint)
 }
 
-/// The process ended with an exit code other than zero.
+/// Returns the cause of a process that exited with a code other than zero.
 pub(in crate::status) fn exited(code: i32, place: Place) -> Cause {
     let hint = match (code, place) {
         (126, _) => {
-            "126 is how a shell says that a program is there but cannot be executed: check `command` and `args`"
+            "a shell returns 126 if it cannot execute the program; check `command` and `args`"
         }
         (127, Place::Image) => {
-            "127 is how a shell says that a program was not found: check `command`, `args` and what is in the image"
+            "a shell returns 127 if it does not find the program; check `command`, `args` and the image"
         }
         (127, Place::Machine) => {
-            "127 is how a shell says that a program was not found: check `command`, `args` and what is on this machine"
+            "a shell returns 127 if it does not find the program; check `command`, `args` and this machine"
         }
-        (255, _) => "255 is what an exit code of -1 becomes; its logs tell more",
-        _ => "its logs tell more",
+        (255, _) => "an exit code of -1 becomes 255; check the logs",
+        _ => "check the logs",
     };
     Cause::new(Reason::NonZeroExit, format!("ended with exit code {code}")).hint(hint)
 }

@@ -1,4 +1,4 @@
-//! What became of a job on one machine: read off what the kernel told of its processes.
+//! The status of a job on one machine, derived from what the kernel reported about its processes.
 
 use crate::price::Attempt;
 use crate::status::cause::{Cause, evidence};
@@ -7,84 +7,85 @@ use crate::status::{Evidence, Phase, Reason, Status};
 use crate::units::{MemoryBytes, Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What was seen of one job.
+/// The record of one job on one machine.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalSeen<'a> {
-    /// How long it may take, retries included.
+    /// The timeout of the job, for all attempts together.
     pub timeout: Seconds,
-    /// How much memory it may have.
+    /// The memory limit of the job.
     pub memory: MemoryBytes,
-    /// How often a failed attempt is repeated.
+    /// How many times a failed attempt is retried.
     pub retries: u32,
-    /// When it began: its deadline runs from here.
+    /// When the job started. Its deadline counts from this time.
     pub started_at: Option<Timestamp>,
-    /// Its attempts, the oldest first.
+    /// The attempts, oldest first.
     pub attempts: &'a [LocalAttempt],
-    /// Why it was made to end, where it was.
+    /// The reason for which the backend stopped the job, if it did.
     pub stop: Option<LocalStop>,
-    /// When nothing of it was left; `None` while it lives.
+    /// When the last process of the job ended. `None` while the job is active.
     pub finished_at: Option<Timestamp>,
 }
 
-/// One attempt.
+/// One attempt of a local job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalAttempt {
-    /// When it was begun.
+    /// When the attempt began.
     pub scheduled: Timestamp,
-    /// When its process was there.
+    /// When the process of the attempt started.
     pub started: Option<Timestamp>,
-    /// When nothing of it was left.
+    /// When the last process of the attempt ended.
     pub ended: Option<Timestamp>,
-    /// How it ended.
+    /// How the attempt ended.
     pub end: Option<LocalEnd>,
-    /// How many of its processes the kernel killed for its memory.
+    /// How many processes of the attempt the kernel killed because of the memory limit.
     pub oom_kills: u64,
 }
 
-/// How an attempt ended.
+/// How an attempt of a local job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalEnd {
-    /// Its process ended by itself.
+    /// The process exited.
     Exited {
-        /// With this code.
+        /// The exit code.
         code: i32,
     },
-    /// A signal ended its process.
+    /// A signal ended the process.
     Signaled {
-        /// This one.
+        /// The number of the signal.
         signal: i32,
     },
-    /// There never was a process.
+    /// The process could not be started.
     NotStarted {
-        /// Why.
+        /// The error.
         message: String,
-        /// What a shell would exit with: 127 where the program is not there, 126 where it cannot be executed.
+        /// The exit code that a shell would use: 127 if the program does not exist, 126 if it cannot be
+        /// executed.
         code: i32,
     },
-    /// It was killed for the storage it took.
+    /// The backend killed the attempt because it exceeded its storage limit.
     StorageExceeded {
-        /// What it may take.
+        /// The limit.
         limit: MemoryBytes,
     },
-    /// Who watched over it was killed, or the machine went down.
+    /// The supervisor of the attempt was killed, or the machine went down.
     Lost,
 }
 
-/// Why a job was made to end.
+/// The reason for which the backend stopped a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalStop {
-    /// Somebody asked for it.
+    /// The job was cancelled.
     Cancelled,
-    /// Its time was over.
+    /// The job exceeded its timeout.
     Deadline,
 }
 
-/// Tells what became of a job.
+/// Returns the status of a job on one machine.
 ///
 /// ```
-/// use runway_core::status::{LocalAttempt, LocalEnd, LocalSeen, Phase, Reason, classify_local};
+/// use runway_core::status::{LocalAttempt, LocalJobState, LocalTermination, Phase, Reason, classify_local};
 /// use runway_core::units::{MemoryBytes, Seconds, Timestamp};
 ///
 /// let at = Timestamp::from_seconds;
@@ -92,10 +93,10 @@ pub enum LocalStop {
 ///     scheduled: at(100),
 ///     started: Some(at(100)),
 ///     ended: Some(at(107)),
-///     end: Some(LocalEnd::Signaled { signal: 9 }),
+///     termination: Some(LocalTermination::Signaled { signal: 9 }),
 ///     oom_kills: 1,
 /// };
-/// let status = classify_local(&LocalSeen {
+/// let status = classify_local(&LocalJobState {
 ///     timeout: Seconds::new(60),
 ///     memory: MemoryBytes::new(64 << 20),
 ///     retries: 0,
@@ -115,7 +116,7 @@ pub fn classify_local(seen: &LocalSeen<'_>) -> Status {
     let went_well = last.is_some_and(LocalAttempt::has_succeeded);
     let (phase, reason, message, hint) = match (seen.stop, seen.finished_at) {
         (Some(LocalStop::Cancelled), finished) => {
-            let ending = if finished.is_some() { "" } else { "; what runs of it is being ended" };
+            let ending = if finished.is_some() { "" } else { "; its processes are being terminated" };
             (Phase::Cancelled, None, format!("cancelled{ending}"), None)
         }
         (Some(LocalStop::Deadline), finished) => seen.too_late(finished.is_some()),
@@ -155,18 +156,18 @@ pub fn classify_local(seen: &LocalSeen<'_>) -> Status {
 type Told = (Phase, Option<Reason>, String, Option<String>);
 
 impl LocalSeen<'_> {
-    /// Neither over nor being ended.
+    /// Returns the details of a job that is neither finished nor being stopped.
     fn open(&self) -> Told {
         let Some(last) = self.attempts.last() else {
-            return (Phase::Pending, None, "about to be started".to_owned(), None);
+            return (Phase::Pending, None, "is starting".to_owned(), None);
         };
         let doing = match (&last.end, last.started) {
             (Some(_), _) => "ended",
             (None, Some(_)) => "runs",
             (None, None) if self.attempts.len() == 1 => {
-                return (Phase::Pending, None, "about to be started".to_owned(), None);
+                return (Phase::Pending, None, "is starting".to_owned(), None);
             }
-            (None, None) => "is being started again",
+            (None, None) => "is restarting",
         };
         let mut message = format!("{doing}{}", self.nth());
         let before = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
@@ -180,15 +181,15 @@ impl LocalSeen<'_> {
         let before = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
         let before = before.map(|cause| format!("; before that: {}", cause.what)).unwrap_or_default();
         let nth = if self.attempts.len() > 1 { self.nth() } else { String::new() };
-        let ending = if is_over { "" } else { "; what runs of it is being ended" };
+        let ending = if is_over { "" } else { "; its processes are being terminated" };
         let message = format!("took longer than its timeout of {}{nth}{before}{ending}", self.timeout);
         let hint =
-            "raise `timeout`, as far as the policy allows, or give it less to do; retries count".to_owned();
+            "raise `timeout` within the policy's bounds, or give the job less work; the timeout includes retries".to_owned();
         let phase = if is_over { Phase::Failed } else { Phase::Running };
         (phase, Some(Reason::DeadlineExceeded), message, Some(hint))
     }
 
-    /// Why an attempt was none that it should have been.
+    /// Returns the cause of a failed attempt, or of an OOM kill in a successful one.
     fn cause(&self, attempt: &LocalAttempt) -> Option<Cause> {
         let limit = self.memory.to_string();
         match attempt.end.as_ref()? {
@@ -200,13 +201,13 @@ impl LocalSeen<'_> {
             }
             _ if attempt.oom_kills > 0 => Some(out_of_memory(Some(&limit))),
             LocalEnd::Signaled { signal } => Some(signaled(*signal, signal.saturating_add(128))),
-            // What a shell makes of a signal: the same as on a cluster.
+            // A shell reports the end by signal n as exit code 128 + n. Clusters apply the same rule.
             LocalEnd::Exited { code: code @ 129..=192 } => Some(signaled(code.saturating_sub(128), *code)),
             LocalEnd::Exited { code } => Some(exited(*code, Place::Machine)),
         }
     }
 
-    /// Which attempt the newest is, where there may be more than one.
+    /// Returns the suffix with the number of the newest attempt, if the job can have more than one.
     fn nth(&self) -> String {
         let allowed = self.retries.saturating_add(1);
         match (allowed, self.attempts.len()) {
@@ -243,7 +244,7 @@ impl LocalAttempt {
 }
 
 impl LocalEnd {
-    /// The exit code; 128 + n where signal n ended the process.
+    /// Returns the exit code, or 128 + n if signal n ended the process.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
         match self {
@@ -254,7 +255,7 @@ impl LocalEnd {
         }
     }
 
-    /// Whether the job has done what it was to do.
+    /// Returns whether the process exited with code zero.
     #[must_use]
     pub const fn is_success(&self) -> bool {
         matches!(self, Self::Exited { code: 0 })
@@ -262,14 +263,14 @@ impl LocalEnd {
 }
 
 fn storage_exceeded(limit: MemoryBytes) -> Cause {
-    let what = format!("thrown out for taking more than its {limit} of ephemeral storage");
+    let what = format!("evicted for exceeding its ephemeral storage limit of {limit}");
     Cause::new(Reason::Evicted, what)
-        .hint("raise `resources.ephemeral_storage`, or write less: `/tmp` and the logs count")
+        .hint("raise `resources.ephemeral_storage`, or write less; `/tmp` and the logs count")
 }
 
 fn lost() -> Cause {
-    Cause::new(Reason::Disrupted, "lost: what watched over it was killed, or the machine went down")
-        .hint("nothing is wrong with the job itself: submit it again")
+    Cause::new(Reason::Disrupted, "lost: its supervisor was killed, or the machine went down")
+        .hint("the job did not cause this failure; submit it again")
 }
 
 #[cfg(test)]
@@ -330,7 +331,7 @@ mod tests {
         assert_eq!(again.phase, Phase::Running);
         assert_eq!(
             again.message,
-            "is being started again, attempt 2 of 3; attempt 1: ended with exit code 3"
+            "is restarting, attempt 2 of 3; attempt 1: ended with exit code 3"
         );
     }
 

@@ -1,8 +1,8 @@
-//! What became of a job: one set of words for every backend.
+//! The status of a job: one vocabulary for every backend.
 //!
-//! A backend observes; this says what the observation means. With the feature `kubernetes`, [`classify`] reads it off a
-//! Job, its Pods and its Events; [`classify_local`]
-//! off what the kernel of one machine told of a job's processes.
+//! A backend reports what it observes, and this module derives the status from it. With the feature
+//! `kubernetes`, [`classify`] reads a Job, its Pods and its Events. [`classify_local`] reads what the kernel
+//! reported about the processes of a job on one machine.
 
 mod cause;
 mod ending;
@@ -19,30 +19,30 @@ use crate::price::{Attempt, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};
 use std::fmt;
 
-/// How far a job is.
+/// The phase of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Created, and nothing of it runs yet.
+    /// The job is created, and none of its processes runs yet.
     Pending,
-    /// Begun, and not at its end: one of its processes runs, or the last one has just ended and another may follow.
+    /// A process of the job runs, or an attempt has ended and the outcome of the job is not decided yet.
     Running,
-    /// Ended, and did what it was to do.
+    /// The job finished successfully.
     Succeeded,
-    /// Ended without success.
+    /// The job finished without success.
     Failed,
-    /// Ended, or about to, because somebody asked Runway for that.
+    /// The job was cancelled through Runway. Its processes may still be terminating.
     Cancelled,
-    /// Gone before its end was seen, or not to be told.
+    /// The job disappeared before its end was observed, or its outcome cannot be determined.
     Unknown,
 }
 
 impl Phase {
-    /// Every phase there is.
+    /// All phases.
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled, Self::Unknown];
 
-    /// Its name.
+    /// Returns the name of the phase.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Phase {
         }
     }
 
-    /// Whether nothing will change any more.
+    /// Returns whether the phase is final: it will not change.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
@@ -70,17 +70,17 @@ impl fmt::Display for Phase {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
-        /// Why a job is in its phase, by the strongest evidence there is.
+        /// The reason for a job's phase, according to the strongest evidence.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum Reason {
             $($(#[$doc])+ $name,)+
         }
 
         impl Reason {
-            /// Every reason there is.
+            /// All reasons.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
-            /// Its name.
+            /// Returns the name of the reason.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -92,35 +92,36 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The kernel killed it for exceeding its memory.
+    /// The kernel killed the process because it exceeded the memory limit.
     OOMKilled,
-    /// It took longer than its timeout.
+    /// The job exceeded its timeout.
     DeadlineExceeded,
-    /// Its process ended with an exit code other than zero.
+    /// The process exited with a code other than zero.
     NonZeroExit,
-    /// Its process was ended by a signal.
+    /// A signal ended the process.
     Signaled,
-    /// Its process could not be started.
+    /// The process could not be started.
     StartError,
-    /// What runs before it did not succeed.
+    /// An init container failed.
     InitFailed,
-    /// Its image cannot be had.
+    /// The image cannot be pulled.
     ImagePull,
-    /// The name of its image is none.
+    /// The name of the image is invalid.
     InvalidImage,
-    /// Something that its container refers to is missing or wrong.
+    /// The container refers to something that is missing or wrong, such as a Secret.
     ConfigError,
-    /// No node has what it asks for.
+    /// No node has the resources that the job requests.
     Unschedulable,
-    /// Its node threw it out, for exceeding its storage or because the node ran short.
+    /// The node evicted the job, because the job exceeded its storage or the node ran short of a resource.
     Evicted,
-    /// Its node was taken from it, or turned it away at the door.
+    /// The job lost its node, or the node rejected the job's pod.
     Disrupted,
-    /// The cluster does not let its pods in.
+    /// The cluster rejects the job's pods.
     PodsRejected,
-    /// Its last retry failed, and nothing says why.
+    /// The last retry failed, and no other evidence explains the failure.
     BackoffLimitExceeded,
-    /// It succeeded, though the kernel killed one of its children for exceeding its memory.
+    /// The job succeeded, but the kernel killed one of its child processes because it exceeded the memory
+    /// limit.
     ChildOOMKilled,
 }
 
@@ -130,59 +131,60 @@ impl fmt::Display for Reason {
     }
 }
 
-/// One thing that was seen, and that the verdict rests on.
+/// One observed value that supports a status.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Evidence {
-    /// Where: `job/NAME`, `pod/NAME`, `event/NAME`, or a file of the kernel.
+    /// The object with the value: `job/NAME`, `pod/NAME`, `event/NAME`, or `kernel/NAME` for a local job.
     pub object: String,
-    /// Which part of it, such as `status.containerStatuses[0].state.terminated.reason`.
+    /// The path of the value in the object, such as `status.containerStatuses[0].state.terminated.reason`.
     pub path: String,
-    /// What stands there.
+    /// The value.
     pub value: String,
 }
 
-/// What became of a job.
+/// The status of a job.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
-    /// How far it is.
+    /// The phase.
     pub phase: Phase,
-    /// Why, where there is more to say than the phase does.
+    /// The reason for the phase, if the phase does not say everything.
     pub reason: Option<Reason>,
-    /// What happened, in a sentence.
+    /// A description of what happened, as one sentence.
     pub message: String,
-    /// What to do, where there is something.
+    /// Advice for the user, if there is any.
     pub hint: Option<String>,
-    /// The exit code of the newest attempt that has one; 128 + n where signal n ended it.
+    /// The exit code of the newest attempt that has one, or 128 + n if signal n ended it.
     pub exit_code: Option<i32>,
-    /// How many attempts there were, the present one included.
+    /// The number of attempts, including the current one.
     pub attempts: u32,
-    /// What the verdict rests on, the strongest first.
+    /// The evidence for the phase and the reason, strongest first.
     pub evidence: Vec<Evidence>,
-    /// When the job began: its deadline runs from here.
+    /// When the job started. Its deadline counts from this time.
     #[serde(skip)]
     pub started_at: Option<Timestamp>,
-    /// When it ended; `None` where it has not, or where that was lost.
+    /// When the job finished. `None` if it has not finished, or if the time is unknown.
     #[serde(skip)]
     pub finished_at: Option<Timestamp>,
-    /// The attempts that had a node, oldest first, to bill by.
+    /// The attempts that had a node, oldest first. The bill is computed from them.
     #[serde(skip)]
     pub runs: Vec<Attempt>,
-    /// Whether it still has what it was given: it is not final, or one of its pods has not ended.
+    /// Whether the job still occupies resources: its phase is not final, or one of its pods has not
+    /// terminated.
     #[serde(skip)]
     pub holds: bool,
 }
 
 impl Status {
-    /// The status of a job of which nothing is known but that it was created.
+    /// Returns the status of a job that was created and not observed yet.
     #[must_use]
     pub fn created() -> Self {
-        Self::bare(Phase::Pending, "created; nothing of it has been seen yet")
+        Self::bare(Phase::Pending, "created, and not observed yet")
     }
 
-    /// The status of a job that left without its end being seen.
+    /// Returns the status of a job that disappeared before its end was observed.
     #[must_use]
     pub fn gone() -> Self {
-        Self { holds: false, ..Self::bare(Phase::Unknown, "gone before its end was seen") }
+        Self { holds: false, ..Self::bare(Phase::Unknown, "disappeared before its end was observed") }
     }
 
     fn bare(phase: Phase, message: &str) -> Self {
@@ -201,10 +203,11 @@ impl Status {
         }
     }
 
-    /// What the job has cost so far, or in the end: each attempt from its scheduling to its container's end.
+    /// Returns the price of the job until `now`, or the final price of a finished job.
     ///
-    /// An attempt that has not ended counts up to `now`; where its end was lost, to the job's own end and the grace it had
-    /// after that.
+    /// Each attempt counts from its scheduling to the end of its container. An attempt that has not ended
+    /// counts until `now`. If the end of an attempt is unknown and the job has finished, the attempt counts
+    /// until the job finished, plus `grace`.
     #[must_use]
     pub fn bill(&self, quote: &Quote, grace: Seconds, now: Timestamp) -> Bill {
         let time = match self.finished_at {

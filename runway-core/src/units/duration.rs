@@ -1,10 +1,10 @@
-//! Durations in whole seconds, as people write them in a job: `90s`, `15m`, `1h30m`, or `90`.
+//! Durations in whole seconds, in the notation of job specs: `90s`, `15m`, `1h30m`, or `90`.
 
 use super::Quantity;
 use std::time::Duration;
 use std::{fmt, str::FromStr};
 
-/// A duration in whole seconds; at most `i64::MAX` of them.
+/// A duration in whole seconds, at most `i64::MAX`.
 ///
 /// ```
 /// use runway_core::units::Seconds;
@@ -21,40 +21,40 @@ use std::{fmt, str::FromStr};
 #[serde(transparent)]
 pub struct Seconds(u64);
 
-/// Why a text is not a duration.
+/// An error from parsing a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// The text is not of the form `1h30m`, `15m`, `90s` or `90`.
+    /// The text does not have the form `1h30m`, `15m`, `90s` or `90`.
     #[error("is not a duration; write `90s`, `15m`, `1h30m`, or whole seconds")]
     Malformed,
-    /// The duration is below zero.
+    /// The duration is negative.
     #[error("is negative")]
     Negative,
-    /// The duration has a part smaller than a second.
+    /// The duration is not a whole number of seconds.
     #[error("is finer than a second")]
     TooFine,
-    /// The duration does not fit.
+    /// The duration exceeds `i64::MAX` seconds.
     #[error("is too large")]
     TooLarge,
 }
 
 impl Seconds {
-    /// No time at all.
+    /// Zero seconds.
     pub const ZERO: Self = Self(0);
 
-    /// Takes a number of seconds.
+    /// Creates a duration from a number of seconds.
     #[must_use]
     pub const fn new(seconds: u64) -> Self {
         Self(seconds)
     }
 
-    /// The number of seconds.
+    /// Returns the number of seconds.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The whole seconds nearest to a single number with a unit that is too fine, such as `1.5h` or `2500ms`.
+    /// Rounds a single number with a unit to whole seconds, such as `1.5h` or `2500ms`.
     pub(crate) fn nearest(text: &str) -> Option<Self> {
         let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
         let (number, unit) = text.split_at_checked(end)?;
@@ -70,7 +70,7 @@ impl Seconds {
         u64::try_from(seconds).ok().map(Self)
     }
 
-    /// The sum, or the largest duration there is.
+    /// Returns the sum, or `u64::MAX` seconds if it does not fit.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
@@ -78,7 +78,7 @@ impl Seconds {
 }
 
 impl From<Duration> for Seconds {
-    /// Rounds up to the next whole second, so that a time limit is never shorter than the given one.
+    /// Rounds up to whole seconds, so that a time limit is never shorter than the given duration.
     ///
     /// ```
     /// use runway_core::units::Seconds;
@@ -139,7 +139,8 @@ impl FromStr for Seconds {
     }
 }
 
-/// `1.5s` and `500ms` are durations elsewhere: say that they are too fine rather than that they are nonsense.
+/// Returns `TooFine` for `1.5s` and `500ms`, which are valid durations in other programs, and `Malformed` for
+/// other texts.
 fn fraction_or_malformed(tail: &str) -> DurationError {
     let unit = tail.trim_start_matches('.').trim_start_matches(|c: char| c.is_ascii_digit());
     if matches!(unit, "" | "s" | "m" | "h" | "ms" | "us" | "ns") {

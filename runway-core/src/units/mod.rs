@@ -1,7 +1,7 @@
-//! Quantities with their units in the type: CPU, memory, GPUs, durations, instants and money.
+//! Quantities with the unit in the type: CPU, memory, GPUs, durations, timestamps and money.
 //!
-//! Every unit is a newtype over a private integer, parsed from text and printed back exactly. There is no floating
-//! point anywhere: `0.1` CPU is 100 millicores, not nearly so.
+//! Each type wraps an integer, is parsed from text, and is printed exactly. No type uses floating point:
+//! `0.1` CPU is exactly 100 millicores.
 
 mod duration;
 mod money;

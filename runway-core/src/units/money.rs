@@ -1,4 +1,4 @@
-//! Money and rates, exactly.
+//! Exact amounts of money and unit prices.
 
 use crate::text::serde_as_text;
 use std::{fmt, iter::Sum, str::FromStr};
@@ -14,35 +14,35 @@ use std::{fmt, iter::Sum, str::FromStr};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Usd(u64);
 
-/// A price in USD for one unit over one second, with up to 12 decimals.
+/// The price in USD of one unit for one second, with up to 12 decimals.
 ///
 /// ```
-/// use runway_core::units::UsdRate;
+/// use runway_core::units::UnitPrice;
 ///
-/// let rate: UsdRate = "0.0000112444".parse()?;
-/// assert_eq!(rate.picos(), 11_244_400);
-/// assert_eq!(rate.to_string(), "0.0000112444");
+/// let price: UnitPrice = "0.0000112444".parse()?;
+/// assert_eq!(price.picos(), 11_244_400);
+/// assert_eq!(price.to_string(), "0.0000112444");
 /// # Ok::<(), runway_core::units::MoneyError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsdRate(u64);
 
-/// Why a text is not an amount of money.
+/// An error from parsing an amount of money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
-    /// Not a plain decimal number.
+    /// The text is not a plain decimal number.
     #[error("is not a decimal number such as `0.0000112444`")]
     Malformed,
-    /// Below zero.
+    /// The amount is negative.
     #[error("is negative")]
     Negative,
-    /// More decimals than are kept.
+    /// The amount has too many decimals.
     #[error("has more than {decimals} decimals")]
     TooFine {
-        /// How many decimals are kept.
+        /// The maximum number of decimals.
         decimals: u8,
     },
-    /// Does not fit.
+    /// The amount is too large.
     #[error("is too large")]
     TooLarge,
 }
@@ -51,22 +51,22 @@ const MICRO: u8 = 6;
 const PICO: u8 = 12;
 
 impl Usd {
-    /// Nothing.
+    /// Zero dollars.
     pub const ZERO: Self = Self(0);
 
-    /// Takes micro-dollars.
+    /// Creates an amount from micro-dollars.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Micro-dollars.
+    /// Returns the amount in micro-dollars.
     #[must_use]
     pub const fn micros(self) -> u64 {
         self.0
     }
 
-    /// The sum, or nothing where it does not fit.
+    /// Returns the sum, or `None` if it does not fit.
     #[must_use]
     pub const fn checked_add(self, other: Self) -> Option<Self> {
         match self.0.checked_add(other.0) {
@@ -75,7 +75,7 @@ impl Usd {
         }
     }
 
-    /// The difference, or zero where `other` is larger.
+    /// Returns the difference, or zero if `other` is larger.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
@@ -87,20 +87,20 @@ impl Usd {
 }
 
 impl Sum for Usd {
-    /// Saturates; prices are checked to fit before they are added.
+    /// Saturates at the largest amount. Callers check in advance that prices fit.
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
         Self(amounts.fold(0, |sum, amount| sum.saturating_add(amount.0)))
     }
 }
 
 impl UsdRate {
-    /// Takes pico-dollars (10^-12 USD) per unit and second.
+    /// Creates a price from pico-dollars (10^-12 USD) for one unit and second.
     #[must_use]
     pub const fn from_picos(picos: u64) -> Self {
         Self(picos)
     }
 
-    /// Pico-dollars (10^-12 USD) per unit and second.
+    /// Returns the price in pico-dollars (10^-12 USD) for one unit and second.
     #[must_use]
     pub const fn picos(self) -> u64 {
         self.0
@@ -128,7 +128,7 @@ impl FromStr for UsdRate {
 }
 
 impl fmt::Display for Usd {
-    /// Always six decimals.
+    /// Prints six decimals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.decimal().fmt(f)
     }
@@ -147,16 +147,16 @@ pub(crate) struct Decimal {
 }
 
 impl Decimal {
-    /// The digits of the largest number, and a point.
+    /// The length of the largest number with its decimal point.
     const LENGTH: usize = 21;
 
-    /// `value × 10^-decimals`, with at least so many of its decimals, of which there are at most 18.
+    /// Formats `value × 10^-decimals` with at least `min_decimals` decimals. `decimals` must be at most 18.
     fn new(value: u64, decimals: u8, at_least: u8) -> Self {
         let unit = 10u64.pow(u32::from(decimals));
         let mut decimal = Self { text: [0; Self::LENGTH], length: 0 };
         let mut digits = itoa::Buffer::new();
         decimal.push(digits.format(value / unit));
-        // The one before them keeps the zeros in front.
+        // The added digit 1 keeps the leading zeros of the fraction. `get(1..)` removes it.
         let fraction = digits.format(unit + value % unit).get(1..).unwrap_or_default();
         let least = fraction.get(..usize::from(at_least)).unwrap_or(fraction);
         let needed = fraction.trim_end_matches('0');
@@ -193,12 +193,12 @@ impl serde::Serialize for Decimal {
     }
 }
 
-/// `value × 10^-decimals` without needless zeros.
+/// Formats `value × 10^-decimals` without trailing zeros.
 pub(crate) fn decimal(value: u64, decimals: u8) -> Decimal {
     Decimal::new(value, decimals, 0)
 }
 
-/// The number `value` for which a text is `value × 10^-decimals`.
+/// Parses a decimal number and returns it in units of `10^-decimals`.
 pub(crate) fn parse_decimal(text: &str, decimals: u8) -> Result<u64, MoneyError> {
     if text.starts_with('-') {
         return Err(MoneyError::Negative);

@@ -1,13 +1,13 @@
 //! The Kubernetes quantity grammar, parsed exactly.
 //!
-//! The grammar is the one of `k8s.io/apimachinery/pkg/api/resource.Quantity`: a signed decimal number (`.5`, `5.` and
-//! `+1` included) followed by a binary suffix (`Ki` … `Ei`), a decimal suffix (`n`, `u`, `m`, none, `k`, `M`, `G`, `T`,
-//! `P`, `E`) or a decimal exponent (`e3`, `E-3`). Kubernetes rounds up what is finer than its unit; Runway refuses it,
-//! because what is priced must be what was written.
+//! The grammar is that of `k8s.io/apimachinery/pkg/api/resource.Quantity`. A quantity is a signed decimal
+//! number (`.5`, `5.` and `+1` included) with an optional suffix. The suffix is binary (`Ki` … `Ei`), decimal
+//! (`n`, `u`, `m`, `k`, `M`, `G`, `T`, `P`, `E`), or a decimal exponent (`e3`, `E-3`). Kubernetes rounds up a
+//! value that is finer than its unit. Runway rejects it, so that it prices exactly the value in the spec.
 
 use std::str::FromStr;
 
-/// A number in the Kubernetes quantity grammar, kept exactly as `mantissa × 10^exp10 × 2^exp2`.
+/// A number in the Kubernetes quantity grammar, stored exactly as `mantissa × 10^exp10 × 2^exp2`.
 ///
 /// ```
 /// use runway_core::units::Quantity;
@@ -25,43 +25,44 @@ pub struct Quantity {
     exp2: u32,
 }
 
-/// Why a text is not a quantity, or not one in the unit that was asked for.
+/// An error from parsing a quantity or from converting it to a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
-    /// There is no text at all.
+    /// The text is empty.
     #[error("is empty; write a number such as `2`, `500m` or `4Gi`")]
     Empty,
     /// The text does not start with a number.
     #[error("is not a number; write one such as `2`, `500m` or `4Gi`")]
     NotANumber,
-    /// What follows the number is not a suffix of the grammar.
+    /// The suffix is not part of the grammar.
     #[error(
-        "has an unknown suffix; known are n u m k M G T P E, Ki Mi Gi Ti Pi Ei, and exponents such as e3"
+        "has an unknown suffix; use n u m k M G T P E, Ki Mi Gi Ti Pi Ei, or an exponent such as e3"
     )]
     UnknownSuffix,
-    /// The exponent has no digits or more than fit.
-    #[error("has an exponent that is not a whole number of reasonable size")]
+    /// The exponent has no digits, or too many.
+    #[error("has an invalid exponent")]
     BadExponent,
-    /// The number is below zero.
+    /// The number is negative.
     #[error("is negative")]
     Negative,
     /// The number has a part smaller than the unit can express.
-    #[error("is finer than can be expressed here")]
+    #[error("is not a whole number of the smallest unit")]
     TooFine,
     /// The number does not fit.
     #[error("is too large")]
     TooLarge,
 }
 
-/// Beyond this many decimal digits before the point nothing fits any unit (`i64::MAX` has 19, and CPU is in thousandths).
+/// Maximum number of digits before the decimal point. Larger numbers fit no unit: `i64::MAX` has 19 digits,
+/// and CPU is counted in thousandths.
 const MAX_MAGNITUDE: i64 = 26;
 
 impl Quantity {
-    /// The value in units of `10^-decimals`, exactly.
+    /// Returns the exact value in units of `10^-decimals`.
     ///
     /// # Errors
-    /// [`QuantityError::TooFine`] where the value is no whole number of such units, [`QuantityError::TooLarge`] where it
-    /// leaves the range of `i128`.
+    /// [`QuantityError::TooFine`] if the value is not a whole number of such units.
+    /// [`QuantityError::TooLarge`] if the value exceeds the range of `i128`.
     pub fn in_units_of(self, decimals: u8) -> Result<i128, QuantityError> {
         let binary = self.mantissa.checked_mul(1i128 << self.exp2).ok_or(QuantityError::TooLarge)?;
         let exponent = i64::from(self.exp10) + i64::from(decimals);
@@ -75,7 +76,8 @@ impl Quantity {
         }
     }
 
-    /// As [`in_units_of`](Self::in_units_of), for a quantity that must not be negative and must fit `i64`.
+    /// Returns the value like [`in_units_of`](Self::in_units_of), but rejects negative values and values
+    /// above `i64::MAX`.
     pub(crate) fn unsigned(self, decimals: u8) -> Result<u64, QuantityError> {
         if self.mantissa < 0 {
             return Err(QuantityError::Negative);
@@ -84,7 +86,7 @@ impl Quantity {
         i64::try_from(value).map(i64::unsigned_abs).map_err(|_| QuantityError::TooLarge)
     }
 
-    /// The whole number of units of `10^-decimals` that is nearest, where the value is too fine for them.
+    /// Rounds a value that is too fine to whole units of `10^-decimals`.
     pub(crate) fn nearest_in_units_of(self, decimals: u8) -> Option<u64> {
         let down = i64::from(self.exp10) + i64::from(decimals);
         let power = 10i128.checked_pow(u32::try_from(-down).ok()?);
@@ -116,7 +118,7 @@ impl FromStr for Quantity {
     }
 }
 
-/// The digits of `number` as one integer, and how many of them stand behind the point.
+/// Returns the digits of `number` as one integer, and how many of them follow the decimal point.
 fn parse_number(number: &str, exp10: i32) -> Result<(i128, i32), QuantityError> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
@@ -130,7 +132,7 @@ fn parse_number(number: &str, exp10: i32) -> Result<(i128, i32), QuantityError> 
             .checked_mul(10)
             .and_then(|m| m.checked_add(i128::from(digit - b'0')))
             .ok_or_else(|| {
-                // More digits than any unit can hold: too many of them before the point, or behind it.
+                // The number has too many digits for any unit, either before or after the decimal point.
                 let magnitude = i64::try_from(whole.len()).unwrap_or(i64::MAX);
                 if magnitude.saturating_add(i64::from(exp10)) > MAX_MAGNITUDE {
                     QuantityError::TooLarge
@@ -143,7 +145,7 @@ fn parse_number(number: &str, exp10: i32) -> Result<(i128, i32), QuantityError> 
     Ok((mantissa, fraction))
 }
 
-/// What a suffix multiplies with: a power of ten and a power of two.
+/// Returns the power of ten and the power of two by which a suffix multiplies.
 fn parse_suffix(suffix: &str) -> Result<(i32, u32), QuantityError> {
     Ok(match suffix {
         "" => (0, 0),
@@ -249,7 +251,7 @@ mod tests {
             ("0x10", UnknownSuffix),
         ] {
             let found = millis(text);
-            // A text that has neither number nor suffix may be called either.
+            // For a text with neither a number nor a suffix, both errors are correct.
             if matches!(text, "abc" | "５") {
                 assert!(matches!(found, Err(UnknownSuffix | NotANumber)), "{text}: {found:?}");
             } else {

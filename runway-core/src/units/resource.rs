@@ -1,4 +1,4 @@
-//! CPU, memory and GPUs: what a job asks for and what a policy bounds.
+//! CPU, memory and GPUs: the resources that jobs request and policies bound.
 
 use super::{Quantity, QuantityError};
 use std::{fmt, str::FromStr};
@@ -11,22 +11,22 @@ macro_rules! resource {
         pub struct $name(u64);
 
         impl $name {
-            /// None at all.
+            /// Zero units.
             pub const ZERO: Self = Self(0);
 
-            /// Takes a number of base units.
+            /// Creates an amount from a number of base units.
             #[must_use]
             pub const fn new(units: u64) -> Self {
                 Self(units)
             }
 
-            /// The number of base units.
+            /// Returns the number of base units.
             #[must_use]
             pub const fn units(self) -> u64 {
                 self.0
             }
 
-            /// This many times as much, or the most that Kubernetes can count: `i64::MAX` base units.
+            /// Returns the product, or the maximum of Kubernetes if it is larger: `i64::MAX` base units.
             #[must_use]
             pub fn saturating_mul(self, times: u64) -> Self {
                 Self(self.0.saturating_mul(times).min(i64::MAX.unsigned_abs()))
@@ -37,7 +37,7 @@ macro_rules! resource {
             type Err = QuantityError;
 
             fn from_str(text: &str) -> Result<Self, QuantityError> {
-                // A bare number is by far the commonest spelling; the grammar is only needed for the rest.
+                // Fast path: most values are plain numbers, which do not need the quantity parser.
                 if let Some(units) = plain_number(text).and_then(|n| n.checked_mul(10u64.pow($decimals)))
                     && i64::try_from(units).is_ok()
                 {
@@ -50,7 +50,7 @@ macro_rules! resource {
 }
 
 resource! {
-    /// CPU time per time, in thousandths of a core; at most `i64::MAX` of them.
+    /// CPU cores, in thousandths of a core, at most `i64::MAX`.
     ///
     /// ```
     /// use runway_core::units::CpuMillis;
@@ -65,7 +65,7 @@ resource! {
 }
 
 resource! {
-    /// An amount of memory or storage in bytes; at most `i64::MAX` of them.
+    /// An amount of memory or storage in bytes, at most `i64::MAX`.
     ///
     /// ```
     /// use runway_core::units::MemoryBytes;
@@ -90,7 +90,7 @@ resource! {
     GpuCount, 0
 }
 
-/// The value of a text of one to eighteen digits and nothing else.
+/// Returns the value of a text of one to eighteen digits, or `None` for any other text.
 fn plain_number(text: &str) -> Option<u64> {
     if text.is_empty() || text.len() > 18 {
         return None;
@@ -105,7 +105,7 @@ impl fmt::Display for CpuMillis {
 }
 
 impl fmt::Display for MemoryBytes {
-    /// The largest suffix that is exact, binary ones first: `8Gi`, `500M`, `1000001`.
+    /// Prints the largest suffix that is exact, and prefers binary suffixes: `8Gi`, `500M`, `1000001`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SUFFIXES: [(u64, &str); 11] = [
             (1 << 60, "Ei"),

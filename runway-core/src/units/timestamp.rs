@@ -1,13 +1,13 @@
-//! Instants, which callers pass in: nothing in this crate reads a clock.
+//! Timestamps. Callers pass them in: this crate never reads a clock.
 
 use super::Seconds;
 use crate::text::serde_as_text;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fmt, str::FromStr};
 
-/// An instant in nanoseconds since 1970-01-01T00:00:00Z, up to the year 2554.
+/// A time in nanoseconds since 1970-01-01T00:00:00Z, up to the year 2554.
 ///
-/// Arithmetic saturates: a clock that goes backwards makes an elapsed time of nothing, never a panic.
+/// Arithmetic saturates. If the clock goes backwards, the elapsed time is zero.
 ///
 /// ```
 /// use runway_core::units::{Seconds, Timestamp};
@@ -21,9 +21,9 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
-/// The value is not an instant in UTC between 1970 and 2554.
+/// The value is not a UTC time between 1970 and 2554.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not an instant such as `2026-11-21T08:00:00Z` between 1970 and 2554")]
+#[error("is not a UTC timestamp between 1970 and 2554, such as `2026-11-21T08:00:00Z`")]
 pub struct TimestampError;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -32,37 +32,37 @@ impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
-    /// Takes nanoseconds since the epoch.
+    /// Creates a timestamp from nanoseconds since the epoch.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Takes whole seconds since the epoch, or the last instant there is.
+    /// Creates a timestamp from seconds since the epoch, limited to the last timestamp.
     #[must_use]
     pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds.saturating_mul(NANOS_PER_SECOND))
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the nanoseconds since the epoch.
     #[must_use]
     pub const fn nanos(self) -> u64 {
         self.0
     }
 
-    /// This much later, or the last instant there is.
+    /// Returns the timestamp plus `seconds`, limited to the last timestamp.
     #[must_use]
     pub const fn saturating_add(self, seconds: Seconds) -> Self {
         Self(self.0.saturating_add(seconds.get().saturating_mul(NANOS_PER_SECOND)))
     }
 
-    /// This many nanoseconds later, or the last instant there is.
+    /// Returns the timestamp plus `nanos` nanoseconds, limited to the last timestamp.
     #[must_use]
     pub const fn saturating_add_nanos(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
     }
 
-    /// Nanoseconds from `earlier` to here; none if the clock went backwards.
+    /// Returns the nanoseconds from `earlier` to this timestamp, or zero if `earlier` is later.
     #[must_use]
     pub const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -70,7 +70,7 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC, with nanoseconds.
+    /// Prints RFC 3339 in UTC, with nanoseconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(self.0)).fmt(f)
     }
@@ -87,7 +87,7 @@ impl FromStr for Timestamp {
 impl TryFrom<SystemTime> for Timestamp {
     type Error = TimestampError;
 
-    /// Converts a reading of the system clock. On Linux it is exact to the nanosecond.
+    /// Converts a system time. On Linux, the conversion is exact to the nanosecond.
     ///
     /// ```
     /// use runway_core::units::Timestamp;

@@ -1,4 +1,4 @@
-//! Jobs as people and machines write them: good, bad, and nearly good.
+//! Generators of job documents: valid, invalid, and almost valid.
 
 use proptest::prelude::*;
 use runway_core::policy::RateOverrides;
@@ -7,7 +7,7 @@ use runway_core::{JobSpec, Policy, Submission};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 
-/// The policies of `fixtures/policies`, and one whose quotas and networks are tight.
+/// The policies of `fixtures/policies`, and one with small quotas and few networks.
 pub fn policies() -> Vec<Arc<Policy>> {
     static POLICIES: LazyLock<Vec<Arc<Policy>>> = LazyLock::new(load_policies);
     POLICIES.clone()
@@ -48,7 +48,7 @@ fn pick(values: &[Value]) -> impl Strategy<Value = Option<Value>> + use<> {
     prop::option::weighted(0.7, prop::sample::select(values.to_vec()))
 }
 
-/// A document whose fields each are left out, good, out of bounds, or of the wrong form.
+/// A document in which each field is missing, valid, out of bounds, or malformed.
 pub fn document() -> impl Strategy<Value = Value> {
     let names =
         pick(&[json!("job"), json!("Bad_Name"), json!("a".repeat(60)), json!("-"), json!(1.5), json!(7)]);
@@ -138,7 +138,7 @@ pub fn document() -> impl Strategy<Value = Value> {
     )
 }
 
-/// A document in which only amounts and names may be wrong, so that a fix is mostly known.
+/// A document in which only amounts and names can be wrong, so that most violations have a fix.
 pub fn nearly_good_document() -> impl Strategy<Value = Value> {
     document().prop_map(|mut document| {
         let fields = document.as_object_mut().unwrap();
@@ -157,7 +157,7 @@ fn fields<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     Value::Object(written.collect::<Map<_, _>>())
 }
 
-/// The submission of a document, as a file.
+/// Parses a document as a file and returns its submission.
 pub fn submission(document: &Value) -> Submission {
     let mut readings = JobSpec::read_all(document.to_string().as_bytes(), SecretLiterals::Refuse);
     assert_eq!(readings.len(), 1);

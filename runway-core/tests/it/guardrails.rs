@@ -1,5 +1,5 @@
-//! The cluster's own guardrails: exactly the policy's bounds, in objects that an API server takes, passed by every job that
-//! the gate admits.
+//! Guardrails: they match the bounds of the policy, an API server accepts them, and every admitted job passes
+//! them.
 
 use proptest::prelude::*;
 use runway_core::guardrails::{Guardrails, GuardrailsError, guardrails};
@@ -50,7 +50,7 @@ fn range(guardrails: &Guardrails) -> Value {
     json_of(&guardrails.range)["spec"]["limits"].clone()
 }
 
-/// The names of the NetworkPolicies with what they select and open.
+/// Returns the name, the pod selector and the egress rules of each NetworkPolicy.
 fn networks(guardrails: &Guardrails) -> Vec<(String, Value, Value)> {
     let networks = guardrails.networks.iter().map(json_of);
     networks
@@ -259,7 +259,7 @@ fn every_pod_is_denied_everything_and_nothing_is_opened_that_no_job_may_have() {
     assert_eq!(names(&guarded), ["runway-deny-all"]);
     let deny = json_of(&guarded.networks[0]);
     assert_eq!(deny["spec"], json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}));
-    // Nothing is opened, so nobody needs to know where the API server is.
+    // The policy does not allow `open`, so the address of the API server is not required.
     assert!(guardrails(&policy("classes: {a: {network: [none, internal]}}\n"), &[]).is_ok());
 }
 
@@ -289,13 +289,13 @@ tenants:
     assert_eq!(general, (selector("NotIn", &["closed", "empty", "own"]), json!([dns(), everybodys])));
     let own = network(&guarded, "runway-internal-own");
     assert_eq!(own, (selector("In", &["own"]), json!([dns(), ranges(&["10.7.0.0/16"])])));
-    // A rule without destinations would be one to all of them.
+    // A rule without destinations would allow all destinations.
     let empty = network(&guarded, "runway-internal-empty");
     assert_eq!(empty, (selector("In", &["empty"]), json!([dns()])));
-    // Where only listed tenants run, only they are named.
+    // If the policy denies tenants that are not listed, the selector names the listed ones.
     let denied = only(&format!("{rest}unknown_tenants: deny\n"));
     assert_eq!(network(&denied, "runway-internal").0, selector("In", &["plain"]));
-    // Without tenants that differ there is nobody to leave out.
+    // If all tenants have the same networks, the selector names no tenant.
     let alike = only("classes: {batch: {network: [internal]}}\ntenants: {a: {}}\n");
     assert_eq!(
         network(&alike, "runway-internal"),
@@ -327,7 +327,7 @@ fn open_is_everything_but_metadata_and_the_api_server() {
     assert_eq!(egress, json!([dns(), blocks]));
     for range in v4.iter().chain(&v6) {
         let range: Cidr = range.parse().unwrap();
-        assert!(!range.is_everything(), "what is left out is a part");
+        assert!(!range.is_everything(), "an exception does not contain all addresses");
     }
 }
 
@@ -355,12 +355,12 @@ fn every_object_says_whose_it_is_and_which_policy_made_it() {
     }
 }
 
-/// An amount of anything, in thousandths.
+/// Returns an amount of any resource in thousandths.
 fn thousandths(amount: &Value) -> u64 {
     amount.as_str().unwrap().parse::<CpuMillis>().unwrap().units()
 }
 
-/// What an API server demands of a LimitRange (`ValidateLimitRange`).
+/// Asserts the rules of the API server for a LimitRange (`ValidateLimitRange`).
 fn assert_valid(range: &Value) {
     for item in range.as_array().unwrap() {
         for (resource, max) in item["max"].as_object().unwrap() {
@@ -378,8 +378,8 @@ fn assert_valid(range: &Value) {
     }
 }
 
-/// What admission makes of a container that says what it asks for (`PodMutateLimitFunc`): the defaults fill what is
-/// missing, and a maximum without a default is one (`SetDefaults_LimitRangeItem`).
+/// Applies the defaults of a LimitRange to a container as the admission plugin does (`PodMutateLimitFunc`). A
+/// maximum is also a default, if there is no other (`SetDefaults_LimitRangeItem`).
 fn with_defaults(resources: &Value, item: &Value) -> Value {
     let mut resources = resources.clone();
     for (part, default) in [("limits", "default"), ("requests", "defaultRequest")] {
@@ -393,13 +393,14 @@ fn with_defaults(resources: &Value, item: &Value) -> Value {
     resources
 }
 
-/// What the cluster makes of the pod of one job in an empty namespace (`PodValidateLimitFunc`, and the quota's usage).
+/// Asserts that a cluster accepts the pod of one job in an empty namespace (`PodValidateLimitFunc` and the
+/// quota's usage).
 fn assert_passes(pod: &Value, guarded: &Guardrails) {
     let written = &pod["containers"][0]["resources"];
     let range = range(guarded);
     assert_valid(&range);
     let resources = with_defaults(written, &range[0]);
-    assert_eq!(resources, *written, "nothing is added to what was admitted");
+    assert_eq!(resources, *written, "admission adds no defaults");
     for item in range.as_array().unwrap() {
         for (resource, max) in item["max"].as_object().unwrap() {
             assert!(
@@ -432,7 +433,7 @@ fn assert_passes(pod: &Value, guarded: &Guardrails) {
     }
 }
 
-/// Whether a selector of a NetworkPolicy matches the labels of a pod.
+/// Returns whether a selector of a NetworkPolicy matches the labels of a pod.
 fn selects(selector: &Value, labels: &Value) -> bool {
     let is = |(key, value): (&String, &Value)| labels[key] == *value;
     selector.get("matchLabels").and_then(Value::as_object).is_none_or(|wanted| wanted.iter().all(is))
@@ -446,7 +447,8 @@ fn selects(selector: &Value, labels: &Value) -> bool {
         })
 }
 
-/// Each job meets the denial, and beside it the one policy that opens its network, with its tenant's ranges.
+/// Asserts that two policies select a job: the one that denies all, and the one that allows its network with
+/// the ranges of its tenant.
 fn assert_connected(labels: &Value, policy: &Policy, guarded: &Guardrails) {
     let selected =
         networks(guarded).into_iter().filter(|(_, pods, _)| selects(pods, labels)).collect::<Vec<_>>();
@@ -466,7 +468,8 @@ fn assert_connected(labels: &Value, policy: &Policy, guarded: &Guardrails) {
     }
 }
 
-/// Whether the job was admitted; if so it passes the guardrails of its namespace.
+/// Returns whether the gate admits the job, and asserts that an admitted job passes the guardrails of its
+/// namespace.
 fn admitted_and_passes(submission: &Submission, policy: &Arc<Policy>) -> bool {
     let decision = Gate::new(Arc::clone(policy), HashSeed::default()).preview(submission, Timestamp::EPOCH);
     let Some(admitted) = decision.admitted() else { return false };
@@ -475,7 +478,7 @@ fn admitted_and_passes(submission: &Submission, policy: &Arc<Policy>) -> bool {
     let its = |guarded: &&Guardrails| {
         job["metadata"]["namespace"] == *guarded.namespace.metadata.name.as_ref().unwrap()
     };
-    let guarded = all.iter().find(its).expect("every job's namespace is guarded");
+    let guarded = all.iter().find(its).expect("every job's namespace has guardrails");
     assert_passes(&job["spec"]["template"]["spec"], guarded);
     assert_connected(&job["spec"]["template"]["metadata"]["labels"], policy, guarded);
     true

@@ -1,4 +1,5 @@
-//! Input that nobody means well with: a clear violation with its place, in bounded time and memory, and never a panic.
+//! Hostile input: the library reports a violation with its position, in bounded time and memory, and never
+//! panics.
 
 use proptest::prelude::*;
 use runway_core::document::{
@@ -17,17 +18,17 @@ fn decide_all(source: &[u8]) -> Vec<Decision> {
     readings.into_iter().map(|reading| gate.preview(&Submission::from(reading), Timestamp::EPOCH)).collect()
 }
 
-/// The one fault of a text that cannot be read: its message and its place.
+/// Returns the only error of a text that cannot be parsed, with its code, message, line and column.
 fn fault(source: &[u8]) -> (Code, String, usize, usize) {
     let documents = parse_all(source);
-    let error = documents.iter().find_map(|document| document.as_ref().err()).expect("it cannot be read");
+    let error = documents.iter().find_map(|document| document.as_ref().err()).expect("the source cannot be parsed");
     let code = match error {
         DocumentError::Syntax { .. } => Code::Syntax,
         DocumentError::TooLarge { .. } => Code::TooLarge,
     };
     let decisions = decide_all(source);
     let violations = decisions.iter().find_map(|d| d.refusal()).map(|refusal| &refusal.violations).unwrap();
-    assert_eq!(violations.len(), 1, "what cannot be read says nothing more");
+    assert_eq!(violations.len(), 1, "a syntax error is the only violation");
     assert_eq!(violations[0].code, code);
     assert!(violations[0].message.starts_with(&format!(
         "line {}, column {}",
@@ -37,27 +38,27 @@ fn fault(source: &[u8]) -> (Code, String, usize, usize) {
     (code, error.to_string(), error.span().line, error.span().column)
 }
 
-const UNCLOSED: &str = "this quote is never closed, or a line of the quoted text is not indented";
+const UNCLOSED: &str = "this quote is not closed, or a line of the quoted text is not indented";
 
 #[test]
 fn what_is_no_yaml_is_refused_with_its_place() {
     for (source, message, line, column) in [
-        (&b"name: x\n\timage: y\n"[..], "this text runs on into a tab; indent with spaces", 1, 7),
-        (b"resources:\n\tcpu: 1\n", "a tab cannot indent YAML; use spaces", 2, 2),
+        (&b"name: x\n\timage: y\n"[..], "this value continues into a tab; indent with spaces", 1, 7),
+        (b"resources:\n\tcpu: 1\n", "YAML does not allow tabs for indentation; use spaces", 2, 2),
         (b"name: 'x\nimage: y\n", UNCLOSED, 2, 1),
         (b"name: \"x\n", UNCLOSED, 2, 1),
         (b"args: [a, b\n", "unclosed bracket '['", 1, 7),
-        (b"a: 1\na: 2\n", "this key stands twice in the same mapping", 2, 1),
-        (b"{\"a\": 1, \"a\": 2}", "this key stands twice in the same mapping", 1, 10),
-        (b"? [a]\n: b\n", "a key must be plain text", 1, 3),
-        (b"a: !custom x\n", "tags such as `!name` are not accepted", 1, 12),
-        (b"a: *nowhere\n", "this alias names no anchor above it", 1, 4),
-        (b"a: &a [*a]\n", "this alias stands within what it names", 1, 8),
+        (b"a: 1\na: 2\n", "this key occurs twice in the mapping", 2, 1),
+        (b"{\"a\": 1, \"a\": 2}", "this key occurs twice in the mapping", 1, 10),
+        (b"? [a]\n: b\n", "a key must not be a list or a mapping", 1, 3),
+        (b"a: !custom x\n", "tags such as `!name` are not supported", 1, 12),
+        (b"a: *nowhere\n", "this alias refers to an unknown anchor", 1, 4),
+        (b"a: &a [*a]\n", "this alias is inside the value that it refers to", 1, 8),
         (b"name: \xff\n", "this byte is not UTF-8; save the file as UTF-8", 1, 7),
         (b"\xff\xfen\0a\0", "this byte is not UTF-8; save the file as UTF-8", 1, 1),
-        (b"name: x\nargs: [\0]\n", "a NUL byte cannot stand here", 2, 8),
-        ("name: ä\nargs: [\0]\n".as_bytes(), "a NUL byte cannot stand here", 2, 8),
-        (b"name: @x\n", "a character that cannot stand here", 1, 7),
+        (b"name: x\nargs: [\0]\n", "NUL bytes are not allowed", 2, 8),
+        ("name: ä\nargs: [\0]\n".as_bytes(), "NUL bytes are not allowed", 2, 8),
+        (b"name: @x\n", "unexpected character", 1, 7),
     ] {
         let shown = String::from_utf8_lossy(source);
         assert_eq!(fault(source), (Code::Syntax, message.to_owned(), line, column), "{shown}");
@@ -72,7 +73,7 @@ fn an_alias_bomb_is_refused_before_it_is_built() {
         bomb.push_str(&format!("a{i}: &a{i} [{aliases}]\n"));
     }
     assert_eq!(fault(bomb.as_bytes()).0, Code::TooLarge);
-    // Few values, but each of them long.
+    // A document with few but long values.
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 100].join(", "));
     assert_eq!(fault(long.as_bytes()).0, Code::TooLarge);
 }
@@ -102,7 +103,7 @@ fn a_file_of_ten_megabytes_is_refused_without_being_read_through() {
     }
 }
 
-/// A document of just so many bytes, from its first to its last.
+/// Returns a document of exactly `bytes` bytes.
 fn of_bytes(bytes: usize) -> String {
     let start = "name: x\nimage: busybox\ntenant: t\nargs: [";
     let mut source = start.to_owned();
@@ -122,14 +123,14 @@ fn a_document_has_its_bytes_and_not_one_more() {
     assert_eq!(largest.len(), MAX_DOCUMENT_BYTES);
     assert!(decide_all(largest.as_bytes())[0].admitted().is_some());
     assert_eq!(fault(of_bytes(MAX_DOCUMENT_BYTES + 1).as_bytes()).0, Code::TooLarge);
-    // What stands before it in the file does not count.
+    // Earlier documents of the file do not count.
     let second = format!("name: first\n---\n{largest}");
     assert!(decide_all(second.as_bytes())[1].admitted().is_some());
 }
 
 #[test]
 fn a_document_has_its_values_and_not_one_more() {
-    // The mapping, the key, and the list are three of them.
+    // The mapping, the key and the list count as three values.
     let of_values = |n: usize| format!("args: [{}]", vec!["x"; n - 3].join(","));
     assert!(parse_all(of_values(MAX_DOCUMENT_NODES).as_bytes())[0].is_ok());
     assert_eq!(fault(of_values(MAX_DOCUMENT_NODES + 1).as_bytes()).0, Code::TooLarge);
@@ -143,7 +144,7 @@ fn a_document_has_its_depth_and_not_one_more() {
         assert!(parse_all(of_depth(MAX_DOCUMENT_DEPTH).as_bytes())[0].is_ok());
         assert!(parse_all(of_depth(MAX_DOCUMENT_DEPTH + 1).as_bytes())[0].is_err());
     }
-    // Aliases stack what the parser sees side by side.
+    // Aliases nest collections that the parser reads side by side.
     let mut tower = String::from("a0: &a0 [x]\n");
     for i in 1..100 {
         tower.push_str(&format!("a{i}: &a{i} [*a{}]\n", i - 1));
@@ -229,7 +230,7 @@ fn variables_and_arguments_have_their_bounds_and_not_one_more() {
     };
     assert_eq!(codes(variable(MAX_ARGUMENT_BYTES - 1)), []);
     assert_eq!(codes(variable(MAX_ARGUMENT_BYTES)), [Code::TooLarge]);
-    // A spec that was never a document has the same bound on its whole.
+    // A spec that was not parsed from a document has the same limit on its total size.
     let whole = |n: usize| JobSpec {
         args: vec!["x".repeat(100_000), "x".repeat(100_000), "x".repeat(n)],
         ..JobSpec::default()
@@ -260,7 +261,7 @@ fn nothing_panics(source: &[u8]) {
     let _ = Policy::parse(source, RateOverrides::default());
 }
 
-/// The fixtures, of which arbitrary input is a mutilation.
+/// The fixtures, as a starting point for random edits.
 fn fixtures() -> Vec<Vec<u8>> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
     ["jobs", "jobs/refused", "jobs/refused/strict", "policies", "policies/refused"]

@@ -1,4 +1,4 @@
-//! JSON is read by a reader of its own, to the very tree that YAML's would make.
+//! The JSON parser returns the same tree as the YAML parser.
 
 use proptest::prelude::*;
 use runway_core::document::{
@@ -6,7 +6,8 @@ use runway_core::document::{
     parse_json,
 };
 
-/// The tree by the reader of YAML: a comment behind it is no JSON.
+/// Parses the text with the YAML parser. The comment at the end is not valid JSON, so the JSON parser is not
+/// used.
 fn as_yaml(text: &str) -> Option<Document> {
     let text = format!("{text}\n# YAML");
     assert!(parse_json(text.as_bytes()).is_none());
@@ -21,7 +22,7 @@ fn text() -> impl Strategy<Value = String> {
     let written = |text: String| serde_json::to_string(&text).unwrap();
     prop_oneof![
         "[a-z~.:#&*!%@ -]{0,8}".prop_map(written),
-        // No marks that YAML takes for none of its characters; it wants those escaped.
+        // Without the characters that YAML requires to be escaped.
         "[ -~äé€\u{2028}😀\\n\\t\"\\\\]{0,12}".prop_map(written),
         prop::sample::select(vec![
             r#""null""#,
@@ -61,10 +62,10 @@ proptest! {
     #[test]
     fn json_is_the_tree_that_yaml_makes_of_it(text in json()) {
         let document = parse_json(text.as_bytes());
-        // What only the reader of YAML takes is no JSON; what only this one takes is beyond YAML's bounds for keys.
+        // Both parsers must return the same tree, or both must reject the text.
         match (document, as_yaml(&text)) {
             (Some(json), Some(yaml)) => prop_assert_eq!(json, yaml),
-            // A key that stands twice.
+            // The text has a duplicate key.
             (None, None) => {}
             (json, yaml) => prop_assert!(false, "{}: {:?} {:?}", text, json, yaml),
         }
@@ -115,7 +116,7 @@ fn json_has_the_bounds_that_yaml_has() {
     ] {
         assert!(parse_json(largest.as_bytes()).is_some());
         assert!(parse_json(too_large.as_bytes()).is_none());
-        assert!(parse_all(too_large.as_bytes())[0].is_err(), "the reader of YAML tells of it");
+        assert!(parse_all(too_large.as_bytes())[0].is_err(), "the YAML parser reports an error");
     }
     assert!(parse_json(of_depth(100_000).as_bytes()).is_none());
 }

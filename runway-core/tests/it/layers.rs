@@ -214,6 +214,6 @@ fn variables_set_prices_or_it_is_said_why_not() {
     let error = RateOverrides::from_variables(|_| Some("cheap".to_owned())).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the variable RUNWAY_USD_PER_CPU_SECOND is `cheap`, which is not a decimal number such as `0.0000112444`"
+        "the environment variable RUNWAY_USD_PER_CPU_SECOND is `cheap`, which is not a decimal number such as `0.0000112444`"
     );
 }

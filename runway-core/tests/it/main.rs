@@ -1,4 +1,4 @@
-//! What holds of the whole library: properties, hostile input, and a fixture for every code.
+//! Tests of the whole library: properties, hostile input, and a fixture for every code.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests may touch files and clocks")]

@@ -1,11 +1,11 @@
-//! Quantities agree with exact decimal arithmetic, and survive being written and read.
+//! Quantities agree with exact decimal arithmetic, and their text parses back to the same value.
 
 use proptest::prelude::*;
 use runway_core::units::{
     CpuMillis, GpuCount, MemoryBytes, Quantity, QuantityError, Seconds, Timestamp, Usd, UsdRate,
 };
 
-/// A decimal number times a power of ten, by moving its point in the text.
+/// Returns a decimal number times a power of ten, by moving its decimal point in the text.
 fn shifted(digits: &str, behind_point: usize, power: i32) -> Option<u128> {
     let behind = i32::try_from(behind_point).unwrap() - power;
     let (whole, fraction) = if behind <= 0 {
@@ -56,7 +56,7 @@ proptest! {
         eighths in 0u64..8,
         (suffix, power) in prop::sample::select(vec![("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50)]),
     ) {
-        // Eighths have three decimals, and every power here has them as factors.
+        // Eighths have three decimals, and every power of two here is divisible by eight.
         let text = format!("{whole}.{:03}{suffix}", eighths * 125);
         let expected = (whole * 8 + eighths) << (power - 3);
         prop_assert_eq!(text.parse(), Ok(MemoryBytes::new(expected)), "{}", text);

@@ -1,8 +1,9 @@
-//! The rules for pods that need no privileges. The tests on a cluster hold its pods against the same list.
+//! The rules for pods without privileges. The cluster tests check real pods with the same rules.
 
 use serde_json::{Value, json};
 
-/// The `restricted` profile, https://kubernetes.io/docs/concepts/security/pod-security-standards/, field by field.
+/// Asserts each field of the `restricted` profile:
+/// https://kubernetes.io/docs/concepts/security/pod-security-standards/
 pub fn assert_restricted(pod: &Value) {
     for host in ["hostNetwork", "hostPID", "hostIPC"] {
         assert!(pod.get(host).is_none_or(|value| value == false), "{host}");

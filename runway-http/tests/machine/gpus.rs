@@ -21,7 +21,7 @@ async fn a_gpu_is_one_jobs_also_for_the_next_server() {
     let refused = server.submit(&with_gpus(2, "true"), "").await;
     assert_eq!((refused.status, refused.problem().as_str()), (503, "backend-unavailable"));
     assert!(
-        refused.json()["detail"].as_str().unwrap().contains("1 of this machine's 2 are free"),
+        refused.json()["detail"].as_str().unwrap().contains("only 1 of 2 are free"),
         "{refused:?}"
     );
     let refused = server.submit(&with_gpus(3, "true"), "").await;

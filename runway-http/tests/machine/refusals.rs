@@ -31,7 +31,7 @@ async fn a_folder_has_one_server_at_a_time() {
     let server = bed.serve(&[]).await;
     let (code, told) = refused(&[], &bed.flags()).await;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("has a server already"), "{told}");
+    assert!(told.contains("another server uses the state directory"), "{told}");
     server.kill().await;
     bed.serve(&[]).await;
 }

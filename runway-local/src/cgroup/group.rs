@@ -1,4 +1,4 @@
-//! The groups of one job: their limits, their counts, their end.
+//! The control groups of one job: sets limits, reads usage, kills processes.
 
 use super::{Controller, Limits, Version};
 use runway_core::units::MemoryBytes;
@@ -10,15 +10,15 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The groups of one job, one for each hierarchy.
+/// The control groups of one job, one in each hierarchy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Groups {
     groups: Vec<Group>,
-    /// Whether the groups above them are Runway's own, and go with the last one in them.
+    /// Whether the parent is Runway's own. It is deleted with the group of the last job.
     owns_parent: bool,
 }
 
-/// A group in one hierarchy.
+/// A control group in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Group {
     pub path: PathBuf,
@@ -26,13 +26,14 @@ pub(crate) struct Group {
     pub controllers: Vec<Controller>,
 }
 
-/// The time in which a limit of CPU is kept, in microseconds.
+/// The default period of a CPU limit, in microseconds.
 const PERIOD: u64 = 100_000;
-/// The longest that the kernel takes; what is left of a small share in the usual one would be less than it takes.
+/// The maximum period that the kernel accepts, in microseconds. Used for a small limit, whose quota in the
+/// default period would be below [`MIN_QUOTA`].
 const LONGEST_PERIOD: u64 = 1_000_000;
-/// The least time on a processor that the kernel takes as a limit, in microseconds.
+/// The minimum CPU quota that the kernel accepts, in microseconds.
 const LEAST_QUOTA: u64 = 1_000;
-/// `null`, `zero`, `full`, `random`, `urandom`, `tty`: what a job finds in its `/dev`.
+/// `null`, `zero`, `full`, `random`, `urandom` and `tty`: the default devices in a job's `/dev`.
 const HARMLESS: [&str; 6] = ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"];
 
 type Failed = (Controller, &'static str, io::Error);
@@ -50,7 +51,7 @@ impl Group {
         fs::read_to_string(self.path.join(file)).ok()
     }
 
-    /// Sets the limits that are this hierarchy's. Tells which could not be set.
+    /// Sets the limits of this hierarchy's controllers. Returns the ones that could not be set.
     pub(super) fn limit(&self, limits: &Limits) -> Vec<Failed> {
         let mut failed = Vec::new();
         let mut set = |controller, file, value: String| {
@@ -119,16 +120,17 @@ impl Groups {
         self.groups.push(group);
     }
 
-    /// The files by which a process joins all of them that has one thread only.
+    /// Returns the files to write to, so that a single-threaded process joins all groups.
     ///
-    /// To move whole processes the kernel stops all others from starting and ending, which takes it 10 ms and more; a thread
-    /// that moves itself it lets pass. Version 2 does not let threads leave their processes, so there it takes that time.
+    /// With version 1, the process writes to `tasks`, which moves only the calling thread. To move a whole
+    /// process, the kernel blocks the start and exit of all processes for 10 ms or more. Version 2 cannot
+    /// separate the threads of a process, so joining it takes this time.
     pub(crate) fn to_join(&self) -> Vec<PathBuf> {
         let file = |version| if version == Version::V1 { "tasks" } else { "cgroup.procs" };
         self.groups.iter().map(|group| group.path.join(file(group.version))).collect()
     }
 
-    /// How many processes the kernel has killed for their memory.
+    /// Returns how many processes the kernel has killed for lack of memory.
     pub(crate) fn oom_kills(&self) -> u64 {
         let kills = self.with(Controller::Memory).and_then(|group| {
             let file = match group.version {
@@ -140,7 +142,7 @@ impl Groups {
         kills.unwrap_or(0)
     }
 
-    /// Time on processors so far.
+    /// Returns the CPU time used so far.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         if let Some(group) = self.with(Controller::Cpuacct) {
             return group.read("cpuacct.usage")?.trim().parse().ok().map(Duration::from_nanos);
@@ -149,7 +151,7 @@ impl Groups {
         field(&group.read("cpu.stat")?, "usage_usec").map(Duration::from_micros)
     }
 
-    /// For how long its processes were held back so far.
+    /// Returns how long the CPU limit has throttled the processes so far.
     pub(crate) fn throttled(&self) -> Option<Duration> {
         let group = self.with(Controller::Cpu)?;
         let stat = group.read("cpu.stat")?;
@@ -159,12 +161,12 @@ impl Groups {
         }
     }
 
-    /// The memory it has.
+    /// Returns the memory currently in use.
     pub(crate) fn memory(&self) -> Option<MemoryBytes> {
         self.bytes("memory.usage_in_bytes", "memory.current")
     }
 
-    /// The most that it had at a time. The kernel counts it for version 2 since 5.19.
+    /// Returns the peak memory. With version 2, this requires Linux 5.19.
     pub(crate) fn peak_memory(&self) -> Option<MemoryBytes> {
         self.bytes("memory.max_usage_in_bytes", "memory.peak")
     }
@@ -178,10 +180,11 @@ impl Groups {
         group.read(file)?.trim().parse().ok().map(MemoryBytes::new)
     }
 
-    /// Kills everything in them, whatever it has done to get away.
+    /// Kills all processes in the groups.
     ///
-    /// Version 2 does so at once. Without it, whoever is left is killed until nobody is: what matters is that nobody can be
-    /// born faster than that, which the limit of processes sees to.
+    /// Version 2 kills them at once. With version 1, each listed process is killed, and processes that start
+    /// during the call can escape. The caller repeats the call until the groups are empty. The process limit
+    /// ensures that this ends.
     pub(crate) fn kill(&self) {
         let at_once = self.groups.iter().filter(|group| group.version == Version::V2);
         let killed = at_once.map(|group| group.write("cgroup.kill", 1)).any(|result| result.is_ok());
@@ -194,18 +197,18 @@ impl Groups {
         }
     }
 
-    /// The processes in them.
+    /// Returns the pids of the processes in the groups.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let listed = self.groups.first().and_then(|group| group.read("cgroup.procs")).unwrap_or_default();
         listed.lines().filter_map(|pid| pid.parse().ok()).collect()
     }
 
-    /// Whether nothing is left in any of them.
+    /// Returns whether all groups are empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.iter().all(Group::is_empty)
     }
 
-    /// Kills what is in them until nothing is. Whether that was seen within the time.
+    /// Kills the processes until the groups are empty. Returns `false` if the timeout expires before.
     pub(crate) fn kill_all(&self, within: Duration) -> bool {
         let began = Instant::now();
         let mut pause = Duration::from_micros(100);
@@ -220,7 +223,8 @@ impl Groups {
         true
     }
 
-    /// Takes them away. The kernel says for a moment that an empty group is busy.
+    /// Deletes the groups. Retries while the kernel reports an empty group as busy, which it can do for a
+    /// moment.
     pub(crate) fn remove(&self, within: Duration) -> io::Result<()> {
         let began = Instant::now();
         for group in &self.groups {
@@ -236,7 +240,7 @@ impl Groups {
                 }
             }
             if self.owns_parent {
-                // The one above has served when this was the last in it.
+                // Fails while other jobs have groups here. Only the last one deletes the parent.
                 let _ = group.path.parent().map(fs::remove_dir);
             }
         }
@@ -248,18 +252,18 @@ impl Groups {
     }
 }
 
-/// The time on processors, and within which time, for thousandths of a core.
+/// Returns the quota and the period, in microseconds, of a limit in thousandths of a core.
 fn quota(millis: u64) -> (u64, u64) {
     let period = if millis.saturating_mul(PERIOD) / 1000 < LEAST_QUOTA { LONGEST_PERIOD } else { PERIOD };
     ((millis.saturating_mul(period) / 1000).max(LEAST_QUOTA), period)
 }
 
-/// Whether memory can be swapped out on this machine.
+/// Returns whether this machine has swap space.
 fn swaps() -> bool {
     fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
 }
 
-/// The value of a field in a file with one `name value` on each line.
+/// Returns the value of a field in a text with one `name value` pair per line.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line?.trim().parse().ok()

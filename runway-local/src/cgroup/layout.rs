@@ -1,4 +1,4 @@
-//! Where on this machine groups can be made.
+//! The control group hierarchies of this machine, and where in them the groups of jobs are created.
 
 use super::group::{Group, Groups};
 use super::{Controller, Limits, Missing, NotEnforced, Version};
@@ -8,11 +8,11 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// The hierarchies of this machine, and the group in each below which those of the jobs are made.
+/// The hierarchies of this machine, and the parent of the jobs' groups in each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     hierarchies: Vec<Hierarchy>,
-    /// Whether the groups above those of the jobs are somebody else's.
+    /// Whether the parent was configured. Runway then does not delete it.
     has_parent: bool,
 }
 
@@ -20,18 +20,20 @@ pub(crate) struct Layout {
 struct Hierarchy {
     version: Version,
     mount: PathBuf,
-    /// The group that has those of the jobs.
+    /// The parent of the jobs' groups.
     base: PathBuf,
     controllers: Vec<Controller>,
-    /// The file that this process would have to be allowed to write to for moving others to the base, and is not.
+    /// The `cgroup.procs` file that this process must be able to write to in order to move processes to
+    /// `base`, if it may not.
     barrier: Option<PathBuf>,
 }
 
-/// How the group that has those of the jobs is called.
+/// The name of the default parent.
 const BASE: &str = "runway";
 
 impl Layout {
-    /// Looks at this machine. With `parent`, a path from the root of each hierarchy, jobs go below that group.
+    /// Reads the hierarchies of this machine. `parent` is a path from the root of each hierarchy, below which
+    /// jobs are created.
     pub(crate) fn discover(parent: Option<&Path>) -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
@@ -61,7 +63,7 @@ impl Layout {
                 _ => (Version::V2, Vec::new()),
             };
             let own = own_group(own, version, &named).unwrap_or("/");
-            // What this process sees of the hierarchy begins at the mount's own root.
+            // A mount can show only a part of the hierarchy, starting at its root.
             let own = Path::new(own).strip_prefix(mount.root).unwrap_or(Path::new(""));
             let beneath = match (parent, version) {
                 (Some(parent), _) => mount.point.join(parent.strip_prefix("/").unwrap_or(parent)),
@@ -75,13 +77,14 @@ impl Layout {
                 }
             };
             if version == Version::V2 {
-                // Where one of them is not handed down to the base, its files are not there, and the limit is missed then.
+                // If a controller cannot be enabled in `base`, its files are missing there. Setting the limit
+                // then fails, which is reported.
                 let offered = controllers(mount.point);
                 let offers =
                     |known: &Controller| offered.split_whitespace().any(|name| name == known.as_str());
                 named = Controller::ALL.into_iter().filter(offers).collect();
             }
-            // Version 2 moves a process only for who may write to the group above both places.
+            // Version 2 moves a process only if the caller may write to the common ancestor of both groups.
             let here = mount.point.join(own);
             let above_both = beneath.ancestors().find(|at| here.starts_with(at)).unwrap_or(mount.point);
             let gate = above_both.join("cgroup.procs");
@@ -100,13 +103,14 @@ impl Layout {
         Self { hierarchies, has_parent: parent.is_some() }
     }
 
-    /// Makes a group in every hierarchy that serves, and sets the limits. Tells which could not be set.
+    /// Creates the groups of a job in all hierarchies and sets the limits. Returns the limits that could not
+    /// be set.
     pub(crate) fn make(&self, name: &str, limits: &Limits) -> (Groups, Vec<Missing>) {
         let mut groups = Groups::new(!self.has_parent);
         let mut missing = Vec::new();
         for limit in Controller::LIMITING {
             if !self.hierarchies.iter().any(|hierarchy| hierarchy.controllers.contains(&limit)) {
-                missing.push(Missing { limit, why: "this machine has no control groups for it".to_owned() });
+                missing.push(Missing { limit, why: "no control group hierarchy limits it".to_owned() });
             }
         }
         for hierarchy in &self.hierarchies {
@@ -140,20 +144,22 @@ impl Layout {
         (groups, missing)
     }
 
-    /// Limits that are missing, as those are told who can do something about it.
+    /// Returns the error for limits that cannot be enforced. It includes advice if an unprivileged user can
+    /// solve the problem.
     pub(crate) fn not_enforced(&self, missing: &[Missing]) -> NotEnforced {
-        // Version 2 hands a part of the tree down to each user, and a session is not in it. Of version 1 no part is handed down.
+        // With version 2, systemd delegates a subtree to each user, but login sessions are outside of it.
+        // With version 1, nothing is delegated.
         let is_barred = self.hierarchies.iter().any(|hierarchy| hierarchy.barrier.is_some());
         NotEnforced {
             missing: missing.iter().map(ToString::to_string).collect(),
             advice: is_barred.then_some(
-                "start it by `systemd-run --user --scope`, which gives it a control group of its own, or have root hand one down \
-                 and name it with `--cgroup-parent`",
+                "start the program with `systemd-run --user --scope`, or let root delegate a control group to this user and \
+                 set `--cgroup-parent`",
             ),
         }
     }
 
-    /// The groups of a job of which nothing is known but its name.
+    /// Returns the existing groups of a job without a record.
     pub(crate) fn named(&self, name: &str) -> Groups {
         let mut groups = Groups::new(!self.has_parent);
         for hierarchy in &self.hierarchies {
@@ -176,7 +182,7 @@ impl Hierarchy {
             return Err((barrier.clone(), ErrorKind::PermissionDenied.into()));
         }
         let path = self.base.join(name);
-        // The group above is taken away with the last one below it, which may be just now.
+        // Another process can delete the parent with the last group in it, between the two calls.
         for _ in 0..100 {
             if let Err(error) = fs::create_dir_all(&self.base) {
                 return Err((self.base.clone(), error));
@@ -193,8 +199,8 @@ impl Hierarchy {
         Err((path, ErrorKind::NotFound.into()))
     }
 
-    /// A group has the controllers that the one above it hands down. Where that fails, its files are not there, and the limit
-    /// is missed then.
+    /// Enables the controllers in all groups above the jobs. Errors are ignored: if a controller is missing,
+    /// setting its limit fails later, which is reported.
     fn hand_down(&self) {
         let mut above: Vec<_> = self.base.ancestors().take_while(|at| at.starts_with(&self.mount)).collect();
         above.reverse();
@@ -206,7 +212,7 @@ impl Hierarchy {
     }
 }
 
-/// A mount of control groups.
+/// A mount of a control group hierarchy.
 struct Mount<'a> {
     root: &'a str,
     point: &'a Path,
@@ -215,7 +221,7 @@ struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    /// Reads a line of `/proc/self/mountinfo`, if it is one of control groups.
+    /// Parses a line of `/proc/self/mountinfo`. Returns `None` for other file systems.
     fn read(line: &'a str) -> Option<Self> {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut mount = mount.split(' ').skip(3);
@@ -226,7 +232,7 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// The group that a process is in, by `/proc/self/cgroup`.
+/// Returns the path of this process's group in the hierarchy, from the content of `/proc/self/cgroup`.
 fn own_group<'a>(own: &'a str, version: Version, controllers: &[Controller]) -> Option<&'a str> {
     own.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -291,7 +297,7 @@ mod tests {
         let missing = Missing { limit: Controller::Memory, why: "x".to_owned() };
         let session = read("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service");
         let told = session.not_enforced(std::slice::from_ref(&missing)).to_string();
-        assert!(told.contains("memory: x; start it by `systemd-run --user --scope`"), "{told}");
+        assert!(told.contains("memory: x; start the program with `systemd-run --user --scope`"), "{told}");
         assert_eq!(read("/").not_enforced(&[missing]).advice, None);
     }
 

@@ -1,8 +1,9 @@
-//! Control groups: one of each job in every hierarchy that limits, counts or kills.
+//! Control groups: each job has one in every hierarchy that limits or measures it.
 //!
-//! Version 2 is used where it has the controllers, version 1 where it has not. What cannot be limited is told, never passed
-//! over. A version 2 tree without controllers could still kill a whole group at once; but so does the end of a job's process
-//! namespace, and to join one more group would take longer than all else that starts a job.
+//! Version 2 is used for the controllers that it has, version 1 for the others. A limit that cannot be set is
+//! always reported. A version 2 hierarchy without controllers is not used. It could kill all processes of a
+//! job at once, but the end of the job's PID namespace does that too. Joining another group would take longer
+//! than all other steps of a start together.
 
 mod group;
 mod layout;
@@ -14,25 +15,25 @@ use runway_core::units::{CpuMillis, MemoryBytes};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a group is to keep its processes to.
+/// The limits of a job's control groups.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub cpu: CpuMillis,
     pub memory: MemoryBytes,
-    /// How many processes and threads there may be.
+    /// Maximum number of processes and threads.
     pub pids: u64,
-    /// The devices it may use, beside the harmless ones: major and minor number.
+    /// The major and minor numbers of the devices that the job can use, in addition to the default ones.
     pub devices: Vec<(u32, u32)>,
 }
 
-/// A version of control groups.
+/// The version of a control group hierarchy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Version {
     V1,
     V2,
 }
 
-/// What does the work.
+/// A control group controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Controller {
@@ -45,7 +46,7 @@ pub(crate) enum Controller {
 
 impl Controller {
     const ALL: [Self; 5] = [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Devices];
-    /// Without these a limit is none.
+    /// The controllers without which a job is refused, unless `best_effort` is set.
     const LIMITING: [Self; 3] = [Self::Cpu, Self::Memory, Self::Pids];
 
     const fn as_str(self) -> &'static str {
@@ -65,27 +66,27 @@ impl fmt::Display for Controller {
     }
 }
 
-/// A limit that is not kept here.
+/// A limit that cannot be enforced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// Which.
+    /// The controller of the limit.
     pub limit: Controller,
-    /// Why not.
+    /// The reason.
     pub why: String,
 }
 
 /// Limits that cannot be enforced here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct NotEnforced {
-    /// Each limit, and why not.
+    /// Each limit, with the reason.
     pub missing: Vec<String>,
-    /// What a user without rights can do, where there is something.
+    /// Advice for an unprivileged user, if there is any.
     pub advice: Option<&'static str>,
 }
 
 impl fmt::Display for NotEnforced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "limits cannot be enforced here: {}", self.missing.join("; "))?;
+        write!(f, "cannot enforce limits: {}", self.missing.join("; "))?;
         self.advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }

@@ -1,23 +1,23 @@
-//! The index: which part of the output came from where.
+//! The index of a job's output: which part came from which stream and attempt.
 
-/// Where output came from.
+/// The source of a part of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// Standard output.
     Out,
     /// Standard error.
     Err,
-    /// Runway itself: a mark where output was cut.
+    /// A message from Runway that marks where output was cut.
     Mark,
 }
 
-/// What begins at a place.
+/// An entry of the index: a part of the output with one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
-    /// From this byte on.
+    /// The offset of the first byte.
     pub start: u64,
     pub attempt: u32,
-    /// `None` where the output ends for good.
+    /// The source, or `None` at the end of the output.
     pub stream: Option<Stream>,
 }
 

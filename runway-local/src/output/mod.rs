@@ -1,8 +1,8 @@
-//! What a job prints: one file that only grows, so that a byte has one place for ever, and an index beside it that tells
-//! which stream of which attempt each part came from.
+//! The output of a job: an append-only data file, and an index of the stream and attempt of each part.
 //!
-//! The index has a record for each change of stream, written before the bytes it is about: whoever takes the length of the
-//! file first and reads the index then knows of every byte where it came from.
+//! The index has an entry for each change of the stream. The writer appends the entry before the bytes that
+//! it describes. A reader that first reads the length of the data and then the index therefore knows the
+//! source of every byte.
 
 mod index;
 mod reader;

@@ -1,4 +1,4 @@
-//! Reading what a job prints: from any byte on, at any pace, while it runs or later.
+//! Reads the output of a job from any offset, while the job runs or later.
 
 use super::index::{Record, Stream};
 use super::{DATA, INDEX};
@@ -11,46 +11,46 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// At most this much at a time.
+/// Maximum size of a chunk.
 const PIECE: u64 = 64 * 1024;
 
-/// A reader of one job's output. Any number of them read at the same time, none of them held up by another or holding up
-/// the job.
+/// A reader of one job's output. Readers are independent of each other and never block the job.
 ///
-/// As [`std::io::Read`] it reads both streams together, as they were written, and waits for more until the job has ended.
+/// As [`std::io::Read`], it returns both streams together, in the order in which they were written. It waits
+/// for more output until the job is finished.
 #[derive(Debug)]
 pub struct Reader {
     data: File,
     index: File,
-    /// The next byte.
+    /// The offset of the next byte.
     offset: u64,
     current: Option<Record>,
     next: Option<Record>,
-    /// How many records have been read.
+    /// The number of index entries that were read.
     records: u64,
-    /// The folder of the job, where the output is that of one.
+    /// The job's directory. `None` for output that belongs to no job.
     job: Option<Folder>,
-    /// Rings when there may be more.
+    /// Notified when there may be more output.
     bell: Arc<Bell>,
     _listening: Option<Listening>,
-    /// What is left of a piece, for [`Read`].
+    /// The rest of a chunk, for [`Read`].
     rest: Bytes,
 }
 
-/// A piece of output.
+/// A chunk of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// The place of its first byte. A reader that begins at the place behind its last one goes on from here.
+    /// The offset of the first byte. A reader resumes after this chunk at `offset + bytes.len()`.
     pub offset: u64,
-    /// The attempt that it comes from, the first of which is 1.
+    /// The attempt that wrote it. The first one is 1.
     pub attempt: u32,
-    /// The stream that it comes from.
+    /// The stream that it was written to.
     pub stream: Stream,
-    /// What was written.
+    /// The bytes.
     pub bytes: Bytes,
 }
 
-/// What there is to read just now.
+/// The result of reading without waiting.
 enum Now {
     Chunk(Chunk),
     Nothing,
@@ -64,7 +64,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The same, of a job whose own bell rings for what it prints.
+    /// Returns a reader for a job whose supervisor notifies this notifier of output.
     pub(crate) fn with_bell(folder: &Folder, offset: u64, bell: &Arc<Bell>) -> io::Result<Self> {
         let mut reader = Self::listening(&folder.log(), offset, Arc::clone(bell), None)?;
         reader.job = Some(folder.clone());
@@ -73,7 +73,7 @@ impl Reader {
 
     pub(super) fn open(folder: &Path, offset: u64) -> io::Result<Self> {
         let bell = Arc::new(Bell::default());
-        // First listen, then look.
+        // Subscribe before reading, so that no change is missed.
         let listening = listen(folder, &bell)?;
         Self::listening(folder, offset, bell, Some(listening))
     }
@@ -98,10 +98,11 @@ impl Reader {
         })
     }
 
-    /// A reader of what the newest attempt prints, from its last lines on where only so many are wanted.
+    /// Returns a reader that starts at this attempt. With `lines`, it starts at the last lines that the
+    /// attempt has written.
     pub(crate) fn of_attempt(folder: &Folder, attempt: u32, lines: Option<u32>) -> io::Result<Self> {
         let mut reader = Self::of_job(folder, 0)?;
-        // Where it has printed nothing yet, what it prints will stand behind all else.
+        // The output of an attempt that has written nothing yet starts at the current end.
         let mut start = reader.data.metadata()?.len();
         while let Some(record) = reader.record()? {
             if record.attempt >= attempt {
@@ -117,16 +118,16 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The place of the byte that is read next.
+    /// Returns the offset of the next byte.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The next piece, or `None` at the end; waits until there is one or the other.
+    /// Returns the next chunk, or `None` at the end of the output. Blocks until one of them is known.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn next_blocking(&mut self) -> io::Result<Option<Chunk>> {
         loop {
             let times = self.bell.times();
@@ -138,10 +139,10 @@ impl Reader {
         }
     }
 
-    /// The next piece, or `None` where there is none just now.
+    /// Returns the next chunk, or `None` if there is currently none. Never blocks.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn try_next(&mut self) -> io::Result<Option<Chunk>> {
         match self.look()? {
             Now::Chunk(chunk) => Ok(Some(chunk)),
@@ -149,10 +150,11 @@ impl Reader {
         }
     }
 
-    /// The next piece, or `None` at the end.
+    /// Returns the next chunk, or `None` at the end of the output. The asynchronous form of
+    /// [`next_blocking`](Self::next_blocking).
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub async fn next(&mut self) -> io::Result<Option<Chunk>> {
         loop {
             let times = self.bell.times();
@@ -170,7 +172,7 @@ impl Reader {
             Now::Nothing if is_over || self.job.as_ref().is_some_and(|job| !may_go_on(job)) => {
                 match self.piece()? {
                     Now::Nothing => Ok(Now::Ended),
-                    // It was written just before the end was told.
+                    // The output was written just before the job finished.
                     now => Ok(now),
                 }
             }
@@ -180,7 +182,7 @@ impl Reader {
 
     fn piece(&mut self) -> io::Result<Now> {
         loop {
-            // In this order: see the module above.
+            // The length must be read before the index, see the module documentation.
             let length = self.data.metadata()?.len();
             if self.next.is_none() {
                 self.next = self.record()?;
@@ -239,7 +241,8 @@ impl Read for Reader {
     }
 }
 
-/// Where the last lines of a file begin, but not before `start`. A line that has no end yet is one.
+/// Returns the offset of the last `lines` lines of the file, at least `start`. An unterminated last line
+/// counts too.
 fn tail(data: &File, start: u64, lines: u32) -> io::Result<u64> {
     let mut end = data.metadata()?.len();
     let mut is_last = true;
@@ -252,7 +255,7 @@ fn tail(data: &File, start: u64, lines: u32) -> io::Result<u64> {
         let mut bytes = vec![0; usize::try_from(end - from).unwrap_or(0)];
         data.read_exact_at(&mut bytes, from)?;
         for (behind, byte) in bytes.iter().rev().zip((from..end).rev()).map(|(byte, at)| (at + 1, byte)) {
-            // The end of the last line ends no line before it.
+            // The newline at the end of the file does not separate two lines.
             if *byte == b'\n' && !is_last {
                 left -= 1;
                 if left == 0 {
@@ -266,7 +269,8 @@ fn tail(data: &File, start: u64, lines: u32) -> io::Result<u64> {
     Ok(start)
 }
 
-/// Whether more may come. Where a supervisor was killed, whoever notices says in the job's folder that it has ended.
+/// Returns whether more output can follow. If the supervisor was killed, the recovery writes the time of the
+/// end.
 fn may_go_on(job: &Folder) -> bool {
     match job.status() {
         Ok(Some(status)) => status.finished_at.is_none(),

@@ -1,4 +1,4 @@
-//! Taking what a job prints from its pipes to its file, without ever holding it.
+//! Moves the output of a job from its pipes to its data file, without copying it through memory.
 
 use super::index::{Record, Stream};
 use super::{DATA, INDEX};
@@ -10,10 +10,10 @@ use std::io::{self, PipeReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// At most this much at a time from one pipe, so that the other has its turn.
+/// Maximum number of bytes that are moved from one pipe at a time, so that the other pipe is served too.
 const PIECE: usize = 1 << 20;
 
-/// What a change of stream takes in the index.
+/// The size of an index entry.
 const RECORD_BYTES: u64 = Record::LENGTH as u64;
 
 /// Writes the output of one job.
@@ -21,10 +21,10 @@ const RECORD_BYTES: u64 = Record::LENGTH as u64;
 pub(crate) struct Writer {
     data: File,
     index: File,
-    /// Where what is too much goes.
+    /// `/dev/null`, the target of output above the limit.
     nowhere: File,
     length: u64,
-    /// The bytes of the index.
+    /// The size of the index in bytes.
     indexed: u64,
     limit: u64,
     attempt: u32,
@@ -33,19 +33,19 @@ pub(crate) struct Writer {
     dropped: u64,
 }
 
-/// What became of a pipe.
+/// The result of moving output from a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pumped {
-    /// There may be more.
+    /// Data was moved, and more may follow.
     More,
-    /// It is empty just now.
+    /// The pipe is currently empty.
     Empty,
-    /// Nobody can write to it any more.
+    /// The pipe is closed.
     Ended,
 }
 
 impl Writer {
-    /// Begins the output of a job. Of what it prints, `limit` bytes are kept.
+    /// Creates the output files of a job. `limit` is the maximum size of data and index together, in bytes.
     pub(crate) fn create(folder: &Path, limit: u64) -> io::Result<Self> {
         let new =
             |name: &str| OpenOptions::new().create_new(true).write(true).mode(0o600).open(folder.join(name));
@@ -63,20 +63,20 @@ impl Writer {
         })
     }
 
-    /// What comes now is of this attempt.
+    /// Starts the output of this attempt.
     pub(crate) fn begin(&mut self, attempt: u32) {
         self.attempt = attempt;
     }
 
-    /// The bytes it takes on disk.
+    /// Returns the size of the output on disk, in bytes.
     pub(crate) const fn bytes(&self) -> u64 {
         self.length.saturating_add(self.indexed)
     }
 
-    /// Takes what is in a pipe, as far as it is there at once.
+    /// Moves the available data of a pipe to the data file. Does not block.
     pub(crate) fn pump(&mut self, pipe: &PipeReader, stream: Stream) -> io::Result<Pumped> {
         if self.last != Some((self.attempt, stream)) && !self.cut {
-            // Only once there is something, or a silent stream would have its place all the same.
+            // Only a stream with output gets an index entry.
             match look(pipe)? {
                 Pumped::More => {}
                 nothing => return Ok(nothing),
@@ -96,13 +96,13 @@ impl Writer {
                 Ok(Pumped::More)
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(Pumped::Empty),
-            // The disk is full: what cannot be kept must not hold up the job.
+            // The disk is full or broken. The job must not block on its output, so it is discarded.
             Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO) => self.discard(pipe),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Takes what is in a pipe to nowhere: the job goes on, its output does not.
+    /// Discards the available data of a pipe, so that the job can continue to write.
     fn discard(&mut self, pipe: &PipeReader) -> io::Result<Pumped> {
         match splice(pipe, None, &self.nowhere, None, PIECE, SpliceFlags::NONBLOCK | SpliceFlags::MOVE) {
             Ok(0) => Ok(Pumped::Ended),
@@ -110,7 +110,7 @@ impl Writer {
                 self.dropped = self.dropped.saturating_add(u64::try_from(count).unwrap_or(0));
                 if !self.cut {
                     self.cut = true;
-                    let _ = self.note("\n[runway: cut here: the job keeps no more of its output]\n");
+                    let _ = self.note("\n[runway: output limit reached; further output is discarded]\n");
                 }
                 Ok(Pumped::More)
             }
@@ -119,10 +119,10 @@ impl Writer {
         }
     }
 
-    /// Nothing more comes. What was cut is told of.
+    /// Ends the output. Writes how many bytes were discarded.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         if self.dropped > 0 {
-            let _ = self.note(&format!("[runway: {} bytes more were not kept]\n", self.dropped));
+            let _ = self.note(&format!("[runway: {} bytes of output were discarded]\n", self.dropped));
         }
         self.mark(None)
     }
@@ -143,21 +143,21 @@ impl Writer {
     }
 }
 
-/// Ends output whose writer was killed, so that its readers have an end.
+/// Ends the output of a killed supervisor, so that its readers end.
 pub(crate) fn conclude(folder: &Path) -> io::Result<()> {
     let open = OpenOptions::new().append(true).open(folder.join(INDEX));
     let mut index = match open {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         index => index?,
     };
-    // A record that was not written to its end would shift all that follow.
+    // Removes a partially written entry, which would shift the following ones.
     let records = Record::LENGTH as u64;
     index.set_len(index.metadata()?.len() / records * records)?;
     let start = folder.join(DATA).metadata()?.len();
     index.write_all(&Record { start, attempt: u32::MAX, stream: None }.to_bytes())
 }
 
-/// Whether there is something in a pipe.
+/// Returns whether a pipe has data.
 fn look(pipe: &PipeReader) -> io::Result<Pumped> {
     let mut polled = [PollFd::new(pipe, PollFlags::IN)];
     rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_cut_at_its_place_and_told_of() {
-        // A record of the index counts as well.
+        // The index entry counts towards the limit too.
         for (kept, cut) in [(10, false), (9, true)] {
             let folder = folder(&format!("cut-{kept}"));
             let mut writer = Writer::create(&folder, RECORD_BYTES + kept).unwrap();
@@ -240,7 +240,7 @@ mod tests {
             let text = String::from_utf8(text).unwrap();
             assert!(text.starts_with("012345678"), "{text}");
             assert_eq!(all.iter().any(|(_, _, stream, _)| *stream == Stream::Mark), cut, "{text}");
-            assert_eq!(text.contains("1 bytes more were not kept"), cut, "{text}");
+            assert_eq!(text.contains("1 bytes of output were discarded"), cut, "{text}");
             crate::tree::remove(&folder).unwrap();
         }
     }

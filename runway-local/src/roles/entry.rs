@@ -1,4 +1,5 @@
-//! Where there is no root: a user namespace, and in it the process namespace whose first process is the next one.
+//! The entry process, used without root: creates a user namespace and a PID namespace, and starts init in
+//! them.
 
 use crate::plan::{EntryPlan, Report};
 use crate::reexec::{Role, SELF};
@@ -9,27 +10,27 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 
-/// The whole life of the process.
+/// Runs the entry process until init has exited.
 pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
-    let plan = wire::receive::<EntryPlan>(line).doing("reading what to do")?;
+    let plan = wire::receive::<EntryPlan>(line).doing("receiving the plan")?;
     let plan =
-        plan.ok_or_else(|| std::io::Error::from(ErrorKind::UnexpectedEof)).doing("reading what to do")?;
+        plan.ok_or_else(|| std::io::Error::from(ErrorKind::UnexpectedEof)).doing("receiving the plan")?;
     die_with_parent()?;
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
     if parent.and_then(|pid| u32::try_from(pid).ok()) != Some(plan.supervisor) {
-        // It died before it could be asked to take this one along.
+        // The supervisor died before the death signal was set, so this process would not be killed with it.
         return Ok(());
     }
     let EntryPlan { uid, gid, .. } = plan;
-    unshare(UnshareFlags::NEWUSER).doing("making a user namespace")?;
-    fs::write("/proc/self/setgroups", "deny").doing("giving up groups")?;
-    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).doing("mapping the user")?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).doing("mapping the group")?;
-    privileges::keep_over_exec().doing("keeping the rights of the user namespace")?;
-    unshare(UnshareFlags::NEWPID).doing("making a process namespace")?;
-    let mut init = Role::Init.command(SELF).spawn().doing("starting the first process of the namespace")?;
-    wire::send(line, &Report::Entered(init.id())).doing("telling of it")?;
-    // How it ended it has told itself, if it could.
+    unshare(UnshareFlags::NEWUSER).doing("creating a user namespace")?;
+    fs::write("/proc/self/setgroups", "deny").doing("denying `setgroups`")?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).doing("mapping the user id")?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).doing("mapping the group id")?;
+    privileges::keep_over_exec().doing("keeping the capabilities of the user namespace")?;
+    unshare(UnshareFlags::NEWPID).doing("creating a PID namespace")?;
+    let mut init = Role::Init.command(SELF).spawn().doing("starting init")?;
+    wire::send(line, &Report::Entered(init.id())).doing("sending the report")?;
+    // Init reports its own outcome.
     let _ = init.wait();
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The first process of a job's namespaces: it puts up the walls, starts the job, hands signals on to it and buries the dead.
-//! With it everything in the namespace ends.
+//! PID 1 of the job's process namespace: sets up the sandbox, starts the job, forwards signals and reaps
+//! children. When it exits, the kernel kills every process in the namespace.
 
 use crate::errno;
 use crate::plan::{InitPlan, Process, Report};
@@ -18,19 +18,19 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Signals that are the job's, whoever sends them to this process.
+/// The signals that are forwarded to the job, from any sender.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// Where a job begins: its own folder.
+/// The default working directory of a job.
 const WORK: &str = "/tmp/work";
 
 type Signals = SignalDelivery<UnixStream, SignalOnly>;
 
-/// The whole life of the process.
+/// Runs init until the job's process has ended.
 pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
     die_with_parent()?;
-    let plan = wire::receive::<InitPlan>(line).doing("reading what to do")?;
-    let plan = plan.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)).doing("reading what to do")?;
+    let plan = wire::receive::<InitPlan>(line).doing("receiving the plan")?;
+    let plan = plan.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)).doing("receiving the plan")?;
     let InitPlan { join, sandbox, files, process } = plan;
     for group in &join {
         fs::write(group, "0").doing(format_args!("joining the control group `{}`", group.display()))?;
@@ -40,29 +40,29 @@ pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
     if !sandbox.open_network {
         namespaces |= UnshareFlags::NEWNET;
     }
-    unshare(namespaces).doing("making namespaces")?;
-    rustix::system::sethostname(sandbox.hostname.as_bytes()).doing("naming the machine")?;
+    unshare(namespaces).doing("creating namespaces")?;
+    rustix::system::sethostname(sandbox.hostname.as_bytes()).doing("setting the host name")?;
     if !sandbox.open_network {
-        loopback::up().doing("bringing up the network of its own")?;
+        loopback::up().doing("enabling the loopback interface")?;
     }
     mounts::put_up(&sandbox, &files)?;
-    rustix::process::setsid().doing("beginning a session")?;
-    std::env::set_current_dir(WORK).doing("entering the working folder")?;
+    rustix::process::setsid().doing("starting a session")?;
+    std::env::set_current_dir(WORK).doing("changing to the working directory")?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let chosen_first = OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
     let mut chosen_first = chosen_first.doing("reaching the kernel's choice of whom to kill")?;
-    let mut signals = listen().doing("listening to signals")?;
+    let mut signals = listen().doing("registering signal handlers")?;
     privileges::give_up(sandbox.user)?;
-    seccomp::apply().doing("filtering system calls")?;
+    seccomp::apply().doing("installing the system call filter")?;
     let job = match start(&process, &mut chosen_first) {
         Ok(job) => job,
         Err((message, code)) => {
-            return wire::send(line, &Report::NotStarted { message, code }).doing("telling of it");
+            return wire::send(line, &Report::NotStarted { message, code }).doing("sending the report");
         }
     };
     drop(process);
-    wire::send(line, &Report::Running).doing("telling of it")?;
-    watch(line, &mut signals, job).doing("watching over the job")
+    wire::send(line, &Report::Running).doing("sending the report")?;
+    watch(line, &mut signals, job).doing("waiting for the job")
 }
 
 fn listen() -> io::Result<Signals> {
@@ -72,13 +72,14 @@ fn listen() -> io::Result<Signals> {
     SignalDelivery::with_pipe(read, write, SignalOnly, FORWARDED.iter().chain(&[SIGCHLD]))
 }
 
-/// Starts the job's process. Where memory is short the kernel is to choose it, and not the one that watches over it.
+/// Starts the job's process. When memory runs out, the kernel must kill the job and not init, so only the job
+/// gets a high `oom_score_adj`.
 fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32)> {
     let [program, arguments @ ..] = process.command.as_slice() else {
-        return Err(("it has no command".to_owned(), 127));
+        return Err(("the job has no command".to_owned(), 127));
     };
     if let Some(workdir) = &process.workdir {
-        // The mounts and the rights are those of the job here.
+        // Mounts and permissions are already those of the job.
         let enter = std::env::set_current_dir(workdir);
         enter.map_err(|error| (format!("working directory {workdir}: {}", errno::text(&error)), 126))?;
     }
@@ -92,7 +93,7 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
         Ok(job) => i32::try_from(job.id())
             .ok()
             .and_then(Pid::from_raw)
-            .ok_or_else(|| ("it has no number".to_owned(), 126)),
+            .ok_or_else(|| ("the process has no valid pid".to_owned(), 126)),
         Err(error) => {
             let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
             Err((format!("{program}: {}", errno::text(&error)), code))
@@ -100,7 +101,7 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
     }
 }
 
-/// Hands signals on and buries the dead, until the job's own process is among them.
+/// Forwards signals and reaps children until the job's process has ended. Reports how it ended.
 fn watch(line: &UnixStream, signals: &mut Signals, job: Pid) -> io::Result<()> {
     loop {
         while let Some((dead, status)) = reap()? {

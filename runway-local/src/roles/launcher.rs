@@ -1,4 +1,4 @@
-//! The launcher is the process that starts a job, such as `runway run` or the server.
+//! The launcher: the process that starts a job, such as `runway run` or the server.
 //!
 //! It claims the job's id, creates the job's directory and control groups, and starts the supervisor.
 
@@ -26,20 +26,21 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-/// What a job finds in its environment whether it names it or not, unless it does.
+/// The `PATH` of a job that does not set it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The size of `/dev/shm` where the job does not say; container engines have the same.
+/// The default size of `/dev/shm`, as in container engines.
 const SHM: MemoryBytes = MemoryBytes::new(64 << 20);
 
 /// Time limit for killing and removing the remains of a failed start.
 const UNDO: Duration = Duration::from_secs(5);
 
 impl Job {
-    /// Starts what was admitted. When it returns, the job's limits and walls are up and its program runs, or could not be run.
+    /// Starts an admitted job. Returns after its limits and sandbox are set up and its program runs, or has
+    /// failed to start.
     ///
     /// # Errors
-    /// [`StartError`]
+    /// [`StartError`] if the job was not started. No files, processes or control groups of it remain.
     pub fn start(machine: &Machine, order: &Order, supervision: Supervision) -> Result<Self, StartError> {
         let process = process(order)?;
         if order.admitted.job().network == Network::Internal {
@@ -56,7 +57,7 @@ impl Job {
     }
 }
 
-/// Makes the folder of a job, which nobody else can then.
+/// Creates the directory of the job, which reserves its id.
 fn claim_id(machine: &Machine, id: JobId, exclusive: &File) -> Result<Folder, StartError> {
     let folder = machine.folder(id);
     for _ in 0..2 {
@@ -82,7 +83,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Starts the job. The caller must [`undo`](Self::undo) a start that fails.
+    /// Starts the job. If this fails, the caller must call [`roll_back`](Self::roll_back).
     fn begin(&self, mut process: Process, exclusive: File) -> Result<Job, StartError> {
         let lock = self.folder.make_lock().map_err(StartError::LockFolder)?;
         let gpus = self.choose_gpus()?;
@@ -92,13 +93,14 @@ impl Start<'_> {
         let (groups, not_enforced) = self.create_groups(&devices)?;
         let file = self.record(gpus, groups, not_enforced);
         self.folder.write_job(&file).map_err(StartError::WriteRecord)?;
-        // Now it can be seen whose the folder and the GPUs are.
+        // The record now shows who owns the id and the GPUs.
         drop(exclusive);
         let attached = self.spawn_supervisor(&self.plan(&file, process, devices), lock)?;
         Ok(Job::new(self.folder.clone(), file, attached))
     }
 
-    /// Removes the groups and the folder of a failed start. A supervisor that was started has ended its processes.
+    /// Deletes the control groups and the directory of a failed start. A started supervisor has already ended
+    /// its processes.
     fn undo(&self) {
         let groups = self.machine.layout().named(self.order.id.as_str());
         groups.kill_all(UNDO);
@@ -127,7 +129,7 @@ impl Start<'_> {
         let limits = Limits {
             cpu: resources.cpu,
             memory: resources.memory,
-            // Those that stand round it are not the job's.
+            // Init is in the control groups too, but does not count as a process of the job.
             pids: settings.pids.saturating_add(1),
             devices: devices.iter().filter_map(|device| gpu::number(device)).collect(),
         };
@@ -139,7 +141,7 @@ impl Start<'_> {
         Ok((groups, missing.iter().map(ToString::to_string).collect()))
     }
 
-    /// The job's record.
+    /// Returns the job's record.
     fn record(&self, gpus: Vec<String>, groups: Groups, not_enforced: Vec<String>) -> JobFile {
         let (job, run) = (self.order.admitted.job(), self.order.policy.run());
         JobFile {
@@ -163,7 +165,7 @@ impl Start<'_> {
         }
     }
 
-    /// The plan for the supervisor.
+    /// Returns the plan for the supervisor.
     fn plan(&self, file: &JobFile, process: Process, devices: Vec<PathBuf>) -> Plan {
         let job = self.order.admitted.job();
         let storage = job.resources.ephemeral_storage;
@@ -188,7 +190,8 @@ impl Start<'_> {
         }
     }
 
-    /// Starts the supervisor, which holds the lock of the job's folder from now on, and waits for its answer.
+    /// Starts the supervisor and waits for its reply. The supervisor inherits the lock of the job's
+    /// directory.
     fn spawn_supervisor(&self, plan: &Plan, lock: File) -> Result<Option<Attached>, StartError> {
         let (socket, end) = UnixStream::pair().map_err(StartError::CreateSocket)?;
         let mut supervisor = Role::Supervisor
@@ -215,14 +218,14 @@ impl Start<'_> {
         Ok(attached)
     }
 
-    /// Waits in the background for the end of the supervisor, and settles its job then.
+    /// Waits for the supervisor's exit in a background thread, then recovers the job.
     fn reap(&self, mut supervisor: Child, attached: Option<&Attached>) -> std::io::Result<()> {
         let (machine, id) = (self.machine.clone(), self.order.id);
         let bell = attached.map(Attached::bell);
         let thread = std::thread::Builder::new().name("runway-supervisor".to_owned()).stack_size(128 * 1024);
         thread.spawn(move || {
             let _ = supervisor.wait();
-            // If it was killed, somebody has to tell the outcome.
+            // A killed supervisor has written no outcome.
             let _ = machine.settle_job(id, Keep::Attached);
             if let Some(bell) = bell {
                 bell.end();
@@ -232,7 +235,7 @@ impl Start<'_> {
     }
 }
 
-/// The job's command and all of its variables.
+/// Returns the job's command and its complete environment.
 fn process(order: &Order) -> Result<Process, StartError> {
     let (job, spec) = (order.admitted.job(), order.admitted.spec());
     if spec.command.is_empty() {
@@ -258,7 +261,7 @@ fn process(order: &Order) -> Result<Process, StartError> {
     Ok(Process { command, env, workdir: job.workdir.clone() })
 }
 
-/// What no job is to see beside what it never does: other jobs' folders, and the home of who starts it.
+/// Returns the directories to hide from jobs: the state directory and the home of the user that starts them.
 fn hidden_folders(machine: &Machine) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let home = home.filter(|home| home.is_absolute() && home.parent().is_some());

@@ -1,8 +1,9 @@
-//! The processes of a job, one file for each.
+//! The processes of a job, one module for each.
 //!
-//! The launcher is the process that uses this library. It starts the supervisor, the supervisor starts init, and init
-//! starts the job's command. Without root, the supervisor starts the entry, which creates a user namespace and
-//! then starts init. All but the launcher are this program, started again in a hidden role.
+//! The launcher is the process that uses this library. It starts the supervisor, the supervisor starts init,
+//! and init starts the job's command. Without root, the supervisor starts the entry, which creates a user
+//! namespace and then starts init. Each process except the launcher is the program itself, started again in a
+//! hidden role.
 
 mod entry;
 mod init;
@@ -17,9 +18,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-/// Runs the hidden role that this program was started in, and exits. Returns if it was started in none.
+/// Runs the hidden role that this program was started in, and exits. Returns if the program was not started
+/// in a role.
 ///
-/// Call it first in `main`, before there is a second thread.
+/// Call it first in `main`, before other threads exist.
 pub fn run_if_asked() {
     let name = std::env::args_os().next().unwrap_or_default();
     let is_done = match Role::named(&name) {
@@ -31,9 +33,9 @@ pub fn run_if_asked() {
     std::process::exit(i32::from(!is_done));
 }
 
-/// Runs a role and reports its failure to the supervisor. Returns whether it succeeded.
+/// Runs a role and reports its failure to the supervisor. Returns whether the role succeeded.
 fn report_failure(run: impl FnOnce(&UnixStream) -> Result<(), Failure>) -> bool {
-    // The socket to the supervisor takes the place of standard input.
+    // Standard input is the socket to the supervisor.
     let Ok(socket) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else { return false };
     let result = run(&socket);
     if let Err(failure) = &result {

@@ -1,4 +1,4 @@
-//! The process that watches over one job, from its first attempt to its outcome.
+//! The supervisor: runs the attempts of one job, enforces its limits and writes its outcome.
 
 use crate::attempt::Attempt;
 use crate::folder::{Folder, Wish};
@@ -19,17 +19,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// For so long the kernel may take to end what it was told to kill.
+/// Time limit for the end of killed processes.
 const DEATH: Duration = Duration::from_secs(30);
-/// What is left in the pipes once nobody is left to write is read for so long. Nobody outside of the job's groups has their
-/// other ends, so it is all there.
+/// Time limit for reading the remaining output after the job's processes have ended. Only these processes
+/// hold the write ends of the pipes, so the output is complete.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The whole life of the process.
+/// Runs the supervisor until the job is finished.
 pub(super) fn run() -> io::Result<()> {
-    // Whatever the one who started this left open is not the job's.
+    // The job must not inherit files that the launcher left open.
     close_fds::set_fds_cloexec(3, &[]);
-    // Signals to the terminal's foreground, and its end, are not for the job.
+    // Signals of the launcher's terminal must not reach the job.
     let _ = rustix::process::setsid();
     let launcher = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let Some(plan) = wire::receive::<Plan>(&launcher)? else { return Ok(()) };
@@ -38,43 +38,43 @@ pub(super) fn run() -> io::Result<()> {
     supervisor.run()
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 enum Attempted {
-    /// It ended so.
+    /// The attempt ran and ended, or its program could not be started.
     Ended(LocalEnd),
-    /// The walls could not be put up, and nothing was run.
+    /// The sandbox could not be set up, and nothing was run.
     NoWalls(String),
 }
 
-/// How far the end of a job is.
+/// The progress of a job's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// It is not being ended.
+    /// No shutdown was requested.
     No,
-    /// It is to be asked to end.
+    /// Send the signal to stop next.
     Asked,
-    /// It was asked, and is killed at this time.
+    /// The signal was sent. Kill the job at this time.
     KilledAt(Instant),
-    /// It is to be killed.
+    /// Kill the job next.
     Now,
-    /// It was killed.
+    /// The job was killed.
     Killed,
 }
 
-/// One job and all that is known of it.
+/// The supervised job and its state.
 struct Supervisor {
     plan: Plan,
     folder: Folder,
     output: Writer,
-    /// Tells of files that are made in the job's folder.
+    /// The inotify descriptor for new files in the job's directory.
     asked: OwnedFd,
-    /// The line to the launcher, as long as that is of interest.
+    /// The socket to the launcher, while it is needed.
     launcher: Option<UnixStream>,
     is_answered: bool,
     status: StatusFile,
     began: Instant,
     deadline: Instant,
-    /// Whether it is being ended.
+    /// The shutdown state of the job.
     ending: Ending,
 }
 
@@ -119,7 +119,7 @@ impl Supervisor {
             self.clear();
             let end = match attempted {
                 Ok(Attempted::Ended(end)) => {
-                    // It may have been ended before its process was there.
+                    // A job that ended before its process ran has not sent the reply yet.
                     self.answer();
                     end
                 }
@@ -139,7 +139,7 @@ impl Supervisor {
                 last.end = Some(end);
                 last.oom_kills = kills;
             }
-            // What cannot be written down is not tried again.
+            // If the status cannot be written, a retry would not be visible, so the job ends.
             if is_over || self.write_status().is_err() {
                 break;
             }
@@ -149,7 +149,7 @@ impl Supervisor {
 
     /// Runs the job's command once.
     fn attempt(&mut self) -> io::Result<Attempted> {
-        // What was asked for before there was anything to end.
+        // A request can arrive before the attempt starts.
         self.look_for_wishes();
         let files = self.folder.files();
         let mut attempt = Attempt::spawn(&files, self.plan.sandbox.user)?;
@@ -177,7 +177,8 @@ impl Supervisor {
             if attempt.pump(&mut self.output, ready.out, ready.err)? {
                 self.wake();
             }
-            // Nothing tells that the folder is taken away: the kernel does so only once no file of it is open.
+            // inotify reports the deletion of the directory only after its last file is closed, so check it
+            // here.
             if ready.asked || !self.folder.exists() {
                 self.look_for_wishes();
             }
@@ -192,24 +193,24 @@ impl Supervisor {
         while let Some(report) = attempt.receive() {
             reported = self.hear(report)?.or(reported);
         }
-        // Whoever is left goes first, so that the pipes have an end.
+        // Kill the remaining processes first, because they hold the pipes open.
         kill_processes(&self.plan.groups, self.status.init, DRAIN);
         self.drain(&mut attempt)?;
         if is_evicted {
             return Ok(Attempted::Ended(LocalEnd::StorageExceeded { limit: self.plan.storage }));
         }
-        // The first process of its namespaces was killed, and could not say.
+        // Without a report, init was killed.
         Ok(reported.unwrap_or(Attempted::Ended(LocalEnd::Signaled { signal: 9 })))
     }
 
-    /// Does what it is time for.
+    /// Advances the shutdown of the job, and starts it at the deadline.
     fn keep_time(&mut self, attempt: &mut Attempt, now: Instant) {
         if now >= self.deadline {
             self.stop(LocalStop::Deadline);
         }
         self.ending = match self.ending {
             Ending::Asked => {
-                // Before the job runs there is nobody who could be asked.
+                // A process that has not started cannot receive the signal.
                 let has_started = self.status.attempts.last().is_some_and(|last| last.started.is_some());
                 if has_started && attempt.signal(Signal::TERM) {
                     Ending::KilledAt(now + Duration::from_secs(self.plan.grace.get()))
@@ -237,13 +238,13 @@ impl Supervisor {
         }
     }
 
-    /// Kills all of it: the groups, and the processes that its namespaces stand and fall with.
+    /// Kills the processes in the control groups and in the namespaces.
     fn kill(&self, attempt: &Attempt) {
         self.plan.groups.kill();
         attempt.kill();
     }
 
-    /// Handles a report. Returns the outcome of the attempt, if the report has it.
+    /// Handles a report. Returns the outcome of the attempt if the report contains it.
     fn hear(&mut self, report: Report) -> io::Result<Option<Attempted>> {
         Ok(match report {
             Report::Entered(init) => {
@@ -268,7 +269,7 @@ impl Supervisor {
         })
     }
 
-    /// Takes what is left in the pipes.
+    /// Reads the remaining output from the pipes.
     fn drain(&mut self, attempt: &mut Attempt) -> io::Result<()> {
         let until = Instant::now() + DRAIN;
         while attempt.has_output() && Instant::now() < until {
@@ -280,7 +281,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops an attached job, because its launcher is gone.
+    /// Cancels an attached job, because its launcher has exited.
     fn on_launcher_exit(&mut self) {
         self.launcher = None;
         if self.plan.attached {
@@ -288,17 +289,17 @@ impl Supervisor {
         }
     }
 
-    /// Leaves nothing of an attempt.
+    /// Kills the remaining processes of an attempt and deletes its files.
     fn clear(&mut self) {
-        // What cannot be killed holds what it has, until somebody sees it gone: its end is not told.
+        // A process that cannot be killed still uses its files and resources, so they are kept.
         if kill_processes(&self.plan.groups, self.status.init, DEATH) {
             let _ = tree::remove(&self.folder.files());
         }
     }
 
-    /// Tells the outcome, last of all: whoever reads it finds nothing left of the job.
+    /// Writes the outcome as the last step, so that a reader of the outcome finds no remains of the job.
     fn conclude(mut self) -> io::Result<()> {
-        // Where even this cannot be written, the outcome says more than the end of the output.
+        // The outcome is more important than the end marker of the output, so this error is ignored.
         let _ = self.output.finish();
         self.wake();
         self.status.usage = Usage::measure(self.began.elapsed(), &self.plan.groups);
@@ -307,29 +308,29 @@ impl Supervisor {
             self.status.finished_at = Some(System.now());
         }
         self.write_status()?;
-        // The launcher would have deleted it.
+        // The launcher would delete the directory, but it has exited.
         if self.plan.attached && self.launcher.is_none() {
             self.folder.remove()?;
         }
         Ok(())
     }
 
-    /// Writes down how the job is, and says so.
+    /// Writes the status and notifies the launcher.
     fn write_status(&self) -> io::Result<()> {
         self.folder.write_status(&self.status)?;
         self.wake();
         Ok(())
     }
 
-    /// Says to the one who started an attached job that something has changed. Where that was said before and not heard yet,
-    /// the line may be full; then it has been said.
+    /// Notifies the launcher of an attached job of a change. If the socket is full, an earlier notification
+    /// is still unread.
     fn wake(&self) {
         if let Some(launcher) = self.launcher.as_ref().filter(|_| self.is_answered) {
             let _ = rustix::net::send(launcher, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         }
     }
 
-    /// The job is inside its walls.
+    /// Sends the reply to the launcher that the sandbox is set up.
     fn answer(&mut self) {
         if self.is_answered {
             return;
@@ -351,12 +352,12 @@ impl Supervisor {
         }
     }
 
-    /// What the job's folder asks for now.
+    /// Checks the job's directory for requests.
     fn look_for_wishes(&mut self) {
-        // Only that something came is of interest.
+        // Only the arrival of events matters, not their content.
         let mut buffer = [0; 4096];
         while rustix::io::read(&self.asked, &mut buffer).is_ok_and(|count| count > 0) {}
-        // Without its folder nobody can see the job, nor end it.
+        // Without its directory the job is neither visible nor controllable, so it is killed.
         if self.folder.is_asked(Wish::Kill) || !self.folder.exists() {
             self.ending = Ending::Now;
             self.status.stop.get_or_insert(LocalStop::Cancelled);
@@ -365,7 +366,7 @@ impl Supervisor {
         }
     }
 
-    /// Begins to end the job, unless that has begun.
+    /// Starts the shutdown of the job, unless one was requested before.
     fn stop(&mut self, why: LocalStop) {
         if self.ending == Ending::No {
             self.status.stop = Some(why);

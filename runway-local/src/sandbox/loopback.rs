@@ -1,4 +1,4 @@
-//! The one interface of a network of its own: `lo`, which comes up by asking the kernel (`rtnetlink`).
+//! Enables the loopback interface of a new network namespace, over `rtnetlink`.
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -9,16 +9,16 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLMSG_ERROR: u16 = 2;
 const IFF_UP: u32 = 1;
-/// `lo` is the first interface of every network.
+/// The interface index of `lo`, the first interface of every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// Brings `lo` up.
+/// Enables `lo`.
 pub(crate) fn up() -> io::Result<()> {
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
         SocketFlags::CLOEXEC,
-        // The first protocol of this family: the kernel's network configuration.
+        // `NETLINK_ROUTE`, protocol 0 of the family.
         None,
     )?;
     rustix::net::sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
@@ -31,21 +31,21 @@ pub(crate) fn up() -> io::Result<()> {
     }
 }
 
-/// `struct nlmsghdr` and `struct ifinfomsg`.
+/// Encodes `struct nlmsghdr` and `struct ifinfomsg`.
 fn request() -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     bytes.extend(32u32.to_ne_bytes());
     bytes.extend(RTM_NEWLINK.to_ne_bytes());
     bytes.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-    bytes.extend([0; 8]); // sequence, port
+    bytes.extend([0; 8]); // sequence number, port id
     bytes.extend([0; 4]); // family, type
     bytes.extend(LOOPBACK.to_ne_bytes());
     bytes.extend(IFF_UP.to_ne_bytes());
-    bytes.extend(IFF_UP.to_ne_bytes()); // which flags change
+    bytes.extend(IFF_UP.to_ne_bytes()); // change mask
     bytes
 }
 
-/// The error number of an acknowledgement; 0 is none.
+/// Returns the error number of an acknowledgement, or 0 for success.
 fn read(answer: &[u8]) -> Option<i32> {
     let kind = u16::from_ne_bytes(*answer.get(4..)?.first_chunk()?);
     let code = i32::from_ne_bytes(*answer.get(16..)?.first_chunk()?);

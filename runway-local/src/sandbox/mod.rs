@@ -1,6 +1,7 @@
 //! The sandbox of a job's process: namespaces, mounts, dropped privileges and filtered system calls.
 //!
-//! Init sets it up. Without root, the entry process first creates a user namespace that gives init the right to do so.
+//! Init sets it up. Without root, the entry process first creates a user namespace, in which init has the
+//! necessary capabilities.
 
 pub(crate) mod loopback;
 pub(crate) mod mounts;
@@ -13,7 +14,7 @@ use rustix::thread::UnshareFlags;
 use std::fmt::Display;
 use std::io;
 
-/// What could not be done, and why.
+/// A failed step of the sandbox setup, with the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
 pub(crate) struct Failure {
@@ -21,7 +22,7 @@ pub(crate) struct Failure {
     why: String,
 }
 
-/// Says what was tried where it fails.
+/// Adds the attempted action to an error.
 pub(crate) trait Doing<T> {
     fn doing(self, what: impl Display) -> Result<T, Failure>;
 }
@@ -32,16 +33,16 @@ impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
     }
 }
 
-/// Dies when the one who started it does.
+/// Asks the kernel to kill this process when its parent dies.
 pub(crate) fn die_with_parent() -> Result<(), Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL)).doing("asking to end with the supervisor")
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("setting the parent death signal")
 }
 
-/// Leaves namespaces for new ones.
+/// Moves this process to new namespaces.
 ///
-/// The function has become unsafe for the sake of one flag, `FILES`, by which threads would lose their descriptors. It is not
-/// used here, and there is one thread only.
-#[expect(deprecated, reason = "its replacement differs in being marked as unsafe alone")]
+/// `rustix` deprecates the called function for an unsafe one, because the flag `FILES` gives a thread its own
+/// descriptor table. This flag is not used here, and the process has only one thread.
+#[expect(deprecated, reason = "its replacement is the same function, marked as unsafe")]
 pub(crate) fn unshare(namespaces: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(namespaces)
 }

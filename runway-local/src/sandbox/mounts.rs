@@ -1,8 +1,8 @@
-//! What a job sees of the file system: this machine's files read-only, and a few folders of its own.
+//! The mounts of a job: the files of the machine, read-only, and a few private directories.
 //!
-//! The new root is an empty file system in memory. What is at the top of the machine's own is bound into it, so that what a job
-//! is not to see need not be covered up: it is not there. Of each mount that comes along the flags are set one by one, since a
-//! mount that came from outside of a user namespace keeps those that it has.
+//! The new root is an empty file system in memory. The top-level directories of the machine are bound into
+//! it, except for the ones that a job must not see. The flags are set for each mount separately, because a
+//! mount from outside of a user namespace must keep its flags.
 
 use super::{Doing, Failure};
 use crate::plan::Sandbox;
@@ -17,29 +17,29 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Where the new root is put up. Its own files no job sees, so it is covered without loss.
+/// Where the new root is mounted. Jobs never see the machine's `/tmp`, so it can be covered.
 const ROOT: &str = "/tmp";
-/// What a job sees empty, or as something of its own.
+/// Directories that are empty or private in a job.
 const OWN: [&str; 7] = ["dev", "home", "proc", "root", "run", "sys", "tmp"];
-/// Devices that harm nobody.
+/// Devices that every job can use.
 const HARMLESS: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-/// What programs ask of `/sys`: processors and memory.
+/// The part of `/sys` that describes processors and memory.
 const SYSTEM: &str = "/sys/devices/system";
-/// What GPU libraries ask of it.
+/// The parts of `/sys` that GPU libraries read.
 const GPU_SYSTEM: [&str; 3] = ["/sys/bus", "/sys/devices", "/sys/module"];
 
 const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// Makes the mounts and enters them.
+/// Creates the mounts of a job and changes the root directory to them.
 pub(crate) fn put_up(sandbox: &Sandbox, files: &Path) -> Result<(), Failure> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .doing("keeping mounts to itself")?;
-    // Held before the new root covers it, wherever it is.
+        .doing("making the mounts private")?;
+    // Cloned before the new root covers the directory.
     let own = open_tree(CWD, files, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
         .doing(format_args!("opening `{}`", files.display()))?;
     let resolver = if sandbox.open_network { fs::read("/etc/resolv.conf").ok() } else { None };
     let root = Path::new(ROOT);
-    mount("tmpfs", root, "tmpfs", QUIET, Some(c"mode=755,size=1m")).doing("making a root")?;
+    mount("tmpfs", root, "tmpfs", QUIET, Some(c"mode=755,size=1m")).doing("mounting the new root")?;
     let mut bound = bind_machine(root)?;
     for name in OWN {
         make(&root.join(name))?;
@@ -63,14 +63,14 @@ pub(crate) fn put_up(sandbox: &Sandbox, files: &Path) -> Result<(), Failure> {
         put_up_resolver(root, &resolver)?;
     }
     remount(root, QUIET | MountFlags::RDONLY)?;
-    std::env::set_current_dir(root).doing("entering the root")?;
-    rustix::process::pivot_root(".", ".").doing("changing the root")?;
-    // The old root lies over the new one now.
-    unmount(".", UnmountFlags::DETACH).doing("leaving the machine's root")?;
-    std::env::set_current_dir("/").doing("entering the root")
+    std::env::set_current_dir(root).doing("changing to the new root")?;
+    rustix::process::pivot_root(".", ".").doing("changing the root directory")?;
+    // After the pivot, the old root is mounted on top of the new one.
+    unmount(".", UnmountFlags::DETACH).doing("unmounting the old root")?;
+    std::env::set_current_dir("/").doing("changing to the new root")
 }
 
-/// Binds what is at the top of the machine's files.
+/// Binds the top-level directories of the machine. Returns the mount points.
 fn bind_machine(root: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut bound = Vec::new();
     for entry in fs::read_dir("/").doing("reading `/`")? {
@@ -91,7 +91,7 @@ fn bind_machine(root: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(bound)
 }
 
-/// Binds a folder with all that is mounted in it. One that may not even be looked into is left out.
+/// Binds a directory with all mounts below it. Skips a directory that this process may not read.
 fn bind(from: &Path, to: &Path, bound: &mut Vec<PathBuf>) -> Result<(), Failure> {
     make(to)?;
     match mount_bind_recursive(from, to) {
@@ -109,7 +109,7 @@ fn put_up_devices(root: &Path, sandbox: &Sandbox) -> Result<(), Failure> {
     let harmless = HARMLESS.iter().map(|name| Path::new("/dev").join(name));
     for device in harmless.chain(sandbox.devices.iter().cloned()) {
         let at = root.join(device.strip_prefix("/").unwrap_or(&device));
-        File::create(&at).doing(format_args!("making `{}`", device.display()))?;
+        File::create(&at).doing(format_args!("creating `{}`", device.display()))?;
         mount_bind(&device, &at).doing(format_args!("binding `{}`", device.display()))?;
     }
     for (name, target) in
@@ -130,22 +130,22 @@ fn bind_system(root: &Path, has_gpus: bool) -> Result<Vec<PathBuf>, Failure> {
     for from in wanted.iter().map(Path::new).filter(|path| path.is_dir()) {
         let to = root.join(from.strip_prefix("/").unwrap_or(from));
         let above = to.parent().unwrap_or(root);
-        fs::create_dir_all(above).doing(format_args!("making `{}`", above.display()))?;
+        fs::create_dir_all(above).doing(format_args!("creating `{}`", above.display()))?;
         bind(from, &to, &mut bound)?;
     }
     Ok(bound)
 }
 
-/// Makes every mount at or below these read-only.
+/// Makes every mount at or below these mount points read-only.
 fn make_read_only(bound: &[PathBuf]) -> Result<(), Failure> {
-    let table = fs::read("/proc/self/mountinfo").doing("reading the mounts")?;
+    let table = fs::read("/proc/self/mountinfo").doing("reading `/proc/self/mountinfo`")?;
     for line in table.split(|byte| *byte == b'\n') {
         let Some((point, flags)) = read_mount(line) else { continue };
         if !bound.iter().any(|bound| point.starts_with(bound)) {
             continue;
         }
         match mount_remount(&point, MountFlags::BIND | MountFlags::RDONLY | QUIET | flags, c"") {
-            // Who cannot reach it to change it cannot reach it at all.
+            // This process cannot reach the mount, so neither can the job.
             Ok(()) | Err(Errno::ACCESS) => {}
             result => return result.doing(format_args!("making `{}` read-only", point.display())),
         }
@@ -153,7 +153,7 @@ fn make_read_only(bound: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Covers a folder with an empty one.
+/// Covers a directory with an empty one.
 fn hide(root: &Path, hidden: &Path) -> Result<(), Failure> {
     let at = root.join(hidden.strip_prefix("/").unwrap_or(hidden));
     if !at.is_dir() {
@@ -163,8 +163,8 @@ fn hide(root: &Path, hidden: &Path) -> Result<(), Failure> {
         .doing(format_args!("hiding `{}`", hidden.display()))
 }
 
-/// A job on the machine's network asks the servers for names that the machine asks; where they are written down lies below
-/// `/run` on many.
+/// Gives a job on the machine's network the name servers of the machine. On many systems `/etc/resolv.conf`
+/// is a link to a file below `/run`, which jobs do not see.
 fn put_up_resolver(root: &Path, resolver: &[u8]) -> Result<(), Failure> {
     let Ok(target) = fs::canonicalize("/etc/resolv.conf") else { return Ok(()) };
     if !target.starts_with("/run") {
@@ -176,19 +176,19 @@ fn put_up_resolver(root: &Path, resolver: &[u8]) -> Result<(), Failure> {
 }
 
 fn make(folder: &Path) -> Result<(), Failure> {
-    fs::create_dir(folder).doing(format_args!("making `{}`", folder.display()))
+    fs::create_dir(folder).doing(format_args!("creating `{}`", folder.display()))
 }
 
 fn remount(at: &Path, flags: MountFlags) -> Result<(), Failure> {
-    let table = fs::read("/proc/self/mountinfo").doing("reading the mounts")?;
+    let table = fs::read("/proc/self/mountinfo").doing("reading `/proc/self/mountinfo`")?;
     let mut lines = table.split(|byte| *byte == b'\n').rev().filter_map(read_mount);
-    // The last one lies on top.
+    // The last mount on a mount point is the visible one.
     let kept = lines.find(|(point, _)| point == at).map_or(MountFlags::empty(), |(_, flags)| flags);
     mount_remount(at, MountFlags::BIND | flags | kept, c"")
         .doing(format_args!("setting the flags of `{}`", at.display()))
 }
 
-/// Where a mount is, and those of its flags that it must keep, by a line of `/proc/self/mountinfo`.
+/// Parses a line of `/proc/self/mountinfo`. Returns the mount point and the flags that a remount must keep.
 fn read_mount(line: &[u8]) -> Option<(PathBuf, MountFlags)> {
     let mut fields = line.split(|byte| *byte == b' ').skip(4);
     let (point, options) = (unescape(fields.next()?), fields.next()?);
@@ -208,7 +208,7 @@ fn read_mount(line: &[u8]) -> Option<(PathBuf, MountFlags)> {
     Some((point, flags))
 }
 
-/// Blanks and backslashes stand as three octal digits.
+/// Decodes the octal escapes of `/proc/self/mountinfo`, such as `\040` for a space.
 fn unescape(path: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path;

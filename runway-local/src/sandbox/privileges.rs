@@ -1,4 +1,4 @@
-//! Rights: kept for as long as walls are being put up, and given up for good before the job runs.
+//! Capabilities: kept during the sandbox setup, then dropped permanently before the job runs.
 
 use super::{Doing, Failure, die_with_parent};
 use crate::plan::User;
@@ -6,12 +6,12 @@ use rustix::io::{Errno, Result};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid, capabilities, set_capabilities};
 
-/// What putting up the walls takes.
+/// The capabilities that the sandbox setup needs.
 const NEEDED: CapabilitySet =
     CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::SETPCAP);
 
-/// Makes a user namespace's rights last over the start of the next program: whoever is not called root there loses them
-/// otherwise.
+/// Keeps the capabilities of a user namespace across the next `exec`. Without this, a user other than root
+/// loses them.
 pub(crate) fn keep_over_exec() -> Result<()> {
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
     set_capabilities(None, CapabilitySets { effective, permitted, inheritable: NEEDED })?;
@@ -21,31 +21,33 @@ pub(crate) fn keep_over_exec() -> Result<()> {
     Ok(())
 }
 
-/// Gives up everything, for this process and all that it starts: other users, capabilities, and ways to get them back.
+/// Drops all privileges of this process and its children permanently: other users, capabilities, and ways to
+/// regain them.
 pub(crate) fn give_up(user: User) -> std::result::Result<(), Failure> {
-    // Whatever the kernel has more of than this program knows of.
+    // The kernel can have more capabilities than this program knows. `EINVAL` follows the last one.
     for number in 0..64 {
         let right = CapabilitySet::from_bits_retain(1 << number);
         match rustix::thread::remove_capability_from_bounding_set(right) {
             Ok(()) => {}
             Err(Errno::INVAL) => break,
-            Err(error) => return Err(error).doing("giving up capabilities for good"),
+            Err(error) => return Err(error).doing("dropping the bounding set of capabilities"),
         }
     }
-    rustix::thread::clear_ambient_capability_set().doing("giving up ambient capabilities")?;
+    rustix::thread::clear_ambient_capability_set().doing("dropping ambient capabilities")?;
     if let User::Other { id } = user {
         let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
-        rustix::thread::set_thread_groups(&[]).doing("leaving all groups")?;
-        rustix::thread::set_thread_res_gid(gid, gid, gid).doing("becoming the group that jobs run as")?;
-        rustix::thread::set_thread_res_uid(uid, uid, uid).doing("becoming the user that jobs run as")?;
+        rustix::thread::set_thread_groups(&[]).doing("dropping supplementary groups")?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).doing("changing to the job's group")?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).doing("changing to the job's user")?;
     }
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
-        .doing("giving up capabilities")?;
-    rustix::thread::set_no_new_privs(true).doing("giving up setuid programs")?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).doing("giving up core dumps")?;
-    // The job runs as the same user: it is not to look into this process. What it starts may be looked into again.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("hiding from the job")?;
-    // Becoming somebody else has made the kernel forget it.
+        .doing("dropping capabilities")?;
+    rustix::thread::set_no_new_privs(true).doing("setting `no_new_privs`")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).doing("disabling core dumps")?;
+    // The job runs as the same user and must not inspect this process. The `exec` of the job resets the flag
+    // for the job itself.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("making init non-dumpable")?;
+    // The kernel clears the death signal when the user changes.
     die_with_parent()
 }

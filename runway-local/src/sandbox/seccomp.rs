@@ -1,9 +1,9 @@
-//! Which system calls a job may make: those that ordinary programs need, and no others.
+//! The system call filter: a job can make only the calls that ordinary programs need.
 //!
-//! The list is that of the filter which container engines use by default, without `ptrace` and its like. What is known and not
-//! allowed is refused (`EPERM`); what is not known is said not to exist (`ENOSYS`), so that a C library falls back to what it
-//! used before. The same goes for `clone3`, whose arguments no filter can see: `clone` may make threads and processes, but
-//! no namespaces.
+//! The list is the default filter of container engines, without `ptrace` and similar calls. A call on the
+//! deny list fails with `EPERM`. An unknown call fails with `ENOSYS`, so that a C library falls back to an
+//! older call. `clone3` fails with `ENOSYS` too, because a filter cannot read its arguments. `clone` can
+//! create threads and processes, but no namespaces.
 
 use libc::*;
 use seccompiler::{
@@ -13,7 +13,7 @@ use seccompiler::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-/// Known, and not a job's to use.
+/// Calls that jobs must not make.
 #[rustfmt::skip]
 const REFUSED: &[c_long] = &[
     SYS_acct, SYS_add_key, SYS_adjtimex, SYS_bpf, SYS_chroot, SYS_clock_adjtime, SYS_clock_settime,
@@ -27,7 +27,7 @@ const REFUSED: &[c_long] = &[
     SYS_userfaultfd, SYS_vhangup,
 ];
 
-/// What ordinary programs need.
+/// Calls that ordinary programs need.
 #[rustfmt::skip]
 const ALLOWED: &[c_long] = &[
     SYS_accept, SYS_accept4, SYS_bind, SYS_brk, SYS_capget, SYS_capset, SYS_chdir,
@@ -69,7 +69,7 @@ const ALLOWED: &[c_long] = &[
     SYS_unlinkat, SYS_utimensat, SYS_vmsplice, SYS_wait4, SYS_waitid, SYS_write, SYS_writev,
 ];
 
-/// The same, of a processor that has kept the older names of many calls.
+/// The legacy calls that only this architecture has.
 #[rustfmt::skip]
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_HERE: &[c_long] = &[
@@ -82,21 +82,22 @@ const ALLOWED_HERE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[c_long] = &[];
 
-/// Refused here beside the others.
+/// Further denied calls of this architecture.
 #[cfg(target_arch = "x86_64")]
 const REFUSED_HERE: &[c_long] =
     &[SYS_ioperm, SYS_iopl, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS_lookup_dcookie];
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[c_long] = &[];
 
-/// Any of them would make a namespace.
+/// The `clone` flags that create a namespace.
 const NAMESPACES: [c_int; 7] =
     [CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET];
 
-/// What `personality` may be asked for: to tell, Linux itself, its 32-bit side, and old names of either.
+/// The allowed arguments of `personality`: a query, Linux, 32-bit Linux, and both with an old kernel version
+/// in `uname`.
 const PERSONALITIES: [u64; 5] = [0xffff_ffff, 0, 0x8, 0x2_0000, 0x2_0008];
 
-/// Applies the filters to this process and all that it starts.
+/// Applies the filters to this process and its children.
 pub(crate) fn apply() -> io::Result<()> {
     for program in programs().map_err(io::Error::other)? {
         seccompiler::apply_filter(&program).map_err(io::Error::other)?;
@@ -104,7 +105,8 @@ pub(crate) fn apply() -> io::Result<()> {
     Ok(())
 }
 
-/// Where two filters differ, the last one that says no has the word: so what is unknown comes first.
+/// Returns the filters in the order of their installation. If both return an error, the kernel uses the error
+/// of the last one, so the filter for unknown calls comes first.
 fn programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for call in REFUSED.iter().chain(REFUSED_HERE) {
@@ -120,10 +122,11 @@ fn programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let others = PERSONALITIES
         .map(|allowed| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, allowed));
     refused.insert(SYS_personality, vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]);
-    // Putting characters into a terminal, as if somebody had typed them.
+    // `TIOCSTI` inserts characters into the input of a terminal.
     let types = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, TIOCSTI)?;
     refused.insert(SYS_ioctl, vec![SeccompRule::new(vec![types])?]);
-    // Sockets to the machine below this one: no network namespace holds them.
+    // `AF_VSOCK` sockets reach the host of a virtual machine, because network namespaces do not separate
+    // them.
     let host = u64::from(AF_VSOCK.unsigned_abs());
     let below = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, host)?;
     refused.insert(SYS_socket, vec![SeccompRule::new(vec![below])?]);
@@ -135,13 +138,14 @@ fn programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     Ok([only(&known.collect()), refused.try_into()?])
 }
 
-/// A filter that says of all but these calls that they do not exist.
+/// Returns a filter that returns `ENOSYS` for all calls except these.
 ///
-/// Their numbers stand close together, so it compares with a few dozen ranges. The kernel runs a filter for each number that
-/// there is when it takes it over, and with a comparison for each call that would take a millisecond. That the numbers are
-/// those of this kind of processor, the other filter sees to.
+/// The numbers are nearly contiguous, so the filter compares with a few dozen ranges. When a filter is
+/// installed, the kernel evaluates it for every call number. With one comparison per call, this would take a
+/// millisecond. The other filter checks that the numbers belong to this architecture.
 fn only(known: &BTreeSet<u32>) -> BpfProgram {
-    // `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JGE | BPF_K`, the same with `BPF_JGT`, and `BPF_RET | BPF_K`.
+    // The values of `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JGE | BPF_K`, `BPF_JMP | BPF_JGT | BPF_K`
+    // and `BPF_RET | BPF_K`.
     const LOAD: u16 = 0x20;
     const AT_LEAST: u16 = 0x35;
     const ABOVE: u16 = 0x25;
@@ -155,10 +159,10 @@ fn only(known: &BTreeSet<u32>) -> BpfProgram {
             _ => ranges.push((*call, *call)),
         }
     }
-    // The number of the call is what comes first of what a filter can see.
+    // The call number is at offset 0 of `struct seccomp_data`.
     let mut program = vec![step(LOAD, 0, 0, 0)];
     for (first, last) in ranges {
-        // Below the first of this range it is in none.
+        // The ranges are sorted: a number below the start of this range is in none.
         program.push(step(AT_LEAST, 1, 0, first));
         program.push(answer(SeccompAction::Errno(ENOSYS.unsigned_abs())));
         program.push(step(ABOVE, 1, 0, last));
@@ -172,7 +176,7 @@ fn only(known: &BTreeSet<u32>) -> BpfProgram {
 mod tests {
     use super::*;
 
-    /// What a filter answers to a call, as the kernel would run it.
+    /// Evaluates the filter for a call number, as the kernel would.
     fn answer(program: &BpfProgram, call: u32) -> u32 {
         let mut at = 1;
         loop {

@@ -1,4 +1,4 @@
-//! The machine behind the control loop.
+//! Tests of the local backend, directly and through the control plane.
 
 use crate::bed::{Bed, order, script};
 use futures::StreamExt;
@@ -40,7 +40,7 @@ async fn until(
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("in vain: {:?}", plane.job(id));
+    panic!("timed out: {:?}", plane.job(id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +69,7 @@ async fn the_way_of_a_job_through_the_loop() {
     assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(1) }).await, "[2]two\n");
     assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(0) }).await, "[2]");
     assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(9) }).await, "[2]one\ntwo\n");
-    // Kept for a second, and remembered then.
+    // The job's directory is deleted after one second. The control plane still knows the job.
     until(&plane, id, |job| job.gone).await;
 
     let id = submit(script("echo begun; sleep 1000")).await;
@@ -109,7 +109,7 @@ async fn what_the_port_promises() {
     bed.machine_job(missing.id).wait(None).unwrap();
     for follow in [false, true] {
         let logs = backend.logs(&missing.job(), LogOptions { follow, tail: None }).await;
-        assert!(matches!(logs, Err(LogError::NotStarted)), "it has never run");
+        assert!(matches!(logs, Err(LogError::NotStarted)), "the job has never run");
     }
     let nobody = crate::bed::order(script("true")).job();
     assert_eq!(backend.find(&nobody).await.unwrap(), None);

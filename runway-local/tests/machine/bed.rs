@@ -1,4 +1,5 @@
-//! A machine of a test's own: a folder, a control group, and the certainty that nothing is left of its jobs.
+//! The harness of the tests: a machine with its own state directory and control group. It checks that no job
+//! leaves anything behind.
 
 pub use crate::order::{POLICY, command, order, order_by, script};
 use runway_control::Observation;
@@ -20,7 +21,7 @@ pub fn supervisor() -> PathBuf {
     elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-supervisor")))
 }
 
-/// The program that starts a job and never exits.
+/// The path of a program that starts a job and never exits.
 pub fn launcher() -> PathBuf {
     let elsewhere = std::env::var_os("RUNWAY_TEST_LAUNCHER").map(PathBuf::from);
     elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-test-launcher")))
@@ -44,7 +45,7 @@ impl Bed {
         Self { machine, folder, group }
     }
 
-    /// The same folder, opened by another process or after a restart.
+    /// Opens the same state directory again, as another process or a restarted one would.
     pub fn again(&self) -> Machine {
         Machine::open(self.machine.settings().clone()).unwrap()
     }
@@ -57,7 +58,7 @@ impl Bed {
         Job::start(&self.machine, &order(spec), Supervision::Detached)
     }
 
-    /// Runs a job to its end.
+    /// Runs a job until it is finished.
     pub fn run(&self, spec: JobSpec) -> Ran {
         let job = self.start(spec);
         ended(&job)
@@ -78,10 +79,10 @@ pub struct Ran {
     pub err: String,
 }
 
-/// Waits for the end of a job.
+/// Waits until a job is finished, and reads its output.
 pub fn ended(job: &Job) -> Ran {
     let seen = job.wait(Some(Duration::from_secs(60))).unwrap();
-    assert!(!seen.status.holds, "it does not end: {:?}", seen.status);
+    assert!(!seen.status.holds, "the job is not finished: {:?}", seen.status);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut reader = job.reader().unwrap();
     while let Some(chunk) = reader.next_blocking().unwrap() {
@@ -94,17 +95,17 @@ pub fn ended(job: &Job) -> Ran {
     Ran { seen, out: text(out), err: text(err) }
 }
 
-/// Waits for something that comes by itself.
+/// Waits until a condition holds. Panics after 60 seconds.
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(60), "in vain: {what}");
+        assert!(began.elapsed() < Duration::from_secs(60), "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
 impl Drop for Bed {
-    /// Nothing is left: no process, no group, no mount, no file.
+    /// Checks that no process, control group, mount or file of a job remains.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
@@ -112,7 +113,7 @@ impl Drop for Bed {
         delegation::check_groups(&self.group);
         let jobs =
             || std::fs::read_dir(self.folder.join("jobs")).unwrap().map(|job| job.unwrap().file_name());
-        wait_until("what is being taken away", || {
+        wait_until("job directories to be deleted", || {
             !jobs().any(|name| name.to_string_lossy().starts_with('.'))
         });
         for job in std::fs::read_dir(self.folder.join("jobs")).unwrap() {
@@ -130,7 +131,7 @@ impl Drop for Bed {
                     stat.rsplit_once(')')
                         .and_then(|(_, rest)| rest.split_whitespace().nth(19).map(str::to_owned))
                 };
-                wait_until(&format!("the end of the {process}"), || field(stat()) != Some(start.to_string()));
+                wait_until(&format!("the {process} to exit"), || field(stat()) != Some(start.to_string()));
             }
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -1,4 +1,4 @@
-//! The machine passes the contract of backends.
+//! The local backend passes the contract test of all backends.
 
 use crate::bed::{Bed, POLICY, script};
 use runway_control::backend::Backend;
@@ -26,7 +26,7 @@ impl BackendUnderTest for Machine {
     }
 
     fn restart(&mut self) {
-        // One server at a time: the first one must be gone.
+        // A state directory has one server at a time, so the first backend must be dropped.
         self.backend = None;
         self.backend = Some(Self::open(&self.bed));
     }

@@ -1,4 +1,4 @@
-//! Every way in which a job can end.
+//! Tests of all ways in which a job can end.
 
 use crate::bed::{Bed, POLICY, Ran, command, ended, order_by, script, wait_until};
 use runway_control::backend::Cancelled;
@@ -11,7 +11,7 @@ fn verdict(ran: &Ran) -> (Phase, Option<Reason>, Option<i32>) {
     (ran.seen.status.phase, ran.seen.status.reason, ran.seen.status.exit_code)
 }
 
-/// How long a job took by its own times: how busy the machine is before and after does not count.
+/// Returns the duration of a job by its own timestamps, so that other load on the machine counts less.
 fn milliseconds(status: &Status) -> u64 {
     status.finished_at.unwrap().nanos_since(status.started_at.unwrap()) / 1_000_000
 }
@@ -47,15 +47,15 @@ fn programs_that_cannot_be_started() {
 fn a_job_starts_in_its_workdir() {
     let bed = Bed::new();
     let at = |workdir: &str, spec: JobSpec| JobSpec { workdir: Some(workdir.to_owned()), ..spec };
-    // A link to `/usr/bin` on most systems.
+    // `/bin` is a link to `/usr/bin` on most systems.
     let folder = std::fs::canonicalize("/bin").unwrap();
     let ran = bed.run(at("/bin", script("pwd -P; ls -d ./sh; cd /; pwd -P")));
     assert_eq!(verdict(&ran), (Phase::Succeeded, None, Some(0)), "{:?}", ran.seen.status);
     assert_eq!(ran.out, format!("{}\n./sh\n/\n", folder.display()));
-    // A relative program is found from there.
+    // The path of a relative program starts at the working directory.
     let ran = bed.run(at("/bin", command(&["./sh", "-c", "true"])));
     assert_eq!(verdict(&ran), (Phase::Succeeded, None, Some(0)), "{:?}", ran.seen.status);
-    // The job's own `/tmp`, not that of the machine.
+    // This is the job's own `/tmp`, not the one of the machine.
     let ran = bed.run(at("/tmp", script("ls -A")));
     assert_eq!((verdict(&ran).0, ran.out.as_str()), (Phase::Succeeded, "work\n"));
 }
@@ -68,7 +68,7 @@ fn workdirs_that_cannot_be_entered_fail_the_job() {
     for (workdir, why) in [
         ("/no/such/directory", "No such file or directory"),
         ("/etc/passwd", "Not a directory"),
-        // It is on the machine, but not among what the job sees.
+        // This directory exists on the machine, but the job does not see it.
         (outside.to_str().unwrap(), "No such file or directory"),
     ] {
         let ran = bed.run(JobSpec { workdir: Some(workdir.to_owned()), ..script("echo started") });
@@ -109,7 +109,7 @@ fn a_job_that_does_not_listen_is_killed_after_its_grace() {
     let spec = JobSpec { timeout: Some("2s".into()), ..script("trap '' TERM; while :; do sleep 0.1; done") };
     let ran = bed.run(spec);
     assert_eq!(ran.seen.status.reason, Some(Reason::DeadlineExceeded));
-    // The grace is two seconds.
+    // The grace period is two seconds.
     assert!((4_000..6_500).contains(&milliseconds(&ran.seen.status)), "{:?}", ran.seen.status);
 }
 
@@ -143,8 +143,12 @@ fn attempts_begin_anew_and_the_last_one_counts() {
     let spec = JobSpec { retries: Some(3u64.into()), ..script("ls; touch seen; exit 1") };
     let ran = bed.run(spec);
     assert_eq!(verdict(&ran), (Phase::Failed, Some(Reason::NonZeroExit), Some(1)));
-    assert_eq!((ran.seen.status.attempts, ran.out.as_str()), (4, ""), "each finds an empty folder");
-    // Hundredths of a second since the machine started tell it which attempt it is.
+    assert_eq!(
+        (ran.seen.status.attempts, ran.out.as_str()),
+        (4, ""),
+        "each attempt starts with an empty directory"
+    );
+    // The job compares the uptime, in hundredths of a second, to detect whether this is the first attempt.
     let second =
         "read up idle </proc/uptime; [ $(( ${up%.*}${up#*.} - BEGAN )) -gt 300 ] || { sleep 3; exit 1; }";
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
@@ -187,8 +191,8 @@ fn what_was_used_is_told() {
     assert!(usage.cpu.unwrap() > Duration::from_millis(10), "{usage:?}");
     assert!((20_000_000..64 << 20).contains(&usage.peak_memory.unwrap().units()), "{usage:?}");
     assert!(usage.wall >= usage.cpu.unwrap() / 4, "{usage:?}");
-    // What is kept of it can be taken away.
+    // The record of a finished job can be deleted.
     let folder = bed.state().join("jobs").join(job.id().as_str());
     assert!(folder.exists() && job.remove().unwrap());
-    wait_until("the folder is gone", || !folder.exists());
+    wait_until("the directory to be deleted", || !folder.exists());
 }

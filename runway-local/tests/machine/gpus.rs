@@ -1,4 +1,4 @@
-//! Whole GPUs, each for one job at a time.
+//! Tests of GPU assignment: a GPU belongs to one job at a time.
 
 use crate::bed::{Bed, ended, script};
 use runway_core::JobSpec;
@@ -25,7 +25,7 @@ fn a_gpu_is_one_jobs_until_nothing_of_it_is_left() {
         told.push_str(std::str::from_utf8(&reader.next_blocking().unwrap().unwrap().bytes).unwrap());
     }
     assert_eq!(told, "GPU-a,GPU-b\nGPU-a,GPU-b\n");
-    // Another process that opens the same folder sees the same.
+    // Another process with the same state directory sees the same assignments.
     let again = bed.again();
     let refused = runway_local::Job::start(
         &again,
@@ -35,7 +35,7 @@ fn a_gpu_is_one_jobs_until_nothing_of_it_is_left() {
     assert!(matches!(refused, Err(StartError::Gpus { free: 1, all: 3, .. })), "{refused:?}");
     assert_eq!(bed.run(with_gpus(1, tell)).out, "GPU-c\nGPU-c\n");
     assert_eq!(bed.run(script(tell)).out, "\nvoid\n");
-    // It is being stopped, and has them still.
+    // The job is being cancelled, and still holds its GPUs.
     two.stop().unwrap();
     assert!(matches!(bed.try_start(with_gpus(2, tell)), Err(StartError::Gpus { free: 1, .. })));
     two.kill().unwrap();
@@ -43,11 +43,11 @@ fn a_gpu_is_one_jobs_until_nothing_of_it_is_left() {
     assert_eq!(bed.run(with_gpus(3, tell)).out, "GPU-a,GPU-b,GPU-c\nGPU-a,GPU-b,GPU-c\n");
 }
 
-/// A device file that is gone with the test.
+/// A device file that is deleted with the test.
 struct Device(PathBuf);
 
 impl Device {
-    /// One that does what `/dev/null` or `/dev/zero` does.
+    /// Creates a device file that works like `/dev/null` or `/dev/zero`.
     fn new(path: impl Into<PathBuf>, minor: &str) -> Self {
         let path = path.into();
         let mut mknod = Command::new("mknod");
@@ -71,7 +71,7 @@ fn a_job_can_make_no_device_files() {
     assert!(ran.err.contains("not permitted"), "{}", ran.err);
 }
 
-/// By root, who alone can make the device files of GPUs.
+/// Needs root, because only root can create device files.
 #[test]
 fn the_device_files_of_other_gpus_are_not_there() {
     if is_plain() {
@@ -80,7 +80,7 @@ fn the_device_files_of_other_gpus_are_not_there() {
     let [one, other] = ["1000006", "1000007"];
     let _one = Device::new(format!("/dev/nvidia{one}"), "3");
     let _other = Device::new(format!("/dev/nvidia{other}"), "5");
-    // Somewhere among the files that a job sees.
+    // A device file in a directory that the job sees.
     let elsewhere = Device::new(format!("/var/runway-test-{}", std::process::id()), "5");
     let bed = Bed::with(|settings| settings.gpus = vec![one.into(), other.into()]);
     let job = bed.start(with_gpus(
@@ -100,14 +100,14 @@ fn the_device_files_of_other_gpus_are_not_there() {
     }
     assert_eq!(out, format!("nvidia{one}\nopened\n0\n0\n"), "{err}");
     assert!(err.contains("No such file") && err.contains("Permission denied"), "{err}");
-    // Version 1 has a list of the devices that may be used: the harmless ones, and what was given.
+    // Version 1 lists the allowed devices: the default ones and the assigned ones.
     let group = bed.machine.settings().cgroup_parent.clone().unwrap().join(job.id().as_str());
     let lists =
         hierarchies().into_iter().map(|at| at.join(group.strip_prefix("/").unwrap()).join("devices.list"));
     for list in lists.filter_map(|list| std::fs::read_to_string(list).ok()) {
         let mut lines: Vec<_> = list.lines().collect();
         lines.sort_unstable();
-        // The given one is the same as `/dev/null`.
+        // The assigned device has the same numbers as `/dev/null`.
         assert_eq!(lines, ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"]);
     }
     job.kill().unwrap();

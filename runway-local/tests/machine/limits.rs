@@ -1,4 +1,4 @@
-//! Limits, measured.
+//! Tests that measure whether limits are enforced.
 
 use crate::bed::{Bed, ended, script};
 use runway_core::JobSpec;
@@ -19,7 +19,7 @@ fn a_cpu_hog_is_held_at_its_share() {
     assert_eq!(ended(&job).seen.status.phase, Phase::Succeeded);
     let usage = job.usage().unwrap();
     let share = usage.cpu.unwrap().as_secs_f64() / usage.wall.as_secs_f64();
-    // One period may be begun at each end.
+    // A partial period at each end is tolerated.
     assert!((0.12..0.24).contains(&share), "{share}: {usage:?}");
     assert!(usage.throttled.unwrap() > Duration::from_millis(500), "{usage:?}");
 }
@@ -27,11 +27,11 @@ fn a_cpu_hog_is_held_at_its_share() {
 #[test]
 fn a_fork_bomb_is_held_at_the_limit() {
     let bed = Bed::with(|settings| settings.pids = 20);
-    // `sh` gives up where it cannot fork: what it has started sleeps on.
+    // `sh` exits if it cannot fork. The processes that it started continue.
     let ran = bed.run(script("for i in $(seq 100); do sleep 1000 & done; wait"));
     assert!(ran.err.contains("fork"), "{}", ran.err);
     assert_eq!(ran.seen.status.phase, Phase::Failed);
-    // Just as many as are allowed, `sh` itself among them.
+    // Exactly the allowed number, `sh` included.
     let exact = Bed::with(|settings| settings.pids = 20);
     let count = "n=0; while sleep 1000 & do n=$((n+1)); echo $n; [ $n -lt 19 ] || exit 0; done";
     assert_eq!(exact.run(script(count)).out.lines().last(), Some("19"));
@@ -79,13 +79,13 @@ fn a_disk_that_is_filled_up_ends_the_job() {
     assert_eq!(ran.out, "");
     let hidden = "exec 3>/tmp/a; rm /tmp/a; head -c 41943040 /dev/zero >&3; sleep 20; echo no";
     let ran = bed.run(with(limited(), script(hidden)));
-    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted), "a file without a name");
-    // By the time it is noticed little more has been taken.
+    assert_eq!(ran.seen.status.reason, Some(Reason::Evicted), "an unlinked file");
+    // The job is evicted before it has written much more than its limit.
     let ran = bed.run(with(limited(), script("head -c 4294967296 /dev/zero >/tmp/a; sleep 20; echo no")));
     assert_eq!(ran.seen.status.reason, Some(Reason::Evicted));
 }
 
-/// A script that takes more than a mebibyte.
+/// Asserts that a script that writes more than one mebibyte is evicted.
 fn is_thrown_out(text: &str) {
     let limited = ResourceSpec { ephemeral_storage: Some("1Mi".into()), ..ResourceSpec::default() };
     let ran = Bed::new().run(with(limited, script(text)));

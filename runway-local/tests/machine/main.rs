@@ -1,4 +1,5 @@
-//! Jobs on this machine's own kernel. As root they are run twice: as root, and by `plain` as a user without any rights.
+//! Tests of jobs on the kernel of this machine. Root runs them twice: as root, and as an unprivileged user
+//! through the module `plain`.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]

@@ -1,4 +1,4 @@
-//! Jobs that a policy for the tests has admitted.
+//! Create requests for jobs that a test policy has admitted.
 
 use runway_control::backend::Order;
 use runway_core::policy::RateOverrides;
@@ -23,7 +23,7 @@ rate_limit: {per_minute: 60000, burst: 1000}
 run: {termination_grace: 2s, run_as_user: 65532}
 ";
 
-/// A job that runs a script.
+/// Returns the spec of a job that runs a shell script.
 pub fn script(text: &str) -> JobSpec {
     command(&["sh", "-c", text])
 }

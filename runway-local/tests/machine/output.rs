@@ -1,4 +1,4 @@
-//! What jobs print, and who reads it.
+//! Tests of the output of jobs and of its readers.
 
 use crate::bed::{Bed, command, ended, script};
 use runway_core::JobSpec;
@@ -66,7 +66,7 @@ fn fifty_readers_of_whom_some_stall() {
     });
     assert_eq!(ended(&job).seen.status.phase, Phase::Succeeded);
     for mut reader in stalled {
-        // They have stood still meanwhile, and miss nothing.
+        // The stalled readers have missed nothing.
         let mut rest = Vec::new();
         let read = usize::try_from(reader.offset()).unwrap();
         reader.read_to_end(&mut rest).unwrap();
@@ -111,7 +111,7 @@ fn a_reader_that_does_not_wait_is_told_so() {
     ended(&job);
 }
 
-/// The most memory a process has had, in bytes.
+/// Returns the peak memory of a process, in bytes.
 fn peak(pid: u64) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -145,7 +145,7 @@ fn two_gibibytes_take_no_memory() {
 #[test]
 fn output_is_cut_where_it_becomes_too_much_and_the_job_goes_on() {
     let bed = Bed::new();
-    // Of its storage half is for output.
+    // Half of the storage is available for output.
     let storage = ResourceSpec { ephemeral_storage: Some("2Mi".into()), ..ResourceSpec::default() };
     let spec = JobSpec {
         resources: storage,
@@ -154,8 +154,8 @@ fn output_is_cut_where_it_becomes_too_much_and_the_job_goes_on() {
     let job = bed.start(spec);
     let ran = ended(&job);
     assert_eq!(ran.seen.status.exit_code, Some(4));
-    assert_eq!(ran.out.len(), (1 << 20) - 16, "the index has its part");
-    assert!(ran.err.contains("[runway: cut here"), "{}", ran.err);
+    assert_eq!(ran.out.len(), (1 << 20) - 16, "the index counts towards the limit");
+    assert!(ran.err.contains("[runway: output limit reached"), "{}", ran.err);
     let dropped = (3 << 20) - ran.out.len() + "ok\n".len();
-    assert!(ran.err.contains(&format!("{dropped} bytes more were not kept")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("{dropped} bytes of output were discarded")), "{}", ran.err);
 }

@@ -1,4 +1,4 @@
-//! What is not run here, and why.
+//! Tests of jobs and settings that the machine refuses.
 
 use crate::bed::{Bed, command, order, script};
 use runway_core::JobSpec;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[test]
 fn a_limit_that_cannot_be_enforced_is_refused_or_told_of() {
-    // A name that no group can have.
+    // No control group can have this name.
     let nowhere = PathBuf::from("/two\nlines");
     let strict = Bed::with(|settings| settings.cgroup_parent = Some(nowhere.clone()));
     let refused = strict.try_start(script("echo hi"));
@@ -17,7 +17,10 @@ fn a_limit_that_cannot_be_enforced_is_refused_or_told_of() {
     assert_eq!(strict.machine.try_limits().unwrap_err().missing.len(), 3);
     assert!(missing.iter().any(|limit| limit.starts_with("memory: ")), "{missing:?}");
     assert_eq!(missing.len(), 3, "{missing:?}");
-    assert!(std::fs::read_dir(strict.state().join("jobs")).unwrap().next().is_none(), "something is left");
+    assert!(
+        std::fs::read_dir(strict.state().join("jobs")).unwrap().next().is_none(),
+        "the failed start left a directory"
+    );
 
     let lenient = Bed::with(|settings| {
         settings.cgroup_parent = Some(nowhere);

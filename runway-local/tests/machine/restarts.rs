@@ -1,4 +1,4 @@
-//! Processes that are killed, and what those who come after them find.
+//! Tests of recovery after a launcher or a supervisor was killed.
 
 use crate::bed::{Bed, launcher, script, supervisor, wait_until};
 use runway_control::backend::Cancelled;
@@ -8,7 +8,7 @@ use runway_local::{Job, JobError, Supervision};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-/// Starts a launcher with a job.
+/// Starts a launcher process with a job.
 fn serve(bed: &Bed, text: &str, supervision: Supervision) -> (Child, JobId) {
     let supervision = match supervision {
         Supervision::Attached => "attached",
@@ -69,11 +69,11 @@ fn a_job_whose_supervisor_is_killed_ends_and_is_told_of() {
     let mut reader = job.reader().unwrap();
     assert_eq!(&*reader.next_blocking().unwrap().unwrap().bytes, b"begun\n");
     kill_number(supervisor_of(&bed, job.id()));
-    // Its readers have an end, and it has an outcome.
+    // The output ends, and the job has an outcome.
     assert_eq!(reader.next_blocking().unwrap(), None);
     let status = crate::bed::ended(&job).seen.status;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::Disrupted)), "{status:?}");
-    // It is billed for what it ran, and no longer.
+    // The bill covers the time until the end.
     assert_eq!(status.runs.last().unwrap().ended, status.finished_at);
 }
 
@@ -87,7 +87,7 @@ fn a_job_whose_record_is_cut_off_is_ended_and_forgotten() {
     std::fs::write(folder.join("job.json"), "").unwrap();
     assert_eq!(Job::find(&bed.again(), id).unwrap().map(|job| job.id()), None);
     assert!(!folder.exists());
-    wait_until("its supervisor to end", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
+    wait_until("the supervisor to exit", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
 }
 
 #[test]
@@ -140,14 +140,14 @@ fn a_job_whose_folder_is_taken_away_is_ended() {
     let job = Job::find(&bed.again(), id).unwrap().unwrap();
     let supervisor = supervisor_of(&bed, id);
     std::fs::remove_dir_all(bed.state().join("jobs").join(id.as_str())).unwrap();
-    // Nobody can ask for it any more.
+    // The handles to the job report that it no longer exists.
     assert!(matches!(job.status(), Err(JobError::Removed { .. })));
     assert!(matches!(job.usage(), Err(JobError::Removed { .. })));
     assert!(matches!(job.wait(None), Err(JobError::Removed { .. })));
     assert_eq!(job.stop().unwrap(), Cancelled::Gone);
     assert_eq!(job.kill().unwrap(), Cancelled::Gone);
     assert!(!job.remove().unwrap());
-    wait_until("its supervisor to end", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
+    wait_until("the supervisor to exit", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
 }
 
 #[test]
@@ -158,5 +158,5 @@ fn an_attached_job_ends_with_who_started_it_and_leaves_nothing() {
     let folder = bed.state().join("jobs").join(id.as_str());
     assert!(folder.exists());
     kill(server);
-    wait_until("the job's folder is gone", || !folder.exists());
+    wait_until("the job directory to be deleted", || !folder.exists());
 }

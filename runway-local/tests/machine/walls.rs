@@ -1,11 +1,11 @@
-//! What a job cannot see, reach or do.
+//! Tests of isolation: the files, processes, networks and system calls that a job must not reach.
 
 use crate::bed::{Bed, ended, script};
 use runway_testing::delegation::{USER, is_plain};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
-/// Runs a script and returns what it printed.
+/// Runs a script and returns its output.
 fn printed(bed: &Bed, text: &str) -> String {
     let ran = bed.run(script(&format!("exec 2>&1; {text}")));
     ran.out
@@ -15,7 +15,7 @@ fn printed(bed: &Bed, text: &str) -> String {
 fn its_processes_are_the_only_ones() {
     let bed = Bed::new();
     let numbers = printed(&bed, "cd /proc; echo [0-9]*");
-    // The one that stands round it, and itself.
+    // Init and the job itself.
     assert_eq!(numbers, "1 2\n");
     assert_eq!(
         printed(&bed, "kill -0 1 2>/dev/null; cat /proc/1/environ; cat /proc/1/maps; hostname")
@@ -72,7 +72,7 @@ fn the_environment_is_what_the_job_names() {
     );
     assert!(ran.out.contains("GREETING=$(x) $$ !\n") && ran.out.contains("HOME=/tmp\n"), "{}", ran.out);
     assert!(ran.out.contains("TOKEN=hush-hush\n"));
-    // Nothing of it stands in the job's folder, but where the job itself has printed it.
+    // The job's directory contains no environment, except where the job has printed it.
     let folder = bed.state().join("jobs").join(job.id().as_str());
     for file in ["job.json", "status.json"] {
         let text = std::fs::read_to_string(folder.join(file)).unwrap();
@@ -83,7 +83,7 @@ fn the_environment_is_what_the_job_names() {
 #[test]
 fn nothing_is_open_but_its_streams() {
     let bed = Bed::new();
-    // The last one is the listing's own.
+    // The last descriptor is the directory that `ls` has opened.
     assert_eq!(printed(&bed, "ls /proc/self/fd | tr '\\n' ' '"), "0 1 2 3 ");
     assert_eq!(printed(&bed, "readlink /proc/self/fd/0"), "/dev/null\n");
 }
@@ -118,7 +118,7 @@ fn homes_and_other_jobs_are_out_of_sight() {
     let state = bed.state().display().to_string();
     assert!(
         printed(&bed, &format!("ls -A {state}")).contains("No such file"),
-        "the state lies below /tmp here"
+        "the state directory is below /tmp"
     );
     let one = bed.start(script("echo mine >/tmp/secret; echo mine >/dev/shm/secret; echo $$; sleep 5"));
     let mut reader = one.reader().unwrap();
@@ -139,11 +139,11 @@ fn there_is_no_network_but_its_own() {
     );
     assert_eq!(printed(&bed, &connect), "0");
     assert_eq!(printed(&bed, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' \\n'"), "lo");
-    // Its own `lo` is up.
+    // The loopback interface of the job is enabled.
     let own = "perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 1, LocalAddr => q(127.0.0.1)); \
                print IO::Socket::INET->new(PeerAddr => q(127.0.0.1), PeerPort => $l->sockport) ? 1 : 0'";
     assert_eq!(printed(&bed, own), "1");
-    // Where the policy allows it, the machine's.
+    // The policy of the tests allows the network of the machine.
     let open = bed.run(runway_core::JobSpec { network: Some("open".into()), ..script(&connect) });
     assert_eq!(open.out, "1");
 }
@@ -171,7 +171,7 @@ fn two_jobs_reach_no_socket_of_each_other() {
     let connect = "print IO::Socket::INET->new(PeerAddr => q(127.0.0.1), PeerPort => PORT) ? 1 : 0; \
                    socket(B, PF_UNIX, SOCK_STREAM, 0); print connect(B, pack_sockaddr_un(qq(\\0runway-of-one))) ? 1 : 0; \
                    socket(C, PF_UNIX, SOCK_STREAM, 0); print connect(C, pack_sockaddr_un(q(/tmp/socket))) ? 1 : 0;";
-    // Its own it reaches.
+    // The job reaches its own sockets.
     let own = listen.replace("CONNECT", &connect.replace("PORT", "$tcp->sockport")).replace("sleep 1000", "");
     assert_eq!(printed(&bed, &own).lines().last(), Some("111"));
     let one = bed.start(script(&listen.replace("CONNECT", "")));
@@ -199,18 +199,18 @@ fn system_calls_that_jobs_have_no_use_for() {
         assert_eq!(errno("321, 0, 0, 0"), eperm, "bpf");
         assert_eq!(errno("425, 1, 0"), eperm, "io_uring_setup");
         assert_eq!(errno("56, 0x10000011, 0, 0, 0, 0"), eperm, "clone with a user namespace");
-        assert_eq!(errno("41, 40, 1, 0"), eperm, "a socket to the machine below");
+        assert_eq!(errno("41, 40, 1, 0"), eperm, "a vsock socket");
         assert_eq!(errno("435, 0, 0"), enosys, "clone3");
-        assert_eq!(errno("9999"), enosys, "one that nobody knows");
-        // As if by the calls of another size of numbers.
-        assert_eq!(errno("0x40000000 + 521, 0, 0, 0, 0"), enosys, "ptrace by another number");
+        assert_eq!(errno("9999"), enosys, "an unknown call");
+        // The number of a call in the x32 ABI.
+        assert_eq!(errno("0x40000000 + 521, 0, 0, 0, 0"), enosys, "ptrace in the x32 ABI");
     }
 }
 
 #[test]
 fn programs_with_another_users_rights_have_none() {
     let bed = Bed::new();
-    // `su` is setuid: without that it cannot even ask for a password that is right.
+    // `su` is a setuid program. Without privileges it cannot even check a correct password.
     let told = printed(&bed, "su -c id root </dev/null");
     assert!(!told.contains("uid=0"), "{told}");
     let told = printed(&bed, "cp /bin/sh own; chmod 4755 own; ./own -p -c 'id -u'");

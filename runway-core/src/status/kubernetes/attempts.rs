@@ -1,4 +1,4 @@
-//! The attempts of a job: their number and order, and the one that explains a failure.
+//! The attempts of a job: their number, their order, and the attempt that explains a failure.
 
 use super::Case;
 use super::pod::{HasRun, SeenPod};
@@ -8,7 +8,8 @@ use crate::units::Timestamp;
 use std::collections::BTreeSet;
 
 impl Case<'_> {
-    /// The exit code of the newest attempt that has one; of a job that failed, of the newest that did not succeed.
+    /// Returns the exit code of the newest attempt that has one. A failed job uses the newest attempt that
+    /// did not succeed.
     pub(super) fn exit_code(&self, phase: Phase) -> Option<i32> {
         let newest = |pods: &dyn Fn(&SeenPod<'_>) -> bool| {
             self.pods.iter().rev().filter(|pod| pods(pod)).find_map(SeenPod::exit_code)
@@ -17,7 +18,7 @@ impl Case<'_> {
         failed.or_else(|| newest(&|_| true))
     }
 
-    /// Whether any of its attempts ever ran.
+    /// Returns whether any attempt ever ran.
     pub(super) fn ran(&self) -> HasRun {
         if self.events.tell_of_a_start() {
             return HasRun::Yes;
@@ -33,8 +34,8 @@ impl Case<'_> {
         ran
     }
 
-    /// The newest attempt that says why it failed, and which one it is. One whose end says no more than that its pod was
-    /// deleted comes after all others.
+    /// Returns the cause and the number of the newest attempt that explains its failure. An attempt whose end
+    /// is explained by the deletion of its pod is used only if no other attempt has a cause.
     pub(super) fn strongest_cause(&self) -> Option<(Cause, u32)> {
         self.cause_before(self.pods.len()).or_else(|| {
             let seen: BTreeSet<_> = self.pods.iter().filter_map(SeenPod::name).collect();
@@ -55,7 +56,8 @@ impl Case<'_> {
         weak
     }
 
-    /// Which attempt the pod at this place is: those that nobody has seen came before.
+    /// Returns the number of the attempt with the pod at `index`. Attempts without an observed pod are
+    /// counted before it.
     pub(super) fn ordinal(&self, index: usize) -> u32 {
         let newer =
             u32::try_from(self.pods.len().saturating_sub(index).saturating_sub(1)).unwrap_or(u32::MAX);
@@ -71,8 +73,8 @@ impl Case<'_> {
         self.job.is_some_and(|job| job.is_of_many())
     }
 
-    /// ", attempt 2 of 3", where there is more than one. Attempts that a node ended are not counted against the retries,
-    /// so there may be more than were allowed.
+    /// Returns a suffix such as ", attempt 2 of 3", if there is more than one attempt. Kubernetes does not
+    /// count attempts that a node ended against the retries, so the number can exceed the allowed one.
     pub(super) fn nth(&self, attempt: u32) -> String {
         if self.is_of_many() {
             return String::new();
@@ -93,7 +95,7 @@ impl Case<'_> {
         self.pods.iter().filter_map(SeenPod::ended_at).max()
     }
 
-    /// The latest that a pod can have ended whose end was lost.
+    /// Returns the latest time at which a pod with an unknown end can have terminated.
     pub(super) fn lost_end(&self) -> Option<Timestamp> {
         self.pods.iter().filter(|pod| pod.ended_at().is_none()).filter_map(SeenPod::gone_by).max()
     }

@@ -1,4 +1,4 @@
-//! One container: how it ended, or what keeps it from beginning.
+//! One container: how it terminated, or what prevents its start.
 
 use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::ending::{Place, child_out_of_memory, exited, not_started, out_of_memory, signaled};
@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodStatus,
 };
 
-/// What is known of one container of a pod.
+/// One container of a pod, with its status.
 #[derive(Clone, Copy)]
 pub(super) struct Container<'a> {
     pod: &'a Pod,
@@ -16,35 +16,35 @@ pub(super) struct Container<'a> {
     status: &'a ContainerStatus,
 }
 
-/// Whether it does the work, or goes before it.
+/// The role of a container in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Main,
     Init,
 }
 
-/// How a container ended.
+/// How a container terminated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The kernel killed it for its memory.
+    /// The kernel killed the container because it exceeded its memory limit.
     OutOfMemory,
-    /// It never was a process.
+    /// The process could not be started.
     NotStarted,
-    /// By a signal.
+    /// A signal ended the process.
     Signal(i32),
-    /// By an exit code that is not zero.
+    /// The process exited with a code other than zero.
     Code(i32),
-    /// The kubelet does not know.
+    /// The kubelet lost the container and does not know how it ended.
     Lost,
-    /// It went well, but for a child that the kernel killed for its memory.
+    /// The process succeeded, but the kernel killed one of its children because it exceeded the memory limit.
     ChildOutOfMemory,
-    /// It went well.
+    /// The process succeeded.
     Well,
 }
 
 impl End {
-    /// Reads the end of a container. 137 is a SIGKILL, and no proof that memory ran out; `OOMKilled` is one even beside
-    /// exit code 0, where only a child died.
+    /// Reads the state of a terminated container. Exit code 137 means SIGKILL and does not prove an OOM kill.
+    /// The reason `OOMKilled` with exit code 0 means that only a child process was killed.
     pub(super) fn of(terminated: &ContainerStateTerminated) -> Self {
         match (terminated.reason.as_deref(), terminated.exit_code) {
             (Some("OOMKilled"), 0) => Self::ChildOutOfMemory,
@@ -54,14 +54,15 @@ impl End {
             (_, code) => match (terminated.signal, code) {
                 (Some(signal @ 1..), _) => Self::Signal(signal),
                 (_, 0) => Self::Well,
-                // What a shell makes of a signal, and what the runtime reports.
+                // Shells and container runtimes report the end by signal n as exit code 128 + n.
                 (_, 129..=192) => Self::Signal(code.saturating_sub(128)),
                 (_, code) => Self::Code(code),
             },
         }
     }
 
-    /// How much it says about its pod, where several containers ended: the least says most.
+    /// Ranks terminations by how well they explain the end of a pod with several containers. The lowest rank
+    /// explains most.
     pub(super) fn rank(self) -> u8 {
         match self {
             Self::OutOfMemory => 0,
@@ -88,12 +89,13 @@ impl<'a> Container<'a> {
         self.status.state.as_ref().is_some_and(|state| state.running.is_some())
     }
 
-    /// Its end, unless it has been started again since.
+    /// Returns the termination, unless the container was restarted since.
     pub(super) fn terminated(&self) -> Option<&'a ContainerStateTerminated> {
         self.status.state.as_ref()?.terminated.as_ref()
     }
 
-    /// Its last end and where that stands. Where it was restarted in place, `state` is a new beginning.
+    /// Returns the last termination and its path. After a restart in place, `state` describes the new start,
+    /// and the termination is in `lastState`.
     pub(super) fn last_terminated(&self) -> Option<(&'static str, &'a ContainerStateTerminated)> {
         self.terminated()
             .map(|terminated| ("state.terminated", terminated))
@@ -104,13 +106,13 @@ impl<'a> Container<'a> {
         self.status.state.as_ref()?.waiting.as_ref()
     }
 
-    /// That its node waits before it starts it again, for it has ended too often.
+    /// Returns evidence if the node delays the restart, because the container failed too often.
     pub(super) fn back_off(&self) -> Option<Evidence> {
         let reason = self.waiting()?.reason.as_deref().filter(|reason| *reason == "CrashLoopBackOff")?;
         Some(self.evidence("state.waiting.reason", reason))
     }
 
-    /// Whether a process of it has ever been seen.
+    /// Returns whether a process of the container was ever observed.
     pub(super) fn has_run(&self) -> bool {
         self.is_running()
             || self.last_terminated().is_some_and(|(_, terminated)| match End::of(terminated) {
@@ -120,12 +122,12 @@ impl<'a> Container<'a> {
             })
     }
 
-    /// Whether its node lost it and cannot tell whether it ever ran.
+    /// Returns whether the node lost the container and cannot tell whether it ever ran.
     pub(super) fn is_lost(&self) -> bool {
         self.terminated().is_some_and(|terminated| End::of(terminated) == End::Lost) && !self.has_run()
     }
 
-    /// The end before its last start.
+    /// Returns the termination before the last start.
     fn end_before(&self) -> Option<&'a ContainerStateTerminated> {
         self.status.last_state.as_ref()?.terminated.as_ref()
     }
@@ -135,13 +137,14 @@ impl<'a> Container<'a> {
             || self.end_before().is_some_and(|end| !matches!(End::of(end), End::NotStarted | End::Lost))
     }
 
-    /// Whether it runs beside the others rather than before them.
+    /// Returns whether the container is an init container that keeps running next to the main containers.
     pub(super) fn is_sidecar(&self) -> bool {
         self.kind == Kind::Init
             && self.spec().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Always"))
     }
 
-    /// Why its end was none that it should have had. `succeeded` is whether its pod did.
+    /// Returns the termination and its cause, unless the container succeeded. `succeeded` says whether the
+    /// pod succeeded.
     pub(super) fn failure(&self, succeeded: bool) -> Option<(End, Cause)> {
         let (state, terminated) = self.last_terminated()?;
         let end = End::of(terminated);
@@ -153,8 +156,8 @@ impl<'a> Container<'a> {
             End::NotStarted => not_started(terminated.message.as_deref(), Place::Image),
             End::Signal(signal) => signaled(signal, terminated.exit_code),
             End::Code(code) => exited(code, Place::Image),
-            End::Lost => Cause::new(Reason::Disrupted, "lost by its node, which cannot tell how it ended")
-                .hint("nothing is wrong with the job itself: submit it again"),
+            End::Lost => Cause::new(Reason::Disrupted, "lost by its node; how it ended is unknown")
+                .hint("the job did not cause this failure; submit it again"),
         };
         let reason = terminated.reason.as_deref();
         let cause = match reason {
@@ -171,7 +174,7 @@ impl<'a> Container<'a> {
         Some((end, self.named(cause.seen(code))))
     }
 
-    /// What keeps it from beginning, where that is no matter of time alone.
+    /// Returns the cause that prevents the start, unless the container only needs more time.
     pub(super) fn obstacle(&self) -> Option<Cause> {
         let waiting = self.waiting()?;
         let reason = waiting.reason.as_deref()?;
@@ -186,11 +189,11 @@ impl<'a> Container<'a> {
             | "RegistryUnavailable"
             | "ImageInspectError"
             | "SignatureValidationFailed" => {
-                Cause::new(Reason::ImagePull, format!("its image {image} cannot be had ({because})"))
+                Cause::new(Reason::ImagePull, format!("its image {image} cannot be pulled ({because})"))
                     .hint(pull_hint(reason, told.unwrap_or_default()))
             }
             "InvalidImageName" => {
-                Cause::new(Reason::InvalidImage, format!("its image {image} is no name of an image"))
+                Cause::new(Reason::InvalidImage, format!("its image {image} is not a valid image name"))
                     .hint("write `image` as `registry/path:tag`, in lower case")
             }
             "CreateContainerConfigError"
@@ -204,7 +207,7 @@ impl<'a> Container<'a> {
         Some(self.named(cause.seen(self.evidence("state.waiting.reason", reason))))
     }
 
-    /// The image, as it was asked for.
+    /// Returns the image from the spec of the pod, or from the status if the spec has none.
     fn image(&self) -> String {
         let asked = self.spec().and_then(|spec| spec.image.as_deref());
         quoted(asked.unwrap_or(&self.status.image))
@@ -234,7 +237,7 @@ impl<'a> Container<'a> {
         evidence("pod", self.pod.metadata.name.as_deref(), path, value)
     }
 
-    /// Names the container where there is more than one that it could be.
+    /// Adds the name of the container to the cause, if the pod has more than one.
     fn named(&self, mut cause: Cause) -> Cause {
         let name = quoted(&self.status.name);
         let others = self.pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
@@ -249,36 +252,36 @@ impl<'a> Container<'a> {
     }
 }
 
-/// Something that the container refers to is missing or wrong.
+/// Returns the cause of a container that refers to something that is missing or wrong.
 pub(super) fn config_error(because: &str) -> Cause {
-    Cause::new(Reason::ConfigError, format!("its container cannot be made ({because})"))
-        .hint("something that it refers to is missing or wrong: a Secret, a key of it, a volume, or the user to run as")
+    Cause::new(Reason::ConfigError, format!("its container cannot be created ({because})"))
+        .hint("the container refers to something that is missing or wrong: a Secret, one of its keys, a volume, or the user to run as")
 }
 
 const REGISTRY_AWAY: &str =
-    "the registry does not answer: check its name in `image`, and the nodes' way to it";
-const REGISTRY_BUSY: &str = "the registry lets no more be fetched for now";
+    "the registry does not respond: check its name in `image`, and the network of the nodes";
+const REGISTRY_BUSY: &str = "the registry currently limits the rate of pulls";
 
-/// Whether what keeps it from starting may pass without anybody's doing.
+/// Returns whether the start may succeed later without any change by the user.
 pub(super) fn may_pass(cause: &Cause) -> bool {
     matches!(cause.hint.as_deref(), Some(REGISTRY_AWAY | REGISTRY_BUSY))
 }
 
-/// What to do about an image that cannot be had.
+/// Returns advice on an image that cannot be pulled.
 pub(super) fn pull_hint(reason: &str, message: &str) -> &'static str {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if reason == "ErrImageNeverPull" {
-        "the image is not on the node, and the policy's `image_pull_policy` lets no node fetch it"
+        "the image is not on the node, and the policy's `image_pull_policy` forbids pulling it"
     } else if says(&["no such host"]) {
-        "the registry cannot be reached: check its name in `image`, and the nodes' way to it"
+        "the registry cannot be reached: check its name in `image`, and the network of the nodes"
     } else if reason == "RegistryUnavailable" || says(&["dial tcp", "timeout", "connection refused"]) {
         REGISTRY_AWAY
     } else if says(&["toomanyrequests", "too many requests"]) {
         REGISTRY_BUSY
     } else if says(&["unauthorized", "authentication", "denied", "forbidden"]) {
-        "the registry refuses it: check the name in `image`, and the policy's `image_pull_secrets`"
+        "the registry denies access: check the name in `image`, and the policy's `image_pull_secrets`"
     } else {
-        "check the name and the tag in `image`, and that the registry has it"
+        "check the name and the tag in `image`, and that the image is in the registry"
     }
 }

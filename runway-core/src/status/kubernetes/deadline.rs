@@ -23,7 +23,7 @@ impl Case<'_> {
             (HasRun::No, None) if !self.pods.is_empty() => {
                 let message = format!("never ran within its timeout{timeout}; the cause is unknown");
                 let mut verdict = Verdict::new(Phase::Failed, message);
-                verdict.advise("waiting for a node and pulling an image count against `timeout`");
+                verdict.advise("the timeout includes waiting for a node and pulling the image");
                 verdict
             }
             (HasRun::Unknown, cause) => {
@@ -33,7 +33,7 @@ impl Case<'_> {
                 );
                 let mut verdict = Verdict::new(Phase::Failed, message);
                 verdict.evidence = cause.map(|cause| cause.evidence).unwrap_or_default();
-                verdict.advise("its logs show how far it came, if they are kept");
+                verdict.advise("check the logs, if they are stored");
                 verdict
             }
             (HasRun::Yes | HasRun::No, cause) => {
@@ -43,8 +43,8 @@ impl Case<'_> {
                 let message = format!("took longer than its timeout{timeout}{nth}{before}");
                 let mut verdict = Verdict::new(Phase::Failed, message);
                 verdict.advise(
-                    "raise `timeout`, as far as the policy allows, or give it less to do; retries, and waiting for a node \
-                     and an image, count",
+                    "raise `timeout` within the policy's bounds, or give the job less work; the timeout includes retries, \
+                     waiting for a node, and pulling the image",
                 );
                 verdict
             }

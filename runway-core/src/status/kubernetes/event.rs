@@ -1,4 +1,5 @@
-//! What events tell: often the only ones to remember a pod that is gone. They are weaker than any state of a pod.
+//! Causes from events. Often only events record a pod that no longer exists. They are weaker evidence than a
+//! pod's state.
 
 use super::container::{config_error, pull_hint};
 use super::node::{disrupted, evicted};
@@ -11,15 +12,15 @@ use crate::units::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use std::collections::BTreeMap;
 
-/// The events of a job and of its pods, the oldest first.
+/// The events of a job and of its pods, oldest first.
 pub(super) struct Events<'a> {
     of_job: Vec<&'a Event>,
     of_pods: BTreeMap<&'a str, Vec<&'a Event>>,
 }
 
-/// Why an image could not be fetched.
+/// The failure of an image pull.
 pub(super) struct PullFailure<'a> {
-    /// The error itself, without the name of the image before it.
+    /// The error, without the name of the image before it.
     pub error: &'a str,
     pub message: String,
     pub hint: &'static str,
@@ -46,7 +47,8 @@ impl<'a> Events<'a> {
         name.and_then(|name| self.of_pods.get(name)).map_or(&[], Vec::as_slice)
     }
 
-    /// What the newest event that tells anything says of a pod; nothing of what it has got over since.
+    /// Returns the cause from the newest event of a pod that has one. Causes that the pod has overcome since
+    /// are ignored.
     pub(super) fn cause_of(&self, pod: Option<&str>) -> Option<Cause> {
         let (mut has_node, mut has_volumes) = (false, false);
         for event in self.of_pod(pod).iter().rev() {
@@ -58,7 +60,8 @@ impl<'a> Events<'a> {
                 Some("FailedMount" | "FailedAttachVolume") if has_volumes => {}
                 _ => match cause(event) {
                     None => {}
-                    // "Back-off pulling image" does not say why; the event that it began with does.
+                    // "Back-off pulling image" does not contain the error. The event of the first failure
+                    // does.
                     Some(found) if found.reason == Reason::ImagePull => {
                         return self.failed_pull(pod).and_then(cause).or(Some(found));
                     }
@@ -69,7 +72,8 @@ impl<'a> Events<'a> {
         None
     }
 
-    /// What events tell of pods that nobody has seen, the one with the newest event first.
+    /// Returns a cause from the events of pods that were not observed. The pod with the newest event comes
+    /// first.
     pub(super) fn causes_of_unseen(&self, is_seen: impl Fn(&str) -> bool) -> Option<Cause> {
         let unseen = self.of_pods.iter().filter(|(name, _)| !is_seen(name));
         let mut unseen: Vec<_> =
@@ -78,20 +82,20 @@ impl<'a> Events<'a> {
         unseen.into_iter().rev().find_map(|(_, name)| self.cause_of(Some(name)))
     }
 
-    /// Whether the work of any pod is known to have begun.
+    /// Returns whether an event shows that a main container of any pod started.
     pub(super) fn tell_of_a_start(&self) -> bool {
         let is_start = |event: &Event| event.reason.as_deref() == Some("Started") && is_of_the_work(event);
         self.of_pods.values().flatten().any(|event| is_start(event))
     }
 
-    /// The newest refusal of a pod, if it came after `since`.
+    /// Returns the newest rejection of a pod, if it is newer than `since`.
     pub(super) fn rejection(&self, since: Option<Timestamp>) -> Option<Cause> {
         let newest =
             self.of_job.iter().rev().find(|event| event.reason.as_deref() == Some("FailedCreate"))?;
         (since.is_none() || at(newest) > since).then(|| rejected(newest))
     }
 
-    /// What the registry or the node said of an image that could not be had.
+    /// Returns the error from the registry or the node for an image that could not be pulled.
     pub(super) fn pull_failure(&self, pod: Option<&str>) -> Option<PullFailure<'a>> {
         let event = self.failed_pull(pod)?;
         let hint = pull_hint("Failed", message(event));
@@ -107,13 +111,13 @@ impl<'a> Events<'a> {
     }
 }
 
-/// Whether an event is about a container that does the work, and not about an init container.
+/// Returns whether an event is about a main container rather than an init container.
 fn is_of_the_work(event: &Event) -> bool {
     let path = event.involved_object.field_path.as_deref();
     path.is_none_or(|path| path.is_empty() || path.starts_with("spec.containers{"))
 }
 
-/// When it was seen last.
+/// Returns the time of the last occurrence of an event.
 pub(super) fn at(event: &Event) -> Option<Timestamp> {
     [
         event.series.as_ref().and_then(|series| fine_instant(series.last_observed_time.as_ref())),
@@ -157,7 +161,7 @@ fn cause(event: &Event) -> Option<Cause> {
         "FailedMount" | "FailedAttachVolume" => config_error(&quoted(message)),
         "Evicted" => evicted(Some(message)),
         "Preempted" | "TaintManagerEviction" | "NodeShutdown" => {
-            disrupted(format!("disrupted, since its node was taken from it: {}", quoted(message)))
+            disrupted(format!("disrupted because it lost its node: {}", quoted(message)))
         }
         _ => return None,
     };
@@ -167,11 +171,11 @@ fn cause(event: &Event) -> Option<Cause> {
 fn pull(message: &str) -> Cause {
     let never = message.contains("pull policy of Never") || message.contains("ErrImageNeverPull");
     let hint = pull_hint(if never { "ErrImageNeverPull" } else { "Failed" }, message);
-    Cause::new(Reason::ImagePull, format!("its image cannot be had ({})", quoted(message))).hint(hint)
+    Cause::new(Reason::ImagePull, format!("its image cannot be pulled ({})", quoted(message))).hint(hint)
 }
 
 fn invalid_image(message: &str) -> Cause {
-    Cause::new(Reason::InvalidImage, format!("its image is no name of an image ({})", quoted(message)))
+    Cause::new(Reason::InvalidImage, format!("its image is not a valid image name ({})", quoted(message)))
         .hint("write `image` as `registry/path:tag`, in lower case")
 }
 
@@ -179,16 +183,16 @@ fn rejected(event: &Event) -> Cause {
     let message = message(event);
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let hint = if says(&["exceeded quota"]) {
-        "the namespace's ResourceQuota is used up: it is tried again, and let in once others end"
+        "the namespace's ResourceQuota is used up; Kubernetes retries until other pods have ended"
     } else if says(&["PodSecurity"]) {
-        "the namespace asks for a stricter pod than this one: the cluster's people can tell which profile it enforces"
+        "the namespace enforces a stricter Pod Security profile; ask the administrators of the cluster"
     } else if says(&["admission webhook"]) {
-        "a webhook of the cluster refuses its pods: what it says is to be changed, or the webhook"
+        "an admission webhook of the cluster rejects the pods; change the job, or the webhook"
     } else if says(&["must specify limits", "maximum", "minimum"]) {
-        "the namespace's LimitRange or ResourceQuota asks for other resources than these"
+        "the namespace's LimitRange or ResourceQuota does not allow these resources"
     } else {
-        "the cluster refuses its pods: the cluster's people can tell why"
+        "the cluster rejects the pods; ask the administrators of the cluster"
     };
-    let what = format!("the cluster does not let its pods in: {}", quoted(message));
+    let what = format!("the cluster rejects its pods: {}", quoted(message));
     Cause::new(Reason::PodsRejected, what).hint(hint).seen(seen(event))
 }

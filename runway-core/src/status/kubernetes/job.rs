@@ -1,4 +1,4 @@
-//! The Job itself: its conditions, its bounds, and whether somebody is deleting it.
+//! The Job object: its conditions, its limits, and whether it is being deleted.
 
 use super::time::{instant, written};
 use crate::render::label;
@@ -7,11 +7,11 @@ use crate::status::cause::evidence;
 use crate::units::{Seconds, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 
-/// A Job as it was seen.
+/// A Job as it was last observed.
 #[derive(Clone, Copy)]
 pub(super) struct SeenJob<'a>(pub(super) &'a Job);
 
-/// A condition that holds, and its place.
+/// A condition with the status `True`, and its index in the list.
 #[derive(Clone, Copy)]
 pub(super) struct Condition<'a> {
     pub index: usize,
@@ -37,7 +37,7 @@ impl<'a> SeenJob<'a> {
         self.0.status.as_ref()
     }
 
-    /// A condition of this type, if it holds: one with another status than `True` does not.
+    /// Returns the condition of this type, if its status is `True`.
     pub(super) fn condition(&self, kind: &str) -> Option<Condition<'a>> {
         let conditions = self.status()?.conditions.as_deref()?;
         let mut conditions = conditions.iter().enumerate();
@@ -45,7 +45,7 @@ impl<'a> SeenJob<'a> {
         Some(Condition { index, is })
     }
 
-    /// What a condition proves: its reason, or that it holds where it gives none.
+    /// Returns the reason of a condition as evidence, or its type if it has no reason.
     pub(super) fn proof(&self, condition: Condition<'_>) -> Evidence {
         let path = format!("status.conditions[{}]", condition.index);
         match condition.reason() {
@@ -70,13 +70,13 @@ impl<'a> SeenJob<'a> {
         instant(self.0.metadata.deletion_timestamp.as_ref())
     }
 
-    /// That it is being deleted.
+    /// Returns evidence that the Job is being deleted.
     pub(super) fn deletion(&self) -> Option<Evidence> {
         let deleted = self.0.metadata.deletion_timestamp.as_ref()?;
         Some(self.evidence("metadata.deletionTimestamp", &written(deleted)))
     }
 
-    /// When Runway was asked to cancel it, as annotated.
+    /// Returns the time of the cancellation, from the Job's annotation.
     pub(super) fn cancellation(&self) -> Option<&'a str> {
         self.0.metadata.annotations.as_ref()?.get(label::CANCELLED).map(String::as_str)
     }
@@ -89,23 +89,23 @@ impl<'a> SeenJob<'a> {
         u64::try_from(self.spec()?.active_deadline_seconds?).ok().map(Seconds::new)
     }
 
-    /// How many attempts it has, where each is a pod of its own.
+    /// Returns the number of allowed attempts, if each attempt is a separate pod.
     pub(super) fn allowed_attempts(&self) -> Option<u32> {
         let spec = self.spec()?;
         let never = spec.template.spec.as_ref()?.restart_policy.as_deref() == Some("Never");
         let single = spec.parallelism.unwrap_or(1) == 1 && spec.completions.unwrap_or(1) == 1;
-        // Kubernetes' own default.
+        // The default of Kubernetes is 6.
         let retries = u32::try_from(spec.backoff_limit.unwrap_or(6)).ok()?;
         if never && single { retries.checked_add(1) } else { None }
     }
 
-    /// Whether it is the work of several pods, so that another pod is no other attempt.
+    /// Returns whether the Job runs several pods, so that a further pod is not a further attempt.
     pub(super) fn is_of_many(&self) -> bool {
         let many = |count: Option<i32>| count.is_some_and(|count| count > 1);
         self.spec().is_some_and(|spec| many(spec.parallelism) || many(spec.completions))
     }
 
-    /// The pods that its own status counts.
+    /// Returns the number of pods that the Job's status counts.
     pub(super) fn counted_attempts(&self) -> u32 {
         let Some(status) = self.status() else { return 0 };
         let uncounted = status.uncounted_terminated_pods.as_ref();
@@ -122,14 +122,14 @@ impl<'a> SeenJob<'a> {
         .fold(0, u32::saturating_add)
     }
 
-    /// Whether it counts pods that are not at their end, and whether one of these is ready.
+    /// Returns whether the Job counts active pods, and whether it counts ready pods.
     pub(super) fn has_active(&self) -> (bool, bool) {
         let at_least_one = |count: Option<i32>| count.is_some_and(|count| count > 0);
         self.status()
             .map_or((false, false), |status| (at_least_one(status.active), at_least_one(status.ready)))
     }
 
-    /// The devices that each of its pods is given, such as `4 nvidia.com/gpu`.
+    /// Returns the devices of each pod of the Job, such as `4 nvidia.com/gpu`.
     pub(super) fn devices(&self) -> Option<String> {
         let pod = self.spec()?.template.spec.as_ref()?;
         let limits =

@@ -1,7 +1,8 @@
-//! What `kubectl get job,pod,event -o json` prints: which pods and events belong to which Job.
+//! Parses the output of `kubectl get job,pod,event -o json` and assigns the pods and events to their Jobs.
 //!
-//! A pod belongs to the Job that controls it, or that its label names where nothing controls it. An event belongs to what
-//! it is about; of a pod that is gone the name alone is left, which begins with that of its Job.
+//! A pod belongs to the Job that controls it. A pod without a controller belongs to the Job that its label
+//! names. An event belongs to the Job of its object. If the object is a pod that no longer exists, the prefix
+//! of the pod's name identifies the Job.
 
 use super::{Seen, event};
 use crate::status::kubernetes::time::instant;
@@ -12,19 +13,19 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// Jobs with their pods and events, in the order in which the Jobs were listed.
+/// Jobs with their pods and events, in the order of the list.
 ///
 /// ```
-/// use runway_core::status::{Listing, Phase, classify};
+/// use runway_core::status::{KubectlList, Phase, classify};
 ///
-/// let listing = Listing::read(serde_json::json!({"kind": "List", "items": [
+/// let list = KubectlList::from_json(serde_json::json!({"kind": "List", "items": [
 ///     {"kind": "Job", "metadata": {"name": "embed", "uid": "1"}},
 ///     {"kind": "Pod", "metadata": {"name": "embed-x2v4z", "ownerReferences": [
 ///         {"apiVersion": "batch/v1", "kind": "Job", "name": "embed", "uid": "1", "controller": true},
 ///     ]}, "status": {"phase": "Running"}},
 /// ]}))?;
-/// let (name, seen) = listing.jobs().next().ok_or("no Job")?;
-/// assert_eq!((name, classify(&seen).phase), ("embed", Phase::Running));
+/// let (name, objects) = list.jobs().next().ok_or("no Job")?;
+/// assert_eq!((name, classify(&objects).phase), ("embed", Phase::Running));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]
@@ -40,39 +41,40 @@ struct Listed {
     events: Vec<Event>,
 }
 
-/// Something is not what `kubectl get -o json` prints.
+/// An error in the output of `kubectl get -o json`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListingError {
-    /// Not an object, or one without a `kind`.
-    #[error("{place} is no Kubernetes object: it has no `kind`")]
+    /// The value is not an object, or it has no `kind`.
+    #[error("{place} is not a Kubernetes object: it has no `kind`")]
     NoObject {
-        /// Where: `items[3]`, or the whole.
+        /// The position of the value: `items[3]`, or `the input`.
         place: String,
     },
-    /// The `items` of a list are no list.
-    #[error("the `items` of the {kind} are no list")]
+    /// The `items` of a list are not a list.
+    #[error("the `items` of the {kind} are not a list")]
     NoItems {
         /// The kind of the list.
         kind: String,
     },
-    /// An object does not have the form of its kind.
-    #[error("{place} has not the form of a {kind}: {fault}")]
+    /// An object is not valid for its kind.
+    #[error("{place} is not a valid {kind}: {fault}")]
     Malformed {
-        /// Where: `items[3]`, or the whole.
+        /// The position of the object: `items[3]`, or `the input`.
         place: String,
-        /// The kind it says it is.
+        /// The kind of the object.
         kind: &'static str,
-        /// What is wrong, without any value of it: that could be a secret.
+        /// The error, without any value of the object, because the value can be a secret.
         fault: String,
     },
 }
 
 impl Listing {
-    /// Reads a `List`, a `JobList`, `PodList` or `EventList`, or a single object. Objects of other kinds are passed over.
+    /// Parses a `List`, a `JobList`, a `PodList`, an `EventList`, or a single object. Objects of other kinds
+    /// are ignored.
     ///
     /// # Errors
-    /// [`ListingError`] where it is no Kubernetes object, or one of its Jobs is malformed. A malformed pod or event is
-    /// [skipped](Self::skipped).
+    /// [`KubectlListError`] if a value is not a Kubernetes object, or if a Job is malformed. A malformed pod
+    /// or event is [skipped](Self::skipped).
     pub fn read(json: Json) -> Result<Self, ListingError> {
         let mut objects = Objects::default();
         let kind = kind_of(&json).ok_or_else(|| ListingError::NoObject { place: WHOLE.to_owned() })?;
@@ -85,7 +87,7 @@ impl Listing {
                     Some(_) => return Err(ListingError::NoItems { kind: format!("{of}List") }),
                 };
                 for (index, item) in items.into_iter().enumerate() {
-                    // What the server itself prints names the kind once, on the list.
+                    // The API server writes the kind only once, on the list.
                     let kind =
                         kind_of(&item).or_else(|| (!of.is_empty() && item.is_object()).then(|| of.clone()));
                     objects.add(&format!("items[{index}]"), kind, item)?;
@@ -96,7 +98,7 @@ impl Listing {
         Ok(objects.sorted())
     }
 
-    /// Each Job's name, and what was seen of it.
+    /// Returns the name and the objects of each Job.
     pub fn jobs(&self) -> impl Iterator<Item = (&str, Seen<'_>)> {
         self.jobs.iter().map(|Listed { job, pods, events }| {
             let name = job.metadata.name.as_deref().unwrap_or_default();
@@ -104,7 +106,8 @@ impl Listing {
         })
     }
 
-    /// The pods and events that could not be read, and so are no evidence.
+    /// Returns the errors of pods and events that could not be parsed. These objects are not used as
+    /// evidence.
     #[must_use]
     pub fn skipped(&self) -> &[ListingError] {
         &self.skipped
@@ -115,7 +118,7 @@ const WHOLE: &str = "the input";
 
 fn kind_of(object: &Json) -> Option<String> {
     let kind = object.get("kind")?.as_str().filter(|kind| !kind.is_empty())?;
-    // Other groups have Jobs too.
+    // Other API groups also have a kind named Job.
     let group = object.get("apiVersion").and_then(Json::as_str).map(|version| version.split('/').next());
     let is_foreign = match kind {
         "Job" => group.is_some_and(|group| group != Some("batch")),
@@ -180,7 +183,7 @@ impl Objects {
                     None => index.maker(&place).filter(|found| {
                         let job = jobs.get(*found).map(|listed| &listed.job.metadata);
                         let made = job.and_then(|job| instant(job.creation_timestamp.as_ref()));
-                        // An earlier Job may have had the same name.
+                        // The event can belong to an earlier Job of the same name.
                         event::at(&event).is_none_or(|at| made.is_none_or(|made| made <= at))
                     }),
                 },
@@ -200,7 +203,7 @@ fn typed<T: DeserializeOwned>(place: &str, kind: &'static str, object: Json) -> 
         // The rest of the message repeats the value.
         let fault = match told.rfind("expected ").and_then(|at| told.get(at..)) {
             Some(expected) if told.starts_with("invalid ") => expected.to_owned(),
-            _ => "one of its values cannot be read".to_owned(),
+            _ => "one of its values is invalid".to_owned(),
         };
         ListingError::Malformed { place: place.to_owned(), kind, fault }
     })
@@ -217,26 +220,26 @@ fn place(metadata: &ObjectMeta) -> Place {
     (text(metadata.namespace.as_ref()), text(metadata.name.as_ref()))
 }
 
-/// Whether these may be one object's: a uid that was not given agrees with any.
+/// Returns whether two uids can belong to the same object. A missing uid matches any uid.
 fn agree(one: Option<&String>, other: Option<&String>) -> bool {
     one.is_none_or(|one| other.is_none_or(|other| one == other))
 }
 
-/// Where each Job is found.
+/// The index of each Job, by its uid, its name, and the name prefix of its pods.
 #[derive(Default)]
 struct Index {
     by_uid: BTreeMap<String, usize>,
     by_place: BTreeMap<Place, usize>,
-    /// By what the names of its pods begin with.
+    /// The key is the namespace and the prefix of the pods' names.
     by_prefix: BTreeMap<Place, usize>,
 }
 
-/// The server cuts what a pod's name begins with here, and adds five characters of its own.
+/// The API server truncates the prefix of a pod's name to this length and appends five random characters.
 const PREFIX: usize = 58;
 const SUFFIX: usize = 5;
 
 impl Index {
-    /// Adds a Job, unless it is listed already.
+    /// Adds a Job. Returns `false` if the Job is already listed.
     fn add(&mut self, job: &ObjectMeta, index: usize) -> bool {
         let place = place(job);
         let listed = match &job.uid {
@@ -271,7 +274,7 @@ impl Index {
         self.by_place.get(&(namespace(), name.clone())).copied()
     }
 
-    /// The Job that a pod of this name was made for.
+    /// Returns the Job to which a pod belongs according to the pod's name.
     fn maker(&self, (namespace, pod): &Place) -> Option<usize> {
         let (prefix, suffix) = pod.split_at_checked(pod.len().checked_sub(SUFFIX)?)?;
         let is_random = suffix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
@@ -302,7 +305,7 @@ mod tests {
         json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "involvedObject": about, "lastTimestamp": "2026-11-21T08:00:01Z"})
     }
 
-    /// Each Job with its number of pods and of events.
+    /// Returns the name of each Job, with the number of its pods and of its events.
     fn shape(items: Vec<Json>) -> Vec<(String, usize, usize)> {
         let listing = Listing::read(json!({"kind": "List", "items": items})).unwrap();
         assert_eq!(listing.skipped(), []);
@@ -324,7 +327,8 @@ mod tests {
             job("b", "2"),
             job("a", "1"),
             pod("a-2", controller("Job", "a", "1")),
-            // An earlier Job of the same name, another kind, no controller.
+            // Not owned by the Job: an earlier Job of the same name, another kind, and an owner that is not
+            // the controller.
             pod("a-3", controller("Job", "a", "0")),
             pod("a-4", controller("ReplicaSet", "a", "1")),
             pod("a-5", json!({"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": "1"})),
@@ -347,7 +351,7 @@ mod tests {
             event("Job", "a", json!("1"), "other"),
             event("Pod", "a-xxxxx", json!("a-xxxxx"), "n"),
             event("Pod", "a-xxxxx", json!("earlier"), "n"),
-            // Pods that are gone.
+            // Pods that no longer exist.
             event("Pod", "a-yyyyy", json!("y"), "n"),
             event("Pod", "a-b-zzzzz", json!("z"), "n"),
             event("Pod", &format!("{}zzzzz", "l".repeat(58)), json!("z"), "n"),
@@ -373,7 +377,7 @@ mod tests {
         {
             assert_eq!(read(empty), Ok(0));
         }
-        // Of Volcano.
+        // A Job of Volcano, which is another API group.
         assert_eq!(read(json!({"kind": "Job", "apiVersion": "batch.volcano.sh/v1alpha1", "spec": 1})), Ok(0));
     }
 
@@ -381,18 +385,18 @@ mod tests {
     fn what_is_malformed_is_named_without_its_values() {
         let fault = |json| Listing::read(json).unwrap_err().to_string();
         for none in [json!(null), json!([]), json!({}), json!({"kind": 7}), json!("x")] {
-            assert_eq!(fault(none), "the input is no Kubernetes object: it has no `kind`");
+            assert_eq!(fault(none), "the input is not a Kubernetes object: it has no `kind`");
         }
         assert_eq!(
             fault(json!({"kind": "List", "items": [job("a", "1"), 3]})),
-            "items[1] is no Kubernetes object: it has no `kind`"
+            "items[1] is not a Kubernetes object: it has no `kind`"
         );
-        assert_eq!(fault(json!({"kind": "List", "items": {}})), "the `items` of the List are no list");
+        assert_eq!(fault(json!({"kind": "List", "items": {}})), "the `items` of the List are not a list");
         let mut wrong = job("a", "1");
         wrong["spec"] = json!({"template": {"spec": {"containers": [{"name": "x", "env": [{"name": "P", "value": 123_456}]}]}}});
         let told = fault(json!({"kind": "List", "items": [wrong]}));
         assert!(
-            told.starts_with("items[0] has not the form of a Job: expected ") && !told.contains("123456"),
+            told.starts_with("items[0] is not a valid Job: expected ") && !told.contains("123456"),
             "{told}"
         );
         let mut wrong = job("a", "1");

@@ -1,8 +1,12 @@
-//! What became of a Kubernetes Job: read off the Job, its pods and its events, in whatever order they were seen.
+//! The status of a Kubernetes Job, derived from the Job, its Pods and its Events. The order of the objects
+//! does not matter.
 //!
-//! The Job's own conditions decide whether it is over; they alone remember a deadline, for its pods are deleted then.
-//! The pods say why, and the events speak for pods that nobody has seen in time. A condition counts only where its status
-//! is `True`; `FailureTarget` and `SuccessCriteriaMet` announce an end and are none.
+//! The conditions of the Job decide whether it has finished. Only they record a deadline, because Kubernetes
+//! deletes the pods after a deadline. The pods explain the outcome, and the events explain pods that were
+//! never observed.
+//!
+//! A condition counts only if its status is `True`. `FailureTarget` and `SuccessCriteriaMet` announce an end;
+//! the job has not finished yet.
 
 mod attempts;
 mod container;
@@ -31,32 +35,34 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use pod::{HasRun, SeenPod};
 use verdict::Verdict;
 
-/// What was seen of one job.
+/// The Kubernetes objects of one job.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Seen<'a> {
-    /// The Job; `None` once it is gone.
+    /// The Job. `None` if it no longer exists.
     pub job: Option<&'a Job>,
-    /// Its pods, in any order.
+    /// The pods of the job, in any order.
     pub pods: &'a [Pod],
-    /// The last that was seen of its pods that are gone. They hold nothing any more, but are evidence, and are billed.
+    /// The last observed states of pods that no longer exist. They occupy no resources, but they are evidence
+    /// and are billed.
     pub gone_pods: &'a [Pod],
-    /// Earlier states of these pods, at most one of each: what [`says_less`] tells to keep. They are evidence only.
+    /// Earlier states of the same pods, at most one for each pod. Keep the states for which
+    /// [`is_less_informative`] returns `true`. They are only evidence.
     pub earlier_pods: &'a [Pod],
-    /// The events about it and about its pods, in any order.
+    /// The events of the job and of its pods, in any order.
     pub events: &'a [Event],
 }
 
-/// Tells what became of a job.
+/// Returns the status of a job.
 ///
 /// ```
-/// use runway_core::status::{Phase, Reason, Seen, classify};
+/// use runway_core::status::{JobObjects, Phase, Reason, classify};
 ///
 /// let job = serde_json::from_value(serde_json::json!({
 ///     "metadata": {"name": "embed"},
 ///     "spec": {"activeDeadlineSeconds": 60, "template": {"spec": {"containers": []}}},
 ///     "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]},
 /// }))?;
-/// let status = classify(&Seen { job: Some(&job), ..Seen::default() });
+/// let status = classify(&JobObjects { job: Some(&job), ..JobObjects::default() });
 /// assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DeadlineExceeded)));
 /// assert_eq!(status.message, "took longer than its timeout of 1m");
 /// # Ok::<(), serde_json::Error>(())
@@ -87,10 +93,10 @@ pub fn classify(seen: &Seen<'_>) -> Status {
     }
 }
 
-/// All that there is to judge by.
+/// Derives the status of one job from its Kubernetes objects.
 struct Case<'a> {
     job: Option<SeenJob<'a>>,
-    /// The oldest first.
+    /// The pods, oldest first.
     pods: Vec<SeenPod<'a>>,
     events: Events<'a>,
 }
@@ -98,8 +104,9 @@ struct Case<'a> {
 impl Case<'_> {
     fn verdict(&self) -> Verdict {
         let Some(job) = self.job else { return self.orphaned() };
-        // Ending what was cancelled may well look like a failure, or even like success. What ended before its deletion did so by
-        // itself; times are whole seconds, and within one of them a failure is more likely the deletion's doing.
+        // A cancelled job often looks failed, and sometimes succeeded. A condition counts if it precedes the
+        // deletion. Times have a resolution of one second: if both times are equal, `Complete` counts and
+        // `Failed` is attributed to the deletion.
         let cancelled = job.deletion().zip(job.cancellation());
         let deleted_at = job.deleted_at().or(job.cancellation().and_then(|at| at.parse().ok()));
         let is_earlier = |condition: &Condition<'_>| {
@@ -107,7 +114,8 @@ impl Case<'_> {
             let is_complete = condition.is.type_ == "Complete";
             cancelled.is_none() || times.is_none_or(|(since, at)| since < at || (is_complete && since == at))
         };
-        // Before 1.31 a Job may say so while its pods still end, and the news of the two may come in any order.
+        // Before Kubernetes 1.31, a Job can have a final condition while its pods still terminate. Job and
+        // pod events can also arrive in any order.
         let lives = self.pods.iter().any(SeenPod::lives);
         if let Some(complete) = job.condition("Complete").filter(is_earlier) {
             if lives {
@@ -129,8 +137,8 @@ impl Case<'_> {
         match job.deletion() {
             Some(deletion) => {
                 let mut verdict = self.open(job).seen(deletion);
-                verdict.message.push_str("; its Job is being deleted, and not by Runway");
-                verdict.advise("whoever deletes it knows why: through Runway it would be cancelled");
+                verdict.message.push_str("; its Job is being deleted, but not by Runway");
+                verdict.advise("another client is deleting the Job; cancel jobs through Runway instead");
                 verdict
             }
             None => self.open(job),
@@ -149,7 +157,7 @@ impl Case<'_> {
         }
     }
 
-    /// The Job says that it failed, or is about to.
+    /// Returns the verdict on a job that failed or is about to fail.
     fn failed(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
         let proof = job.proof(condition);
         if condition.reason() == Some("DeadlineExceeded") {
@@ -169,14 +177,14 @@ impl Case<'_> {
         if matches!(condition.reason(), Some("BackoffLimitExceeded" | "PodFailurePolicy") | None) {
             verdict.reason = Some(Reason::BackoffLimitExceeded);
         }
-        verdict.advise("nothing of its attempts is left to tell why; its logs may, where they are kept");
+        verdict.advise("no pod of the job exists to show the cause; check the logs, if they are stored");
         verdict
     }
 
     fn cancelled(&self, job: SeenJob<'_>, deletion: Evidence, cancelled_at: &str) -> Verdict {
         let at = cancelled_at.parse::<Timestamp>().ok();
         let lives = self.pods.iter().any(SeenPod::lives);
-        let ending = if lives { "; what runs of it is being ended" } else { "" };
+        let ending = if lives { "; its pods are being terminated" } else { "" };
         let mut verdict = Verdict::new(Phase::Cancelled, format!("cancelled{ending}"))
             .seen(job.evidence(
                 format!("metadata.annotations['{}']", crate::render::label::CANCELLED),
@@ -188,24 +196,24 @@ impl Case<'_> {
         verdict
     }
 
-    /// It has failed, and something of it still runs, or is not seen to have ended.
+    /// Returns the verdict on a failed job with pods that have not terminated, as far as observed.
     fn failing(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
         let mut verdict = self.failed(job, condition);
         verdict.phase = Phase::Running;
         verdict.message.push_str(match self.ran() {
             HasRun::No if !self.pods.is_empty() => "; it has failed, and its pod is being deleted",
-            _ => "; it has failed, and what runs of it is being ended",
+            _ => "; it has failed, and its pods are being terminated",
         });
         verdict
     }
 
-    /// It has done what it was to do, and something of it still runs, or is not seen to have ended.
+    /// Returns the verdict on a successful job with pods that have not terminated, as far as observed.
     fn succeeding(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
-        let message = "has done what it was to do; what runs of it is being ended";
+        let message = "has succeeded; its pods are being terminated";
         Verdict::new(Phase::Running, message).seen(job.proof(condition))
     }
 
-    /// Neither over nor being cancelled.
+    /// Returns the verdict on a job that is neither finished nor being cancelled.
     fn open(&self, job: SeenJob<'_>) -> Verdict {
         if let Some(target) = job.condition("FailureTarget") {
             return self.failing(job, target);
@@ -217,10 +225,10 @@ impl Case<'_> {
             return verdict;
         }
         if job.is_suspended() {
-            let mut verdict = Verdict::new(Phase::Pending, "suspended: no pod is made for it");
+            let mut verdict = Verdict::new(Phase::Pending, "suspended: no pod is created");
             verdict.evidence.push(job.evidence("spec.suspend", "true"));
             verdict.advise(
-                "it starts once `spec.suspend` is false; Runway sets that as soon as its secrets are there",
+                "it starts when `spec.suspend` is false; Runway sets that once the job's secrets exist",
             );
             return verdict;
         }
@@ -235,29 +243,29 @@ impl Case<'_> {
         }
         match (ready, active, job.counted_attempts() > 0) {
             (true, ..) => Verdict::new(Phase::Running, format!("runs{}", self.nth(self.attempts()))),
-            (false, true, _) => Verdict::new(Phase::Pending, "its pod has been made, and not been seen yet"),
+            (false, true, _) => Verdict::new(Phase::Pending, "its pod was created, and has not been observed yet"),
             (false, false, true) => Verdict::new(
                 Phase::Running,
-                format!("ended{}; what follows is not decided yet", self.nth(self.attempts())),
+                format!("ended{}; the next step is not decided yet", self.nth(self.attempts())),
             ),
-            (false, false, false) => Verdict::new(Phase::Pending, "no pod has been made for it yet"),
+            (false, false, false) => Verdict::new(Phase::Pending, "no pod has been created yet"),
         }
     }
 
-    /// What its living pods say.
+    /// Returns the verdict of the active pods, or `None` if no pod is active.
     fn living(&self) -> Option<Verdict> {
         let living = || self.pods.iter().enumerate().rev().filter(|(_, pod)| pod.lives());
         if let Some((index, pod)) = living().find(|(_, pod)| pod.runs()) {
             let waits = pod.waits_to_restart();
             let doing = match &waits {
-                Some(_) => "does not run just now: its node waits before it starts it again",
-                None if pod.is_being_deleted() => "is being ended",
+                Some(_) => "waits for its restart, which its node delays after repeated failures",
+                None if pod.is_being_deleted() => "is terminating",
                 None => "runs",
             };
             let message = format!("{doing}{}", self.nth(self.ordinal(index)));
             let mut verdict = Verdict::new(Phase::Running, message);
             verdict.evidence.extend(waits.or_else(|| pod.proof()));
-            // One of its containers, while another runs, or its node.
+            // The cause is another container of the pod that has failed, or the node.
             if let Some(cause) = pod.cause(&self.events).filter(|cause| !cause.weak) {
                 verdict.message = format!("{}; {}", verdict.message, cause.what);
                 return Some(verdict.because(cause));
@@ -277,11 +285,11 @@ impl Case<'_> {
         let nth = self.nth(self.ordinal(index));
         let Some(cause) = pod.cause(&self.events) else {
             let message = if pod.is_preparing() {
-                "its init containers run"
+                "its init containers are running"
             } else if pod.is_scheduled() {
-                "has a node; its image is being fetched and its container made"
+                "scheduled; its image is being pulled and its container created"
             } else if pod.is_gated() {
-                "held back by a scheduling gate"
+                "blocked by a scheduling gate"
             } else {
                 "waits for a node"
             };
@@ -294,37 +302,37 @@ impl Case<'_> {
         let holdings = self.holdings();
         let mut verdict = Verdict::new(Phase::Pending, format!("{}{nth}", cause.what)).because(cause);
         verdict.advise(&if waits {
-            format!("meanwhile it holds {holdings}")
+            format!("until then it holds {holdings}")
         } else if may_pass {
-            format!("its node tries again, less and less often, and meanwhile it holds {holdings}")
+            format!("its node retries with growing delays; until then it holds {holdings}")
         } else {
-            format!("it will not start by itself, and holds {holdings}: cancel it")
+            format!("it cannot start without a change, and holds {holdings}; cancel it")
         });
         Some(verdict)
     }
 
-    /// All of its pods have ended, and the Job has not said yet what it makes of that.
+    /// Returns the verdict on a job whose pods have all terminated, before the Job has reported the outcome.
     fn between(&self, last: &SeenPod<'_>) -> Verdict {
         let nth = self.nth(self.attempts());
         if last.has_succeeded() {
             let verdict = self.succeeded();
-            let message = format!("{}; its Job is about to say so", verdict.message);
+            let message = format!("{}; its Job has not reported it yet", verdict.message);
             return Verdict { phase: Phase::Running, message, ..verdict };
         }
-        let next = if self.is_of_many() { "more of its pods" } else { "another attempt" };
+        let next = if self.is_of_many() { "more pods" } else { "another attempt" };
         match last.cause(&self.events) {
             Some(cause) => {
-                let message = format!("{}{nth}; {next}, or its end, follows", cause.what);
+                let message = format!("{}{nth}; {next} or the end of the job follows", cause.what);
                 Verdict::new(Phase::Running, message).because(cause)
             }
-            None => Verdict::new(Phase::Running, format!("ended{nth}; {next}, or its end, follows")),
+            None => Verdict::new(Phase::Running, format!("ended{nth}; {next} or the end of the job follows")),
         }
     }
 
-    /// Its Job is gone, and some of its pods were seen.
+    /// Returns the verdict on a job whose Job object no longer exists.
     fn orphaned(&self) -> Verdict {
         if let Some(mut verdict) = self.living() {
-            verdict.message.push_str("; its Job is gone");
+            verdict.message.push_str("; its Job no longer exists");
             return verdict;
         }
         let finished_at = self.last_end().max(self.lost_end());
@@ -336,26 +344,26 @@ impl Case<'_> {
         };
         let failed = last.has_ended() && !last.ended_by_deletion();
         match last.cause(&self.events) {
-            // What its node did to it is tried again while there is a Job to do so.
+            // A Job would retry an attempt that a node ended, so the disruption does not prove a failure.
             Some(cause) if failed && cause.reason != Reason::Disrupted => {
-                let message = format!("{}{}; its Job is gone", cause.what, self.nth(self.attempts()));
+                let message = format!("{}{}; its Job no longer exists", cause.what, self.nth(self.attempts()));
                 Verdict { finished_at, ..Verdict::new(Phase::Failed, message).because(cause) }
             }
             None if failed => Verdict {
                 finished_at,
-                ..Verdict::new(Phase::Failed, "failed, and nothing says why; its Job is gone")
+                ..Verdict::new(Phase::Failed, "failed for an unknown reason; its Job no longer exists")
             },
             _ => Verdict { finished_at, ..Verdict::new(Phase::Unknown, Status::gone().message) },
         }
     }
 
-    /// What it keeps from others, and until when.
+    /// Describes the resources that the job occupies, and until when.
     fn holdings(&self) -> String {
         let devices = self.job.and_then(|job| job.devices());
-        let what = devices.map_or_else(|| "what it asked for".to_owned(), |devices| format!("its {devices}"));
+        let what = devices.map_or_else(|| "its resources".to_owned(), |devices| format!("its {devices}"));
         match self.job.and_then(|job| job.timeout()) {
-            Some(timeout) => format!("{what} until its deadline, {timeout} after it was started"),
-            None => format!("{what} without end, for it has no deadline"),
+            Some(timeout) => format!("{what} until its deadline, {timeout} after its start"),
+            None => format!("{what} indefinitely, because it has no deadline"),
         }
     }
 }

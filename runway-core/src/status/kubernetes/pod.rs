@@ -1,4 +1,4 @@
-//! One pod: an attempt of the job, as it was seen last.
+//! One pod of a job, as it was last observed.
 
 use super::container::{Container, End, Kind};
 use super::event::Events;
@@ -11,26 +11,26 @@ use crate::units::{Seconds, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use std::collections::BTreeMap;
 
-/// A pod, and whether it is gone by now.
+/// A pod, and whether it still exists.
 #[derive(Clone, Copy)]
 pub(super) struct SeenPod<'a> {
     pod: &'a Pod,
-    /// An earlier state of the same pod, which says more about its containers.
+    /// An earlier state of the same pod with more information about its containers.
     earlier: Option<&'a Pod>,
     gone: bool,
 }
 
-/// Whether the work of a pod, or of a job, ever ran.
+/// Whether the main container of a pod, or of any pod of a job, ever ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HasRun {
     Yes,
     No,
-    /// The node lost the container, and nothing else tells.
+    /// The node lost the container, and there is no other evidence.
     Unknown,
 }
 
 impl<'a> SeenPod<'a> {
-    /// Every pod once, the oldest first, in whatever order they were seen. One that is listed is not gone.
+    /// Returns every pod once, oldest first. A pod that is both listed and gone counts as listed.
     pub(super) fn all(seen: &Seen<'a>) -> Vec<Self> {
         let present = seen.pods.iter().map(|pod| Self { pod, earlier: None, gone: false });
         let gone = seen.gone_pods.iter().map(|pod| Self { pod, earlier: None, gone: true });
@@ -81,13 +81,13 @@ impl<'a> SeenPod<'a> {
         self.status().and_then(|status| status.phase.as_deref()).unwrap_or_default()
     }
 
-    /// How far it says it is.
+    /// Returns the phase of the pod as evidence.
     pub(super) fn proof(&self) -> Option<Evidence> {
         let phase = self.status()?.phase.as_deref()?;
         Some(evidence("pod", self.name(), "status.phase", phase))
     }
 
-    /// Whether it ended by itself, and nothing of it can run any more.
+    /// Returns whether the pod has terminated: its phase is `Succeeded` or `Failed`.
     pub(super) fn has_ended(&self) -> bool {
         !lives(self.pod)
     }
@@ -96,7 +96,7 @@ impl<'a> SeenPod<'a> {
         self.phase() == "Succeeded"
     }
 
-    /// Whether it still has what it was given. One that is being deleted has.
+    /// Returns whether the pod still occupies resources. A pod that is being deleted does.
     pub(super) fn lives(&self) -> bool {
         !self.gone && !self.has_ended()
     }
@@ -105,7 +105,7 @@ impl<'a> SeenPod<'a> {
         self.pod.metadata.deletion_timestamp.is_some()
     }
 
-    /// Whether a process of it runs, or may.
+    /// Returns whether a process of the pod runs or may run.
     pub(super) fn runs(&self) -> bool {
         self.lives()
             && (matches!(self.phase(), "Running" | "Unknown")
@@ -113,7 +113,7 @@ impl<'a> SeenPod<'a> {
                 || self.containers().any(|container| container.is_running()))
     }
 
-    /// Whether its work ended again and again, and its node waits before it begins it anew.
+    /// Returns evidence if the container failed repeatedly and the node delays its restart.
     pub(super) fn waits_to_restart(&self) -> Option<Evidence> {
         if self.is_being_deleted() || self.containers().any(|container| container.is_running()) {
             return None;
@@ -121,14 +121,15 @@ impl<'a> SeenPod<'a> {
         self.containers().find_map(|container| container.back_off())
     }
 
-    /// Whether a process of its work has ever been seen.
+    /// Returns whether a process of a main container was ever observed.
     pub(super) fn has_run(&self) -> bool {
         matches!(self.phase(), "Running" | "Succeeded")
             || has_run(self.pod)
             || self.earlier.is_some_and(has_run)
     }
 
-    /// Whether its work ever ran, as its states show. A container that the node lost proves neither.
+    /// Returns whether a main container ever ran, as the states of the pod show. A container that the node
+    /// lost proves neither.
     pub(super) fn ran(&self, events: &Events<'_>) -> HasRun {
         if self.has_run() {
             HasRun::Yes
@@ -143,7 +144,7 @@ impl<'a> SeenPod<'a> {
         Container::all(self.pod, Kind::Main)
     }
 
-    /// Whether what goes before its work still runs.
+    /// Returns whether an init container runs.
     pub(super) fn is_preparing(&self) -> bool {
         Container::all(self.pod, Kind::Init)
             .any(|container| container.is_running() && !container.is_sidecar())
@@ -159,13 +160,14 @@ impl<'a> SeenPod<'a> {
             || self.pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
     }
 
-    /// Whether nobody looks for a node yet, since somebody wants to be asked first.
+    /// Returns whether a scheduling gate holds the pod back.
     pub(super) fn is_gated(&self) -> bool {
         self.condition("PodScheduled", "False")
             .is_some_and(|(_, condition)| condition.reason.as_deref() == Some("SchedulingGated"))
     }
 
-    /// When it had a node, for the bill. Waiting for an image is billed too: the node is held for it.
+    /// Returns the time during which the pod had a node, for the bill. Image pulls are billed too, because
+    /// they occupy the node.
     pub(super) fn run(&self) -> Option<Attempt> {
         let scheduled = self
             .condition("PodScheduled", "True")
@@ -174,7 +176,7 @@ impl<'a> SeenPod<'a> {
         Some(Attempt { scheduled, ended: self.ended_at() })
     }
 
-    /// When its last container ended; `None` where that is not known, or has not happened.
+    /// Returns when the last container ended, or `None` if it has not ended or the time is unknown.
     pub(super) fn ended_at(&self) -> Option<Timestamp> {
         let mut containers = self.containers().peekable();
         let none_left =
@@ -182,20 +184,21 @@ impl<'a> SeenPod<'a> {
         let over = self.gone || self.has_ended() || none_left;
         let ends = self.containers().chain(Container::all(self.pod, Kind::Init));
         let ends = ends.filter_map(|container| instant(container.terminated()?.finished_at.as_ref()));
-        // A container that still ran when its pod was seen last ended later than all others.
+        // A container that ran when its pod was last observed ended later than all others, at an unknown
+        // time.
         let lost = self.containers().any(|container| container.is_running());
         if over && !lost { ends.max() } else { None }
     }
 
-    /// Until when it was to be gone at the latest, if it was deleted.
+    /// Returns the time by which a deleted pod must have terminated.
     pub(super) fn gone_by(&self) -> Option<Timestamp> {
         instant(self.pod.metadata.deletion_timestamp.as_ref())
     }
 
-    /// The exit code of its work, 128 + n where signal n ended it.
+    /// Returns the exit code of the main container, or 128 + n if signal n ended it.
     pub(super) fn exit_code(&self) -> Option<i32> {
         let ends = self.containers().filter_map(|container| container.last_terminated());
-        // For a container that it lost, the kubelet makes a code up.
+        // The kubelet invents an exit code for a container that it lost.
         let known =
             ends.map(|(_, end)| end).filter(|end| End::of(end) != End::Lost || end.started_at.is_some());
         let worst = known.min_by_key(|end| End::of(end).rank())?;
@@ -205,17 +208,17 @@ impl<'a> SeenPod<'a> {
         }
     }
 
-    /// Whether it ended only once, and probably because, its deletion had been asked for.
+    /// Returns whether the pod ended after its deletion was requested, and so probably because of it.
     pub(super) fn ended_by_deletion(&self) -> bool {
         let Some(gone_by) = self.gone_by() else { return false };
         let grace =
             self.pod.metadata.deletion_grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
-        // The timestamp is that of the request plus the time it was given to end.
+        // The timestamp is the time of the request plus the grace period.
         let given = Seconds::new(grace.unwrap_or_default());
         self.ended_at().is_none_or(|ended| ended.saturating_add(given) >= gone_by)
     }
 
-    /// Why it did not do what it was to do, or does not begin: the strongest evidence that there is.
+    /// Returns the strongest cause for which the pod failed or cannot start.
     pub(super) fn cause(&self, events: &Events<'_>) -> Option<Cause> {
         let end = self.end();
         if self.has_succeeded() {
@@ -229,13 +232,14 @@ impl<'a> SeenPod<'a> {
             .or_else(|| self.disruption())
             .or_else(|| self.deadline())
             .or_else(|| self.init_failure())
-            // A lost container may never have run. The reason for which it waited is better evidence than the loss.
+            // A lost container may never have run. The reason for which it waited is better evidence than the
+            // loss.
             .or_else(|| if lost && !self.has_run() { self.held_up(events) } else { None })
             .or(end)
             .or_else(|| self.held_up(events))
     }
 
-    /// The reason for which its work does not start, or did not.
+    /// Returns the cause that prevents, or prevented, the start of the main container.
     fn held_up(&self, events: &Events<'_>) -> Option<Cause> {
         self.obstacle(events).or_else(|| self.unschedulable()).or_else(|| self.told_by(events))
     }
@@ -248,13 +252,13 @@ impl<'a> SeenPod<'a> {
         let is_outdated = match cause.reason {
             Reason::Unschedulable => self.is_scheduled(),
             Reason::Evicted | Reason::Disrupted => false,
-            // The others keep a container from starting, and it has started since.
+            // Other causes prevent the start of a container, and this one has started since.
             _ => self.has_run(),
         };
         if is_outdated { None } else { Some(cause) }
     }
 
-    /// The end of its work that says most: of two equal ones the earlier.
+    /// Returns the most informative termination of a main container. Of two equal ones, the earlier counts.
     fn end(&self) -> Option<(End, Cause)> {
         let is_over = self.gone || self.has_ended() || self.is_being_deleted();
         let ended = self.containers().filter(|container| is_over || !container.is_running());
@@ -272,7 +276,7 @@ impl<'a> SeenPod<'a> {
     }
 
     fn init_failure(&self) -> Option<Cause> {
-        // One that runs again may yet succeed.
+        // A container that runs again may still succeed.
         let (end, mut cause) = Container::all(self.pod, Kind::Init)
             .filter(|container| !container.is_sidecar() && !container.is_running())
             .filter_map(|container| container.failure(true))
@@ -284,10 +288,10 @@ impl<'a> SeenPod<'a> {
 
     fn obstacle(&self, events: &Events<'_>) -> Option<Cause> {
         let is_over = self.gone || self.has_ended() || self.is_being_deleted();
-        // While a pod is deleted, its containers no longer say what they waited for.
+        // While a pod is being deleted, its containers no longer show the reason for which they waited.
         let mut cause = obstacle(self.pod)
             .or_else(|| self.earlier.filter(|_| is_over && !self.has_run()).and_then(obstacle))?;
-        // "Back-off pulling image" does not say why; the event that it began with does.
+        // "Back-off pulling image" does not contain the error. The event of the first failure does.
         if cause.reason == Reason::ImagePull
             && let Some(failure) = events.pull_failure(self.name())
             && !self.waits_with(failure.error)
@@ -299,7 +303,7 @@ impl<'a> SeenPod<'a> {
         Some(cause)
     }
 
-    /// Whether a container waits with a message that contains this error.
+    /// Returns whether a container waits with a message that contains this error.
     fn waits_with(&self, error: &str) -> bool {
         let pods = [Some(self.pod), self.earlier].into_iter().flatten();
         let all = pods.flat_map(|pod| Container::all(pod, Kind::Init).chain(Container::all(pod, Kind::Main)));
@@ -329,8 +333,8 @@ impl<'a> SeenPod<'a> {
     fn deadline(&self) -> Option<Cause> {
         let reason = self.reason().filter(|reason| *reason == "DeadlineExceeded")?;
         let cause =
-            Cause::new(Reason::DeadlineExceeded, format!("its pod took longer than it may{}", self.told()))
-                .hint("raise `timeout`, as far as the policy allows; waiting for a node and an image counts");
+            Cause::new(Reason::DeadlineExceeded, format!("its pod exceeded its deadline{}", self.told()))
+                .hint("raise `timeout` within the policy's bounds; it includes waiting for a node and pulling the image");
         Some(self.with_reason(cause, reason))
     }
 
@@ -339,7 +343,7 @@ impl<'a> SeenPod<'a> {
             let why = node::disruption(condition.reason.as_deref());
             let message = condition.message.as_deref().filter(|message| !message.is_empty());
             let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-            let cause = node::disrupted(format!("disrupted, since {why}{told}"));
+            let cause = node::disrupted(format!("disrupted because {why}{told}"));
             let path = format!("status.conditions[{index}]");
             let cause = cause.seen(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
             return Some(match condition.reason.as_deref() {
@@ -360,25 +364,26 @@ impl<'a> SeenPod<'a> {
     }
 }
 
-/// Whether a pod that is there has not ended, and so still has what it was given. One that is being deleted has.
+/// Returns whether an existing pod has not terminated, and so still occupies resources. A pod that is being
+/// deleted does.
 #[must_use]
 pub fn lives(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Whether a process of it has ever been seen, so that it may have printed something.
+/// Returns whether a process of the pod was ever observed, so that it may have printed output.
 #[must_use]
 pub fn has_run(pod: &Pod) -> bool {
     Container::all(pod, Kind::Main).any(|container| container.has_run())
 }
 
-/// Returns `true` if the earlier state of a pod shows that its work ran, or why it did not start, and the later state no
-/// longer does.
+/// Returns `true` if a later state of a pod has lost information: that a container ran, or why it did not
+/// start.
 ///
-/// Kubernetes overwrites both while it deletes a pod: the reason for which a container waits becomes `ContainerCreating`,
-/// and its end becomes `ContainerStatusUnknown`. A program that watches pods must keep the earlier state for
-/// [`Seen::earlier_pods`].
+/// Kubernetes overwrites both while it deletes a pod. The reason for which a container waits becomes
+/// `ContainerCreating`, and its termination becomes `ContainerStatusUnknown`. A program that watches pods
+/// must keep the earlier state for [`JobObjects::earlier_pods`].
 #[must_use]
 pub fn says_less(later: &Pod, earlier: &Pod) -> bool {
     match (has_run(earlier), has_run(later)) {
@@ -388,7 +393,7 @@ pub fn says_less(later: &Pod, earlier: &Pod) -> bool {
     }
 }
 
-/// The reason for which a container of the pod waits, if it is more than a matter of time.
+/// Returns the reason for which a container of the pod waits, unless it only needs more time.
 fn obstacle(pod: &Pod) -> Option<Cause> {
     let mut all = Container::all(pod, Kind::Init).chain(Container::all(pod, Kind::Main));
     all.find_map(|container| container.obstacle())

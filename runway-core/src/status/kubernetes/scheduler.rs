@@ -1,9 +1,10 @@
-//! Messages of the scheduler: the resources that no node has, and how to change the job.
+//! Causes from messages of the scheduler: the resources that no node has, and how to change the job.
 
 use crate::status::Reason;
 use crate::status::cause::{Cause, quoted};
 
-/// No node has what it asks for. `message` is the scheduler's, such as `0/3 nodes are available: 3 Insufficient cpu.`
+/// Returns the cause of a pod that no node can run. `message` is the scheduler's message, such as `0/3 nodes
+/// are available: 3 Insufficient cpu.`
 pub(super) fn unschedulable(message: &str) -> Cause {
     let told = if message.trim().is_empty() { String::new() } else { format!(": {}", quoted(message)) };
     let lower = message.to_ascii_lowercase();
@@ -12,30 +13,30 @@ pub(super) fn unschedulable(message: &str) -> Cause {
     let hint = if !missing.is_empty() {
         room_for(&missing)
     } else if has("insufficient ") {
-        "it starts once a node has room".to_owned()
+        "it starts when a node has free capacity".to_owned()
     } else if has("selector") || has("affinity") {
-        "no node has the labels that it asks for: choose another `gpu_type`, or let the cluster's people label a node"
+        "no node has the labels that the job requires; choose another `gpu_type`, or ask the administrators to label a node"
             .to_owned()
     } else if has("taint") {
-        "the nodes keep it off by a taint: they are for other work, or not well; the cluster's people can tell"
+        "the nodes are tainted, because they are reserved or unhealthy; ask the administrators of the cluster"
             .to_owned()
     } else {
-        "it starts once a node has what it asks for; the cluster's people can tell whether one ever will"
+        "it starts when a node meets the job's requirements; ask the administrators of the cluster"
             .to_owned()
     };
-    Cause::new(Reason::Unschedulable, format!("no node has what it asks for{told}")).hint(hint)
+    Cause::new(Reason::Unschedulable, format!("no node meets the job's requirements{told}")).hint(hint)
 }
 
-/// Something that nodes have too little of.
+/// A resource of which the nodes have too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Missing {
     what: &'static str,
-    /// The field of a job that asks for it.
+    /// The field of the job spec that requests the resource.
     field: &'static str,
     is_counted: bool,
 }
 
-/// What the scheduler says that there is too little of, each once.
+/// Returns the resources that the scheduler reports as insufficient, without duplicates.
 fn missing(message: &str) -> Vec<Missing> {
     let mut all = Vec::new();
     for rest in message.split("insufficient ").skip(1) {
@@ -69,13 +70,13 @@ fn room_for(missing: &[Missing]) -> String {
         ""
     };
     format!(
-        "it starts once a node has {} free; where none has that {amount}, lower {}{or}",
+        "it starts when a node has {} free; if no node has that {amount}, lower {}{or}",
         listed(&whats),
         listed(&fields)
     )
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins words as `a`, `a and b`, or `a, b and c`.
 fn listed(words: &[String]) -> String {
     match words.split_last() {
         Some((last, [])) => last.clone(),

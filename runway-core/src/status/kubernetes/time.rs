@@ -1,14 +1,15 @@
-//! Instants as Kubernetes writes them.
+//! Conversions of Kubernetes times.
 
 use crate::units::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
-/// The instant, unless it is none: an unset one is written as null or as the beginning of time.
+/// Returns the timestamp, or `None` if the time is not set. Kubernetes writes an unset time as null or as the
+/// Unix epoch.
 pub(super) fn instant(time: Option<&Time>) -> Option<Timestamp> {
     nanos(time?.0.as_nanosecond())
 }
 
-/// The same, of the finer kind.
+/// Returns the timestamp of a time with microseconds, or `None` if it is not set.
 pub(super) fn fine_instant(time: Option<&MicroTime>) -> Option<Timestamp> {
     nanos(time?.0.as_nanosecond())
 }
@@ -17,7 +18,7 @@ fn nanos(nanos: i128) -> Option<Timestamp> {
     u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Timestamp::from_nanos)
 }
 
-/// As it stands in the object.
+/// Formats a time as it appears in the object.
 pub(super) fn written(time: &Time) -> String {
     serde_json::to_value(time).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The verdict on a job: the part of its status that depends on the evidence.
+//! The verdict on a job: the fields of its status that depend on the evidence.
 
 use crate::status::cause::Cause;
 use crate::status::{Evidence, Phase, Reason};

@@ -1,4 +1,4 @@
-//! Jobs that have ended, or are about to.
+//! Jobs that have finished or are about to finish.
 
 use super::*;
 
@@ -14,8 +14,8 @@ fn the_cause_of_a_failure_is_that_of_the_newest_attempt() {
         ("Error", 193, Reason::NonZeroExit, "exit code 193"),
         ("Error", 128, Reason::NonZeroExit, "exit code 128"),
         ("Error", 255, Reason::NonZeroExit, "exit code 255"),
-        ("Error", 126, Reason::NonZeroExit, "cannot be executed"),
-        ("Error", 127, Reason::NonZeroExit, "not found"),
+        ("Error", 126, Reason::NonZeroExit, "cannot execute"),
+        ("Error", 127, Reason::NonZeroExit, "does not find"),
         ("Error", -1, Reason::NonZeroExit, "exit code -1"),
         ("Error", 3, Reason::NonZeroExit, "exit code 3, attempt 2 of 3"),
         ("StartError", 128, Reason::StartError, "`command` and `args`"),
@@ -58,7 +58,7 @@ fn an_older_attempt_speaks_where_the_newest_says_nothing() {
         &Scene::of(failed()),
         Failed,
         Some(Reason::BackoffLimitExceeded),
-        "nothing of its attempts is left",
+        "no pod of the job exists",
     );
 }
 
@@ -75,9 +75,9 @@ fn a_child_out_of_memory_is_a_note_to_success() {
     let complete = job(condition("Complete", "", 30));
     let scene = Scene::of(complete)
         .pods(&[ended(1, "Succeeded", "OOMKilled", 0), ended(0, "Failed", "OOMKilled", 137)]);
-    let status = expect(&scene, Succeeded, Some(Reason::ChildOOMKilled), "attempt 2 of 3, though the kernel");
+    let status = expect(&scene, Succeeded, Some(Reason::ChildOOMKilled), "attempt 2 of 3, but the kernel");
     assert_eq!((status.exit_code, status.evidence[0].value.as_str()), (Some(0), "OOMKilled"));
-    // What an earlier attempt died of is no note to the one that did it.
+    // The cause of an earlier failed attempt is not reported for the attempt that succeeded.
     let complete = job(condition("Complete", "", 30));
     let scene = Scene::of(complete)
         .pods(&[ended(1, "Succeeded", "Completed", 0), ended(0, "Failed", "OOMKilled", 137)]);
@@ -105,7 +105,7 @@ fn an_announced_end_is_none() {
         &Scene::of(announced).pods(&[running(0)]),
         Running,
         Some(Reason::DeadlineExceeded),
-        "being ended",
+        "being terminated",
     );
     assert!(status.holds && status.finished_at.is_none());
     let announced = job(condition("FailureTarget", "PodFailurePolicy", 30));
@@ -114,7 +114,7 @@ fn an_announced_end_is_none() {
     assert!(status.holds);
     let announced = job(condition("SuccessCriteriaMet", "CompletionsReached", 30));
     let scene = Scene::of(announced).pods(&[ended(0, "Succeeded", "Completed", 0)]);
-    assert!(expect(&scene, Running, None, "has done what it was to do").holds);
+    assert!(expect(&scene, Running, None, "has succeeded").holds);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_failed_job_runs_and_holds_until_its_pods_have_ended() {
     assert_eq!((ending.phase, ending.reason, ending.holds), (Running, Some(Reason::DeadlineExceeded), true));
     assert!(!late().pods(&[ended(0, "Failed", "Error", 137)]).classify().holds);
     assert!(!late().gone(std::slice::from_ref(&terminating)).classify().holds);
-    // Listed and gone: the list counts.
+    // A pod that is both listed and gone counts as listed.
     assert!(late().pods(std::slice::from_ref(&terminating)).gone(&[terminating]).classify().holds);
 }
 
@@ -137,7 +137,7 @@ fn a_deadline_is_told_by_the_job_alone() {
         expect(&late(), Failed, Some(Reason::DeadlineExceeded), "took longer than its timeout of 15m");
     assert_eq!(status.evidence[0].path, "status.conditions[1].reason");
     expect(&late().gone(&[running(0)]), Failed, Some(Reason::DeadlineExceeded), "raise `timeout`");
-    // What a deletion does to a process is no cause.
+    // The end of a process that was deleted is not reported as a cause.
     let mut killed = ended(0, "Failed", "Error", 143);
     killed["metadata"]["deletionTimestamp"] = json!(at(38));
     killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
@@ -195,7 +195,7 @@ fn a_deadline_before_the_first_start_says_why() {
         &late().events(&[rejected]),
         Failed,
         is,
-        "never ran within its timeout of 15m: the cluster does not let its pods in",
+        "never ran within its timeout of 15m: the cluster rejects its pods",
     );
 }
 
@@ -216,7 +216,7 @@ fn what_ended_before_its_deletion_was_not_cancelled() {
         object["metadata"]["deletionTimestamp"] = json!(self::at(900));
         Scene::of(object).classify().phase
     };
-    // The mark was set, and the deletion failed at first.
+    // The annotation was set, and the first deletion failed.
     assert_eq!((marked("Complete", 800), marked("Failed", 800)), (Succeeded, Failed));
     assert_eq!((marked("Complete", 900), marked("Failed", 900)), (Succeeded, Cancelled));
     assert_eq!((marked("Complete", 901), marked("Failed", 901)), (Cancelled, Cancelled));
@@ -234,9 +234,9 @@ fn an_eviction_names_what_ran_short() {
         ("Container job exceeded its local ephemeral storage limit \"1Gi\". ", "or write less"),
         ("The node was low on resource: memory. ", "`resources.memory`"),
         ("The node had condition: [DiskPressure]. ", "short of storage"),
-        ("The node was low on resource: pids. ", "thrown out by its node"),
+        ("The node was low on resource: pids. ", "evicted by its node"),
     ] {
-        // Since 1.26 the kubelet adds the condition too.
+        // Since Kubernetes 1.26, the kubelet adds the condition too.
         let target = json!({"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"});
         let status =
             json!({"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [target]});
@@ -263,7 +263,7 @@ fn a_disruption_is_not_the_jobs_fault() {
             &Scene::of(failed()).pods(&[dead]),
             Failed,
             Some(Reason::Disrupted),
-            "nothing is wrong with the job",
+            "the job did not cause this",
         );
         assert_eq!((status.evidence[1].value.as_str(), status.exit_code), (reason, Some(143)));
     }
@@ -286,7 +286,7 @@ fn a_disruption_is_not_the_jobs_fault() {
             "as the node says",
         );
     }
-    // The kernel's word is stronger.
+    // An OOM kill is stronger evidence than the disruption.
     let mut dead = ended(0, "Failed", "OOMKilled", 137);
     dead["status"]["conditions"] =
         json!([{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}]);
@@ -304,7 +304,7 @@ fn a_cancelled_job_was_cancelled_through_runway() {
         job
     };
     let status =
-        expect(&Scene::of(deleted(true, json!({}))).pods(&[running(0)]), Cancelled, None, "being ended");
+        expect(&Scene::of(deleted(true, json!({}))).pods(&[running(0)]), Cancelled, None, "being terminated");
     assert_eq!((status.holds, status.finished_at), (true, None));
     assert_eq!(status.evidence[0].path, "metadata.annotations['runway.dev/cancelled-at']");
     let mut killed = ended(0, "Failed", "Error", 143);
@@ -318,7 +318,7 @@ fn a_cancelled_job_was_cancelled_through_runway() {
     );
     let status = expect(&Scene::of(deleted(true, json!({}))), Cancelled, None, "cancelled");
     assert_eq!(status.finished_at, Some(instant_at(40)));
-    // It was over before.
+    // The job finished before it was cancelled.
     let scene = Scene::of(deleted(true, condition("Complete", "", 30))).pods(&[ended(
         0,
         "Succeeded",
@@ -332,10 +332,10 @@ fn a_cancelled_job_was_cancelled_through_runway() {
         Some(Reason::DeadlineExceeded),
         "",
     );
-    // It is over because it was cancelled.
+    // The job failed because it was cancelled.
     let scene = Scene::of(deleted(true, condition("Failed", "BackoffLimitExceeded", 45))).pods(&[killed]);
     expect(&scene, Cancelled, None, "cancelled");
-    // Somebody else.
+    // Another client deleted the Job.
     let status =
         expect(&Scene::of(deleted(false, json!({}))).pods(&[running(0)]), Running, None, "not by Runway");
     assert!(status.holds);
@@ -345,7 +345,7 @@ fn a_cancelled_job_was_cancelled_through_runway() {
         Some(Reason::ImagePull),
         "not by Runway",
     );
-    // Asked for, and not done yet.
+    // The cancellation was requested, and the Job has not been deleted yet.
     let mut asked = deleted(true, json!({}));
     asked["metadata"]["deletionTimestamp"] = Json::Null;
     expect(&Scene::of(asked).pods(&[running(0)]), Running, None, "runs");
@@ -354,26 +354,26 @@ fn a_cancelled_job_was_cancelled_through_runway() {
 #[test]
 fn a_job_that_is_gone_is_unknown_unless_its_end_was_seen() {
     assert_eq!(Scene::orphaned().classify(), Status::gone());
-    expect(&Scene::orphaned().gone(&[running(0)]), Unknown, None, "gone before its end was seen");
-    expect(&Scene::orphaned().gone(&[waiting(0, "ErrImagePull", "")]), Unknown, None, "gone");
-    let status = expect(&Scene::orphaned().pods(&[running(0)]), Running, None, "its Job is gone");
+    expect(&Scene::orphaned().gone(&[running(0)]), Unknown, None, "disappeared before its end was observed");
+    expect(&Scene::orphaned().gone(&[waiting(0, "ErrImagePull", "")]), Unknown, None, "disappeared");
+    let status = expect(&Scene::orphaned().pods(&[running(0)]), Running, None, "its Job no longer exists");
     assert!(status.holds);
     expect(&Scene::orphaned().gone(&[ended(0, "Succeeded", "Completed", 0)]), Succeeded, None, "succeeded");
     let status = expect(
         &Scene::orphaned().gone(&[ended(0, "Failed", "Error", 2)]),
         Failed,
         Some(Reason::NonZeroExit),
-        "its Job is gone",
+        "its Job no longer exists",
     );
     assert_eq!((status.finished_at, status.holds), (Some(instant_at(8)), false));
-    // Its end was that of its deletion.
+    // The deletion ended the process.
     let mut killed = ended(0, "Failed", "Error", 143);
     killed["metadata"]["deletionTimestamp"] = json!(at(37));
     killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
-    expect(&Scene::orphaned().gone(&[killed]), Unknown, None, "gone");
+    expect(&Scene::orphaned().gone(&[killed]), Unknown, None, "disappeared");
     let mut lost = ended(0, "Failed", "Error", 143);
     lost["status"]["reason"] = json!("NodeLost");
-    expect(&Scene::orphaned().gone(&[lost]), Unknown, None, "gone");
+    expect(&Scene::orphaned().gone(&[lost]), Unknown, None, "disappeared");
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn attempts_are_billed_from_their_node_to_their_end() {
         ended: ended.map(instant_at),
     };
     assert_eq!(scene.classify().runs, [run(11, None), run(22, Some(28)), run(31, None), run(41, Some(48))]);
-    // The beginning of time is none.
+    // A time equal to the Unix epoch counts as unset.
     let mut unset = ended(0, "Failed", "ContainerStatusUnknown", 137);
     unset["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] =
         json!("1970-01-01T00:00:00Z");

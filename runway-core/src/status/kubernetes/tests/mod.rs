@@ -1,4 +1,4 @@
-//! Hand-built objects and what is to be read off them.
+//! Tests of the classification with hand-built objects.
 
 mod endings;
 mod never_ran;
@@ -20,7 +20,7 @@ fn instant_at(seconds: u64) -> Timestamp {
     at(seconds).parse().unwrap()
 }
 
-/// A job of three attempts with a timeout of fifteen minutes and two GPUs.
+/// A Job with three attempts, a timeout of fifteen minutes and two GPUs.
 fn job(status: Json) -> Json {
     json!({
         "metadata": {"name": "embed", "namespace": "runway-jobs", "uid": "j"},
@@ -39,7 +39,7 @@ fn spec() -> Json {
     })
 }
 
-/// The pod of an attempt: made ten seconds apart, scheduled one second later.
+/// The pod of an attempt. Attempts are created ten seconds apart and scheduled one second later.
 fn pod(attempt: u64, status: Json) -> Json {
     let mut status = status;
     let scheduled =
@@ -61,7 +61,7 @@ fn container(state: Json) -> Json {
     json!({"name": "job", "image": "registry.internal/embed:1", "state": state})
 }
 
-/// An attempt whose container ended eight seconds after its pod was made.
+/// An attempt whose container ended eight seconds after its pod was created.
 fn ended(attempt: u64, phase: &str, reason: &str, code: i32) -> Json {
     let terminated = json!({"reason": reason, "exitCode": code, "startedAt": at(attempt * 10 + 2), "finishedAt": at(attempt * 10 + 8)});
     pod(attempt, json!({"phase": phase, "containerStatuses": [container(json!({"terminated": terminated}))]}))
@@ -105,7 +105,7 @@ fn failed() -> Json {
     job(condition("Failed", "BackoffLimitExceeded", 60))
 }
 
-/// What was seen, owned.
+/// The objects of one job, owned.
 #[derive(Debug, Clone, Default)]
 struct Scene {
     job: Option<Job>,
@@ -160,7 +160,7 @@ impl Scene {
         status
     }
 
-    /// What holds of every status.
+    /// Asserts the properties of every status.
     fn check(&self, status: &Status) {
         let lives = |pod: &Pod| {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -179,7 +179,7 @@ impl Scene {
         }
     }
 
-    /// What really stands where a piece of evidence says.
+    /// Returns the value in the object to which a piece of evidence points.
     fn resolve(&self, evidence: &Evidence) -> Option<String> {
         let (kind, name) = evidence.object.split_once('/').unwrap();
         let named = |objects: Vec<Json>| {

@@ -1,13 +1,13 @@
-//! Jobs whose work never ran, up to the deletion of their pods.
+//! Jobs whose containers never ran, up to the deletion of their pods.
 //!
-//! While a pod is deleted, Kubernetes replaces the reason for which a container waits by `ContainerCreating`, and then its
-//! state by `ContainerStatusUnknown` with exit code 137.
+//! While Kubernetes deletes a pod, it replaces the reason for which a container waits by `ContainerCreating`.
+//! Then it replaces the container's state by `ContainerStatusUnknown` with exit code 137.
 
 use super::*;
 
 const NO_HOST: &str = "failed to pull image: dial tcp: lookup registry.invalid: no such host";
 
-/// The pod in each state that follows its deletion.
+/// The states of the pod after its deletion.
 fn deletion_states() -> [Json; 3] {
     [deleted(waiting(0, "ContainerCreating", "")), deleted(waiting(0, "PodInitializing", "")), lost(0)]
 }
@@ -18,7 +18,7 @@ fn deleted(mut pod: Json) -> Json {
     pod
 }
 
-/// A pod whose container the kubelet did not find when it ended the pod.
+/// A pod whose container the kubelet did not find when it terminated the pod.
 fn lost(attempt: u64) -> Json {
     let terminated = json!({
         "reason": "ContainerStatusUnknown", "exitCode": 137, "startedAt": null, "finishedAt": null,
@@ -43,7 +43,7 @@ fn expect_never_ran(scene: &Scene, phase: Phase, says: &str) -> Status {
     status
 }
 
-/// The events of a pod whose image cannot be pulled, as a kubelet writes them.
+/// The events that a kubelet writes for a pod whose image cannot be pulled.
 fn pull_events(pod: &str) -> Vec<Json> {
     vec![
         event("Pod", pod, "Failed", &format!("Failed to pull image \"x\": {NO_HOST}"), 20),
@@ -77,7 +77,7 @@ fn deleted_pod_never_ran_for_the_cause_in_its_events() {
         let scene = deadline("Failed").gone(&[state]).events(&pull_events("embed-0"));
         expect_never_ran(&scene, Failed, "no such host");
     }
-    // The pod may be gone too.
+    // The pod may no longer exist.
     expect_never_ran(&deadline("Failed").events(&pull_events("embed-x2v4z")), Failed, "no such host");
     let secret = event("Pod", "embed-0", "Failed", "Error: secret \"nowhere\" not found", 35);
     expect_never_ran(&deadline("Failed").gone(&[lost(0)]).events(&[secret]), Failed, "nowhere");
@@ -151,7 +151,7 @@ fn earlier_state_is_ignored_after_the_container_started() {
     let earlier = [waiting(0, "ErrImagePull", NO_HOST)];
     let scene =
         Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, "ContainerCreating", "")]).earlier(&earlier);
-    expect(&scene, Pending, None, "its image is being fetched");
+    expect(&scene, Pending, None, "its image is being pulled");
     let scene = deadline("Failed").gone(&[ended(0, "Failed", "Error", 143)]).earlier(&earlier);
     expect(&scene, Failed, Some(Reason::DeadlineExceeded), "took longer");
 }

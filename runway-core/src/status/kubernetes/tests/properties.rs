@@ -1,4 +1,4 @@
-//! What holds of every subset and order of objects.
+//! Properties of the classification for every subset and order of objects.
 
 use super::*;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ fn one_of(all: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     prop::sample::select(all)
 }
 
-/// Pods in every state that the tests above know, a few attempts of each.
+/// Pods in every state that the other tests use, with a few attempts of each.
 fn any_pod() -> impl Strategy<Value = Json> {
     let reasons: &[&str] = &["OOMKilled", "Error", "Completed", "StartError", "ContainerStatusUnknown", ""];
     let waits: &[&str] = &[
@@ -144,7 +144,7 @@ proptest! {
             prop_assert!(status.phase != Cancelled);
         }
         prop_assert!(status.attempts as usize >= scene.pods.len() + scene.gone.len());
-        // What is gone by now holds nothing.
+        // Pods that no longer exist occupy no resources.
         let gone = Scene { gone: [scene.pods.clone(), scene.gone.clone()].concat(), pods: Vec::new(), ..scene };
         let after = gone.classify();
         prop_assert!(!after.phase.is_final() || !after.holds);

@@ -1,21 +1,21 @@
-//! Jobs that wait and run, and what keeps them from it.
+//! Jobs that wait or run, and the causes that block them.
 
 use super::*;
 
 #[test]
 fn what_keeps_a_job_from_starting_is_told_at_once() {
     for (reason, is, says) in [
-        ("ErrImagePull", Reason::ImagePull, "`registry.internal/embed:1` cannot be had"),
+        ("ErrImagePull", Reason::ImagePull, "`registry.internal/embed:1` cannot be pulled"),
         (
             "ImagePullBackOff",
             Reason::ImagePull,
-            "its 2 nvidia.com/gpu until its deadline, 15m after it was started",
+            "its 2 nvidia.com/gpu until its deadline, 15m after its start",
         ),
         ("ErrImageNeverPull", Reason::ImagePull, "`image_pull_policy`"),
-        ("RegistryUnavailable", Reason::ImagePull, "its node tries again"),
-        ("ImageInspectError", Reason::ImagePull, "will not start by itself"),
-        ("InvalidImageName", Reason::InvalidImage, "will not start by itself"),
-        ("CreateContainerConfigError", Reason::ConfigError, "will not start by itself"),
+        ("RegistryUnavailable", Reason::ImagePull, "its node retries"),
+        ("ImageInspectError", Reason::ImagePull, "cannot start without a change"),
+        ("InvalidImageName", Reason::InvalidImage, "cannot start without a change"),
+        ("CreateContainerConfigError", Reason::ConfigError, "cannot start without a change"),
         ("CreateContainerError", Reason::ConfigError, "what is said"),
         ("RunContainerError", Reason::StartError, "what is said"),
     ] {
@@ -25,7 +25,7 @@ fn what_keeps_a_job_from_starting_is_told_at_once() {
         assert_eq!(status.runs, [crate::price::Attempt { scheduled: instant_at(1), ended: None }]);
     }
     for reason in ["ContainerCreating", "PodInitializing", ""] {
-        expect(&Scene::of(job(json!({}))).pods(&[waiting(0, reason, "")]), Pending, None, "has a node");
+        expect(&Scene::of(job(json!({}))).pods(&[waiting(0, reason, "")]), Pending, None, "scheduled");
     }
 }
 
@@ -33,10 +33,10 @@ fn what_keeps_a_job_from_starting_is_told_at_once() {
 fn a_hint_fits_what_the_registry_said() {
     for (message, says) in [
         ("dial tcp: lookup registry.internal: no such host", "cannot be reached"),
-        ("lookup registry.internal: no such host", "will not start by itself"),
-        ("dial tcp 10.0.0.5:443: connect: connection refused", "does not answer"),
-        ("dial tcp 10.0.0.5:443: i/o timeout", "its node tries again"),
-        ("toomanyrequests: You have reached your pull rate limit", "its node tries again"),
+        ("lookup registry.internal: no such host", "cannot start without a change"),
+        ("dial tcp 10.0.0.5:443: connect: connection refused", "does not respond"),
+        ("dial tcp 10.0.0.5:443: i/o timeout", "its node retries"),
+        ("toomanyrequests: You have reached your pull rate limit", "its node retries"),
         ("401 Unauthorized", "image_pull_secrets"),
         ("manifest for x@sha256:ab401cd403 not found", "check the name and the tag"),
         ("manifest unknown", "check the name and the tag"),
@@ -56,20 +56,20 @@ fn a_job_without_a_node_says_what_is_missing() {
         ("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "`resources.gpu`"),
         (
             "0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory, 3 Insufficient cpu.",
-            "the cores and the memory free; where none has that much, lower `resources.cpu` and `resources.memory`;",
+            "the cores and the memory free; if no node has that much, lower `resources.cpu` and `resources.memory`;",
         ),
         (
             "0/3 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 Insufficient nvidia.com/gpu.",
             "lower `resources.cpu`, `resources.memory` and `resources.gpu` or choose another `gpu_type`;",
         ),
         ("0/3 nodes are available: 2 Insufficient pods, 1 Insufficient cpu.", "lower `resources.cpu`;"),
-        ("0/3 nodes are available: 3 Insufficient pods.", "it starts once a node has room;"),
+        ("0/3 nodes are available: 3 Insufficient pods.", "it starts when a node has free capacity;"),
         ("0/3 nodes are available: 3 Insufficient memory. preemption: 0/3", "`resources.memory`"),
         ("0/3 nodes are available: 3 Insufficient ephemeral-storage.", "`resources.ephemeral_storage`"),
         ("0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.", "`gpu_type`"),
         ("0/1 nodes are available: 1 node(s) had untolerated taint {a: b}.", "taint"),
-        ("no nodes available to schedule pods", "meanwhile it holds its 2 nvidia.com/gpu"),
-        ("", "meanwhile"),
+        ("no nodes available to schedule pods", "until then it holds its 2 nvidia.com/gpu"),
+        ("", "until then"),
     ] {
         let status = expect(
             &Scene::of(job(json!({}))).pods(&[unscheduled(message)]),
@@ -114,9 +114,9 @@ fn what_goes_before_the_work_can_fail_too() {
         &Scene::of(job(json!({}))).pods(std::slice::from_ref(&works)),
         Pending,
         None,
-        "init containers run",
+        "init containers are running",
     );
-    // What runs beside the work is ended after it.
+    // The kubelet terminates a sidecar after the main container.
     let mut beside = ended(0, "Succeeded", "Completed", 0);
     beside["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
     beside["status"]["initContainerStatuses"] =
@@ -130,24 +130,24 @@ fn rejected_pods_are_told_by_events() {
         ("pods \"embed-\" is forbidden: exceeded quota: q, requested: pods=1", "ResourceQuota is used up"),
         ("pods \"embed-\" is forbidden: violates PodSecurity \"restricted:latest\"", "stricter"),
         ("admission webhook \"x\" denied the request: no", "webhook"),
-        ("pods \"embed-\" is forbidden: service account not found", "the cluster refuses its pods"),
+        ("pods \"embed-\" is forbidden: service account not found", "the cluster rejects the pods"),
     ] {
         let rejection = event("Job", "embed", "FailedCreate", &format!("Error creating: {message}"), 3);
         let scene = Scene::of(job(json!({"startTime": AT}))).events(std::slice::from_ref(&rejection));
         let status = expect(&scene, Pending, Some(Reason::PodsRejected), says);
         assert_eq!((status.attempts, status.evidence[0].value.as_str()), (0, "FailedCreate"));
-        // It was let in after that.
+        // The cluster accepted the pod after the rejection.
         expect(&scene.clone().pods(&[running(1)]), Running, None, "runs");
         expect(
             &Scene::of(job(json!({"active": 1}))).events(&[rejection]),
             Pending,
             None,
-            "not been seen yet",
+            "not been observed yet",
         );
     }
     let rejection = event("Job", "embed", "FailedCreate", "exceeded quota", 30);
     let scene = Scene::of(job(json!({"failed": 1}))).pods(&[ended(0, "Failed", "Error", 1)]);
-    expect(&scene.clone().events(&[rejection]), Pending, Some(Reason::PodsRejected), "not let its pods in");
+    expect(&scene.clone().events(&[rejection]), Pending, Some(Reason::PodsRejected), "rejects its pods");
     let earlier = event("Job", "embed", "FailedCreate", "exceeded quota", 0);
     expect(&scene.events(&[earlier]), Running, Some(Reason::NonZeroExit), "another attempt");
 }
@@ -162,11 +162,11 @@ fn a_suspended_job_is_pending() {
 
 #[test]
 fn the_way_of_a_job_without_trouble() {
-    expect(&Scene::of(job(Json::Null)), Pending, None, "no pod has been made");
-    expect(&Scene::of(job(json!({"active": 1}))), Pending, None, "not been seen yet");
+    expect(&Scene::of(job(Json::Null)), Pending, None, "no pod has been created");
+    expect(&Scene::of(job(json!({"active": 1}))), Pending, None, "not been observed yet");
     expect(&Scene::of(job(json!({"active": 1, "ready": 1}))), Running, None, "runs, attempt 1 of 3");
     let mut fresh = pod(0, json!({"phase": "Pending"}));
-    expect(&Scene::of(job(json!({}))).pods(std::slice::from_ref(&fresh)), Pending, None, "has a node");
+    expect(&Scene::of(job(json!({}))).pods(std::slice::from_ref(&fresh)), Pending, None, "scheduled");
     fresh["spec"]["nodeName"] = Json::Null;
     fresh["status"]["conditions"] = json!([]);
     expect(&Scene::of(job(json!({}))).pods(std::slice::from_ref(&fresh)), Pending, None, "waits for a node");
@@ -180,9 +180,9 @@ fn the_way_of_a_job_without_trouble() {
     let status = expect(&scene, Running, None, "runs, attempt 2 of 3; attempt 1: ended with exit code 9");
     assert_eq!((status.exit_code, status.attempts), (Some(9), 2));
     let scene = Scene::of(job(json!({"failed": 1}))).pods(&[ended(0, "Failed", "Error", 9)]);
-    assert!(expect(&scene, Running, Some(Reason::NonZeroExit), "another attempt, or its end, follows").holds);
+    assert!(expect(&scene, Running, Some(Reason::NonZeroExit), "another attempt or the end of the job follows").holds);
     let scene = Scene::of(job(json!({"succeeded": 1}))).pods(&[ended(0, "Succeeded", "Completed", 0)]);
-    assert!(expect(&scene, Running, None, "about to say so").holds);
+    assert!(expect(&scene, Running, None, "has not reported it yet").holds);
     expect(&Scene::of(job(json!({"succeeded": 1}))), Running, None, "ended");
 }
 
@@ -194,7 +194,7 @@ fn what_is_ending_still_runs() {
         &Scene::of(job(json!({}))).pods(std::slice::from_ref(&terminating)),
         Running,
         None,
-        "is being ended",
+        "is terminating",
     );
     expect(&Scene::of(job(json!({}))).gone(&[terminating]), Running, None, "another attempt");
 }
@@ -212,7 +212,7 @@ fn a_container_that_is_restarted_in_place_shows_its_last_end() {
         "exit code 5",
     );
     assert_eq!(status.evidence[0].path, "status.containerStatuses[0].lastState.terminated.exitCode");
-    assert!(status.message.starts_with("does not run just now: its node waits"), "{}", status.message);
+    assert!(status.message.starts_with("waits for its restart"), "{}", status.message);
     assert!(status.evidence.iter().any(|seen| seen.value == "CrashLoopBackOff"), "{:?}", status.evidence);
     let mut beside = looping.clone();
     let other = json!({"name": "cache", "state": {"running": {}}});
@@ -223,7 +223,7 @@ fn a_container_that_is_restarted_in_place_shows_its_last_end() {
     let mut ending = looping.clone();
     ending["metadata"]["deletionTimestamp"] = json!(at(40));
     let ending = Scene::of(job(json!({}))).pods(&[ending]);
-    assert!(ending.classify().message.starts_with("is being ended"));
+    assert!(ending.classify().message.starts_with("is terminating"));
     expect(&Scene::of(failed()).gone(&[looping]), Failed, Some(Reason::NonZeroExit), "exit code 5");
 }
 
@@ -249,13 +249,13 @@ fn the_pods_of_an_indexed_job_are_no_attempts() {
         &Scene::of(indexed(json!({"failed": 1}))).pods(&pods[..1]),
         Running,
         Some(Reason::NonZeroExit),
-        "more of its pods",
+        "more pods",
     );
     assert!(!over.message.contains("attempt"), "{}", over.message);
     let mut done = indexed(condition("Complete", "", 60));
     done["status"]["succeeded"] = json!(3);
     assert_eq!(Scene::of(done).classify().message, "succeeded");
-    // One of one is an attempt, whatever the mode.
+    // A Job with one completion has attempts in every completion mode.
     let mut single = job(json!({"active": 1, "failed": 1}));
     single["spec"]["completionMode"] = json!("Indexed");
     expect(&Scene::of(single).pods(&pods[..2]), Running, None, "runs, attempt 2 of 3");
@@ -302,7 +302,7 @@ fn events_speak_for_pods_that_were_not_seen_in_time() {
     ] {
         let told = event("Pod", "embed-9", reason, message, 3);
         expect(&Scene::of(failed()).events(std::slice::from_ref(&told)), Failed, Some(is), "");
-        // Of a pod that has begun since it says nothing.
+        // The event is outdated if the pod has started since.
         let started = event("Pod", "embed-9", "Started", "Started container job", 4);
         expect(&Scene::of(failed()).events(&[told, started]), Failed, Some(Reason::BackoffLimitExceeded), "");
     }
@@ -315,12 +315,12 @@ fn events_speak_for_pods_that_were_not_seen_in_time() {
         Some(Reason::ConfigError),
         "MountVolume",
     );
-    expect(&creating().events(&[pulling, mount]), Pending, None, "has a node");
+    expect(&creating().events(&[pulling, mount]), Pending, None, "scheduled");
     let unscheduled = event("Pod", "embed-0", "FailedScheduling", "Insufficient cpu", 3);
-    expect(&creating().events(&[unscheduled]), Pending, None, "has a node");
-    // Of another pod.
+    expect(&creating().events(&[unscheduled]), Pending, None, "scheduled");
+    // The event is about another pod.
     let other = event("Pod", "embed-7", "FailedMount", "MountVolume.SetUp failed", 3);
-    expect(&creating().events(&[other]), Pending, None, "has a node");
+    expect(&creating().events(&[other]), Pending, None, "scheduled");
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn what_others_wrote_is_told_in_bounds() {
     let scene = Scene::of(job(json!({}))).pods(&[waiting(0, "ErrImagePull", &nasty)]);
     let status = scene.classify();
     assert!(!status.message.contains(['\u{1b}', '\u{202e}', '\n']) && status.message.len() < 1000);
-    // What a process writes to its termination log is its own affair.
+    // The termination log of a process must not appear in the status.
     let mut dead = ended(0, "Failed", "Error", 1);
     dead["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = json!("PASSWORD=hunter2");
     let status = Scene::of(failed()).pods(&[dead]).classify();
@@ -357,7 +357,7 @@ fn containers_beside_the_work_do_not_hide_it() {
     let dead =
         with("Failed", json!({"terminated": {"reason": "StartError", "exitCode": 128, "finishedAt": at(9)}}));
     expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::StartError), "`other`");
-    // It ended later than the other one, and nobody knows when.
+    // The other container ended later, at an unknown time.
     let lost = with("Running", json!({"running": {}}));
     assert_eq!(Scene::of(failed()).gone(&[lost]).classify().runs[0].ended, None);
     let mut dead = ended(0, "Failed", "Error", 3);

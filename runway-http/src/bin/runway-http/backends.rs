@@ -1,5 +1,6 @@
 //! Opens the backend of the server.
 
+use crate::error::ServeError;
 use runway_control::System;
 use runway_control::backend::Backend;
 use runway_core::Policy;
@@ -7,11 +8,10 @@ use runway_http::flags::{BackendKind, Flags};
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
 #[cfg(target_os = "linux")]
 use runway_local::{LocalBackend, LocalSettings, detect_gpus};
-use std::error::Error;
 use std::sync::Arc;
 
 /// Opens the backend that the flags select.
-pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
+pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, ServeError> {
     match flags.backend {
         BackendKind::Kubernetes => kubernetes(flags, policy).await,
         #[cfg(target_os = "linux")]
@@ -19,7 +19,7 @@ pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn 
     }
 }
 
-async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
+async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, ServeError> {
     let connection = Connection { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
     let client = connect(&connection).await?;
     let creations = flags.limits.max_creations.get();
@@ -27,12 +27,7 @@ async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backe
     let backend = KubernetesBackend::new(client, policy, settings, Arc::new(System));
     match backend.missing_rights().await {
         Ok(missing) if missing.is_empty() => {}
-        Ok(missing) => {
-            let told: Vec<_> = missing.iter().map(ToString::to_string).collect();
-            return Err(
-                format!("{}; `infra/kubernetes/rbac.yaml` has all that is needed", told.join("; ")).into()
-            );
-        }
+        Ok(missing) => return Err(ServeError::MissingPermissions(missing)),
         // The cluster may become reachable later. Until then, the server is not ready.
         Err(error) => {
             tracing::warn!(%error, "the cluster cannot be asked for rights; going on without");
@@ -44,7 +39,7 @@ async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backe
 /// Opens the backend for jobs on this machine. Jobs of an earlier server keep running, and this server
 /// manages them.
 #[cfg(target_os = "linux")]
-async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
+async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
     let flags = &flags.local;
     let settings = LocalSettings {
         best_effort: flags.best_effort,
@@ -62,7 +57,7 @@ async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, Box<dyn Error>> {
     match limits {
         Ok(()) => {}
         Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run all the same"),
-        Err(error) => return Err(format!("{error}; `--best-effort` runs jobs all the same").into()),
+        Err(error) => return Err(ServeError::NotEnforced(error)),
     }
     tracing::info!(folder = %settings.state.display(), gpus = settings.gpus.len(), "jobs run on this machine's own files; images are not used");
     Ok(Arc::new(backend))

@@ -1,8 +1,10 @@
 //! The server of Runway: wires a backend, and serves until it is told to end.
 
 mod backends;
+mod error;
 
 use clap::Parser;
+use error::ServeError;
 use runway_control::{ControlPlane, Settings, System};
 use runway_core::ErrorChain;
 use runway_http::flags::{Flags, LogFormat};
@@ -10,7 +12,6 @@ use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
 use runway_http::{AppState, app, loopback, ops, reload};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            tracing::error!("{}", ErrorChain::new(&*error));
+            tracing::error!("{}", ErrorChain::new(&error));
             ExitCode::FAILURE
         }
     }
@@ -68,10 +69,11 @@ fn begin_log(flags: &Flags) -> Result<(), ParseError> {
 }
 
 /// Serves until it is told to end. Returns whether everything under way was answered.
-async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
-    let mut ends = Ends::listen()?;
+async fn run(flags: &Flags) -> Result<bool, ServeError> {
+    let mut ends = Ends::listen().map_err(ServeError::Signals)?;
     // Before anything takes time: whoever asks for the files to be read again must not end the server by it.
-    let [policy_asked, tls_asked] = [signal(SignalKind::hangup())?, signal(SignalKind::hangup())?];
+    let hangup = || signal(SignalKind::hangup()).map_err(ServeError::Signals);
+    let [policy_asked, tls_asked] = [hangup()?, hangup()?];
     let mut source = flags.policy_source()?;
     let policy = source.load().await?;
     let tls = flags.tls_files().map(Tls::load).transpose()?;
@@ -82,7 +84,7 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
     };
     tell_protection(&listener, tls.as_ref())?;
     if let Some(listener) = &ops_listener {
-        tracing::info!(address = %listener.local_addr()?, "probes and metrics");
+        tracing::info!(address = %local_address(listener)?, "probes and metrics");
     }
 
     let backend = backends::open(flags, &policy).await?;
@@ -134,13 +136,17 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
     Ok(answered)
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
-    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}").into())
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
+    listener.local_addr().map_err(ServeError::LocalAddress)
 }
 
 /// Says who can do what, since it depends on how the server was started.
-fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Box<dyn Error>> {
-    let address = listener.local_addr()?;
+fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), ServeError> {
+    let address = local_address(listener)?;
     let protection = match tls {
         Some(tls) if tls.is_mutual() => {
             "mutual TLS: the organisational unit of the client's certificate decides"

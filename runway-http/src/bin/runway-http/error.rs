@@ -1,0 +1,62 @@
+//! Errors that keep the server from starting or from serving.
+
+use runway_core::policy::RateVariableError;
+use runway_http::reload::LoadError;
+use runway_http::server::TlsError;
+use runway_k8s::{ConnectError, MissingRight};
+use std::io;
+use std::net::SocketAddr;
+use tokio::task::JoinError;
+
+/// The reason why the server does not serve.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// The operating system refuses to deliver signals.
+    #[error("cannot handle signals")]
+    Signals(#[source] io::Error),
+    /// The server cannot listen on an address.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The address of a listener cannot be read.
+    #[error("cannot read the address of a listener")]
+    LocalAddress(#[source] io::Error),
+    /// An environment variable that sets a price is invalid.
+    #[error(transparent)]
+    PriceVariable(#[from] RateVariableError),
+    /// The policy does not load.
+    #[error(transparent)]
+    Policy(#[from] LoadError),
+    /// The TLS files cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// There is no client for the cluster.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The cluster denies permissions that the server needs.
+    #[error("{}; `infra/kubernetes/rbac.yaml` has all that is needed", joined(.0))]
+    MissingPermissions(Vec<MissingRight>),
+    /// The state directory cannot be opened.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Open(#[from] runway_local::OpenError),
+    /// The environment names no state directory.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    NoStateDir(#[from] runway_local::NoStateDir),
+    /// This machine cannot enforce the limits of jobs.
+    #[cfg(target_os = "linux")]
+    #[error("{0}; `--best-effort` runs jobs all the same")]
+    NotEnforced(runway_local::NotEnforced),
+    /// A task of the server panicked.
+    #[error("a task of the server failed")]
+    Task(#[from] JoinError),
+}
+
+fn joined(missing: &[MissingRight]) -> String {
+    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
