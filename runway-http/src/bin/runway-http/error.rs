@@ -8,10 +8,10 @@ use std::io;
 use std::net::SocketAddr;
 use tokio::task::JoinError;
 
-/// The reason why the server does not serve.
+/// An error that keeps the server from starting or from serving.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    /// The operating system refuses to deliver signals.
+    /// The signal handlers cannot be installed.
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
     /// The server cannot listen on an address.
@@ -28,13 +28,13 @@ pub(crate) enum ServeError {
     /// An environment variable that sets a price is invalid.
     #[error(transparent)]
     PriceVariable(#[from] RateVariableError),
-    /// The policy does not load.
+    /// The policy cannot be loaded.
     #[error(transparent)]
     Policy(#[from] LoadError),
     /// The TLS files cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// There is no client for the cluster.
+    /// The client for the cluster cannot be created.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The cluster denies permissions that the server needs.
@@ -44,7 +44,7 @@ pub(crate) enum ServeError {
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     Open(#[from] runway_local::OpenError),
-    /// The environment names no state directory.
+    /// No state directory is set, and the environment has no default for it.
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     NoStateDir(#[from] runway_local::NoStateDir),

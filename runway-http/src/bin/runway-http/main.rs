@@ -1,4 +1,4 @@
-//! The server of Runway: wires a backend, and serves until it is told to end.
+//! The server: opens a backend and serves the API until it receives a shutdown signal.
 
 mod backends;
 mod error;
@@ -21,11 +21,12 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// The client of the cluster logs answers that it cannot read, and they may hold secrets.
+/// Disables the log of the Kubernetes client. It logs responses that it cannot parse, which can contain
+/// secrets.
 const NEVER_LOGGED: &str = "kube_client=off";
 
 fn main() -> ExitCode {
-    // Each job on this machine has a supervisor, which is this program once more.
+    // The supervisor of each local job is a separate process of this program.
     #[cfg(target_os = "linux")]
     runway_local::run_if_asked();
     let flags = Flags::parse();
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         eprintln!("error: `--log {}`: {error}", flags.log);
         return ExitCode::from(2);
     }
-    // TLS has one implementation here, and says so before anybody asks.
+    // Install the only TLS implementation of this program before its first use.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -68,10 +69,10 @@ fn begin_log(flags: &Flags) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Serves until it is told to end. Returns whether everything under way was answered.
+/// Serves until a shutdown signal. Returns whether all in-flight requests were completed.
 async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let mut ends = Ends::listen().map_err(ServeError::Signals)?;
-    // Before anything takes time: whoever asks for the files to be read again must not end the server by it.
+    // Handle SIGHUP before any slow operation: its default action terminates the process.
     let hangup = || signal(SignalKind::hangup()).map_err(ServeError::Signals);
     let [policy_asked, tls_asked] = [hangup()?, hangup()?];
     let mut source = flags.policy_source()?;
@@ -144,7 +145,7 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
     listener.local_addr().map_err(ServeError::LocalAddress)
 }
 
-/// Says who can do what, since it depends on how the server was started.
+/// Logs how the listener is protected, which depends on the flags.
 fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), ServeError> {
     let address = local_address(listener)?;
     let protection = match tls {
@@ -163,11 +164,12 @@ fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Serv
     Ok(())
 }
 
-/// Each connection is an open file, and many systems allow a thousand of them unless a program asks for more.
+/// Raises the limit on open files. Each connection is an open file, and the default limit on many systems is
+/// 1024.
 fn allow_connections(limits: ConnectionLimits) {
     let allowed = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: allowed.maximum, ..allowed };
-    // Then it stays as it is.
+    // If this fails, the current limit stays.
     let _ = setrlimit(Resource::Nofile, raised);
     let files = getrlimit(Resource::Nofile).current;
     let wanted = u64::try_from(limits.connections).unwrap_or(u64::MAX);
@@ -185,7 +187,7 @@ async fn reload_tls(tls: Tls, mut hangups: Signal) {
     }
 }
 
-/// The signals that end the server.
+/// The signals that start the shutdown.
 struct Ends {
     terminate: Signal,
     interrupt: Signal,
