@@ -16,18 +16,18 @@ use std::time::Duration;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it was told to end (SIGTERM, SIGINT), and what was under way has been answered
-  1  it could not start, or what was under way took too long to end
-  2  wrong usage";
+  0  shutdown after SIGTERM or SIGINT; all in-flight requests were answered
+  1  failed to start, or exited before all in-flight requests were answered
+  2  invalid usage";
 
 const ENVIRONMENT: &str = "\
-Every flag can be set by the variable that stands beside it. Also:
+Each flag can also be set by the environment variable next to it. Further variables:
   RUNWAY_USD_PER_CPU_SECOND, RUNWAY_USD_PER_GB_SECOND, RUNWAY_USD_PER_GPU_SECOND
-            prices in place of the policy's `rates`; the last one is that of GPUs without a type
+            override the `rates` of the policy; the last one is the price of GPUs without a type
 
 Signals:
-  SIGTERM, SIGINT  end: not ready at once; after --shutdown-delay what is under way is answered; a second one ends at once
-  SIGHUP           read the policy and the TLS files again";
+  SIGTERM, SIGINT  shut down: become not ready, wait for --shutdown-delay, and answer in-flight requests; a second signal exits at once
+  SIGHUP           reload the policy and the TLS files";
 
 /// Accept batch jobs over REST, check and price them, and run them.
 #[derive(Debug, Parser)]
@@ -108,8 +108,10 @@ pub enum LogFormat {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "One machine (--backend local)")]
 pub struct LocalFlags {
-    /// Store jobs in this directory [default: /var/lib/runway as root, else below $HOME]
-    #[arg(long, env = "RUNWAY_STATE_DIR", value_name = "FOLDER")]
+    /// Store jobs in this directory
+    ///
+    /// The default is /var/lib/runway for root, and runway in $XDG_STATE_HOME or ~/.local/state for other users.
+    #[arg(long, env = "RUNWAY_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Assign these GPUs: indexes or UUIDs from `nvidia-smi -L` [default: all GPUs]
     #[arg(long, env = "RUNWAY_GPU_DEVICES", value_name = "ID", value_delimiter = ',')]

@@ -84,7 +84,7 @@ async fn told_to_end_under_load_it_loses_no_answer() {
     assert_eq!(seen.lost, 0, "{seen:?}");
     let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{:#?}", process.log());
-    assert!(process.log().last().unwrap().contains("everything under way was answered"));
+    assert!(process.log().last().unwrap().contains("all in-flight requests were answered"));
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_second_signal_ends_it_at_once() {
     let mut process = Process::start(policy, kubeconfig, &["--shutdown-delay", "1h"]).await;
     process.signal(Signal::INT);
     process
-        .said("that it ends", |line| line["message"].as_str()?.starts_with("told to end").then_some(()))
+        .said("the shutdown", |line| line["message"].as_str()?.starts_with("shutdown signal").then_some(()))
         .await;
     process.signal(Signal::TERM);
     assert_eq!(process.ended().await.code(), Some(1));

@@ -162,8 +162,8 @@ async fn tls_files_are_read_again_and_probes_need_no_certificate() {
     let (servers, clients) = (Authority::new("new servers"), Authority::new("new clients"));
     write(&folder, &servers.server(), Some(&clients));
     process.signal(Signal::HUP);
-    let again = |line: &serde_json::Value| (line["message"] == "the TLS files were read again").then_some(());
-    process.said("that they were read", again).await;
+    let again = |line: &serde_json::Value| (line["message"] == "TLS files reloaded").then_some(());
+    process.said("the TLS reload", again).await;
     assert_eq!(open.ask(get("/v1/policy")).await.status, 200);
     assert!(before.status(address, &get("/v1/policy")).await.is_err());
     assert!(Client::new(&servers, Some(&admin)).status(address, &get("/v1/policy")).await.is_err());

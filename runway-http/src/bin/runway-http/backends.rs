@@ -30,7 +30,7 @@ async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backe
         Ok(missing) => return Err(ServeError::MissingPermissions(missing)),
         // The cluster may become reachable later. Until then, the server is not ready.
         Err(error) => {
-            tracing::warn!(%error, "the cluster cannot be asked for rights; going on without");
+            tracing::warn!(%error, "failed to check the permissions on the cluster; starting without the check");
         }
     }
     Ok(Arc::new(backend))
@@ -56,9 +56,9 @@ async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
     let settings = backend.machine().settings();
     match limits {
         Ok(()) => {}
-        Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run all the same"),
+        Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run without these limits, because `--best-effort` is set"),
         Err(error) => return Err(ServeError::NotEnforced(error)),
     }
-    tracing::info!(folder = %settings.state.display(), gpus = settings.gpus.len(), "jobs run on this machine's own files; images are not used");
+    tracing::info!(folder = %settings.state.display(), gpus = settings.gpus.len(), "jobs run on the files of this machine; images are not used");
     Ok(Arc::new(backend))
 }

@@ -38,7 +38,7 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The cluster denies permissions that the server needs.
-    #[error("{}; `infra/kubernetes/rbac.yaml` has all that is needed", joined(.0))]
+    #[error("{}; apply `infra/kubernetes/rbac.yaml`, which grants all required permissions", joined(.0))]
     MissingPermissions(Vec<MissingRight>),
     /// The state directory cannot be opened.
     #[cfg(target_os = "linux")]
@@ -50,7 +50,7 @@ pub(crate) enum ServeError {
     NoStateDir(#[from] runway_local::NoStateDir),
     /// This machine cannot enforce the limits of jobs.
     #[cfg(target_os = "linux")]
-    #[error("{0}; `--best-effort` runs jobs all the same")]
+    #[error("{0}; use `--best-effort` to run jobs without these limits")]
     NotEnforced(runway_local::NotEnforced),
     /// A task of the server panicked.
     #[error("a task of the server failed")]

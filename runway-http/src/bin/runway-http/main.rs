@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "the runtime did not start");
+            tracing::error!(%error, "failed to start the async runtime");
             return ExitCode::FAILURE;
         }
     };
@@ -113,7 +113,7 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
 
     ends.next().await;
     let delay = flags.shutdown_delay();
-    tracing::info!(delay_seconds = delay.as_secs(), "told to end: not ready any more");
+    tracing::info!(delay_seconds = delay.as_secs(), "shutdown signal received; no longer ready");
     state.stop();
     tokio::select! {
         () = tokio::time::sleep(delay) => {}
@@ -130,9 +130,9 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
         probes.await?;
     }
     if answered {
-        tracing::info!("ended; everything under way was answered");
+        tracing::info!("shutdown complete; all in-flight requests were answered");
     } else {
-        tracing::error!("ended; some requests took longer than `--drain-timeout`");
+        tracing::error!("shutdown incomplete; some requests exceeded `--drain-timeout`");
     }
     Ok(answered)
 }
@@ -150,14 +150,14 @@ fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Serv
     let address = local_address(listener)?;
     let protection = match tls {
         Some(tls) if tls.is_mutual() => {
-            "mutual TLS: the organisational unit of the client's certificate decides"
+            "mutual TLS: the organizational unit of the client certificate is the role"
         }
-        Some(_) => "none: TLS hides what is said, but whoever reaches the address may do everything",
-        None => "none: whoever reaches the address may do everything",
+        Some(_) => "none: connections are encrypted, but every client has full access",
+        None => "none: every client has full access",
     };
     let is_open = !address.ip().is_loopback() && tls.is_none_or(|tls| !tls.is_mutual());
     if is_open {
-        tracing::warn!(%address, protection, "listening beyond this machine without asking who it is; a network policy or proxy must protect it");
+        tracing::warn!(%address, protection, "listening on a non-loopback address without client certificates; protect it with a network policy or a proxy");
     } else {
         tracing::info!(%address, protection, "listening");
     }
@@ -174,15 +174,15 @@ fn allow_connections(limits: ConnectionLimits) {
     let files = getrlimit(Resource::Nofile).current;
     let wanted = u64::try_from(limits.connections).unwrap_or(u64::MAX);
     if let Some(files) = files.filter(|files| *files <= wanted) {
-        tracing::warn!(files, connections = wanted, "fewer files can be open than connections are allowed");
+        tracing::warn!(files, connections = wanted, "the limit on open files is not above the limit on connections");
     }
 }
 
 async fn reload_tls(tls: Tls, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         match tls.reload() {
-            Ok(()) => tracing::info!("the TLS files were read again"),
-            Err(error) => tracing::error!("{}; the ones in force stay", ErrorChain::new(&error)),
+            Ok(()) => tracing::info!("TLS files reloaded"),
+            Err(error) => tracing::error!("TLS reload failed; the active files stay: {}", ErrorChain::new(&error)),
         }
     }
 }
