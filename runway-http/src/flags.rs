@@ -110,7 +110,8 @@ pub enum LogFormat {
 pub struct LocalFlags {
     /// Store jobs in this directory
     ///
-    /// The default is /var/lib/runway for root, and runway in $XDG_STATE_HOME or ~/.local/state for other users.
+    /// The default is /var/lib/runway for root. For other users, it is runway in $XDG_STATE_HOME or in
+    /// ~/.local/state.
     #[arg(long, env = "RUNWAY_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Assign these GPUs: indexes or UUIDs from `nvidia-smi -L` [default: all GPUs]

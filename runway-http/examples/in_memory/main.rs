@@ -1,7 +1,7 @@
 //! A server over an in-memory cluster, to try the API and to test clients.
 //!
-//! Each job runs for ten seconds. It prints a line when it starts and a line when it finishes. The server prints
-//! its address, and exits when its standard input ends.
+//! Each job runs for ten seconds. It prints a line when it starts and a line when it finishes. The server
+//! prints its address, and exits when its standard input ends.
 //!
 //! `cargo run -p runway-http --example in_memory -- --policy fixtures/policies/default.yaml`
 
