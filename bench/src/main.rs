@@ -1,9 +1,9 @@
-//! Runway against its peers and against its own targets: one run, one table.
+//! Benchmarks of Runway against its peers and its own targets. Each invocation prints its results as a table.
 
 #![expect(
     clippy::float_arithmetic,
     clippy::indexing_slicing,
-    reason = "a measurement may stop wherever it is wrong, and its statistics are not money"
+    reason = "a benchmark may panic on an error, and its statistics are not money"
 )]
 
 mod cluster;
@@ -22,18 +22,19 @@ use timing::Outcome;
 const USAGE: &str = "usage: runway-bench [--runway PATH [--local] | --cluster [--submitters N] | --http PATH] [--rounds N] [--quick]";
 
 struct Arguments {
-    /// The built command line.
+    /// The path of the `runway` program.
     runway: Option<PathBuf>,
-    /// Measures on the cluster of `KUBECONFIG`, and nothing else.
+    /// Runs only the benchmarks on the cluster of `KUBECONFIG`.
     cluster: bool,
-    /// There, so many submitters and nothing else.
+    /// With `cluster`: runs only the submit benchmark, with this number of submitters.
     submitters: Option<usize>,
-    /// Measures jobs on this machine, and nothing else.
+    /// Runs only the benchmarks of jobs on this machine.
     local: bool,
-    /// The built server, which is measured on loopback and on the cluster of `KUBECONFIG`, and nothing else.
+    /// The path of the server program. Runs only the server benchmarks, on loopback and on the cluster of
+    /// `KUBECONFIG`.
     http: Option<PathBuf>,
     rounds: Option<usize>,
-    /// The operations of a round are this many times fewer.
+    /// Divisor for the number of operations in a round.
     shorter: usize,
 }
 
@@ -91,8 +92,8 @@ fn main() -> Outcome {
 #[cfg(feature = "peers")]
 use peers::measure as peers;
 
-/// Whole policy engines take long to build, so that those who measure something else leave them out.
+/// The policy engines take long to build, so the other benchmarks can be built without them.
 #[cfg(not(feature = "peers"))]
 fn peers(_: Option<PathBuf>, _: usize, _: usize) -> Outcome {
-    Err("built without the peers (feature `peers`)".into())
+    Err("built without the feature `peers`".into())
 }

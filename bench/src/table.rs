@@ -1,6 +1,6 @@
-//! The table that is printed at the end.
+//! The table of results.
 
-/// One line: what was measured, what it is compared with, and what was hoped for.
+/// One row: the measured time, the baseline of the ratio, and the target.
 pub(crate) struct Row {
     what: &'static str,
     nanos: Option<f64>,
@@ -13,18 +13,18 @@ impl Row {
         Self::maybe(what, Some(nanos))
     }
 
-    /// Without a time where there was no command line to measure.
+    /// Creates a row without a time if `nanos` is `None`, because no `runway` program was given.
     pub(crate) const fn maybe(what: &'static str, nanos: Option<f64>) -> Self {
         Self { what, nanos, against: None, target: None }
     }
 
-    /// What the ratio is to.
+    /// Sets the baseline of the ratio.
     pub(crate) const fn against(mut self, what: &'static str, nanos: f64) -> Self {
         self.against = Some((what, nanos));
         self
     }
 
-    /// The target of the ratio, in words and as a number.
+    /// Sets the maximum of the ratio, as text and as a number.
     pub(crate) const fn at_most(mut self, words: &'static str, most: f64) -> Self {
         self.target = Some((words, most));
         self

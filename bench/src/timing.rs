@@ -1,4 +1,4 @@
-//! Rounds in which the contenders take turns, and the medians over them.
+//! Interleaved rounds of benchmarks, and medians over the rounds.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -6,12 +6,12 @@ use std::time::Instant;
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Times in nanoseconds for one operation each.
+/// Durations of one operation, in nanoseconds.
 #[derive(Default)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Times `operations` that `run` does in one go.
+    /// Times one call of `run`, which performs this number of operations.
     pub(crate) fn time<T>(&mut self, operations: usize, run: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = black_box(run());
@@ -25,7 +25,7 @@ impl Samples {
     }
 }
 
-/// The median of numbers, of which there must be one.
+/// Returns the median. There must be at least one number.
 pub(crate) fn median(numbers: &mut [f64]) -> f64 {
     numbers.sort_by(f64::total_cmp);
     let middle = numbers.len() / 2;
@@ -36,7 +36,7 @@ pub(crate) fn median(numbers: &mut [f64]) -> f64 {
     }
 }
 
-/// Something that is measured. A round prepares what it needs and times the rest.
+/// One benchmark. A round prepares its data and times the operations.
 pub(crate) struct Contender {
     round: Box<dyn FnMut(&mut Samples) -> Outcome>,
     samples: Samples,
@@ -51,13 +51,14 @@ impl Contender {
         (self.round)(&mut self.samples)
     }
 
-    /// The median of all samples, of which there must be one.
+    /// Returns the median of all samples. There must be at least one sample.
     pub(crate) fn median(&mut self) -> f64 {
         self.samples.median()
     }
 }
 
-/// Every contender has a turn in every round, each round begun by the next of them, after one round to warm up.
+/// Runs one round of each benchmark per iteration, after a warm-up round. Each iteration starts with the next
+/// benchmark.
 pub(crate) fn take_turns(contenders: &mut [&mut Contender], rounds: usize) -> Outcome {
     for contender in contenders.iter_mut() {
         contender.turn()?;

@@ -1,4 +1,4 @@
-//! A job, as it is told.
+//! The JSON form of a job.
 
 use runway_core::name::{ClassName, JobName};
 use runway_core::status::{Phase, Reason, Status};
@@ -6,73 +6,73 @@ use runway_core::units::{Timestamp, Usd};
 use runway_core::{JobId, Quote, Tenant};
 use serde::{Deserialize, Serialize};
 
-/// A job: what was asked for, what it may cost, and what became of it.
+/// A job: its spec, its price and its status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Job))]
 pub struct JobView {
-    /// Its id.
+    /// The job's id.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::JobId))]
     pub id: JobId,
-    /// Its name.
+    /// The job's name.
     pub name: String,
-    /// Whose it is.
+    /// The tenant that owns the job.
     pub tenant: String,
-    /// The class it was admitted under, where it has one.
+    /// The policy class that admitted the job; null if there is none.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub class: Option<String>,
-    /// How far it is. `unknown` is a job that left before its end was seen.
+    /// The job's phase. `unknown` means that the job disappeared before its end was observed.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Phase))]
     pub phase: Phase,
-    /// Why it is there, where there is more to say than the phase does.
+    /// The reason for the phase; null if the phase needs no reason.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Reason>, required))]
     pub reason: Option<Reason>,
-    /// What happened, in a sentence.
+    /// The status in one sentence.
     pub message: String,
-    /// What to do, where there is something.
+    /// The suggested action; null if none is needed.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub hint: Option<String>,
-    /// The exit code of the newest attempt that has one; 128 + n where signal n ended it.
+    /// The exit code of the newest attempt that has one. It is 128 + n if signal n killed the process.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub exit_code: Option<i32>,
-    /// How many attempts there were, the present one included.
+    /// The number of attempts, including a running one.
     pub attempts: u32,
-    /// When it was created.
+    /// The time at which the job was created.
     #[serde(with = "crate::time")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
-    /// When it began; its timeout runs from here.
+    /// The time at which the job started. The timeout counts from this time.
     #[serde(with = "crate::time::option")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime, required))]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// The time at which the job finished.
     #[serde(with = "crate::time::option")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime, required))]
     pub finished_at: Option<Timestamp>,
-    /// What it may cost at most; null where that was lost.
+    /// The quote, whose ceiling is the maximum price; null if the quote was lost.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Quote>, required))]
     pub quote: Option<Quote>,
-    /// What it has cost so far, or in the end, in USD; null where its quote was lost.
+    /// The cost in USD so far, or of the whole run once the job has finished; null if the quote was lost.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Usd>, required))]
     pub cost_usd: Option<Usd>,
-    /// When all this was last seen to be so.
+    /// The time at which this state was last observed.
     #[serde(with = "crate::time")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub observed_at: Timestamp,
 }
 
-/// Some jobs, newest first.
+/// A page of jobs, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobList {
     /// The jobs.
     pub items: Vec<JobView>,
-    /// What to ask for next, as the parameter `continue`; null at the end.
+    /// The token of the next page, for the parameter `continue`; null on the last page.
     #[serde(rename = "continue")]
     #[cfg_attr(feature = "openapi", schema(required))]
     pub next: Option<String>,
 }
 
-/// The facts that a [`JobView`] shows, in the types of the core.
+/// The data of a [`JobView`], in the types of runway-core.
 #[derive(Debug, Clone, Copy)]
 pub struct JobFacts<'a> {
     /// The job's id.
@@ -83,15 +83,15 @@ pub struct JobFacts<'a> {
     pub tenant: &'a Tenant,
     /// The class that admitted the job.
     pub class: Option<&'a ClassName>,
-    /// When the job was created.
+    /// The time at which the job was created.
     pub created_at: Timestamp,
     /// The price before the run.
     pub quote: Option<&'a Quote>,
     /// The job's status.
     pub status: &'a Status,
-    /// The cost so far, or of the whole run.
+    /// The cost so far, or of the whole run once the job has finished.
     pub cost_usd: Option<Usd>,
-    /// When the status was observed.
+    /// The time at which the status was observed.
     pub observed_at: Timestamp,
 }
 

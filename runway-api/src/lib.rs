@@ -1,5 +1,6 @@
-//! What the server and its clients say to each other: the bodies of the REST API, each with the one JSON form that both
-//! sides use. Prices, phases, reasons and violations are the core's own.
+//! The bodies of the REST API, each with its JSON form. The server and its clients share these types.
+//!
+//! Prices, phases, reasons and violations have the types of runway-core.
 
 mod job;
 mod problem;
@@ -23,15 +24,15 @@ pub const JSON: &str = "application/json";
 /// The media type of a problem (RFC 9457).
 pub const PROBLEM: &str = "application/problem+json";
 
-/// The header that says who submits.
+/// The header with the tenant that submits the job.
 pub const TENANT_HEADER: &str = "x-tenant-id";
 
-/// The header with a key under which the same request makes no second job (the IETF draft
-/// `draft-ietf-httpapi-idempotency-key-header`).
+/// The header with the idempotency key. A repeated request with the same key creates no second job (IETF
+/// draft `draft-ietf-httpapi-idempotency-key-header`).
 pub const KEY_HEADER: &str = "idempotency-key";
 
-/// The header that names a request, in both directions.
+/// The header with the id of the request. The client may send one, and the server returns it.
 pub const REQUEST_HEADER: &str = "x-request-id";
 
-/// The media type of a job's output in records that say which attempt printed what.
+/// The media type of a job's output as records. Each record names the attempt that printed it.
 pub const LOG: &str = "application/vnd.runway.log";

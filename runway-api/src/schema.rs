@@ -1,18 +1,18 @@
-//! Schemas of what the core makes, for the OpenAPI document. A test of the server holds its answers against them.
+//! OpenAPI schemas of the types from runway-core. A test validates the server's responses against them.
 
 use serde_json::Value as Json;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A text of one form, with an example.
+/// Returns the schema of a string with a pattern and an example.
 fn text(description: &str, pattern: &str, example: &str) -> RefOr<Schema> {
     let text =
         ObjectBuilder::new().schema_type(Type::String).description(Some(description)).pattern(Some(pattern));
     text.examples([Json::from(example)]).into()
 }
 
-/// One of some words.
+/// Returns the schema of a string with a fixed set of values.
 fn word<'a>(description: &str, words: impl IntoIterator<Item = &'a str>) -> RefOr<Schema> {
     let word = ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     word.enum_values(Some(words)).into()
@@ -37,94 +37,94 @@ macro_rules! schemas {
 }
 
 schemas! {
-    JobId = text("The id of a job.", "^[a-z0-9]{12}$", "4d5c9fa91db4");
-    Usd = text("US dollars, to the micro-dollar.", r"^[0-9]+\.[0-9]{6}$", "0.015230");
-    Phase = word("How far a job is.", runway_core::status::Phase::ALL.map(runway_core::status::Phase::as_str));
-    Reason = word("Why a job is in its phase.", runway_core::status::Reason::ALL.iter().map(|reason| reason.as_str()));
+    JobId = text("Id of a job.", "^[a-z0-9]{12}$", "4d5c9fa91db4");
+    Usd = text("Amount in US dollars with six decimals.", r"^[0-9]+\.[0-9]{6}$", "0.015230");
+    Phase = word("Phase of a job.", runway_core::status::Phase::ALL.map(runway_core::status::Phase::as_str));
+    Reason = word("Reason for a job's phase.", runway_core::status::Reason::ALL.iter().map(|reason| reason.as_str()));
     Code = word(
-        "The kind of a violation; `runway explain CODE` explains it.",
+        "Code of a violation. `runway explain CODE` explains it.",
         runway_core::Code::ALL.iter().map(|code| code.as_str())
     );
-    JobSpec = Schema::Object(ObjectBuilder::new().description(Some("A job, as it is submitted.")).build()).into();
+    JobSpec = Schema::Object(ObjectBuilder::new().description(Some("Job to submit.")).build()).into();
     AnyValue = Schema::Object(ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).build()).into();
 }
 
-/// What a job may cost at most.
+/// The price of a job before the run.
 #[derive(Debug, ToSchema)]
 pub struct Quote {
-    /// The price of the whole time that the job may take, its grace included.
+    /// The maximum price: the price of the timeout plus the termination grace period.
     #[schema(value_type = Usd)]
     pub ceiling_usd: (),
-    /// The price of an hour.
+    /// The price of one hour.
     #[schema(value_type = Usd)]
     pub per_hour_usd: (),
-    /// The resources that make it up.
+    /// The price of each resource.
     pub lines: Vec<Line>,
 }
 
-/// The part of a price that one resource makes up.
+/// The price of one resource.
 #[derive(Debug, ToSchema)]
 pub struct Line {
     /// `cpu`, `memory` or `gpu`.
     pub resource: String,
-    /// How much of it: cores, GB (10^9 bytes), GPUs.
+    /// The amount of the resource: cores, GB (10^9 bytes) or GPUs.
     pub amount: String,
-    /// For how long.
+    /// The priced time in seconds.
     pub seconds: u64,
-    /// USD for one unit over one second.
+    /// The price in USD of one unit for one second.
     pub rate_usd: String,
-    /// What that makes.
+    /// The price of this resource.
     #[schema(value_type = Usd)]
     pub usd: (),
 }
 
-/// One reason why a document is refused, with what would be accepted instead.
+/// One reason to refuse a document.
 #[derive(Debug, ToSchema)]
 pub struct Violation {
-    /// The kind.
+    /// The code of the violation.
     #[schema(value_type = Code)]
     pub code: (),
-    /// Where in the document: a JSON Pointer (RFC 6901).
+    /// The path in the document, as a JSON Pointer (RFC 6901).
     pub path: String,
-    /// What is wrong, in a sentence.
+    /// The problem and the remedy.
     pub message: String,
-    /// What stands there; null where that may be a secret.
+    /// The value at the path; null if it may be a secret.
     #[schema(value_type = AnyValue)]
     pub requested: (),
-    /// What would be accepted: `{"min","max"}` or `{"one_of"}`.
+    /// The accepted values: `{"min","max"}` or `{"one_of"}`.
     #[schema(value_type = Option<Object>, required)]
     pub allowed: (),
-    /// The line of the policy that says so.
+    /// The policy path of the violated rule.
     #[schema(required)]
     pub policy: Option<String>,
-    /// The feature that the backend lacks; only with the code `unsupported-by-backend`.
+    /// The feature that the backend lacks. Present only with the code `unsupported-by-backend`.
     pub capability: Option<String>,
-    /// The nearest value that would be accepted there; null where none is known.
+    /// The accepted value nearest to the requested one; null if none is known.
     #[schema(value_type = AnyValue)]
     pub fix: (),
 }
 
-/// What would become of a job.
+/// The result of a dry run: the decision on a job, without its submission.
 #[derive(Debug, ToSchema)]
 pub struct Verdict {
-    /// Always `-`: what was asked about is no file.
+    /// Always `-`, because the job does not come from a file.
     pub file: String,
-    /// Always 0: what was asked about is one document.
+    /// Always 0, because the request contains one document.
     pub document: u64,
-    /// Whether it would be admitted.
+    /// `true` if the job would be admitted.
     pub admitted: bool,
-    /// The backend whose features were checked; null if none were.
+    /// The backend whose features were checked; null if none were checked.
     #[schema(required)]
     pub backend: Option<String>,
-    /// The normalised job, where every part of it could be read.
+    /// The normalised job; null if a part of the job is invalid.
     #[schema(value_type = Option<Object>, required)]
     pub job: (),
-    /// What it would cost at most, where that can be said.
+    /// The quote; null if the price cannot be computed.
     #[schema(required)]
     pub quote: Option<Quote>,
-    /// Why it would be refused; the very ones that `runway check -o json` prints.
+    /// The reasons to refuse the job, as in the output of `runway check -o json`.
     pub violations: Vec<Violation>,
-    /// What would be created, secrets redacted: a Kubernetes `List`. There only where it was asked for.
+    /// The Kubernetes objects as a `List`, with redacted secrets. Present only on request.
     #[schema(value_type = Option<Object>, nullable = false)]
     pub manifest: (),
 }

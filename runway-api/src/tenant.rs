@@ -1,37 +1,37 @@
-//! What a tenant uses of what it may.
+//! The quota usage and the remaining rate of a tenant.
 
 use serde::{Deserialize, Serialize};
 
-/// What a tenant uses of what it may.
+/// The quota usage and the remaining rate of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Tenant))]
 pub struct TenantView {
-    /// The tenant.
+    /// The tenant's name.
     pub tenant: String,
-    /// Its GPUs.
+    /// The usage of the GPU quota.
     pub gpus: Share,
-    /// Its jobs.
+    /// The usage of the job quota.
     pub jobs: Share,
-    /// How fast it may still submit.
+    /// The remaining submissions of the rate limit.
     pub rate: RateLeft,
 }
 
-/// How much of something is held, and how much may be.
+/// The usage of one quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Share {
-    /// How much is held.
+    /// The amount that the tenant's jobs hold.
     pub held: u64,
-    /// How much may be.
+    /// The maximum amount.
     pub limit: u64,
 }
 
-/// What is left of a tenant's rate.
+/// The remaining submissions of a tenant's rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RateLeft {
-    /// How many submissions may pass right now.
+    /// The number of submissions that are admitted at this moment.
     pub remaining: u32,
-    /// In how many seconds, rounded up, its whole burst may pass again.
+    /// The time until the full burst is available again, in seconds, rounded up.
     pub reset_seconds: u64,
 }

@@ -1,4 +1,4 @@
-//! Instants as RFC 3339 in UTC, with no more decimals than they have.
+//! Timestamps in RFC 3339 and UTC, without trailing zeros in the fraction.
 
 use runway_core::units::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 fn text(time: Timestamp) -> String {
     let text = time.to_string();
     let bare = text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
-    // Of an instant without decimals the zeros of the seconds belong to it.
+    // A timestamp without a fraction keeps the zeros of its seconds.
     if time.nanos().is_multiple_of(1_000_000_000) {
         text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
     } else {
@@ -22,7 +22,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Timestamp::deserialize(deserializer)
 }
 
-/// The same where there may be none.
+/// Serializes optional timestamps.
 pub(crate) mod option {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp};
 

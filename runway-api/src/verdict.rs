@@ -1,4 +1,4 @@
-//! What would become of a job.
+//! The result of a dry run.
 
 use runway_core::render::render_redacted;
 use runway_core::violation::Violation;
@@ -6,30 +6,30 @@ use runway_core::{AdmittedJob, Decision, Job, JobId, Policy, Quote};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-/// What would become of a document. `runway check -o json` prints a list of these.
+/// The result of a dry run for one document. `runway check -o json` prints a list of these.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict<'a> {
-    /// The file it comes from; `-` where it is none.
+    /// The file of the document; `-` if it does not come from a file.
     pub file: &'a str,
-    /// Which document of the file it is, from 0.
+    /// The index of the document in its file, from 0.
     pub document: usize,
-    /// Whether it would be admitted.
+    /// `true` if the job would be admitted.
     pub admitted: bool,
-    /// The backend whose features were checked; `None` if none were.
+    /// The backend whose features were checked; `None` if none were checked.
     pub backend: Option<&'a str>,
-    /// The normalised job, where every part of it could be read.
+    /// The normalised job; `None` if a part of the job is invalid.
     pub job: Option<&'a Job>,
-    /// What it would cost at most, where that can be said.
+    /// The quote; `None` if the price cannot be computed.
     pub quote: Option<&'a Quote>,
-    /// Why it would be refused.
+    /// The reasons to refuse the job.
     pub violations: &'a [Violation],
-    /// What would be created, secrets redacted, where that was asked for.
+    /// The Kubernetes objects with redacted secrets. Present only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Manifest>,
 }
 
 impl<'a> Verdict<'a> {
-    /// What a decision says of a document.
+    /// Creates the result from the decision on a document.
     #[must_use]
     pub fn new(file: &'a str, document: usize, decision: &'a Decision) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl<'a> Verdict<'a> {
     }
 }
 
-/// Kubernetes objects as one `List`.
+/// A Kubernetes `List` of objects.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -56,7 +56,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// What would be created for a job, with a stand-in for the value of every secret.
+    /// Renders the Kubernetes objects of a job, with a placeholder for the value of each secret.
     #[must_use]
     pub fn redacted(admitted: &AdmittedJob, id: JobId, policy: &Policy) -> Self {
         let manifest = render_redacted(admitted, id, policy);
@@ -65,7 +65,7 @@ impl Manifest {
         Self::new(job.into_iter().chain(secret).collect())
     }
 
-    /// A list of these objects.
+    /// Creates a list of these objects.
     #[must_use]
     pub const fn new(items: Vec<Json>) -> Self {
         Self { api_version: "v1", kind: "List", items }

@@ -1,7 +1,7 @@
-//! Violations drawn into the file that they are about, as good compilers do it.
+//! Renders violations in their source file, in the style of compiler diagnostics.
 //!
-//! A line that holds any part of `env`, `secrets` or an unknown field is never shown, nor is any line of a document that
-//! could not be parsed: it may be a secret.
+//! Source lines can contain secrets. The renderer never shows a line with any part of `env`, `secrets` or the
+//! value of an unknown field, and no line of a document that failed to parse.
 
 use crate::input::Source;
 use crate::output::printable;
@@ -14,31 +14,31 @@ use runway_core::violation::Allowed;
 use serde_json::Value as Json;
 use std::ops::Range;
 
-/// What violations are about, and the file they are drawn into.
+/// Renders the violations of one document.
 pub(crate) struct Report<'a> {
     source: &'a Source,
     place: Diagnosed<'a>,
-    /// The tenant of the command line.
+    /// The value of `--tenant`.
     tenant: Option<&'a str>,
-    /// The policy that was judged by.
+    /// The policy of the evaluation; `None` if a server evaluated the job.
     policy: Option<&'a LoadedPolicy>,
-    /// What must not be shown.
+    /// Source ranges that must not be shown.
     hidden: Vec<Span>,
 }
 
-/// How far the file was understood.
+/// The parsed document that violations refer to.
 pub(crate) enum Diagnosed<'a> {
     Job(&'a Document),
     Policy(&'a Document),
-    /// Not at all. The only violation is this error.
+    /// The document failed to parse, and this error is the only violation.
     Unreadable(&'a DocumentError),
     Nothing,
 }
 
-/// A longer line is not shown: what stands round the fault would not be seen in it. Of shorter ones the renderer shows the
-/// part that fits a terminal.
+/// Maximum length in bytes of a source line that is shown. The renderer shortens lines below this limit to
+/// the part around the violation that fits a terminal.
 const MAX_LINE: usize = 4000;
-/// Of a longer list of allowed values only the first are shown.
+/// Maximum number of allowed values that a label lists.
 const MAX_LISTED: usize = 12;
 
 impl<'a> Report<'a> {
@@ -52,10 +52,11 @@ impl<'a> Report<'a> {
         Self { source, place, tenant, policy, hidden }
     }
 
-    /// One violation as text with colours. It may come from a server, so all of it is made printable.
+    /// Renders one violation with colours. Escapes all parts of it, because they may come from a server.
     pub(crate) fn draw(&self, violation: &Violation) -> String {
         let message = match self.place {
-            // The violation's own message repeats the line and column, which the drawing shows.
+            // The message of the violation repeats the line and column, which the rendered header already
+            // shows.
             Diagnosed::Unreadable(error) => error.to_string(),
             _ => violation.message.clone(),
         };
@@ -73,7 +74,7 @@ impl<'a> Report<'a> {
         self.compose(&message, Some(violation.code.as_str()), place, label, notes)
     }
 
-    /// Something that is wrong with the place at a JSON pointer, and that no policy knows of.
+    /// Renders an error without a code at a JSON pointer, such as a missing environment variable.
     pub(crate) fn draw_fault(&self, path: &str, message: &str) -> String {
         let place = match &self.place {
             Diagnosed::Job(document) => Ok(document.nearest(path).span),
@@ -130,14 +131,15 @@ impl<'a> Report<'a> {
             return None;
         }
         match (document.find_key(path), document.find(path)) {
-            // An unknown field is a matter of its name, and its value may be a misspelt `secrets`.
+            // Show the key: the name of an unknown field is the error, and the value may belong to a misspelt
+            // `secrets`.
             (Some(key), Some(node)) if is_about_the_name(violation) || node.is_null() => Some(key.span),
             (_, Some(node)) if !path.is_empty() => Some(node.span),
             _ => Some(self.start_of(&document.nearest(path).span)),
         }
     }
 
-    /// A tenant by `--tenant` stands nowhere in the file.
+    /// Returns whether the violation concerns a tenant that comes from `--tenant` and not from the file.
     fn is_from_command_line(&self, violation: &Violation) -> bool {
         let written = match self.place {
             Diagnosed::Job(document) => document.find("/tenant").is_some_and(|node| !node.is_null()),
@@ -150,27 +152,27 @@ impl<'a> Report<'a> {
         if self.is_from_command_line(violation) { "--tenant".to_owned() } else { self.source.name.clone() }
     }
 
-    /// The first word of a stretch: what is missing from it cannot be underlined.
+    /// Shortens a span to its first word, for violations about a missing part that has no span.
     fn start_of(&self, span: &Span) -> Span {
         let text = self.source.bytes().get(span.start..).unwrap_or_default();
         let word = text.iter().take_while(|b| !b.is_ascii_whitespace() && !matches!(b, b':' | b',')).count();
         Span { end: span.start + word.max(1), ..*span }
     }
 
-    /// The line of a stretch, as far as it may be shown.
+    /// Returns the source line of a span, or `None` if it must not be shown.
     fn excerpt(&self, span: &Span) -> Option<Excerpt<'_>> {
         match &self.place {
-            // Without a mapping at its root nobody knows what the text is.
+            // A document whose root is not a mapping has no fields, so its text may contain secrets anywhere.
             Diagnosed::Job(document) if !matches!(document.root.value, Value::Map(_)) => return None,
             Diagnosed::Job(_) | Diagnosed::Policy(_) => {}
             Diagnosed::Unreadable(_) | Diagnosed::Nothing => return None,
         }
         let text = self.source.text()?;
         let start = text.get(..span.start)?.rfind(['\n', '\r']).map_or(0, |i| i + 1);
-        // The byte order mark is no column.
+        // A byte order mark does not count as a column.
         let start = if start == 0 && text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start };
         let end = text.get(span.start..)?.find(['\n', '\r']).map_or(text.len(), |i| span.start + i);
-        // The name of an unknown field may be shown, but nothing behind it.
+        // Show the name of an unknown field, but not its value.
         let is_cut = self.hidden.iter().any(|hidden| (span.end..end).contains(&hidden.start));
         let end = if is_cut { span.end } else { end };
         let shown = Span { start, end, line: span.line, column: 1 };
@@ -182,7 +184,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A line, and the part of it that is meant.
+/// A source line and the highlighted range in it.
 struct Excerpt<'a> {
     text: &'a str,
     marked: Range<usize>,
@@ -200,7 +202,7 @@ fn is_about_the_name(violation: &Violation) -> bool {
     )
 }
 
-/// What would be accepted, in short.
+/// Formats the allowed values for a label.
 fn allowed(violation: &Violation) -> Option<String> {
     match violation.allowed.as_ref()? {
         Allowed::OneOf { one_of } if one_of.is_empty() => None,
@@ -215,7 +217,7 @@ fn allowed(violation: &Violation) -> Option<String> {
     }
 }
 
-/// The line to write instead.
+/// Formats the fix as a YAML line.
 fn fix(violation: &Violation) -> Option<String> {
     if violation.fix.is_null() {
         return None;

@@ -1,4 +1,4 @@
-//! Files of jobs, and what becomes of each document in them.
+//! Reads job files and evaluates each document in them against the policy.
 
 use crate::Exit;
 use crate::arguments::Common;
@@ -16,19 +16,19 @@ use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission, Violation};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Of one document at most this many violations are drawn.
+/// Maximum number of violations rendered for one document.
 const MAX_DRAWN: usize = 100;
 
-/// One document of a file.
+/// One document of a job file.
 pub(crate) struct Written<'a> {
     source: &'a Source,
-    /// Which document of the file, from 0.
+    /// The index of the document in the file, from 0.
     pub index: usize,
     pub parsed: Result<Document, DocumentError>,
 }
 
 impl<'a> Written<'a> {
-    /// Every document of these files.
+    /// Parses all documents of these files.
     pub(crate) fn all(sources: &'a [Source]) -> impl Iterator<Item = Self> {
         sources.iter().flat_map(|source| {
             let parsed = parse_all(source.bytes()).into_iter().enumerate();
@@ -36,12 +36,12 @@ impl<'a> Written<'a> {
         })
     }
 
-    /// The path of the file as given.
+    /// The path of the file as given on the command line.
     pub(crate) fn file(&self) -> &str {
         &self.source.name
     }
 
-    /// What can be told of it by itself. A file must not hold the values of secrets.
+    /// Parses the job without applying a policy. A literal secret value in the file is a violation.
     pub(crate) fn read(&self) -> Reading {
         match &self.parsed {
             Ok(document) => JobSpec::read(document, SecretLiterals::Refuse),
@@ -49,7 +49,7 @@ impl<'a> Written<'a> {
         }
     }
 
-    /// Draws into the file.
+    /// Creates a renderer that shows violations in this document's source.
     pub(crate) fn report<'b>(
         &'b self,
         tenant: Option<&'b str>,
@@ -63,41 +63,42 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Every violation of a document, drawn into its file.
+/// Renders the violations of a document in their source, up to [`MAX_RENDERED`].
 pub(crate) fn draw_all(report: &Report<'_>, violations: &[Violation]) -> String {
     let mut story: String =
         violations.iter().take(MAX_DRAWN).map(|violation| report.draw(violation)).collect();
     if violations.len() > MAX_DRAWN {
         let more = violations.len() - MAX_DRAWN;
-        story.push_str(&format!("… and {more} more of this document; `-o json` has them all\n\n"));
+        story.push_str(&format!("… and {more} more violations; `-o json` prints all of them\n\n"));
     }
     story
 }
 
-/// One document and what would become of it.
+/// One document and the decision of the gate on it.
 pub(crate) struct Judged<'a> {
     written: Written<'a>,
     pub decision: Decision,
 }
 
 impl Judged<'_> {
-    /// The path of the file as given.
+    /// The path of the file as given on the command line.
     pub(crate) fn file(&self) -> &str {
         self.written.file()
     }
 
-    /// What programs are told of it.
+    /// The result for JSON output.
     pub(crate) fn verdict(&self) -> Verdict<'_> {
         Verdict::new(self.file(), self.written.index, &self.decision)
     }
 
-    /// Every violation, drawn into the file.
+    /// Renders all violations in their source.
     pub(crate) fn story(&self, policy: &LoadedPolicy, common: &Common) -> String {
         let report = self.written.report(common.tenant.as_deref(), Some(policy));
         draw_all(&report, self.decision.violations())
     }
 
-    /// A line for each backend that lacks a feature of the admitted job. Empty if a backend was named: its features were checked.
+    /// Renders a note for each backend that lacks a feature of the admitted job. Returns an empty string if
+    /// `--backend` is given, because the decision then covers the features.
     pub(crate) fn unchecked_features(&self, policy: &LoadedPolicy) -> String {
         if self.decision.basis.capabilities.is_some() {
             return String::new();
@@ -121,7 +122,11 @@ impl Judged<'_> {
     }
 }
 
-/// Reads files; those that cannot be read are told of on the way and do not hide the others.
+/// Reads all files. Prints an error for each unreadable file and continues with the others.
+///
+/// # Errors
+///
+/// [`CliError::RepeatedStandardInput`] if `-` is given more than once.
 pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure> {
     let count = paths.iter().filter(|path| path.as_os_str() == "-").count();
     if count > 1 {
@@ -141,7 +146,8 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure
     Ok((sources, exit))
 }
 
-/// Judges every document as if it were submitted alone, with nothing held and nothing spent.
+/// Evaluates every document as if it were the only submission: no job holds resources, and the rate limit is
+/// unused.
 pub(crate) fn judge<'a>(
     sources: &'a [Source],
     policy: &LoadedPolicy,
@@ -151,7 +157,7 @@ pub(crate) fn judge<'a>(
     judge_amended(sources, policy, common, backend, |_| Ok(()))
 }
 
-/// The same, with what was written changed beforehand.
+/// Evaluates every document like [`evaluate`], after `apply_overrides` has changed its spec.
 pub(crate) fn judge_amended<'a>(
     sources: &'a [Source],
     policy: &LoadedPolicy,
@@ -159,7 +165,7 @@ pub(crate) fn judge_amended<'a>(
     backend: Option<BackendKind>,
     amend: impl Fn(&mut JobSpec) -> Result<(), Failure>,
 ) -> Result<Vec<Judged<'a>>, Failure> {
-    // Nothing is kept in this gate's maps, so their hash need not be secret.
+    // A preview stores nothing in the hash maps of this gate, so the seed need not be secret.
     let mut gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
     if let Some(backend) = backend {
         gate = gate.with_capabilities(backend.capabilities());

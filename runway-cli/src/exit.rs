@@ -1,29 +1,30 @@
-//! How a command ended, as the shell sees it.
+//! Exit statuses and their codes.
 
 use std::process::ExitCode;
 
-/// How a command ended.
+/// The result of a command. The order of the variants is the order of severity: see [`Exit::or_worse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// All jobs are admitted, have been submitted or have succeeded, or there was nothing to judge.
+    /// All jobs are admitted, submitted or succeeded, or the command has no jobs.
     Fine,
-    /// At least one job is refused, or the server refuses what was asked of it.
+    /// At least one job is refused, or the server refuses a request.
     Refused,
-    /// At least one job could not be judged or sent: no such file, a policy that does not load, wrong usage.
+    /// The input cannot be used: a missing file, a policy that does not load, or wrong usage.
     NotJudged,
-    /// At least one job that was waited for did not succeed.
+    /// At least one job that the command waited for did not succeed.
     Failed,
-    /// The server cannot be reached, or cannot answer.
+    /// The server is unreachable, or it fails to answer.
     Unreachable,
-    /// What `runway run` ends with: the exit code of its job, or one that stands for why there is none.
+    /// The exit code of `runway run`: the job's own code, or one of the codes in its help.
     Code(u8),
 }
 
 impl Exit {
-    /// What `runway run` ends with where there is no job to speak of.
+    /// The exit code of `runway run` without a result: wrong usage, a refused job, or an error of `run`
+    /// itself.
     pub(crate) const NOT_RUN: Self = Self::Code(125);
 
-    /// The worse of the two.
+    /// Returns the more severe of two results.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         self.max(other)

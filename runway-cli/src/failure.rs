@@ -1,4 +1,4 @@
-//! The error of a command: its causes, their messages, and their exit codes.
+//! The error type of all commands, with messages and exit codes.
 
 use crate::Exit;
 use crate::client::{ClientConfigError, Trouble};
@@ -14,7 +14,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The cause for which a command fails.
+/// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A file cannot be read.
@@ -26,29 +26,29 @@ pub(crate) enum Failure {
     /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The options that name a server cannot be used.
+    /// The options for the server are invalid.
     #[error(transparent)]
     ClientConfig(#[from] ClientConfigError),
     /// A request to the server failed.
     #[error(transparent)]
     Online(#[from] Trouble),
     /// Standard input is given more than once.
-    #[error("standard input, `-`, can be read only once; {count} of the files are `-`")]
+    #[error("standard input (`-`) can be read only once, but it is given {count} times")]
     RepeatedStandardInput {
-        /// The number of times.
+        /// The number of `-` arguments.
         count: usize,
     },
     /// `diagnose` reads a file that is not JSON.
-    #[error("cannot read `{}`: no JSON: {error}; give what `{KUBECTL}` prints", shown(path))]
+    #[error("cannot parse `{}` as JSON: {error}; pass the output of `{KUBECTL}`", shown(path))]
     NotJson {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         error: serde_json::Error,
     },
     /// `diagnose` reads JSON that does not list Kubernetes objects.
-    #[error("cannot read `{}`: {}; give what `{KUBECTL}` prints", shown(path), printable(&error.to_string()))]
+    #[error("cannot read `{}`: {}; pass the output of `{KUBECTL}`", shown(path), printable(&error.to_string()))]
     NotKubernetes {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         error: ListingError,
     },
@@ -60,13 +60,13 @@ pub(crate) enum Failure {
         error: NameError,
     },
     /// `policy show` is called for a tenant that the policy does not accept.
-    #[error("the tenant `{}` is not among those that the policy lists", printable(name))]
+    #[error("the policy does not list the tenant `{}`", printable(name))]
     UnlistedTenant {
         /// The value of `--tenant`.
         name: String,
     },
     /// `policy show` is called for a class that the policy does not define.
-    #[error("there is no class `{}`; there are: {}", printable(name), classes.join(", "))]
+    #[error("the policy has no class `{}`; its classes are: {}", printable(name), classes.join(", "))]
     UnknownClass {
         /// The value of `--class`.
         name: String,
@@ -75,63 +75,61 @@ pub(crate) enum Failure {
     },
     /// `policy render` needs the address of the API server.
     #[error(
-        "{error}{place}: give `--api-server` for each address that `kubectl get endpoints,service kubernetes` shows in the \
-         namespace `default`, such as `--api-server 172.18.0.2/32`"
+        "{error}{place}; pass `--api-server` for each address that `kubectl get endpoints,service kubernetes -n default` \
+         shows, such as `--api-server 172.18.0.2/32`"
     )]
     ApiServerUnknown {
         error: GuardrailsError,
-        /// The file and line of the policy that allow the network, in parentheses; empty if they are not known.
+        /// The file and line of the policy that allow the network, in parentheses; empty if unknown.
         place: String,
     },
-    /// `policy render` is given every address as those of the API server.
-    #[error("{0}; give the API server's own address, such as `--api-server 172.18.0.2/32`")]
+    /// `policy render` receives `0.0.0.0/0` or `::/0` as an address range of the API server.
+    #[error("{0}; pass the API server's own address, such as `--api-server 172.18.0.2/32`")]
     ApiServerEverywhere(GuardrailsError),
     /// `render` would give two jobs the same name.
-    #[error("two jobs would be called `{name}`; render them one at a time with `--id`")]
+    #[error("two jobs would have the name `{name}`; render them one at a time with `--id`")]
     RepeatedObject {
-        /// The name.
+        /// The object name.
         name: String,
     },
-    /// `submit --follow` is called with a format for programs.
-    #[error("with `--follow` the output is the job's: leave out `--output`, or use `--wait`")]
+    /// `submit --follow` is called with a machine-readable output format.
+    #[error("`--follow` prints the output of the job: leave out `--output`, or use `--wait`")]
     FollowWithFormat,
     /// `submit --follow` is called with several jobs.
-    #[error("`--follow` follows one job, and these are {jobs}; use `--wait`")]
+    #[error("`--follow` accepts one job, but the files have {jobs}; use `--wait`")]
     FollowSeveral {
         /// The number of jobs.
         jobs: usize,
     },
     /// The handler for Ctrl-C cannot be installed.
-    #[error("cannot listen for Ctrl-C: {0}")]
+    #[error("cannot install the handler for Ctrl-C: {0}")]
     Interrupt(io::Error),
     /// `man` cannot write its pages.
-    #[error(
-        "cannot write the manual pages to `{}`: {error}; name a folder that can be written to",
-        shown(folder)
-    )]
+    #[error("cannot write the manual pages to `{}`: {error}; choose a writable directory", shown(folder))]
     ManualPages {
-        /// The folder.
+        /// The path of the directory.
         folder: PathBuf,
         error: io::Error,
     },
-    /// The variable of a secret is missing, or its value is not UTF-8. The error does not contain the value.
+    /// The environment variable of a secret is not set or not valid UTF-8. The error does not contain the
+    /// value.
     #[cfg(target_os = "linux")]
-    #[error("the secret `{secret}` comes from the variable `{variable}`, which {}", if *is_set { "is not valid UTF-8" } else { "is not set" })]
+    #[error("the secret `{secret}` comes from the environment variable `{variable}`, which {}", if *is_set { "is not valid UTF-8" } else { "is not set" })]
     SecretVariable {
         /// The name of the secret.
         secret: String,
-        /// The variable of the environment.
+        /// The name of the environment variable.
         variable: String,
         /// Whether the variable is set.
         is_set: bool,
     },
 }
 
-/// The command whose output `diagnose` reads.
+/// The `kubectl` command whose output `diagnose` reads.
 const KUBECTL: &str = "kubectl get job,pod,event -o json";
 
 impl Failure {
-    /// The exit code of a command that fails with this error.
+    /// Returns the exit status for this error.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Online(trouble) => trouble.exit(),
@@ -139,7 +137,7 @@ impl Failure {
         }
     }
 
-    /// Prints the error on standard error; the violations of a policy are drawn into its file.
+    /// Prints the error to standard error. Renders the violations of an invalid policy in its source.
     pub(crate) fn print(&self) {
         let mut text = String::new();
         if let Self::Policy(PolicyLoadError::Invalid { file, error }) = self {

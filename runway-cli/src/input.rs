@@ -1,19 +1,19 @@
-//! Files and standard input, read whole but not without end.
+//! Reads files and standard input completely, up to a size limit.
 
 use crate::output::printable;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// No file is larger than this: a document of a job may have 256 KiB, so these are hundreds of them.
+/// Maximum size of an input file. One job document may have 256 KiB, so this is space for hundreds of them.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A file as it was given and read.
+/// The name and the content of an input file.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Its path as given; `-` for standard input.
+    /// The path as given on the command line; `-` for standard input.
     pub name: String,
-    /// What stands in it: text, or bytes that are none.
+    /// The content: text, or bytes that are not valid UTF-8.
     content: Result<String, Vec<u8>>,
 }
 
@@ -29,7 +29,7 @@ impl Source {
         }
     }
 
-    /// The text, if it is one.
+    /// The content as text, or `None` if it is not valid UTF-8.
     pub(crate) fn text(&self) -> Option<&str> {
         self.content.as_deref().ok()
     }
@@ -41,19 +41,19 @@ pub(crate) enum ReadError {
     /// The file cannot be opened or read.
     #[error("cannot read `{}`: {error}", printable(&path.display().to_string()))]
     Io {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         error: io::Error,
     },
     /// The file is larger than [`MAX_BYTES`].
-    #[error("cannot read `{}`: it has more than {} MiB", printable(&path.display().to_string()), MAX_BYTES >> 20)]
+    #[error("cannot read `{}`: it is larger than {} MiB", printable(&path.display().to_string()), MAX_BYTES >> 20)]
     TooLarge {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
 }
 
-/// Reads a file, or standard input for `-`.
+/// Reads a file, or standard input if the path is `-`.
 pub(crate) fn read(path: &Path) -> Result<Source, ReadError> {
     let unreadable = |error| ReadError::Io { path: path.to_owned(), error };
     let mut bytes = Vec::new();

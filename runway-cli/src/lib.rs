@@ -1,8 +1,11 @@
-//! The command line of Runway. Without a server or a cluster: what would become of a job, what it would cost, and what would be
-//! created. With a server: submit, follow, list and cancel jobs.
+//! The `runway` command line.
 //!
-//! `main.rs` parses the arguments and hands them to [`run`]; each command has a file of its own below `commands`. What
-//! those that need a server share is below `online`: a blocking client, so that no command brings a runtime along.
+//! Local commands check, price, render, explain and diagnose jobs without a server. Other commands submit
+//! jobs to a server, list them, follow them and cancel them. `runway run` runs a job on this machine.
+//!
+//! `main.rs` parses the arguments and passes them to [`run`]. Each command has a file below `commands`.
+//! `client` is a blocking HTTP client, so no command needs an async runtime. `remote` has the code that
+//! several commands for a server share.
 
 mod arguments;
 mod client;
@@ -21,7 +24,7 @@ mod time;
 pub use arguments::Arguments;
 pub use exit::Exit;
 
-/// Runs one command to its end and tells how it ended.
+/// Runs one command and returns its exit status. Prints the error if the command fails.
 #[must_use]
 pub fn run(arguments: &Arguments) -> Exit {
     commands::run(arguments).unwrap_or_else(|error| {

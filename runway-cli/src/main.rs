@@ -1,9 +1,9 @@
-//! The command line of Runway.
+//! The `runway` program.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Each job of `runway run` has a supervisor, which is this program once more.
+    // `runway run` starts this program again as the supervisor of its job.
     #[cfg(target_os = "linux")]
     runway_local::run_if_asked();
     match runway_cli::Arguments::read(std::env::args_os()) {

@@ -1,50 +1,51 @@
-//! Writes data to standard output and messages to standard error. A reader that closes its end early is not an error.
+//! Writes data to standard output and messages to standard error. A closed pipe is not an error.
 
 pub(crate) use runway_core::text::escape_control as printable;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
-/// An error from writing output, or from encoding it.
+/// An error from encoding or writing output.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
-    /// Standard output cannot be written to.
+    /// Standard output is not writable.
     #[error("cannot write to standard output: {0}")]
     Stdout(io::Error),
-    /// Standard error cannot be written to.
+    /// Standard error is not writable.
     #[error("cannot write to standard error: {0}")]
     Stderr(io::Error),
-    /// A value has no form in JSON.
+    /// The value cannot be encoded as JSON.
     #[error("cannot encode the output as JSON: {0}")]
     Json(serde_json::Error),
-    /// A value has no form in YAML.
+    /// The value cannot be encoded as YAML.
     #[error("cannot encode the output as YAML: {0}")]
     Yaml(serde_saphyr::SerializeError),
 }
 
-/// Writes data, with its colours where somebody sees them.
+/// Writes text to standard output. Removes the colours if standard output is not a terminal.
 pub(crate) fn print(text: &str) -> Result<(), OutputError> {
     is_read(write_all(anstream::stdout().lock(), escaped(text).as_bytes())).map_err(OutputError::Stdout)?;
     Ok(())
 }
 
-/// Writes data that goes on without end. Returns whether somebody still reads it.
+/// Writes one part of an endless output to standard output. Returns `false` if the reader has closed the
+/// pipe.
 pub(crate) fn print_on(text: &str) -> Result<bool, OutputError> {
     is_read(write_all(anstream::stdout().lock(), text.as_bytes())).map_err(OutputError::Stdout)
 }
 
-/// Writes bytes as they are. Returns `false` if the reader has closed its end.
+/// Writes raw bytes to standard output. Returns `false` if the reader has closed the pipe.
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<bool, OutputError> {
     is_read(write_all(io::stdout().lock(), bytes)).map_err(OutputError::Stdout)
 }
 
-/// Writes what went wrong with the data, with its colours where somebody sees them.
+/// Writes text to standard error. Removes the colours if standard error is not a terminal.
 pub(crate) fn print_aside(text: &str) -> Result<(), OutputError> {
     is_read(write_all(anstream::stderr().lock(), escaped(text).as_bytes())).map_err(OutputError::Stderr)?;
     Ok(())
 }
 
-/// A value as a YAML document.
+/// Encodes a value as a YAML document that ends with a newline.
 pub(crate) fn to_yaml(value: &impl Serialize) -> Result<String, OutputError> {
     let mut text = serde_saphyr::to_string(value).map_err(OutputError::Yaml)?;
     if !text.ends_with('\n') {
@@ -56,13 +57,14 @@ pub(crate) fn to_yaml(value: &impl Serialize) -> Result<String, OutputError> {
 /// Writes a value as indented JSON.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
     let text = serde_json::to_string_pretty(value).map_err(OutputError::Json)?;
-    // JSON allows them as they are; a terminal obeys them all the same.
+    // JSON permits C1 control characters in strings, but some terminals execute them.
     let text = escape(&text, |c| format!("\\u{:04x}", u32::from(c)));
     print(&format!("{text}\n"))
 }
 
-/// The control characters U+0080 to U+009F, which some terminals obey as they obey those below U+0020. Nothing that is
-/// written here has a use for them; colours need the others.
+/// Replaces the C1 control characters (U+0080 to U+009F), because some terminals execute them like those
+/// below U+0020. The characters below U+0020 stay: the colours need them, and the callers have escaped those
+/// in data.
 fn escape(text: &str, how: impl Fn(char) -> String) -> Cow<'_, str> {
     let is_obeyed = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
     if !text.contains(is_obeyed) {
@@ -81,7 +83,7 @@ fn write_all(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// Returns `false` if the reader has closed its end.
+/// Returns `false` if the reader has closed the pipe, and all other errors unchanged.
 fn is_read(written: io::Result<()>) -> io::Result<bool> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),

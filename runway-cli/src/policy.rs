@@ -1,4 +1,4 @@
-//! The policy to judge by: the one of `--policy`, or the built-in one; with the prices of the environment.
+//! Loads the policy of `--policy` or the built-in one, and applies the prices from the environment.
 
 use crate::input::{self, ReadError, Source};
 use crate::output::printable;
@@ -7,19 +7,20 @@ use runway_core::document::{Document, parse_all};
 use runway_core::policy::{PolicyError, RateOverrides, RateVariableError, line_pointer};
 use std::path::Path;
 
-/// How the built-in policy is called.
+/// The name of the built-in policy in messages.
 const BUILT_IN_NAME: &str = "the built-in policy";
 
-/// A policy that loaded, and the file it came from.
+/// A loaded policy and its source.
 pub(crate) struct LoadedPolicy {
     pub policy: Policy,
     document: Option<Document>,
-    /// The path of its file; `None` for the built-in one.
+    /// The path of the file; `None` for the built-in policy.
     pub file: Option<String>,
 }
 
 impl LoadedPolicy {
-    /// Where a line such as `classes.gpu.cpu.max` stands.
+    /// Returns the file and line that define a policy path such as `classes.gpu.cpu.max`. Returns `None` if
+    /// the file does not contain the path.
     pub(crate) fn place(&self, line: &str) -> Option<String> {
         let document = self.document.as_ref()?;
         let pointer = line_pointer(line);
@@ -38,19 +39,19 @@ pub(crate) enum PolicyLoadError {
     /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A variable of the environment is not a price.
+    /// An environment variable does not contain a valid price.
     #[error("{}", printable(&.0.to_string()))]
     Price(#[from] RateVariableError),
     /// The policy has violations.
     #[error("the policy {} does not load", printable(&file.name))]
     Invalid {
-        /// The policy.
+        /// The source of the policy.
         file: Source,
         error: PolicyError,
     },
 }
 
-/// Loads the policy of `path`, or the built-in one.
+/// Loads the policy from `path`, or the built-in policy if `path` is `None`.
 pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, PolicyLoadError> {
     let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     let overrides = RateOverrides::from_variables(variable)?;

@@ -1,11 +1,11 @@
-//! The reference pages of `docs/reference/`, generated from what the program itself knows.
+//! Generates the pages of `docs/reference/` from the commands, the codes and the schemas.
 
 use crate::arguments::Arguments;
 use clap::{Command, CommandFactory};
 use runway_core::{Code, Policy, schema};
 use std::fmt::Write;
 
-/// Every generated file: its name below `docs/reference/`, and what stands in it.
+/// Returns every generated file: its name below `docs/reference/` and its content.
 #[must_use]
 pub fn pages() -> Vec<(&'static str, String)> {
     vec![
@@ -38,7 +38,7 @@ fn command(page: &mut String, this: &mut Command, parent: &str) {
 
 fn codes() -> String {
     let mut page = String::from(
-        "# The codes of violations\n\nGenerated from the program by `cargo xtask references`; `runway explain CODE` prints the same.\n",
+        "# Violation codes\n\nGenerated from the program by `cargo xtask references`. `runway explain CODE` prints the same text.\n",
     );
     for code in Code::ALL {
         let _ = write!(page, "\n## `{code}`\n\n{}\n", code.explanation());

@@ -1,14 +1,15 @@
-//! Times and durations as text for people.
+//! Formats times and durations for human-readable output.
 
 use runway_core::units::Timestamp;
 
-/// An instant to the second.
+/// Formats a timestamp in RFC 3339 format, without fractions of a second.
 pub(crate) fn time(time: Timestamp) -> String {
     let text = time.to_string();
     text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
 }
 
-/// A time in one unit that is neither too fine nor too coarse.
+/// Formats a duration in one unit: seconds below 2 minutes, minutes below 2 hours, hours below 2 days, then
+/// days.
 pub(crate) fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
@@ -18,7 +19,7 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
-/// How long ago it was.
+/// Formats the time between `then` and `now`. Returns `0s` if `then` is later than `now`.
 pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
     span(now.nanos_since(then) / 1_000_000_000)
 }
@@ -41,7 +42,7 @@ mod tests {
             assert_eq!(span(seconds), told);
         }
         let [then, now] = [Timestamp::from_seconds(100), Timestamp::from_seconds(160)];
-        // Of two clocks that differ, the one ahead has made something in the future.
+        // A timestamp from a clock that runs ahead can lie in the future.
         assert_eq!((age(then, now), age(now, then)), ("60s".to_owned(), "0s".to_owned()));
     }
 }

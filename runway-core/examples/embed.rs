@@ -1,5 +1,5 @@
-//! A service that decides by itself: it holds the gate, and brings the clock, the lock and the randomness, of which the core
-//! has none.
+//! A service that embeds the gate. It provides the clock, the lock and the random seed, which the core does
+//! not have.
 //!
 //! `cargo run -p runway-core --example embed`
 
@@ -7,7 +7,7 @@
     clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "what the core must not do is the service's part"
+    reason = "the service provides the clock, the lock and the randomness"
 )]
 
 use runway_core::gate::{Basis, replay};
@@ -35,7 +35,7 @@ const TRAIN: &str =
 const GREEDY: &str =
     "{name: greedy, tenant: vision, image: registry.internal/train:3, resources: {cpu: 6, gpu: 3}}";
 
-/// Every submission to the service passes its gate.
+/// A service whose gate decides on each submission.
 struct Service {
     gate: Mutex<Gate>,
 }
@@ -51,13 +51,13 @@ impl Service {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What would become of a job just now. Nothing changes by the question.
+    /// Returns the decision that a submission would get now. The gate does not change.
     fn preview(&self, job: &str) -> Result<Decision, Box<dyn Error>> {
         let submission = read(job)?;
         Ok(self.gate().preview(&submission, now()?))
     }
 
-    /// Decides on a job, and has it started where it is admitted.
+    /// Decides on a job, and starts it if it is admitted.
     fn submit(
         &self,
         id: JobId,
@@ -65,7 +65,7 @@ impl Service {
         start: impl FnOnce(&AdmittedJob) -> Result<(), Box<dyn Error>>,
     ) -> Result<Decision, Box<dyn Error>> {
         let submission = read(job)?;
-        // From here on its GPUs are held, so the lock need not be.
+        // The gate now holds the job's GPUs, so the lock can be released.
         let decision = self.gate().submit(id, &submission, now()?)?;
         if let Some(admitted) = decision.admitted() {
             match start(admitted) {
@@ -79,18 +79,18 @@ impl Service {
         Ok(decision)
     }
 
-    /// Nothing of the job runs any more. May be said twice.
+    /// Releases the resources of a job that has ended. Repeated calls have no effect.
     fn ended(&self, id: JobId) {
         self.gate().release(id);
     }
 }
 
-/// The job of a request; over a service's own API a secret comes as its value.
+/// Parses the job of a request. The service's own API carries secrets as values.
 fn read(job: &str) -> Result<Submission, Box<dyn Error>> {
     let mut readings = JobSpec::read_all(job.as_bytes(), SecretLiterals::Require).into_iter();
     match (readings.next(), readings.next()) {
         (Some(reading), None) => Ok(Submission::from(reading)),
-        _ => Err("a request has one job".into()),
+        _ => Err("a request must contain one job".into()),
     }
 }
 
@@ -101,7 +101,7 @@ fn now() -> Result<Timestamp, Box<dyn Error>> {
 fn tell(decision: &Decision) {
     match decision.quote() {
         Some(Quote { ceiling, per_hour, .. }) => println!("at most {ceiling} USD, {per_hour} USD an hour"),
-        None => println!("its price cannot be told"),
+        None => println!("the price cannot be computed"),
     }
     for violation in decision.violations() {
         println!("refused: {} at {}: {}", violation.code, violation.path, violation.message);
@@ -111,7 +111,7 @@ fn tell(decision: &Decision) {
     }
 }
 
-/// What a line of the log holds for who makes the decision again.
+/// The part of a log line that a replay needs.
 #[derive(serde::Deserialize)]
 struct Logged {
     basis: Basis,
@@ -120,33 +120,33 @@ struct Logged {
 fn main() -> Result<(), Box<dyn Error>> {
     let service = Service::new(POLICY)?;
 
-    println!("# a question");
+    println!("# preview a job");
     tell(&service.preview(TRAIN)?);
 
-    println!("# a submission");
+    println!("# submit it");
     let id = JobId::from_key(&"vision".parse()?, "train-2026-11-21");
     let decision = service.submit(id, TRAIN, |admitted| {
         println!("started: {}", admitted.job().name);
         Ok(())
     })?;
 
-    println!("# one that asks for more than there can be");
+    println!("# preview a job that requests too much");
     tell(&service.preview(GREEDY)?);
 
-    println!("# one that has to wait");
+    println!("# preview a job that must wait");
     tell(&service.preview(TRAIN)?);
 
-    println!("# the end, after 90 seconds");
+    println!("# bill the first job after 90 seconds");
     service.ended(id);
     if let Some(quote) = decision.quote() {
         println!("{} USD", quote.bill(Seconds::new(90)).usd);
     }
 
-    println!("# the decision once more, from its line in the log");
+    println!("# replay the decision from its log line");
     let line = serde_json::to_string(&decision)?;
     let logged: Logged = serde_json::from_str(&line)?;
     let policy = Arc::clone(service.gate().policy());
     let again = serde_json::to_string(&replay(&policy, &logged.basis)?)?;
-    println!("{} bytes, {}", line.len(), if again == line { "the same" } else { "others" });
+    println!("{} bytes, {}", line.len(), if again == line { "identical" } else { "different" });
     Ok(())
 }

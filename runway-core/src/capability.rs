@@ -1,7 +1,8 @@
-//! The features of a job that a backend supports.
+//! The job features that a backend can support.
 //!
-//! A backend declares its [`Capabilities`], and the gate refuses a job that needs a missing one, before the job is priced or
-//! holds anything. The set is an input of the decision and is recorded with it, so that the decision replays.
+//! A backend declares its [`Capabilities`]. The gate refuses a job that needs a missing feature, before it
+//! computes a price or reserves a hold. The capabilities are a recorded input of the decision, so the
+//! decision can be replayed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,8 +10,8 @@ use std::str::FromStr;
 
 macro_rules! capabilities {
     ($($variant:ident = $name:literal, $path:literal: $text:literal, $remedy:literal)*) => {
-        /// A feature of a job that a backend can lack. The names are stable; a dot separates a field from one of its parts or
-        /// values.
+        /// A job feature that a backend may lack. The names are stable. A dot separates a field from its part
+        /// or value.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[non_exhaustive]
         pub enum Capability {
@@ -27,13 +28,13 @@ macro_rules! capabilities {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// The field of the job that needs it, as a JSON pointer.
+            /// The job field that needs the feature, as a JSON pointer.
             #[must_use]
             pub const fn path(self) -> &'static str {
                 match self { $(Self::$variant => $path),* }
             }
 
-            /// The change that makes a job run without this feature, as an imperative.
+            /// The change that makes a job run without the feature, as an imperative.
             #[must_use]
             pub const fn remedy(self) -> &'static str {
                 match self { $(Self::$variant => $remedy),* }
@@ -43,17 +44,17 @@ macro_rules! capabilities {
 }
 
 capabilities! {
-    ImageEntrypoint = "image.entrypoint", "/command": "A job without a `command` runs the entry point of its image.", "write the program to run into `command`"
-    Workdir = "workdir", "/workdir": "A working directory that the job chooses.", "leave `workdir` out"
-    Secrets = "secrets", "/secrets": "Secret variables.", "leave `secrets` out"
+    ImageEntrypoint = "image.entrypoint", "/command": "Runs the entry point of the image if the job has no `command`.", "write the program to run into `command`"
+    Workdir = "workdir", "/workdir": "A working directory set by the job.", "leave `workdir` out"
+    Secrets = "secrets", "/secrets": "Secret environment variables.", "leave `secrets` out"
     Gpu = "resources.gpu", "/resources/gpu": "GPUs.", "ask for no GPU"
-    EphemeralStorage = "resources.ephemeral_storage", "/resources/ephemeral_storage": "A limit on scratch space and logs that the job chooses.", "leave `ephemeral_storage` out"
-    Shm = "resources.shm", "/resources/shm": "Shared memory of a size that the job chooses.", "leave `shm` out"
-    GpuType = "gpu_type", "/gpu_type": "GPUs of a type that the job chooses.", "leave `gpu_type` out"
-    Retries = "retries", "/retries": "Further attempts after a failed one.", "set `retries` to 0"
-    NetworkNone = "network.none", "/network": "No network.", "name another network"
-    NetworkInternal = "network.internal", "/network": "Connections to the policy's address ranges only.", "name another network"
-    NetworkOpen = "network.open", "/network": "Connections to all addresses but the protected ones.", "name another network"
+    EphemeralStorage = "resources.ephemeral_storage", "/resources/ephemeral_storage": "A limit on scratch space and logs, set by the job.", "leave `ephemeral_storage` out"
+    Shm = "resources.shm", "/resources/shm": "Shared memory with a size set by the job.", "leave `shm` out"
+    GpuType = "gpu_type", "/gpu_type": "GPUs of a type set by the job.", "leave `gpu_type` out"
+    Retries = "retries", "/retries": "Retries after a failed attempt.", "set `retries` to 0"
+    NetworkNone = "network.none", "/network": "A job without any network.", "name another network"
+    NetworkInternal = "network.internal", "/network": "Connections only to the policy's address ranges.", "name another network"
+    NetworkOpen = "network.open", "/network": "Connections to all addresses except the protected ones.", "name another network"
 }
 
 impl fmt::Display for Capability {
@@ -64,7 +65,7 @@ impl fmt::Display for Capability {
 
 /// The job features that one backend supports.
 ///
-/// Serialized, it is `{"backend","lacks"}`: the backend's name and the capabilities that it lacks.
+/// The JSON form is `{"backend","lacks"}`: the backend's name and the features that it lacks.
 ///
 /// ```
 /// use runway_core::capability::{BackendKind, Capability};
@@ -80,15 +81,15 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// A backend that supports exactly these features. A capability that a later version of Runway adds is missing until the
-    /// backend lists it.
+    /// Creates the capabilities of a backend that supports exactly these features. A feature that a later
+    /// version of Runway adds counts as missing until the backend lists it.
     #[must_use]
     pub fn new(backend: impl Into<String>, supported: &[Capability]) -> Self {
         let lacks = Capability::ALL.iter().filter(|capability| !supported.contains(capability));
         Self { backend: backend.into(), lacks: lacks.copied().collect() }
     }
 
-    /// The name of the backend.
+    /// Returns the name of the backend.
     #[must_use]
     pub fn backend(&self) -> &str {
         &self.backend
@@ -114,7 +115,7 @@ impl BackendKind {
     /// Every backend.
     pub const ALL: [Self; 2] = [Self::Kubernetes, Self::Local];
 
-    /// The name, as `--backend` takes it.
+    /// The backend's name, as in `--backend`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -123,7 +124,7 @@ impl BackendKind {
         }
     }
 
-    /// What the backend supports.
+    /// Returns the job features that the backend supports.
     #[must_use]
     pub fn capabilities(self) -> Capabilities {
         match self {
@@ -152,9 +153,9 @@ impl fmt::Display for BackendKind {
     }
 }
 
-/// No backend has this name.
+/// An unknown backend name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no backend of this name; use `kubernetes` or `local`")]
+#[error("unknown backend; use `kubernetes` or `local`")]
 pub struct UnknownBackend;
 
 impl FromStr for BackendKind {

@@ -6,17 +6,17 @@ use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// A SHA-256 digest, written `sha256:` and 64 hexadecimal digits.
+/// A SHA-256 digest. Its text form is `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
-/// The text is not of the form `sha256:` and 64 lower-case hexadecimal digits.
+/// The text is not `sha256:` followed by 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not `sha256:` and 64 hexadecimal digits")]
+#[error("is not `sha256:` followed by 64 hexadecimal digits")]
 pub struct DigestError;
 
 impl Digest {
-    /// The digest of a value as compact JSON with its keys sorted.
+    /// Returns the digest of a value's canonical form: compact JSON with sorted keys.
     #[must_use]
     pub fn of_json(value: &Json) -> Self {
         let mut text = Vec::new();
@@ -25,7 +25,7 @@ impl Digest {
     }
 }
 
-/// The first 128 bits of the SHA-256 digest of some bytes.
+/// Returns the first 128 bits of the SHA-256 digest of these bytes.
 pub(crate) fn first_bits(bytes: &[u8]) -> u128 {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     digest.first_chunk().copied().map_or(0, u128::from_be_bytes)
@@ -49,7 +49,7 @@ fn write_sorted(value: &Json, out: &mut Vec<u8>) {
 }
 
 fn write_scalar(scalar: &impl serde::Serialize, out: &mut Vec<u8>) {
-    // Writing to a list of bytes does not fail.
+    // Writing to a vector cannot fail.
     let _ = serde_json::to_writer(out, scalar);
 }
 
@@ -71,7 +71,7 @@ fn write_separated<T>(
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every job has several in its annotations, so they are not formatted byte by byte.
+        // Each job has several digests in its annotations, so this avoids one formatting call per byte.
         let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
         let mut digits = [0; 64];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
@@ -116,7 +116,7 @@ mod tests {
     fn a_digest_is_that_of_the_json_whatever_the_order() {
         let digest = Digest::of_json(&json!({"a": 1, "b": 2}));
         assert_eq!(digest, Digest::of_json(&json!({"b": 2, "a": 1})));
-        // printf '{"a":1,"b":2}' | sha256sum
+        // The expected digest is the output of `printf '{"a":1,"b":2}' | sha256sum`.
         assert_eq!(
             digest.to_string(),
             "sha256:43258cff783fe7036d8a43033f830adfc60ec037382473548ac742b888292777"

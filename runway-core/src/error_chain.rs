@@ -1,19 +1,19 @@
-//! Errors together with their causes.
+//! An error together with its causes.
 
 use std::error::Error;
 use std::fmt;
 
-/// An error, then its cause, then the cause of that, down to the first one.
+/// An error and its chain of causes, from the outermost error to the root cause.
 ///
-/// As an iterator it returns them in this order. Displayed, it is one line that leaves out a cause whose text is part of
-/// the message before it, since many messages contain their cause.
+/// The iterator returns the errors in this order. `Display` prints them in one line. It skips a cause whose
+/// text is part of the previous message, because many messages already include their cause.
 ///
 /// ```
 /// use runway_core::ErrorChain;
-/// use runway_core::policy::RateOverrides;
+/// use runway_core::policy::PriceOverrides;
 /// use runway_core::units::MoneyError;
 ///
-/// let error = RateOverrides::from_variables(|_| Some("cheap".to_owned())).unwrap_err();
+/// let error = PriceOverrides::from_variables(|_| Some("cheap".to_owned())).unwrap_err();
 /// assert!(ErrorChain::new(&error).any(|cause| cause.is::<MoneyError>()));
 /// assert_eq!(ErrorChain::new(&error).to_string(), error.to_string()); // the message contains its cause
 /// ```
@@ -21,7 +21,7 @@ use std::fmt;
 pub struct ErrorChain<'a>(Option<&'a (dyn Error + 'static)>);
 
 impl<'a> ErrorChain<'a> {
-    /// Starts the chain at an error.
+    /// Creates a chain that starts with this error.
     #[must_use]
     pub const fn new(error: &'a (dyn Error + 'static)) -> Self {
         Self(Some(error))

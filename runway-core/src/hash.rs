@@ -1,17 +1,17 @@
-//! Maps whose hasher is keyed from outside.
+//! Hash maps with an external seed.
 //!
-//! Keys come from tenants, so the hash must not be guessable; the core has no source of randomness, so whoever
-//! composes it passes a [`HashSeed`]. What is decided never depends on the seed, only how fast.
+//! Tenants choose the keys, so the hash must not be predictable. The core has no source of randomness, so the
+//! caller passes a [`HashSeed`]. The seed affects only the speed of a decision, never its result.
 
 use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-/// The key of the hash function: 128 bits, drawn at random once a process.
+/// The 128-bit key of the hash function. A process draws it at random once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HashSeed(pub u64, pub u64);
 
-/// A hash map keyed with a [`HashSeed`].
+/// A hash map that uses a [`HashSeed`].
 pub(crate) type KeyedMap<K, V> = HashMap<K, V, HashSeed>;
 
 impl BuildHasher for HashSeed {

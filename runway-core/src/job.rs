@@ -1,4 +1,4 @@
-//! A job whose every part could be read, with defaults filled in; whether it may run is another matter.
+//! The normalised job: parsed and complete with defaults. It is not necessarily admitted.
 
 use crate::image::ImageRef;
 use crate::name::{ClassName, JobName, Tenant};
@@ -8,50 +8,50 @@ use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds};
 
 /// A normalised job.
 ///
-/// Serialized, it has `name`, `tenant`, `class`, `image`, `workdir` (if set), `resources` (`cpu_millis`, `memory_bytes`,
-/// `ephemeral_storage_bytes`, `gpu`), `timeout_seconds`, `retries` and `network`.
+/// The JSON form has `name`, `tenant`, `class`, `image`, `workdir` (if set), `resources` (`cpu_millis`,
+/// `memory_bytes`, `ephemeral_storage_bytes`, `gpu`), `timeout_seconds`, `retries` and `network`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Its name.
+    /// The job's name.
     pub name: JobName,
-    /// Whose it is.
+    /// The tenant that owns the job.
     pub tenant: Tenant,
-    /// The class it runs under; `None` where the policy has no default class and the job names none.
+    /// The policy class; `None` if the job names no class and the policy has no default class.
     pub class: Option<ClassName>,
-    /// Its image, the name completed.
+    /// The container image, with its name completed.
     pub image: ImageRef,
-    /// The working directory of its command; `None` leaves it to the image or the machine.
+    /// The working directory of the command; `None` selects the default of the image or the machine.
     pub workdir: Option<String>,
-    /// What it asks for.
+    /// The requested resources.
     pub resources: Resources,
-    /// The kind of GPU, where it has any and the policy knows kinds.
+    /// The GPU type; `None` if the job has no GPUs or the policy defines no types.
     pub gpu_type: Option<String>,
-    /// How long it may take, retries included.
+    /// The time limit of the whole job, all retries included.
     pub timeout: Seconds,
-    /// How often a failed attempt is repeated.
+    /// The number of retries after a failed attempt.
     pub retries: u32,
-    /// What it may connect to.
+    /// The network that the job may use.
     pub network: Network,
 }
 
 /// The resources of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
-    /// Cores, in thousandths.
+    /// CPU, in thousandths of a core.
     pub cpu: CpuMillis,
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory: MemoryBytes,
-    /// Bytes of scratch space and logs.
+    /// Scratch space and logs, in bytes.
     pub ephemeral_storage: MemoryBytes,
-    /// Whole GPUs.
+    /// Number of whole GPUs.
     pub gpu: GpuCount,
-    /// Bytes of shared memory, within `memory`.
+    /// Shared memory in bytes. It counts towards `memory`.
     pub shm: Option<MemoryBytes>,
 }
 
 impl Job {
-    /// The most it can cost under a policy: for its timeout and the time it has to end after that. `None` where the
-    /// price does not fit, which no admitted job's does.
+    /// Returns the price of the job's maximum duration under this policy. Returns `None` if the price
+    /// overflows, which never happens for an admitted job.
     #[must_use]
     pub fn quote(&self, policy: &Policy) -> Option<Quote> {
         let Resources { cpu, memory, gpu, .. } = self.resources;
@@ -59,7 +59,8 @@ impl Job {
         Quote::new(Amounts { cpu, memory, gpu }, policy.rates(), gpu_rate, self.term(policy))
     }
 
-    /// How long it can hold what it has: its timeout and the time it has to end after that.
+    /// Returns the longest time that the job can occupy its resources: the timeout plus the termination grace
+    /// period.
     #[must_use]
     pub const fn term(&self, policy: &Policy) -> Seconds {
         self.timeout.saturating_add(policy.run().termination_grace)

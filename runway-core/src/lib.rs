@@ -1,13 +1,14 @@
-//! Decides whether a batch job may run, what it costs at most, and what would be created for it.
+//! Decides whether a batch job may run, computes the ceiling of its price, and renders its Kubernetes
+//! objects.
 //!
-//! This library is pure: no files, clocks, randomness, logging, threads or locks. The way of a job is
-//! `spec → check → price → gate (rate, quota) → render`, and each word is a module. The same arguments make the same
-//! decision everywhere, byte for byte: on a laptop, in the server, and in a service that embeds the crate.
+//! The library is pure: it uses no files, clocks, randomness, logging, threads or locks. A job passes through
+//! the modules `spec → check → price → gate (rate, quota) → render`. The same inputs give the same decision,
+//! byte for byte, in the command line, in the server and in a service that embeds the crate.
 //!
-//! The feature `kubernetes` adds the modules `render` and `guardrails`, and `status::classify`. It needs one version feature
-//! of `k8s-openapi`, which the program chooses.
+//! The feature `kubernetes` adds the modules `render` and `guardrails`, and the function `status::classify`.
+//! The feature requires one version feature of `k8s-openapi`, which the program chooses.
 //!
-//! Start with [`Gate`], which takes a [`Submission`] and returns a [`Decision`].
+//! The entry point is [`Gate`]. It takes a [`Submission`] and returns a [`Decision`].
 
 pub mod capability;
 pub mod check;
@@ -37,7 +38,7 @@ pub mod text;
 pub mod units;
 pub mod violation;
 
-/// The examples of the README are tests.
+/// Compiles the examples of the README as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

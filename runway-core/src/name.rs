@@ -1,39 +1,39 @@
-//! Names: of jobs, tenants, classes and variables. What has one of these types is valid.
+//! Validated names of jobs, tenants, classes, Kubernetes objects and environment variables.
 
 use crate::digest::first_bits;
 use crate::text::serde_as_text;
 use std::borrow::Borrow;
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// Why a text is not a name of its kind.
+/// The reason why a string is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// There is no text.
+    /// The string is empty.
     #[error("is empty")]
     Empty,
-    /// There are too many characters.
+    /// The string has too many characters.
     #[error("has more than {limit} characters")]
     TooLong {
-        /// How many there may be.
+        /// The maximum number of characters.
         limit: usize,
     },
-    /// A character stands in it that may not.
+    /// The string contains an invalid character.
     #[error("may hold only {allowed}")]
     BadCharacter {
-        /// Which characters there may be.
+        /// The characters that are valid.
         allowed: &'static str,
     },
-    /// It starts or ends with a character that may stand only inside.
+    /// The string starts or ends with a character that is valid only between others.
     #[error("must start and end with a letter or digit")]
     BadEnd,
-    /// It starts with a character that may stand only further on.
+    /// The string starts with a character that is valid only later.
     #[error("must not start with a digit or with `..`, nor be `.`")]
     BadStart,
 }
 
 const LABEL_CHARACTERS: &str = "lower-case letters, digits and `-`";
 
-/// Checks the form of a DNS label (RFC 1123, section 2.1) of at most `limit` characters.
+/// Checks that a string is a DNS label (RFC 1123, section 2.1) of at most `limit` characters.
 fn check_label(text: &str, limit: usize) -> Result<(), NameError> {
     let bytes = text.as_bytes();
     if bytes.is_empty() {
@@ -51,7 +51,7 @@ fn check_label(text: &str, limit: usize) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Checks the form of a class's name: that of a label which may also have `_` inside.
+/// Checks that a string is a class name: a DNS label that may also contain `_` between other characters.
 fn check_class_name(text: &str, limit: usize) -> Result<(), NameError> {
     match check_label(&text.replace('_', "-"), limit) {
         Err(NameError::BadCharacter { .. }) => {
@@ -61,7 +61,8 @@ fn check_class_name(text: &str, limit: usize) -> Result<(), NameError> {
     }
 }
 
-/// The label nearest to a text that is none: lower-case, with `-` for what may not stand there.
+/// Returns the valid label that is closest to an invalid one: in lower case, with `-` in place of invalid
+/// characters.
 pub(crate) fn nearest_label(text: &str, limit: usize) -> Option<String> {
     let mut label = String::new();
     for c in text.chars().flat_map(char::to_lowercase) {
@@ -84,15 +85,15 @@ macro_rules! label {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The most characters it may have.
+            /// The maximum number of characters.
             pub const MAX_LENGTH: usize = $limit;
 
-            /// Checks the form without keeping the text.
+            /// Checks the string without storing it.
             pub(crate) fn check(text: &str) -> Result<(), NameError> {
                 $check(text, Self::MAX_LENGTH)
             }
 
-            /// The text.
+            /// Returns the name as a string.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -125,27 +126,29 @@ macro_rules! label {
 }
 
 label! {
-    /// The name of a job: a DNS label of at most 50 characters, so that with `-` and an id it is one of 63.
+    /// The name of a job: a DNS label of at most 50 characters. With `-` and a job id it is a label of at
+    /// most 63.
     JobName, 50, check_label
 }
 
 label! {
-    /// Who submits: a DNS label of at most 63 characters, which can be a Kubernetes label as it is.
+    /// The team that submits jobs and pays for them: a DNS label of at most 63 characters. It is a valid
+    /// Kubernetes label value.
     Tenant, 63, check_label
 }
 
 label! {
-    /// The name of a class or of a GPU type: as a DNS label of at most 63 characters, with `_` allowed inside, so that
-    /// it can be the value of a Kubernetes label.
+    /// The name of a class or GPU type: a DNS label of at most 63 characters that may contain `_` between
+    /// other characters. It is a valid Kubernetes label value.
     ClassName, 63, check_class_name
 }
 
 label! {
-    /// The name of something in Kubernetes: a DNS label of at most 63 characters.
+    /// The name of a Kubernetes object: a DNS label of at most 63 characters.
     DnsLabel, 63, check_label
 }
 
-/// The id of a job: 12 characters of `a`–`z` and `0`–`9`.
+/// The id of a job: 12 characters from `a`–`z` and `0`–`9`.
 ///
 /// ```
 /// use runway_core::JobId;
@@ -159,19 +162,20 @@ label! {
 pub struct JobId([u8; Self::LENGTH]);
 
 impl std::hash::Hash for JobId {
-    /// The bytes alone: all ids have the same length.
+    /// Hashes the bytes without a length, because all ids have the same length.
     fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
         hasher.write(&self.0);
     }
 }
 
 impl JobId {
-    /// The number of its characters.
+    /// The number of characters.
     pub const LENGTH: usize = 12;
 
-    /// Makes an id of 128 random bits; callers bring the randomness.
+    /// Creates an id from 128 random bits, which the caller provides.
     ///
-    /// 36^12 ids fit in 62 bits, so the ids of uniform bits are uniform but for one part in 2^65.
+    /// There are 36^12 ids, about 2^62. For uniform bits, their distribution deviates from uniform by at most
+    /// one part in 2^65.
     #[must_use]
     pub fn from_random(mut bits: u128) -> Self {
         let mut id = [b'0'; Self::LENGTH];
@@ -183,7 +187,8 @@ impl JobId {
         Self(id)
     }
 
-    /// The id of the job that a tenant submits under an idempotency key: always the same one.
+    /// Returns the id of the job that a tenant submits with an idempotency key. The same tenant and key
+    /// always give the same id.
     ///
     /// ```
     /// use runway_core::JobId;
@@ -195,11 +200,11 @@ impl JobId {
     /// ```
     #[must_use]
     pub fn from_key(tenant: &Tenant, key: &str) -> Self {
-        // A tenant holds no slash, so that no two pairs make the same text.
+        // A tenant contains no slash, so different pairs give different strings.
         Self::from_random(first_bits(format!("runway.dev/job/{tenant}/{key}").as_bytes()))
     }
 
-    /// The text.
+    /// Returns the id as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -238,11 +243,12 @@ impl fmt::Debug for JobId {
 
 serde_as_text!(JobId);
 
-/// The most characters the name of a variable may have: that of a key in a Kubernetes Secret.
+/// Maximum number of characters in the name of a variable, as for the keys of a Kubernetes Secret.
 pub(crate) const MAX_ENV_NAME: usize = 253;
 
 /// Checks the name of an environment variable by the rule that every Kubernetes version accepts
-/// (`IsEnvVarName` in `k8s.io/apimachinery/pkg/util/validation`): `[-._a-zA-Z][-._a-zA-Z0-9]*`, not `.`, not `..` first.
+/// (`IsEnvVarName` in `k8s.io/apimachinery/pkg/util/validation`). The rule is `[-._a-zA-Z][-._a-zA-Z0-9]*`,
+/// but not `.`, and without a leading `..`.
 pub(crate) fn check_env_name(text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
@@ -259,20 +265,22 @@ pub(crate) fn check_env_name(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Whether what should be the name of a variable is more likely a name with its value: `TOKEN:x`, `TOKEN=x`.
+/// Returns `true` if the name looks like an assignment, such as `TOKEN:x` or `TOKEN=x`. Its tail may be a
+/// secret.
 pub(crate) fn is_glued(name: &str) -> bool {
     before_glue(name) != name
 }
 
-/// The part of a name to which no value can be glued.
+/// Returns the part of a name before the first `=`, `:` or space.
 pub(crate) fn before_glue(name: &str) -> &str {
     name.split(['=', ':', ' ']).next().unwrap_or("")
 }
 
-/// The reserved names, as they are told to people: with these a pod could name GPUs round the device plugin.
+/// The reserved names, as messages show them. With them, a container could select GPUs and bypass the device
+/// plugin.
 pub(crate) const RESERVED_ENV_NAMES: &str = "`NVIDIA_*`, `CUDA_VISIBLE_DEVICES` and `RUNWAY_*`";
 
-/// Whether a variable of this name is Runway's alone to set.
+/// Returns `true` if only Runway may set a variable of this name.
 pub(crate) fn is_reserved_env_name(text: &str) -> bool {
     text.starts_with("NVIDIA_") || text.starts_with("RUNWAY_") || text == "CUDA_VISIBLE_DEVICES"
 }

@@ -1,4 +1,4 @@
-//! Reading trees into types while collecting every fault on the way.
+//! Decodes document trees into types and collects all violations.
 
 use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Span, Value, append};
@@ -7,7 +7,7 @@ use crate::text::{nearest, push_escaped};
 use crate::violation::Violation;
 use serde_json::Value as Json;
 
-/// A place in the tree: what it is called, and within what. It is written out only where there is a fault.
+/// A path in the tree, as a linked list of segments. The JSON pointer is built only for a violation.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Path<'a>(Option<(&'a Path<'a>, Segment<'a>)>);
 
@@ -30,7 +30,7 @@ impl<'a> Path<'a> {
         self.0.is_none()
     }
 
-    /// As a JSON pointer.
+    /// Returns the path as a JSON pointer.
     pub(crate) fn pointer(&self) -> String {
         let Some((parent, segment)) = self.0 else { return String::new() };
         let mut path = parent.pointer();
@@ -42,27 +42,28 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Collects faults while a tree is read.
+/// Decodes values of a tree and collects the violations.
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) violations: Vec<Violation>,
-    /// Stretches whose values may be secret, wherever aliases carry them.
+    /// Spans whose values may be secret. An alias to one of them must not be shown either.
     pub(crate) hidden: Vec<Span>,
-    /// Whether a field without a value is a fault rather than left out: in a policy, `allow:` with all its lines commented
-    /// out would otherwise allow everything.
+    /// If `true`, a field with the value null is a violation. Otherwise it counts as missing. In a policy,
+    /// `allow:` with all its lines commented out would otherwise allow every image.
     pub(crate) refuses_null: bool,
-    /// Whether values at a JSON pointer may be secret, if any may.
+    /// Returns `true` if the value at a JSON pointer may be a secret. `None` if the document contains no
+    /// secrets.
     pub(crate) is_secret: Option<fn(&str) -> bool>,
 }
 
-/// The entries of a mapping whose fields are known.
+/// The entries of a mapping with a fixed set of fields.
 pub(crate) struct Fields<'a, 'p> {
     entries: &'a [(Key, Node)],
     path: Path<'p>,
 }
 
 impl<'a> Fields<'a, '_> {
-    /// The value of a field; `None` where it is not written, or written as null.
+    /// Returns the value of a field, or `None` if the field is missing or null.
     pub(crate) fn get<'s>(&'s self, name: &'s str) -> Option<(&'a Node, Path<'s>)> {
         let (_, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
         (!node.is_null()).then(|| (node, self.path.join(name)))
@@ -70,7 +71,7 @@ impl<'a> Fields<'a, '_> {
 }
 
 impl Reader {
-    /// The fields of a mapping, telling of those that are not `known`.
+    /// Decodes a mapping with a fixed set of fields. Reports each field that is not in `known`.
     pub(crate) fn fields<'a, 'p>(
         &mut self,
         node: &'a Node,
@@ -80,7 +81,7 @@ impl Reader {
         let entries = self.entries(node, path)?;
         for (key, value) in entries {
             if self.refuses_null && value.is_null() && known.contains(&key.text.as_str()) {
-                let message = format!("`{}` has no value: write one, or take the field out", key.text);
+                let message = format!("`{}` has no value; set a value or remove the field", key.text);
                 self.violations.push(Violation::new(
                     Code::WrongType,
                     path.join(&key.text).pointer(),
@@ -94,32 +95,32 @@ impl Reader {
         Some(Fields { entries, path: *path })
     }
 
-    /// Tells of a field that nobody knows. Its value is not repeated: a misspelt `secrets` would show one. Neither is what
-    /// may be a value glued to its name.
+    /// Reports an unknown field. The message shows neither its value nor the tail of a name that looks like
+    /// an assignment: both may be secrets if the field is a misspelt `secrets`.
     fn unknown(&mut self, name: &str, parent: &Path<'_>, known: &[&str]) {
         let told = if self.is_secret_path(parent) { "" } else { before_glue(name) };
         let hint = match nearest(told, known.iter().copied()) {
-            _ if is_glued(name) => "write `name: value`, with a space behind the colon".to_owned(),
+            _ if is_glued(name) => "write `name: value`, with a space after the colon".to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
-            None => "take it out; `allowed` lists the fields there are".to_owned(),
+            None => "remove it; `allowed` lists the known fields".to_owned(),
         };
         let at = if told.is_empty() { parent.pointer() } else { parent.join(told).pointer() };
-        let message = format!("there is no field `{}` here: {hint}", shortened(told));
+        let message = format!("unknown field `{}`: {hint}", shortened(told));
         let violation = Violation::new(Code::UnknownField, at, message);
         self.violations.push(violation.one_of(known.iter().copied()));
     }
 
-    /// The entries of a mapping whose keys are free.
+    /// Decodes a mapping with arbitrary keys.
     pub(crate) fn entries<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<&'a [(Key, Node)]> {
         match &node.value {
             _ if self.carries_secret(node, path) => None,
             Value::Map(entries) => Some(entries),
             _ if node.is_null() && !path.is_root() => None,
-            _ => self.wrong_type(node, path, "a mapping of names to values"),
+            _ => self.wrong_type(node, path, "a mapping"),
         }
     }
 
-    /// The items of a list.
+    /// Decodes a list.
     pub(crate) fn list<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<&'a [Node]> {
         match &node.value {
             _ if self.carries_secret(node, path) => None,
@@ -128,12 +129,13 @@ impl Reader {
         }
     }
 
-    /// A text. A number or truth value is not one until it is put in quotes, and is told so.
+    /// Decodes a string. A number or boolean is a violation whose message asks for quotes.
     pub(crate) fn text<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<&'a str> {
         self.text_or_fix(node, path, |_| false)
     }
 
-    /// A text. If a number or truth value would be valid as `quotable` text, quotes are its fix.
+    /// Decodes a string. If a number or boolean is a valid value according to `quotable`, the quoted text is
+    /// its fix.
     pub(crate) fn text_or_fix<'a>(
         &mut self,
         node: &'a Node,
@@ -146,26 +148,25 @@ impl Reader {
             Value::Scalar(kind, text) if *kind != ScalarKind::Null => {
                 let is_fix = quotable(text) && !self.is_hidden(node, path);
                 let fix = if is_fix { text.as_str().into() } else { Json::Null };
-                let message =
-                    format!("expected text here, and this is {}: put it in quotes", node.kind_name());
+                let message = format!("expected a string, found {}; put it in quotes", node.kind_name());
                 self.wrong(node, path, message, fix)
             }
-            _ => self.wrong_type(node, path, "text"),
+            _ => self.wrong_type(node, path, "a string"),
         }
     }
 
-    /// A text or a number, with its literal text.
+    /// Decodes a string or number. Returns its kind and its literal text.
     pub(crate) fn number<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<(ScalarKind, &'a str)> {
         match &node.value {
             _ if self.carries_secret(node, path) => None,
             Value::Scalar(kind @ (ScalarKind::Text | ScalarKind::Integer | ScalarKind::Float), text) => {
                 Some((*kind, text))
             }
-            _ => self.wrong_type(node, path, "a number, or text such as `500m`"),
+            _ => self.wrong_type(node, path, "a number or a string such as `500m`"),
         }
     }
 
-    /// A list of texts; items that are none are told of and left out.
+    /// Decodes a list of strings. Reports and leaves out items that are not strings.
     pub(crate) fn texts(&mut self, node: &Node, path: &Path<'_>, quotable: fn(&str) -> bool) -> Vec<String> {
         let items = self.list(node, path).unwrap_or_default();
         let read =
@@ -173,9 +174,9 @@ impl Reader {
         items.iter().enumerate().filter_map(read).collect()
     }
 
-    /// Tells that something else was expected here.
+    /// Reports a value of the wrong type.
     pub(crate) fn wrong_type<T>(&mut self, node: &Node, path: &Path<'_>, expected: &str) -> Option<T> {
-        let message = format!("expected {expected} here, and this is {}", node.kind_name());
+        let message = format!("expected {expected}, found {}", node.kind_name());
         self.wrong(node, path, message, Json::Null)
     }
 
@@ -186,12 +187,12 @@ impl Reader {
         None
     }
 
-    /// Tells that a field is missing.
+    /// Reports a missing field.
     pub(crate) fn missing(&mut self, path: &Path<'_>, message: &str) {
         self.violations.push(Violation::new(Code::MissingField, path.pointer(), message));
     }
 
-    /// The value as it may be repeated to people: single values that nobody takes for a secret.
+    /// Returns the value if a message may show it: a scalar that cannot be a secret. Otherwise, returns null.
     pub(crate) fn shown(&self, node: &Node, path: &Path<'_>) -> Json {
         let is_plain = matches!(node.value, Value::Scalar(..)) && !path.is_root();
         if is_plain && !self.is_hidden(node, path) { node.to_json() } else { Json::Null }
@@ -205,25 +206,26 @@ impl Reader {
         self.is_secret_path(path) || self.is_defined_in_hiding(node)
     }
 
-    /// Whether an alias brought the value from where values are not shown. What stands within it is looked at when it is
-    /// read itself.
+    /// Returns `true` if the value is an alias to a redacted span. Nested values are checked when they are
+    /// decoded.
     fn is_defined_in_hiding(&self, node: &Node) -> bool {
         let defined = node.defined.as_deref();
         defined.is_some_and(|defined| self.hidden.iter().any(|hidden| hidden.overlaps(defined)))
     }
 
-    /// Refuses an alias that would carry a value to where it is shown.
+    /// Reports an alias that would show a redacted value in a public field.
     fn carries_secret(&mut self, node: &Node, path: &Path<'_>) -> bool {
         let carries = self.is_defined_in_hiding(node) && !self.is_secret_path(path);
         if carries {
-            let message = "an alias must not carry a value out of `env`, `secrets` or an unknown field";
+            let message =
+                "this alias refers to a value in `env`, `secrets` or an unknown field; write the value itself";
             self.violations.push(Violation::new(Code::WrongType, path.pointer(), message));
         }
         carries
     }
 }
 
-/// A text as it may be repeated in a sentence: short, and without what a terminal would obey.
+/// Returns a string for use in a message: at most 80 characters, with terminal controls escaped.
 pub(crate) fn shortened(text: &str) -> String {
     const LIMIT: usize = 80;
     let mut short = String::new();

@@ -1,18 +1,19 @@
-//! JSON Schemas (draft 2020-12) of the files that people write, for their editors.
+//! JSON Schemas (draft 2020-12) of job and policy files, for editors.
 //!
-//! A schema knows the shape and the names; whether a job is admitted only the [`gate`](crate::gate) can say.
+//! A schema describes the structure and the names. Only the [`gate`](crate::gate) decides whether a job is
+//! admitted.
 
 use crate::policy::Policy;
 use serde_json::Value as Json;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
-/// The schema of a job file. The classes, GPU types and networks are those of the policy.
+/// Returns the schema of a job file. It lists the policy's classes, GPU types and networks.
 #[must_use]
 pub fn job(policy: &Policy) -> Json {
     titled("A Runway job", crate::spec::schema(policy))
 }
 
-/// The schema of a policy file.
+/// Returns the schema of a policy file.
 #[must_use]
 pub fn policy() -> Json {
     titled("A Runway policy", crate::policy::schema())

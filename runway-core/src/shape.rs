@@ -1,4 +1,4 @@
-//! Parts of JSON Schemas that the declarations of fields share.
+//! JSON Schema fragments that the job and policy fields share.
 
 use serde_json::{Value as Json, json};
 
@@ -20,7 +20,7 @@ pub(crate) fn described(mut schema: Json, what: &str) -> Json {
     schema
 }
 
-/// A DNS label.
+/// Returns the schema of a DNS label.
 pub(crate) fn label(limit: usize) -> Json {
     json!({"type": "string", "pattern": LABEL, "maxLength": limit})
 }
@@ -29,7 +29,7 @@ pub(crate) fn text() -> Json {
     json!({"type": "string"})
 }
 
-/// An absolute path of at most `limit` bytes.
+/// Returns the schema of an absolute path of at most `limit` bytes.
 pub(crate) fn absolute_path(limit: usize) -> Json {
     json!({"type": "string", "pattern": "^/", "maxLength": limit})
 }
@@ -50,12 +50,12 @@ pub(crate) fn duration() -> Json {
     json!({"type": ["string", "integer"], "pattern": DURATION, "minLength": 1, "minimum": 0})
 }
 
-/// A price in USD.
+/// Returns the schema of a price in USD.
 pub(crate) fn price() -> Json {
     json!({"type": ["string", "number"], "pattern": RATE, "minimum": 0})
 }
 
-/// Variables of a process, with values of one schema.
+/// Returns the schema of environment variables whose values have the given schema.
 pub(crate) fn variables(value: &Json) -> Json {
     json!({
         "type": "object",
@@ -65,8 +65,8 @@ pub(crate) fn variables(value: &Json) -> Json {
     })
 }
 
-/// The source of a secret in a file.
+/// Returns the schema of a secret's source in a file.
 pub(crate) fn secret_source() -> Json {
-    let source = json!({"type": "string", "pattern": ENV_NAME, "description": "The environment variable that is read when the job is submitted."});
+    let source = json!({"type": "string", "pattern": ENV_NAME, "description": "Environment variable with the value, read by the program that submits the job."});
     object_of(json!({"from_env": source}), &["from_env"])
 }

@@ -1,10 +1,10 @@
-//! Text that others wrote, made safe for a terminal, and types that are serialized as their text.
+//! Escapes untrusted text for terminals, finds similar names, and serializes types as strings.
 
-/// Returns whether a terminal acts on the character instead of showing it: it moves the cursor, starts a command,
-/// breaks the line, or changes the direction of the text that follows.
+/// Returns `true` if a terminal interprets the character instead of showing it. Such a character moves the
+/// cursor, starts a command, breaks the line, or changes the direction of the following text.
 ///
-/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), the separators of lines and paragraphs,
-/// and the marks, embeddings and isolates of the Unicode bidirectional algorithm.
+/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), and the line and paragraph separators.
+/// The marks, embeddings and isolates of the Unicode bidirectional algorithm belong to them as well.
 ///
 /// ```
 /// use runway_core::text::is_terminal_control;
@@ -18,7 +18,8 @@ pub fn is_terminal_control(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Replaces every [terminal control](is_terminal_control) with its escape, such as `\u{1b}`, line breaks included.
+/// Replaces every [terminal control](is_terminal_control) with its escape, such as `\u{1b}`. This includes
+/// line breaks.
 ///
 /// ```
 /// assert_eq!(runway_core::text::escape_control("a\u{1b}[31m\n"), "a\\u{1b}[31m\\u{a}");
@@ -35,9 +36,9 @@ pub(crate) fn push_escaped(text: &mut String, c: char) {
     if is_terminal_control(c) { text.extend(c.escape_unicode()) } else { text.push(c) }
 }
 
-/// The known name nearest to `written`, if one is near enough that it was probably meant.
+/// Returns the known name that is most similar to `input`, if it is similar enough to be a likely correction.
 pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A field name of thousands of characters is no slip of the pen, and comparing it would take its time.
+    // A name of thousands of characters is not a typing error, and the comparison would be slow.
     if written.len() > 64 {
         return None;
     }
@@ -50,7 +51,10 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
         .map(|(_, name)| name)
 }
 
-/// Serializes types by `Display`, or by a method whose answer is serialized as the same text, and reads them back by `FromStr`.
+/// Implements `Serialize` and `Deserialize` for types with a string form.
+///
+/// Serialization uses `Display`, or a method that serializes to the same string. Deserialization uses
+/// `FromStr`.
 macro_rules! serde_as_text {
     ($($name:ident $(by $text:ident)?),+) => {$(
         impl serde::Serialize for $name {

@@ -1,34 +1,36 @@
-//! One reason why a document is refused, with what would be accepted instead.
+//! Violations: the reasons to refuse a document, with the accepted values.
 
 use crate::capability::Capability;
 use crate::code::Code;
 use serde_json::Value as Json;
 
-/// One reason why a job or a policy is refused.
+/// One reason to refuse a job or a policy.
 ///
-/// Serialized, it is `{"code","path","message","requested","allowed","policy","fix"}`, and `capability` before `fix` if there is one.
+/// The JSON form is `{"code","path","message","requested","allowed","policy","fix"}`. If a capability is
+/// missing, `capability` precedes `fix`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Violation {
-    /// The kind of the reason.
+    /// The code of the violation.
     pub code: Code,
-    /// The place in the document, as a JSON pointer (RFC 6901); empty for the whole.
+    /// The path in the document, as a JSON pointer (RFC 6901). It is empty for the whole document.
     pub path: String,
-    /// What is wrong and what to do, for the person who wrote it.
+    /// The message for the author of the document. It describes the problem and the remedy.
     pub message: String,
-    /// What was written there, if that is a single value; null under `/env` and `/secrets`, whatever was written.
+    /// The scalar at this path. Null if the value is not a scalar, and always null below `/env` and
+    /// `/secrets`.
     pub requested: Json,
-    /// What would be accepted, where it can be said in short.
+    /// The accepted values, if a list or a range describes them.
     pub allowed: Option<Allowed>,
-    /// The line of the policy that says so, such as `classes.gpu.cpu.max`.
+    /// The policy path of the violated rule, such as `classes.gpu.cpu.max`.
     pub policy: Option<String>,
-    /// The feature that the backend lacks. Absent unless the code is `unsupported-by-backend`.
+    /// The feature that the backend lacks. Present only with the code `unsupported-by-backend`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<Capability>,
-    /// The value for `path` nearest to the requested one that would be accepted; null where none is known.
+    /// The accepted value nearest to the requested one; null if none is known.
     pub fix: Json,
 }
 
-/// What would be accepted in a place.
+/// The accepted values at a path.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum Allowed {
@@ -37,17 +39,17 @@ pub enum Allowed {
         /// The values.
         one_of: Vec<Json>,
     },
-    /// Anything between two bounds, both included.
+    /// All values between two inclusive bounds.
     Range {
-        /// The lower bound, if there is one.
+        /// The lower bound; null if there is none.
         min: Json,
-        /// The upper bound, if there is one.
+        /// The upper bound; null if there is none.
         max: Json,
     },
 }
 
 impl Violation {
-    /// A violation without anything beyond its message.
+    /// Creates a violation with only a code, a path and a message.
     pub(crate) fn new(code: Code, path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -92,14 +94,15 @@ impl Violation {
     }
 }
 
-/// Of one document at most this many violations are told. Who has more has a machine that writes them.
+/// Maximum number of violations reported for one document.
 pub const MAX_VIOLATIONS: usize = 1000;
 
-/// The first of many violations, and that there are more.
+/// Truncates a list of violations to [`MAX_VIOLATIONS`]. If it removes any, it adds a `too-large` violation.
 pub(crate) fn bounded(mut violations: Vec<Violation>) -> Vec<Violation> {
     if violations.len() > MAX_VIOLATIONS {
         violations.truncate(MAX_VIOLATIONS);
-        let message = format!("there are more than {MAX_VIOLATIONS} faults; the rest is not told");
+        let message =
+            format!("more than {MAX_VIOLATIONS} violations; only the first {MAX_VIOLATIONS} are reported");
         violations.push(Violation::new(Code::TooLarge, "", message).range(Json::Null, MAX_VIOLATIONS));
     }
     violations

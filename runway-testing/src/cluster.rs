@@ -1,4 +1,4 @@
-//! A namespace of a real cluster, a role in it, and a control plane on it.
+//! A test harness with a namespace on a real cluster, its role, and a control plane.
 
 use crate::policies;
 use k8s_openapi::api::batch::v1::Job;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Returns an image with busybox's programs, which the nodes have or can pull.
+/// Returns an image with the programs of busybox. The nodes have this image or can pull it.
 #[must_use]
 pub fn image() -> String {
     std::env::var("RUNWAY_TEST_IMAGE").unwrap_or_else(|_| "runway.test/busybox:1".to_owned())
@@ -28,7 +28,7 @@ pub fn image() -> String {
 pub struct Harness {
     /// The namespace.
     pub namespace: String,
-    /// The client of the administrator.
+    /// The client with administrator rights.
     pub admin: Client,
     /// The backend of the control plane.
     pub backend: KubernetesBackend,
@@ -46,19 +46,19 @@ fn kubeconfig(variable: &str) -> Option<Connection> {
     Some(Connection { kubeconfig: Some(std::env::var_os(variable)?.into()), context: None })
 }
 
-/// Somebody who may do everything.
+/// Returns a client with administrator rights.
 pub async fn admin() -> Client {
     let Some(connection) = kubeconfig("KUBECONFIG") else {
         panic!(
-            "KUBECONFIG is not set: this test needs a cluster. `cargo xtask test` brings one up; by hand it is \
-             `cargo xtask cluster up --node` and `eval \"$(cargo xtask cluster env)\"`"
+            "KUBECONFIG is not set: this test needs a cluster. `cargo xtask test` starts one. To start one by \
+             hand, run `cargo xtask cluster up --node` and `eval \"$(cargo xtask cluster env)\"`"
         )
     };
     connect(&connection).await.unwrap()
 }
 
-/// Somebody who may do what the role grants: the user `runway`, in whose name an administrator can act where there is no
-/// kubeconfig of its own.
+/// Returns a client with the rights of the role: the user `runway`. Without a kubeconfig for this user, the
+/// administrator impersonates it.
 pub async fn runway() -> Client {
     if let Some(connection) = kubeconfig("RUNWAY_TEST_KUBECONFIG") {
         return connect(&connection).await.unwrap();
@@ -68,14 +68,14 @@ pub async fn runway() -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// Parses the policy of a namespace, changed by a test.
+/// Returns the policy of a namespace, after `change` has edited its text.
 #[must_use]
 pub fn policy(namespace: &str, change: impl FnOnce(String) -> String) -> Arc<Policy> {
     let text = change(policies::in_namespace(namespace));
     policies::parse(&text)
 }
 
-/// The role that `infra/` grants.
+/// Returns the role from `infra/`.
 #[must_use]
 pub fn role() -> Role {
     let text = std::fs::read_to_string(root().join("infra/kubernetes/rbac.yaml")).unwrap();
@@ -84,7 +84,7 @@ pub fn role() -> Role {
     serde_json::from_value(document.root.to_json()).unwrap()
 }
 
-/// Makes a namespace in which Runway may do what its role grants.
+/// Creates a namespace and grants Runway its role there.
 pub async fn namespace(admin: &Client, name: &str) {
     let spaces: Api<Namespace> = Api::all(admin.clone());
     let space = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
@@ -92,7 +92,7 @@ pub async fn namespace(admin: &Client, name: &str) {
     grant(admin, name).await;
 }
 
-/// Lets Runway do in a namespace what its role grants.
+/// Grants Runway its role in a namespace.
 pub async fn grant(admin: &Client, name: &str) {
     let mut role = role();
     role.metadata.namespace = Some(name.to_owned());
@@ -107,22 +107,22 @@ pub async fn grant(admin: &Client, name: &str) {
         .create(&PostParams::default(), &binding)
         .await
         .unwrap();
-    // Pods wait for the service account of their namespace.
+    // Pods cannot start before the namespace has its service account.
     let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(admin.clone(), name);
     until("a service account", async || accounts.get_opt("default").await.unwrap()).await;
 }
 
-/// A name that no earlier run has used.
+/// Returns a unique name for a namespace.
 #[must_use]
 pub fn unique(name: &str) -> String {
     let random = JobId::from_random(runway_control::Surroundings::random(&System));
     format!("t-{name}-{random}")
 }
 
-/// How long a test waits for something. Two minutes after an outage of the API server, a watch may still be away.
+/// Limit on each wait of a test. After an outage of the API server, a watch can take two minutes to resume.
 pub const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Waits until there is something, and not for ever.
+/// Polls until there is a result. Panics after [`TIMEOUT`].
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
@@ -140,7 +140,7 @@ impl Harness {
         Self::with(name, |policy| policy).await
     }
 
-    /// Starts a control plane with a changed policy.
+    /// Starts a control plane on a new namespace with an edited policy.
     pub async fn with(name: &str, change: impl FnOnce(String) -> String) -> Self {
         let namespace = unique(name);
         let admin = admin().await;
@@ -149,13 +149,13 @@ impl Harness {
         Self::start(namespace, admin, runway().await, policy).await
     }
 
-    /// Another control plane on the same namespace, as after a restart.
+    /// Starts another control plane on the same namespace, as after a restart.
     pub async fn again(&self) -> Self {
         Self::start(self.namespace.clone(), self.admin.clone(), runway().await, Arc::clone(&self.policy))
             .await
     }
 
-    /// Starts a control plane on a namespace that exists.
+    /// Starts a control plane on an existing namespace.
     pub async fn start(namespace: String, admin: Client, client: Client, policy: Arc<Policy>) -> Self {
         let settings = KubernetesSettings { page_size: 50, ..KubernetesSettings::new(&policy) };
         let backend = KubernetesBackend::new(client, &policy, settings, Arc::new(System));
@@ -167,7 +167,7 @@ impl Harness {
         Self { namespace, admin, backend, plane, policy }
     }
 
-    /// The administrator's view of the namespace.
+    /// Returns an administrator's API for a kind of object in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
@@ -175,7 +175,7 @@ impl Harness {
         Api::namespaced(self.admin.clone(), &self.namespace)
     }
 
-    /// Submits a job that is created.
+    /// Submits a job that must be created, and returns its id.
     pub async fn submit(&self, spec: JobSpec) -> JobId {
         match self.plane.submit(spec.into(), None).await {
             Ok(Submitted::Created { job, .. }) => job.seen.id,
@@ -183,7 +183,7 @@ impl Harness {
         }
     }
 
-    /// Submits a job that is refused. Returns the codes of the violations.
+    /// Submits a job that must be refused, and returns the codes of the violations.
     pub async fn refused(&self, spec: JobSpec) -> Vec<&'static str> {
         match self.plane.submit(spec.into(), None).await {
             Err(SubmitError::Refused(decision)) => {
@@ -193,14 +193,14 @@ impl Harness {
         }
     }
 
-    /// Waits until a job is in a state.
+    /// Waits until the job's record satisfies a condition.
     pub async fn until(&self, id: JobId, what: &str, is: impl Fn(&JobRecord) -> bool) -> Arc<JobRecord> {
         let look = async || self.plane.job(id).filter(|record| is(record));
         let found = tokio::time::timeout(TIMEOUT - Duration::from_secs(10), until(what, look)).await;
         found.unwrap_or_else(|_| panic!("waited for {what}: {:#?}", self.plane.job(id)))
     }
 
-    /// Waits for a phase and a reason.
+    /// Waits until the job has this phase and reason.
     pub async fn comes_to(&self, id: JobId, phase: Phase, reason: Option<Reason>) -> Arc<JobRecord> {
         let what = format!("{phase} {reason:?}");
         let record = self.until(id, &what, |record| {
@@ -212,7 +212,7 @@ impl Harness {
         record
     }
 
-    /// Looks whether a job is read from protobuf as it is from JSON.
+    /// Asserts that decoding from protobuf gives the same status as decoding from JSON.
     async fn agrees(&self, record: &JobRecord) {
         let mine = ListParams::default().labels(&format!("runway.dev/id={}", record.seen.id));
         let read = async || {
@@ -230,15 +230,16 @@ impl Harness {
                 assert_eq!(found.map(|found| found.status), in_json);
                 return;
             }
-            // It has changed meanwhile.
+            // The objects changed between the two reads, so compare again.
             before = after;
         }
     }
 
-    /// Waits until the pod itself shows why its container does not start. An event may come before that.
+    /// Waits until the status of the pod contains the reason why its container does not start. The event can
+    /// arrive earlier.
     pub async fn until_its_pod_waits(&self, id: JobId) {
         let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
-        until("the state of its pod", async || {
+        until("the waiting state of its pod", async || {
             let pod = serde_json::to_value(self.api::<Pod>().list(&mine).await.unwrap().items.pop()).unwrap();
             let reason = pod.pointer("/status/containerStatuses/0/state/waiting/reason")?.as_str()?;
             (reason != "ContainerCreating").then_some(())
@@ -252,21 +253,21 @@ impl Harness {
         assert_eq!(self.backend.cancel(&job).await.unwrap(), Cancelled::Begun);
     }
 
-    /// Waits until nothing of a job is left in the cluster.
+    /// Waits until the cluster contains no object of the job.
     pub async fn until_nothing_is_left(&self, id: JobId) {
         let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
-        until("its objects to go", async || {
+        until("the deletion of its objects", async || {
             let jobs = self.api::<Job>().list(&mine).await.unwrap().items.len();
             let pods = self.api::<Pod>().list(&mine).await.unwrap().items.len();
             let secrets = self.api::<Secret>().list(&mine).await.unwrap().items.len();
             (jobs + pods + secrets == 0).then_some(())
         })
         .await;
-        self.until(id, "the job to leave", |record| record.gone).await;
-        assert!(!self.plane.held().contains(&id), "it holds nothing any more");
+        self.until(id, "the removal of the job", |record| record.gone).await;
+        assert!(!self.plane.held().contains(&id), "the hold is released");
     }
 
-    /// Writes down what the cluster shows of a job, if that was asked for.
+    /// Saves the objects and events of a job as a fixture, if `RUNWAY_CAPTURE` is set.
     pub async fn capture(&self, name: &str, id: JobId) {
         if std::env::var_os("RUNWAY_CAPTURE").is_none() {
             return;
@@ -302,7 +303,7 @@ impl Harness {
     }
 }
 
-/// A job that runs a command.
+/// Returns the spec of a job that runs a command.
 #[must_use]
 pub fn spec(name: &str, command: &[&str]) -> JobSpec {
     JobSpec {
@@ -314,13 +315,13 @@ pub fn spec(name: &str, command: &[&str]) -> JobSpec {
     }
 }
 
-/// A job that runs a shell script.
+/// Returns the spec of a job that runs a shell script.
 #[must_use]
 pub fn shell(name: &str, script: &str) -> JobSpec {
     spec(name, &["sh", "-c", script])
 }
 
-/// Lets every node offer so many GPUs.
+/// Sets the number of GPUs that every node offers.
 pub async fn offer_gpus(admin: &Client, count: u32) {
     let nodes: Api<Node> = Api::all(admin.clone());
     for node in nodes.list(&ListParams::default()).await.unwrap() {
@@ -331,7 +332,7 @@ pub async fn offer_gpus(admin: &Client, count: u32) {
     }
 }
 
-/// Creates a Job that looks like Runway's and that the gate would refuse.
+/// Creates a Job with Runway's labels that the gate would refuse.
 pub async fn forge(harness: &Harness, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
     let mut gate = Gate::new(Arc::clone(&harness.policy), HashSeed(1, 2));
     let id = JobId::from_random(runway_control::Surroundings::random(&System));
@@ -339,11 +340,11 @@ pub async fn forge(harness: &Harness, spec: JobSpec, change: impl FnOnce(&mut Jo
     let mut job = render(decision.admitted().unwrap(), id, &harness.policy).unwrap().job;
     change(&mut job);
     harness.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
-    harness.until(id, "the job to be seen", |_| true).await;
+    harness.until(id, "the first snapshot of the job", |_| true).await;
     id
 }
 
-/// The container of a Job.
+/// Returns the container of a Job.
 pub fn container(job: &mut Job) -> &mut k8s_openapi::api::core::v1::Container {
     &mut job.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0]
 }

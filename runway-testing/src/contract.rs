@@ -1,7 +1,7 @@
-//! The contract of a backend: one suite that each implementation of [`Backend`] passes.
+//! The contract of a backend: a test suite that each implementation of [`Backend`] passes.
 //!
-//! The suite only uses the port, so it runs on a fake, on the machine and on a cluster. Time is the runtime's: a fake passes in
-//! virtual time.
+//! The suite uses only the trait, so it runs on the fake, on one machine and on a cluster. It uses the clock
+//! of the runtime, so the fake passes in virtual time.
 
 use futures::StreamExt;
 use runway_control::Observation;
@@ -23,16 +23,16 @@ pub trait BackendUnderTest {
     /// The backend of the running process.
     fn backend(&self) -> Arc<dyn Backend>;
 
-    /// Replaces the backend by one that another process would open on the same jobs.
+    /// Replaces the backend by one that another process would open for the same jobs.
     fn restart(&mut self);
 
-    /// The policy that admits the jobs of the suite. It allows every network.
+    /// Returns the policy that admits the jobs of the suite. It allows every network.
     fn policy(&self) -> Arc<Policy>;
 
-    /// A job that prints a line with the word `begins`, runs for a moment, and succeeds.
+    /// Returns a job that prints a line with the word `begins`, runs for a short time, and succeeds.
     fn job(&self, name: &str) -> JobSpec;
 
-    /// An id that no other job has.
+    /// Returns a unique id.
     fn id(&self) -> JobId;
 }
 
@@ -47,7 +47,8 @@ pub async fn check(subject: &mut impl BackendUnderTest) {
     capabilities(subject).await;
 }
 
-/// A create request for a job, admitted as if nothing else ran. Features of the backend are not checked.
+/// Returns a create request for a job. The job is admitted without other jobs, and without a check of the
+/// backend's features.
 fn order(subject: &impl BackendUnderTest, spec: JobSpec) -> Order {
     let policy = subject.policy();
     let gate = Gate::new(Arc::clone(&policy), HashSeed::default());
@@ -72,7 +73,7 @@ async fn listed(backend: &dyn Backend, id: JobId) -> Vec<Observation> {
     backend.list().await.unwrap().into_iter().filter(|seen| seen.id == id).collect()
 }
 
-/// Asserts that the backend reports the job as it was ordered: all of it, since another process has nothing else to go by.
+/// Asserts that the snapshot contains all data of the create request. Another process has no other source.
 fn assert_is(seen: &Observation, order: &Order) {
     let expected = Observation::created(order, seen.created_at);
     assert_eq!(Observation { status: expected.status.clone(), ..seen.clone() }, expected);
@@ -94,13 +95,13 @@ async fn creation(subject: &mut impl BackendUnderTest) {
     assert_is(&found, &order);
     assert_eq!(listed(&*backend, order.id).await.len(), 1);
 
-    // The same request again makes no second job.
+    // A repeated request creates no second job.
     match backend.create(&order).await {
         Ok(seen) => assert_is(&seen, &order),
         Err(CreateError::IdConflict(seen)) => assert_is(&seen, &order),
         Err(error) => panic!("{error:?}"),
     }
-    // Another job with the id changes nothing.
+    // A request for another job with the same id changes nothing.
     let mut spec = subject.job("creation");
     spec.env.insert("OTHER".into(), "1".into());
     let other = Order { id: order.id, ..self::order(subject, spec) };
@@ -111,7 +112,7 @@ async fn creation(subject: &mut impl BackendUnderTest) {
     let [seen] = &listed(&*backend, order.id).await[..] else { panic!("one job") };
     assert_is(seen, &order);
 
-    // Another process finds the job with everything that is known about it.
+    // Another process finds the job with all its data.
     drop(backend);
     subject.restart();
     let backend = subject.backend();
@@ -122,7 +123,8 @@ async fn creation(subject: &mut impl BackendUnderTest) {
     assert_eq!(backend.cancel(&order.job()).await.unwrap(), Cancelled::Finished);
 }
 
-/// A caller that stops waiting does not know whether the request arrived. It creates the job again, and there is one.
+/// A caller that stops waiting does not know whether the request arrived. A repeated request leaves exactly
+/// one job.
 async fn unanswered_creation(subject: &impl BackendUnderTest) {
     let order = order(subject, subject.job("unanswered"));
     let backend = subject.backend();
@@ -133,7 +135,7 @@ async fn unanswered_creation(subject: &impl BackendUnderTest) {
         match backend.create(&order).await {
             Ok(seen) => break assert_is(&seen, &order),
             Err(CreateError::IdConflict(seen)) => break assert_is(&seen, &order),
-            // The first request may still be under way.
+            // The first request may still be in flight.
             Err(CreateError::Unavailable(_) | CreateError::Uncertain(_)) => {}
             Err(error @ CreateError::Rejected { .. }) => panic!("{error:?}"),
         }
@@ -144,14 +146,14 @@ async fn unanswered_creation(subject: &impl BackendUnderTest) {
     assert_eq!(listed(&*backend, order.id).await.len(), 1);
 }
 
-/// A watch lists first, then reports the job's way to its end.
+/// A watch first lists the jobs. It then reports each phase of the new job, including the last one.
 async fn watch(subject: &impl BackendUnderTest) {
     let order = order(subject, subject.job("watch"));
     let backend = subject.backend();
     let mut events = backend.watch();
     let mut next = async || {
         let event = tokio::time::timeout(TIMEOUT, events.next()).await;
-        event.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for an event")).expect("a watch without end")
+        event.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for an event")).expect("the watch ended")
     };
     let mut event = next().await;
     while matches!(event, WatchEvent::Interrupted(_)) {
@@ -169,16 +171,16 @@ async fn watch(subject: &impl BackendUnderTest) {
                 assert_is(&seen, &order);
                 phases.push(seen.status.phase);
             }
-            WatchEvent::Gone(id) => assert_ne!(id, order.id, "it left before its end was reported"),
+            WatchEvent::Gone(id) => assert_ne!(id, order.id, "removed before its end was reported"),
             _ => {}
         }
     }
     let mut sorted = phases.clone();
     sorted.sort_by_key(|phase| *phase == Phase::Succeeded);
-    assert_eq!(sorted, phases, "nothing comes after the end");
+    assert_eq!(sorted, phases, "a phase follows the final one");
 }
 
-/// The output is complete, and its end is the job's.
+/// The output is complete, and the stream ends when the job ends.
 async fn output(subject: &impl BackendUnderTest) {
     let order = order(subject, subject.job("output"));
     let backend = subject.backend();
@@ -198,7 +200,7 @@ async fn output(subject: &impl BackendUnderTest) {
     assert!(backend.logs(&order.job(), LogOptions { follow: false, tail: Some(0) }).await.is_ok());
 }
 
-/// A cancelled job is reported as cancelled, or is gone.
+/// A cancelled job has the phase `cancelled`, or no longer exists.
 async fn cancellation(subject: &impl BackendUnderTest) {
     let order = order(subject, subject.job("cancellation"));
     let backend = subject.backend();
@@ -216,7 +218,8 @@ async fn cancellation(subject: &impl BackendUnderTest) {
     }
 }
 
-/// The gate refuses a job that needs a missing feature; the backend itself rejects it, too, instead of ignoring the feature.
+/// The gate refuses a job that needs a missing feature. The backend rejects it too and does not ignore the
+/// feature.
 async fn capabilities(subject: &impl BackendUnderTest) {
     let backend = subject.backend();
     let capabilities = backend.capabilities();

@@ -1,4 +1,4 @@
-//! Runs the tests of a program a second time as an unprivileged user with a delegated control group.
+//! Reruns the tests of a program as an unprivileged user with a delegated cgroup.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -7,25 +7,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The user id, which no account has.
+/// The uid of the unprivileged user. No account has this uid.
 pub const USER: u32 = 64_999;
 
-/// Names the group that was handed down, from the root of each hierarchy.
+/// The variable with the path of the delegated cgroup, relative to the root of each hierarchy.
 const GROUP: &str = "RUNWAY_TEST_GROUP";
 
-/// Whether this is the run of the plain user.
+/// Returns `true` in the rerun as the unprivileged user.
 #[must_use]
 pub fn is_plain() -> bool {
     std::env::var_os(GROUP).is_some()
 }
 
-/// The group below which tests make their own, from the root of each hierarchy.
+/// Returns the parent cgroup of the tests' cgroups, relative to the root of each hierarchy.
 #[must_use]
 pub fn group() -> PathBuf {
     std::env::var_os(GROUP).map_or_else(|| PathBuf::from("/runway-tests"), PathBuf::from)
 }
 
-/// Every hierarchy of control groups that is mounted here.
+/// Returns the mount points of all cgroup hierarchies.
 #[must_use]
 pub fn hierarchies() -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
@@ -39,29 +39,33 @@ pub fn hierarchies() -> Vec<PathBuf> {
     found
 }
 
-/// A group of a test's own is empty, and gone.
+/// Asserts that a test's cgroup has no children, and removes it.
 pub fn check_groups(group: &Path) {
     for hierarchy in hierarchies() {
         let group = hierarchy.join(group.strip_prefix("/").unwrap());
         let entries = std::fs::read_dir(&group).into_iter().flatten().flatten();
         let left: Vec<_> = entries.filter(|entry| entry.path().is_dir()).collect();
-        assert!(left.is_empty(), "groups are left: {left:?}");
+        assert!(left.is_empty(), "cgroups remain: {left:?}");
         let _ = std::fs::remove_dir(&group);
-        // The one that all tests share goes with the last of them; what was handed down stays.
+        // The last test also removes the shared parent. The delegated cgroup stays.
         let _ = group.parent().filter(|_| !is_plain()).map(std::fs::remove_dir);
     }
 }
 
-/// Runs all tests of this program again, but for `this_one`, in a folder of the user's own. The variables name programs, which the
-/// user cannot reach where they are; `files` are in the folder, under the same names as below `root`.
+/// Reruns all tests of this program except `skipped_test` as the unprivileged user, in a directory of that
+/// user.
+///
+/// `programs` are variables with the paths of programs. The programs are copied, because the user cannot
+/// access the originals. `files` are copied from `root` to the same relative paths in the directory.
 pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, files: &[&str]) {
-    assert!(!is_plain(), "left out by whoever runs it as a plain user");
+    assert!(!is_plain(), "the rerun must skip this test");
     let me = std::fs::metadata("/proc/self").unwrap().uid();
-    assert_eq!(me, 0, "these tests are run by root, who can hand down control groups to a plain user");
+    assert_eq!(me, 0, "these tests must run as root, which can delegate cgroups to an unprivileged user");
     let name = format!("runway-plain-{}", std::process::id());
     let groups: Vec<_> = hierarchies().into_iter().map(|at| at.join(&name)).collect();
     for group in &groups {
-        // What systemd does for each user: version 2 has limits in a group where the one above hands them down.
+        // As systemd does for a user: with cgroup v2, the parent must enable the controllers for its
+        // children.
         let above = group.parent().unwrap();
         let offered = std::fs::read_to_string(above.join("cgroup.controllers")).unwrap_or_default();
         for controller in offered.split_whitespace().filter(|name| ["cpu", "memory", "pids"].contains(name)) {
@@ -88,8 +92,8 @@ pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, 
         std::fs::create_dir_all(own.join(file).parent().unwrap()).unwrap();
         copy(&root.join(file), &format!("own/{file}"));
     }
-    // Version 2 lets a user move processes only within what was handed down, so they begin there: whoever is to run the tests waits
-    // until it has been moved.
+    // With cgroup v2, a user can move processes only within the delegated cgroup. So the shell starts in it,
+    // and waits until it has been moved before it runs the tests.
     let begun: Vec<_> = groups
         .iter()
         .filter(|group| group.join("cgroup.kill").exists())
@@ -99,7 +103,7 @@ pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, 
     again
         .args(["-c", "read begin && exec \"$@\" </dev/null", "sh"])
         .arg(tests)
-        // What this run was asked for, but for what brought it here.
+        // The arguments of this run, without the filter that selected it.
         .args(std::env::args().skip(1).filter(|word| word != "plain"))
         .args(["--skip", this_one])
         .env(GROUP, format!("/{name}"))
@@ -119,15 +123,15 @@ pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, 
     }
     ran.stdin.take().unwrap().write_all(b"begin\n").unwrap();
     let ran = ran.wait().unwrap();
-    // Also after a test that failed.
+    // Clean up after failed tests as well.
     std::fs::remove_dir_all(&folder).unwrap();
     let removed = begun.iter().chain(&groups);
     let left: Vec<_> = removed.filter(|group| !is_removed(group)).collect();
-    assert!(ran.success(), "as a plain user: see above");
-    assert!(left.is_empty(), "groups are left: {left:?}");
+    assert!(ran.success(), "the tests failed as an unprivileged user; see the output above");
+    assert!(left.is_empty(), "cgroups remain: {left:?}");
 }
 
-/// Removes a group, once the last of its processes has ended.
+/// Removes a cgroup after its last process has ended. Returns `false` if this fails.
 fn is_removed(group: &Path) -> bool {
     let began = Instant::now();
     while let Err(error) = std::fs::remove_dir(group) {

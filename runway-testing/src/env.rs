@@ -1,4 +1,4 @@
-//! Virtual time and repeatable randomness.
+//! Virtual time and reproducible randomness.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -8,10 +8,10 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
-/// The time at which virtual time starts: 2026-11-21T08:00:00Z.
+/// The start of virtual time: 2026-11-21T08:00:00Z.
 pub const START: Timestamp = Timestamp::from_seconds(1_795_248_000);
 
-/// A clock that follows the paused clock of the runtime, and random bits from a seed.
+/// An `Env` with the paused clock of the runtime, and random bits from a seed.
 #[derive(Debug)]
 pub struct VirtualEnv {
     start: Instant,
@@ -19,7 +19,7 @@ pub struct VirtualEnv {
 }
 
 impl VirtualEnv {
-    /// Starts the clock at [`START`].
+    /// Creates an environment whose clock starts at [`START`].
     #[must_use]
     pub fn new(seed: u64) -> Arc<Self> {
         Arc::new(Self { start: Instant::now(), random: Mutex::new(StdRng::seed_from_u64(seed)) })
@@ -37,7 +37,8 @@ impl Surroundings for VirtualEnv {
     }
 }
 
-/// Runs a future until it completes, with a paused clock: a timer fires as soon as every task waits.
+/// Runs a future to completion with a paused clock. When all tasks wait, the clock advances to the next
+/// timer.
 pub fn in_virtual_time<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -5,30 +5,30 @@ use runway_core::JobId;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Faults and lives that a test sets while it runs. Clones share them. Lists never fail.
+/// A fault and job timings that a test changes while it runs. Clones share them. Lists never fail.
 #[derive(Debug, Clone, Default)]
 pub struct ScriptedFaults {
     current: Arc<Mutex<(Fault, Life)>>,
 }
 
 impl ScriptedFaults {
-    /// Starts with these.
+    /// Creates the plan with these initial values.
     #[must_use]
     pub fn new(fault: Fault, life: Life) -> Self {
         Self { current: Arc::new(Mutex::new((fault, life))) }
     }
 
-    /// Gives every call this answer from now on.
+    /// Sets the response to all later calls.
     pub fn set_answer(&self, answer: Answer) {
         self.current.lock().unwrap().0 = Fault { answer, ..Fault::default() };
     }
 
-    /// Delays the arrival of every call from now on.
+    /// Sets the request delay of all later calls.
     pub fn set_delay(&self, there: Duration) {
         self.current.lock().unwrap().0 = Fault { there, ..Fault::default() };
     }
 
-    /// Gives every job that is created from now on this life.
+    /// Sets the timings of all jobs created later.
     pub fn set_life(&self, life: Life) {
         self.current.lock().unwrap().1 = life;
     }
@@ -51,12 +51,12 @@ impl Chaos for ScriptedFaults {
     }
 }
 
-/// One fault for every create, and one life for every job.
+/// A fault for each create call, and the timings of all jobs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CreateFault {
-    /// The fault of every create; other calls succeed.
+    /// The fault of each create call. Other calls succeed.
     pub create: Fault,
-    /// The life of every job.
+    /// The timings of all jobs.
     pub life: Life,
 }
 
@@ -77,13 +77,13 @@ impl Chaos for CreateFault {
     }
 }
 
-/// The life of a job that runs for longer than any test.
+/// Returns the timings of a job that runs for 10 minutes, which is longer than any test.
 #[must_use]
 pub fn long_life() -> Life {
     Life { waits: Duration::ZERO, runs: Duration::from_secs(600), ..Life::default() }
 }
 
-/// The life of a job that waits and runs for 400 ms each.
+/// Returns the timings of a job that waits for 400 ms and runs for 400 ms.
 #[must_use]
 pub fn short_life(succeeds: bool) -> Life {
     let (waits, runs) = (Duration::from_millis(400), Duration::from_millis(400));

@@ -1,8 +1,8 @@
-//! Specs of jobs.
+//! Job specs for tests.
 
 use runway_core::JobSpec;
 
-/// A job of a tenant that requests GPUs.
+/// Returns the spec of a job that requests GPUs.
 #[must_use]
 pub fn spec(tenant: &str, name: &str, gpus: u64) -> JobSpec {
     let mut spec = JobSpec {

@@ -1,15 +1,16 @@
 //! Support for the integration tests of the workspace.
 //!
-//! Crates use it as a dev-dependency of their integration tests, never of unit tests: it depends on the crates under test.
-//! A helper belongs here if two test programs need it. It panics if the set-up of a test fails.
+//! This crate is a dev-dependency of integration tests only. Unit tests cannot use it, because it depends on
+//! the crates under test. It contains helpers that at least two test programs need. The helpers panic if the
+//! setup of a test fails.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails if its set-up fails"
+    reason = "a test fails if its setup fails"
 )]
-#![allow(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "a test fails if its set-up fails")]
+#![allow(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "a test fails if its setup fails")]
 #![allow(clippy::missing_errors_doc, reason = "the errors are those of the connection")]
 
 #[cfg(feature = "cluster")]

@@ -1,10 +1,10 @@
-//! Policies. A test that needs one other value replaces it in the text.
+//! Policies for tests. A test that needs another value replaces it in the text.
 
 use runway_core::Policy;
 use runway_core::policy::RateOverrides;
 use std::sync::Arc;
 
-/// Small quotas under a small capacity, and rate limits that no test reaches.
+/// Small quotas and a small capacity. No test reaches the rate limits.
 pub const SMALL: &str = "
 version: 1
 limits:
@@ -18,7 +18,7 @@ quota: {gpus: 4, concurrent_jobs: 3}
 capacity: {gpus: 6, concurrent_jobs: 6, rate_limit: {per_minute: 60000, burst: 10000}}
 ";
 
-/// Small quotas and a small rate limit for everyone but the tenant `listed`.
+/// Small quotas and a small rate limit, with higher ones for the tenant `listed`.
 pub const LISTED_TENANT: &str = "
 version: 1
 limits:
@@ -46,7 +46,7 @@ quota: {gpus: 0, concurrent_jobs: 100000}
 capacity: {gpus: 0, concurrent_jobs: 100000, rate_limit: {per_minute: 1000000, burst: 1000000}}
 "#;
 
-/// Jobs on a cluster, in the namespace `NAMESPACE`; see [`in_namespace`].
+/// The policy of the cluster tests. It contains the placeholder `NAMESPACE`; see [`in_namespace`].
 pub const CLUSTER: &str = r#"
 version: 1
 limits:
@@ -63,7 +63,7 @@ capacity: {gpus: 64, concurrent_jobs: 1000, rate_limit: {per_minute: 600000, bur
 run: {namespace: NAMESPACE, ttl_after_finished: 600s, termination_grace: 1s}
 "#;
 
-/// The text of [`CLUSTER`] with a namespace.
+/// Returns the text of [`CLUSTER`] for a namespace.
 #[must_use]
 pub fn in_namespace(namespace: &str) -> String {
     CLUSTER.replace("NAMESPACE", namespace)

@@ -1,4 +1,4 @@
-//! A server in the process of the test, over a fake cluster.
+//! A test harness with a server in the test's process and a fake cluster.
 
 use crate::policies;
 use crate::wire::{Answer, ask, get, metric};
@@ -13,17 +13,17 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// The set-up of a server.
+/// The configuration of the server.
 pub struct Setup {
-    /// The text of the policy.
+    /// The policy in YAML.
     pub policy: String,
-    /// The faults of the cluster.
+    /// The fault plan of the fake cluster.
     pub faults: Box<dyn Chaos>,
-    /// Limits of requests.
+    /// The limits on requests.
     pub requests: RequestLimits,
-    /// Limits of connections.
+    /// The limits on connections.
     pub connections: ConnectionLimits,
-    /// TLS, if the server has it.
+    /// The TLS configuration, if the server uses TLS.
     pub tls: Option<Tls>,
 }
 
@@ -52,7 +52,7 @@ pub struct Harness {
 }
 
 impl Harness {
-    /// Starts a server, and waits until it is ready. `wrap` returns the backend that it uses.
+    /// Starts a server and waits until it is ready. `wrap` returns the server's backend.
     pub async fn start<B: Backend>(setup: Setup, wrap: impl FnOnce(&FakeCluster, FakeBackend) -> B) -> Self {
         let cluster = FakeCluster::with_chaos(Arc::new(System), setup.faults);
         let backend = Arc::new(wrap(&cluster, cluster.connect()));
@@ -72,29 +72,29 @@ impl Harness {
         Self { address, cluster, state, stop, server: tokio::spawn(server) }
     }
 
-    /// Sends one request on a new connection.
+    /// Sends one request on a new connection and returns the response.
     pub async fn ask(&self, bytes: impl AsRef<[u8]>) -> Answer {
         ask(self.address, bytes).await
     }
 
-    /// Reads the metrics.
+    /// Returns the metrics of the server as text.
     pub async fn metrics(&self) -> String {
         self.ask(get("/metrics")).await.text()
     }
 
-    /// Reads one metric.
+    /// Returns the value of one metric.
     pub async fn metric(&self, series: &str) -> u64 {
         metric(&self.metrics().await, series)
     }
 
-    /// Requests the shutdown of the server.
+    /// Starts the shutdown of the server.
     pub fn shut_down(&self) {
         self.state.stop();
         self.state.drain();
         self.stop.notify_one();
     }
 
-    /// Waits for the end of the server. Returns whether it answered every request.
+    /// Waits until the server has shut down. Returns `true` if it answered every request.
     pub async fn finished(self) -> bool {
         self.server.await.unwrap()
     }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: requests that no client library sends.
+//! A minimal HTTP/1.1 client. It sends requests that a client library would not send.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,40 +6,40 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// No test waits longer than this for an answer.
+/// Limit on each wait for a response.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status.
+    /// The status code.
     pub status: u16,
-    /// The headers, with lower-case names.
+    /// The headers. Their names are in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The value of a header.
+    /// Returns the value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as text.
+    /// Returns the body as a string.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The kind of the problem in the body.
+    /// Returns the kind of the problem in the body.
     #[must_use]
     pub fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
@@ -49,14 +49,14 @@ impl Answer {
         problem["type"].as_str().unwrap().trim_start_matches("urn:runway:problem:").to_owned()
     }
 
-    /// Whether the server closes the connection after it.
+    /// Returns `true` if the server closes the connection after this response.
     #[must_use]
     pub fn closes(&self) -> bool {
         self.header("connection") == Some("close")
     }
 }
 
-/// One connection.
+/// A connection to the server.
 #[derive(Debug)]
 pub struct Wire<S = TcpStream> {
     stream: S,
@@ -64,7 +64,7 @@ pub struct Wire<S = TcpStream> {
 }
 
 impl Wire {
-    /// Connects.
+    /// Connects to the server.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -73,7 +73,7 @@ impl Wire {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Uses a connection.
+    /// Wraps an open stream.
     pub const fn over(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
@@ -84,24 +84,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream.flush().await
     }
 
-    /// Nothing more is sent.
+    /// Closes the sending direction.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.stream.shutdown().await
     }
 
-    /// Sends and reads one answer.
+    /// Sends a request and returns the response.
     pub async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Answer {
         self.send(bytes).await.unwrap();
-        self.answer().await.expect("an answer")
+        self.answer().await.expect("a response")
     }
 
-    /// The next answer; `None` where the connection ends before a whole one.
+    /// Returns the next response, or `None` if the connection closes before a complete response.
     pub async fn answer(&mut self) -> Option<Answer> {
         let read = tokio::time::timeout(PATIENCE, self.read_answer());
-        read.await.expect("an answer or the end in time").ok()
+        read.await.expect("a response or a closed connection").ok()
     }
 
-    /// The head of the next answer.
+    /// Reads the head of the next response.
     pub async fn head(&mut self) -> io::Result<Answer> {
         loop {
             let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n");
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(answer)
     }
 
-    /// The next chunk of a body; `None` is its proper end.
+    /// Reads the next chunk of a body. `None` marks the end of the body.
     pub async fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let size = self.line().await?;
         let size = usize::from_str_radix(&size, 16).map_err(io::Error::other)?;
@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Waits until the server ends the connection; whether it said anything more before.
+    /// Waits until the server closes the connection. Returns `true` if it sent no further data.
     pub async fn ended(&mut self) -> bool {
         let end = async {
             loop {
@@ -178,52 +178,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, end).await.expect("the connection to end")
+        tokio::time::timeout(PATIENCE, end).await.expect("a closed connection")
     }
 }
 
-/// A request without a body.
+/// Returns a `GET` request without a body.
 #[must_use]
 pub fn get(path: &str) -> String {
     request("GET", path, "", "")
 }
 
-/// A request; the header lines end with `\r\n` each.
+/// Returns a request. Each header line in `headers` must end with `\r\n`.
 #[must_use]
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{body}")
 }
 
-/// A request with a body in JSON.
+/// Returns a `POST` request with a JSON body.
 #[must_use]
 pub fn post(path: &str, headers: &str, body: &str) -> String {
     request("POST", path, &format!("Content-Type: application/json\r\n{headers}"), body)
 }
 
-/// A job in JSON.
+/// Returns a job in JSON.
 #[must_use]
 pub fn job(name: &str, tenant: &str) -> String {
     format!(r#"{{"name":"{name}","tenant":"{tenant}","image":"registry.internal/embed:1.8.0"}}"#)
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection and returns the response.
 pub async fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
     Wire::connect(address).await.unwrap().ask(bytes).await
 }
 
-/// The value of a metric, or 0 if it is missing.
+/// Returns the value of a metric, or 0 if it is missing.
 #[must_use]
 pub fn metric(metrics: &str, series: &str) -> u64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{series} {value}")))
 }
 
-/// Waits until a condition holds, for at most [`PATIENCE`].
+/// Waits until a condition holds. Panics after [`TIMEOUT`].
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        assert!(tokio::time::Instant::now() < deadline, "timed out waiting for {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a turn starts from: a namespace of its own, the role that `infra/` grants, and jobs that nothing refuses.
+//! The setup of a run: a new namespace, the role from `infra/`, and jobs that the gate admits.
 
 use crate::timing::Outcome;
 use k8s_openapi::api::batch::v1::Job;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
-/// Limits that nothing here comes near.
+/// A policy whose limits no run reaches.
 const POLICY: &str = r#"
 version: 1
 limits:
@@ -42,13 +42,13 @@ run: {namespace: NAMESPACE}
 
 const TENANTS: usize = 1_000;
 
-/// The cluster, as its administrator and as the user that Runway is.
+/// The cluster, with the credentials of the administrator and of Runway's user.
 pub(crate) struct Cluster {
     admin: Client,
     user: Connection,
 }
 
-/// A namespace that a turn has for itself.
+/// The namespace of one run.
 pub(crate) struct Place {
     pub(crate) name: String,
     admin: Client,
@@ -63,7 +63,7 @@ impl Cluster {
         Ok(Self { admin: connect(&connection(admin)).await?, user: connection(user) })
     }
 
-    /// A client of Runway's user, with connections of its own.
+    /// Returns a client of Runway's user with separate connections.
     pub(crate) async fn client(&self) -> Outcome<Client> {
         Ok(connect(&self.user).await?)
     }
@@ -74,8 +74,8 @@ impl Cluster {
         let space = serde_json::from_value(json!({"metadata": {"name": name}}))?;
         spaces.create(&PostParams::default(), &space).await?;
         let text = include_str!("../../../infra/kubernetes/rbac.yaml");
-        let role = text.split("---\n").find(|part| part.contains("kind: Role\n")).ok_or("no role")?;
-        let role = document::parse_all(role.as_bytes()).swap_remove(0).map_err(|_| "the role is no YAML")?;
+        let role = text.split("---\n").find(|part| part.contains("kind: Role\n")).ok_or("no Role")?;
+        let role = document::parse_all(role.as_bytes()).swap_remove(0).map_err(|_| "the role is invalid")?;
         let mut role: Role = serde_json::from_value(role.root.to_json())?;
         role.metadata.namespace = None;
         Api::namespaced(self.admin.clone(), &name).create(&PostParams::default(), &role).await?;
@@ -89,13 +89,13 @@ impl Cluster {
         Ok(Place { name, admin: self.admin.clone() })
     }
 
-    /// Pods are refused until their namespace has its service account.
+    /// Waits for the namespace's service account. The cluster rejects pods before it exists.
     async fn await_account(&self, namespace: &str) -> Outcome {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), namespace);
         let deadline = Instant::now() + Duration::from_secs(60);
         while accounts.get_opt("default").await?.is_none() {
             if Instant::now() > deadline {
-                return Err(format!("{namespace} has no service account after a minute").into());
+                return Err(format!("{namespace} has no service account after 60 seconds").into());
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -108,23 +108,23 @@ impl Place {
         policy(&self.name)
     }
 
-    /// The administrator's view of it.
+    /// Returns the administrator's API for the Jobs in the namespace.
     pub(crate) fn jobs(&self) -> Api<Job> {
         Api::namespaced(self.admin.clone(), &self.name)
     }
 
-    /// Deletes all that is in it, and it.
+    /// Deletes the namespace and all objects in it.
     pub(crate) async fn remove(self) -> Outcome {
         let (all, now) = (ListParams::default(), DeleteParams::background());
         self.jobs().delete_collection(&now, &all).await?;
         let deadline = Instant::now() + Duration::from_secs(300);
         while !self.jobs().list(&ListParams::default().limit(1)).await?.items.is_empty() {
             if Instant::now() > deadline {
-                return Err(format!("the jobs of {} are still there after five minutes", self.name).into());
+                return Err(format!("the jobs of {} still exist after 300 seconds", self.name).into());
             }
             sleep(Duration::from_millis(100)).await;
         }
-        // The garbage collector would ask for each by itself.
+        // The garbage collector would delete each pod with a separate request.
         Api::<Pod>::namespaced(self.admin.clone(), &self.name).delete_collection(&now, &all).await?;
         Api::<Namespace>::all(self.admin).delete(&self.name, &DeleteParams::default()).await?;
         Ok(())
@@ -139,7 +139,7 @@ pub(crate) fn policy_text(namespace: &str) -> String {
     POLICY.replace("NAMESPACE", namespace)
 }
 
-/// A control plane as a server would have it, and the task that keeps it in step.
+/// Starts a control plane as in a server. Returns it with the task that runs its watch.
 pub(crate) fn plane(client: Client, policy: &Arc<Policy>) -> (ControlPlane, JoinHandle<()>) {
     let backend = KubernetesBackend::new(client, policy, KubernetesSettings::new(policy), Arc::new(System));
     let plane =
@@ -148,7 +148,7 @@ pub(crate) fn plane(client: Client, policy: &Arc<Policy>) -> (ControlPlane, Join
     (plane, follows)
 }
 
-/// Makes as many connections as there will be submitters, so that no turn pays for them.
+/// Opens one connection per submitter, so that no run includes the cost of connecting.
 pub(crate) async fn warm(client: &Client, place: &Place, connections: usize) -> Outcome {
     let mut calls = JoinSet::new();
     for _ in 0..connections {
@@ -179,7 +179,7 @@ fn submission(number: usize) -> Submission {
     .into()
 }
 
-/// The Jobs that Runway would make of the same submissions.
+/// Renders the Jobs that Runway creates for these submissions.
 pub(crate) fn manifests(count: usize, policy: &Arc<Policy>) -> Outcome<Vec<Job>> {
     let mut gate = Gate::new(Arc::clone(policy), System.hash_seed());
     let rendered = submissions(count).into_iter().map(|submission| {

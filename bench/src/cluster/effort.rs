@@ -1,4 +1,4 @@
-//! What the processors do: a ratio of times says that something costs more, and this where.
+//! CPU time of the client and the cluster's servers. It shows which process causes a longer wall-clock time.
 
 use crate::timing::Outcome;
 use std::path::PathBuf;
@@ -6,19 +6,21 @@ use std::time::Duration;
 use std::{env, fs};
 use tokio::time::{Instant, sleep};
 
-/// How often it is looked whether the servers rest.
+/// Interval between two checks of the servers' CPU usage.
 const LOOK: Duration = Duration::from_millis(250);
-/// How much of one processor they may use meanwhile.
+/// Below this share of one CPU, the servers count as idle.
 const CALM: f64 = 0.08;
-/// After so long they are taken for calm: the job controller may go on for minutes, since it makes 20 pods a second and no more.
+/// Limit on the wait for idle servers. The job controller can stay busy for minutes, because it creates only
+/// 20 pods per second.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Processor time in milliseconds, since each process began.
+/// CPU time in milliseconds, since the start of each process.
 #[derive(Clone, Copy)]
 pub(super) struct Effort {
-    /// Of this process.
+    /// CPU time of this process.
     pub(super) client: f64,
-    /// Of the API server, etcd and the controllers; not known of a cluster of the user's own.
+    /// CPU time of the API server, etcd and the controllers. NaN if `cargo xtask cluster` did not start the
+    /// cluster.
     pub(super) servers: f64,
 }
 
@@ -30,13 +32,13 @@ impl Effort {
         let mut servers = 0.0;
         for entry in fs::read_dir(folder.join("processes"))? {
             let record = fs::read_to_string(entry?.path())?;
-            let pid = record.split_whitespace().next().ok_or("a process without a pid")?;
+            let pid = record.split_whitespace().next().ok_or("a process record contains no pid")?;
             servers += millis(pid)?;
         }
         Ok(Self { client: millis("self")?, servers })
     }
 
-    /// What was done since then, once the servers have done all that there was to do.
+    /// Returns the CPU time used since `before`. It first waits until the servers are idle.
     pub(super) async fn spent_since(before: Self) -> Outcome<Self> {
         let deadline = Instant::now() + PATIENCE;
         let mut last = Self::now()?;
@@ -53,11 +55,11 @@ impl Effort {
     }
 }
 
-/// The time of a process in user and in kernel mode, which the kernel counts in hundredths of a second.
+/// Returns the user and system time of a process. The kernel counts it in hundredths of a second.
 fn millis(process: &str) -> Outcome<f64> {
     let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name of the program may hold anything, so it is counted from its end.
-    let (_, rest) = text.rsplit_once(')').ok_or("/proc is not as it should be")?;
+    // The program's name can contain any character, so the fields are counted from its end.
+    let (_, rest) = text.rsplit_once(')').ok_or("/proc has an unexpected format")?;
     let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(ticks as f64 * 10.0)
 }

@@ -1,4 +1,4 @@
-//! Runway on a real API server, beside the least that a client could do there: `cargo xtask bench --cluster`.
+//! Runway on a real API server, compared with a minimal client: `cargo xtask bench --cluster`.
 
 pub(crate) mod bed;
 mod effort;
@@ -17,18 +17,18 @@ use tokio::runtime::Runtime;
 
 pub(crate) use rebuilding::{CHILD, child};
 
-/// How many submit at a time.
+/// The numbers of concurrent submitters.
 const SUBMITTERS: [usize; 3] = [1, 32, 100];
 
 const REBUILT: usize = 10_000;
 
-/// How many jobs they submit in a turn: enough for the API server to collect its garbage several times in each, since one such
-/// collection more or less would otherwise decide.
+/// Returns the number of jobs in a run. In each run the API server should collect its garbage several times.
+/// Otherwise, one collection more or less would change the result.
 const fn jobs(submitters: usize) -> usize {
     if submitters == 1 { 1_000 } else { 4_000 }
 }
 
-/// Measures, and prints one table. With a number of submitters it is of these alone.
+/// Runs the benchmarks and prints one table. With a number of submitters, it runs only the submit benchmark.
 pub(crate) fn measure(submitters: Option<usize>, rounds: usize, shorter: usize) -> Outcome {
     Runtime::new()?.block_on(async {
         let cluster = Cluster::connect().await?;
@@ -37,13 +37,13 @@ pub(crate) fn measure(submitters: Option<usize>, rounds: usize, shorter: usize) 
         for submitters in submitters.as_ref().map_or(&SUBMITTERS[..], std::slice::from_ref) {
             let jobs = (jobs(*submitters) / shorter).max(*submitters);
             let load = Load { submitters: *submitters, jobs };
-            eprintln!("{} submitters, {} jobs a turn, {rounds} rounds", load.submitters, load.jobs);
+            eprintln!("{} submitters, {} jobs per run, {rounds} rounds", load.submitters, load.jobs);
             let taken = submitting::take_turns(&cluster, &mut rest, load, rounds).await?;
             rows.extend(rows_of(load, &taken)?);
         }
         if submitters.is_none() {
             let jobs = REBUILT / shorter;
-            eprintln!("rebuilding from {jobs} jobs, {rounds} rounds");
+            eprintln!("rebuild from {jobs} jobs, {rounds} rounds");
             let rebuilt = rebuilding::take_turns(&cluster, &mut rest, jobs, rounds).await?;
             let row = |what: &str, unit, of: fn(&rebuilding::Rebuilt) -> f64| {
                 Row::new(
@@ -52,11 +52,11 @@ pub(crate) fn measure(submitters: Option<usize>, rounds: usize, shorter: usize) 
                     rebuilt.iter().map(|pair| (of(&pair[0]), of(&pair[1]))),
                 )
             };
-            rows.push(row("rebuilding from", "ms", |rebuilt| rebuilt.millis));
+            rows.push(row("rebuild from", "ms", |rebuilt| rebuilt.millis));
             rows.push(row("peak memory at", "MiB", |rebuilt| rebuilt.mebibytes));
         }
         println!("{}", rest.summary());
-        println!("medians of the turns; ratios of neighbouring turns: the median, and the quartiles\n");
+        println!("medians of the runs; ratios of neighbouring runs: median and quartiles\n");
         print(&rows);
         Ok(())
     })
@@ -74,14 +74,14 @@ fn rows_of(load: Load, rounds: &[Round]) -> Outcome<Vec<Row>> {
     };
     let slowest = row("p99", "ms", Contender::Bare, |turn| turn.p99)?.target(Target::AtMost(1.10));
     Ok(vec![
-        row("jobs a second", "/s", Contender::Bare, |turn| turn.jobs_a_second)?.target(Target::AtLeast(0.95)),
+        row("jobs created", "/s", Contender::Bare, |turn| turn.jobs_a_second)?.target(Target::AtLeast(0.95)),
         row("p50", "ms", Contender::Bare, |turn| turn.p50)?,
         if load.submitters == 100 { slowest.target(Target::Below(500.0)) } else { slowest },
-        row("client, processor time", "ms", Contender::Bare, |turn| turn.client)?,
-        row("servers, processor time", "ms", Contender::Bare, |turn| turn.servers)?,
-        row("a second, bare follows", "/s", Contender::Following, |turn| turn.jobs_a_second)?,
-        row("p99, bare follows", "ms", Contender::Following, |turn| turn.p99)?,
-        row("client, bare follows", "ms", Contender::Following, |turn| turn.client)?,
-        row("servers, bare follows", "ms", Contender::Following, |turn| turn.servers)?,
+        row("client, CPU time", "ms", Contender::Bare, |turn| turn.client)?,
+        row("servers, CPU time", "ms", Contender::Bare, |turn| turn.servers)?,
+        row("per second, bare watches", "/s", Contender::Following, |turn| turn.jobs_a_second)?,
+        row("p99, bare watches", "ms", Contender::Following, |turn| turn.p99)?,
+        row("client, bare watches", "ms", Contender::Following, |turn| turn.client)?,
+        row("servers, bare watches", "ms", Contender::Following, |turn| turn.servers)?,
     ])
 }

@@ -1,5 +1,5 @@
-//! A ledger rebuilt from the jobs of a cluster, and the same jobs merely listed: each in a process of its own, since the
-//! peak of a process's memory never goes down.
+//! Rebuilds the ledger from the jobs of a cluster, compared with a plain list of the same jobs. Each
+//! measurement runs in a separate process, because the peak memory of a process never decreases.
 
 use super::bed::{Cluster, Place, manifests, plane, policy, warm};
 use super::rest::Rest;
@@ -14,24 +14,24 @@ use tokio::process::Command;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// The argument by which this program is told to be the process that is measured.
+/// The argument that starts this program as the measured child process.
 pub(crate) const CHILD: &str = "--rebuild";
 
 const RUNWAY: &str = "runway";
 const BARE: &str = "bare";
 const PAGE: u32 = 500;
-/// How many create the jobs that are there.
+/// The number of concurrent tasks that create the jobs.
 const CREATORS: usize = 32;
 
-/// What came of a turn.
+/// The result of one run.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rebuilt {
     pub(crate) millis: f64,
-    /// The peak of the resident memory of the whole process.
+    /// The peak resident memory of the whole process.
     pub(crate) mebibytes: f64,
 }
 
-/// Runway and the bare listing, in turns, each round begun by the other of them.
+/// Runs Runway and the plain list in alternation. Each round starts with the other one.
 pub(super) async fn take_turns(
     cluster: &Cluster,
     rest: &mut Rest,
@@ -57,7 +57,7 @@ pub(super) async fn take_turns(
     Ok(pairs)
 }
 
-/// Makes jobs that stay as they are: with a parallelism of 0 the job controller gives them no pods.
+/// Creates jobs that never change: with a parallelism of 0, the job controller creates no pods.
 pub(crate) async fn fill(cluster: &Cluster, place: &Place, jobs: usize) -> Outcome {
     let client = cluster.client().await?;
     warm(&client, place, CREATORS).await?;
@@ -87,7 +87,7 @@ async fn in_a_process(what: &str, place: &Place, jobs: usize) -> Outcome<Rebuilt
     let text = String::from_utf8(output.stdout)?;
     let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     let &[found, micros, kibibytes] = numbers.as_slice() else {
-        return Err("the process says nothing".into());
+        return Err("the child process printed no result".into());
     };
     if !output.status.success() || found != jobs as u64 {
         return Err(format!("{what}: {found} of {jobs} jobs").into());
@@ -95,9 +95,10 @@ async fn in_a_process(what: &str, place: &Place, jobs: usize) -> Outcome<Rebuilt
     Ok(Rebuilt { millis: micros as f64 / 1e3, mebibytes: kibibytes as f64 / 1024.0 })
 }
 
-/// The process that is measured: prints the number of jobs, the time in microseconds and the peak of its memory in KiB.
+/// Runs the measured child process. It prints the number of jobs, the time in microseconds and the peak
+/// memory in KiB.
 pub(crate) fn child(arguments: &[String]) -> Outcome {
-    let [what, namespace] = arguments else { return Err("not for people".into()) };
+    let [what, namespace] = arguments else { return Err("expected a client and a namespace".into()) };
     Runtime::new()?.block_on(async {
         let client = Cluster::connect().await?.client().await?;
         let policy = policy(namespace)?;

@@ -1,18 +1,19 @@
-//! Waiting until the machine rests, so that what one turn leaves to the cluster's controllers is not charged to the next.
+//! Waits until the machine is idle. Otherwise, the next run would include work that the cluster's controllers
+//! do for the last one.
 
 use crate::timing::Outcome;
 use std::fs;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long it is looked each time.
+/// Interval between two checks of the CPU usage.
 const LOOK: Duration = Duration::from_millis(400);
-/// How much of the processors may be at work.
+/// Below this share of all CPUs, the machine counts as idle.
 const CALM: f64 = 0.12;
-/// After so long it goes on all the same.
+/// Limit on each wait. After it, the next run starts on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits, and counts how often it waited in vain.
+/// Waits for an idle machine and counts the waits that timed out.
 #[derive(Default)]
 pub(super) struct Rest {
     turns: usize,
@@ -20,7 +21,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Returns when the processors have nothing to do, or when it has been waited for long enough.
+    /// Returns when the machine is idle or the wait has timed out.
     pub(super) async fn wait(&mut self) -> Outcome {
         self.turns += 1;
         let deadline = Instant::now() + PATIENCE;
@@ -40,11 +41,11 @@ impl Rest {
     }
 
     pub(super) fn summary(&self) -> String {
-        format!("{} turns, {} of them begun though the machine was at work", self.turns, self.restless)
+        format!("{} runs, {} of them started on a busy machine", self.turns, self.restless)
     }
 }
 
-/// What the processors have done since the machine started, in hundredths of a second.
+/// CPU time of the machine since boot, in hundredths of a second.
 struct Ticks {
     all: u64,
     idle: u64,
@@ -54,7 +55,8 @@ impl Ticks {
     fn read() -> Outcome<Self> {
         let text = fs::read_to_string("/proc/stat")?;
         let line = text.lines().next().unwrap_or_default();
-        // user nice system idle iowait irq softirq steal; what guests use is part of the first two.
+        // The fields are: user nice system idle iowait irq softirq steal. The first two include the time of
+        // guests.
         let ticks: Vec<u64> =
             line.split_whitespace().skip(1).take(8).map(str::parse).collect::<Result<_, _>>()?;
         Ok(Self { all: ticks.iter().sum(), idle: ticks.iter().skip(3).take(2).sum() })

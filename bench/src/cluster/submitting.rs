@@ -1,4 +1,4 @@
-//! Jobs created through the control plane, and by bare creates of the same manifests.
+//! Creates jobs through the control plane, compared with plain create calls for the same manifests.
 
 use super::bed::{Cluster, Place, manifests, plane, submissions, warm};
 use super::effort::Effort;
@@ -24,45 +24,45 @@ pub(crate) struct Load {
     pub(crate) jobs: usize,
 }
 
-/// What came of a turn. Times are in milliseconds.
+/// The result of one run. Times are in milliseconds.
 pub(crate) struct Turn {
     pub(crate) jobs_a_second: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// Processor time of a job.
+    /// CPU time of this process per job.
     pub(crate) client: f64,
-    /// Processor time of a job, of the cluster's processes.
+    /// CPU time of the cluster's processes per job.
     pub(crate) servers: f64,
 }
 
-/// Turns, one right after the other.
+/// Consecutive runs, one of each client.
 #[derive(Default)]
 pub(crate) struct Round {
     turns: [Option<Turn>; 3],
 }
 
-/// Who creates the jobs.
+/// The client that creates the jobs.
 #[derive(Clone, Copy)]
 pub(crate) enum Contender {
-    /// A control plane.
+    /// The control plane.
     Runway,
-    /// A client that does nothing but create them.
+    /// A client that only creates the jobs.
     Bare,
-    /// A client that follows them besides, with `kube`'s own watcher.
+    /// A client that also watches the jobs with `kube`'s watcher.
     Following,
 }
 
 impl Round {
-    /// The turn that a contender had in it.
+    /// Returns the run of a client.
     pub(crate) fn turn(&self, of: Contender) -> Outcome<&Turn> {
-        self.turns[of as usize].as_ref().ok_or_else(|| "a turn was left out".into())
+        self.turns[of as usize].as_ref().ok_or_else(|| "a run is missing".into())
     }
 
-    /// Prints what a round had, so that several runs can be taken together.
+    /// Prints the results of the round, so that several benchmark runs can be combined.
     fn tell(&self, number: usize) -> Outcome {
         let (runway, bare) = (self.turn(Contender::Runway)?, self.turn(Contender::Bare)?);
         eprintln!(
-            "round {number}: {:.0} beside {:.0} jobs a second: {:.2}; p99 {:.1} beside {:.1} ms: {:.2}",
+            "round {number}: {:.0} and {:.0} jobs per second: {:.2}; p99 {:.1} and {:.1} ms: {:.2}",
             runway.jobs_a_second,
             bare.jobs_a_second,
             runway.jobs_a_second / bare.jobs_a_second,
@@ -74,7 +74,7 @@ impl Round {
     }
 }
 
-/// They take turns, each round begun by the next of them, after one round to warm up.
+/// Runs all clients in each round, after a warm-up round. Each round starts with the next client.
 pub(super) async fn take_turns(
     cluster: &Cluster,
     rest: &mut Rest,
@@ -102,7 +102,7 @@ pub(super) async fn take_turns(
     Ok(rounds_taken)
 }
 
-/// Through a control plane that watches meanwhile, as it does in a server.
+/// Submits the jobs to a control plane that watches the cluster, as in a server.
 async fn through_runway(cluster: &Cluster, rest: &mut Rest, load: Load) -> Outcome<Turn> {
     let place = cluster.place().await?;
     let client = cluster.client().await?;
@@ -116,7 +116,7 @@ async fn through_runway(cluster: &Cluster, rest: &mut Rest, load: Load) -> Outco
         async move {
             match plane.submit(submissions[number].clone(), None).await? {
                 Submitted::Created { .. } => Ok(()),
-                Submitted::Replayed { .. } => Err("a job was there before".into()),
+                Submitted::Replayed { .. } => Err("the job already existed".into()),
             }
         }
     })
@@ -125,8 +125,8 @@ async fn through_runway(cluster: &Cluster, rest: &mut Rest, load: Load) -> Outco
     finish(place, load, turn).await
 }
 
-/// The same manifests, rendered beforehand, and nothing but `Api::create`; beside it the watches of whoever wants to know what
-/// becomes of them.
+/// Creates pre-rendered manifests with `Api::create`. If `watches_jobs` is set, it also watches the Jobs and
+/// Pods, as a client that tracks them would.
 async fn bare(cluster: &Cluster, rest: &mut Rest, load: Load, follows: bool) -> Outcome<Turn> {
     let place = cluster.place().await?;
     let client = cluster.client().await?;
@@ -165,7 +165,7 @@ where
 async fn finish(place: Place, load: Load, turn: Turn) -> Outcome<Turn> {
     let there = place.jobs().list_metadata(&kube::api::ListParams::default()).await?.items.len();
     if there != load.jobs {
-        return Err(format!("{} jobs were to be made, and {there} are there", load.jobs).into());
+        return Err(format!("expected {} jobs, found {there}", load.jobs).into());
     }
     place.remove().await?;
     Ok(turn)
@@ -173,7 +173,7 @@ async fn finish(place: Place, load: Load, turn: Turn) -> Outcome<Turn> {
 
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 
-/// Each submitter creates one job after the other, until there are enough.
+/// Runs concurrent submitters. Each one creates jobs sequentially until the total is reached.
 pub(crate) async fn run<F>(load: Load, submit: impl Fn(usize) -> F + Clone + Send + 'static) -> Outcome<Turn>
 where
     F: Future<Output = Result<(), Failed>> + Send + 'static,
@@ -204,7 +204,7 @@ where
     let seconds = begun.elapsed().as_secs_f64();
     times.sort_by(f64::total_cmp);
     let percentile = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1];
-    // The controllers make pods for a while yet, of which whoever follows the jobs is told.
+    // The controllers still create pods at this point, and the client receives their watch events.
     let spent = Effort::spent_since(before).await?;
     let jobs = times.len() as f64;
     Ok(Turn {

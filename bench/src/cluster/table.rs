@@ -1,8 +1,8 @@
-//! The table that is printed at the end.
+//! The table of results.
 
 use crate::timing::median;
 
-/// What was hoped for.
+/// The target of a row.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     /// The ratio is at least this.
@@ -13,12 +13,12 @@ pub(crate) enum Target {
     Below(f64),
 }
 
-/// One line: what was measured of Runway and of the bare client, in turns that were neighbours.
+/// One row: the values of Runway and of the plain client, from neighbouring runs.
 pub(crate) struct Row {
     what: String,
     unit: &'static str,
     runway: f64,
-    /// The bare client's value, and the quartiles of the ratio with the median in the middle.
+    /// The plain client's value, and the quartiles of the ratio with the median in the middle.
     bare: Option<(f64, [f64; 3])>,
     targets: Vec<Target>,
 }
@@ -34,7 +34,7 @@ impl Row {
         Self { what, unit, runway: median(&mut runway), bare, targets: Vec::new() }
     }
 
-    /// What nothing stands beside.
+    /// Creates a row without a comparison.
     pub(crate) fn alone(what: String, unit: &'static str, values: &mut [f64]) -> Self {
         Self { what, unit, runway: median(values), bare: None, targets: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! Clients that keep their connections and send one request after the other.
+//! HTTP clients with persistent connections. Each connection sends its requests sequentially.
 
 use crate::timing::Outcome;
 use axum::body::{Body, Bytes};
@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// Connections, each used by one request at a time.
+/// A pool of connections. A connection serves one request at a time.
 #[derive(Clone)]
 pub(super) struct Clients {
     address: SocketAddr,
@@ -42,7 +42,7 @@ impl Clients {
         self.send(Method::GET, path, Bytes::new(), 200).await
     }
 
-    /// Sends a request, reads the whole answer, and expects its status.
+    /// Sends a request, reads the whole response, and checks its status.
     async fn send(&self, method: Method, path: &'static str, body: Bytes, status: u16) -> Result<(), Failed> {
         let mut sender = self.free.lock().await.pop().ok_or("more requests than connections")?;
         let request = Request::builder()

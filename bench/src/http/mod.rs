@@ -1,4 +1,4 @@
-//! The server beside the least that a server could do: `cargo xtask bench --http`.
+//! The server, compared with a minimal one: `cargo xtask bench --http`.
 
 mod client;
 mod process;
@@ -14,26 +14,27 @@ use process::Server;
 use std::path::Path;
 use tokio::runtime::Runtime;
 
-/// As many ask at a time for quotes.
+/// The number of concurrent clients that request quotes.
 const ASKING: usize = 32;
-/// As many ask at a time for lists.
+/// The number of concurrent clients that list jobs.
 const LISTING: usize = 10;
-/// As many submit at a time.
+/// The number of concurrent submitters.
 const SUBMITTING: usize = 100;
-/// As many jobs are known.
+/// The number of jobs in the list and memory benchmarks.
 const KNOWN: usize = 10_000;
 
 const QUOTES: &str = "/v1/quotes";
 
-/// Measures, and prints a table of what needs no cluster, and one of what does.
+/// Prints one table for the benchmarks without a cluster, and one for those on a cluster.
 pub(crate) fn measure(server: &Path, rounds: usize, shorter: usize) -> Outcome {
-    // What the server logs by itself costs it something here, too.
+    // The server in this process must also spend the time for its logs.
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::sink).init();
-    // A turn takes a fraction of a second, in which much else can happen.
+    // A run takes only a fraction of a second, so other processes affect it more. More rounds compensate for
+    // this.
     let mut rows = quotes(3 * rounds, 20_000 / shorter)?;
     Runtime::new()?.block_on(async {
         rows.push(lists(rounds, KNOWN / shorter, 2_000 / shorter).await?);
-        println!("medians of the turns; ratios of neighbouring turns: the median, and the quartiles\n");
+        println!("medians of the runs; ratios of neighbouring runs: median and quartiles\n");
         print(&rows);
         let mut rows = Vec::new();
         eprintln!("{SUBMITTING} submitters on a cluster, {rounds} rounds");
@@ -46,10 +47,10 @@ pub(crate) fn measure(server: &Path, rounds: usize, shorter: usize) -> Outcome {
     })
 }
 
-/// The same JSON, sent to Runway's `/v1/quotes` and to a bare axum server that sends it back.
+/// Sends the same JSON to Runway's `/v1/quotes` and to a plain axum server that returns it.
 fn quotes(rounds: usize, requests: usize) -> Outcome<Vec<Row>> {
-    eprintln!("{ASKING} ask for quotes, {requests} a turn, {rounds} rounds");
-    // Servers and clients have threads of their own, as they would in processes of their own.
+    eprintln!("{ASKING} clients request quotes, {requests} requests per run, {rounds} rounds");
+    // The servers and the clients use separate threads, as in separate processes.
     let servers = Runtime::new()?;
     let (runway, bare) = servers.block_on(async {
         Ok::<_, Box<dyn std::error::Error>>((servers::runway(0).await?, servers::echo().await?))
@@ -83,15 +84,15 @@ fn quotes(rounds: usize, requests: usize) -> Outcome<Vec<Row>> {
         Row::new(format!("quotes: {name}"), unit, pairs.iter().map(|[runway, bare]| (of(runway), of(bare))))
     };
     Ok(vec![
-        row("requests a second", "/s", |turn| turn.jobs_a_second).target(Target::AtLeast(0.70)),
+        row("requests per second", "/s", |turn| turn.jobs_a_second).target(Target::AtLeast(0.70)),
         row("p50", "ms", |turn| turn.p50),
         row("p99", "ms", |turn| turn.p99),
     ])
 }
 
-/// Pages of a hundred, where many jobs are known.
+/// Requests pages of 100 jobs from a server with many jobs.
 async fn lists(rounds: usize, known: usize, requests: usize) -> Outcome<Row> {
-    eprintln!("{LISTING} list {known} jobs, {requests} a turn, {rounds} rounds");
+    eprintln!("{LISTING} clients list {known} jobs, {requests} requests per run, {rounds} rounds");
     let address = servers::runway(known).await?;
     let load = Load { submitters: LISTING, jobs: requests };
     let mut slowest = Vec::new();
@@ -109,7 +110,7 @@ async fn lists(rounds: usize, known: usize, requests: usize) -> Outcome<Row> {
     Ok(Row::alone(format!("a page of {known} jobs: p99"), "ms", &mut slowest).target(Target::Below(10.0)))
 }
 
-/// Jobs submitted to the built server on a real API server.
+/// Submits jobs to the server program, on a real API server.
 async fn submissions(server: &Path, rounds: usize, jobs: usize) -> Outcome<Row> {
     let cluster = Cluster::connect().await?;
     let load = Load { submitters: SUBMITTING, jobs: jobs.max(SUBMITTING) };
@@ -120,7 +121,7 @@ async fn submissions(server: &Path, rounds: usize, jobs: usize) -> Outcome<Row> 
         let clients = Clients::connect(server.address, SUBMITTING).await?;
         let turn = run(load, move |number| {
             let clients = clients.clone();
-            // More tenants than submitters, since each may have only so many submissions at a time.
+            // There are more tenants than submitters, because concurrent submissions are limited per tenant.
             async move { clients.post("/v1/jobs", servers::job(&format!("tenant-{}", number % 1_000)), 201).await }
         });
         let turn = turn.await?;
@@ -133,7 +134,7 @@ async fn submissions(server: &Path, rounds: usize, jobs: usize) -> Outcome<Row> 
     Ok(Row::alone(format!("{SUBMITTING} submitters: p99"), "ms", &mut slowest).target(Target::Below(500.0)))
 }
 
-/// The memory of the built server, once it has taken over the jobs of a cluster.
+/// Measures the memory of the server program after it has listed the jobs of a cluster.
 async fn memory(server: &Path, rounds: usize, jobs: usize) -> Outcome<[Row; 2]> {
     let cluster = Cluster::connect().await?;
     let place = cluster.place().await?;
@@ -150,6 +151,6 @@ async fn memory(server: &Path, rounds: usize, jobs: usize) -> Outcome<[Row; 2]> 
     let what = |what: &str| format!("{what} at {jobs} jobs");
     Ok([
         Row::alone(what("resident memory"), "MiB", &mut resident).target(Target::Below(150.0)),
-        Row::alone(what("peak of it"), "MiB", &mut peak),
+        Row::alone(what("peak resident memory"), "MiB", &mut peak),
     ])
 }

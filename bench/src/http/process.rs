@@ -1,4 +1,4 @@
-//! The built server, as a process.
+//! The server program as a child process.
 
 use super::client::Clients;
 use crate::cluster::bed::{Place, policy_text};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-/// A server that has taken over the jobs of a namespace.
+/// A ready server for one namespace.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     child: Child,
@@ -50,19 +50,19 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(60);
         while Clients::connect(address, 1).await?.get("/readyz").await.is_err() {
             if Instant::now() > deadline {
-                return Err("the server does not become ready".into());
+                return Err("the server is not ready after 60 seconds".into());
             }
             sleep(Duration::from_millis(20)).await;
         }
         Ok(server)
     }
 
-    /// Its resident memory and the peak of that, in MiB.
+    /// Returns the resident memory and its peak, in MiB.
     pub(super) fn memory(&self) -> Outcome<(f64, f64)> {
         let id = self.child.id().ok_or("the server ended")?;
         let text = fs::read_to_string(format!("/proc/{id}/status"))?;
         let kibibytes = |name: &str| -> Outcome<f64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no memory line")?;
             Ok(line.trim().trim_end_matches("kB").trim().parse()?)
         };
         Ok((kibibytes("VmRSS:")? / 1024.0, kibibytes("VmHWM:")? / 1024.0))

@@ -1,4 +1,4 @@
-//! Servers on loopback, in this process: Runway over a cluster in memory, and a bare one.
+//! Servers on loopback in this process: Runway with a fake cluster, and a plain axum server.
 
 use crate::cluster::bed::policy;
 use crate::timing::Outcome;
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// The job that is asked about.
+/// Returns the job of the quote and submit requests.
 pub(super) fn job(tenant: &str) -> Bytes {
     let job = json!({
         "name": "embed-docs",
@@ -31,7 +31,7 @@ pub(super) fn job(tenant: &str) -> Bytes {
     job.to_string().into()
 }
 
-/// Runway as it is served, with so many jobs known.
+/// Starts Runway's server with this number of known jobs.
 pub(super) async fn runway(known: usize) -> Outcome<SocketAddr> {
     let surroundings = Arc::new(System);
     let cluster = FakeCluster::new(surroundings.clone());
@@ -65,7 +65,7 @@ pub(super) async fn runway(known: usize) -> Outcome<SocketAddr> {
     Ok(address)
 }
 
-/// What axum does by itself: reads JSON, and sends it back.
+/// Starts a plain axum server that parses JSON and returns it.
 pub(super) async fn echo() -> Outcome<SocketAddr> {
     let router = Router::new().route(super::QUOTES, post(async |Json(value): Json<Value>| Json(value)));
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -1,4 +1,4 @@
-//! A machine of the measurement's own.
+//! A machine in a temporary directory, for one run of the benchmarks.
 
 use crate::timing::Outcome;
 use runway_control::backend::Order;
@@ -53,7 +53,7 @@ impl Bed {
         let id = JobId::from_random(bits.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
         let mut gate = Gate::new(Arc::clone(&self.policy), HashSeed(1, 2));
         let decision = gate.submit(id, &Submission::from(spec), Timestamp::from_seconds(1_795_248_000))?;
-        let admitted = decision.admitted().ok_or("the job is refused")?.clone();
+        let admitted = decision.admitted().ok_or("the job was refused")?.clone();
         Ok(Order { id, admitted, policy: Arc::clone(&self.policy) })
     }
 

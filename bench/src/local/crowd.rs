@@ -1,4 +1,4 @@
-//! Many at once.
+//! Many jobs at the same time.
 
 use super::bed::Bed;
 use super::command::command;
@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::rc::Rc;
 use std::thread;
 
-/// All jobs are started at the same time, each by a thread of its own; until the last has ended.
+/// Starts all jobs at the same time, each in a separate thread, and waits for all of them.
 pub(super) fn jobs(bed: Rc<Bed>, count: usize) -> Contender {
     Contender::new(move |samples| {
         let orders = (0..count).map(|_| bed.order(&["true"])).collect::<Outcome<Vec<_>>>()?;
@@ -25,14 +25,14 @@ pub(super) fn jobs(bed: Rc<Bed>, count: usize) -> Contender {
                     }
                 };
                 let all: Vec<_> = orders.iter().map(|order| scope.spawn(run(order))).collect();
-                all.into_iter().try_for_each(|one| one.join().map_err(|_| "a thread failed".to_owned())?)
+                all.into_iter().try_for_each(|one| one.join().map_err(|_| "a thread panicked".to_owned())?)
             })
         })?;
         Ok(())
     })
 }
 
-/// The same with `bwrap`, where it is installed.
+/// Starts the same number of `bwrap` processes. Returns `None` if `bwrap` cannot run.
 pub(super) fn bwraps(count: usize) -> Option<Contender> {
     let start = || {
         let words =

@@ -1,4 +1,4 @@
-//! Jobs on this machine, beside what else keeps a process apart from it: `cargo xtask bench --local`.
+//! Jobs on this machine, compared with other programs that isolate a process: `cargo xtask bench --local`.
 
 mod bed;
 mod command;
@@ -13,10 +13,10 @@ use bed::Bed;
 use std::path::Path;
 use std::rc::Rc;
 
-/// How many jobs are started at once.
+/// The number of jobs that start at the same time.
 const CROWD: usize = 200;
 
-/// Measures, and prints one table.
+/// Runs the benchmarks and prints one table.
 pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> Outcome {
     let bed = Rc::new(Bed::new()?);
     let starts = (40 / shorter).max(1);
@@ -70,16 +70,16 @@ pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> Outcome {
     crowds.extend(crowd::bwraps(CROWD / shorter.min(10)));
     take_turns(&mut crowds.iter_mut().collect::<Vec<_>>(), rounds.min(3))?;
     let crowds: Vec<_> = crowds.iter_mut().map(crate::timing::Contender::median).collect();
-    rows.push(Row::new("one of many jobs at once", crowds[0]));
+    rows.push(Row::new("one of many concurrent jobs", crowds[0]));
     if let Some(bwrap) = crowds.get(1) {
-        rows.push(Row::new("one of many bwrap at once", *bwrap));
+        rows.push(Row::new("one of many concurrent bwraps", *bwrap));
     }
     println!(
-        "{rounds} rounds in turns after one to warm up, {starts} starts each; medians of the time for one operation"
+        "{rounds} interleaved rounds after a warm-up, {starts} starts each; median times of one operation"
     );
-    println!("{megabytes} MiB of output, read whole by each reader; {} at once", CROWD / shorter.min(10));
+    println!("{megabytes} MiB of output for each reader; {} concurrent jobs", CROWD / shorter.min(10));
     for missing in missing {
-        println!("left out: {missing}");
+        println!("skipped: {missing}");
     }
     println!();
     print(&rows);

@@ -1,4 +1,4 @@
-//! How fast output goes to its file and to its readers.
+//! Throughput of a job's output to its file and to its readers.
 
 use super::bed::Bed;
 use crate::timing::{Contender, Outcome};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::{io, thread};
 
-/// The least that can be done: a pipe, a program and a file.
+/// The baseline: a program that writes to a file through a pipe.
 pub(super) fn bare(bed: &Bed, megabytes: usize) -> Contender {
     let file = bed.folder.join("bare");
     Contender::new(move |samples| {
@@ -16,7 +16,7 @@ pub(super) fn bare(bed: &Bed, megabytes: usize) -> Contender {
     })
 }
 
-/// A job that prints, and so many that read all of it at the same time.
+/// A job that prints, with this number of concurrent readers. Each one reads the whole output.
 pub(super) fn job(bed: Rc<Bed>, megabytes: usize, readers: usize) -> Contender {
     Contender::new(move |samples| {
         let size = format!("{megabytes}M");
@@ -40,9 +40,9 @@ pub(super) fn job(bed: Rc<Bed>, megabytes: usize, readers: usize) -> Contender {
                     })
                     .collect();
                 for reader in read {
-                    let bytes = reader.join().map_err(|_| "a reader failed")??;
+                    let bytes = reader.join().map_err(|_| "a reader panicked")??;
                     if bytes != megabytes << 20 {
-                        return Err(format!("{bytes} bytes were read").into());
+                        return Err(format!("a reader received {bytes} bytes").into());
                     }
                 }
                 Outcome::Ok(())

@@ -1,4 +1,4 @@
-//! podman, with an image that holds busybox alone, in a folder of the measurement's own.
+//! podman with an image that contains only busybox, and with its store in a temporary directory.
 
 use super::command::command;
 use crate::timing::Outcome;
@@ -10,24 +10,25 @@ use std::time::{Duration, Instant};
 
 const IMAGE: &str = "runway.test/busybox:1";
 
-/// podman that has been seen to run a container.
+/// A podman that has run a container successfully.
 pub(super) struct Podman {
     root: PathBuf,
-    /// The whole command that runs `true`.
+    /// The command line that runs `true` in a container.
     pub(super) words: Vec<String>,
 }
 
 impl Podman {
-    /// Imports the image, and finds a way to run it. Otherwise the last thing that podman said.
+    /// Imports the image and finds options with which it runs. Otherwise, returns podman's last error.
     pub(super) fn set_up() -> Outcome<Self> {
         let busybox =
             ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(Path::new).find(|path| path.is_file());
-        let busybox = busybox.ok_or("there is no busybox to make an image of")?;
+        let busybox = busybox.ok_or("no busybox found for the image")?;
         let root = std::env::temp_dir().join(format!("runway-bench-podman-{}", std::process::id()));
         let mut podman = Self { root, words: Vec::new() };
         podman.import(busybox)?;
         let files = getrlimit(Resource::Nofile).current.unwrap_or(1024);
-        // Not every machine lets podman raise its limits, and not every runtime takes control groups of both versions at once.
+        // Some machines do not let podman raise its limits. Some runtimes do not support cgroup v1 and v2
+        // together.
         let limits = [format!("--ulimit=nofile={files}:{files}"), "--ulimit=nproc=1024:1024".to_owned()];
         let ways: [&[&str]; 3] =
             [&[], &[&limits[0], &limits[1]], &["--runtime=runc", &limits[0], &limits[1]]];
@@ -42,8 +43,8 @@ impl Podman {
         Err(said.into())
     }
 
-    /// podman with its store elsewhere: of those kinds of store that work everywhere, this one is the quickest with so small an
-    /// image.
+    /// Returns podman's command line with a separate store. Of the storage drivers that work everywhere,
+    /// `vfs` is the fastest with such a small image.
     fn call(&self, words: &[&str]) -> Vec<String> {
         let folder = |name: &str| self.root.join(name).display().to_string();
         let store = [
@@ -72,7 +73,7 @@ impl Podman {
 }
 
 impl Drop for Podman {
-    /// What cleans up after its containers may still be at work.
+    /// podman's cleanup processes may still be running, so this retries for up to 10 seconds.
     fn drop(&mut self) {
         let began = Instant::now();
         while let Err(error) = fs::remove_dir_all(&self.root) {
@@ -85,12 +86,12 @@ impl Drop for Podman {
     }
 }
 
-/// Runs a program, or tells the last line of what it said.
+/// Runs a program. If it fails, returns the last line of its standard error.
 fn succeeds(command: &mut Command) -> Outcome {
     let ran = command.stdin(Stdio::null()).output()?;
     if ran.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    Err(said.lines().last().unwrap_or("it said nothing").to_owned().into())
+    Err(said.lines().last().unwrap_or("no error output").to_owned().into())
 }

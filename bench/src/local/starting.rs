@@ -1,4 +1,4 @@
-//! From the start of `true` to its exit, and of `echo` to its first output.
+//! The time from the start of `true` to its exit, and from the start of `echo` to its first output.
 
 use super::bed::Bed;
 use super::command::command;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-/// What else there is, podman aside: by name, and how it runs `true`.
+/// The peers except podman: the name, and the command that runs `true`.
 const PEERS: [(&str, &str); 3] = [
     ("sh", "sh -c true"),
     ("unshare", "unshare --fork --pid --mount true"),
@@ -70,7 +70,7 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// Those that are installed, and why the others are not here.
+/// Returns the benchmarks of the installed peers, and the error of each other peer.
 pub(super) fn peers(starts: usize) -> (Vec<(&'static str, Contender)>, Vec<String>) {
     let (mut here, mut missing) = (Vec::new(), Vec::new());
     for (name, words) in PEERS {
@@ -90,7 +90,7 @@ pub(super) fn peers(starts: usize) -> (Vec<(&'static str, Contender)>, Vec<Strin
     (here, missing)
 }
 
-/// Runs the command again and again, and keeps what it needs meanwhile.
+/// Runs the command repeatedly. `guard` keeps the command's files until the end.
 fn peer<T: 'static>(words: Vec<String>, needed: T, starts: usize) -> Contender {
     Contender::new(move |samples| {
         let _kept = &needed;

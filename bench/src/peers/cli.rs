@@ -1,4 +1,4 @@
-//! The command line as it is felt: whole processes, from the start to the exit.
+//! The command line as whole processes, from start to exit.
 
 use crate::timing::{Contender, Outcome};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::{env, fs, process};
 
 const FILES: usize = 1_000;
 
-/// Checks of many files by one process, and of one file by each.
+/// Returns two benchmarks: one process that checks many files, and one process per file.
 pub(crate) fn contenders(runway: &Path, rounds: usize) -> Outcome<[Contender; 2]> {
     let runway = runway.canonicalize()?;
     let directory = Rc::new(Directory::with_jobs()?);
@@ -17,7 +17,7 @@ pub(crate) fn contenders(runway: &Path, rounds: usize) -> Outcome<[Contender; 2]
         let (runway, directory, names) = (runway.clone(), Rc::clone(&directory), names.clone());
         Contender::new(move |samples| samples.time(1, || check(&runway, &directory, &names)))
     };
-    // At least thirty of them in all.
+    // At least 30 processes in all rounds together.
     let starts = 30usize.div_ceil(rounds);
     let one = Contender::new(move |samples| {
         (0..starts).try_for_each(|_| samples.time(1, || check(&runway, &directory, &names[..1])))
@@ -32,7 +32,7 @@ fn check(runway: &Path, directory: &Directory, names: &[String]) -> Outcome {
     if status.success() { Ok(()) } else { Err(format!("`check` ended with {status}").into()) }
 }
 
-/// A directory of job files that is removed again.
+/// A temporary directory of job files.
 struct Directory(PathBuf);
 
 impl Directory {

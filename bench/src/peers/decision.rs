@@ -1,4 +1,4 @@
-//! `Gate::submit` of jobs that have been read, with or without rendering what was admitted, and `Gate::release`.
+//! `Gate::submit` for parsed jobs, with or without rendering the admitted job, and `Gate::release`.
 
 use crate::peers::random::Random;
 use crate::timing::{Contender, Outcome};
@@ -11,17 +11,17 @@ use std::sync::Arc;
 
 const TENANTS: usize = 1_000;
 
-/// Decides only.
+/// Only decides.
 pub(crate) fn deciding(operations: usize) -> Outcome<Contender> {
     contender(operations, |_, _, _| true)
 }
 
-/// Decides, and makes the Kubernetes objects.
+/// Decides and renders the Kubernetes objects.
 pub(crate) fn rendering(operations: usize) -> Outcome<Contender> {
     contender(operations, |job, id, policy| black_box(render(job, id, policy)).is_ok())
 }
 
-/// Each job is released right after its decision, and a millisecond lies between two of them.
+/// Releases each job directly after its decision. The clock advances by 1 ms per decision.
 fn contender(
     operations: usize,
     then: impl Fn(&AdmittedJob, JobId, &Policy) -> bool + 'static,
@@ -48,7 +48,7 @@ fn contender(
     }))
 }
 
-/// The built-in policy, but for rates that refuse nobody.
+/// Returns the built-in policy with rate limits that no run reaches.
 fn policy() -> Outcome<Policy> {
     const PLENTY: &str = "rate_limit: {per_minute: 1000000, burst: 1000000}";
     let mut text = include_str!("../../../fixtures/policies/default.yaml").to_owned();

@@ -1,9 +1,9 @@
-//! A hold's whole life in the ledger, with few and with many others alive.
+//! The lifecycle of a hold in the ledger, with few and with many other live holds.
 //!
-//! A new job of a random tenant is reserved for one to four hours and confirmed five milliseconds later, as when the
-//! cluster has answered, which moves its deadline. Then either this job is released, or some random other one, which
-//! finds nothing of it in the processor's caches; in both, the number of live holds stays. A tenth of the jobs have
-//! GPUs. All that is random is drawn before the clock starts.
+//! A cycle reserves a hold of one to four hours for a random tenant. It confirms the hold five milliseconds
+//! later, as after the cluster's response; this moves the deadline. Then it releases either this hold or a
+//! random live one. The random one is not in the CPU caches. In both cases, the number of live holds stays
+//! constant. A tenth of the jobs have GPUs. All random values are drawn before the measurement starts.
 
 use crate::peers::random::Random;
 use crate::timing::{Contender, Outcome};
@@ -18,19 +18,19 @@ struct Cycle {
     released: JobId,
 }
 
-/// Which job is released at the end of a cycle.
+/// The hold that is released at the end of a cycle.
 #[derive(Clone, Copy)]
 pub(crate) enum Released {
-    /// The one that was reserved.
+    /// The hold that this cycle reserved.
     Same,
-    /// Any that is alive.
+    /// A random live hold.
     Random,
 }
 
-/// The tenants who submit, however many jobs are alive: only the number of holds is to make a difference.
+/// The number of tenants. It is independent of the number of holds, which should be the only difference.
 const TENANTS: usize = 1_000;
 
-/// A ledger with live holds, and what goes on with it.
+/// A ledger with live holds, and the state from which the next cycles are generated.
 struct Alive {
     ledger: Ledger,
     live: Vec<JobId>,
@@ -57,7 +57,8 @@ impl Alive {
     }
 }
 
-/// Finding the holds in the way of a job that wants four GPUs more than there are: the price of a refusal for quota.
+/// Finds the holds that block a request for four GPUs when none is available. This is the cost of a quota
+/// refusal.
 pub(crate) fn refusing(holds: usize, operations: usize) -> Outcome<Contender> {
     let Alive { ledger, .. } = Alive::new(holds)?;
     let held = ledger.cluster_usage().gpus;
@@ -68,12 +69,12 @@ pub(crate) fn refusing(holds: usize, operations: usize) -> Outcome<Contender> {
                 (0..operations).map(|_| black_box(&ledger).in_the_way("", &shortage).len()).sum::<usize>(),
             )
         })?;
-        assert!(found >= operations, "some hold is in the way");
+        assert!(found >= operations, "at least one hold blocks the request");
         Ok(())
     }))
 }
 
-/// Cycles with `holds` alive.
+/// Runs cycles with this number of live holds.
 pub(crate) fn contender(holds: usize, released: Released, operations: usize) -> Outcome<Contender> {
     let Alive { mut ledger, mut live, tenants, mut random, mut now } = Alive::new(holds)?;
     Ok(Contender::new(move |samples| {

@@ -1,7 +1,9 @@
-//! `RateLimiter::draw` over 10,000 tenants against the keyed limiter of `governor`, which runs the same algorithm.
+//! `RateLimiter::try_acquire` with 10,000 tenants, compared with the keyed limiter of `governor`, which uses
+//! the same algorithm.
 //!
-//! Runway's limiter is told the time and governor's reads a clock, so that there are two pairs: both read the clock for
-//! each request, as a server does; and neither does. Runway's draws from the server's bucket as well each time.
+//! Runway's limiter takes the time as an argument, and governor's reads a clock. So there are two pairs. In
+//! one, both limiters read the clock for each request, as in a server. In the other, neither does. Runway's
+//! limiter also takes a token from the bucket of all tenants each time.
 
 use crate::peers::random::Random;
 use crate::timing::{Contender, Outcome};
@@ -16,11 +18,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const TENANTS: usize = 10_000;
 
-/// A request a second and a burst that no run uses up: buckets stay in use, and nobody is refused or forgotten.
+/// One request per second and a burst that no run uses up. The buckets stay in use, and no request is
+/// refused.
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 const BURST: NonZeroU32 = NonZeroU32::new(1_000_000).expect("not zero");
 
-/// Runway's, told the time: a microsecond between two requests.
+/// Runway's limiter with a simulated time. It advances by 1 µs per request.
 pub(crate) fn runway(operations: usize) -> Outcome<Contender> {
     let mut now = Timestamp::from_seconds(1_795_248_000);
     draws(operations, move || {
@@ -29,7 +32,7 @@ pub(crate) fn runway(operations: usize) -> Outcome<Contender> {
     })
 }
 
-/// Runway's, the clock read for each request.
+/// Runway's limiter, with a clock read for each request.
 pub(crate) fn runway_with_clock(operations: usize) -> Outcome<Contender> {
     draws(operations, || {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -45,20 +48,20 @@ fn draws(operations: usize, mut now: impl FnMut() -> Timestamp + 'static) -> Out
     Ok(contender(tenants, operations, move |tenant| limiter.draw(tenant, server, limit, now()).is_ok()))
 }
 
-/// Governor's as its users mostly have it: the default store, a `DashMap`, and the default clock, that of `quanta`.
+/// Governor in its usual configuration: the default store (`DashMap`) and the default clock (`quanta`).
 pub(crate) fn governor_with_clock(operations: usize) -> Contender {
     let limiter = Governor::keyed(Quota::per_minute(PER_MINUTE).allow_burst(BURST));
     contender(tenants(), operations, move |tenant| limiter.check_key(tenant).is_ok())
 }
 
-/// Governor's at its fastest: a `HashMap` behind one lock, and a clock that stands still.
+/// Governor in its fastest configuration: a `HashMap` behind one lock, and a clock that does not advance.
 pub(crate) fn governor(operations: usize) -> Contender {
     let quota = Quota::per_minute(PER_MINUTE).allow_burst(BURST);
     let limiter = Governor::hashmap_with_clock(quota, FakeRelativeClock::default());
     contender(tenants(), operations, move |tenant| limiter.check_key(tenant).is_ok())
 }
 
-/// The same names in the same order for everybody.
+/// Returns the tenants. Both limiters receive the same names in the same order.
 fn tenants() -> Vec<String> {
     let mut tenants: Vec<_> = (0..TENANTS).map(|i| format!("tenant-{i:05}")).collect();
     Random(2).shuffle(&mut tenants);
@@ -74,7 +77,7 @@ fn contender<T: 'static>(
         let allowed = samples.time(operations, || {
             tenants.iter().cycle().take(operations).filter(|tenant| allows(black_box(tenant))).count()
         });
-        assert_eq!(allowed, operations, "nobody is refused");
+        assert_eq!(allowed, operations, "no request is refused");
         Ok(())
     })
 }

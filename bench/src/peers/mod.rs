@@ -1,6 +1,6 @@
-//! Runway beside its peers, without a cluster.
+//! Runway compared with its peers, without a cluster.
 
-#![expect(clippy::cast_possible_truncation, reason = "a measurement may stop wherever it is wrong")]
+#![expect(clippy::cast_possible_truncation, reason = "a benchmark may panic on an error")]
 
 mod cli;
 mod decision;
@@ -14,7 +14,7 @@ use crate::timing::{Outcome, take_turns};
 use ledger::Released;
 use std::path::PathBuf;
 
-/// Measures, and prints one table.
+/// Runs the benchmarks and prints one table.
 pub(crate) fn measure(runway: Option<PathBuf>, rounds: usize, shorter: usize) -> Outcome {
     let (decisions, draws, cycles) = (20_000 / shorter, 200_000 / shorter, 20_000 / shorter);
     let mut contenders = [
@@ -62,18 +62,18 @@ pub(crate) fn measure(runway: Option<PathBuf>, rounds: usize, shorter: usize) ->
         Row::new("rules in Rego (regorus)", rego).against("decision", decision),
         Row::new("rules in Cedar (cedar-policy)", cedar).against("decision", decision),
         Row::new("rules in CEL (cel)", cel).against("decision", decision),
-        Row::new("limiter, reading the clock", draw_clock)
+        Row::new("limiter, with a clock", draw_clock)
             .against("governor, likewise", governor_clock)
             .at_most("at most 1", 1.0),
         Row::new("governor (DashMap, quanta)", governor_clock),
-        Row::new("limiter, told the time", draw)
+        Row::new("limiter, without a clock", draw)
             .against("governor, likewise", governor)
             .at_most("at most 1", 1.0),
         Row::new("governor (HashMap, no clock)", governor),
         Row::new("ledger beside 100 holds", few),
         Row::new("ledger beside 100,000 holds", many).against("beside 100", few).at_most("at most 1.5", 1.5),
-        Row::new("ledger, a random one of 100", few_random),
-        Row::new("ledger, a random one of 100,000", many_random).against("of 100", few_random),
+        Row::new("ledger, random hold of 100", few_random),
+        Row::new("ledger, random hold of 100,000", many_random).against("of 100", few_random),
         Row::new("refusal for GPUs beside 100 holds", refusal_few),
         Row::new("refusal for GPUs beside 100,000", refusal_many).against("beside 100", refusal_few),
     ];
@@ -84,8 +84,8 @@ pub(crate) fn measure(runway: Option<PathBuf>, rounds: usize, shorter: usize) ->
     rows.push(
         Row::maybe("cold `check` of one file", cold).against("10 ms", 10e6).at_most("less than 1", 1.0),
     );
-    println!("{rounds} rounds in turns after one to warm up; medians of the time for one operation");
-    println!("{decisions} decisions, {draws} draws, {cycles} ledger cycles a round; 1,000 tenants\n");
+    println!("{rounds} interleaved rounds after a warm-up round; median times of one operation");
+    println!("{decisions} decisions, {draws} rate checks, {cycles} ledger cycles per round; 1,000 tenants\n");
     print(&rows);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! SplitMix64: numbers that look random and are the same in every run.
+//! SplitMix64: pseudo-random numbers that are equal in every run.
 
 use runway_core::JobId;
 
@@ -13,7 +13,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub(crate) const fn below(&mut self, bound: usize) -> usize {
         (self.number() % bound as u64) as usize
     }

@@ -1,4 +1,4 @@
-//! The commands and their options. Those of the commands that need a server are in `server`.
+//! The commands and their options. `server` has the options of the commands that need a server.
 
 mod server;
 
@@ -15,47 +15,53 @@ use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  all is well: jobs are admitted, submitted, or with --wait succeeded
-  1  refused: at least one job (a malformed one too), or what was asked of the server
-  2  something could not be judged or sent: no such file, a policy that does not load, wrong usage
-  3  with --wait or --follow, at least one job failed, was cancelled, or left before its end was seen
-  4  the server cannot be reached, or cannot answer
-Of several the highest counts. Ctrl-C ends with 130; jobs that were submitted go on.
-`diagnose` exits with 0 whatever became of the Jobs.";
+  0    success: jobs are admitted, submitted, or succeeded with --wait
+  1    at least one job is refused or malformed, or a request is refused
+  2    invalid input: wrong usage, a missing file, or an invalid policy
+  3    with --wait or --follow: at least one job failed, was cancelled, or
+       disappeared before its result was known
+  4    the server is unreachable or fails to answer
+  130  interrupted by Ctrl-C; submitted jobs continue
+If several codes apply, the highest one is used.
+`diagnose` exits with 0 even if a Job failed.";
 
 const ENVIRONMENT: &str = "\
 Environment:
   RUNWAY_SERVER, RUNWAY_CERT, RUNWAY_KEY_FILE, RUNWAY_CA
-            stand in for --server, --cert, --key-file and --ca
-  RUNWAY_USD_PER_CPU_SECOND, RUNWAY_USD_PER_GB_SECOND, RUNWAY_USD_PER_GPU_SECOND
-            prices in place of the policy's `rates`, where no server is asked; the last one is that of GPUs without a type
+      Defaults for --server, --cert, --key-file and --ca
+  RUNWAY_USD_PER_CPU_SECOND, RUNWAY_USD_PER_GB_SECOND,
+  RUNWAY_USD_PER_GPU_SECOND
+      Override the prices in the policy's `rates`, in commands without a
+      server; the last one is the price of GPUs without a type
   HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
-            the way to the server
-  NO_COLOR  no colours, even on a terminal";
+      Proxies for connections to the server
+  NO_COLOR
+      Disable colours";
 
-/// Checks, prices and renders batch jobs, submits them, and follows what becomes of them.
+/// Check, price, render, submit and follow batch jobs
 #[derive(Debug, Parser)]
 #[command(name = "runway", version, after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{ENVIRONMENT}"))]
 pub struct Arguments {
-    /// The command.
+    /// The subcommand.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 impl Arguments {
-    /// Reads what the program was called with. Where there is nothing to do but to print something, it does that, and tells how to
-    /// end.
+    /// Parses the command line. Prints the help, the version or a usage error if the command line requests or
+    /// causes it.
     ///
     /// # Errors
-    /// How the program ends.
+    ///
+    /// The exit status of the program, if there is no command to run.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
         let words: Vec<_> = words.into_iter().collect();
         Self::try_parse_from(&words).map_err(|told| {
-            // There is nobody to tell that this cannot be printed.
+            // A failure to print the message cannot be reported.
             let _ = told.print();
             match told.exit_code() {
                 0 => Exit::Fine,
-                // Its other exit codes are its job's.
+                // The other exit codes of `run` belong to the job.
                 _ if words.get(1).is_some_and(|command| command == "run") => Exit::NOT_RUN,
                 _ => Exit::NotJudged,
             }
@@ -65,124 +71,144 @@ impl Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tell whether jobs would be admitted, and if not, what to change
+    /// Check jobs against the policy and print what to change
     Check(Files),
-    /// Tell what jobs would cost at most
+    /// Print the maximum cost of jobs
     Quote(Files),
-    /// Print the Kubernetes objects that would be created, secrets redacted
+    /// Print the Kubernetes objects for jobs, with secrets redacted
     Render {
         #[command(flatten)]
         files: Files,
-        /// The job's id: 12 characters of a-z and 0-9
+        /// Set the job's id: 12 characters of a-z and 0-9
         #[arg(long, value_name = "ID", default_value = "000000000000")]
         id: JobId,
     },
-    /// Run a job on this machine, under the limits that it asks for
+    /// Run a job on this machine and enforce its limits
     ///
-    /// The job is checked and priced first. It runs on this machine's own files, which it sees read-only, with a `/tmp` and a
-    /// working folder of its own; its image is not used. What it prints to standard output comes out there, all else on standard
-    /// error; with `-o json` standard output has the record of the job alone. Ctrl-C stops the job, a second one kills it.
+    /// Checks the job against the policy and prints its maximum cost first.
+    ///
+    /// The image is not used: the command runs on this machine's files.
+    ///
+    /// The job sees these files read-only; /home, /root and /run are empty.
+    ///
+    /// It starts in an empty directory that is deleted when the job ends.
+    ///
+    /// The job's standard output and standard error are passed through.
+    ///
+    /// With `-o json`, standard output has only the result record.
+    ///
+    /// Ctrl-C cancels the job. A second Ctrl-C kills it.
     #[cfg(target_os = "linux")]
     #[command(after_help = RUN_EXIT_CODES)]
     Run(RunArguments),
     /// Submit jobs to a server
     ///
-    /// Prints the id of each job and what it may cost at most. Variables that secrets come `from_env` are read here.
+    /// Prints the id and the maximum cost of each job.
+    ///
+    /// Secrets with `from_env` get their values from this command's environment.
     #[command(after_help = EXIT_CODES)]
     Submit(Submit),
-    /// Tell how a job is
+    /// Show the status of a job
     Status {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The job
+        /// Select the job with this id
         #[arg(value_name = "ID")]
         id: JobId,
     },
-    /// List the jobs that a server knows, newest first
+    /// List jobs on a server, newest first
     Ls {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// Those in one phase
+        /// Show only jobs in this phase
         #[arg(long, value_name = "PHASE", value_parser = phase)]
         phase: Option<Phase>,
-        /// Go on, and show what changes
+        /// Watch the list and print changes
         #[arg(long)]
         watch: bool,
     },
-    /// Print what a job prints, as it was written
+    /// Print the output of a job
     Logs {
         #[command(flatten)]
         server: Server,
-        /// Go on as more comes, over retries too, until the job ends
+        /// Print new output until the job ends
+        ///
+        /// Continues if the job is retried.
         #[arg(short, long)]
         follow: bool,
-        /// Only the last so many lines of what there is
+        /// Print only the last N lines of existing output
         #[arg(long, value_name = "N")]
         tail: Option<u32>,
-        /// The job
+        /// Select the job with this id
         #[arg(value_name = "ID")]
         id: JobId,
     },
     /// Cancel a job
     ///
-    /// It is sent SIGTERM, and SIGKILL after the policy's termination grace.
+    /// The job receives SIGTERM, and SIGKILL after the policy's termination grace.
     Cancel {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The job
+        /// Select the job with this id
         #[arg(value_name = "ID")]
         id: JobId,
     },
-    /// Tell what tenants use of what they may
+    /// Show the usage and quotas of tenants
     Usage {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
         output: View,
-        /// The tenant [default: that of --tenant, or every one that has a job]
+        /// Show only this tenant
+        ///
+        /// [default: the value of --tenant, or each tenant with a job]
         #[arg(value_name = "TENANT")]
         of: Option<Tenant>,
     },
-    /// Tell what became of Jobs, and why, from what `kubectl get job,pod,event -o json` prints
+    /// Explain the state of Kubernetes Jobs from `kubectl` output
     ///
-    /// Any Job will do, whoever made it. The exit code tells whether the file could be read, not what became of the Jobs.
+    /// Reads the output of `kubectl get job,pod,event -o json`.
+    ///
+    /// The Jobs need not come from Runway.
+    ///
+    /// The exit code is 0 if the input is valid, even if a Job failed.
     Diagnose {
         #[command(flatten)]
         output: Output,
-        /// What kubectl printed; `-` is standard input
+        /// Read this file; `-` is standard input
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
     },
-    /// Explain a code that a job was refused with; without one, list them all
+    /// Explain an error code, or list all codes
     Explain {
         #[command(flatten)]
         output: Output,
-        /// The code, such as `cpu-above-max`
+        /// Explain this code, such as `cpu-above-max`
         #[arg(value_name = "CODE")]
         code: Option<Code>,
     },
-    /// Check, show or describe a policy
+    /// Check, show or render a policy
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Print the JSON Schema of the job file, for editors
+    /// Print the JSON Schema of job files
     Schema {
         #[command(flatten)]
         policy: PolicyFlag,
     },
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     Completions {
-        /// The shell
+        /// Print the script for this shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages
+    /// Write manual pages to a directory
     Man {
-        /// The folder to write `runway.1`, `runway-submit.1` and the others to
+        /// Write `runway.1`, `runway-submit.1` and the other pages here
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
@@ -192,10 +218,14 @@ pub(crate) enum Command {
 pub(crate) struct Files {
     #[command(flatten)]
     pub common: Common,
-    /// Check the features of a backend, too: `kubernetes` or `local`
+    /// Check that this backend supports the jobs
+    ///
+    /// The backends are `kubernetes` and `local`.
     #[arg(long, value_name = "NAME")]
     pub backend: Option<BackendKind>,
-    /// Files of jobs, each with one or more documents; `-` is standard input
+    /// Read jobs from these files; `-` is standard input
+    ///
+    /// A file contains one or more YAML documents.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
@@ -203,44 +233,59 @@ pub(crate) struct Files {
 #[cfg(target_os = "linux")]
 const RUN_EXIT_CODES: &str = "\
 Exit codes:
-  that of the job, where its program ran to its end
-  128 + n  signal n ended the job (137: out of memory, among others), or ended `run` before it
-  124      its timeout was over
-  125      it was refused, could not be judged, or `run` was called wrongly or failed itself
-  126      its program could not be executed
-  127      its program is not there";
+  N        the exit code of the job's program
+  128 + N  signal N ended the job (137: often out of memory), or `run`
+           received signal N and cancelled the job
+  124      the job exceeded its timeout
+  125      the job was refused, or `run` failed or was used incorrectly
+  126      the job's program cannot be executed
+  127      the job's program does not exist";
 
 #[cfg(target_os = "linux")]
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub common: Common,
-    /// The file of the job; `-` is standard input
+    /// Read the job from this file; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Run this in the place of the job's `command` and `args`
+    /// Run this command in place of the job's own
+    ///
+    /// It replaces `command` and `args`.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-    /// Run the job though a limit of it cannot be enforced here, and tell which
+    /// Run the job even if a limit cannot be enforced
+    ///
+    /// Prints a warning for each such limit.
     #[arg(long)]
     pub best_effort: bool,
-    /// The GPUs that jobs may have: numbers, or the unique ids of `nvidia-smi -L` [default: all that there are]
+    /// Offer only these GPUs to jobs [default: all]
+    ///
+    /// Takes indexes or UUIDs from `nvidia-smi -L`, separated by commas.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub gpu_devices: Option<Vec<String>>,
-    /// The control group below which that of the job is made, from the root of each hierarchy
+    /// Create the job's control group below this one
+    ///
+    /// The path starts at the root of each hierarchy.
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<PathBuf>,
-    /// Where jobs are kept while they run [default: /var/lib/runway for root, otherwise below the home]
-    #[arg(long, alias = "state", value_name = "FOLDER")]
+    /// Keep the files of running jobs in this directory
+    ///
+    /// [default for root: /var/lib/runway]
+    ///
+    /// [default for others: $XDG_STATE_HOME/runway or ~/.local/state/runway]
+    #[arg(long, alias = "state", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }
 
-/// How jobs are judged where no server is asked.
+/// Options of the commands that evaluate jobs without a server.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     #[command(flatten)]
     pub policy: PolicyFlag,
-    /// The tenant that submits; a job that names another one is refused
+    /// Submit as this tenant
+    ///
+    /// A job that names another tenant is refused.
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
     #[command(flatten)]
@@ -249,65 +294,75 @@ pub(crate) struct Common {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyFlag {
-    /// The policy to judge by [default: the built-in one, see `runway policy show`]
+    /// Use this policy file [default: the built-in policy]
     #[arg(id = "policy", long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Output {
-    /// For people, or for programs
+    /// Select the output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
 
-/// Who reads the output.
+/// The output format of the commands that need no server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Text for people
     #[default]
     Text,
-    /// For programs
+    /// JSON for programs
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Tell whether a policy loads, and if not, everything that is wrong with it
+    /// Check a policy and print all its violations
     Check {
         #[command(flatten)]
         policy: PolicyFlag,
         #[command(flatten)]
         output: Output,
-        /// The policy [default: that of --policy]
+        /// Check this policy file [default: the value of --policy]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Print the policy in force, loadable again; with --tenant or --class, the bounds that hold and where each comes from
+    /// Print the policy, or the bounds for one tenant and class
+    ///
+    /// Without --tenant and --class, the output is a complete policy file.
+    ///
+    /// Otherwise it lists each bound and the policy path that sets it.
     Show {
         #[command(flatten)]
         common: Common,
-        /// The class to resolve [default: the policy's default class]
+        /// Show the bounds of this class
+        ///
+        /// [default: the policy's default class]
         #[arg(long, value_name = "NAME")]
         class: Option<String>,
     },
-    /// Print the cluster's own guardrails for the policy: Namespaces with Pod Security labels, ResourceQuotas, LimitRanges and
-    /// NetworkPolicies
+    /// Print the Kubernetes objects that enforce the policy in a cluster
+    ///
+    /// The objects are Namespaces, ResourceQuotas, LimitRanges and NetworkPolicies.
     Render {
         #[command(flatten)]
         policy: PolicyFlag,
         #[command(flatten)]
         output: Output,
-        /// Addresses of the cluster's API server, which the network `open` leaves out; needed where the policy allows that
-        /// network, once for each range
+        /// Exclude these API server addresses from the network `open`
+        ///
+        /// Required if the policy allows the network `open`.
+        ///
+        /// Repeat the option for each range.
         #[arg(long, value_name = "CIDR")]
         api_server: Vec<Cidr>,
     },
-    /// Print the JSON Schema of the policy file, for editors
+    /// Print the JSON Schema of policy files
     Schema,
 }
 
 fn phase(text: &str) -> Result<Phase, String> {
     let known = Phase::ALL.into_iter().find(|phase| phase.as_str() == text);
-    known.ok_or_else(|| format!("the phases are {}", Phase::ALL.map(Phase::as_str).join(", ")))
+    known.ok_or_else(|| format!("expected one of {}", Phase::ALL.map(Phase::as_str).join(", ")))
 }

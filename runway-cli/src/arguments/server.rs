@@ -1,4 +1,4 @@
-//! The options of the commands that need a server: its address, its certificates, and the form of the output.
+//! Options of the commands that need a server: address, certificates, tenant, retries and output format.
 
 use clap::{Args, ValueEnum};
 use runway_core::Tenant;
@@ -8,13 +8,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use ureq::http::Uri;
 
-/// Which server, and who asks.
+/// The server, the client certificate and the tenant.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    /// The server, such as `https://runway.internal`
+    /// Connect to this server, such as `https://runway.internal`
     #[arg(long, env = "RUNWAY_SERVER", hide_env_values = true, value_name = "URL", help_heading = "Server")]
     pub server: Option<ServerUrl>,
-    /// A client certificate in PEM, with those between it and its root
+    /// Authenticate with this client certificate (PEM)
+    ///
+    /// The file also contains the intermediate certificates.
     #[arg(
         long,
         env = "RUNWAY_CERT",
@@ -24,7 +26,7 @@ pub(crate) struct Server {
         help_heading = "Server"
     )]
     pub cert: Option<PathBuf>,
-    /// The certificate's private key in PEM
+    /// Use this private key of the client certificate (PEM)
     #[arg(
         long,
         env = "RUNWAY_KEY_FILE",
@@ -34,13 +36,19 @@ pub(crate) struct Server {
         help_heading = "Server"
     )]
     pub key_file: Option<PathBuf>,
-    /// The authorities that may vouch for the server, in PEM [default: those that the system trusts]
+    /// Trust only these certificate authorities (PEM)
+    ///
+    /// [default: the authorities that the system trusts]
     #[arg(long, env = "RUNWAY_CA", hide_env_values = true, value_name = "FILE", help_heading = "Server")]
     pub ca: Option<PathBuf>,
-    /// Act for this tenant: submit for it, see its jobs alone
+    /// Act as this tenant
+    ///
+    /// Jobs are submitted for this tenant, and only its jobs are visible.
     #[arg(long, value_name = "NAME", help_heading = "Server")]
     pub tenant: Option<Tenant>,
-    /// How long `submit`, and whatever waits, goes on trying while the server does not answer
+    /// Retry for this time if the server does not answer
+    ///
+    /// Applies to `submit`, and to commands that wait or follow.
     #[arg(long, value_name = "TIME", default_value = "1m", help_heading = "Server")]
     pub retry_for: Seconds,
 }
@@ -51,62 +59,71 @@ pub(crate) struct Submit {
     pub server: Server,
     #[command(flatten)]
     pub output: View,
-    /// Wait until the jobs have ended, and tell on standard error as they change
+    /// Wait until the jobs end
+    ///
+    /// Reports status changes on standard error.
     #[arg(long)]
     pub wait: bool,
-    /// Print what the job prints, and wait until it has ended; for one job at a time
+    /// Print the job's output until the job ends
+    ///
+    /// Accepts one job.
     #[arg(long)]
     pub follow: bool,
-    /// Submit under this key: what was submitted under it before, with the same files, is not submitted again. Of several jobs
-    /// the first has the key K-1, the second K-2, and so on [default: a random one]
+    /// Set the idempotency key [default: a random key]
+    ///
+    /// Repeating a command with the same key and files creates no new jobs.
+    ///
+    /// If there are several jobs, their keys are K-1, K-2 and so on.
     #[arg(long, value_name = "K", value_parser = key)]
     pub key: Option<String>,
-    /// Files of jobs, each with one or more documents; `-` is standard input
+    /// Read jobs from these files; `-` is standard input
+    ///
+    /// A file contains one or more YAML documents.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct View {
-    /// How to tell it
+    /// Select the output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub form: Form,
 }
 
-/// How to tell of what a server knows.
+/// The output format of the commands that need a server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// For people
+    /// Table for people
     #[default]
     Table,
-    /// For people with wide terminals
+    /// Table with more columns
     Wide,
-    /// For programs
+    /// JSON for programs
     Json,
-    /// For programs, as YAML
+    /// YAML for programs
     Yaml,
-    /// The id or the name alone, one a line
+    /// Only ids or names, one per line
     Name,
 }
 
 impl Form {
-    /// Whether people read it.
+    /// Returns whether the format is for people.
     pub(crate) const fn is_for_people(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
 }
 
-/// The address of a server: `http` or `https`, a host, and perhaps a path under which a proxy has it.
+/// The base URL of a server: `http` or `https`, a host, an optional port, and an optional path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerUrl(String);
 
 impl ServerUrl {
-    /// The address of something that the server has; `path` begins with a slash.
+    /// Appends a path, which must begin with a slash.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
 
-    /// Whether what is said is hidden from others.
+    /// Returns whether the scheme is `https`.
     pub(crate) fn is_secure(&self) -> bool {
         self.0.starts_with("https:")
     }
@@ -116,16 +133,16 @@ impl FromStr for ServerUrl {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        let uri: Uri = text.parse().map_err(|_| "this is no URL such as `https://runway.internal`")?;
+        let uri: Uri = text.parse().map_err(|_| "not a URL such as `https://runway.internal`")?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err("it must begin with `https://` or `http://`");
+            return Err("`--server` or RUNWAY_SERVER must begin with `https://` or `http://`");
         }
         let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
         if authority.is_empty() || authority.contains('@') {
-            return Err("between `//` and the path stands the host, perhaps with a port, and nothing else");
+            return Err("must have only a host and an optional port between `//` and the path");
         }
         if uri.query().is_some() || text.contains('#') {
-            return Err("it must end with the host or a path");
+            return Err("must not have a query or a fragment");
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
@@ -137,12 +154,13 @@ impl fmt::Display for ServerUrl {
     }
 }
 
-/// The longest key that is taken: a server takes 255 characters, and of several jobs each has `-N` behind it.
+/// Maximum length of an idempotency key. The server accepts 255 characters, and `-N` is appended if there are
+/// several jobs.
 const MAX_KEY: usize = 240;
 
 fn key(text: &str) -> Result<String, String> {
     let fits = (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if fits { Ok(text.to_owned()) } else { Err(format!("a key has 1 to {MAX_KEY} visible ASCII characters")) }
+    if fits { Ok(text.to_owned()) } else { Err(format!("must have 1 to {MAX_KEY} visible ASCII characters")) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The set-up of connections: time-outs and TLS.
+//! Configures connections: timeouts and TLS.
 
 use super::ANSWER;
 use crate::arguments::{Server, ServerUrl};
@@ -9,50 +9,51 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 
-/// A connection comes about within this time.
+/// Time limit for opening a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// An error in the options that name a server.
+/// An error in the options for the server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientConfigError {
     /// Neither the command line nor the environment names a server.
-    #[error("which server? give `--server URL`, or set RUNWAY_SERVER")]
+    #[error("no server is given; use `--server URL`, or set RUNWAY_SERVER")]
     NoServer,
-    /// A certificate is given for a connection without TLS.
-    #[error("certificates are of use only over `https`, and the server is `{server}`")]
+    /// A certificate option is used with a URL without TLS.
+    #[error("certificates require an `https` URL, but the server is `{server}`")]
     CertificateWithoutTls {
-        /// The server.
+        /// The URL of the server.
         server: ServerUrl,
     },
-    /// A file of certificates or of a key cannot be read.
+    /// The certificate or key file cannot be read.
     #[error("cannot use `{}`: {error}", printable(&path.display().to_string()))]
     UnreadablePem {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         error: std::io::Error,
     },
-    /// A file of certificates or of a key is not PEM.
+    /// The certificate or key file is not valid PEM.
     #[error("cannot use `{}`: {}", printable(&path.display().to_string()), printable(&error.to_string()))]
     InvalidPem {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         error: ureq::Error,
     },
-    /// A file that should have certificates has none.
-    #[error("cannot use `{}`: there is no certificate in it", printable(&path.display().to_string()))]
+    /// The certificate file contains no certificate.
+    #[error("cannot use `{}`: it contains no certificate", printable(&path.display().to_string()))]
     NoCertificate {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
 }
 
-/// Creates the agent for a server.
+/// Creates the HTTP agent for a server.
 pub(super) fn agent(options: &Server, server: &ServerUrl) -> Result<Agent, ClientConfigError> {
     if !server.is_secure() && (options.cert.is_some() || options.ca.is_some()) {
         return Err(ClientConfigError::CertificateWithoutTls { server: server.clone() });
     }
     let config = Agent::config_builder()
-        // Every answer is read, whatever its status; and none sends us, with what we carry, somewhere else.
+        // The client reads error responses itself. It follows no redirects, because a request can carry
+        // secrets.
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -63,7 +64,7 @@ pub(super) fn agent(options: &Server, server: &ServerUrl) -> Result<Agent, Clien
     Ok(config.build().new_agent())
 }
 
-/// TLS by the options, with the one implementation of it that is compiled in.
+/// Builds the TLS configuration from the options. `ring` is the only compiled-in provider.
 fn tls(options: &Server) -> Result<TlsConfig, ClientConfigError> {
     let roots = match &options.ca {
         Some(path) => certificates(path)?,

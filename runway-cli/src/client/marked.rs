@@ -1,26 +1,28 @@
-//! The output of a job in records, which say which attempt printed what: lines `attempt N`, and `bytes N` before so many bytes.
+//! Decodes the framed log format, which says which attempt printed which bytes.
+//!
+//! A line `attempt N` starts the output of attempt N. A line `bytes N` is followed by N bytes of output.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
-/// The head of a record is no longer than this.
+/// Maximum length of a header line in bytes.
 const LONGEST_HEAD: u64 = 40;
 
-/// At most so many bytes are passed on at a time.
+/// Maximum number of bytes in one [`LogFrame::Bytes`].
 const PIECE: u64 = 64 * 1024;
 
-/// A piece of a job's output.
+/// A part of the framed output of a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// What follows comes from this attempt.
+    /// The following bytes are the output of this attempt.
     Attempt(u32),
-    /// Output.
+    /// Bytes of output.
     Bytes(Vec<u8>),
 }
 
-/// Reads records.
+/// Decodes frames from a reader.
 pub(crate) struct Marked<R> {
     reader: R,
-    /// What is left of the bytes of a record.
+    /// The number of bytes that remain in the current `bytes` frame.
     left: u64,
 }
 
@@ -29,15 +31,18 @@ impl<R: BufRead> Marked<R> {
         Self { reader, left: 0 }
     }
 
-    /// The next piece; `None` at the end.
+    /// Returns the next frame, or `None` at the end of the output.
     ///
     /// # Errors
-    /// [`MarkedError`] where it breaks off, or something else comes than a record.
+    ///
+    /// [`FrameError::Disconnected`] if the input ends within a frame or cannot be read.
+    ///
+    /// [`FrameError::InvalidHeader`] if a header line is malformed.
     pub(crate) fn next(&mut self) -> Result<Option<Piece>, MarkedError> {
         loop {
             if self.left > 0 {
                 let mut bytes = Vec::new();
-                // What is there already is passed on at once.
+                // Return the buffered bytes at once, without waiting for the rest of the frame.
                 let there = u64::try_from(self.reader.fill_buf()?.len()).unwrap_or(PIECE);
                 let wanted = self.left.min(there).min(PIECE);
                 if wanted == 0 {
@@ -62,12 +67,12 @@ impl<R: BufRead> Marked<R> {
     }
 }
 
-/// Why there is no next piece.
+/// An error from decoding a frame.
 #[derive(Debug)]
 pub(crate) enum MarkedError {
-    /// It broke off; to read it again may do better.
+    /// The input ends within a frame or cannot be read. A retry may succeed.
     BrokenOff(io::Error),
-    /// What comes is something else.
+    /// The input is not in the framed log format.
     NoRecord,
 }
 
@@ -81,7 +86,7 @@ fn cut_off() -> MarkedError {
     MarkedError::BrokenOff(ErrorKind::UnexpectedEof.into())
 }
 
-/// Whether the rest of the line is missing, rather than that there is no end to it.
+/// Returns whether a header line is incomplete because the input ended, and not because it is too long.
 fn is_cut(head: &[u8]) -> bool {
     !head.ends_with(b"\n") && u64::try_from(head.len()).unwrap_or(u64::MAX) < LONGEST_HEAD
 }

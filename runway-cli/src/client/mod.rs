@@ -1,7 +1,7 @@
-//! A blocking HTTP client of the server: one method for each request.
+//! A blocking HTTP client for the server, with one method for each request.
 //!
-//! `config` sets up connections and TLS, `submission` encodes a job, `marked` decodes the output of a job, and `trouble` has
-//! the errors. The client neither prints nor retries.
+//! `config` sets up connections and TLS, `submission` encodes a job, `framed_log` decodes the output of a
+//! job, and `error` has the errors. The client neither prints nor retries.
 
 mod config;
 mod marked;
@@ -24,36 +24,37 @@ use ureq::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body};
 
-/// An answer comes within this time: a server gives itself 30 s.
+/// Time limit for a response. The server limits itself to 30 s.
 const ANSWER: Duration = Duration::from_secs(40);
 
-/// Output that pauses for longer is asked for again: whether the other end is still there cannot be told from silence.
+/// Maximum pause in a job's output. After it, the client reconnects, because a lost connection is also
+/// silent.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// An answer is no longer than this; a page of a thousand jobs has about a megabyte.
+/// Maximum size of a response body. A page of 1,000 jobs has about 1 MB.
 const LONGEST_ANSWER: u64 = 32 * 1024 * 1024;
 
-/// A page of a list.
+/// Number of jobs requested for one page of a list.
 const PAGE: u16 = 1000;
 
-/// A list has no more pages: it would be one without end.
+/// Maximum number of pages. A longer list is treated as endless.
 const PAGES: usize = 1000;
 
-/// A connection to a server.
+/// A client for one server.
 pub(crate) struct Client {
     agent: Agent,
     server: ServerUrl,
     tenant: Option<Tenant>,
 }
 
-/// A job to send: where to, under which key, and how long its answer may take.
+/// A submission: the encoded job, its idempotency key, and the time limit for the response.
 pub(crate) struct Sending<'a> {
     pub body: &'a str,
     pub key: &'a str,
     pub within: Option<Duration>,
 }
 
-/// Some jobs.
+/// A list of jobs.
 pub(crate) type Jobs = Vec<JobView>;
 
 impl Client {
@@ -66,7 +67,7 @@ impl Client {
         Ok(Self { agent: config::agent(options, &server)?, server, tenant: options.tenant.clone() })
     }
 
-    /// Submits a job. Returns whether it is new.
+    /// Submits a job. Returns whether the server created it, and the job.
     pub(crate) fn submit(&self, sending: &Sending<'_>) -> Result<(bool, JobView), Trouble> {
         let url = self.server.at("/v1/jobs");
         let request =
@@ -78,7 +79,7 @@ impl Client {
         Ok((answer.status == 201, self.understand(&answer)?))
     }
 
-    /// Reads a job.
+    /// Returns a job.
     pub(crate) fn job(&self, id: JobId) -> Result<JobView, Trouble> {
         self.get(&format!("/v1/jobs/{id}"))
     }
@@ -89,13 +90,13 @@ impl Client {
         self.understand(&answer)
     }
 
-    /// Reads something.
+    /// Sends a GET request and decodes the JSON response.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
         let answer = self.call(Method::GET, path)?;
         self.understand(&answer)
     }
 
-    /// Every job there is, newest first.
+    /// Returns all jobs, newest first, optionally of one phase.
     pub(crate) fn jobs(&self, phase: Option<Phase>) -> Result<Jobs, Trouble> {
         let phase = phase.map(|phase| format!("&phase={phase}")).unwrap_or_default();
         let (mut jobs, mut after) = (Vec::new(), String::new());
@@ -104,14 +105,14 @@ impl Client {
             jobs.extend(page.items);
             let Some(next) = page.next else { return Ok(jobs) };
             if !next.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-                return Err(self.foreign("its list goes on in a way that cannot be followed".to_owned()));
+                return Err(self.foreign("the list has an invalid `continue` token".to_owned()));
             }
             after = format!("&continue={next}");
         }
-        Err(self.foreign("its list of jobs has no end".to_owned()))
+        Err(self.foreign("the list of jobs does not end".to_owned()))
     }
 
-    /// What a job prints: as it is written, or in records that say which attempt printed what.
+    /// Returns a reader of a job's output: raw if `follow` is false, in the framed log format if it is true.
     pub(crate) fn output(
         &self,
         id: JobId,
@@ -127,20 +128,21 @@ impl Client {
         let answer = self.agent.run(request).map_err(|error| self.no_answer(&error))?;
         if answer.status() != 200 {
             return match self.read(Ok(answer)) {
-                Ok(_) => Err(self.foreign("it answers otherwise than was asked".to_owned())),
+                Ok(_) => Err(self.foreign("the status is not 200".to_owned())),
                 Err(trouble) => Err(trouble),
             };
         }
         let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if is_followed && kind != Some(LOG) {
-            return Err(self.foreign("it does not say which attempt of a job printed what".to_owned()));
+            return Err(self.foreign("the output is not in the framed format".to_owned()));
         }
         Ok(BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader()))
     }
 
-    /// The answer broke off.
+    /// Returns the error for a response that ended early.
     pub(crate) fn broken_off(&self, error: &std::io::Error) -> Trouble {
-        Trouble::NoAnswer { url: self.server.to_string(), cause: format!("it broke off: {error}") }
+        let cause = format!("the connection closed early: {error}");
+        Trouble::NoAnswer { url: self.server.to_string(), cause }
     }
 
     pub(crate) fn foreign(&self, what: String) -> Trouble {
@@ -162,7 +164,7 @@ impl Client {
         self.read(self.agent.run(request))
     }
 
-    /// The whole answer, where it is what was asked for.
+    /// Reads a response completely. Returns an error if its status is not a success.
     fn read(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Answer, Trouble> {
         let mut answer = answer.map_err(|error| self.no_answer(&error))?;
         let status = answer.status().as_u16();
@@ -170,32 +172,32 @@ impl Client {
         let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
         let body = body.map_err(|error| match error {
-            ureq::Error::BodyExceedsLimit(_) => self.foreign("its answer is too long".to_owned()),
+            ureq::Error::BodyExceedsLimit(_) => self.foreign("the response is too large".to_owned()),
             error => self.no_answer(&error),
         })?;
         match status {
             200..=299 => Ok(Answer { status, body }),
             _ => Err(match Told::read(status, &body, retry_after) {
                 Some(told) => Trouble::Problem(Box::new(told)),
-                // A proxy on the way, mostly: the server behind it may come back.
+                // Usually a proxy sent this, and the server behind it may come back.
                 None if matches!(status, 502..=504) => {
-                    let cause = format!("on the way there somebody answers with {status}");
+                    let cause = format!("received {status} without an explanation, probably from a proxy");
                     Trouble::NoAnswer { url: self.server.to_string(), cause }
                 }
-                None => self.foreign(format!("it answers with {status}, and does not say why")),
+                None => self.foreign(format!("received {status} without an explanation")),
             }),
         }
     }
 
     fn understand<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Trouble> {
         serde_json::from_slice(&answer.body)
-            .map_err(|error| self.foreign(format!("its answer cannot be understood ({error})")))
+            .map_err(|error| self.foreign(format!("cannot decode the response ({error})")))
     }
 
     fn no_answer(&self, error: &ureq::Error) -> Trouble {
         let url = self.server.to_string();
         let cause = match error {
-            // Without the word `io` before it.
+            // Omit the prefix `io: ` of `ureq`.
             ureq::Error::Io(error) => error.to_string(),
             error => error.to_string(),
         };
@@ -208,14 +210,14 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// Whether another attempt would end in the same way: the two do not agree on TLS, or what was asked makes no sense.
+/// Returns whether a retry would fail in the same way: TLS cannot be negotiated, or the request is invalid.
 fn is_final(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(error) => error
             .get_ref()
             .is_some_and(|error| ErrorChain::new(error).any(|cause| cause.is::<rustls::Error>())),
         ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => false,
-        // An answer that is none came from something; it may have been a server that ended.
+        // A server that shuts down can send a malformed response.
         ureq::Error::Protocol(_) => false,
         _ => true,
     }

@@ -1,4 +1,4 @@
-//! A document on its way to a server: as it was written, with the values of its secrets.
+//! Encodes a job for submission, with the values of its secrets.
 
 use runway_core::JobSpec;
 use runway_core::document::{Document, Node, ScalarKind, Value, pointer};
@@ -7,23 +7,24 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::env::VarError;
 
-/// A job as it is sent. It holds secrets, so printing it for debugging shows none of it.
+/// The JSON body of a submission. It contains secrets, so it does not implement `Debug`.
 pub(crate) struct Prepared(String);
 
-/// A secret that has no value here.
+/// A secret without a value in the environment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// Where it is named: a JSON pointer.
+    /// JSON pointer to the secret's `from_env` field.
     pub path: String,
-    /// What is wrong.
+    /// The message for the user.
     pub message: String,
 }
 
 impl Prepared {
-    /// The document of `spec`, its secrets taken from the variables of the environment that it names.
+    /// Encodes the document of `spec`. Secrets with `from_env` get their value from `variable`.
     ///
     /// # Errors
-    /// Every secret that has no value.
+    ///
+    /// A [`MissingSecret`] for each secret without a value.
     pub(crate) fn new(
         document: &Document,
         spec: &JobSpec,
@@ -36,10 +37,10 @@ impl Prepared {
                 Secret::FromEnv(source) => variable(source).map_err(|error| {
                     let what = match error {
                         VarError::NotPresent => "is not set",
-                        VarError::NotUnicode(_) => "holds bytes that are no text (UTF-8)",
+                        VarError::NotUnicode(_) => "is not valid UTF-8",
                     };
                     let message = format!(
-                        "the value of the secret `{name}` cannot be had: the variable `{source}` {what} here"
+                        "cannot read the secret `{name}`: the environment variable `{source}` {what}"
                     );
                     Missing { path: pointer(["secrets", name, "from_env"]), message }
                 }),
@@ -54,7 +55,7 @@ impl Prepared {
         if missing.is_empty() { Ok(Self(body(document, &secrets))) } else { Err(missing) }
     }
 
-    /// The body of the request.
+    /// Returns the request body.
     pub(crate) fn as_json(&self) -> &str {
         &self.0
     }
@@ -88,14 +89,14 @@ fn body(document: &Document, secrets: &BTreeMap<&str, String>) -> String {
     text
 }
 
-/// Writes a value as it was written: a number keeps its digits, and `1e3` is still `1e3`.
+/// Writes a value with its original digits: `1.50` and `1e3` stay as they are.
 fn write(node: &Node, text: &mut String) {
     match &node.value {
         Value::Scalar(kind, literal) => match kind {
             ScalarKind::Null => text.push_str("null"),
             ScalarKind::Bool => text.push_str(&literal.to_ascii_lowercase()),
             ScalarKind::Integer | ScalarKind::Float if is_json_number(literal) => text.push_str(literal),
-            // What JSON cannot say as a number, such as `.5`, is read just so from a text.
+            // The server accepts a number such as `.5`, which is not valid JSON, as a string.
             ScalarKind::Integer | ScalarKind::Float | ScalarKind::Text => write_text(literal, text),
         },
         Value::List(items) => {

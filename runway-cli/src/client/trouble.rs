@@ -1,4 +1,4 @@
-//! Why a server did not do what was asked of it.
+//! The error type of the HTTP client.
 
 use crate::Exit;
 use crate::output::printable;
@@ -9,42 +9,39 @@ use runway_core::{JobId, Violation};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-/// Why a server did not do what was asked of it.
+/// An error from a request to the server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
-    /// It said why.
+    /// The server returned a problem document.
     #[error("{0}")]
     Problem(Box<Told>),
-    /// No answer came, or only the beginning of one. What was asked for may have been done.
-    #[error("no answer from {url}: {}; is the address right, and does it run?", printable(cause))]
+    /// No complete response arrived. The request may have taken effect.
+    #[error("no response from {url}: {}; check the URL and that the server is running", printable(cause))]
     NoAnswer { url: String, cause: String },
-    /// The two do not come to speak with each other, and will not if tried again.
-    #[error(
-        "no connection to {url}: {}; are `--ca`, `--cert` and `--key-file` those for this server?",
-        printable(cause)
-    )]
+    /// The connection failed in a way that a retry cannot fix, such as a TLS error.
+    #[error("cannot connect to {url}: {}; check `--ca`, `--cert` and `--key-file`", printable(cause))]
     NoConnection { url: String, cause: String },
-    /// What answers is no server of Runway's, or a newer one.
-    #[error("{url} does not answer as a server of Runway does: {}; is the address right?", printable(what))]
+    /// The response is not that of a Runway server of a known version.
+    #[error("unexpected response from {url}: {}; check that the URL is that of a Runway server", printable(what))]
     Foreign { url: String, what: String },
 }
 
-/// What a server says is wrong.
+/// The body of an error response (`application/problem+json`), with the status and `Retry-After`.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub status: u16,
     pub title: String,
     pub detail: String,
-    /// The id of the request, as it stands in the server's log.
+    /// The request id, which the server's log contains as well.
     pub request: String,
     pub violations: Vec<Violation>,
     pub job_id: Option<JobId>,
     pub free_by: Option<Timestamp>,
-    /// After which time it may do better.
+    /// The value of the `Retry-After` header.
     pub retry_after: Option<Duration>,
 }
 
-/// What every version of a problem has, whatever else is new in it.
+/// The fields that problem documents of all server versions have.
 #[derive(serde::Deserialize)]
 struct Essence {
     title: String,
@@ -55,7 +52,7 @@ struct Essence {
 }
 
 impl Told {
-    /// What the body of an answer says, if it is a problem.
+    /// Parses the body of an error response. Returns `None` if it is not a problem document.
     pub(crate) fn read(status: u16, body: &[u8], retry_after: Option<Duration>) -> Option<Self> {
         if let Ok(problem) = serde_json::from_slice::<Problem>(body) {
             let Problem { title, detail, instance: request, violations, job_id, free_by, .. } = problem;
@@ -68,10 +65,11 @@ impl Told {
 }
 
 impl Trouble {
-    /// Whether the same request, sent again, may do better. It does no harm only where it changes nothing, or has a key.
+    /// Returns whether a retry may succeed. A retry is safe only for requests without effect or with an
+    /// idempotency key.
     pub(crate) fn is_worth_repeating(&self) -> bool {
         match self {
-            // A request with the same key may still be at work: 409 with the time after which to ask again.
+            // 409 with `Retry-After`: an earlier request with the same key is still in progress.
             Self::Problem(told) => match told.status {
                 409 => told.retry_after.is_some(),
                 status => matches!(status, 408 | 502..=504),
@@ -81,12 +79,12 @@ impl Trouble {
         }
     }
 
-    /// After which time the server wants to be asked again.
+    /// Returns the delay that the server requests before a retry.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         if let Self::Problem(told) = self { told.retry_after } else { None }
     }
 
-    /// Whether what was asked for may have been done all the same.
+    /// Returns whether the request may have taken effect despite the error.
     pub(crate) fn leaves_doubt(&self) -> bool {
         match self {
             Self::Problem(told) => told.status >= 500 || matches!(told.status, 408 | 409),
@@ -95,7 +93,7 @@ impl Trouble {
         }
     }
 
-    /// Whether the server says that there is no such thing.
+    /// Returns whether the server responded with 404.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Problem(told) if told.status == 404)
     }
@@ -120,15 +118,15 @@ impl fmt::Display for Told {
 }
 
 impl Told {
-    /// What is to be told beside its violations: when to try again, and what to look for in the server's log.
+    /// Returns further lines for the message: when to retry, the job id and the request id.
     pub(crate) fn advice(&self) -> String {
         let mut advice = String::new();
-        // A quota knows when there is room, a rate when to ask again.
+        // A quota refusal has `free_by`, and a rate limit has `Retry-After`.
         if let Some(free_by) = self.free_by {
             let free_by = time(free_by);
-            let _ = write!(advice, "\n  there is room by {free_by} at the latest, unless others come first");
+            let _ = write!(advice, "\n  quota is available by {free_by} at the latest, unless other jobs use it");
         } else if let Some(after) = self.retry_after {
-            let _ = write!(advice, "\n  try again in {} s", after.as_secs());
+            let _ = write!(advice, "\n  retry in {} s", after.as_secs());
         }
         if let Some(id) = self.job_id {
             let _ = write!(advice, "\n  job {id}");

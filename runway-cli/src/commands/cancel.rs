@@ -1,4 +1,4 @@
-//! `runway cancel`: end this job.
+//! `runway cancel`: cancels a job.
 
 use crate::arguments::{Form, Server};
 use crate::client::Client;
@@ -10,7 +10,7 @@ use runway_core::JobId;
 pub(super) fn run(server: &Server, form: Form, id: JobId) -> Result<Exit, Failure> {
     let job = Client::new(server)?.cancel(id)?;
     if form.is_for_people() {
-        output::print(&format!("{id}: being ended; `runway status {id}` tells how it is\n"))?;
+        output::print(&format!("{id}: cancelling; check progress with `runway status {id}`\n"))?;
     } else {
         print_job(form, &job)?;
     }

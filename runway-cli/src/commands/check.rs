@@ -1,4 +1,4 @@
-//! `runway check`: would these jobs be admitted, and if not, what is to be changed?
+//! `runway check`: evaluates jobs and prints their violations.
 
 use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
@@ -28,7 +28,7 @@ pub(super) fn run(Files { files, common, backend }: &Files) -> Result<Exit, Fail
     Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
 }
 
-/// One line for an admitted job.
+/// Formats the line for an admitted job. Returns `None` for a refused job.
 fn verdict(document: &Judged<'_>) -> Option<String> {
     let admitted = document.decision.admitted()?;
     let (job, quote) = (admitted.job(), admitted.quote());

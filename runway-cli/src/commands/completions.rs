@@ -1,4 +1,4 @@
-//! `runway completions`: a script that completes commands and options in a shell.
+//! `runway completions`: prints a shell completion script.
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;

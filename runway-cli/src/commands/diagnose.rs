@@ -1,4 +1,4 @@
-//! `runway diagnose`: what became of these Jobs, and why?
+//! `runway diagnose`: explains the state of Kubernetes Jobs.
 
 use crate::arguments::Format;
 use crate::failure::Failure;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-/// What programs are told of a Job.
+/// The diagnosis of one Job, as printed in JSON.
 #[derive(serde::Serialize)]
 struct Record<'a> {
     job: &'a str,
@@ -27,7 +27,7 @@ pub(super) fn run(file: &Path, format: Format) -> Result<Exit, Failure> {
     let listing =
         Listing::read(json).map_err(|error| Failure::NotKubernetes { path: file.to_owned(), error })?;
     for skipped in listing.skipped() {
-        output::print_aside(&format!("warning: `{}`: passed over: {skipped}\n", source.name))?;
+        output::print_aside(&format!("warning: `{}`: skipped: {skipped}\n", source.name))?;
     }
     let records: Vec<_> = listing.jobs().map(Record::of).collect();
     match format {
@@ -48,8 +48,8 @@ impl<'a> Record<'a> {
         Self { job, namespace, status: classify(&seen) }
     }
 
-    /// What people are told: the verdict, what happened, what to do, and what that rests on. Where there are Jobs of several
-    /// namespaces, each is told with its own.
+    /// Formats the diagnosis for people: phase, message, hint and evidence. Adds the namespace if
+    /// `with_namespace` is set.
     fn story(&self, with_namespace: bool) -> String {
         let Status { phase, reason, message, hint, evidence, .. } = &self.status;
         let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
@@ -62,7 +62,7 @@ impl<'a> Record<'a> {
         for seen in evidence {
             let (object, path, value) =
                 (printable(&seen.object), printable(&seen.path), printable(&seen.value));
-            let _ = writeln!(story, "  seen: {object} {path}: {value}");
+            let _ = writeln!(story, "  evidence: {object} {path}: {value}");
         }
         story
     }

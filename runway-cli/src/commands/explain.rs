@@ -1,4 +1,4 @@
-//! `runway explain`: what does this code mean, and what is to be done about it?
+//! `runway explain`: explains error codes.
 
 use crate::arguments::Format;
 use crate::failure::Failure;
@@ -6,7 +6,7 @@ use crate::{Exit, output};
 use runway_core::Code;
 use serde_json::json;
 
-/// Lines of prose are no longer than this.
+/// Maximum width of a line of text.
 const WIDTH: usize = 80;
 
 pub(super) fn run(code: Option<Code>, format: Format) -> Result<Exit, Failure> {

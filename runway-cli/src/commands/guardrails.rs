@@ -1,4 +1,4 @@
-//! `runway policy render`: which Kubernetes objects hold a pod that goes round Runway to the same rules?
+//! `runway policy render`: prints the Kubernetes objects that enforce the policy for pods that bypass Runway.
 
 use super::render::{print_objects, to_json};
 use crate::arguments::Format;

@@ -1,4 +1,4 @@
-//! `runway logs`: what does this job print?
+//! `runway logs`: prints the output of a job.
 
 use crate::Exit;
 use crate::arguments::Server;

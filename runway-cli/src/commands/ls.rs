@@ -1,4 +1,4 @@
-//! `runway ls`: which jobs are there?
+//! `runway ls`: lists jobs.
 
 use crate::arguments::{Form, Server};
 use crate::client::{Client, Jobs};
@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// How often a list that is watched is read.
+/// The interval between two lists of `--watch`.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Puts the cursor home, and clears what is below it.
+/// Moves the cursor to the top left and clears the screen below it.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
 pub(super) fn run(
@@ -58,7 +58,7 @@ fn table(jobs: &[JobView], form: Form, now: Timestamp) -> String {
     table.text()
 }
 
-/// The row of a job.
+/// Returns the cells of a job's row.
 fn cells(job: &JobView, form: Form, now: Timestamp) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let money = |usd: Option<Usd>| or_dash(usd.map(|usd| usd.to_string()));
@@ -83,8 +83,8 @@ fn cells(job: &JobView, form: Form, now: Timestamp) -> Vec<String> {
     row
 }
 
-/// Goes on until nobody reads, or the server is away for too long. On a terminal the table is drawn anew; elsewhere there is a
-/// line for each change.
+/// Lists the jobs repeatedly, until the reader closes the pipe or the retry time of the server has passed.
+/// Redraws the table on a terminal. Prints only changed jobs otherwise.
 fn watch(client: &Client, form: Form, phase: Option<Phase>, mut patience: Patience) -> Result<Exit, Failure> {
     let is_drawn = form.is_for_people() && std::io::stdout().is_terminal();
     let mut known = BTreeMap::new();
@@ -109,7 +109,8 @@ fn watch(client: &Client, form: Form, phase: Option<Phase>, mut patience: Patien
     }
 }
 
-/// The jobs that are not as they were, oldest first; those that have left are not told of.
+/// Formats the jobs that changed since the last call, oldest first. Omits jobs that the server no longer
+/// lists.
 fn changes(jobs: &Jobs, known: &mut BTreeMap<JobId, JobView>, form: Form) -> Result<String, Failure> {
     let is_same = |a: &JobView, b: &JobView| {
         (a.phase, a.reason, &a.message, a.attempts) == (b.phase, b.reason, &b.message, b.attempts)
@@ -121,7 +122,7 @@ fn changes(jobs: &Jobs, known: &mut BTreeMap<JobId, JobView>, form: Form) -> Res
         }
         text.push_str(&match form {
             Form::Table | Form::Wide => {
-                // One space between columns, because nothing lines up with them.
+                // One space separates the cells, because single lines have no columns to align.
                 let cells = cells(job, form, System.now());
                 let cells: Vec<_> = cells.iter().map(|cell| printable(cell)).collect();
                 format!("{}\n", cells.join(" ").trim_end())

@@ -1,4 +1,4 @@
-//! One file a command.
+//! The commands, with one file for each.
 
 mod cancel;
 mod check;
@@ -22,7 +22,7 @@ mod usage;
 use crate::arguments::{Arguments, Command};
 use crate::{Exit, failure::Failure};
 
-/// Runs the command that was asked for.
+/// Runs the command of the command line.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Check(files) => check::run(files),

@@ -1,4 +1,4 @@
-//! `runway policy`: does it load, what does it say, how is it written?
+//! `runway policy`: checks, shows and renders a policy.
 
 use crate::arguments::{Common, Format, PolicyCommand};
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ pub(super) fn run(command: &PolicyCommand) -> Result<Exit, Failure> {
     match command {
         PolicyCommand::Check { policy, output, file } => {
             match load(file.as_deref().or(policy.file.as_deref())) {
-                // Programs are told on standard output as well.
+                // In JSON, the violations of an invalid policy are the output, and not only an error.
                 Err(PolicyLoadError::Invalid { error, .. }) if output.format == Format::Json => {
                     output::print_json(
                         &json!({"file": file, "digest": null, "violations": error.violations}),
@@ -96,14 +96,14 @@ fn resolved(loaded: &LoadedPolicy, class: Option<&str>, common: &Common) -> Resu
     let _ = writeln!(
         table.text,
         "tenant {}, class {}",
-        tenant.unwrap_or("not given: one that is not listed"),
+        tenant.unwrap_or("not given (the bounds of an unlisted tenant)"),
         class.unwrap_or("none")
     );
     table.limits(limits);
     table.row("quota", "gpus", &terms.gpus.map(|gpus| gpus.to_string()));
     table.row("quota", "concurrent jobs", &terms.concurrent_jobs.map(|jobs| jobs.to_string()));
     let rate =
-        terms.rate_limit.map(|limit| format!("{} a minute, {} at once", limit.per_minute, limit.burst));
+        terms.rate_limit.map(|limit| format!("{} per minute, burst {}", limit.per_minute, limit.burst));
     table.row("rate limit", "", &rate);
     let ranges = terms.internal_cidrs.map(|cidrs| join(cidrs.iter()));
     table.row("internal", "cidrs", &ranges);
@@ -116,7 +116,7 @@ fn join(items: impl Iterator<Item = impl Display>) -> String {
     if items.is_empty() { "none".to_owned() } else { items.join(", ") }
 }
 
-/// Values beside the lines of the policy that they come from.
+/// A table of values with the policy paths that set them.
 struct Table<'a> {
     loaded: &'a LoadedPolicy,
     text: String,

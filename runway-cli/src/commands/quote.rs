@@ -1,4 +1,4 @@
-//! `runway quote`: what would these jobs cost at most?
+//! `runway quote`: prints the maximum cost of jobs.
 
 use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
@@ -29,7 +29,7 @@ pub(super) fn run(Files { files, common, backend }: &Files) -> Result<Exit, Fail
     Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
 }
 
-/// The lines of a quote, which add up to its ceiling.
+/// Formats the lines of a quote and their sum, the ceiling.
 fn bill(file: &str, admitted: &AdmittedJob, policy: &Policy) -> String {
     let (job, quote) = (admitted.job(), admitted.quote());
     let mut text = format!("{file}: {} (tenant {})\n", job.name, job.tenant);
@@ -45,7 +45,7 @@ fn bill(file: &str, admitted: &AdmittedJob, policy: &Policy) -> String {
         );
     }
     let grace = policy.run().termination_grace;
-    let time = format!("timeout {} + {grace} to end, retries included", job.timeout);
+    let time = format!("timeout {} + grace {grace}, retries included", job.timeout);
     let _ = writeln!(text, "  at most {time:<58} {:>14} USD", quote.ceiling);
     let _ = writeln!(text, "  an hour {:<58} {:>14} USD", "", quote.per_hour);
     text

@@ -1,4 +1,4 @@
-//! `runway render`: which Kubernetes objects would be created?
+//! `runway render`: prints the Kubernetes objects for jobs.
 
 use crate::arguments::{Files, Format};
 use crate::document::{Judged, judge, read_all};
@@ -35,7 +35,7 @@ pub(super) fn run(Files { files, common, backend }: &Files, id: JobId) -> Result
     Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
 }
 
-/// Kubernetes objects, as YAML documents or as a `List`.
+/// Prints Kubernetes objects as YAML documents, or as a `List` in JSON.
 pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), OutputError> {
     match format {
         Format::Json => output::print_json(&Manifest::new(objects.to_vec())),
@@ -50,7 +50,7 @@ pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), Outp
     }
 }
 
-/// An object as a value.
+/// Encodes an object as JSON.
 pub(super) fn to_json(object: &impl Serialize) -> Result<Json, OutputError> {
     serde_json::to_value(object).map_err(OutputError::Json)
 }

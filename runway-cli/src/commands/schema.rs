@@ -1,4 +1,4 @@
-//! `runway schema`: how is a job file written?
+//! `runway schema`: prints the JSON Schema of job files.
 
 use crate::arguments::PolicyFlag;
 use crate::failure::Failure;

@@ -1,4 +1,4 @@
-//! `runway status`: how is this job?
+//! `runway status`: shows the status of a job.
 
 use crate::Exit;
 use crate::arguments::{Form, Server};

@@ -1,4 +1,4 @@
-//! `runway submit`: have these jobs run.
+//! `runway submit`: submits jobs to a server.
 
 use crate::arguments::{Form, Submit};
 use crate::client::{Client, Jobs, Prepared, Sending, Trouble};
@@ -16,22 +16,22 @@ use runway_core::{Violation, status::Phase};
 use serde::Serialize;
 use std::time::Duration;
 
-/// What programs are told of a document.
+/// The result for one document, as printed in JSON or YAML.
 #[derive(Serialize)]
 struct Record {
     file: String,
-    /// Which document of the file, from 0.
+    /// The index of the document in the file, from 0.
     document: usize,
-    /// The key it was submitted under.
+    /// The idempotency key of the job.
     key: String,
     job: Option<JobView>,
-    /// Why it was refused; the very ones that `check` tells.
+    /// The violations of a refused job, as `check` prints them.
     violations: Vec<Violation>,
-    /// Why there is no job.
+    /// The error if the job was not submitted.
     error: Option<String>,
-    /// In how many seconds to try again, where the server says so.
+    /// The value of the server's `Retry-After` header, in seconds.
     retry_after: Option<u64>,
-    /// When there is room at the latest, where a quota is in the way.
+    /// The time by which enough of an exceeded quota becomes available.
     free_by: Option<String>,
 }
 
@@ -63,12 +63,12 @@ pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
     Ok(call.exit)
 }
 
-/// One call of the command.
+/// The state of one run of the command.
 struct Call<'a> {
     arguments: &'a Submit,
     client: Client,
     interrupt: Interrupt,
-    /// The key of all its jobs together.
+    /// The idempotency key of the command. Each job's key derives from it.
     key: String,
     records: Vec<Record>,
     exit: Exit,
@@ -90,7 +90,7 @@ impl Call<'_> {
                 free_by: None,
             });
             if is_away {
-                self.fail("not sent: the server did not answer before", Exit::Unreachable)?;
+                self.fail("not sent: the server is unreachable", Exit::Unreachable)?;
                 continue;
             }
             let Some(prepared) = self.prepare(written)? else { continue };
@@ -104,7 +104,7 @@ impl Call<'_> {
         }
         if is_away {
             let advice = format!(
-                "to go on, repeat the command with `--key {}`: nothing is submitted twice\n",
+                "to resume, repeat the command with `--key {}`; no job is created twice\n",
                 self.key
             );
             output::print_aside(&advice)?;
@@ -112,13 +112,14 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// What can be sent of a document; `None` where it must be changed first.
+    /// Encodes a document for submission. Records a refusal and returns `None` if it has violations or a
+    /// secret is missing.
     fn prepare(&mut self, written: &Written<'_>) -> Result<Option<Prepared>, Failure> {
         let reading = written.read();
         let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
         let (Ok(document), []) = (&written.parsed, reading.violations.as_slice()) else {
             self.tell(&draw_all(&written.report(tenant, None), &reading.violations))?;
-            self.note(reading.violations, "refused here; nothing was sent");
+            self.note(reading.violations, "refused locally; nothing was sent");
             return Ok(None);
         };
         match Prepared::new(document, &reading.spec, |name| std::env::var(name)) {
@@ -134,7 +135,7 @@ impl Call<'_> {
         }
     }
 
-    /// Sends a job, again and again under the same key where its answer stays away.
+    /// Submits a job. Retries under the same idempotency key if no response arrives.
     fn send(&mut self, prepared: &Prepared) -> Result<(), Failure> {
         let mut patience = self.patience();
         let Some(record) = self.records.last_mut() else { return Ok(()) };
@@ -142,7 +143,7 @@ impl Call<'_> {
             let sending = Sending { body: prepared.as_json(), key: &record.key, within: patience.left() };
             match self.client.submit(&sending) {
                 Ok((is_new, job)) => {
-                    let before = if is_new { "" } else { "there already: " };
+                    let before = if is_new { "" } else { "already exists: " };
                     let line = format!("{}: {before}{}\n", job.id, summary(&job));
                     match self.arguments.output.form {
                         Form::Table | Form::Wide if self.arguments.follow => output::print_aside(&line)?,
@@ -158,7 +159,7 @@ impl Call<'_> {
         }
     }
 
-    /// Tells why a job was not submitted.
+    /// Prints and records the reason why a job was not submitted.
     fn refused(&mut self, written: &Written<'_>, trouble: &Trouble) -> Result<(), Failure> {
         let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
         if let Trouble::Problem(told) = trouble {
@@ -177,17 +178,17 @@ impl Call<'_> {
             }
             _ => {}
         }
-        let doubt = if trouble.leaves_doubt() { "; whether it was submitted is not known" } else { "" };
+        let doubt = if trouble.leaves_doubt() { "; the job may have been submitted" } else { "" };
         self.fail(&format!("{trouble}{doubt}"), trouble.exit())
     }
 
-    /// Waits until everything that was submitted has ended.
+    /// Waits until all submitted jobs have ended, and prints their final status.
     fn wait(&mut self) -> Result<(), Failure> {
         let jobs: Jobs = self.records.iter().filter_map(|record| record.job.clone()).collect();
         let (mut patience, mut progress) = (self.patience(), Progress::default());
         if let ([job], true) = (jobs.as_slice(), self.arguments.follow) {
             match follow(&self.client, &mut patience, job, None, &mut progress) {
-                // Its output cannot be had; its end can.
+                // The output is gone, but the final status is still available.
                 Err(failure @ Failure::Online(_)) if failure.exit() == Exit::Refused => {
                     failure.print();
                 }
@@ -214,13 +215,13 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// How to go on with what was submitted.
+    /// Formats the commands that manage the unfinished jobs.
     fn goes_on(&self) -> String {
         let jobs = self.records.iter().filter_map(|record| record.job.as_ref());
         let line = |JobView { id, name, .. }: &JobView| {
             let name = printable(name);
             format!(
-                "{id} ({name}) goes on: `runway status {id}` tells how it is, `runway cancel {id}` ends it\n"
+                "{id} ({name}) continues; check it with `runway status {id}`, or cancel it with `runway cancel {id}`\n"
             )
         };
         jobs.filter(|job| !has_ended(job)).map(line).collect()
@@ -230,19 +231,19 @@ impl Call<'_> {
         Patience::new(Duration::from_secs(self.arguments.server.retry_for.get()))
     }
 
-    /// What to tell whoever presses Ctrl-C now.
+    /// Updates the message that is printed on Ctrl-C.
     fn advise(&self) {
         let mut advice = format!("\n{}", self.goes_on());
         if self.records.last().is_some_and(|record| record.job.is_none() && record.error.is_none()) {
             advice.push_str(&format!(
-                "whether more was submitted is not known: to go on, repeat the command with `--key {}`\n",
+                "one more job may have been submitted; to resume, repeat the command with `--key {}`\n",
                 self.key
             ));
         }
         self.interrupt.advise(advice);
     }
 
-    /// The last document was not submitted.
+    /// Prints and records that the last document was not submitted.
     fn fail(&mut self, message: &str, exit: Exit) -> Result<(), Failure> {
         if let Some(record) = self.records.last_mut() {
             let file = printable(&record.file);
@@ -253,7 +254,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The last document was refused, which people were told already.
+    /// Records that the last document was refused. The caller has printed the reason.
     fn note(&mut self, violations: Vec<Violation>, error: &str) {
         if let Some(record) = self.records.last_mut() {
             (record.violations, record.error) = (violations, Some(error.to_owned()));
@@ -261,7 +262,7 @@ impl Call<'_> {
         self.exit = self.exit.and(Exit::Refused);
     }
 
-    /// Tells people; programs are told at the end.
+    /// Prints text to standard error, unless the output is JSON or YAML, which contains the same at the end.
     fn tell(&self, story: &str) -> Result<(), OutputError> {
         match self.arguments.output.form {
             Form::Json | Form::Yaml => Ok(()),

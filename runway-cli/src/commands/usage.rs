@@ -1,4 +1,4 @@
-//! `runway usage`: what do tenants use of what they may?
+//! `runway usage`: shows the usage and quotas of tenants.
 
 use crate::arguments::{Form, Server};
 use crate::client::Client;
@@ -16,11 +16,11 @@ pub(super) fn run(server: &Server, form: Form, of: Option<&Tenant>) -> Result<Ex
     match of.or(server.tenant.as_ref()) {
         Some(tenant) => tenants.push(usage(&client, tenant)?),
         None => {
-            // Nobody keeps a list of tenants: those are known that have jobs.
+            // The server has no list of tenants, so the jobs name them.
             let names: BTreeSet<_> = client.jobs(None)?.into_iter().map(|job| job.tenant).collect();
             for name in names.iter().filter_map(|name| name.parse().ok()) {
                 match usage(&client, &name) {
-                    // The policy may have left it out since.
+                    // The policy may no longer accept this tenant.
                     Err(Failure::Online(trouble)) if trouble.is_not_found() => {}
                     view => tenants.push(view?),
                 }
@@ -32,7 +32,7 @@ pub(super) fn run(server: &Server, form: Form, of: Option<&Tenant>) -> Result<Ex
         return Ok(Exit::Fine);
     }
     let share = |share: Share| format!("{} of {}", share.held, share.limit);
-    let mut table = Table::new(&["TENANT", "GPUS", "JOBS", "SUBMISSIONS LEFT", "ALL AGAIN IN"]);
+    let mut table = Table::new(&["TENANT", "GPUS", "JOBS", "BURST LEFT", "RESETS IN"]);
     for view in &tenants {
         let rate = view.rate;
         table.row(vec![

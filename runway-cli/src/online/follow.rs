@@ -1,4 +1,5 @@
-//! What a job prints, as it prints it: over retries, and over servers that end and come back.
+//! Prints the output of a job while it runs. Resumes after retries of the job, disconnects and server
+//! restarts.
 
 use super::patience::Patience;
 use super::wait::{LONGEST_POLL, POLL, Progress, has_ended};
@@ -12,29 +13,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// A connection that lasted for longer was a good one, whether or not the job had anything to say.
+/// A connection that lasted longer than this counts as a success, even without output: it resets the retry
+/// time.
 const GOOD: Duration = Duration::from_secs(10);
 
-/// How far the output was read.
+/// The position up to which the output was printed.
 #[derive(Debug, Default)]
 struct Place {
-    /// The attempt that printed last, of those that were read.
+    /// The last attempt with printed output.
     attempt: Option<u32>,
-    /// The bytes of it that were read.
+    /// The number of bytes printed from that attempt.
     bytes: u64,
-    /// The bytes that come again.
+    /// The number of bytes that the server repeats after a reconnect, and that must not be printed again.
     again: u64,
-    /// Dropped once anything comes.
+    /// Dropped when the first attempt starts, which ends the status reports.
     begun: Option<Sender<()>>,
 }
 
 impl Place {
-    /// Takes note of an attempt from whose start the output comes.
+    /// Records that the next bytes are the output of an attempt, from its first byte.
     fn begin(&mut self, attempt: u32) {
         self.begun = None;
         self.again = match self.attempt {
             Some(last) if attempt == last => self.bytes,
-            // An older one has been read to its end.
+            // All output of an older attempt was printed before the newer attempt started.
             Some(last) if attempt < last => u64::MAX,
             _ => 0,
         };
@@ -43,7 +45,7 @@ impl Place {
         }
     }
 
-    /// What of these bytes has not been read before.
+    /// Returns the part of these bytes that was not printed before.
     fn fresh<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let known = self.again.min(length);
@@ -53,8 +55,8 @@ impl Place {
     }
 }
 
-/// Prints what a job prints until it has ended, or nobody reads on. What was printed is not printed again, whatever breaks off.
-/// Until it begins, why it waits is told on standard error.
+/// Prints the output of a job until the job ends or the reader closes the pipe. Prints each byte once, even
+/// if the connection breaks. Reports the status on standard error until the job starts.
 pub(crate) fn follow(
     client: &Client,
     patience: &mut Patience,
@@ -64,7 +66,8 @@ pub(crate) fn follow(
 ) -> Result<(), Failure> {
     let ended = &AtomicBool::new(false);
     let (begun, waiting) = channel();
-    // The output is asked for at once, so that no attempt is missed; meanwhile a second look is taken at the job.
+    // Request the output immediately, so that no attempt is missed. A second thread polls the status in
+    // parallel.
     std::thread::scope(|scope| {
         scope.spawn(move || tell_of_waiting(client, job.clone(), progress, &waiting, ended));
         let mut place = Place { begun: Some(begun), ..Place::default() };
@@ -72,7 +75,7 @@ pub(crate) fn follow(
     })
 }
 
-/// Tells how a job is until it begins or ends, or nobody wants to know any more.
+/// Reports status changes of a job until it starts or ends, or the other side of the channel is dropped.
 fn tell_of_waiting(
     client: &Client,
     mut job: JobView,
@@ -80,7 +83,7 @@ fn tell_of_waiting(
     begun: &Receiver<()>,
     ended: &AtomicBool,
 ) {
-    // Whether the server is there is found out, and told, by who reads the output.
+    // Ignore errors here: the thread that reads the output retries and reports them.
     let mut pause = POLL;
     while progress.tell(&job).is_ok() && !has_ended(&job) {
         if begun.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
@@ -109,9 +112,10 @@ fn read(
                 Ok(()) => return Ok(()),
                 Err(trouble) => {
                     if tail.is_some() && place.attempt.is_some() && lines != Some(0) {
-                        // From the start of an attempt it is not known where its last lines began.
+                        // The start of the last lines is unknown, so the server cannot resume there. Request
+                        // only new output.
                         output::print_aside(
-                            "the output broke off; what is printed until it goes on will be missing\n",
+                            "disconnected; output that the job prints before the reconnect is lost\n",
                         )?;
                         lines = Some(0);
                     }
@@ -121,7 +125,7 @@ fn read(
             Err(trouble) => trouble,
         };
         match &trouble {
-            // It has not begun.
+            // The job has not started.
             Trouble::Problem(told) if told.status == 409 && place.attempt.is_none() => {
                 if ended.load(Ordering::Relaxed) {
                     return Ok(());
@@ -134,7 +138,7 @@ fn read(
     }
 }
 
-/// Prints until the end, or until it breaks off.
+/// Prints frames until the output ends, the reader closes the pipe, or the connection breaks.
 fn copy(
     client: &Client,
     mut marked: Marked<impl BufRead>,
@@ -147,7 +151,8 @@ fn copy(
             Ok(Some(Piece::Attempt(attempt))) => place.begin(attempt),
             Ok(Some(Piece::Bytes(bytes))) => {
                 let fresh = place.fresh(&bytes);
-                // A server that breaks off at the same place for ever does not get any further.
+                // Only new bytes reset the retries. Otherwise a server that always disconnects at the same
+                // byte would be retried forever.
                 if fresh.is_empty() {
                     continue;
                 }
@@ -164,13 +169,13 @@ fn copy(
                 return Ok(Err(client.broken_off(&error)));
             }
             Err(MarkedError::NoRecord) => {
-                return Err(client.foreign("this is no output of a job".to_owned()).into());
+                return Err(client.foreign("the output is not in the framed format".to_owned()).into());
             }
         }
     }
 }
 
-/// Prints what there is of a job's output.
+/// Prints the existing output of a job.
 pub(crate) fn print_output(client: &Client, id: JobId, tail: Option<u32>) -> Result<(), Failure> {
     let mut reader = client.output(id, tail, false)?;
     let mut bytes = vec![0; 64 * 1024];
@@ -192,11 +197,11 @@ mod tests {
         let mut place = Place::default();
         place.begin(1);
         assert_eq!(place.fresh(b"one two"), b"one two");
-        // It broke off, and begins anew.
+        // The connection breaks, and the server starts again at the first byte.
         place.begin(1);
         assert_eq!(place.fresh(b"one "), b"");
         assert_eq!(place.fresh(b"two three"), b" three");
-        // It broke off before it came as far.
+        // The connection breaks before the server reaches the position.
         place.begin(1);
         assert_eq!(place.fresh(b"one"), b"");
         place.begin(1);

@@ -1,17 +1,17 @@
-//! Ctrl-C: what was begun goes on, and whoever broke off is told how to go on with it.
+//! Handles Ctrl-C in commands for a server. Submitted jobs continue, and a message says how to manage them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The exit code of a program that SIGINT ended, as shells have it.
+/// The exit code that shells report for a program that SIGINT ended.
 #[cfg(unix)]
 const INTERRUPTED: i32 = 130;
 
-/// What to tell whoever presses Ctrl-C.
+/// The message that is printed on Ctrl-C.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt(Arc<Mutex<String>>);
 
 impl Interrupt {
-    /// Listens for Ctrl-C from now on.
+    /// Starts a thread that prints the current message on SIGINT and exits.
     #[cfg(unix)]
     pub(crate) fn listen() -> std::io::Result<Self> {
         let this = Self::default();
@@ -20,7 +20,7 @@ impl Interrupt {
         std::thread::spawn(move || {
             if signals.forever().next().is_some() {
                 let advice = advice.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                // There may be nobody left to tell.
+                // Standard error may be closed.
                 let _ = crate::output::print_aside(&advice);
                 std::process::exit(INTERRUPTED);
             }
@@ -28,13 +28,13 @@ impl Interrupt {
         Ok(this)
     }
 
-    /// Elsewhere Ctrl-C ends the program without a word.
+    /// Does nothing: on other platforms Ctrl-C ends the program without a message.
     #[cfg(not(unix))]
     pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self::default())
     }
 
-    /// From now on this is what there is to tell.
+    /// Sets the message that is printed on Ctrl-C.
     pub(crate) fn advise(&self, advice: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = advice;
     }

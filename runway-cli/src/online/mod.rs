@@ -1,4 +1,4 @@
-//! What the commands share that need a server.
+//! Code that several commands for a server share: following, waiting, retries and output.
 
 mod follow;
 mod interrupt;

@@ -1,20 +1,20 @@
-//! How long to go on trying.
+//! Retries with a growing delay, up to a time limit.
 
 use crate::client::Trouble;
 use crate::failure::Failure;
 use crate::output;
 use std::time::{Duration, Instant};
 
-/// The first pause; each is twice as long as the one before.
+/// The first delay. Each delay is twice as long as the previous one.
 const SHORTEST: Duration = Duration::from_millis(200);
 
-/// No pause is longer, unless the server asks for it.
+/// Maximum delay, unless the server requests a longer one with `Retry-After`.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Nobody waits longer than a week.
+/// Maximum value of the time limit: one week.
 const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Goes on trying for a while from the first failure on.
+/// Limits the time for retries. The time starts at the first failure after a success.
 #[derive(Debug)]
 pub(crate) struct Patience {
     limit: Duration,
@@ -27,28 +27,26 @@ impl Patience {
         Self { limit: limit.min(MOST), until: None, pause: SHORTEST }
     }
 
-    /// Something went well: the next failure is the first again.
+    /// Records a success: the next failure starts a new time limit.
     pub(crate) const fn renew(&mut self) {
         (self.until, self.pause) = (None, SHORTEST);
     }
 
-    /// How much time is left, once there was a failure.
+    /// Returns the remaining time for retries, or `None` if no failure is pending.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until it is time for the next attempt.
+    /// Waits for the delay before the next attempt.
     ///
     /// # Errors
-    /// The trouble itself, where another attempt is of no use or there is no time left for one.
+    ///
+    /// Returns `error` if a retry cannot succeed, or if the time limit would pass during the delay.
     pub(crate) fn bear(&mut self, trouble: Trouble) -> Result<(), Failure> {
         let Some(pause) = self.next(&trouble, Instant::now()) else { return Err(trouble.into()) };
         if self.pause == SHORTEST * 2 {
-            // Once is enough.
-            output::print_aside(&format!(
-                "{trouble}\ntrying again for up to {} s …\n",
-                self.limit.as_secs()
-            ))?;
+            // Report only the first failure.
+            output::print_aside(&format!("{trouble}\nretrying for up to {} s …\n", self.limit.as_secs()))?;
         }
         std::thread::sleep(pause);
         Ok(())

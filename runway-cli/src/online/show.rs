@@ -1,4 +1,4 @@
-//! Jobs as text for people, and as JSON, YAML or names for programs.
+//! Formats jobs as text for people, and as JSON, YAML or names for programs.
 
 use crate::arguments::Form;
 use crate::output::{self, OutputError, printable};
@@ -9,19 +9,20 @@ use runway_core::units::Timestamp;
 use serde::Serialize;
 use std::fmt::Write;
 
-/// A running job that was not seen for longer than this (in seconds) is told so: all are looked at every five minutes.
+/// Age in seconds at which the last snapshot of an unfinished job counts as stale. The server lists all jobs
+/// every five minutes.
 const STALE: u64 = 6 * 60;
 
-/// Phase and reason.
+/// Formats the phase and the reason.
 pub(crate) fn state(job: &JobView) -> String {
     let reason = job.reason.map(|reason| format!(", {reason}")).unwrap_or_default();
     format!("{}{reason}", job.phase)
 }
 
-/// What was asked for, and what it may cost.
+/// Formats the name, the tenant, the class and the maximum cost of a job.
 pub(crate) fn summary(job: &JobView) -> String {
     let price = job.quote.as_ref().map_or_else(
-        || "its price is not known any more".to_owned(),
+        || "the price is no longer known".to_owned(),
         |quote| format!("at most {} USD, {} USD an hour", quote.ceiling, quote.per_hour),
     );
     format!("{}: {price}", named(job))
@@ -32,7 +33,7 @@ fn named(job: &JobView) -> String {
     format!("{} (tenant {}{class})", printable(&job.name), printable(&job.tenant))
 }
 
-/// Everything that is known of a job.
+/// Formats all fields of a job for people.
 pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
     let mut story = format!("{} {}: {}\n  {}\n", job.id, named(job), state(job), printable(&job.message));
     if let Some(hint) = &job.hint {
@@ -44,7 +45,7 @@ pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
     let exit_code = job.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     line("attempts", format!("{}{exit_code}", job.attempts));
     for (name, then) in
-        [("created", Some(job.created_at)), ("started", job.started_at), ("ended", job.finished_at)]
+        [("created", Some(job.created_at)), ("started", job.started_at), ("finished", job.finished_at)]
     {
         if let Some(then) = then {
             line(name, format!("{}, {} ago", time(then), age(then, now)));
@@ -56,13 +57,13 @@ pub(crate) fn story(job: &JobView, now: Timestamp) -> String {
         line("cost", format!("{cost} USD{so_far}{}", most.unwrap_or_default()));
     }
     if !job.phase.is_final() && now.nanos_since(job.observed_at) / 1_000_000_000 > STALE {
-        let seen = format!("{} ago: the server has lost sight of it since", age(job.observed_at, now));
-        line("last seen", seen);
+        let seen = format!("{} ago; the server has received no status since then", age(job.observed_at, now));
+        line("observed", seen);
     }
     story
 }
 
-/// Tells of one job.
+/// Prints one job in the given format.
 pub(crate) fn print_job(form: Form, job: &JobView) -> Result<(), OutputError> {
     if form.is_for_people() {
         output::print(&story(job, System.now()))
@@ -71,7 +72,7 @@ pub(crate) fn print_job(form: Form, job: &JobView) -> Result<(), OutputError> {
     }
 }
 
-/// Tells programs: the value as JSON or YAML, or the names in it alone.
+/// Prints a value as JSON or YAML, or prints only the names.
 pub(crate) fn print_values(
     form: Form,
     value: &impl Serialize,

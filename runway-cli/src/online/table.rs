@@ -1,11 +1,11 @@
-//! Columns for people.
+//! Tables of text for people.
 
 use crate::output::printable;
 
-/// Between two columns.
+/// The text between two columns.
 const GAP: &str = "  ";
 
-/// Rows of text, the columns as wide as they need to be.
+/// A table whose columns are as wide as their longest cell.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,

@@ -1,4 +1,4 @@
-//! Waiting for jobs to end.
+//! Waits for jobs to end.
 
 use super::patience::Patience;
 use super::show;
@@ -12,29 +12,29 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// How soon a job is looked at again.
+/// The delay between two polls of a job after a change.
 pub(super) const POLL: Duration = Duration::from_millis(250);
 
-/// How long it may take until a job is looked at again, once nothing has changed for a while.
+/// Maximum delay between two polls of a job without changes.
 pub(super) const LONGEST_POLL: Duration = Duration::from_secs(2);
 
-/// Whether nothing more is to be waited for.
+/// Returns whether waiting must stop: the phase is final, or the server does not know the outcome.
 pub(crate) fn has_ended(job: &JobView) -> bool {
     job.phase.is_final() || job.phase == Phase::Unknown
 }
 
-/// Tells on standard error how jobs change.
+/// Reports status changes of jobs on standard error.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     told: BTreeMap<JobId, (Phase, Option<Reason>, String)>,
 }
 
 impl Progress {
-    /// Tells how a job is, if that is news. Returns whether it is.
+    /// Prints the status of an unfinished job if it has changed. Returns whether it has changed.
     pub(crate) fn tell(&mut self, job: &JobView) -> Result<bool, OutputError> {
         let state = (job.phase, job.reason, job.message.clone());
         let is_news = self.told.get(&job.id) != Some(&state);
-        // Its end is told in full, elsewhere.
+        // The caller prints the final status.
         if is_news && !has_ended(job) {
             let (name, message) = (printable(&job.name), printable(&job.message));
             let mut line = format!("{} {name}: {}: {message}\n", job.id, show::state(job));
@@ -48,7 +48,7 @@ impl Progress {
     }
 }
 
-/// Waits until all of these jobs have ended; returns how.
+/// Waits until all of these jobs have ended. Returns their final status.
 pub(crate) fn wait_for(
     client: &Client,
     patience: &mut Patience,
@@ -72,7 +72,8 @@ pub(crate) fn wait_for(
     Ok(jobs)
 }
 
-/// Looks at a job again, for as long as the server may be away.
+/// Polls a job. Retries if the server does not answer. Sets the phase to `unknown` if the server no longer
+/// has the job.
 fn look_again(client: &Client, patience: &mut Patience, job: &mut JobView) -> Result<(), Failure> {
     loop {
         match client.job(job.id) {
@@ -84,7 +85,7 @@ fn look_again(client: &Client, patience: &mut Patience, job: &mut JobView) -> Re
             Err(trouble) if trouble.is_not_found() => {
                 job.phase = Phase::Unknown;
                 job.reason = None;
-                "the server does not know it any more".clone_into(&mut job.message);
+                "the server no longer knows the job".clone_into(&mut job.message);
                 job.hint = None;
                 return Ok(());
             }

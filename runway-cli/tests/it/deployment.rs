@@ -1,11 +1,11 @@
-//! The guardrails of each deployment are those of its policy.
+//! The committed guardrails of each deployment match its policy.
 
 use crate::references::WRITE;
 use crate::run::{root, runway};
 
 const OVERLAYS: [&str; 2] = ["dev", "eks"];
 
-const HEAD: &str = "# The cluster's own guardrails, from policy.yaml beside it: `cargo xtask references` writes this file anew.\n";
+const HEAD: &str = "# Guardrails of the cluster. Generated from policy.yaml by `cargo xtask references`.\n";
 
 #[test]
 fn the_guardrails_of_each_overlay_follow_from_its_policy() {

@@ -1,4 +1,4 @@
-//! `runway diagnose`: what it reads, in which order it tells, and what it says of what it cannot read.
+//! `runway diagnose`: accepted input, order of the records, and errors.
 
 use crate::run::{runway, runway_with};
 use serde_json::{Value as Json, json};
@@ -35,9 +35,9 @@ fn what_cannot_be_read_is_named_with_its_place() {
     for (input, says) in [
         (
             "",
-            "cannot read `-`: no JSON: EOF while parsing a value at line 1 column 0; give what `kubectl get job,pod,event -o json` prints",
+            "cannot parse `-` as JSON: EOF while parsing a value at line 1 column 0; pass the output of `kubectl get job,pod,event -o json`",
         ),
-        ("{\"kind\": \"List\",\n oops", "no JSON: key must be a string at line 2 column 2"),
+        ("{\"kind\": \"List\",\n oops", "as JSON: key must be a string at line 2 column 2"),
         ("[]", "the input is not a Kubernetes object"),
         ("{\"kind\": \"List\", \"items\": [7]}", "items[0] is not a Kubernetes object"),
         ("{\"kind\": \"Job\", \"spec\": \"hunter2\"}", "the input is not a valid Job: expected "),
@@ -57,7 +57,7 @@ fn a_malformed_pod_is_passed_over_and_told_of() {
     let ran = runway_with(&["diagnose", "-o", "json"], list.as_bytes());
     assert_eq!(ran.code, 0);
     assert!(
-        ran.stderr.starts_with("warning: `-`: passed over: items[1] is not a valid Pod"),
+        ran.stderr.starts_with("warning: `-`: skipped: items[1] is not a valid Pod"),
         "{}",
         ran.stderr
     );
@@ -74,7 +74,7 @@ fn nothing_that_a_name_says_reaches_the_terminal_as_a_command() {
 
 #[test]
 fn the_upper_control_characters_are_no_commands_either() {
-    // U+009B begins what ESC [ does.
+    // U+009B has the same effect as ESC [.
     let nasty = job("a\u{9b}2J\u{80}\u{9f}\u{a0}");
     let ran = runway_with(&["diagnose"], nasty.to_string().as_bytes());
     assert!(ran.stdout.starts_with("a\\u{9b}2J\\u{80}\\u{9f}\u{a0}: pending"), "{:?}", ran.stdout);
@@ -132,7 +132,7 @@ fn thousands_of_jobs_are_told_in_time() {
     };
     let event = |n: usize| json!({"kind": "Event", "reason": "Killing", "involvedObject": {"kind": "Pod", "name": format!("p{n}")}});
     let mut items: Vec<_> = (0..2000).map(|n| job(&format!("j{n}"))).collect();
-    // One with a great many pods and events of its own.
+    // One Job has thousands of pods and events.
     items.extend((0..20_000).map(|n| pod(if n % 2 == 0 { n } else { n * 2000 })));
     items.extend((0..20_000).map(event));
     let started = std::time::Instant::now();

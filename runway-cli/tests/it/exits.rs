@@ -1,4 +1,4 @@
-//! Exit codes, standard input, closed pipes, colours, and what cannot be judged.
+//! Exit codes, standard input, closed pipes, colours, and input that cannot be evaluated.
 
 use crate::run::{command, runway, runway_with};
 use std::io::Read;
@@ -50,7 +50,7 @@ fn the_exit_code_is_that_of_the_worst() {
         (&["diagnose", "no-such-file.json"], 2),
         (&["diagnose"], 2),
         (&["--version"], 0),
-        // All but these of `run` are its job's.
+        // All other exit codes of `run` belong to the job.
         (&["run"], 125),
         (&["run", HELLO, "--no-such-flag"], 125),
         (&["run", HELLO, "-o", "xml"], 125),
@@ -135,7 +135,7 @@ fn a_file_above_the_limit_is_not_read() {
     let ran = runway(&["check", path.to_str().unwrap()]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(ran.code, 2, "{}", ran.stderr);
-    assert!(ran.stderr.contains("it has more than 64 MiB"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it is larger than 64 MiB"), "{}", ran.stderr);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn colours_are_for_terminals() {
     assert!(String::from_utf8(forced.stdout).unwrap().contains('\u{1b}'));
 }
 
-/// On a terminal of its own, which `script` makes.
+/// Runs in a pseudo-terminal that `script` creates.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_color_is_honoured_on_a_terminal() {
@@ -254,7 +254,7 @@ fn prices_come_from_the_environment() {
     let plain: serde_json::Value = serde_json::from_slice(&quoted(None).stdout).unwrap();
     let dearer: serde_json::Value = serde_json::from_slice(&quoted(Some("1")).stdout).unwrap();
     assert_eq!(plain[0]["quote"]["lines"][0]["rate_usd"], "0.0000112444");
-    // Half a core for ten minutes and thirty seconds.
+    // 0.5 cores for 630 seconds.
     assert_eq!(dearer[0]["quote"]["lines"][0]["usd"], "315.000000");
     let wrong = quoted(Some("cheap"));
     assert_eq!(wrong.status.code(), Some(2));

@@ -1,4 +1,4 @@
-//! The JSON that programs rely on, field by field.
+//! The fields of the JSON output.
 
 use crate::run::runway;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn a_violation_has_just_its_fields() {
     assert_eq!(violation["allowed"], json!({"min": "10m", "max": "4"}));
     assert_eq!(violation["policy"], "limits.cpu.max");
     assert_eq!(violation["fix"], "4");
-    // What was asked for can still be read and priced.
+    // The requested resources are still parsed and priced.
     assert_eq!(records[0]["job"]["resources"]["cpu_millis"], 64_000);
     assert!(records[0]["quote"]["ceiling_usd"].is_string());
 }
@@ -138,7 +138,7 @@ fn every_code_is_explained() {
     assert_eq!(all.as_array().unwrap().len(), runway_core::Code::ALL.len());
     let one = runway(&["explain", "oom"]);
     assert_eq!(one.code, 2);
-    assert!(one.stderr.contains("there is no code `oom`"), "{}", one.stderr);
+    assert!(one.stderr.contains("unknown code `oom`"), "{}", one.stderr);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn features_are_mentioned_if_a_backend_lacks_them() {
     for command in ["quote", "render"] {
         assert!(runway(&[command, file]).stderr.contains(note), "{command}");
     }
-    // The job has a command and no network, so every backend can run it.
+    // The job has a command and needs no network, so every backend supports it.
     let plain = runway(&["check", "fixtures/jobs/embed-docs.yaml"]);
     assert!(!plain.stdout.contains("note: "), "{}", plain.stdout);
     assert!(!runway(&["check", file, "--backend", "kubernetes"]).stdout.contains("note: "));

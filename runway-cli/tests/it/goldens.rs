@@ -1,9 +1,9 @@
-//! Golden outputs over every fixture: the verdict as text and as JSON, the quote, the manifest, and the diagnosis.
+//! Snapshots over all fixtures: the result as text and JSON, the quote, the manifest and the diagnosis.
 
 use crate::run::{Ran, root, runway};
 use insta::{assert_snapshot, glob, with_settings};
 
-/// The options that the fixtures of a folder are judged with.
+/// The options for the fixtures of a directory.
 fn options(path: &str) -> Vec<&'static str> {
     match path {
         path if path.contains("/strict/") => vec!["--policy", "fixtures/policies/strict.yaml"],

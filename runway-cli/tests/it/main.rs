@@ -1,4 +1,4 @@
-//! The program as people run it: its output, its exit codes, its pages.
+//! Tests of the `runway` program: output, exit codes and generated pages.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]

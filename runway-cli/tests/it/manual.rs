@@ -1,4 +1,4 @@
-//! The manual pages that packages bring.
+//! The manual pages.
 
 use crate::run::runway;
 

@@ -1,8 +1,9 @@
-//! The generated pages of `docs/reference/` are what the program says now.
+//! The committed pages of `docs/reference/` match the program.
 
 use crate::run::root;
 
-/// Set by `cargo xtask references`, which writes the pages instead of comparing them.
+/// The variable with which `cargo xtask references` makes the tests write the pages instead of comparing
+/// them.
 pub const WRITE: &str = "RUNWAY_WRITE_REFERENCES";
 
 #[test]

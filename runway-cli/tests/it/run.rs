@@ -1,4 +1,4 @@
-//! Runs the program in the project's own folder.
+//! Runs the program in the root directory of the workspace.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub fn command(arguments: &[&str]) -> Command {
     {
         command.env_remove(name);
     }
-    // Whatever the way out of here is, the servers of tests are on this machine.
+    // The test servers are on this machine, so no proxy may be used.
     command.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost");
     command
 }
@@ -54,7 +54,7 @@ pub fn ran(output: Output) -> Ran {
     }
 }
 
-/// The files of a folder below `fixtures`, as paths from the root.
+/// Returns the files of a directory below `fixtures`, as paths relative to the workspace.
 pub fn fixtures(folder: &str) -> Vec<String> {
     let mut files: Vec<_> = std::fs::read_dir(root().join("fixtures").join(folder))
         .unwrap()

@@ -1,4 +1,4 @@
-//! What the server says of a job is, byte for byte, what `runway check -o json` prints for it.
+//! The server's results for a job equal the output of `runway check -o json` byte for byte.
 
 use crate::run::{root, runway};
 use axum::body::Body;
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tower::ServiceExt;
 
-/// The fields of a JSON object, as they are written.
+/// The fields of a JSON object as raw text.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// The same without the space between what is written.
+/// Removes the whitespace between the tokens.
 fn compact(text: &RawValue) -> String {
     let value: Box<RawValue> = serde_json::from_str(text.get()).unwrap();
     let mut compact = String::new();
@@ -79,7 +79,7 @@ async fn over_all_fixtures() {
             arguments.extend(tenant.map(|_| "--tenant").into_iter().chain(tenant));
             let printed: Vec<Fields> = serde_json::from_str(&runway(&arguments).stdout).unwrap();
             let text = std::fs::read_to_string(&file).unwrap();
-            // A body is one document; the fixtures with several part them by whole lines.
+            // A request body has one document. The fixtures separate several documents with `---` lines.
             let documents: Vec<_> = text
                 .split("\n---\n")
                 .filter(|part| {
@@ -90,10 +90,10 @@ async fn over_all_fixtures() {
             assert_eq!(documents.len(), printed.len(), "{path}");
             for (document, printed) in documents.iter().zip(&printed) {
                 let violations = compact(&printed["violations"]);
-                // Its line is that of another file where there are several documents.
+                // Parse errors contain the line, which differs if the file has several documents.
                 let is_unreadable = violations.contains("\"code\":\"syntax\"")
                     || violations.contains("\"code\":\"too-large\"");
-                // A file must not hold the value of a secret, and a request must.
+                // A secret value is refused in a file and required in a request.
                 if violations.contains(Code::SecretLiteral.as_str()) || (is_unreadable && documents.len() > 1)
                 {
                     continue;

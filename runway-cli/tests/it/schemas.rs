@@ -1,4 +1,4 @@
-//! The JSON Schemas agree with the reader: what is admitted fits them, and what has the wrong shape does not.
+//! The JSON Schemas agree with the parser: they accept admitted jobs and reject malformed ones.
 
 use crate::run::{fixtures, root, runway};
 use runway_core::document::parse_all;
@@ -10,7 +10,7 @@ fn schema(arguments: &[&str]) -> jsonschema::Validator {
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-/// The documents of a file, as an editor sees them: floating numbers as numbers.
+/// Returns the documents of a file as an editor sees them, with floating-point values as numbers.
 fn documents(file: &str) -> Vec<Value> {
     parse_all(&std::fs::read(root().join(file)).unwrap())
         .into_iter()

@@ -1,10 +1,10 @@
-//! No line of `env` or `secrets` is ever shown, however the file is laid out.
+//! No command prints a line of `env` or `secrets`, in any layout of the file.
 
 use crate::run::runway_with;
 
 const SECRET: &str = "hunter2-xyzzy";
 
-/// Documents in which SECRET stands wherever somebody may write a secret, by mistake too.
+/// Documents with `SECRET` in every place that can contain a secret, also by mistake.
 fn leaks() -> Vec<String> {
     serde_json::from_str(include_str!("../../../fixtures/secrets.json")).unwrap()
 }

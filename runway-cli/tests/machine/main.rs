@@ -1,5 +1,5 @@
-//! `runway run` as people run it, on this machine's own kernel. As root the tests are run twice: as root, and as a user without any
-//! rights.
+//! `runway run` on the kernel of this machine. Root runs the tests twice: as root and as an unprivileged
+//! user.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The project's folder, or one that has what is needed of it.
+/// Returns the workspace, or the directory with the copied files for the unprivileged user.
 fn root() -> PathBuf {
     if delegation::is_plain() {
         return std::env::current_dir().unwrap();
@@ -34,7 +34,7 @@ fn everything_as_a_plain_user() {
     delegation::as_plain_user("everything_as_a_plain_user", &programs, &root(), &files);
 }
 
-/// A folder and a control group of a test's own; nothing may be left in either.
+/// A state directory and a control group for one test. Both must be empty after the test.
 struct Bed {
     folder: PathBuf,
     group: Option<PathBuf>,
@@ -62,7 +62,7 @@ impl Bed {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs a job that is written here.
+    /// Runs a job from standard input.
     fn run_job(&self, job: &str, options: &[&str]) -> Output {
         let mut command = self.command(&[&["-"], options].concat());
         let mut child =
@@ -99,7 +99,7 @@ fn text(bytes: &[u8]) -> String {
 fn the_first_command() {
     let mut bed = Bed::new();
     if !delegation::is_plain() {
-        // Where everybody's is.
+        // Use the default control group.
         bed.group = None;
     }
     let ran = bed.run(&[HELLO]);
@@ -107,7 +107,7 @@ fn the_first_command() {
     assert_eq!((ran.status.code(), out.as_str()), (Some(0), "hello\n"), "{err}");
     let mut lines = err.lines();
     assert!(lines.next().unwrap().starts_with("ok: fixtures/jobs/hello.yaml: hello (tenant search"), "{err}");
-    assert!(lines.next().unwrap().contains("image is not used here"), "{err}");
+    assert!(lines.next().unwrap().contains("image is not used"), "{err}");
     assert!(lines.next().unwrap().starts_with("succeeded after 0."), "{err}");
     assert!(err.contains("`memory: 16Mi` would suffice"), "{err}");
 }
@@ -215,8 +215,8 @@ fn secrets_come_from_the_environment_and_go_nowhere_else() {
     std::fs::remove_file(file).unwrap();
 }
 
-/// Starts a job and waits until it says that it runs. It heeds signals, whatever the tests were started with: in a script's
-/// background everything ignores Ctrl-C.
+/// Starts a job and waits for its first line of output. Enables SIGHUP and SIGINT, which are ignored in
+/// background jobs of scripts.
 fn begun(bed: &Bed, script: &str) -> std::process::Child {
     begun_by(with_signals("--default-signal=HUP,INT", &bed.command(&[HELLO, "--", "sh", "-c", script])))
 }
@@ -264,7 +264,7 @@ fn a_second_interrupt_kills() {
     std::thread::sleep(Duration::from_millis(200));
     signal(&child, "-INT");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
-    // The grace is half a minute.
+    // The termination grace is 30 seconds.
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
@@ -329,7 +329,7 @@ fn a_job_that_loses_its_supervisor_is_told_of() {
     assert!(text(&ran.stderr).contains("failed, Disrupted after"), "{}", text(&ran.stderr));
 }
 
-/// The folder of the one job that runs.
+/// Returns the directory of the only running job.
 fn folder_of_the_job(bed: &Bed) -> PathBuf {
     std::fs::read_dir(bed.folder.join("jobs")).unwrap().next().unwrap().unwrap().path()
 }
@@ -348,10 +348,10 @@ fn a_job_whose_folder_is_taken_away_is_ended_and_that_is_told() {
         }
         let ran = child.wait_with_output().unwrap();
         assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
-        let told =
-            format!("what becomes of the job cannot be seen: `{}` has been taken away", folder.display());
+        let told = format!("cannot follow the job: `{}` has been taken away", folder.display());
         assert!(text(&ran.stderr).contains(&told), "{}", text(&ran.stderr));
-        // The job does not get its grace, half a minute. The bed looks whether anything is left of it.
+        // The supervisor kills the job without the termination grace of 30 seconds. Dropping the harness
+        // checks for leftovers.
         assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     }
 }
@@ -364,7 +364,7 @@ fn a_job_whose_outcome_cannot_be_written_down_ends_and_that_is_told() {
         let bed = Bed::new();
         let mut child = begun_by(bed.command(&[spec.to_str().unwrap()]));
         let folder = folder_of_the_job(&bed);
-        // Not even root can write to a folder.
+        // Not even root can open a directory for writing.
         std::fs::create_dir(folder.join("status.json.new")).unwrap();
         let mut rest = String::new();
         child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
@@ -372,7 +372,7 @@ fn a_job_whose_outcome_cannot_be_written_down_ends_and_that_is_told() {
         assert_eq!((ran.status.code(), rest.as_str()), (Some(125), ""), "{}", text(&ran.stderr));
         let told = format!("its supervisor has ended and left no outcome in `{}`", folder.display());
         assert!(text(&ran.stderr).contains(&told), "{}", text(&ran.stderr));
-        // Whoever comes next finishes what was left.
+        // The next run cleans up.
         std::fs::remove_dir(folder.join("status.json.new")).unwrap();
         assert_eq!(bed.run(&[HELLO]).status.code(), Some(0));
         assert!(!folder.exists());
@@ -380,7 +380,7 @@ fn a_job_whose_outcome_cannot_be_written_down_ends_and_that_is_told() {
     std::fs::remove_file(spec).unwrap();
 }
 
-/// On a terminal of its own, which `script` makes.
+/// Runs in a pseudo-terminal that `script` creates.
 #[test]
 fn on_a_terminal_there_is_a_line_of_status() {
     let bed = Bed::new();
@@ -395,6 +395,6 @@ fn on_a_terminal_there_is_a_line_of_status() {
     let shown = text(&script.output().unwrap().stdout);
     assert!(shown.contains("of 10m; CPU "), "{shown:?}");
     assert!(shown.contains("memory ") && shown.contains("Mi of 512Mi"), "{shown:?}");
-    // Nothing is drawn into a line of the job's, and the line is taken away before the next.
+    // The status line never overwrites a line of the job, and it is erased before the next output.
     assert!(shown.contains("begun\r\n") && shown.contains("\r\u{1b}[Kended\r\n"), "{shown:?}");
 }

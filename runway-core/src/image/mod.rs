@@ -1,4 +1,4 @@
-//! Names of container images, and the patterns that allow them.
+//! Container image references, and patterns that match them.
 
 mod pattern;
 mod reference;

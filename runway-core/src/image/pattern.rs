@@ -1,9 +1,10 @@
-//! Patterns over the places that images come from.
+//! Patterns that match the host and path of container images.
 
 use super::reference::{MAX_REPOSITORY, is_host};
 use std::{fmt, str::FromStr};
 
-/// A pattern over the `host/path` of images: `*` stands for any part of a segment, `**` for any part at all.
+/// A pattern for the `host/path` of images. `*` matches any part of a path segment, `**` matches across
+/// segments.
 ///
 /// ```
 /// use runway_core::image::ImagePattern;
@@ -19,7 +20,7 @@ pub struct ImagePattern {
     shape: Shape,
 }
 
-/// The shapes that patterns mostly have, each with its quick test.
+/// The form of a pattern. The common forms have a fast comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Anything,
@@ -28,30 +29,31 @@ enum Shape {
     General,
 }
 
-/// Why a text is not a pattern of images.
+/// The reason why a string is not a valid image pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// There is no text.
+    /// The pattern is empty.
     #[error("is empty; `**` allows every image")]
     Empty,
-    /// There is a character that no host or path has.
-    #[error("may hold only letters, digits, `.`, `_`, `-`, `/`, `:` before a port, and `*`")]
+    /// The pattern contains a character that no host or path can contain.
+    #[error("may contain only letters, digits, `.`, `_`, `-`, `/`, `:` before a port, and `*`")]
     BadCharacter,
-    /// It names a tag or digest.
-    #[error("must not name a tag or digest: patterns match the host and path alone")]
+    /// The pattern contains a tag or digest.
+    #[error("must not contain a tag or digest: patterns match only the host and path")]
     HasTag,
-    /// It has no host, though names are completed before they are matched.
+    /// The pattern has no host. It could never match, because image names are completed before they are
+    /// matched.
     #[error(
-        "must begin with a host or a wildcard: names are completed first, so that `busybox` is `docker.io/library/busybox`"
+        "must start with a host or a wildcard, because `busybox` is completed to `docker.io/library/busybox`"
     )]
     NoHost,
-    /// It is too long.
+    /// The pattern is too long.
     #[error("has more than 255 characters")]
     TooLong,
 }
 
 impl ImagePattern {
-    /// Whether the pattern matches the whole of a completed `host/path`.
+    /// Returns `true` if the pattern matches a whole completed `host/path`.
     #[must_use]
     pub fn matches(&self, repository: &str) -> bool {
         match self.shape {
@@ -65,16 +67,17 @@ impl ImagePattern {
         }
     }
 
-    /// The text.
+    /// Returns the pattern as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// Follows all ways through the pattern at once: time at most pattern × text, whatever a tenant names an image.
+/// Matches a pattern by tracking all partial matches at once. The time is at most pattern length × text
+/// length, for any image name.
 fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
-    // `alive[i]`: the text so far can be matched by the first `i` bytes of the pattern.
+    // `states[i]` is `true` if the first `i` bytes of the pattern match the text read so far.
     let mut alive = vec![false; pattern.len() + 1];
     let skip_stars = |alive: &mut Vec<bool>| {
         for i in 0..pattern.len() {

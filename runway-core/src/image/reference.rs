@@ -1,12 +1,12 @@
-//! Names of container images, completed as Docker does it.
+//! Container image references, completed as in Docker.
 //!
-//! The grammar is that of the distribution project (`reference/reference.go`), which Docker, containerd and Kubernetes
-//! share: `[host[:port]/]path[:tag][@digest]`.
+//! The grammar is `[host[:port]/]path[:tag][@digest]`. It comes from the distribution project
+//! (`reference/reference.go`). Docker, containerd and Kubernetes use it as well.
 
 use crate::text::serde_as_text;
 use std::{fmt, str::FromStr};
 
-/// A reference to an image, completed: `busybox` is `docker.io/library/busybox:latest`.
+/// A completed reference to an image: `busybox` becomes `docker.io/library/busybox:latest`.
 ///
 /// ```
 /// use runway_core::image::ImageRef;
@@ -23,50 +23,51 @@ pub struct ImageRef {
     digest: bool,
 }
 
-/// Why a text is not a reference to an image.
+/// The reason why a string is not a valid image reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
-    /// There is no text.
+    /// The string is empty.
     #[error("is empty")]
     Empty,
     /// The host is not a host name with an optional port.
     #[error("has a host that is not a host name with an optional port")]
     BadHost,
-    /// A segment of the path is empty or has characters that may not stand there.
+    /// A segment of the path is empty or contains an invalid character.
     #[error(
         "has a path that is not made of lower-case letters, digits and single `.`, `_`, `__` or `-` between them"
     )]
     BadPath,
-    /// The tag is not one.
+    /// The tag is invalid.
     #[error("has a tag that is not 1 to 128 letters, digits, `_`, `.` and `-`")]
     BadTag,
-    /// The digest is not one.
+    /// The digest is invalid.
     #[error(
         "has a digest that is not `sha256:` with 64, or `sha512:` with 128, lower-case hexadecimal digits"
     )]
     BadDigest,
-    /// Host and path together are too long.
+    /// The host and path together are too long.
     #[error("has more than 255 characters before its tag")]
     TooLong,
 }
 
-/// The most characters of host and path together (`RepositoryNameTotalLengthMax` of the grammar).
+/// Maximum number of characters in the host and path together (`RepositoryNameTotalLengthMax` in the
+/// grammar).
 pub(super) const MAX_REPOSITORY: usize = 255;
 
 impl ImageRef {
-    /// Host and path, without tag and digest.
+    /// Returns the host and path, without the tag and digest.
     #[must_use]
     pub fn repository(&self) -> &str {
         self.text.get(..self.repository).unwrap_or(&self.text)
     }
 
-    /// Whether the image is named by digest.
+    /// Returns `true` if the reference contains a digest.
     #[must_use]
     pub const fn has_digest(&self) -> bool {
         self.digest
     }
 
-    /// The completed reference.
+    /// Returns the completed reference.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -84,7 +85,7 @@ impl FromStr for ImageRef {
             Some((name, digest)) => (name, Some(digest)),
             None => (text, None),
         };
-        // A colon behind the last slash begins a tag; one before it, a port.
+        // A colon after the last slash starts a tag. An earlier colon starts a port.
         let last = name.rfind('/').map_or(0, |slash| slash + 1);
         let (name, tag) = match name.get(last..).and_then(|part| part.find(':')) {
             Some(colon) => {
@@ -100,7 +101,7 @@ impl FromStr for ImageRef {
         if host.is_some_and(|host| !valid_host(host)) {
             return Err(ImageError::BadHost);
         }
-        // Docker takes 64 hexadecimal digits for the id of an image on this machine.
+        // Docker interprets 64 hexadecimal digits as the id of a local image.
         let is_id = host.is_none() && path.len() == 64 && path.bytes().all(|b| b.is_ascii_hexdigit());
         if is_id || !path.split('/').all(valid_segment) {
             return Err(ImageError::BadPath);
@@ -149,7 +150,7 @@ impl fmt::Display for ImageRef {
 
 serde_as_text!(ImageRef);
 
-/// Whether the first part of a name is a host rather than a part of the path, by Docker's rule.
+/// Returns `true` if the first part of a name is a host and not a path segment. This is Docker's rule.
 pub(super) fn is_host(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':']) || part.bytes().any(|b| b.is_ascii_uppercase())
 }
@@ -174,7 +175,7 @@ fn valid_host(host: &str) -> bool {
     port_is_good && name_is_good
 }
 
-/// A segment of the path: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
+/// Checks a path segment: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn valid_segment(segment: &str) -> bool {
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let mut separator = (0u8, 0usize);

@@ -1,7 +1,9 @@
-//! An admitted job as Kubernetes objects: one Job with one pod with one container, and its Secret.
+//! Renders an admitted job as Kubernetes objects: a Job with one pod and one container, and a Secret if
+//! needed.
 //!
-//! The pod passes the `restricted` profile of the Pod Security Standards. Requests equal limits, so that what is priced
-//! is what is reserved. The deadline stands on the Job and never on the pod, since only there it bounds all retries.
+//! The pod satisfies the `restricted` profile of the Pod Security Standards. Requests equal limits, so the
+//! cluster reserves exactly the priced resources. The deadline is set on the Job and not on the pod, because
+//! only the Job's deadline covers all retries.
 
 mod pod;
 
@@ -20,9 +22,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The labels and annotations by which Runway finds its own objects again.
+/// The labels and annotations by which Runway identifies its objects.
 pub mod label {
-    /// Stands on everything that Runway makes, with the value [`RUNWAY`].
+    /// Label of every object that Runway creates, with the value [`RUNWAY`].
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The value of [`MANAGED_BY`].
     pub const RUNWAY: &str = "runway";
@@ -34,33 +36,33 @@ pub mod label {
     pub const TENANT: &str = "runway.dev/tenant";
     /// The job's class.
     pub const CLASS: &str = "runway.dev/class";
-    /// The network that the job chose, for the NetworkPolicies to select by.
+    /// The job's network. The NetworkPolicies select pods by this label.
     pub const NETWORK: &str = "runway.dev/network";
     /// Annotation: the quote as JSON.
     pub const QUOTE: &str = "runway.dev/quote";
-    /// Annotation: the digest of what was written, but for the values of secrets.
+    /// Annotation: the digest of the spec, without the values of secrets.
     pub const SPEC_DIGEST: &str = "runway.dev/spec-digest";
-    /// Annotation: the digest of the policy that the job was admitted by.
+    /// Annotation: the digest of the policy that admitted the job.
     pub const POLICY_DIGEST: &str = "runway.dev/policy-digest";
-    /// Annotation: when Runway was asked to cancel the job, in RFC 3339. It is set before the Job is deleted, so that
-    /// who sees it being deleted knows on whose behalf.
+    /// Annotation: the time of the cancellation, in RFC 3339. Runway sets it before it deletes the Job. It
+    /// distinguishes a cancellation from a deletion by another client.
     pub const CANCELLED: &str = "runway.dev/cancelled-at";
 }
 
-/// The objects that make up a job.
+/// The Kubernetes objects of one job.
 ///
-/// Where there is a Secret, the Job is suspended: create the Job, then the Secret with an owner reference to the Job's
-/// uid, then set `suspend` to false. If a step fails, delete the Job.
+/// If there is a Secret, the Job is suspended. Create the Job, create the Secret with an owner reference to
+/// the Job's uid, then set `suspend` to false. If a step fails, delete the Job.
 #[derive(Clone, PartialEq)]
 pub struct Manifest {
     /// The Job.
     pub job: Job,
-    /// Its Secret, where it has secrets.
+    /// The Job's Secret, if the job has secrets.
     pub secret: Option<Secret>,
 }
 
 impl fmt::Debug for Manifest {
-    /// The names alone: both objects hold values that may be secret.
+    /// Prints only the names, because both objects contain values that may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manifest")
             .field("job", &self.job.metadata.name)
@@ -69,26 +71,26 @@ impl fmt::Debug for Manifest {
     }
 }
 
-/// The name of the one container.
+/// The name of the job's container.
 pub const CONTAINER: &str = "job";
 
-/// What stands in the place of a secret's value where people read it.
+/// The placeholder for the value of a secret in redacted output.
 pub const REDACTED: &str = "<redacted>";
 
-/// The value of a secret is not here: only the name of the variable that it comes from.
+/// A secret has no value yet: the spec contains only the name of its environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the secret `{name}` has no value yet: the environment variable `{from_env}` must be read first")]
+#[error("the secret `{name}` has no value: the environment variable `{from_env}` was not read")]
 pub struct UnresolvedSecret {
     /// The name of the secret.
     pub name: String,
-    /// The environment variable it comes from.
+    /// The environment variable that contains the value.
     pub from_env: String,
 }
 
-/// Renders an admitted job as the objects to create.
+/// Renders the Kubernetes objects of an admitted job.
 ///
 /// # Errors
-/// [`UnresolvedSecret`] where a secret is still the name of an environment variable.
+/// [`UnresolvedSecret`] if the spec names an environment variable in place of a secret's value.
 pub fn render(admitted: &AdmittedJob, id: JobId, policy: &Policy) -> Result<Manifest, UnresolvedSecret> {
     let mut data = BTreeMap::new();
     for (name, secret) in &admitted.spec().secrets {
@@ -105,7 +107,7 @@ pub fn render(admitted: &AdmittedJob, id: JobId, policy: &Policy) -> Result<Mani
     Ok(manifest(admitted, id, policy, secret))
 }
 
-/// Renders an admitted job for people: with [`REDACTED`] for the value of every secret.
+/// Renders the Kubernetes objects of an admitted job, with [`REDACTED`] in place of each secret's value.
 #[must_use]
 pub fn render_redacted(admitted: &AdmittedJob, id: JobId, policy: &Policy) -> Manifest {
     let names = admitted.spec().secrets.keys();
@@ -151,7 +153,8 @@ fn manifest(
     Manifest { job, secret: has_secrets.then(|| secret(meta(None))) }
 }
 
-/// The name of the Job and of its Secret: 50 + 1 + 12 characters at most, so that nothing is cut.
+/// Returns the name of the Job and its Secret. It has at most 50 + 1 + 12 characters, so it is never
+/// truncated.
 #[must_use]
 pub fn object_name(name: &JobName, id: JobId) -> String {
     format!("{name}-{id}")
@@ -184,7 +187,7 @@ fn annotations(admitted: &AdmittedJob, policy: &Policy) -> BTreeMap<String, Stri
     .collect()
 }
 
-/// A drained or preempted pod does not use up a retry.
+/// Returns a policy by which a drained or preempted pod does not use up a retry.
 fn ignore_disruptions() -> PodFailurePolicy {
     #[allow(
         clippy::useless_conversion,

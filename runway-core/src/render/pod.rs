@@ -1,4 +1,4 @@
-//! The pod of a job, as strict as the `restricted` profile and stricter.
+//! Renders the pod of a job. It is stricter than the `restricted` profile requires.
 
 use super::{CONTAINER, seconds};
 use crate::gate::AdmittedJob;
@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// The extended resource of GPUs without a type.
+/// The extended resource for GPUs without a type.
 pub(crate) const UNTYPED_GPU: &str = "nvidia.com/gpu";
 
 pub(super) fn template(
@@ -92,7 +92,7 @@ fn container(
     }
 }
 
-/// What is requested is what is the limit.
+/// Returns the amounts for both the requests and the limits.
 fn amounts(admitted: &AdmittedJob, gpu_resource: &str) -> BTreeMap<String, Quantity> {
     let resources = admitted.job().resources;
     let mut amounts = BTreeMap::from([
@@ -121,11 +121,11 @@ fn variables(admitted: &AdmittedJob, id: JobId, secret: &str) -> Vec<EnvVar> {
         vec![plain("RUNWAY_JOB_ID", id.as_str()), plain("RUNWAY_TENANT", job.tenant.as_str())];
     let is_written = |name: &str| spec.env.contains_key(name) || spec.secrets.contains_key(name);
     if !is_written("HOME") {
-        // The root is read-only, so the home of the image would be too.
+        // The root file system is read-only, so the home directory of the image would be read-only too.
         variables.push(plain("HOME", "/tmp"));
     }
     if job.resources.gpu == GpuCount::ZERO {
-        // Some GPU runtimes show every device to a container that says nothing.
+        // Some GPU runtimes expose every device to a container that does not set this variable.
         variables.push(plain("NVIDIA_VISIBLE_DEVICES", "void"));
     }
     variables.extend(spec.env.iter().map(|(name, value)| plain(name, value)));
@@ -144,7 +144,8 @@ fn variables(admitted: &AdmittedJob, id: JobId, secret: &str) -> Vec<EnvVar> {
     variables
 }
 
-/// The kubelet expands `$(X)` and folds `$$` into `$`: doubled, every `$` arrives as it was written.
+/// Doubles every `$`. The kubelet expands `$(X)` and replaces `$$` with `$`, so the process receives the text
+/// as written.
 fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }
@@ -162,7 +163,7 @@ fn volumes(admitted: &AdmittedJob) -> Vec<Volume> {
         ..Volume::default()
     };
     let tmp = empty_dir("tmp", None, resources.ephemeral_storage);
-    // A size of zero would be no limit.
+    // Kubernetes treats a size of zero as no limit.
     let shm = resources.shm.filter(|shm| shm.units() > 0).map(|shm| empty_dir("shm", Some("Memory"), shm));
     std::iter::once(tmp).chain(shm).collect()
 }
@@ -189,7 +190,8 @@ fn tolerate(resource: &str) -> Toleration {
 mod tests {
     use super::literal;
 
-    /// What the kubelet makes of a value: `$$` becomes `$`, `$(NAME)` is expanded (`third_party/forked/golang/expansion`).
+    /// Expands a value as the kubelet does (`third_party/forked/golang/expansion`): `$$` becomes `$`, and
+    /// `$(NAME)` is expanded.
     fn kubelet(text: &str) -> String {
         let mut out = String::new();
         let mut rest = text.chars().peekable();

@@ -1,4 +1,4 @@
-//! The declaration of one field of a job.
+//! The type of one entry in the field tables.
 
 use super::{ResourceSpec, Secret, Written};
 use crate::job::Resources;
@@ -6,42 +6,45 @@ use crate::policy::Policy;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// One field of `S`, and of its normalised form `N`.
+/// One field of the spec `S` and of its normalised form `N`.
 pub(super) struct Field<S: 'static, N: 'static> {
-    /// The name in a document.
+    /// The field's name in a document.
     pub(super) name: &'static str,
-    /// The type, and the place in `S`.
+    /// The field's type, with accessors to its value in `S`.
     pub(super) value: FieldType<S>,
     /// The description in the JSON Schema.
     pub(super) doc: &'static str,
-    /// The JSON Schema of the value, without the description.
+    /// Returns the JSON Schema of the value, without the description.
     pub(super) schema: fn(&Policy) -> Json,
-    /// Whether the schema requires it.
+    /// `true` if the JSON Schema lists the field as required.
     pub(super) required: bool,
     pub(super) recorded: Recorded,
     pub(super) secrecy: Secrecy,
     pub(super) digest: InDigest,
-    /// Whether the text of a number or truth value is valid here once it is put in quotes.
+    /// Returns `true` if this text is a valid value of the field. A number or boolean in a string field then
+    /// gets the quoted text as its fix.
     pub(super) quotable: fn(&str) -> bool,
-    /// The form in the normalised job, if there is one.
+    /// The field's entry in the normalised job; `None` if the normalised job leaves the field out.
     pub(super) normalised: Option<Normalised<N>>,
 }
 
-/// When a field is part of a digest and of the recorded inputs of a decision.
+/// Selects when a field is part of the digest and of the recorded inputs of a decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recorded {
-    /// Always: as `null`, or as an empty list or mapping, if the job does not set it. This is for the fields of the
-    /// first version only, whose digests and decisions exist.
+    /// The field is always recorded. If the job does not set it, it is `null`, an empty list or an empty
+    /// mapping. Only the fields of the first version use this variant, because their digests and decisions
+    /// already exist.
     Always,
-    /// If the job sets it. A new field with this mark changes no existing digest or decision.
+    /// The field is recorded only if the job sets it. A new field uses this variant, which changes no
+    /// existing digest or decision.
     IfPresent,
 }
 
-/// Whether messages and records may show the values of a field.
+/// Selects whether messages and records may show the values of a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Secrecy {
     Public,
-    /// Messages never show the values. A record has their lengths only.
+    /// Messages never show the values. A record contains only their lengths.
     Secret,
 }
 
@@ -49,11 +52,11 @@ pub(super) enum Secrecy {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum InDigest {
     Values,
-    /// The names of a mapping: the digest does not depend on the values.
+    /// Only the names in a mapping. The digest does not depend on the values.
     Names,
 }
 
-/// The type of a field, and the access to its value.
+/// The type of a field, with accessors to its value.
 pub(super) enum FieldType<S: 'static> {
     Text(Access<S, Option<String>>),
     Texts(Access<S, Vec<String>>),
@@ -63,22 +66,22 @@ pub(super) enum FieldType<S: 'static> {
     Resources(Access<S, ResourceSpec>),
 }
 
-/// The access to a value of type `T` in `S`.
+/// Accessors to a value of type `T` in `S`.
 pub(super) struct Access<S: 'static, T: 'static> {
     pub(super) get: fn(&S) -> &T,
     pub(super) get_mut: fn(&mut S) -> &mut T,
 }
 
-/// The form of a field in the normalised job.
+/// The entry of a field in the normalised job.
 pub(super) struct Normalised<N: 'static> {
     pub(super) key: &'static str,
-    /// Returns the value; `None` leaves the field out.
+    /// Returns the value, or `None` to leave the entry out.
     pub(super) value: for<'a> fn(&'a N) -> Option<NormalValue<'a>>,
-    /// Fields are in the order of the table, except those that are last.
+    /// `true` if the entry follows all others. The other entries keep the order of the table.
     pub(super) is_last: bool,
 }
 
-/// A value of the normalised job.
+/// A value in the normalised job.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 pub(super) enum NormalValue<'a> {
@@ -89,7 +92,7 @@ pub(super) enum NormalValue<'a> {
 }
 
 impl<S, N> Field<S, N> {
-    /// A public field that a job may leave out.
+    /// Creates a public, optional field.
     pub(super) const fn new(
         name: &'static str,
         value: FieldType<S>,

@@ -1,8 +1,8 @@
-//! The fields of a job, each declared once.
+//! The fields of a job. Each field is declared once.
 //!
-//! The reader, the JSON Schema, the suggestions for unknown fields, the digest, the recorded inputs of a decision
-//! and the normalised form all follow from the two tables here. To add a field, add it to [`JobSpec`] or
-//! [`ResourceSpec`] and declare it in the table.
+//! These consumers read the two tables of this module: the parser, the JSON Schema, the suggestions for
+//! unknown fields, the digest, the recorded inputs of a decision, and the normalised form. To add a field,
+//! add it to [`JobSpec`] or [`ResourceSpec`], and declare it in the table.
 
 use super::field::{Access, Field, FieldType, InDigest, NormalValue, Recorded, Secrecy};
 use super::{JobSpec, MAX_PATH_BYTES, ResourceSpec};
@@ -15,7 +15,7 @@ use serde_json::json;
 type JobField = Field<JobSpec, Job>;
 type ResourceField = Field<ResourceSpec, Resources>;
 
-/// The type of a field and its place in the struct.
+/// Builds a `FieldType` with accessors to the struct field of this name.
 macro_rules! at {
     ($kind:ident, $field:ident) => {
         FieldType::$kind(Access { get: |spec| &spec.$field, get_mut: |spec| &mut spec.$field })
@@ -25,13 +25,13 @@ macro_rules! at {
 use NormalValue::{Null, Number, Text};
 use Recorded::Always;
 
-/// The fields of a job, in the order in which people write them.
+/// The fields of a job, in their documented order.
 pub(super) const JOB: &[JobField] = &[
     JobField::new(
         "name",
         at!(Text, name),
         |_| label(JobName::MAX_LENGTH),
-        "The job's name: a DNS label of at most 50 characters.",
+        "Name of the job: a DNS label of at most 50 characters.",
     )
     .required()
     .recorded(Always)
@@ -41,7 +41,7 @@ pub(super) const JOB: &[JobField] = &[
         "tenant",
         at!(Text, tenant),
         |_| label(Tenant::MAX_LENGTH),
-        "Who submits it and pays for it. May also come from `--tenant` or `X-Tenant-ID`.",
+        "Tenant that submits the job and pays for it. May also come from `--tenant` or `X-Tenant-ID`.",
     )
     .recorded(Always)
     .normalised("tenant", |job| Some(Text(job.tenant.as_str()))),
@@ -49,7 +49,7 @@ pub(super) const JOB: &[JobField] = &[
         "class",
         at!(Text, class),
         |policy| one_of(policy.classes().map(|class| class.as_str())),
-        "The class of the policy it runs under.",
+        "Policy class of the job.",
     )
     .recorded(Always)
     .normalised("class", |job| Some(job.class.as_ref().map_or(Null, |class| Text(class.as_str())))),
@@ -57,7 +57,7 @@ pub(super) const JOB: &[JobField] = &[
         "image",
         at!(Text, image),
         |_| json!({"type": "string", "minLength": 1}),
-        "The container image: `[host[:port]/]path[:tag][@digest]`.",
+        "Container image: `[host[:port]/]path[:tag][@digest]`.",
     )
     .required()
     .recorded(Always)
@@ -66,7 +66,7 @@ pub(super) const JOB: &[JobField] = &[
         "command",
         at!(Texts, command),
         |_| texts(),
-        "Replaces the image's entry point. Each item is shorter than 128 KiB.",
+        "Command, in place of the image's entry point. Each item is shorter than 128 KiB.",
     )
     .recorded(Always)
     .quotable(|_| true),
@@ -74,7 +74,7 @@ pub(super) const JOB: &[JobField] = &[
         "args",
         at!(Texts, args),
         |_| texts(),
-        "Replaces the image's arguments. Each item is shorter than 128 KiB.",
+        "Arguments, in place of the image's arguments. Each item is shorter than 128 KiB.",
     )
     .recorded(Always)
     .quotable(|_| true),
@@ -82,14 +82,14 @@ pub(super) const JOB: &[JobField] = &[
         "workdir",
         at!(Text, workdir),
         |_| absolute_path(MAX_PATH_BYTES - 1),
-        "The working directory of the command: an absolute path without `.` and `..`, such as `/workspace`.",
+        "Working directory of the command: an absolute path without `.` and `..`, such as `/workspace`.",
     )
     .normalised("workdir", |job| job.workdir.as_deref().map(Text)),
     JobField::new(
         "env",
         at!(Variables, env),
         |_| variables(&json!({"type": "string"})),
-        "Variables of the process; at most 256, `secrets` included.",
+        "Environment variables of the process. At most 256, including `secrets`.",
     )
     .recorded(Always)
     .secret(InDigest::Values),
@@ -97,7 +97,7 @@ pub(super) const JOB: &[JobField] = &[
         "secrets",
         at!(Secrets, secrets),
         |_| variables(&crate::shape::secret_source()),
-        "Secret variables of the process. A file names where the value comes from, never the value.",
+        "Secret environment variables of the process. A file names the source of a value, never the value.",
     )
     .recorded(Always)
     .secret(InDigest::Names),
@@ -105,7 +105,7 @@ pub(super) const JOB: &[JobField] = &[
         "resources",
         at!(Resources, resources),
         |policy| super::schema::fields(RESOURCES, policy),
-        "What it asks for; what is left out has the policy's default.",
+        "Requested resources. A missing field has the policy's default.",
     )
     .recorded(Always)
     .normalised("resources", |job| Some(NormalValue::Resources(&job.resources))),
@@ -113,14 +113,14 @@ pub(super) const JOB: &[JobField] = &[
         "gpu_type",
         at!(Text, gpu_type),
         |policy| one_of(policy.gpu_types().keys().map(String::as_str)),
-        "The kind of GPU; needed where `resources.gpu` is above 0.",
+        "GPU type. Required if `resources.gpu` is above 0 and the policy has no default type.",
     )
     .recorded(Always),
     JobField::new(
         "timeout",
         at!(Amount, timeout),
         |_| duration(),
-        "How long it may take, retries included: `90s`, `15m`, `1h30m`, or whole seconds.",
+        "Time limit of the whole job with all retries: `90s`, `15m`, `1h30m`, or whole seconds.",
     )
     .recorded(Always)
     .normalised("timeout_seconds", |job| Some(Number(job.timeout.get()))),
@@ -128,7 +128,7 @@ pub(super) const JOB: &[JobField] = &[
         "retries",
         at!(Amount, retries),
         |_| quantity(),
-        "How often a failed attempt is repeated, within the one timeout.",
+        "Number of retries after a failed attempt. All attempts share one timeout.",
     )
     .recorded(Always)
     .normalised("retries", |job| Some(Number(job.retries.into()))),
@@ -136,7 +136,7 @@ pub(super) const JOB: &[JobField] = &[
         "network",
         at!(Text, network),
         |_| one_of(Network::ALL.map(Network::as_str)),
-        "What it may connect to, as far as its class allows.",
+        "Network of the job. It must be one that the class allows.",
     )
     .recorded(Always)
     .normalised("network", |job| Some(Text(job.network.as_str()))),
@@ -144,20 +144,20 @@ pub(super) const JOB: &[JobField] = &[
 
 /// The fields under `resources`.
 pub(super) const RESOURCES: &[ResourceField] = &[
-    ResourceField::new("cpu", at!(Amount, cpu), |_| quantity(), "Cores, to a thousandth: `2`, `500m`.")
+    ResourceField::new("cpu", at!(Amount, cpu), |_| quantity(), "Cores, in steps of `1m`: `2`, `500m`.")
         .recorded(Always)
         .normalised("cpu_millis", |resources| Some(Number(resources.cpu.units()))),
-    ResourceField::new("memory", at!(Amount, memory), |_| quantity(), "Bytes of memory: `4Gi`, `500M`.")
+    ResourceField::new("memory", at!(Amount, memory), |_| quantity(), "Memory in bytes: `4Gi`, `500M`.")
         .recorded(Always)
         .normalised("memory_bytes", |resources| Some(Number(resources.memory.units()))),
-    ResourceField::new("gpu", at!(Amount, gpu), |_| quantity(), "Whole GPUs.")
+    ResourceField::new("gpu", at!(Amount, gpu), |_| quantity(), "Number of whole GPUs.")
         .recorded(Always)
         .normalised_last("gpu", |resources| Some(Number(resources.gpu.units()))),
     ResourceField::new(
         "ephemeral_storage",
         at!(Amount, ephemeral_storage),
         |_| quantity(),
-        "Bytes of scratch space (`/tmp`) and logs: `10Gi`.",
+        "Scratch space (`/tmp`) and logs, in bytes: `10Gi`.",
     )
     .recorded(Always)
     .normalised("ephemeral_storage_bytes", |resources| Some(Number(resources.ephemeral_storage.units()))),
@@ -165,12 +165,12 @@ pub(super) const RESOURCES: &[ResourceField] = &[
         "shm",
         at!(Amount, shm),
         |_| quantity(),
-        "Bytes of shared memory (`/dev/shm`), within `memory`.",
+        "Shared memory (`/dev/shm`) in bytes. It counts towards `memory`.",
     )
     .recorded(Always),
 ];
 
-/// The names of the fields of a job, in the order in which people write them.
+/// The names of a job's fields, in their documented order.
 pub const FIELDS: &[&str] = &names::<{ JOB.len() }, _, _>(JOB);
 
 /// The names of the fields under `resources`.
@@ -190,7 +190,7 @@ const fn names<const N: usize, S, T>(fields: &[Field<S, T>]) -> [&'static str; N
     names
 }
 
-/// Returns whether the value at this JSON pointer may be a secret, which messages must not show.
+/// Returns `true` if the value at this JSON pointer may be a secret. Messages must not show such a value.
 pub(super) fn is_secret_path(path: &str) -> bool {
     let name = path.split('/').nth(1);
     name.is_some_and(|name| JOB.iter().any(|field| field.name == name && field.secrecy == Secrecy::Secret))
@@ -200,7 +200,7 @@ pub(super) fn is_secret_path(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A field that is recorded always would change the digest of every job without it.
+    /// An always recorded field changes the digest of every job that does not set it.
     #[test]
     fn only_fields_of_the_first_version_are_always_recorded() {
         let first = [

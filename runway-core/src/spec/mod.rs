@@ -1,4 +1,4 @@
-//! A job as it was written, before anybody judged it.
+//! The job spec: the job as its author wrote it, before any check.
 
 mod field;
 mod fields;
@@ -15,18 +15,22 @@ pub use written::Written;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The most variables a job may have, `env` and `secrets` together.
+/// Maximum number of variables in a job: `env` and `secrets` together.
 pub const MAX_VARIABLES: usize = 256;
 
-/// An argument, or a variable with its name and `=`, must be shorter than this: `MAX_ARG_STRLEN` of Linux, which
-/// counts the closing NUL (`include/uapi/linux/binfmts.h`: 32 pages of 4 KiB).
+/// Exclusive limit on the bytes of an argument, and of a variable with its name and `=`.
+///
+/// This is Linux's `MAX_ARG_STRLEN` (`include/uapi/linux/binfmts.h`: 32 pages of 4 KiB), which includes the
+/// closing NUL byte.
 pub const MAX_ARGUMENT_BYTES: usize = 128 * 1024;
 
-/// A working directory must be shorter than this: `PATH_MAX` of Linux, which counts the closing NUL
-/// (`include/uapi/linux/limits.h`).
+/// Exclusive limit on the bytes of a working directory.
+///
+/// This is Linux's `PATH_MAX` (`include/uapi/linux/limits.h`), which includes the closing NUL byte.
 pub const MAX_PATH_BYTES: usize = 4096;
 
-/// A job as it was written. It may be anything; only the [`Gate`](crate::Gate) makes it an admitted one.
+/// A job as its author wrote it. Its values are not checked. The [`Gate`](crate::Gate) checks them and admits
+/// or refuses the job.
 ///
 /// ```
 /// use runway_core::JobSpec;
@@ -44,60 +48,60 @@ pub const MAX_PATH_BYTES: usize = 4096;
 pub struct JobSpec {
     /// The job's name.
     pub name: Option<String>,
-    /// Who submits it and pays for it.
+    /// The tenant that submits the job and pays for it.
     pub tenant: Option<String>,
-    /// The class of the policy it runs under.
+    /// The policy class of the job.
     pub class: Option<String>,
     /// The container image.
     pub image: Option<String>,
-    /// Replaces the image's entry point.
+    /// The command. It replaces the image's entry point.
     pub command: Vec<String>,
-    /// Replaces the image's arguments.
+    /// The arguments. They replace the image's arguments.
     pub args: Vec<String>,
     /// The working directory of the command.
     pub workdir: Option<String>,
-    /// Variables of the process.
+    /// The environment variables of the process.
     pub env: BTreeMap<String, String>,
-    /// Secret variables of the process.
+    /// The secret environment variables of the process.
     pub secrets: BTreeMap<String, Secret>,
-    /// What it asks for.
+    /// The requested resources.
     pub resources: ResourceSpec,
-    /// The kind of GPU.
+    /// The GPU type.
     pub gpu_type: Option<String>,
-    /// How long it may take, from its start to its end, retries included.
+    /// The time limit of the whole job. It includes waiting, image pulls and all retries.
     pub timeout: Option<Written>,
-    /// How often a failed attempt is repeated.
+    /// The number of retries after a failed attempt.
     pub retries: Option<Written>,
-    /// What it may connect to.
+    /// The network that the job may use.
     pub network: Option<String>,
 }
 
-/// The resources that a job asks for, as written.
+/// The resources that a job requests, as its author wrote them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResourceSpec {
-    /// Cores.
+    /// CPU cores.
     pub cpu: Option<Written>,
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory: Option<Written>,
-    /// Whole GPUs.
+    /// Number of whole GPUs.
     pub gpu: Option<Written>,
-    /// Bytes of scratch space and logs.
+    /// Scratch space and logs, in bytes.
     pub ephemeral_storage: Option<Written>,
-    /// Bytes of shared memory, within `memory`.
+    /// Shared memory in bytes. It counts towards `memory`.
     pub shm: Option<Written>,
 }
 
-/// Where the value of a secret comes from. Printing it shows no value.
+/// The source of a secret's value. `Debug` never prints the value.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
-    /// The environment variable of this name, where the job is submitted.
+    /// The environment variable with this name, read by the program that submits the job.
     FromEnv(String),
     /// The value itself.
     Value(String),
 }
 
 impl Secret {
-    /// The bytes of the value that are known here.
+    /// Returns the length of the value in bytes, or 0 if the value is not known yet.
     const fn bytes(&self) -> usize {
         match self {
             Self::FromEnv(_) => 0,
@@ -116,13 +120,13 @@ impl fmt::Debug for Secret {
 }
 
 impl JobSpec {
-    /// How many variables there are.
+    /// Returns the number of variables in `env` and `secrets`.
     pub(crate) fn variables(&self) -> usize {
         self.env.len() + self.secrets.len()
     }
 }
 
-/// Returns the JSON Schema of a job under a policy, without its title.
+/// Returns the JSON Schema of a job under this policy, without a title.
 pub(crate) fn schema(policy: &crate::policy::Policy) -> serde_json::Value {
     schema::fields(fields::JOB, policy)
 }

@@ -1,4 +1,4 @@
-//! The normalised form of a job.
+//! Serializes the normalised form of a job.
 
 use super::field::Field;
 use super::fields::{JOB, RESOURCES};

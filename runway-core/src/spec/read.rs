@@ -1,4 +1,4 @@
-//! From a tree to a [`JobSpec`], collecting what has the wrong shape.
+//! Parses a document tree into a [`JobSpec`] and collects the violations.
 
 use super::field::{Field, FieldType, Secrecy};
 use super::fields::{FIELDS, JOB, RESOURCE_FIELDS, RESOURCES, is_secret_path};
@@ -11,35 +11,36 @@ use crate::violation::{Violation, bounded};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Whether the value of a secret may stand in the document itself.
+/// Selects whether a document may contain the values of secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretLiterals {
-    /// Only references: a file must not hold secrets.
+    /// Only references are valid, because a file must not contain secrets.
     Refuse,
-    /// Both: a request to judge a job, which needs no values.
+    /// References and values are valid. A dry run uses this variant, because it needs no values.
     Accept,
-    /// Only values: a request to run a job carries them.
+    /// Only values are valid. A request to create a job must contain them.
     Require,
 }
 
-/// What was understood of a document, and what was not.
+/// A parsed job document: the spec and the violations found while parsing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// The parts that could be read.
+    /// The valid parts of the document. Invalid fields are left out.
     pub spec: JobSpec,
-    /// What could not be.
+    /// The violations found while parsing.
     pub violations: Vec<Violation>,
 }
 
 impl JobSpec {
-    /// Reads every document of a file; what is no YAML is a reading with a `syntax` violation.
+    /// Parses every document of a file. A document with a syntax error gives an empty spec and a `syntax`
+    /// violation.
     ///
     /// ```
     /// use runway_core::{Code, JobSpec, spec::SecretLiterals};
     ///
-    /// let readings = JobSpec::read_all(b"name: x\nimagee: busybox\n", SecretLiterals::Refuse);
-    /// assert_eq!(readings[0].spec.name.as_deref(), Some("x"));
-    /// assert_eq!(readings[0].violations[0].code, Code::UnknownField);
+    /// let parsed = JobSpec::parse_all(b"name: x\nimagee: busybox\n", SecretLiterals::Refuse);
+    /// assert_eq!(parsed[0].spec.name.as_deref(), Some("x"));
+    /// assert_eq!(parsed[0].violations[0].code, Code::UnknownField);
     /// ```
     #[must_use]
     pub fn read_all(source: &[u8], secrets: SecretLiterals) -> Vec<Reading> {
@@ -52,7 +53,7 @@ impl JobSpec {
             .collect()
     }
 
-    /// Reads one document.
+    /// Parses one document into a spec.
     #[must_use]
     pub fn read(document: &Document, secrets: SecretLiterals) -> Reading {
         let hidden = hidden_spans(document);
@@ -82,8 +83,10 @@ impl From<&DocumentError> for Violation {
     }
 }
 
-/// The stretches whose values may be secret: `env`, `secrets`, and whatever stands where it should not and may be one of
-/// the two, misspelt or misplaced: fields that nobody knows, and lists and mappings in place of single values.
+/// Returns the spans of a document whose text may be secret. Messages and diagnostics must not show them.
+///
+/// The spans cover the values of `env` and `secrets`. They also cover values that a misspelt or misplaced
+/// `secrets` field could produce: unknown fields, and lists or mappings in place of scalars.
 #[must_use]
 pub fn hidden_spans(document: &Document) -> Vec<Span> {
     let mut hidden = Vec::new();
@@ -113,7 +116,7 @@ fn hide_values<S, N>(node: &Node, fields: &[Field<S, N>], hidden: &mut Vec<Span>
     }
 }
 
-/// Hides the keys of a mapping to which values are glued.
+/// Redacts the keys of a mapping that look like an assignment, such as `TOKEN=x`.
 fn hide_glued(node: &Node, hidden: &mut Vec<Span>) {
     if let Value::Map(entries) = &node.value {
         let glued = entries.iter().filter(|(key, _)| is_glued(&key.text));
@@ -132,7 +135,7 @@ fn entries(node: &Node) -> impl Iterator<Item = (&str, &Node)> {
     entries.iter().map(|(key, node)| (key.text.as_str(), node))
 }
 
-/// Hides a value where it stands and, if an alias brought it there, where it was defined.
+/// Redacts a value and, if the value is an alias, its anchor as well.
 fn hide(node: &Node, hidden: &mut Vec<Span>) {
     hidden.extend([Some(node.span), node.defined.as_deref().copied()].into_iter().flatten());
 }
@@ -173,12 +176,13 @@ fn read_amount(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<Writ
     Some(if kind == ScalarKind::Text { written } else { written.as_number() })
 }
 
-/// Tells of a name to which its value was probably glued, `TOKEN:x` or `TOKEN=x`, without repeating it.
+/// Reports a name that looks like an assignment, such as `TOKEN:x` or `TOKEN=x`. The message does not show
+/// the name, because it may contain a secret.
 fn refuse_glued(reader: &mut Reader, name: &str, parent: &Path<'_>) -> bool {
     let glued = is_glued(name);
     if glued {
         let message =
-            "a name here has `:`, `=` or a space in it: write `NAME: value`, with a space behind the colon";
+            "a name contains `:`, `=` or a space; write `NAME: value`, with a space after the colon";
         reader.violations.push(Violation::new(Code::InvalidEnvName, parent.pointer(), message));
     }
     glued
@@ -229,15 +233,14 @@ fn read_secret(
 ) -> Option<Secret> {
     match &node.value {
         Value::Map(_) if literals == SecretLiterals::Require => {
-            let message =
-                "send the value itself: the environment that it would come from cannot be read here";
+            let message = "environment variables cannot be read here; send the value itself";
             reader.violations.push(Violation::new(Code::WrongType, path.pointer(), message));
             None
         }
         Value::Map(_) => {
             let fields = reader.fields(node, path, &["from_env"])?;
             let Some((source, path)) = fields.get("from_env") else {
-                reader.missing(&path.join("from_env"), "name the environment variable the value comes from");
+                reader.missing(&path.join("from_env"), "name the environment variable with the value");
                 return None;
             };
             let source = reader.text(source, &path)?;
@@ -250,8 +253,7 @@ fn read_secret(
         }
         Value::Scalar(kind, _) if *kind != ScalarKind::Null => match literals {
             SecretLiterals::Refuse => {
-                let message =
-                    "a file must not hold the value of a secret: name the environment variable it comes from";
+                let message = "a file must not contain the value of a secret; name its environment variable";
                 let is_usable = check_env_name(name).is_ok() && !is_reserved_env_name(name) && !is_in_env;
                 let fix = is_usable.then(|| json!({"from_env": name}));
                 reader.violations.push(Violation::new(Code::SecretLiteral, path.pointer(), message).fix(fix));

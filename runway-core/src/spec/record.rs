@@ -1,4 +1,4 @@
-//! The digest of a job, and the form in which a decision records it.
+//! The digest of a job, and the redacted form in which a decision records the job.
 
 use super::field::{Field, FieldType, InDigest, Recorded, Secrecy};
 use super::fields::{JOB, RESOURCES};
@@ -11,36 +11,38 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 impl JobSpec {
-    /// A digest of everything but the values of secrets: the same job has the same digest.
+    /// Returns a digest of the job. It covers everything except the values of secrets.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of_json(&write(self, JOB, Form::Digest))
     }
 
-    /// What was written, with the values of `env` and `secrets` replaced by their outlines.
+    /// Returns the spec as JSON, with lengths in place of the values of `env` and `secrets`.
     pub(crate) fn outline(&self) -> Json {
         write(self, JOB, Form::Outline)
     }
 
-    /// A spec that is judged just as the one the outline was taken of: its values have the same lengths.
+    /// Restores a spec from its redacted form. Placeholders of the same lengths replace the redacted values,
+    /// so the restored spec gives the same decision as the original.
     pub(crate) fn from_outline(outline: Json) -> Result<Self, Error> {
         read(outline, JOB)
     }
 
-    /// The bytes of all texts, as a bound on what is kept and sent on.
+    /// Returns the total length of all strings in bytes. The check limits it, because not every spec comes from
+    /// a document.
     pub(crate) fn bytes(&self) -> usize {
         JOB.iter().map(|field| bytes(self, field)).fold(0, usize::saturating_add)
     }
 }
 
 impl fmt::Debug for JobSpec {
-    /// Without the values of `env` and `secrets`.
+    /// Prints the spec without the values of `env` and `secrets`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "JobSpec({})", self.outline())
     }
 }
 
-/// The use of the JSON of a job.
+/// The purpose of a spec's JSON form.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Digest,
@@ -53,12 +55,12 @@ fn write<S, N>(spec: &S, fields: &[Field<S, N>], form: Form) -> Json {
         (is_set || field.recorded == Recorded::Always).then(|| (field.name.to_owned(), value))
     };
     let mut entries: Vec<_> = fields.iter().filter_map(entry).collect();
-    // Sorted, so that the text is the same whether or not `serde_json` keeps the order of insertion.
+    // The entries are sorted, because `serde_json` may keep the insertion order.
     entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Json::Object(entries.into_iter().collect())
 }
 
-/// Returns whether the job sets the field, and its value.
+/// Returns whether the job sets the field, and the JSON of its value.
 fn value<S, N>(spec: &S, field: &Field<S, N>, form: Form) -> (bool, Json) {
     let text = |text: &str| match form {
         Form::Digest if field.digest == InDigest::Names => Json::Null,
@@ -102,7 +104,7 @@ fn value<S, N>(spec: &S, field: &Field<S, N>, form: Form) -> (bool, Json) {
     }
 }
 
-/// Reads a recorded spec. A field that is recorded if present may be missing.
+/// Parses a recorded spec. A field with [`Recorded::IfPresent`] may be missing.
 fn read<S: Default, N>(recorded: Json, fields: &[Field<S, N>]) -> Result<S, Error> {
     let mut recorded: Map<String, Json> = parse(recorded)?;
     let mut spec = S::default();
@@ -151,7 +153,7 @@ fn parse<T: DeserializeOwned>(value: Json) -> Result<T, Error> {
     serde_json::from_value(value)
 }
 
-/// Returns the bytes of the texts in a field. Amounts have none to speak of.
+/// Returns the length of a field's strings in bytes. Amounts count as 0, because they are short.
 fn bytes<S, N>(spec: &S, field: &Field<S, N>) -> usize {
     let sum = |lengths: &mut dyn Iterator<Item = usize>| lengths.fold(0, usize::saturating_add);
     match &field.value {
@@ -167,7 +169,7 @@ fn bytes<S, N>(spec: &S, field: &Field<S, N>) -> usize {
     }
 }
 
-/// What a decision needs to know of a value that may be secret.
+/// The facts about a possibly secret value that a decision depends on.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct ValueOutline {
     bytes: usize,
@@ -176,12 +178,12 @@ struct ValueOutline {
 
 impl ValueOutline {
     fn of(value: &str) -> Self {
-        // Beyond what is ever taken, how much makes no difference.
+        // A longer value gives the same decision, so the recorded length is capped.
         let bytes = value.len().min(MAX_DOCUMENT_BYTES + 1);
         Self { bytes, nul: value.contains('\0') }
     }
 
-    /// Some value with this outline.
+    /// Returns a value with this length. The value consists of NUL bytes if the original contained one.
     fn stand_in(self) -> String {
         let bytes = self.bytes.min(MAX_DOCUMENT_BYTES + 1);
         if self.nul { "\0".repeat(bytes) } else { "x".repeat(bytes) }

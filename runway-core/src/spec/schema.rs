@@ -1,11 +1,11 @@
-//! The JSON Schema of a table of fields.
+//! Builds the JSON Schema of a field table.
 
 use super::field::Field;
 use crate::policy::Policy;
 use crate::shape::{described, object_of};
 use serde_json::{Map, Value as Json, json};
 
-/// Returns the schema of a mapping with these fields under a policy.
+/// Returns the JSON Schema of a mapping with these fields.
 pub(super) fn fields<S, N>(fields: &[Field<S, N>], policy: &Policy) -> Json {
     let schema = |field: &Field<S, N>| or_null(described((field.schema)(policy), field.doc));
     let properties: Map<_, _> = fields.iter().map(|field| (field.name.to_owned(), schema(field))).collect();
@@ -13,7 +13,7 @@ pub(super) fn fields<S, N>(fields: &[Field<S, N>], policy: &Policy) -> Json {
     object_of(properties.into(), &required)
 }
 
-/// A field with the value `null` is the same as a missing one.
+/// Makes a schema accept `null`. A field with the value `null` counts as missing.
 fn or_null(mut schema: Json) -> Json {
     if let Some(Json::Array(values)) = schema.get_mut("enum") {
         values.push(Json::Null);

@@ -1,16 +1,16 @@
-//! An amount as it was written, kept to be repeated in messages and read later in its unit.
+//! A scalar as its author wrote it. Messages quote it, and the check parses it in the unit of its field.
 
 use crate::document::integer;
 use serde_json::Value as Json;
 use std::fmt;
 
-/// An amount as it was written: a number or a text.
+/// A scalar as written in a document: a number or a string.
 ///
 /// ```
-/// use runway_core::spec::Written;
+/// use runway_core::spec::RawScalar;
 ///
-/// assert_eq!(Written::from("500m").as_str(), "500m");
-/// assert_eq!(Written::from(2), Written::from("2").as_number());
+/// assert_eq!(RawScalar::from("500m").as_str(), "500m");
+/// assert_eq!(RawScalar::from(2), RawScalar::from("2").as_number());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -19,20 +19,21 @@ pub struct Written {
 }
 
 impl Written {
-    /// The literal text.
+    /// Returns the literal text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The same, written without quotes.
+    /// Returns the same scalar as a number without quotes.
     #[must_use]
     pub fn as_number(mut self) -> Self {
         self.number = true;
         self
     }
 
-    /// As JSON: a number where it was written as a whole one that fits, else the literal text.
+    /// Returns a JSON number if the scalar is a whole number that fits in 64 bits. Otherwise, returns the
+    /// literal text as a string.
     #[must_use]
     pub fn to_json(&self) -> Json {
         if self.number { integer(&self.text) } else { Json::String(self.text.clone()) }
@@ -74,7 +75,7 @@ impl<'de> serde::Deserialize<'de> for Written {
         match Json::deserialize(deserializer)? {
             Json::String(text) => Ok(text.into()),
             Json::Number(number) => Ok(Self { text: number.to_string(), number: true }),
-            _ => Err(serde::de::Error::custom("expected a number or text")),
+            _ => Err(serde::de::Error::custom("expected a number or a string")),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A job that needs a feature which the backend lacks is refused, together with everything else that speaks against it.
+//! The gate refuses a job that needs a missing feature of the backend, and reports all other violations as
+//! well.
 
 use crate::documents::{nearly_good_document, policy, submission};
 use crate::replay::replayed;
@@ -87,7 +88,7 @@ fn a_gate_without_a_backend_checks_and_records_no_features() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// A fix of one field never names a value that the backend lacks.
+    /// The fix of a field never names a value that the backend lacks.
     #[test]
     fn fixes_name_supported_networks_only(
         policy in policy(),

@@ -1,4 +1,4 @@
-//! A fix is exact: with all of them applied the job is admitted, and one unit beyond any of them it is refused.
+//! Fixes are exact. The job with all fixes applied is admitted, and one unit beyond any fix is refused.
 
 use crate::documents::{nearly_good_document, policy, submission};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn decide(policy: &Arc<Policy>, document: &Value) -> Decision {
         .preview(&submission(document), Timestamp::from_seconds(1))
 }
 
-/// Puts a value where a pointer points, making the mappings on the way.
+/// Sets the value at a JSON pointer and creates the missing mappings.
 fn put(document: &mut Value, path: &str, value: Value) {
     let (parent, last) = path.rsplit_once('/').unwrap();
     let mut node = document;
@@ -27,7 +27,7 @@ fn put(document: &mut Value, path: &str, value: Value) {
     }
 }
 
-/// One unit beyond a fix, away from what is allowed.
+/// Returns the value one unit beyond a fix, outside the accepted range.
 fn beyond(violation: &Violation) -> Option<Value> {
     use Code::*;
     let text = violation.fix.as_str().unwrap_or_default();
@@ -82,7 +82,8 @@ proptest! {
 
 #[test]
 fn the_property_sees_many_fixes_of_many_kinds() {
-    // A property over decisions with known fixes says nothing if hardly any has them.
+    // The property checks only decisions whose fixes are all known. This test shows that the generator
+    // produces enough.
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();

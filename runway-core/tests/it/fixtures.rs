@@ -1,4 +1,4 @@
-//! Every code has a fixture that is refused with it; every other fixture is admitted.
+//! Every code has a fixture that is refused with it. Every other fixture is admitted.
 
 use runway_core::capability::BackendKind;
 use runway_core::policy::RateOverrides;
@@ -116,18 +116,18 @@ fn every_code_has_a_fixture_that_is_refused_with_it() {
     assert!(unseen.is_empty(), "no fixture is refused with {unseen:?}");
 }
 
-/// When the time has come that the refusal names, and the holds in the way are gone by then, the same job is admitted.
+/// Asserts that the job is admitted at the time that the refusal names, once the blocking holds are released.
 fn later_it_passes(gate: &mut Gate, submission: &Submission, decision: &Decision) {
     let refusal = decision.refusal().unwrap();
     let id = JobId::from_random(100);
     if let Some(at) = refusal.retry_at {
-        assert!(refusal.job.is_none(), "a refusal for rate stands alone");
+        assert!(refusal.job.is_none(), "a rate refusal has no other violation");
         let early = Timestamp::from_nanos(at.nanos() - 1);
         assert_eq!(codes(&gate.submit(id, submission, early).unwrap()), [Code::RateLimited]);
         assert!(gate.submit(id, submission, at).unwrap().admitted().is_some());
         return;
     }
-    let by = refusal.free_by.expect("the holds in the way end some time");
+    let by = refusal.free_by.expect("the blocking holds have a deadline");
     let named: Vec<_> = decision.basis.holds.iter().flat_map(|named| &named.holds).collect();
     assert_eq!(named.iter().map(|hold| hold.deadline).max(), Some(by));
     for hold in &named {
@@ -167,7 +167,7 @@ fn a_submission_costs_a_token_whatever_becomes_of_it_but_not_when_refused_for_it
     let first = gate.submit(JobId::from_random(10), admitted, now).unwrap();
     let second = gate.submit(JobId::from_random(10), admitted, now).unwrap();
     assert_eq!(first.refusal().unwrap().retry_at, Some(Timestamp::from_seconds(1_700_000_001)));
-    assert_eq!(first, second, "waiting does not get longer by asking");
+    assert_eq!(first, second, "a refused request does not delay the next one");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn tokens_that_are_used_stay_used_under_another_policy() {
     assert_eq!(gate.rate_left("search", now).requests, 0);
     gate.set_policy(with_rate(2, 50), now).unwrap();
     assert_eq!(gate.rate_left("search", now).requests, 0);
-    // One token flows in each half minute, from the new burst on.
+    // The bucket is empty under the new burst as well. It gains one token every 30 seconds.
     assert_eq!(gate.rate_left("search", Timestamp::from_seconds(1_700_000_030)).requests, 1);
 }
 
@@ -225,7 +225,8 @@ fn a_shortage_of_jobs_is_not_mended_by_fewer_gpus() {
     let decision = gate.submit(JobId::from_random(2), &both[1], now).unwrap();
     assert_eq!(codes(&decision), [Code::TenantGpuQuota, Code::TenantJobQuota]);
     assert!(decision.violations().iter().all(|violation| violation.fix.is_null()));
-    // Long after the deadline, with nobody having released it, room is due at once and not in the past.
+    // Long after the deadline, the hold is still there. `free_by` is then the current time and not the
+    // deadline.
     let late = Timestamp::from_seconds(100_000);
     let decision = gate.submit(JobId::from_random(2), &both[1], late).unwrap();
     assert_eq!(decision.refusal().unwrap().free_by, Some(late));

@@ -1,4 +1,5 @@
-//! The layers of a policy: classes replace, tenants narrow, a tenant's class replaces, and each bound knows its line.
+//! The layers of a policy: classes replace bounds, tenants narrow them, and a tenant's class replaces them.
+//! Each bound knows its policy path.
 
 use runway_core::policy::{Limits, RateOverrides};
 use runway_core::{Code, Policy};
@@ -133,7 +134,7 @@ fn the_tightest_of_bound_quota_and_capacity_is_the_most_gpus() {
         ("quota: {gpus: 2}\n", "2", "quota.gpus"),
         ("quota: {gpus: 100}\ncapacity: {gpus: 3}\n", "3", "capacity.gpus"),
         ("quota: {gpus: 2}\ntenants: {t: {quota: {gpus: 5}}}\n", "5", "tenants.t.quota.gpus"),
-        // A quota without GPUs is no contradiction to a class with them: such a tenant just cannot use it.
+        // A quota without GPUs does not contradict a class with GPUs. The tenant cannot use this class.
         ("quota: {gpus: 0}\n", "0", "quota.gpus"),
     ] {
         let policy = policy(&format!("{gpu}{rest}"));
@@ -172,7 +173,7 @@ fn what_has_no_value_is_not_taken_for_left_out() {
         let paths: Vec<_> = faults(&format!("{BASE}{rest}")).into_iter().map(|(_, path)| path).collect();
         assert_eq!(paths, [path], "{rest}");
     }
-    // The body of a class or a tenant may be empty: then it is the base.
+    // An empty class or tenant is valid. It inherits everything from the base.
     policy("classes: {plain: }\ntenants: {search: }\n");
 }
 

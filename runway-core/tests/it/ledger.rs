@@ -1,4 +1,5 @@
-//! The ledger against a model of it and of the cluster, through any sequence of events, lost, repeated and reordered.
+//! Compares the ledger with a model of the ledger and the cluster. The events are lost, repeated and
+//! reordered.
 
 use proptest::prelude::*;
 use runway_core::quota::{
@@ -14,25 +15,25 @@ const LIMITS: QuotaLimits =
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// A submission passes the gate, if there is room.
+    /// A submission passes the gate, if the quota allows it.
     Reserve { id: u8, tenant: u8, gpus: u64 },
-    /// The create lands in the cluster; its answer may be lost.
+    /// The cluster creates the job. The response may be lost.
     Land { id: u8 },
-    /// The answer arrives, perhaps again.
+    /// The response arrives, possibly twice.
     Confirm { id: u8 },
-    /// The create failed for certain.
+    /// The create request fails definitively.
     Abort { id: u8 },
-    /// The job ends and nothing of it runs any more.
+    /// The job finishes and no longer uses resources.
     Finish { id: u8 },
-    /// The watch says so, perhaps late, perhaps again, perhaps never.
+    /// The watch reports the end of a job, possibly late, repeatedly or never.
     Release { id: u8 },
-    /// The watch shows the job while it runs.
+    /// The watch reports a running job.
     Observe { id: u8 },
-    /// A listing is asked for. It shows the cluster as it is now.
+    /// A list starts. The model keeps the current state of the cluster as its snapshot.
     BeginListing,
-    /// It arrives: as it was when it began or as it is now, each job once or twice.
+    /// The list arrives. It contains the state at its start or the current state, and each job once or twice.
     Reconcile { stale: bool, twice: bool },
-    /// The process dies, and starts again by listing the cluster.
+    /// The process crashes, restarts and lists the cluster.
     Crash,
 }
 
@@ -60,7 +61,7 @@ fn tenant(n: u8) -> Tenant {
     format!("tenant-{n}").parse().unwrap()
 }
 
-/// What the model believes of one hold.
+/// A hold in the model.
 #[derive(Debug, Clone, PartialEq)]
 struct Held {
     tenant: u8,
@@ -70,11 +71,11 @@ struct Held {
 
 struct World {
     ledger: Ledger,
-    /// What the ledger should hold.
+    /// The holds that the ledger should have.
     held: BTreeMap<u8, Held>,
-    /// Jobs that run.
+    /// The running jobs, with tenant and GPUs.
     cluster: BTreeMap<u8, (u8, u64)>,
-    /// Ids whose create has been sent and neither landed nor failed.
+    /// The ids of create requests that neither took effect nor failed.
     in_flight: BTreeSet<u8>,
     listing: Option<OpenListing>,
     now: u64,
@@ -83,7 +84,7 @@ struct World {
 struct OpenListing {
     token: Listing,
     snapshot: BTreeMap<u8, (u8, u64)>,
-    /// Holds that were live when it began.
+    /// The holds that were live when the list started.
     live_then: BTreeSet<u8>,
     released_since: BTreeSet<u8>,
 }
@@ -130,7 +131,8 @@ impl World {
                 let (mine, all) = (self.usage(Some(owner)), self.usage(None));
                 let shortages = LIMITS.shortages(mine, all, GpuCount::new(gpus));
                 let fits = shortages.is_empty();
-                // An id is drawn once; here a finished one may come again, as with an idempotency key.
+                // Random ids are unique. An id can be reused after the job has finished, as with an
+                // idempotency key.
                 if self.cluster.contains_key(&id) || self.in_flight.contains(&id) {
                     return Ok(());
                 }
@@ -159,7 +161,7 @@ impl World {
                 }
             }
             Event::Confirm { id } => {
-                // Nobody confirms what has not landed.
+                // A job is confirmed only after its create request took effect.
                 if self.in_flight.contains(&id) {
                     return Ok(());
                 }
@@ -187,7 +189,7 @@ impl World {
             }
             Event::Finish { id } => drop(self.cluster.remove(&id)),
             Event::Release { id } => {
-                // Only what has ended is released.
+                // A hold is released only after the job has finished.
                 if self.cluster.contains_key(&id) || self.in_flight.contains(&id) {
                     return Ok(());
                 }
@@ -239,7 +241,7 @@ impl World {
                 self.held = expected;
             }
             Event::Crash => {
-                // What was in flight is lost with the process.
+                // A crash loses the requests in flight.
                 self.in_flight.clear();
                 self.ledger = Ledger::new(HashSeed(7, 8));
                 let listing = self.ledger.begin_listing();
@@ -254,7 +256,7 @@ impl World {
         self.check()
     }
 
-    /// The holds in the way of a shortage, found by sorting all of them.
+    /// Returns the holds that block a request. It sorts all holds, unlike the ledger.
     fn first_to_end(&self, owner: u8, shortage: &Shortage) -> Vec<HeldUntil> {
         let of_tenant = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::TenantJobs);
         let of_gpus = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
@@ -284,7 +286,7 @@ impl World {
     }
 
     fn check(&self) -> Result<(), TestCaseError> {
-        // The ledger is what the model says it is, and its totals are the sums of its holds.
+        // The ledger equals the model, and its totals are the sums of its holds.
         let found: BTreeMap<_, _> = self.ledger.holds().map(|(id, hold)| (id, hold.clone())).collect();
         prop_assert_eq!(found.len(), self.held.len());
         for (id, held) in &self.held {
@@ -297,12 +299,12 @@ impl World {
         for owner in 0..3 {
             let usage = self.ledger.tenant_usage(tenant(owner).as_str());
             prop_assert_eq!(usage, self.usage(Some(owner)));
-            // Nothing exceeds a limit: jobs are only adopted that once had passed the gate.
+            // No limit is exceeded, because every adopted job passed the gate earlier.
             prop_assert!(usage.gpus <= LIMITS.tenant.gpus && usage.jobs <= LIMITS.tenant.jobs);
         }
         let all = self.ledger.cluster_usage();
         prop_assert!(all.gpus <= LIMITS.cluster.gpus && all.jobs <= LIMITS.cluster.jobs);
-        // Every job that runs is accounted for, and every idle tenant forgotten.
+        // Every running job has a hold, and tenants without holds are removed.
         prop_assert!(self.cluster.keys().all(|id| self.held.contains_key(id)));
         prop_assert_eq!(
             self.ledger.tenants().count(),
@@ -347,7 +349,8 @@ fn what_happens_during_a_listing_is_not_undone_by_it() {
         ledger.confirm(job_id(id), now).unwrap();
     }
     let listing = ledger.begin_listing();
-    // The first ends, a third comes; the listing was made just before both, and a fourth is on its way.
+    // After the list starts, job 1 ends, job 3 is created, and job 4 is in flight. The list does not include
+    // these changes.
     ledger.release(job_id(1));
     ledger.reserve(job_id(3), request(), now).unwrap();
     ledger.confirm(job_id(3), now).unwrap();
@@ -358,7 +361,7 @@ fn what_happens_during_a_listing_is_not_undone_by_it() {
     let mut held: Vec<_> = ledger.holds().map(|(id, _)| id).collect();
     held.sort_unstable();
     assert_eq!(held, [job_id(2), job_id(3), job_id(4)]);
-    // The next listing shows neither the second nor, confirmed by now, the third; the fourth is still on its way.
+    // The next list contains neither job 2 nor job 3, which is confirmed by now. Job 4 is still in flight.
     let listing = ledger.begin_listing();
     let drift = ledger.reconcile(listing, []).unwrap();
     assert_eq!(drift.dropped, [job_id(2), job_id(3)]);
@@ -374,7 +377,7 @@ fn a_job_that_is_seen_is_confirmed_though_its_answer_was_lost() {
     let listing = ledger.begin_listing();
     let cluster = BTreeMap::from([(1, (0, 1))]);
     assert!(ledger.reconcile(listing, World::observed(&cluster, false, 1)).unwrap().is_none());
-    // Its end is lost as well: the next listing tells.
+    // The event for the job's end is lost as well. The next list corrects this.
     let listing = ledger.begin_listing();
     assert_eq!(ledger.reconcile(listing, []).unwrap().dropped, [job_id(1)]);
     assert_eq!(ledger.cluster_usage(), Usage::default());
@@ -419,7 +422,7 @@ fn the_last_unit_of_a_quota_fits_and_one_more_does_not() {
         (Usage { gpus: 4, jobs: 4 }, Usage { gpus: 8, jobs: 7 }, 2, false),
         (Usage { gpus: 4, jobs: 3 }, Usage { gpus: 9, jobs: 7 }, 2, false),
         (Usage { gpus: 4, jobs: 3 }, Usage { gpus: 8, jobs: 8 }, 2, false),
-        // Whoever asks for no GPU is not held up by those who hold too many.
+        // A job without GPUs is not affected by an exceeded GPU limit.
         (Usage { gpus: 99, jobs: 3 }, Usage { gpus: 99, jobs: 7 }, 0, true),
     ] {
         let shortages = LIMITS.shortages(tenant, cluster, GpuCount::new(gpus));

@@ -1,4 +1,4 @@
-//! The limiter never lets more pass than its limit says, in any window, and its waiting times are exact.
+//! The rate limiter never exceeds its limit in any time window, and its `retry_at` is exact.
 
 use proptest::prelude::*;
 use runway_core::rate::{RateLimit, RateLimiter};
@@ -9,7 +9,7 @@ fn limit(per_minute: u32, burst: u32) -> RateLimit {
     RateLimit { per_minute: per_minute.try_into().unwrap(), burst: burst.try_into().unwrap() }
 }
 
-/// The most that may pass in a window: the burst, and what flows in during it.
+/// The maximum number of requests in a time window: the burst plus the refilled tokens.
 fn most(limit: RateLimit, nanos: u64) -> u128 {
     let flown = u128::from(nanos) * u128::from(limit.per_minute.get()) / 60_000_000_000;
     u128::from(limit.burst.get()) + flown
@@ -36,7 +36,8 @@ proptest! {
             match limiter.draw(&tenants[tenant], server, own, at) {
                 Ok(()) => passed.push((now, tenant)),
                 Err(refused) => {
-                    // Exact: a nanosecond earlier it is still refused, and then it passes.
+                    // `retry_at` is exact: the request is refused one nanosecond earlier, and passes at this
+                    // time.
                     let mut other = limiter.clone();
                     prop_assert!(refused.retry_at > at);
                     let before = Timestamp::from_nanos(refused.retry_at.nanos() - 1);
@@ -57,7 +58,7 @@ proptest! {
 
     #[test]
     fn all_that_the_rate_allows_does_pass(per_minute in 1u32..100_000, burst in 1u32..50, rounds in 1u32..50) {
-        // Who waits as long as told is never refused: the limit is not only kept but used up.
+        // A client that waits until `retry_at` is never refused, and it can use the full rate.
         let own = limit(per_minute, burst);
         let server = limit(1_000_000, 1_000_000);
         let tenant: Tenant = "t".parse().unwrap();
@@ -82,7 +83,8 @@ proptest! {
         let mut limiter = RateLimiter::new(HashSeed::default());
         let now = Timestamp::from_seconds(1_700_000_000);
         limiter.draw(&tenant, server, limit(old, 1), now).unwrap();
-        // Used up to one old interval ahead, whatever the new one is, to the nanosecond.
+        // The bucket is used up for one interval of the old rate, whatever the new rate is. Conversion is
+        // exact to 1 ns.
         let refused = limiter.draw(&tenant, server, limit(new, 1), now).unwrap_err();
         let interval = 60_000_000_000u64.div_ceil(u64::from(old));
         let waited = refused.retry_at.nanos_since(now);

@@ -1,4 +1,5 @@
-//! What is rendered: names, deadlines, limits, and the `restricted` rules of the Pod Security Standards.
+//! The rendered objects: names, deadlines, limits, and the `restricted` profile of the Pod Security
+//! Standards.
 
 use crate::restricted::assert_restricted;
 use runway_core::policy::RateOverrides;
@@ -174,7 +175,7 @@ fn labels_and_annotations_carry_what_a_restart_needs() {
     let (fresh, asked) = (admitted(&policy, JobSpec::default()), admitted(&policy, JobSpec::default()));
     assert_eq!(asked.spec_digest(), fresh.spec().digest());
     assert_eq!(annotations["runway.dev/spec-digest"], asked.spec_digest().to_string());
-    assert_eq!(fresh, asked, "it does not matter whether the digest was asked for");
+    assert_eq!(fresh, asked, "computing the digest does not change the job");
 }
 
 #[test]

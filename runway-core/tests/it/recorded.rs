@@ -1,4 +1,4 @@
-//! Digests and decision lines that an earlier version wrote: the digests still match, and the lines still replay.
+//! Recorded digests and decisions of an earlier version still match and replay.
 
 use runway_core::gate::{Basis, replay};
 use runway_core::policy::RateOverrides;

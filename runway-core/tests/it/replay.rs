@@ -1,4 +1,5 @@
-//! A decision can be made again from its line in the log, byte for byte; and a preview is what a submission would get.
+//! A decision can be replayed from its log line, byte for byte. A preview equals the decision of a
+//! submission.
 
 use crate::documents::{document, policy, submission};
 use proptest::prelude::*;
@@ -35,7 +36,7 @@ proptest! {
             let outlook = gate.outlook(&submission, at);
             let decision = gate.submit(id, &submission, at).unwrap();
             prop_assert_eq!(&preview, &decision);
-            // What it rests on was seen before: what has changed since is nothing to it.
+            // The snapshot contains all inputs of the decision, so later changes do not affect it.
             let late = outlook.decide(&submission, |tenant, shortage| gate.ledger().in_the_way(tenant, shortage));
             prop_assert_eq!(&late, &decision);
             let (again, line) = replayed(&policy, &decision);

@@ -1,4 +1,5 @@
-//! Values of secrets and variables appear nowhere: not in violations, decisions, debug output, digests or messages.
+//! The values of secrets and variables never appear in violations, decisions, debug output, digests or
+//! messages.
 
 use proptest::prelude::*;
 use runway_core::spec::{Secret, SecretLiterals};
@@ -19,7 +20,8 @@ fn everything_that_is_told(source: &str, literals: SecretLiterals) -> String {
     told
 }
 
-/// Documents in which SECRET stands wherever somebody may write a secret, by mistake too.
+/// Returns documents with the word SECRET at every place where an author could write a secret, including by
+/// mistake.
 fn leaks() -> Vec<String> {
     serde_json::from_str(include_str!("../../../fixtures/secrets.json")).unwrap()
 }

@@ -1,4 +1,4 @@
-//! The field `workdir`: validation, and the records of jobs without it.
+//! The field `workdir`: its validation, and the decisions and digests of jobs without it.
 
 use crate::replay::replayed;
 use runway_core::spec::SecretLiterals;

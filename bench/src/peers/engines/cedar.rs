@@ -1,4 +1,4 @@
-//! The rules in Cedar, as the conditions of one `permit`.
+//! The rules in Cedar, as the conditions of one `permit` policy.
 
 use super::Facts;
 use crate::timing::{Contender, Outcome};

@@ -1,4 +1,4 @@
-//! The rules in CEL, one compiled expression over plain variables.
+//! The rules in CEL, as one compiled expression over variables.
 
 use super::Facts;
 use crate::timing::{Contender, Outcome};
@@ -28,7 +28,7 @@ pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
     )
 }
 
-/// A context for each input; what is declared is shared by all.
+/// Returns the context for one input. All contexts share the environment.
 fn context(env: &Arc<Env>, facts: &Facts) -> Outcome<Context<'static, 'static>> {
     let mut context = Context::with_env(Arc::clone(env));
     for (name, number) in [

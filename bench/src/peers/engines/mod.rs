@@ -1,7 +1,8 @@
-//! Three policy engines, each with the same ten admission rules and nothing else to do.
+//! Three policy engines, each with the same ten admission rules.
 //!
-//! The rules are written as one conjunction, which every engine answers quickest, with their bounds as literals. Policies
-//! are compiled and inputs made beforehand, amounts already read as numbers: less than what a decision of Runway does.
+//! The rules are one conjunction with literal bounds, which every engine evaluates fastest. The policies are
+//! compiled and the inputs are parsed in advance. So an engine does less work than Runway does for a
+//! decision.
 
 pub(crate) mod cedar;
 pub(crate) mod cel;
@@ -10,10 +11,10 @@ pub(crate) mod rego;
 use crate::timing::{Contender, Outcome};
 use std::hint::black_box;
 
-/// How many inputs are gone through.
+/// The number of inputs.
 const INPUTS: u32 = 1_000;
 
-/// What the rules look at: thousandths of a core, bytes, GPUs, seconds.
+/// The input of the rules. The units are thousandths of a core, bytes, GPUs and seconds.
 #[derive(Clone)]
 struct Facts {
     cpu: i64,
@@ -26,7 +27,7 @@ struct Facts {
 }
 
 impl Facts {
-    /// A job that every rule allows.
+    /// Returns a job that all rules allow.
     fn allowed(number: u32) -> Self {
         Self {
             cpu: 500 + i64::from(number),
@@ -39,7 +40,7 @@ impl Facts {
         }
     }
 
-    /// For each of the ten rules a job that it alone does not allow.
+    /// Returns one job per rule that only this rule refuses.
     fn refused() -> [Self; 10] {
         let job = || Self::allowed(0);
         [
@@ -57,7 +58,7 @@ impl Facts {
     }
 }
 
-/// Goes through prepared inputs with `allows`, once it has been seen that all ten rules are kept.
+/// Runs `allows` on prepared inputs. It first asserts that each of the ten rules works.
 fn contender<I: 'static>(
     operations: usize,
     prepare: impl Fn(&Facts) -> Outcome<I>,

@@ -1,4 +1,4 @@
-//! The rules in Rego, compiled for the register machine of `regorus`, the fastest of its ways to evaluate.
+//! The rules in Rego, compiled for `regorus`'s register machine. It is the fastest of its evaluators.
 
 use super::Facts;
 use crate::timing::{Contender, Outcome};
@@ -39,7 +39,7 @@ pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
         operations,
         |facts| Ok(input(facts)),
         move |input: &Value| {
-            machine.set_input(input.clone()); // counts a reference
+            machine.set_input(input.clone()); // increments a reference count
             Ok(machine.execute()? == Value::Bool(true))
         },
     )

@@ -1,4 +1,4 @@
-//! Errors of `runway run`.
+//! The errors of `runway run`.
 
 use crate::failure::Failure;
 use crate::output::{self, OutputError};
@@ -9,20 +9,20 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why `runway run` has no outcome of its job.
+/// An error that leaves `runway run` without a result of its job.
 #[derive(Debug)]
 pub(super) enum RunError {
-    /// A failure that other commands can have too.
+    /// An error that other commands can have as well.
     Command(Failure),
-    /// The file has no job, or more than one.
+    /// The file contains no job, or several.
     NotOneJob { file: PathBuf, count: usize },
-    /// There is no directory to keep the job in.
+    /// No state directory is known.
     StateDir(NoStateDir),
-    /// The signals of the terminal cannot be received.
+    /// The signal handlers cannot be installed.
     Signals(io::Error),
     /// The state directory or the control groups cannot be used.
     Open(OpenError),
-    /// The job was not started.
+    /// The job did not start.
     Start(StartError),
     /// The job's status cannot be read, or the job cannot be stopped.
     Follow(JobError),
@@ -41,7 +41,7 @@ impl RunError {
     pub(super) fn report(&self) {
         match self {
             Self::Command(failure) => failure.print(),
-            // The error stream is the last place to report to.
+            // If standard error is closed, the error cannot be reported.
             error => drop(output::print_aside(&format!("error: {error}\n"))),
         }
     }
@@ -52,25 +52,29 @@ impl fmt::Display for RunError {
         match self {
             Self::Command(failure) => failure.fmt(f),
             Self::NotOneJob { file, count } => {
-                write!(f, "`{}` has {count} jobs; `run` takes one", file.display())
+                write!(f, "`{}` contains {count} jobs; `run` accepts one", file.display())
             }
             Self::StateDir(error) => error.fmt(f),
-            Self::Signals(error) => write!(f, "signals cannot be heard: {error}"),
+            Self::Signals(error) => write!(f, "cannot install the signal handlers: {error}"),
             Self::Open(error) => ErrorChain::new(error).fmt(f),
             Self::Start(StartError::NotEnforced(limits)) => {
-                write!(f, "{limits}; `--best-effort` runs the job all the same")
+                write!(
+                    f,
+                    "{limits}; try `systemd-run --user --scope runway run …`, or run the job without these limits \
+                     with `--best-effort`"
+                )
             }
             Self::Start(error) => ErrorChain::new(error).fmt(f),
             Self::Follow(error) => {
-                write!(f, "what becomes of the job cannot be seen: {}", ErrorChain::new(error))
+                write!(f, "cannot follow the job: {}", ErrorChain::new(error))
             }
             Self::ReadOutput(error) => write!(f, "cannot read the output of the job: {error}"),
             Self::WriteOutput(error) => {
-                write!(f, "what the job prints cannot be written, so it was ended: {error}")
+                write!(f, "cannot write the output of the job, so the job was cancelled: {error}")
             }
-            Self::Usage(error) => write!(f, "what was used is lost: {}", ErrorChain::new(error)),
+            Self::Usage(error) => write!(f, "cannot read the usage of the job: {}", ErrorChain::new(error)),
             Self::Remove(error) => {
-                write!(f, "what was kept of the job cannot be removed: {}", ErrorChain::new(error))
+                write!(f, "cannot delete the files of the job: {}", ErrorChain::new(error))
             }
         }
     }

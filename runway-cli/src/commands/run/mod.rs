@@ -1,4 +1,4 @@
-//! `runway run`: the same job, under the same limits, on this machine.
+//! `runway run`: runs a job on this machine and enforces its limits.
 
 mod error;
 mod outcome;
@@ -24,7 +24,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the status line is drawn anew.
+/// The interval between two updates of the status line.
 const REDRAWING: Duration = Duration::from_millis(500);
 
 pub(super) fn run(arguments: &RunArguments) -> Exit {
@@ -58,7 +58,7 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, RunError> {
         admitted: admitted.clone(),
         policy: Arc::new(policy.policy.clone()),
     };
-    // From here on somebody may want to end it.
+    // From here on, a signal must end the job and not this process.
     let signals = Signals::listen().map_err(RunError::Signals)?;
     let machine = Machine::open(settings(arguments)?).map_err(RunError::Open)?;
     let job = Job::start(&machine, &order, Supervision::Attached).map_err(RunError::Start)?;
@@ -66,14 +66,14 @@ fn try_run(arguments: &RunArguments) -> Result<Exit, RunError> {
         output::print_aside(&format!("warning: not enforced: {limit}\n"))?;
     }
     let exit = see_through(&job, &order, &signals, common.output.format);
-    // Whatever could not be told: nothing is left of it.
+    // Delete the job's files even if the result could not be printed.
     let removed = job.remove().map_err(RunError::Remove);
     let exit = exit?;
     removed?;
     Ok(exit)
 }
 
-/// Passes on what the job prints until it has ended, and tells what became of it.
+/// Passes the job's output through until the job ends, and prints the result.
 fn see_through(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Exit, RunError> {
     let Followed { ended, signal, unwritten } = follow(job, order, signals, format)?;
     let outcome = Outcome::new(job, ended, System.now()).map_err(RunError::Usage)?;
@@ -87,7 +87,7 @@ fn see_through(job: &Job, order: &Order, signals: &Signals, format: Format) -> R
     }
 }
 
-/// Takes over what the command line and the environment say.
+/// Applies the command of the command line, and the secrets from the environment.
 fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
     if !arguments.command.is_empty() {
         spec.command.clone_from(&arguments.command);
@@ -116,13 +116,13 @@ fn settings(arguments: &RunArguments) -> Result<LocalSettings, RunError> {
     })
 }
 
-/// That it is admitted, what it may cost, and what is left out here.
+/// Formats the line for an admitted job, and a note about the unused image.
 fn verdict(judged: &Judged<'_>, admitted: &AdmittedJob) -> String {
     let (job, quote) = (admitted.job(), admitted.quote());
     let class = job.class.as_ref().map(|class| format!(", class {class}")).unwrap_or_default();
     format!(
-        "ok: {}: {} (tenant {}{class}): at most {} USD, {} USD an hour\nthe image is not used here: the command runs on this \
-         machine's own files\n",
+        "ok: {}: {} (tenant {}{class}): at most {} USD, {} USD an hour\nthe image is not used: the command runs on this \
+         machine's files\n",
         judged.file(),
         job.name,
         job.tenant,
@@ -131,16 +131,16 @@ fn verdict(judged: &Judged<'_>, admitted: &AdmittedJob) -> String {
     )
 }
 
-/// How a job that was followed has ended.
+/// The result of [`follow_job`].
 struct Followed {
     ended: Observation,
-    /// The first signal that came.
+    /// The first signal that `runway run` received.
     signal: Option<i32>,
-    /// Why what it printed could not be passed on.
+    /// The error from writing the job's output.
     unwritten: Option<io::Error>,
 }
 
-/// Passes on what the job prints, and signals to it, until nothing of it is left.
+/// Passes the job's output through and forwards signals to the job, until it no longer occupies resources.
 fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Followed, RunError> {
     let screen = Screen::new(format == Format::Json);
     let timeout = order.admitted.job().timeout;
@@ -154,7 +154,7 @@ fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result
                     if error.kind() != ErrorKind::BrokenPipe {
                         return Ok(Some(error));
                     }
-                    // Nobody reads what it prints: as a program of theirs would, it ends.
+                    // The reader has closed the pipe: stop the job and exit as SIGPIPE would.
                     signals.note_broken_pipe();
                     break;
                 }
@@ -168,7 +168,7 @@ fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result
             }
         });
         if ended.is_err() {
-            // Its output ends when its supervisor has ended it.
+            // The supervisor ends the job when the socket closes, and that ends the output.
             job.let_go();
         }
         signals.close();
@@ -182,7 +182,7 @@ fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result
     })
 }
 
-/// Waits until nothing of a job is left, and tells from time to time what it has used.
+/// Waits until the job no longer occupies resources. Reports its usage at each interval.
 fn until_its_end(job: &Job, tell: impl Fn(&Usage)) -> Result<Observation, JobError> {
     loop {
         let seen = job.wait(Some(REDRAWING))?;

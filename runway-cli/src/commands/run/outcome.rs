@@ -1,4 +1,4 @@
-//! What became of the job, what it used, and what it cost.
+//! The result of a job: status, usage and cost.
 
 use crate::Exit;
 use runway_api::{JobFacts, JobView};
@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// A job that has ended.
+/// The result of a job that has ended.
 pub(super) struct Outcome {
     view: JobView,
     usage: Usage,
@@ -19,7 +19,7 @@ pub(super) struct Outcome {
     advice: Vec<String>,
 }
 
-/// What programs are told.
+/// The result, as printed in JSON.
 #[derive(Serialize)]
 pub(super) struct Record<'a> {
     #[serde(flatten)]
@@ -70,7 +70,7 @@ impl Outcome {
         }
     }
 
-    /// One line of what became of it, and what is to be done where there is something.
+    /// Formats the result for people: a summary line, then message, hint, unenforced limits and advice.
     pub(super) fn story(&self) -> String {
         let JobView { phase, reason, message, hint, quote, cost_usd, .. } = &self.view;
         let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
@@ -101,7 +101,7 @@ impl Outcome {
         story
     }
 
-    /// What the program ends with. `signal` is the one that made it end the job.
+    /// Returns the exit code of `runway run`. `signal` is the signal that ended the job.
     pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
         let own = self.view.exit_code.and_then(|code| u8::try_from(code).ok());
         let code = match (self.view.reason, signal) {
@@ -113,7 +113,7 @@ impl Outcome {
     }
 }
 
-/// How far a job is, in one line.
+/// Formats the status line of a running job.
 pub(super) fn progress(
     usage: &Usage,
     memory: Option<MemoryBytes>,
@@ -132,12 +132,12 @@ pub(super) fn progress(
     line
 }
 
-/// To the thousandth of a second.
+/// Converts a duration to seconds, truncated to milliseconds.
 fn seconds(duration: Duration) -> f64 {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
-/// A duration as people say it: with decimals below a minute only.
+/// Formats a duration; below a minute with two decimals.
 fn told(duration: Duration) -> String {
     if duration < Duration::from_secs(60) {
         format!("{}.{:02}s", duration.as_secs(), duration.subsec_millis() / 10)

@@ -1,11 +1,11 @@
-//! Where a job's output goes, and a line of status below it where that is a terminal.
+//! Prints a job's output, and a status line below it if standard error is a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Standard output and standard error, with the line.
+/// Standard output and standard error, with the status line.
 pub(super) struct Screen {
-    /// Whether standard output is for the record alone.
+    /// Whether standard output is reserved for the JSON record.
     aside: bool,
     has_status: bool,
     state: Mutex<State>,
@@ -14,7 +14,7 @@ pub(super) struct Screen {
 #[derive(Default)]
 struct State {
     is_drawn: bool,
-    /// Whether the last output has ended in the middle of a line, which the status would overwrite.
+    /// Whether the last output ended within a line. The status line would overwrite that line.
     is_within_line: bool,
 }
 
@@ -26,12 +26,12 @@ impl Screen {
         Self { aside, has_status: io::stderr().is_terminal() && !is_dumb, state: Mutex::default() }
     }
 
-    /// Whether there is a line of status.
+    /// Returns whether a status line is shown.
     pub(super) fn has_status(&self) -> bool {
         self.has_status
     }
 
-    /// Passes on a piece of output as it is.
+    /// Prints a chunk of the job's output unchanged.
     pub(super) fn print(&self, is_out: bool, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.erased();
         state.is_within_line = bytes.last().is_some_and(|byte| *byte != b'\n');
@@ -43,23 +43,23 @@ impl Screen {
         }
     }
 
-    /// Draws the line of status, unless it would overwrite something.
+    /// Draws the status line, unless it would overwrite output.
     pub(super) fn draw(&self, status: &str) {
         let mut state = self.erased();
         if !state.is_within_line && self.has_status {
             let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
-            // Some terminals do not know their width, and say that it is none.
+            // Some terminals report a width of 0.
             let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(80);
             let line: String = status.chars().take(width.saturating_sub(1)).collect();
             state.is_drawn = io::stderr().lock().write_all(line.as_bytes()).is_ok();
         }
     }
 
-    /// Takes the line of status away.
+    /// Erases the status line.
     pub(super) fn clear(&self) {
         let state = self.erased();
         if state.is_within_line && self.has_status {
-            // What comes next is a line of its own.
+            // Start a new line for the text that follows.
             let _ = io::stderr().lock().write_all(b"\n");
         }
     }

@@ -1,4 +1,4 @@
-//! Signals to `runway run` are for its job: the first asks it to end, the second ends it.
+//! Forwards signals to the job of `runway run`: the first one cancels the job, the second one kills it.
 
 use runway_local::Job;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
@@ -10,13 +10,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::Scope;
 
-/// The signals that a process ignores by what the kernel tells of it: the lowest bit stands for the first.
+/// Parses the mask of ignored signals from `/proc/self/status`. Bit 0 stands for signal 1.
 fn ignored(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
-/// Those who want the program to end.
+/// The received signals.
 pub(super) struct Signals {
     incoming: Mutex<Incoming>,
     handle: Handle,
@@ -24,7 +24,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Hears all but those that whoever started this has it ignore, as `nohup` does.
+    /// Registers for SIGINT, SIGTERM and SIGHUP, except for those that the process ignores, as under `nohup`.
     pub(super) fn listen() -> io::Result<Self> {
         let ignored = ignored(&fs::read_to_string("/proc/self/status")?);
         let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
@@ -33,18 +33,19 @@ impl Signals {
         Ok(Self { incoming: Mutex::new(incoming), handle, first: AtomicI32::new(0) })
     }
 
-    /// Hands them on until it is closed.
+    /// Starts a thread that forwards the signals to the job until `close`.
     pub(super) fn hand_on_to<'scope>(&'scope self, job: &'scope Job, scope: &'scope Scope<'scope, '_>) {
         scope.spawn(move || {
             let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
             for signal in incoming.forever() {
-                // Where the job's folder cannot be written to, its supervisor notices that this program has ended.
+                // If the job's directory is not writable, the job ends when this process exits: the
+                // supervisor notices that.
                 let _ = if self.note(signal) { job.stop() } else { job.kill() };
             }
         });
     }
 
-    /// Whether it was the first.
+    /// Records a signal. Returns whether it is the first.
     fn note(&self, signal: i32) -> bool {
         self.first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -53,7 +54,7 @@ impl Signals {
         self.note(SIGPIPE);
     }
 
-    /// The first that came.
+    /// Returns the first signal.
     pub(super) fn first(&self) -> Option<i32> {
         Some(self.first.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }

@@ -1,9 +1,9 @@
-//! Servers that are none, or mean ill.
+//! Responses from broken and malicious servers.
 
 use super::script::{answer, job, serve};
 use super::{HELLO, runway_at};
 
-/// Every command that reads an answer.
+/// Commands that read a response.
 const COMMANDS: [&[&str]; 6] = [
     &["ls"],
     &["status", "4d5c9fa91db4"],
@@ -53,7 +53,7 @@ fn an_answer_without_end_is_not_read_to_its_end() {
     let (url, _) = serve(vec![endless]);
     let ran = runway_at(&url, &["ls"]);
     assert_eq!(ran.code, 4);
-    assert!(ran.stderr.contains("its answer is too long"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the response is too large"), "{}", ran.stderr);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_list_without_end_is_not_followed_to_its_end() {
     let (url, requests) = serve(vec![answer("200 OK", "", page.as_bytes())]);
     let ran = runway_at(&url, &["ls"]);
     assert_eq!(ran.code, 4);
-    assert!(ran.stderr.contains("has no end"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("does not end"), "{}", ran.stderr);
     assert_eq!(requests.try_iter().count(), 1000);
     let page = page.replace("1-4d5c9fa91db4", "1&tenant=x");
     let (url, _) = serve(vec![answer("200 OK", "", page.as_bytes())]);

@@ -1,11 +1,11 @@
-//! A job's way through all the commands.
+//! The life of a job with all commands.
 
 use super::server::{Plan, Server, generous, short_life};
 use super::{HELLO, json, online, runway_at, runway_at_with};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-/// The one job of a call of `submit -o json`.
+/// Submits one job and returns it as JSON.
 fn submitted(url: &str, arguments: &[&str]) -> serde_json::Value {
     let ran = runway_at(url, &[&["submit", HELLO, "-o", "json"], arguments].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
@@ -53,7 +53,7 @@ fn a_job_is_submitted_listed_read_and_cancelled() {
     let again = runway_at(url, &["submit", HELLO, "--key", "once", "--wait"]);
     assert_eq!(again.code, 3);
     assert!(
-        again.stdout.starts_with(&format!("{id}: there already: {price}\n{id} hello ")),
+        again.stdout.starts_with(&format!("{id}: already exists: {price}\n{id} hello ")),
         "{}",
         again.stdout
     );
@@ -106,12 +106,12 @@ fn several_jobs_go_by_one_key() {
         assert_eq!(first[i]["job"]["id"], second[i]["job"]["id"]);
     }
     assert_eq!(server.landed().len(), 2);
-    // Without a key each call is for itself.
+    // Without a key, each command creates new jobs.
     assert_eq!(runway_at_with(url, &["submit", "-"], jobs).code, 0);
     assert_eq!(server.landed().len(), 4);
 }
 
-/// On a terminal of its own, which `script` makes.
+/// Runs in a pseudo-terminal that `script` creates.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_list_that_is_watched_on_a_terminal_is_drawn_anew() {

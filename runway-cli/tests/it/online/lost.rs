@@ -1,11 +1,11 @@
-//! Answers that stay away: nothing is created twice.
+//! Lost responses: a retry never creates a job twice.
 
 use super::proxy::{Fate, before};
 use super::script::{answer, header, job, serve};
 use super::server::{Plan, Server};
 use super::{HELLO, runway_at};
 
-/// The key that a call printed to go on with.
+/// Returns the idempotency key in the hint of a failed submission.
 fn key(stderr: &str) -> &str {
     stderr.split_once("--key ").unwrap().1.split('`').next().unwrap()
 }
@@ -18,8 +18,8 @@ fn a_lost_answer_is_asked_for_again() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let landed = server.landed();
     assert_eq!(landed.len(), 1);
-    assert!(ran.stdout.starts_with(&format!("{}: there already: hello ", landed[0])), "{}", ran.stdout);
-    assert!(ran.stderr.contains("trying again for up to 60 s"), "{}", ran.stderr);
+    assert!(ran.stdout.starts_with(&format!("{}: already exists: hello ", landed[0])), "{}", ran.stdout);
+    assert!(ran.stderr.contains("retrying for up to 60 s"), "{}", ran.stderr);
 }
 
 #[test]
@@ -28,10 +28,10 @@ fn where_the_answer_stays_away_the_key_goes_on() {
     let url = before(server.address, vec![Fate::Lost]);
     let ran = runway_at(&url, &["submit", HELLO, "--retry-for", "1s"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (4, ""));
-    assert!(ran.stderr.contains("whether it was submitted is not known"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the job may have been submitted"), "{}", ran.stderr);
     let again = runway_at(&server.url(), &["submit", HELLO, "--key", key(&ran.stderr)]);
     assert_eq!(again.code, 0);
-    assert!(again.stdout.contains(": there already: "), "{}", again.stdout);
+    assert!(again.stdout.contains(": already exists: "), "{}", again.stdout);
     assert_eq!(server.landed().len(), 1);
 }
 
@@ -43,17 +43,13 @@ fn a_server_that_is_not_there_is_told_of() {
     };
     let ran = runway_at(&nobody, &["submit", HELLO, "fixtures/jobs/smoke-test.yaml", "--retry-for", "1s"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (4, ""));
-    assert!(ran.stderr.contains(&format!("no answer from {nobody}: ")), "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("smoke-test.yaml: not sent: the server did not answer before"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains(&format!("no response from {nobody}: ")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("smoke-test.yaml: not sent: the server is unreachable"), "{}", ran.stderr);
     assert_eq!(key(&ran.stderr).len(), 32);
     for command in [&["ls"][..], &["usage"], &["status", "000000000000"], &["logs", "000000000000"]] {
         let ran = runway_at(&nobody, command);
         assert_eq!((ran.code, ran.stdout.as_str()), (4, ""), "{command:?}");
-        assert!(ran.stderr.starts_with(&format!("error: no answer from {nobody}: ")), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with(&format!("error: no response from {nobody}: ")), "{}", ran.stderr);
     }
 }
 
@@ -85,7 +81,7 @@ fn a_refusal_is_not_tried_again() {
         let (url, requests) = serve(vec![answer(status, "Retry-After: 7\r\n", refused)]);
         let ran = runway_at(&url, &["submit", HELLO]);
         assert_eq!(ran.code, code);
-        assert!(ran.stderr.contains("try again in 7 s"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("retry in 7 s"), "{}", ran.stderr);
         assert_eq!(requests.try_iter().count(), 1);
     }
 }

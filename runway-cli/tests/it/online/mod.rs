@@ -1,4 +1,4 @@
-//! The commands that need a server, against the server's own router over a cluster in memory, and against servers that misbehave.
+//! Commands against the real server with a cluster in memory, and against servers that misbehave.
 
 mod hostile;
 mod jobs;
@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 
 pub const HELLO: &str = "fixtures/jobs/hello.yaml";
 
-/// The program, told where the server is.
+/// Returns a `runway` command for the server at `url`.
 pub fn online(url: &str, arguments: &[&str]) -> Command {
     let mut command = command(arguments);
     command.env("RUNWAY_SERVER", url).stdin(Stdio::null());
@@ -27,13 +27,13 @@ pub fn runway_at(url: &str, arguments: &[&str]) -> Ran {
     ran(online(url, arguments).output().unwrap())
 }
 
-/// The same, with something on its standard input.
+/// Like [`runway_at`], with standard input.
 pub fn runway_at_with(url: &str, arguments: &[&str], stdin: &str) -> Ran {
     use std::io::Write;
     let mut command = online(url, arguments);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // It may end without reading it.
+    // The program may exit without reading its input.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     ran(child.wait_with_output().unwrap())
 }

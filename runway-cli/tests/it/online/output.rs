@@ -1,4 +1,4 @@
-//! What jobs print.
+//! The output of jobs.
 
 use super::proxy::{Fate, before};
 use super::script::{answer, job, serve, serve_apart};
@@ -13,7 +13,7 @@ fn bytes(text: &'static [u8]) -> LogEvent {
     LogEvent::Bytes(Bytes::from_static(text))
 }
 
-/// Two attempts, one byte of whose output is no text.
+/// A job with two attempts. One byte of its output is not valid UTF-8.
 fn printing() -> Plan {
     let now = vec![LogEvent::Attempt(1), bytes(b"one\n"), bytes(b"\xfftwo\n")];
     let later = vec![LogEvent::Attempt(2), bytes(b"three\n")];
@@ -29,7 +29,7 @@ fn a_job_that_is_followed_prints_what_it_prints_and_nothing_else() {
     let told = String::from_utf8(ran.stderr).unwrap();
     assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(0), ALL), "{told}");
     let id = server.landed()[0];
-    // It was submitted, it waited, it ended.
+    // Standard error shows the submission, the waiting and the end.
     for line in [
         format!("{id}: hello (tenant "),
         format!("{id} hello: pending: "),
@@ -49,7 +49,7 @@ fn a_job_that_fails_while_it_is_followed_is_a_failed_one() {
     let server = Server::start(Plan { life: short_life(false), ..printing() });
     let ran = online(&server.url(), &["submit", HELLO, "--follow"]).output().unwrap();
     assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(3), ALL));
-    // To follow the output is not to judge the job.
+    // `logs -f` does not report the result of the job.
     let id = server.landed()[0].to_string();
     assert_eq!(online(&server.url(), &["logs", "-f", &id]).status().unwrap().code(), Some(0));
 }
@@ -58,7 +58,8 @@ fn a_job_that_fails_while_it_is_followed_is_a_failed_one() {
 fn output_that_breaks_off_goes_on_where_it_was() {
     let server = Server::start(printing());
     let id = runway_at(&server.url(), &["submit", HELLO, "--wait", "-o", "name"]).stdout;
-    // The job's state is asked for first; then the output is cut here and there, once or again and again.
+    // The first request reads the job's status. The output is then truncated at different positions, once or
+    // several times.
     let once = (0..75).step_by(4).map(|cut| vec![Fate::Passes, Fate::Cut(cut), Fate::Passes]);
     let often =
         [20, 40].map(|cut| vec![Fate::Passes, Fate::Cut(cut), Fate::Cut(cut + 9), Fate::Lost, Fate::Passes]);
@@ -85,15 +86,12 @@ fn output_that_breaks_off_at_the_same_place_for_ever_is_given_up() {
 fn with_the_last_lines_alone_it_says_what_is_missing() {
     let server = Server::start(printing());
     let id = runway_at(&server.url(), &["submit", HELLO, "--wait", "-o", "name"]).stdout;
-    // Both records of the first attempt arrive, and then no more.
+    // Both frames of the first attempt arrive, and nothing more.
     let cut = "attempt 1\n".len() + 64;
     let url = before(server.address, vec![Fate::Passes, Fate::Cut(cut), Fate::Passes]);
     let ran = online(&url, &["logs", "-f", "--tail", "2", id.trim()]).output().unwrap();
     let told = String::from_utf8(ran.stderr).unwrap();
-    assert!(
-        told.contains("the output broke off; what is printed until it goes on will be missing"),
-        "{told}"
-    );
+    assert!(told.contains("disconnected; output that the job prints before the reconnect is lost"), "{told}");
     assert!(ran.stdout.starts_with(b"one\n"), "{:?}", ran.stdout);
 }
 
@@ -136,7 +134,7 @@ fn output_that_is_gone_or_yet_to_come_is_told_of() {
     let ran = runway_at(&url, &["logs", "4d5c9fa91db4"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("its output with it"), "{}", ran.stderr);
-    // One that is still waiting says why, until it has ended.
+    // For a pending job, the command reports the reason until the job ends.
     let not_yet = br#"{"title":"Not yet","detail":"it has not started","instance":"1"}"#;
     let waiting = job("4d5c9fa91db4", "pending").replace(r#""hint":null"#, r#""hint":"ask for less""#);
     let url = serve_apart(

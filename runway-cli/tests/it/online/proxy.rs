@@ -1,21 +1,22 @@
-//! Something on the way to a server that loses answers.
+//! A proxy that loses responses.
 
 use super::script::read;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
-/// What becomes of the answer to a request.
+/// The delivery of the response to one request.
 #[derive(Clone, Copy)]
 pub enum Fate {
-    /// It arrives.
+    /// The complete response arrives.
     Passes,
-    /// It is lost: the request was worked on, and the connection is cut.
+    /// The server handles the request, and the connection closes without a response.
     Lost,
-    /// Only so many bytes of its body arrive.
+    /// Only this many bytes of the body arrive.
     Cut(usize),
 }
 
-/// Passes each connection's request on; the fates are those of one connection after the other, the last one that of all others.
+/// Starts a proxy and returns its URL. Each connection uses the next delivery, and all further ones use the
+/// last.
 pub fn before(server: SocketAddr, fates: Vec<Fate>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -35,7 +36,7 @@ fn pass(mut client: TcpStream, server: SocketAddr, fate: Fate) {
         return;
     }
     let mut server = TcpStream::connect(server).unwrap();
-    // One request a connection, so that every one has a fate of its own.
+    // Each connection carries one request, so each request has its own delivery.
     server.write_all(request.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes()).unwrap();
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];

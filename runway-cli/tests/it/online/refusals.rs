@@ -1,4 +1,4 @@
-//! What is refused, here or there.
+//! Refusals by the command line and by the server.
 
 use super::server::{Plan, Server, generous};
 use super::{HELLO, json, online, runway_at, runway_at_with};
@@ -12,7 +12,7 @@ fn a_refused_job_looks_as_check_shows_it() {
     let ran = runway_at(&server.url(), &["submit", file]);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     let checked = runway(&["check", file]).stdout;
-    // The server's policy is no file here: of the line its name alone is told.
+    // The server's policy is not a local file, so only the policy path is shown.
     let drawn: String = checked
         .lines()
         .filter(|line| !line.ends_with("refused"))
@@ -31,7 +31,7 @@ fn programs_are_told_of_the_violations_that_check_tells() {
     for file in fixtures("jobs/refused") {
         let checked = json(&runway(&["check", &file, "-o", "json", "--policy", policy.to_str().unwrap()]));
         let mut command = online(&server.url(), &["submit", &file, "-o", "json"]);
-        // The variables that these files take secrets from.
+        // The variables of the secrets in these files.
         let ran = ran(command
             .envs(["TOKEN", "DB_PASSWORD", "API_TOKEN"].map(|name| (name, "x")))
             .output()
@@ -41,8 +41,9 @@ fn programs_are_told_of_the_violations_that_check_tells() {
         for (told, checked) in told.as_array().unwrap().iter().zip(checked.as_array().unwrap()) {
             let [told_of, all] =
                 [&told["violations"], &checked["violations"]].map(|list| list.as_array().unwrap());
-            if told["error"] == "refused here; nothing was sent" {
-                // The server would tell more, but a file that cannot be read to its end may hold secrets.
+            if told["error"] == "refused locally; nothing was sent" {
+                // The server would report more violations, but a file that does not parse may contain
+                // secrets.
                 assert!(!told_of.is_empty() && told_of.iter().all(|one| all.contains(one)), "{file}");
                 kept += 1;
             } else {
@@ -74,12 +75,12 @@ fn a_secret_without_a_value_keeps_its_job_here() {
     assert_eq!(refused.code, 1);
     assert!(
         refused.stderr.starts_with(
-            "error: the value of the secret `DB_PASSWORD` cannot be had: the variable `DB_PASSWORD` is not set here\n--> fixtures/jobs/embed-docs.yaml:9:"
+            "error: cannot read the secret `DB_PASSWORD`: the environment variable `DB_PASSWORD` is not set\n--> fixtures/jobs/embed-docs.yaml:9:"
         ),
         "{}",
         refused.stderr
     );
-    // The other one has gone its way.
+    // The other job was submitted.
     assert_eq!(server.landed().len(), 1);
     let mut command = online(&server.url(), &["submit", file]);
     let set = ran(command.env("DB_PASSWORD", "hunter2-xyzzy").output().unwrap());
@@ -112,7 +113,7 @@ fn the_value_of_a_secret_in_a_file_is_never_told() {
         assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"), "{source}\n{}", ran.stderr);
         assert!(ran.code == 1 || source.contains("env"), "{source}\n{}", ran.stderr);
     }
-    // Of `env` alone: what stands there is meant to be sent.
+    // Only `env` values are sent, as intended.
     for sent in requests.try_iter() {
         assert!(sent.contains("\"env\":{"), "{sent}");
     }
@@ -130,7 +131,7 @@ fn a_rate_and_a_quota_say_when_to_come_again() {
     let full = runway_at(url, &["submit", HELLO]);
     assert_eq!(full.code, 1);
     assert!(full.stderr.contains("error[tenant-job-quota]"), "{}", full.stderr);
-    assert!(full.stderr.contains("hello.yaml: not submitted\n  there is room by 20"), "{}", full.stderr);
+    assert!(full.stderr.contains("hello.yaml: not submitted\n  quota is available by 20"), "{}", full.stderr);
     let fast = runway_at(url, &["submit", HELLO, "-o", "json"]);
     let told = json(&fast);
     assert_eq!((fast.code, &told[0]["violations"][0]["code"]), (1, &"rate-limited".into()));
@@ -152,20 +153,20 @@ fn wrong_usage_is_told_before_anything_is_sent() {
     let (url, requests) =
         super::script::serve(vec![super::script::answer("500 No", "", b"{\"title\":\"t\"}")]);
     for (arguments, told) in [
-        (&["submit", HELLO, HELLO, "--follow"][..], "`--follow` follows one job"),
+        (&["submit", HELLO, HELLO, "--follow"][..], "`--follow` accepts one job"),
         (&["submit", HELLO, "--follow", "-o", "json"], "leave out `--output`"),
         (&["submit", HELLO, "--key", "a b"], "visible ASCII"),
         (&["submit", "-", "-"], "only once"),
         (&["submit"], "FILE"),
         (&["submit", "no-such-file.yaml"], "no-such-file.yaml"),
-        (&["ls", "--phase", "done"], "the phases are pending, "),
+        (&["ls", "--phase", "done"], "expected one of pending, "),
         (&["ls", "--tenant", "NOT A NAME"], "--tenant"),
         (&["status", "short"], "ID"),
         (&["ls", "--server", "127.0.0.1:8080"], "https://"),
-        (&["ls", "--ca", "x.pem"], "only over `https`"),
+        (&["ls", "--ca", "x.pem"], "require an `https` URL"),
         (&["ls", "--cert", "x.pem"], "--key-file"),
         (&["ls", "--server", "https://127.0.0.1:1", "--ca", "no-such.pem"], "cannot use `no-such.pem`"),
-        (&["ls", "--server", "https://127.0.0.1:1", "--ca", HELLO], "there is no certificate in it"),
+        (&["ls", "--server", "https://127.0.0.1:1", "--ca", HELLO], "it contains no certificate"),
     ] {
         let ran = runway_at(&url, arguments);
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);

@@ -1,17 +1,18 @@
-//! A server that says what it was told to say, whatever it is asked.
+//! A server that sends scripted responses to any request.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
-/// An answer with its length.
+/// Builds a response with its `Content-Length`.
 pub fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// Gives each connection in turn the next answer, and the last one to all that follow. The requests can be received.
+/// Sends the next response to each connection, and the last one to all further ones. Returns the URL and a
+/// receiver of the requests.
 pub fn serve(answers: Vec<Vec<u8>>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -20,16 +21,16 @@ pub fn serve(answers: Vec<Vec<u8>>) -> (String, Receiver<String>) {
         for i in 0.. {
             let Ok((mut stream, _)) = listener.accept() else { return };
             let request = read(&mut stream);
-            // The client may not want the whole of it.
+            // The client may close the connection early.
             let _ = stream.write_all(answers.get(i).unwrap_or_else(|| answers.last().unwrap()));
-            // Not every test wants to know what it was asked.
+            // The test may have dropped the receiver.
             let _ = seen.send(request);
         }
     });
     (url, requests)
 }
 
-/// The same by what is asked for: the output of a job, or anything else. Each has answers of its own.
+/// Like [`serve_responses`], with separate responses for log requests and for all others.
 pub fn serve_apart(output: Vec<Vec<u8>>, others: Vec<Vec<u8>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -46,7 +47,7 @@ pub fn serve_apart(output: Vec<Vec<u8>>, others: Vec<Vec<u8>>) -> String {
     url
 }
 
-/// A request: its head, and as much of a body as it announces.
+/// Reads a request: its head and the announced body.
 pub fn read(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 * 1024];
@@ -68,7 +69,7 @@ pub fn read(stream: &mut TcpStream) -> String {
     }
 }
 
-/// The value of a header.
+/// Returns the value of a header.
 pub fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
     let head = request.split("\r\n\r\n").next()?;
     head.lines()
@@ -77,7 +78,7 @@ pub fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// A job as a server tells of it.
+/// Returns a job as the server encodes it.
 pub fn job(id: &str, phase: &str) -> String {
     format!(
         r#"{{"id":"{id}","name":"hello","tenant":"search","class":"cpu_long","phase":"{phase}","reason":null,"message":"m","hint":null,"exit_code":null,"attempts":1,"created_at":"2026-11-21T08:00:00Z","started_at":null,"finished_at":null,"quote":null,"cost_usd":"0.000001","observed_at":"2026-11-21T08:00:00Z"}}"#

@@ -1,4 +1,4 @@
-//! A server on loopback, over a cluster in memory.
+//! A server on the loopback interface, with a cluster in memory.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -18,18 +18,18 @@ use runway_testing::server::{Harness, Setup};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// The built-in policy, but that as much can be submitted as a test wants.
+/// Returns the built-in policy with a rate limit that tests do not reach.
 pub fn generous() -> String {
     let policy = std::fs::read_to_string(crate::run::root().join("fixtures/policies/default.yaml")).unwrap();
     policy.replace("rate_limit: {per_minute: 60, burst: 10}", "rate_limit: {per_minute: 6000, burst: 500}")
 }
 
-/// How a server is to be.
+/// The configuration of a server.
 pub struct Plan {
     pub policy: String,
     pub life: Life,
     pub fault: Fault,
-    /// What a job prints: at once, and after it has ended.
+    /// The output of each job: at its start, and after its end.
     pub output: (Vec<LogEvent>, Vec<LogEvent>),
     pub tls: Option<Tls>,
 }
@@ -78,7 +78,7 @@ impl Server {
     }
 }
 
-/// The cluster in memory, whose jobs print what the test wants.
+/// The cluster in memory, with jobs that print scripted output.
 struct Printing {
     backend: FakeBackend,
     cluster: FakeCluster,
@@ -120,7 +120,7 @@ impl Backend for Printing {
         options: LogOptions,
     ) -> BoxFuture<'a, Result<LogStream, LogError>> {
         Box::pin(async move {
-            // It knows whether there is anything to read.
+            // The fake backend reports whether the job has output.
             drop(self.backend.logs(job, options).await?);
             let (now, later) = self.output.clone();
             let (cluster, id) = (self.cluster.clone(), job.id);

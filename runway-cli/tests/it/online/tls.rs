@@ -1,4 +1,4 @@
-//! Who the server is, and who we are.
+//! Server and client certificates.
 
 use super::HELLO;
 use super::server::{Plan, Server};
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use runway_http::server::{Tls, TlsFiles};
 use std::path::{Path, PathBuf};
 
-/// A folder of certificates, which goes with the test.
+/// A directory of certificates, deleted after the test.
 struct Certificates(PathBuf);
 
 struct Authority {
@@ -93,7 +93,8 @@ fn certificates_say_who_may_do_what() {
     let viewer = call(Some("viewer"), Some("ca.pem"), &["submit", HELLO]);
     assert_eq!(viewer.code, 1);
     assert!(viewer.stderr.contains("this needs the role `admin`"), "{}", viewer.stderr);
-    // Without a certificate that the server trusts nobody connects, nor do we to a server that we do not trust.
+    // The server rejects a missing or untrusted client certificate, and the client rejects an untrusted
+    // server.
     for (who, ca) in [
         (None, Some("ca.pem")),
         (Some("stranger"), Some("ca.pem")),
@@ -103,7 +104,7 @@ fn certificates_say_who_may_do_what() {
         let ran = call(who, ca, &["ls"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (4, ""), "{who:?} {ca:?}");
         assert!(
-            ran.stderr.contains("error: no connection to https://127.0.0.1:"),
+            ran.stderr.contains("error: cannot connect to https://127.0.0.1:"),
             "{who:?} {ca:?}: {}",
             ran.stderr
         );

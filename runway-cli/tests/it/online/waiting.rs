@@ -1,4 +1,4 @@
-//! Waiting for a job's end.
+//! Waiting for the end of jobs.
 
 use super::script::{answer, header, job, serve};
 use super::server::{Plan, Server, long_life, short_life};
@@ -31,7 +31,7 @@ fn what_changes_is_told_once_on_standard_error() {
         told("201 Created", "pending", "waits"),
         told("200 OK", "pending", "waits"),
         told("200 OK", "pending", "pulls"),
-        // The server is away for a moment.
+        // The server is unavailable for a moment.
         answer("502 Bad Gateway", "", b""),
         told("200 OK", "running", "runs"),
         told("200 OK", "succeeded", "ran"),
@@ -66,7 +66,7 @@ fn a_failed_job_says_why_and_what_to_do() {
             "  hint: raise `resources.memory`",
             "  attempts  1",
             "  created   2026-11-21T08:00:00Z",
-            "  ended     2026-11-21T08:00:09Z",
+            "  finished  2026-11-21T08:00:09Z",
             "  cost      0.000001 USD",
         ]
     );
@@ -107,7 +107,7 @@ fn a_job_that_is_lost_sight_of_has_not_succeeded() {
     ]);
     let ran = runway_at(&url, &["submit", HELLO, "--wait"]);
     assert_eq!(ran.code, 3);
-    assert!(ran.stdout.contains("): unknown\n  the server does not know it any more\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("): unknown\n  the server no longer knows the job\n"), "{}", ran.stdout);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn whoever_breaks_off_is_told_how_to_go_on() {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
-    // It waits once it tells how the job is.
+    // The command waits as soon as it has reported the status.
     stderr.read_line(&mut String::new()).unwrap();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let mut told = String::new();

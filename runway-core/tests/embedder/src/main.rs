@@ -1,4 +1,4 @@
-//! Decides on one job, and replays the decision. With Kubernetes, renders the job and classifies its status.
+//! Decides on one job and replays the decision. With the feature `kubernetes`, it also renders the job.
 
 use runway_core::gate::{Basis, replay};
 use runway_core::units::Timestamp;
