@@ -1,10 +1,10 @@
-//! How much is done at a time. Who comes when there is no room is told so at once; nobody queues.
+//! Concurrency limits. A request above a limit is rejected at once; requests never queue.
 
 use crate::limits::RequestLimits;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How much is done at a time. Clones count together.
+/// The concurrency limits of the server. Clones share their permits.
 #[derive(Debug, Clone)]
 pub(crate) struct Capacity {
     requests: Counted,
@@ -37,22 +37,23 @@ impl Capacity {
         Self { requests: Counted::new(limits.requests), log_readers: Counted::new(limits.log_readers) }
     }
 
-    /// Room for one more request; it is taken until what is returned is dropped.
+    /// Returns a permit for one request, or `None` if all permits are in use. Dropping the permit releases
+    /// it.
     pub(crate) fn request(&self) -> Option<OwnedSemaphorePermit> {
         self.requests.enter()
     }
 
-    /// Room for one more reader of logs.
+    /// Returns a permit for one log reader, or `None` if all permits are in use.
     pub(crate) fn log_reader(&self) -> Option<OwnedSemaphorePermit> {
         self.log_readers.enter()
     }
 
-    /// Requests in progress.
+    /// The number of requests in progress.
     pub(crate) fn requests(&self) -> usize {
         self.requests.inside()
     }
 
-    /// Readers of logs.
+    /// The number of connected log readers.
     pub(crate) fn log_readers(&self) -> usize {
         self.log_readers.inside()
     }

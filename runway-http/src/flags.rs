@@ -1,4 +1,4 @@
-//! What the binary can be told.
+//! The command-line flags of the server.
 
 use crate::limits::RequestLimits;
 use crate::loopback::{self, Exposed};
@@ -16,71 +16,74 @@ use std::time::Duration;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it was told to end (SIGTERM, SIGINT), and what was under way has been answered
-  1  it could not start, or what was under way took too long to end
-  2  wrong usage";
+  0  shutdown after SIGTERM or SIGINT; all in-flight requests were answered
+  1  failed to start, or exited before all in-flight requests were answered
+  2  invalid usage";
 
 const ENVIRONMENT: &str = "\
-Every flag can be set by the variable that stands beside it. Also:
+Each flag can also be set by the environment variable next to it. Further variables:
   RUNWAY_USD_PER_CPU_SECOND, RUNWAY_USD_PER_GB_SECOND, RUNWAY_USD_PER_GPU_SECOND
-            prices in place of the policy's `rates`; the last one is that of GPUs without a type
+            override the `rates` of the policy; the last one is the price of GPUs without a type
 
 Signals:
-  SIGTERM, SIGINT  end: not ready at once; after --shutdown-delay what is under way is answered; a second one ends at once
-  SIGHUP           read the policy and the TLS files again";
+  SIGTERM, SIGINT  shut down: become not ready, wait for --shutdown-delay, and answer in-flight requests; a second signal exits at once
+  SIGHUP           reload the policy and the TLS files";
 
-/// Takes batch jobs over REST, checks and prices them, and has them run.
+/// Accept batch jobs over REST, check and price them, and run them.
 #[derive(Debug, Parser)]
 #[command(name = "runway-http", version, after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{ENVIRONMENT}"))]
 pub struct Flags {
-    /// The address to listen on
+    /// Listen on this address
     #[arg(long, env = "RUNWAY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = loopback::address)]
     pub listen: SocketAddr,
-    /// An address for the probes and the metrics alone, without TLS; with `--backend local` it is held to the same rule as the other
+    /// Serve only the probes and the metrics on this address, without TLS
+    ///
+    /// With `--backend local`, it must be a loopback address, too, unless `--client-ca` is set.
     #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR", value_parser = loopback::address)]
     pub listen_ops: Option<SocketAddr>,
-    /// Where jobs run
+    /// Run jobs on this backend
     #[arg(long, env = "RUNWAY_BACKEND", value_enum, value_name = "BACKEND")]
     pub backend: BackendKind,
-    /// The policy; it is read again when the file changes
+    /// Load the policy from this file, and reload it when it changes
     #[arg(long, env = "RUNWAY_POLICY", value_name = "FILE")]
     pub policy: PathBuf,
-    /// The cluster's kubeconfig [default: those of KUBECONFIG, ~/.kube/config, or the pod's service account]
+    /// Use this kubeconfig [default: as kubectl, or the pod's service account]
     #[arg(long, env = "RUNWAY_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig [default: its current one]
+    /// Use this kubeconfig context [default: the current context]
     #[arg(long, env = "RUNWAY_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
-    /// One machine.
+    /// The flags of the local backend.
     #[cfg(target_os = "linux")]
     #[command(flatten)]
     pub local: LocalFlags,
-    /// TLS.
+    /// The flags of TLS.
     #[command(flatten)]
     pub tls: TlsFlags,
-    /// Limits.
+    /// The flags of the limits.
     #[command(flatten)]
     pub limits: LimitFlags,
-    /// How the log is written
+    /// Write the log in this format
     #[arg(long, env = "RUNWAY_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value_t)]
     pub log_format: LogFormat,
-    /// What is logged: levels and targets, such as `info` or `warn,runway::audit=info`
+    /// Log these levels and targets, such as `info` or `warn,runway::audit=info`
     #[arg(long, env = "RUNWAY_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
 }
 
-/// Where jobs run. There is no default: a lost kubeconfig must not quietly mean another place.
+/// The backend that runs jobs. There is no default, so that a missing kubeconfig does not silently select
+/// another backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BackendKind {
-    /// On a Kubernetes cluster
+    /// Run jobs on a Kubernetes cluster
     Kubernetes,
-    /// On this machine, without a cluster; it listens on loopback alone, unless mutual TLS asks who comes
+    /// Run jobs on this machine; requires a loopback address or `--client-ca`
     #[cfg(target_os = "linux")]
     Local,
 }
 
 impl BackendKind {
-    /// Whether jobs are programs on the very machine that the server runs on.
+    /// Returns whether jobs are processes on the machine of the server.
     const fn is_here(self) -> bool {
         match self {
             Self::Kubernetes => false,
@@ -90,47 +93,52 @@ impl BackendKind {
     }
 }
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people
+    /// Text for people
     #[default]
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-/// Jobs on this machine.
+/// The flags of the local backend.
 #[cfg(target_os = "linux")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "One machine (--backend local)")]
 pub struct LocalFlags {
-    /// Where jobs are kept [default: /var/lib/runway for root, otherwise below the home]
-    #[arg(long, env = "RUNWAY_STATE_DIR", value_name = "FOLDER")]
+    /// Store jobs in this directory
+    ///
+    /// The default is /var/lib/runway for root. For other users, it is runway in $XDG_STATE_HOME or in
+    /// ~/.local/state.
+    #[arg(long, env = "RUNWAY_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// The GPUs that jobs may have: numbers, or the unique ids of `nvidia-smi -L` [default: all that there are]
+    /// Assign these GPUs: indexes or UUIDs from `nvidia-smi -L` [default: all GPUs]
     #[arg(long, env = "RUNWAY_GPU_DEVICES", value_name = "ID", value_delimiter = ',')]
     pub gpu_devices: Option<Vec<String>>,
-    /// The control group below which those of the jobs are made, from the root of each hierarchy
+    /// Create the cgroups of jobs below this path in each cgroup hierarchy
     #[arg(long, env = "RUNWAY_CGROUP_PARENT", value_name = "PATH")]
     pub cgroup_parent: Option<PathBuf>,
-    /// Run jobs though a limit of theirs cannot be enforced here, and tell which
+    /// Run jobs even if a limit cannot be enforced, and report that limit
     #[arg(long, env = "RUNWAY_BEST_EFFORT", value_parser = BoolishValueParser::new())]
     pub best_effort: bool,
 }
 
-/// TLS.
+/// The flags of TLS.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub struct TlsFlags {
-    /// The server's certificate in PEM, with those between it and its root; TLS 1.3 alone is spoken then
+    /// Serve TLS 1.3 with this PEM certificate and its intermediate certificates
     #[arg(long, env = "RUNWAY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
-    /// The certificate's private key in PEM
+    /// Use this PEM private key of the certificate
     #[arg(long, env = "RUNWAY_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// The authorities of clients' certificates in PEM: without a certificate nobody connects then, and its one organisational
-    /// unit (OU) says what a client may do: `admin` everything, `viewer` read all but logs, and ask for quotes
+    /// Require client certificates from the authorities in this PEM file
+    ///
+    /// The certificate must have exactly one organizational unit (OU), which is the role of the client.
+    /// `admin` permits everything. `viewer` permits reading everything except logs, and requesting quotes.
     #[arg(long, env = "RUNWAY_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
 }
@@ -139,37 +147,39 @@ pub struct TlsFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitFlags {
-    /// The most bytes of a body
+    /// Limit the size of a request body in bytes
     #[arg(long, env = "RUNWAY_MAX_BODY_BYTES", value_name = "N", default_value = "262144")]
     pub max_body_bytes: NonZeroUsize,
-    /// How long a body may take to arrive
+    /// Limit the time in which a request body must arrive
     #[arg(long, env = "RUNWAY_BODY_TIMEOUT", value_name = "TIME", default_value = "10s")]
     pub body_timeout: Seconds,
-    /// How long the head of a request may take to arrive, and how long a connection may be idle
+    /// Limit the time for the head of a request, and the idle time of a connection
     #[arg(long, env = "RUNWAY_HEADER_TIMEOUT", value_name = "TIME", default_value = "15s")]
     pub header_timeout: Seconds,
-    /// How long an answer may take to begin
+    /// Limit the time until a response starts
     #[arg(long, env = "RUNWAY_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s")]
     pub request_timeout: Seconds,
-    /// The most requests at a time; to more the answer is 503
+    /// Limit concurrent requests; the status of further requests is 503
     #[arg(long, env = "RUNWAY_MAX_REQUESTS", value_name = "N", default_value = "512")]
     pub max_requests: NonZeroUsize,
-    /// The most submissions of one tenant at a time; to more the answer is 429
+    /// Limit concurrent submissions per tenant; the status of more is 429
     #[arg(long, env = "RUNWAY_MAX_TENANT_SUBMISSIONS", value_name = "N", default_value = "32")]
     pub max_tenant_submissions: NonZeroUsize,
-    /// The most jobs that are being created at a time on a cluster; more wait for their turn
+    /// Limit concurrent create calls on a cluster; further calls wait
     #[arg(long, env = "RUNWAY_MAX_CREATIONS", value_name = "N", default_value = "64")]
     pub max_creations: NonZeroUsize,
-    /// The most readers of logs at a time; to more the answer is 503
+    /// Limit concurrent log readers; the status for further readers is 503
     #[arg(long, env = "RUNWAY_MAX_LOG_READERS", value_name = "N", default_value = "256")]
     pub max_log_readers: NonZeroUsize,
-    /// The most connections at a time; more wait
+    /// Limit open connections; further clients wait
     #[arg(long, env = "RUNWAY_MAX_CONNECTIONS", value_name = "N", default_value = "4096")]
     pub max_connections: NonZeroUsize,
-    /// How long the server goes on after it was told to end, so that whoever sends it requests learns of it
+    /// Keep serving for this time after a shutdown signal, while not ready
+    ///
+    /// In this time, load balancers notice that the server is not ready.
     #[arg(long, env = "RUNWAY_SHUTDOWN_DELAY", value_name = "TIME", default_value = "3s")]
     pub shutdown_delay: Seconds,
-    /// How long what is under way may take after that
+    /// Limit the time for in-flight requests after the shutdown delay
     #[arg(long, env = "RUNWAY_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s")]
     pub drain_timeout: Seconds,
 }
@@ -179,16 +189,17 @@ fn duration(seconds: Seconds) -> Duration {
 }
 
 impl Flags {
-    /// Whether only who is on this machine may come: jobs are programs here, and nobody is asked for a certificate.
+    /// Returns whether only clients on this machine are permitted. This is the case if jobs are processes on
+    /// this machine, and no client certificates are required.
     #[must_use]
     pub fn is_for_this_machine_alone(&self) -> bool {
         self.backend.is_here() && self.tls.client_ca.is_none()
     }
 
-    /// Says no to addresses through which others could come where they may not.
+    /// Rejects addresses that other machines can reach, if only clients on this machine are permitted.
     ///
     /// # Errors
-    /// [`Exposed`], for the first of them.
+    /// [`ExposedAddress`] for the first such address.
     pub fn check_reach(&self) -> Result<(), Exposed> {
         if !self.is_for_this_machine_alone() {
             return Ok(());
@@ -197,15 +208,15 @@ impl Flags {
         self.listen_ops.map_or(Ok(()), |address| loopback::check("--listen-ops", address))
     }
 
-    /// Where the policy comes from.
+    /// Returns the source of the policy.
     ///
     /// # Errors
-    /// [`RateVariableError`] where a variable that should hold a price does not.
+    /// [`PriceVariableError`] if a price variable does not contain a valid price.
     pub fn policy_source(&self) -> Result<PolicySource, RateVariableError> {
         PolicySource::new(self.policy.clone())
     }
 
-    /// What a request may take.
+    /// Returns the limits on requests.
     #[must_use]
     pub fn request_limits(&self) -> RequestLimits {
         let limits = &self.limits;
@@ -219,7 +230,7 @@ impl Flags {
         }
     }
 
-    /// What a connection may take.
+    /// Returns the limits on connections.
     #[must_use]
     pub fn connection_limits(&self) -> ConnectionLimits {
         let limits = &self.limits;
@@ -230,13 +241,13 @@ impl Flags {
         }
     }
 
-    /// For how long it goes on after it was told to end.
+    /// Returns the time between a shutdown signal and the drain.
     #[must_use]
     pub fn shutdown_delay(&self) -> Duration {
         duration(self.limits.shutdown_delay)
     }
 
-    /// The files of TLS, where it is wanted.
+    /// Returns the TLS files if TLS is enabled.
     #[must_use]
     pub fn tls_files(&self) -> Option<TlsFiles> {
         let TlsFlags { tls_cert, tls_key, client_ca } = &self.tls;

@@ -1,10 +1,10 @@
-//! REST over the submission loop.
+//! The HTTP server: the REST API over the control plane.
 //!
-//! [`app`] makes a router of [`AppState`]; it needs neither sockets nor a cluster, so that tests and services can call
-//! it as it is. [`server`] listens: with limits, with TLS, and with an orderly end. The binary of the same name wires the
-//! two to a backend.
+//! [`app`] builds the router from an [`AppState`]. It needs neither sockets nor a cluster, so tests and other
+//! services can call it directly. [`server`] accepts connections, enforces their limits, terminates TLS and
+//! shuts down gracefully. The binary of the same name connects both to a backend.
 //!
-//! Every route has a file below `routes`; what every request passes on its way there is below `request`.
+//! Each route has a file in `routes`. Middleware and extractors are in `request`.
 
 mod capacity;
 pub mod flags;

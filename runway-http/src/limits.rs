@@ -1,21 +1,21 @@
-//! The limits of requests, which the flags set.
+//! Limits on requests. The command-line flags set them.
 
 use std::time::Duration;
 
 /// Limits on the size, duration and number of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// The most bytes of a body.
+    /// Maximum size of a request body in bytes.
     pub body_bytes: usize,
-    /// How long a body may take to arrive.
+    /// Time within which a request body must arrive.
     pub body_timeout: Duration,
-    /// How long an answer may take to begin.
+    /// Time within which a response must start.
     pub request_timeout: Duration,
-    /// The most requests at a time, probes and followers of logs aside.
+    /// Maximum number of concurrent requests. Probes and open log streams do not count.
     pub requests: usize,
-    /// The most submissions of one tenant at a time.
+    /// Maximum number of concurrent submissions per tenant.
     pub tenant_submissions: usize,
-    /// The most readers of logs at a time.
+    /// Maximum number of concurrent log readers, including browsers that show the overview page.
     pub log_readers: usize,
 }
 

@@ -1,4 +1,7 @@
-//! A server whose jobs run on its own machine: whoever reaches it runs programs there, so nobody but this machine does.
+//! Access rules for a server whose jobs run on its own machine.
+//!
+//! A client of such a server can run programs on the machine. Without client certificates, the server
+//! therefore accepts only requests from the machine itself.
 
 use crate::problem::{Fault, Kind, complete};
 use crate::request_id::RequestIds;
@@ -11,23 +14,24 @@ use axum::response::{IntoResponse, Response};
 use runway_control::{Surroundings, System};
 use std::net::{IpAddr, SocketAddr};
 
-/// An address through which others than this machine could run programs on it.
+/// The error for an address that other machines can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{flag} {address}` is not loopback: with `--backend local`, whoever reaches the server runs programs on this machine, so it \
-     listens on 127.0.0.0/8 or [::1] alone, unless `--client-ca` asks for certificates"
+    "`{flag} {address}` is not a loopback address: with `--backend local`, every client can run programs on this machine; \
+     listen on 127.0.0.0/8 or [::1], or require client certificates with `--client-ca`"
 )]
 pub struct Exposed {
-    /// Who said so.
+    /// The flag that sets the address.
     pub flag: &'static str,
     /// The address.
     pub address: SocketAddr,
 }
 
-/// Reads an address. A name could mean another address tomorrow.
+/// Parses an IP address and a port. Host names are rejected, because a name can resolve to another address
+/// later.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| {
-        "an IP address and a port are wanted, such as `127.0.0.1:8080` or `[::1]:8080`; names are not looked up"
+        "expected an IP address and a port, such as `127.0.0.1:8080` or `[::1]:8080`; host names are not resolved"
     })
 }
 
@@ -36,14 +40,15 @@ pub(crate) fn check(flag: &'static str, address: SocketAddr) -> Result<(), Expos
 }
 
 fn is_loopback(ip: IpAddr) -> bool {
-    // `::ffff:127.0.0.1` is the same place.
+    // An IPv4-mapped address such as `::ffff:127.0.0.1` is a loopback address, too.
     ip.to_canonical().is_loopback()
 }
 
-/// Answers requests alone that were meant for this machine.
+/// Rejects requests whose host is neither `localhost` nor a loopback address.
 ///
-/// A page from elsewhere that somebody here looks at may have the name of its own server lead to 127.0.0.1 all at once, and then
-/// asks this one as if it were its own. The browser still says which name it was.
+/// This prevents DNS rebinding. In such an attack, the host name of a foreign web page suddenly resolves to
+/// 127.0.0.1, and the page sends its requests to this server. The browser still sends the foreign name as the
+/// host.
 pub fn guard(routes: Router) -> Router {
     routes.layer(from_fn(turn_away))
 }
@@ -57,7 +62,7 @@ async fn turn_away(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let ids = RequestIds::of(request.headers(), System.random());
-    let detail = "this server is for the machine it runs on: ask it as `localhost` or by a loopback address";
+    let detail = "this server accepts only requests from its own machine; use `localhost` or a loopback address as the host";
     complete(Fault::new(Kind::Misdirected, detail).into_response(), &ids)
 }
 

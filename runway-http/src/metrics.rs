@@ -1,4 +1,5 @@
-//! Metrics, in the text format of OpenMetrics. No label holds what a tenant can name: their number is known beforehand.
+//! Metrics in the OpenMetrics text format. Labels never contain values that clients choose, so the number of
+//! series is bounded.
 
 use crate::capacity::Capacity;
 use crate::refusals::{Count, Refusals};
@@ -27,13 +28,13 @@ use std::time::Duration;
 /// The media type of the metrics.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds in seconds of what the gate and the backend take.
+/// Histogram bounds in seconds for operations within the process.
 const FAST: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1];
 
-/// Upper bounds in seconds of what a call over the network takes.
+/// Histogram bounds in seconds for operations that include network calls.
 const SLOW: [f64; 12] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// Everything that is counted.
+/// All metrics of the server.
 pub struct Metrics {
     registry: Mutex<Registry>,
     submissions: Family<Submission, Counter>,
@@ -54,18 +55,19 @@ struct Submission {
     code: Reasoned,
 }
 
-/// The code of the first violation; empty where there is none.
+/// A label with the code of the first violation. The label is empty if there is no violation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Reasoned(Option<Code>);
 
-/// What a request is counted under. Methods and paths that somebody makes up must not grow the metrics.
+/// The labels of a request. Unknown methods and unknown paths share one value each, so clients cannot add
+/// series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Route {
     method: &'static str,
     route: Matched,
 }
 
-/// The route that a request matches, if it does.
+/// The route that matches the request. The label is `none` if no route matches.
 #[derive(Debug, Clone)]
 struct Matched(Option<MatchedPath>);
 
@@ -149,43 +151,43 @@ impl Default for Metrics {
         };
         registry.register(
             "submissions",
-            "Submissions, by what became of them and the code of their first violation",
+            "Submissions by outcome and by the code of the first violation",
             metrics.submissions.clone(),
         );
-        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register("http_requests", "HTTP responses by method, route and status", metrics.requests.clone());
         registry.register_with_unit(
             "http_request_duration",
-            "From a request's head to the head of its answer",
+            "Time from the head of a request to the head of its response",
             Unit::Seconds,
             metrics.request_seconds.clone(),
         );
         registry.register_with_unit(
             "decision_duration",
-            "What the gate takes to decide on a submission",
+            "Time that the gate takes to decide on a submission",
             Unit::Seconds,
             metrics.decision_seconds.clone(),
         );
         registry.register_with_unit(
             "create_duration",
-            "What the backend takes to answer a request to create a job",
+            "Time that the backend takes to respond to a create request",
             Unit::Seconds,
             metrics.create_seconds.clone(),
         );
         registry.register(
             "jobs_ended",
-            "Jobs that came to their end, by phase and reason",
+            "Finished jobs by phase and reason",
             metrics.ended.clone(),
         );
-        registry.register("policy_reloads", "Times that the policy was read again", metrics.reloads.clone());
+        registry.register("policy_reloads", "Policy reloads by result", metrics.reloads.clone());
         registry.register(
             "policy_last_reload_successful",
-            "Whether the policy's file, as it is now, is in force",
+            "Whether the current policy file is the active policy",
             metrics.policy_is_current.clone(),
         );
-        registry.register("http_connections", "Connections that are open", metrics.connections.clone());
+        registry.register("http_connections", "Open HTTP connections", metrics.connections.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "What runs", build);
-        // What never happened is 0, not missing.
+        registry.register("build", "Build information", build);
+        // Create these series in advance, so that they are exported as 0 before their first event.
         for result in RELOADS {
             drop(metrics.reloads.get_or_create(&Reload { result }));
         }
@@ -201,22 +203,22 @@ impl Default for Metrics {
 const RELOADS: [&str; 2] = ["applied", "failed"];
 
 impl Metrics {
-    /// Also counts what a control plane knows.
+    /// Also exports the state of the control plane, which is read at each scrape.
     pub(crate) fn follow(&self, plane: &ControlPlane, capacity: Capacity) {
         let collector = Box::new(Known { plane: plane.clone(), capacity });
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(collector);
     }
 
-    /// Everything, as text.
+    /// Encodes all metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = encode(&mut text, &registry);
         text
     }
 
-    /// What was refused in the last hour.
+    /// Returns the refusals of the last hour by code.
     pub(crate) fn refused(&self, now: Timestamp) -> Vec<Count> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).counts(now)
     }
@@ -227,25 +229,25 @@ impl Metrics {
         self.request_seconds.get_or_create(&route).observe(took.as_secs_f64());
     }
 
-    /// The policy was read again; it was put in force, or was not.
+    /// Counts a reload of the policy by its result.
     pub(crate) fn reloaded(&self, applied: bool) {
         let [yes, no] = RELOADS;
         self.reloads.get_or_create(&Reload { result: if applied { yes } else { no } }).inc();
     }
 
-    /// Whether the policy's file, as it is now, is in force.
+    /// Records whether the current content of the policy file is the active policy.
     pub(crate) fn policy_is_current(&self, is_current: bool) {
         self.policy_is_current.set(is_current.into());
     }
 
-    /// A connection that counts for as long as this lives.
+    /// Counts a connection as open until the returned guard is dropped.
     pub(crate) fn connection(&self) -> OpenConnection {
         self.connections.inc();
         OpenConnection(self.connections.clone())
     }
 }
 
-/// A client can make up methods; they must not grow the metrics.
+/// Returns the `method` label. Unknown methods become `other`, so that clients cannot add series.
 fn name_of(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
@@ -289,7 +291,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// What is asked of the control plane whenever somebody looks.
+/// Collects gauges and counters from the control plane at each scrape.
 #[derive(Debug)]
 struct Known {
     plane: ControlPlane,
@@ -305,27 +307,27 @@ impl Collector for Known {
         let now = self.plane.now();
         let age = watch.heard_at.map(|heard| now.nanos_since(heard) / 1_000_000_000);
         let gauges: [(&str, &str, u64); 9] = [
-            ("gpus_held", "GPUs that jobs hold", held.gpus),
-            ("gpus_limit", "GPUs that all tenants together may hold", capacity.gpus.units()),
+            ("gpus_held", "GPUs held by jobs", held.gpus),
+            ("gpus_limit", "GPU capacity of all tenants together", capacity.gpus.units()),
             ("jobs_held", "Jobs that count against the capacity", held.jobs),
             (
                 "jobs_limit",
-                "Jobs that all tenants together may have at a time",
+                "Job capacity of all tenants together",
                 capacity.concurrent_jobs.into(),
             ),
-            ("creations_pending", "Jobs whose creation has not been settled", count(pending)),
-            ("ready", "Whether submissions are taken", self.plane.is_ready().into()),
+            ("creations_pending", "Create requests whose outcome is not known yet", count(pending)),
+            ("ready", "Whether the server accepts submissions", self.plane.is_ready().into()),
             (
                 "watch_connected",
-                "Whether the backend can be reached, as far as is known",
+                "Whether the backend is connected",
                 watch.connected.into(),
             ),
             (
                 "http_requests_in_progress",
-                "Requests that wait for their answer",
+                "HTTP requests in progress",
                 count(self.capacity.requests()),
             ),
-            ("log_readers", "Readers of logs", count(self.capacity.log_readers())),
+            ("log_readers", "Connected log readers", count(self.capacity.log_readers())),
         ];
         for (name, help, value) in gauges {
             gauge(&mut encoder, name, help, value)?;
@@ -334,14 +336,14 @@ impl Collector for Known {
             gauge(
                 &mut encoder,
                 "watch_silence_seconds",
-                "For how long the backend has said nothing",
+                "Seconds since the last event from the backend",
                 seconds,
             )?;
         }
         let counters = [
-            ("watch_restarts", "Times that the connection to the backend was lost", watch.interruptions),
-            ("listings", "Listings of the backend that were taken over", watch.listings),
-            ("ledger_drift", "Holds that a listing had to set right", watch.drift),
+            ("watch_restarts", "Times that the watch of the backend was interrupted", watch.interruptions),
+            ("listings", "Complete lists received from the backend", watch.listings),
+            ("ledger_drift", "Holds that a list corrected", watch.drift),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
@@ -349,7 +351,7 @@ impl Collector for Known {
         }
         let phases = self.plane.phases();
         let kind = ConstGauge::new(0_i64).metric_type();
-        let mut family = encoder.encode_descriptor("jobs", "Jobs that are there, by phase", None, kind)?;
+        let mut family = encoder.encode_descriptor("jobs", "Jobs by phase", None, kind)?;
         for phase in Phase::ALL {
             let value = ConstGauge::new(signed(count(phases.get(&phase).copied().unwrap_or_default())));
             let label = [("phase", phase.as_str())];

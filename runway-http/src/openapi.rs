@@ -1,23 +1,23 @@
-//! The OpenAPI document: what the routes say of themselves, and what is true of all of them.
+//! The OpenAPI document: the descriptions of the routes, and the parts that all routes have in common.
 
 use runway_core::Policy;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-const ABOUT: &str = "Runway takes batch jobs, checks and prices them against a policy, holds them against the tenant's rate and \
-quota, has them run, and tells what became of them.
+const ABOUT: &str = "Runway accepts batch jobs, checks and prices them against a policy, enforces rate limits and quotas per tenant, \
+runs the jobs, and reports their status.
 
-Errors are problem details (RFC 9457). Every answer has `X-Request-ID`, which is also the `instance` of a problem and stands in the \
-server's log; a client may send its own. `traceparent` (W3C Trace Context) is continued.";
+Errors are problem details (RFC 9457). Every response has the header `X-Request-ID`. Its value is also the `instance` of a problem, \
+and appears in the log of the server. A client can send its own value. The server continues a `traceparent` (W3C Trace Context).";
 
-/// What may go wrong with every request.
+/// Error responses that every operation can return.
 const ALWAYS: &[(&str, &str)] = &[
-    ("403", "The client certificate does not allow this, where certificates are asked for"),
-    ("500", "A fault of the server"),
-    ("503", "The server or its backend cannot do this now; `Retry-After` says when to ask again"),
+    ("403", "The client certificate does not permit this request, if the server requires client certificates"),
+    ("500", "Internal server error"),
+    ("503", "The server or its backend is unavailable or overloaded; retry after `Retry-After` seconds"),
 ];
 
-/// The OpenAPI document of routes that describe themselves like this.
+/// Builds the OpenAPI document from the descriptions of the routes.
 pub(crate) fn document(description: &OpenApi) -> Value {
     let mut document = serde_json::to_value(description).unwrap_or_default();
     let info = json!({
@@ -42,14 +42,14 @@ pub(crate) fn document(description: &OpenApi) -> Value {
     document
 }
 
-/// What may be done with a job that was submitted.
+/// Links from a submitted job to the operations on it.
 fn links() -> Value {
     let link =
         |operation: &str| json!({"operationId": operation, "parameters": {"id": "$response.body#/id"}});
     json!({"read": link("readJob"), "cancel": link("cancelJob"), "logs": link("readLogs")})
 }
 
-/// The forms of parameters that are texts, by their names.
+/// The schemas of string parameters by parameter name.
 fn parameters(job: &Value) -> Map<String, Value> {
     let tenant = |field| job.pointer(&format!("/properties/tenant/{field}")).cloned().unwrap_or_default();
     let tenant = json!({"type": "string", "minLength": 1, "maxLength": tenant("maxLength"), "pattern": tenant("pattern")});
@@ -76,7 +76,7 @@ fn describe_parameters(operation: &mut Value, schemas: &Map<String, Value>) {
     }
 }
 
-/// Every fault has the same body.
+/// Describes the error responses of an operation. They all have the same body.
 fn describe_faults(operation: &mut Value) {
     let is_probe = operation.pointer("/tags/0").is_some_and(|tag| tag == "probes");
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
@@ -90,7 +90,7 @@ fn describe_faults(operation: &mut Value) {
             put(response, "/content", problem);
         }
         if matches!(status.as_str(), "409" | "429" | "503") {
-            let about = "After how many seconds to ask again";
+            let about = "Seconds to wait before a retry";
             put(
                 response,
                 "/headers",
@@ -100,21 +100,22 @@ fn describe_faults(operation: &mut Value) {
     }
 }
 
-/// The schema of a job as it is sent: that of a job file, but with the values of secrets, and with whatever classes and types of GPUs
-/// the policy in force has.
+/// The schema of a submitted job. It differs from the schema of a job file in two points: secrets contain
+/// their values, and classes and GPU types are arbitrary strings, because they depend on the active policy.
 fn job_spec() -> Value {
     let mut schema = runway_core::schema::job(&Policy::builtin());
     if let Some(root) = schema.as_object_mut() {
         root.remove("$schema");
         root.remove("$id");
     }
-    // Null is the same as left out, and these two must be there. The tenant may stand in the header.
+    // `null` is equivalent to a missing field, and these two fields are required. The tenant is optional,
+    // because it can be set in the header.
     put(&mut schema, "/required", json!(["name", "image"]));
     put(&mut schema, "/properties/name/type", "string".into());
     put(&mut schema, "/properties/image/type", "string".into());
-    let class = json!({"type": "string", "description": "The class of the policy it runs under."});
-    let gpu_type = json!({"type": "string", "description": "The kind of GPU, one of the policy's."});
-    put(&mut schema, "/title", "A job, as it is submitted".into());
+    let class = json!({"type": "string", "description": "The class in the policy that bounds the job."});
+    let gpu_type = json!({"type": "string", "description": "The GPU type, which must be one of the types in the policy."});
+    put(&mut schema, "/title", "A job to submit".into());
     put(&mut schema, "/properties/class", class);
     put(&mut schema, "/properties/gpu_type", gpu_type);
     put(
@@ -130,7 +131,7 @@ fn job_spec() -> Value {
     schema
 }
 
-/// Puts a value where a pointer says, in an object that is there.
+/// Sets a value at a JSON pointer. The parent must be an existing object.
 fn put(root: &mut Value, pointer: &str, value: Value) {
     let Some((parent, name)) = pointer.rsplit_once('/') else { return };
     if let Some(parent) = root.pointer_mut(parent).and_then(Value::as_object_mut) {

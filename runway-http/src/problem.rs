@@ -1,6 +1,7 @@
-//! What goes wrong, as an answer (RFC 9457).
+//! Error responses as problem details (RFC 9457).
 //!
-//! A handler returns a [`Fault`]; the outermost layer makes it a body, since it alone knows the request's id.
+//! A handler returns an [`ApiError`]. The outermost layer renders its body, because only that layer knows the
+//! ids of the request.
 
 use crate::request_id::{RequestIds, TRACEPARENT};
 use axum::body::Body;
@@ -14,99 +15,99 @@ use runway_core::units::Timestamp;
 use runway_core::{JobId, Violation};
 use std::sync::Arc;
 
-/// Kinds of problems. Their names are stable: programs may depend on them.
+/// The problem types of the API. Their names are stable, because clients depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The request or its document cannot be understood, whatever the policy.
+    /// The request or its document is invalid under every policy.
     Malformed,
-    /// The client's certificate does not allow this.
+    /// The client certificate does not permit the request.
     Forbidden,
     NotFound,
     MethodNotAllowed,
-    /// It was meant for another server.
+    /// The request names a host that is not this server.
     Misdirected,
     /// The body did not arrive in time.
     BodyTimeout,
-    /// Something else is being done with this job, or has been.
+    /// The state of the job does not permit the request, or a request with the same key is in flight.
     Conflict,
-    /// The job has left, and its output with it.
+    /// The backend no longer has the job or its output.
     Gone,
     BodyTooLarge,
     UnsupportedMediaType,
     /// The policy refuses the job.
     Refused,
-    /// The backend refuses the job.
+    /// The backend rejects the job.
     RejectedByBackend,
-    /// The key was used for another job.
+    /// The idempotency key belongs to a different job.
     KeyReused,
-    /// Too fast.
+    /// The tenant exceeds its rate limit.
     RateLimited,
-    /// Too much at a time.
+    /// The job exceeds a quota or the capacity.
     OverQuota,
-    /// Too many submissions at a time.
+    /// The tenant has too many concurrent submissions.
     TooManySubmissions,
-    /// A fault of the server.
+    /// The server failed.
     Internal,
-    /// The jobs that run have not been counted yet.
+    /// The server has not received its first list from the backend, or is shutting down.
     NotReady,
-    /// Too many requests at a time.
+    /// The server has too many concurrent requests or log readers.
     Overloaded,
-    /// The backend cannot be reached.
+    /// The backend is unreachable, or the outcome of a create request is unknown.
     BackendUnavailable,
-    /// The answer took too long.
+    /// The response did not start in time.
     TimedOut,
 }
 
 impl Kind {
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be understood"),
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is invalid"),
             Self::Forbidden => {
-                (StatusCode::FORBIDDEN, "forbidden", "The client certificate does not allow this")
+                (StatusCode::FORBIDDEN, "forbidden", "The client certificate does not permit this request")
             }
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be done here")
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
             Self::Misdirected => {
-                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The request was meant for another server")
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The request is for a different host")
             }
             Self::BodyTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
             }
-            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The job is not in a state for this"),
-            Self::Gone => (StatusCode::GONE, "gone", "The job has left the backend"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The request conflicts with the state of the job"),
+            Self::Gone => (StatusCode::GONE, "gone", "The backend no longer has the job"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
-                "The body is of an unknown type",
+                "Unsupported media type",
             ),
             Self::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused", "The policy refuses the job"),
             Self::RejectedByBackend => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "rejected-by-backend", "The backend refuses the job")
+                (StatusCode::UNPROCESSABLE_ENTITY, "rejected-by-backend", "The backend rejected the job")
             }
             Self::KeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "key-reused",
                 "The idempotency key was used for another job",
             ),
-            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Submitted too fast"),
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The tenant exceeds its rate limit"),
             Self::OverQuota => {
-                (StatusCode::TOO_MANY_REQUESTS, "over-quota", "There is no room for the job just now")
+                (StatusCode::TOO_MANY_REQUESTS, "over-quota", "The job exceeds a quota or the capacity")
             }
             Self::TooManySubmissions => {
-                (StatusCode::TOO_MANY_REQUESTS, "too-many-submissions", "Too many submissions at a time")
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-submissions", "Too many concurrent submissions")
             }
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault of the server"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready"),
             Self::Overloaded => {
-                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests at a time")
+                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many concurrent requests")
             }
             Self::BackendUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "backend-unavailable", "The backend cannot be reached")
+                (StatusCode::SERVICE_UNAVAILABLE, "backend-unavailable", "The backend is unavailable")
             }
-            Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The answer took too long"),
+            Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The response took too long"),
         }
     }
 
@@ -115,7 +116,7 @@ impl Kind {
     }
 }
 
-/// What went wrong with a request.
+/// An error response: its problem type, details and headers.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     pub kind: Kind,
@@ -123,9 +124,9 @@ pub(crate) struct Fault {
     pub violations: Box<[Violation]>,
     pub job_id: Option<JobId>,
     pub free_by: Option<Timestamp>,
-    /// After how many seconds the same request may do better.
+    /// Seconds after which a retry of the request may succeed.
     pub retry_after: Option<u64>,
-    /// More headers of the answer.
+    /// Additional headers of the response.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -157,14 +158,14 @@ impl Fault {
         self
     }
 
-    /// Nothing more is read of the connection: what is left of the body cannot be told from the next request.
+    /// Adds `Connection: close`. The rest of the body is not read, so the next request cannot be found.
     pub(crate) fn close(mut self) -> Self {
         self.headers.push((CONNECTION, HeaderValue::from_static("close")));
         self
     }
 }
 
-/// The fault of an answer whose body is yet to be made.
+/// The error of a response whose body is not rendered yet.
 #[derive(Debug, Clone)]
 struct Pending(Arc<Fault>);
 
@@ -176,8 +177,8 @@ impl IntoResponse for Fault {
     }
 }
 
-/// Makes an answer one of this server's: with the ids of its request, and with a body where it is a fault. A fault of the
-/// framework becomes one of ours.
+/// Finalizes a response: adds the request ids, and renders the body of an error. Error responses of the
+/// framework become an [`ApiError`] first.
 pub(crate) fn complete(mut response: Response, ids: &RequestIds) -> Response {
     let status = response.status();
     let fault = match response.extensions_mut().remove::<Pending>() {
@@ -195,7 +196,7 @@ pub(crate) fn complete(mut response: Response, ids: &RequestIds) -> Response {
     told
 }
 
-/// The whole answer of a fault.
+/// Renders the whole response of an error.
 fn document(fault: &Fault, ids: &RequestIds) -> Response {
     let (status, name, title) = fault.kind.facts();
     let problem = Problem {
@@ -221,7 +222,7 @@ fn document(fault: &Fault, ids: &RequestIds) -> Response {
     told
 }
 
-/// What every answer has.
+/// Adds the headers that every response has.
 fn identify(headers: &mut HeaderMap, ids: &RequestIds) {
     headers.insert(HeaderName::from_static(REQUEST_HEADER), ids.id.header());
     headers.insert(TRACEPARENT, ids.trace.header());
@@ -238,12 +239,12 @@ fn of_framework(status: StatusCode) -> Fault {
         _ => Kind::Internal,
     };
     let detail = match kind {
-        Kind::NotFound => "there is nothing at this path; `/docs` lists what there is",
+        Kind::NotFound => "no route matches this path; `/docs` lists all routes",
         Kind::MethodNotAllowed => {
-            "this path does not take this method; the header `Allow` lists those it takes"
+            "this path does not support this method; the `Allow` header lists the supported methods"
         }
-        Kind::Internal => "the server failed; its log says why, under the id of this request",
-        _ => "the request cannot be understood",
+        Kind::Internal => "internal server error; search the log of the server for the id of this request",
+        _ => "the request is invalid",
     };
     Fault::new(kind, detail)
 }

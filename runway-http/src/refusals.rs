@@ -1,19 +1,19 @@
-//! What was refused in the last hour, by code: a count for each minute.
+//! Counts the refused submissions of the last hour by code, in one bucket per minute.
 
 use runway_core::Code;
 use runway_core::units::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The minutes that are kept.
+/// Length of the window in minutes.
 const MINUTES: u64 = 60;
 
-/// What was refused lately.
+/// A sliding window of refused submissions.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     minutes: VecDeque<(u64, BTreeMap<Code, u64>)>,
 }
 
-/// How often a code was the first reason of a refusal.
+/// The number of refusals whose first violation has this code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Count {
     pub code: Code,
@@ -29,13 +29,13 @@ impl Refusals {
         let this = minute(now);
         self.forget(this);
         match self.minutes.back_mut() {
-            // A clock that was set back counts on in the minute it knew.
+            // After the clock was set back, count in the latest minute of the window.
             Some((last, counts)) if *last >= this => *counts.entry(code).or_default() += 1,
             _ => self.minutes.push_back((this, BTreeMap::from([(code, 1)]))),
         }
     }
 
-    /// The counts, the most frequent first.
+    /// Returns the counts per code, the highest count first.
     pub(crate) fn counts(&mut self, now: Timestamp) -> Vec<Count> {
         self.forget(minute(now));
         let mut sums: BTreeMap<Code, u64> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The policy's file: read at the start, and again when it changes or somebody asks for it.
+//! The policy file. The server loads it at startup, and again when it changes or after SIGHUP.
 
 use crate::metrics::Metrics;
 use runway_control::ControlPlane;
@@ -14,22 +14,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::Signal;
 
-/// How often it is looked whether the file has changed. It is read whole for that: mounted ConfigMaps change by links.
+/// Interval at which the file is polled. Each poll reads the whole file, because the kubelet updates a
+/// mounted ConfigMap by replacing a symbolic link.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// No policy is larger than this.
+/// Maximum size of a policy file in bytes.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// Where the policy comes from.
+/// The policy file, with prices that override those in the file.
 #[derive(Debug, Clone)]
 pub struct PolicySource {
     path: PathBuf,
     overrides: RateOverrides,
-    /// What was last read there.
+    /// The content at the last read.
     known: Vec<u8>,
 }
 
-/// Why a policy is not put in force.
+/// An error that prevents a policy from becoming active.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
@@ -37,59 +38,59 @@ pub enum LoadError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The file is larger than any that is read.
-    #[error("cannot read the policy `{}`: it has more than {} MiB", path.display(), MAX_BYTES / 1024 / 1024)]
+    /// The file exceeds the maximum size.
+    #[error("cannot read the policy `{}`: it exceeds {} MiB", path.display(), MAX_BYTES / 1024 / 1024)]
     Oversized {
         /// The file.
         path: PathBuf,
     },
-    /// What stands in it is no policy.
-    #[error("the policy `{}` does not load:{}", path.display(), Told(&error.violations))]
+    /// The file does not contain a valid policy.
+    #[error("the policy `{}` is invalid:{}", path.display(), Told(&error.violations))]
     Faulty {
         /// The file.
         path: PathBuf,
-        /// Its faults.
+        /// The violations in the file.
         error: PolicyError,
     },
-    /// It cannot take the place of the one in force.
+    /// The policy changes the namespace of the jobs, which requires a restart.
     #[error(transparent)]
     Namespace(#[from] NamespaceChanged),
 }
 
-/// Violations in one line; `runway policy check` draws them into the file.
+/// Formats violations in one line. `runway policy check` shows their positions in the file.
 struct Told<'a>(&'a [Violation]);
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Violation { path, message, code, .. } in self.0.iter().take(10) {
-            // Of the whole file there is no path.
+            // A violation of the whole file has an empty path.
             let colon = if path.is_empty() { "" } else { ": " };
             write!(f, " {path}{colon}{message} ({code});")?;
         }
         if self.0.len() > 10 {
             write!(f, " and {} more;", self.0.len() - 10)?;
         }
-        f.write_str(" `runway policy check` shows where")
+        f.write_str(" run `runway policy check` for details")
     }
 }
 
 impl PolicySource {
-    /// A file, with the prices of the environment in place of its own.
+    /// Creates a source from a file. Price variables in the environment override the prices in the file.
     ///
     /// # Errors
-    /// [`RateVariableError`] where a variable that should hold a price does not.
+    /// [`PriceVariableError`] if a price variable does not contain a valid price.
     pub fn new(path: PathBuf) -> Result<Self, RateVariableError> {
         let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
         Ok(Self { path, overrides: RateOverrides::from_variables(variable)?, known: Vec::new() })
     }
 
-    /// Reads the policy.
+    /// Loads the policy.
     ///
     /// # Errors
-    /// [`LoadError`] where there is none that loads.
+    /// [`LoadError`] if the file cannot be read or does not contain a valid policy.
     pub async fn load(&mut self) -> Result<Arc<Policy>, LoadError> {
         self.known = self.read().await?;
         self.parse(&self.known)
@@ -108,11 +109,12 @@ impl PolicySource {
     }
 }
 
-/// Keeps the policy in force, which `source` has loaded, equal to its file: whenever the file changes, and on every `asked`. One that does not load leaves the old
-/// one in force. Never returns.
+/// Keeps the active policy equal to its file. `source` must have loaded the active policy. A change of the
+/// file and each signal in `hangups` cause a reload. If a reload fails, the active policy stays. Never
+/// returns.
 pub async fn follow(mut source: PolicySource, plane: ControlPlane, metrics: Arc<Metrics>, mut asked: Signal) {
     let mut failure: Option<String> = None;
-    // Whether what was last read is in force.
+    // Whether the content at the last read is the active policy.
     let mut is_current = true;
     loop {
         let is_asked = tokio::select! {
@@ -140,10 +142,10 @@ pub async fn follow(mut source: PolicySource, plane: ControlPlane, metrics: Arc<
                 failure = None;
                 metrics.reloaded(true);
             }
-            // A file that stays away is told of once.
+            // A poll that repeats the last error does not log it again.
             Err(error) if !is_asked && failure == Some(error.to_string()) => {}
             Err(error) => {
-                tracing::error!(%error, "the policy in force stays as it is");
+                tracing::error!(%error, "policy reload failed; the active policy stays");
                 failure = Some(error.to_string());
                 metrics.reloaded(false);
             }
@@ -159,22 +161,22 @@ fn apply(plane: &ControlPlane, policy: Arc<Policy>) -> Result<(), LoadError> {
         [&before, &policy].map(|policy| serde_json::to_value(policy.canonical()).unwrap_or_default());
     let differences = differences(&old, &new);
     for Difference { at, before, after } in &differences {
-        tracing::info!(at, before, after, "the policy differs");
+        tracing::info!(at, before, after, "policy value changed");
     }
-    tracing::info!(%from, %to, differences = differences.len(), "the policy was read again and is in force");
+    tracing::info!(%from, %to, differences = differences.len(), "policy reloaded");
     Ok(())
 }
 
-/// A line of the policy that is another one now.
+/// A value that differs between two policies.
 #[derive(Debug, PartialEq, Eq)]
 struct Difference {
     at: String,
-    /// What stood there; empty where nothing did.
+    /// The old value in JSON. It is empty if the old policy has no value at this path.
     before: String,
     after: String,
 }
 
-/// Where two policies differ, line by line.
+/// Returns the values that differ between two policies.
 fn differences(before: &Json, after: &Json) -> Vec<Difference> {
     let mut found = Vec::new();
     compare("", Some(before), Some(after), &mut found);
@@ -228,8 +230,8 @@ mod tests {
             PolicySource { path: "p.yaml".into(), overrides: RateOverrides::default(), known: Vec::new() };
         let told = |text: &str| source.parse(text.as_bytes()).unwrap_err().to_string();
         let cut = told("version: [1");
-        assert!(cut.starts_with("the policy `p.yaml` does not load: line 1"), "{cut}");
+        assert!(cut.starts_with("the policy `p.yaml` is invalid: line 1"), "{cut}");
         let faulty = told("version: 2\nrates: {}");
-        assert!(faulty.starts_with("the policy `p.yaml` does not load: /version: "), "{faulty}");
+        assert!(faulty.starts_with("the policy `p.yaml` is invalid: /version: "), "{faulty}");
     }
 }

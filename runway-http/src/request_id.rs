@@ -1,4 +1,4 @@
-//! Which request it is: an id of its own, and the trace that it belongs to (W3C Trace Context).
+//! Request ids, and the traces to which requests belong (W3C Trace Context).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The longest id that is taken over from a client.
+/// Maximum length of a request id from a client.
 const MAX_LENGTH: usize = 128;
 
-/// Draws numbers that look random and that no other request has. The system is asked for randomness once: nobody gains
-/// anything by guessing the id of a request.
+/// Generates unique 128-bit numbers that look random. The system provides randomness once per generator,
+/// because request ids need not be unpredictable.
 #[derive(Debug, Default)]
 pub(crate) struct Draw {
     keys: [RandomState; 2],
@@ -30,7 +30,7 @@ impl Draw {
     }
 }
 
-/// What a request is called in the log: by itself, and as part of a trace.
+/// The ids of a request in the log: its request id and its trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestIds {
     pub(crate) id: RequestId,
@@ -38,7 +38,7 @@ pub(crate) struct RequestIds {
 }
 
 impl RequestIds {
-    /// The ids as the audit record names them.
+    /// Returns the ids for the audit record.
     pub(crate) fn identity(&self) -> RequestIdentity<'_> {
         RequestIdentity { request: self.id.as_str(), trace: self.trace.id() }
     }
@@ -49,7 +49,7 @@ impl RequestIds {
     }
 }
 
-/// What a request is called unless its client has called it something: a new trace, whose id is the request's own, too.
+/// A new trace, whose id is also the request id. It is used unless the client sends its own ids.
 #[derive(Debug)]
 struct Ours(Bytes);
 
@@ -58,10 +58,10 @@ impl Ours {
     const SPAN: Range<usize> = 36..52;
 
     fn new(drawn: u128) -> Self {
-        // An id of zeros is none.
+        // Ids of zeros are invalid.
         let (id, span) = (drawn.max(1), u64::try_from(drawn >> 64).unwrap_or(1).max(1));
         let mut text = String::with_capacity(55);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "00-{id:032x}-{span:016x}-00");
         Self(text.into())
     }
@@ -74,13 +74,13 @@ impl Ours {
         header(self.0.clone())
     }
 
-    /// This server's part in a trace.
+    /// The span id of this server.
     fn span(&self) -> &str {
         self.0.get(Self::SPAN).and_then(|span| std::str::from_utf8(span).ok()).unwrap_or_default()
     }
 }
 
-/// The id of a request: the client's, where it sends one that is fit for a log, and else one of ours.
+/// The id of a request: the id from the client if it is safe to log, otherwise a generated id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestId(HeaderValue);
 
@@ -105,12 +105,12 @@ fn is_fit(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-/// The trace that a request belongs to, and this server's part in it, as the header tells it.
+/// The trace of a request and the span of this server, as a `traceparent` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trace(HeaderValue);
 
 impl Trace {
-    /// Continues the client's trace, or begins one.
+    /// Continues the trace of the client, or starts a new trace.
     fn of(headers: &HeaderMap, ours: &Ours) -> Self {
         Self(match one(headers, &TRACEPARENT).and_then(parse) {
             Some((id, flags)) => header(format!("00-{id}-{}-{flags}", ours.span()).into()),
@@ -127,12 +127,13 @@ impl Trace {
     }
 }
 
-/// A header of letters, digits and hyphens.
+/// Builds a header value from letters, digits and hyphens.
 fn header(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Trace id and flags of a `traceparent`; of later versions the part that the first one has.
+/// Returns the trace id and the flags of a `traceparent`. For a later version of the header, only the fields
+/// of version 00 are parsed.
 fn parse(text: &str) -> Option<(&str, &str)> {
     let is_hex = |part: &str, length| {
         part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -146,7 +147,7 @@ fn parse(text: &str) -> Option<(&str, &str)> {
     (is_read && names_both && is_hex(flags, 2)).then_some((id, flags))
 }
 
-/// The text of a header that stands once.
+/// Returns the value of a header as a string if the header occurs exactly once.
 pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     only(headers, name)?.to_str().ok()
 }

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State that all requests share.
 
 use crate::capacity::Capacity;
 use crate::limits::RequestLimits;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
-/// What all requests share. Clones share it too.
+/// State that all requests share. Clones refer to the same state.
 #[derive(Debug, Clone)]
 pub struct AppState {
     inner: Arc<Inner>,
@@ -28,7 +28,7 @@ struct Inner {
 }
 
 impl AppState {
-    /// A server over a control plane. The metrics are those that observe it.
+    /// Creates the state for a control plane. `metrics` must observe this control plane.
     #[must_use]
     pub fn new(plane: ControlPlane, metrics: Arc<Metrics>, limits: RequestLimits) -> Self {
         let capacity = Capacity::new(&limits);
@@ -48,17 +48,17 @@ impl AppState {
         }
     }
 
-    /// Says that the server is about to end: it is not ready any more.
+    /// Marks the server as shutting down. It is no longer ready.
     pub fn stop(&self) {
         self.inner.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Says that the server ends: answers without an end of their own are broken off.
+    /// Starts to drain the server: endless responses, such as followed logs, are aborted.
     pub fn drain(&self) {
         self.inner.draining.send_replace(true);
     }
 
-    /// Is true once answers without an end of their own are to be broken off.
+    /// Returns a receiver whose value becomes `true` when the drain starts.
     pub(crate) fn draining(&self) -> watch::Receiver<bool> {
         self.inner.draining.subscribe()
     }
@@ -67,7 +67,7 @@ impl AppState {
         self.inner.stopping.load(Ordering::Relaxed)
     }
 
-    /// A number that no other request has.
+    /// Returns a number that is unique among requests.
     pub(crate) fn draw(&self) -> u128 {
         self.inner.draw.next()
     }

@@ -1,10 +1,10 @@
-//! The jobs of the control plane as the API shows them.
+//! Converts jobs of the control plane to the representation of the API.
 
 use runway_api::{JobFacts, JobView};
 use runway_control::JobRecord;
 use runway_core::units::Timestamp;
 
-/// A job as it is known now.
+/// Returns the API view of a job at the time `now`.
 pub(crate) fn job_view(record: &JobRecord, now: Timestamp) -> JobView {
     let seen = &record.seen;
     JobView::from(JobFacts {

@@ -1,7 +1,9 @@
-//! A server over a cluster in memory, whose jobs run for ten seconds and print one line: to try the API on, and for tests of what
-//! speaks to a server. It prints its address, and ends with its standard input.
+//! A server over an in-memory cluster, to try the API and to test clients.
 //!
-//! `cargo run -p runway-http --example in_memory -- --policy fixtures/policies/default.yaml --listen 127.0.0.1:8080`
+//! Each job runs for ten seconds. It prints a line when it starts and a line when it finishes. The server
+//! prints its address, and exits when its standard input ends.
+//!
+//! `cargo run -p runway-http --example in_memory -- --policy fixtures/policies/default.yaml`
 
 mod sample;
 
@@ -20,16 +22,16 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-/// A server over a cluster in memory.
+/// Run the API over an in-memory cluster.
 #[derive(Debug, Parser)]
 struct Flags {
-    /// The address to listen on
+    /// Listen on this address
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The policy
+    /// Load the policy from this file
     #[arg(long)]
     policy: PathBuf,
-    /// With jobs in it that others have made: some in every phase, and some of which the cluster says what a browser could take for HTML
+    /// Add sample jobs in every phase, some of them with HTML in their messages
     #[arg(long)]
     sample: bool,
 }
@@ -38,7 +40,7 @@ struct Flags {
 async fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
     let policy = Policy::parse(&std::fs::read(&flags.policy)?, RateOverrides::default());
-    let policy = Arc::new(policy.map_err(|error| format!("the policy does not load: {error}"))?);
+    let policy = Arc::new(policy.map_err(|error| format!("invalid policy: {error}"))?);
     let (cluster, metrics) = (FakeCluster::new(Arc::new(System)), Arc::new(Metrics::default()));
     if flags.sample {
         sample::jobs(System.now())?.into_iter().for_each(|job| cluster.put(job));
@@ -51,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(flags.listen).await?;
     println!("http://{}", listener.local_addr()?);
     let end_of_input = async {
-        // An error of standard input stops the server as its end does.
+        // A read error stops the server, too.
         let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
     };
     serve(listener, app(state), ConnectionLimits::default(), None, metrics, end_of_input).await;

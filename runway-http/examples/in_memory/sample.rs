@@ -1,4 +1,4 @@
-//! Jobs to look at: some in every phase, with the longest names there can be, and with words of the cluster that a browser could take for HTML.
+//! Sample jobs: jobs in every phase, with names of maximum length, and with messages that contain HTML.
 
 use runway_control::Observation;
 use runway_core::JobId;
@@ -7,7 +7,7 @@ use runway_core::status::{Phase, Reason, Status};
 use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp};
 use std::error::Error;
 
-/// What would do something, if it were taken for more than text. Each sets `owned`.
+/// HTML that takes effect if the page does not escape it. Scripts in it set `window.owned`.
 const HOSTILE: [&str; 6] = [
     r#"<script>window.owned="script"</script>"#,
     r#"<img src=x onerror="window.owned='img'">"#,
@@ -29,7 +29,7 @@ struct Sample {
     minutes: u64,
 }
 
-/// The jobs, as they are now.
+/// Returns the sample jobs at the time `now`.
 pub(crate) fn jobs(now: Timestamp) -> Result<Vec<Observation>, Box<dyn Error>> {
     let numbered = (1..).zip(samples());
     numbered.map(|(number, sample)| sample.seen(JobId::from_random(number), now)).collect()
@@ -52,32 +52,32 @@ fn samples() -> Vec<Sample> {
             class: "gpu",
             gpus: 4,
             minutes: 134,
-            ..job("train-ranker", "vision", Phase::Running, "runs")
+            ..job("train-ranker", "vision", Phase::Running, "running")
         },
         Sample {
             class: "gpu",
             gpus: 2,
             reason: Some(Reason::Unschedulable),
             hint: Some(
-                "it starts once a node has the GPUs free; where none has that many, lower `resources.gpu`"
+                "the job starts when a node has enough free GPUs; if no node has that many, lower `resources.gpu`"
                     .to_owned(),
             ),
             ..job(
                 "infer-batch",
                 "search",
                 Phase::Pending,
-                "no node has what it asks for: `0/12 nodes are available: 12 Insufficient nvidia.com/gpu.`",
+                "no node has the requested resources: `0/12 nodes are available: 12 Insufficient nvidia.com/gpu.`",
             )
         },
         job(
             "nightly-etl",
             "billing",
             Phase::Running,
-            "runs, attempt 2 of 3; attempt 1: ended with exit code 1",
+            "running, attempt 2 of 3; attempt 1: exit code 1",
         ),
         Sample {
             reason: Some(Reason::OOMKilled),
-            hint: Some("raise `resources.memory` above 4Gi, or make the job use less".to_owned()),
+            hint: Some("raise `resources.memory` above 4Gi, or reduce the memory use of the job".to_owned()),
             minutes: 60 * 27,
             ..job(
                 "embed-docs",
@@ -87,8 +87,8 @@ fn samples() -> Vec<Sample> {
             )
         },
         job("thumbnail-8812", "media", Phase::Succeeded, "succeeded"),
-        job("sweep-lr-1e-4", "vision", Phase::Cancelled, "cancelled; what runs of it is being ended"),
-        job("report", "billing", Phase::Unknown, "gone before its end was seen"),
+        job("sweep-lr-1e-4", "vision", Phase::Cancelled, "cancelled; its processes are being terminated"),
+        job("report", "billing", Phase::Unknown, "deleted before its final state was observed"),
         Sample {
             hint: Some("x".repeat(300)),
             ..job(
@@ -103,7 +103,7 @@ fn samples() -> Vec<Sample> {
         samples.push(Sample {
             reason: Some(Reason::ImagePull),
             hint: Some(text.to_owned()),
-            ..job("hostile", "mallory", Phase::Pending, &format!("its image `{text}` cannot be had"))
+            ..job("hostile", "mallory", Phase::Pending, &format!("cannot pull the image `{text}`"))
         });
     }
     samples

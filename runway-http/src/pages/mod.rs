@@ -1,4 +1,4 @@
-//! The pages for people. `maud` escapes whatever is put into them; nothing is loaded from elsewhere.
+//! The HTML pages. `maud` escapes all inserted values. The pages load nothing from other hosts.
 
 pub(crate) mod overview;
 pub(crate) mod reference;
@@ -8,12 +8,13 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
 
-/// A page brings its own style, runs its own script if it has one, and talks to nobody else.
+/// A page has inline styles, and can load scripts from this server and connect to it. Everything else is
+/// forbidden.
 pub(crate) const SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// A page around its content.
+/// Renders a page with the given content.
 fn page(title: &str, script: Option<&str>, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)

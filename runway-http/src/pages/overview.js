@@ -1,5 +1,5 @@
-// Keeps the page as the server sees it. Every part comes as HTML that the server has escaped; what is the same is left alone, so that
-// the focus, what is selected and what is folded out stay where they are.
+// Keeps the page up to date. The server sends each part as escaped HTML. Unchanged nodes stay in the document, so
+// that the focus, the selection and open details are preserved.
 "use strict";
 const state = document.getElementById("state");
 
@@ -16,13 +16,13 @@ function update(old, next) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) {
-    // Whoever folded it out wants to read it.
+    // Keep details open that the user has opened.
     if (!next.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }
   updateChildren(old, next);
 }
 
-// Children that have an id are found again by it, others by their place.
+// Matches children by id if they have one, and by position otherwise.
 function updateChildren(old, next) {
   const named = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
   let here = old.firstChild;
@@ -54,9 +54,9 @@ events.onmessage = (event) => {
       updateChildren(part, next.content);
     }
   }
-  // What was moved has lost it.
+  // An element that was moved has lost the focus.
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 };
 events.onerror = () => {
-  state.textContent = "The server does not answer. This is what was last known; it is tried again.";
+  state.textContent = "The server does not respond. The data may be outdated. Reconnecting.";
 };

@@ -1,4 +1,4 @@
-//! The page of the operators: what runs, for whom, at what price, and what is refused.
+//! The overview page for operators: jobs, tenants, costs and refusals.
 
 use crate::refusals::Count;
 use maud::{Markup, PreEscaped, html};
@@ -10,35 +10,37 @@ use runway_core::status::Phase;
 use runway_core::units::{Timestamp, Usd};
 use std::collections::BTreeMap;
 
-/// As many jobs are shown.
+/// Maximum number of jobs on the page.
 pub(crate) const SHOWN: usize = 200;
 
-/// What there is to show.
+/// The data of the page.
 #[derive(Debug)]
 pub(crate) struct Overview {
     pub now: Timestamp,
-    /// Whether the backend can be reached; when it last said anything.
+    /// Whether the backend is connected.
     pub connected: bool,
+    /// The time of the last event from the backend.
     pub heard_at: Option<Timestamp>,
     pub ready: bool,
     pub policy: Digest,
-    /// How many jobs there are in each phase.
+    /// The number of jobs in each phase.
     pub phases: BTreeMap<Phase, usize>,
-    /// What the jobs that run cost in an hour, and what those that hold something cost at most.
+    /// The cost per hour of the running jobs.
     pub per_hour: Usd,
+    /// The sum of the ceilings of all jobs that occupy resources.
     pub ceilings: Usd,
-    /// GPUs that are held, and how many there are; unknown to who sees one tenant alone.
+    /// The held GPUs and the GPU capacity. `None` if the client sees only one tenant.
     pub gpus: Option<(u64, u64)>,
     pub tenants: BTreeMap<Tenant, TenantUsage>,
-    /// The newest jobs, those first that have not ended.
+    /// The newest jobs. Active jobs come first.
     pub jobs: Vec<JobView>,
-    /// How many there are besides.
+    /// The number of jobs that the page omits.
     pub more: usize,
-    /// What was refused in the last hour; unknown to who sees one tenant alone.
+    /// The refusals of the last hour. `None` if the client sees only one tenant.
     pub refusals: Option<Vec<Count>>,
 }
 
-/// The whole page.
+/// Renders the whole page.
 pub(crate) fn page(overview: &Overview) -> Markup {
     let parts = parts(overview);
     let part = |id: &str| PreEscaped(parts.get(id).cloned().unwrap_or_default());
@@ -54,28 +56,28 @@ pub(crate) fn page(overview: &Overview) -> Markup {
             }
             section .cards aria-labelledby="h-jobs" {
                 h2 #h-jobs { "Jobs" }
-                (table("Jobs, those first that have not ended", &[("Job", ""), ("Tenant", ""), ("Phase", ""), ("What happened", ""), ("Age", "number"), ("Cost, ceiling", "number")], "jobs", &part("jobs")))
+                (table("Jobs, active jobs first", &[("Job", ""), ("Tenant", ""), ("Phase", ""), ("Message", ""), ("Age", "number"), ("Cost, ceiling", "number")], "jobs", &part("jobs")))
                 p .dim #more { (part("more")) }
             }
             section .cards aria-labelledby="h-tenants" {
                 h2 #h-tenants { "Tenants" }
-                (table("Tenants that hold something", &[("Tenant", ""), ("GPUs held of quota", ""), ("Jobs held of quota", "")], "tenants", &part("tenants")))
+                (table("Tenants with held resources", &[("Tenant", ""), ("GPUs held of quota", ""), ("Jobs held of quota", "")], "tenants", &part("tenants")))
             }
             @if overview.refusals.is_some() {
                 section .cards aria-labelledby="h-refusals" {
                     h2 #h-refusals { "Refused in the last hour" }
-                    (table("Refusals by code", &[("Code", ""), ("Times", "number"), ("What it means", "")], "refusals", &part("refusals")))
+                    (table("Refusals by code", &[("Code", ""), ("Count", "number"), ("Meaning", "")], "refusals", &part("refusals")))
                 }
             }
         }
         footer .dim {
-            p { "This page only reads. " a href="docs" { "API" } " · " a href="v1/policy" { "policy in force" } " · " a href="metrics" { "metrics" } }
+            p { "This page is read-only. " a href="docs" { "API" } " · " a href="v1/policy" { "active policy" } " · " a href="metrics" { "metrics" } }
         }
     };
     super::page("Runway", Some("overview.js"), &content)
 }
 
-/// The parts of the page that change, by their ids.
+/// Renders the parts of the page that change, by element id.
 pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
     let mut parts = BTreeMap::from([
         ("state", state(overview)),
@@ -90,7 +92,8 @@ pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
     parts.into_iter().map(|(id, markup)| (id, markup.into_string())).collect()
 }
 
-/// The roles are written out, since a table that is laid out as cards would lose them.
+/// Renders a table. It has explicit roles, because the style sheet turns rows into cards on small screens and
+/// browsers then drop the implicit roles.
 fn table(caption: &str, columns: &[(&str, &str)], id: &str, rows: &Markup) -> Markup {
     html! {
         table role="table" aria-label=(caption) {
@@ -110,16 +113,16 @@ fn state(overview: &Overview) -> Markup {
     let heard = overview.heard_at.map(|heard| age(heard, overview.now));
     html! {
         @match (overview.ready, overview.connected, heard) {
-            (false, _, _) => { "Not ready: the jobs that run have not been counted yet." }
+            (false, _, _) => { "Not ready: waiting for the first list from the backend." }
             (true, true, _) => { "Ready; the backend is connected." }
-            (true, false, Some(age)) => { "The backend has not answered for " (age) ": this is what was last known." }
-            (true, false, None) => { "The backend has not answered yet." }
+            (true, false, Some(age)) => { "No response from the backend for " (age) ": the data may be outdated." }
+            (true, false, None) => { "The backend has not responded yet." }
         }
         " " span .dim { "Policy " code title=(overview.policy) { (short(&overview.policy)) } }
     }
 }
 
-/// A digest to tell apart by eye.
+/// Returns the first 12 characters of a digest.
 fn short(digest: &Digest) -> String {
     digest.to_string().trim_start_matches("sha256:").chars().take(12).collect()
 }
@@ -131,12 +134,12 @@ fn numbers(overview: &Overview) -> Markup {
             @if *count > 0 || matches!(phase, Phase::Pending | Phase::Running | Phase::Failed) { (number(phase.as_str(), count)) }
         }
         @if let Some((held, limit)) = overview.gpus { (number("GPUs held", &format!("{held} of {limit}"))) }
-        (number("USD an hour, running", &overview.per_hour))
-        (number("USD at most, not ended", &overview.ceilings))
+        (number("USD per hour, running", &overview.per_hour))
+        (number("USD ceiling, active", &overview.ceilings))
     }
 }
 
-/// A phase is told by a sign and a word, so that its colour only repeats it.
+/// Returns the symbol of a phase. The symbol and the word convey the phase without its color.
 const fn sign(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "○",
@@ -158,7 +161,7 @@ fn jobs(overview: &Overview) -> Markup {
                     span class={ "phase " (job.phase) } { span aria-hidden="true" { (sign(job.phase)) " " } (job.phase) }
                     @if let Some(reason) = job.reason { " " (reason) }
                 }
-                td role="cell" data-what="what happened" {
+                td role="cell" data-what="message" {
                     (job.message)
                     @if let Some(hint) = &job.hint { span .hint .dim { "→ " (hint) } }
                 }
@@ -171,7 +174,7 @@ fn jobs(overview: &Overview) -> Markup {
                 }
             }
         }
-        @if overview.jobs.is_empty() { (nothing(6, "There are none.")) }
+        @if overview.jobs.is_empty() { (nothing(6, "No jobs.")) }
     }
 }
 
@@ -192,7 +195,7 @@ fn tenants(overview: &Overview) -> Markup {
                 (share("jobs", usage.held.jobs, usage.jobs.into()))
             }
         }
-        @if overview.tenants.is_empty() { (nothing(3, "None holds anything.")) }
+        @if overview.tenants.is_empty() { (nothing(3, "No tenant holds resources.")) }
     }
 }
 
@@ -201,15 +204,15 @@ fn refusals(counts: &[Count]) -> Markup {
         @for Count { code, times } in counts {
             tr role="row" id={ "code-" (code) } {
                 td role="cell" data-what="code" { code { (code) } }
-                td role="cell" .number data-what="times" { (times) }
-                td role="cell" data-what="what it means" { details { summary { "explain" } (code.explanation()) } }
+                td role="cell" .number data-what="count" { (times) }
+                td role="cell" data-what="meaning" { details { summary { "explain" } (code.explanation()) } }
             }
         }
-        @if counts.is_empty() { (nothing(3, "Nothing was refused.")) }
+        @if counts.is_empty() { (nothing(3, "No refusals.")) }
     }
 }
 
-/// A time to tell by eye: its largest unit and the next.
+/// Formats an age in its two largest units.
 fn age(from: Timestamp, now: Timestamp) -> String {
     let seconds = now.nanos_since(from) / 1_000_000_000;
     match seconds {

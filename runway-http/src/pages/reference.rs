@@ -1,19 +1,19 @@
-//! The reference of the API, from its OpenAPI document.
+//! The API reference page.
 
 use maud::{Markup, html};
 use serde_json::Value;
 
-/// The reference of the API, from its OpenAPI document.
+/// Renders the API reference page from the OpenAPI document.
 pub(crate) fn reference(document: &Value) -> Markup {
     let operations = operations(document);
     let content = html! {
         main .told {
             h1 { "Runway API " span .dim { (text(document, "/info/version")) } }
             p { (text(document, "/info/description")) }
-            p { "For programs: " a href="openapi.json" { code { "/openapi.json" } } }
+            p { "OpenAPI document: " a href="openapi.json" { code { "/openapi.json" } } }
             h2 { "Routes" }
             @for (path, method, operation) in &operations { (operation_of(path, method, operation)) }
-            h2 { "Bodies" }
+            h2 { "Schemas" }
             @for (name, schema) in fields(document, "/components/schemas") {
                 details #(name) {
                     summary { code { (name) } " " span .dim { (text(schema, "/description")) } }
@@ -46,7 +46,7 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
             @if let Some(parameters) = operation.pointer("/parameters").and_then(Value::as_array) {
                 h3 { "Parameters" }
                 table {
-                    thead { tr { th scope="col" { "Name" } th scope="col" { "In" } th scope="col" { "What" } } }
+                    thead { tr { th scope="col" { "Name" } th scope="col" { "In" } th scope="col" { "Description" } } }
                     tbody {
                         @for parameter in parameters {
                             tr {
@@ -62,9 +62,9 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
                 h3 { "Body" }
                 ul { @for (media, body) in content { li { code { (media) } ": " (link_to(body)) } } }
             }
-            h3 { "Answers" }
+            h3 { "Responses" }
             table {
-                thead { tr { th scope="col" { "Status" } th scope="col" { "When" } th scope="col" { "Body" } } }
+                thead { tr { th scope="col" { "Status" } th scope="col" { "Description" } th scope="col" { "Body" } } }
                 tbody {
                     @for (status, response) in fields(operation, "/responses") {
                         tr {
@@ -83,7 +83,7 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
     }
 }
 
-/// The name of a schema, with the way to it; of one without a name its type.
+/// Renders a link to the schema of a body. If the schema has no name, renders its type.
 fn link_to(body: &Value) -> Markup {
     let name = body.pointer("/schema/$ref").and_then(Value::as_str).and_then(|to| to.rsplit('/').next());
     html! {
@@ -94,12 +94,12 @@ fn link_to(body: &Value) -> Markup {
     }
 }
 
-/// The text at a pointer.
+/// Returns the string at a JSON pointer, or an empty string.
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The fields of the object at a pointer.
+/// Iterates over the fields of the object at a JSON pointer.
 fn fields<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     value.pointer(pointer).and_then(Value::as_object).into_iter().flatten()
 }

@@ -1,21 +1,21 @@
-//! Who may do what: the role in the client's certificate decides, where certificates are asked for.
+//! Authorization by the role in the client certificate, if the server requires client certificates.
 
 use crate::problem::{Fault, Kind};
 use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use std::fmt;
 
-/// What a client may do.
+/// The role of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Everything.
+    /// Permits all requests.
     Admin,
-    /// Read all but what jobs print, and ask for quotes.
+    /// Permits reading everything except job output, and requesting quotes.
     Viewer,
 }
 
 impl Role {
-    /// The role that an organisational unit names: exactly `admin` or `viewer`.
+    /// Returns the role for an organizational unit, which must be exactly `admin` or `viewer`.
     #[must_use]
     pub fn of_unit(unit: &str) -> Option<Self> {
         match unit {
@@ -26,42 +26,42 @@ impl Role {
     }
 }
 
-/// What is known of who is at the other end. Put into a request's extensions by whoever accepts connections; a request
-/// without one may do everything, since nothing asks who it is.
+/// The access of a client. The TLS layer adds it to the extensions of each request if the server requires
+/// client certificates. A request without this extension is permitted everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// A client with a role.
     Role(Role),
-    /// A client whose certificate is good, but names no role.
+    /// A client with a valid certificate that does not name a role.
     None(NoRole),
 }
 
-/// Why a certificate names no role.
+/// The reason that a certificate does not name a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRole {
-    /// It has no organisational unit.
+    /// The certificate has no organizational unit.
     Missing,
-    /// It has more than one.
+    /// The certificate has more than one organizational unit.
     Several,
-    /// It has one that is no role.
+    /// The organizational unit is not a role.
     Unknown,
-    /// It cannot be read.
+    /// The certificate cannot be parsed.
     Unreadable,
 }
 
 impl fmt::Display for NoRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            Self::Missing => "has no organisational unit (OU)",
-            Self::Several => "has several organisational units (OU)",
-            Self::Unknown => "has an organisational unit (OU) that is no role",
-            Self::Unreadable => "cannot be read",
+            Self::Missing => "has no organizational unit (OU)",
+            Self::Several => "has several organizational units (OU)",
+            Self::Unknown => "has an organizational unit (OU) that is not a role",
+            Self::Unreadable => "cannot be parsed",
         };
-        write!(f, "the client certificate {what}; it needs exactly one, `admin` or `viewer`")
+        write!(f, "the client certificate {what}; it must have exactly one, `admin` or `viewer`")
     }
 }
 
-/// Whether a role may do this.
+/// Returns whether a role permits a request.
 fn may(role: Role, method: &Method, path: &str) -> bool {
     match role {
         Role::Admin => true,
@@ -70,17 +70,17 @@ fn may(role: Role, method: &Method, path: &str) -> bool {
     }
 }
 
-/// Why the client may not do this, where it may not.
+/// Returns the error if the client is not permitted to send this request.
 pub(crate) fn refusal(request: &Request) -> Option<Fault> {
     let detail = match request.extensions().get::<Access>()? {
         Access::None(why) => why.to_string(),
         Access::Role(role) => {
-            // What matches no route has nothing to show.
+            // The router responds to a path without a route with 404.
             let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
             if path.is_none_or(|path| may(*role, request.method(), path)) {
                 return None;
             }
-            "a viewer may read all but what jobs print, and ask for quotes; this needs the role `admin`"
+            "the role `viewer` can read everything except job output, and request quotes; this request requires the role `admin`"
                 .to_owned()
         }
     };

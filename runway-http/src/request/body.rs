@@ -1,4 +1,4 @@
-//! The body of a request: a job, in JSON or YAML, read within bounds of size and time.
+//! Reads a job in JSON or YAML from the request body, within limits on size and time.
 
 use crate::problem::{Fault, Kind};
 use crate::request_id::one;
@@ -15,7 +15,7 @@ use runway_core::document::{Document, parse_all, parse_json};
 use serde::de::IgnoredAny;
 use std::pin::pin;
 
-/// A job that was sent.
+/// The document in the body of a request.
 pub(crate) struct JobBody(pub Document);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl FromRequest<AppState> for JobBody {
         let format = format_of(&request)?;
         let limits = state.limits();
         let mut reading = pin!(read(request.into_body(), limits.body_bytes));
-        // Mostly it has come with the head, and no clock is needed.
+        // The body usually arrives with the head, and then no timer is needed.
         let bytes = match reading.as_mut().now_or_never() {
             Some(bytes) => bytes?,
             None => Box::pin(tokio::time::timeout(limits.body_timeout, reading)).await.map_err(|_| {
@@ -43,7 +43,7 @@ impl FromRequest<AppState> for JobBody {
     }
 }
 
-/// The media type says how the body is written; a parameter such as `charset=utf-8` changes nothing.
+/// Returns the format for the media type. A parameter such as `charset=utf-8` has no effect.
 fn format_of(request: &Request) -> Result<Format, Fault> {
     let essence = one(request.headers(), &CONTENT_TYPE)
         .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
@@ -52,7 +52,7 @@ fn format_of(request: &Request) -> Result<Format, Fault> {
         Some(YAML) => Ok(Format::Yaml),
         _ => {
             let detail =
-                format!("send the job as `{JSON}` or `{YAML}`, and say so in the header `Content-Type`");
+                format!("send the job as `{JSON}` or `{YAML}`, and set the `Content-Type` header");
             Err(Fault::new(Kind::UnsupportedMediaType, detail))
         }
     }
@@ -63,13 +63,13 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large(limit));
     }
-    // Mostly it comes in one piece, which need not be copied.
+    // A body usually consists of one frame, which is used without a copy.
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
-    // To ask for more behind the end would be to wait until the connection is looked at once more.
+    // Check for the end first: polling after the last frame would wait for the next event of the connection.
     while !body.is_end_stream()
         && let Some(frame) = body.frame().await
     {
-        let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body was cut off").close())?;
+        let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body is incomplete or malformed").close())?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len().max(all.len()).saturating_add(data.len()) > limit {
             return Err(too_large(limit));
@@ -87,11 +87,11 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
 }
 
 fn too_large(limit: usize) -> Fault {
-    let detail = format!("a body may have {limit} bytes; pass large inputs through storage");
+    let detail = format!("the body exceeds {limit} bytes; pass large inputs through storage");
     Fault::new(Kind::BodyTooLarge, detail).close()
 }
 
-/// The one document of a body.
+/// Parses the body, which must be exactly one document.
 fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
     if format == Format::Json
         && let Some(document) = parse_json(bytes)
@@ -103,19 +103,19 @@ fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
         && let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes)
     {
         let (line, column) = (error.line(), error.column());
-        // Its own message may quote the text, which may be a secret.
-        let detail = format!("the body is not JSON: line {line}, column {column}; for YAML, send `{YAML}`");
+        // Do not include the message of the parser: it can quote the text, which may contain a secret.
+        let detail = format!("the body is not valid JSON: line {line}, column {column}; for YAML, set the content type `{YAML}`");
         let faults = documents.iter().filter_map(|document| document.as_ref().err()).map(Violation::from);
         return Err(Fault::new(Kind::Malformed, detail).violations(faults.collect()));
     }
     if documents.len() > 1 {
-        let detail = format!("a body is one document, and this one has {}", documents.len());
+        let detail = format!("the body must be one document, but it has {}", documents.len());
         return Err(Fault::new(Kind::Malformed, detail));
     }
     match documents.pop() {
         Some(Ok(document)) => Ok(document),
         Some(Err(error)) => {
-            let detail = format!("the body cannot be read: {error}");
+            let detail = format!("cannot parse the body: {error}");
             Err(Fault::new(Kind::Malformed, detail).violations(vec![Violation::from(&error)]))
         }
         None => Err(Fault::new(Kind::Malformed, "the body is empty")),

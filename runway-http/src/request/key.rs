@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use runway_api::KEY_HEADER;
 use runway_control::IdempotencyKey;
 
-/// The key of a request, if it has one.
+/// The idempotency key of a request, if the header is present.
 pub(crate) struct Key(pub Option<IdempotencyKey>);
 
 impl<S: Sync> FromRequestParts<S> for Key {
@@ -19,10 +19,10 @@ impl<S: Sync> FromRequestParts<S> for Key {
         let malformed =
             |what: &str| Fault::new(Kind::Malformed, format!("the header `Idempotency-Key` {what}"));
         if values.next().is_some() {
-            return Err(malformed("stands more than once"));
+            return Err(malformed("occurs more than once"));
         }
         let text = value.to_str().unwrap_or_default();
-        // The draft writes it as a string in quotes (RFC 8941); most clients leave them out.
+        // The draft defines a string in quotes (RFC 8941). Most clients omit the quotes.
         let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         let key = bare.parse().map_err(|error| malformed(&format!("{error}")))?;
         Ok(Self(Some(key)))

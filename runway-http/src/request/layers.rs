@@ -1,4 +1,5 @@
-//! What wraps every route: its id, its place among the others, the time it may take, and what is noted of it.
+//! Middleware around every route: request ids, authorization, the concurrency limit, the timeout, metrics and
+//! error bodies.
 
 use super::access;
 use crate::metrics::Route;
@@ -28,18 +29,19 @@ pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
     routes.layer(layer_fn(move |inner| Observed { state: state.clone(), is_bounded: true, inner }))
 }
 
-/// Wraps the probes: no lack of room keeps them from being answered.
+/// Wraps the probes. The concurrency limit and the timeout do not apply to them.
 pub(crate) fn wrap_probes(routes: Router, state: &AppState) -> Router {
     let state = state.clone();
     routes.layer(layer_fn(move |inner| Observed { state: state.clone(), is_bounded: false, inner }))
 }
 
-/// A route that gives a request its id, notes what becomes of it, and makes the body of a fault. It is one service, written
-/// out: each one more, and each function in the place of one, copies and boxes every request.
+/// The middleware around a route. It adds the request ids, records metrics, and renders error bodies. It is
+/// one hand-written service, because each further service or middleware function would copy and box every
+/// request.
 #[derive(Clone)]
 struct Observed<S> {
     state: AppState,
-    /// Whether requests need room, and have only so much time.
+    /// Whether the concurrency limit and the request timeout apply.
     is_bounded: bool,
     inner: S,
 }
@@ -61,7 +63,8 @@ where
         let began = Instant::now();
         let ids = RequestIds::of(request.headers(), self.state.draw());
         let route = Route::of(&request);
-        // Written out for every request, which takes longer than much of what is asked; lines that matter name the request themselves.
+        // A span at the info level would be formatted for every request, which takes longer than many
+        // handlers. Log lines at higher levels include the request id themselves.
         let span = tracing::debug_span!(
             "request",
             id = ids.id.as_str(),
@@ -75,7 +78,8 @@ where
             .or_else(|| access::refusal(&request));
         let begun = match refused {
             Some(fault) => Err(fault.into_response()),
-            // A handler that panics does so where it is polled.
+            // Calling the service only creates the future. A handler can panic only when its future is
+            // polled.
             None => Ok(Box::pin(span.in_scope(|| self.inner.call(request)))),
         };
         let (state, is_bounded) = (self.state.clone(), self.is_bounded);
@@ -86,13 +90,14 @@ where
             };
             let mut response = complete(response, &ids);
             if state.is_stopping() {
-                // Who keeps the connection would lose the request that crosses with its end.
+                // Otherwise, a client that reuses the connection could lose a request that it sends while the
+                // server closes the connection.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             let (status, took) = (response.status(), began.elapsed());
             state.metrics().answered(route, status, took);
             span.in_scope(|| {
-                tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "answered");
+                tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "response sent");
             });
             Ok(response)
         };
@@ -100,7 +105,7 @@ where
     }
 }
 
-/// The answer of a route, within the room and the time that there is.
+/// Runs a route within the concurrency limit and the timeout. Converts a panic to an error response.
 async fn answered(
     state: &AppState,
     is_bounded: bool,
@@ -111,7 +116,7 @@ async fn answered(
     let answer = if is_bounded {
         let Some(_room) = state.capacity().request() else { return overloaded(state) };
         let limit = state.limits().request_timeout;
-        // Most are there at once, and need no clock.
+        // Most calls complete at the first poll and need no timer.
         match answer.as_mut().now_or_never() {
             Some(answer) => answer,
             None => match tokio::time::timeout(limit, answer).await {
@@ -136,28 +141,31 @@ async fn answered(
         request = ids.id.as_str(),
         trace = ids.trace.id(),
         message,
-        "a request made the server panic"
+        "panic while handling a request"
     );
-    Fault::new(Kind::Internal, "the server failed; its log says why, under the id of this request")
+    Fault::new(Kind::Internal, "internal server error; search the log of the server for the id of this request")
         .into_response()
 }
 
 fn overloaded(state: &AppState) -> Response {
     let detail =
-        format!("the server is busy with {} requests; try again in a moment", state.limits().requests);
+        format!("the server is handling {} requests, which is its limit; retry later", state.limits().requests);
     Fault::new(Kind::Overloaded, detail).retry_after(1).into_response()
 }
 
 fn timed_out(limit: Duration) -> Response {
     let detail = format!(
-        "there was no answer within {} s; what was begun goes on, so look before you repeat it",
+        "no response within {} s; the operation may still complete, so check its result before you retry",
         limit.as_secs()
     );
     Fault::new(Kind::TimedOut, detail).retry_after(1).into_response()
 }
 
-/// Where a proxy in front could see another end of the body, it would take what is left for the next request (RFC 9112, 6).
-/// This server's own connections forget a length beside chunks before this is asked, and end after the answer.
+/// Returns the reason to reject a request with ambiguous framing (RFC 9112, section 6). If a proxy finds
+/// another end of the body than this server, the rest of the body can be smuggled in as the next request.
+///
+/// For its own connections, hyper drops a `Content-Length` next to chunks before this check, and closes the
+/// connection after the response.
 fn ambiguous(headers: &HeaderMap) -> Option<&'static str> {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let encoding = encodings.next()?;
@@ -165,5 +173,5 @@ fn ambiguous(headers: &HeaderMap) -> Option<&'static str> {
         return Some("the request has both `Content-Length` and `Transfer-Encoding`");
     }
     let is_plain = encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
-    (!is_plain).then_some("the header `Transfer-Encoding` may only be `chunked`, once")
+    (!is_plain).then_some("the `Transfer-Encoding` header must be exactly `chunked`")
 }

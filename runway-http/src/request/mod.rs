@@ -1,4 +1,4 @@
-//! What every request passes on its way to a route and back.
+//! Middleware and extractors for requests.
 
 pub(crate) mod access;
 pub(crate) mod body;

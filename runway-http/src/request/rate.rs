@@ -1,18 +1,18 @@
 //! The headers `RateLimit-Policy` and `RateLimit` (the IETF draft `draft-ietf-httpapi-ratelimit-headers-11`).
 //!
-//! `q` is the burst, `w` the seconds in which it comes back, `r` what is left of it, and `t` the seconds until all of it is
-//! there again.
+//! `q` is the burst, and `w` is the number of seconds in which the whole burst refills. `r` is the number of
+//! remaining requests, and `t` is the number of seconds until the burst is full again.
 
 use axum::http::{HeaderName, HeaderValue};
 use runway_control::TenantUsage;
 use runway_core::units::Timestamp;
 
-/// Whole seconds from now until then, rounded up.
+/// Returns the whole seconds from `now` to `then`, rounded up.
 pub(crate) fn seconds_until(then: Timestamp, now: Timestamp) -> u64 {
     then.nanos_since(now).div_ceil(1_000_000_000)
 }
 
-/// What is left of a tenant's rate, as headers.
+/// Returns the rate limit headers for a tenant.
 pub(crate) fn headers(usage: &TenantUsage, now: Timestamp) -> Vec<(HeaderName, HeaderValue)> {
     let (limit, left) = (usage.rate_limit, usage.rate_left);
     let burst = limit.burst.get();

@@ -1,4 +1,4 @@
-//! The header `X-Tenant-ID`: who submits, or whose jobs are wanted.
+//! The header `X-Tenant-ID`: the tenant that submits a job, or whose jobs the client wants to see.
 
 use crate::problem::{Fault, Kind};
 use axum::extract::FromRequestParts;
@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use runway_api::TENANT_HEADER;
 use runway_core::Tenant;
 
-/// The text of the header, as it was sent: whether it is a tenant's name is for the gate to say.
+/// The value of the header as sent. The gate checks whether it is a valid tenant name.
 pub(crate) struct Submitter(pub Option<String>);
 
 impl Submitter {
@@ -15,7 +15,7 @@ impl Submitter {
         let mut values = parts.headers.get_all(HeaderName::from_static(TENANT_HEADER)).iter();
         let Some(value) = values.next() else { return Ok(Self(None)) };
         if values.next().is_some() {
-            return Err(Fault::new(Kind::Malformed, "the header `X-Tenant-ID` stands more than once"));
+            return Err(Fault::new(Kind::Malformed, "the header `X-Tenant-ID` occurs more than once"));
         }
         Ok(Self(Some(String::from_utf8_lossy(value.as_bytes()).into_owned())))
     }
@@ -29,12 +29,12 @@ impl<S: Sync> FromRequestParts<S> for Submitter {
     }
 }
 
-/// The tenant whose jobs alone are to be seen; of all tenants where the header is missing.
+/// The tenant whose jobs a request can see. Without the header, a request sees the jobs of all tenants.
 #[derive(Clone)]
 pub(crate) struct Scope(pub Option<Tenant>);
 
 impl Scope {
-    /// Whether what belongs to this tenant is to be seen.
+    /// Returns whether the request can see the jobs of this tenant.
     pub(crate) fn shows(&self, tenant: &str) -> bool {
         self.0.as_ref().is_none_or(|scope| scope.as_str() == tenant)
     }
@@ -47,7 +47,7 @@ impl<S: Sync> FromRequestParts<S> for Scope {
         let Submitter(text) = Submitter::read(parts)?;
         let parsed = text.map(|text| text.parse::<Tenant>()).transpose();
         let tenant = parsed.map_err(|error| {
-            Fault::new(Kind::Malformed, format!("the header `X-Tenant-ID` is no tenant: it {error}"))
+            Fault::new(Kind::Malformed, format!("the header `X-Tenant-ID` is not a valid tenant: it {error}"))
         })?;
         Ok(Self(tenant))
     }

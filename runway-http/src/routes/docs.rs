@@ -1,4 +1,4 @@
-//! `/openapi.json` and `/docs`: what the server says of itself.
+//! `/openapi.json` and `/docs`: the description of the API.
 
 use crate::pages::SECURITY_POLICY;
 use crate::state::AppState;
@@ -17,7 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().route("/docs", get(page))
 }
 
-/// The description of this API
+/// Read the OpenAPI document
 #[utoipa::path(
     get,
     path = "/openapi.json",

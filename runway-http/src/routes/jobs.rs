@@ -1,4 +1,4 @@
-//! `/v1/jobs`: list, read, cancel.
+//! `/v1/jobs`: lists, reads and cancels jobs.
 
 use super::{NO_STORE, no_such_job, parameters};
 use crate::problem::{Fault, Kind};
@@ -19,26 +19,26 @@ use runway_core::{JobId, Tenant};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// A page has so many jobs unless another number is asked for.
+/// Default number of jobs per page.
 const PAGE: u16 = 100;
 
-/// A page has at most so many.
+/// Maximum number of jobs per page.
 const LARGEST_PAGE: u16 = 1000;
 
-/// Which jobs to list.
+/// The filter and the page of a list request.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// Those of one tenant.
+    /// Return only jobs of this tenant.
     tenant: Option<String>,
-    /// Those in one phase.
+    /// Return only jobs in this phase.
     #[param(value_type = Option<runway_api::schema::Phase>)]
     phase: Option<Phase>,
-    /// How many at most; 100 where it is left out.
+    /// Return at most this many jobs. The default is 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
-    /// Where an earlier page ended: its `continue`.
+    /// Continue after an earlier page. Use the value of `continue` from that page.
     #[serde(rename = "continue")]
     after: Option<String>,
 }
@@ -49,12 +49,12 @@ impl Which {
         let limit = self.limit.unwrap_or(PAGE);
         if !(1..=LARGEST_PAGE).contains(&limit) {
             return Err(malformed(format!(
-                "the parameter `limit` is {limit}; it must be 1 to {LARGEST_PAGE}"
+                "the parameter `limit` is {limit}; it must be from 1 to {LARGEST_PAGE}"
             )));
         }
         let named = self.tenant.map(|name| name.parse::<Tenant>()).transpose();
         let named =
-            named.map_err(|error| malformed(format!("the parameter `tenant` is no tenant: it {error}")))?;
+            named.map_err(|error| malformed(format!("the parameter `tenant` is not a valid tenant: it {error}")))?;
         if let (Some(named), Some(scope)) = (&named, &scope.0)
             && named != scope
         {
@@ -63,7 +63,7 @@ impl Which {
         let after = self.after.as_deref().map(|text| {
             parse_token(text).ok_or_else(|| {
                 malformed(
-                    "the parameter `continue` is none that a page ended with; leave it out to begin anew"
+                    "the parameter `continue` is not valid; use the value from an earlier page, or omit it to start from the first page"
                         .to_owned(),
                 )
             })
@@ -89,17 +89,18 @@ fn parse_token(text: &str) -> Option<PageToken> {
 
 /// List jobs
 ///
-/// Newest first: those that are there, and of those that have left the last 10,000. A page begins where the one before
-/// ended, whatever comes or goes meanwhile. The list is what was last seen of the backend; it is not asked.
+/// Returns the newest jobs first. The list includes the last 10,000 jobs that the backend has deleted. Pages
+/// remain consistent while jobs are created and deleted. The server answers from its last snapshot and does
+/// not query the backend.
 #[utoipa::path(
     get,
     path = "/v1/jobs",
     operation_id = "listJobs",
     tag = "jobs",
-    params(Which, ("X-Tenant-ID" = Option<String>, Header, description = "List this tenant's jobs alone")),
+    params(Which, ("X-Tenant-ID" = Option<String>, Header, description = "List only jobs of this tenant")),
     responses(
         (status = 200, description = "The jobs", body = JobList),
-        (status = 400, description = "A parameter or header cannot be understood"),
+        (status = 400, description = "A parameter or header is invalid"),
     )
 )]
 pub(super) async fn list(
@@ -116,20 +117,21 @@ pub(super) async fn list(
 
 /// Read a job
 ///
-/// What was last seen of it, `observed_at`. Of a job that has left the backend its end is remembered for a while.
+/// Returns the last snapshot of the job, from the time `observed_at`. The final state of a finished job
+/// remains available for a while after the backend has deleted the job.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}",
     operation_id = "readJob",
     tag = "jobs",
     params(
-        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
-        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+        ("id" = runway_api::schema::JobId, Path, description = "Id of the job"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Find only jobs of this tenant"),
     ),
     responses(
         (status = 200, description = "The job", body = JobView),
-        (status = 400, description = "A header cannot be understood"),
-        (status = 404, description = "There is no such job, or it is another tenant's"),
+        (status = 400, description = "A header is invalid"),
+        (status = 404, description = "The job does not exist, or belongs to another tenant"),
     )
 )]
 pub(super) async fn read(
@@ -143,22 +145,22 @@ pub(super) async fn read(
 
 /// Cancel a job
 ///
-/// The answer comes once that has begun; the job is over when its phase says so. It is sent SIGTERM, and SIGKILL after the
-/// policy's termination grace.
+/// Returns as soon as the cancellation has started. The job is cancelled when its phase is `cancelled`. Its
+/// process receives SIGTERM, and then SIGKILL after the termination grace of the policy.
 #[utoipa::path(
     delete,
     path = "/v1/jobs/{id}",
     operation_id = "cancelJob",
     tag = "jobs",
     params(
-        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
-        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+        ("id" = runway_api::schema::JobId, Path, description = "Id of the job"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Find only jobs of this tenant"),
     ),
     responses(
-        (status = 202, description = "It is being ended; this is how it was last seen", body = JobView),
-        (status = 400, description = "A header cannot be understood"),
-        (status = 404, description = "There is no such job, or it is another tenant's"),
-        (status = 409, description = "It has ended already, or is still being created"),
+        (status = 202, description = "The cancellation has started; the body is the last snapshot of the job", body = JobView),
+        (status = 400, description = "A header is invalid"),
+        (status = 404, description = "The job does not exist, or belongs to another tenant"),
+        (status = 409, description = "The job is already finished, or is still being created"),
     )
 )]
 pub(super) async fn cancel(
@@ -168,7 +170,7 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     let id: JobId = id.parse().map_err(|_| no_such_job())?;
-    // One that is still being created is not known yet, and so nobody's but the submitter's.
+    // A job that is being created has no record yet, so its tenant cannot be checked here.
     if let Some(record) = state.plane().job(id)
         && !scope.shows(record.seen.tenant.as_str())
     {
@@ -180,10 +182,10 @@ pub(super) async fn cancel(
         CancelError::BeingCreated => Fault::new(Kind::Conflict, error.to_string()).job(id).retry_after(1),
         CancelError::Finished(record) => {
             let phase = record.seen.status.phase;
-            Fault::new(Kind::Conflict, format!("the job has ended already: it is {phase}")).job(id)
+            Fault::new(Kind::Conflict, format!("the job is already finished: it is {phase}")).job(id)
         }
         CancelError::Unavailable(cause) => {
-            let detail = format!("{cause}; to cancel again does no harm");
+            let detail = format!("{cause}; it is safe to retry the cancellation");
             Fault::new(Kind::BackendUnavailable, detail).job(id).retry_after(5)
         }
     })?;
@@ -197,7 +199,7 @@ pub(super) async fn cancel(
     Ok((StatusCode::ACCEPTED, [NO_STORE], Json(job_view(&record, state.plane().now()))).into_response())
 }
 
-/// A job, if it is there to be seen.
+/// Returns the job if it exists and the request can see its tenant.
 pub(super) fn visible(state: &AppState, scope: &Scope, id: &str) -> Result<Arc<JobRecord>, Fault> {
     let record = id.parse::<JobId>().ok().and_then(|id| state.plane().job(id));
     record.filter(|record| scope.shows(record.seen.tenant.as_str())).ok_or_else(no_such_job)

@@ -1,4 +1,4 @@
-//! `/v1/jobs/{id}/logs`: what a job prints.
+//! `/v1/jobs/{id}/logs`: returns the output of a job.
 
 use super::jobs::visible;
 use super::{NO_STORE, no_such_job, parameters};
@@ -18,45 +18,47 @@ use runway_control::backend::{LogError, LogEvent, LogOptions, LogStream, Unavail
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-/// What to read.
+/// The options of a log request.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct What {
-    /// Go on as more comes, over retries too, until the job ends.
+    /// Keep sending new output, including the output of retries, until the job finishes.
     #[serde(default)]
     #[param(default = false)]
     follow: bool,
-    /// Only the last so many lines of what there is.
+    /// Return only the last N lines of the existing output.
     #[param(value_type = Option<u64>, maximum = 4294967295_u32)]
     tail: Option<u32>,
-    /// Say which attempt printed what, so that a reader who is cut off can go on without reading anything twice. The answer is then
-    /// of the type `application/vnd.runway.log`: lines `attempt N`, and `bytes N` before so many bytes of output.
+    /// Mark which attempt printed which output, so that a client can resume after an interruption without
+    /// reading output twice. The response then has the type `application/vnd.runway.log`. A line `attempt N`
+    /// starts the output of an attempt, and a line `bytes N` precedes N bytes of output.
     #[serde(default)]
     #[param(default = false)]
     marked: bool,
 }
 
-/// Read what a job prints
+/// Read the output of a job
 ///
-/// The output of its newest attempt, as it is written: bytes that are not UTF-8 are passed on as well. With `follow` the answer ends
-/// when the job does; one that is cut off before that is no whole answer (its last chunk is missing).
+/// Returns the output of the newest attempt without changes, including bytes that are not UTF-8. With
+/// `follow`, the response ends when the job finishes. If the stream is interrupted before that, the response
+/// has no last chunk.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/logs",
     operation_id = "readLogs",
     tag = "jobs",
     params(
-        ("id" = runway_api::schema::JobId, Path, description = "Its id"),
+        ("id" = runway_api::schema::JobId, Path, description = "Id of the job"),
         What,
-        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant's jobs alone"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Find only jobs of this tenant"),
     ),
     responses(
         (status = 200, description = "The output", content((String = "text/plain"), (String = "application/vnd.runway.log"))),
-        (status = 400, description = "A parameter or header cannot be understood"),
-        (status = 404, description = "There is no such job, or it is another tenant's"),
-        (status = 409, description = "It has not begun, so it has printed nothing yet"),
-        (status = 410, description = "It has left the backend, and its output with it"),
+        (status = 400, description = "A parameter or header is invalid"),
+        (status = 404, description = "The job does not exist, or belongs to another tenant"),
+        (status = 409, description = "The job has not started, so it has no output yet"),
+        (status = 410, description = "The backend no longer has the output of the job"),
     )
 )]
 pub(super) async fn read(
@@ -68,7 +70,7 @@ pub(super) async fn read(
     let What { follow, tail, marked } = parameters(query)?;
     let id = visible(&state, &scope, &id)?.seen.id;
     let Some(room) = state.capacity().log_reader() else {
-        let detail = format!("{} readers of logs are connected; try again later", state.limits().log_readers);
+        let detail = format!("{} log readers are connected, which is the limit; retry later", state.limits().log_readers);
         return Err(Fault::new(Kind::Overloaded, detail).retry_after(5));
     };
     let stream = state.plane().logs(id, LogOptions { follow, tail }).await.map_err(|error| match error {
@@ -86,8 +88,9 @@ pub(super) async fn read(
     Ok(([NO_STORE], headers, Body::from_stream(bytes)).into_response())
 }
 
-/// The bytes of the output. A job that never began, or left, ends it; a backend that fails, or a server that ends, breaks it off. The
-/// room is given back when it ends, or when its reader goes away.
+/// Converts the output to a body. The body ends if the job never started or no longer exists. It is aborted
+/// if the backend fails or the server shuts down. The permit is released when the body ends or the client
+/// disconnects.
 fn bytes_of(
     stream: LogStream,
     room: OwnedSemaphorePermit,
@@ -98,11 +101,11 @@ fn bytes_of(
         |event: &Result<LogEvent, LogError>| matches!(event, Err(LogError::Gone | LogError::NotStarted));
     let end = draining.clone();
     let drained = Box::pin(async move {
-        // The sender lives as long as the server.
+        // The sender exists until the server exits.
         let _ = draining.wait_for(|draining| *draining).await;
     });
     let broken_off = futures::stream::once(async move {
-        let error = || LogError::Unavailable(Unavailable::new("the server ends; read on from another one"));
+        let error = || LogError::Unavailable(Unavailable::new("the server is shutting down; reconnect to resume"));
         end.borrow().then(|| Err(error()))
     });
     let stream = stream.take_until(drained).chain(broken_off.filter_map(futures::future::ready));

@@ -1,4 +1,4 @@
-//! The routes, one file each.
+//! The routes, with one file per route.
 
 mod docs;
 mod jobs;
@@ -22,12 +22,12 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// What is true only now.
+/// Forbids caching of a response that may be outdated at any time.
 const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
 const JSON_BODY: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static(runway_api::JSON));
 
-/// The API as a router, to be served or called as it is.
+/// Builds the router of the API, the pages and the probes.
 pub fn app(state: AppState) -> Router {
     let (api, _) = api().split_for_parts();
     let (probes, _) = probes().split_for_parts();
@@ -43,21 +43,21 @@ pub fn app(state: AppState) -> Router {
     api.merge(layers::wrap_probes(probes, &state))
 }
 
-/// The probes and the metrics alone, for an address that asks for no certificate.
+/// Builds a router with only the probes and the metrics, for a listener that requires no client certificate.
 pub fn ops(state: AppState) -> Router {
     let (probes, _) = probes().split_for_parts();
     let probes = probes.fallback(nothing_here).method_not_allowed_fallback(no_such_method);
     layers::wrap_probes(probes.with_state(state.clone()), &state)
 }
 
-/// The OpenAPI document.
+/// Returns the OpenAPI document.
 #[must_use]
 pub fn openapi() -> Value {
     let routes = OpenApiRouter::with_openapi(Shared::openapi()).merge(api()).merge(probes());
     crate::openapi::document(&routes.split_for_parts().1)
 }
 
-/// What no route names, since all of them have it.
+/// Schemas that no single route declares, because all routes use them.
 #[derive(OpenApi)]
 #[openapi(components(schemas(runway_api::Problem)))]
 struct Shared;
@@ -88,21 +88,24 @@ async fn no_such_method() -> StatusCode {
     StatusCode::METHOD_NOT_ALLOWED
 }
 
-/// There is no such job, or it is another tenant's.
+/// The error for a job that does not exist or belongs to another tenant.
 fn no_such_job() -> Fault {
     Fault::new(
         Kind::NotFound,
-        "there is no job of this id; of those that have left, the last 10,000 are remembered",
+        "no job has this id; of the deleted jobs, only the last 10,000 are kept",
     )
 }
 
-/// The parameters of a query, or what is wrong with them.
+/// Returns the parsed query parameters.
+///
+/// # Errors
+/// An [`ApiError`] that names the invalid parameter.
 fn parameters<T>(
     query: Result<axum::extract::Query<T>, axum::extract::rejection::QueryRejection>,
 ) -> Result<T, Fault> {
     query.map(|axum::extract::Query(parameters)| parameters).map_err(|rejection| {
-        // The source names the parameter; the rejection only says that there is one.
+        // Only the source of the rejection names the parameter.
         let cause = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
-        Fault::new(Kind::Malformed, format!("the query cannot be understood: {cause}"))
+        Fault::new(Kind::Malformed, format!("invalid query: {cause}"))
     })
 }

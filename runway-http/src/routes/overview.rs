@@ -1,4 +1,4 @@
-//! `/`: the page of the operators, live by server-sent events. Read-only.
+//! `/`: the read-only overview page for operators, with live updates through server-sent events.
 
 use super::NO_STORE;
 use crate::pages::SECURITY_POLICY;
@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 use utoipa_axum::router::OpenApiRouter;
 
-/// How often the page is told anew.
+/// Interval between two checks for changes of the page.
 const PAUSE: Duration = Duration::from_secs(2);
 
 const SCRIPT: &str = include_str!("../pages/overview.js");
@@ -41,21 +41,21 @@ async fn script() -> Response {
     ([(CONTENT_TYPE, "text/javascript; charset=utf-8"), (CACHE_CONTROL, "no-cache")], SCRIPT).into_response()
 }
 
-/// The parts of the page as JSON, whenever they differ from what was told last.
+/// Sends the parts of the page as JSON when they differ from the last event.
 async fn events(State(state): State<AppState>, scope: Scope) -> Result<Response, Fault> {
     let Some(room) = state.capacity().log_reader() else {
         return Err(
-            Fault::new(Kind::Overloaded, "too many readers are connected; try again later").retry_after(5)
+            Fault::new(Kind::Overloaded, "too many log readers are connected; retry later").retry_after(5)
         );
     };
     let mut draining = state.draining();
     let drained = Box::pin(async move {
-        // The sender lives as long as the server.
+        // The sender exists until the server exits.
         let _ = draining.wait_for(|draining| *draining).await;
     });
     let told = futures::stream::unfold((state, scope, None), |(state, scope, last)| async move {
         loop {
-            // The first is told at once.
+            // Send the first event immediately.
             if last.is_some() {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -72,7 +72,7 @@ async fn events(State(state): State<AppState>, scope: Scope) -> Result<Response,
     Ok(([NO_STORE], Sse::new(events).keep_alive(KeepAlive::default())).into_response())
 }
 
-/// What is to be seen just now.
+/// Collects the current data of the page.
 fn look(state: &AppState, scope: &Scope) -> Overview {
     let plane = state.plane();
     let now = plane.now();
@@ -92,7 +92,7 @@ fn look(state: &AppState, scope: &Scope) -> Overview {
             }
         }
     }
-    // Those that have not ended come first; each half is ordered by age already.
+    // Active jobs come first. Both lists are sorted by age already.
     let (open, ended): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.seen.status.holds);
     let shown = open.into_iter().chain(ended).take(SHOWN);
     let is_whole = scope.0.is_none();

@@ -1,4 +1,4 @@
-//! `/v1/policy`: the policy in force.
+//! `/v1/policy`: returns the active policy.
 
 use crate::state::AppState;
 use axum::Json;
@@ -8,20 +8,21 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use runway_api::YAML;
 
-/// Read the policy in force
+/// Read the active policy
 ///
-/// Loadable again. `ETag` is its digest: the one in every decision that was made by it.
+/// The server can load the response as a policy file. `ETag` contains the digest of the policy, which is also
+/// recorded in each decision under this policy.
 #[utoipa::path(
     get,
     path = "/v1/policy",
     operation_id = "readPolicy",
     tag = "policy",
-    params(("If-None-Match" = Option<String>, Header, description = "The digest that is known already")),
+    params(("If-None-Match" = Option<String>, Header, description = "Digest of the policy that the client has, as an entity tag")),
     responses(
         (status = 200, description = "The policy", content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml")), headers(
-            ("ETag" = String, description = "Its digest"),
+            ("ETag" = String, description = "Digest of the policy"),
         )),
-        (status = 304, description = "It is the one that is known already"),
+        (status = 304, description = "The client has this policy already"),
     )
 )]
 pub(super) async fn read(State(state): State<AppState>, headers: HeaderMap) -> Response {
@@ -40,7 +41,7 @@ pub(super) async fn read(State(state): State<AppState>, headers: HeaderMap) -> R
     (always, Json(policy.canonical())).into_response()
 }
 
-/// Whether one of the tags is this one; a weak tag of it will do (RFC 9110, 13.1.2).
+/// Returns whether the request names this tag. The comparison is weak (RFC 9110, section 13.1.2).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values

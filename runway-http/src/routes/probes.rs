@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`: for those who run the server.
+//! `/healthz`, `/readyz` and `/metrics`, for operators and monitoring.
 
 use super::NO_STORE;
 use crate::metrics::CONTENT_TYPE;
@@ -10,7 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// How the server is.
+/// The health of the server.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Health {
     /// Always `ok`.
@@ -19,54 +19,55 @@ pub(super) struct Health {
     version: &'static str,
 }
 
-/// Whether the process answers
+/// Check whether the process responds
 #[utoipa::path(
     get,
     path = "/healthz",
     operation_id = "readHealth",
     tag = "probes",
-    responses((status = 200, description = "It answers", body = Health))
+    responses((status = 200, description = "The server responds", body = Health))
 )]
 pub(super) async fn health() -> Response {
     ([NO_STORE], Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })).into_response()
 }
 
-/// Whether submissions are taken.
+/// The readiness of the server.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Readiness {
-    /// Always true: where it is not, the status of the answer is 503.
+    /// Always `true`. A server that is not ready responds with status 503.
     ready: bool,
-    /// Whether the backend can be reached, as far as is known. While it cannot, what is read may be old.
+    /// Whether the backend is connected. While it is not, the data in responses may be outdated.
     backend_connected: bool,
 }
 
-/// Whether submissions are taken
+/// Check whether the server accepts submissions
 ///
-/// From the first complete listing of the backend on, until the server is told to end. It stays so while the backend is away.
+/// The server becomes ready after the first complete list from the backend. It stays ready until it receives
+/// a shutdown signal, even while the backend is unreachable.
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "readReadiness",
     tag = "probes",
     responses(
-        (status = 200, description = "It is ready", body = Readiness),
-        (status = 503, description = "It is not ready yet, or is about to end"),
+        (status = 200, description = "The server is ready", body = Readiness),
+        (status = 503, description = "The server is not ready yet, or is shutting down"),
     )
 )]
 pub(super) async fn readiness(State(state): State<AppState>) -> Result<Response, Fault> {
     if state.is_stopping() {
-        return Err(Fault::new(Kind::NotReady, "the server is about to end").retry_after(1));
+        return Err(Fault::new(Kind::NotReady, "the server is shutting down").retry_after(1));
     }
     if !state.plane().is_ready() {
-        return Err(Fault::new(Kind::NotReady, "the jobs that run have not been counted yet").retry_after(1));
+        return Err(Fault::new(Kind::NotReady, "waiting for the first list from the backend").retry_after(1));
     }
     let backend_connected = state.plane().watch_state().connected;
     Ok(([NO_STORE], Json(Readiness { ready: true, backend_connected })).into_response())
 }
 
-/// Metrics
+/// Read the metrics
 ///
-/// In the text format of OpenMetrics 1.0.
+/// Returns the metrics in the OpenMetrics 1.0 text format.
 #[utoipa::path(
     get,
     path = "/metrics",

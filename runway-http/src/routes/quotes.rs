@@ -1,4 +1,4 @@
-//! `/v1/quotes`: what would become of a job.
+//! `/v1/quotes`: evaluates a job without creating it.
 
 use super::{JSON_BODY, NO_STORE, parameters};
 use crate::problem::Fault;
@@ -12,33 +12,34 @@ use runway_api::{Manifest, Verdict};
 use runway_core::JobId;
 use serde::Deserialize;
 
-/// What else to tell.
+/// The options of a quote request.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct What {
-    /// Tell what would be created, too.
+    /// Also return the manifest of the objects that a submission would create.
     #[serde(default)]
     #[param(default = false)]
     manifest: bool,
 }
 
-/// Ask what would become of a job
+/// Request a quote
 ///
-/// Checks and prices it against the policy, the tenant's rate and its quota as they are now. Nothing is changed: it costs no
-/// token and holds nothing. The answer is what `runway check -o json` prints for one document.
+/// Checks and prices a job against the policy and the current rate limit and quota of the tenant. The quote
+/// changes nothing: it uses no rate limit and holds no quota. The response is the same as the output of
+/// `runway check -o json` for one document.
 #[utoipa::path(
     post,
     path = "/v1/quotes",
     operation_id = "quote",
     tag = "quotes",
-    params(What, ("X-Tenant-ID" = Option<String>, Header, description = "Who would submit, where the job itself does not say so")),
+    params(What, ("X-Tenant-ID" = Option<String>, Header, description = "Tenant of the job, if the job does not set it")),
     request_body(
         content((runway_api::schema::JobSpec = "application/json"), (runway_api::schema::JobSpec = "application/yaml"))
     ),
     responses(
-        (status = 200, description = "The verdict, admitted or not", body = runway_api::schema::Verdict),
-        (status = 400, description = "The body or a parameter cannot be understood"),
+        (status = 200, description = "The result, for an admitted and for a refused job", body = runway_api::schema::Verdict),
+        (status = 400, description = "The body or a parameter is invalid"),
         (status = 408, description = "The body did not arrive in time"),
         (status = 413, description = "The body is too large"),
         (status = 415, description = "The body is neither JSON nor YAML"),
@@ -54,11 +55,11 @@ pub(super) async fn quote(
     let decision = state.service().preview(&body.0, tenant);
     let mut verdict = Verdict::new("-", 0, &decision);
     if let (true, Some(admitted)) = (manifest, decision.admitted()) {
-        // Its id is drawn when it is submitted.
+        // The id of a job is generated at its submission.
         verdict.manifest = Some(Manifest::redacted(admitted, JobId::from_random(0), &state.plane().policy()));
     }
     let mut body = Vec::with_capacity(1024);
-    // Writing to a list of bytes does not fail.
+    // Writing to a vector cannot fail.
     let _ = serde_json::to_writer(&mut body, &verdict);
     Ok(([NO_STORE, JSON_BODY], body).into_response())
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/jobs`: translates a request into a submission, and its report into a response.
+//! `POST /v1/jobs`: converts a request to a submission, and the submission report to a response.
 
 use super::NO_STORE;
 use crate::problem::{Fault, Kind};
@@ -21,34 +21,35 @@ use runway_core::Tenant;
 
 /// Submit a job
 ///
-/// The job is checked, priced, and held against the tenant's rate and quota; then it is created. With `Idempotency-Key` the
-/// same request, sent again, makes no second job: it is answered with the first one as it is now.
+/// The server checks and prices the job, applies the rate limit and the quota of the tenant, and creates the
+/// job. If a request is repeated with the same `Idempotency-Key`, the server creates no second job and
+/// returns the existing job.
 #[utoipa::path(
     post,
     path = "/v1/jobs",
     operation_id = "submitJob",
     tag = "jobs",
     params(
-        ("X-Tenant-ID" = Option<String>, Header, description = "Who submits, where the job itself does not say so"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters that the client makes up"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Tenant of the job, if the job does not set it"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Key for safe retries: 1 to 255 visible ASCII characters, chosen by the client"),
     ),
     request_body(
         content((runway_api::schema::JobSpec = "application/json"), (runway_api::schema::JobSpec = "application/yaml"))
     ),
     responses(
         (status = 201, description = "The job was created", body = JobView, headers(
-            ("Location" = String, description = "Where it is told of"),
-            ("RateLimit-Policy" = String, description = "How fast the tenant may submit (draft-ietf-httpapi-ratelimit-headers-11)"),
-            ("RateLimit" = String, description = "What is left of that"),
+            ("Location" = String, description = "Path of the job"),
+            ("RateLimit-Policy" = String, description = "Rate limit of the tenant (draft-ietf-httpapi-ratelimit-headers-11)"),
+            ("RateLimit" = String, description = "Rest of the rate limit"),
         )),
-        (status = 200, description = "The job had been created before, under the same key", body = JobView),
-        (status = 400, description = "The job cannot be understood, whatever the policy"),
+        (status = 200, description = "The job exists already: it was created with the same key", body = JobView),
+        (status = 400, description = "The job is invalid under every policy"),
         (status = 408, description = "The body did not arrive in time"),
-        (status = 409, description = "A request with the same key is being worked on"),
+        (status = 409, description = "Another request with the same key is in progress"),
         (status = 413, description = "The body is too large"),
         (status = 415, description = "The body is neither JSON nor YAML"),
-        (status = 422, description = "The policy or the backend refuses the job, or the key was used for another one"),
-        (status = 429, description = "Too fast, or no room just now; `Retry-After` says when to ask again"),
+        (status = 422, description = "The policy refuses the job, the backend rejects it, or the key was used for another job"),
+        (status = 429, description = "A rate limit, quota or concurrency limit is exceeded; retry after `Retry-After` seconds"),
     )
 )]
 pub(super) async fn submit(
@@ -109,7 +110,7 @@ fn fault(refusal: SubmissionRefusal) -> Fault {
     };
     let detail = match refusal.class {
         RefusalClass::Uncertain => format!(
-            "{}; with the same `Idempotency-Key` it is safe to send it again; without one, look for the job first",
+            "{}; with the same `Idempotency-Key`, it is safe to retry; without one, first check whether the job exists",
             refusal.message
         ),
         _ => refusal.message,

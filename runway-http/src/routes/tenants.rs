@@ -1,4 +1,4 @@
-//! `/v1/tenants/{tenant}`: what it uses of what it may.
+//! `/v1/tenants/{tenant}`: returns the usage of a tenant.
 
 use super::NO_STORE;
 use crate::problem::{Fault, Kind};
@@ -11,22 +11,22 @@ use axum::response::{IntoResponse, Response};
 use runway_api::{RateLeft, Share, TenantView};
 use runway_core::Tenant;
 
-/// Read what a tenant uses
+/// Read the usage of a tenant
 ///
-/// GPUs and jobs that it holds beside its quota, and what is left of its rate.
+/// Returns the GPUs and jobs that the tenant holds, its quota, and the rest of its rate limit.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant}",
     operation_id = "readTenant",
     tag = "tenants",
     params(
-        ("tenant" = String, Path, description = "Its name"),
-        ("X-Tenant-ID" = Option<String>, Header, description = "See this tenant alone"),
+        ("tenant" = String, Path, description = "Name of the tenant"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Find only this tenant"),
     ),
     responses(
-        (status = 200, description = "What it uses of what it may", body = TenantView),
-        (status = 400, description = "A header cannot be understood"),
-        (status = 404, description = "There can be no such tenant, or it is not the one of the header"),
+        (status = 200, description = "The usage and limits of the tenant", body = TenantView),
+        (status = 400, description = "A header is invalid"),
+        (status = 404, description = "The name is not a valid or permitted tenant, or differs from the header"),
     )
 )]
 pub(super) async fn read(
@@ -36,9 +36,9 @@ pub(super) async fn read(
 ) -> Result<Response, Fault> {
     let unknown = |detail: String| Fault::new(Kind::NotFound, detail);
     let tenant: Tenant =
-        name.parse().map_err(|error| unknown(format!("this is no tenant: the name {error}")))?;
+        name.parse().map_err(|error| unknown(format!("not a valid tenant: the name {error}")))?;
     if !state.plane().policy().accepts_tenant(tenant.as_str()) || !scope.shows(tenant.as_str()) {
-        return Err(unknown("there is no such tenant".to_owned()));
+        return Err(unknown("no such tenant".to_owned()));
     }
     let usage = state.plane().usage(tenant.as_str());
     let view = TenantView {

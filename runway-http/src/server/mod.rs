@@ -1,4 +1,4 @@
-//! Connections: accepted within limits of number and time, with TLS or without, until the server shuts down.
+//! Accepts connections within limits on number and time, with or without TLS, until the server shuts down.
 
 mod socket;
 mod tls;
@@ -23,14 +23,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service;
 
-/// What a connection may take of the server.
+/// Limits on connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// The most connections at a time; more wait to be accepted.
+    /// Maximum number of open connections. Further clients wait in the accept backlog.
     pub connections: usize,
-    /// How long the head of a request may take to arrive, TLS included, and how long a connection may be idle.
+    /// Time limit for a TLS handshake, for the head of a request, and for an idle connection.
     pub header_timeout: Duration,
-    /// How long answers that are under way may take once the server is to stop.
+    /// Time limit for in-flight responses after the shutdown has started.
     pub drain_timeout: Duration,
 }
 
@@ -44,15 +44,16 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// So many bytes of a request's head are always read, and never more than twice as many. Beyond that, or with more than 100
-/// headers, the answer is 431.
+/// Buffer size for the head of a request. A head of this size is always accepted, and a head of twice this
+/// size never. The response to a larger head, or to a head with more than 100 headers, is 431.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// Pause after a connection could not be accepted, which mostly means that there are too many open files.
+/// Delay after a failed accept. The usual cause is the limit on open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` is ready. Then accepts no more connections, closes the idle ones, and waits for the responses that are
-/// under way, up to the drain timeout. Returns `true` if all of them were sent.
+/// Serves requests until `stop` completes. Then the server stops accepting connections, closes idle
+/// connections, and waits for in-flight responses, up to the drain timeout. Returns `true` if all responses
+/// were sent.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -74,7 +75,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, permit)) => server.spawn_connection(stream, permit, shutdown.watcher()),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -107,7 +108,7 @@ impl Server {
         tokio::spawn(async move {
             let (_permit, _counted) = (permit, server.metrics.connection());
             if let Err(error) = socket::prepare(&stream) {
-                tracing::debug!(%error, "a connection broke off");
+                tracing::debug!(%error, "connection failed");
                 return;
             }
             match &server.tls {
@@ -115,15 +116,16 @@ impl Server {
                 Some(tls) => {
                     match tokio::time::timeout(server.limits.header_timeout, tls.accept(stream)).await {
                         Ok(Ok((stream, access))) => server.serve_connection(stream, access, watcher).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "no TLS with this client"),
-                        Err(_) => tracing::debug!("a client took too long for TLS"),
+                        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                        Err(_) => tracing::debug!("TLS handshake timed out"),
                     }
                 }
             }
         });
     }
 
-    /// Serves the requests of one connection, HTTP/1.1 only. A client that wants another version needs a proxy in front.
+    /// Serves the requests of one connection. Only HTTP/1.1 is supported. A client that needs another version
+    /// requires a proxy.
     async fn serve_connection<S>(&self, stream: S, access: Option<Access>, watcher: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -143,7 +145,7 @@ impl Server {
             .max_buf_size(HEAD_BYTES)
             .serve_connection(TokioIo::new(Lingering::new(stream)), service);
         if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection broke off");
+            tracing::debug!(%error, "connection failed");
         }
     }
 }

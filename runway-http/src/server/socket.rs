@@ -1,4 +1,4 @@
-//! Socket options of a connection, and its orderly close.
+//! Socket options of a connection, and its graceful close.
 
 use rustix::net::sockopt;
 use std::io;
@@ -21,10 +21,11 @@ const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(300);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// Sets the options that let the kernel notice a client that vanished or stopped reading. Without them such a client would hold its
-/// connection forever: readers follow the logs of a silent job for hours.
+/// Sets the options that let the kernel detect a client that vanished or stopped reading. Without them, such
+/// a client would hold its connection forever: a client that follows the log of a silent job can be idle for
+/// hours.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
-    // Small responses are sent at once instead of being collected.
+    // Send small responses at once instead of collecting them.
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     #[cfg(target_os = "linux")]
@@ -36,10 +37,11 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A stream whose shutdown lingers: it sends its end, then reads and discards what the client still sends, up to 16 MiB and 2 s.
+/// A stream whose shutdown lingers: it closes its write half, then reads and discards data from the client,
+/// up to 16 MiB and for 2 s.
 ///
-/// If a client sends to a connection that is closed already, the kernel replies with a reset. The reset can overtake the
-/// response, and the response is what tells the client why its body was not read.
+/// If a client sends data to a closed connection, the kernel replies with a reset. The reset can overtake the
+/// response. The response tells the client why its body was not read.
 pub(super) struct Lingering<S> {
     stream: S,
     state: LingerState,
@@ -112,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
                     let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer));
                     let count = buffer.filled().len();
                     *remaining = remaining.saturating_sub(count);
-                    // An end, an error and the limit all mean that there is nothing more to wait for.
+                    // Stop lingering at the end of the stream, after an error, and at the byte limit.
                     if read.is_err() || count == 0 || *remaining == 0 {
                         return Poll::Ready(Ok(()));
                     }

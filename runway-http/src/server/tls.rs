@@ -1,4 +1,4 @@
-//! TLS 1.3, and who the client is by its certificate.
+//! TLS 1.3, and the role of a client from its certificate.
 
 use crate::request::access::{Access, NoRole, Role};
 use rustls::pki_types::pem::PemObject;
@@ -13,53 +13,53 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The files that TLS needs, in PEM.
+/// The files for TLS, in PEM format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's certificate, and those between it and its root.
+    /// The certificate of the server and its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key of the certificate.
     pub key: PathBuf,
-    /// The authorities that sign clients' certificates. With them, no client without a certificate connects.
+    /// The certificate authorities for client certificates. If set, clients must present a certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why there is no TLS.
+/// An error in the TLS files.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or does not hold what it should.
+    /// A file cannot be read, or contains invalid PEM.
     #[error("cannot use `{}`: {source}", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: rustls::pki_types::pem::Error,
     },
-    /// There is no certificate in a file.
-    #[error("cannot use `{}`: there is no certificate in it", path.display())]
+    /// A file contains no certificate.
+    #[error("cannot use `{}`: it contains no certificate", path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
-    /// The authorities of clients cannot be used.
-    #[error("cannot use the authorities in `{}`: {source}", path.display())]
+    /// The certificate authorities for clients are invalid.
+    #[error("cannot use the certificate authorities in `{}`: {source}", path.display())]
     ClientCa {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Certificate and key do not make a server.
-    #[error("cannot serve with `{}`: {source}", path.display())]
+    /// The certificate and the private key are not a valid pair.
+    #[error("cannot use the certificate `{}` with its private key: {source}", path.display())]
     Unfit {
-        /// The certificate's file.
+        /// The file with the certificate.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: rustls::Error,
     },
 }
 
-/// TLS as it is in force. Clones share it.
+/// The active TLS configuration. Clones share it.
 #[derive(Clone)]
 pub struct Tls {
     files: TlsFiles,
@@ -73,26 +73,27 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Loads the files.
     ///
     /// # Errors
-    /// [`TlsError`] where they do not make a server.
+    /// [`TlsError`] if a file cannot be read or the files are not a valid configuration.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let config = config(&files)?;
         Ok(Self { files, config: Arc::new(RwLock::new(config)) })
     }
 
-    /// Reads the files again; connections that are open keep what they have.
+    /// Reloads the files. Open connections keep their configuration.
     ///
     /// # Errors
-    /// [`TlsError`] where they do not make a server; what was read before stays in force.
+    /// [`TlsError`] if a file cannot be read or the files are not a valid configuration. The active
+    /// configuration stays.
     pub fn reload(&self) -> Result<(), TlsError> {
         let config = config(&self.files)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
 
-    /// Whether clients must show a certificate.
+    /// Returns whether clients must present a certificate.
     #[must_use]
     pub fn is_mutual(&self) -> bool {
         self.files.client_ca.is_some()
@@ -106,7 +107,7 @@ impl Tls {
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         let access = self.is_mutual().then(|| {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            // None gets this far without one.
+            // A handshake without a client certificate fails, so the chain is never empty here.
             chain.first().map_or(Access::None(NoRole::Missing), |certificate| access_of(certificate))
         });
         Ok((stream, access))
@@ -146,7 +147,7 @@ fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// What the one organisational unit of a certificate allows.
+/// Returns the access that the organizational unit of a certificate grants.
 fn access_of(certificate: &[u8]) -> Access {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Access::None(NoRole::Unreadable);

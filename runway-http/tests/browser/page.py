@@ -1,6 +1,6 @@
-"""The operators' page in a real browser: page.py ADDRESS CHROMIUM FOLDER
+"""Tests of the overview page in a real browser: page.py ADDRESS CHROMIUM DIR
 
-ADDRESS is a server over a cluster in memory that was started with `--sample`. Pictures go to FOLDER.
+ADDRESS is the example server `in_memory`, started with `--sample`. Screenshots are written to DIR.
 """
 
 import json
@@ -13,14 +13,14 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
-ADDRESS, CHROMIUM, FOLDER = sys.argv[1:]
+ADDRESS, CHROMIUM, DIR = sys.argv[1:]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
-# 320 pixels are a desktop at 400 % (WCAG 2.2, 1.4.10).
+# 320 pixels correspond to a desktop at 400 % zoom (WCAG 2.2, 1.4.10).
 NARROWEST = {"width": 320, "height": 640}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
-# What may stand in the page. Whatever else does came from somebody's words.
+# The elements of the page. Any other element comes from unescaped text.
 ELEMENTS = set(
     "html head meta title style script body header main footer section h1 h2 p dl dt dd div table thead tbody tr th td"
     " span code a meter details summary".split()
@@ -41,7 +41,7 @@ def submit(name, tenant="search", **more):
 
 
 class Browser:
-    """Chromium, and the pages that are looked at; whatever goes wrong on one of them is noted."""
+    """Chromium, and its pages. Each page records its errors."""
 
     def __init__(self, chromium):
         self.chromium = chromium
@@ -50,31 +50,31 @@ class Browser:
     def page(self, path="/", viewport=DESKTOP, prepare=lambda page: None, **options):
         context = self.chromium.new_context(viewport=viewport, **options)
         page = context.new_page()
-        faults = []
-        page.on("request", lambda request: request.url.startswith(ADDRESS) or faults.append(request.url))
-        page.on("pageerror", lambda error: faults.append(error))
-        page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-        # Also what the page's own policy stopped: it should not even have been tried.
-        page.on("console", lambda line: line.type == "error" and told(line))
+        errors = []
+        page.on("request", lambda request: request.url.startswith(ADDRESS) or errors.append(request.url))
+        page.on("pageerror", lambda error: errors.append(error))
+        page.on("dialog", lambda dialog: (errors.append(dialog.message), dialog.dismiss()))
+        # This includes requests that the content security policy blocked: the page must not even try them.
+        page.on("console", lambda line: line.type == "error" and record_console_error(line))
 
-        def told(line):
-            # Browsers ask for an icon, and there is none.
+        def record_console_error(line):
+            # Browsers request an icon, and the server has none.
             if not line.location["url"].endswith("/favicon.ico"):
-                faults.append(f"{line.text} {line.location['url']}")
+                errors.append(f"{line.text} {line.location['url']}")
 
         prepare(page)
         page.goto(ADDRESS + path)
-        page.faults = faults
+        page.errors = errors
         try:
             yield page
-            assert not faults, faults
+            assert not errors, errors
         finally:
             context.close()
 
 
-def updated(page):
-    """Waits until the server has told the page something new."""
-    # What runs costs more each time.
+def wait_for_update(page):
+    """Waits until an event has updated the page."""
+    # The cost of a running job increases with each event.
     before = page.inner_text("#jobs")
     page.wait_for_function("(before) => document.getElementById('jobs').innerText !== before", arg=before)
 
@@ -90,7 +90,7 @@ def live(browser):
         assert page.evaluate("window.loaded") == "once"
 
 
-def words_are_words(browser):
+def user_text_is_escaped(browser):
     with browser.page() as page:
         for _ in "as loaded", "as updated":
             shown = page.inner_text("#jobs")
@@ -109,7 +109,7 @@ def words_are_words(browser):
             assert not [name for name in page.evaluate(handlers) if name.startswith("on") or name == "autofocus"]
             assert page.evaluate("window.owned") is None
             assert page.title() == "Runway"
-            updated(page)
+            wait_for_update(page)
 
 
 def keyboard(browser):
@@ -130,16 +130,16 @@ def keyboard(browser):
             assert outline == "solid 3px", (html, outline)
             assert text.strip() and seen, html
             reached.append(html)
-        assert reached == focusable, "by keyboard they come in the order in which they stand"
+        assert reached == focusable, "the keyboard order differs from the document order"
 
-        # Neither is lost when the server tells something new.
+        # An update preserves the focus and the open details.
         page.focus("#refusals summary")
         page.keyboard.press("Enter")
         page.wait_for_selector("#refusals details[open]")
         link = page.locator("#jobs a").first
         link.focus()
         id = page.evaluate("document.activeElement.innerText")
-        updated(page)
+        wait_for_update(page)
         submit("goes-first", tenant="media")
         page.wait_for_selector("text=goes-first")
         assert page.evaluate("document.activeElement.innerText") == id
@@ -148,46 +148,46 @@ def keyboard(browser):
         page.wait_for_url(f"{ADDRESS}/v1/jobs/{id}")
 
 
-def tree(page):
+def accessibility_tree(page):
     session = page.context.new_cdp_session(page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
-    told = lambda node, field: node.get(field, {}).get("value", "")
-    return [(told(node, "role"), told(node, "name")) for node in nodes if not node["ignored"]]
+    value = lambda node, field: node.get(field, {}).get("value", "")
+    return [(value(node, "role"), value(node, "name")) for node in nodes if not node["ignored"]]
 
 
 def assistive_technology(browser):
-    # On a phone rows are laid out as cards: they have to stay rows to who does not see them.
+    # On a phone, CSS lays out rows as cards. For assistive technology, they must remain rows.
     for viewport in DESKTOP, PHONE:
         with browser.page(viewport=viewport) as page:
-            nodes = tree(page)
+            nodes = accessibility_tree(page)
             for landmark in "banner", "main", "contentinfo", "status":
                 assert [role for role, _ in nodes].count(landmark) == 1, landmark
             headings = [name for role, name in nodes if role == "heading"]
             assert headings == ["Runway", "Now", "Jobs", "Tenants", "Refused in the last hour"], headings
             tables = [name for role, name in nodes if role == "table"]
-            captions = ["Jobs, those first that have not ended", "Tenants that hold something", "Refusals by code"]
+            captions = ["Jobs, active jobs first", "Tenants with held resources", "Refusals by code"]
             assert tables == captions, tables
             columns = [name for role, name in nodes if role == "columnheader"]
-            assert columns[:6] == ["Job", "Tenant", "Phase", "What happened", "Age", "Cost, ceiling"], columns
+            assert columns[:6] == ["Job", "Tenant", "Phase", "Message", "Age", "Cost, ceiling"], columns
             rows = page.locator("#jobs tr").count()
             assert rows >= 14 and [role for role, _ in nodes].count("row") >= rows + 3
             assert [role for role, _ in nodes].count("cell") >= 6 * rows
-            # The sign of a phase is for the eye alone.
+            # The symbol of a phase is hidden from assistive technology.
             assert not [name for _, name in nodes if name.strip() in list("○▶✓✗■?")]
 
 
-def rules(browser):
+def accessibility_rules(browser):
     for path in "/", "/docs":
         for viewport in DESKTOP, PHONE:
             for scheme in "light", "dark":
                 with browser.page(path, viewport, color_scheme=scheme) as page:
-                    # What is folded in has no colour, and of a single sign axe does not say what is text.
+                    # Closed details have no color. Axe cannot check the contrast of single symbols.
                     page.evaluate("document.querySelectorAll('details').forEach((e) => (e.open = true))")
                     options = {"runOnly": {"type": "tag", "values": RULES}}
                     found = Axe().run(page, {"exclude": ["[aria-hidden]"]}, options)
                     assert not found.response["violations"], found.generate_report()
                     passed = [rule["id"] for rule in found.response["passes"]]
-                    # Contrast is computed for every text there is: 4.5 to 1, 3 to 1 for large text.
+                    # The contrast of each text is checked: 4.5 to 1, and 3 to 1 for large text.
                     assert "color-contrast" in passed, passed
                     unsure = [rule for rule in found.response["incomplete"] if rule["id"] == "color-contrast"]
                     assert not unsure, [node["html"] for rule in unsure for node in rule["nodes"]]
@@ -206,7 +206,7 @@ def light_and_dark(browser):
     for scheme in "light", "dark":
         for name, viewport in ("desktop", DESKTOP), ("phone", PHONE):
             with browser.page(viewport=viewport, color_scheme=scheme) as page:
-                page.screenshot(path=Path(FOLDER) / f"{name}-{scheme}.png", full_page=True)
+                page.screenshot(path=Path(DIR) / f"{name}-{scheme}.png", full_page=True)
                 shades.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert shades == ["rgb(255, 255, 255)"] * 2 + ["rgb(15, 18, 22)"] * 2, shades
 
@@ -218,17 +218,17 @@ def without_script(browser):
 
 def without_server(browser):
     with browser.page(prepare=lambda page: page.route("**/overview/events", lambda route: route.abort())) as page:
-        page.wait_for_selector("text=The server does not answer.")
+        page.wait_for_selector("text=The server does not respond.")
         assert "train-ranker" in page.inner_text("#jobs")
-        page.faults.clear()
+        page.errors.clear()
 
 
 CHECKS = [
     live,
-    words_are_words,
+    user_text_is_escaped,
     keyboard,
     assistive_technology,
-    rules,
+    accessibility_rules,
     narrow,
     light_and_dark,
     without_script,
@@ -236,17 +236,17 @@ CHECKS = [
 ]
 
 with sync_playwright() as playwright:
-    # Whoever tests in a container is root there, and Chromium's own sandbox does not start then.
+    # In a container, the tests run as root, and Chromium's sandbox does not start as root.
     flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-    wrong = 0
+    failures = 0
     for check in CHECKS:
         name = check.__name__.replace("_", " ")
         try:
             check(Browser(chromium))
             print(f"ok: {name}")
-        except Exception as what:  # each check is told of
-            wrong += 1
-            print(f"wrong: {name}: {what or repr(what)}", file=sys.stderr)
+        except Exception as error:  # report each failed check
+            failures += 1
+            print(f"failed: {name}: {error or repr(error)}", file=sys.stderr)
     chromium.close()
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if failures else 0)

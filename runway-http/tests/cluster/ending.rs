@@ -1,4 +1,4 @@
-//! The end of the program, in order and without: no answer and no job is lost.
+//! Shutdown and SIGKILL of the program under load: no response and no job is lost.
 
 use crate::server::{Server, is_put_off, waiting};
 use kube::api::ListParams;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// What a submitter has seen: which job each key made, the keys of which the answer was to ask again, and those whose answers
-/// stayed away.
+/// The results of one submitter: the job of each created key, the keys whose requests timed out at the
+/// backend, and the keys without a response.
 #[derive(Debug, Default)]
 struct Seen {
     made: BTreeMap<String, String>,
@@ -24,7 +24,7 @@ fn submission(key: &str) -> String {
     post("/v1/jobs", &format!("Idempotency-Key: {key}\r\n"), &waiting(name, "search").to_string())
 }
 
-/// Submits one job after the other, as long as a load balancer would pass them on to this server and it listens.
+/// Submits jobs sequentially until the server is not ready or does not listen.
 async fn submit(address: SocketAddr, lane: usize, is_ready: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen::default();
     let mut number = 0;
@@ -59,15 +59,15 @@ async fn under_load(server: &mut Server, signal: Signal) -> Vec<Seen> {
     let is_ready = Arc::new(AtomicBool::new(true));
     let lanes: Vec<_> =
         (0..4).map(|lane| tokio::spawn(submit(address, lane, Arc::clone(&is_ready)))).collect();
-    runway_testing::wire::until("it to be busy", async || {
+    runway_testing::wire::until("the server to be busy", async || {
         let metrics = server.ask(get("/metrics")).await.text();
         runway_testing::wire::metric(&metrics, "runway_jobs_held") >= 50
     })
     .await;
     server.process.signal(signal);
     if signal == Signal::TERM {
-        runway_testing::wire::until("it not to be ready", async || {
-            server.ask(get("/readyz")).await.text().contains("about to end")
+        runway_testing::wire::until("the server not to be ready", async || {
+            server.ask(get("/readyz")).await.text().contains("shutting down")
         })
         .await;
         is_ready.store(false, Ordering::SeqCst);
@@ -95,7 +95,7 @@ async fn told_to_end_under_load_it_answers_every_submission() {
     let made: usize = seen.iter().map(|lane| lane.made.len()).sum();
     let put_off: usize = seen.iter().map(|lane| lane.put_off.len()).sum();
     let there = server.jobs.list_metadata(&ListParams::default()).await.unwrap().items.len();
-    assert!((made..=made + put_off).contains(&there), "{there} of {made} and perhaps {put_off}");
+    assert!((made..=made + put_off).contains(&there), "{there} jobs, {made} created, {put_off} timed out");
     server.clear().await;
 }
 
@@ -105,7 +105,8 @@ async fn killed_under_load_and_started_again_it_has_lost_no_job() {
     let seen = under_load(&mut server, Signal::KILL).await;
     assert!(!server.process.ended().await.success());
     server.restart().await;
-    // Every job that was told of is there, and whoever had no answer learns what became of it by asking again.
+    // All reported jobs exist. A client without a response learns the outcome by repeating the request with
+    // its key.
     let mut all = BTreeMap::new();
     for Seen { made, put_off, unanswered } in seen {
         for (key, id) in made {

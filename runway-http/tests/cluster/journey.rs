@@ -1,4 +1,4 @@
-//! A job from its submission to its end, and another one cancelled.
+//! A job from submission to completion, and a cancelled job.
 
 use crate::server::{Server, shell};
 use runway_testing::wire::{Wire, get, request};
@@ -17,7 +17,7 @@ async fn submitted_followed_read_and_cancelled() {
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(answer.header("location").unwrap(), format!("/v1/jobs/{id}"));
 
-    // Followed from before it runs until it ends, as it comes.
+    // Follow the log from before the start of the job until it finishes.
     let mut follower = Wire::connect(server.process.address).await.unwrap();
     let logs = format!("/v1/jobs/{id}/logs");
     follower.send(get(&format!("{logs}?follow=true"))).await.unwrap();
@@ -48,7 +48,7 @@ async fn submitted_followed_read_and_cancelled() {
     let finished = request("DELETE", &format!("/v1/jobs/{id}"), "", "");
     assert_eq!(server.ask(finished).await.status, 409);
 
-    // However much is logged, no value of a variable or a secret is.
+    // The log never contains the value of a variable or a secret.
     server.process.signal(Signal::TERM);
     assert_eq!(server.process.ended().await.code(), Some(0));
     let log = server.process.log();

@@ -1,4 +1,4 @@
-//! Quota and rate as a client meets them: what it is told to do, done, helps.
+//! Quota and rate limit from the view of a client: waiting as the response says is sufficient.
 
 use crate::server::{Server, shell, waiting};
 use runway_testing::wire::{get, request};
@@ -18,16 +18,16 @@ async fn a_quota_that_is_reached_is_free_again_when_a_job_has_ended() {
     assert_eq!(third.header("retry-after"), Some("60"));
     let usage = server.ask(get("/v1/tenants/search")).await.json();
     assert_eq!((&usage["jobs"]["held"], &usage["jobs"]["limit"]), (&2.into(), &2.into()), "{usage}");
-    // Another tenant has a quota of its own.
+    // Other tenants have their own quota.
     server.created(&shell("other", "vision", "true")).await;
     server.comes_to(&short, "succeeded").await;
     let fourth = server.created(&shell("fourth", "search", "sleep 1000")).await;
     assert_eq!(server.submit(&shell("fifth", "search", "true")).await.status, 429);
-    // A job that is cancelled holds until nothing of it runs any more.
+    // A cancelled job occupies the quota until its pods have terminated.
     for id in [&long, &fourth] {
         assert_eq!(server.ask(request("DELETE", &format!("/v1/jobs/{id}"), "", "")).await.status, 202);
     }
-    runway_testing::cluster::until("the holds to be given back", async || {
+    runway_testing::cluster::until("the holds to be released", async || {
         let usage = server.ask(get("/v1/tenants/search")).await.json();
         (usage["jobs"]["held"] == 0).then_some(())
     })
@@ -35,7 +35,7 @@ async fn a_quota_that_is_reached_is_free_again_when_a_job_has_ended() {
     server.created(&shell("sixth", "search", "true")).await;
 }
 
-/// A client that waits as long as it is told is let in, and one that comes a second earlier is not.
+/// A client that waits for `Retry-After` is admitted, and one that waits a second less is not.
 #[tokio::test]
 async fn whoever_waits_as_long_as_told_is_let_in() {
     let change = |policy: String| {
@@ -55,7 +55,7 @@ async fn whoever_waits_as_long_as_told_is_let_in() {
     assert!(refused.header("ratelimit").unwrap().starts_with("\"tenant\";r=0;"), "{refused:?}");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     let told = Instant::now();
-    // One token takes ten seconds; whole seconds are told, and never too few.
+    // A token refills in ten seconds. The value is rounded up to whole seconds.
     assert!((1..=10).contains(&wait), "{wait}");
     if wait > 1 && began.elapsed() < Duration::from_secs(1) {
         tokio::time::sleep_until((told + Duration::from_secs(wait - 1) - began.elapsed()).into()).await;

@@ -1,4 +1,4 @@
-//! A namespace of a test's own, and the program on it.
+//! A test namespace, and the program that runs jobs in it.
 
 use crate::process::{Folder, Process};
 use k8s_openapi::api::batch::v1::Job;
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a call to the API server may take.
+/// Time limit for a call to the API server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Server {
@@ -22,7 +22,7 @@ pub struct Server {
     flags: Vec<&'static str>,
 }
 
-/// The way to the cluster as the user `runway`; in whose name an administrator acts where it has no kubeconfig of its own.
+/// Returns the kubeconfig of the user `runway`. Without one, an administrator impersonates this user.
 fn kubeconfig(folder: &Folder) -> PathBuf {
     if let Some(path) = std::env::var_os("RUNWAY_TEST_KUBECONFIG") {
         return path.into();
@@ -47,22 +47,23 @@ impl Server {
         server
     }
 
-    /// The program once more, on the same namespace.
+    /// Restarts the program on the same namespace.
     pub async fn restart(&mut self) {
         self.process =
             Process::start(self.folder.path("policy.yaml"), kubeconfig(&self.folder), &self.flags).await;
         self.ready().await;
     }
 
-    /// Takes the jobs away: the cluster makes their pods at its own pace, and those of other tests would have to wait.
+    /// Deletes the jobs. Otherwise, the cluster would keep creating their pods, and delay the pods of other
+    /// tests.
     pub async fn clear(&self) {
         let (background, all) = (DeleteParams::background(), ListParams::default());
         self.jobs.delete_collection(&background, &all).await.unwrap();
     }
 
     async fn ready(&self) {
-        until("it to be ready", async || {
-            // Until the cluster has been asked for rights, nothing is answered yet.
+        until("the server to be ready", async || {
+            // The server responds only after it has checked its permissions on the cluster.
             match Wire::connect(self.process.address).await {
                 Ok(mut wire) => wire.ask(get("/readyz")).await.status == 200,
                 Err(_) => false,
@@ -79,14 +80,14 @@ impl Server {
         self.ask(post("/v1/jobs", "", &job.to_string())).await
     }
 
-    /// The id of a job that is created.
+    /// Submits a job, asserts that it is created, and returns its id.
     pub async fn created(&self, job: &Json) -> String {
         let answer = self.submit(job).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Waits until a job is in a phase.
+    /// Waits until a job has the phase, and returns the job.
     pub async fn comes_to(&self, id: &str, phase: &str) -> Json {
         let mut last = Json::Null;
         cluster::until(&format!("{id} to be {phase}"), async || {
@@ -97,20 +98,20 @@ impl Server {
     }
 }
 
-/// Whether a submission has to be sent again, with its key, since the API server did not answer. On a busy machine it may stand
-/// still for a while: only that excuses such an answer, and so only one that comes when its time is over.
+/// Returns whether the API server did not respond in time, so the client must retry with the same key. On a
+/// busy machine, the API server can stall. Only a response after the call timeout counts.
 pub fn is_put_off(answer: &Answer, took: Duration) -> bool {
     let is_put_off = answer.status == 503 && answer.problem() == "backend-unavailable";
     assert!(!is_put_off || took >= CALL_TIMEOUT, "after {took:?}: {}", answer.text());
     is_put_off
 }
 
-/// A job that runs a script.
+/// Returns a job that runs a shell script.
 pub fn shell(name: &str, tenant: &str, script: &str) -> Json {
     json!({"name": name, "tenant": tenant, "image": image(), "command": ["sh", "-c", script]})
 }
 
-/// A job that no node has room for: it is the submission that counts.
+/// Returns a job that no node can run, for tests that need only the submission.
 pub fn waiting(name: &str, tenant: &str) -> Json {
     let mut job = shell(name, tenant, "true");
     job["resources"] = json!({"cpu": "500"});

@@ -1,4 +1,4 @@
-//! A hundred submitters at once.
+//! One hundred concurrent submitters.
 
 use crate::server::{Server, is_put_off, waiting};
 use futures::future::join_all;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const SUBMITTERS: usize = 100;
 const EACH: usize = 10;
 
-/// How long a submitter goes on sending a job that is put off.
+/// Time limit for the retries of a submission.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,7 +27,7 @@ async fn a_hundred_submitters_are_all_answered() {
             let sent = Instant::now();
             let mut answer = wire.ask(post("/v1/jobs", &key, &job)).await;
             if is_put_off(&answer, sent.elapsed()) {
-                // 409 where it is still being looked for.
+                // The status is 409 while the server polls for the job.
                 while matches!(answer.status, 409 | 503) && sent.elapsed() < PATIENCE {
                     println!("{}", answer.text());
                     let after = answer.header("retry-after").unwrap().parse().unwrap();

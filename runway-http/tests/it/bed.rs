@@ -1,4 +1,4 @@
-//! A server over a cluster in memory.
+//! The router over an in-memory cluster.
 
 use axum::Router;
 use axum::body::Body;
@@ -47,7 +47,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Expects a problem of this kind.
+    /// Asserts that the response is a problem of this type and status, and returns it.
     pub fn problem(&self, status: u16, kind: &str) -> Value {
         let problem = self.json();
         assert_eq!(
@@ -74,7 +74,7 @@ impl Bed {
         bed
     }
 
-    /// One whose ledger has not been rebuilt.
+    /// Creates a harness whose control plane does not run yet, so the server is not ready.
     pub fn unready(policy: &str, limits: RequestLimits) -> Self {
         let policy = policies::parse(policy);
         let clock = VirtualEnv::new(1);
@@ -121,14 +121,14 @@ impl Bed {
         self.send(request.body(body.into()).unwrap()).await
     }
 
-    /// Submits a job, and expects that it is created.
+    /// Submits a job and asserts that it is created.
     pub async fn created(&self, job: &Value) -> Value {
         let answer = self.post("/v1/jobs", job.to_string(), &[]).await;
         assert_eq!(answer.status, 201, "{}", answer.json());
         answer.json()
     }
 
-    /// The value of a metric; 0 where it is not there.
+    /// Returns the value of a metric, or 0 if it does not exist.
     pub async fn metric(&self, name: &str) -> u64 {
         let text = String::from_utf8(self.get("/metrics").await.bytes).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -140,7 +140,7 @@ pub fn job(name: &str, tenant: &str) -> Value {
     json!({"name": name, "tenant": tenant, "image": "registry.internal/app:1", "command": ["true"]})
 }
 
-/// What an answer looks like must stand in the OpenAPI document.
+/// Asserts that the response matches the OpenAPI document.
 fn hold_against_the_document(method: &str, path: &str, answer: &Answer) {
     let document = &*DOCUMENT;
     let parts: Vec<_> = path.split('/').collect();
@@ -157,15 +157,15 @@ fn hold_against_the_document(method: &str, path: &str, answer: &Answer) {
     let Some(operation) = methods.get(method.to_lowercase()) else { return };
     let status = answer.status.as_u16().to_string();
     let response = &operation["responses"][&status];
-    assert!(response.is_object(), "{method} {template} does not tell of {status}");
+    assert!(response.is_object(), "{method} {template}: {status} is not documented");
     let media = answer.header("content-type").split(';').next().unwrap();
     let content = response["content"].as_object();
     let Some(content) = content.filter(|content| !content.is_empty()) else {
-        assert!(answer.bytes.is_empty(), "{method} {template} {status} tells of no body");
+        assert!(answer.bytes.is_empty(), "{method} {template} {status}: the body is not documented");
         return;
     };
     let found = content.iter().find(|(name, _)| name.split(';').next() == Some(media));
-    let (_, body) = found.unwrap_or_else(|| panic!("{method} {template} {status} does not tell of {media}"));
+    let (_, body) = found.unwrap_or_else(|| panic!("{method} {template} {status}: {media} is not documented"));
     if media.ends_with("json") {
         let mut schema = body["schema"].clone();
         schema["components"] = document["components"].clone();

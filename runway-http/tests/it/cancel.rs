@@ -14,7 +14,7 @@ async fn a_job_is_cancelled_once() {
     let foreign = Request::delete(&path).header("x-tenant-id", "other").body(Body::empty()).unwrap();
     bed.send(foreign).await.problem(404, "not-found");
     assert_eq!(bed.delete(&path).await.status, 202);
-    assert_eq!(bed.delete(&path).await.status, 202, "while it ends, to cancel it again changes nothing");
+    assert_eq!(bed.delete(&path).await.status, 202, "a second cancellation changes nothing");
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(bed.get(&path).await.json()["phase"], "cancelled");
     let over = bed.delete(&path).await.problem(409, "conflict");

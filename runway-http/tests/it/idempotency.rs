@@ -14,10 +14,10 @@ async fn the_same_request_again_is_the_same_job() {
     assert_eq!(again.status, 200);
     assert_eq!(again.json()["id"], first.json()["id"]);
     assert_eq!(again.header("location"), first.header("location"));
-    // The draft writes it in quotes.
+    // The draft defines the key as a quoted string.
     let quoted = bed.post("/v1/jobs", body.clone(), &[("idempotency-key", "\"nightly-7\"")]).await;
     assert_eq!(quoted.json()["id"], first.json()["id"]);
-    // It costs no token.
+    // A replay does not use the rate limit.
     assert_eq!(quoted.header("ratelimit"), "\"tenant\";r=9;t=1");
     tokio::time::sleep(Duration::from_secs(30)).await;
     let late = bed.post("/v1/jobs", body, &[("idempotency-key", "nightly-7")]).await;
@@ -31,7 +31,7 @@ async fn another_job_under_the_same_key_is_refused() {
     let first = bed.post("/v1/jobs", job("a", "t").to_string(), &[("idempotency-key", "k")]).await.json();
     let other = bed.post("/v1/jobs", job("b", "t").to_string(), &[("idempotency-key", "k")]).await;
     assert_eq!(other.problem(422, "key-reused")["job_id"], first["id"]);
-    // Another tenant's key is another key.
+    // The same key of another tenant is a different key.
     assert_eq!(
         bed.post("/v1/jobs", job("b", "u").to_string(), &[("idempotency-key", "k")]).await.status,
         201

@@ -27,7 +27,7 @@ async fn a_page_begins_where_the_one_before_ended_whatever_comes_and_goes() {
     let third = bed.get(&next(&second)).await.json();
     assert_eq!(names(&third), ["j0"]);
     assert_eq!(third["continue"], Value::Null);
-    assert_eq!(names(&bed.get("/v1/jobs").await.json()).len(), 8, "one that has left is remembered");
+    assert_eq!(names(&bed.get("/v1/jobs").await.json()).len(), 8, "the deleted job is kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,10 +81,10 @@ async fn a_job_is_told_from_its_beginning_to_its_end_and_after() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let ended = bed.get(&path).await.json();
     assert_eq!(ended["phase"], "succeeded");
-    // Ten seconds of half a core and half a GiB.
+    // 10 s with 0.5 CPU and 0.5 GiB.
     assert_eq!(ended["cost_usd"], "0.000056");
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert!(bed.cluster.jobs().is_empty(), "it has left");
+    assert!(bed.cluster.jobs().is_empty(), "the backend has deleted the job");
     let remembered = bed.get(&path).await.json();
     assert_eq!((&remembered["phase"], &remembered["cost_usd"]), (&json!("succeeded"), &json!("0.000056")));
 }

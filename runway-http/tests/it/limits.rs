@@ -1,4 +1,4 @@
-//! How much is done at a time.
+//! Concurrency limits.
 
 use crate::bed::{Bed, POLICY, job};
 use futures::future::join_all;
@@ -16,7 +16,7 @@ async fn requests_beyond_the_limit_are_turned_away_at_once() {
     let probe = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(bed.metric("runway_http_requests_in_progress").await, 3);
-        assert_eq!(bed.get("/readyz").await.status, 200, "probes are answered whatever goes on");
+        assert_eq!(bed.get("/readyz").await.status, 200, "probes are not limited");
     };
     let (answers, ()) = tokio::join!(join_all((0..5).map(one)), probe);
     let turned_away: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
@@ -25,7 +25,7 @@ async fn requests_beyond_the_limit_are_turned_away_at_once() {
         answer.problem(503, "overloaded");
         assert_eq!(answer.header("retry-after"), "1");
     }
-    assert_eq!(one(9).await.status, 201, "there is room again");
+    assert_eq!(one(9).await.status, 201, "the permits are free again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ async fn there_is_room_for_so_many_readers_and_who_goes_away_makes_room() {
     assert_eq!(bed.metric("runway_log_readers").await, 2);
     drop(one);
     assert_eq!(bed.metric("runway_log_readers").await, 1);
-    // The other one goes on, and gives its room back at the end.
+    // The other reader is not affected, and releases its permit at the end.
     let whole = two.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(whole, "a begins\na ends\n");
     assert_eq!(bed.metric("runway_log_readers").await, 0);
@@ -62,5 +62,5 @@ async fn a_server_that_ends_breaks_a_follower_off() {
     assert_eq!(first, "a begins\n");
     bed.state.stop();
     bed.state.drain();
-    assert!(body.frame().await.unwrap().is_err(), "an end that is none must not look like one");
+    assert!(body.frame().await.unwrap().is_err(), "an interruption must not look like the end of the output");
 }

@@ -1,4 +1,5 @@
-//! The router, called as it is: no sockets, a cluster in memory, and time that jumps. Every answer is held against the OpenAPI document.
+//! Tests that call the router without sockets, over an in-memory cluster and with virtual time. Each response
+//! is checked against the OpenAPI document.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(unreachable_pub, reason = "modules of one test program")]

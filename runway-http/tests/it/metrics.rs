@@ -1,4 +1,4 @@
-//! `GET /metrics` agrees with what was sent.
+//! `GET /metrics` counts the requests that were sent.
 
 use crate::bed::{Bed, job};
 use runway_control::fake::Life;

@@ -1,4 +1,4 @@
-//! `/`: the page of the operators.
+//! `/`: the overview page for operators.
 
 use crate::bed::{Bed, POLICY, job};
 use axum::body::Body;
@@ -19,7 +19,7 @@ async fn html(bed: &Bed) -> String {
 #[tokio::test(start_paused = true)]
 async fn the_page_shows_what_runs_what_it_costs_and_what_is_refused() {
     let bed = Bed::new().await;
-    assert!(html(&bed).await.contains("There are none."));
+    assert!(html(&bed).await.contains("No jobs."));
     bed.faults.set_life(Life { succeeds: false, ..Life::default() });
     let mut gpus = job("train", "vision");
     gpus["resources"] = json!({"gpu": 2});
@@ -45,7 +45,7 @@ async fn the_page_shows_what_runs_what_it_costs_and_what_is_refused() {
     }
     tokio::time::sleep(Duration::from_secs(30)).await;
     let ended = html(&bed).await;
-    for shown in ["NonZeroExit", "<dt>failed</dt><dd>1</dd>", "None holds anything.", "0.000000</dd>"] {
+    for shown in ["NonZeroExit", "<dt>failed</dt><dd>1</dd>", "No tenant holds resources.", "0.000000</dd>"] {
         assert!(ended.contains(shown), "{shown}\n{ended}");
     }
 }
@@ -80,22 +80,22 @@ async fn it_is_told_anew_when_something_changes() {
     let follow = || bed.router.clone().oneshot(Request::get("/overview/events").body(Body::empty()).unwrap());
     let answer = follow().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
-    assert_eq!(follow().await.unwrap().status(), 503, "there is room for one");
+    assert_eq!(follow().await.unwrap().status(), 503, "the limit is one reader");
     let mut body = answer.into_body();
     let mut next = async || -> Value {
         loop {
             let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
             let text = std::str::from_utf8(&frame).unwrap();
-            // What is sent to keep the connection is no event.
+            // Skip keep-alive comments.
             if let Some(data) = text.strip_prefix("data: ") {
                 return serde_json::from_str(data.trim_end()).unwrap();
             }
         }
     };
-    assert!(next().await["jobs"].as_str().unwrap().contains("There are none."));
+    assert!(next().await["jobs"].as_str().unwrap().contains("No jobs."));
     bed.created(&job("new", "a")).await;
     let jobs = next().await["jobs"].as_str().unwrap().to_owned();
     assert!(jobs.contains("new") && jobs.contains("running"), "{jobs}");
     bed.state.drain();
-    assert!(body.frame().await.is_none(), "it ends with the server");
+    assert!(body.frame().await.is_none(), "the stream ends at shutdown");
 }

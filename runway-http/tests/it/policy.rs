@@ -35,5 +35,5 @@ async fn who_knows_it_is_not_told_again() {
     let other =
         Policy::parse(POLICY.replace("max: '4'", "max: '8'").as_bytes(), RateOverrides::default()).unwrap();
     bed.plane.set_policy(Arc::new(other)).unwrap();
-    assert_eq!(bed.send(ask(tag)).await.status, 200, "it is another one now");
+    assert_eq!(bed.send(ask(tag)).await.status, 200, "the policy has changed");
 }

@@ -1,4 +1,4 @@
-//! What goes wrong is a problem of RFC 9457, whoever found it.
+//! All errors are problem details (RFC 9457), including those of the framework.
 
 use crate::bed::{Bed, POLICY, job};
 use axum::body::{Body, Bytes};
@@ -60,7 +60,7 @@ async fn a_body_that_cannot_be_read() {
             assert_eq!(problem["violations"].as_array().unwrap().len(), violations, "{problem}");
         }
     }
-    // What it is can be said of these: they are no jobs.
+    // These bodies can be parsed, so the response lists violations.
     for body in ["[]", "null", "3", "\"text\""] {
         let problem = bed.post("/v1/jobs", body, &[]).await.problem(400, "malformed");
         assert!(!problem["violations"].as_array().unwrap().is_empty(), "{problem}");
@@ -79,7 +79,7 @@ async fn a_body_at_the_edge_of_what_is_read() {
     let answer = bed.post("/v1/jobs", padded(1001), &[]).await;
     answer.problem(413, "body-too-large");
     assert_eq!(answer.header("connection"), "close");
-    // In pieces, without a length.
+    // In chunks, without a `Content-Length`.
     let pieces = |text: String| {
         let pieces: Vec<_> = text
             .into_bytes()

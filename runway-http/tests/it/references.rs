@@ -1,10 +1,10 @@
-//! The generated files of `docs/reference/` are what the program says now.
+//! The generated files in `docs/reference/` match the program.
 
 use crate::bed::root;
 use clap::CommandFactory;
 use runway_http::flags::Flags;
 
-/// Set by `cargo xtask references`, which writes the files instead of comparing them.
+/// `cargo xtask references` sets this variable to write the files instead of comparing them.
 const WRITE: &str = "RUNWAY_WRITE_REFERENCES";
 
 #[test]

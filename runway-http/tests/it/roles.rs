@@ -1,4 +1,4 @@
-//! What a role may do.
+//! The requests that each role permits.
 
 use crate::bed::{Bed, job};
 use axum::body::Body;

@@ -18,7 +18,7 @@ async fn a_job_is_created_priced_and_told_where_it_is() {
     assert_eq!(answer.header("ratelimit-policy"), "\"tenant\";q=10;w=10");
     assert_eq!(answer.header("ratelimit"), "\"tenant\";r=9;t=1");
     assert_eq!((&told["phase"], &told["tenant"]), (&json!("pending"), &json!("search")));
-    // 0.5 x 0.00001 x 630 + 0.536870912 x 0.000001 x 630, each rounded up to the micro-dollar.
+    // 0.5 x 0.00001 x 630 + 0.536870912 x 0.000001 x 630, with each product rounded up to the micro-dollar.
     assert_eq!(told["quote"]["ceiling_usd"], "0.003489");
     assert_eq!(bed.cluster.jobs().len(), 1);
     let read = bed.get(&format!("/v1/jobs/{id}")).await;
@@ -67,7 +67,7 @@ async fn what_the_policy_refuses_is_422_and_what_nobody_could_take_is_400() {
     assert_eq!((&violation["code"], &violation["fix"]), (&json!("cpu-above-max"), &json!("4")));
     let malformed = bed.post("/v1/jobs", with("imagee", json!("x")), &[]).await.problem(400, "malformed");
     assert_eq!(malformed["violations"][0]["code"], "unknown-field");
-    // One that nobody could take counts more, and both are told.
+    // A job with both kinds of violations is malformed, and the response lists both.
     let both = with("resources", json!({"cpu": "64", "memory": "lots"}));
     assert_eq!(
         bed.post("/v1/jobs", both, &[]).await.problem(400, "malformed")["violations"]
@@ -107,10 +107,11 @@ async fn no_room_is_told_with_the_time_it_is_free_by() {
     let answer = bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
     let problem = answer.problem(429, "over-quota");
     assert_eq!(problem["violations"][0]["code"], "tenant-job-quota");
-    // The first of them began at once and may take ten minutes and its grace; nobody is told to wait that long.
+    // The first job can run for ten minutes plus its grace period. `Retry-After` is shorter, because jobs
+    // usually finish earlier.
     assert!(problem["free_by"].as_str().unwrap().starts_with("2026-11-21T08:1"), "{problem}");
     assert_eq!(answer.header("retry-after"), "60");
-    // It runs ten seconds; then there is room.
+    // A job runs for ten seconds. Then the quota is free again.
     tokio::time::sleep(Duration::from_secs(30)).await;
     bed.created(&job("a", "t")).await;
 }
@@ -130,9 +131,9 @@ async fn a_backend_that_fails_is_told_with_the_job() {
         bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await.problem(503, "backend-unavailable");
     assert!(uncertain["detail"].as_str().unwrap().contains("Idempotency-Key"), "{uncertain}");
     bed.faults.set_answer(Reply::True);
-    assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 1, "the uncertain one is held");
+    assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 1, "the uncertain job is held");
     tokio::time::sleep(Duration::from_secs(90)).await;
-    assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 0, "it never came");
+    assert_eq!(bed.get("/v1/tenants/t").await.json()["jobs"]["held"], 0, "the hold expires");
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +166,7 @@ async fn the_value_of_a_secret_comes_with_the_request_and_is_never_told() {
     let quote = bed.post("/v1/quotes?manifest=true", job.to_string(), &[]).await;
     let text = String::from_utf8_lossy(&quote.bytes).into_owned();
     assert!(text.contains("<redacted>") && !text.contains("hunter2"), "{text}");
-    // Nobody here can read the submitter's environment.
+    // The server cannot read the environment of the client.
     job["secrets"] = json!({"PASSWORD": {"from_env": "PASSWORD"}});
     let answer = bed.post("/v1/jobs", job.to_string(), &[]).await;
     answer.problem(400, "malformed");

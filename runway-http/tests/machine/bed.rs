@@ -1,4 +1,4 @@
-//! A folder and a control group of a test's own, servers over them, and the certainty that nothing is left of their jobs.
+//! A test directory, a cgroup and servers for one test, and a check that no job leaves anything behind.
 
 use crate::process::Process;
 use runway_testing::delegation;
@@ -52,7 +52,7 @@ impl Bed {
         self.folder.join(name)
     }
 
-    /// What a server of this test is started with.
+    /// Returns the flags of a server of this test.
     pub fn flags(&self) -> Vec<String> {
         let (policy, state) = (self.path("policy.yaml"), self.state());
         let flags = [
@@ -69,17 +69,17 @@ impl Bed {
         let flags = self.flags();
         let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let server = Server { process: Process::launch(&flags).await };
-        server.until("it to be ready", async || server.get("/readyz").await.status == 200).await;
+        server.until("the server to be ready", async || server.get("/readyz").await.status == 200).await;
         server
     }
 
-    /// The folders of jobs that are kept.
+    /// Returns the directories of all jobs.
     pub fn jobs(&self) -> Vec<PathBuf> {
         let jobs = std::fs::read_dir(self.state().join("jobs")).into_iter().flatten().flatten();
         jobs.map(|job| job.path()).collect()
     }
 
-    /// Processes of a job by their numbers and starts.
+    /// Returns the pid of a process of a job: its `supervisor` or its `init`.
     pub fn process_of(&self, id: &str, which: &str) -> i32 {
         let pid = &status(&self.state().join("jobs").join(id))[which]["pid"];
         i32::try_from(pid.as_u64().unwrap()).unwrap()
@@ -91,7 +91,7 @@ pub fn status(job: &Path) -> Json {
 }
 
 impl Drop for Bed {
-    /// Nothing is left: no process, no group, no mount, no file.
+    /// Asserts that no process, cgroup, mount or file of a job is left.
     fn drop(&mut self) {
         if std::thread::panicking() {
             for job in self.jobs() {
@@ -107,7 +107,7 @@ impl Drop for Bed {
                 && !status["finished_at"].is_null()
         };
         while !self.jobs().iter().all(is_over) {
-            assert!(began.elapsed() < PATIENCE, "something is left: {:?}", self.jobs());
+            assert!(began.elapsed() < PATIENCE, "processes or files are left: {:?}", self.jobs());
             std::thread::sleep(Duration::from_millis(5));
         }
         delegation::check_groups(&self.group);
@@ -117,19 +117,20 @@ impl Drop for Bed {
     }
 }
 
-/// Whether a process that was seen is there, and is not another one of its number.
+/// Returns whether the process still runs. The start time excludes a reused pid.
 fn lives(seen: &Json) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", seen["pid"])).unwrap_or_default();
     let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
     started == Some(&seen["started"].to_string())
 }
 
-/// What a server says that does not start, and its exit code. Unless the first flags say so, it would listen on loopback.
+/// Starts a server that is expected to fail. Returns its exit code and its error output. Listens on loopback
+/// unless `listen` is set.
 pub async fn refused(listen: &[&str], flags: &[String]) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(crate::process::program());
     command.args(if listen.is_empty() { &["--listen", "127.0.0.1:0"] } else { listen });
     let ran = command.args(flags).kill_on_drop(true).output();
-    let ran = tokio::time::timeout(PATIENCE, ran).await.expect("it ends").unwrap();
+    let ran = tokio::time::timeout(PATIENCE, ran).await.expect("the server exits in time").unwrap();
     (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
 }
 
@@ -146,7 +147,7 @@ impl Server {
         ask(self.process.address, post("/v1/jobs", headers, &job.to_string())).await
     }
 
-    /// Submits a job that is admitted. Its id.
+    /// Submits a job, asserts that it is admitted, and returns its id.
     pub async fn start(&self, job: &Json) -> String {
         let answer = self.submit(job, "").await;
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -167,13 +168,13 @@ impl Server {
         answer.text()
     }
 
-    /// Waits for the end of a job, and returns how it ended.
+    /// Waits until a job is finished, and returns the job.
     pub async fn ended(&self, id: &str) -> Json {
-        self.until("the end of the job", async || !self.job(id).await["finished_at"].is_null()).await;
+        self.until("the job to finish", async || !self.job(id).await["finished_at"].is_null()).await;
         self.job(id).await
     }
 
-    /// Waits until a job has printed so much.
+    /// Waits until the output of a job contains the text.
     pub async fn printed(&self, id: &str, text: &str) {
         self.until(text, async || {
             let answer = self.get(&format!("/v1/jobs/{id}/logs")).await;
@@ -186,14 +187,14 @@ impl Server {
         runway_testing::wire::until(what, holds).await;
     }
 
-    /// As by `kill -9`.
+    /// Kills the server with SIGKILL.
     pub async fn kill(mut self) {
         self.process.signal(rustix::process::Signal::KILL);
         self.process.ended().await;
     }
 }
 
-/// A job that runs a script.
+/// Returns a job that runs a shell script.
 pub fn script(text: &str) -> Json {
     json!({"name": "job", "tenant": "search", "image": "busybox", "command": ["sh", "-c", text]})
 }

@@ -1,4 +1,4 @@
-//! GPUs over REST.
+//! GPUs of jobs on one machine, over the REST API.
 
 use crate::bed::{Bed, script, with};
 use serde_json::json;
@@ -16,7 +16,8 @@ async fn a_gpu_is_one_jobs_also_for_the_next_server() {
     let other = server.start(&with_gpus(1, "echo $NVIDIA_VISIBLE_DEVICES")).await;
     server.ended(&other).await;
     assert_eq!(server.logs(&other, "").await, "GPU-b\n");
-    // The policy has more of them than there are: for two it may wait, for three never.
+    // The policy permits more GPUs than the machine has. A job with two GPUs can run later, and a job with
+    // three never.
     let refused = server.submit(&with_gpus(2, "true"), "").await;
     assert_eq!((refused.status, refused.problem().as_str()), (503, "backend-unavailable"));
     assert!(

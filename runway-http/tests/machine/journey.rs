@@ -1,4 +1,4 @@
-//! The way of jobs over REST.
+//! The lifecycle of jobs on one machine, over the REST API.
 
 use crate::bed::{Bed, script, with};
 use runway_testing::wire::{Wire, get};
@@ -42,7 +42,7 @@ async fn output_is_followed_as_it_comes_over_attempts() {
         text.push_str(&String::from_utf8(wire.chunk().await.unwrap().unwrap()).unwrap());
     }
     assert_eq!(text, "attempt 1\nbytes 4\none\n");
-    // It comes while the first attempt runs. The watch may report the phase a little later than that.
+    // The output arrives while the first attempt runs. The watch can report the phase slightly later.
     server.until("the job to run", async || server.job(&id).await["phase"] == "running").await;
     assert_eq!(server.job(&id).await["attempts"], 1);
     while let Some(chunk) = wire.chunk().await.unwrap() {
@@ -88,7 +88,7 @@ async fn a_secret_reaches_its_job_and_nothing_else() {
     assert!(!answer.text().contains("hush"), "{answer:?}");
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     server.printed(&id, "9\n").await;
-    // Also of its supervisor nobody else learns it.
+    // The arguments of the supervisor do not contain the secret either.
     let arguments = std::fs::read(format!("/proc/{}/cmdline", bed.process_of(&id, "supervisor"))).unwrap();
     assert_eq!(arguments, b"runway-supervisor\0");
     for file in walk(&bed.state()) {

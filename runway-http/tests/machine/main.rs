@@ -1,5 +1,5 @@
-//! The built server over jobs on this machine's own kernel. As root the tests are run twice: as root, and by `plain` as a user
-//! without any rights.
+//! Tests of the program with jobs on this machine. As root, all tests run twice: as root, and in `plain` as
+//! an unprivileged user.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "tests, which share files with others")]

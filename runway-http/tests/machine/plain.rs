@@ -1,4 +1,4 @@
-//! The same again as a user without any rights.
+//! Runs all tests again as an unprivileged user.
 
 #[test]
 fn everything_as_a_plain_user() {

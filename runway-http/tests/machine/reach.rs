@@ -1,4 +1,4 @@
-//! Who reaches a server whose jobs are programs on its own machine.
+//! The clients that can reach a server whose jobs run on its own machine.
 
 use crate::bed::{Bed, refused};
 use crate::certificates::{self, Authority, Client};
@@ -19,20 +19,20 @@ async fn an_address_that_others_reach_is_refused_with_one_sentence() {
         {
             let (code, told) = refused(flags, &bed.flags()).await;
             assert_eq!((code, told.lines().count()), (Some(2), 1), "{address}: {told}");
-            assert!(told.contains(&format!("{address}` is not loopback")), "{told}");
+            assert!(told.contains(&format!("{address}` is not a loopback address")), "{told}");
         }
     }
-    // Names are not looked up, not even that of this machine.
+    // Host names are not resolved, not even `localhost`.
     for name in ["localhost:0", "example.com:80"] {
         let (code, told) = refused(&["--listen", name], &bed.flags()).await;
         assert_eq!(code, Some(2), "{told}");
-        assert!(told.contains("names are not looked up"), "{told}");
+        assert!(told.contains("host names are not resolved"), "{told}");
     }
-    // Nothing was begun.
+    // The server has not created its state directory.
     assert!(!bed.state().exists());
 }
 
-/// The flags of mutual TLS, the last two of which are about clients.
+/// Returns the flags of mutual TLS. The last two are for client certificates.
 fn mutual_tls(folder: &Folder, authority: &Authority) -> Vec<String> {
     let TlsFiles { certificate, key, client_ca } =
         certificates::write(folder, &authority.server(), Some(authority));
@@ -60,7 +60,7 @@ async fn mutual_tls_opens_it() {
     let process = Process::launch_on("0.0.0.0:0", &flags).await;
     assert!(process.address.ip().is_unspecified());
     let here = SocketAddr::from(([127, 0, 0, 1], process.address.port()));
-    // Its name is its own, and not loopback's.
+    // The host is not a loopback name.
     let ask = "GET /v1/policy HTTP/1.1\r\nHost: runway.example.com\r\n\r\n";
     let somebody = Client::new(&authority, Some(&authority.client(&["admin"])));
     assert_eq!(somebody.status(here, ask).await.unwrap(), 200);
@@ -83,7 +83,7 @@ async fn loopback_is_enough_by_either_version() {
     }
 }
 
-/// A name that leads here does not make a page elsewhere one of this server's own.
+/// A foreign host name that resolves to this machine does not give a web page access to the server.
 #[tokio::test]
 async fn requests_by_another_name_are_not_answered() {
     let bed = Bed::new();

@@ -1,4 +1,4 @@
-//! What the server does not run, or not do.
+//! Jobs and configurations that the server refuses.
 
 use crate::bed::{Bed, refused, script, with};
 use runway_control::backend::Order;
@@ -39,7 +39,7 @@ async fn a_folder_has_one_server_at_a_time() {
 #[tokio::test]
 async fn limits_that_cannot_be_enforced_are_told_of_before_the_first_job() {
     let bed = Bed::new();
-    // A name that no group can have.
+    // A cgroup with this name cannot be created.
     let mut flags = bed.flags();
     let at = flags.iter().position(|flag| flag == "--cgroup-parent").unwrap();
     flags[at + 1] = "/two\nlines".to_owned();
@@ -50,7 +50,7 @@ async fn limits_that_cannot_be_enforced_are_told_of_before_the_first_job() {
     }
     let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--best-effort"]).collect();
     let server = crate::bed::Server { process: crate::process::Process::launch(&flags).await };
-    server.until("it to be ready", async || server.get("/readyz").await.status == 200).await;
+    server.until("the server to be ready", async || server.get("/readyz").await.status == 200).await;
     let id = server.start(&script("echo hi")).await;
     let job = server.ended(&id).await;
     assert_eq!(job["phase"], "succeeded");
@@ -58,7 +58,7 @@ async fn limits_that_cannot_be_enforced_are_told_of_before_the_first_job() {
     assert!(message.contains("not enforced: ") && message.contains("memory: "), "{message}");
 }
 
-/// As `runway run` has it, in the same folder.
+/// An attached job in the same state directory, as `runway run` starts it.
 #[tokio::test]
 async fn a_job_that_ends_with_another_process_is_no_servers() {
     let bed = Bed::new();
@@ -82,7 +82,7 @@ async fn a_job_that_ends_with_another_process_is_no_servers() {
     let decision = gate.submit(id, &Submission::from(spec), Timestamp::from_seconds(1_795_248_000)).unwrap();
     let order = Order { id, admitted: decision.admitted().unwrap().clone(), policy };
     let job = Job::start(&Machine::open(settings).unwrap(), &order, Supervision::Attached).unwrap();
-    // What the server starts after that it has seen.
+    // When a later job of the server is finished, the server has observed the attached job, too.
     let own = server.start(&script("true")).await;
     server.ended(&own).await;
     assert_eq!(server.get(&format!("/v1/jobs/{id}")).await.status, 404);

@@ -1,10 +1,10 @@
-//! Servers that end or are killed, and what those who come after them find.
+//! Restarts of the server: jobs keep running without it, and the next server manages them.
 
 use crate::bed::{Bed, Server, script, with};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// Says when it has begun, and ends a while after that.
+/// Prints a line at its start, and exits one second later.
 const A_WHILE: &str = "echo begun; sleep 1; echo ended; exit 3";
 
 async fn three_jobs(server: &Server) -> [String; 3] {
@@ -20,14 +20,14 @@ async fn three_jobs(server: &Server) -> [String; 3] {
     [ending, going_on, done]
 }
 
-/// Nothing of them is lost.
+/// Asserts that the server knows the state, output and holds of all three jobs.
 async fn check_three_jobs(server: &Server, [ending, going_on, done]: [String; 3]) {
     assert_eq!(server.job(&going_on).await["phase"], "running");
-    // They count: of three at a time there is one or two left.
+    // Active jobs count against the quota of three.
     let used = server.get("/v1/tenants/search").await.json()["jobs"]["held"].as_u64().unwrap();
     assert!((1..=2).contains(&used), "{used}");
     let again = server.submit(&script("echo begun; sleep 1000"), "Idempotency-Key: long\r\n").await;
-    assert_eq!((again.status, &again.json()["id"]), (200, &json!(going_on)), "the key is still known");
+    assert_eq!((again.status, &again.json()["id"]), (200, &json!(going_on)), "the server still knows the key");
     assert_eq!(server.logs(&ending, "?follow=true").await, "begun\nended\n");
     let job = server.ended(&ending).await;
     assert_eq!((&job["exit_code"], &job["phase"]), (&json!(3), &json!("failed")));
@@ -35,7 +35,7 @@ async fn check_three_jobs(server: &Server, [ending, going_on, done]: [String; 3]
     let job = server.job(&done).await;
     assert_eq!((&job["exit_code"], &job["phase"]), (&json!(0), &json!("succeeded")));
     assert_eq!(server.logs(&done, "").await, "done\n");
-    // And they obey the new one.
+    // The new server can cancel them.
     assert_eq!(server.cancel(&going_on).await, 202);
     assert_eq!(server.ended(&going_on).await["phase"], "cancelled");
     let metrics = server.get("/metrics").await.text();
@@ -74,7 +74,7 @@ async fn jobs_end_as_they_should_while_nobody_serves() {
         let jobs = bed.jobs();
         jobs.len() == 2 && jobs.iter().all(|job| !crate::bed::status(job)["finished_at"].is_null())
     };
-    runway_testing::wire::until("the end of both", async || finished()).await;
+    runway_testing::wire::until("both jobs to finish", async || finished()).await;
     let server = bed.serve(&[]).await;
     assert_eq!(server.job(&late).await["reason"], "DeadlineExceeded");
     assert_eq!(server.job(&ending).await["exit_code"], 3);
@@ -97,7 +97,7 @@ async fn a_job_that_loses_its_supervisor_is_told_of() {
     let job = server.ended(&own).await;
     assert_eq!((&job["phase"], &job["reason"]), (&json!("failed"), &json!("Disrupted")), "{job}");
     server.kill().await;
-    // One that this server did not start, and is not the parent of.
+    // The new server is not the parent of this supervisor.
     let server = bed.serve(&[]).await;
     kill(&taken_over);
     let job = server.ended(&taken_over).await;

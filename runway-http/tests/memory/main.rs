@@ -1,5 +1,5 @@
-//! A hundred thousand tenants come by; what the process takes of memory is that of the last few. It runs in a process of its own,
-//! so that nothing else is measured.
+//! The memory of the server does not grow with the number of tenants. This test runs in its own process, so
+//! that it measures nothing else.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -10,14 +10,14 @@ use runway_testing::server::{Harness, Setup};
 use runway_testing::wire::{get, metric, post};
 use std::io::{Read, Write};
 
-/// What the process takes of memory, in KiB.
+/// Returns the resident memory of this process in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Submits as so many tenants, each once, over a few connections.
+/// Submits once for each tenant, over a few connections.
 async fn come_by(bed: &Harness, tenants: std::ops::Range<u32>) {
     let request = |n: u32| {
         post("/v1/jobs", &format!("X-Tenant-ID: a-tenant-whose-name-is-fairly-long-{n:06}\r\n"), "{}")
@@ -30,7 +30,8 @@ async fn come_by(bed: &Harness, tenants: std::ops::Range<u32>) {
             let mut answer = vec![0; 16 * 1024];
             for n in tenants.filter(|n| n % lanes == lane) {
                 stream.write_all(request(n).as_bytes()).unwrap();
-                // To read it properly would take longer than to make it; it ends with the list of violations.
+                // Parsing the response would take longer than creating it. It ends with the list of
+                // violations.
                 let mut length = 0;
                 while !answer[..length].ends_with(b"]}") {
                     let more = stream.read(&mut answer[length..]).unwrap();
@@ -48,7 +49,7 @@ async fn come_by(bed: &Harness, tenants: std::ops::Range<u32>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_tenants_leave_nothing_behind() {
-    // Each is within the rate of the server and has one of its own, and there is room for ten jobs.
+    // Each tenant has its own rate limit, and the capacity is ten jobs.
     let policy =
         policies::ROOMY.replace("concurrent_jobs: 100000, rate_limit", "concurrent_jobs: 10, rate_limit");
     let bed = Harness::start(Setup { policy, ..Setup::default() }, |_, backend| backend).await;
@@ -57,7 +58,7 @@ async fn a_hundred_thousand_tenants_leave_nothing_behind() {
     come_by(&bed, 20_000..100_000).await;
     let after = resident();
     println!("{before} KiB after 20,000 tenants, {after} KiB after 100,000");
-    // As little as 60 bytes kept of each would be more.
+    // Even 60 bytes per tenant would exceed this.
     assert!(after < before + 4 * 1024, "{before} KiB grew to {after} KiB");
     let metrics = bed.metrics().await;
     let refused = metric(&metrics, r#"runway_submissions_total{outcome="refused",code="missing-field"}"#);

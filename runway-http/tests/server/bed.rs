@@ -1,4 +1,4 @@
-//! What a test starts from: the server in this process, over a cluster in memory whose answers can be held back.
+//! A server in this process, over an in-memory cluster whose create calls can be blocked.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -18,12 +18,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A server whose backend can be held back.
+/// A server whose create calls can be blocked.
 pub struct Bed {
     harness: Harness,
-    /// Whether the cluster answers requests to create jobs.
+    /// Create calls wait while this is `false`.
     pub creates: watch::Sender<bool>,
-    /// How many streams of logs somebody holds.
+    /// The number of open log streams.
     pub streams: Arc<AtomicUsize>,
 }
 
@@ -45,7 +45,7 @@ impl Bed {
         self.streams.load(Ordering::SeqCst)
     }
 
-    /// Whether everything under way was answered in the end.
+    /// Waits for the server to exit. Returns whether it sent all responses.
     pub async fn end(self) -> bool {
         self.harness.finished().await
     }
@@ -59,14 +59,14 @@ impl Deref for Bed {
     }
 }
 
-/// A backend that is held back on demand, and whose jobs can print for ever.
+/// A backend whose create calls can be blocked, and whose jobs can print without end.
 struct Held {
     inner: FakeBackend,
     creates: watch::Receiver<bool>,
     streams: Arc<AtomicUsize>,
 }
 
-/// A stream of logs that somebody holds.
+/// Counts an open log stream until it is dropped.
 struct Stream(Arc<AtomicUsize>);
 
 impl Drop for Stream {
@@ -108,7 +108,7 @@ impl Backend for Held {
         self.inner.cancel(job)
     }
 
-    /// A job named `silent` says one line and no more; one named `chatty` never stops.
+    /// A job named `silent` prints one line and keeps running. A job named `chatty` never stops printing.
     fn logs<'a>(
         &'a self,
         job: &'a JobRef,
@@ -121,7 +121,7 @@ impl Backend for Held {
             "silent" => stream::iter([line("one line\n")]).chain(stream::pending()).boxed(),
             "chatty" => {
                 let piece = "y\n".repeat(8 * 1024);
-                // Now and then others have their turn.
+                // Yield regularly, so that other tasks can run.
                 let pieces = stream::repeat_with(move || line(&piece));
                 pieces
                     .then(async |piece| {
@@ -140,5 +140,5 @@ impl Backend for Held {
     }
 }
 
-/// Short times, so that tests of running out of them are short.
+/// A timeout for tests that wait until it expires.
 pub const SHORT: Duration = Duration::from_millis(300);

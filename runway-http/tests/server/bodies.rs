@@ -1,4 +1,4 @@
-//! The bodies of requests: how large, how slow, and cut off.
+//! Request bodies: large, slow, truncated and invalid bodies.
 
 use crate::bed::{Bed, SHORT};
 use runway_testing::wire::{Wire, get, job, metric, post, request, until};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 const LIMIT: usize = 256 * 1024;
 
-/// A job of so many bytes: white space counts.
+/// Returns a job, padded with spaces to the given size.
 fn padded(bytes: usize) -> String {
     let job = job("bodies", "search");
     format!("{job}{}", " ".repeat(bytes - job.len()))
 }
 
-/// The same body without saying how long it is.
+/// Returns a chunked request with this body.
 fn chunked(route: &str, body: &str) -> String {
     let mut request = format!(
         "POST {route} HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -51,14 +51,14 @@ async fn whoever_sends_ten_megabytes_comes_to_read_the_answer() {
             );
         }
     }
-    // Where it is asked for beforehand, nothing is sent at all.
+    // With `Expect: 100-continue`, the client sends no body.
     let head = format!(
         "POST /v1/jobs HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         10_000_000
     );
     let answer = bed.ask(head).await;
     assert_eq!(answer.problem(), "body-too-large");
-    // The same where no body is wanted at all.
+    // Also for requests whose body is not read.
     for method in ["GET", "DELETE", "PUT"] {
         let answer = bed.ask(request(method, "/v1/policy", "", &padded(10_000_000))).await;
         assert_eq!(answer.status, if method == "GET" { 200 } else { 405 });
@@ -89,7 +89,7 @@ async fn a_body_that_stops_half_way_is_told_so_in_time() {
         assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()));
         assert!(answer.closes() && wire.ended().await);
     }
-    // One that ends there is no job, either.
+    // A truncated body is rejected as well.
     for sent in [&whole[..whole.len() - 1], &chunks[..chunks.len() - 7]] {
         let mut wire = Wire::connect(bed.address).await.unwrap();
         wire.send(sent).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_body_that_stops_half_way_is_told_so_in_time() {
         }
     }
     assert!(bed.cluster.landed().is_empty());
-    until("all to be counted", async || {
+    until("all submissions to be counted", async || {
         bed.metric(r#"runway_submissions_total{outcome="unreadable",code=""}"#).await == 5
     })
     .await;

@@ -1,4 +1,4 @@
-//! Certificates for both ends, and clients that show them.
+//! Test certificates for servers and clients, and TLS clients.
 
 use crate::process::Folder;
 use rcgen::{
@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// An authority.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate with its key.
+/// A certificate and its private key.
 pub struct Certificate {
     der: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
@@ -54,8 +54,8 @@ impl Authority {
         self.sign(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth])
     }
 
-    /// A client's certificate with these organisational units. The library writes one name of each kind, so the second goes
-    /// by the number of its kind.
+    /// Signs a client certificate with up to two organizational units. `rcgen` writes only one name per type,
+    /// so the second unit uses the numeric object id.
     pub fn client(&self, units: &[&str]) -> Certificate {
         self.sign(|params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -77,14 +77,14 @@ impl Authority {
     }
 }
 
-/// Writes the files that a server reads.
+/// Writes the files for [`Tls`](runway_http::server::Tls).
 pub fn write(folder: &Folder, server: &Certificate, clients: Option<&Authority>) -> TlsFiles {
     let client_ca = clients.map(|authority| folder.write("clients.pem", authority.pem()));
     let certificate = folder.write("server.pem", &server.pem);
     TlsFiles { certificate, key: folder.write("server.key", &server.key_pem), client_ca }
 }
 
-/// A client that trusts one authority and may show a certificate.
+/// A TLS client that trusts one authority and can present a certificate.
 pub struct Client {
     connector: TlsConnector,
 }
@@ -111,14 +111,18 @@ impl Client {
         Self { connector: TlsConnector::from(Arc::new(config)) }
     }
 
-    /// Connects. With TLS 1.3 a client learns that its certificate is turned away only when it first reads.
+    /// Connects. With TLS 1.3, the client learns only at its first read that the server rejects its
+    /// certificate.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<Wire<TlsStream<TcpStream>>> {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         Ok(Wire::over(self.connector.connect(name, stream).await?))
     }
 
-    /// The status of the answer to a request; an error where there is no talking to the server.
+    /// Sends a request and returns the status of the response.
+    ///
+    /// # Errors
+    /// An I/O error if the connection fails or the server closes it.
     pub async fn status(&self, address: SocketAddr, request: &str) -> io::Result<u16> {
         let mut wire = self.connect(address).await?;
         wire.send(request).await?;

@@ -1,4 +1,4 @@
-//! Many at a time: connections, requests, submissions, tenants.
+//! Many concurrent connections, requests, submissions and tenants.
 
 use crate::bed::{Bed, SHORT};
 use futures::future::join_all;
@@ -11,14 +11,14 @@ async fn two_thousand_slow_clients_keep_nobody_from_being_answered() {
     let mut slow = Vec::new();
     for n in 0..2000 {
         let mut wire = Wire::connect(bed.address).await.unwrap();
-        // Some say nothing, some half of a head, some a head and half of its body.
+        // A third each: no bytes, part of a head, and a head with part of a body.
         let whole = post("/v1/jobs", "", &job("slow", "search"));
         let sent = [0, 10, whole.len() - 40][n % 3];
         wire.send(&whole[..sent]).await.unwrap();
         slow.push(wire);
     }
-    // Those with half of a body take room among the requests: 512 have it, the others are told that there is none.
-    until("all to be there", async || bed.metric("runway_http_connections").await >= 1000).await;
+    // Each request with a partial body needs a permit: 512 get one, and the others receive 503.
+    until("the clients to connect", async || bed.metric("runway_http_connections").await >= 1000).await;
     let began = Instant::now();
     for _ in 0..100 {
         assert_eq!(bed.ask(get("/healthz")).await.status, 200);
@@ -27,8 +27,8 @@ async fn two_thousand_slow_clients_keep_nobody_from_being_answered() {
     let inside = bed.metric("runway_http_requests_in_progress").await;
     assert!(inside <= 512, "{inside}");
     drop(slow);
-    until("all to be gone", async || bed.metric("runway_http_connections").await == 1).await;
-    until("their room to be free", async || bed.metric("runway_http_requests_in_progress").await == 0).await;
+    until("the connections to close", async || bed.metric("runway_http_connections").await == 1).await;
+    until("the permits to be released", async || bed.metric("runway_http_requests_in_progress").await == 0).await;
     assert_eq!(bed.ask(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
     assert_eq!(bed.cluster.landed().len(), 1);
 }
@@ -60,7 +60,7 @@ async fn requests_beyond_the_cap_are_told_so_and_probes_are_not_counted() {
         let mut wire = Wire::connect(bed.address).await.unwrap();
         wire.send(post("/v1/jobs", "", &job("inside", &format!("team-{n}")))).await.unwrap();
         inside.push(wire);
-        until("it to be inside", async || bed.metric("runway_http_requests_in_progress").await == n + 1)
+        until("the request to be in progress", async || bed.metric("runway_http_requests_in_progress").await == n + 1)
             .await;
     }
     for request in
@@ -90,26 +90,26 @@ async fn a_tenant_may_have_so_many_submissions_under_way_and_others_their_own() 
         wire.send(post("/v1/jobs", "", &job("inside", "search"))).await.unwrap();
         inside.push(wire);
     }
-    until("both to be held", async || bed.metric("runway_creations_pending").await == 2).await;
+    until("both creates to be pending", async || bed.metric("runway_creations_pending").await == 2).await;
     let third = bed.ask(post("/v1/jobs", "", &job("third", "search"))).await;
     assert_eq!((third.problem().as_str(), third.status), ("too-many-submissions", 429));
     assert_eq!(third.header("retry-after"), Some("1"));
-    // Quotes hold nothing and wait for nothing.
+    // Quotes do not count as submissions.
     assert_eq!(bed.ask(post("/v1/quotes", "", &job("quote", "search"))).await.status, 200);
-    // Who goes away frees the place; the job is made all the same.
+    // A client that disconnects releases its permit, and its job is still created.
     drop(inside.pop());
     let mut other = Wire::connect(bed.address).await.unwrap();
     other.send(post("/v1/jobs", "", &job("other", "vision"))).await.unwrap();
-    until("the other tenant's to be held", async || bed.metric("runway_creations_pending").await == 3).await;
+    until("the create of the other tenant to be pending", async || bed.metric("runway_creations_pending").await == 3).await;
     let mut again = Wire::connect(bed.address).await.unwrap();
-    until("there to be room again", async || bed.metric("runway_http_requests_in_progress").await == 2).await;
+    until("the permit to be released", async || bed.metric("runway_http_requests_in_progress").await == 2).await;
     again.send(post("/v1/jobs", "", &job("again", "search"))).await.unwrap();
-    until("it to be held", async || bed.metric("runway_creations_pending").await == 4).await;
+    until("the create to be pending", async || bed.metric("runway_creations_pending").await == 4).await;
     bed.creates.send_replace(true);
     for wire in inside.iter_mut().chain([&mut other, &mut again]) {
         assert_eq!(wire.answer().await.unwrap().status, 201);
     }
-    until("the abandoned one to be made", async || bed.cluster.landed().len() == 4).await;
+    until("the abandoned job to be created", async || bed.cluster.landed().len() == 4).await;
     assert_eq!(bed.metric(r#"runway_submissions_total{outcome="too-many-submissions",code=""}"#).await, 1);
 }
 
@@ -122,15 +122,15 @@ async fn an_answer_that_takes_too_long_is_told_so() {
     assert_eq!((answer.problem().as_str(), answer.status), ("timed-out", 503));
     assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()));
     assert!(answer.header("retry-after").is_some());
-    // It was begun, and goes on: the same key finds it.
+    // The submission continues, and the same key finds its job.
     bed.creates.send_replace(true);
-    until("the job to be there", async || bed.cluster.landed().len() == 1).await;
+    until("the job to exist", async || bed.cluster.landed().len() == 1).await;
     let again = bed.ask(post("/v1/jobs", "Idempotency-Key: k\r\n", &job("late", "search"))).await;
     assert_eq!(again.status, 200, "{}", again.text());
     assert_eq!(bed.cluster.landed().len(), 1);
 }
 
-/// What was sent by 100 clients at once, and what the server says of it, agree to the last request.
+/// The counters match the requests of 100 concurrent clients exactly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_metrics_agree_with_what_was_sent() {
     let bed = Bed::with(|setup| {
@@ -164,7 +164,7 @@ async fn the_metrics_agree_with_what_was_sent() {
             statuses.push(wire.ask(request).await.status);
         }
         assert_eq!(statuses, [201, 201, 200, 422, 422, 400, 200, 200, 200, 200, 404, 405]);
-        // Five more than the quota has room for: two are held already.
+        // The quota has room for four more jobs of each tenant: two of its six are held already.
         let more: Vec<Answer> = join_all((0..9).map(|_| bed.ask(post("/v1/jobs", "", &good)))).await;
         let made = more.iter().filter(|answer| answer.status == 201).count();
         let refused = more.iter().filter(|answer| answer.status == 429).count();
@@ -198,6 +198,6 @@ async fn the_metrics_agree_with_what_was_sent() {
     assert_eq!(metric(&metrics, "runway_create_duration_seconds_count"), 600);
     assert_eq!(metric(&metrics, "runway_jobs_held"), 600);
     assert_eq!(bed.cluster.landed().len(), 600);
-    // No tenant is named anywhere.
+    // No metric names a tenant.
     assert!(!metrics.contains("team-"), "{metrics}");
 }

@@ -1,4 +1,4 @@
-//! The end of the server: what is under way is answered first.
+//! Shutdown: the server completes in-flight requests first.
 
 use crate::bed::{Bed, SHORT};
 use crate::process::{Folder, NOWHERE, Process};
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a client has seen.
+/// The results of one client.
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
     answers: usize,
-    /// Requests that were sent and never answered.
+    /// Requests without a response.
     lost: usize,
 }
 
-/// Sends requests as long as a load balancer would send them to this server; on one connection as long as the server keeps
-/// it, or on a new one each.
+/// Sends requests until the server is not ready, like a load balancer. With `keep_alive`, uses a connection
+/// until the server closes it.
 async fn load(address: SocketAddr, request: String, keeps: bool, is_ready: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen::default();
     while is_ready.load(Ordering::SeqCst) {
@@ -58,7 +58,7 @@ async fn told_to_end_under_load_it_loses_no_answer() {
         })
         .collect();
     let ops = process.ops.unwrap();
-    until("it to be busy", async || {
+    until("the server to be busy", async || {
         let metrics = runway_testing::wire::ask(ops, get("/metrics")).await.text();
         runway_testing::wire::metric(
             &metrics,
@@ -67,10 +67,10 @@ async fn told_to_end_under_load_it_loses_no_answer() {
     })
     .await;
     process.signal(Signal::TERM);
-    // Not ready first, while everything is still answered.
-    until("it not to be ready", async || {
+    // The server reports that it is not ready while it still accepts requests.
+    until("the server not to be ready", async || {
         let mut probe = Wire::connect(ops).await.unwrap();
-        probe.ask(get("/readyz")).await.text().contains("about to end")
+        probe.ask(get("/readyz")).await.text().contains("shutting down")
     })
     .await;
     is_ready.store(false, Ordering::SeqCst);
@@ -84,7 +84,7 @@ async fn told_to_end_under_load_it_loses_no_answer() {
     assert_eq!(seen.lost, 0, "{seen:?}");
     let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{:#?}", process.log());
-    assert!(process.log().last().unwrap().contains("everything under way was answered"));
+    assert!(process.log().last().unwrap().contains("all in-flight requests were answered"));
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_second_signal_ends_it_at_once() {
     let mut process = Process::start(policy, kubeconfig, &["--shutdown-delay", "1h"]).await;
     process.signal(Signal::INT);
     process
-        .said("that it ends", |line| line["message"].as_str()?.starts_with("told to end").then_some(()))
+        .said("the shutdown", |line| line["message"].as_str()?.starts_with("shutdown signal").then_some(()))
         .await;
     process.signal(Signal::TERM);
     assert_eq!(process.ended().await.code(), Some(1));
@@ -109,7 +109,7 @@ async fn a_submission_under_way_is_answered_and_a_connection_at_rest_is_not_wait
     assert_eq!(resting.ask(get("/healthz")).await.status, 200);
     let mut working = Wire::connect(bed.address).await.unwrap();
     working.send(post("/v1/jobs", "", &job("working", "search"))).await.unwrap();
-    until("it to be under way", async || bed.metric("runway_creations_pending").await == 1).await;
+    until("the submission to be in flight", async || bed.metric("runway_creations_pending").await == 1).await;
     bed.shut_down();
     assert!(resting.ended().await);
     bed.creates.send_replace(true);
@@ -119,7 +119,7 @@ async fn a_submission_under_way_is_answered_and_a_connection_at_rest_is_not_wait
     assert!(bed.end().await);
 }
 
-/// A client that connected without sending anything cannot hold up the shutdown.
+/// A client that connects without a request must not delay the shutdown.
 #[tokio::test]
 async fn connections_without_a_request_are_closed_at_shutdown() {
     let bed = Bed::start().await;
@@ -127,7 +127,7 @@ async fn connections_without_a_request_are_closed_at_shutdown() {
     for _ in 0..50 {
         wires.push(Wire::connect(bed.address).await.unwrap());
     }
-    until("them to be accepted", async || bed.metric("runway_http_connections").await > 50).await;
+    until("the connections to be accepted", async || bed.metric("runway_http_connections").await > 50).await;
     bed.shut_down();
     for wire in &mut wires {
         assert!(wire.ended().await);
@@ -141,21 +141,21 @@ async fn what_takes_too_long_is_not_waited_for() {
     bed.creates.send_replace(false);
     let mut stuck = Wire::connect(bed.address).await.unwrap();
     stuck.send(post("/v1/jobs", "", &job("stuck", "search"))).await.unwrap();
-    until("it to be under way", async || bed.metric("runway_creations_pending").await == 1).await;
+    until("the submission to be in flight", async || bed.metric("runway_creations_pending").await == 1).await;
     let began = Instant::now();
     bed.shut_down();
     assert!(!bed.end().await);
     assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
 
-/// However fast new clients come, a server that is told to end does.
+/// The shutdown completes even if clients keep connecting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn newcomers_do_not_keep_it_from_ending() {
     let bed = Bed::start().await;
     let address = bed.address;
     let crowd: Vec<_> =
         (0..32).map(|_| tokio::spawn(async move { while Wire::connect(address).await.is_ok() {} })).collect();
-    until("them to come", async || bed.metric("runway_http_connections").await > 0).await;
+    until("the clients to connect", async || bed.metric("runway_http_connections").await > 0).await;
     bed.shut_down();
     let ended = tokio::time::timeout(Duration::from_secs(10), bed.end()).await;
     assert!(ended.is_ok());

@@ -1,4 +1,4 @@
-//! The heads of requests: how many headers, how long, how often, and how slow.
+//! Request heads: number and size of headers, malformed and slow heads.
 
 use crate::bed::{Bed, SHORT};
 use runway_testing::wire::{Wire, get, job, post, request, until};
@@ -29,7 +29,7 @@ async fn a_head_has_room_for_64_kib_and_not_for_twice_as_much() {
     let long = format!("/v1/jobs?continue={}", "x".repeat(128 * 1024));
     let answer = bed.ask(get(&long)).await;
     assert!([414, 431].contains(&answer.status), "{answer:?}");
-    // A path that is too long, in a head that is not.
+    // The path is too long, but the head is not.
     let with_path = |bytes: usize| get(&format!("/v1/jobs?continue={}", "x".repeat(bytes - 18)));
     assert_eq!(bed.ask(with_path(65_534)).await.problem(), "malformed");
     assert_eq!(bed.ask(with_path(65_535)).await.status, 414);
@@ -45,7 +45,7 @@ async fn a_malformed_head_gets_400_also_after_a_good_request() {
         assert_eq!(wire.ask(get("/healthz")).await.status, 200);
         let answer = wire.ask(bad).await;
         assert_eq!((answer.status, answer.closes()), (400, true), "{bad:?}");
-        // Both at once.
+        // Both requests in one write.
         let mut wire = Wire::connect(bed.address).await.unwrap();
         wire.send(format!("{}{bad}", get("/healthz"))).await.unwrap();
         assert_eq!(wire.answer().await.unwrap().status, 200);
@@ -53,7 +53,7 @@ async fn a_malformed_head_gets_400_also_after_a_good_request() {
     }
 }
 
-/// Every header that means something here, twice, empty, and as long as a head allows.
+/// Sends each header that the server reads twice, empty, and with the maximum size.
 #[tokio::test]
 async fn headers_that_are_repeated_or_huge_are_turned_away_or_passed_over() {
     let bed = Bed::start().await;
@@ -121,7 +121,7 @@ async fn a_head_that_does_not_come_in_time_ends_the_connection() {
         let took = began.elapsed();
         assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&took), "{begun:?} {took:?}");
     }
-    // A connection is idle for as long at most; a byte now and then gains no time.
+    // The timeout also applies to idle connections, and to clients that send one byte at a time.
     let mut idle = Wire::connect(bed.address).await.unwrap();
     assert_eq!(idle.ask(get("/healthz")).await.status, 200);
     assert!(idle.ended().await);

@@ -1,4 +1,4 @@
-//! Readers of logs: any number of them, slow ones, and those that go away.
+//! Log readers: their limit, slow readers, and disconnects.
 
 use crate::bed::Bed;
 use runway_testing::wire::{Wire, get, job, post, until};
@@ -25,7 +25,7 @@ async fn a_reader_that_goes_away_frees_what_it_held() {
     let fourth = bed.ask(&logs).await;
     assert_eq!((fourth.problem().as_str(), fourth.header("retry-after")), ("overloaded", Some("5")));
     assert_eq!((bed.streams(), bed.metric("runway_log_readers").await), (3, 3));
-    // They do not count as requests under way.
+    // Log readers do not count as requests in progress.
     assert_eq!(bed.metric("runway_http_requests_in_progress").await, 0);
     readers.clear();
     until("the streams to be dropped", async || bed.streams() == 0).await;
@@ -43,7 +43,7 @@ async fn a_reader_that_does_not_read_is_waited_for_and_fills_no_memory() {
     let mut wire = Wire::connect(bed.address).await.unwrap();
     wire.send(&logs).await.unwrap();
     assert_eq!(wire.head().await.unwrap().status, 200);
-    // Other readers and requests go on meanwhile.
+    // Other readers and requests are not blocked.
     let mut quick = Wire::connect(bed.address).await.unwrap();
     quick.send(&logs).await.unwrap();
     quick.head().await.unwrap();
@@ -67,7 +67,7 @@ async fn a_server_that_ends_breaks_followed_logs_off_so_that_it_shows() {
     wire.head().await.unwrap();
     wire.chunk().await.unwrap();
     bed.shut_down();
-    // The last chunk is missing: nobody can take this for the end of the job.
+    // Without the last chunk, the client cannot mistake the interruption for the end of the job.
     let rest = tokio::time::timeout(Duration::from_secs(5), wire.chunk()).await.unwrap();
     assert!(rest.is_err(), "{rest:?}");
     assert!(bed.end().await);

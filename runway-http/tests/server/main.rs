@@ -1,7 +1,8 @@
-//! The server over real sockets: TLS and roles, limits and abuse, reloading, and its end.
+//! Tests of the server over real sockets: TLS and roles, limits and abuse, reloads and shutdown.
 //!
-//! Where no cluster is needed it runs in this process, over a cluster in memory. The program itself is started where signals and
-//! files matter, with a kubeconfig that leads nowhere: all but submissions works without a cluster.
+//! Most tests run the server in this process, over an in-memory cluster. Tests of signals and files start the
+//! program, with a kubeconfig for an unreachable cluster. Everything except submissions works without a
+//! cluster.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]

@@ -1,4 +1,4 @@
-//! The program itself, in a process of its own.
+//! Runs the program in its own process.
 
 use runway_control::{Surroundings, System};
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-/// A folder of a test's own.
+/// A temporary directory for one test.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -30,7 +30,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Writes a file as a whole, since a server may read it at any moment.
+    /// Replaces a file atomically, because the server can read it at any time.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
         std::fs::write(&new, content).unwrap();
@@ -45,34 +45,34 @@ impl Drop for Folder {
     }
 }
 
-/// The way to a cluster that is not there. The token stands for what must not be told.
+/// A kubeconfig for an unreachable cluster. Its token must never appear in output.
 pub const NOWHERE: &str = "\
 apiVersion: v1
 kind: Config
 current-context: nowhere
 clusters: [{name: nowhere, cluster: {server: 'http://127.0.0.1:9'}}]
-users: [{name: nobody, user: {token: the-token-of-nobody}}]
-contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
+users: [{name: tester, user: {token: the-secret-token}}]
+contexts: [{name: nowhere, context: {cluster: nowhere, user: tester}}]
 ";
 
-/// The built server.
+/// Returns the path of the built program.
 pub fn program() -> PathBuf {
     let elsewhere = std::env::var_os("RUNWAY_TEST_SERVER").map(PathBuf::from);
     elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-http")))
 }
 
-/// A server.
+/// A running server.
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
     pub ops: Option<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
-    /// Reads the log until the process has closed it.
+    /// Task that reads the log until the process closes it.
     reader: JoinHandle<()>,
 }
 
 impl Process {
-    /// Starts the program over a cluster, and waits until it listens.
+    /// Starts the program with the Kubernetes backend, and waits until it listens.
     pub async fn start(policy: PathBuf, kubeconfig: PathBuf, flags: &[&str]) -> Self {
         let backend = ["--backend", "kubernetes", "--policy", policy.to_str().unwrap(), "--kubeconfig"];
         Self::launch(&[&backend[..], &[kubeconfig.to_str().unwrap()], flags].concat()).await
@@ -96,20 +96,20 @@ impl Process {
             }
         });
         let mut process = Self { child, address: "127.0.0.1:0".parse().unwrap(), ops: None, log, reader };
-        process.address = process.said("it listens", |line| address(line, "listening")).await;
+        process.address = process.said("the address", |line| address(line, "listening")).await;
         if flags.contains(&"--listen-ops") {
             process.ops =
-                Some(process.said("it listens for probes", |line| address(line, "probes and metrics")).await);
+                Some(process.said("the address of the probes", |line| address(line, "probes and metrics")).await);
         }
         process
     }
 
-    /// All that was logged, line by line.
+    /// Returns all log lines.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits for a line of the log.
+    /// Waits until `find` returns a value for a log line. Panics after 30 s or if the process exits.
     pub async fn said<T>(&mut self, what: &str, find: impl Fn(&Json) -> Option<T>) -> T {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         loop {
@@ -120,7 +120,7 @@ impl Process {
                 return found;
             }
             let is_over = self.child.try_wait().unwrap().is_some() || tokio::time::Instant::now() > deadline;
-            assert!(!is_over, "waited in vain for {what}: {lines:#?}");
+            assert!(!is_over, "timed out waiting for {what}: {lines:#?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -130,7 +130,7 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Waits until the process has exited and its whole log is read.
+    /// Waits until the process has exited and its log is read completely.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = async {
             let status = self.child.wait().await.unwrap();
@@ -141,7 +141,7 @@ impl Process {
     }
 }
 
-/// What a message says the address is.
+/// Returns the address in a log line that starts with `message`.
 fn address(line: &Json, message: &str) -> Option<SocketAddr> {
     line["message"].as_str()?.starts_with(message).then(|| line["address"].as_str()?.parse().ok())?
 }

@@ -1,4 +1,4 @@
-//! Files that change while the server runs: the policy and those of TLS.
+//! Reloads of the policy and the TLS files.
 
 use crate::certificates::{Authority, Client, write};
 use crate::process::{Folder, NOWHERE, Process};
@@ -26,7 +26,7 @@ async fn is_current(process: &Process) -> bool {
     metric(&metrics, "runway_policy_last_reload_successful") == 1
 }
 
-/// What an alert stands on: it holds for as long as the file is not in force, and no longer.
+/// An alert uses this metric: it must be 0 exactly while the file is not the active policy.
 #[tokio::test]
 async fn a_file_that_is_not_in_force_is_shown_until_it_is_put_right() {
     let folder = Folder::new("policy-current");
@@ -34,21 +34,21 @@ async fn a_file_that_is_not_in_force_is_shown_until_it_is_put_right() {
     let process = Process::start(policy.clone(), folder.write("kubeconfig", NOWHERE), &[]).await;
     assert!(is_current(&process).await);
     folder.write("policy.yaml", "version: 1");
-    until("the bad one to be seen", async || !is_current(&process).await).await;
-    // It is taken away and comes back as it was.
+    until("the bad policy to be rejected", async || !is_current(&process).await).await;
+    // The file is deleted, and restored with the same content.
     std::fs::remove_file(&policy).unwrap();
-    until("it to be missed", async || reloads(&process, "failed").await == 2).await;
+    until("the missing file to be counted", async || reloads(&process, "failed").await == 2).await;
     folder.write("policy.yaml", "version: 1");
     process.signal(Signal::HUP);
-    until("it to be seen again", async || reloads(&process, "failed").await == 3).await;
+    until("the reload to be counted", async || reloads(&process, "failed").await == 3).await;
     assert!(!is_current(&process).await);
     folder.write("policy.yaml", with_cpu("4"));
-    until("the good one to be in force", async || is_current(&process).await).await;
+    until("the good policy to be active", async || is_current(&process).await).await;
     std::fs::remove_file(&policy).unwrap();
-    until("it to be missed", async || !is_current(&process).await).await;
+    until("the missing file to be noticed", async || !is_current(&process).await).await;
     folder.write("policy.yaml", with_cpu("4"));
-    until("it to be back", async || is_current(&process).await).await;
-    assert_eq!(reloads(&process, "applied").await, 1, "the same one is not put in force twice");
+    until("the policy to be active again", async || is_current(&process).await).await;
+    assert_eq!(reloads(&process, "applied").await, 1, "an unchanged policy is not activated again");
 }
 
 #[tokio::test]
@@ -64,34 +64,34 @@ async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
     folder.write("policy.yaml", with_cpu("8"));
     process.signal(Signal::HUP);
     process
-        .said("the bound that differs", |line| {
+        .said("the changed bound", |line| {
             (line["at"] == "limits.cpu.max" && line["after"] == "\"8\"").then_some(())
         })
         .await;
-    until("the new one to be in force", async || cpu_max(&process).await == "8").await;
+    until("the new policy to be active", async || cpu_max(&process).await == "8").await;
     let second = ask(process.address, get("/v1/policy")).await;
     assert_ne!(second.header("etag").unwrap(), etag);
 
-    // One that does not load, one that contradicts itself, one that is not there: the one in force stays.
+    // Invalid YAML, a contradiction, an empty file, and a NUL byte: the active policy stays.
     for (n, bad) in ["version: 1\nlimits: [", &with_cpu("1m"), "", "\0"].iter().enumerate() {
         let before = reloads(&process, "failed").await;
         folder.write("policy.yaml", bad);
         process.signal(Signal::HUP);
-        until("it to be told of", async || reloads(&process, "failed").await > before).await;
+        until("the error to be logged", async || reloads(&process, "failed").await > before).await;
         assert_eq!(cpu_max(&process).await, "8", "{n}");
     }
     std::fs::remove_file(&policy).unwrap();
     let before = reloads(&process, "failed").await;
     process.signal(Signal::HUP);
-    until("it to be told of", async || reloads(&process, "failed").await > before).await;
+    until("the error to be logged", async || reloads(&process, "failed").await > before).await;
     assert_eq!(cpu_max(&process).await, "8");
     let told = |line: &serde_json::Value| {
-        let is_it = line["message"] == "the policy in force stays as it is" && line["level"] == "ERROR";
+        let is_it = line["message"] == "policy reload failed; the active policy stays" && line["level"] == "ERROR";
         is_it.then(|| line["error"].as_str().unwrap().to_owned())
     };
-    assert!(process.said("why", told).await.contains("does not load"));
+    assert!(process.said("the reload error", told).await.contains("is invalid"));
 
-    // Another namespace is not taken up while the server runs.
+    // A changed namespace requires a restart.
     let applied = reloads(&process, "applied").await;
     folder.write("policy.yaml", format!("{}run: {{namespace: elsewhere}}\n", with_cpu("2")));
     process.signal(Signal::HUP);
@@ -99,7 +99,7 @@ async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
     assert_eq!((cpu_max(&process).await.as_str(), reloads(&process, "applied").await), ("8", applied));
 }
 
-/// A mounted ConfigMap changes by a link that is put in the place of another.
+/// The kubelet updates a mounted ConfigMap by replacing a symbolic link.
 #[tokio::test]
 async fn a_policy_behind_a_link_is_read_again_when_the_link_changes() {
     let folder = Folder::new("policy-link");
@@ -114,14 +114,14 @@ async fn a_policy_behind_a_link_is_read_again_when_the_link_changes() {
     assert_eq!(cpu_max(&process).await, "4");
     symlink("..2", folder.path("..data.new")).unwrap();
     std::fs::rename(folder.path("..data.new"), folder.path("..data")).unwrap();
-    until("the new one to be in force", async || cpu_max(&process).await == "6").await;
-    // A bad one is told of once, however often it is looked at.
+    until("the new policy to be active", async || cpu_max(&process).await == "6").await;
+    // A bad policy is logged and counted once, although it is polled repeatedly.
     folder.write("..2/policy.yaml", "version: 2");
-    until("it to be told of", async || reloads(&process, "failed").await == 1).await;
+    until("the error to be logged", async || reloads(&process, "failed").await == 1).await;
     std::fs::remove_dir_all(folder.path("..1")).unwrap();
     folder.write("..2/policy.yaml", with_cpu("7"));
-    until("the next one to be in force", async || cpu_max(&process).await == "7").await;
-    until("it to be counted", async || reloads(&process, "applied").await == 2).await;
+    until("the next policy to be active", async || cpu_max(&process).await == "7").await;
+    until("the reload to be counted", async || reloads(&process, "applied").await == 2).await;
     assert_eq!(reloads(&process, "failed").await, 1);
 }
 
@@ -139,7 +139,7 @@ async fn tls_files_are_read_again_and_probes_need_no_certificate() {
     let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &flags).await;
     let (address, ops) = (process.address, process.ops.unwrap());
 
-    // Without a certificate there are the probes and the metrics, and nothing else.
+    // Without a certificate, only the probes and the metrics are reachable.
     assert_eq!(ask(ops, get("/healthz")).await.status, 200);
     assert_eq!(ask(ops, get("/metrics")).await.status, 200);
     assert_eq!(ask(ops, get("/readyz")).await.problem(), "not-ready");
@@ -152,18 +152,18 @@ async fn tls_files_are_read_again_and_probes_need_no_certificate() {
     let mut open = before.connect(address).await.unwrap();
     assert_eq!(open.ask(get("/v1/policy")).await.status, 200);
 
-    // Files that make no server change nothing.
+    // Invalid files do not replace the active configuration.
     folder.write("server.key", "no key");
     process.signal(Signal::HUP);
     process.said("the bad key", |line| line["message"].as_str()?.contains("stay").then_some(())).await;
     assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
 
-    // Both authorities change. Who is connected stays so; who comes meets the new ones.
+    // Both authorities change. Open connections stay open, and new connections use the new authorities.
     let (servers, clients) = (Authority::new("new servers"), Authority::new("new clients"));
     write(&folder, &servers.server(), Some(&clients));
     process.signal(Signal::HUP);
-    let again = |line: &serde_json::Value| (line["message"] == "the TLS files were read again").then_some(());
-    process.said("that they were read", again).await;
+    let again = |line: &serde_json::Value| (line["message"] == "TLS files reloaded").then_some(());
+    process.said("the TLS reload", again).await;
     assert_eq!(open.ask(get("/v1/policy")).await.status, 200);
     assert!(before.status(address, &get("/v1/policy")).await.is_err());
     assert!(Client::new(&servers, Some(&admin)).status(address, &get("/v1/policy")).await.is_err());

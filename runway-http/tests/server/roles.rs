@@ -1,4 +1,4 @@
-//! Mutual TLS: who gets in, and what each role may do.
+//! Mutual TLS: the certificates that are accepted, and the requests that each role permits.
 
 use crate::bed::Bed;
 use crate::certificates::{Authority, Certificate, Client, write};
@@ -7,7 +7,7 @@ use rcgen::{DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use runway_http::server::Tls;
 use runway_testing::wire::{Wire, get, job, post, request};
 
-/// A server that asks for certificates, and the two authorities.
+/// A server that requires client certificates, and the two authorities.
 struct Guarded {
     bed: Bed,
     servers: Authority,
@@ -35,7 +35,7 @@ async fn each_role_may_do_its_part_of_every_route() {
     let body = job("roles", "search");
     let nowhere = "/v1/jobs/aaaaaaaaaaaa";
     let logs = format!("{nowhere}/logs");
-    // The request, and what it is answered to an admin and to a viewer.
+    // The request, and the expected status for an admin and for a viewer.
     let matrix = [
         (post("/v1/jobs", "", &body), 201, 403),
         (post("/v1/quotes", "", &body), 200, 200),
@@ -71,7 +71,7 @@ async fn each_role_may_do_its_part_of_every_route() {
     assert_eq!(guarded.bed.cluster.landed().len(), 1);
 }
 
-/// A certificate of the right authority lets its owner connect. Without exactly one role, there is nothing but 403.
+/// A client certificate without exactly one role can connect, but each request receives 403.
 #[tokio::test]
 async fn whoever_has_no_role_gets_nothing() {
     let guarded = Guarded::start("no-role").await;
@@ -103,7 +103,7 @@ async fn whoever_has_no_role_gets_nothing() {
         assert_eq!(answer.problem(), "forbidden");
         assert!(answer.json()["detail"].as_str().unwrap().contains("exactly one, `admin` or `viewer`"));
     }
-    // The role stands in the unit, not in the name or the organisation.
+    // The role comes from the organizational unit, not from the common name or the organization.
     let elsewhere = guarded.clients.sign(|params| {
         params.distinguished_name.push(DnType::CommonName, "admin");
         params.distinguished_name.push(DnType::OrganizationName, "admin");
@@ -136,7 +136,7 @@ async fn without_a_good_certificate_nobody_connects() {
             }),
         ),
         (
-            "a server's",
+            "a server certificate",
             guarded.clients.sign(|params| {
                 unit(params);
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -153,11 +153,11 @@ async fn without_a_good_certificate_nobody_connects() {
     let old = Client::with(&guarded.servers, Some(&admin), &[&rustls::version::TLS12]);
     let error = old.connect(address).await.err().unwrap();
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
-    // Without TLS there is no answer in HTTP.
+    // A plain HTTP request receives no HTTP response.
     let mut plain = Wire::connect(address).await.unwrap();
     plain.send(get("/healthz")).await.unwrap();
     assert!(plain.answer().await.is_none());
-    // None of them was a request, and those with a good one still get in.
+    // The server still accepts valid certificates.
     assert_eq!(guarded.status(&admin, &get("/healthz")).await.unwrap(), 200);
 }
 
@@ -175,7 +175,7 @@ async fn tls_alone_asks_for_no_certificate() {
     assert!(other.is_err());
 }
 
-/// Whoever does not finish the handshake is not waited for.
+/// The server closes a connection whose TLS handshake does not finish in time.
 #[tokio::test]
 async fn a_handshake_has_the_time_of_a_head() {
     let (servers, folder) = (Authority::new("servers"), Folder::new("handshake"));

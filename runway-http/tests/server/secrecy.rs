@@ -1,4 +1,5 @@
-//! The log: JSON a line, and never a secret or the value of a variable, however much is logged.
+//! The log has one JSON object per line, and never contains a secret or the value of a variable, at any
+//! level.
 
 use crate::process::{Folder, NOWHERE, Process};
 use runway_testing::policies::ROOMY;
@@ -28,14 +29,14 @@ async fn no_value_of_a_variable_or_secret_is_logged_at_any_level() {
         for body in [job, cut, &misplaced, &refused, &reserved] {
             let answer = ask(address, post(route, "", body)).await;
             assert!(answer.status >= 200);
-            // Whoever asks for the manifest is shown its variables, and no secret.
+            // The manifest contains variables, but no secrets.
             let hidden = if route.contains("manifest") { "hush-secret" } else { "hush" };
             assert!(!answer.text().contains(hidden), "{route} {body}: {}", answer.text());
         }
         let answer = ask(address, request("POST", route, "Content-Type: application/yaml\r\n", yaml)).await;
         assert!(!answer.text().contains("hush"), "{}", answer.text());
     }
-    // A body that is cut off, one that is too large, and one behind a head that cannot be read.
+    // A truncated body, an oversized body, and a body after a malformed head.
     let mut wire = Wire::connect(address).await.unwrap();
     let whole = post("/v1/jobs", "", job);
     wire.send(&whole[..whole.len() - 2]).await.unwrap();
@@ -49,12 +50,12 @@ async fn no_value_of_a_variable_or_secret_is_logged_at_any_level() {
     let log = process.log();
     for line in &log {
         assert!(!line.contains("hush"), "{line}");
-        assert!(!line.contains("the-token-of-nobody"), "{line}");
+        assert!(!line.contains("the-secret-token"), "{line}");
         let line: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
     }
-    // It was as talkative as it can be, and each submission left its line.
+    // The log contains all levels, and an audit line for each submission.
     let has = |text: &str| log.iter().filter(|line| line.contains(text)).count();
     assert!(has(r#""level":"TRACE""#) > 0 && has(r#""target":"hyper"#) > 0, "{log:#?}");
     assert_eq!(has(r#""target":"runway::audit""#), 8, "{log:#?}");

@@ -1,12 +1,13 @@
-//! Requests that two servers could read differently: whoever stands in front must never see another end of a request than this one.
+//! Requests whose end is ambiguous. A proxy in front of the server must never find another end of a request
+//! than the server.
 
 use crate::bed::Bed;
 use runway_testing::wire::{Wire, get, job, metric, post};
 
-/// What comes after a request whose end could be mistaken. If it is ever answered, it was smuggled in.
+/// A request that is hidden behind the ambiguous one. A response to it means that it was smuggled in.
 const SECOND: &str = "DELETE /v1/jobs/smuggled0000 HTTP/1.1\r\nHost: runway\r\n\r\n";
 
-/// Sends a head and a body that hides a second request; the statuses of all the answers.
+/// Sends a head and a body that hides a second request. Returns the statuses of all responses.
 async fn statuses(bed: &Bed, head: &str, body: &str) -> Vec<u16> {
     let mut wire = Wire::connect(bed.address).await.unwrap();
     wire.send(format!("{head}\r\n\r\n{body}")).await.unwrap();
@@ -42,14 +43,14 @@ async fn what_could_be_read_in_two_ways_is_turned_away_and_ends_the_connection()
             format!("{quote}\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
             good.clone(),
         ),
-        ("chunked twice in one", format!("{quote}\r\nTransfer-Encoding: chunked, chunked"), good.clone()),
+        ("chunked twice in one header", format!("{quote}\r\nTransfer-Encoding: chunked, chunked"), good.clone()),
         ("compressed, and chunked", format!("{quote}\r\nTransfer-Encoding: gzip, chunked"), good.clone()),
         (
             "two lengths",
             format!("{quote}\r\nContent-Length: 0\r\nContent-Length: 5"),
             format!("12345{SECOND}"),
         ),
-        ("two lengths in one", format!("{quote}\r\nContent-Length: 0, 5"), format!("12345{SECOND}")),
+        ("two lengths in one header", format!("{quote}\r\nContent-Length: 0, 5"), format!("12345{SECOND}")),
         ("length with a sign", format!("{quote}\r\nContent-Length: +0"), SECOND.to_owned()),
         ("negative length", format!("{quote}\r\nContent-Length: -1"), SECOND.to_owned()),
         ("length in hex", format!("{quote}\r\nContent-Length: 0x5"), format!("12345{SECOND}")),
@@ -88,10 +89,10 @@ async fn what_could_be_read_in_two_ways_is_turned_away_and_ends_the_connection()
         ("version 2.0", quote.replace("1.1", "2.0") + "\r\nContent-Length: 0", SECOND.to_owned()),
         ("no version", "POST /v1/quotes\r\nHost: runway\r\nContent-Length: 0".to_owned(), SECOND.to_owned()),
         ("two spaces", quote.replacen(' ', "  ", 1) + "\r\nContent-Length: 0", SECOND.to_owned()),
-        ("a method that is none", quote.replace("POST", "PO(T") + "\r\nContent-Length: 0", SECOND.to_owned()),
+        ("an invalid method", quote.replace("POST", "PO(T") + "\r\nContent-Length: 0", SECOND.to_owned()),
         ("huge chunk", format!("{quote}\r\nTransfer-Encoding: chunked"), format!("{long}\r\n{SECOND}")),
         (
-            "huge chunk that wraps round",
+            "huge chunk that wraps around",
             format!("{quote}\r\nTransfer-Encoding: chunked"),
             format!("ffffffffffffffff\r\n{SECOND}"),
         ),
@@ -133,13 +134,14 @@ async fn what_could_be_read_in_two_ways_is_turned_away_and_ends_the_connection()
         assert!(statuses.len() <= 1, "{what}: {statuses:?}");
         assert!(statuses.iter().all(|status| (400..500).contains(status)), "{what}: {statuses:?}");
     }
-    // With both a length and chunks the chunks count, and what follows is never taken for a request (RFC 9112, 6.1).
+    // With both a length and chunks, the chunks count. The following bytes are never parsed as a request (RFC
+    // 9112, section 6.1).
     for both in
         ["Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked"]
     {
         assert_eq!(statuses(&bed, &format!("{quote}\r\n{both}"), &good).await, [200], "{both}");
     }
-    // None of them did anything but be turned away, and the server goes on.
+    // No hidden request was handled, and the server still works.
     let metrics = bed.metrics().await;
     assert!(!metrics.contains(r#"method="DELETE""#), "{metrics}");
     assert_eq!(bed.ask(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
@@ -171,7 +173,7 @@ async fn what_is_unusual_and_clear_is_read() {
     ];
     for (what, request) in shapes {
         let mut wire = Wire::connect(bed.address).await.unwrap();
-        // And the next request begins where this one ended.
+        // The next request starts exactly at the end of this one.
         let both = format!("{request}{}", get("/healthz"));
         let first = wire.ask(both).await;
         assert_eq!(first.status, 200, "{what}: {}", first.text());

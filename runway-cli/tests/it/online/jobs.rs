@@ -88,7 +88,7 @@ fn another_tenants_job_is_not_there() {
     for command in ["status", "cancel", "logs"] {
         let ran = runway_at(url, &[command, &id, "--tenant", "vision"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{command}");
-        assert!(ran.stderr.starts_with("error: There is no such thing (404): "), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: Not found (404): "), "{}", ran.stderr);
         assert!(ran.stderr.contains("\n  request "), "{}", ran.stderr);
     }
 }

@@ -144,7 +144,7 @@ fn what_the_backend_refuses_is_told_with_its_reason() {
     let server = Server::start(Plan { fault, ..Plan::default() });
     let ran = runway_at(&server.url(), &["submit", HELLO]);
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("The backend refuses the job (422)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("The backend rejected the job (422)"), "{}", ran.stderr);
     assert!(ran.stderr.contains("the fake cluster rejected the job"), "{}", ran.stderr);
 }
 

@@ -1,4 +1,4 @@
-//! The backends that the server can stand on.
+//! Opens the backend of the server.
 
 use crate::error::ServeError;
 use runway_control::System;
@@ -10,7 +10,7 @@ use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
 use runway_local::{LocalBackend, LocalSettings, detect_gpus};
 use std::sync::Arc;
 
-/// Opens the one that the flags name.
+/// Opens the backend that the flags select.
 pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, ServeError> {
     match flags.backend {
         BackendKind::Kubernetes => kubernetes(flags, policy).await,
@@ -28,15 +28,16 @@ async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backe
     match backend.missing_rights().await {
         Ok(missing) if missing.is_empty() => {}
         Ok(missing) => return Err(ServeError::MissingPermissions(missing)),
-        // It may come back: until then the server is not ready.
+        // The cluster may become reachable later. Until then, the server is not ready.
         Err(error) => {
-            tracing::warn!(%error, "the cluster cannot be asked for rights; going on without");
+            tracing::warn!(%error, "failed to check the permissions on the cluster; starting without the check");
         }
     }
     Ok(Arc::new(backend))
 }
 
-/// Jobs that an earlier server has left running go on, and are this one's now.
+/// Opens the backend for jobs on this machine. Jobs of an earlier server keep running, and this server
+/// manages them.
 #[cfg(target_os = "linux")]
 async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
     let flags = &flags.local;
@@ -55,9 +56,9 @@ async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
     let settings = backend.machine().settings();
     match limits {
         Ok(()) => {}
-        Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run all the same"),
+        Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run without these limits, because `--best-effort` is set"),
         Err(error) => return Err(ServeError::NotEnforced(error)),
     }
-    tracing::info!(folder = %settings.state.display(), gpus = settings.gpus.len(), "jobs run on this machine's own files; images are not used");
+    tracing::info!(folder = %settings.state.display(), gpus = settings.gpus.len(), "jobs run on the files of this machine; images are not used");
     Ok(Arc::new(backend))
 }

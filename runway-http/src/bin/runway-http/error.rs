@@ -8,10 +8,10 @@ use std::io;
 use std::net::SocketAddr;
 use tokio::task::JoinError;
 
-/// The reason why the server does not serve.
+/// An error that keeps the server from starting or from serving.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    /// The operating system refuses to deliver signals.
+    /// The signal handlers cannot be installed.
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
     /// The server cannot listen on an address.
@@ -28,29 +28,29 @@ pub(crate) enum ServeError {
     /// An environment variable that sets a price is invalid.
     #[error(transparent)]
     PriceVariable(#[from] RateVariableError),
-    /// The policy does not load.
+    /// The policy cannot be loaded.
     #[error(transparent)]
     Policy(#[from] LoadError),
     /// The TLS files cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// There is no client for the cluster.
+    /// The client for the cluster cannot be created.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The cluster denies permissions that the server needs.
-    #[error("{}; `infra/kubernetes/rbac.yaml` has all that is needed", joined(.0))]
+    #[error("{}; apply `infra/kubernetes/rbac.yaml`, which grants all required permissions", joined(.0))]
     MissingPermissions(Vec<MissingRight>),
     /// The state directory cannot be opened.
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     Open(#[from] runway_local::OpenError),
-    /// The environment names no state directory.
+    /// No state directory is set, and the environment has no default for it.
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     NoStateDir(#[from] runway_local::NoStateDir),
     /// This machine cannot enforce the limits of jobs.
     #[cfg(target_os = "linux")]
-    #[error("{0}; `--best-effort` runs jobs all the same")]
+    #[error("{0}; use `--best-effort` to run jobs without these limits")]
     NotEnforced(runway_local::NotEnforced),
     /// A task of the server panicked.
     #[error("a task of the server failed")]

@@ -1,4 +1,4 @@
-//! The server of Runway: wires a backend, and serves until it is told to end.
+//! The server: opens a backend and serves the API until it receives a shutdown signal.
 
 mod backends;
 mod error;
@@ -21,11 +21,12 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// The client of the cluster logs answers that it cannot read, and they may hold secrets.
+/// Disables the log of the Kubernetes client. It logs responses that it cannot parse, which can contain
+/// secrets.
 const NEVER_LOGGED: &str = "kube_client=off";
 
 fn main() -> ExitCode {
-    // Each job on this machine has a supervisor, which is this program once more.
+    // The supervisor of each local job is a separate process of this program.
     #[cfg(target_os = "linux")]
     runway_local::run_if_asked();
     let flags = Flags::parse();
@@ -37,12 +38,12 @@ fn main() -> ExitCode {
         eprintln!("error: `--log {}`: {error}", flags.log);
         return ExitCode::from(2);
     }
-    // TLS has one implementation here, and says so before anybody asks.
+    // Install the only TLS implementation of this program before its first use.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "the runtime did not start");
+            tracing::error!(%error, "failed to start the async runtime");
             return ExitCode::FAILURE;
         }
     };
@@ -68,10 +69,10 @@ fn begin_log(flags: &Flags) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Serves until it is told to end. Returns whether everything under way was answered.
+/// Serves until a shutdown signal. Returns whether all in-flight requests were completed.
 async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let mut ends = Ends::listen().map_err(ServeError::Signals)?;
-    // Before anything takes time: whoever asks for the files to be read again must not end the server by it.
+    // Handle SIGHUP before any slow operation: its default action terminates the process.
     let hangup = || signal(SignalKind::hangup()).map_err(ServeError::Signals);
     let [policy_asked, tls_asked] = [hangup()?, hangup()?];
     let mut source = flags.policy_source()?;
@@ -112,7 +113,7 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
 
     ends.next().await;
     let delay = flags.shutdown_delay();
-    tracing::info!(delay_seconds = delay.as_secs(), "told to end: not ready any more");
+    tracing::info!(delay_seconds = delay.as_secs(), "shutdown signal received; no longer ready");
     state.stop();
     tokio::select! {
         () = tokio::time::sleep(delay) => {}
@@ -129,9 +130,9 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
         probes.await?;
     }
     if answered {
-        tracing::info!("ended; everything under way was answered");
+        tracing::info!("shutdown complete; all in-flight requests were answered");
     } else {
-        tracing::error!("ended; some requests took longer than `--drain-timeout`");
+        tracing::error!("shutdown incomplete; some requests exceeded `--drain-timeout`");
     }
     Ok(answered)
 }
@@ -144,48 +145,49 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
     listener.local_addr().map_err(ServeError::LocalAddress)
 }
 
-/// Says who can do what, since it depends on how the server was started.
+/// Logs how the listener is protected, which depends on the flags.
 fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), ServeError> {
     let address = local_address(listener)?;
     let protection = match tls {
         Some(tls) if tls.is_mutual() => {
-            "mutual TLS: the organisational unit of the client's certificate decides"
+            "mutual TLS: the organizational unit of the client certificate is the role"
         }
-        Some(_) => "none: TLS hides what is said, but whoever reaches the address may do everything",
-        None => "none: whoever reaches the address may do everything",
+        Some(_) => "none: connections are encrypted, but every client has full access",
+        None => "none: every client has full access",
     };
     let is_open = !address.ip().is_loopback() && tls.is_none_or(|tls| !tls.is_mutual());
     if is_open {
-        tracing::warn!(%address, protection, "listening beyond this machine without asking who it is; a network policy or proxy must protect it");
+        tracing::warn!(%address, protection, "listening on a non-loopback address without client certificates; protect it with a network policy or a proxy");
     } else {
         tracing::info!(%address, protection, "listening");
     }
     Ok(())
 }
 
-/// Each connection is an open file, and many systems allow a thousand of them unless a program asks for more.
+/// Raises the limit on open files. Each connection is an open file, and the default limit on many systems is
+/// 1024.
 fn allow_connections(limits: ConnectionLimits) {
     let allowed = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: allowed.maximum, ..allowed };
-    // Then it stays as it is.
+    // If this fails, the current limit stays.
     let _ = setrlimit(Resource::Nofile, raised);
     let files = getrlimit(Resource::Nofile).current;
     let wanted = u64::try_from(limits.connections).unwrap_or(u64::MAX);
     if let Some(files) = files.filter(|files| *files <= wanted) {
-        tracing::warn!(files, connections = wanted, "fewer files can be open than connections are allowed");
+        tracing::warn!(files, connections = wanted, "the limit on open files is not above the limit on connections");
     }
 }
 
 async fn reload_tls(tls: Tls, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         match tls.reload() {
-            Ok(()) => tracing::info!("the TLS files were read again"),
-            Err(error) => tracing::error!("{}; the ones in force stay", ErrorChain::new(&error)),
+            Ok(()) => tracing::info!("TLS files reloaded"),
+            Err(error) => tracing::error!("TLS reload failed; the active files stay: {}", ErrorChain::new(&error)),
         }
     }
 }
 
-/// The signals that end the server.
+/// The signals that start the shutdown.
 struct Ends {
     terminate: Signal,
     interrupt: Signal,
