@@ -104,7 +104,8 @@ const CLUSTER_TESTS: &[&[&str]] = &[
     OUTAGE,
 ];
 
-/// This test stops the API server, so it runs last, without other tests, and only on a cluster that `cargo xtask cluster` started.
+/// This test stops the API server, so it runs last, without other tests, and only on a cluster that `cargo
+/// xtask cluster` started.
 const OUTAGE: &[&str] = &["-p", "runway-k8s", "--test", "cluster", "--", "outage"];
 
 fn main() -> ExitCode {
