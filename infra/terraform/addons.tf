@@ -1,7 +1,7 @@
-# What a cluster needs to have a network. The network plugin has its rights by Pod Identity, so that nodes do not have them, and
-# enforces NetworkPolicies, without which Runway's networks `none` and `internal` would be words.
+# Add-ons for the network of the cluster. The network plugin gets its permissions by Pod Identity, so the
+# nodes do not have them. It enforces NetworkPolicies, which Runway's networks `none` and `internal` need.
 #
-# Runway itself needs no right in AWS, and gets none.
+# Runway itself needs no permission in AWS and gets none.
 
 resource "aws_iam_role" "network_plugin" {
   name = "${var.name}-network-plugin"
@@ -34,8 +34,8 @@ resource "aws_eks_addon" "network_plugin" {
   cluster_name = aws_eks_cluster.this.name
   addon_name   = "vpc-cni"
 
-  # A pod's policies are in force moments after its start, not before: the mode `strict` would hold every pod that no policy names
-  # without a network, the cluster's own name servers among them.
+  # A pod's policies take effect shortly after its start. The mode `strict` would block the network of every
+  # pod without a policy, including the DNS servers of the cluster.
   configuration_values = jsonencode({
     enableNetworkPolicy = "true"
     env                 = { NETWORK_POLICY_ENFORCING_MODE = "standard" }
@@ -57,7 +57,7 @@ resource "aws_eks_addon" "proxy" {
   addon_name   = "kube-proxy"
 }
 
-# It runs on nodes, so it comes after them.
+# The add-on runs on nodes, so the nodes are created first.
 resource "aws_eks_addon" "dns" {
   cluster_name = aws_eks_cluster.this.name
   addon_name   = "coredns"

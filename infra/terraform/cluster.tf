@@ -1,5 +1,5 @@
-# The cluster: its API server within the network, its Secrets under a key of ours, every log on, and no rights for whoever
-# happens to create it.
+# The cluster: a private API server, Secrets encrypted with its own key, and all logs enabled. The creator
+# gets no permissions in the cluster.
 
 resource "aws_iam_role" "cluster" {
   name = "${var.name}-cluster"
@@ -41,7 +41,7 @@ resource "aws_eks_cluster" "this" {
 
   enabled_cluster_log_types = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 
-  # The addons below are ours to configure.
+  # addons.tf configures the add-ons.
   bootstrap_self_managed_addons = false
 
   access_config {

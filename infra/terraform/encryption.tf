@@ -1,4 +1,5 @@
-# Two keys: one for the cluster's Secrets, one for logs, so that whoever may read logs cannot read Secrets by that.
+# Two keys: one for the Secrets of the cluster and one for logs. Access to logs does not give access to
+# Secrets.
 
 data "aws_caller_identity" "current" {}
 
@@ -8,7 +9,7 @@ locals {
   partition = data.aws_partition.current.partition
   account   = data.aws_caller_identity.current.account_id
 
-  # Without this statement IAM has no say over a key, and nobody could ever change it.
+  # Without this statement, IAM policies do not apply to the key, and nobody could ever change it.
   key_administration = {
     Sid       = "Administration"
     Effect    = "Allow"

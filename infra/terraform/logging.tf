@@ -1,8 +1,9 @@
-# What the API server was asked, and what went over the network.
+# Logs of the API server and flow logs of the network.
 
 locals {
   log_groups = {
-    # EKS writes to a group of this name; made here, it has a key and an end.
+    # EKS writes to a log group with this name. Terraform creates it, so that it has a key and a retention
+    # time.
     cluster = "/aws/eks/${var.name}/cluster"
     network = "/${var.name}/network"
   }
@@ -44,7 +45,7 @@ resource "aws_iam_role_policy" "network_log" {
   })
 }
 
-# Refused connections alone: all of them would cost more than they tell.
+# Only rejected connections are logged. Logging all connections would cost more than it is worth.
 resource "aws_flow_log" "refused" {
   vpc_id          = aws_vpc.this.id
   traffic_type    = "REJECT"

@@ -1,4 +1,5 @@
-# One network, four kinds of subnets: modules/layout says which. Nodes have no public addresses; nothing listens in public.
+# One network with four kinds of subnets; see modules/layout. Nodes have no public addresses, and nothing
+# listens on a public address.
 
 data "aws_availability_zones" "available" {
   state = "available"
@@ -29,7 +30,7 @@ resource "aws_vpc" "this" {
   tags = { Name = var.name }
 }
 
-# The group that everything gets that names none: it allows nothing.
+# The default security group applies to everything without a group. It allows nothing.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.this.id
 }
@@ -117,7 +118,8 @@ resource "aws_route_table_association" "public" {
   route_table_id = aws_route_table.public.id
 }
 
-# The API server's addresses and the services have no way out: their subnets keep the network's main table, which has none.
+# The subnets of the API server and of the services have no route to the internet. They use the main route
+# table of the network, which has none.
 resource "aws_route_table" "nodes" {
   for_each = toset(local.zones)
 
@@ -138,7 +140,7 @@ resource "aws_route_table_association" "nodes" {
   route_table_id = aws_route_table.nodes[each.key].id
 }
 
-# The layers of images come from S3: through this gateway they cost nothing, through NAT each GB does.
+# Image layers come from S3. Traffic through this gateway is free, while NAT charges for each GB.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   service_name      = "com.amazonaws.${var.region}.s3"

@@ -1,5 +1,5 @@
-# Three groups of nodes: for the cluster itself and Runway, for jobs, and for jobs with GPUs. Nodes may join the cluster and pull
-# images, and nothing else.
+# Three node groups: for the cluster itself and Runway, for jobs, and for jobs with GPUs. Nodes can only join
+# the cluster and pull images.
 
 resource "aws_iam_role" "nodes" {
   name = "${var.name}-nodes"
@@ -37,7 +37,7 @@ resource "aws_launch_template" "nodes" {
   name_prefix            = "${var.name}-${each.key}-"
   update_default_version = true
 
-  # One hop: a pod that asks for the node's credentials gets no answer.
+  # The hop limit is 1, so a pod cannot read the credentials of its node.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
@@ -90,7 +90,7 @@ resource "aws_eks_node_group" "system" {
     max_unavailable = 1
   }
 
-  # Jobs do not tolerate it; the cluster's own pods do, and Runway's.
+  # Jobs do not tolerate this taint. The cluster's own pods and Runway do.
   taint {
     key    = "CriticalAddonsOnly"
     value  = "true"
@@ -144,7 +144,7 @@ resource "aws_eks_node_group" "gpu" {
   node_group_name = "gpu"
   node_role_arn   = aws_iam_role.nodes.arn
   subnet_ids      = local.node_subnets
-  # With NVIDIA's driver and container toolkit; the device plugin comes with the overlay for EKS.
+  # An image with NVIDIA's driver and container toolkit. The overlay for EKS installs the device plugin.
   ami_type       = "AL2023_x86_64_NVIDIA"
   instance_types = [var.gpu_nodes.instance_type]
   labels = {
@@ -167,7 +167,7 @@ resource "aws_eks_node_group" "gpu" {
     max_unavailable = 1
   }
 
-  # A job without GPUs must not take the place of one with them. Runway's GPU jobs tolerate it.
+  # The taint keeps jobs without GPUs off these nodes. Runway's GPU jobs tolerate it.
   taint {
     key    = "nvidia.com/gpu"
     value  = "present"

@@ -1,4 +1,4 @@
-# Where the server's image goes. A tag that is there cannot be moved to other contents.
+# The registry for the server's image. Tags are immutable.
 
 resource "aws_ecr_repository" "server" {
   name                 = "${var.name}-http"

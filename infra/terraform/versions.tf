@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.10"
 
-  # Where it lies is said at `terraform init`.
+  # `terraform init` sets the location of the state.
   backend "s3" {
     encrypt      = true
     use_lockfile = true

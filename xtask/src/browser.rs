@@ -1,5 +1,5 @@
-//! The operators' page in a real browser: Debian's Chromium, without a window, driven by Playwright from PyPI, with axe-core's rules for
-//! accessibility. The pictures that it takes lie in `target/browser/`.
+//! Tests the status page for operators in Debian's Chromium without a window. Playwright controls the
+//! browser, and axe-core checks the accessibility. Screenshots are written to `target/browser/`.
 
 use crate::in_memory::Server;
 use crate::python;
@@ -10,10 +10,10 @@ use std::process::Command;
 const PROGRAMS: &[(&str, &str)] = &[("chromium", "chromium")];
 const ADVICE: &str = "install Chromium, `chromium`";
 
-/// What drives it, and the rules, each with its version.
+/// Python packages that control the browser and check the accessibility, with their versions.
 const PACKAGES: &[(&str, &str)] = &[("playwright", "1.65.2"), ("axe-playwright-python", "0.1.8")];
 
-/// Looks at the page of a server over a cluster in memory.
+/// Tests the page of a server with an in-memory cluster.
 pub(crate) fn check() -> Result<(), Failed> {
     let found = on_the_system(PROGRAMS, ADVICE).map_err(|failure| Failed::Tools { failure })?;
     let chromium: PathBuf = found.into_values().next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The server against its own OpenAPI document: schemathesis, a program from PyPI, makes requests of every kind out of the document and
-//! holds the answers against it.
+//! Tests the server against its OpenAPI document. Schemathesis, a program from PyPI, generates requests from
+//! the document and compares the responses with it.
 
 use crate::in_memory::Server;
 use crate::python;
@@ -7,13 +7,13 @@ use runway_steps::{self as steps, Failed};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The version of schemathesis.
+/// The version of Schemathesis.
 const VERSION: &str = "4.32.5";
 
-/// For how long it makes requests, in seconds.
+/// Maximum test time in seconds.
 const TIME: &str = "45";
 
-/// Holds a server over a cluster in memory against its document.
+/// Tests a server with an in-memory cluster.
 pub(crate) fn check() -> Result<(), Failed> {
     let program = python::environment(&[("schemathesis", VERSION)])?.join("bin/schemathesis");
     let (_server, address) = Server::start(|command| {
@@ -21,7 +21,7 @@ pub(crate) fn check() -> Result<(), Failed> {
     })?;
     let mut run = Command::new(program);
     run.arg("--config-file").arg(folder().join("schemathesis.toml"));
-    // The same requests every time: what fails can be made to fail again.
+    // The seed is fixed, so that a failure can be reproduced.
     run.args([
         "--no-color",
         "run",
@@ -37,7 +37,7 @@ pub(crate) fn check() -> Result<(), Failed> {
     steps::run("the server against its own description", &mut run)
 }
 
-/// Where the server's policy and the settings of schemathesis are.
+/// Returns the directory with the server's policy and the configuration of Schemathesis.
 fn folder() -> PathBuf {
     steps::root().join("runway-http/tests/description")
 }

@@ -1,10 +1,11 @@
-//! Checks that a program outside of the workspace can embed the core, and that the package of the core passes its tests.
+//! Checks that a program outside of the workspace can embed `runway-core`, and that its package passes its
+//! tests.
 
 use runway_steps::{Failed, command, root, run, target_folder};
 use std::fs;
 use std::path::Path;
 
-/// Runs the embedder with and without Kubernetes, then the tests of the package.
+/// Runs the example program with and without the feature `kubernetes`, then the tests of the package.
 pub(crate) fn check() -> Result<(), Failed> {
     let manifest = root().join("runway-core/tests/embedder/Cargo.toml");
     let target = target_folder().join("embedder");
@@ -16,7 +17,7 @@ pub(crate) fn check() -> Result<(), Failed> {
     package(&target)
 }
 
-/// Packs the core, unpacks it elsewhere, and tests it there.
+/// Packages `runway-core`, unpacks the package in another directory, and tests it there.
 fn package(target: &Path) -> Result<(), Failed> {
     let mut pack = command(&["package", "--package", "runway-core", "--allow-dirty", "--no-verify"]);
     run("package of the core", pack.env("CARGO_TARGET_DIR", target))?;

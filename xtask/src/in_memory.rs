@@ -1,14 +1,14 @@
-//! The server over a cluster in memory, for programs that speak to it.
+//! Starts a server with an in-memory cluster, for test programs.
 
 use runway_steps::{Failed, cargo, target_folder};
 use std::io::{self, BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-/// A running one. It ends with its standard input.
+/// A running server. It exits when its standard input is closed.
 pub(crate) struct Server(Child);
 
 impl Server {
-    /// Builds it, starts it, and tells its address.
+    /// Builds and starts the server. Returns it with its address.
     pub(crate) fn start(options: impl FnOnce(&mut Command)) -> Result<(Self, String), Failed> {
         let step = "the server over a cluster in memory";
         cargo(step, &["build", "--locked", "-p", "runway-http", "--example", "in_memory"])?;

@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask …`.
+//! The development tasks of the project: `cargo xtask …`.
 
 mod browser;
 mod description;
@@ -42,7 +42,7 @@ usage: cargo xtask COMMAND
   sbom              write target/sbom/: what the programs are made of
 ";
 
-/// Every crate, and the features with which each must stand alone.
+/// Arguments that select one crate and its features. Each must pass the lints in a separate build.
 const ALONE: &[&[&str]] = &[
     &["-p", "runway-core"],
     &["-p", "runway-core", "--features", "kubernetes"],
@@ -65,26 +65,27 @@ const ALONE: &[&[&str]] = &[
     &["-p", "xtask"],
 ];
 
-/// The packages whose programs choose the version of the Kubernetes API. Without its default features, such a package is a
-/// library that leaves the choice to others.
+/// The packages whose programs choose the version of the Kubernetes API. Without its default features, such a
+/// package is a library that leaves the choice to others.
 const PROGRAMS: &[&str] = &["runway-http", "runway-cli"];
 
-/// The version that libraries are checked with, since they choose none themselves.
+/// The Kubernetes version for checks of libraries, which choose none themselves.
 const OLDEST_KUBERNETES: &str = "1.34";
 
-/// Tests that take root on a Linux machine whose control groups can be used. Their targets have `test = false`, as below.
+/// Tests that need root and cgroups on a Linux machine. Their targets have `test = false`, so that only this
+/// program runs them.
 const MACHINE_TESTS: &[&[&str]] = &[
     &["-p", "runway-local", "--test", "machine"],
     &["-p", "runway-cli", "--test", "machine"],
     &["-p", "runway-http", "--test", "machine"],
 ];
 
-/// The targets of those on a cluster.
+/// The test targets that need a cluster.
 const CLUSTER_TARGETS: &[&[&str]] =
     &[&["-p", "runway-k8s", "--test", "cluster"], &["-p", "runway-http", "--test", "cluster"]];
 
-/// Tests that take a real cluster, each as the arguments of its `cargo test`. Their targets have `test = false`, so that
-/// they run here only.
+/// Tests that need a real cluster, as arguments of `cargo test`. Their targets have `test = false`, so that
+/// only this program runs them.
 const CLUSTER_TESTS: &[&[&str]] = &[
     &[
         "-p",
@@ -98,14 +99,15 @@ const CLUSTER_TESTS: &[&[&str]] = &[
         "burst",
         "--test-threads=8",
     ],
-    // Jobs that run come first, then jobs in such numbers that others would have to wait.
+    // Tests that run jobs come before tests that create very many jobs, because those would delay other jobs.
     &["-p", "runway-http", "--test", "cluster", "--", "journey", "limits"],
     &["-p", "runway-http", "--test", "cluster", "--", "ending", "submitters", "--test-threads=1"],
     &["-p", "runway-k8s", "--test", "cluster", "--", "burst"],
     OUTAGE,
 ];
 
-/// It stops everybody's API server, so it runs alone, and only where that server is ours.
+/// This test stops the API server, so it runs last, without other tests, and only on a cluster that `cargo
+/// xtask cluster` started.
 const OUTAGE: &[&str] = &["-p", "runway-k8s", "--test", "cluster", "--", "outage"];
 
 fn main() -> ExitCode {
@@ -143,7 +145,8 @@ fn main() -> ExitCode {
         ["deployment"] => deployment(true, None).map(tell),
         ["references"] => references(),
         ["sbom"] => sbom::write(),
-        // On the cluster of KUBECONFIG. Not for people: `test` brings a cluster up and calls these.
+        // These commands use the cluster of KUBECONFIG. Only `test` calls them, after it has started a
+        // cluster.
         ["documents", "--cluster"] => documents::run_on_the_cluster(),
         ["manifests"] => manifests::apply(),
         ["dashboard"] => observability::dashboard(),
@@ -158,7 +161,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Takes `--kubernetes VERSION` out of the command line.
+/// Removes `--kubernetes VERSION` from the command line. Returns the other words and the version.
 fn take_version<'a>(
     arguments: impl Iterator<Item = &'a str>,
 ) -> Result<(Vec<&'a str>, Option<Release>), String> {
@@ -183,7 +186,7 @@ fn take_version<'a>(
     Ok((words, kubernetes))
 }
 
-/// Whether these measurements bring a cluster up.
+/// Whether these benchmarks start a cluster.
 fn takes_version(options: &[&str]) -> bool {
     options.iter().any(|option| matches!(*option, "--cluster" | "--http"))
 }
@@ -195,12 +198,12 @@ fn usage() -> ExitCode {
 
 fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
     if on_a_cluster {
-        // Fail now rather than after half an hour of other tests.
+        // Fail now instead of after half an hour of other tests.
         cluster::check_prerequisites(kubernetes).map_err(|failure| Failed::Cluster { failure })?;
     }
     cargo("formatting", &["fmt", "--all", "--check"])?;
     cargo("lints", &["clippy", "--all-targets", "--locked", "--", "-D", "warnings"])?;
-    // `--all-targets` passes over those with `test = false`.
+    // `--all-targets` skips targets with `test = false`.
     for target in MACHINE_TESTS.iter().chain(CLUSTER_TARGETS) {
         let lint = ["clippy", "--locked"].iter().chain(*target).chain(&["--", "-D", "warnings"]);
         cargo(&format!("lints: {}", target.join(" ")), &lint.copied().collect::<Vec<_>>())?;
@@ -248,7 +251,7 @@ fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Jobs on this machine.
+/// Runs the tests of jobs on this machine.
 fn machine_tests() -> Result<(), Failed> {
     for test in MACHINE_TESTS {
         let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
@@ -257,12 +260,13 @@ fn machine_tests() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The same on another version of control groups, unless this machine has that itself.
+/// Runs these tests with cgroup v2 in a virtual machine, unless this machine uses cgroup v2.
 fn virtual_machine_test() -> Result<(), Failed> {
     if virtual_machine::is_needed() { virtual_machine::test() } else { Ok(()) }
 }
 
-/// What `infra/` holds, as far as it takes no cluster, and the dependencies' licences. Returns what was left out.
+/// Checks `infra/` as far as no cluster is needed, and the licences of the dependencies. Returns the skipped
+/// checks.
 fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'static str>, Failed> {
     let mut left_out = Vec::new();
     if !observability::check(may_install)? {
@@ -288,7 +292,7 @@ fn tell(left_out: Vec<&str>) {
     }
 }
 
-/// The tests on a real cluster, which is brought up for them unless it is up. Returns those that were left out.
+/// Runs the tests on a real cluster. Starts the cluster if it is not running. Returns the skipped tests.
 fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static str]>, Failed> {
     let mut session = begin("the cluster for the tests", Up { node: true, kubernetes })?;
     let mut left_out = Vec::new();
@@ -305,13 +309,15 @@ fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static s
         manifests::on_a_cluster(&mut session)?;
         observability::on_a_cluster(&mut session)?;
     } else {
-        // Their namespaces may be in use there, and their image may not be.
+        // These checks need fixed namespaces and the server's image. An external cluster may already use the
+        // namespaces and may not have the image.
         left_out.push(&["the documents", "the manifests", "the dashboard"]);
     }
     Ok(left_out)
 }
 
-/// The server in its image, on a cluster. Elsewhere its namespaces may be in use, and its image may not be there.
+/// Checks the server in its image on a cluster that `cargo xtask cluster` started. An external cluster may
+/// already use the namespaces and may not have the image.
 fn deployed_test(kubernetes: Option<Release>) -> Result<(), Failed> {
     let mut session = begin("the cluster for the deployed server", Up { node: true, kubernetes })?;
     if session.is_ours() {
@@ -350,8 +356,8 @@ fn bench(options: &[&str], kubernetes: Option<Release>) -> Result<(), Failed> {
     steps::run("comparisons", run.arg("--runway").arg(program("runway")).args(options))
 }
 
-/// The built program that measures. Its peers are whole policy engines, which take long to build: only the comparison with them
-/// has them.
+/// Builds the benchmark program and returns a call of it. The peers include whole policy engines with long
+/// build times, so only the comparison with peers includes them.
 fn measurements(with_peers: bool) -> Result<std::process::Command, Failed> {
     let mut features = vec!["--locked", "--release", "-p", "runway-bench"];
     if !with_peers {

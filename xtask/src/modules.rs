@@ -11,7 +11,7 @@ const PICTURE: &str = "the picture of crates and modules";
 /// The document with the picture.
 const DOCUMENT: &str = "docs/architecture.md";
 
-/// Fails if sibling modules of a crate use each other in a cycle, or the picture in the document is out of
+/// Fails if sibling modules of a crate form an import cycle, or if the picture in the document is out of
 /// date.
 pub(crate) fn check() -> Result<(), Failed> {
     eprintln!("\nxtask: {CYCLES}");
@@ -35,7 +35,7 @@ pub(crate) fn write() -> Result<(), Failed> {
     fs::write(root().join(DOCUMENT), current).map_err(|error| wrong(DOCUMENT, error.to_string()))
 }
 
-/// The document as it is, and as it must be.
+/// Returns the current text of the document, and the text with an updated picture.
 fn document(workspace: &Workspace) -> Result<(String, String), Failed> {
     let committed =
         fs::read_to_string(root().join(DOCUMENT)).map_err(|error| wrong(DOCUMENT, error.to_string()))?;

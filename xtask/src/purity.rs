@@ -1,8 +1,9 @@
-//! The core depends on no runtime, client, logger, clock or random source: neither itself nor through others.
+//! Checks that `runway-core` depends on no runtime, client, logger, clock or random source, neither directly
+//! nor transitively.
 
 use runway_steps::{Failed, command};
 
-/// Crates that act, and what would pull them in.
+/// Crates that perform I/O or other side effects, and crates that depend on them.
 const FORBIDDEN: &[&str] = &[
     "async-std",
     "axum",
@@ -31,7 +32,7 @@ const FORBIDDEN: &[&str] = &[
     "ureq",
 ];
 
-/// Looks through the core's whole dependency tree, with all its features.
+/// Checks the whole dependency tree of `runway-core` with all features.
 pub(crate) fn check() -> Result<(), Failed> {
     let step = "the core's dependencies";
     eprintln!("\nxtask: {step}");
@@ -63,7 +64,7 @@ pub(crate) fn check() -> Result<(), Failed> {
     Err(Failed::Wrong { step: step.to_owned(), what })
 }
 
-/// The forbidden crates among the lines of `cargo tree --prefix none`.
+/// Returns the forbidden crates in the output of `cargo tree --prefix none`.
 fn forbidden(tree: &str) -> Vec<String> {
     let names = tree.lines().filter_map(|line| line.split(' ').next());
     let mut found: Vec<_> = names.filter(|name| FORBIDDEN.contains(name)).map(str::to_owned).collect();

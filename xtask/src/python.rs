@@ -1,11 +1,11 @@
-//! Programs from PyPI, each set in an environment of its own, which is made where there is none yet.
+//! Installs programs from PyPI. Each set of packages has its own virtual environment.
 
 use runway_steps::{self as steps, Failed};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The environment that has these packages, each with its version.
+/// Returns the virtual environment with these packages and versions. Creates it if it does not exist.
 pub(crate) fn environment(packages: &[(&str, &str)]) -> Result<PathBuf, Failed> {
     let caches = runway_steps::cache_folder().map_err(|failure| Failed::Cluster { failure })?;
     let name: Vec<String> =

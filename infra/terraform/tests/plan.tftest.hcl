@@ -1,5 +1,5 @@
-# The whole configuration with a provider that is made up: no account, no credentials. Which values are made up for what does not
-# exist yet is chosen by Terraform, so these look at what we have written.
+# Tests the whole configuration with a mock provider: no account, no credentials. Terraform chooses the values
+# of resources that do not exist yet, so these tests check only the values in the configuration.
 
 mock_provider "aws" {
   mock_data "aws_availability_zones" {

@@ -1,5 +1,5 @@
-//! What `infra/` holds: manifests, alerts, the dashboard and Terraform files are checked, and the server runs
-//! as deployed.
+//! Checks the contents of `infra/`: manifests, alerts, dashboard and Terraform files. Also checks the server
+//! as the manifests deploy it on a cluster.
 
 pub mod manifests;
 pub mod observability;

@@ -1,4 +1,4 @@
-//! The Terraform files: their form, and their tests as far as their providers can be had.
+//! Checks the format of the Terraform files, and runs their tests as far as the providers are available.
 
 use runway_steps::{self as steps, Failed, locate, root, target_folder};
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use std::process::Command;
 /// Modules that need no provider.
 const MODULES: [&str; 2] = ["modules/layout", "modules/cost"];
 
-/// What could not be checked here.
+/// Checks that were skipped.
 #[derive(Debug, Clone, Copy)]
 pub enum LeftOut {
-    /// There is no Terraform.
+    /// All checks, because `terraform` is missing.
     Everything,
-    /// There is no mirror of the providers.
+    /// The checks of the root module, because no provider mirror is configured.
     Whole,
 }
 
 impl LeftOut {
-    /// The omitted checks and the reason, for messages.
+    /// The skipped checks and the reason, for messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,17 +29,17 @@ impl LeftOut {
     }
 }
 
-/// Checks what can be checked, and returns what could not.
+/// Runs all checks that are possible and returns the skipped ones.
 ///
 /// # Errors
-/// [`Failed`] if a file has another form, is not valid, or a test fails.
+/// [`StepError`] if a file is not formatted or not valid, or a test fails.
 pub fn check() -> Result<Option<LeftOut>, Failed> {
     let Some(program) = locate("terraform") else { return Ok(Some(LeftOut::Everything)) };
     let mirror = std::env::var_os("TF_CLI_CONFIG_FILE").map(PathBuf::from).filter(|file| file.is_file());
     let terraform = |place: &str| {
         let mut command = Command::new(&program);
         command.current_dir(root().join("infra/terraform").join(place));
-        // Nothing is left in the tree, and nothing is asked of the network but for providers.
+        // Terraform must not write to the source tree, and must use the network only for providers.
         command
             .env("TF_DATA_DIR", target_folder().join("terraform").join(place))
             .env("CHECKPOINT_DISABLE", "1");

@@ -1,11 +1,11 @@
-//! Questions to the API server, asked with `curl`.
+//! Requests to the API server, sent with `curl`.
 
 use crate::state::{Folder, State};
 use runway_steps::{Failure, search_path};
 use serde_json::Value;
 use std::process::Command;
 
-/// The API server of this checkout, asked as its administrator.
+/// A client of this checkout's API server, with the administrator's token.
 pub(crate) struct Api<'a> {
     folder: &'a Folder,
     state: &'a State,
@@ -16,7 +16,10 @@ impl<'a> Api<'a> {
         Self { folder, state }
     }
 
-    /// The answer's text; otherwise what was said instead, in one line.
+    /// Returns the response body.
+    ///
+    /// # Errors
+    /// The error message of `curl`.
     pub(crate) fn text(&self, path: &str) -> Result<String, String> {
         let output = Command::new("curl")
             .env("PATH", search_path())
@@ -38,7 +41,7 @@ impl<'a> Api<'a> {
         serde_json::from_str(&self.text(path)?).map_err(|error| error.to_string())
     }
 
-    /// Whether the API server says that it is ready.
+    /// Fails unless the API server reports that it is ready.
     pub(crate) fn ready(&self) -> Result<(), String> {
         self.text("/readyz").and_then(|answer| if answer == "ok" { Ok(()) } else { Err(answer) })
     }
@@ -48,7 +51,7 @@ impl<'a> Api<'a> {
         Ok(text(&version, "/gitVersion"))
     }
 
-    /// Whether the node takes pods.
+    /// Fails unless the node is ready and has no taint.
     pub(crate) fn node_ready(&self) -> Result<(), String> {
         let nodes = self.json("/api/v1/nodes")?;
         let Some(node) = nodes.pointer("/items/0") else { return Err("no node is registered".to_owned()) };
@@ -67,7 +70,7 @@ impl<'a> Api<'a> {
     }
 }
 
-/// The kubeconfig of one user, as the JSON that YAML also is.
+/// Returns the kubeconfig of one user. It is JSON, which is also valid YAML.
 pub(crate) fn kubeconfig(folder: &Folder, state: &State, user: &str, token: &str) -> Result<String, Failure> {
     let authority = folder.join("certificates/apiserver.crt");
     let config = serde_json::json!({

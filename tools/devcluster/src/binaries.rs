@@ -1,4 +1,5 @@
-//! Where the cluster's programs are: in a folder that the user names, on the system, or in the cache after one build.
+//! Finds the cluster's programs: in a directory that the user names, on the system, or in the cache after one
+//! build.
 
 use crate::build::{self, Component};
 use crate::go::{self, ALTERNATIVES};
@@ -7,11 +8,11 @@ use crate::release::Release;
 use runway_steps::{Failure, Programs, is_program, locate, on_the_system};
 use std::path::{Path, PathBuf};
 
-/// Advice for a missing system program.
+/// Hint for a missing system program.
 const ADVICE: &str = "install them; as root on Debian 12 this happens by itself. To do without: set KUBECONFIG to the file \
     of a running cluster, or leave the cluster out with `cargo xtask test --offline`";
 
-/// Programs that Debian has as packages, and which package that is.
+/// Required system programs, each with its Debian package.
 const SYSTEM: &[(&str, &str)] = &[("curl", "curl")];
 const SYSTEM_OF_A_NODE: &[(&str, &str)] = &[
     (CONTAINERD, "containerd"),
@@ -26,20 +27,20 @@ const SYSTEM_OF_A_NODE: &[(&str, &str)] = &[
     ("mount", "mount"),
 ];
 
-/// Where etcd and the programs of Kubernetes come from.
+/// The source of etcd and of the Kubernetes programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The folder that KUBEBUILDER_ASSETS names. Its version is whatever it is.
+    /// The directory that KUBEBUILDER_ASSETS names. Its version is not checked.
     Assets(PathBuf),
-    /// The cache, after one build.
+    /// The cache. Missing programs are built once.
     Built(Release),
 }
 
 impl Source {
-    /// Decides by the environment. A version is `None` unless the user asks for one.
+    /// Selects the source from the environment. `kubernetes` is `None` unless the user selects a version.
     ///
     /// # Errors
-    /// [`Failure::Mismatch`] if the user asks for a version and KUBEBUILDER_ASSETS is set.
+    /// [`ToolError::FailedPrecondition`] if the user selects a version and KUBEBUILDER_ASSETS is set.
     pub(crate) fn new(kubernetes: Option<Release>) -> Result<Self, Failure> {
         match assets() {
             Some(_) if kubernetes.is_some() => Err(Failure::Mismatch {
@@ -52,7 +53,7 @@ impl Source {
         }
     }
 
-    /// Fails if the programs are missing and cannot be built. This takes no time.
+    /// Fails if the programs are missing and cannot be built. The check returns at once and builds nothing.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let Self::Built(release) = self else { return Ok(()) };
         for component in components(*release) {
@@ -63,7 +64,7 @@ impl Source {
         Ok(())
     }
 
-    /// The version, if this checkout decides it.
+    /// The version of Kubernetes, or `None` if the programs come from KUBEBUILDER_ASSETS.
     pub(crate) fn release(&self) -> Option<Release> {
         match self {
             Self::Assets(_) => None,
@@ -80,7 +81,7 @@ const fn components(release: Release) -> [Component; 2] {
     [Component::Etcd, Component::Kubernetes(release)]
 }
 
-/// Finds every program. Installs or builds the missing ones if it can.
+/// Finds every program. Installs or builds missing programs if possible.
 pub(crate) fn find(source: &Source, node: bool) -> Result<Programs, Failure> {
     if !cfg!(target_os = "linux") {
         return Err(Failure::Unable {
@@ -120,8 +121,8 @@ pub(crate) fn find(source: &Source, node: bool) -> Result<Programs, Failure> {
     Ok(found)
 }
 
-/// Finds `kubectl`: in the folder of KUBEBUILDER_ASSETS, in the cache, on the search path. Builds it if none is there and
-/// `may_build` is set; otherwise the answer is `None`.
+/// Finds `kubectl` in the directory of KUBEBUILDER_ASSETS, in the cache, or on the search path. If there is
+/// none, builds it if `may_build` is set, and returns `None` otherwise.
 pub(crate) fn kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Option<PathBuf>, Failure> {
     let asset = assets().map(|folder| folder.join(KUBECTL)).filter(|program| is_program(program));
     if asset.is_some() {
@@ -139,7 +140,7 @@ pub(crate) fn kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Op
     }
 }
 
-/// All of these programs from one folder.
+/// Finds all of these programs in one directory.
 fn in_folder(folder: &Path, programs: &[&str], advice: &str) -> Result<Programs, Failure> {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let missing: Vec<_> = programs.iter().filter(|program| !is_program(&folder.join(program))).collect();

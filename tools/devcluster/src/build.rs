@@ -1,6 +1,6 @@
 //! Builds Kubernetes and etcd from the Go modules in `tools/devcluster/`.
 //!
-//! The programs of one version are built once and kept in a cache outside of the repository.
+//! Each version is built once and kept in a cache outside of the repository.
 
 use crate::go;
 use crate::process::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBECTL, KUBELET, SCHEDULER};
@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// How often a long stage prints that it is still running.
+/// Interval at which a long stage prints that it is still running.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Programs that one Go module builds.
@@ -76,7 +76,7 @@ impl Component {
     /// The `go build` arguments that select the packages and name the output.
     fn packages(self, output: &Path) -> Vec<String> {
         match self {
-            // Its main package is the root of the module, so Go would name the program `server`.
+            // The main package of etcd is the root of the module, so Go would name the program `server`.
             Self::Etcd => vec![format!("-o={}", output.join(ETCD).display()), self.source().to_owned()],
             Self::Kubernetes(_) => {
                 let commands =
@@ -114,7 +114,8 @@ fn pinned(go_mod: &str, module: &str) -> Option<String> {
     go_mod.lines().find_map(requirement)
 }
 
-/// Builds the components that are not in the cache. Another process that builds at the same time is waited for.
+/// Builds the components that are not in the cache. If another process is building, waits until it has
+/// finished.
 pub(crate) fn build(components: &[Component]) -> Result<(), Failure> {
     let is_cached = || {
         let missing = components.iter().map(|component| component.is_built());
@@ -144,7 +145,7 @@ pub(crate) fn build(components: &[Component]) -> Result<(), Failure> {
     remove(&stages.log)
 }
 
-/// Builds one component beside the cache, and renames the directory when it is complete.
+/// Builds one component in a temporary directory and renames it into the cache when it is complete.
 fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(), Failure> {
     let (cache, version) = (component.cache_dir()?, component.version()?);
     let name = format!("{} {version}", component.name());
@@ -157,7 +158,8 @@ fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(
         "xtask: building {name}, once; Kubernetes takes six to eight minutes on two cores; log: `{log}`"
     );
     let mut command = Command::new(go);
-    // The build is the same whatever the caller's Go settings are. Where modules come from remains the caller's choice.
+    // The caller's Go settings must not change the build. Only the source of the modules remains the caller's
+    // choice.
     for variable in ["GOFLAGS", "GOOS", "GOARCH", "GOEXPERIMENT"] {
         command.env_remove(variable);
     }
@@ -172,7 +174,7 @@ fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(
     Ok(())
 }
 
-/// Removes a file or a directory. Returns `Ok` if there is none.
+/// Removes a file or a directory. Returns `Ok` if it does not exist.
 fn remove(path: &Path) -> Result<(), Failure> {
     let result = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match result {

@@ -1,4 +1,5 @@
-//! The control groups of one cluster: everything the node starts lies in them, so all of it is found again and ended.
+//! The cgroups of one cluster. They contain every process that the node starts, so that all of them can be
+//! found and killed.
 
 use crate::process::INTERVAL;
 use crate::state::State;
@@ -9,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Controllers that a kubelet asks for where there is one hierarchy for all.
+/// Controllers that a kubelet needs in the unified hierarchy (cgroup v2).
 const CONTROLLERS: &[&str] = &["+cpuset", "+cpu", "+io", "+memory", "+pids", "+hugetlb"];
 
-/// How long ended processes may take to leave.
+/// Maximum time for killed processes to leave their cgroups.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Makes the cluster's group in every hierarchy; returns the file through which containerd and the kubelet enter it.
+/// Creates the cluster's cgroup in every hierarchy. Returns the `cgroup.procs` file through which containerd
+/// and the kubelet join it.
 pub(crate) fn make(state: &State) -> Result<PathBuf, Failure> {
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(Failure::io("`/proc/self/mounts`"))?;
     let roots = hierarchies(&mounts);
@@ -23,14 +25,14 @@ pub(crate) fn make(state: &State) -> Result<PathBuf, Failure> {
         let group = root.join(&state.tag);
         let told = |error| Failure::Io { what: format!("control group `{}`", group.display()), error };
         for controller in CONTROLLERS {
-            // A controller may be missing; the kubelet tells if it needs it.
+            // A controller may be missing. The kubelet reports an error if it needs it.
             let _missing = fs::write(root.join("cgroup.subtree_control"), controller);
         }
         fs::create_dir_all(group.join("node")).map_err(told)?;
         for controller in CONTROLLERS {
             let _missing = fs::write(group.join("cgroup.subtree_control"), controller);
         }
-        // A new group has neither cores nor memory nodes where the first version of control groups counts them.
+        // In cgroup v1, a new cpuset group has no CPUs and no memory nodes.
         for file in ["cpuset.cpus", "cpuset.mems"] {
             if let Ok(all) = fs::read(root.join(file)) {
                 fs::write(group.join(file), all).map_err(told)?;
@@ -43,7 +45,7 @@ pub(crate) fn make(state: &State) -> Result<PathBuf, Failure> {
     Ok(root.join(&state.tag).join("node/cgroup.procs"))
 }
 
-/// Ends every process in the cluster's groups and removes them. Groups that are not there are fine.
+/// Kills every process in the cluster's cgroups and removes the cgroups. A missing cgroup is not an error.
 pub(crate) fn remove(state: &State) -> Result<(), Failure> {
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(Failure::io("`/proc/self/mounts`"))?;
     let groups = hierarchies(&mounts).into_iter().map(|root| root.join(&state.tag));
@@ -67,7 +69,8 @@ pub(crate) fn remove(state: &State) -> Result<(), Failure> {
     }
 }
 
-/// Ends one process, if it still is in the group after it can no longer be mistaken for another.
+/// Kills one process. The pidfd is opened first and the cgroup is checked afterwards, so that a reused pid is
+/// never killed.
 fn end(pid: i32, tag: &str) {
     let handle = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
@@ -78,7 +81,7 @@ fn end(pid: i32, tag: &str) {
     }
 }
 
-/// Every process in a group and the groups below it.
+/// Returns the pids of all processes in a cgroup and its descendants.
 fn members(group: &Path) -> Vec<i32> {
     let own = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     let mut pids: Vec<i32> = own.lines().filter_map(|line| line.parse().ok()).collect();
@@ -86,7 +89,7 @@ fn members(group: &Path) -> Vec<i32> {
     pids
 }
 
-/// Removes a group, the deepest ones first; says whether it is gone.
+/// Removes a cgroup and its descendants, the deepest first. Returns whether the cgroup is gone.
 fn remove_tree(group: &Path) -> bool {
     for group in below(group) {
         remove_tree(&group);
@@ -102,7 +105,7 @@ fn below(group: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where control groups are mounted, in the words of `/proc/self/mounts`.
+/// Returns the mount points of all cgroup hierarchies, from the text of `/proc/self/mounts`.
 fn hierarchies(mounts: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     for line in mounts.lines() {

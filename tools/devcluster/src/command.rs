@@ -29,7 +29,7 @@ usage: cargo xtask cluster COMMAND
   start-apiserver  the end of the outage: same port, same data
 ";
 
-/// What `cluster` is asked to do.
+/// A parsed `cluster` command.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
     Up(Up),
@@ -39,14 +39,15 @@ enum Action {
     Import(PathBuf),
     StopApiserver,
     StartApiserver,
-    /// Waits for the end of the program at the other end of its input, then cleans up. Not for people.
+    /// Waits until its standard input is closed, then cleans up. Only a [`session::Session`] uses this
+    /// command.
     Guard {
         remove: bool,
     },
 }
 
 impl Action {
-    /// Reads a command. Only `up` takes a version.
+    /// Parses a command. Only `up` accepts a version.
     fn parse(words: &[&str], kubernetes: Option<Release>) -> Option<Self> {
         Some(match words {
             ["up"] => Self::Up(Up { node: false, kubernetes }),
@@ -91,7 +92,7 @@ impl Action {
     }
 }
 
-/// Runs one `cluster` command. Only `up` takes a version.
+/// Runs one `cluster` command. Only `up` accepts a version.
 pub fn main(words: &[&str], kubernetes: Option<Release>) -> ExitCode {
     if let ["wait", guard, code] = words {
         return session::wait(guard, code);
@@ -148,7 +149,7 @@ fn status() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes data to where data goes; who reads it may leave before its end.
+/// Prints lines to standard output. Ignores an error, because the reader may have closed the pipe.
 fn print(lines: &[String]) {
     let _reader_left = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
 }

@@ -6,13 +6,14 @@ use crate::state::{Folder, State};
 use runway_steps::Failure;
 use rustix::mount::{MountFlags, mount};
 
-/// How long the API server may take to be ready, in seconds.
+/// Maximum time until the API server is ready, in seconds.
 const READY: u64 = 90;
 
-/// The most that etcd's data may take in memory: twice the 2 GiB at which it takes no more.
+/// Mount options of the file system for etcd's data. Its size is twice the 2 GiB at which etcd stops
+/// accepting writes.
 const ETCD_MEMORY: &std::ffi::CStr = c"size=4g,mode=700";
 
-/// Starts the control plane and returns when it works.
+/// Starts the control plane and waits until it works.
 pub(crate) fn start(folder: &Folder, state: &State) -> Result<(), Failure> {
     folder.write("header", &format!("Authorization: Bearer {}\n", state.admin))?;
     let users = format!("{},admin,admin,\"system:masters\"\n{},runway,runway\n", state.admin, state.user);
@@ -46,8 +47,9 @@ fn start_etcd(folder: &Folder, state: &State) -> Result<(), Failure> {
     process::start(folder, ETCD, None, &command)
 }
 
-/// etcd waits for the disk at each change, so on a machine whose disk is busy the tests' cluster would stand still, for seconds at
-/// a time. Measurements are made without a node, and with the disk, as clusters have it.
+/// Mounts a tmpfs for etcd's data. etcd syncs to disk at each write, so a busy disk would stall the cluster
+/// of the tests for seconds. Benchmarks use a cluster without a node, whose etcd writes to the disk as in
+/// production.
 fn keep_etcd_in_memory(folder: &Folder) -> Result<(), Failure> {
     folder.create("etcd")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
@@ -55,9 +57,10 @@ fn keep_etcd_in_memory(folder: &Folder) -> Result<(), Failure> {
         .map_err(|error| Failure::io("etcd's memory")(error.into()))
 }
 
-/// Starts the API server, for the first time or again, and returns when it is ready.
+/// Starts or restarts the API server and waits until it is ready.
 pub(crate) fn start_apiserver(folder: &Folder, state: &State) -> Result<(), Failure> {
-    // The certificate and its key are made by the first start; the key also signs the service accounts' tokens.
+    // The API server creates the certificate and its key at the first start. The key also signs the tokens of
+    // service accounts.
     let key = folder.text("certificates/apiserver.key");
     let command = [
         state.program(APISERVER),
@@ -89,7 +92,7 @@ fn start_controller_manager(folder: &Folder, state: &State) -> Result<(), Failur
         "--controllers=*".to_owned(),
         "--leader-elect=false".to_owned(),
         "--secure-port=0".to_owned(),
-        // Without this, the program creates `/usr/libexec/kubernetes`.
+        // Without this flag, the program creates `/usr/libexec/kubernetes`.
         format!("--flex-volume-plugin-dir={}", folder.text("plugins")),
     ];
     process::start(folder, CONTROLLER_MANAGER, None, &command)

@@ -4,7 +4,7 @@ use runway_steps::{Failure, search_path};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The alternatives to a cluster that this checkout builds, for messages.
+/// The alternatives to building a cluster, for messages.
 pub(crate) const ALTERNATIVES: &str = "set KUBECONFIG to the file of a running cluster, set KUBEBUILDER_ASSETS to a folder \
     with etcd, kube-apiserver and kube-controller-manager (for a node also kube-scheduler and kubelet), or leave the cluster \
     out with `cargo xtask test --offline`";
@@ -12,13 +12,13 @@ pub(crate) const ALTERNATIVES: &str = "set KUBECONFIG to the file of a running c
 /// The oldest Go version that the modules in `tools/devcluster/` accept.
 const MINIMUM: (u32, u32) = (1, 26);
 
-/// The directory in which Go's own archives install the program.
+/// The directory in which the archives of the Go project install Go.
 const USUAL_PLACE: &str = "/usr/local/go/bin";
 
 /// Returns the path of a Go program that is recent enough.
 ///
 /// # Errors
-/// [`Failure::Unable`] if there is no Go or an older one. The message names the ways to do without.
+/// [`ToolError::Unsupported`] if Go is missing or too old. The message names the alternatives.
 pub(crate) fn find() -> Result<PathBuf, Failure> {
     let (major, minor) = MINIMUM;
     let needed = |found: &str| Failure::Unable {
@@ -27,7 +27,8 @@ pub(crate) fn find() -> Result<PathBuf, Failure> {
         ),
     };
     let program = locate().ok_or_else(|| needed("`go` is not on the search path"))?;
-    // Run outside of any module: inside of one, Go may switch to another version, or refuse to run.
+    // The command runs outside of any module. Inside of one, Go may switch to another version or refuse to
+    // run.
     let output = Command::new(&program)
         .args(["env", "GOVERSION"])
         .current_dir("/")
@@ -48,7 +49,7 @@ fn locate() -> Option<PathBuf> {
     folders.map(|folder| folder.join("go")).find(|program| program.is_absolute() && Path::is_file(program))
 }
 
-/// Reads the minor version from a name such as `go1.26.8` or `go1.27rc1`.
+/// Parses the major and minor version from a name such as `go1.26.8` or `go1.27rc1`.
 fn version(name: &str) -> Option<(u32, u32)> {
     let (major, rest) = name.strip_prefix("go")?.split_once('.')?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

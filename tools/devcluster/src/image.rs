@@ -1,4 +1,5 @@
-//! The images with which the node runs pods: one layer made from busybox, as an archive that containerd imports.
+//! The images for pods on the node. They contain one layer with busybox. containerd imports them as one
+//! archive.
 
 use crate::state::Folder;
 use runway_image::Epoch;
@@ -9,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-/// Holds a pod's namespaces and does nothing else.
+/// The pause image. Its container holds the namespaces of a pod.
 pub(crate) const PAUSE: &str = "runway.test/pause:1";
 
-/// What jobs name: the second is an image of the example jobs.
+/// Image names that jobs use. The second one appears in the example jobs.
 pub(crate) const JOBS: &[&str] = &["runway.test/busybox:1", "registry.internal/embed:1.8.0"];
 
 const USERS: &str = "root:x:0:0:root:/:/bin/sh\nnonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n";

@@ -1,4 +1,4 @@
-//! `kubectl`, for the tools that ask a cluster.
+//! Runs `kubectl` for the other tools.
 
 use crate::lifecycle::kubectl;
 use crate::release::Release;
@@ -7,36 +7,36 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// `kubectl`, as the cluster of `KUBECONFIG` is asked with it.
+/// A `kubectl` program. It uses the cluster of `KUBECONFIG`.
 pub struct Kubectl(PathBuf);
 
 impl Kubectl {
     /// Finds the program for the cluster of `KUBECONFIG`.
     ///
     /// # Errors
-    /// [`Failed::Tools`] if there is none.
+    /// [`StepError::MissingTool`] if there is no `kubectl`.
     pub fn new() -> Result<Self, Failed> {
         let missing = Failure::Unable { what: "`kubectl` is not on the search path; install it".to_owned() };
         Self::find(None, false)?.ok_or(Failed::Tools { failure: missing })
     }
 
-    /// Finds the program for a version of Kubernetes. If there is none, it is built if `may_build` is set;
-    /// otherwise the answer is `None`.
+    /// Finds the program for a version of Kubernetes. If there is none, builds it if `may_build` is set, and
+    /// returns `None` otherwise.
     ///
     /// # Errors
-    /// [`Failed::Tools`] if the program cannot be built.
+    /// [`StepError::MissingTool`] if the program cannot be built.
     pub fn find(kubernetes: Option<Release>, may_build: bool) -> Result<Option<Self>, Failed> {
         let found = kubectl(kubernetes, may_build).map_err(|failure| Failed::Tools { failure })?;
         Ok(found.map(Self))
     }
 
-    /// The program's place.
+    /// The path of the program.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// A call of the program.
+    /// Returns a command that calls `kubectl` with these arguments.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
@@ -44,16 +44,16 @@ impl Kubectl {
         command
     }
 
-    /// What it says; where it fails, what it complains of.
+    /// Runs `kubectl` with this input and returns its standard output.
     ///
     /// # Errors
-    /// The output of `kubectl` if it fails, as text.
+    /// The command line and the output of `kubectl`, if it fails.
     pub fn call(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("kubectl: {error}"))?;
         if let Some(mut pipe) = child.stdin.take() {
-            // Who does not read it to its end says why itself.
+            // A write error means that `kubectl` exited early. Its own output explains why.
             let _closed = pipe.write_all(input.unwrap_or_default().as_bytes());
         }
         let output = child.wait_with_output().map_err(|error| format!("kubectl: {error}"))?;

@@ -1,7 +1,7 @@
-//! `cargo xtask cluster …`: a real Kubernetes of one checkout, on this machine.
+//! `cargo xtask cluster …`: a real Kubernetes cluster for development, one for each checkout.
 //!
-//! The program that calls [`main`] starts itself again as the guard of a [`Session`], with the arguments
-//! `cluster guard`. So it must hand each `cluster` command to [`main`].
+//! A [`Session`] starts the current program a second time as its guard, with the arguments `cluster guard`.
+//! So the program must pass each `cluster` command to [`run_command`].
 
 mod api;
 mod binaries;

@@ -1,4 +1,4 @@
-//! The lifecycle of a cluster: starting, finding, interrupting and removing it.
+//! Starts, finds, interrupts and removes a cluster.
 
 use crate::binaries::{self, Source};
 use crate::process::{self, APISERVER, CONTAINERD, Identity, KUBECTL, KUBELET, PROCESSES, SCHEDULER, SOCAT};
@@ -9,16 +9,16 @@ use runway_steps::Failure;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// How a cluster is wanted.
+/// Options for starting a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Up {
-    /// With a node, on which pods run.
+    /// Whether to start a node, which runs pods.
     pub node: bool,
-    /// The version that the user asks for. Without one, a cluster that is up is used whatever its version is.
+    /// The version that the user selects. With `None`, a running cluster of any version is used.
     pub kubernetes: Option<Release>,
 }
 
-/// Brings up what is wanted, unless it is up.
+/// Starts a cluster with these options unless it is already running.
 pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     if let Some(config) = external_for(&folder, wanted.kubernetes)? {
@@ -73,9 +73,9 @@ fn start(folder: &Folder, mut state: State) -> Result<(), Failure> {
     state.save(folder)
 }
 
-/// Removes what did start, and keeps the logs.
+/// Removes a partly started cluster. Keeps its logs and names their directory in the error.
 fn given_up(folder: &Folder, failure: Failure) -> Failure {
-    // The message reads a log, so it is made before the logs move.
+    // The message quotes a log, so it is created before the logs are moved.
     let what = failure.to_string();
     let logs = folder.failed_logs();
     let _none = std::fs::remove_dir_all(&logs);
@@ -89,7 +89,7 @@ fn given_up(folder: &Folder, failure: Failure) -> Failure {
     }
 }
 
-/// Takes down what this checkout brought up.
+/// Stops and removes the cluster of this checkout.
 pub(crate) fn down() -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     let _lock = folder.lock()?;
@@ -102,11 +102,12 @@ pub(crate) fn down() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails if no cluster of this version can be brought up here. Takes no time.
+/// Fails if a cluster of this version cannot be started here. The check returns at once.
 ///
 /// # Errors
-/// [`Failure::Mismatch`] if the user asks for a version, and KUBECONFIG, KUBEBUILDER_ASSETS or a running cluster has another.
-/// [`Failure::Unable`] if the programs must be built, and Go is missing or too old.
+/// [`ToolError::FailedPrecondition`] if the user selects a version and KUBECONFIG, KUBEBUILDER_ASSETS or a
+/// running cluster has another one.
+/// [`ToolError::Unsupported`] if the programs must be built and Go is missing or too old.
 pub fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     if external_for(&folder, kubernetes)?.is_some() {
@@ -118,7 +119,8 @@ pub fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), Failure> {
     }
 }
 
-/// The file of a cluster that is not ours, unless the user asks for a version, which that cluster may not have.
+/// Returns the kubeconfig of an external cluster. Fails if the user selects a version, because an external
+/// cluster has its own.
 fn external_for(folder: &Folder, kubernetes: Option<Release>) -> Result<Option<PathBuf>, Failure> {
     let config = is_external(folder)?;
     if config.is_some() && kubernetes.is_some() {
@@ -138,10 +140,11 @@ fn check_version(state: &State, kubernetes: Option<Release>) -> Result<(), Failu
     Err(Failure::Mismatch { what })
 }
 
-/// Where the state folder has the cluster's `kubectl`, beside nothing else.
+/// Path of the link to the cluster's `kubectl` in the state directory. Its directory contains nothing else,
+/// so that it can be added to `PATH`.
 pub(crate) const CLIENT: &str = "bin/kubectl";
 
-/// Finds `kubectl`: that of the cluster which is up, or as [`binaries::kubectl`] does.
+/// Finds the `kubectl` of the running cluster, or else searches like [`binaries::find_or_build_kubectl`].
 pub(crate) fn kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Option<PathBuf>, Failure> {
     let state = State::load(&Folder::of_this_checkout()?).unwrap_or_default();
     match state.and_then(|state| state.programs.get(KUBECTL).cloned()) {
@@ -150,13 +153,13 @@ pub(crate) fn kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Op
     }
 }
 
-/// The file of a cluster that is not ours to start or stop.
+/// Returns the kubeconfig of an external cluster: KUBECONFIG names it, and this checkout did not start it.
 pub(crate) fn is_external(folder: &Folder) -> Result<Option<PathBuf>, Failure> {
     let Some(value) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
     let files: Vec<PathBuf> = std::env::split_paths(&value).collect();
-    // A shell may still have what `env` printed.
+    // The shell may still have the variables that `cargo xtask cluster env` printed.
     if files.iter().any(|file| file.starts_with(folder.path())) {
         return Ok(None);
     }
@@ -167,7 +170,7 @@ pub(crate) fn is_external(folder: &Folder) -> Result<Option<PathBuf>, Failure> {
     Err(Failure::Mismatch { what })
 }
 
-/// The cluster of this checkout, if it was ready once and all its processes run.
+/// Returns the state of this checkout's cluster if it has become ready and all its processes are running.
 fn running(folder: &Folder) -> Result<Option<State>, Failure> {
     let state = State::load(folder).unwrap_or_default();
     Ok(state.filter(|state| {
@@ -185,7 +188,7 @@ pub(crate) fn of_a_node(process: &str) -> bool {
     [SCHEDULER, CONTAINERD, SOCAT, KUBELET].contains(&process)
 }
 
-/// The variables by which tests find the cluster.
+/// Returns the environment variables through which tests find the cluster.
 pub(crate) fn environment(folder: &Folder) -> Result<Vec<(String, String)>, Failure> {
     let variable = |name: &str, path: PathBuf| (name.to_owned(), path.display().to_string());
     if let Some(config) = is_external(folder)? {
@@ -216,7 +219,7 @@ pub(crate) fn import(file: &Path) -> Result<(), Failure> {
     Err(Failure::Mismatch { what: what.to_owned() })
 }
 
-/// An abrupt end: asked to end, the API server would serve its watches for a while.
+/// Kills the API server. After SIGTERM it would continue to serve its watches for a while.
 pub(crate) fn stop_apiserver() -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     let _lock = folder.lock()?;

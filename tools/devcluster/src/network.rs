@@ -1,8 +1,9 @@
-//! The network of one node's pods.
+//! The pod network of one node.
 //!
-//! There is no kube-proxy, so the addresses of Services lead nowhere; but for one. The Services' range is the beginning of the pods'
-//! network, whose first address is the bridge's own, on this machine. It is the first of the Services' range too, which is always
-//! that of the API server: who listens there stands for it.
+//! There is no kube-proxy, so the cluster IPs of Services do not work, with one exception. The API server's
+//! Service has the first address of the Service range. The Service range is the start of the pod network, so
+//! this address is also the address of the bridge on this machine. A relay listens there and forwards to the
+//! API server.
 
 use crate::random::random;
 use runway_steps::Failure;
@@ -15,15 +16,15 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// The port of the API server's Service.
 pub(crate) const PORT: u16 = 443;
 
-/// How many networks there are: 198.18.0.0/15, which is set aside for tests, in parts of 1,024 addresses.
+/// Number of networks: 198.18.0.0/15, a range reserved for tests, in blocks of 1,024 addresses.
 const COUNT: u8 = 128;
 
-/// One of them.
+/// The index of one block of 1,024 addresses.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct Network(u8);
 
 impl Network {
-    /// One that no other cluster on this machine has, nor anything else.
+    /// Returns a network that nothing on this machine uses, in particular no other cluster.
     pub(crate) fn free() -> Result<Self, Failure> {
         let [start] = random::<1>()?;
         let mut all = (0..COUNT).map(|step| Self((start % COUNT + step) % COUNT));
@@ -31,7 +32,8 @@ impl Network {
             .ok_or_else(|| Failure::Unable { what: "no network for pods is free".to_owned() })
     }
 
-    /// Its address is neither this machine's already nor listened on for the time when it will be.
+    /// Whether the gateway address is free: it is not assigned to this machine, and no process has bound it
+    /// in advance (`IP_FREEBIND`).
     fn is_free(self, port: u16) -> bool {
         let address = SocketAddrV4::new(self.gateway(), port);
         let bound = |early| {
@@ -46,7 +48,7 @@ impl Network {
         Ipv4Addr::new(198, 18 + self.0 / 64, self.0 % 64 * 4 + part, host)
     }
 
-    /// The bridge's address on this machine, and the API server's in the cluster.
+    /// The address of the bridge on this machine. It is also the cluster IP of the API server.
     pub(crate) fn gateway(self) -> Ipv4Addr {
         self.address(0, 1)
     }
@@ -55,12 +57,12 @@ impl Network {
         format!("{}/24", self.address(0, 0))
     }
 
-    /// All of it.
+    /// The address range of the pods: the whole network.
     pub(crate) fn pods(self) -> String {
         format!("{}/22", self.address(0, 0))
     }
 
-    /// The first address that a pod may have.
+    /// The first address that a pod can get.
     pub(crate) fn first(self) -> Ipv4Addr {
         self.address(1, 0)
     }
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_network_that_another_cluster_has_is_not_free() {
-        // A port that takes no rights.
+        // An unprivileged port, so that the test does not need root.
         let (network, port) = (Network(77), 20_443);
         assert!(network.is_free(port));
         let relay = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();

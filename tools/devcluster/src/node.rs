@@ -1,8 +1,8 @@
 //! The node: scheduler, containerd and kubelet.
 //!
-//! containerd and the kubelet share a mount namespace in which `/run`, `/var/lib`, `/var/log` and the kernel settings that
-//! a kubelet and the network plugin change are files of the state folder. So nothing of the machine's own is touched, two clusters do not
-//! meet, and every mount ends with the processes.
+//! containerd and the kubelet share a mount namespace. In it, `/run`, `/var/lib`, `/var/log` and some kernel
+//! settings are files of the state directory. So the node changes nothing on the machine, clusters do not
+//! conflict, and the kernel removes every mount when the processes exit.
 
 use crate::api::Api;
 use crate::network::{self, Network};
@@ -14,11 +14,11 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How long containerd and the kubelet may take to be ready, in seconds.
+/// Maximum time until containerd and the kubelet are ready, in seconds.
 const READY: u64 = 90;
 
-/// Enters a mount namespace of its own and becomes containerd. The state folder may itself lie in a folder that is
-/// covered, so it is mounted again where it was.
+/// Prepares the mounts in a new mount namespace and becomes containerd. The state directory may be below a
+/// directory that these mounts cover, so it is bind-mounted at its own path again.
 const ENTER: &str = r#"
 set -e
 cd "$1"
@@ -38,7 +38,7 @@ shift
 exec "$@"
 "#;
 
-/// Starts the node beside a control plane and returns when it takes pods.
+/// Starts the node for a running control plane and waits until it accepts pods.
 pub(crate) fn start(folder: &Folder, state: &State, network: Network) -> Result<(), Failure> {
     for name in ["run", "lib", "log", "settings", "network", "kubelet", "containerd"] {
         folder.create(&format!("node/{name}"))?;
@@ -64,13 +64,15 @@ fn start_scheduler(folder: &Folder, state: &State) -> Result<(), Failure> {
 
 fn start_containerd(folder: &Folder, state: &State, group: &Path, network: Network) -> Result<(), Failure> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(Failure::io("`/proc/self/mounts`"))?;
-    // Layers cannot be stacked on a file system that is itself a stack; then they are copied.
+    // overlayfs cannot use another overlayfs as its upper layer. In this case the native snapshotter copies
+    // the layers.
     let snapshots =
         if file_system(&mounts, folder.path()) == Some("overlay") { "native" } else { "overlayfs" };
     let plugins = state.program("cni");
     folder.write("node/containerd.toml", &containerd_config(folder, snapshots, &plugins))?;
     folder.write("node/snapshots", snapshots)?;
-    // The kubelet asks pods how they are, and they ask the API server: this machine has an address among theirs.
+    // The kubelet probes the pods, and pods call the API server. So this machine needs an address in the pod
+    // network.
     let addresses =
         json!({ "subnet": network.pods(), "rangeStart": network.first(), "gateway": network.gateway() });
     let network = json!({
@@ -97,7 +99,7 @@ fn start_containerd(folder: &Folder, state: &State, group: &Path, network: Netwo
         format!("--config={}", folder.text("node/containerd.toml")),
     ];
     process::start(folder, CONTAINERD, Some(group), &command)?;
-    // Asked before it listens, `ctr` would wait for seconds until it tries again.
+    // `ctr` would wait for seconds before its next attempt if containerd were not listening yet.
     process::wait(folder, "containerd's socket", READY, || {
         let listens = folder.join("node/run/containerd/containerd.sock").exists();
         if listens { Ok(()) } else { Err("none".to_owned()) }
@@ -107,7 +109,8 @@ fn start_containerd(folder: &Folder, state: &State, group: &Path, network: Netwo
     })
 }
 
-/// Stands for the API server where pods look for it. The bridge and its address come with the first pod.
+/// Starts the relay from the API server's cluster IP to the API server. The bridge and its address do not
+/// exist before the first pod, so the relay binds the address in advance.
 fn start_relay(folder: &Folder, state: &State, group: &Path, network: Network) -> Result<(), Failure> {
     let gateway = network.gateway();
     let command = [
@@ -118,7 +121,7 @@ fn start_relay(folder: &Folder, state: &State, group: &Path, network: Network) -
     process::start(folder, SOCAT, Some(group), &command)
 }
 
-/// Takes the images of an archive in.
+/// Imports the images of an archive into containerd.
 pub(crate) fn import(folder: &Folder, state: &State, archive: &Path) -> Result<(), Failure> {
     let snapshots = std::fs::read_to_string(folder.join("node/snapshots")).unwrap_or_default();
     let archive = std::path::absolute(archive).map_err(Failure::io(format!("`{}`", archive.display())))?;
@@ -126,7 +129,7 @@ pub(crate) fn import(folder: &Folder, state: &State, archive: &Path) -> Result<(
     ctr(folder, state, &["images", "import", "--snapshotter", &snapshots, &archive])
 }
 
-/// Asks containerd as its administrator, in its mount namespace.
+/// Runs `ctr` in the mount namespace of containerd.
 fn ctr(folder: &Folder, state: &State, arguments: &[&str]) -> Result<(), Failure> {
     let what = format!("ctr {}", arguments.first().copied().unwrap_or_default());
     let mut call = inside(folder)?;
@@ -142,7 +145,7 @@ fn ctr(folder: &Folder, state: &State, arguments: &[&str]) -> Result<(), Failure
     Err(Failure::Command { what, output: String::from_utf8_lossy(&output.stderr).into_owned() })
 }
 
-/// The beginning of a command line that runs in the node's mount namespace.
+/// Returns the first words of a command that runs in the mount namespace of the node.
 fn inside(folder: &Folder) -> Result<Vec<String>, Failure> {
     let identity = Identity::recorded(folder, CONTAINERD)
         .ok_or_else(|| Failure::Mismatch { what: "containerd was not started".to_owned() })?;
@@ -159,7 +162,7 @@ fn start_kubelet(folder: &Folder, state: &State, group: &Path) -> Result<(), Fai
         format!("--kubeconfig={}", folder.text("admin.kubeconfig")),
         format!("--root-dir={}", folder.text("node/kubelet")),
         format!("--cert-dir={}", folder.text("node/certificates")),
-        // The name is also the address: so it is found without name resolution and without a network.
+        // The node name is also its address, so it needs no name resolution and no network.
         "--hostname-override=127.0.0.1".to_owned(),
     ]);
     process::start(folder, KUBELET, Some(group), &command)
@@ -177,9 +180,9 @@ fn kubelet_config(folder: &Folder, state: &State) -> serde_json::Value {
         "authorization": { "mode": "AlwaysAllow" },
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "cgroupDriver": "cgroupfs",
-        // By default, a kubelet since 1.35 refuses to run on control groups of the first version.
+        // Since version 1.35, a kubelet refuses to run on cgroup v1 by default.
         "failCgroupV1": false,
-        // Without this, the kubelet creates `/usr/libexec/kubernetes`.
+        // Without this setting, the kubelet creates `/usr/libexec/kubernetes`.
         "volumePluginDir": folder.text("plugins"),
         "cgroupRoot": format!("/{}", state.tag),
         "enforceNodeAllocatable": [],
@@ -206,7 +209,7 @@ fn kubelet_config(folder: &Folder, state: &State) -> serde_json::Value {
 fn containerd_config(folder: &Folder, snapshots: &str, plugins: &str) -> String {
     let root = folder.text("node/containerd");
     let network = folder.text("node/network");
-    // A basic string of TOML is written like one of JSON.
+    // A TOML basic string has the syntax of a JSON string.
     let quoted = |text: &str| json!(text).to_string();
     let (root, network, plugins, snapshots) =
         (quoted(&root), quoted(&network), quoted(plugins), quoted(snapshots));
@@ -242,7 +245,8 @@ runtime_type = \"io.containerd.runc.v2\"
     )
 }
 
-/// Which file system holds a path, in the words of `/proc/self/mounts`: the deepest mount above it, the last of equals.
+/// Returns the type of the file system that contains a path, from the text of `/proc/self/mounts`. The
+/// deepest mount point wins, and the last of several mounts on the same point.
 fn file_system<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
     let mut found: Option<(PathBuf, &str)> = None;
     for line in mounts.lines() {

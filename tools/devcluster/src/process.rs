@@ -1,4 +1,5 @@
-//! The cluster's processes: started in a group of their own, known by pid and start time, stopped by pid, never by name.
+//! Starts and stops the cluster's processes. Each process has its own process group and is identified by pid
+//! and start time.
 
 use crate::state::Folder;
 use runway_steps::{Failure, search_path};
@@ -23,14 +24,14 @@ pub(crate) const KUBELET: &str = "kubelet";
 /// The client. It is not a process of the cluster.
 pub(crate) const KUBECTL: &str = "kubectl";
 
-/// How often something is looked at again while it is waited for.
+/// Interval at which a condition is polled.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a process may take to end by itself, and then to be ended.
+/// Maximum time for a process to start, and to exit after each signal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The process writes down who it is before it becomes the program, so that none ever runs unrecorded; then it enters a
-/// control group where there is one for it.
+/// Records the identity of the process before it becomes the program, so that no process runs unrecorded.
+/// Then it joins the cgroup, if there is one.
 const BECOME: &str = r#"
 read -r identity < /proc/self/stat && printf '%s\n' "$identity" > "$1" || exit 1
 [ -z "$2" ] || echo $$ > "$2" || exit 1
@@ -38,32 +39,33 @@ shift 2
 exec "$@"
 "#;
 
-/// One process for all time: the kernel uses a pid again, but not with the same start time.
+/// Identifies one process. The kernel may reuse the pid, but not with the same start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) pid: i32,
-    /// Clock ticks after the machine's start.
+    /// Start time in clock ticks since boot.
     started: u64,
 }
 
-/// One line of `/proc/PID/stat`, as far as it matters here.
+/// The fields of `/proc/PID/stat` that this program needs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) identity: Identity,
-    /// Its process group.
+    /// The process group.
     pub(crate) group: i32,
-    /// It has ended, and only its parent has not heard of it yet.
+    /// Whether the process is a zombie: it has exited, and its parent has not waited for it yet.
     pub(crate) ended: bool,
 }
 
 impl Stat {
-    /// Reads a line such as `4711 (kube (x) let) S 1 …`: the name may hold blanks and brackets, so it ends at the last.
+    /// Parses a line such as `4711 (kube (x) let) S 1 …`. The name may contain spaces and parentheses, so it
+    /// ends at the last parenthesis.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let (pid, rest) = line.split_once(' ')?;
         let (_, rest) = rest.rsplit_once(") ")?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
-        // The state is the third field, the group the fifth, the start time the twenty-second.
+        // The state is the third field, the group the fifth, and the start time the twenty-second.
         let group = fields.nth(1)?.parse().ok()?;
         let started = fields.nth(16)?.parse().ok()?;
         let identity = Identity { pid: pid.parse().ok()?, started };
@@ -76,12 +78,12 @@ impl Stat {
 }
 
 impl Identity {
-    /// The running process with this pid.
+    /// Returns the identity of the running process with this pid.
     pub(crate) fn of(pid: i32) -> Option<Self> {
         Stat::of(pid).filter(|stat| !stat.ended).map(|stat| stat.identity)
     }
 
-    /// The process that was started under this name, whether it still runs or not.
+    /// Returns the process that was last started under this name. It may have exited.
     pub(crate) fn recorded(folder: &Folder, name: &str) -> Option<Self> {
         let line = std::fs::read_to_string(folder.record(name)).ok()?;
         Stat::parse(line.trim_end()).map(|stat| stat.identity)
@@ -91,7 +93,8 @@ impl Identity {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Sends a signal to this process and to no other: the handle is taken first, and then compared.
+    /// Sends a signal to this process. The pidfd is opened before the identity is checked, so that a reused
+    /// pid receives no signal.
     pub(crate) fn signal(self, signal: Signal) {
         let Some(handle) = Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
         else {
@@ -102,17 +105,18 @@ impl Identity {
         }
     }
 
-    /// Asks it to end, waits, and ends it.
+    /// Sends SIGTERM, waits, and sends SIGKILL if the process is still running.
     pub(crate) fn stop(self) -> Result<(), Failure> {
         self.end(&[Signal::TERM, Signal::KILL])
     }
 
-    /// Ends it without asking.
+    /// Sends SIGKILL and waits until the process has exited.
     pub(crate) fn kill(self) -> Result<(), Failure> {
         self.end(&[Signal::KILL])
     }
 
-    /// Sends one signal after the other until the process has ended with all its threads, and so left its ports.
+    /// Sends one signal after the other until the process has exited. Then all its threads have ended and its
+    /// ports are free.
     fn end(self, signals: &[Signal]) -> Result<(), Failure> {
         let handle = Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let Some(handle) = handle.filter(|_| Stat::of(self.pid).is_some_and(|stat| stat.identity == self))
@@ -132,7 +136,8 @@ impl Identity {
     }
 }
 
-/// Starts one of the [`PROCESSES`] with its output in its log, and without this program's environment.
+/// Starts one of the [`PROCESSES`]. Its output goes to its log. It does not inherit this program's
+/// environment.
 pub(crate) fn start(
     folder: &Folder,
     name: &'static str,
@@ -170,7 +175,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// Fails if one of the processes that were started has ended.
+/// Fails if one of the started processes has exited.
 pub(crate) fn all_alive(folder: &Folder) -> Result<(), Failure> {
     for process in PROCESSES {
         if Identity::recorded(folder, process).is_some_and(|identity| !identity.is_alive()) {
@@ -180,7 +185,8 @@ pub(crate) fn all_alive(folder: &Folder) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits until `look` finds what it looks for. Meanwhile it says what it saw, and every process has to live.
+/// Polls `check` until it returns `Ok`. Fails if the time is over or a process of the cluster has exited. The
+/// time-out error contains the last error of `check`.
 pub(crate) fn wait<T>(
     folder: &Folder,
     what: &str,

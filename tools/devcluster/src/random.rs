@@ -1,10 +1,10 @@
-//! Randomness of the system.
+//! Random bytes of the operating system.
 
 use runway_steps::Failure;
 use std::fs::File;
 use std::io::Read as _;
 
-/// Random bytes.
+/// Returns random bytes from `/dev/urandom`.
 pub(crate) fn random<const BYTES: usize>() -> Result<[u8; BYTES], Failure> {
     let mut bytes = [0; BYTES];
     let told = Failure::io("`/dev/urandom`");

@@ -13,10 +13,10 @@ pub enum Release {
 }
 
 impl Release {
-    /// All of them, the oldest first.
+    /// All versions, the oldest first.
     pub const ALL: [Self; 2] = [Self::V1_34, Self::V1_36];
 
-    /// The version in digits, such as `1.36`.
+    /// The version as text, such as `1.36`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,13 +25,13 @@ impl Release {
         }
     }
 
-    /// Reads a minor version such as `1.36`.
+    /// Parses a minor version such as `1.36`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|release| release.as_str() == text)
     }
 
-    /// Every version, for messages: `1.34 or 1.36`.
+    /// All versions, for messages: `1.34 or 1.36`.
     #[must_use]
     pub fn choices() -> String {
         Self::ALL.map(Self::as_str).join(" or ")

@@ -1,4 +1,4 @@
-//! Everything that a cluster leaves on the machine, removed: after a good end and after an abrupt one alike.
+//! Removes everything that a cluster leaves on the machine, after a normal or an abrupt end.
 
 use crate::cgroup;
 use crate::process::{Identity, PROCESSES};
@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Stops the processes, the last started first, then the containers, and removes what they made. What is not there is
-/// fine.
+/// Stops the processes in reverse order of their start, then the containers, and removes the directory,
+/// mounts, cgroups and bridge. A missing part is not an error.
 pub(crate) fn remove(folder: &Folder) -> Result<(), Failure> {
     if !folder.path().exists() {
         return Ok(());
@@ -20,7 +20,7 @@ pub(crate) fn remove(folder: &Folder) -> Result<(), Failure> {
             identity.stop()?;
         }
     }
-    // Without a readable state nothing was started: it is written down first.
+    // The state is written before anything starts. So nothing was started if it cannot be read.
     if let Ok(Some(state)) = State::load(folder) {
         cgroup::remove(&state)?;
         remove_bridge(&state)?;
@@ -48,7 +48,8 @@ fn remove_bridge(state: &State) -> Result<(), Failure> {
     Err(Failure::Command { what, output: String::from_utf8_lossy(&output.stderr).into_owned() })
 }
 
-/// The mounts at or below a folder, the deepest and the last first.
+/// Returns the mount points at or below a directory. The deepest comes first, and the last of several mounts
+/// on the same point.
 fn mounts_below(mounts: &str, folder: &Path) -> Vec<PathBuf> {
     let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
     let places = places.map(|place| PathBuf::from(place.replace("\\040", " ")));

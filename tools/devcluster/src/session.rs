@@ -1,7 +1,9 @@
-//! A cluster for as long as something runs on it: whatever ends this program, the cluster and the step end with it.
+//! A cluster that exists as long as a program uses it. However the program ends, the cluster and the running
+//! step end, too.
 //!
-//! A second process, the guard, reads from a pipe. The pipe ends when this program ends, by success, failure, panic,
-//! signal or `SIGKILL`; then the guard ends the step that still runs, and takes the cluster down.
+//! A second process, the guard, reads from a pipe. The kernel closes the pipe when this program ends: by
+//! success, failure, panic, signal or `SIGKILL`. The guard then kills the running step and removes the
+//! cluster.
 
 use crate::lifecycle::{self, Up, down, environment, up};
 use crate::process::{Identity, Stat};
@@ -16,7 +18,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a step may take to end when it is asked to.
+/// Maximum time for the processes of a step to exit after each signal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A cluster in use.
@@ -26,10 +28,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Brings a cluster up, or uses the one that is up, which then stays.
+    /// Starts a cluster, or uses a running one. A cluster that was already running is not removed afterwards.
     ///
     /// # Errors
-    /// [`Failure`] if the guard cannot be started, or the cluster does not come up.
+    /// [`ToolError`] if the guard or the cluster cannot be started.
     pub fn begin(wanted: Up) -> Result<Self, Failure> {
         let folder = Folder::of_this_checkout()?;
         let stays = lifecycle::is_external(&folder)?.is_some() || lifecycle::is_up(&folder)?;
@@ -54,7 +56,7 @@ impl Session {
         }
     }
 
-    /// Whether the cluster was made by `cargo xtask cluster`.
+    /// Whether `cargo xtask cluster` started the cluster, in contrast to an external cluster of KUBECONFIG.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.variables.iter().any(|(name, _)| name == "RUNWAY_TEST_XTASK")
@@ -63,7 +65,8 @@ impl Session {
     /// Runs one step on the cluster, in a process group that the guard knows.
     ///
     /// # Errors
-    /// [`Failed::NotStarted`] if the program cannot be started. [`Failed::Unsuccessful`] if it fails.
+    /// [`StepError::Io`] if the program cannot be started.
+    /// [`StepError::CommandFailed`] if the program fails.
     pub fn run(&mut self, step: &str, command: &mut Command) -> Result<(), Failed> {
         eprintln!("\nxtask: {step}");
         let not_started = |error| Failed::NotStarted { step: step.to_owned(), error };
@@ -87,13 +90,13 @@ impl Drop for Session {
     }
 }
 
-/// The guard: returns when the pipe ends and everything is removed.
+/// Runs the guard. Returns when the pipe is closed and everything is removed.
 pub(crate) fn guard(remove: bool) -> Result<(), Failure> {
     let mut groups: Vec<i32> = Vec::new();
     for line in std::io::stdin().lock().lines() {
         groups.extend(line.map_err(Failure::io("the guard"))?.parse::<i32>());
     }
-    // A group's number is not used again while one of its members lives.
+    // The kernel does not reuse the number of a process group while a member is alive.
     for group in groups {
         end_group(group);
     }
@@ -116,7 +119,7 @@ fn end_group(group: i32) {
     }
 }
 
-/// The running processes of a group.
+/// Returns the running processes of a process group.
 fn members(group: i32) -> Vec<Identity> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -124,7 +127,8 @@ fn members(group: i32) -> Vec<Identity> {
     stats.map(|stat| stat.identity).collect()
 }
 
-/// On a signal this program becomes one that only waits for the guard: its pipe and locks end, its number stays.
+/// Waits for a signal. Then this program re-executes itself as a process that only waits for the guard. This
+/// closes the pipe and releases the locks, and the pid stays the same.
 fn end_by_signal(mut signals: Signals, guard: u32) {
     let Some(signal) = signals.forever().next() else { return };
     eprintln!("\nxtask: ending by signal {signal}");
@@ -135,7 +139,7 @@ fn end_by_signal(mut signals: Signals, guard: u32) {
     std::process::exit(1);
 }
 
-/// Waits for the guard, which is a child of this program's number, and ends with a code.
+/// Waits for the guard, which is a child of this pid, and returns the exit code.
 pub(crate) fn wait(guard: &str, code: &str) -> ExitCode {
     let child = guard.parse().ok().and_then(rustix::process::Pid::from_raw);
     if let Some(child) = child {
@@ -144,7 +148,7 @@ pub(crate) fn wait(guard: &str, code: &str) -> ExitCode {
     ExitCode::from(code.parse().unwrap_or(1))
 }
 
-/// This program once more, for a `cluster` command.
+/// Returns a call of this program with a `cluster` command.
 fn own(command: &str) -> Result<Command, Failure> {
     let program = std::env::current_exe().map_err(Failure::io("this program"))?;
     let mut call = Command::new(program);

@@ -1,4 +1,4 @@
-//! The state folder below cargo's target folder, and what is written down there.
+//! The state directory in cargo's target directory, and the state of the cluster on disk.
 
 use crate::network::Network;
 use crate::random::random;
@@ -10,35 +10,35 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
-/// Ports are taken below those that the kernel gives to outgoing connections: while the API server is stopped, nobody
-/// else comes to hold its port by chance.
+/// Range of ports. It is below the ephemeral ports of the kernel, so that no outgoing connection gets the API
+/// server's port while the API server is stopped.
 const PORTS: std::ops::Range<u16> = 16_384..32_000;
 
-/// Where everything of one checkout's cluster lies.
+/// The state directory of this checkout's cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder(PathBuf);
 
-/// What was decided before the first process started.
+/// The parameters of a cluster. They are saved before the first process starts.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct State {
-    /// Tells this cluster's bridge and control groups from those of others on the machine.
+    /// Distinguishes the bridge and the cgroups of this cluster from those of other clusters on the machine.
     pub(crate) tag: String,
-    /// That of the pods, where they run.
+    /// The pod network; `None` without a node.
     pub(crate) network: Option<Network>,
     pub(crate) ports: Ports,
-    /// The minor version of Kubernetes; `None` if the programs are the user's.
+    /// The minor version of Kubernetes; `None` if the programs come from KUBEBUILDER_ASSETS.
     pub(crate) kubernetes: Option<String>,
-    /// Each program with its place.
+    /// The path of each program.
     pub(crate) programs: BTreeMap<String, PathBuf>,
     /// The token of the cluster's administrator.
     pub(crate) admin: String,
     /// The token of the plain user `runway`.
     pub(crate) user: String,
-    /// Everything was ready once.
+    /// Whether the cluster has become ready after its start.
     pub(crate) ready: bool,
 }
 
-/// Ports of 127.0.0.1.
+/// Ports on 127.0.0.1.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct Ports {
     pub(crate) etcd: u16,
@@ -48,7 +48,7 @@ pub(crate) struct Ports {
 }
 
 impl Folder {
-    /// The folder of this checkout, whether it exists or not.
+    /// Returns the directory of this checkout's cluster. It may not exist.
     pub(crate) fn of_this_checkout() -> Result<Self, Failure> {
         let target = target_folder();
         let path = std::path::absolute(&target).map_err(Failure::io(format!("`{}`", target.display())))?;
@@ -63,7 +63,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// A path for another program's command line.
+    /// Returns a path as text, for the command line of another program.
     pub(crate) fn text(&self, name: &str) -> String {
         self.join(name).display().to_string()
     }
@@ -84,12 +84,13 @@ impl Folder {
         self.join("runway.kubeconfig")
     }
 
-    /// Where the logs of a cluster that did not come up are kept.
+    /// The directory for the logs of a cluster that failed to start.
     pub(crate) fn failed_logs(&self) -> PathBuf {
         self.0.with_file_name("cluster-failed-logs")
     }
 
-    /// One at a time starts or stops; the lock ends with its holder, however that ends.
+    /// Locks the cluster, so that only one process starts or stops it. The kernel releases the lock when the
+    /// process ends.
     pub(crate) fn lock(&self) -> Result<File, Failure> {
         let path = self.0.with_file_name("cluster.lock");
         let told = |error| Failure::Io { what: format!("`{}`", path.display()), error };
@@ -104,7 +105,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Writes a file that only its owner may read.
+    /// Writes a file that only its owner can read.
     pub(crate) fn write(&self, name: &str, content: &str) -> Result<(), Failure> {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -123,7 +124,7 @@ impl Folder {
 }
 
 impl State {
-    /// Decides everything that differs from cluster to cluster.
+    /// Chooses everything that differs between clusters.
     pub(crate) fn new(
         node: bool,
         kubernetes: Option<Release>,
@@ -142,7 +143,7 @@ impl State {
         })
     }
 
-    /// What was written down; `None` where nothing was.
+    /// Loads the saved state; `None` if there is none.
     pub(crate) fn load(folder: &Folder) -> Result<Option<Self>, Failure> {
         let path = folder.join("state.json");
         match fs::read(&path) {
@@ -154,7 +155,7 @@ impl State {
         }
     }
 
-    /// Writes it down, whole or not at all.
+    /// Saves the state atomically.
     pub(crate) fn save(&self, folder: &Folder) -> Result<(), Failure> {
         let path = folder.join("state.json");
         let text = serde_json::to_string_pretty(self)
@@ -163,7 +164,7 @@ impl State {
         fs::rename(folder.join("state.json.new"), &path).map_err(Failure::io(format!("`{}`", path.display())))
     }
 
-    /// The network interface to which pods are bound; at most fifteen bytes.
+    /// The name of the pods' bridge. Linux limits the name to fifteen bytes.
     pub(crate) fn bridge(&self) -> String {
         format!("rw{}", self.ports.apiserver)
     }
@@ -173,12 +174,12 @@ impl State {
         self.kubernetes.as_deref() == Some(release.as_str())
     }
 
-    /// Whether pods run.
+    /// Whether the cluster has a node.
     pub(crate) fn node(&self) -> bool {
         self.network.is_some()
     }
 
-    /// The addresses of Services; where no pods run nobody asks for one.
+    /// The address range of Services. Without a node, nothing uses these addresses.
     pub(crate) fn services(&self) -> String {
         self.network.map_or_else(|| "10.0.0.0/24".to_owned(), Network::services)
     }
@@ -193,12 +194,12 @@ impl State {
 }
 
 impl Ports {
-    /// Four ports on which nobody listens.
+    /// Returns four free ports.
     fn free() -> Result<Self, Failure> {
         let count = PORTS.end - PORTS.start;
         let [high, low] = random::<2>()?;
         let start = u16::from_be_bytes([high, low]) % count;
-        // All are held until the last is found, so that they differ.
+        // All ports stay bound until the last one is found, so that they differ.
         let mut held = (0..count)
             .map(|step| PORTS.start + (start + step) % count)
             .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok().map(|held| (port, held)));

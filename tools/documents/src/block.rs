@@ -1,51 +1,52 @@
-//! A fenced block, and what its info string says is to be done with it.
+//! A fenced block of a page, and the action that its info string selects.
 //!
-//! The first word is the language, as readers' programs want it; the others are ours, and readers do not see them:
+//! The first word of the info string is the language. The other words are Runway's own, and the rendered page
+//! does not show them:
 //!
-//! | word | means |
+//! | word | meaning |
 //! |---|---|
-//! | `file=NAME` | what it holds is written to this file |
-//! | `from=FILE` | it is an excerpt of this file of the project |
-//! | `exit=N` | its last command ends with this code, and not with 0 |
-//! | `vary` | numbers and ids in what is printed are others each time |
-//! | `background` | its command goes on; the next block comes once it has printed what is shown |
-//! | `cluster` | it needs a cluster |
-//! | `here` | it is run where there is no cluster, and only there |
+//! | `file=NAME` | write the block to this file |
+//! | `from=FILE` | the block is an excerpt of this file of the project |
+//! | `exit=N` | the last command exits with this code instead of 0 |
+//! | `vary` | ignore differences in numbers and ids of the output |
+//! | `background` | the command keeps running; continue when its output starts with the shown text |
+//! | `cluster` | run the block only with a cluster |
+//! | `here` | run the block only without a cluster |
 
 use super::Place;
 
 /// A block of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
-    /// The line of its fence, from 1.
+    /// The line number of the opening fence, from 1.
     pub(super) line: usize,
     pub(super) text: String,
-    /// Where alone it is run.
+    /// The only target on which the block is run; `None` for all targets.
     pub(super) only: Option<Place>,
     pub(super) action: Action,
 }
 
-/// What is to be done with a block.
+/// The action for a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Its text goes to a file.
+    /// Write the text to a file.
     Write { file: String },
-    /// Its text stands in a file.
+    /// Check that a file contains the text.
     Excerpt { file: String },
-    /// Its commands are run.
+    /// Run the commands and check their output.
     Run { commands: Vec<Shown>, exit: i32, vary: bool, background: bool },
-    /// Nothing that its info string would say.
+    /// The info string selects no action.
     None,
 }
 
-/// A command, and what the page shows of what it prints; none, where the page does not show it.
+/// A command and the output that the page shows; `None` if the page shows no output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) command: String,
     pub(super) output: Option<String>,
 }
 
-/// The blocks of a page, in their order.
+/// Parses the blocks of a page, in order.
 pub(super) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, String, String)> = None;
@@ -104,7 +105,8 @@ fn read(line: usize, info: &str, text: String) -> Result<Block, String> {
     Ok(Block { line, text, only, action })
 }
 
-/// Lines that begin with `$ ` are commands, which go on after a `\`; what follows is what they print.
+/// Parses a console block. A line that starts with `$ ` is a command. It continues after a `\`. The other
+/// lines are the output of the command above them.
 fn shown(text: &str) -> Result<Vec<Shown>, String> {
     let mut all: Vec<Shown> = Vec::new();
     let mut goes_on = false;

@@ -1,4 +1,5 @@
-//! The pages for readers: every command in them is run, what it prints is what they show, and every excerpt is of a file that is there.
+//! Checks the pages for users: runs every command, compares its output with the page, and checks that every
+//! excerpt matches its file.
 
 mod block;
 mod likeness;
@@ -11,10 +12,10 @@ use runway_steps::{Failed, cargo, root};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Pages whose blocks are run, besides those of `docs/how-to/`.
+/// Pages whose blocks are run, in addition to those in `docs/how-to/`.
 const PAGES: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/server.md"];
 
-/// Blocks that are not run: the page, how each begins, and why.
+/// Blocks that are not run: the page, the beginning of the block, and the reason.
 const NOT_RUN: &[(&str, &str, &str)] = &[
     ("README.md", "cargo xtask test\n", "it is what runs this"),
     ("docs/tutorial.md", "cargo install ", "the programs that were just built are on the path"),
@@ -22,42 +23,42 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ("docs/how-to/embed.md", "[dependencies]\n", "where the project is, the reader knows"),
 ];
 
-/// Where blocks are run.
+/// The target on which blocks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// On this machine, without a cluster.
+    /// This machine, without a cluster.
     Here,
-    /// On the cluster of `KUBECONFIG`: whole pages, as far as they have anything to do there.
+    /// The cluster of `KUBECONFIG`. Only pages with at least one `cluster` block are run.
     Cluster,
 }
 
-/// Runs what takes no cluster.
+/// Runs the pages without a cluster.
 ///
 /// # Errors
-/// [`Failed`] if a program cannot be built, or a page is not true.
+/// [`StepError`] if a program cannot be built, or a page does not match.
 pub fn check() -> Result<(), Failed> {
     build()?;
     run(Place::Here)
 }
 
-/// Has the pages that need a cluster run on that of the session.
+/// Runs the pages that need a cluster on the session's cluster.
 ///
 /// # Errors
-/// [`Failed`] if a program cannot be built, or a page is not true.
+/// [`StepError`] if a program cannot be built, or a page does not match.
 pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
     build()?;
     let program = std::env::current_exe().map_err(|error| not_started("the documents", error))?;
     session.run("the documents on a cluster", Command::new(program).args(["documents", "--cluster"]))
 }
 
-/// Runs the pages on the cluster of `KUBECONFIG`.
+/// Runs the pages that need a cluster on the cluster of `KUBECONFIG`.
 ///
 /// # Errors
-/// [`Failed`] if there is no `kubectl`, or a page is not true.
+/// [`StepError`] if there is no `kubectl`, or a page does not match.
 pub fn run_on_the_cluster() -> Result<(), Failed> {
     let kubectl = Kubectl::new()?;
     let ran = run(Place::Cluster);
-    // The pages' own namespace: what comes after finds it as it was.
+    // The namespace of the pages is deleted, so that later steps find the cluster unchanged.
     let removed = kubectl.call(&["delete", "namespace", "runway-jobs", "--ignore-not-found"], None);
     ran.and(removed.map(drop).map_err(|what| wrong("the documents", what)))
 }
@@ -127,13 +128,13 @@ mod tests {
         }
     }
 
-    /// The places that a page links to, without those in other places of the web.
+    /// Returns the link targets of a page, without URLs.
     fn links(text: &str) -> impl Iterator<Item = &str> {
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         targets.filter(|target| !target.contains("://"))
     }
 
-    /// Headings as GitHub names them.
+    /// Returns the anchors that GitHub generates for the headings.
     fn anchors(text: &str) -> Vec<String> {
         let headings = text.lines().filter(|line| line.starts_with('#'));
         headings

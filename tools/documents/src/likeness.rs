@@ -1,14 +1,14 @@
-//! Whether what was printed is what a page shows.
+//! Compares printed output with the output that a page shows.
 //!
-//! `…` on a line of its own stands for any lines, within a line for any text. Where numbers vary, one number is as good as another,
-//! and so is one id; the width of columns does not count then.
+//! `…` on its own line matches any number of lines. Inside of a line it matches any text. With `vary`, all
+//! numbers are equal, all ids are equal, and the number of spaces between words is ignored.
 
 const GAP: &str = "…";
 
-/// As many characters has the id of a job.
+/// Number of characters in a job's id.
 const ID: usize = 12;
 
-/// Whether they are alike.
+/// Whether the printed output matches the shown output.
 pub(super) fn alike(shown: &str, printed: &str, vary: bool) -> bool {
     let prepared = |text: &str| -> Vec<String> {
         let lines = text.trim_end().lines().map(str::trim_end);
@@ -17,7 +17,7 @@ pub(super) fn alike(shown: &str, printed: &str, vary: bool) -> bool {
     lines_alike(&prepared(shown), &prepared(printed))
 }
 
-/// Whether what was printed so far begins with what is shown.
+/// Whether the output so far starts with the shown output.
 pub(super) fn begins_alike(shown: &str, printed: &str, vary: bool) -> bool {
     alike(&format!("{}\n{GAP}", shown.trim_end()), printed, vary)
 }
@@ -47,7 +47,7 @@ fn line_alike(shown: &str, printed: &str) -> bool {
     left.ends_with(end)
 }
 
-/// The line with `0` for each number, an id for each id, and one space for several.
+/// Replaces each number with `0`, each id with `(id)`, and several spaces with one.
 fn without_numbers(line: &str) -> String {
     let mut told = String::new();
     for word in line.split_whitespace() {
@@ -67,7 +67,7 @@ fn without_numbers(line: &str) -> String {
             let mark =
                 after.find(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).unwrap_or(after.len());
             let (marks, more) = after.split_at(mark);
-            // The point of a decimal number is a part of it.
+            // The decimal point is part of the number.
             if !(marks == "." && told.ends_with('0') && more.starts_with(|c: char| c.is_ascii_digit())) {
                 told.push_str(marks);
             }

@@ -1,4 +1,4 @@
-//! A page, and its blocks one after another.
+//! Runs the blocks of one page in order.
 
 use super::block::{Action, Block, Shown, blocks};
 use super::likeness::{alike, begins_alike};
@@ -33,7 +33,7 @@ impl Page {
         self.blocks.iter().any(|block| block.text.starts_with(start))
     }
 
-    /// The blocks that are run. Each other one has its reason.
+    /// Returns the blocks to run. Fails if another block is neither excluded nor has an action.
     pub(super) fn plan(&self) -> Result<Vec<&Block>, String> {
         let mut plan = Vec::new();
         for block in &self.blocks {
@@ -53,7 +53,7 @@ impl Page {
         Ok(plan)
     }
 
-    /// Runs the page's blocks, as far as they have their place here. Returns how many.
+    /// Runs the blocks for this target. Returns the number of blocks that were run.
     pub(super) fn run(&self, place: Place) -> Result<usize, String> {
         let mut shell = Shell::open(place == Place::Cluster)?;
         let (mut ran, mut faults) = (0, String::new());
@@ -104,7 +104,7 @@ fn run(block: &Block, shell: &mut Shell) -> Result<(), String> {
     }
 }
 
-/// Whether these lines stand in a file, one after the other, further to the right or not.
+/// Whether a file contains these lines consecutively. Indentation is ignored.
 fn is_excerpt(text: &str, whole: &str) -> bool {
     let lines = |text: &str| text.trim().lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
     let (part, whole) = (lines(text), lines(whole));

@@ -1,4 +1,4 @@
-//! The shell of a reader: one bash for a whole page, in a folder of its own.
+//! The shell of one page: one bash process with its own directory.
 
 use runway_devcluster::Kubectl;
 use runway_steps::{root, target_folder};
@@ -15,46 +15,49 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a block may take.
+/// Maximum time for one block.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long what goes on may take to end.
+/// Maximum time for background processes to exit after SIGTERM.
 const ENDING: Duration = Duration::from_secs(20);
 
-/// The server's address on the pages. Where tests run, others may have it, so it is another one there.
+/// The server's address on the pages. Another program may use this port on the test machine, so blocks run
+/// with another address.
 const ADDRESS: &str = "127.0.0.1:8080";
 
-/// Cargo, as the pages call it: what has been built already is not built again, without optimisation or with it.
+/// A replacement for the `cargo` of the pages. It runs the programs that were already built, instead of
+/// building them in release mode.
 const CARGO: &str = r#"#!/bin/sh
 if [ "$1 $2 $3 $5" = "run --release --bin --" ]; then program=$4; shift 5; exec "$program" "$@"; fi
 if [ "$1" = xtask ]; then shift; exec "$XTASK" "$@"; fi
 cd "$PROJECT" && exec "$CARGO" "$@"
 "#;
 
-/// What the shell does for a block; the number of the block and the way to it are put in.
+/// The shell commands for one block. `NUMBER` is replaced by the path of the block's files without extension.
 const BLOCK: &str = "FAILED=0; trap 'FAILED=$?' ERR; . NUMBER.sh > NUMBER.out 2>&1 < /dev/null; trap - ERR; echo \"$FAILED\"\n";
 
-/// What the shell does for a block that goes on.
+/// The shell commands for a block in the background.
 const BACKGROUND: &str = "{ . NUMBER.sh; } > NUMBER.out 2>&1 < /dev/null & echo 0\n";
 
-/// A shell, and the folder that it is in.
+/// A running shell and its directories.
 pub(super) struct Shell {
     bash: Child,
     input: Option<ChildStdin>,
     codes: Receiver<String>,
-    /// Where blocks and what they print are kept.
+    /// The directory with the scripts of the blocks and their output.
     notes: PathBuf,
-    /// Where the reader is: the project's files stand here, and what the pages have written.
+    /// The working directory of the shell. It contains links to the project's files, and files that the
+    /// blocks create.
     folder: PathBuf,
     address: String,
     blocks: usize,
 }
 
-/// What came of some commands.
+/// The result of a block's commands.
 pub(super) struct Ran {
-    /// The code of the last one that failed, or 0.
+    /// The exit code of the last command that failed, or 0.
     pub(super) code: i32,
-    /// What they printed.
+    /// The output of the commands.
     pub(super) printed: String,
 }
 
@@ -95,12 +98,12 @@ impl Shell {
         Ok(Self { bash, input, codes, notes, folder, address: free.to_string(), blocks: 0 })
     }
 
-    /// Writes a file where the reader is.
+    /// Writes a file to the working directory.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), String> {
         fs::write(self.folder.join(name), self.with_address(text)).map_err(|error| format!("{name}: {error}"))
     }
 
-    /// Runs commands to their end.
+    /// Runs commands and waits until they have finished.
     pub(super) fn run(&mut self, commands: &str) -> Result<Ran, String> {
         let output = self.begin(BLOCK, commands)?;
         let code = match self.codes.recv_timeout(PATIENCE) {
@@ -113,7 +116,7 @@ impl Shell {
         Ok(Ran { code, printed: self.printed(&output) })
     }
 
-    /// Runs a command that goes on, and waits until it has printed what `is_there` looks for.
+    /// Runs a command in the background and waits until `is_ready` accepts its output.
     pub(super) fn run_on(&mut self, command: &str, is_there: impl Fn(&str) -> bool) -> Result<(), String> {
         let output = self.begin(BACKGROUND, command)?;
         let begun = Instant::now();
@@ -156,7 +159,7 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         drop(self.input.take());
-        // All that it started belongs to its group, and may take a while to end.
+        // Every process that the shell started belongs to its process group, and may take a while to exit.
         if let Some(group) = i32::try_from(self.bash.id()).ok().and_then(Pid::from_raw) {
             let _none_left = kill_process_group(group, Signal::TERM);
             let _ended = self.bash.wait();
@@ -174,7 +177,7 @@ impl Drop for Shell {
     }
 }
 
-/// Bash, as if it had been opened just now: nothing of what is set for Runway is.
+/// Returns a call of bash in a clean environment: without startup files and without Runway's variables.
 fn command(programs: &Path, address: &str, on_a_cluster: bool) -> std::io::Result<Command> {
     let mut bash = Command::new("bash");
     bash.args(["--noprofile", "--norc"]).process_group(0);
@@ -194,7 +197,8 @@ fn command(programs: &Path, address: &str, on_a_cluster: bool) -> std::io::Resul
     Ok(bash)
 }
 
-/// The project's folders and files, for a reader to stand among them and to write beside them.
+/// Links the project's files and directories into a directory, so that commands can read them and write next
+/// to them.
 fn link_project(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(root())? {
         let entry = entry?;

@@ -1,24 +1,26 @@
-//! The time that what is made here is of: that of its sources, so that the same sources give the same bytes.
+//! The timestamp of generated files. It is the time of the sources, so that the same sources give the same
+//! bytes.
 
 use runway_steps::{Failed, root};
 use std::fmt;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Whole seconds after the beginning of 1970.
+/// Seconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Epoch(u64);
 
-/// The last second of the year 9999: dates are not written beyond it.
+/// The last second of the year 9999, the latest date with four-digit years.
 const LAST: u64 = 253_402_300_799;
 
 const VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
 impl Epoch {
-    /// What `SOURCE_DATE_EPOCH` says, otherwise the time of the commit.
+    /// Returns the value of `SOURCE_DATE_EPOCH`, or else the time of the current commit.
     ///
     /// # Errors
-    /// [`Failed::Wrong`] if the variable is not a number of seconds, or there is neither a variable nor a repository.
+    /// [`StepError::CheckFailed`] if the variable is not a number of seconds, or if there is neither the
+    /// variable nor a repository.
     pub fn of_the_sources() -> Result<Self, Failed> {
         let (whose, text) = match std::env::var(VARIABLE) {
             Ok(text) => (VARIABLE, Some(text)),
@@ -40,14 +42,14 @@ impl Epoch {
     }
 }
 
-/// As in `2026-11-21T11:15:42Z`.
+/// Formats the time as in `2026-11-21T11:15:42Z`.
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.0)).fmt(f)
     }
 }
 
-/// The commit that is checked out; none where its files were changed since, or there is no repository.
+/// Returns the current commit; `None` if tracked files have changed since, or there is no repository.
 pub(crate) fn commit() -> Option<String> {
     let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
     git(&["rev-parse", "HEAD"]).filter(|_| changes.is_empty())

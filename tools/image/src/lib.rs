@@ -1,5 +1,5 @@
-//! Container images as the Open Container Initiative specifies them, the server's own image, and the bills of
-//! materials of the programs. All of it is made without an engine, and the same sources give the same bytes.
+//! Builds container images in the format of the Open Container Initiative (OCI), the server's own image, and
+//! the SBOMs of the programs. It needs no container engine, and the same sources give the same bytes.
 
 mod epoch;
 pub mod oci;

@@ -1,15 +1,16 @@
-//! What the programs are made of, as CycloneDX 1.6: every crate that is linked in or helps to build, with its licence and its checksum. The same
-//! tree gives the same bytes: there is no time and no random number in it.
+//! Writes an SBOM of each program in the CycloneDX 1.6 format. It lists every crate that is linked into the
+//! program or runs at build time as a macro, with licence and checksum. It contains no time and no random
+//! number, so the same tree gives the same bytes.
 
 use runway_steps::{self as steps, Failed, root, target_folder};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-/// The programs that are given to others.
+/// The released programs.
 const PROGRAMS: [&str; 2] = ["runway-http", "runway-cli"];
 
-/// What they are built for. Others link other crates.
+/// The target of the released programs. Other targets link other crates.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
 const STEP: &str = "the SBOMs";
@@ -20,7 +21,7 @@ type Crate = (String, String);
 /// Writes `target/sbom/PROGRAM.cdx.json` for each program.
 ///
 /// # Errors
-/// [`Failed`] if cargo fails, or a file cannot be written.
+/// [`StepError`] if cargo fails, or a file cannot be written.
 pub fn write() -> Result<(), Failed> {
     let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
     let metadata = ask(&["metadata", "--format-version", "1", "--locked", "--filter-platform", PLATFORM])?;
@@ -29,7 +30,7 @@ pub fn write() -> Result<(), Failed> {
     let folder = target_folder().join("sbom");
     fs::create_dir_all(&folder).map_err(told)?;
     for program in PROGRAMS {
-        // The metadata has the features of all crates together; the tree has those of one program.
+        // `cargo metadata` unifies the features of all crates. `cargo tree -p` uses those of one program.
         let tree = ask(&[
             "tree", "--locked", "-p", program, "--edges", "normal", "--target", PLATFORM, "--prefix", "none",
         ])?;
@@ -42,7 +43,7 @@ pub fn write() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What cargo prints.
+/// Runs cargo and returns its standard output.
 fn ask(arguments: &[&str]) -> Result<String, Failed> {
     let output = steps::command(arguments).output().map_err(told)?;
     if output.status.success() {
@@ -56,7 +57,7 @@ fn told(error: std::io::Error) -> Failed {
     Failed::NotStarted { step: STEP.to_owned(), error }
 }
 
-/// Names and versions of the lines of `cargo tree --prefix none`.
+/// Returns the names and versions in the output of `cargo tree --prefix none`.
 fn linked(tree: &str) -> BTreeSet<Crate> {
     let words = tree.lines().map(|line| line.split(' '));
     words
@@ -64,7 +65,7 @@ fn linked(tree: &str) -> BTreeSet<Crate> {
         .collect()
 }
 
-/// The checksums of a `Cargo.lock`, by name and version.
+/// Returns the checksums in a `Cargo.lock` by name and version.
 fn checksums(lock: &str) -> BTreeMap<Crate, String> {
     let mut found = BTreeMap::new();
     for package in lock.split("[[package]]").skip(1) {
@@ -123,7 +124,7 @@ fn sbom(
     }))
 }
 
-/// Whether a dependency ends up in the program: neither of tests nor of build scripts alone.
+/// Whether a dependency is a normal one, not only for tests or build scripts.
 fn is_linked(dependency: &Value) -> bool {
     list(dependency, "dep_kinds").any(|kind| kind.get("kind").is_none_or(Value::is_null))
 }
@@ -142,7 +143,7 @@ fn component(package: &Value, checksums: &BTreeMap<Crate, String>) -> Value {
         "purl": purl(package),
     });
     let Some(fields) = component.as_object_mut() else { return component };
-    // Older crates write a slash where SPDX has `OR`.
+    // Older crates use a slash instead of the SPDX operator `OR`.
     let licence = text(package, "license").replace(" / ", " OR ").replace('/', " OR ");
     if !licence.is_empty() {
         fields.insert("licenses".to_owned(), json!([{ "expression": licence }]));

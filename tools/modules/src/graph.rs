@@ -1,4 +1,4 @@
-//! Which sibling modules use which, and the cycles among them.
+//! The dependencies between sibling modules, and their cycles.
 
 use crate::resolve::Resolver;
 use crate::syntax::ReferenceKind;
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
 
-/// A place in the sources at which one module names another.
+/// A source line on which one module names another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Occurrence {
     pub(crate) file: PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct SiblingGraph {
     /// The path of the parent, such as `runway-cli::commands`.
     pub(crate) parent: String,
     pub(crate) modules: Vec<String>,
-    /// Each pair of children of which the first uses the second, with the first use in each file.
+    /// Pairs of children in which the first uses the second, with the first use in each file.
     pub(crate) uses: BTreeMap<(String, String), Vec<Occurrence>>,
 }
 
@@ -32,7 +32,7 @@ pub struct Cycle {
     steps: Vec<(String, Vec<Occurrence>)>,
 }
 
-/// As `crate: a -> b (file:line imports path) -> a`.
+/// Formats the cycle as `crate: a -> b (file:line imports path) -> a`.
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.parent)?;
@@ -55,7 +55,7 @@ impl fmt::Display for Cycle {
     }
 }
 
-/// The graphs of all modules of a crate that have children.
+/// Returns the graphs of all modules of a crate that have children.
 pub(crate) fn graphs(tree: &ModuleTree) -> Vec<SiblingGraph> {
     let mut uses: BTreeMap<ModuleId, BTreeMap<(ModuleId, ModuleId), Vec<Occurrence>>> = BTreeMap::new();
     let mut resolver = Resolver::new(tree);
@@ -94,7 +94,8 @@ pub(crate) fn graphs(tree: &ModuleTree) -> Vec<SiblingGraph> {
         .collect()
 }
 
-/// The two siblings that contain these modules, and their parent. `None` if one module contains the other.
+/// Returns the parent of both modules that has them in different children, and these two children. `None` if
+/// one module contains the other.
 fn siblings(tree: &ModuleTree, user: ModuleId, used: ModuleId) -> Option<(ModuleId, ModuleId, ModuleId)> {
     let line = |id| {
         let mut line: Vec<ModuleId> = tree.ancestry(id).collect();
@@ -107,7 +108,7 @@ fn siblings(tree: &ModuleTree, user: ModuleId, used: ModuleId) -> Option<(Module
 }
 
 impl SiblingGraph {
-    /// The shortest cycle through each use that is part of one, the shortest first.
+    /// Returns the shortest cycle through each use that is part of a cycle, the shortest first.
     pub(crate) fn cycles(&self) -> Vec<Cycle> {
         let mut found: BTreeSet<(usize, Vec<&str>)> = BTreeSet::new();
         for (user, used) in self.uses.keys() {
@@ -132,7 +133,7 @@ impl SiblingGraph {
         found.into_iter().map(cycle).collect()
     }
 
-    /// The shortest way from one module to another, both included.
+    /// Returns the shortest path from one module to another, including both.
     fn way<'a>(&'a self, from: &'a str, to: &'a str) -> Option<Vec<&'a str>> {
         let mut before: BTreeMap<&str, Option<&str>> = BTreeMap::from([(from, None)]);
         let mut open = VecDeque::from([from]);

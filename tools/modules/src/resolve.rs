@@ -1,4 +1,4 @@
-//! From a path to the modules that it leads to, re-exports followed.
+//! Resolves a path to the modules that it names. Follows re-exports.
 
 use crate::syntax::{Import, Reference, ReferenceKind};
 use crate::tree::{ModuleId, ModuleTree};
@@ -22,7 +22,7 @@ impl Found {
 /// Resolves paths in one crate.
 pub(crate) struct Resolver<'a> {
     tree: &'a ModuleTree,
-    /// Lookups under way. A name that is being looked up already leads nowhere new.
+    /// Active lookups. A nested lookup of the same name finds nothing, so circular re-exports end.
     pending: Vec<(ModuleId, String)>,
 }
 
@@ -31,13 +31,13 @@ impl<'a> Resolver<'a> {
         Self { tree, pending: Vec::new() }
     }
 
-    /// The modules that a reference in module `from` names, and the one that defines the path's last name.
-    /// Empty if the path leads out of the crate.
+    /// Returns the modules that a reference in module `from` names, and the module that defines the last name
+    /// of the path. The result is empty if the path leads out of the crate.
     pub(crate) fn modules(&mut self, from: ModuleId, reference: &Reference) -> BTreeSet<ModuleId> {
         let mut named = Vec::new();
         let found = match reference.path.as_slice() {
-            // The declaration that imports a single name counts already, unless a glob
-            // brought it.
+            // The declaration that imports a single name has already been counted, unless the name comes from
+            // a glob.
             [name] if reference.kind == ReferenceKind::Inline && !is_keyword(name) => {
                 self.globbed(from, name)
             }
@@ -72,7 +72,7 @@ impl<'a> Resolver<'a> {
                     named.push(id);
                     current = id;
                 }
-                // The rest of the path lies inside of an item: a variant, an associated function.
+                // The rest of the path is inside of an item, such as a variant or an associated function.
                 _ => return found,
             }
             names = rest;
@@ -80,7 +80,7 @@ impl<'a> Resolver<'a> {
         vec![Found::Module(current)]
     }
 
-    /// Looks a name up in a module, as far as module `from` can see it.
+    /// Looks up a name in a module, as far as module `from` can see it.
     fn lookup(&mut self, id: ModuleId, from: ModuleId, name: &str) -> Vec<Found> {
         let Some(module) = self.tree.module(id) else { return Vec::new() };
         let key = (id, name.to_owned());
@@ -107,7 +107,7 @@ impl<'a> Resolver<'a> {
         found
     }
 
-    /// Looks a name up in the globs of a module, unless the module declares the name itself.
+    /// Looks up a name in the glob imports of a module, unless the module declares the name itself.
     fn globbed(&mut self, id: ModuleId, name: &str) -> Vec<Found> {
         let Some(module) = self.tree.module(id) else { return Vec::new() };
         let is_declared = module.children.contains_key(name)
@@ -134,7 +134,7 @@ impl<'a> Resolver<'a> {
         found
     }
 
-    /// Private imports are visible in their own module and below it.
+    /// Whether module `from` can see an import. Private imports are visible in their own module and below it.
     fn is_visible(&self, import: &Import, owner: ModuleId, from: ModuleId) -> bool {
         import.is_public || self.tree.ancestry(from).any(|id| id == owner)
     }

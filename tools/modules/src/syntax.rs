@@ -1,4 +1,4 @@
-//! The declarations and paths of one source file. Everything that exists in tests only is left out.
+//! Reads the declarations and paths of one source file. Ignores code that is compiled only for tests.
 
 use proc_macro2::{TokenStream, TokenTree};
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ pub(crate) struct Import {
     pub(crate) is_public: bool,
 }
 
-/// A path in a module, in a `use` declaration or in the code.
+/// A path in a `use` declaration or in code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) path: Vec<String>,
@@ -25,10 +25,10 @@ pub(crate) struct Reference {
     pub(crate) kind: ReferenceKind,
 }
 
-/// The kind of place in which a path is written.
+/// The syntax in which a path is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReferenceKind {
-    /// In the code.
+    /// In code.
     Inline,
     /// In a `use` declaration.
     Use,
@@ -36,13 +36,13 @@ pub(crate) enum ReferenceKind {
     Glob,
 }
 
-/// A declared module.
+/// A `mod` declaration.
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) name: String,
     /// The value of its `#[path]` attribute.
     pub(crate) path: Option<String>,
-    /// `None` if the module is a file.
+    /// The content of an inline module; `None` if the module has its own file.
     pub(crate) content: Option<ModuleSource>,
 }
 
@@ -125,7 +125,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether the item exists in tests only.
+/// Whether the item is compiled only for tests.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let condition = attribute.path().is_ident("cfg").then(|| attribute.parse_args::<Meta>().ok());
@@ -134,7 +134,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Whether a condition of `cfg` holds in tests only.
+/// Whether a `cfg` condition is true only in tests.
 fn needs_test(condition: &Meta) -> bool {
     let Meta::List(list) = condition else { return condition.path().is_ident("test") };
     let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).unwrap_or_default();
@@ -155,7 +155,7 @@ fn path_attribute(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// The names of one `use` declaration, each with its path.
+/// Returns the names of one `use` declaration, each with its path.
 fn imports(item: &syn::ItemUse) -> Vec<(Import, Reference)> {
     let mut found = Vec::new();
     if item.leading_colon.is_none() {
@@ -206,9 +206,9 @@ fn flatten(tree: &UseTree, prefix: &mut Vec<String>, is_public: bool, found: &mu
 #[derive(Default)]
 struct Collector {
     references: Vec<Reference>,
-    /// Globs inside of functions. They count for the whole module.
+    /// Glob imports inside of functions. They count for the whole module.
     globs: Vec<Import>,
-    /// Imports inside of the enclosing functions, the innermost block last.
+    /// Imports inside of the enclosing functions; the innermost block is last.
     scopes: Vec<Vec<Import>>,
 }
 
@@ -224,8 +224,8 @@ impl Collector {
         self.references.push(Reference { path, line, kind });
     }
 
-    /// Records the paths among the tokens of a macro or an attribute. Names alone are left out: they may be
-    /// anything.
+    /// Records the paths among the tokens of a macro or an attribute. Single names are ignored, because they
+    /// can be anything.
     fn scan(&mut self, tokens: TokenStream, in_attribute: bool) {
         let mut path: Vec<String> = Vec::new();
         let (mut line, mut colons) = (0, 0);
@@ -235,7 +235,7 @@ impl Collector {
                     if colons != 2 || path.is_empty() {
                         self.finish(&mut path, line);
                         line = name.span().start().line;
-                        // After `::` without a name before it comes an external crate, or the rest of a
+                        // A name after a leading `::` belongs to an external crate, or to the rest of a
                         // qualified path.
                         if colons == 2 {
                             colons = 0;
@@ -267,7 +267,7 @@ impl Collector {
         }
     }
 
-    /// Records the path that an attribute has as a text, such as `#[serde(with = "crate::time")]`.
+    /// Records a path in a string of an attribute, such as `#[serde(with = "crate::time")]`.
     fn scan_text(&mut self, literal: proc_macro2::Literal) {
         let line = literal.span().start().line;
         if let syn::Lit::Str(text) = syn::Lit::new(literal)
@@ -315,7 +315,7 @@ impl<'ast> Visit<'ast> for Collector {
     }
 
     fn visit_item(&mut self, item: &'ast Item) {
-        // The declarations of blocks are read by `visit_block`; a module inside of a function is left out.
+        // `visit_block` reads the declarations of blocks. Modules inside of functions are ignored.
         if !is_test(attributes(item)) && !matches!(item, Item::Use(_) | Item::Mod(_)) {
             visit::visit_item(self, item);
         }

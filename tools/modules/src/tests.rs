@@ -1,4 +1,4 @@
-//! The check over small made-up crates.
+//! Tests of the check with small generated crates.
 
 use crate::graph::{SiblingGraph, graphs};
 use crate::tree::{ModuleTree, TreeError};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Demo(PathBuf);
 
 impl Demo {
-    /// Writes files, each with its name in `src/`.
+    /// Writes files to `src/`.
     fn new(files: &[(&str, &str)]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -34,7 +34,7 @@ impl Drop for Demo {
     }
 }
 
-/// The uses of siblings in a crate, such as `demo: a -> b`.
+/// Returns the uses between siblings of a crate, such as `demo: a -> b`.
 fn uses(files: &[(&str, &str)]) -> Vec<String> {
     let graphs = graphs(&Demo::new(files).read().unwrap());
     let lines = |graph: &SiblingGraph| {
@@ -44,8 +44,8 @@ fn uses(files: &[(&str, &str)]) -> Vec<String> {
     graphs.iter().flat_map(lines).collect()
 }
 
-/// The uses of siblings in a crate whose modules `a`, `b` and `c` have these texts. `b` defines `Thing` and
-/// `f`, besides.
+/// Returns the uses between siblings of a crate whose modules `a`, `b` and `c` have these texts. In addition,
+/// `b` defines `Thing` and `f`.
 fn uses_of(root: &str, a: &str, b: &str, c: &str) -> Vec<String> {
     let root = format!("mod a; mod b; mod c;\n{root}");
     let b = format!("pub struct Thing; pub fn f() {{}}\n{b}");
@@ -157,7 +157,7 @@ fn globs_are_followed() {
     assert_eq!(uses_of("pub use b::*;", "use super::*;", "", ""), [""; 0]);
     assert_eq!(uses_of("pub use b::*;", "use super::*; fn g(_: Thing) {}", "", ""), ["demo: a -> b"]);
     assert_eq!(uses_of("pub use b::*;", "use super::*; fn g() { f() }", "", ""), ["demo: a -> b"]);
-    // A module's own name hides one from a glob.
+    // A module's own item hides an item from a glob.
     assert_eq!(uses_of("pub use b::*;", "use super::*; fn f() {} fn g() { f() }", "", ""), [""; 0]);
     let through = uses_of("", "use super::c::*; fn g(_: Thing) {}", "", "pub use super::b::Thing;");
     assert_eq!(through, ["demo: a -> b", "demo: a -> c", "demo: c -> b"]);
@@ -244,7 +244,7 @@ fn path_attributes_are_followed() {
         ("elsewhere/one.rs", "mod two; use super::b;"),
         ("elsewhere/two.rs", "use super::super::b;"),
         ("b.rs", ""),
-        // Relative to the directory of the file, or of the inline module in which it stands.
+        // The path is relative to the directory of the file, or to that of the enclosing inline module.
         ("c.rs", "#[path = \"below.rs\"] mod x; mod y { #[path = \"z.rs\"] mod z; }"),
         ("below.rs", "use crate::b;"),
         ("c/y/z.rs", "use crate::a;"),

@@ -9,21 +9,21 @@ use std::{fmt, fs, io};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ModuleId(usize);
 
-/// Reading a crate failed.
+/// An error while reading a crate.
 #[derive(Debug)]
 pub enum TreeError {
     /// A source file cannot be read.
     Read {
         /// The file.
         path: PathBuf,
-        /// The error of the system.
+        /// The I/O error.
         error: io::Error,
     },
     /// A source file is not Rust.
     Parse {
         /// The file.
         path: PathBuf,
-        /// The error of the parser.
+        /// The parse error.
         error: syn::Error,
     },
     /// A declared module has no file.
@@ -51,7 +51,7 @@ impl fmt::Display for TreeError {
 
 impl std::error::Error for TreeError {}
 
-/// One module: its place in the tree, its names, and the paths that it contains.
+/// A module: its position in the tree, its names, and the paths that it contains.
 #[derive(Debug)]
 pub(crate) struct Module {
     pub(crate) name: String,
@@ -64,7 +64,7 @@ pub(crate) struct Module {
     pub(crate) references: Vec<Reference>,
 }
 
-/// The module tree of one target of a package, without modules that exist in tests only.
+/// The module tree of one target of a package, without modules that are compiled only for tests.
 #[derive(Debug)]
 pub(crate) struct ModuleTree {
     name: String,
@@ -73,7 +73,7 @@ pub(crate) struct ModuleTree {
     modules: Vec<Module>,
 }
 
-/// Directory rules for the modules that a file declares.
+/// The directories in which the modules of a file are found.
 #[derive(Debug, Clone)]
 struct Location {
     file: PathBuf,
@@ -107,12 +107,12 @@ impl ModuleTree {
         self.modules.get(id.0)
     }
 
-    /// The module and the modules that contain it, the root last.
+    /// Returns the module and the modules that contain it; the root is last.
     pub(crate) fn ancestry(&self, id: ModuleId) -> impl Iterator<Item = ModuleId> {
         std::iter::successors(Some(id), |id| self.module(*id)?.parent)
     }
 
-    /// The path of a module as people write it, such as `runway-cli::commands`.
+    /// The display path of a module, such as `runway-cli::commands`.
     pub(crate) fn path(&self, id: ModuleId) -> String {
         let names =
             self.ancestry(id).filter_map(|id| self.module(id).filter(|module| module.parent.is_some()));
@@ -186,7 +186,7 @@ impl ModuleTree {
     }
 }
 
-/// The file of `mod name;`.
+/// Finds the file of `mod name;`.
 fn find(location: &Location, name: &str) -> Result<PathBuf, TreeError> {
     let candidates =
         [location.children.join(format!("{name}.rs")), location.children.join(name).join("mod.rs")];

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-/// Reading the workspace failed.
+/// An error while reading the workspace.
 #[derive(Debug)]
 pub enum WorkspaceError {
     /// The output of `cargo metadata` is not what this program expects.
@@ -42,7 +42,7 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    /// The packages of the workspace on which this one depends, without those for tests.
+    /// The packages of the workspace on which this one depends, without development dependencies.
     pub(crate) dependencies: BTreeSet<String>,
     pub(crate) targets: Vec<Target>,
 }
@@ -67,7 +67,7 @@ impl Workspace {
         Ok(Self { packages: packages.collect::<Result<_, _>>()? })
     }
 
-    /// The import cycles between sibling modules.
+    /// Returns the import cycles between sibling modules.
     #[must_use]
     pub fn cycles(&self) -> Vec<Cycle> {
         let targets = self.packages.iter().flat_map(|package| &package.targets);

@@ -1,4 +1,4 @@
-//! A busy machine: loops that never wait, and a writer that keeps the disk at work.
+//! Generates load on the machine: busy loops for the CPUs, and a writer for the disk.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// Loops that occupy a processor.
+/// Number of busy loops. Each occupies one CPU.
 const LOOPS: usize = 2;
 
-/// The writer repeats so many blocks of 1 MiB, and waits for the disk after each.
+/// Number of 1 MiB blocks in the file. The writer syncs each block to the disk and starts again at the end.
 const BLOCKS: usize = 64;
 
-/// The load on the machine. It ends when this value is dropped; its threads end with the program in any case.
+/// The load on the machine. It stops when this value is dropped, or when the program exits.
 pub(crate) struct Busy {
     is_over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -21,7 +21,7 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// Starts the load. The writer writes to a file in `folder`.
+    /// Starts the load. The writer writes to a file in `dir`.
     ///
     /// # Errors
     /// [`io::Error`] if the file cannot be created.
@@ -52,7 +52,7 @@ impl Busy {
     }
 }
 
-/// Writes the file once from its start.
+/// Writes the file once from the start.
 fn write(mut file: &File, is_over: &AtomicBool) -> io::Result<()> {
     use std::io::Seek as _;
     let block = vec![1; 1 << 20];

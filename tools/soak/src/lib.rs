@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: runs that take too long for each commit. They repeat tests, on a busy machine and on
-//! other versions.
+//! `cargo xtask soak`: test runs that take too long for each commit. They repeat tests, on a busy machine and
+//! with other versions.
 
 mod busy;
 mod options;
@@ -13,7 +13,7 @@ use runway_devcluster::Release;
 use runway_steps::Failed;
 use std::process::ExitCode;
 
-/// All tests on a cluster of one version. The caller defines them.
+/// Runs all tests on a cluster of one version. The caller passes this function.
 pub type ClusterTests = dyn Fn(Release) -> Result<(), Failed>;
 
 /// Runs one `soak` command: the named runs, or all of them.

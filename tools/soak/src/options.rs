@@ -2,19 +2,19 @@
 
 use crate::runs::{RUNS, Run};
 
-/// What to run, and how often.
+/// The selected runs and their number of repetitions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) runs: Vec<&'static Run>,
-    /// The number of repetitions, if it is not that of each run.
+    /// The number of repetitions; `None` for the default of each run.
     pub(crate) times: Option<u32>,
 }
 
 impl Options {
-    /// Reads the words after `soak`.
+    /// Parses the arguments after `soak`.
     ///
     /// # Errors
-    /// A message if a word is not an option, a run has another name, or a number is not positive.
+    /// A message if an argument is not an option, a run does not exist, or a number is not positive.
     pub(crate) fn parse(words: &[&str]) -> Result<Self, String> {
         let mut options = Self { runs: Vec::new(), times: None };
         let mut words = words.iter();
@@ -42,7 +42,7 @@ impl Options {
     }
 }
 
-/// The options and all runs, for people.
+/// Returns the help text, with the options and all runs.
 pub(crate) fn usage() -> String {
     let mut text =
         "usage: cargo xtask soak [--only NAME]... [--times N] [--kubernetes VERSION]\n\n".to_owned();

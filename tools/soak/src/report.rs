@@ -7,9 +7,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
-    /// Repetitions that came to an end.
+    /// Number of repetitions that were run.
     pub(crate) done: u32,
-    /// The numbers of those that failed.
+    /// The numbers of the failed repetitions.
     pub(crate) failed: Vec<u32>,
     pub(crate) elapsed: Duration,
     /// The reason if the run stopped early.

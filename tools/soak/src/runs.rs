@@ -1,4 +1,4 @@
-//! The runs, and how each is executed.
+//! The runs, and their execution.
 
 use crate::ClusterTests;
 use crate::busy::Busy;
@@ -15,26 +15,26 @@ use std::time::Instant;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) name: &'static str,
-    /// The repeated tests, for messages.
+    /// Describes the repeated tests, for messages.
     pub(crate) what: &'static str,
     /// The number of repetitions without `--times`.
     pub(crate) times: u32,
     work: Work,
 }
 
-/// How one repetition is done.
+/// The work of one repetition.
 #[derive(Debug, PartialEq, Eq)]
 enum Work {
     /// Tests without a cluster.
     Tests(Tests),
-    /// Tests on one cluster, which is up for all repetitions.
+    /// Tests on one cluster. The cluster is kept for all repetitions.
     OnCluster { tests: Tests, is_busy: bool },
-    /// All tests on a cluster of a version.
+    /// All tests on a cluster of one version.
     AllOnCluster { kubernetes: Release },
     /// Simulations with this number of seeds per repetition. One process runs all repetitions, because a
     /// second process would use the same seeds.
     Simulations { seeds: u32 },
-    /// Jobs in a virtual machine.
+    /// Tests of jobs in a virtual machine.
     VirtualMachine,
 }
 
@@ -43,7 +43,7 @@ enum Work {
 struct Tests {
     /// The arguments before `--`.
     target: &'static [&'static str],
-    /// The arguments after it.
+    /// The arguments after `--`.
     filter: &'static [&'static str],
 }
 
@@ -103,14 +103,14 @@ pub(crate) const RUNS: &[Run] = &[
 
 /// Executes runs.
 pub(crate) struct Soak<'a> {
-    /// The version for runs that do not choose one.
+    /// The version of Kubernetes for runs that do not choose one.
     pub(crate) kubernetes: Option<Release>,
     pub(crate) times: u32,
     pub(crate) cluster_tests: &'a ClusterTests,
 }
 
 impl Soak<'_> {
-    /// Executes a run and adds its result to the report. A failure does not end it.
+    /// Executes a run and adds its result to the report. A failed repetition does not stop the run.
     pub(crate) fn execute(&self, run: &Run, report: &mut Report) {
         eprintln!("\nxtask: soak {}: {}, {} times", run.name, run.what, self.times);
         let begun = Instant::now();
@@ -143,7 +143,7 @@ impl Soak<'_> {
             Work::Simulations { seeds } => {
                 let count = seeds.saturating_mul(self.times).to_string();
                 let mut command = steps::command(&["test", "--locked", "-p", "runway-control", "simulation"]);
-                // One process runs them all and prints the seed that fails.
+                // One process runs all simulations and prints the seed that fails.
                 steps::run(&format!("{count} histories"), command.env("RUNWAY_SIMULATIONS", &count))?;
                 repetitions.done = self.times;
                 Ok(())
@@ -154,15 +154,15 @@ impl Soak<'_> {
 }
 
 impl Tests {
-    /// Builds the tests, so that no repetition has to.
+    /// Builds the tests before the first repetition.
     fn build(&self) -> Result<(), Failed> {
         steps::cargo("build", &[&["test", "--locked", "--no-run"], self.target].concat())
     }
 
-    /// Runs the tests once, by `run`, with their output in a log.
+    /// Passes the command of the tests to `run` once, with its output in a log.
     ///
     /// # Errors
-    /// [`Failed`] if a test fails, or no test has the name of the filter.
+    /// [`StepError`] if a test fails, or no test matches the filter.
     fn run(&self, log: &Path, run: impl FnOnce(&mut Command) -> Result<(), Failed>) -> Result<(), Failed> {
         let name = log.display().to_string();
         let output = File::create(log).map_err(|error| not_started(&name, error))?;
@@ -179,7 +179,7 @@ impl Tests {
     }
 }
 
-/// The repetitions of a run so far.
+/// The progress of a run.
 struct Repetitions {
     name: &'static str,
     times: u32,
@@ -188,8 +188,8 @@ struct Repetitions {
 }
 
 impl Repetitions {
-    /// Calls `run` for each repetition, with its title and the place of its log. The log of a repetition that
-    /// fails is kept.
+    /// Calls `run` for each repetition with a title and the path of a log. The logs of failed repetitions are
+    /// kept.
     fn each(&mut self, mut run: impl FnMut(&str, &Path) -> Result<(), Failed>) -> Result<(), Failed> {
         let folder = folder();
         fs::create_dir_all(&folder).map_err(|error| not_started(&folder.display().to_string(), error))?;
@@ -218,7 +218,7 @@ impl Repetitions {
     }
 }
 
-/// The directory of logs.
+/// Returns the directory of the logs.
 fn folder() -> PathBuf {
     target_folder().join("soak")
 }
@@ -270,7 +270,7 @@ mod tests {
         fs::remove_file(log).unwrap();
     }
 
-    /// The named test of a run exists.
+    /// Filters with the path of a test name an existing test.
     #[test]
     fn named_tests_exist() {
         for run in RUNS {

@@ -1,74 +1,74 @@
-//! Errors of the tools.
+//! Errors of the development tools.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-/// How many of a log's last lines a failure shows.
+/// Number of lines that an error shows from the end of a log.
 const TAIL: usize = 15;
 
-/// What went wrong, with the data to act on.
+/// The cause of a failed step, with the data that helps to fix it.
 #[derive(Debug)]
 pub enum Failure {
-    /// The system refused something.
+    /// A system call failed.
     Io {
         /// The attempted operation.
         what: String,
-        /// The error of the system.
+        /// The I/O error.
         error: io::Error,
     },
-    /// A file of the state folder does not say what it should.
+    /// A file in the state directory cannot be parsed.
     State {
         /// The file.
         path: PathBuf,
-        /// The error of the parser.
+        /// The parse error.
         error: serde_json::Error,
     },
-    /// Another program ended with an error.
+    /// Another program returned a non-zero exit code.
     Command {
         /// The command.
         what: String,
         /// The output of the program.
         output: String,
     },
-    /// A process of the cluster ended by itself.
+    /// A process of the cluster exited unexpectedly.
     Died {
         /// The name of the process.
         process: &'static str,
         /// The file with its output.
         log: PathBuf,
     },
-    /// Something did not come in time.
+    /// An event did not happen in time.
     TimedOut {
         /// The expected event.
         what: String,
-        /// The time that it had.
+        /// The time limit in seconds.
         seconds: u64,
         /// The last observed state.
         last: String,
     },
-    /// Programs that a folder or the system does not have.
+    /// Programs are missing in a directory or on the system.
     Missing {
         /// The names of the programs.
         programs: Vec<String>,
-        /// The place that lacks them.
+        /// The place that was searched, for messages.
         place: String,
-        /// The way out.
+        /// How to fix the problem.
         advice: String,
     },
-    /// Something that this machine cannot do.
+    /// This machine does not meet a requirement.
     Unable {
-        /// The limit and the way out.
+        /// The requirement and how to meet it.
         what: String,
     },
-    /// What runs is not what was asked for, or the other way round.
+    /// The current state or configuration does not fit the request.
     Mismatch {
-        /// The difference and the way out.
+        /// The conflict and how to resolve it.
         what: String,
     },
 }
 
 impl Failure {
-    /// An error of the system, told with what was attempted.
+    /// Returns a function that adds the attempted operation to an I/O error.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |error| Self::Io { what, error }
@@ -95,7 +95,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The last lines of a log; empty where it cannot be read.
+/// Returns the last lines of a log. The text is empty if the log cannot be read.
 #[must_use]
 pub fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Shared parts of the project's tools: steps that report themselves, the project's directories, programs of
-//! the system.
+//! Shared code of the development tools: steps that print their name, directories of the project, and
+//! programs of the system.
 
 mod failure;
 mod packages;

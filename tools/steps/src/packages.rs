@@ -1,4 +1,4 @@
-//! Debian's packages: installed where they are missing, without starting what they bring.
+//! Installs missing Debian packages without starting their services.
 
 use crate::failure::{Failure, tail};
 use crate::programs::{Programs, locate, search_path};
@@ -7,14 +7,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Debian asks this program whether a package may start its services; 101 says no.
+/// Debian runs this program to ask whether a package may start its services. Exit code 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs packages. `wanted` names what they are for, `advice` says what helps where they cannot be installed.
+/// Installs packages. `programs` are the programs that the caller needs, for messages. `advice` tells the
+/// user how to continue if the packages cannot be installed.
 ///
 /// # Errors
-/// [`Failure::Missing`] if this is not Debian 12, or the user is not root.
-/// [`Failure::Command`] if `apt-get` fails.
+/// [`ToolError::MissingPrograms`] if this system is not Debian 12, or the user is not root.
+/// [`ToolError::CommandFailed`] if `apt-get` fails.
 pub fn install(packages: &[&str], wanted: &[String], advice: &str) -> Result<(), Failure> {
     let mut packages = packages.to_vec();
     packages.sort_unstable();
@@ -39,11 +40,11 @@ pub fn install(packages: &[&str], wanted: &[String], advice: &str) -> Result<(),
     Ok(())
 }
 
-/// These programs wherever the system has them; the packages of those that are missing are installed.
+/// Finds programs on the system. Installs the packages of missing programs.
 ///
 /// # Errors
-/// [`Failure::Missing`] if a program is missing and cannot be installed.
-/// [`Failure::Command`] if `apt-get` fails.
+/// [`ToolError::MissingPrograms`] if a program is missing and cannot be installed.
+/// [`ToolError::CommandFailed`] if `apt-get` fails.
 pub fn on_the_system(programs: &[(&str, &str)], advice: &str) -> Result<Programs, Failure> {
     let absent = || programs.iter().filter(|(program, _)| locate(program).is_none());
     let names = || absent().map(|(program, _)| (*program).to_owned()).collect::<Vec<_>>();
@@ -61,10 +62,12 @@ pub fn on_the_system(programs: &[(&str, &str)], advice: &str) -> Result<Programs
     Ok(programs.iter().filter_map(place).collect())
 }
 
-/// Runs a program with its output in a log, whose end is shown if it fails.
+/// Runs a program and appends its output to a log. If the program fails, the error contains the last lines of
+/// the log.
 ///
 /// # Errors
-/// [`Failure::Io`] if the program cannot be started. [`Failure::Command`] if it fails.
+/// [`ToolError::Io`] if the program cannot be started.
+/// [`ToolError::CommandFailed`] if the program fails.
 pub fn logged(command: &mut Command, what: &str, log: &Path) -> Result<(), Failure> {
     let told = |error| Failure::Io { what: what.to_owned(), error };
     let output = File::options().create(true).append(true).open(log).map_err(told)?;
@@ -83,7 +86,7 @@ pub fn logged(command: &mut Command, what: &str, log: &Path) -> Result<(), Failu
     Err(Failure::Command { what: what.to_owned(), output })
 }
 
-/// Whether a system is Debian 12, in the words of its `os-release`.
+/// Whether the text of an `os-release` file describes Debian 12.
 fn is_debian_12(release: &str) -> bool {
     let says = |name: &str, value: &str| {
         let value_of = |line: &str| line.strip_prefix(name).map(|value| value.trim_matches('"').to_owned());
@@ -92,7 +95,8 @@ fn is_debian_12(release: &str) -> bool {
     says("ID=", "debian") && says("VERSION_ID=", "12")
 }
 
-/// While this lives, packages do not start their services; unless the machine has its own rule for that.
+/// Prevents packages from starting their services until this value is dropped. An existing policy of the
+/// machine is left unchanged.
 struct NothingStarts {
     ours: bool,
 }

@@ -1,26 +1,26 @@
-//! Programs of the system, and the cache for programs that the tools build.
+//! Finds programs of the system, and the cache directory for programs that the tools build.
 
 use crate::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Where network plugins are installed.
+/// Directories in which distributions install the CNI plugins.
 const PLUGINS: &[&str] = &["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
 
-/// Programs by name; the name `cni` stands for the folder of the network plugins.
+/// Paths of programs by name. The name `cni` stands for the directory of the CNI plugins.
 pub type Programs = BTreeMap<String, PathBuf>;
 
-/// Where programs are looked for: also where Debian keeps what only root runs.
+/// The search path for programs: `PATH` and the directories in which Debian installs programs for root.
 #[must_use]
 pub fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-/// Returns the directory of everything that Runway's chores download or build once.
+/// Returns the directory for everything that the tools download or build once.
 ///
 /// # Errors
-/// [`Failure::Unable`] if neither XDG_CACHE_HOME nor HOME is set.
+/// [`ToolError::Unsupported`] if neither XDG_CACHE_HOME nor HOME is set.
 pub fn cache_folder() -> Result<PathBuf, Failure> {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let caches = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
@@ -29,7 +29,7 @@ pub fn cache_folder() -> Result<PathBuf, Failure> {
     Ok(caches.join("runway"))
 }
 
-/// Where the system has a program.
+/// Finds a program on the system.
 #[must_use]
 pub fn locate(program: &str) -> Option<PathBuf> {
     if program == "cni" {
@@ -40,7 +40,7 @@ pub fn locate(program: &str) -> Option<PathBuf> {
     }
     let path = search_path();
     let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
-    // In an image there are no libraries.
+    // Images contain no shared libraries, so busybox must be static.
     places.find(|place| is_program(place) && (program != "busybox" || is_static(place)))
 }
 
@@ -51,7 +51,7 @@ pub fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether a program names no loader of libraries.
+/// Whether a program is statically linked: its header names no dynamic loader.
 #[must_use]
 pub fn is_static(path: &Path) -> bool {
     let program = std::fs::read(path).unwrap_or_default();

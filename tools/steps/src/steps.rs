@@ -1,43 +1,43 @@
-//! One step after another, each told of before it runs.
+//! Runs steps, and prints the name of each step first.
 
 use crate::failure::Failure;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::{fmt, io};
 
-/// Why a chore did not come to its end.
+/// The cause of a failed step.
 #[derive(Debug)]
 pub enum Failed {
-    /// A program could not be started.
+    /// A program could not be started, or a file could not be read or written.
     NotStarted {
         /// The step that needs the program.
         step: String,
-        /// The error of the system.
+        /// The I/O error.
         error: io::Error,
     },
-    /// A program ended with an error, of which it has told itself.
+    /// A program failed. It has already printed the reason.
     Unsuccessful {
-        /// The step that the program did.
+        /// The step that ran the program.
         step: String,
     },
-    /// The cluster for a step did not come up.
+    /// The cluster for a step could not be started.
     Cluster {
         /// The cause.
         failure: Failure,
     },
-    /// The virtual machine for a step did not.
+    /// The virtual machine for a step could not be started.
     Machine {
         /// The cause.
         failure: Failure,
     },
-    /// A program for a step is not there.
+    /// A program that a step needs is missing.
     Tools {
         /// The cause.
         failure: Failure,
     },
-    /// Something is not as it has to be.
+    /// A check failed.
     Wrong {
-        /// The step that found it.
+        /// The step that made the check.
         step: String,
         /// The finding.
         what: String,
@@ -57,20 +57,20 @@ impl fmt::Display for Failed {
     }
 }
 
-/// The project's folder.
+/// The root directory of the workspace.
 #[must_use]
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).map(PathBuf::from).unwrap_or(here)
 }
 
-/// Where cargo builds.
+/// The target directory of cargo.
 #[must_use]
 pub fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// A call of the cargo that runs this.
+/// Returns a call of the same `cargo` that started this program.
 #[must_use]
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -78,10 +78,11 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs one step and tells of it.
+/// Prints the name of a step and runs its command.
 ///
 /// # Errors
-/// [`Failed::NotStarted`] if the program cannot be started. [`Failed::Unsuccessful`] if it fails.
+/// [`StepError::Io`] if the program cannot be started.
+/// [`StepError::CommandFailed`] if the program fails.
 pub fn run(step: &str, command: &mut Command) -> Result<(), Failed> {
     eprintln!("\nxtask: {step}");
     match command.status() {
@@ -94,12 +95,12 @@ pub fn run(step: &str, command: &mut Command) -> Result<(), Failed> {
 /// Runs cargo as one step.
 ///
 /// # Errors
-/// As [`run`].
+/// Same errors as [`run_step`].
 pub fn cargo(step: &str, arguments: &[&str]) -> Result<(), Failed> {
     run(step, &mut command(arguments))
 }
 
-/// A program that ends with what holds it.
+/// A child process that is killed when this value is dropped.
 pub struct Running(
     /// The running process.
     pub Child,

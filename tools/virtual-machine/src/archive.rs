@@ -1,6 +1,6 @@
-//! An archive that a kernel unpacks into memory when it boots: `cpio`, in the form that its documents call `newc`.
+//! A cpio archive in the `newc` format. The kernel unpacks it into memory at boot.
 
-/// An archive that is being made.
+/// Builds an archive.
 #[derive(Default)]
 pub(super) struct Archive {
     bytes: Vec<u8>,
@@ -37,7 +37,8 @@ impl Archive {
     fn entry(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.count += 1;
         let (length, name_length) = (content.len(), name.len() + 1);
-        // Inode, mode, user, group, links, time, size, four numbers of devices, length of the name, checksum.
+        // The fields are: inode, mode, user, group, links, time, size, four device numbers, length of the
+        // name, checksum.
         self.bytes.extend(
             format!("070701{:08x}{mode:08x}{:08x}{:08x}{:08x}{:08x}{length:08x}", self.count, 0, 0, 1, 0)
                 .bytes(),
@@ -64,7 +65,7 @@ mod tests {
         let mut archive = Archive::default();
         archive.program("abc", b"12345");
         let bytes = archive.finish();
-        // 110 bytes of header, and `abc` with its NUL.
+        // The header has 110 bytes. `abc` and its NUL follow.
         assert_eq!(bytes.get(110..124), Some(&b"abc\x00\x00\x0012345\x00\x00\x00"[..]));
         assert_eq!(bytes.get(124..130), Some(&b"070701"[..]));
         assert_eq!(bytes.get(54..62), Some(&b"00000005"[..]));

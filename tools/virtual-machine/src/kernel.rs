@@ -1,14 +1,14 @@
-//! Debian's kernel for virtual machines, taken out of its package without installing it.
+//! Gets Debian's kernel for virtual machines. The package is unpacked, not installed.
 
 use runway_steps::{Failure, cache_folder, search_path};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The package that depends on the newest one.
+/// The package that depends on the newest kernel package.
 const PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// The kernel, from the cache or from Debian.
+/// Returns the path of the kernel. Downloads it if it is not in the cache.
 pub(super) fn get() -> Result<PathBuf, Failure> {
     let cache = cache_folder()?;
     let kernel = cache.join("vmlinuz");

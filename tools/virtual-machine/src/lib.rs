@@ -1,7 +1,7 @@
-//! Tests on a kernel with version 2 of control groups, where this machine's own limits by version 1: in a virtual machine whose
-//! only program is the tests.
+//! Runs tests with cgroup v2 on a machine whose own limits use cgroup v1: in a virtual machine that runs
+//! nothing else.
 //!
-//! The processor is emulated, so it takes no more than this machine has; it boots in seconds.
+//! The CPU is emulated, so the machine needs no virtualization support. It boots in seconds.
 
 mod archive;
 mod kernel;
@@ -16,31 +16,33 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Without these it cannot be begun: their packages, and where they are.
+/// Required programs: the Debian package and the name of the program.
 const PROGRAMS: [(&str, &str); 2] =
     [("qemu-system-x86", "qemu-system-x86_64"), ("busybox-static", "busybox")];
 
-/// What the tests are built for: nothing but the kernel is there.
+/// The build target of the tests. They are static, because the virtual machine has no libraries.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What to do where they cannot be installed.
+/// Hint if the programs cannot be installed.
 const ADVICE: &str =
     "on other systems install them by hand, or run the tests on a machine with version 2 of control groups";
 
-/// The tests for which busybox has the programs: as root, and again as a plain user, to whom a group is handed down.
+/// Name filters for the tests. They include only tests whose programs busybox provides. `plain` repeats tests
+/// as a plain user with a delegated cgroup.
 const TESTS: &str = "endings,limits,refusals,restarts,gpus,plain";
 
-/// The last line of the tests, with their exit code.
+/// The beginning of the last line of output. The exit code of the tests follows.
 const ENDED: &str = "runway-tests-ended: ";
 
-/// Its clock goes on by 2 ns with each instruction, and at once to the next timer where it has nothing to do. So what is measured in
-/// there does not depend on how busy this machine is.
+/// QEMU's `-icount` option: the clock advances 2 ns per instruction, and jumps to the next timer when the CPU
+/// is idle. So measured times do not depend on the load of this machine.
 const CLOCK: &str = "shift=1,sleep=off";
 
-/// So long all of it may take.
+/// Maximum time for boot and tests.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-/// The first program: a root that can be left for another one.
+/// The `/init` script. It creates a root file system that supports `pivot_root`, and starts the second script
+/// in it.
 const INIT: &str = "#!/bin/sh
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /mnt
@@ -50,7 +52,7 @@ umount /proc
 exec switch_root /mnt /main
 ";
 
-/// The second: the tests.
+/// The second script. It mounts the file systems, runs the tests and powers off.
 const MAIN: &str = "#!/bin/sh
 export PATH=/bin HOME=/root RUST_BACKTRACE=0
 export RUNWAY_TEST_SUPERVISOR=/bin/runway-supervisor RUNWAY_TEST_LAUNCHER=/bin/runway-test-launcher
@@ -64,17 +66,19 @@ echo \"runway-tests-ended: $?\"
 poweroff -f
 ";
 
-/// Whether the tests on this machine were on version 2 already.
+/// Whether the virtual machine is needed: the architecture is x86-64, and this machine has no memory
+/// controller in cgroup v2.
 #[must_use]
 pub fn is_needed() -> bool {
     let offered = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     cfg!(target_arch = "x86_64") && !offered.split_whitespace().any(|controller| controller == "memory")
 }
 
-/// Runs the tests of jobs on one machine there.
+/// Runs the tests of `runway-local` in a virtual machine.
 ///
 /// # Errors
-/// [`Failed::Machine`] if the virtual machine cannot be made or does not finish. [`Failed::Unsuccessful`] if a test fails.
+/// [`StepError::VirtualMachine`] if the virtual machine cannot be created or does not finish.
+/// [`StepError::CommandFailed`] if a test fails.
 pub fn test() -> Result<(), Failed> {
     let step = "tests in a virtual machine: version 2 of control groups";
     eprintln!("\nxtask: {step}");
@@ -83,8 +87,8 @@ pub fn test() -> Result<(), Failed> {
     let [tests, supervisor, launcher] = build()?;
     let image = image(&tests, &supervisor, &launcher).map_err(machine)?;
     let passed = match run(&kernel, &image) {
-        // An emulated machine has been seen to come to a halt while it booted on a machine that was busy. A test that fails is not
-        // tried again.
+        // On a busy machine, the emulated machine sometimes stops while it boots. So the boot is repeated
+        // once after a time-out. A failed test is not repeated.
         Err(failure @ Failure::TimedOut { .. }) => {
             eprintln!("xtask: {failure}; the virtual machine is started once more");
             run(&kernel, &image)
@@ -95,7 +99,7 @@ pub fn test() -> Result<(), Failed> {
     if passed { Ok(()) } else { Err(Failed::Unsuccessful { step: step.to_owned() }) }
 }
 
-/// Builds the tests, the supervisor and the launcher of the tests as programs that need no libraries.
+/// Builds the tests, their launcher and the supervisor as static programs.
 fn build() -> Result<[PathBuf; 3], Failed> {
     let step = "building the tests for the virtual machine".to_owned();
     let started = |error| Failed::NotStarted { step: step.clone(), error };
@@ -155,7 +159,7 @@ fn image(tests: &Path, supervisor: &Path, launcher: &Path) -> Result<PathBuf, Fa
     Ok(image)
 }
 
-/// Boots it, shows what it prints, and tells whether the tests passed.
+/// Boots the virtual machine and prints the results of the tests. Returns whether all tests passed.
 fn run(kernel: &Path, image: &Path) -> Result<bool, Failure> {
     let told = || Failure::io("the virtual machine");
     let mut machine = Command::new(program(PROGRAMS[0])?);
@@ -198,7 +202,7 @@ fn run(kernel: &Path, image: &Path) -> Result<bool, Failure> {
     passed.ok_or(Failure::TimedOut { what, seconds: PATIENCE.as_secs(), last })
 }
 
-/// A program, whose package is installed where it is missing.
+/// Finds a program. Installs its package if it is missing.
 fn program((package, name): (&str, &str)) -> Result<PathBuf, Failure> {
     let find = || {
         let path = search_path();

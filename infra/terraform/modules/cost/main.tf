@@ -1,4 +1,5 @@
-# What it costs in a month at list price, before anybody uses it: pure arithmetic over a list of prices.
+# Calculates the monthly cost at list price, without usage. It needs no provider: it only uses a list of
+# prices.
 
 terraform {
   required_version = ">= 1.9"

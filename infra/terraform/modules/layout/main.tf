@@ -1,9 +1,9 @@
-# How the network is divided. Pure arithmetic, so that it is tested without a provider.
+# Divides the network into ranges. It needs no provider, so it can be tested anywhere.
 #
-#   control   10.42.0.0/20     the API server's addresses
-#   public    10.42.16.0/20    NAT gateways, and nothing else
-#   services  10.42.64.0/18    what jobs of the network `internal` may reach
-#   nodes     10.42.128.0/17   nodes and pods
+#     control   10.42.0.0/20     addresses of the API server
+#     public    10.42.16.0/20    NAT gateways only
+#     services  10.42.64.0/18    services that jobs with the network `internal` can reach
+#     nodes     10.42.128.0/17   nodes and pods
 
 terraform {
   required_version = ">= 1.9"

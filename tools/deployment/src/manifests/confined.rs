@@ -1,12 +1,12 @@
-//! What the kernel says of the server's process on the node: that it is held as its manifest says.
+//! Checks with `/proc` on the node that the server's process is confined as its manifest requires.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The program, as its process is called.
+/// The name of the server's process.
 const PROGRAM: &str = "runway-http";
 
-/// What `/proc/PID/status` has to say: user and group, no capabilities, no way to more rights, system calls filtered.
+/// Expected values in `/proc/PID/status`: user and group, no capabilities, no new privileges, seccomp filter.
 const HELD: [(&str, &str); 6] = [
     ("Uid:", "65532 65532 65532 65532"),
     ("Gid:", "65532 65532 65532 65532"),
@@ -16,7 +16,7 @@ const HELD: [(&str, &str); 6] = [
     ("Seccomp:", "2"),
 ];
 
-/// Finds the server's process in its pod, and compares.
+/// Finds the server's process in its pod and checks it.
 pub(super) fn check(pod: &str) -> Result<(), String> {
     let found: Vec<PathBuf> = processes().filter(|place| is_server_of(place, pod)).collect();
     let [place] = found.as_slice() else {
@@ -31,13 +31,13 @@ fn processes() -> impl Iterator<Item = PathBuf> {
     fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// The kubelet names control groups after the pod.
+/// The kubelet puts the uid of the pod into the names of cgroups.
 fn is_server_of(place: &Path, pod: &str) -> bool {
     let read = |name| fs::read_to_string(place.join(name)).unwrap_or_default();
     read("comm").trim() == PROGRAM && read("cgroup").contains(&format!("/pod{pod}/"))
 }
 
-/// What is not as it should be, in the words of the kernel.
+/// Returns the deviations from the expected values, each with the kernel's name of the field.
 fn looseness(status: &str, mounts: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, expected) in HELD {
@@ -55,7 +55,7 @@ fn looseness(status: &str, mounts: &str) -> Vec<String> {
     wrong
 }
 
-/// A line of `/proc/PID/status`, with one blank between its words.
+/// Returns a field of `/proc/PID/status`, with its words separated by single spaces.
 fn field(status: &str, name: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     line.split_whitespace().collect::<Vec<_>>().join(" ")

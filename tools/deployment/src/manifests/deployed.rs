@@ -1,4 +1,4 @@
-//! The server as its manifests deploy it, in its image: it becomes ready, is confined as they say, and jobs go through it.
+//! Checks the server that the manifests deploy in its image: it becomes ready, is confined, and runs jobs.
 
 use super::confined;
 use runway_devcluster::Kubectl;
@@ -10,14 +10,14 @@ use std::process::{Command, Stdio};
 
 const SERVER: &str = "deploy/runway-http";
 
-/// An image that the development cluster's node has.
+/// An image that exists on the node of the development cluster.
 const IMAGE: &str = "runway.test/busybox:1";
 
-/// What a job does, and what must be known of it in the end.
+/// A job and its expected result.
 struct Job {
     name: &'static str,
     script: &'static str,
-    /// With which the command line ends that waited for it.
+    /// The expected exit code of `runway submit --wait`.
     code: i32,
     phase: &'static str,
     reason: Option<&'static str>,
@@ -46,7 +46,7 @@ const JOBS: [Job; 2] = [
     },
 ];
 
-/// Waits until the server is ready, and has it run jobs that the command line sends.
+/// Waits until the server is ready, checks it, and submits jobs to it with the command line.
 pub(super) fn serves(kubectl: &Kubectl, runway: &Path) -> Result<(), String> {
     ready(kubectl)?;
     has_no_shell(kubectl)?;
@@ -71,7 +71,7 @@ fn ready(kubectl: &Kubectl) -> Result<(), String> {
     })
 }
 
-/// There is nothing in the image that a stranger could go on with.
+/// Fails if the image contains a shell, which an attacker could use.
 fn has_no_shell(kubectl: &Kubectl) -> Result<(), String> {
     for shell in ["sh", "/bin/sh", "/bin/busybox"] {
         match kubectl.call(&["-n", "runway-system", "exec", SERVER, "--", shell, "-c", "true"], None) {
@@ -83,14 +83,14 @@ fn has_no_shell(kubectl: &Kubectl) -> Result<(), String> {
     Ok(())
 }
 
-/// The way that is open to people.
+/// Forwards a local port to the server's Service. Returns the running `kubectl` and the local URL.
 fn forward(kubectl: &Kubectl) -> Result<(Running, String), String> {
     let told = |error| format!("kubectl port-forward: {error}");
     let mut command = kubectl.command(&["-n", "runway-system", "port-forward", "svc/runway-http", ":80"]);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told)?;
     let mut forwarding = Running(child);
     let mut line = String::new();
-    // The pipe stays open: it tells there of each connection too, and would end if it could not.
+    // The pipe must stay open. kubectl logs each connection to it and exits on a write error.
     let output = forwarding.0.stdout.as_mut().ok_or("kubectl port-forward has no output")?;
     BufReader::new(output).read_line(&mut line).map_err(told)?;
     let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_whitespace().next());
@@ -98,14 +98,14 @@ fn forward(kubectl: &Kubectl) -> Result<(Running, String), String> {
     Ok((forwarding, format!("http://{address}")))
 }
 
-/// The command line, and the server that it asks.
+/// The command line and the URL of its server.
 struct Client<'a> {
     runway: &'a Path,
     address: String,
 }
 
 impl Client<'_> {
-    /// Sends a job, waits until it has ended, and compares.
+    /// Submits a job, waits until it has finished, and checks the result.
     fn run(&self, job: &Job) -> Result<(), String> {
         let spec = json!({
             "name": job.name, "tenant": "search", "image": IMAGE, "command": ["sh", "-c", job.script],
@@ -129,7 +129,8 @@ impl Client<'_> {
         if logs == job.logs { Ok(()) } else { Err(format!("it printed `{logs}`")) }
     }
 
-    /// What it prints where it ends with this code; otherwise what it complains of.
+    /// Runs the command line. Returns its standard output if it exits with this code, and its standard error
+    /// otherwise.
     fn call(&self, code: i32, arguments: &[&str], input: &str) -> Result<String, String> {
         let told = |error| format!("runway: {error}");
         let mut command = Command::new(self.runway);

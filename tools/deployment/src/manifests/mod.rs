@@ -1,5 +1,5 @@
-//! The manifests: both overlays are built, and the one for development is taken in by a real cluster, on which the server then runs
-//! in its image.
+//! Checks the manifests. Both overlays are built. The overlay for development is applied to a real cluster,
+//! which then runs the server in its image.
 
 mod confined;
 mod deployed;
@@ -10,13 +10,14 @@ use runway_steps::{self as steps, Failed, root, target_folder};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The overlays, and how many objects each has: one that is lost is noticed.
+/// The overlays, each with its number of objects. The number detects an object that was lost.
 const OVERLAYS: [(&str, usize); 2] = [("dev", 14), ("eks", 16)];
 
-/// What a cluster may have besides, likewise.
+/// The optional add-ons, each with its number of objects.
 const ADDITIONS: [(&str, usize); 3] = [("drains", 1), ("gpus", 1), ("monitoring", 2)];
 
-/// What may be asked as whom, and the answer.
+/// Permissions of the server's service account: verb, resource and the expected answer of `kubectl auth
+/// can-i`.
 const RIGHTS: [(&str, &str, &str); 6] = [
     ("create", "jobs.batch", "yes"),
     ("list", "pods", "yes"),
@@ -26,7 +27,7 @@ const RIGHTS: [(&str, &str, &str); 6] = [
     ("update", "resourcequotas", "no"),
 ];
 
-/// The programs' own name for the server's service account.
+/// The kubectl flag that impersonates the server's service account.
 const SERVER: &str = "--as=system:serviceaccount:runway-system:runway";
 
 fn build(kubectl: &Kubectl, folder: &Path) -> Result<String, String> {
@@ -40,7 +41,8 @@ fn folder(overlay: &str) -> PathBuf {
 /// Builds the overlays and the add-ons. Returns `false` if there is no `kubectl` and `may_build` is not set.
 ///
 /// # Errors
-/// [`Failed`] if `kubectl` cannot be built, or an overlay is not as it should be.
+/// [`StepError`] if `kubectl` cannot be built, or an overlay cannot be built or has another number of
+/// objects.
 pub fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, Failed> {
     let Some(kubectl) = Kubectl::find(kubernetes, may_build)? else { return Ok(false) };
     eprintln!("\nxtask: the manifests are built");
@@ -56,10 +58,11 @@ pub fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, Faile
     Ok(true)
 }
 
-/// Has the server's image and the manifests taken in by the cluster of the session, which is one of ours.
+/// Imports the server's image into the session's cluster and checks the manifests there. The cluster must be
+/// one that `cargo xtask cluster` started.
 ///
 /// # Errors
-/// [`Failed`] if the image cannot be built, or a check of the deployed server fails.
+/// [`StepError`] if the image cannot be built, or a check of the deployed server fails.
 pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
     let file = image::usual_place();
     image::archive(&file)?;
@@ -72,11 +75,12 @@ pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
 
 const STEP: &str = "the manifests on a cluster";
 
-/// Applies the overlay for development to the cluster of `KUBECONFIG`, looks whether it does there what it should, sends a job
-/// through it, has the other overlay checked by the API server as far as it knows its kinds, and removes everything.
+/// Applies the overlay for development to the cluster of `KUBECONFIG`, submits jobs to the server and checks
+/// the objects. Validates the other overlay on the API server, as far as the cluster has its kinds. Finally
+/// deletes everything.
 ///
 /// # Errors
-/// [`Failed`] if a check of the deployed server fails.
+/// [`StepError`] if a check of the deployed server fails.
 pub fn apply() -> Result<(), Failed> {
     let kubectl = Kubectl::new()?;
     let dev = folder("dev").display().to_string();
@@ -90,7 +94,7 @@ pub fn apply() -> Result<(), Failed> {
 fn remove(kubectl: &Kubectl, dev: &str) -> Result<(), String> {
     let system = ["-n", "runway-system", "delete"];
     let delete = |what: &[&str]| kubectl.call(&[&system[..], what].concat(), None);
-    // The server's time to end is for requests under way, and there are none.
+    // The grace period of the server is for running requests, and there are none.
     delete(&["deploy", "runway-http", "--ignore-not-found", "--wait=false"])?;
     delete(&["pods", "--all", "--grace-period=1"])?;
     kubectl.call(&["delete", "-k", dev, "--ignore-not-found", "--timeout=180s"], None).map(drop)
@@ -99,7 +103,7 @@ fn remove(kubectl: &Kubectl, dev: &str) -> Result<(), String> {
 fn looks_right(kubectl: &Kubectl) -> Result<(), String> {
     for (verb, resource, expected) in RIGHTS {
         let asked = kubectl.call(&["auth", "can-i", verb, resource, "-n", "runway-jobs", SERVER], None);
-        // Where the answer is no, it fails.
+        // `kubectl auth can-i` fails if the answer is no.
         let said = if asked.is_ok() { "yes" } else { "no" };
         if said != expected {
             return Err(format!("may the server {verb} {resource}? {said}, and it should be {expected}"));
@@ -130,7 +134,8 @@ fn looks_right(kubectl: &Kubectl) -> Result<(), String> {
     kubectl.call(&["apply", "--dry-run=server", "-f", "-"], Some(&known.join("\n---\n"))).map(drop)
 }
 
-/// The guardrails hold whoever goes round Runway: a pod within the policy's bounds is let in, one beyond them is not.
+/// Checks that the guardrails also apply to a pod that does not come from Runway. A pod within the policy's
+/// bounds is admitted, and a pod above them is rejected.
 fn within_bounds(kubectl: &Kubectl) -> Result<(), String> {
     let pod = |cpu: &str| {
         serde_json::json!({
@@ -162,7 +167,7 @@ fn documents(built: &str) -> impl Iterator<Item = &str> {
     built.split("\n---\n").map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// What stands at the top level of a document under a name.
+/// Returns the value of a top-level field of a document.
 fn field<'a>(document: &'a str, name: &str) -> &'a str {
     let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
     document.lines().find_map(value).unwrap_or_default()
@@ -172,7 +177,7 @@ fn kind(document: &str) -> String {
     format!("{} of {}", field(document, "kind"), field(document, "apiVersion"))
 }
 
-/// Whether the API server has the kind of a document, in the words of `kubectl api-resources`.
+/// Whether the output of `kubectl api-resources` contains the kind of a document in its version.
 fn is_served(document: &str, served: &str) -> bool {
     let wanted = [field(document, "apiVersion"), field(document, "kind")];
     served.lines().any(|line| {

@@ -1,4 +1,4 @@
-//! A server on a real cluster, and what people ask of it: jobs that end well and badly, jobs that are refused, readers.
+//! A server on a real cluster, with test load: jobs that succeed or fail, refused jobs, and reads.
 
 use super::scraper::{curl, free_port, until};
 use super::{not_started, write, wrong};
@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
-/// An image that the development cluster's node has.
+/// An image that exists on the node of the development cluster.
 const IMAGE: &str = "runway.test/busybox:1";
 
 pub(super) struct Load {
@@ -20,7 +20,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Starts a server on a namespace of its own.
+    /// Starts a server with its own namespace.
     pub(super) fn begin(place: &Path) -> Result<Self, Failed> {
         let namespace = Namespace::make(Kubectl::new()?)?;
         let policy = fs::read_to_string(root().join("fixtures/policies/default.yaml"));
@@ -51,7 +51,7 @@ impl Load {
         self.ops_port
     }
 
-    /// A little of everything.
+    /// Sends one request of each kind.
     pub(super) fn round(&self) -> Result<(), Failed> {
         for (tenant, command) in [("search", "true"), ("vision", "false")] {
             self.submit(tenant, json!({ "name": "load", "image": IMAGE, "command": [command] }))?;
@@ -63,7 +63,7 @@ impl Load {
         Ok(())
     }
 
-    /// Sends a job. Whatever is answered is an answer: tenants meet their quotas and rates here too.
+    /// Submits a job. Any HTTP status is accepted, because tenants also reach their quotas and rate limits.
     fn submit(&self, tenant: &str, job: serde_json::Value) -> Result<(), Failed> {
         let (url, tenant, job) =
             (format!("{}/v1/jobs", self.api), format!("X-Tenant-ID: {tenant}"), job.to_string());
@@ -73,7 +73,7 @@ impl Load {
     }
 }
 
-/// A namespace that goes with what holds it.
+/// A namespace that is deleted when this value is dropped.
 struct Namespace {
     kubectl: Kubectl,
     name: String,

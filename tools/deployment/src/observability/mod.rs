@@ -1,4 +1,5 @@
-//! The alerts and the dashboard: the rules hold at their edges, and no panel is empty over a real server under load.
+//! Checks the alerts and the dashboard. Tests cover the thresholds of the rules. Each panel must show data of
+//! a real server under load.
 
 mod load;
 mod scraper;
@@ -17,18 +18,18 @@ use std::time::{Duration, Instant};
 const PROGRAMS: &[(&str, &str)] = &[("promtool", "prometheus"), ("prometheus", "prometheus")];
 const ADVICE: &str = "install Prometheus, `promtool` and `prometheus`";
 
-/// How long the server is under load at most, until every panel has something to show.
+/// Maximum time until every panel shows data.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn folder() -> PathBuf {
     root().join("infra/observability")
 }
 
-/// Checks the rules, runs their tests, and has every query of the dashboard and of the runbooks parsed. Prometheus is installed for it where it
-/// may be; otherwise, where it is not there, nothing is checked, and the answer is no.
+/// Checks the rules, runs their tests, and parses each query of the dashboard and the runbooks. Installs
+/// Prometheus if `may_install` is set. Returns `false` if Prometheus is missing and may not be installed.
 ///
 /// # Errors
-/// [`Failed`] if Prometheus cannot be installed, or a rule, a test or a query is wrong.
+/// [`StepError`] if Prometheus cannot be installed, or a rule, a test or a query is wrong.
 pub fn check(may_install: bool) -> Result<bool, Failed> {
     if !may_install && PROGRAMS.iter().any(|(program, _)| locate(program).is_none()) {
         return Ok(false);
@@ -41,7 +42,7 @@ pub fn check(may_install: bool) -> Result<bool, Failed> {
     let expressions = panels.chain(queries_of_runbooks()?).enumerate();
     let rules =
         expressions.map(|(number, query)| json!({ "record": format!("query:{number}"), "expr": query }));
-    // JSON is YAML too.
+    // JSON is valid YAML.
     let group = json!({ "groups": [{ "name": "queries", "rules": rules.collect::<Vec<_>>() }] });
     let file = target_folder().join("dashboard/queries.json");
     write(&file, &group.to_string())?;
@@ -50,20 +51,21 @@ pub fn check(may_install: bool) -> Result<bool, Failed> {
     Ok(true)
 }
 
-/// Has the dashboard tested over the cluster of the session.
+/// Checks the dashboard with the session's cluster.
 ///
 /// # Errors
-/// [`Failed`] if the server cannot be built, or a panel stays empty.
+/// [`StepError`] if the server cannot be built, or a panel stays empty.
 pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
     steps::cargo("the server", &["build", "--locked", "-p", "runway-http"])?;
     let program = std::env::current_exe().map_err(|error| not_started("the dashboard", error))?;
     session.run("the dashboard over a server under load", Command::new(program).arg("dashboard"))
 }
 
-/// Runs every query of the dashboard on a Prometheus that scrapes a server on the cluster of `KUBECONFIG`, while jobs run.
+/// Runs every query of the dashboard on a Prometheus that scrapes a server on the cluster of `KUBECONFIG`,
+/// while jobs run.
 ///
 /// # Errors
-/// [`Failed`] if Prometheus cannot be installed, or a panel stays empty.
+/// [`StepError`] if Prometheus cannot be installed, a panel stays empty, or a critical alert fires.
 pub fn dashboard() -> Result<(), Failed> {
     let programs = programs()?;
     let place = target_folder().join("dashboard");
@@ -107,7 +109,7 @@ fn promtool(programs: &Programs) -> Command {
     Command::new(programs.get("promtool").cloned().unwrap_or_else(|| "promtool".into()))
 }
 
-/// What the rules' object begins with.
+/// The first lines of the rule object.
 const OBJECT: &str = "\
 # The rules of ../../observability/rules for the Prometheus Operator: `cargo xtask references` writes this file anew.
 apiVersion: monitoring.coreos.com/v1
@@ -122,7 +124,7 @@ spec:
   groups:
 ";
 
-/// The rules as an object for the Prometheus Operator, and where it lies.
+/// Renders the rules as an object for the Prometheus Operator. Returns its path and its text.
 fn rules_object() -> std::io::Result<(PathBuf, String)> {
     let mut object = OBJECT.to_owned();
     for file in rules() {
@@ -136,10 +138,10 @@ fn rules_object() -> std::io::Result<(PathBuf, String)> {
     Ok((root().join("infra/kubernetes/monitoring/prometheusrule.yaml"), object))
 }
 
-/// Writes that object.
+/// Writes the rule object to its file.
 ///
 /// # Errors
-/// [`Failed`] if a file cannot be read or written.
+/// [`StepError`] if a file cannot be read or written.
 pub fn write_rules_object() -> Result<(), Failed> {
     let (file, object) = rules_object().map_err(|error| not_started("the rules", error))?;
     write(&file, &object)
@@ -149,7 +151,7 @@ fn rules() -> [PathBuf; 2] {
     ["recording.yaml", "alerts.yaml"].map(|name| folder().join("rules").join(name))
 }
 
-/// A query and the panel that shows it.
+/// A query and the title of its panel.
 struct Query {
     panel: String,
     expression: String,
@@ -177,7 +179,7 @@ fn queries_of(dashboard: &Value) -> Vec<Query> {
     queries
 }
 
-/// Each line of the runbooks' blocks of PromQL.
+/// Returns each line of the PromQL blocks in the runbooks.
 fn queries_of_runbooks() -> Result<Vec<String>, Failed> {
     let told = |error| not_started("the runbooks", error);
     let mut queries = Vec::new();
@@ -189,7 +191,7 @@ fn queries_of_runbooks() -> Result<Vec<String>, Failed> {
     Ok(queries)
 }
 
-/// The query as Grafana sends it, with a scrape each second.
+/// Replaces the variables of a query as Grafana does. The interval fits one scrape per second.
 fn instant(expression: &str) -> String {
     expression.replace("$__rate_interval", "10s")
 }
@@ -271,7 +273,8 @@ mod tests {
         }
     }
 
-    /// The names of our metrics in a text, without what a histogram or a counter adds in its samples.
+    /// Returns the names of Runway's metrics in a text, without the suffixes of histogram and counter
+    /// samples.
     fn metrics(text: &str) -> BTreeSet<String> {
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
         let ours = words.filter(|word| word.starts_with("runway_"));

@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes one server each second.
+//! A Prometheus that scrapes one server every second.
 
 use super::{not_started, write, wrong};
 use runway_steps::{Failed, Programs, Running};
@@ -30,7 +30,7 @@ impl Prometheus {
                 "static_configs": [{ "targets": [format!("127.0.0.1:{target}")] }],
             }],
         });
-        // JSON is YAML too.
+        // JSON is valid YAML.
         let file = place.join("prometheus.yaml");
         write(&file, &config.to_string())?;
         let address = format!("127.0.0.1:{}", free_port()?);
@@ -49,7 +49,7 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// Whether a query has an answer with a number in it.
+    /// Whether the result of a query contains a number other than NaN.
     pub(super) fn shows(&self, query: &str) -> Result<bool, Failed> {
         let (url, query) = (format!("http://{}/api/v1/query", self.address), format!("query={query}"));
         let answer = curl(&["--get", &url, "--data-urlencode", &query])?;
@@ -61,7 +61,7 @@ impl Prometheus {
     }
 }
 
-/// Calls curl, whose word counts where it fails.
+/// Runs curl. If it fails, the error contains its standard error.
 pub(super) fn curl(arguments: &[&str]) -> Result<String, Failed> {
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "10"])
@@ -75,7 +75,7 @@ pub(super) fn curl(arguments: &[&str]) -> Result<String, Failed> {
     }
 }
 
-/// Waits until something holds, and not for ever.
+/// Polls a condition until it is true. Fails after 60 seconds.
 pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Failed> {
     let begun = Instant::now();
     while !holds() {

@@ -1,4 +1,4 @@
-//! A file with images in it, which container engines and the tools of registries take in: an image layout, packed.
+//! An archive of images: a packed OCI image layout. Container engines and registry tools can import it.
 
 use super::documents::{Config, Descriptor, Index, Layout, Manifest};
 use super::{Image, digest};
@@ -7,19 +7,19 @@ use std::collections::BTreeMap;
 use std::io;
 use tar::{Builder, EntryType, Header};
 
-/// An archive that is being made.
+/// Builds an archive.
 #[derive(Default)]
 pub struct Archive {
-    /// By digest.
+    /// Blobs by digest.
     blobs: BTreeMap<String, Vec<u8>>,
     manifests: Vec<Descriptor>,
 }
 
 impl Archive {
-    /// Adds an image under each of its names and returns the digest of its manifest, by which a registry knows it.
+    /// Adds an image under each of its names. Returns the digest of its manifest, which registries also use.
     ///
     /// # Errors
-    /// [`io::Error`] if a document of the image cannot be written.
+    /// [`io::Error`] if a document of the image cannot be encoded.
     pub fn add(&mut self, image: &Image<'_>) -> io::Result<String> {
         let config = written(&Config::new(image))?;
         let manifest = written(&Manifest::new(&config, image))?;
@@ -30,10 +30,10 @@ impl Archive {
         Ok(self.keep(manifest))
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the archive.
     ///
     /// # Errors
-    /// [`io::Error`] if a document of the archive cannot be written.
+    /// [`io::Error`] if a document of the archive cannot be encoded.
     pub fn finish(self) -> io::Result<Vec<u8>> {
         let mut tar = Builder::new(Vec::new());
         entry(&mut tar, "oci-layout", &written(&Layout::CURRENT)?)?;

@@ -1,11 +1,11 @@
-//! The documents of an image. They are types and not free JSON, so that their fields always come in the same order: a digest
-//! depends on it.
+//! The JSON documents of an image. They are types instead of free JSON, so that the order of fields is fixed.
+//! The digests depend on this order.
 
 use super::{Image, digest};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The only system that images here are for.
+/// The operating system of all images.
 const SYSTEM: &str = "linux";
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ impl<'a> Manifest<'a> {
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Names other bytes.
+/// Describes a blob by type, digest and size.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
@@ -76,7 +76,8 @@ impl Descriptor {
         Self { media_type, digest: digest(bytes), size: bytes.len(), platform: None, annotations }
     }
 
-    /// A manifest under a name: containerd and Docker read all of it, others its tag.
+    /// Returns the descriptor of a manifest under a name. containerd and Docker read the full name, other
+    /// tools the tag.
     pub(super) fn named(manifest: &[u8], name: &str) -> Self {
         let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
         let annotations = [
@@ -101,7 +102,7 @@ impl Platform {
     const THIS: Self = Self { architecture: architecture(), os: SYSTEM };
 }
 
-/// This program's processor, in the words of images.
+/// The processor architecture of this program, as OCI images name it.
 const fn architecture() -> &'static str {
     match std::env::consts::ARCH.as_bytes() {
         b"x86_64" => "amd64",
@@ -138,7 +139,7 @@ impl<'a> Config<'a> {
 struct RootFs<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    /// Of the layers as they are unpacked.
+    /// Digests of the uncompressed layers.
     diff_ids: [&'a str; 1],
 }
 
@@ -148,11 +149,11 @@ struct Step {
     created_by: &'static str,
 }
 
-/// How a container of the image is started.
+/// Default settings for a container of the image.
 #[derive(Serialize, Default)]
 #[serde(rename_all = "PascalCase")]
 pub struct Start {
-    /// Numbers, so that nobody needs a list of users to see that it is not root.
+    /// User and group. They are numbers, so that Kubernetes can verify that the user is not root.
     pub user: &'static str,
     /// Ports such as `8080/tcp`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -163,10 +164,10 @@ pub struct Start {
     /// The program and its first arguments.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub entrypoint: &'static [&'static str],
-    /// The words after the entry point, which a user may replace.
+    /// The default arguments after the entry point.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub cmd: &'static [&'static str],
-    /// The folder in which it starts.
+    /// The working directory.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub working_dir: &'static str,
     /// Labels, by key.
@@ -174,6 +175,6 @@ pub struct Start {
     pub labels: BTreeMap<String, String>,
 }
 
-/// `{}`, where only the key says something.
+/// The JSON value `{}`, for maps in which only the keys matter.
 #[derive(Serialize)]
 pub struct Empty {}

@@ -1,4 +1,4 @@
-//! One layer: files, folders and links of `root`, all from one time.
+//! A layer of an image: files, directories and links that belong to root and have the same time.
 
 use super::digest;
 use crate::epoch::Epoch;
@@ -6,38 +6,38 @@ use flate2::{Compression, GzBuilder};
 use std::io::{self, Write as _};
 use tar::{Builder, EntryType, Header};
 
-/// A layer that is finished.
+/// A complete layer.
 pub struct Layer {
     content_digest: String,
     packed: Vec<u8>,
 }
 
-/// A layer that is being made: what is added first comes first.
+/// Builds a layer. Entries keep the order in which they are added.
 pub struct Entries {
     tar: Builder<Vec<u8>>,
     time: u64,
 }
 
 impl Layer {
-    /// Begins a layer whose entries are all of this time.
+    /// Returns a builder for a layer. All its entries get this time.
     #[must_use]
     pub fn begin(time: Epoch) -> Entries {
         Entries { tar: Builder::new(Vec::new()), time: time.seconds() }
     }
 
-    /// The digest of what is unpacked.
+    /// The digest of the uncompressed layer.
     pub(super) fn content_digest(&self) -> &str {
         &self.content_digest
     }
 
-    /// As it is sent.
+    /// The compressed layer.
     pub(super) fn packed(&self) -> &[u8] {
         &self.packed
     }
 }
 
 impl Entries {
-    /// Adds a folder.
+    /// Adds a directory.
     ///
     /// # Errors
     /// [`io::Error`] if the path is too long.
@@ -65,13 +65,13 @@ impl Entries {
         self.tar.append_link(&mut header, path, target)
     }
 
-    /// Packs the layer.
+    /// Compresses the layer.
     ///
     /// # Errors
     /// [`io::Error`] if an entry cannot be written.
     pub fn finish(self) -> io::Result<Layer> {
         let content = self.tar.into_inner()?;
-        // Neither a time nor the name of a system.
+        // The gzip header contains neither a time nor an operating system.
         let mut packer = GzBuilder::new().operating_system(255).write(Vec::new(), Compression::best());
         packer.write_all(&content)?;
         Ok(Layer { content_digest: digest(&content), packed: packer.finish()? })

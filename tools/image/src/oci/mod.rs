@@ -1,5 +1,5 @@
-//! Container images as the Open Container Initiative specifies them, made without any engine. The same content gives the same
-//! bytes: whoever makes an image says what time it is of.
+//! Builds container images in the OCI format without a container engine. The same content gives the same
+//! bytes, because the caller passes the time.
 
 mod archive;
 mod documents;
@@ -13,15 +13,15 @@ use crate::epoch::Epoch;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
-/// One image: what is in it, how it is started, and what it tells of itself.
+/// An image: its content, its default settings and its metadata.
 pub struct Image<'a> {
-    /// Registry, repository and tag; as many as are wanted.
+    /// Names with registry, repository and tag. An image can have several names.
     pub names: &'a [&'a str],
     /// The content.
     pub layer: &'a Layer,
-    /// How a container is started.
+    /// Default settings for a container.
     pub start: Start,
-    /// The time of the image.
+    /// The creation time.
     pub created: Epoch,
     /// Annotations of the manifest, by key.
     pub annotations: BTreeMap<String, String>,
@@ -59,7 +59,7 @@ mod tests {
         archive.finish().unwrap()
     }
 
-    /// The files of an archive by their names.
+    /// Returns the files of an archive by name.
     fn files(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
         let mut tar = tar::Archive::new(bytes);
         let entries = tar.entries().unwrap().map(|entry| {
@@ -71,7 +71,7 @@ mod tests {
         entries.collect()
     }
 
-    /// What a descriptor leads to: it is there, and it is what the descriptor says.
+    /// Returns the blob of a descriptor. Checks digest, size and type.
     fn led_to<'a>(files: &'a BTreeMap<String, Vec<u8>>, descriptor: &Value, media_type: &str) -> &'a [u8] {
         let name = descriptor["digest"].as_str().unwrap();
         let blob = &files[&format!("blobs/{}", name.replace(':', "/"))];
@@ -125,7 +125,7 @@ mod tests {
             assert_eq!(config["architecture"], index["manifests"][0]["platform"]["architecture"]);
         }
         assert_eq!(manifests.len(), 2);
-        // Layout, index, one manifest, one config, one layer: nothing that nothing leads to.
+        // Layout, index, one manifest, one config and one layer: there are no unreferenced files.
         assert_eq!(files.len(), 5);
     }
 

@@ -1,5 +1,6 @@
-//! `cargo xtask image`: the server's container image, made without any engine. It holds one static program and nothing else: no
-//! shell, no libraries, no list of users. The same commit and the same compiler give the same bytes.
+//! `cargo xtask image`: builds the server's container image without a container engine. It contains one
+//! static program: no shell, no libraries, no user database. The same commit and the same compiler give the
+//! same bytes.
 
 mod program;
 
@@ -11,10 +12,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// As the manifests name it.
+/// The image name, as in the manifests.
 const NAME: &str = concat!("registry.internal/runway-http:", env!("CARGO_PKG_VERSION"));
 
-/// As the manifests say, and as the jobs themselves run.
+/// User and group of the server, as in the manifests. Jobs run with the same ids.
 const USER: &str = "65532:65532";
 
 const PORTS: [&str; 2] = ["8080/tcp", "9100/tcp"];
@@ -24,19 +25,19 @@ const LICENCES: &str = "MIT OR Apache-2.0";
 
 const STEP: &str = "the image";
 
-/// What `image` is asked to do.
+/// An `image` command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// The archive, in this file where one is named.
+    /// Write the image archive to this file, or to [`default_archive`].
     Archive(Option<PathBuf>),
-    /// The static program alone, for engines that pack it themselves.
+    /// Write only the static program, for engines that build the image themselves.
     Program(PathBuf),
-    /// Proof that the program is the same wherever it is built.
+    /// Build the program in two directories and check that the bytes are equal.
     Twice,
 }
 
 impl Wanted {
-    /// Reads the options of the command.
+    /// Parses the options of the command.
     #[must_use]
     pub fn parse(words: &[&str]) -> Option<Self> {
         match words {
@@ -48,10 +49,11 @@ impl Wanted {
         }
     }
 
-    /// Writes it.
+    /// Executes the command.
     ///
     /// # Errors
-    /// [`Failed`] if the server cannot be built, its program is not static, or a file cannot be written.
+    /// [`StepError`] if the server cannot be built, its program is not static, or a file cannot be written.
+    /// [`StepError`] if two builds differ.
     pub fn write(self) -> Result<(), Failed> {
         match self {
             Self::Archive(file) => archive(&file.unwrap_or_else(usual_place)),
@@ -61,7 +63,7 @@ impl Wanted {
     }
 }
 
-/// Where the archive lies unless another place is named.
+/// The default path of the archive.
 #[must_use]
 pub fn usual_place() -> PathBuf {
     target_folder().join("oci/runway-http.tar")
@@ -70,13 +72,14 @@ pub fn usual_place() -> PathBuf {
 /// Builds the server and writes its image as an archive.
 ///
 /// # Errors
-/// [`Failed`] if the server cannot be built, or a file cannot be written.
+/// [`StepError`] if the server cannot be built, or a file cannot be written.
 pub fn archive(file: &Path) -> Result<(), Failed> {
     let (created, revision) = (Epoch::of_the_sources()?, commit());
     let program = program::build()?;
     eprintln!("\nxtask: {STEP}");
     let content = fs::read(&program).map_err(told(&program))?;
-    // Only if it still is that one: nobody knows what was built from files that changed meanwhile.
+    // The revision is omitted if the checkout changed during the build, because the built sources are then
+    // unknown.
     let about = About { created, revision: revision.filter(|revision| commit().as_ref() == Some(revision)) };
     let packed = pack(&content, about).map_err(told(file))?;
     if let Some(folder) = file.parent() {
@@ -93,7 +96,7 @@ fn told(what: &Path) -> impl FnOnce(io::Error) -> Failed {
     move |error| Failed::Wrong { step: STEP.to_owned(), what: format!("{what}: {error}") }
 }
 
-/// Where an image comes from.
+/// The sources of an image.
 struct About {
     created: Epoch,
     revision: Option<String>,
@@ -160,7 +163,7 @@ mod tests {
         fs::read_to_string(root().join(name)).unwrap()
     }
 
-    /// The blobs that are JSON, and what is in the one that is a layer.
+    /// Returns the JSON blobs of the archive, and the entries of its layer.
     fn parts() -> (Vec<Value>, Vec<String>) {
         let packed = pack(b"program", about()).unwrap();
         let (mut documents, mut content) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! The server as one static program, the same bytes wherever it is built.
+//! Builds the server as one static program. The bytes do not depend on the build directory.
 
 use super::STEP;
 use crate::epoch::commit;
@@ -7,24 +7,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Between flags: they may hold blanks.
+/// The separator of encoded flags, because flags may contain spaces.
 const SEPARATOR: &str = "\u{1f}";
 
-/// Builds it and returns its place.
+/// Builds the program and returns its path.
 pub(super) fn build() -> Result<PathBuf, Failed> {
     let target = target_folder();
-    // Flags name whole paths.
+    // Flags need absolute paths.
     build_in(&root(), &std::path::absolute(&target).unwrap_or(target))
 }
 
-/// Builds it from the sources of one folder into another one.
+/// Builds the program from one source directory into a target directory.
 fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, Failed> {
     let system = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let wrong = |what: &str| Failed::Wrong { step: STEP.to_owned(), what: what.to_owned() };
     let compiler = sysroot().ok_or_else(|| wrong("`rustc` does not say where it is"))?;
     let cargo = cargo_home().ok_or_else(|| wrong("there is no home folder: set CARGO_HOME"))?;
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
-    // Messages name source files. Where those lie here is nobody's business, and would change the bytes.
+    // Panic messages contain source paths. The paths of this machine would change the bytes and leak to
+    // users.
     let places = [
         (sources, "/runway"),
         (target, "/target"),
@@ -33,7 +34,8 @@ fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, Failed> {
     ];
     flags.extend(places.map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display())));
     let mut build = steps::command(&["build", "--locked", "--profile", "image", "-p", "runway-http"]);
-    // With a target, the flags are for the program alone: those of the build, such as macros, cannot be static.
+    // With `--target`, the flags apply only to the program. Build-time crates such as macros cannot be
+    // static.
     build.args(["--target", &system]).env("CARGO_ENCODED_RUSTFLAGS", flags.join(SEPARATOR));
     build.current_dir(sources).env("CARGO_TARGET_DIR", target);
     steps::run("the server, static", &mut build)?;
@@ -41,13 +43,13 @@ fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, Failed> {
     if is_static(&program) { Ok(program) } else { Err(wrong("the program names a loader of libraries")) }
 }
 
-/// Builds it once more, from the commit that is checked out and in another folder, and compares.
+/// Builds the current commit a second time in another directory and compares the programs.
 pub(super) fn prove() -> Result<(), Failed> {
     let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
     let revision = commit().ok_or_else(|| wrong("commit the changes first".to_owned()))?;
     let folder = std::env::temp_dir().join(format!("runway-image-{}", std::process::id()));
     let outcome = compare(&folder, &revision);
-    // What is left of a copy is in nobody's way.
+    // A leftover copy is harmless.
     let _left = fs::remove_dir_all(&folder);
     outcome
 }
