@@ -1,5 +1,5 @@
 output "cluster" {
-  description = "The cluster's name."
+  description = "The name of the cluster."
   value       = aws_eks_cluster.this.name
 }
 
@@ -9,17 +9,17 @@ output "kubeconfig" {
 }
 
 output "registry" {
-  description = "Where the server's image goes."
+  description = "The registry for the server's image."
   value       = aws_ecr_repository.server.repository_url
 }
 
 output "ranges" {
-  description = "The ranges that the overlay for EKS and its policy name: they must agree."
+  description = "The ranges that the overlay for EKS and its policy must contain."
   value       = module.layout.ranges
 }
 
 output "usd_per_month" {
-  description = "At list price in us-east-1, before traffic and logs. Null, where the list has no price for an instance type."
+  description = "The list price in us-east-1, without traffic and logs. Null if the list has no price for an instance type."
   value = {
     lines = module.cost.lines
     total = module.cost.total

@@ -1,96 +1,96 @@
 variable "region" {
-  description = "The one region."
+  description = "The AWS region."
   type        = string
   default     = "us-east-1"
 
   validation {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "The region is written like us-east-1."
+    error_message = "The region must have the form us-east-1."
   }
 }
 
 variable "name" {
-  description = "What everything is named after."
+  description = "The name prefix of all resources."
   type        = string
   default     = "runway"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,20}[a-z0-9]$", var.name))
-    error_message = "The name has 3 to 22 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "The name must have 3 to 22 lower-case letters, digits and hyphens, and must start with a letter."
   }
 }
 
 variable "kubernetes_version" {
-  description = "The version of Kubernetes. It has no default: one that has left standard support costs six times as much."
+  description = "The version of Kubernetes. It has no default, because a version outside of standard support costs six times as much."
   type        = string
 
   validation {
     condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version)) && try(tonumber(split(".", var.kubernetes_version)[1]) >= 31, false)
-    error_message = "At least 1.31, written like 1.35: before, a Job can be failed while its pod still runs."
+    error_message = "The version must be 1.31 or later, in the form 1.35. In older versions, a Job can fail while its pod is still running."
   }
 }
 
 variable "vpc_cidr" {
-  description = "The network of everything. The overlay for EKS and its policy name ranges within it."
+  description = "The CIDR of the network. The overlay for EKS and its policy contain ranges of it."
   type        = string
   default     = "10.42.0.0/16"
 
   validation {
     condition     = can(cidrhost(var.vpc_cidr, 0)) && endswith(var.vpc_cidr, "/16")
-    error_message = "The network is a /16, such as 10.42.0.0/16."
+    error_message = "The network must be a /16, such as 10.42.0.0/16."
   }
 }
 
 variable "zones" {
-  description = "In how many availability zones there are nodes."
+  description = "The number of availability zones with nodes."
   type        = number
   default     = 2
 
   validation {
     condition     = contains([2, 3], var.zones)
-    error_message = "Two or three: EKS needs two."
+    error_message = "The number must be two or three, because EKS needs two."
   }
 }
 
 variable "nat_gateway_per_zone" {
-  description = "A NAT gateway in each zone, so that the loss of one zone leaves the others their way out."
+  description = "Whether each zone has its own NAT gateway, so that the other zones keep internet access if one zone fails."
   type        = bool
   default     = false
 }
 
 variable "public_endpoint_cidrs" {
-  description = "Who may reach the API server from outside of the network. Nobody, if empty: then only what is in the network can."
+  description = "The public ranges that can reach the API server. If the list is empty, only the network itself can."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for cidr in var.public_endpoint_cidrs : can(cidrhost(cidr, 0))])
-    error_message = "Each is a range such as 203.0.113.0/24."
+    error_message = "Each element must be a range such as 203.0.113.0/24."
   }
 
   validation {
     condition     = alltrue([for cidr in var.public_endpoint_cidrs : try(tonumber(split("/", cidr)[1]) >= 8, false)])
-    error_message = "Ranges larger than a /8 are the whole world, more or less."
+    error_message = "Ranges larger than a /8 are not allowed, because they are almost the whole internet."
   }
 }
 
 variable "administrators" {
-  description = "The roles of those who administer the cluster. Whoever runs this gets no rights in it by that."
+  description = "The IAM roles of the administrators of the cluster. The creator of the cluster gets no permissions in it."
   type        = set(string)
 
   validation {
     condition     = length(var.administrators) > 0
-    error_message = "Without an administrator nobody could ever get into the cluster."
+    error_message = "At least one administrator is required. Otherwise the cluster could never be accessed."
   }
 
   validation {
     condition     = alltrue([for arn in var.administrators : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$", arn))])
-    error_message = "Each is the ARN of an IAM role; not of a user, whose keys live for ever."
+    error_message = "Each element must be the ARN of an IAM role. Users are not allowed, because their keys do not expire."
   }
 }
 
 variable "system_nodes" {
-  description = "The nodes of the control plane and the cluster's own pods, on which no job runs."
+  description = "The nodes of the control plane and the cluster's own pods. No job runs on them."
   type = object({
     instance_type = optional(string, "t3.medium")
     count         = optional(number, 2)
@@ -100,17 +100,17 @@ variable "system_nodes" {
 
   validation {
     condition     = var.system_nodes.count >= 1 && var.system_nodes.count <= 5
-    error_message = "One to five."
+    error_message = "The number must be between one and five."
   }
 
   validation {
     condition     = var.system_nodes.disk_gb >= 20 && var.system_nodes.disk_gb <= 16384
-    error_message = "A disk of 20 to 16384 GB: the system and images take more than ten."
+    error_message = "The disk must have 20 to 16384 GB, because the system and images need more than ten."
   }
 }
 
 variable "cpu_nodes" {
-  description = "The nodes of jobs without GPUs. `desired` is for the beginning alone: later the number is whoever scales it to decide."
+  description = "The nodes of jobs without GPUs. `desired` is only the initial number. Later changes are made outside of Terraform."
   type = object({
     instance_type = optional(string, "m5.xlarge")
     min           = optional(number, 0)
@@ -122,17 +122,17 @@ variable "cpu_nodes" {
 
   validation {
     condition     = var.cpu_nodes.min >= 0 && var.cpu_nodes.min <= var.cpu_nodes.desired && var.cpu_nodes.desired <= var.cpu_nodes.max && var.cpu_nodes.max >= 1
-    error_message = "It must hold that 0 <= min <= desired <= max, and 1 <= max."
+    error_message = "The numbers must satisfy 0 <= min <= desired <= max, and 1 <= max."
   }
 
   validation {
     condition     = var.cpu_nodes.disk_gb >= 20 && var.cpu_nodes.disk_gb <= 16384
-    error_message = "A disk of 20 to 16384 GB: the system and images take more than ten."
+    error_message = "The disk must have 20 to 16384 GB, because the system and images need more than ten."
   }
 }
 
 variable "gpu_nodes" {
-  description = "The nodes of jobs with GPUs; `max` times the GPUs of one is what the policy's capacity can promise. `gpu` is the label by which the policy finds them."
+  description = "The nodes of jobs with GPUs. The policy's capacity can be at most `max` times the GPUs of one node. `gpu` is the node label in the policy."
   type = object({
     instance_type = optional(string, "g5.xlarge")
     gpu           = optional(string, "a10g")
@@ -145,38 +145,38 @@ variable "gpu_nodes" {
 
   validation {
     condition     = var.gpu_nodes.min >= 0 && var.gpu_nodes.min <= var.gpu_nodes.desired && var.gpu_nodes.desired <= var.gpu_nodes.max && var.gpu_nodes.max >= 1
-    error_message = "It must hold that 0 <= min <= desired <= max, and 1 <= max."
+    error_message = "The numbers must satisfy 0 <= min <= desired <= max, and 1 <= max."
   }
 
   validation {
     condition     = can(regex("^(g4dn|g5|g6|g6e|gr6|p3|p3dn|p4d|p4de|p5|p5e|p5en)\\.", var.gpu_nodes.instance_type))
-    error_message = "An instance type of g4dn, g5, g6, g6e, gr6, p3, p3dn, p4d, p4de, p5, p5e or p5en: others have no NVIDIA GPU, or another kind of processor."
+    error_message = "The instance type must be one of g4dn, g5, g6, g6e, gr6, p3, p3dn, p4d, p4de, p5, p5e or p5en. Others have no NVIDIA GPU, or another CPU architecture."
   }
 
   validation {
     condition     = var.gpu_nodes.disk_gb >= 20 && var.gpu_nodes.disk_gb <= 16384
-    error_message = "A disk of 20 to 16384 GB: the system and images take more than ten."
+    error_message = "The disk must have 20 to 16384 GB, because the system and images need more than ten."
   }
 }
 
 variable "log_retention_days" {
-  description = "For how long the logs of the API server and of the network are kept."
+  description = "The retention time of the API server logs and the flow logs, in days."
   type        = number
   default     = 90
 
   validation {
     condition     = contains([30, 60, 90, 120, 150, 180, 365, 400, 545, 731], var.log_retention_days)
-    error_message = "One of the numbers that CloudWatch knows: 30, 60, 90, 120, 150, 180, 365, 400, 545, 731."
+    error_message = "The number must be one that CloudWatch supports: 30, 60, 90, 120, 150, 180, 365, 400, 545, 731."
   }
 }
 
 variable "tags" {
-  description = "Further tags for everything."
+  description = "Additional tags for all resources."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for key, value in var.tags : can(regex("^[^:]{1,128}$", key)) && !startswith(lower(key), "aws") && length(value) <= 256])
-    error_message = "A key has 1 to 128 characters, no colon, and does not begin with `aws`; a value has at most 256."
+    error_message = "A key must have 1 to 128 characters, no colon, and must not start with `aws`. A value must have at most 256 characters."
   }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 const PROGRAMS: &[(&str, &str)] = &[("chromium", "chromium")];
-const ADVICE: &str = "install Chromium, `chromium`";
+const ADVICE: &str = "install Chromium (`chromium`)";
 
 /// Python packages that control the browser and check the accessibility, with their versions.
 const PACKAGES: &[(&str, &str)] = &[("playwright", "1.65.2"), ("axe-playwright-python", "0.1.8")];

@@ -34,7 +34,7 @@ pub(crate) fn check() -> Result<(), Failed> {
         TIME,
     ]);
     run.arg(format!("{address}/openapi.json")).current_dir(steps::target_folder());
-    steps::run("the server against its own description", &mut run)
+    steps::run("the server and its OpenAPI document", &mut run)
 }
 
 /// Returns the directory with the server's policy and the configuration of Schemathesis.

@@ -10,7 +10,7 @@ pub(crate) struct Server(Child);
 impl Server {
     /// Builds and starts the server. Returns it with its address.
     pub(crate) fn start(options: impl FnOnce(&mut Command)) -> Result<(Self, String), Failed> {
-        let step = "the server over a cluster in memory";
+        let step = "the server with an in-memory cluster";
         cargo(step, &["build", "--locked", "-p", "runway-http", "--example", "in_memory"])?;
         let mut command = Command::new(target_folder().join("debug/examples/in_memory"));
         options(&mut command);

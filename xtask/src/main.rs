@@ -19,27 +19,44 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
-                    --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
-                    fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
-                    own OpenAPI document, --browser looks at the operators' page in Chromium, --deployed runs its image on a
-                    cluster, as its manifests say. --kubernetes VERSION, with or without --deployed, runs the tests on
-                    that version, 1.34 or 1.36 (the default)
-  bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
-                    --cluster measures on a real API server, --http the server, --local jobs on this machine;
-                    --kubernetes VERSION with the first two
-  cluster COMMAND   a Kubernetes for development: up [--node] [--kubernetes VERSION], down, status, env, import FILE,
-                    stop-apiserver, start-apiserver
-  documents         of `test` what the pages for readers show, as far as it takes no cluster
-  modules           of `test` the import cycles between the modules of a crate, and the picture of them in
-                    docs/architecture.md; --write updates the picture
-  image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
-                    --program FILE writes the static program alone; --twice builds that in two folders and compares
-  deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
-  references        write docs/reference/, the manifests' guardrails and the rules' object anew
-  soak [OPTIONS]    runs that take too long for each commit, such as fifty repetitions of a test on a busy machine:
-                    --only NAME runs one of them, --times N so often; a wrong NAME prints all
-  sbom              write target/sbom/: what the programs are made of
+  test [OPTION]     run all checks: formatting, lints, a separate build of each
+                    crate, dependencies of the core, tests, documentation
+      --offline         skip a real cluster, the virtual machine and downloads
+      --machine         only run the tests of jobs on one machine
+      --description     only test the server against its OpenAPI document
+      --browser         only test the operators' page in Chromium
+      --deployed        only test the server's image on a cluster, with its
+                        manifests
+      --kubernetes VERSION
+                        use this version, 1.34 or 1.36 (the default), alone or
+                        with --deployed
+  bench [OPTIONS]   compare with peers and print one table
+      --check           only compile the benchmarks
+      --quick           run a few short rounds
+      --cluster         measure on a real API server
+      --http            measure the server
+      --local           measure jobs on this machine
+      --kubernetes VERSION
+                        use this version with --cluster or --http
+  cluster COMMAND   manage a Kubernetes for development:
+                    up [--node] [--kubernetes VERSION], down, status, env,
+                    import FILE, stop-apiserver, start-apiserver
+  documents         run the documents that need no cluster (part of `test`)
+  modules           check import cycles between the modules of each crate, and
+                    the picture in docs/architecture.md (part of `test`)
+      --write           update the picture
+  image             write the server's image to target/oci/runway-http.tar
+      --output FILE     write it to this file
+      --program FILE    only write the static program
+      --twice           build the program in two directories and compare
+  deployment        check infra/ and the licences of the dependencies, as far as
+                    no cluster is needed (part of `test`)
+  references        update docs/reference/, the guardrails in the manifests and
+                    the rule object
+  soak [OPTIONS]    repeat tests that take too long for each commit
+      --only NAME       select a run; a wrong NAME prints all runs
+      --times N         set the number of repetitions
+  sbom              write the SBOMs of the programs to target/sbom/
 ";
 
 /// Arguments that select one crate and its features. Each must pass the lints in a separate build.
@@ -215,7 +232,7 @@ fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
         if !is_program || packages.contains(&"--no-default-features") {
             lint.env("K8S_OPENAPI_ENABLED_VERSION", OLDEST_KUBERNETES);
         }
-        steps::run(&format!("alone: {}", packages.join(" ")), &mut lint)?;
+        steps::run(&format!("separate build: {}", packages.join(" ")), &mut lint)?;
     }
     embedder::check()?;
     purity::check()?;
@@ -230,12 +247,13 @@ fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
     )?;
     let deployment = deployment(on_a_cluster, kubernetes)?;
     if !on_a_cluster {
-        eprintln!("\nxtask: all that must hold offline holds");
+        eprintln!("\nxtask: all offline checks passed");
         tell(deployment);
         let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
-            "xtask: left out: the server against its own description, its page in a browser, jobs in a virtual machine, and the tests on a \
-             real cluster ({left_out}, the documents, the manifests with the server's image, the dashboard)"
+            "xtask: skipped: the server and its OpenAPI document, its page in a browser, jobs in a virtual machine, \
+             and the tests on a real cluster ({left_out}, the documents, the manifests with the server's image, \
+             the dashboard)"
         );
         return Ok(());
     }
@@ -243,10 +261,10 @@ fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
     browser::check()?;
     virtual_machine_test()?;
     let left_out = cluster_tests(kubernetes)?;
-    eprintln!("\nxtask: all that must hold holds");
+    eprintln!("\nxtask: all checks passed");
     tell(deployment);
     for test in left_out {
-        eprintln!("xtask: left out, since this cluster is not ours: {}", test.join(" "));
+        eprintln!("xtask: skipped on a cluster that `cargo xtask cluster` did not start: {}", test.join(" "));
     }
     Ok(())
 }
@@ -270,10 +288,10 @@ fn virtual_machine_test() -> Result<(), Failed> {
 fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'static str>, Failed> {
     let mut left_out = Vec::new();
     if !observability::check(may_install)? {
-        left_out.push("the rules of Prometheus, since it is not installed");
+        left_out.push("the Prometheus rules: Prometheus is not installed");
     }
     if !manifests::check(may_install, kubernetes)? {
-        left_out.push("the manifests, since there is no `kubectl`");
+        left_out.push("the manifests: `kubectl` is not installed");
     }
     left_out.extend(terraform::check()?.map(terraform::LeftOut::as_str));
     if steps::locate("cargo-deny").is_some() {
@@ -281,14 +299,14 @@ fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'st
         let mut deny = steps::command(&["deny", "--log-level", "error"]);
         steps::run("licences and sources of the dependencies", deny.args(what))?;
     } else {
-        left_out.push("licences and sources of the dependencies, since there is no `cargo-deny`");
+        left_out.push("licences and sources of the dependencies: `cargo-deny` is not installed");
     }
     Ok(left_out)
 }
 
 fn tell(left_out: Vec<&str>) {
     for part in left_out {
-        eprintln!("xtask: left out: {part}");
+        eprintln!("xtask: skipped: {part}");
     }
 }
 
@@ -323,7 +341,7 @@ fn deployed_test(kubernetes: Option<Release>) -> Result<(), Failed> {
     if session.is_ours() {
         return manifests::on_a_cluster(&mut session);
     }
-    let what = "the cluster of KUBECONFIG is not ours: unset the variable".to_owned();
+    let what = "KUBECONFIG names an external cluster: unset KUBECONFIG".to_owned();
     Err(Failed::Wrong { step: "the deployed server".to_owned(), what })
 }
 
@@ -335,25 +353,25 @@ fn begin(step: &str, wanted: Up) -> Result<Session, Failed> {
 fn bench(options: &[&str], kubernetes: Option<Release>) -> Result<(), Failed> {
     if options == ["--check"] {
         let lint = ["clippy", "--locked", "-p", "runway-bench", "--all-targets", "--", "-D", "warnings"];
-        return cargo("the comparisons compile", &lint);
+        return cargo("the benchmarks compile", &lint);
     }
     let is = |what: &str| options.contains(&what);
     let program = |name: &str| steps::target_folder().join("release").join(name);
     let options = options.iter().filter(|option| **option != "--http");
     if is("--cluster") {
-        let mut session = begin("the cluster for the measurements", Up { node: false, kubernetes })?;
-        return session.run("measurements on a cluster", measurements(false)?.args(options));
+        let mut session = begin("the cluster for the benchmarks", Up { node: false, kubernetes })?;
+        return session.run("benchmarks on a cluster", measurements(false)?.args(options));
     }
     if is("--http") {
         cargo("build", &["build", "--locked", "--release", "-p", "runway-http"])?;
         let mut run = measurements(false)?;
-        let mut session = begin("the cluster for the measurements", Up { node: false, kubernetes })?;
+        let mut session = begin("the cluster for the benchmarks", Up { node: false, kubernetes })?;
         return session
-            .run("measurements of the server", run.arg("--http").arg(program("runway-http")).args(options));
+            .run("benchmarks of the server", run.arg("--http").arg(program("runway-http")).args(options));
     }
     cargo("build", &["build", "--locked", "--release", "-p", "runway-cli"])?;
     let mut run = measurements(!is("--local"))?;
-    steps::run("comparisons", run.arg("--runway").arg(program("runway")).args(options))
+    steps::run("benchmarks", run.arg("--runway").arg(program("runway")).args(options))
 }
 
 /// Builds the benchmark program and returns a call of it. The peers include whole policy engines with long

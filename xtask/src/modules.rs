@@ -40,7 +40,7 @@ fn document(workspace: &Workspace) -> Result<(String, String), Failed> {
     let committed =
         fs::read_to_string(root().join(DOCUMENT)).map_err(|error| wrong(DOCUMENT, error.to_string()))?;
     let current = replace_picture(&committed, &workspace.picture());
-    let current = current.ok_or_else(|| wrong(PICTURE, format!("{DOCUMENT} has no marks for it")))?;
+    let current = current.ok_or_else(|| wrong(PICTURE, format!("{DOCUMENT} does not mark this part")))?;
     Ok((committed, current))
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn check() -> Result<(), Failed> {
     if crates.is_empty() {
         return Ok(());
     }
-    let what = format!("runway-core is pure, and now depends on: {}", crates.join(", "));
+    let what = format!("runway-core must not depend on: {}", crates.join(", "));
     Err(Failed::Wrong { step: step.to_owned(), what })
 }
 

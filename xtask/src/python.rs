@@ -14,7 +14,7 @@ pub(crate) fn environment(packages: &[(&str, &str)]) -> Result<PathBuf, Failed> 
     let complete = folder.join("complete");
     if !complete.exists() {
         let mut venv = Command::new("python3");
-        steps::run(&format!("an environment for {name}"), venv.args(["-m", "venv", "--clear"]).arg(&folder))?;
+        steps::run(&format!("environment for {name}"), venv.args(["-m", "venv", "--clear"]).arg(&folder))?;
         let mut pip = Command::new(folder.join("bin/pip"));
         let wanted = packages.iter().map(|(package, version)| format!("{package}=={version}"));
         steps::run(&name, pip.args(["install", "--quiet"]).args(wanted))?;

@@ -25,32 +25,32 @@ run "closed_by_default" {
 
   assert {
     condition     = !aws_eks_cluster.this.vpc_config[0].endpoint_public_access && aws_eks_cluster.this.vpc_config[0].endpoint_private_access
-    error_message = "the API server can be reached from outside"
+    error_message = "the API server must not be public"
   }
 
   assert {
     condition     = !aws_eks_cluster.this.access_config[0].bootstrap_cluster_creator_admin_permissions
-    error_message = "whoever creates the cluster becomes its administrator"
+    error_message = "the creator of the cluster must not become its administrator"
   }
 
   assert {
     condition     = length(aws_eks_cluster.this.enabled_cluster_log_types) == 5
-    error_message = "a log is off"
+    error_message = "all logs must be enabled"
   }
 
   assert {
     condition     = alltrue([for template in aws_launch_template.nodes : template.metadata_options[0].http_tokens == "required" && template.metadata_options[0].http_put_response_hop_limit == 1])
-    error_message = "a pod could ask for the node's credentials"
+    error_message = "pods must not be able to read the credentials of the node"
   }
 
   assert {
     condition     = toset(keys(aws_subnet.nodes)) == toset(["us-east-1a", "us-east-1b"])
-    error_message = "zones are taken in the order of their names"
+    error_message = "zones must be used in the order of their names"
   }
 
   assert {
     condition     = length(aws_nat_gateway.this) == 1
-    error_message = "one NAT gateway"
+    error_message = "there must be one NAT gateway"
   }
 }
 
@@ -59,16 +59,16 @@ run "gpu_nodes_are_for_gpu_jobs" {
 
   assert {
     condition     = one(aws_eks_node_group.gpu.taint).key == "nvidia.com/gpu" && one(aws_eks_node_group.gpu.taint).effect == "NO_SCHEDULE"
-    error_message = "jobs without GPUs could take the place"
+    error_message = "jobs without GPUs must not run on GPU nodes"
   }
 
   assert {
     condition     = aws_eks_node_group.gpu.scaling_config[0].desired_size == 0
-    error_message = "GPU nodes cost from the first hour on"
+    error_message = "there must be no GPU nodes at first"
   }
 }
 
-run "open_to_some" {
+run "open_to_listed_ranges" {
   command = plan
 
   variables {
@@ -79,16 +79,16 @@ run "open_to_some" {
 
   assert {
     condition     = aws_eks_cluster.this.vpc_config[0].endpoint_public_access && aws_eks_cluster.this.vpc_config[0].public_access_cidrs == toset(["203.0.113.0/24"])
-    error_message = "open to those who were named, and to them alone"
+    error_message = "the API server must be open only to the listed ranges"
   }
 
   assert {
     condition     = length(aws_nat_gateway.this) == 3
-    error_message = "a NAT gateway in each zone"
+    error_message = "there must be a NAT gateway in each zone"
   }
 }
 
-run "not_to_the_world" {
+run "large_ranges_are_rejected" {
   command = plan
 
   variables {
@@ -98,7 +98,7 @@ run "not_to_the_world" {
   expect_failures = [var.public_endpoint_cidrs]
 }
 
-run "somebody_administers_it" {
+run "missing_administrators_are_rejected" {
   command = plan
 
   variables {
@@ -108,7 +108,7 @@ run "somebody_administers_it" {
   expect_failures = [var.administrators]
 }
 
-run "users_are_not_roles" {
+run "users_are_rejected" {
   command = plan
 
   variables {
@@ -118,7 +118,7 @@ run "users_are_not_roles" {
   expect_failures = [var.administrators]
 }
 
-run "a_version_that_is_too_old" {
+run "old_version_is_rejected" {
   command = plan
 
   variables {
@@ -128,7 +128,7 @@ run "a_version_that_is_too_old" {
   expect_failures = [var.kubernetes_version]
 }
 
-run "more_desired_than_there_may_be" {
+run "desired_above_max_is_rejected" {
   command = plan
 
   variables {
@@ -138,7 +138,7 @@ run "more_desired_than_there_may_be" {
   expect_failures = [var.gpu_nodes]
 }
 
-run "a_gpu_node_without_a_gpu" {
+run "instance_type_without_gpu_is_rejected" {
   command = plan
 
   variables {
@@ -148,7 +148,7 @@ run "a_gpu_node_without_a_gpu" {
   expect_failures = [var.gpu_nodes]
 }
 
-run "a_gpu_that_is_not_nvidias" {
+run "non_nvidia_gpu_is_rejected" {
   command = plan
 
   variables {
@@ -158,7 +158,7 @@ run "a_gpu_that_is_not_nvidias" {
   expect_failures = [var.gpu_nodes]
 }
 
-run "disks_that_are_too_small" {
+run "small_disks_are_rejected" {
   command = plan
 
   variables {
@@ -170,7 +170,7 @@ run "disks_that_are_too_small" {
   expect_failures = [var.system_nodes, var.cpu_nodes, var.gpu_nodes]
 }
 
-run "disks_of_the_least_and_the_most" {
+run "extreme_disk_sizes_are_accepted" {
   command = plan
 
   variables {
@@ -179,7 +179,7 @@ run "disks_of_the_least_and_the_most" {
   }
 }
 
-run "tags_that_are_aws_own" {
+run "aws_tags_are_rejected" {
   command = plan
 
   variables {

@@ -21,9 +21,9 @@ impl LeftOut {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Everything => "the Terraform files, since there is no `terraform`",
+            Self::Everything => "the Terraform files: `terraform` is not installed",
             Self::Whole => {
-                "`terraform validate` and the tests with a provider that is made up, since TF_CLI_CONFIG_FILE names no mirror of providers"
+                "`terraform validate` and the tests with a mock provider: TF_CLI_CONFIG_FILE names no provider mirror"
             }
         }
     }
@@ -50,7 +50,7 @@ pub fn check() -> Result<Option<LeftOut>, Failed> {
         command
     };
     steps::run(
-        "the form of the Terraform files",
+        "format of the Terraform files",
         terraform("").args(["fmt", "-check", "-recursive", "-diff"]),
     )?;
     for module in MODULES {
@@ -60,7 +60,7 @@ pub fn check() -> Result<Option<LeftOut>, Failed> {
         return Ok(Some(LeftOut::Whole));
     }
     test("", &terraform)?;
-    steps::run("the Terraform files are valid", terraform("").arg("validate"))?;
+    steps::run("validation of the Terraform files", terraform("").arg("validate"))?;
     Ok(None)
 }
 

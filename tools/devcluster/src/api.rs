@@ -60,7 +60,7 @@ impl<'a> Api<'a> {
         match ready {
             Some(ready) if text(ready, "/status") == "True" => {}
             Some(ready) => return Err(text(ready, "/message")),
-            None => return Err("the node has not told of itself".to_owned()),
+            None => return Err("the node has not reported its status".to_owned()),
         }
         let taints = node.pointer("/spec/taints").and_then(Value::as_array);
         match taints.and_then(|taints| taints.first()) {

@@ -9,8 +9,8 @@ use runway_steps::{Failure, Programs, is_program, locate, on_the_system};
 use std::path::{Path, PathBuf};
 
 /// Hint for a missing system program.
-const ADVICE: &str = "install them; as root on Debian 12 this happens by itself. To do without: set KUBECONFIG to the file \
-    of a running cluster, or leave the cluster out with `cargo xtask test --offline`";
+const ADVICE: &str = "install them (as root on Debian 12, this is automatic), set KUBECONFIG to the kubeconfig of a \
+    running cluster, or skip the cluster with `cargo xtask test --offline`";
 
 /// Required system programs, each with its Debian package.
 const SYSTEM: &[(&str, &str)] = &[("curl", "curl")];
@@ -45,7 +45,7 @@ impl Source {
         match assets() {
             Some(_) if kubernetes.is_some() => Err(Failure::Mismatch {
                 what:
-                    "KUBEBUILDER_ASSETS decides the version of Kubernetes: unset it, or omit `--kubernetes`"
+                    "KUBEBUILDER_ASSETS sets the version of Kubernetes: unset it, or omit `--kubernetes`"
                         .to_owned(),
             }),
             Some(folder) => Ok(Self::Assets(folder)),
@@ -89,7 +89,7 @@ pub(crate) fn find(source: &Source, node: bool) -> Result<Programs, Failure> {
         });
     }
     if node && !rustix::process::geteuid().is_root() {
-        let what = "a node needs root: set KUBECONFIG to the file of a running cluster, or leave the cluster out with \
+        let what = "a node needs root: set KUBECONFIG to the kubeconfig of a running cluster, or skip the cluster with \
             `cargo xtask test --offline`";
         return Err(Failure::Unable { what: what.to_owned() });
     }
@@ -107,13 +107,13 @@ pub(crate) fn find(source: &Source, node: bool) -> Result<Programs, Failure> {
             if is_program(&folder.join(KUBECTL)) {
                 programs.push(KUBECTL);
             }
-            let advice = "KUBEBUILDER_ASSETS names this folder; complete it, or unset the variable";
+            let advice = "KUBEBUILDER_ASSETS names this directory; add the missing programs, or unset the variable";
             found.extend(in_folder(folder, &programs, advice)?);
         }
         Source::Built(release) => {
             build::build(&components(*release))?;
             for component in components(*release) {
-                let advice = "the cache is damaged; remove the folder to build its programs again";
+                let advice = "the cache is damaged; remove the directory to rebuild its programs";
                 found.extend(in_folder(&component.cache_dir()?, component.programs(), advice)?);
             }
         }

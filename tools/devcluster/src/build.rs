@@ -155,7 +155,7 @@ fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(
     fs::create_dir_all(&work).map_err(Failure::io(format!("`{}`", work.display())))?;
     let log = stages.log.display();
     eprintln!(
-        "xtask: building {name}, once; Kubernetes takes six to eight minutes on two cores; log: `{log}`"
+        "xtask: building {name} once; Kubernetes takes six to eight minutes on two cores; log: `{log}`"
     );
     let mut command = Command::new(go);
     // The caller's Go settings must not change the build. Only the source of the modules remains the caller's

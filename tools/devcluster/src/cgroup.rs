@@ -41,7 +41,7 @@ pub(crate) fn make(state: &State) -> Result<PathBuf, Failure> {
     }
     let preferred = roots.iter().find(|root| root.ends_with("pids")).or(roots.last());
     let root =
-        preferred.ok_or_else(|| Failure::Unable { what: "no control groups are mounted".to_owned() })?;
+        preferred.ok_or_else(|| Failure::Unable { what: "no cgroups are mounted".to_owned() })?;
     Ok(root.join(&state.tag).join("node/cgroup.procs"))
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn remove(state: &State) -> Result<(), Failure> {
         }
         if Instant::now() > deadline {
             let last = left.iter().map(|group| group.display().to_string()).collect::<Vec<_>>().join(", ");
-            let what = "the end of the containers".to_owned();
+            let what = "the containers to exit".to_owned();
             return Err(Failure::TimedOut { what, seconds: PATIENCE.as_secs(), last });
         }
         sleep(INTERVAL);

@@ -18,15 +18,19 @@ const USAGE: &str = "\
 usage: cargo xtask cluster COMMAND
 
   up [--node] [--kubernetes VERSION]
-                   start etcd, the API server and the controller manager; with --node also a node, on which
-                   pods run. VERSION is 1.34 or 1.36 (the default). If KUBECONFIG is set, use its cluster and start nothing; if KUBEBUILDER_ASSETS is
-                   set, use the programs in that folder
-  down             stops all of it and removes what it left
-  status           each process, the ports, the version and the node
-  env              lines for the shell: eval \"$(cargo xtask cluster env)\"
-  import FILE      takes the images of an archive in, such as that of `cargo xtask image`
-  stop-apiserver   an outage, for tests
-  start-apiserver  the end of the outage: same port, same data
+                   start etcd, the API server and the controller manager;
+                   with --node also start a node, which runs pods. VERSION is
+                   1.34 or 1.36 (the default). If KUBECONFIG is set, use its
+                   cluster and start nothing. If KUBEBUILDER_ASSETS is set,
+                   use the programs in that directory
+  down             stop the cluster and remove all its leftovers
+  status           print each process, the ports, the version and the node
+  env              print variables for the shell:
+                   eval \"$(cargo xtask cluster env)\"
+  import FILE      import the images of an archive, such as that of
+                   `cargo xtask image`
+  stop-apiserver   start an outage of the API server, for tests
+  start-apiserver  end the outage, with the same port and data
 ";
 
 /// A parsed `cluster` command.
@@ -128,9 +132,9 @@ fn status() -> Result<(), Failure> {
         };
         let port = port.map(|port| format!("127.0.0.1:{port}")).unwrap_or_default();
         let (pid, how) = match Identity::recorded(&folder, process) {
-            Some(identity) if identity.is_alive() => (identity.pid.to_string(), "runs"),
-            Some(identity) => (identity.pid.to_string(), "has ended"),
-            None => ("-".to_owned(), "was not started"),
+            Some(identity) if identity.is_alive() => (identity.pid.to_string(), "running"),
+            Some(identity) => (identity.pid.to_string(), "exited"),
+            None => ("-".to_owned(), "not started"),
         };
         lines.push(format!("{process:<24} {pid:>8}  {how:<10} {port}").trim_end().to_owned());
     }
@@ -144,7 +148,7 @@ fn status() -> Result<(), Failure> {
             api.node_ready().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
         lines.push(format!("{:<24} {ready}", "node"));
     }
-    lines.push(format!("{:<24} {}", "state folder", folder.path().display()));
+    lines.push(format!("{:<24} {}", "state directory", folder.path().display()));
     print(&lines);
     Ok(())
 }

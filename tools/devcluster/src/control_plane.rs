@@ -54,7 +54,7 @@ fn keep_etcd_in_memory(folder: &Folder) -> Result<(), Failure> {
     folder.create("etcd")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("tmpfs", folder.join("etcd"), "tmpfs", flags, Some(ETCD_MEMORY))
-        .map_err(|error| Failure::io("etcd's memory")(error.into()))
+        .map_err(|error| Failure::io("mounting etcd's tmpfs")(error.into()))
 }
 
 /// Starts or restarts the API server and waits until it is ready.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The alternatives to building a cluster, for messages.
-pub(crate) const ALTERNATIVES: &str = "set KUBECONFIG to the file of a running cluster, set KUBEBUILDER_ASSETS to a folder \
-    with etcd, kube-apiserver and kube-controller-manager (for a node also kube-scheduler and kubelet), or leave the cluster \
-    out with `cargo xtask test --offline`";
+pub(crate) const ALTERNATIVES: &str = "set KUBECONFIG to the kubeconfig of a running cluster, set KUBEBUILDER_ASSETS to a \
+    directory with etcd, kube-apiserver and kube-controller-manager (for a node also kube-scheduler and kubelet), or skip the \
+    cluster with `cargo xtask test --offline`";
 
 /// The oldest Go version that the modules in `tools/devcluster/` accept.
 const MINIMUM: (u32, u32) = (1, 26);

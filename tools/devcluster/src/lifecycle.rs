@@ -22,7 +22,7 @@ pub struct Up {
 pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     if let Some(config) = external_for(&folder, wanted.kubernetes)? {
-        eprintln!("xtask: nothing is started: KUBECONFIG names a cluster: `{}`", config.display());
+        eprintln!("xtask: using the cluster of KUBECONFIG: `{}`", config.display());
         return Ok(());
     }
     let source = Source::new(wanted.kubernetes)?;
@@ -30,15 +30,15 @@ pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
     let _lock = folder.lock()?;
     if let Some(state) = running(&folder)? {
         if wanted.node && !state.node() {
-            let what = "a cluster without a node is up; take it down first: `cargo xtask cluster down`";
+            let what = "a cluster without a node is running; stop it first with `cargo xtask cluster down`";
             return Err(Failure::Mismatch { what: what.to_owned() });
         }
         check_version(&state, wanted.kubernetes)?;
-        eprintln!("xtask: the cluster is up already: {}", state.server());
+        eprintln!("xtask: the cluster is already running: {}", state.server());
         return Ok(());
     }
     if folder.path().exists() {
-        eprintln!("xtask: removing what an earlier cluster left");
+        eprintln!("xtask: removing the leftovers of an earlier cluster");
         remains::remove(&folder)?;
     }
     let programs = binaries::find(&source, wanted.node)?;
@@ -47,7 +47,7 @@ pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
         return Err(given_up(&folder, failure));
     }
     eprintln!(
-        "xtask: the cluster is up after {:.1} s; `cargo xtask cluster env`",
+        "xtask: the cluster is ready after {:.1} s; `cargo xtask cluster env` prints its variables",
         begun.elapsed().as_secs_f32()
     );
     Ok(())
@@ -95,9 +95,9 @@ pub(crate) fn down() -> Result<(), Failure> {
     let _lock = folder.lock()?;
     if folder.path().exists() {
         remains::remove(&folder)?;
-        eprintln!("xtask: the cluster is down");
+        eprintln!("xtask: the cluster is stopped");
     } else {
-        eprintln!("xtask: no cluster of this checkout is up");
+        eprintln!("xtask: this checkout has no running cluster");
     }
     Ok(())
 }
@@ -125,7 +125,7 @@ fn external_for(folder: &Folder, kubernetes: Option<Release>) -> Result<Option<P
     let config = is_external(folder)?;
     if config.is_some() && kubernetes.is_some() {
         let what =
-            "KUBECONFIG names a cluster, which has a version already: unset it, or omit `--kubernetes`";
+            "KUBECONFIG names a cluster with its own version: unset it, or omit `--kubernetes`";
         return Err(Failure::Mismatch { what: what.to_owned() });
     }
     Ok(config)
@@ -133,9 +133,9 @@ fn external_for(folder: &Folder, kubernetes: Option<Release>) -> Result<Option<P
 
 fn check_version(state: &State, kubernetes: Option<Release>) -> Result<(), Failure> {
     let Some(release) = kubernetes.filter(|release| !state.is_of(*release)) else { return Ok(()) };
-    let runs = state.kubernetes.as_deref().unwrap_or("a version of the user's");
+    let runs = state.kubernetes.as_deref().unwrap_or("of an unknown version");
     let what = format!(
-        "the cluster that is up runs Kubernetes {runs}, not {release}; take it down first: `cargo xtask cluster down`"
+        "the running cluster has Kubernetes {runs}, not {release}; stop it first with `cargo xtask cluster down`"
     );
     Err(Failure::Mismatch { what })
 }
@@ -205,16 +205,16 @@ pub(crate) fn environment(folder: &Folder) -> Result<Vec<(String, String)>, Fail
 }
 
 pub(crate) fn loaded(folder: &Folder) -> Result<State, Failure> {
-    let what = "no cluster of this checkout is up: `cargo xtask cluster up`".to_owned();
+    let what = "this checkout has no running cluster: start one with `cargo xtask cluster up`".to_owned();
     State::load(folder)?.ok_or(Failure::Mismatch { what })
 }
 
 pub(crate) fn import(file: &Path) -> Result<(), Failure> {
     let folder = Folder::of_this_checkout()?;
     let what = match running(&folder)? {
-        _ if is_external(&folder)?.is_some() => "the cluster of KUBECONFIG gets its images from elsewhere",
+        _ if is_external(&folder)?.is_some() => "cannot import images into the cluster of KUBECONFIG",
         Some(state) if state.node() => return node::import(&folder, &state, file),
-        _ => "no cluster of this checkout with a node is up: `cargo xtask cluster up --node`",
+        _ => "this checkout has no running cluster with a node: start one with `cargo xtask cluster up --node`",
     };
     Err(Failure::Mismatch { what: what.to_owned() })
 }

@@ -29,7 +29,7 @@ impl Network {
         let [start] = random::<1>()?;
         let mut all = (0..COUNT).map(|step| Self((start % COUNT + step) % COUNT));
         all.find(|network| network.is_free(PORT))
-            .ok_or_else(|| Failure::Unable { what: "no network for pods is free".to_owned() })
+            .ok_or_else(|| Failure::Unable { what: "no pod network is free".to_owned() })
     }
 
     /// Whether the gateway address is free: it is not assigned to this machine, and no process has bound it

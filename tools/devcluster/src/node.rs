@@ -102,7 +102,7 @@ fn start_containerd(folder: &Folder, state: &State, group: &Path, network: Netwo
     // `ctr` would wait for seconds before its next attempt if containerd were not listening yet.
     process::wait(folder, "containerd's socket", READY, || {
         let listens = folder.join("node/run/containerd/containerd.sock").exists();
-        if listens { Ok(()) } else { Err("none".to_owned()) }
+        if listens { Ok(()) } else { Err("it does not exist".to_owned()) }
     })?;
     process::wait(folder, "containerd's readiness", READY, || {
         ctr(folder, state, &["version"]).map_err(|failure| failure.to_string())

@@ -131,7 +131,7 @@ impl Identity {
                 return Ok(());
             }
         }
-        let what = format!("process {} does not end", self.pid);
+        let what = format!("process {} to exit", self.pid);
         Err(Failure::TimedOut { what, seconds: PATIENCE.as_secs(), last: "still running".to_owned() })
     }
 }

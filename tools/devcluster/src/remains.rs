@@ -38,7 +38,7 @@ fn remove_bridge(state: &State) -> Result<(), Failure> {
     if !Path::new("/sys/class/net").join(&bridge).exists() {
         return Ok(());
     }
-    let what = format!("the network bridge {bridge}");
+    let what = format!("removing the network bridge {bridge}");
     let mut remove = Command::new(state.program("busybox"));
     remove.args(["ip", "link", "delete", &bridge]).env("PATH", search_path());
     let output = remove.output().map_err(Failure::io(&*what))?;

@@ -131,7 +131,7 @@ fn members(group: i32) -> Vec<Identity> {
 /// closes the pipe and releases the locks, and the pid stays the same.
 fn end_by_signal(mut signals: Signals, guard: u32) {
     let Some(signal) = signals.forever().next() else { return };
-    eprintln!("\nxtask: ending by signal {signal}");
+    eprintln!("\nxtask: received signal {signal}, shutting down");
     if let Ok(mut waiting) = own("wait") {
         let error = waiting.arg(guard.to_string()).arg((128 + signal).to_string()).exec();
         eprintln!("xtask: {error}");

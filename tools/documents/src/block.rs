@@ -69,7 +69,7 @@ pub(super) fn blocks(page: &str) -> Result<Vec<Block>, String> {
         }
     }
     match open {
-        Some((first, ..)) => Err(format!("line {first}: a block has no end")),
+        Some((first, ..)) => Err(format!("line {first}: a block is not closed")),
         None => Ok(blocks),
     }
 }
@@ -83,12 +83,12 @@ fn read(line: usize, info: &str, text: String) -> Result<Block, String> {
         match word.split_once('=').unwrap_or((word, "")) {
             ("file", name) => file = Some(Action::Write { file: name.to_owned() }),
             ("from", name) => file = Some(Action::Excerpt { file: name.to_owned() }),
-            ("exit", code) => exit = code.parse().map_err(|_| format!("`{word}` has no exit code"))?,
+            ("exit", code) => exit = code.parse().map_err(|_| format!("`{word}` is not a valid exit code"))?,
             ("vary", "") => vary = true,
             ("background", "") => background = true,
             ("cluster", "") => only = Some(Place::Cluster),
             ("here", "") => only = Some(Place::Here),
-            _ => return Err(format!("`{word}` means nothing here")),
+            _ => return Err(format!("unknown word `{word}`")),
         }
     }
     let commands = match (&file, language) {
@@ -98,7 +98,9 @@ fn read(line: usize, info: &str, text: String) -> Result<Block, String> {
     };
     let action = match (commands, file) {
         (Some(commands), _) => Action::Run { commands, exit, vary, background },
-        (None, _) if exit != 0 || vary || background => return Err("nothing is run here".to_owned()),
+        (None, _) if exit != 0 || vary || background => {
+            return Err("`exit`, `vary` and `background` need a block of commands".to_owned());
+        }
         (None, Some(file)) => file,
         (None, None) => Action::None,
     };
@@ -116,7 +118,9 @@ fn shown(text: &str) -> Result<Vec<Shown>, String> {
             goes_on = command.ends_with('\\');
             continue;
         }
-        let Some(last) = all.last_mut() else { return Err("it does not begin with a command".to_owned()) };
+        let Some(last) = all.last_mut() else {
+            return Err("the block does not start with a command".to_owned());
+        };
         let part = if goes_on { &mut last.command } else { last.output.get_or_insert_default() };
         part.push_str(line);
         part.push('\n');

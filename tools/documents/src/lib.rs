@@ -17,10 +17,10 @@ const PAGES: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/server.md"];
 
 /// Blocks that are not run: the page, the beginning of the block, and the reason.
 const NOT_RUN: &[(&str, &str, &str)] = &[
-    ("README.md", "cargo xtask test\n", "it is what runs this"),
-    ("docs/tutorial.md", "cargo install ", "the programs that were just built are on the path"),
+    ("README.md", "cargo xtask test\n", "this command runs the documents"),
+    ("docs/tutorial.md", "cargo install ", "the built programs are on the search path"),
     ("docs/tutorial.md", "cargo xtask cluster down\n", "other tests need the cluster"),
-    ("docs/how-to/embed.md", "[dependencies]\n", "where the project is, the reader knows"),
+    ("docs/how-to/embed.md", "[dependencies]\n", "the path of the project is an example"),
 ];
 
 /// The target on which blocks are run.
@@ -69,7 +69,7 @@ fn build() -> Result<(), Failed> {
 }
 
 fn run(place: Place) -> Result<(), Failed> {
-    eprintln!("\nxtask: the documents are true");
+    eprintln!("\nxtask: running the documents");
     let mut untrue = String::new();
     for page in pages()? {
         if place == Place::Here || page.needs_a_cluster() {

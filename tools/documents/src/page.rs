@@ -42,10 +42,7 @@ impl Page {
             match (&block.action, is_excused) {
                 (_, true) => {}
                 (Action::None, false) => {
-                    return Err(format!(
-                        "line {}: it is not said what is to be done with this block",
-                        block.line
-                    ));
+                    return Err(format!("line {}: the block has no action", block.line));
                 }
                 (_, false) => plan.push(block),
             }
@@ -76,7 +73,7 @@ fn run(block: &Block, shell: &mut Shell) -> Result<(), String> {
         Action::Write { file } => shell.write(file, &block.text),
         Action::Excerpt { file } => {
             let whole = fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))?;
-            if is_excerpt(&block.text, &whole) { Ok(()) } else { Err(format!("it does not stand in {file}")) }
+            if is_excerpt(&block.text, &whole) { Ok(()) } else { Err(format!("not found in {file}")) }
         }
         Action::Run { commands, exit, vary, background } => {
             for (number, shown) in commands.iter().enumerate() {
@@ -91,12 +88,12 @@ fn run(block: &Block, shell: &mut Shell) -> Result<(), String> {
                 let code = if is_last { *exit } else { 0 };
                 if ran.code != code {
                     return Err(format!(
-                        "{command}it ends with {} and not with {code}:\n{}",
+                        "{command}expected exit code {code}, got {}:\n{}",
                         ran.code, ran.printed
                     ));
                 }
                 if !alike(expected, &ran.printed, *vary) {
-                    return Err(format!("{command}it prints:\n{}\nand not:\n{expected}", ran.printed));
+                    return Err(format!("{command}printed:\n{}\nexpected:\n{expected}", ran.printed));
                 }
             }
             Ok(())
@@ -143,14 +140,14 @@ mod tests {
     #[test]
     fn a_page_that_is_not_true_is_told_of_by_its_line() {
         let ends = fault("text\n```sh\nfalse\ntrue\n```\n");
-        assert!(ends.starts_with("\nline 2: ") && ends.contains("ends with 1 and not with 0"), "{ends}");
+        assert!(ends.starts_with("\nline 2: ") && ends.contains("expected exit code 0, got 1"), "{ends}");
         let prints = fault("```console\n$ echo one\ntwo\n```\n");
-        assert!(prints.contains("it prints:\none\n"), "{prints}");
+        assert!(prints.contains("printed:\none\n"), "{prints}");
         let shows_nothing = fault("```console\n$ echo one\n```\n");
-        assert!(shows_nothing.contains("it prints:\none\n"), "{shows_nothing}");
+        assert!(shows_nothing.contains("printed:\none\n"), "{shows_nothing}");
         let unsaid = fault("```yaml\na: 1\n```\n");
-        assert!(unsaid.contains("not said what is to be done"), "{unsaid}");
+        assert!(unsaid.contains("the block has no action"), "{unsaid}");
         let excerpt = fault("```rust from=xtask/src/main.rs\nfn nowhere() {}\n```\n");
-        assert!(excerpt.contains("does not stand in xtask/src/main.rs"), "{excerpt}");
+        assert!(excerpt.contains("not found in xtask/src/main.rs"), "{excerpt}");
     }
 }

@@ -107,11 +107,11 @@ impl Shell {
     pub(super) fn run(&mut self, commands: &str) -> Result<Ran, String> {
         let output = self.begin(BLOCK, commands)?;
         let code = match self.codes.recv_timeout(PATIENCE) {
-            Ok(code) => code.parse().map_err(|_| format!("the shell said `{code}`"))?,
+            Ok(code) => code.parse().map_err(|_| format!("unexpected exit code `{code}`"))?,
             Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("it takes longer than {PATIENCE:?}:\n{}", self.printed(&output)));
+                return Err(format!("the block takes longer than {PATIENCE:?}:\n{}", self.printed(&output)));
             }
-            Err(RecvTimeoutError::Disconnected) => return Err("it ended the shell".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => return Err("the block ended the shell".to_owned()),
         };
         Ok(Ran { code, printed: self.printed(&output) })
     }
@@ -126,11 +126,11 @@ impl Shell {
                 break;
             }
             if begun.elapsed() > PATIENCE / 5 {
-                return Err(format!("it has only printed:\n{printed}"));
+                return Err(format!("time-out; output so far:\n{printed}"));
             }
             sleep(Duration::from_millis(50));
         }
-        self.codes.recv().map(drop).map_err(|_| "it ended the shell".to_owned())
+        self.codes.recv().map(drop).map_err(|_| "the block ended the shell".to_owned())
     }
 
     fn begin(&mut self, how: &str, commands: &str) -> Result<PathBuf, String> {

@@ -28,9 +28,9 @@ impl Epoch {
         };
         let wrong = |what| Failed::Wrong { step: whose.to_owned(), what };
         let text = text.ok_or_else(|| {
-            wrong(format!("this is no checkout of a repository: set {VARIABLE} to seconds since 1970"))
+            wrong(format!("not a Git checkout: set {VARIABLE} to the seconds since 1970-01-01"))
         })?;
-        Self::parse(&text).ok_or_else(|| wrong(format!("`{text}` is no number of seconds since 1970")))
+        Self::parse(&text).ok_or_else(|| wrong(format!("`{text}` is not a Unix time in seconds")))
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {

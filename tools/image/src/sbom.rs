@@ -35,7 +35,7 @@ pub fn write() -> Result<(), Failed> {
             "tree", "--locked", "-p", program, "--edges", "normal", "--target", PLATFORM, "--prefix", "none",
         ])?;
         let sbom = sbom(program, &linked(&tree), &metadata, &checksums)
-            .ok_or_else(|| wrong(format!("there is no {program}")))?;
+            .ok_or_else(|| wrong(format!("there is no package `{program}`")))?;
         let file = folder.join(format!("{program}.cdx.json"));
         fs::write(&file, format!("{sbom:#}\n")).map_err(told)?;
         eprintln!("xtask: {}", file.display());

@@ -53,7 +53,7 @@ const K8S: &[&str] = &["-p", "runway-k8s", "--test", "cluster"];
 pub(crate) const RUNS: &[Run] = &[
     Run {
         name: "creation",
-        what: "a creation that fails half way, beside two busy loops and a disk writer",
+        what: "a creation that fails half way, with two busy loops and a disk writer",
         times: 50,
         work: Work::OnCluster {
             tests: Tests {
@@ -71,13 +71,13 @@ pub(crate) const RUNS: &[Run] = &[
     },
     Run {
         name: "simulation",
-        what: "3,000 histories on a cluster in memory, each time with other seeds",
+        what: "3,000 histories on an in-memory cluster, with new seeds each time",
         times: 20,
         work: Work::Simulations { seeds: 3_000 },
     },
     Run {
         name: "kubernetes-1.34",
-        what: "all tests on a cluster, on the oldest version",
+        what: "all tests on a cluster of the oldest version",
         times: 1,
         work: Work::AllOnCluster { kubernetes: Release::V1_34 },
     },
@@ -89,7 +89,7 @@ pub(crate) const RUNS: &[Run] = &[
     },
     Run {
         name: "virtual-machine",
-        what: "jobs in a virtual machine, with version 2 of control groups",
+        what: "jobs in a virtual machine, with cgroup v2",
         times: 5,
         work: Work::VirtualMachine,
     },

@@ -80,12 +80,12 @@ impl fmt::Display for Failure {
         match self {
             Self::Io { what, error } => write!(f, "{what}: {error}"),
             Self::State { path, error } => write!(f, "`{}`: {error}", path.display()),
-            Self::Command { what, output } => write!(f, "{what}: failed\n{}", output.trim_end()),
+            Self::Command { what, output } => write!(f, "{what} failed:\n{}", output.trim_end()),
             Self::Died { process, log } => {
-                write!(f, "{process} ended by itself; the last lines of its log:\n{}", tail(log))
+                write!(f, "{process} exited unexpectedly; the last lines of its log:\n{}", tail(log))
             }
             Self::TimedOut { what, seconds, last } => {
-                write!(f, "{what}: not within {seconds} s; last seen: {last}")
+                write!(f, "timed out after {seconds} s waiting for {what}; last state: {last}")
             }
             Self::Missing { programs, place, advice } => {
                 write!(f, "missing {place}: {}\n{advice}", programs.join(", "))

@@ -24,7 +24,7 @@ pub fn install(packages: &[&str], wanted: &[String], advice: &str) -> Result<(),
     if !is_debian || !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/apt-get").exists() {
         return Err(Failure::Missing {
             programs: wanted.to_vec(),
-            place: format!("on this system (Debian 12 has them in {})", packages.join(", ")),
+            place: format!("on this system (Debian 12 packages: {})", packages.join(", ")),
             advice: advice.to_owned(),
         });
     }
@@ -54,7 +54,7 @@ pub fn on_the_system(programs: &[(&str, &str)], advice: &str) -> Result<Programs
     if absent().next().is_some() {
         return Err(Failure::Missing {
             programs: names(),
-            place: "on this system, though their packages are installed".to_owned(),
+            place: "on this system, although their packages are installed".to_owned(),
             advice: advice.to_owned(),
         });
     }
@@ -82,7 +82,7 @@ pub fn logged(command: &mut Command, what: &str, log: &Path) -> Result<(), Failu
     if status.success() {
         return Ok(());
     }
-    let output = format!("the end of `{}`:\n{}", log.display(), tail(log));
+    let output = format!("the last lines of `{}`:\n{}", log.display(), tail(log));
     Err(Failure::Command { what: what.to_owned(), output })
 }
 

@@ -47,10 +47,10 @@ pub enum Failed {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStarted { step, error } => write!(f, "{step}: could not be started: {error}"),
+            Self::NotStarted { step, error } => write!(f, "{step}: {error}"),
             Self::Unsuccessful { step } => write!(f, "{step}: failed"),
-            Self::Cluster { failure } => write!(f, "the cluster: {failure}"),
-            Self::Machine { failure } => write!(f, "the virtual machine: {failure}"),
+            Self::Cluster { failure } => write!(f, "cluster: {failure}"),
+            Self::Machine { failure } => write!(f, "virtual machine: {failure}"),
             Self::Tools { failure } => failure.fmt(f),
             Self::Wrong { step, what } => write!(f, "{step}: {what}"),
         }

@@ -18,12 +18,12 @@ pub(super) fn get() -> Result<PathBuf, Failure> {
     let work = cache.join(format!("kernel-{}.unpacking", std::process::id()));
     let told = || Failure::io(format!("`{}`", work.display()));
     fs::create_dir_all(&work).map_err(told())?;
-    eprintln!("xtask: fetching a kernel");
+    eprintln!("xtask: downloading a kernel");
     run(Command::new("apt-get").args(["update", "-qq"]), &work)?;
     let depends = run(Command::new("apt-cache").args(["depends", PACKAGE]), &work)?;
     let depends = String::from_utf8_lossy(&depends.stdout).into_owned();
     let name = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
-    let name = name.ok_or_else(|| Failure::Unable { what: format!("{PACKAGE} names no kernel") })?;
+    let name = name.ok_or_else(|| Failure::Unable { what: format!("{PACKAGE} depends on no kernel") })?;
     run(Command::new("apt-get").args(["download", &format!("linux-image-{name}")]), &work)?;
     let packages = fs::read_dir(&work).map_err(told())?.flatten().map(|entry| entry.path());
     for package in packages.filter(|path| path.extension().is_some_and(|extension| extension == "deb")) {

@@ -25,7 +25,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Hint if the programs cannot be installed.
 const ADVICE: &str =
-    "on other systems install them by hand, or run the tests on a machine with version 2 of control groups";
+    "install them manually on other systems, or run the tests on a machine with cgroup v2";
 
 /// Name filters for the tests. They include only tests whose programs busybox provides. `plain` repeats tests
 /// as a plain user with a delegated cgroup.
@@ -80,7 +80,7 @@ pub fn is_needed() -> bool {
 /// [`StepError::VirtualMachine`] if the virtual machine cannot be created or does not finish.
 /// [`StepError::CommandFailed`] if a test fails.
 pub fn test() -> Result<(), Failed> {
-    let step = "tests in a virtual machine: version 2 of control groups";
+    let step = "tests in a virtual machine with cgroup v2";
     eprintln!("\nxtask: {step}");
     let machine = |failure| Failed::Machine { failure };
     let kernel = kernel::get().map_err(machine)?;
@@ -90,7 +90,7 @@ pub fn test() -> Result<(), Failed> {
         // On a busy machine, the emulated machine sometimes stops while it boots. So the boot is repeated
         // once after a time-out. A failed test is not repeated.
         Err(failure @ Failure::TimedOut { .. }) => {
-            eprintln!("xtask: {failure}; the virtual machine is started once more");
+            eprintln!("xtask: {failure}; restarting the virtual machine");
             run(&kernel, &image)
         }
         passed => passed,
@@ -175,7 +175,7 @@ fn run(kernel: &Path, image: &Path) -> Result<bool, Failure> {
         machine.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(told())?;
     let output = machine.stdout.take();
     let began = Instant::now();
-    let last = Arc::new(Mutex::new(String::from("nothing")));
+    let last = Arc::new(Mutex::new(String::from("no output")));
     let heard = Arc::clone(&last);
     let reading = std::thread::spawn(move || {
         let mut passed = None;
@@ -212,5 +212,5 @@ fn program((package, name): (&str, &str)) -> Result<PathBuf, Failure> {
         return Ok(found);
     }
     install(&[package], &[name.to_owned()], ADVICE)?;
-    find().ok_or_else(|| Failure::Unable { what: format!("the package {package} has no {name}") })
+    find().ok_or_else(|| Failure::Unable { what: format!("the package {package} does not contain {name}") })
 }

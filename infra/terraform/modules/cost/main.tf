@@ -6,7 +6,7 @@ terraform {
 }
 
 variable "nodes" {
-  description = "The groups of nodes."
+  description = "The node groups."
   type = map(object({
     instance_type = string
     count         = number
@@ -15,17 +15,17 @@ variable "nodes" {
 }
 
 variable "nat_gateways" {
-  description = "How many NAT gateways there are."
+  description = "The number of NAT gateways."
   type        = number
 }
 
 variable "kms_keys" {
-  description = "How many keys there are."
+  description = "The number of keys."
   type        = number
 }
 
 variable "prices" {
-  description = "USD at list price in us-east-1 (README.md has the sources): of an hour, of a GB in a month, of a key in a month."
+  description = "List prices in us-east-1 in USD, per hour, per GB and month, and per key and month. README.md contains the sources."
   type = object({
     cluster_hour  = optional(number, 0.10)
     nat_hour      = optional(number, 0.045)
@@ -61,11 +61,11 @@ locals {
 }
 
 output "lines" {
-  description = "USD a month, by what it is for. Null: the price of an instance type is not in the list."
+  description = "USD per month, by item. Null if the list has no price for an instance type."
   value       = local.lines
 }
 
 output "total" {
-  description = "USD a month. Null, where a line is."
+  description = "The sum in USD per month. Null if an item is null."
   value       = anytrue([for usd in values(local.lines) : usd == null]) ? null : sum(values(local.lines))
 }

@@ -10,12 +10,12 @@ terraform {
 }
 
 variable "cidr" {
-  description = "The network: a /16."
+  description = "The CIDR of the network, a /16."
   type        = string
 
   validation {
     condition     = can(cidrhost(var.cidr, 0)) && endswith(var.cidr, "/16")
-    error_message = "The network is a /16, such as 10.42.0.0/16."
+    error_message = "The network must be a /16, such as 10.42.0.0/16."
   }
 }
 
@@ -25,7 +25,7 @@ variable "zones" {
 
   validation {
     condition     = contains([2, 3], length(distinct(var.zones))) && length(distinct(var.zones)) == length(var.zones)
-    error_message = "Two or three, none of them twice."
+    error_message = "There must be two or three different zones."
   }
 }
 
@@ -34,7 +34,7 @@ locals {
 }
 
 output "control" {
-  description = "The subnets of the API server's addresses, by zone."
+  description = "The subnets of the API server, by zone."
   value       = { for zone, index in local.places : zone => cidrsubnet(var.cidr, 8, index) }
 }
 
@@ -54,7 +54,7 @@ output "nodes" {
 }
 
 output "ranges" {
-  description = "What policies and NetworkPolicies name: all subnets of a kind, whatever the zones."
+  description = "The ranges of all subnets of a kind, for policies and NetworkPolicies."
   value = {
     control  = cidrsubnet(var.cidr, 4, 0)
     services = cidrsubnet(var.cidr, 2, 1)

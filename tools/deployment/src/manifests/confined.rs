@@ -20,7 +20,7 @@ const HELD: [(&str, &str); 6] = [
 pub(super) fn check(pod: &str) -> Result<(), String> {
     let found: Vec<PathBuf> = processes().filter(|place| is_server_of(place, pod)).collect();
     let [place] = found.as_slice() else {
-        return Err(format!("{} processes of the server run in the pod {pod}, not one", found.len()));
+        return Err(format!("found {} processes of the server in the pod {pod}, expected one", found.len()));
     };
     let read = |name| fs::read_to_string(place.join(name)).map_err(|error| format!("{name}: {error}"));
     let wrong = looseness(&read("status")?, &read("mounts")?);

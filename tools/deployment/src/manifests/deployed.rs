@@ -57,7 +57,7 @@ pub(super) fn serves(kubectl: &Kubectl, runway: &Path) -> Result<(), String> {
     for job in &JOBS {
         client.run(job).map_err(|what| format!("the job `{}`: {what}", job.name))?;
     }
-    eprintln!("xtask: {} jobs went through the deployed server", JOBS.len());
+    eprintln!("xtask: the deployed server ran {} jobs", JOBS.len());
     Ok(())
 }
 
@@ -77,7 +77,7 @@ fn has_no_shell(kubectl: &Kubectl) -> Result<(), String> {
         match kubectl.call(&["-n", "runway-system", "exec", SERVER, "--", shell, "-c", "true"], None) {
             Ok(_) => return Err(format!("the image has a shell: {shell}")),
             Err(what) if what.contains("no such file") || what.contains("not found") => {}
-            Err(what) => return Err(format!("whether the image has a shell is not told: {what}")),
+            Err(what) => return Err(format!("cannot determine whether the image has a shell: {what}")),
         }
     }
     Ok(())
@@ -94,7 +94,7 @@ fn forward(kubectl: &Kubectl) -> Result<(Running, String), String> {
     let output = forwarding.0.stdout.as_mut().ok_or("kubectl port-forward has no output")?;
     BufReader::new(output).read_line(&mut line).map_err(told)?;
     let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_whitespace().next());
-    let address = address.ok_or_else(|| format!("kubectl port-forward: it said `{line}`"))?;
+    let address = address.ok_or_else(|| format!("kubectl port-forward: unexpected output `{line}`"))?;
     Ok((forwarding, format!("http://{address}")))
 }
 
@@ -126,7 +126,7 @@ impl Client<'_> {
             }
         }
         let logs = self.call(0, &["logs", id], "")?;
-        if logs == job.logs { Ok(()) } else { Err(format!("it printed `{logs}`")) }
+        if logs == job.logs { Ok(()) } else { Err(format!("unexpected output `{logs}`")) }
     }
 
     /// Runs the command line. Returns its standard output if it exits with this code, and its standard error

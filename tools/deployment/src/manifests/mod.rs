@@ -45,7 +45,7 @@ fn folder(overlay: &str) -> PathBuf {
 /// objects.
 pub fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, Failed> {
     let Some(kubectl) = Kubectl::find(kubernetes, may_build)? else { return Ok(false) };
-    eprintln!("\nxtask: the manifests are built");
+    eprintln!("\nxtask: building the manifests");
     let overlays = OVERLAYS.map(|(name, expected)| (folder(name), expected));
     let additions = ADDITIONS.map(|(name, expected)| (root().join("infra/kubernetes").join(name), expected));
     for (folder, expected) in overlays.into_iter().chain(additions) {
@@ -106,7 +106,7 @@ fn looks_right(kubectl: &Kubectl) -> Result<(), String> {
         // `kubectl auth can-i` fails if the answer is no.
         let said = if asked.is_ok() { "yes" } else { "no" };
         if said != expected {
-            return Err(format!("may the server {verb} {resource}? {said}, and it should be {expected}"));
+            return Err(format!("may the server {verb} {resource}? expected {expected}, got {said}"));
         }
     }
     within_bounds(kubectl)?;
@@ -123,13 +123,13 @@ fn looks_right(kubectl: &Kubectl) -> Result<(), String> {
         None,
     )?;
     if replicas != "1 Recreate" {
-        return Err(format!("the server is not one at a time: {replicas}"));
+        return Err(format!("expected one replica and the strategy Recreate, got {replicas}"));
     }
     let served = kubectl.call(&["api-resources", "--no-headers"], None)?;
     let eks = build(kubectl, &folder("eks"))?;
     let (known, unknown): (Vec<&str>, Vec<&str>) = documents(&eks).partition(|text| is_served(text, &served));
     for text in unknown {
-        eprintln!("xtask: this cluster does not know {}, so that is not checked", kind(text));
+        eprintln!("xtask: skipped: this cluster does not have {}", kind(text));
     }
     kubectl.call(&["apply", "--dry-run=server", "-f", "-"], Some(&known.join("\n---\n"))).map(drop)
 }
@@ -155,11 +155,11 @@ fn within_bounds(kubectl: &Kubectl) -> Result<(), String> {
         .to_string()
     };
     let create = |cpu| kubectl.call(&["create", "--dry-run=server", "-f", "-"], Some(&pod(cpu)));
-    create("1").map_err(|what| format!("a pod within the bounds was refused: {what}"))?;
+    create("1").map_err(|what| format!("a pod within the bounds was rejected: {what}"))?;
     match create("1001m") {
         Err(what) if what.contains("maximum cpu usage per Container is 1") => Ok(()),
-        Err(what) => Err(format!("a pod beyond the bounds was refused for something else: {what}")),
-        Ok(_) => Err("a pod beyond the bounds was let in".to_owned()),
+        Err(what) => Err(format!("a pod above the bounds was rejected for another reason: {what}")),
+        Ok(_) => Err("a pod above the bounds was admitted".to_owned()),
     }
 }
 

@@ -16,7 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const PROGRAMS: &[(&str, &str)] = &[("promtool", "prometheus"), ("prometheus", "prometheus")];
-const ADVICE: &str = "install Prometheus, `promtool` and `prometheus`";
+const ADVICE: &str = "install Prometheus with `promtool` and `prometheus`";
 
 /// Maximum time until every panel shows data.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -37,7 +37,7 @@ pub fn check(may_install: bool) -> Result<bool, Failed> {
     let programs = programs()?;
     steps::run("rules and alerts", promtool(&programs).args(["check", "rules"]).args(rules()))?;
     let tests = folder().join("tests/alerts.test.yaml");
-    steps::run("alerts at their edges", promtool(&programs).args(["test", "rules"]).arg(tests))?;
+    steps::run("tests of the alerts", promtool(&programs).args(["test", "rules"]).arg(tests))?;
     let panels = queries()?.into_iter().map(|query| instant(&query.expression));
     let expressions = panels.chain(queries_of_runbooks()?).enumerate();
     let rules =
@@ -58,7 +58,7 @@ pub fn check(may_install: bool) -> Result<bool, Failed> {
 pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
     steps::cargo("the server", &["build", "--locked", "-p", "runway-http"])?;
     let program = std::env::current_exe().map_err(|error| not_started("the dashboard", error))?;
-    session.run("the dashboard over a server under load", Command::new(program).arg("dashboard"))
+    session.run("the dashboard with a server under load", Command::new(program).arg("dashboard"))
 }
 
 /// Runs every query of the dashboard on a Prometheus that scrapes a server on the cluster of `KUBECONFIG`,
@@ -91,13 +91,9 @@ pub fn dashboard() -> Result<(), Failed> {
         sleep(Duration::from_secs(1));
     }
     if prometheus.shows(r#"ALERTS{severity="critical",alertstate="firing"}"#)? {
-        return Err(wrong("the dashboard", "a critical alert fires over a server that is well".to_owned()));
+        return Err(wrong("the dashboard", "a critical alert fires although the server works".to_owned()));
     }
-    eprintln!(
-        "xtask: {} queries have something to show after {} s",
-        queries.len(),
-        begun.elapsed().as_secs()
-    );
+    eprintln!("xtask: {} queries have data after {} s", queries.len(), begun.elapsed().as_secs());
     Ok(())
 }
 
@@ -111,7 +107,7 @@ fn promtool(programs: &Programs) -> Command {
 
 /// The first lines of the rule object.
 const OBJECT: &str = "\
-# The rules of ../../observability/rules for the Prometheus Operator: `cargo xtask references` writes this file anew.
+# Generated from ../../observability/rules for the Prometheus Operator. To update it, run `cargo xtask references`.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:

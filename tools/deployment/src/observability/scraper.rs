@@ -80,7 +80,7 @@ pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), F
     let begun = Instant::now();
     while !holds() {
         if begun.elapsed() > Duration::from_secs(60) {
-            return Err(wrong(what, "not within 60 s".to_owned()));
+            return Err(wrong(what, "not ready within 60 s".to_owned()));
         }
         sleep(Duration::from_millis(100));
     }

@@ -20,7 +20,7 @@ const USER: &str = "65532:65532";
 
 const PORTS: [&str; 2] = ["8080/tcp", "9100/tcp"];
 const TITLE: &str = "runway-http";
-const DESCRIPTION: &str = "Runway's server: batch jobs that are checked, priced and bounded before they run";
+const DESCRIPTION: &str = "The Runway server: checks, prices and limits batch jobs before they run";
 const LICENCES: &str = "MIT OR Apache-2.0";
 
 const STEP: &str = "the image";

@@ -21,8 +21,8 @@ pub(super) fn build() -> Result<PathBuf, Failed> {
 fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, Failed> {
     let system = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let wrong = |what: &str| Failed::Wrong { step: STEP.to_owned(), what: what.to_owned() };
-    let compiler = sysroot().ok_or_else(|| wrong("`rustc` does not say where it is"))?;
-    let cargo = cargo_home().ok_or_else(|| wrong("there is no home folder: set CARGO_HOME"))?;
+    let compiler = sysroot().ok_or_else(|| wrong("`rustc --print sysroot` failed"))?;
+    let cargo = cargo_home().ok_or_else(|| wrong("no home directory: set CARGO_HOME"))?;
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     // Panic messages contain source paths. The paths of this machine would change the bytes and leak to
     // users.
@@ -38,9 +38,9 @@ fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, Failed> {
     // static.
     build.args(["--target", &system]).env("CARGO_ENCODED_RUSTFLAGS", flags.join(SEPARATOR));
     build.current_dir(sources).env("CARGO_TARGET_DIR", target);
-    steps::run("the server, static", &mut build)?;
+    steps::run("static build of the server", &mut build)?;
     let program = target.join(system).join("image/runway-http");
-    if is_static(&program) { Ok(program) } else { Err(wrong("the program names a loader of libraries")) }
+    if is_static(&program) { Ok(program) } else { Err(wrong("the program is not statically linked")) }
 }
 
 /// Builds the current commit a second time in another directory and compares the programs.
@@ -57,14 +57,14 @@ pub(super) fn prove() -> Result<(), Failed> {
 fn compare(folder: &Path, revision: &str) -> Result<(), Failed> {
     let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
     let mut copy = Command::new("git");
-    steps::run("a copy of the sources", copy.args(["clone", "--quiet", "--shared"]).arg(root()).arg(folder))?;
+    steps::run("copy of the sources", copy.args(["clone", "--quiet", "--shared"]).arg(root()).arg(folder))?;
     let mut check_out = Command::new("git");
     check_out.args(["checkout", "--quiet", "--detach", revision]).current_dir(folder);
-    steps::run("the commit", &mut check_out)?;
+    steps::run("checkout of the commit", &mut check_out)?;
     let [here, there] = [build()?, build_in(folder, &folder.join("elsewhere"))?].map(fs::read);
     match (here, there) {
         (Ok(here), Ok(there)) if here == there => {
-            eprintln!("\nxtask: the program is the same, {} bytes, from both folders", here.len());
+            eprintln!("\nxtask: both builds are equal: {} bytes", here.len());
             Ok(())
         }
         (Ok(_), Ok(_)) => Err(wrong("two builds of one commit differ".to_owned())),

@@ -8,7 +8,7 @@ variables {
   }
 }
 
-run "the_defaults_cost_what_the_readme_says" {
+run "defaults_match_the_readme" {
   command = plan
 
   assert {
@@ -27,7 +27,7 @@ run "the_defaults_cost_what_the_readme_says" {
   }
 }
 
-run "a_gpu_node_adds_itself_and_its_disk" {
+run "gpu_node_adds_node_and_disk" {
   command = plan
 
   variables {
@@ -44,7 +44,7 @@ run "a_gpu_node_adds_itself_and_its_disk" {
   }
 }
 
-run "what_has_no_price_has_no_total" {
+run "unknown_price_results_in_null" {
   command = plan
 
   variables {
@@ -53,6 +53,6 @@ run "what_has_no_price_has_no_total" {
 
   assert {
     condition     = output.total == null && output.lines.cpu_nodes == null && output.lines.cluster == 73
-    error_message = "a price was made up"
+    error_message = "an unknown price must result in null"
   }
 }

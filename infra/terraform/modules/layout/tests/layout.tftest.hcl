@@ -27,21 +27,21 @@ run "subnets" {
   }
 }
 
-run "manifests_name_these_ranges" {
+run "ranges_match_the_manifests" {
   command = plan
 
   assert {
     condition     = strcontains(file("../../../kubernetes/overlays/eks/policy.yaml"), "internal: {cidrs: [${output.ranges.services}]}")
-    error_message = "jobs of the network `internal` reach the subnets of services, and nothing else of the VPC"
+    error_message = "jobs with the network `internal` must reach only the subnets of services in the VPC"
   }
 
   assert {
     condition     = strcontains(file("../../../kubernetes/overlays/eks/api-server.yaml"), "cidr: ${output.ranges.control}}")
-    error_message = "the server reaches the API server in the control subnets"
+    error_message = "the server must reach the API server in the control subnets"
   }
 }
 
-run "a_zone_that_is_added_moves_no_other" {
+run "added_zone_keeps_existing_subnets" {
   command = plan
 
   variables {
@@ -54,7 +54,7 @@ run "a_zone_that_is_added_moves_no_other" {
   }
 }
 
-run "one_zone_is_too_few" {
+run "one_zone_is_rejected" {
   command = plan
 
   variables {
@@ -64,7 +64,7 @@ run "one_zone_is_too_few" {
   expect_failures = [var.zones]
 }
 
-run "four_zones_are_too_many" {
+run "four_zones_are_rejected" {
   command = plan
 
   variables {
@@ -74,7 +74,7 @@ run "four_zones_are_too_many" {
   expect_failures = [var.zones]
 }
 
-run "a_zone_twice" {
+run "duplicate_zone_is_rejected" {
   command = plan
 
   variables {
@@ -84,7 +84,7 @@ run "a_zone_twice" {
   expect_failures = [var.zones]
 }
 
-run "a_network_that_is_too_small" {
+run "small_network_is_rejected" {
   command = plan
 
   variables {
@@ -94,7 +94,7 @@ run "a_network_that_is_too_small" {
   expect_failures = [var.cidr]
 }
 
-run "no_network_at_all" {
+run "invalid_network_is_rejected" {
   command = plan
 
   variables {
