@@ -17,7 +17,7 @@ mod timing;
 
 use std::env;
 use std::path::PathBuf;
-use timing::Outcome;
+use timing::BenchResult;
 
 const USAGE: &str = "usage: runway-bench [--runway PATH [--local] | --cluster [--submitters N] | --http PATH] [--rounds N] [--quick]";
 
@@ -35,47 +35,47 @@ struct Arguments {
     http: Option<PathBuf>,
     rounds: Option<usize>,
     /// Divisor for the number of operations in a round.
-    shorter: usize,
+    divisor: usize,
 }
 
 impl Arguments {
-    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut read = Self {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> BenchResult<Self> {
+        let mut parsed = Self {
             runway: None,
             cluster: false,
             submitters: None,
             local: false,
             http: None,
             rounds: None,
-            shorter: 1,
+            divisor: 1,
         };
-        let number = |argument: Option<String>| Outcome::Ok(argument.ok_or(USAGE)?.parse::<usize>()?.max(1));
+        let number = |argument: Option<String>| BenchResult::Ok(argument.ok_or(USAGE)?.parse::<usize>()?.max(1));
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--runway" => read.runway = Some(arguments.next().ok_or(USAGE)?.into()),
-                "--cluster" => read.cluster = true,
-                "--local" => read.local = true,
-                "--http" => read.http = Some(arguments.next().ok_or(USAGE)?.into()),
-                "--submitters" => read.submitters = Some(number(arguments.next())?),
-                "--rounds" => read.rounds = Some(number(arguments.next())?),
-                "--quick" => (read.rounds, read.shorter) = (Some(3), 20),
+                "--runway" => parsed.runway = Some(arguments.next().ok_or(USAGE)?.into()),
+                "--cluster" => parsed.cluster = true,
+                "--local" => parsed.local = true,
+                "--http" => parsed.http = Some(arguments.next().ok_or(USAGE)?.into()),
+                "--submitters" => parsed.submitters = Some(number(arguments.next())?),
+                "--rounds" => parsed.rounds = Some(number(arguments.next())?),
+                "--quick" => (parsed.rounds, parsed.divisor) = (Some(3), 20),
                 _ => return Err(USAGE.into()),
             }
         }
-        Ok(read)
+        Ok(parsed)
     }
 }
 
-fn main() -> Outcome {
+fn main() -> BenchResult {
     #[cfg(target_os = "linux")]
-    runway_local::run_if_asked();
+    runway_local::reexec_init();
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let Some((cluster::CHILD, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
     {
         return cluster::child(rest);
     }
-    let Arguments { runway, cluster, submitters, local, http, rounds, shorter } =
-        Arguments::read(arguments.into_iter())?;
+    let Arguments { runway, cluster, submitters, local, http, rounds, divisor: shorter } =
+        Arguments::parse(arguments.into_iter())?;
     if cluster {
         return cluster::measure(submitters, rounds.unwrap_or(7), shorter);
     }
@@ -94,6 +94,6 @@ use peers::measure as peers;
 
 /// The policy engines take long to build, so the other benchmarks can be built without them.
 #[cfg(not(feature = "peers"))]
-fn peers(_: Option<PathBuf>, _: usize, _: usize) -> Outcome {
+fn peers(_: Option<PathBuf>, _: usize, _: usize) -> BenchResult {
     Err("built without the feature `peers`".into())
 }

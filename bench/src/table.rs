@@ -2,48 +2,48 @@
 
 /// One row: the measured time, the baseline of the ratio, and the target.
 pub(crate) struct Row {
-    what: &'static str,
+    name: &'static str,
     nanos: Option<f64>,
-    against: Option<(&'static str, f64)>,
+    baseline: Option<(&'static str, f64)>,
     target: Option<(&'static str, f64)>,
 }
 
 impl Row {
     pub(crate) const fn new(what: &'static str, nanos: f64) -> Self {
-        Self::maybe(what, Some(nanos))
+        Self::optional(what, Some(nanos))
     }
 
     /// Creates a row without a time if `nanos` is `None`, because no `runway` program was given.
-    pub(crate) const fn maybe(what: &'static str, nanos: Option<f64>) -> Self {
-        Self { what, nanos, against: None, target: None }
+    pub(crate) const fn optional(what: &'static str, nanos: Option<f64>) -> Self {
+        Self { name: what, nanos, baseline: None, target: None }
     }
 
     /// Sets the baseline of the ratio.
-    pub(crate) const fn against(mut self, what: &'static str, nanos: f64) -> Self {
-        self.against = Some((what, nanos));
+    pub(crate) const fn compared_with(mut self, what: &'static str, nanos: f64) -> Self {
+        self.baseline = Some((what, nanos));
         self
     }
 
     /// Sets the maximum of the ratio, as text and as a number.
-    pub(crate) const fn at_most(mut self, words: &'static str, most: f64) -> Self {
-        self.target = Some((words, most));
+    pub(crate) const fn at_most(mut self, target: &'static str, limit: f64) -> Self {
+        self.target = Some((target, limit));
         self
     }
 
     fn cells(&self) -> [String; 6] {
         let Some(nanos) = self.nanos else {
             let mut cells = <[String; 6]>::default();
-            cells[0] = self.what.to_owned();
+            cells[0] = self.name.to_owned();
             cells[1] = "not measured: pass --runway".to_owned();
             return cells;
         };
-        let ratio = self.against.map(|(_, other)| nanos / other);
+        let ratio = self.baseline.map(|(_, other)| nanos / other);
         let met = |most| if ratio.is_some_and(|ratio| ratio <= most) { "met" } else { "missed" };
         [
-            self.what.to_owned(),
+            self.name.to_owned(),
             duration(nanos),
             ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
-            self.against.map(|(what, _)| what.to_owned()).unwrap_or_default(),
+            self.baseline.map(|(what, _)| what.to_owned()).unwrap_or_default(),
             self.target.map(|(words, _)| words.to_owned()).unwrap_or_default(),
             self.target.map(|(_, most)| met(most).to_owned()).unwrap_or_default(),
         ]

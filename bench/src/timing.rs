@@ -4,7 +4,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+pub(crate) type BenchResult<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Durations of one operation, in nanoseconds.
 #[derive(Default)]
@@ -37,17 +37,17 @@ pub(crate) fn median(numbers: &mut [f64]) -> f64 {
 }
 
 /// One benchmark. A round prepares its data and times the operations.
-pub(crate) struct Contender {
-    round: Box<dyn FnMut(&mut Samples) -> Outcome>,
+pub(crate) struct Benchmark {
+    round: Box<dyn FnMut(&mut Samples) -> BenchResult>,
     samples: Samples,
 }
 
-impl Contender {
-    pub(crate) fn new(round: impl FnMut(&mut Samples) -> Outcome + 'static) -> Self {
+impl Benchmark {
+    pub(crate) fn new(round: impl FnMut(&mut Samples) -> BenchResult + 'static) -> Self {
         Self { round: Box::new(round), samples: Samples::default() }
     }
 
-    fn turn(&mut self) -> Outcome {
+    fn run_round(&mut self) -> BenchResult {
         (self.round)(&mut self.samples)
     }
 
@@ -59,14 +59,14 @@ impl Contender {
 
 /// Runs one round of each benchmark per iteration, after a warm-up round. Each iteration starts with the next
 /// benchmark.
-pub(crate) fn take_turns(contenders: &mut [&mut Contender], rounds: usize) -> Outcome {
-    for contender in contenders.iter_mut() {
-        contender.turn()?;
+pub(crate) fn run_interleaved(benchmarks: &mut [&mut Benchmark], rounds: usize) -> BenchResult {
+    for contender in benchmarks.iter_mut() {
+        contender.run_round()?;
         contender.samples = Samples::default();
     }
     for round in 0..rounds {
-        let (last, first) = contenders.split_at_mut(round % contenders.len());
-        first.iter_mut().chain(last).try_for_each(|contender| contender.turn())?;
+        let (last, first) = benchmarks.split_at_mut(round % benchmarks.len());
+        first.iter_mut().chain(last).try_for_each(|contender| contender.run_round())?;
     }
     Ok(())
 }

@@ -8,12 +8,12 @@ mod problem;
 pub mod schema;
 mod tenant;
 mod time;
-mod verdict;
+mod dry_run;
 
 pub use job::{JobFacts, JobList, JobView};
 pub use problem::Problem;
-pub use tenant::{RateLeft, Share, TenantView};
-pub use verdict::{Manifest, Verdict};
+pub use tenant::{RateRemaining, QuotaUsage, TenantView};
+pub use dry_run::{Manifest, DryRunResult};
 
 /// The media type of a job in YAML (RFC 9512).
 pub const YAML: &str = "application/yaml";
@@ -29,10 +29,10 @@ pub const TENANT_HEADER: &str = "x-tenant-id";
 
 /// The header with the idempotency key. A repeated request with the same key creates no second job (IETF
 /// draft `draft-ietf-httpapi-idempotency-key-header`).
-pub const KEY_HEADER: &str = "idempotency-key";
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 
 /// The header with the id of the request. The client may send one, and the server returns it.
-pub const REQUEST_HEADER: &str = "x-request-id";
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
 /// The media type of a job's output as records. Each record names the attempt that printed it.
-pub const LOG: &str = "application/vnd.runway.log";
+pub const LOG_RECORDS: &str = "application/vnd.runway.log";

@@ -6,16 +6,16 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 /// Returns the schema of a string with a pattern and an example.
-fn text(description: &str, pattern: &str, example: &str) -> RefOr<Schema> {
-    let text =
+fn string(description: &str, pattern: &str, example: &str) -> RefOr<Schema> {
+    let schema =
         ObjectBuilder::new().schema_type(Type::String).description(Some(description)).pattern(Some(pattern));
-    text.examples([Json::from(example)]).into()
+    schema.examples([Json::from(example)]).into()
 }
 
 /// Returns the schema of a string with a fixed set of values.
-fn word<'a>(description: &str, words: impl IntoIterator<Item = &'a str>) -> RefOr<Schema> {
-    let word = ObjectBuilder::new().schema_type(Type::String).description(Some(description));
-    word.enum_values(Some(words)).into()
+fn string_enum<'a>(description: &str, words: impl IntoIterator<Item = &'a str>) -> RefOr<Schema> {
+    let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+    schema.enum_values(Some(words)).into()
 }
 
 macro_rules! schemas {
@@ -37,11 +37,11 @@ macro_rules! schemas {
 }
 
 schemas! {
-    JobId = text("Id of a job.", "^[a-z0-9]{12}$", "4d5c9fa91db4");
-    Usd = text("Amount in US dollars with six decimals.", r"^[0-9]+\.[0-9]{6}$", "0.015230");
-    Phase = word("Phase of a job.", runway_core::status::Phase::ALL.map(runway_core::status::Phase::as_str));
-    Reason = word("Reason for a job's phase.", runway_core::status::Reason::ALL.iter().map(|reason| reason.as_str()));
-    Code = word(
+    JobId = string("Id of a job.", "^[a-z0-9]{12}$", "4d5c9fa91db4");
+    Usd = string("Amount in US dollars with six decimals.", r"^[0-9]+\.[0-9]{6}$", "0.015230");
+    Phase = string_enum("Phase of a job.", runway_core::status::Phase::ALL.map(runway_core::status::Phase::as_str));
+    Reason = string_enum("Reason for a job's phase.", runway_core::status::Reason::ALL.iter().map(|reason| reason.as_str()));
+    Code = string_enum(
         "Code of a violation. `runway explain CODE` explains it.",
         runway_core::Code::ALL.iter().map(|code| code.as_str())
     );
@@ -106,7 +106,7 @@ pub struct Violation {
 
 /// The result of a dry run: the decision on a job, without its submission.
 #[derive(Debug, ToSchema)]
-pub struct Verdict {
+pub struct DryRunResult {
     /// Always `-`, because the job does not come from a file.
     pub file: String,
     /// Always 0, because the request contains one document.

@@ -4,100 +4,100 @@
 //! value of an unknown field, and no line of a document that failed to parse.
 
 use crate::input::Source;
-use crate::output::printable;
+use crate::output::escape_control;
 use crate::policy::LoadedPolicy;
 use annotate_snippets::{AnnotationKind, Element, Level, Message, Origin, Renderer, Snippet};
 use runway_core::Violation;
 use runway_core::document::{Document, DocumentError, Span, Value};
-use runway_core::spec::hidden_spans;
+use runway_core::spec::redacted_spans;
 use runway_core::violation::Allowed;
 use serde_json::Value as Json;
 use std::ops::Range;
 
 /// Renders the violations of one document.
-pub(crate) struct Report<'a> {
+pub(crate) struct DiagnosticRenderer<'a> {
     source: &'a Source,
-    place: Diagnosed<'a>,
+    target: DiagnosticTarget<'a>,
     /// The value of `--tenant`.
     tenant: Option<&'a str>,
     /// The policy of the evaluation; `None` if a server evaluated the job.
     policy: Option<&'a LoadedPolicy>,
     /// Source ranges that must not be shown.
-    hidden: Vec<Span>,
+    redacted: Vec<Span>,
 }
 
 /// The parsed document that violations refer to.
-pub(crate) enum Diagnosed<'a> {
+pub(crate) enum DiagnosticTarget<'a> {
     Job(&'a Document),
     Policy(&'a Document),
     /// The document failed to parse, and this error is the only violation.
-    Unreadable(&'a DocumentError),
-    Nothing,
+    ParseError(&'a DocumentError),
+    NoDocument,
 }
 
 /// Maximum length in bytes of a source line that is shown. The renderer shortens lines below this limit to
 /// the part around the violation that fits a terminal.
-const MAX_LINE: usize = 4000;
+const MAX_LINE_LENGTH: usize = 4000;
 /// Maximum number of allowed values that a label lists.
-const MAX_LISTED: usize = 12;
+const MAX_ALLOWED_VALUES: usize = 12;
 
-impl<'a> Report<'a> {
+impl<'a> DiagnosticRenderer<'a> {
     pub(crate) fn new(
         source: &'a Source,
-        place: Diagnosed<'a>,
+        place: DiagnosticTarget<'a>,
         tenant: Option<&'a str>,
         policy: Option<&'a LoadedPolicy>,
     ) -> Self {
-        let hidden = if let Diagnosed::Job(document) = &place { hidden_spans(document) } else { Vec::new() };
-        Self { source, place, tenant, policy, hidden }
+        let redacted = if let DiagnosticTarget::Job(document) = &place { redacted_spans(document) } else { Vec::new() };
+        Self { source, target: place, tenant, policy, redacted }
     }
 
     /// Renders one violation with colours. Escapes all parts of it, because they may come from a server.
-    pub(crate) fn draw(&self, violation: &Violation) -> String {
-        let message = match self.place {
+    pub(crate) fn render(&self, violation: &Violation) -> String {
+        let message = match self.target {
             // The message of the violation repeats the line and column, which the rendered header already
             // shows.
-            Diagnosed::Unreadable(error) => error.to_string(),
+            DiagnosticTarget::ParseError(error) => error.to_string(),
             _ => violation.message.clone(),
         };
         let mut notes = Vec::new();
-        if let Some(line) = &violation.policy {
-            let place = self.policy.and_then(|policy| policy.place(line));
-            let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
-            notes.push(Level::NOTE.with_name("policy").message(format!("`{}`{place}", printable(line))));
+        if let Some(policy_path) = &violation.policy {
+            let location = self.policy.and_then(|policy| policy.location(policy_path));
+            let location = location.map(|place| format!(" ({place})")).unwrap_or_default();
+            notes.push(Level::NOTE.with_name("policy").message(format!("`{}`{location}", escape_control(policy_path))));
         }
-        if let Some(fix) = fix(violation) {
-            notes.push(Level::HELP.with_name("fix").message(printable(&fix)));
+        if let Some(fix) = fix_label(violation) {
+            notes.push(Level::HELP.with_name("fix").message(escape_control(&fix)));
         }
-        let place = self.span(violation).ok_or_else(|| self.origin_without_place(violation));
-        let label = allowed(violation).map(|allowed| printable(&allowed));
-        self.compose(&message, Some(violation.code.as_str()), place, label, notes)
+        let location = self.span(violation).ok_or_else(|| self.origin_without_span(violation));
+        let label = allowed_label(violation).map(|allowed| escape_control(&allowed));
+        self.render_diagnostic(&message, Some(violation.code.as_str()), location, label, notes)
     }
 
     /// Renders an error without a code at a JSON pointer, such as a missing environment variable.
-    pub(crate) fn draw_fault(&self, path: &str, message: &str) -> String {
-        let place = match &self.place {
-            Diagnosed::Job(document) => Ok(document.nearest(path).span),
+    pub(crate) fn render_note(&self, path: &str, message: &str) -> String {
+        let location = match &self.target {
+            DiagnosticTarget::Job(document) => Ok(document.nearest(path).span),
             _ => Err(self.source.name.clone()),
         };
-        self.compose(message, None, place, None, Vec::new())
+        self.render_diagnostic(message, None, location, None, Vec::new())
     }
 
-    fn compose(
+    fn render_diagnostic(
         &self,
         message: &str,
         code: Option<&str>,
-        place: Result<Span, String>,
+        location: Result<Span, String>,
         label: Option<String>,
         notes: Vec<Message<'_>>,
     ) -> String {
-        let message = printable(message);
+        let message = escape_control(message);
         let mut elements: Vec<Element<'_>> = Vec::new();
-        match place {
+        match location {
             Err(origin) => elements.push(Origin::path(origin).into()),
             Ok(span) => match self.excerpt(&span) {
                 Some(excerpt) => {
-                    let annotation = AnnotationKind::Primary.span(excerpt.marked).label(label);
+                    let annotation = AnnotationKind::Primary.span(excerpt.highlight).label(label);
                     let snippet =
                         Snippet::source(excerpt.text).line_start(span.line).path(self.source.name.as_str());
                     elements.push(snippet.annotation(annotation).into());
@@ -121,10 +121,10 @@ impl<'a> Report<'a> {
     }
 
     fn span(&self, violation: &Violation) -> Option<Span> {
-        let document = match self.place {
-            Diagnosed::Job(document) | Diagnosed::Policy(document) => document,
-            Diagnosed::Unreadable(error) => return Some(error.span()),
-            Diagnosed::Nothing => return None,
+        let document = match self.target {
+            DiagnosticTarget::Job(document) | DiagnosticTarget::Policy(document) => document,
+            DiagnosticTarget::ParseError(error) => return Some(error.span()),
+            DiagnosticTarget::NoDocument => return None,
         };
         let path = violation.path.as_str();
         if self.is_from_command_line(violation) {
@@ -133,27 +133,27 @@ impl<'a> Report<'a> {
         match (document.find_key(path), document.find(path)) {
             // Show the key: the name of an unknown field is the error, and the value may belong to a misspelt
             // `secrets`.
-            (Some(key), Some(node)) if is_about_the_name(violation) || node.is_null() => Some(key.span),
+            (Some(key), Some(node)) if highlights_key(violation) || node.is_null() => Some(key.span),
             (_, Some(node)) if !path.is_empty() => Some(node.span),
-            _ => Some(self.start_of(&document.nearest(path).span)),
+            _ => Some(self.first_word(&document.nearest(path).span)),
         }
     }
 
     /// Returns whether the violation concerns a tenant that comes from `--tenant` and not from the file.
     fn is_from_command_line(&self, violation: &Violation) -> bool {
-        let written = match self.place {
-            Diagnosed::Job(document) => document.find("/tenant").is_some_and(|node| !node.is_null()),
+        let names_tenant = match self.target {
+            DiagnosticTarget::Job(document) => document.find("/tenant").is_some_and(|node| !node.is_null()),
             _ => true,
         };
-        violation.path == "/tenant" && self.tenant.is_some() && !written
+        violation.path == "/tenant" && self.tenant.is_some() && !names_tenant
     }
 
-    fn origin_without_place(&self, violation: &Violation) -> String {
+    fn origin_without_span(&self, violation: &Violation) -> String {
         if self.is_from_command_line(violation) { "--tenant".to_owned() } else { self.source.name.clone() }
     }
 
     /// Shortens a span to its first word, for violations about a missing part that has no span.
-    fn start_of(&self, span: &Span) -> Span {
+    fn first_word(&self, span: &Span) -> Span {
         let text = self.source.bytes().get(span.start..).unwrap_or_default();
         let word = text.iter().take_while(|b| !b.is_ascii_whitespace() && !matches!(b, b':' | b',')).count();
         Span { end: span.start + word.max(1), ..*span }
@@ -161,11 +161,11 @@ impl<'a> Report<'a> {
 
     /// Returns the source line of a span, or `None` if it must not be shown.
     fn excerpt(&self, span: &Span) -> Option<Excerpt<'_>> {
-        match &self.place {
+        match &self.target {
             // A document whose root is not a mapping has no fields, so its text may contain secrets anywhere.
-            Diagnosed::Job(document) if !matches!(document.root.value, Value::Map(_)) => return None,
-            Diagnosed::Job(_) | Diagnosed::Policy(_) => {}
-            Diagnosed::Unreadable(_) | Diagnosed::Nothing => return None,
+            DiagnosticTarget::Job(document) if !matches!(document.root.value, Value::Map(_)) => return None,
+            DiagnosticTarget::Job(_) | DiagnosticTarget::Policy(_) => {}
+            DiagnosticTarget::ParseError(_) | DiagnosticTarget::NoDocument => return None,
         }
         let text = self.source.text()?;
         let start = text.get(..span.start)?.rfind(['\n', '\r']).map_or(0, |i| i + 1);
@@ -173,24 +173,24 @@ impl<'a> Report<'a> {
         let start = if start == 0 && text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start };
         let end = text.get(span.start..)?.find(['\n', '\r']).map_or(text.len(), |i| span.start + i);
         // Show the name of an unknown field, but not its value.
-        let is_cut = self.hidden.iter().any(|hidden| (span.end..end).contains(&hidden.start));
-        let end = if is_cut { span.end } else { end };
+        let is_truncated = self.redacted.iter().any(|hidden| (span.end..end).contains(&hidden.start));
+        let end = if is_truncated { span.end } else { end };
         let shown = Span { start, end, line: span.line, column: 1 };
-        if end - start > MAX_LINE || self.hidden.iter().any(|hidden| hidden.overlaps(&shown)) {
+        if end - start > MAX_LINE_LENGTH || self.redacted.iter().any(|hidden| hidden.overlaps(&shown)) {
             return None;
         }
-        let marked = (span.start - start)..(span.end.clamp(span.start, end) - start);
-        Some(Excerpt { text: text.get(start..end)?, marked })
+        let highlight = (span.start - start)..(span.end.clamp(span.start, end) - start);
+        Some(Excerpt { text: text.get(start..end)?, highlight })
     }
 }
 
 /// A source line and the highlighted range in it.
 struct Excerpt<'a> {
     text: &'a str,
-    marked: Range<usize>,
+    highlight: Range<usize>,
 }
 
-fn is_about_the_name(violation: &Violation) -> bool {
+fn highlights_key(violation: &Violation) -> bool {
     use runway_core::Code;
     matches!(
         violation.code,
@@ -203,22 +203,22 @@ fn is_about_the_name(violation: &Violation) -> bool {
 }
 
 /// Formats the allowed values for a label.
-fn allowed(violation: &Violation) -> Option<String> {
+fn allowed_label(violation: &Violation) -> Option<String> {
     match violation.allowed.as_ref()? {
         Allowed::OneOf { one_of } if one_of.is_empty() => None,
         Allowed::OneOf { one_of } => {
-            let more = if one_of.len() > MAX_LISTED { ", …" } else { "" };
-            let names: Vec<_> = one_of.iter().take(MAX_LISTED).map(plain).collect();
+            let more = if one_of.len() > MAX_ALLOWED_VALUES { ", …" } else { "" };
+            let names: Vec<_> = one_of.iter().take(MAX_ALLOWED_VALUES).map(display_value).collect();
             Some(format!("allowed: {}{more}", names.join(", ")))
         }
-        Allowed::Range { min: Json::Null, max } => Some(format!("allowed: at most {}", plain(max))),
-        Allowed::Range { min, max } if min == max => Some(format!("allowed: {}", plain(min))),
-        Allowed::Range { min, max } => Some(format!("allowed: {} to {}", plain(min), plain(max))),
+        Allowed::Range { min: Json::Null, max } => Some(format!("allowed: at most {}", display_value(max))),
+        Allowed::Range { min, max } if min == max => Some(format!("allowed: {}", display_value(min))),
+        Allowed::Range { min, max } => Some(format!("allowed: {} to {}", display_value(min), display_value(max))),
     }
 }
 
 /// Formats the fix as a YAML line.
-fn fix(violation: &Violation) -> Option<String> {
+fn fix_label(violation: &Violation) -> Option<String> {
     if violation.fix.is_null() {
         return None;
     }
@@ -232,7 +232,7 @@ fn fix(violation: &Violation) -> Option<String> {
     Some(format!("write `{line}`"))
 }
 
-fn plain(value: &Json) -> String {
+fn display_value(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
         value => value.to_string(),

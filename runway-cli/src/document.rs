@@ -1,35 +1,35 @@
 //! Reads job files and evaluates each document in them against the policy.
 
 use crate::Exit;
-use crate::arguments::Common;
-use crate::diagnostics::{Diagnosed, Report};
-use crate::failure::Failure;
+use crate::arguments::EvalArgs;
+use crate::diagnostics::{DiagnosticTarget, DiagnosticRenderer};
+use crate::error::CliError;
 use crate::input::{self, Source};
 use crate::policy::LoadedPolicy;
-use runway_api::Verdict;
-use runway_control::{Surroundings, System};
+use runway_api::DryRunResult;
+use runway_control::{Env, SystemEnv};
 use runway_core::capability::BackendKind;
 use runway_core::document::{Document, DocumentError, parse_all};
-use runway_core::gate::{Basis, replay};
-use runway_core::spec::{Reading, SecretLiterals};
+use runway_core::gate::{DecisionInputs, replay};
+use runway_core::spec::{ParsedSpec, SecretLiterals};
 use runway_core::{Decision, Gate, HashSeed, JobSpec, Submission, Violation};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Maximum number of violations rendered for one document.
-const MAX_DRAWN: usize = 100;
+const MAX_RENDERED: usize = 100;
 
 /// One document of a job file.
-pub(crate) struct Written<'a> {
+pub(crate) struct ParsedDocument<'a> {
     source: &'a Source,
     /// The index of the document in the file, from 0.
     pub index: usize,
     pub parsed: Result<Document, DocumentError>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> ParsedDocument<'a> {
     /// Parses all documents of these files.
-    pub(crate) fn all(sources: &'a [Source]) -> impl Iterator<Item = Self> {
+    pub(crate) fn parse_sources(sources: &'a [Source]) -> impl Iterator<Item = Self> {
         sources.iter().flat_map(|source| {
             let parsed = parse_all(source.bytes()).into_iter().enumerate();
             parsed.map(move |(index, parsed)| Self { source, index, parsed })
@@ -42,83 +42,83 @@ impl<'a> Written<'a> {
     }
 
     /// Parses the job without applying a policy. A literal secret value in the file is a violation.
-    pub(crate) fn read(&self) -> Reading {
+    pub(crate) fn parse_spec(&self) -> ParsedSpec {
         match &self.parsed {
-            Ok(document) => JobSpec::read(document, SecretLiterals::Refuse),
-            Err(error) => Reading::from(error),
+            Ok(document) => JobSpec::from_document(document, SecretLiterals::Refuse),
+            Err(error) => ParsedSpec::from(error),
         }
     }
 
     /// Creates a renderer that shows violations in this document's source.
-    pub(crate) fn report<'b>(
+    pub(crate) fn renderer<'b>(
         &'b self,
         tenant: Option<&'b str>,
         policy: Option<&'b LoadedPolicy>,
-    ) -> Report<'b> {
-        let place = match &self.parsed {
-            Ok(document) => Diagnosed::Job(document),
-            Err(error) => Diagnosed::Unreadable(error),
+    ) -> DiagnosticRenderer<'b> {
+        let target = match &self.parsed {
+            Ok(document) => DiagnosticTarget::Job(document),
+            Err(error) => DiagnosticTarget::ParseError(error),
         };
-        Report::new(self.source, place, tenant, policy)
+        DiagnosticRenderer::new(self.source, target, tenant, policy)
     }
 }
 
 /// Renders the violations of a document in their source, up to [`MAX_RENDERED`].
-pub(crate) fn draw_all(report: &Report<'_>, violations: &[Violation]) -> String {
-    let mut story: String =
-        violations.iter().take(MAX_DRAWN).map(|violation| report.draw(violation)).collect();
-    if violations.len() > MAX_DRAWN {
-        let more = violations.len() - MAX_DRAWN;
-        story.push_str(&format!("… and {more} more violations; `-o json` prints all of them\n\n"));
+pub(crate) fn render_all(renderer: &DiagnosticRenderer<'_>, violations: &[Violation]) -> String {
+    let mut text: String =
+        violations.iter().take(MAX_RENDERED).map(|violation| renderer.render(violation)).collect();
+    if violations.len() > MAX_RENDERED {
+        let more = violations.len() - MAX_RENDERED;
+        text.push_str(&format!("… and {more} more violations; `-o json` prints all of them\n\n"));
     }
-    story
+    text
 }
 
 /// One document and the decision of the gate on it.
-pub(crate) struct Judged<'a> {
-    written: Written<'a>,
+pub(crate) struct Evaluated<'a> {
+    document: ParsedDocument<'a>,
     pub decision: Decision,
 }
 
-impl Judged<'_> {
+impl Evaluated<'_> {
     /// The path of the file as given on the command line.
     pub(crate) fn file(&self) -> &str {
-        self.written.file()
+        self.document.file()
     }
 
     /// The result for JSON output.
-    pub(crate) fn verdict(&self) -> Verdict<'_> {
-        Verdict::new(self.file(), self.written.index, &self.decision)
+    pub(crate) fn dry_run_result(&self) -> DryRunResult<'_> {
+        DryRunResult::new(self.file(), self.document.index, &self.decision)
     }
 
     /// Renders all violations in their source.
-    pub(crate) fn story(&self, policy: &LoadedPolicy, common: &Common) -> String {
-        let report = self.written.report(common.tenant.as_deref(), Some(policy));
-        draw_all(&report, self.decision.violations())
+    pub(crate) fn render_text(&self, policy: &LoadedPolicy, common: &EvalArgs) -> String {
+        let renderer = self.document.renderer(common.tenant.as_deref(), Some(policy));
+        render_all(&renderer, self.decision.violations())
     }
 
     /// Renders a note for each backend that lacks a feature of the admitted job. Returns an empty string if
     /// `--backend` is given, because the decision then covers the features.
     pub(crate) fn unchecked_features(&self, policy: &LoadedPolicy) -> String {
-        if self.decision.basis.capabilities.is_some() {
+        if self.decision.inputs.capabilities.is_some() {
             return String::new();
         }
-        let lacking = |backend: BackendKind| {
+        let render_note = |backend: BackendKind| {
             let capabilities = Some(Arc::new(backend.capabilities()));
             let decision =
-                replay(&policy.policy, &Basis { capabilities, ..self.decision.basis.clone() }).ok()?;
+                replay(&policy.policy, &DecisionInputs { capabilities, ..self.decision.inputs.clone() }).ok()?;
             let missing = decision.violations().iter().filter_map(|violation| violation.capability);
             let names = missing.map(|capability| format!("`{capability}`")).collect::<Vec<_>>().join(", ");
-            let file = crate::output::printable(self.file());
+            let file = crate::output::escape_control(self.file());
             (!names.is_empty()).then(|| {
                 format!("note: {file}: the backend `{backend}` does not support {names}; `--backend NAME` checks this\n")
             })
         };
-        BackendKind::ALL.into_iter().filter_map(lacking).collect()
+        BackendKind::ALL.into_iter().filter_map(render_note).collect()
     }
 
     pub(crate) fn exit(&self) -> Exit {
-        if self.decision.admitted().is_some() { Exit::Fine } else { Exit::Refused }
+        if self.decision.admitted().is_some() { Exit::Success } else { Exit::Refused }
     }
 }
 
@@ -127,19 +127,19 @@ impl Judged<'_> {
 /// # Errors
 ///
 /// [`CliError::RepeatedStandardInput`] if `-` is given more than once.
-pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure> {
+pub(crate) fn read_sources(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), CliError> {
     let count = paths.iter().filter(|path| path.as_os_str() == "-").count();
     if count > 1 {
-        return Err(Failure::RepeatedStandardInput { count });
+        return Err(CliError::RepeatedStandardInput { count });
     }
-    let mut exit = Exit::Fine;
+    let mut exit = Exit::Success;
     let mut sources = Vec::new();
     for path in paths {
         match input::read(path) {
             Ok(source) => sources.push(source),
             Err(error) => {
-                Failure::from(error).print();
-                exit = Exit::NotJudged;
+                CliError::from(error).print();
+                exit = Exit::InvalidInput;
             }
         }
     }
@@ -148,35 +148,35 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<(Vec<Source>, Exit), Failure
 
 /// Evaluates every document as if it were the only submission: no job holds resources, and the rate limit is
 /// unused.
-pub(crate) fn judge<'a>(
+pub(crate) fn evaluate<'a>(
     sources: &'a [Source],
     policy: &LoadedPolicy,
-    common: &Common,
+    common: &EvalArgs,
     backend: Option<BackendKind>,
-) -> Result<Vec<Judged<'a>>, Failure> {
-    judge_amended(sources, policy, common, backend, |_| Ok(()))
+) -> Result<Vec<Evaluated<'a>>, CliError> {
+    evaluate_with(sources, policy, common, backend, |_| Ok(()))
 }
 
 /// Evaluates every document like [`evaluate`], after `apply_overrides` has changed its spec.
-pub(crate) fn judge_amended<'a>(
+pub(crate) fn evaluate_with<'a>(
     sources: &'a [Source],
     policy: &LoadedPolicy,
-    common: &Common,
+    common: &EvalArgs,
     backend: Option<BackendKind>,
-    amend: impl Fn(&mut JobSpec) -> Result<(), Failure>,
-) -> Result<Vec<Judged<'a>>, Failure> {
+    apply_overrides: impl Fn(&mut JobSpec) -> Result<(), CliError>,
+) -> Result<Vec<Evaluated<'a>>, CliError> {
     // A preview stores nothing in the hash maps of this gate, so the seed need not be secret.
     let mut gate = Gate::new(Arc::new(policy.policy.clone()), HashSeed::default());
     if let Some(backend) = backend {
         gate = gate.with_capabilities(backend.capabilities());
     }
-    let now = System.now();
-    let judge = |written: Written<'a>| {
-        let mut reading = written.read();
-        amend(&mut reading.spec)?;
-        let submission = Submission::from(reading).with_tenant(common.tenant.clone());
+    let now = SystemEnv.now();
+    let evaluate_document = |document: ParsedDocument<'a>| {
+        let mut parsed_spec = document.parse_spec();
+        apply_overrides(&mut parsed_spec.spec)?;
+        let submission = Submission::from(parsed_spec).with_tenant(common.tenant.clone());
         let decision = gate.preview(&submission, now);
-        Ok(Judged { written, decision })
+        Ok(Evaluated { document, decision })
     };
-    Written::all(sources).map(judge).collect()
+    ParsedDocument::parse_sources(sources).map(evaluate_document).collect()
 }

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// All jobs are admitted, submitted or succeeded, or the command has no jobs.
-    Fine,
+    Success,
     /// At least one job is refused, or the server refuses a request.
     Refused,
     /// The input cannot be used: a missing file, a policy that does not load, or wrong usage.
-    NotJudged,
+    InvalidInput,
     /// At least one job that the command waited for did not succeed.
-    Failed,
+    JobFailed,
     /// The server is unreachable, or it fails to answer.
     Unreachable,
     /// The exit code of `runway run`: the job's own code, or one of the codes in its help.
@@ -26,7 +26,7 @@ impl Exit {
 
     /// Returns the more severe of two results.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn or_worse(self, other: Self) -> Self {
         self.max(other)
     }
 }
@@ -34,10 +34,10 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
-            Exit::Fine => 0,
+            Exit::Success => 0,
             Exit::Refused => 1,
-            Exit::NotJudged => 2,
-            Exit::Failed => 3,
+            Exit::InvalidInput => 2,
+            Exit::JobFailed => 3,
             Exit::Unreachable => 4,
             Exit::Code(code) => code,
         })

@@ -1,6 +1,6 @@
 //! Reads files and standard input completely, up to a size limit.
 
-use crate::output::printable;
+use crate::output::escape_control;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -39,14 +39,14 @@ impl Source {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// The file cannot be opened or read.
-    #[error("cannot read `{}`: {error}", printable(&path.display().to_string()))]
+    #[error("cannot read `{}`: {error}", escape_control(&path.display().to_string()))]
     Io {
         /// The path of the file.
         path: PathBuf,
         error: io::Error,
     },
     /// The file is larger than [`MAX_BYTES`].
-    #[error("cannot read `{}`: it is larger than {} MiB", printable(&path.display().to_string()), MAX_BYTES >> 20)]
+    #[error("cannot read `{}`: it is larger than {} MiB", escape_control(&path.display().to_string()), MAX_BYTES >> 20)]
     TooLarge {
         /// The path of the file.
         path: PathBuf,
@@ -55,14 +55,14 @@ pub(crate) enum ReadError {
 
 /// Reads a file, or standard input if the path is `-`.
 pub(crate) fn read(path: &Path) -> Result<Source, ReadError> {
-    let unreadable = |error| ReadError::Io { path: path.to_owned(), error };
+    let io_error = |error| ReadError::Io { path: path.to_owned(), error };
     let mut bytes = Vec::new();
     let reader: &mut dyn Read = if path == Path::new("-") {
         &mut io::stdin().lock()
     } else {
-        &mut File::open(path).map_err(unreadable)?
+        &mut File::open(path).map_err(io_error)?
     };
-    reader.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    reader.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io_error)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
         return Err(ReadError::TooLarge { path: path.to_owned() });
     }

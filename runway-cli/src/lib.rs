@@ -13,20 +13,20 @@ mod commands;
 mod diagnostics;
 mod document;
 mod exit;
-mod failure;
+mod error;
 mod input;
-mod online;
+mod remote;
 mod output;
 mod policy;
 pub mod reference;
 mod time;
 
-pub use arguments::Arguments;
+pub use arguments::Cli;
 pub use exit::Exit;
 
 /// Runs one command and returns its exit status. Prints the error if the command fails.
 #[must_use]
-pub fn run(arguments: &Arguments) -> Exit {
+pub fn run(arguments: &Cli) -> Exit {
     commands::run(arguments).unwrap_or_else(|error| {
         error.print();
         error.exit()

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // `runway run` starts this program again as the supervisor of its job.
     #[cfg(target_os = "linux")]
-    runway_local::run_if_asked();
-    match runway_cli::Arguments::read(std::env::args_os()) {
+    runway_local::reexec_init();
+    match runway_cli::Cli::from_args(std::env::args_os()) {
         Ok(arguments) => runway_cli::run(&arguments),
         Err(exit) => exit,
     }

@@ -1,6 +1,6 @@
 //! Writes data to standard output and messages to standard error. A closed pipe is not an error.
 
-pub(crate) use runway_core::text::escape_control as printable;
+pub(crate) use runway_core::text::escape_control;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
@@ -24,24 +24,24 @@ pub(crate) enum OutputError {
 
 /// Writes text to standard output. Removes the colours if standard output is not a terminal.
 pub(crate) fn print(text: &str) -> Result<(), OutputError> {
-    is_read(write_all(anstream::stdout().lock(), escaped(text).as_bytes())).map_err(OutputError::Stdout)?;
+    ignore_broken_pipe(write_all(anstream::stdout().lock(), escape_c1_controls(text).as_bytes())).map_err(OutputError::Stdout)?;
     Ok(())
 }
 
 /// Writes one part of an endless output to standard output. Returns `false` if the reader has closed the
 /// pipe.
-pub(crate) fn print_on(text: &str) -> Result<bool, OutputError> {
-    is_read(write_all(anstream::stdout().lock(), text.as_bytes())).map_err(OutputError::Stdout)
+pub(crate) fn print_stream(text: &str) -> Result<bool, OutputError> {
+    ignore_broken_pipe(write_all(anstream::stdout().lock(), text.as_bytes())).map_err(OutputError::Stdout)
 }
 
 /// Writes raw bytes to standard output. Returns `false` if the reader has closed the pipe.
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<bool, OutputError> {
-    is_read(write_all(io::stdout().lock(), bytes)).map_err(OutputError::Stdout)
+    ignore_broken_pipe(write_all(io::stdout().lock(), bytes)).map_err(OutputError::Stdout)
 }
 
 /// Writes text to standard error. Removes the colours if standard error is not a terminal.
-pub(crate) fn print_aside(text: &str) -> Result<(), OutputError> {
-    is_read(write_all(anstream::stderr().lock(), escaped(text).as_bytes())).map_err(OutputError::Stderr)?;
+pub(crate) fn eprint(text: &str) -> Result<(), OutputError> {
+    ignore_broken_pipe(write_all(anstream::stderr().lock(), escape_c1_controls(text).as_bytes())).map_err(OutputError::Stderr)?;
     Ok(())
 }
 
@@ -58,24 +58,24 @@ pub(crate) fn to_yaml(value: &impl Serialize) -> Result<String, OutputError> {
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
     let text = serde_json::to_string_pretty(value).map_err(OutputError::Json)?;
     // JSON permits C1 control characters in strings, but some terminals execute them.
-    let text = escape(&text, |c| format!("\\u{:04x}", u32::from(c)));
+    let text = escape_c1(&text, |c| format!("\\u{:04x}", u32::from(c)));
     print(&format!("{text}\n"))
 }
 
 /// Replaces the C1 control characters (U+0080 to U+009F), because some terminals execute them like those
 /// below U+0020. The characters below U+0020 stay: the colours need them, and the callers have escaped those
 /// in data.
-fn escape(text: &str, how: impl Fn(char) -> String) -> Cow<'_, str> {
-    let is_obeyed = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
-    if !text.contains(is_obeyed) {
+fn escape_c1(text: &str, replacement: impl Fn(char) -> String) -> Cow<'_, str> {
+    let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+    if !text.contains(is_c1) {
         return Cow::Borrowed(text);
     }
-    let escaped = |c: char| if is_obeyed(c) { how(c) } else { c.to_string() };
+    let escaped = |c: char| if is_c1(c) { replacement(c) } else { c.to_string() };
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
-fn escaped(text: &str) -> Cow<'_, str> {
-    escape(text, |c| c.escape_unicode().to_string())
+fn escape_c1_controls(text: &str) -> Cow<'_, str> {
+    escape_c1(text, |c| c.escape_unicode().to_string())
 }
 
 fn write_all(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
@@ -84,8 +84,8 @@ fn write_all(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Returns `false` if the reader has closed the pipe, and all other errors unchanged.
-fn is_read(written: io::Result<()>) -> io::Result<bool> {
-    match written {
+fn ignore_broken_pipe(result: io::Result<()>) -> io::Result<bool> {
+    match result {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         written => written.map(|()| true),
     }

@@ -1,10 +1,10 @@
 //! Loads the policy of `--policy` or the built-in one, and applies the prices from the environment.
 
 use crate::input::{self, ReadError, Source};
-use crate::output::printable;
+use crate::output::escape_control;
 use runway_core::Policy;
 use runway_core::document::{Document, parse_all};
-use runway_core::policy::{PolicyError, RateOverrides, RateVariableError, line_pointer};
+use runway_core::policy::{PolicyError, PriceOverrides, PriceVariableError, policy_path_pointer};
 use std::path::Path;
 
 /// The name of the built-in policy in messages.
@@ -21,9 +21,9 @@ pub(crate) struct LoadedPolicy {
 impl LoadedPolicy {
     /// Returns the file and line that define a policy path such as `classes.gpu.cpu.max`. Returns `None` if
     /// the file does not contain the path.
-    pub(crate) fn place(&self, line: &str) -> Option<String> {
+    pub(crate) fn location(&self, policy_path: &str) -> Option<String> {
         let document = self.document.as_ref()?;
-        let pointer = line_pointer(line);
+        let pointer = policy_path_pointer(policy_path);
         let key = document.find_key(&pointer).map(|key| key.span);
         let at = key.or_else(|| document.find(&pointer).map(|node| node.span))?.line;
         Some(match &self.file {
@@ -40,10 +40,10 @@ pub(crate) enum PolicyLoadError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// An environment variable does not contain a valid price.
-    #[error("{}", printable(&.0.to_string()))]
-    Price(#[from] RateVariableError),
+    #[error("{}", escape_control(&.0.to_string()))]
+    Price(#[from] PriceVariableError),
     /// The policy has violations.
-    #[error("the policy {} does not load", printable(&file.name))]
+    #[error("the policy {} does not load", escape_control(&file.name))]
     Invalid {
         /// The source of the policy.
         file: Source,
@@ -54,7 +54,7 @@ pub(crate) enum PolicyLoadError {
 /// Loads the policy from `path`, or the built-in policy if `path` is `None`.
 pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, PolicyLoadError> {
     let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-    let overrides = RateOverrides::from_variables(variable)?;
+    let overrides = PriceOverrides::from_variables(variable)?;
     let source = match path {
         Some(path) => input::read(path)?,
         None => Source::new(BUILT_IN_NAME.to_owned(), Policy::BUILTIN_SOURCE.as_bytes().to_vec()),

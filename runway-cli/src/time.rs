@@ -3,14 +3,14 @@
 use runway_core::units::Timestamp;
 
 /// Formats a timestamp in RFC 3339 format, without fractions of a second.
-pub(crate) fn time(time: Timestamp) -> String {
+pub(crate) fn format_timestamp(time: Timestamp) -> String {
     let text = time.to_string();
     text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
 }
 
 /// Formats a duration in one unit: seconds below 2 minutes, minutes below 2 hours, hours below 2 days, then
 /// days.
-pub(crate) fn span(seconds: u64) -> String {
+pub(crate) fn format_duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),
@@ -20,8 +20,8 @@ pub(crate) fn span(seconds: u64) -> String {
 }
 
 /// Formats the time between `then` and `now`. Returns `0s` if `then` is later than `now`.
-pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
-    span(now.nanos_since(then) / 1_000_000_000)
+pub(crate) fn format_age(then: Timestamp, now: Timestamp) -> String {
+    format_duration(now.nanos_since(then) / 1_000_000_000)
 }
 
 #[cfg(test)]
@@ -29,8 +29,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_in_the_unit_that_fits() {
-        for (seconds, told) in [
+    fn duration_is_formatted_in_a_fitting_unit() {
+        for (seconds, expected) in [
             (0, "0s"),
             (119, "119s"),
             (120, "2m"),
@@ -39,10 +39,10 @@ mod tests {
             (172_799, "47h"),
             (172_800, "2d"),
         ] {
-            assert_eq!(span(seconds), told);
+            assert_eq!(format_duration(seconds), expected);
         }
         let [then, now] = [Timestamp::from_seconds(100), Timestamp::from_seconds(160)];
         // A timestamp from a clock that runs ahead can lie in the future.
-        assert_eq!((age(then, now), age(now, then)), ("60s".to_owned(), "0s".to_owned()));
+        assert_eq!((format_age(then, now), format_age(now, then)), ("60s".to_owned(), "0s".to_owned()));
     }
 }

@@ -13,9 +13,9 @@ pub const AUDIT_TARGET: &str = "runway::audit";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestIdentity<'a> {
     /// The id of the request.
-    pub request: &'a str,
+    pub request_id: &'a str,
     /// The id of the trace that the request belongs to.
-    pub trace: &'a str,
+    pub trace_id: &'a str,
 }
 
 /// The audit record of one submission. It contains no values of variables or secrets.
@@ -40,8 +40,8 @@ impl AuditRecord<'_> {
             outcome = self.outcome.as_str(),
             tenant = self.tenant.map_or("", Tenant::as_str),
             job = job.as_deref(),
-            request = identity.request,
-            trace = identity.trace,
+            request = identity.request_id,
+            trace = identity.trace_id,
             detail = self.detail,
             decision = decision.as_deref(),
             "submission"
@@ -51,11 +51,11 @@ impl AuditRecord<'_> {
 
 /// Logs the end of a job.
 pub(crate) fn log_finished(job: &JobRecord, now: Timestamp) {
-    let status = &job.seen.status;
+    let status = &job.snapshot.status;
     tracing::info!(
         target: AUDIT_TARGET,
-        job = %job.seen.id,
-        tenant = %job.seen.tenant,
+        job = %job.snapshot.id,
+        tenant = %job.snapshot.tenant,
         phase = status.phase.as_str(),
         reason = status.reason.map_or("", Reason::as_str),
         exit_code = status.exit_code,

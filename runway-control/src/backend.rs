@@ -7,7 +7,7 @@ use runway_core::capability::Capabilities;
 use runway_core::digest::Digest;
 use runway_core::name::{ClassName, JobName};
 use runway_core::price::{Bill, Quote};
-use runway_core::quota::Observed;
+use runway_core::quota::ObservedHold;
 use runway_core::status::Status;
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{AdmittedJob, JobId, Policy, Tenant};
@@ -33,19 +33,19 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`CreateError`] if the job was not created, or may not have been created. The variant says which.
-    fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>>;
+    fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>>;
 
     /// Finds a job by its name, without a cache. Returns `None` if the job does not exist at the moment.
     ///
     /// # Errors
     /// [`Unavailable`] if the backend cannot be queried.
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>>;
+    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>>;
 
     /// Lists all jobs, without a cache.
     ///
     /// # Errors
     /// [`Unavailable`] if the backend cannot be queried.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>>;
+    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>>;
 
     /// Lists all jobs, then reports every change. The stream never ends: after a lost connection it emits
     /// [`WatchEvent::Interrupted`], waits, and then resumes or relists.
@@ -55,7 +55,7 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Unavailable`] if the cancellation may not have started.
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>>;
+    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>>;
 
     /// Returns the output of the newest attempt of a job.
     ///
@@ -90,7 +90,7 @@ pub struct JobRef {
 
 /// A request to create a job.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct CreateRequest {
     /// The id of the job.
     pub id: JobId,
     /// The job that the gate admitted.
@@ -99,10 +99,10 @@ pub struct Order {
     pub policy: Arc<Policy>,
 }
 
-impl Order {
+impl CreateRequest {
     /// Returns the reference of the job to create.
     #[must_use]
-    pub fn job(&self) -> JobRef {
+    pub fn job_ref(&self) -> JobRef {
         let job = self.admitted.job();
         JobRef { id: self.id, name: job.name.clone(), tenant: job.tenant.clone() }
     }
@@ -110,7 +110,7 @@ impl Order {
 
 /// A job as the backend last reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observation {
+pub struct JobSnapshot {
     /// The id of the job.
     pub id: JobId,
     /// The name of the job.
@@ -135,29 +135,29 @@ pub struct Observation {
     pub status: Status,
 }
 
-impl Observation {
+impl JobSnapshot {
     /// Returns the snapshot of a job that was just created.
     #[must_use]
-    pub fn created(order: &Order, created_at: Timestamp) -> Self {
-        let job = order.admitted.job();
+    pub fn initial(request: &CreateRequest, created_at: Timestamp) -> Self {
+        let job = request.admitted.job();
         Self {
-            id: order.id,
+            id: request.id,
             name: job.name.clone(),
             tenant: job.tenant.clone(),
             class: job.class.clone(),
             gpus: job.resources.gpu,
             timeout: job.timeout,
-            grace: order.policy.run().termination_grace,
+            grace: request.policy.run_settings().termination_grace,
             created_at,
-            quote: Some(order.admitted.quote().clone()),
-            spec_digest: Some(order.admitted.spec_digest()),
+            quote: Some(request.admitted.quote().clone()),
+            spec_digest: Some(request.admitted.spec_digest()),
             status: Status::created(),
         }
     }
 
     /// Returns the reference of the job.
     #[must_use]
-    pub fn job(&self) -> JobRef {
+    pub fn job_ref(&self) -> JobRef {
         JobRef { id: self.id, name: self.name.clone(), tenant: self.tenant.clone() }
     }
 
@@ -170,11 +170,11 @@ impl Observation {
 
     /// Converts the job to the hold that the ledger compares with its own.
     #[must_use]
-    pub fn observed(&self) -> Observed {
-        let term = self.timeout.saturating_add(self.grace);
+    pub fn to_hold(&self) -> ObservedHold {
+        let max_duration = self.timeout.saturating_add(self.grace);
         let started = self.status.started_at.unwrap_or(self.created_at);
-        let deadline = started.saturating_add(term);
-        Observed { id: self.id, tenant: self.tenant.clone(), gpus: self.gpus, term, deadline }
+        let deadline = started.saturating_add(max_duration);
+        ObservedHold { id: self.id, tenant: self.tenant.clone(), gpus: self.gpus, max_duration, deadline }
     }
 }
 
@@ -183,26 +183,26 @@ impl Observation {
 pub enum WatchEvent {
     /// A list follows. The backend sends the list request when the stream is polled again, so the caller can
     /// first record its own state.
-    ListingBegan,
+    ListStarted,
     /// The list: every job that existed when the backend read it.
-    Listed(Vec<Observation>),
+    Listed(Vec<JobSnapshot>),
     /// A job was created or changed.
-    Changed(Box<Observation>),
+    Updated(Box<JobSnapshot>),
     /// A job was removed, and none of its processes runs.
-    Gone(JobId),
+    Removed(JobId),
     /// The backend cannot be reached, so earlier events may be out of date. The stream reconnects by itself.
     Interrupted(Unavailable),
 }
 
 /// The result of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelled {
+pub enum CancelOutcome {
     /// The cancellation started, or had started before.
-    Begun,
+    Started,
     /// The job had finished before.
-    Finished,
+    AlreadyFinished,
     /// The job does not exist.
-    Gone,
+    NotFound,
 }
 
 /// Selects the output of a job to read.
@@ -259,7 +259,7 @@ pub enum CreateError {
     Uncertain(Unavailable),
     /// Another job has this id.
     #[error("another job already has this id")]
-    IdConflict(Box<Observation>),
+    IdConflict(Box<JobSnapshot>),
 }
 
 /// A failed call to a backend that cannot be reached or is too busy.

@@ -1,6 +1,6 @@
 //! The jobs in the backend, and the final records of jobs that were removed from it.
 
-use crate::backend::Observation;
+use crate::backend::JobSnapshot;
 use runway_core::price::Bill;
 use runway_core::status::{Phase, Status};
 use runway_core::units::Timestamp;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRecord {
     /// The last snapshot that the backend reported.
-    pub seen: Observation,
+    pub snapshot: JobSnapshot,
     /// The time of the last update of this record.
     pub observed_at: Timestamp,
     /// Whether the job was removed from the backend. If so, this record is history.
@@ -23,13 +23,13 @@ impl JobRecord {
     /// Returns the cost up to `now`, or the final cost of a finished job. `None` if the job lost its quote.
     #[must_use]
     pub fn bill(&self, now: Timestamp) -> Option<Bill> {
-        self.seen.bill(now)
+        self.snapshot.bill(now)
     }
 }
 
 /// A filter for a list of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct JobFilter {
     /// Only jobs of this tenant.
     pub tenant: Option<Tenant>,
     /// Only jobs in this phase.
@@ -62,34 +62,34 @@ pub struct Page {
 ///
 /// The number of removed jobs is limited. The job that was removed first is dropped first.
 #[derive(Debug)]
-pub(crate) struct Jobs {
+pub(crate) struct JobStore {
     by_id: BTreeMap<JobId, Entry>,
     by_age: BTreeSet<(Timestamp, JobId)>,
-    left: VecDeque<JobId>,
+    gone_ids: VecDeque<JobId>,
     /// The maximum number of removed jobs to keep.
-    remembered: usize,
+    history_limit: usize,
     /// The number of lists that have started.
-    listings: u64,
+    lists: u64,
     /// The jobs that have finished since the last [`drain_finished`](Self::drain_finished).
-    ended: Vec<Arc<JobRecord>>,
+    finished: Vec<Arc<JobRecord>>,
 }
 
 #[derive(Debug)]
 struct Entry {
     record: Arc<JobRecord>,
     /// The value of [`JobStore::lists`] at the last update of this job.
-    seen_in: u64,
+    lists_at_update: u64,
 }
 
-impl Jobs {
-    pub(crate) fn new(remembered: usize) -> Self {
+impl JobStore {
+    pub(crate) fn new(history_limit: usize) -> Self {
         Self {
             by_id: BTreeMap::new(),
             by_age: BTreeSet::new(),
-            left: VecDeque::new(),
-            remembered,
-            listings: 0,
-            ended: Vec::new(),
+            gone_ids: VecDeque::new(),
+            history_limit,
+            lists: 0,
+            finished: Vec::new(),
         }
     }
 
@@ -97,114 +97,114 @@ impl Jobs {
         self.by_id.get(&id).map(|entry| &entry.record)
     }
 
-    pub(crate) fn begin_listing(&mut self) {
-        self.listings = self.listings.saturating_add(1);
+    pub(crate) fn begin_list(&mut self) {
+        self.lists = self.lists.saturating_add(1);
     }
 
     /// Inserts or updates the record of a job that exists in the backend.
-    pub(crate) fn see(&mut self, seen: Observation, now: Timestamp) -> Arc<JobRecord> {
-        let id = seen.id;
-        let record = Arc::new(JobRecord { seen, observed_at: now, gone: false });
-        let had_ended = self.get(id).is_some_and(|before| before.gone || before.seen.status.phase.is_final());
-        if record.seen.status.phase.is_final() && !had_ended {
-            self.ended.push(Arc::clone(&record));
+    pub(crate) fn upsert(&mut self, snapshot: JobSnapshot, now: Timestamp) -> Arc<JobRecord> {
+        let id = snapshot.id;
+        let record = Arc::new(JobRecord { snapshot, observed_at: now, gone: false });
+        let was_finished = self.get(id).is_some_and(|before| before.gone || before.snapshot.status.phase.is_final());
+        if record.snapshot.status.phase.is_final() && !was_finished {
+            self.finished.push(Arc::clone(&record));
         }
-        self.put(id, &record);
+        self.insert(id, &record);
         record
     }
 
-    fn put(&mut self, id: JobId, record: &Arc<JobRecord>) {
-        let entry = Entry { record: Arc::clone(record), seen_in: self.listings };
-        let created_at = record.seen.created_at;
+    fn insert(&mut self, id: JobId, record: &Arc<JobRecord>) {
+        let entry = Entry { record: Arc::clone(record), lists_at_update: self.lists };
+        let created_at = record.snapshot.created_at;
         if let Some(Entry { record: before, .. }) = self.by_id.insert(id, entry) {
             if before.gone {
-                self.left.retain(|left| *left != id);
+                self.gone_ids.retain(|left| *left != id);
             }
-            if before.seen.created_at == created_at {
+            if before.snapshot.created_at == created_at {
                 return;
             }
-            self.by_age.remove(&(before.seen.created_at, id));
+            self.by_age.remove(&(before.snapshot.created_at, id));
         }
         self.by_age.insert((created_at, id));
     }
 
     /// Marks a job as removed from the backend. A job whose phase is not final gets the phase `Unknown`.
-    pub(crate) fn leave(&mut self, id: JobId, now: Timestamp) {
+    pub(crate) fn mark_gone(&mut self, id: JobId, now: Timestamp) {
         let Some(entry) = self.by_id.get_mut(&id).filter(|entry| !entry.record.gone) else { return };
         let record = Arc::make_mut(&mut entry.record);
         record.gone = true;
         record.observed_at = now;
-        let status = &mut record.seen.status;
+        let status = &mut record.snapshot.status;
         if status.phase.is_final() {
-            status.holds = false;
+            status.occupies_resources = false;
             // A cancelled job finishes when its last pod has terminated.
             status.finished_at = status.finished_at.or(Some(now));
         } else {
-            let Status { attempts, exit_code, started_at, runs, .. } =
+            let Status { attempts, exit_code, started_at, attempt_spans: runs, .. } =
                 std::mem::replace(status, Status::gone());
             *status =
-                Status { attempts, exit_code, started_at, runs, finished_at: Some(now), ..Status::gone() };
-            self.ended.push(Arc::clone(&entry.record));
+                Status { attempts, exit_code, started_at, attempt_spans: runs, finished_at: Some(now), ..Status::gone() };
+            self.finished.push(Arc::clone(&entry.record));
         }
-        self.left.push_back(id);
-        while self.left.len() > self.remembered {
-            if let Some(forgotten) = self.left.pop_front().and_then(|id| self.by_id.remove(&id)) {
-                let seen = &forgotten.record.seen;
-                self.by_age.remove(&(seen.created_at, seen.id));
+        self.gone_ids.push_back(id);
+        while self.gone_ids.len() > self.history_limit {
+            if let Some(forgotten) = self.gone_ids.pop_front().and_then(|id| self.by_id.remove(&id)) {
+                let snapshot = &forgotten.record.snapshot;
+                self.by_age.remove(&(snapshot.created_at, snapshot.id));
             }
         }
     }
 
     /// Returns the jobs that have finished since the last call.
-    pub(crate) fn take_ended(&mut self) -> Vec<Arc<JobRecord>> {
-        std::mem::take(&mut self.ended)
+    pub(crate) fn drain_finished(&mut self) -> Vec<Arc<JobRecord>> {
+        std::mem::take(&mut self.finished)
     }
 
     /// Returns the number of jobs in each phase. Removed jobs do not count.
     pub(crate) fn phases(&self) -> BTreeMap<Phase, usize> {
         let mut phases: BTreeMap<_, _> = Phase::ALL.map(|phase| (phase, 0)).into();
         for entry in self.by_id.values().filter(|entry| !entry.record.gone) {
-            *phases.entry(entry.record.seen.status.phase).or_default() += 1;
+            *phases.entry(entry.record.snapshot.status.phase).or_default() += 1;
         }
         phases
     }
 
     /// Applies a list of all jobs. Returns the jobs that the list does not contain; they are now marked as
     /// removed.
-    pub(crate) fn listed(&mut self, listed: Vec<Observation>, now: Timestamp) -> Vec<JobId> {
-        let ids: BTreeSet<_> = listed.iter().map(|seen| seen.id).collect();
+    pub(crate) fn sync(&mut self, listed: Vec<JobSnapshot>, now: Timestamp) -> Vec<JobId> {
+        let ids: BTreeSet<_> = listed.iter().map(|snapshot| snapshot.id).collect();
         // The list need not contain a job that was updated after the list had started.
         let missing = |(id, entry): (&JobId, &Entry)| {
-            let is_missing = !entry.record.gone && entry.seen_in < self.listings && !ids.contains(id);
+            let is_missing = !entry.record.gone && entry.lists_at_update < self.lists && !ids.contains(id);
             is_missing.then_some(*id)
         };
         let missing: Vec<_> = self.by_id.iter().filter_map(missing).collect();
-        for seen in listed {
-            self.see(seen, now);
+        for snapshot in listed {
+            self.upsert(snapshot, now);
         }
         for id in &missing {
-            self.leave(*id, now);
+            self.mark_gone(*id, now);
         }
         missing
     }
 
     /// Returns a page of the jobs, newest first. A page starts after the last job of the previous page, even
     /// if jobs were added or removed in between.
-    pub(crate) fn page(&self, selection: &Selection) -> Page {
-        let limit = selection.limit.unwrap_or(usize::MAX);
-        let after = selection.after.map(|token| (token.created_at, token.id));
+    pub(crate) fn page(&self, filter: &JobFilter) -> Page {
+        let limit = filter.limit.unwrap_or(usize::MAX);
+        let after = filter.after.map(|token| (token.created_at, token.id));
         let older = match after {
             Some(after) => self.by_age.range(..after),
             None => self.by_age.range(..),
         };
         let is_selected = |record: &&Arc<JobRecord>| {
-            selection.tenant.as_ref().is_none_or(|tenant| record.seen.tenant == *tenant)
-                && selection.phase.is_none_or(|phase| record.seen.status.phase == phase)
+            filter.tenant.as_ref().is_none_or(|tenant| record.snapshot.tenant == *tenant)
+                && filter.phase.is_none_or(|phase| record.snapshot.status.phase == phase)
         };
         let mut found = older.rev().filter_map(|(_, id)| self.get(*id)).filter(is_selected).cloned();
         let items: Vec<_> = found.by_ref().take(limit).collect();
         let next = match (items.last(), found.next()) {
-            (Some(last), Some(_)) => Some(PageToken { created_at: last.seen.created_at, id: last.seen.id }),
+            (Some(last), Some(_)) => Some(PageToken { created_at: last.snapshot.created_at, id: last.snapshot.id }),
             _ => None,
         };
         Page { items, next }

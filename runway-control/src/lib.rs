@@ -20,15 +20,15 @@ mod observer;
 mod outcome;
 mod plane;
 pub mod service;
-mod surroundings;
+mod env;
 
 pub use audit::{AUDIT_TARGET, RequestIdentity};
-pub use backend::{Backend, Observation};
-pub use jobs::{JobRecord, Page, PageToken, Selection};
+pub use backend::{Backend, JobSnapshot};
+pub use jobs::{JobRecord, Page, PageToken, JobFilter};
 pub use observer::Observer;
 pub use outcome::SubmissionOutcome;
 pub use plane::{
     CancelError, ControlPlane, IdempotencyKey, KeyError, LogsError, Settings, SubmitError, Submitted,
     TenantUsage, WatchState,
 };
-pub use surroundings::{Surroundings, System};
+pub use env::{Env, SystemEnv};

@@ -11,32 +11,32 @@ use std::time::Duration;
 /// it inline.
 pub trait Observer: Send + Sync + 'static {
     /// The gate decided on a submission.
-    fn decided(&self, took: Duration) {
+    fn on_decision(&self, took: Duration) {
         let _ = took;
     }
 
     /// The [`SubmissionService`](crate::service::SubmissionService) finished a submission. `code` is the
     /// first violation, if the submission was refused or its document could not be read.
-    fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
+    fn on_submission(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
         let _ = (outcome, code, now);
     }
 
     /// The backend responded to a create request, with success or with an error.
-    fn create_answered(&self, took: Duration) {
+    fn on_create_response(&self, took: Duration) {
         let _ = took;
     }
 
     /// A job finished, or it was removed from the backend before its end was observed. Jobs that finished
     /// before this process started are not reported.
-    fn ended(&self, job: &JobRecord, now: Timestamp) {
+    fn on_finished(&self, job: &JobRecord, now: Timestamp) {
         let _ = (job, now);
     }
 }
 
 /// An observer that does nothing.
-pub(crate) struct Nobody;
+pub(crate) struct NoopObserver;
 
-impl Observer for Nobody {}
+impl Observer for NoopObserver {}
 
 impl fmt::Debug for dyn Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,8 +10,8 @@
     reason = "the service provides the clock, the lock and the randomness"
 )]
 
-use runway_core::gate::{Basis, replay};
-use runway_core::policy::RateOverrides;
+use runway_core::gate::{DecisionInputs, replay};
+use runway_core::policy::PriceOverrides;
 use runway_core::spec::SecretLiterals;
 use runway_core::units::{Seconds, Timestamp};
 use runway_core::{AdmittedJob, Decision, Gate, HashSeed, JobId, JobSpec, Policy, Quote, Submission};
@@ -32,7 +32,7 @@ quota: {gpus: 2, concurrent_jobs: 5}
 
 const TRAIN: &str =
     "{name: train, tenant: vision, image: registry.internal/train:3, resources: {gpu: 2}, timeout: 30m}";
-const GREEDY: &str =
+const TOO_LARGE: &str =
     "{name: greedy, tenant: vision, image: registry.internal/train:3, resources: {cpu: 6, gpu: 3}}";
 
 /// A service whose gate decides on each submission.
@@ -42,7 +42,7 @@ struct Service {
 
 impl Service {
     fn new(policy: &str) -> Result<Self, Box<dyn Error>> {
-        let policy = Policy::parse(policy.as_bytes(), RateOverrides::default())?;
+        let policy = Policy::parse(policy.as_bytes(), PriceOverrides::default())?;
         let seed = HashSeed(getrandom::u64()?, getrandom::u64()?);
         Ok(Self { gate: Mutex::new(Gate::new(Arc::new(policy), seed)) })
     }
@@ -53,7 +53,7 @@ impl Service {
 
     /// Returns the decision that a submission would get now. The gate does not change.
     fn preview(&self, job: &str) -> Result<Decision, Box<dyn Error>> {
-        let submission = read(job)?;
+        let submission = parse_job(job)?;
         Ok(self.gate().preview(&submission, now()?))
     }
 
@@ -64,7 +64,7 @@ impl Service {
         job: &str,
         start: impl FnOnce(&AdmittedJob) -> Result<(), Box<dyn Error>>,
     ) -> Result<Decision, Box<dyn Error>> {
-        let submission = read(job)?;
+        let submission = parse_job(job)?;
         // The gate now holds the job's GPUs, so the lock can be released.
         let decision = self.gate().submit(id, &submission, now()?)?;
         if let Some(admitted) = decision.admitted() {
@@ -80,15 +80,15 @@ impl Service {
     }
 
     /// Releases the resources of a job that has ended. Repeated calls have no effect.
-    fn ended(&self, id: JobId) {
+    fn release(&self, id: JobId) {
         self.gate().release(id);
     }
 }
 
 /// Parses the job of a request. The service's own API carries secrets as values.
-fn read(job: &str) -> Result<Submission, Box<dyn Error>> {
-    let mut readings = JobSpec::read_all(job.as_bytes(), SecretLiterals::Require).into_iter();
-    match (readings.next(), readings.next()) {
+fn parse_job(job: &str) -> Result<Submission, Box<dyn Error>> {
+    let mut parsed = JobSpec::parse_all(job.as_bytes(), SecretLiterals::Require).into_iter();
+    match (parsed.next(), parsed.next()) {
         (Some(reading), None) => Ok(Submission::from(reading)),
         _ => Err("a request must contain one job".into()),
     }
@@ -98,7 +98,7 @@ fn now() -> Result<Timestamp, Box<dyn Error>> {
     Ok(SystemTime::now().try_into()?)
 }
 
-fn tell(decision: &Decision) {
+fn print_decision(decision: &Decision) {
     match decision.quote() {
         Some(Quote { ceiling, per_hour, .. }) => println!("at most {ceiling} USD, {per_hour} USD an hour"),
         None => println!("the price cannot be computed"),
@@ -113,15 +113,15 @@ fn tell(decision: &Decision) {
 
 /// The part of a log line that a replay needs.
 #[derive(serde::Deserialize)]
-struct Logged {
-    basis: Basis,
+struct LoggedDecision {
+    basis: DecisionInputs,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let service = Service::new(POLICY)?;
 
     println!("# preview a job");
-    tell(&service.preview(TRAIN)?);
+    print_decision(&service.preview(TRAIN)?);
 
     println!("# submit it");
     let id = JobId::from_key(&"vision".parse()?, "train-2026-11-21");
@@ -131,22 +131,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
 
     println!("# preview a job that requests too much");
-    tell(&service.preview(GREEDY)?);
+    print_decision(&service.preview(TOO_LARGE)?);
 
     println!("# preview a job that must wait");
-    tell(&service.preview(TRAIN)?);
+    print_decision(&service.preview(TRAIN)?);
 
     println!("# bill the first job after 90 seconds");
-    service.ended(id);
+    service.release(id);
     if let Some(quote) = decision.quote() {
         println!("{} USD", quote.bill(Seconds::new(90)).usd);
     }
 
     println!("# replay the decision from its log line");
     let line = serde_json::to_string(&decision)?;
-    let logged: Logged = serde_json::from_str(&line)?;
+    let logged: LoggedDecision = serde_json::from_str(&line)?;
     let policy = Arc::clone(service.gate().policy());
-    let again = serde_json::to_string(&replay(&policy, &logged.basis)?)?;
-    println!("{} bytes, {}", line.len(), if again == line { "identical" } else { "different" });
+    let replayed = serde_json::to_string(&replay(&policy, &logged.basis)?)?;
+    println!("{} bytes, {}", line.len(), if replayed == line { "identical" } else { "different" });
     Ok(())
 }

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backend_supports_what_it_lists_and_nothing_else() {
+    fn backend_supports_only_listed_features() {
         let only = Capabilities::new("x", &[Capability::Gpu]);
         for capability in Capability::ALL {
             assert_eq!(only.supports(*capability), *capability == Capability::Gpu, "{capability}");
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_recorded_form_names_what_is_missing() {
+    fn serialized_form_lists_missing_features() {
         let local = BackendKind::Local.capabilities();
         let text = serde_json::to_string(&local).unwrap();
         assert_eq!(text, r#"{"backend":"local","lacks":["image.entrypoint","network.internal"]}"#);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn backends_are_found_by_their_names() {
+    fn backend_names_parse() {
         for kind in BackendKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }

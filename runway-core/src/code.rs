@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_found_by_its_name_and_explained() {
+    fn every_code_parses_and_has_an_explanation() {
         for code in Code::ALL {
             assert_eq!(code.as_str().parse(), Ok(*code));
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_code_finds_its_neighbour() {
+    fn misspelt_code_suggests_nearest() {
         let error = "cpu-above-maximum".parse::<Code>().unwrap_err();
         assert_eq!(error.nearest, Some(Code::CpuAboveMax));
         assert_eq!("zzz".parse::<Code>().unwrap_err().nearest, None);

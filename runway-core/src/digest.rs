@@ -26,7 +26,7 @@ impl Digest {
 }
 
 /// Returns the first 128 bits of the SHA-256 digest of these bytes.
-pub(crate) fn first_bits(bytes: &[u8]) -> u128 {
+pub(crate) fn first_128_bits(bytes: &[u8]) -> u128 {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     digest.first_chunk().copied().map_or(0, u128::from_be_bytes)
 }
@@ -113,7 +113,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_digest_is_that_of_the_json_whatever_the_order() {
+    fn digest_ignores_key_order() {
         let digest = Digest::of_json(&json!({"a": 1, "b": 2}));
         assert_eq!(digest, Digest::of_json(&json!({"b": 2, "a": 1})));
         // The expected digest is the output of `printf '{"a":1,"b":2}' | sha256sum`.

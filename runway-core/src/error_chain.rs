@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn chain_leaves_out_causes_that_the_last_message_contains() {
+    fn chain_skips_causes_contained_in_last_message() {
         for (messages, line) in [
             (&["alone"][..], "alone"),
             (&["cannot connect", "timed out"], "cannot connect: timed out"),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn chain_that_was_begun_displays_the_rest() {
+    fn partly_consumed_chain_displays_the_rest() {
         let error = failed(&["a", "b", "c"]);
         let mut chain = ErrorChain::new(&error);
         assert!(chain.next().is_some_and(|error| error.is::<Failed>()));

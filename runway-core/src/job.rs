@@ -55,14 +55,14 @@ impl Job {
     #[must_use]
     pub fn quote(&self, policy: &Policy) -> Option<Quote> {
         let Resources { cpu, memory, gpu, .. } = self.resources;
-        let gpu_rate = policy.gpu_rate(self.gpu_type.as_deref());
-        Quote::new(Amounts { cpu, memory, gpu }, policy.rates(), gpu_rate, self.term(policy))
+        let gpu_rate = policy.gpu_price(self.gpu_type.as_deref());
+        Quote::new(Amounts { cpu, memory, gpu }, policy.unit_prices(), gpu_rate, self.max_duration(policy))
     }
 
     /// Returns the longest time that the job can occupy its resources: the timeout plus the termination grace
     /// period.
     #[must_use]
-    pub const fn term(&self, policy: &Policy) -> Seconds {
-        self.timeout.saturating_add(policy.run().termination_grace)
+    pub const fn max_duration(&self, policy: &Policy) -> Seconds {
+        self.timeout.saturating_add(policy.run_settings().termination_grace)
     }
 }

@@ -27,11 +27,11 @@ pub mod policy;
 pub mod price;
 pub mod quota;
 pub mod rate;
-mod reader;
+mod decoder;
 #[cfg(feature = "kubernetes")]
 pub mod render;
 pub mod schema;
-mod shape;
+mod schema_parts;
 pub mod spec;
 pub mod status;
 pub mod text;

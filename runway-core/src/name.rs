@@ -1,6 +1,6 @@
 //! Validated names of jobs, tenants, classes, Kubernetes objects and environment variables.
 
-use crate::digest::first_bits;
+use crate::digest::first_128_bits;
 use crate::text::serde_as_text;
 use std::borrow::Borrow;
 use std::{fmt, str::FromStr, sync::Arc};
@@ -201,7 +201,7 @@ impl JobId {
     #[must_use]
     pub fn from_key(tenant: &Tenant, key: &str) -> Self {
         // A tenant contains no slash, so different pairs give different strings.
-        Self::from_random(first_bits(format!("runway.dev/job/{tenant}/{key}").as_bytes()))
+        Self::from_random(first_128_bits(format!("runway.dev/job/{tenant}/{key}").as_bytes()))
     }
 
     /// Returns the id as a string.
@@ -267,12 +267,12 @@ pub(crate) fn check_env_name(text: &str) -> Result<(), NameError> {
 
 /// Returns `true` if the name looks like an assignment, such as `TOKEN:x` or `TOKEN=x`. Its tail may be a
 /// secret.
-pub(crate) fn is_glued(name: &str) -> bool {
-    before_glue(name) != name
+pub(crate) fn looks_like_assignment(name: &str) -> bool {
+    name_part(name) != name
 }
 
 /// Returns the part of a name before the first `=`, `:` or space.
-pub(crate) fn before_glue(name: &str) -> &str {
+pub(crate) fn name_part(name: &str) -> &str {
     name.split(['=', ':', ' ']).next().unwrap_or("")
 }
 
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_its_length_at_most() {
+    fn names_longer_than_the_limit_are_rejected() {
         assert!("a".repeat(50).parse::<JobName>().is_ok());
         assert_eq!("a".repeat(51).parse::<JobName>(), Err(NameError::TooLong { limit: 50 }));
         assert!("a".repeat(63).parse::<Tenant>().is_ok());
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_label_is_a_label() {
+    fn nearest_label_is_valid() {
         for (text, label) in [
             ("Embed_Docs", Some("embed-docs")),
             ("--x--", Some("x")),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_twelve_characters_of_base_36() {
+    fn id_has_12_base36_characters() {
         assert_eq!(JobId::from_random(0).to_string(), "000000000000");
         assert_eq!(JobId::from_random(35).to_string(), "z00000000000");
         assert!(JobId::from_random(u128::MAX).to_string().parse::<JobId>().is_ok());
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_named_as_kubernetes_allows() {
+    fn env_names_follow_kubernetes_rules() {
         for good in ["A", "_x", "spring.datasource.url", "-x", "a-B.c_1", ".x"] {
             assert_eq!(check_env_name(good), Ok(()), "{good}");
         }
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_chooses_gpus_is_reserved() {
+    fn gpu_selection_variables_are_reserved() {
         for name in ["NVIDIA_VISIBLE_DEVICES", "NVIDIA_", "CUDA_VISIBLE_DEVICES", "RUNWAY_X"] {
             assert!(is_reserved_env_name(name), "{name}");
         }

@@ -8,7 +8,7 @@
 //! the price of (timeout + termination grace). It is *not* multiplied by (retries + 1).
 
 use crate::units::{
-    CpuMillis, Decimal, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UsdRate, decimal, parse_decimal,
+    CpuMillis, Decimal, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UnitPrice, decimal, parse_decimal,
 };
 use serde::de::Error as _;
 use serde::ser::SerializeStruct;
@@ -16,13 +16,13 @@ use std::fmt;
 
 /// The prices of CPU, memory and GPUs, each for one unit and second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Rates {
+pub struct UnitPrices {
     /// The price of one core.
-    pub usd_per_cpu_second: UsdRate,
+    pub usd_per_cpu_second: UnitPrice,
     /// The price of 10^9 bytes of memory.
-    pub usd_per_gb_second: UsdRate,
+    pub usd_per_gb_second: UnitPrice,
     /// The price of a GPU without a type.
-    pub usd_per_gpu_second: UsdRate,
+    pub usd_per_gpu_second: UnitPrice,
 }
 
 /// The amounts of the priced resources.
@@ -68,12 +68,12 @@ pub struct Quote {
     #[serde(rename = "per_hour_usd")]
     pub per_hour: Usd,
     /// The lines that add up to the ceiling, one for each resource.
-    pub lines: Vec<Line>,
+    pub lines: Vec<QuoteLine>,
 }
 
 /// The part of a quote for one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub struct QuoteLine {
     /// The resource.
     pub resource: Resource,
     /// The amount in the resource's base unit: thousandths of a core, bytes, or GPUs.
@@ -81,7 +81,7 @@ pub struct Line {
     /// The duration.
     pub seconds: Seconds,
     /// The price of one unit for one second. The JSON key is `rate_usd`.
-    pub rate: UsdRate,
+    pub unit_price: UnitPrice,
     /// The price of this line, rounded up to the micro-dollar.
     pub usd: Usd,
 }
@@ -109,7 +109,7 @@ pub struct Bill {
 
 /// The start and end of one attempt, for billing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
+pub struct AttemptSpan {
     /// The time at which the attempt was assigned to a node.
     pub scheduled: Timestamp,
     /// The time at which the container terminated; `None` if it is not known.
@@ -132,9 +132,9 @@ pub struct Attempt {
 /// assert_eq!(billed_time(&[failed, unknown_end], at(200), Seconds::new(30)), Seconds::new(60 + 60));
 /// ```
 #[must_use]
-pub fn billed_time(attempts: &[Attempt], concluded: Timestamp, grace: Seconds) -> Seconds {
-    let nanos = |attempt: &Attempt| {
-        let ended = attempt.ended.unwrap_or(concluded.saturating_add(grace));
+pub fn billed_time(attempts: &[AttemptSpan], finished_at: Timestamp, grace: Seconds) -> Seconds {
+    let nanos = |attempt: &AttemptSpan| {
+        let ended = attempt.ended.unwrap_or(finished_at.saturating_add(grace));
         ended.nanos_since(attempt.scheduled)
     };
     let total = attempts.iter().map(nanos).fold(0, u64::saturating_add);
@@ -146,23 +146,23 @@ const HOUR: Seconds = Seconds::new(3600);
 impl Quote {
     /// Returns the quote for amounts over a time; `None` if the price does not fit in [`Usd`].
     #[must_use]
-    pub fn new(amounts: Amounts, rates: &Rates, gpu_rate: UsdRate, time: Seconds) -> Option<Self> {
+    pub fn new(amounts: Amounts, prices: &UnitPrices, gpu_price: UnitPrice, time: Seconds) -> Option<Self> {
         let parts = [
-            (Resource::Cpu, amounts.cpu.units(), rates.usd_per_cpu_second),
-            (Resource::Memory, amounts.memory.units(), rates.usd_per_gb_second),
-            (Resource::Gpu, amounts.gpu.units(), gpu_rate),
+            (Resource::Cpu, amounts.cpu.units(), prices.usd_per_cpu_second),
+            (Resource::Memory, amounts.memory.units(), prices.usd_per_gb_second),
+            (Resource::Gpu, amounts.gpu.units(), gpu_price),
         ];
         let mut lines = Vec::with_capacity(parts.len());
         let mut ceiling = Usd::ZERO;
         let mut per_hour = Usd::ZERO;
-        for (resource, units, rate) in parts {
+        for (resource, units, unit_price) in parts {
             if resource == Resource::Gpu && units == 0 {
                 continue;
             }
-            let usd = resource.price(units, rate, time)?;
+            let usd = resource.price(units, unit_price, time)?;
             ceiling = ceiling.checked_add(usd)?;
-            per_hour = per_hour.checked_add(resource.price(units, rate, HOUR)?)?;
-            lines.push(Line { resource, units, seconds: time, rate, usd });
+            per_hour = per_hour.checked_add(resource.price(units, unit_price, HOUR)?)?;
+            lines.push(QuoteLine { resource, units, seconds: time, unit_price, usd });
         }
         Some(Self { ceiling, per_hour, lines })
     }
@@ -174,7 +174,7 @@ impl Quote {
             .lines
             .iter()
             .map(|line| {
-                line.resource.price(line.units, line.rate, time).unwrap_or(Usd::from_micros(u64::MAX))
+                line.resource.price(line.units, line.unit_price, time).unwrap_or(Usd::from_micros(u64::MAX))
             })
             .sum();
         Bill { usd: usd.min(self.ceiling), overrun: usd.saturating_sub(self.ceiling) }
@@ -191,10 +191,10 @@ impl Resource {
         }
     }
 
-    fn price(self, units: u64, rate: UsdRate, time: Seconds) -> Option<Usd> {
+    fn price(self, units: u64, unit_price: UnitPrice, time: Seconds) -> Option<Usd> {
         // Unit prices are in pico-dollars and money is in micro-dollars, which are 10^6 pico-dollars.
         let picos =
-            u128::from(units).checked_mul(u128::from(rate.picos()))?.checked_mul(u128::from(time.get()))?;
+            u128::from(units).checked_mul(u128::from(unit_price.picos()))?.checked_mul(u128::from(time.get()))?;
         let micros = match self {
             Self::Cpu => round_up::<1_000_000_000>(picos),
             Self::Memory => round_up::<1_000_000_000_000_000>(picos),
@@ -225,7 +225,7 @@ const fn round_up<const UNIT: u64>(amount: u128) -> u128 {
     amount.div_ceil(UNIT as u128)
 }
 
-impl Line {
+impl QuoteLine {
     /// Returns the amount in the priced unit, as a decimal.
     #[must_use]
     pub fn amount(&self) -> String {
@@ -247,32 +247,32 @@ impl fmt::Display for Resource {
     }
 }
 
-impl serde::Serialize for Line {
+impl serde::Serialize for QuoteLine {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut line = serializer.serialize_struct("Line", 5)?;
+        let mut line = serializer.serialize_struct("QuoteLine", 5)?;
         line.serialize_field("resource", &self.resource)?;
         line.serialize_field("amount", &self.decimal())?;
         line.serialize_field("seconds", &self.seconds)?;
-        line.serialize_field("rate_usd", &self.rate)?;
+        line.serialize_field("rate_usd", &self.unit_price)?;
         line.serialize_field("usd", &self.usd)?;
         line.end()
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Line {
+impl<'de> serde::Deserialize<'de> for QuoteLine {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
-        struct Written {
+        struct QuoteLineRecord {
             resource: Resource,
             amount: String,
             seconds: Seconds,
-            rate_usd: UsdRate,
+            rate_usd: UnitPrice,
             usd: Usd,
         }
-        let Written { resource, amount, seconds, rate_usd: rate, usd } = Written::deserialize(deserializer)?;
+        let QuoteLineRecord { resource, amount, seconds, rate_usd: unit_price, usd } = QuoteLineRecord::deserialize(deserializer)?;
         let units = parse_decimal(&amount, resource.decimals())
             .map_err(|error| D::Error::custom(format!("the amount `{amount}` {error}")))?;
-        Ok(Self { resource, units, seconds, rate, usd })
+        Ok(Self { resource, units, seconds, unit_price, usd })
     }
 }
 
@@ -280,8 +280,8 @@ impl<'de> serde::Deserialize<'de> for Line {
 mod tests {
     use super::*;
 
-    fn rates() -> Rates {
-        Rates {
+    fn unit_prices() -> UnitPrices {
+        UnitPrices {
             usd_per_cpu_second: "0.0000112444".parse().unwrap(),
             usd_per_gb_second: "0.0000012347".parse().unwrap(),
             usd_per_gpu_second: "0.00069".parse().unwrap(),
@@ -291,11 +291,11 @@ mod tests {
     fn quote(cpu: u64, memory: u64, gpu: u64, seconds: u64) -> Option<Quote> {
         let amounts =
             Amounts { cpu: CpuMillis::new(cpu), memory: MemoryBytes::new(memory), gpu: GpuCount::new(gpu) };
-        Quote::new(amounts, &rates(), rates().usd_per_gpu_second, Seconds::new(seconds))
+        Quote::new(amounts, &unit_prices(), unit_prices().usd_per_gpu_second, Seconds::new(seconds))
     }
 
     #[test]
-    fn a_worked_example_comes_out_to_the_micro_dollar() {
+    fn example_quote_is_exact_to_the_micro_dollar() {
         // 2 cores and 4Gi for 15m + 30s:
         // 2 × 0.0000112444 × 930 = 0.020914584          → 0.020915
         // 4.294967296 × 0.0000012347 × 930 = 0.0049317… → 0.004932
@@ -307,23 +307,23 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_is_read_back_as_it_was_written() {
+    fn quote_round_trips_through_json() {
         let quote = quote(2500, 4 << 30, 3, 930).unwrap();
-        let written = serde_json::to_string(&quote).unwrap();
-        assert_eq!(serde_json::from_str::<Quote>(&written).unwrap(), quote);
-        let broken = written.replace("4.294967296", "4.2949672961");
+        let json = serde_json::to_string(&quote).unwrap();
+        assert_eq!(serde_json::from_str::<Quote>(&json).unwrap(), quote);
+        let broken = json.replace("4.294967296", "4.2949672961");
         assert!(serde_json::from_str::<Quote>(&broken).unwrap_err().to_string().contains("9 decimals"));
     }
 
     #[test]
-    fn the_least_amount_still_costs_a_micro_dollar() {
+    fn smallest_amount_costs_a_micro_dollar() {
         let quote = quote(1, 1, 1, 1).unwrap();
         let lines: Vec<_> = quote.lines.iter().map(|line| line.usd.micros()).collect();
         assert_eq!(lines, [1, 1, 690]);
     }
 
     #[test]
-    fn rounding_agrees_on_both_sides_of_the_machine_word() {
+    fn round_up_is_exact_below_and_above_u64_max() {
         let word = u128::from(u64::MAX);
         for amount in [0, 1, 999_999, 1_000_000, 1_000_001, word - 1, word, word + 1, word * 7] {
             assert_eq!(round_up::<1_000_000>(amount), amount.div_ceil(1_000_000), "{amount}");
@@ -331,26 +331,26 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_does_not_fit_is_none() {
-        let most = i64::MAX.unsigned_abs();
-        assert_eq!(quote(most, most, most, most), None);
-        assert_eq!(quote(most, 0, 0, 3600), quote(most, 0, 0, 3600));
-        assert!(quote(0, 0, 0, most).is_some());
+    fn overflowing_quote_is_none() {
+        let max = i64::MAX.unsigned_abs();
+        assert_eq!(quote(max, max, max, max), None);
+        assert_eq!(quote(max, 0, 0, 3600), quote(max, 0, 0, 3600));
+        assert!(quote(0, 0, 0, max).is_some());
     }
 
     #[test]
-    fn attempts_are_added_up_before_they_are_rounded() {
+    fn billed_time_rounds_the_sum_once() {
         let at = Timestamp::from_nanos;
-        let short = Attempt { scheduled: at(5), ended: Some(at(400_000_005)) };
+        let short = AttemptSpan { scheduled: at(5), ended: Some(at(400_000_005)) };
         assert_eq!(billed_time(&[], at(0), Seconds::new(30)), Seconds::ZERO);
         assert_eq!(billed_time(&[short, short], at(0), Seconds::ZERO), Seconds::new(1));
         assert_eq!(billed_time(&[short, short, short], at(0), Seconds::ZERO), Seconds::new(2));
-        let backwards = Attempt { scheduled: at(10), ended: Some(at(5)) };
+        let backwards = AttemptSpan { scheduled: at(10), ended: Some(at(5)) };
         assert_eq!(billed_time(&[backwards], at(0), Seconds::ZERO), Seconds::ZERO);
     }
 
     #[test]
-    fn a_bill_is_capped_and_tells_of_the_overrun() {
+    fn bill_is_capped_and_reports_the_overrun() {
         let quote = quote(2000, 4 << 30, 1, 930).unwrap();
         assert_eq!(quote.bill(Seconds::ZERO), Bill { usd: Usd::ZERO, overrun: Usd::ZERO });
         assert_eq!(quote.bill(Seconds::new(930)), Bill { usd: quote.ceiling, overrun: Usd::ZERO });

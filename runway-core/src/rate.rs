@@ -30,7 +30,7 @@ const fn non_zero(n: u32) -> NonZeroU32 {
 }
 
 /// Ticks per token: a minute in nanoseconds. A tick is `1/per_minute` nanoseconds.
-const MINUTE: u128 = 60_000_000_000;
+const TICKS_PER_TOKEN: u128 = 60_000_000_000;
 
 impl RateLimit {
     /// Default limit of a tenant: 60 per minute with a burst of 10.
@@ -50,10 +50,10 @@ impl RateLimit {
     /// requests would be refused until the clock has caught up.
     fn used_up_to(self, bucket: Bucket, now: Timestamp) -> u128 {
         let now = self.ticks(now);
-        let ticks = self.in_own_ticks(bucket);
-        let furthest =
-            now + MINUTE * u128::from(self.burst.get()) + MINUTE * u128::from(self.per_minute.get());
-        if ticks > furthest { now } else { ticks.max(now) }
+        let ticks = self.to_own_ticks(bucket);
+        let max_used_up_to =
+            now + TICKS_PER_TOKEN * u128::from(self.burst.get()) + TICKS_PER_TOKEN * u128::from(self.per_minute.get());
+        if ticks > max_used_up_to { now } else { ticks.max(now) }
     }
 
     /// Takes a token from the bucket. Returns the new bucket, or the earliest time at which a token is
@@ -61,37 +61,37 @@ impl RateLimit {
     fn check(self, bucket: Bucket, now: Timestamp) -> Result<Bucket, Timestamp> {
         let used_up_to = self.used_up_to(bucket, now);
         // Used tokens may reach this far ahead of `now`: one burst without its last token.
-        let tolerance = MINUTE * u128::from(self.burst.get() - 1);
+        let tolerance = TICKS_PER_TOKEN * u128::from(self.burst.get() - 1);
         let allowed_from = used_up_to.saturating_sub(tolerance);
         if allowed_from <= self.ticks(now) {
-            return Ok(Bucket { ticks: used_up_to + MINUTE, per_minute: self.per_minute.get() });
+            return Ok(Bucket { ticks: used_up_to + TICKS_PER_TOKEN, per_minute: self.per_minute.get() });
         }
         let nanos = allowed_from.div_ceil(u128::from(self.per_minute.get()));
         Err(Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
     /// Converts a bucket that was used under another limit. At most the burst of this limit stays used.
-    fn adopt(self, bucket: Bucket, now: Timestamp) -> Bucket {
-        let most = self.ticks(now) + MINUTE * u128::from(self.burst.get());
-        Bucket { ticks: self.in_own_ticks(bucket).min(most), per_minute: self.per_minute.get() }
+    fn convert(self, bucket: Bucket, now: Timestamp) -> Bucket {
+        let max_ticks = self.ticks(now) + TICKS_PER_TOKEN * u128::from(self.burst.get());
+        Bucket { ticks: self.to_own_ticks(bucket).min(max_ticks), per_minute: self.per_minute.get() }
     }
 
     /// Returns the time up to which the bucket's tokens are used, in ticks of this limit.
-    fn in_own_ticks(self, bucket: Bucket) -> u128 {
-        let own = u128::from(self.per_minute.get());
+    fn to_own_ticks(self, bucket: Bucket) -> u128 {
+        let own_per_minute = u128::from(self.per_minute.get());
         match u128::from(bucket.per_minute) {
             0 => 0,
-            theirs if theirs == own => bucket.ticks,
+            old_per_minute if old_per_minute == own_per_minute => bucket.ticks,
             // The policy has changed. Convert the same time to the ticks of this limit.
-            theirs => (bucket.ticks / theirs) * own + ((bucket.ticks % theirs) * own).div_ceil(theirs),
+            old_per_minute => (bucket.ticks / old_per_minute) * own_per_minute + ((bucket.ticks % old_per_minute) * own_per_minute).div_ceil(old_per_minute),
         }
     }
 
-    fn left(self, bucket: Bucket, now: Timestamp) -> RateLeft {
+    fn remaining(self, bucket: Bucket, now: Timestamp) -> RateRemaining {
         let used_up_to = self.used_up_to(bucket, now);
-        let used = (used_up_to - self.ticks(now)).div_ceil(MINUTE);
+        let used = (used_up_to - self.ticks(now)).div_ceil(TICKS_PER_TOKEN);
         let full_at = used_up_to.div_ceil(u128::from(self.per_minute.get()));
-        RateLeft {
+        RateRemaining {
             requests: self.burst.get().saturating_sub(u32::try_from(used).unwrap_or(u32::MAX)),
             full_at: Timestamp::from_nanos(u64::try_from(full_at).unwrap_or(u64::MAX)),
         }
@@ -100,7 +100,7 @@ impl RateLimit {
 
 /// The remaining requests of a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLeft {
+pub struct RateRemaining {
     /// Number of requests that are allowed at this time.
     pub requests: u32,
     /// The time at which the whole burst is available again.
@@ -166,7 +166,7 @@ pub enum RateScope {
 /// A request exceeded a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 #[error("too many requests; retry at {retry_at}")]
-pub struct TooFast {
+pub struct RateLimitExceeded {
     /// The limit that refused the request.
     pub scope: RateScope,
     /// The earliest time at which the request is allowed. The time is exact, unless other requests come
@@ -189,8 +189,8 @@ impl Buckets {
     /// # Errors
     /// [`RateLimitExceeded`] if a bucket is empty. If both are empty, the error names the one with the later
     /// retry time.
-    pub fn draw(self, server: RateLimit, tenant: RateLimit, now: Timestamp) -> Result<Self, TooFast> {
-        let refused = |scope, retry_at| Err(TooFast { scope, retry_at });
+    pub fn try_acquire(self, server: RateLimit, tenant: RateLimit, now: Timestamp) -> Result<Self, RateLimitExceeded> {
+        let refused = |scope, retry_at| Err(RateLimitExceeded { scope, retry_at });
         match (server.check(self.server, now), tenant.check(self.tenant, now)) {
             (Ok(server), Ok(tenant)) => Ok(Self { server, tenant }),
             (Err(server), Err(tenant)) if tenant > server => refused(RateScope::Tenant, tenant),
@@ -213,13 +213,13 @@ pub struct RateLimiter {
 
 /// The limiter does not remove idle tenants below this number, because the scan would cost more than it
 /// saves.
-const SWEEP_FLOOR: usize = 1024;
+const MIN_SWEEP_TENANTS: usize = 1024;
 
 impl RateLimiter {
     /// Returns a limiter with full buckets.
     #[must_use]
     pub fn new(seed: HashSeed) -> Self {
-        Self { server: Bucket::default(), tenants: KeyedMap::with_hasher(seed), sweep_at: SWEEP_FLOOR }
+        Self { server: Bucket::default(), tenants: KeyedMap::with_hasher(seed), sweep_at: MIN_SWEEP_TENANTS }
     }
 
     /// Returns the buckets for the next request of a tenant.
@@ -253,19 +253,19 @@ impl RateLimiter {
     /// assert_eq!(exceeded.retry_at, Timestamp::from_seconds(1_001));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn draw(
+    pub fn try_acquire(
         &mut self,
         tenant: &Tenant,
         server_limit: RateLimit,
         limit: RateLimit,
         now: Timestamp,
-    ) -> Result<(), TooFast> {
-        let known = self.tenants.get_mut(tenant.as_str());
-        let before = Buckets { server: self.server, tenant: known.as_deref().copied().unwrap_or_default() };
+    ) -> Result<(), RateLimitExceeded> {
+        let existing = self.tenants.get_mut(tenant.as_str());
+        let before = Buckets { server: self.server, tenant: existing.as_deref().copied().unwrap_or_default() };
         // Check the server's bucket before inserting the tenant. New tenant names then use no memory once it
         // is empty.
-        let after = before.draw(server_limit, limit, now)?;
-        match known {
+        let after = before.try_acquire(server_limit, limit, now)?;
+        match existing {
             Some(bucket) => *bucket = after.tenant,
             None => self.insert(tenant.clone(), after.tenant, now),
         }
@@ -284,27 +284,27 @@ impl RateLimiter {
     }
 
     /// Applies new limits. Used tokens stay used, up to the new burst.
-    pub(crate) fn adopt(
+    pub(crate) fn set_limits(
         &mut self,
         server: RateLimit,
         limit_of: impl Fn(&Tenant) -> RateLimit,
         now: Timestamp,
     ) {
-        self.server = server.adopt(self.server, now);
+        self.server = server.convert(self.server, now);
         for (tenant, bucket) in &mut self.tenants {
-            *bucket = limit_of(tenant).adopt(*bucket, now);
+            *bucket = limit_of(tenant).convert(*bucket, now);
         }
     }
 
     /// Returns the remaining requests of a tenant under its own limit.
     #[must_use]
-    pub fn left(&self, tenant: &str, limit: RateLimit, now: Timestamp) -> RateLeft {
-        limit.left(self.buckets(tenant).tenant, now)
+    pub fn remaining(&self, tenant: &str, limit: RateLimit, now: Timestamp) -> RateRemaining {
+        limit.remaining(self.buckets(tenant).tenant, now)
     }
 
     /// Returns the number of tenants with a stored bucket.
     #[must_use]
-    pub fn tenants(&self) -> usize {
+    pub fn tracked_tenants(&self) -> usize {
         self.tenants.len()
     }
 
@@ -314,7 +314,7 @@ impl RateLimiter {
             self.tenants.retain(|_, bucket| !bucket.is_full(now));
             // The next sweep waits until the number of tenants has doubled. The cost per insertion is then
             // constant on average.
-            self.sweep_at = (self.tenants.len() * 2).max(SWEEP_FLOOR);
+            self.sweep_at = (self.tenants.len() * 2).max(MIN_SWEEP_TENANTS);
             if self.tenants.capacity() > self.sweep_at * 4 {
                 self.tenants.shrink_to(self.sweep_at);
             }
@@ -331,89 +331,89 @@ mod tests {
         RateLimit { per_minute: per_minute.try_into().unwrap(), burst: burst.try_into().unwrap() }
     }
 
-    const PLENTY: RateLimit = RateLimit { per_minute: non_zero(1_000_000), burst: non_zero(1_000_000) };
+    const UNLIMITED: RateLimit = RateLimit { per_minute: non_zero(1_000_000), burst: non_zero(1_000_000) };
 
     fn limiter() -> RateLimiter {
         RateLimiter::new(HashSeed(7, 11))
     }
 
     #[test]
-    fn the_waiting_time_is_exact_to_the_nanosecond() {
+    fn retry_at_is_exact_to_the_nanosecond() {
         // 7 per minute: one token every 8,571,428,571.43 ns.
         let mut limiter = limiter();
         let tenant: Tenant = "t".parse().unwrap();
         let start = Timestamp::from_seconds(1000);
-        limiter.draw(&tenant, PLENTY, limit(7, 1), start).unwrap();
-        let refused = limiter.draw(&tenant, PLENTY, limit(7, 1), start).unwrap_err();
+        limiter.try_acquire(&tenant, UNLIMITED, limit(7, 1), start).unwrap();
+        let refused = limiter.try_acquire(&tenant, UNLIMITED, limit(7, 1), start).unwrap_err();
         assert_eq!(refused.retry_at.nanos_since(start), 8_571_428_572);
         let just_before = Timestamp::from_nanos(refused.retry_at.nanos() - 1);
-        assert_eq!(limiter.draw(&tenant, PLENTY, limit(7, 1), just_before).unwrap_err(), refused);
-        limiter.draw(&tenant, PLENTY, limit(7, 1), refused.retry_at).unwrap();
+        assert_eq!(limiter.try_acquire(&tenant, UNLIMITED, limit(7, 1), just_before).unwrap_err(), refused);
+        limiter.try_acquire(&tenant, UNLIMITED, limit(7, 1), refused.retry_at).unwrap();
     }
 
     #[test]
-    fn a_refusal_by_either_limit_draws_from_neither() {
+    fn refused_request_takes_no_token_from_either_bucket() {
         let mut limiter = limiter();
         let (a, b): (Tenant, Tenant) = ("a".parse().unwrap(), "b".parse().unwrap());
         let now = Timestamp::from_seconds(1);
-        limiter.draw(&a, limit(60, 2), limit(60, 1), now).unwrap();
-        let refused = limiter.draw(&a, limit(60, 2), limit(60, 1), now).unwrap_err();
+        limiter.try_acquire(&a, limit(60, 2), limit(60, 1), now).unwrap();
+        let refused = limiter.try_acquire(&a, limit(60, 2), limit(60, 1), now).unwrap_err();
         assert_eq!(refused.scope, RateScope::Tenant);
-        limiter.draw(&b, limit(60, 2), limit(60, 1), now).unwrap();
-        let refused = limiter.draw(&"c".parse().unwrap(), limit(60, 2), limit(60, 1), now).unwrap_err();
+        limiter.try_acquire(&b, limit(60, 2), limit(60, 1), now).unwrap();
+        let refused = limiter.try_acquire(&"c".parse().unwrap(), limit(60, 2), limit(60, 1), now).unwrap_err();
         assert_eq!(refused.scope, RateScope::Server);
-        assert_eq!(limiter.tenants(), 2, "a tenant refused by the server limit gets no bucket");
+        assert_eq!(limiter.tracked_tenants(), 2, "a tenant refused by the server limit gets no bucket");
     }
 
     #[test]
-    fn a_clock_that_goes_back_a_little_gives_no_tokens() {
+    fn small_clock_step_back_adds_no_tokens() {
         let mut limiter = limiter();
         let tenant: Tenant = "t".parse().unwrap();
         let now = Timestamp::from_seconds(1000);
-        limiter.draw(&tenant, PLENTY, limit(60, 1), now).unwrap();
+        limiter.try_acquire(&tenant, UNLIMITED, limit(60, 1), now).unwrap();
         for back in [1, 1_000_000_000, 59_000_000_000] {
             let earlier = Timestamp::from_nanos(now.nanos() - back);
-            let refused = limiter.draw(&tenant, PLENTY, limit(60, 1), earlier).unwrap_err();
+            let refused = limiter.try_acquire(&tenant, UNLIMITED, limit(60, 1), earlier).unwrap_err();
             assert_eq!(refused.retry_at, Timestamp::from_seconds(1001));
         }
     }
 
     #[test]
-    fn a_clock_that_was_set_back_holds_nobody_up() {
+    fn large_clock_step_back_does_not_block_requests() {
         let mut limiter = limiter();
         let tenant: Tenant = "t".parse().unwrap();
-        limiter.draw(&tenant, PLENTY, limit(60, 1), Timestamp::from_seconds(1000)).unwrap();
+        limiter.try_acquire(&tenant, UNLIMITED, limit(60, 1), Timestamp::from_seconds(1000)).unwrap();
         let set_back = Timestamp::from_seconds(800);
-        limiter.draw(&tenant, PLENTY, limit(60, 1), set_back).unwrap();
+        limiter.try_acquire(&tenant, UNLIMITED, limit(60, 1), set_back).unwrap();
     }
 
     #[test]
-    fn idle_tenants_are_forgotten() {
+    fn idle_tenants_are_removed() {
         let mut limiter = limiter();
         for i in 0..100_000u64 {
             let tenant = format!("t{i}").parse().unwrap();
             // 100 requests per second from new tenants. Each bucket is full again after one second.
             let now = Timestamp::from_nanos(1_000_000_000_000 + i * 10_000_000);
-            limiter.draw(&tenant, RateLimit::SERVER_DEFAULT, RateLimit::DEFAULT, now).unwrap();
+            limiter.try_acquire(&tenant, RateLimit::SERVER_DEFAULT, RateLimit::DEFAULT, now).unwrap();
         }
-        assert!(limiter.tenants() <= SWEEP_FLOOR, "{}", limiter.tenants());
-        assert!(limiter.tenants.capacity() <= 8 * SWEEP_FLOOR);
+        assert!(limiter.tracked_tenants() <= MIN_SWEEP_TENANTS, "{}", limiter.tracked_tenants());
+        assert!(limiter.tenants.capacity() <= 8 * MIN_SWEEP_TENANTS);
     }
 
     #[test]
-    fn what_remains_goes_down_and_comes_back() {
+    fn remaining_requests_decrease_and_refill() {
         let mut limiter = limiter();
         let tenant: Tenant = "t".parse().unwrap();
         let now = Timestamp::from_seconds(1000);
-        assert_eq!(limiter.left("t", limit(60, 10), now), RateLeft { requests: 10, full_at: now });
-        for left in (0..10).rev() {
-            limiter.draw(&tenant, PLENTY, limit(60, 10), now).unwrap();
-            let told = limiter.left("t", limit(60, 10), now);
-            let full_at = Timestamp::from_seconds(1000 + u64::from(10 - left));
-            assert_eq!(told, RateLeft { requests: left, full_at });
+        assert_eq!(limiter.remaining("t", limit(60, 10), now), RateRemaining { requests: 10, full_at: now });
+        for requests in (0..10).rev() {
+            limiter.try_acquire(&tenant, UNLIMITED, limit(60, 10), now).unwrap();
+            let remaining = limiter.remaining("t", limit(60, 10), now);
+            let full_at = Timestamp::from_seconds(1000 + u64::from(10 - requests));
+            assert_eq!(remaining, RateRemaining { requests: requests, full_at });
         }
-        assert_eq!(limiter.left("t", limit(60, 10), Timestamp::from_seconds(1001)).requests, 1);
-        assert_eq!(limiter.left("t", limit(60, 10), Timestamp::from_nanos(1_000_999_999_999)).requests, 0);
-        assert_eq!(limiter.left("t", limit(60, 10), Timestamp::from_seconds(1010)).requests, 10);
+        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1001)).requests, 1);
+        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_nanos(1_000_999_999_999)).requests, 0);
+        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1010)).requests, 10);
     }
 }

@@ -33,7 +33,7 @@ mod tests {
     use crate::spec::{FIELDS, RESOURCE_FIELDS};
 
     #[test]
-    fn the_schemas_have_the_fields_that_are_read() {
+    fn schemas_list_all_parsed_fields() {
         let names = |schema: &Json| {
             let mut names: Vec<String> = schema["properties"].as_object().unwrap().keys().cloned().collect();
             names.sort();

@@ -37,12 +37,12 @@ pub(crate) fn push_escaped(text: &mut String, c: char) {
 }
 
 /// Returns the known name that is most similar to `input`, if it is similar enough to be a likely correction.
-pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(input: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A name of thousands of characters is not a typing error, and the comparison would be slow.
-    if written.len() > 64 {
+    if input.len() > 64 {
         return None;
     }
-    let written = written.to_ascii_lowercase();
+    let written = input.to_ascii_lowercase();
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&written, &name.to_ascii_lowercase()), name))
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_controls_are_escaped_and_nothing_else() {
+    fn only_terminal_controls_are_escaped() {
         let controls =
             ['\0', '\t', '\n', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{61c}', '\u{200e}', '\u{200f}'];
         let controls = controls.into_iter().chain('\u{2028}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');

@@ -78,8 +78,8 @@ impl Violation {
         self
     }
 
-    pub(crate) fn policy(mut self, line: impl Into<String>) -> Self {
-        self.policy = Some(line.into());
+    pub(crate) fn policy(mut self, policy_path: impl Into<String>) -> Self {
+        self.policy = Some(policy_path.into());
         self
     }
 
@@ -98,7 +98,7 @@ impl Violation {
 pub const MAX_VIOLATIONS: usize = 1000;
 
 /// Truncates a list of violations to [`MAX_VIOLATIONS`]. If it removes any, it adds a `too-large` violation.
-pub(crate) fn bounded(mut violations: Vec<Violation>) -> Vec<Violation> {
+pub(crate) fn truncate(mut violations: Vec<Violation>) -> Vec<Violation> {
     if violations.len() > MAX_VIOLATIONS {
         violations.truncate(MAX_VIOLATIONS);
         let message =

@@ -1,13 +1,13 @@
 //! The command-line flags of the server.
 
 use crate::limits::RequestLimits;
-use crate::loopback::{self, Exposed};
+use crate::loopback::{self, ExposedAddress};
 use crate::reload::PolicySource;
 use crate::server::{ConnectionLimits, TlsFiles};
 #[cfg(target_os = "linux")]
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, ValueEnum};
-use runway_core::policy::RateVariableError;
+use runway_core::policy::PriceVariableError;
 use runway_core::units::Seconds;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -34,12 +34,12 @@ Signals:
 #[command(name = "runway-http", version, after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{ENVIRONMENT}"))]
 pub struct Flags {
     /// Listen on this address
-    #[arg(long, env = "RUNWAY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = loopback::address)]
+    #[arg(long, env = "RUNWAY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = loopback::parse_address)]
     pub listen: SocketAddr,
     /// Serve only the probes and the metrics on this address, without TLS
     ///
     /// With `--backend local`, it must be a loopback address, too, unless `--client-ca` is set.
-    #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR", value_parser = loopback::address)]
+    #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR", value_parser = loopback::parse_address)]
     pub listen_ops: Option<SocketAddr>,
     /// Run jobs on this backend
     #[arg(long, env = "RUNWAY_BACKEND", value_enum, value_name = "BACKEND")]
@@ -84,7 +84,7 @@ pub enum BackendKind {
 
 impl BackendKind {
     /// Returns whether jobs are processes on the machine of the server.
-    const fn is_here(self) -> bool {
+    const fn runs_locally(self) -> bool {
         match self {
             Self::Kubernetes => false,
             #[cfg(target_os = "linux")]
@@ -166,8 +166,8 @@ pub struct LimitFlags {
     #[arg(long, env = "RUNWAY_MAX_TENANT_SUBMISSIONS", value_name = "N", default_value = "32")]
     pub max_tenant_submissions: NonZeroUsize,
     /// Limit concurrent create calls on a cluster; further calls wait
-    #[arg(long, env = "RUNWAY_MAX_CREATIONS", value_name = "N", default_value = "64")]
-    pub max_creations: NonZeroUsize,
+    #[arg(long, env = "RUNWAY_MAX_CONCURRENT_CREATES", value_name = "N", default_value = "64")]
+    pub max_concurrent_creates: NonZeroUsize,
     /// Limit concurrent log readers; the status for further readers is 503
     #[arg(long, env = "RUNWAY_MAX_LOG_READERS", value_name = "N", default_value = "256")]
     pub max_log_readers: NonZeroUsize,
@@ -184,7 +184,7 @@ pub struct LimitFlags {
     pub drain_timeout: Seconds,
 }
 
-fn duration(seconds: Seconds) -> Duration {
+fn to_duration(seconds: Seconds) -> Duration {
     Duration::from_secs(seconds.get())
 }
 
@@ -192,27 +192,27 @@ impl Flags {
     /// Returns whether only clients on this machine are permitted. This is the case if jobs are processes on
     /// this machine, and no client certificates are required.
     #[must_use]
-    pub fn is_for_this_machine_alone(&self) -> bool {
-        self.backend.is_here() && self.tls.client_ca.is_none()
+    pub fn is_loopback_only(&self) -> bool {
+        self.backend.runs_locally() && self.tls.client_ca.is_none()
     }
 
     /// Rejects addresses that other machines can reach, if only clients on this machine are permitted.
     ///
     /// # Errors
     /// [`ExposedAddress`] for the first such address.
-    pub fn check_reach(&self) -> Result<(), Exposed> {
-        if !self.is_for_this_machine_alone() {
+    pub fn check_exposure(&self) -> Result<(), ExposedAddress> {
+        if !self.is_loopback_only() {
             return Ok(());
         }
-        loopback::check("--listen", self.listen)?;
-        self.listen_ops.map_or(Ok(()), |address| loopback::check("--listen-ops", address))
+        loopback::check_loopback("--listen", self.listen)?;
+        self.listen_ops.map_or(Ok(()), |address| loopback::check_loopback("--listen-ops", address))
     }
 
     /// Returns the source of the policy.
     ///
     /// # Errors
     /// [`PriceVariableError`] if a price variable does not contain a valid price.
-    pub fn policy_source(&self) -> Result<PolicySource, RateVariableError> {
+    pub fn policy_source(&self) -> Result<PolicySource, PriceVariableError> {
         PolicySource::new(self.policy.clone())
     }
 
@@ -221,12 +221,12 @@ impl Flags {
     pub fn request_limits(&self) -> RequestLimits {
         let limits = &self.limits;
         RequestLimits {
-            body_bytes: limits.max_body_bytes.get(),
-            body_timeout: duration(limits.body_timeout),
-            request_timeout: duration(limits.request_timeout),
-            requests: limits.max_requests.get(),
-            tenant_submissions: limits.max_tenant_submissions.get(),
-            log_readers: limits.max_log_readers.get(),
+            max_body_bytes: limits.max_body_bytes.get(),
+            body_timeout: to_duration(limits.body_timeout),
+            request_timeout: to_duration(limits.request_timeout),
+            max_requests: limits.max_requests.get(),
+            max_tenant_submissions: limits.max_tenant_submissions.get(),
+            max_log_readers: limits.max_log_readers.get(),
         }
     }
 
@@ -235,16 +235,16 @@ impl Flags {
     pub fn connection_limits(&self) -> ConnectionLimits {
         let limits = &self.limits;
         ConnectionLimits {
-            connections: limits.max_connections.get(),
-            header_timeout: duration(limits.header_timeout),
-            drain_timeout: duration(limits.drain_timeout),
+            max_connections: limits.max_connections.get(),
+            header_timeout: to_duration(limits.header_timeout),
+            drain_timeout: to_duration(limits.drain_timeout),
         }
     }
 
     /// Returns the time between a shutdown signal and the drain.
     #[must_use]
     pub fn shutdown_delay(&self) -> Duration {
-        duration(self.limits.shutdown_delay)
+        to_duration(self.limits.shutdown_delay)
     }
 
     /// Returns the TLS files if TLS is enabled.

@@ -6,7 +6,7 @@
 //!
 //! Each route has a file in `routes`. Middleware and extractors are in `request`.
 
-mod capacity;
+mod concurrency;
 pub mod flags;
 mod limits;
 pub mod loopback;
@@ -25,6 +25,6 @@ mod state;
 mod view;
 
 pub use limits::RequestLimits;
-pub use request::access::{Access, NoRole, Role};
+pub use request::access::{Access, RoleError, Role};
 pub use routes::{app, openapi, ops};
 pub use state::AppState;

@@ -1,8 +1,8 @@
 //! Metrics in the OpenMetrics text format. Labels never contain values that clients choose, so the number of
 //! series is bounded.
 
-use crate::capacity::Capacity;
-use crate::refusals::{Count, Refusals};
+use crate::concurrency::ConcurrencyLimits;
+use crate::refusals::{RefusalCount, RefusalWindow};
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 use prometheus_client::collector::Collector;
@@ -29,59 +29,59 @@ use std::time::Duration;
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Histogram bounds in seconds for operations within the process.
-const FAST: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1];
+const LOCAL_BUCKETS: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1];
 
 /// Histogram bounds in seconds for operations that include network calls.
-const SLOW: [f64; 12] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const NETWORK_BUCKETS: [f64; 12] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// All metrics of the server.
 pub struct Metrics {
     registry: Mutex<Registry>,
-    submissions: Family<Submission, Counter>,
-    requests: Family<Answer, Counter>,
-    request_seconds: Family<Route, Histogram, fn() -> Histogram>,
+    submissions: Family<SubmissionLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     decision_seconds: Histogram,
     create_seconds: Histogram,
-    ended: Family<Ended, Counter>,
-    reloads: Family<Reload, Counter>,
+    finished_jobs: Family<FinishedLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
     policy_is_current: Gauge,
     connections: Gauge,
-    refusals: Mutex<Refusals>,
+    refusals: Mutex<RefusalWindow>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Submission {
+struct SubmissionLabels {
     outcome: &'static str,
-    code: Reasoned,
+    code: CodeLabel,
 }
 
 /// A label with the code of the first violation. The label is empty if there is no violation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Reasoned(Option<Code>);
+struct CodeLabel(Option<Code>);
 
 /// The labels of a request. Unknown methods and unknown paths share one value each, so clients cannot add
 /// series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Route {
+pub(crate) struct RouteLabels {
     method: &'static str,
-    route: Matched,
+    route: MatchedRoute,
 }
 
 /// The route that matches the request. The label is `none` if no route matches.
 #[derive(Debug, Clone)]
-struct Matched(Option<MatchedPath>);
+struct MatchedRoute(Option<MatchedPath>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
+struct RequestLabels {
     method: &'static str,
-    route: Matched,
+    route: MatchedRoute,
     status: u16,
 }
 
-impl Route {
-    pub(crate) fn of(request: &Request) -> Self {
-        let route = Matched(request.extensions().get::<MatchedPath>().cloned());
-        Self { method: name_of(request.method()), route }
+impl RouteLabels {
+    pub(crate) fn from_request(request: &Request) -> Self {
+        let route = MatchedRoute(request.extensions().get::<MatchedPath>().cloned());
+        Self { method: method_label(request.method()), route }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -89,44 +89,44 @@ impl Route {
     }
 }
 
-impl Matched {
+impl MatchedRoute {
     fn as_str(&self) -> &str {
         self.0.as_ref().map_or("none", MatchedPath::as_str)
     }
 }
 
-impl PartialEq for Matched {
+impl PartialEq for MatchedRoute {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }
 }
 
-impl Eq for Matched {}
+impl Eq for MatchedRoute {}
 
-impl Hash for Matched {
+impl Hash for MatchedRoute {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
     }
 }
 
-impl EncodeLabelValue for Matched {
+impl EncodeLabelValue for MatchedRoute {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         self.as_str().encode(encoder)
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct FinishedLabels {
     phase: &'static str,
     reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reload {
+struct ReloadLabels {
     result: &'static str,
 }
 
-impl EncodeLabelValue for Reasoned {
+impl EncodeLabelValue for CodeLabel {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         self.0.map_or("", Code::as_str).encode(encoder)
     }
@@ -135,14 +135,14 @@ impl EncodeLabelValue for Reasoned {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("runway");
-        let request_seconds = Family::new_with_constructor((|| Histogram::new(SLOW)) as fn() -> Histogram);
+        let request_seconds = Family::new_with_constructor((|| Histogram::new(NETWORK_BUCKETS)) as fn() -> Histogram);
         let metrics = Self {
             submissions: Family::default(),
             requests: Family::default(),
             request_seconds,
-            decision_seconds: Histogram::new(FAST),
-            create_seconds: Histogram::new(SLOW),
-            ended: Family::default(),
+            decision_seconds: Histogram::new(LOCAL_BUCKETS),
+            create_seconds: Histogram::new(NETWORK_BUCKETS),
+            finished_jobs: Family::default(),
             reloads: Family::default(),
             policy_is_current: Gauge::default(),
             connections: Gauge::default(),
@@ -176,7 +176,7 @@ impl Default for Metrics {
         registry.register(
             "jobs_ended",
             "Finished jobs by phase and reason",
-            metrics.ended.clone(),
+            metrics.finished_jobs.clone(),
         );
         registry.register("policy_reloads", "Policy reloads by result", metrics.reloads.clone());
         registry.register(
@@ -188,29 +188,29 @@ impl Default for Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Build information", build);
         // Create these series in advance, so that they are exported as 0 before their first event.
-        for result in RELOADS {
-            drop(metrics.reloads.get_or_create(&Reload { result }));
+        for result in RELOAD_RESULTS {
+            drop(metrics.reloads.get_or_create(&ReloadLabels { result }));
         }
         for outcome in SubmissionOutcome::ALL.into_iter().filter(|outcome| !outcome.has_code()) {
             let outcome = outcome.as_str();
-            drop(metrics.submissions.get_or_create(&Submission { outcome, code: Reasoned(None) }));
+            drop(metrics.submissions.get_or_create(&SubmissionLabels { outcome, code: CodeLabel(None) }));
         }
         metrics.policy_is_current.set(1);
         Self { registry: Mutex::new(registry), ..metrics }
     }
 }
 
-const RELOADS: [&str; 2] = ["applied", "failed"];
+const RELOAD_RESULTS: [&str; 2] = ["applied", "failed"];
 
 impl Metrics {
     /// Also exports the state of the control plane, which is read at each scrape.
-    pub(crate) fn follow(&self, plane: &ControlPlane, capacity: Capacity) {
-        let collector = Box::new(Known { plane: plane.clone(), capacity });
+    pub(crate) fn register_plane(&self, plane: &ControlPlane, concurrency: ConcurrencyLimits) {
+        let collector = Box::new(PlaneCollector { plane: plane.clone(), concurrency });
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(collector);
     }
 
     /// Encodes all metrics as text.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn encode_text(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a string cannot fail.
@@ -219,69 +219,69 @@ impl Metrics {
     }
 
     /// Returns the refusals of the last hour by code.
-    pub(crate) fn refused(&self, now: Timestamp) -> Vec<Count> {
+    pub(crate) fn refusals_last_hour(&self, now: Timestamp) -> Vec<RefusalCount> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).counts(now)
     }
 
-    pub(crate) fn answered(&self, route: Route, status: StatusCode, took: Duration) {
-        let Route { method, route: matched } = route.clone();
-        self.requests.get_or_create(&Answer { method, route: matched, status: status.as_u16() }).inc();
-        self.request_seconds.get_or_create(&route).observe(took.as_secs_f64());
+    pub(crate) fn record_request(&self, route: RouteLabels, status: StatusCode, duration: Duration) {
+        let RouteLabels { method, route: label } = route.clone();
+        self.requests.get_or_create(&RequestLabels { method, route: label, status: status.as_u16() }).inc();
+        self.request_seconds.get_or_create(&route).observe(duration.as_secs_f64());
     }
 
     /// Counts a reload of the policy by its result.
-    pub(crate) fn reloaded(&self, applied: bool) {
-        let [yes, no] = RELOADS;
-        self.reloads.get_or_create(&Reload { result: if applied { yes } else { no } }).inc();
+    pub(crate) fn record_reload(&self, applied: bool) {
+        let [applied_label, failed_label] = RELOAD_RESULTS;
+        self.reloads.get_or_create(&ReloadLabels { result: if applied { applied_label } else { failed_label } }).inc();
     }
 
     /// Records whether the current content of the policy file is the active policy.
-    pub(crate) fn policy_is_current(&self, is_current: bool) {
+    pub(crate) fn set_policy_is_current(&self, is_current: bool) {
         self.policy_is_current.set(is_current.into());
     }
 
     /// Counts a connection as open until the returned guard is dropped.
-    pub(crate) fn connection(&self) -> OpenConnection {
+    pub(crate) fn count_connection(&self) -> ConnectionGuard {
         self.connections.inc();
-        OpenConnection(self.connections.clone())
+        ConnectionGuard(self.connections.clone())
     }
 }
 
 /// Returns the `method` label. Unknown methods become `other`, so that clients cannot add series.
-fn name_of(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
-pub(crate) struct OpenConnection(Gauge);
+pub(crate) struct ConnectionGuard(Gauge);
 
-impl Drop for OpenConnection {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
 impl Observer for Metrics {
-    fn submitted(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
+    fn on_submission(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
         if let (SubmissionOutcome::Refused, Some(code)) = (outcome, code) {
-            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(code, now);
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).record(code, now);
         }
         let outcome = outcome.as_str();
-        self.submissions.get_or_create(&Submission { outcome, code: Reasoned(code) }).inc();
+        self.submissions.get_or_create(&SubmissionLabels { outcome, code: CodeLabel(code) }).inc();
     }
 
-    fn decided(&self, took: Duration) {
+    fn on_decision(&self, took: Duration) {
         self.decision_seconds.observe(took.as_secs_f64());
     }
 
-    fn create_answered(&self, took: Duration) {
+    fn on_create_response(&self, took: Duration) {
         self.create_seconds.observe(took.as_secs_f64());
     }
 
-    fn ended(&self, job: &JobRecord, _: Timestamp) {
-        let status = &job.seen.status;
+    fn on_finished(&self, job: &JobRecord, _: Timestamp) {
+        let status = &job.snapshot.status;
         let (phase, reason) = (status.phase.as_str(), status.reason.map_or("", Reason::as_str));
-        self.ended.get_or_create(&Ended { phase, reason }).inc();
+        self.finished_jobs.get_or_create(&FinishedLabels { phase, reason }).inc();
     }
 }
 
@@ -293,29 +293,29 @@ impl fmt::Debug for Metrics {
 
 /// Collects gauges and counters from the control plane at each scrape.
 #[derive(Debug)]
-struct Known {
+struct PlaneCollector {
     plane: ControlPlane,
-    capacity: Capacity,
+    concurrency: ConcurrencyLimits,
 }
 
-impl Collector for Known {
+impl Collector for PlaneCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (held, pending) = self.plane.cluster_usage();
+        let (usage, pending) = self.plane.cluster_usage();
         let policy = self.plane.policy();
-        let capacity = policy.capacity();
+        let limits = policy.capacity();
         let watch = self.plane.watch_state();
         let now = self.plane.now();
-        let age = watch.heard_at.map(|heard| now.nanos_since(heard) / 1_000_000_000);
+        let silence = watch.last_event_at.map(|last| now.nanos_since(last) / 1_000_000_000);
         let gauges: [(&str, &str, u64); 9] = [
-            ("gpus_held", "GPUs held by jobs", held.gpus),
-            ("gpus_limit", "GPU capacity of all tenants together", capacity.gpus.units()),
-            ("jobs_held", "Jobs that count against the capacity", held.jobs),
+            ("gpus_held", "GPUs held by jobs", usage.gpus),
+            ("gpus_limit", "GPU capacity of all tenants together", limits.gpus.units()),
+            ("jobs_held", "Jobs that count against the capacity", usage.jobs),
             (
                 "jobs_limit",
                 "Job capacity of all tenants together",
-                capacity.concurrent_jobs.into(),
+                limits.concurrent_jobs.into(),
             ),
-            ("creations_pending", "Create requests whose outcome is not known yet", count(pending)),
+            ("creations_pending", "Create requests whose outcome is not known yet", to_u64(pending)),
             ("ready", "Whether the server accepts submissions", self.plane.is_ready().into()),
             (
                 "watch_connected",
@@ -325,15 +325,15 @@ impl Collector for Known {
             (
                 "http_requests_in_progress",
                 "HTTP requests in progress",
-                count(self.capacity.requests()),
+                to_u64(self.concurrency.requests_in_use()),
             ),
-            ("log_readers", "Connected log readers", count(self.capacity.log_readers())),
+            ("log_readers", "Connected log readers", to_u64(self.concurrency.log_readers_in_use())),
         ];
         for (name, help, value) in gauges {
-            gauge(&mut encoder, name, help, value)?;
+            encode_gauge(&mut encoder, name, help, value)?;
         }
-        if let Some(seconds) = age {
-            gauge(
+        if let Some(seconds) = silence {
+            encode_gauge(
                 &mut encoder,
                 "watch_silence_seconds",
                 "Seconds since the last event from the backend",
@@ -342,7 +342,7 @@ impl Collector for Known {
         }
         let counters = [
             ("watch_restarts", "Times that the watch of the backend was interrupted", watch.interruptions),
-            ("listings", "Complete lists received from the backend", watch.listings),
+            ("listings", "Complete lists received from the backend", watch.lists),
             ("ledger_drift", "Holds that a list corrected", watch.drift),
         ];
         for (name, help, value) in counters {
@@ -353,7 +353,7 @@ impl Collector for Known {
         let kind = ConstGauge::new(0_i64).metric_type();
         let mut family = encoder.encode_descriptor("jobs", "Jobs by phase", None, kind)?;
         for phase in Phase::ALL {
-            let value = ConstGauge::new(signed(count(phases.get(&phase).copied().unwrap_or_default())));
+            let value = ConstGauge::new(to_i64(to_u64(phases.get(&phase).copied().unwrap_or_default())));
             let label = [("phase", phase.as_str())];
             value.encode(family.encode_family(&label)?)?;
         }
@@ -361,15 +361,15 @@ impl Collector for Known {
     }
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let gauge = ConstGauge::new(signed(value));
+fn encode_gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let gauge = ConstGauge::new(to_i64(value));
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
-fn count(n: usize) -> u64 {
+fn to_u64(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-fn signed(n: u64) -> i64 {
+fn to_i64(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -4,56 +4,56 @@ use runway_core::Policy;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-const ABOUT: &str = "Runway accepts batch jobs, checks and prices them against a policy, enforces rate limits and quotas per tenant, \
+const API_DESCRIPTION: &str = "Runway accepts batch jobs, checks and prices them against a policy, enforces rate limits and quotas per tenant, \
 runs the jobs, and reports their status.
 
 Errors are problem details (RFC 9457). Every response has the header `X-Request-ID`. Its value is also the `instance` of a problem, \
 and appears in the log of the server. A client can send its own value. The server continues a `traceparent` (W3C Trace Context).";
 
 /// Error responses that every operation can return.
-const ALWAYS: &[(&str, &str)] = &[
+const COMMON_RESPONSES: &[(&str, &str)] = &[
     ("403", "The client certificate does not permit this request, if the server requires client certificates"),
     ("500", "Internal server error"),
     ("503", "The server or its backend is unavailable or overloaded; retry after `Retry-After` seconds"),
 ];
 
 /// Builds the OpenAPI document from the descriptions of the routes.
-pub(crate) fn document(description: &OpenApi) -> Value {
+pub(crate) fn build_document(description: &OpenApi) -> Value {
     let mut document = serde_json::to_value(description).unwrap_or_default();
     let info = json!({
         "title": "Runway",
         "version": env!("CARGO_PKG_VERSION"),
-        "description": ABOUT,
+        "description": API_DESCRIPTION,
         "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
     });
-    put(&mut document, "/info", info);
+    set_at(&mut document, "/info", info);
     let job = job_spec();
-    let parameters = parameters(&job);
-    put(&mut document, "/components/schemas/JobSpec", job);
+    let schemas = parameter_schemas(&job);
+    set_at(&mut document, "/components/schemas/JobSpec", job);
     if let Some(paths) = document.pointer_mut("/paths").and_then(Value::as_object_mut) {
         for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
-            describe_faults(operation);
-            describe_parameters(operation, &parameters);
+            describe_errors(operation);
+            describe_parameters(operation, &schemas);
         }
     }
     for status in ["200", "201"] {
-        put(&mut document, &format!("/paths/~1v1~1jobs/post/responses/{status}/links"), links());
+        set_at(&mut document, &format!("/paths/~1v1~1jobs/post/responses/{status}/links"), job_links());
     }
     document
 }
 
 /// Links from a submitted job to the operations on it.
-fn links() -> Value {
+fn job_links() -> Value {
     let link =
         |operation: &str| json!({"operationId": operation, "parameters": {"id": "$response.body#/id"}});
     json!({"read": link("readJob"), "cancel": link("cancelJob"), "logs": link("readLogs")})
 }
 
 /// The schemas of string parameters by parameter name.
-fn parameters(job: &Value) -> Map<String, Value> {
+fn parameter_schemas(job: &Value) -> Map<String, Value> {
     let tenant = |field| job.pointer(&format!("/properties/tenant/{field}")).cloned().unwrap_or_default();
     let tenant = json!({"type": "string", "minLength": 1, "maxLength": tenant("maxLength"), "pattern": tenant("pattern")});
-    let all = [
+    let schemas = [
         ("X-Tenant-ID", tenant.clone()),
         ("tenant", tenant),
         (
@@ -63,7 +63,7 @@ fn parameters(job: &Value) -> Map<String, Value> {
         ("If-None-Match", json!({"type": "string"})),
         ("continue", json!({"type": "string", "pattern": "^[0-9a-f]{1,16}-[a-z0-9]{12}$"})),
     ];
-    all.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+    schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
 fn describe_parameters(operation: &mut Value, schemas: &Map<String, Value>) {
@@ -71,30 +71,30 @@ fn describe_parameters(operation: &mut Value, schemas: &Map<String, Value>) {
     for parameter in parameters.into_iter().flatten() {
         let name = parameter.get("name").and_then(Value::as_str);
         if let Some(schema) = name.and_then(|name| schemas.get(name)).cloned() {
-            put(parameter, "/schema", schema);
+            set_at(parameter, "/schema", schema);
         }
     }
 }
 
 /// Describes the error responses of an operation. They all have the same body.
-fn describe_faults(operation: &mut Value) {
+fn describe_errors(operation: &mut Value) {
     let is_probe = operation.pointer("/tags/0").is_some_and(|tag| tag == "probes");
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
-    for (status, description) in ALWAYS.iter().filter(|(status, _)| !is_probe || *status == "500") {
+    for (status, description) in COMMON_RESPONSES.iter().filter(|(status, _)| !is_probe || *status == "500") {
         responses.entry(*status).or_insert_with(|| json!({"description": description}));
     }
     for (status, response) in responses {
         if status.starts_with(['4', '5']) {
             let problem =
                 json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
-            put(response, "/content", problem);
+            set_at(response, "/content", problem);
         }
         if matches!(status.as_str(), "409" | "429" | "503") {
-            let about = "Seconds to wait before a retry";
-            put(
+            let description = "Seconds to wait before a retry";
+            set_at(
                 response,
                 "/headers",
-                json!({"Retry-After": {"description": about, "schema": {"type": "integer"}}}),
+                json!({"Retry-After": {"description": description, "schema": {"type": "integer"}}}),
             );
         }
     }
@@ -110,20 +110,20 @@ fn job_spec() -> Value {
     }
     // `null` is equivalent to a missing field, and these two fields are required. The tenant is optional,
     // because it can be set in the header.
-    put(&mut schema, "/required", json!(["name", "image"]));
-    put(&mut schema, "/properties/name/type", "string".into());
-    put(&mut schema, "/properties/image/type", "string".into());
+    set_at(&mut schema, "/required", json!(["name", "image"]));
+    set_at(&mut schema, "/properties/name/type", "string".into());
+    set_at(&mut schema, "/properties/image/type", "string".into());
     let class = json!({"type": "string", "description": "The class in the policy that bounds the job."});
     let gpu_type = json!({"type": "string", "description": "The GPU type, which must be one of the types in the policy."});
-    put(&mut schema, "/title", "A job to submit".into());
-    put(&mut schema, "/properties/class", class);
-    put(&mut schema, "/properties/gpu_type", gpu_type);
-    put(
+    set_at(&mut schema, "/title", "A job to submit".into());
+    set_at(&mut schema, "/properties/class", class);
+    set_at(&mut schema, "/properties/gpu_type", gpu_type);
+    set_at(
         &mut schema,
         "/properties/secrets/description",
         "Secret variables of the process, with their values.".into(),
     );
-    put(
+    set_at(
         &mut schema,
         "/properties/secrets/additionalProperties",
         json!({"type": "string", "writeOnly": true}),
@@ -132,7 +132,7 @@ fn job_spec() -> Value {
 }
 
 /// Sets a value at a JSON pointer. The parent must be an existing object.
-fn put(root: &mut Value, pointer: &str, value: Value) {
+fn set_at(root: &mut Value, pointer: &str, value: Value) {
     let Some((parent, name)) = pointer.rsplit_once('/') else { return };
     if let Some(parent) = root.pointer_mut(parent).and_then(Value::as_object_mut) {
         parent.insert(name.to_owned(), value);

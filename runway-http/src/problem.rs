@@ -10,14 +10,14 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use runway_api::{PROBLEM, Problem, REQUEST_HEADER};
+use runway_api::{PROBLEM, Problem, REQUEST_ID_HEADER};
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Violation};
 use std::sync::Arc;
 
 /// The problem types of the API. Their names are stable, because clients depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ProblemKind {
     /// The request or its document is invalid under every policy.
     Malformed,
     /// The client certificate does not permit the request.
@@ -58,8 +58,8 @@ pub(crate) enum Kind {
     TimedOut,
 }
 
-impl Kind {
-    const fn facts(self) -> (StatusCode, &'static str, &'static str) {
+impl ProblemKind {
+    const fn definition(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is invalid"),
             Self::Forbidden => {
@@ -112,14 +112,14 @@ impl Kind {
     }
 
     pub(crate) const fn status(self) -> StatusCode {
-        self.facts().0
+        self.definition().0
     }
 }
 
 /// An error response: its problem type, details and headers.
 #[derive(Debug, Clone)]
-pub(crate) struct Fault {
-    pub kind: Kind,
+pub(crate) struct ApiError {
+    pub kind: ProblemKind,
     pub detail: String,
     pub violations: Box<[Violation]>,
     pub job_id: Option<JobId>,
@@ -130,8 +130,8 @@ pub(crate) struct Fault {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Fault {
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+impl ApiError {
+    pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
             detail: detail.into(),
@@ -143,23 +143,23 @@ impl Fault {
         }
     }
 
-    pub(crate) fn violations(mut self, violations: Vec<Violation>) -> Self {
+    pub(crate) fn with_violations(mut self, violations: Vec<Violation>) -> Self {
         self.violations = violations.into();
         self
     }
 
-    pub(crate) fn job(mut self, id: JobId) -> Self {
+    pub(crate) fn with_job_id(mut self, id: JobId) -> Self {
         self.job_id = Some(id);
         self
     }
 
-    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+    pub(crate) fn with_retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
     /// Adds `Connection: close`. The rest of the body is not read, so the next request cannot be found.
-    pub(crate) fn close(mut self) -> Self {
+    pub(crate) fn closing_connection(mut self) -> Self {
         self.headers.push((CONNECTION, HeaderValue::from_static("close")));
         self
     }
@@ -167,84 +167,84 @@ impl Fault {
 
 /// The error of a response whose body is not rendered yet.
 #[derive(Debug, Clone)]
-struct Pending(Arc<Fault>);
+struct PendingError(Arc<ApiError>);
 
-impl IntoResponse for Fault {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();
-        response.extensions_mut().insert(Pending(Arc::new(self)));
+        response.extensions_mut().insert(PendingError(Arc::new(self)));
         response
     }
 }
 
 /// Finalizes a response: adds the request ids, and renders the body of an error. Error responses of the
 /// framework become an [`ApiError`] first.
-pub(crate) fn complete(mut response: Response, ids: &RequestIds) -> Response {
+pub(crate) fn finalize(mut response: Response, ids: &RequestIds) -> Response {
     let status = response.status();
-    let fault = match response.extensions_mut().remove::<Pending>() {
-        Some(Pending(fault)) => fault,
-        None if status.is_client_error() || status.is_server_error() => Arc::new(of_framework(status)),
+    let error = match response.extensions_mut().remove::<PendingError>() {
+        Some(PendingError(error)) => error,
+        None if status.is_client_error() || status.is_server_error() => Arc::new(from_status(status)),
         None => {
-            identify(response.headers_mut(), ids);
+            add_request_ids(response.headers_mut(), ids);
             return response;
         }
     };
-    let mut told = document(&fault, ids);
+    let mut rendered = render(&error, ids);
     if let Some(allow) = response.headers_mut().remove(ALLOW) {
-        told.headers_mut().insert(ALLOW, allow);
+        rendered.headers_mut().insert(ALLOW, allow);
     }
-    told
+    rendered
 }
 
 /// Renders the whole response of an error.
-fn document(fault: &Fault, ids: &RequestIds) -> Response {
-    let (status, name, title) = fault.kind.facts();
+fn render(error: &ApiError, ids: &RequestIds) -> Response {
+    let (status, name, title) = error.kind.definition();
     let problem = Problem {
         kind: format!("urn:runway:problem:{name}"),
         title: title.to_owned(),
         status: status.as_u16(),
-        detail: fault.detail.clone(),
+        detail: error.detail.clone(),
         instance: ids.id.as_str().to_owned(),
-        violations: fault.violations.to_vec(),
-        job_id: fault.job_id,
-        free_by: fault.free_by,
+        violations: error.violations.to_vec(),
+        job_id: error.job_id,
+        free_by: error.free_by,
     };
-    let mut told = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
-    *told.status_mut() = status;
-    let headers = told.headers_mut();
+    let mut response = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.extend(fault.headers.clone());
-    if let Some(seconds) = fault.retry_after {
+    headers.extend(error.headers.clone());
+    if let Some(seconds) = error.retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
-    identify(headers, ids);
-    told
+    add_request_ids(headers, ids);
+    response
 }
 
 /// Adds the headers that every response has.
-fn identify(headers: &mut HeaderMap, ids: &RequestIds) {
-    headers.insert(HeaderName::from_static(REQUEST_HEADER), ids.id.header());
-    headers.insert(TRACEPARENT, ids.trace.header());
+fn add_request_ids(headers: &mut HeaderMap, ids: &RequestIds) {
+    headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), ids.id.to_header_value());
+    headers.insert(TRACEPARENT, ids.trace.to_header_value());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
-fn of_framework(status: StatusCode) -> Fault {
+fn from_status(status: StatusCode) -> ApiError {
     let kind = match status {
-        StatusCode::NOT_FOUND => Kind::NotFound,
-        StatusCode::METHOD_NOT_ALLOWED => Kind::MethodNotAllowed,
-        StatusCode::PAYLOAD_TOO_LARGE => Kind::BodyTooLarge,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Kind::UnsupportedMediaType,
-        status if status.is_client_error() => Kind::Malformed,
-        _ => Kind::Internal,
+        StatusCode::NOT_FOUND => ProblemKind::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => ProblemKind::MethodNotAllowed,
+        StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::BodyTooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemKind::UnsupportedMediaType,
+        status if status.is_client_error() => ProblemKind::Malformed,
+        _ => ProblemKind::Internal,
     };
     let detail = match kind {
-        Kind::NotFound => "no route matches this path; `/docs` lists all routes",
-        Kind::MethodNotAllowed => {
+        ProblemKind::NotFound => "no route matches this path; `/docs` lists all routes",
+        ProblemKind::MethodNotAllowed => {
             "this path does not support this method; the `Allow` header lists the supported methods"
         }
-        Kind::Internal => "internal server error; search the log of the server for the id of this request",
+        ProblemKind::Internal => "internal server error; search the log of the server for the id of this request",
         _ => "the request is invalid",
     };
-    Fault::new(kind, detail)
+    ApiError::new(kind, detail)
 }

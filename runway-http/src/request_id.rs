@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use runway_api::REQUEST_HEADER;
+use runway_api::REQUEST_ID_HEADER;
 use runway_control::RequestIdentity;
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
@@ -12,20 +12,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Maximum length of a request id from a client.
-const MAX_LENGTH: usize = 128;
+const MAX_ID_LENGTH: usize = 128;
 
 /// Generates unique 128-bit numbers that look random. The system provides randomness once per generator,
 /// because request ids need not be unpredictable.
 #[derive(Debug, Default)]
-pub(crate) struct Draw {
-    keys: [RandomState; 2],
-    drawn: AtomicU64,
+pub(crate) struct RequestIdGen {
+    hashers: [RandomState; 2],
+    counter: AtomicU64,
 }
 
-impl Draw {
+impl RequestIdGen {
     pub(crate) fn next(&self) -> u128 {
-        let number = self.drawn.fetch_add(1, Ordering::Relaxed);
-        let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(number)));
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let [high, low] = self.hashers.each_ref().map(|key| u128::from(key.hash_one(number)));
         high << 64 | low
     }
 }
@@ -40,26 +40,26 @@ pub(crate) struct RequestIds {
 impl RequestIds {
     /// Returns the ids for the audit record.
     pub(crate) fn identity(&self) -> RequestIdentity<'_> {
-        RequestIdentity { request: self.id.as_str(), trace: self.trace.id() }
+        RequestIdentity { request_id: self.id.as_str(), trace_id: self.trace.id() }
     }
 
-    pub(crate) fn of(headers: &HeaderMap, drawn: u128) -> Self {
-        let ours = Ours::new(drawn);
-        Self { id: RequestId::of(headers, &ours), trace: Trace::of(headers, &ours) }
+    pub(crate) fn from_headers(headers: &HeaderMap, random: u128) -> Self {
+        let new_trace = NewTrace::new(random);
+        Self { id: RequestId::from_headers(headers, &new_trace), trace: Trace::from_headers(headers, &new_trace) }
     }
 }
 
 /// A new trace, whose id is also the request id. It is used unless the client sends its own ids.
 #[derive(Debug)]
-struct Ours(Bytes);
+struct NewTrace(Bytes);
 
-impl Ours {
+impl NewTrace {
     const TRACE: Range<usize> = 3..35;
     const SPAN: Range<usize> = 36..52;
 
-    fn new(drawn: u128) -> Self {
+    fn new(random: u128) -> Self {
         // Ids of zeros are invalid.
-        let (id, span) = (drawn.max(1), u64::try_from(drawn >> 64).unwrap_or(1).max(1));
+        let (id, span) = (random.max(1), u64::try_from(random >> 64).unwrap_or(1).max(1));
         let mut text = String::with_capacity(55);
         // Writing to a string cannot fail.
         let _ = write!(text, "00-{id:032x}-{span:016x}-00");
@@ -67,11 +67,11 @@ impl Ours {
     }
 
     fn id(&self) -> HeaderValue {
-        header(self.0.slice(Self::TRACE))
+        header_value(self.0.slice(Self::TRACE))
     }
 
     fn trace(&self) -> HeaderValue {
-        header(self.0.clone())
+        header_value(self.0.clone())
     }
 
     /// The span id of this server.
@@ -85,23 +85,23 @@ impl Ours {
 pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    fn of(headers: &HeaderMap, ours: &Ours) -> Self {
-        let theirs = only(headers, &HeaderName::from_static(REQUEST_HEADER));
-        let theirs = theirs.filter(|value| value.to_str().is_ok_and(is_fit));
-        Self(theirs.cloned().unwrap_or_else(|| ours.id()))
+    fn from_headers(headers: &HeaderMap, new_trace: &NewTrace) -> Self {
+        let client_id = single(headers, &HeaderName::from_static(REQUEST_ID_HEADER));
+        let client_id = client_id.filter(|value| value.to_str().is_ok_and(is_log_safe));
+        Self(client_id.cloned().unwrap_or_else(|| new_trace.id()))
     }
 
     pub(crate) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 
-    pub(crate) fn header(&self) -> HeaderValue {
+    pub(crate) fn to_header_value(&self) -> HeaderValue {
         self.0.clone()
     }
 }
 
-fn is_fit(text: &str) -> bool {
-    (1..=MAX_LENGTH).contains(&text.len())
+fn is_log_safe(text: &str) -> bool {
+    (1..=MAX_ID_LENGTH).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
@@ -111,10 +111,10 @@ pub(crate) struct Trace(HeaderValue);
 
 impl Trace {
     /// Continues the trace of the client, or starts a new trace.
-    fn of(headers: &HeaderMap, ours: &Ours) -> Self {
-        Self(match one(headers, &TRACEPARENT).and_then(parse) {
-            Some((id, flags)) => header(format!("00-{id}-{}-{flags}", ours.span()).into()),
-            None => ours.trace(),
+    fn from_headers(headers: &HeaderMap, new_trace: &NewTrace) -> Self {
+        Self(match single_str(headers, &TRACEPARENT).and_then(parse_traceparent) {
+            Some((id, flags)) => header_value(format!("00-{id}-{}-{flags}", new_trace.span()).into()),
+            None => new_trace.trace(),
         })
     }
 
@@ -122,19 +122,19 @@ impl Trace {
         self.0.to_str().ok().and_then(|text| text.split('-').nth(1)).unwrap_or_default()
     }
 
-    pub(crate) fn header(&self) -> HeaderValue {
+    pub(crate) fn to_header_value(&self) -> HeaderValue {
         self.0.clone()
     }
 }
 
 /// Builds a header value from letters, digits and hyphens.
-fn header(text: Bytes) -> HeaderValue {
+fn header_value(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Returns the trace id and the flags of a `traceparent`. For a later version of the header, only the fields
 /// of version 00 are parsed.
-fn parse(text: &str) -> Option<(&str, &str)> {
+fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
     let is_hex = |part: &str, length| {
         part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
@@ -142,17 +142,17 @@ fn parse(text: &str) -> Option<(&str, &str)> {
     let mut parts = text.split('-');
     let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let has_more = parts.next().is_some();
-    let is_read = is_hex(version, 2) && version != "ff" && (version != "00" || !has_more);
-    let names_both = is_hex(id, 32) && !is_zero(id) && is_hex(parent, 16) && !is_zero(parent);
-    (is_read && names_both && is_hex(flags, 2)).then_some((id, flags))
+    let is_known_version = is_hex(version, 2) && version != "ff" && (version != "00" || !has_more);
+    let has_valid_ids = is_hex(id, 32) && !is_zero(id) && is_hex(parent, 16) && !is_zero(parent);
+    (is_known_version && has_valid_ids && is_hex(flags, 2)).then_some((id, flags))
 }
 
 /// Returns the value of a header as a string if the header occurs exactly once.
-pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    only(headers, name)?.to_str().ok()
+pub(crate) fn single_str<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    single(headers, name)?.to_str().ok()
 }
 
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     if values.next().is_some() { None } else { Some(value) }
@@ -162,40 +162,40 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
 mod tests {
     use super::*;
 
-    fn with(name: &'static str, values: &[&str]) -> HeaderMap {
+    fn headers_with(name: &'static str, values: &[&str]) -> HeaderMap {
         let values =
             values.iter().map(|value| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
         values.collect()
     }
 
     #[test]
-    fn a_client_names_its_request_if_the_name_is_fit_for_a_log() {
-        let id = |values: &[&str]| RequestIds::of(&with(REQUEST_HEADER, values), 7).id.as_str().to_owned();
+    fn client_request_id_is_used_if_log_safe() {
+        let id = |values: &[&str]| RequestIds::from_headers(&headers_with(REQUEST_ID_HEADER, values), 7).id.as_str().to_owned();
         assert_eq!(id(&["nightly-7.a_B"]), "nightly-7.a_B");
         assert_eq!(id(&[&"x".repeat(128)]), "x".repeat(128));
-        let ours = format!("{:032x}", 7);
+        let generated = format!("{:032x}", 7);
         for bad in [&["a b"][..], &["a\u{9}"], &[""], &[&"x".repeat(129)], &["a", "b"], &["é"], &["<b>"], &[]]
         {
-            assert_eq!(id(bad), ours, "{bad:?}");
+            assert_eq!(id(bad), generated, "{bad:?}");
         }
     }
 
     #[test]
-    fn no_number_is_drawn_twice() {
-        let [one, other] = [Draw::default(), Draw::default()];
-        let drawn: std::collections::BTreeSet<_> =
+    fn generated_ids_are_unique() {
+        let [one, other] = [RequestIdGen::default(), RequestIdGen::default()];
+        let ids: std::collections::BTreeSet<_> =
             (0..1_000).flat_map(|_| [one.next(), other.next()]).collect();
-        assert_eq!(drawn.len(), 2_000);
+        assert_eq!(ids.len(), 2_000);
     }
 
     #[test]
-    fn a_trace_is_continued_with_a_part_of_our_own() {
+    fn client_trace_is_continued_with_a_new_span() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let trace = RequestIds::of(&with("traceparent", &[parent]), 5 << 64).trace;
-        assert_eq!(trace.header(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000005-01");
+        let trace = RequestIds::from_headers(&headers_with("traceparent", &[parent]), 5 << 64).trace;
+        assert_eq!(trace.to_header_value(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000005-01");
         let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
         assert_eq!(
-            RequestIds::of(&with("traceparent", &[later]), 1).trace.id(),
+            RequestIds::from_headers(&headers_with("traceparent", &[later]), 1).trace.id(),
             "4bf92f3577b34da6a3ce929d0e0e4736"
         );
         for bad in [
@@ -207,7 +207,7 @@ mod tests {
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
         ] {
-            let trace = RequestIds::of(&with("traceparent", &[bad]), 9 << 64).trace;
+            let trace = RequestIds::from_headers(&headers_with("traceparent", &[bad]), 9 << 64).trace;
             assert_eq!(trace.id(), format!("{:032x}", 9_u128 << 64), "{bad}");
         }
     }

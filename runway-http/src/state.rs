@@ -1,9 +1,9 @@
 //! State that all requests share.
 
-use crate::capacity::Capacity;
+use crate::concurrency::ConcurrencyLimits;
 use crate::limits::RequestLimits;
 use crate::metrics::Metrics;
-use crate::request_id::Draw;
+use crate::request_id::RequestIdGen;
 use runway_control::ControlPlane;
 use runway_control::service::SubmissionService;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ struct Inner {
     service: SubmissionService,
     metrics: Arc<Metrics>,
     limits: RequestLimits,
-    capacity: Capacity,
-    draw: Draw,
+    concurrency: ConcurrencyLimits,
+    request_ids: RequestIdGen,
     stopping: AtomicBool,
     draining: watch::Sender<bool>,
 }
@@ -31,17 +31,17 @@ impl AppState {
     /// Creates the state for a control plane. `metrics` must observe this control plane.
     #[must_use]
     pub fn new(plane: ControlPlane, metrics: Arc<Metrics>, limits: RequestLimits) -> Self {
-        let capacity = Capacity::new(&limits);
-        metrics.follow(&plane, capacity.clone());
-        let service = SubmissionService::new(plane, limits.tenant_submissions);
+        let concurrency = ConcurrencyLimits::new(&limits);
+        metrics.register_plane(&plane, concurrency.clone());
+        let service = SubmissionService::new(plane, limits.max_tenant_submissions);
         let (stopping, draining) = (AtomicBool::new(false), watch::Sender::new(false));
         Self {
             inner: Arc::new(Inner {
                 service,
                 metrics,
                 limits,
-                capacity,
-                draw: Draw::default(),
+                concurrency,
+                request_ids: RequestIdGen::default(),
                 stopping,
                 draining,
             }),
@@ -49,17 +49,17 @@ impl AppState {
     }
 
     /// Marks the server as shutting down. It is no longer ready.
-    pub fn stop(&self) {
+    pub fn mark_stopping(&self) {
         self.inner.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Starts to drain the server: endless responses, such as followed logs, are aborted.
-    pub fn drain(&self) {
+    pub fn begin_drain(&self) {
         self.inner.draining.send_replace(true);
     }
 
     /// Returns a receiver whose value becomes `true` when the drain starts.
-    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+    pub(crate) fn subscribe_draining(&self) -> watch::Receiver<bool> {
         self.inner.draining.subscribe()
     }
 
@@ -68,8 +68,8 @@ impl AppState {
     }
 
     /// Returns a number that is unique among requests.
-    pub(crate) fn draw(&self) -> u128 {
-        self.inner.draw.next()
+    pub(crate) fn next_request_id(&self) -> u128 {
+        self.inner.request_ids.next()
     }
 
     pub(crate) fn service(&self) -> &SubmissionService {
@@ -88,7 +88,7 @@ impl AppState {
         &self.inner.limits
     }
 
-    pub(crate) fn capacity(&self) -> &Capacity {
-        &self.inner.capacity
+    pub(crate) fn concurrency(&self) -> &ConcurrencyLimits {
+        &self.inner.concurrency
     }
 }

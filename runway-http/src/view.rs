@@ -6,15 +6,15 @@ use runway_core::units::Timestamp;
 
 /// Returns the API view of a job at the time `now`.
 pub(crate) fn job_view(record: &JobRecord, now: Timestamp) -> JobView {
-    let seen = &record.seen;
+    let snapshot = &record.snapshot;
     JobView::from(JobFacts {
-        id: seen.id,
-        name: &seen.name,
-        tenant: &seen.tenant,
-        class: seen.class.as_ref(),
-        created_at: seen.created_at,
-        quote: seen.quote.as_ref(),
-        status: &seen.status,
+        id: snapshot.id,
+        name: &snapshot.name,
+        tenant: &snapshot.tenant,
+        class: snapshot.class.as_ref(),
+        created_at: snapshot.created_at,
+        quote: snapshot.quote.as_ref(),
+        status: &snapshot.status,
         cost_usd: record.bill(now).map(|bill| bill.usd),
         observed_at: record.observed_at,
     })

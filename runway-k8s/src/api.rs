@@ -3,7 +3,7 @@
 //! `kube` builds and sends the requests. It supports only JSON, so this module encodes and decodes the
 //! bodies.
 
-use crate::protobuf::{self, Change, Made, Malformed, Message, Page, sent};
+use crate::protobuf::{self, RawWatchEvent, CreateResponse, DecodeError, Message, Page, sent};
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http_body_util::BodyExt;
@@ -21,75 +21,75 @@ const PROTOBUF_STREAM: HeaderValue =
     HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
 
 /// An API client for the objects of one kind, in one namespace or in all.
-pub(crate) struct Objects<K> {
+pub(crate) struct ProtobufApi<K> {
     client: Client,
     request: Request,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K> Objects<K>
+impl<K> ProtobufApi<K>
 where
     K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
-    pub(crate) fn of(client: Client, namespace: Option<&str>) -> Self {
+    pub(crate) fn new(client: Client, namespace: Option<&str>) -> Self {
         Self { client, request: Request::new(K::url_path(&(), namespace)), kind: PhantomData }
     }
 
     pub(crate) async fn get(&self, name: &str) -> Result<K> {
         let request = self.request.get(name, &GetParams::default()).map_err(Error::BuildRequest)?;
-        self.ask(request).await
+        self.fetch(request).await
     }
 
     pub(crate) async fn list(&self, parameters: &ListParams) -> Result<Page<K>> {
-        self.ask(self.request.list(parameters).map_err(Error::BuildRequest)?).await
+        self.fetch(self.request.list(parameters).map_err(Error::BuildRequest)?).await
     }
 
     /// Watches the changes after a resource version.
-    pub(crate) async fn watch(&self, parameters: &WatchParams, version: &str) -> Result<Changes<K>> {
+    pub(crate) async fn watch(&self, parameters: &WatchParams, version: &str) -> Result<WatchStream<K>> {
         let request = self.request.watch(parameters, version).map_err(Error::BuildRequest)?;
         let body = self.send(request, PROTOBUF_STREAM).await?;
-        Ok(Changes { body, frames: Frames::default(), kind: PhantomData })
+        Ok(WatchStream { body, frames: FrameBuffer::default(), kind: PhantomData })
     }
 
-    async fn ask<T: Message>(&self, request: http::Request<Vec<u8>>) -> Result<T> {
-        let answer = self.send(request, PROTOBUF).await?.collect_bytes().await?;
-        protobuf::object(&answer).map_err(unreadable)
+    async fn fetch<T: Message>(&self, request: http::Request<Vec<u8>>) -> Result<T> {
+        let response = self.send(request, PROTOBUF).await?.collect_bytes().await?;
+        protobuf::decode_object(&response).map_err(decode_failed)
     }
 
     async fn send(&self, mut request: http::Request<Vec<u8>>, accept: HeaderValue) -> Result<Body> {
         request.headers_mut().insert(ACCEPT, accept);
-        let (answer, body) = self.client.send(request.map(Body::from)).await?.into_parts();
-        if answer.status.is_success() {
+        let (head, body) = self.client.send(request.map(Body::from)).await?.into_parts();
+        if head.status.is_success() {
             return Ok(body);
         }
         let body = body.collect_bytes().await?;
-        Err(Error::Api(Box::new(refusal(answer.status.as_u16(), &body))))
+        Err(Error::Api(Box::new(error_status(head.status.as_u16(), &body))))
     }
 }
 
-impl Objects<Job> {
-    pub(crate) async fn create(&self, parameters: &PostParams, job: &Job) -> Result<Made> {
-        let (body, form) = match sent::job(job) {
+impl ProtobufApi<Job> {
+    pub(crate) async fn create(&self, parameters: &PostParams, job: &Job) -> Result<CreateResponse> {
+        let (body, content_type) = match sent::encode_job(job) {
             Ok(body) => (body, PROTOBUF),
-            Err(unwritten) => {
-                tracing::warn!(%unwritten, "sending a Job as JSON");
+            Err(error) => {
+                tracing::warn!(%error, "sending a Job as JSON");
                 (serde_json::to_vec(job).map_err(Error::SerdeError)?, JSON)
             }
         };
         let mut request = self.request.create(parameters, body).map_err(Error::BuildRequest)?;
-        request.headers_mut().insert(CONTENT_TYPE, form);
-        self.ask(request).await
+        request.headers_mut().insert(CONTENT_TYPE, content_type);
+        self.fetch(request).await
     }
 }
 
-fn unreadable(malformed: Malformed) -> Error {
-    Error::Service(Box::new(malformed))
+fn decode_failed(error: DecodeError) -> Error {
+    Error::Service(Box::new(error))
 }
 
 /// Decodes the status of a failed request. The body may be protobuf, JSON, or text from a proxy.
-fn refusal(code: u16, body: &[u8]) -> Status {
-    let read = protobuf::object::<Status>(body).ok().or_else(|| serde_json::from_slice(body).ok());
-    let mut status = read.unwrap_or_else(|| {
+fn error_status(code: u16, body: &[u8]) -> Status {
+    let decoded = protobuf::decode_object::<Status>(body).ok().or_else(|| serde_json::from_slice(body).ok());
+    let mut status = decoded.unwrap_or_else(|| {
         Status::failure(String::from_utf8_lossy(body).trim(), "Failed to parse error data")
     });
     if status.code == 0 {
@@ -99,23 +99,23 @@ fn refusal(code: u16, body: &[u8]) -> Status {
 }
 
 /// The stream of watch events of one kind.
-pub(crate) struct Changes<K> {
+pub(crate) struct WatchStream<K> {
     body: Body,
-    frames: Frames,
+    frames: FrameBuffer,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K: Message> Changes<K> {
+impl<K: Message> WatchStream<K> {
     /// Returns the next event. `None` if the connection has ended or was interrupted.
-    pub(crate) async fn next(&mut self) -> Option<Result<Change<K>>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<RawWatchEvent<K>>> {
         loop {
             match self.frames.next() {
-                Ok(Some(frame)) => return Some(protobuf::change(&frame).map_err(unreadable)),
+                Ok(Some(frame)) => return Some(protobuf::decode_watch_event(&frame).map_err(decode_failed)),
                 Ok(None) => {}
                 Err(error) => return Some(Err(Error::Service(Box::new(error)))),
             }
             match self.body.frame().await? {
-                Ok(piece) => self.frames.0.extend_from_slice(piece.data_ref().map_or(&[], |data| data)),
+                Ok(chunk) => self.frames.0.extend_from_slice(chunk.data_ref().map_or(&[], |data| data)),
                 Err(error) => {
                     tracing::debug!(%error, "watch connection ended with an error");
                     return None;
@@ -126,26 +126,26 @@ impl<K: Message> Changes<K> {
 }
 
 /// The maximum length of a frame. An object has at most a few megabytes, because etcd stores no larger ones.
-const LONGEST: usize = 16 << 20;
+const MAX_FRAME_BYTES: usize = 16 << 20;
 
 /// The length of a frame exceeds [`MAX_FRAME_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a watch event of {length} bytes exceeds the limit")]
-struct TooLarge {
+struct FrameTooLarge {
     length: usize,
 }
 
 /// Received bytes. Each event is preceded by its length as a big-endian `u32`.
 #[derive(Default)]
-struct Frames(BytesMut);
+struct FrameBuffer(BytesMut);
 
-impl Frames {
+impl FrameBuffer {
     /// Returns the next frame. `None` if it has not arrived completely.
-    fn next(&mut self) -> Result<Option<Bytes>, TooLarge> {
+    fn next(&mut self) -> Result<Option<Bytes>, FrameTooLarge> {
         let Some(length) = self.0.first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        if length > LONGEST {
-            return Err(TooLarge { length });
+        if length > MAX_FRAME_BYTES {
+            return Err(FrameTooLarge { length });
         }
         if self.0.len() - 4 < length {
             return Ok(None);
@@ -158,22 +158,22 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protobuf::written::{number, packed, text};
+    use crate::protobuf::test_encode::{int, in_envelope, string};
 
     #[test]
-    fn a_refusal_is_read_in_whatever_form_it_comes() {
-        let told = |code, body: &[u8]| {
-            let Status { code, reason, message, .. } = refusal(code, body);
+    fn error_status_parses_protobuf_json_and_text() {
+        let parsed = |code, body: &[u8]| {
+            let Status { code, reason, message, .. } = error_status(code, body);
             (code, reason, message)
         };
         let conflict = (409, "AlreadyExists".to_owned(), "it is there".to_owned());
-        let fields = [(3, text("it is there")), (4, text("AlreadyExists")), (6, number(409))];
-        assert_eq!(told(409, &packed(&fields)), conflict);
-        assert_eq!(told(409, &packed(&fields[..2])), conflict);
+        let fields = [(3, string("it is there")), (4, string("AlreadyExists")), (6, int(409))];
+        assert_eq!(parsed(409, &in_envelope(&fields)), conflict);
+        assert_eq!(parsed(409, &in_envelope(&fields[..2])), conflict);
         let json = br#"{"kind": "Status", "code": 409, "reason": "AlreadyExists", "message": "it is there"}"#;
-        assert_eq!(told(409, json), conflict);
-        let proxy = told(502, b"Bad Gateway\n");
+        assert_eq!(parsed(409, json), conflict);
+        let proxy = parsed(502, b"Bad Gateway\n");
         assert_eq!((proxy.0, proxy.2.as_str()), (502, "Bad Gateway"));
-        assert_eq!(told(500, b"").0, 500);
+        assert_eq!(parsed(500, b"").0, 500);
     }
 }

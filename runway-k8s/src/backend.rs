@@ -1,8 +1,8 @@
 //! Implements [`Backend`] for a Kubernetes cluster.
 
 use crate::cluster::Cluster;
-use crate::failure::CallError;
-use crate::object::{id_of_job, id_of_pod, is_incomplete, observe, selector};
+use crate::call_error::CallError;
+use crate::object::{id_of_job, id_of_pod, is_incomplete, to_snapshot, runway_selector};
 use crate::settings::KubernetesSettings;
 use crate::{cancel, create, logs, watch};
 use futures::future::BoxFuture;
@@ -12,12 +12,12 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use runway_control::backend::{
-    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order,
+    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogOptions, LogStream, CreateRequest,
     Unavailable, WatchEvent,
 };
-use runway_control::{Observation, Surroundings};
+use runway_control::{JobSnapshot, Env};
 use runway_core::capability::{BackendKind, Capabilities};
-use runway_core::status::Seen;
+use runway_core::status::JobObjects;
 use runway_core::{JobId, Policy};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,38 +37,38 @@ impl KubernetesBackend {
         client: Client,
         policy: &Arc<Policy>,
         settings: KubernetesSettings,
-        surroundings: Arc<dyn Surroundings>,
+        env: Arc<dyn Env>,
     ) -> Self {
-        Self { cluster: Arc::new(Cluster::new(client, policy, settings, surroundings)) }
+        Self { cluster: Arc::new(Cluster::new(client, policy, settings, env)) }
     }
 
-    async fn find_job(&self, job: &JobRef) -> Result<Option<Observation>, CallError> {
+    async fn find_job(&self, job: &JobRef) -> Result<Option<JobSnapshot>, CallError> {
         let Some(found) = self.cluster.job(job).await?.filter(|job| !is_incomplete(job)) else {
             return Ok(None);
         };
         let pods = self.cluster.pods(job).await?;
-        Ok(observe(&Seen { job: Some(&found), pods: &pods, ..Seen::default() }))
+        Ok(to_snapshot(&JobObjects { job: Some(&found), pods: &pods, ..JobObjects::default() }))
     }
 
-    async fn list_jobs(&self) -> Result<Vec<Observation>, CallError> {
-        let jobs: Vec<Job> = self.cluster.list("listing Jobs", &self.cluster.all(), &selector()).await?;
-        let pods: Vec<Pod> = self.cluster.list("listing pods", &self.cluster.all(), &selector()).await?;
+    async fn list_jobs(&self) -> Result<Vec<JobSnapshot>, CallError> {
+        let jobs: Vec<Job> = self.cluster.list("listing Jobs", &self.cluster.watch_scope_api(), &runway_selector()).await?;
+        let pods: Vec<Pod> = self.cluster.list("listing pods", &self.cluster.watch_scope_api(), &runway_selector()).await?;
         let mut by_id: BTreeMap<JobId, Vec<Pod>> = BTreeMap::new();
         for pod in pods {
             if let Some(id) = id_of_pod(&pod) {
                 by_id.entry(id).or_default().push(pod);
             }
         }
-        let mut seen: Vec<_> = jobs
+        let mut snapshots: Vec<_> = jobs
             .iter()
             .filter(|job| !is_incomplete(job))
             .filter_map(|job| {
                 let pods = id_of_job(job).and_then(|id| by_id.remove(&id)).unwrap_or_default();
-                observe(&Seen { job: Some(job), pods: &pods, ..Seen::default() })
+                to_snapshot(&JobObjects { job: Some(job), pods: &pods, ..JobObjects::default() })
             })
             .collect();
-        seen.sort_unstable_by_key(|job| job.id);
-        Ok(seen)
+        snapshots.sort_unstable_by_key(|job| job.id);
+        Ok(snapshots)
     }
 }
 
@@ -87,15 +87,15 @@ impl Backend for KubernetesBackend {
         }
     }
 
-    fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
-        create::create(&self.cluster, order).boxed()
+    fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
+        create::create(&self.cluster, request).boxed()
     }
 
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
+    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>> {
         self.find_job(job).err_into().boxed()
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>> {
         self.list_jobs().err_into().boxed()
     }
 
@@ -103,7 +103,7 @@ impl Backend for KubernetesBackend {
         watch::watch(Arc::clone(&self.cluster))
     }
 
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
+    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>> {
         cancel::cancel(&self.cluster, job).err_into().boxed()
     }
 

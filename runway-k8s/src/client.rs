@@ -84,9 +84,9 @@ pub async fn connect(connection: &Connection) -> Result<Client, ConnectError> {
     let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match &connection.kubeconfig {
         Some(path) => {
-            let wrong = |error| ConnectError::from_kubeconfig(Some(path), error);
-            let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong)?
+            let into_connect_error = |error| ConnectError::from_kubeconfig(Some(path), error);
+            let kubeconfig = Kubeconfig::read_from(path).map_err(into_connect_error)?;
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(into_connect_error)?
         }
         None => match Config::from_kubeconfig(&options).await {
             Ok(config) => config,
@@ -133,8 +133,8 @@ clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}, {name: b, cluster
 users: [{name: u, user: {token: t}}]
 ";
 
-    async fn with(kubeconfig: &str, context: Option<&str>) -> Result<Client, ConnectError> {
-        let random = runway_control::Surroundings::random(&runway_control::System);
+    async fn connect_with(kubeconfig: &str, context: Option<&str>) -> Result<Client, ConnectError> {
+        let random = runway_control::Env::random(&runway_control::SystemEnv);
         let path = std::env::temp_dir().join(format!("runway-kubeconfig-{random:x}"));
         std::fs::write(&path, kubeconfig).unwrap();
         let connection = Connection { kubeconfig: Some(path.clone()), context: context.map(str::to_owned) };
@@ -144,31 +144,31 @@ users: [{name: u, user: {token: t}}]
     }
 
     #[tokio::test]
-    async fn a_kubeconfig_is_used_with_its_context_or_another() {
-        assert_eq!(with(KUBECONFIG, None).await.unwrap().default_namespace(), "default");
-        assert_eq!(with(KUBECONFIG, Some("two")).await.unwrap().default_namespace(), "jobs");
+    async fn connect_uses_the_current_or_the_given_context() {
+        assert_eq!(connect_with(KUBECONFIG, None).await.unwrap().default_namespace(), "default");
+        assert_eq!(connect_with(KUBECONFIG, Some("two")).await.unwrap().default_namespace(), "jobs");
     }
 
     #[tokio::test]
-    async fn what_cannot_be_used_is_named() {
-        let nowhere = Connection { kubeconfig: Some("/no/such/file".into()), context: None };
-        let told = connect(&nowhere).await.err().unwrap().to_string();
-        assert_eq!(told, "cannot use the kubeconfig `/no/such/file`");
-        let unknown = with(KUBECONFIG, Some("three")).await.err().unwrap();
+    async fn connect_error_names_the_unusable_part() {
+        let missing = Connection { kubeconfig: Some("/no/such/file".into()), context: None };
+        let message = connect(&missing).await.err().unwrap().to_string();
+        assert_eq!(message, "cannot use the kubeconfig `/no/such/file`");
+        let unknown = connect_with(KUBECONFIG, Some("three")).await.err().unwrap();
         assert!(
             matches!(&unknown, ConnectError::UnknownContext { context } if context == "three"),
             "{unknown:?}"
         );
-        let malformed = with("{", None).await.err().unwrap();
+        let malformed = connect_with("{", None).await.err().unwrap();
         assert!(matches!(malformed, ConnectError::Kubeconfig { .. }), "{malformed:?}");
-        let empty = with("", None).await.err().unwrap();
+        let empty = connect_with("", None).await.err().unwrap();
         assert!(matches!(empty, ConnectError::NoContext), "{empty:?}");
         let wrong = KUBECONFIG.replace("http://127.0.0.1:1", "not a url");
-        let url = with(&wrong, None).await.err().unwrap();
+        let url = connect_with(&wrong, None).await.err().unwrap();
         assert!(matches!(url, ConnectError::Kubeconfig { .. }), "{url:?}");
         let wrong =
             KUBECONFIG.replace("token: t", "token: t, client-certificate-data: eA==, client-key-data: eA==");
-        let certificates = with(&wrong, None).await.err().unwrap();
+        let certificates = connect_with(&wrong, None).await.err().unwrap();
         assert!(matches!(certificates, ConnectError::Certificates(_)), "{certificates:?}");
     }
 }

@@ -1,16 +1,16 @@
 //! The client, the settings, and the API calls that several operations share.
 
-use crate::api::Objects;
-use crate::failure::{CallError, retry};
-use crate::object::selector_of;
+use crate::api::ProtobufApi;
+use crate::call_error::{CallError, retry};
+use crate::object::job_selector;
 use crate::protobuf::Message;
-use crate::settings::{KubernetesSettings, Scope};
+use crate::settings::{KubernetesSettings, WatchScope};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
-use runway_control::Surroundings;
+use runway_control::Env;
 use runway_control::backend::JobRef;
 use runway_core::render::object_name;
 use runway_core::{JobId, Policy, Tenant};
@@ -22,13 +22,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub(crate) struct Cluster {
     pub client: Client,
     pub settings: KubernetesSettings,
-    pub surroundings: Arc<dyn Surroundings>,
+    pub env: Arc<dyn Env>,
     /// Returns the namespace of a tenant.
     namespace_of: Box<dyn Fn(&Tenant) -> String + Send + Sync>,
     /// The ids of the jobs that this process is creating.
-    creating: Mutex<BTreeSet<JobId>>,
+    in_flight: Mutex<BTreeSet<JobId>>,
     /// Limits the number of concurrent creates.
-    turns: Semaphore,
+    create_permits: Semaphore,
 }
 
 impl Cluster {
@@ -36,13 +36,13 @@ impl Cluster {
         client: Client,
         policy: &Policy,
         settings: KubernetesSettings,
-        surroundings: Arc<dyn Surroundings>,
+        env: Arc<dyn Env>,
     ) -> Self {
-        let run = policy.run().clone();
+        let run = policy.run_settings().clone();
         let namespace_of = Box::new(move |tenant: &Tenant| run.namespace_of(tenant));
-        let turns = Semaphore::new(settings.creations.clamp(1, Semaphore::MAX_PERMITS));
-        let creating = Mutex::default();
-        Self { client, settings, surroundings, namespace_of, creating, turns }
+        let create_permits = Semaphore::new(settings.max_concurrent_creates.clamp(1, Semaphore::MAX_PERMITS));
+        let in_flight = Mutex::default();
+        Self { client, settings, env, namespace_of, in_flight, create_permits }
     }
 
     pub(crate) fn api<K>(&self, tenant: &Tenant) -> Api<K>
@@ -53,46 +53,46 @@ impl Cluster {
     }
 
     /// Returns a client that reads the objects of a tenant.
-    pub(crate) fn objects<K>(&self, tenant: &Tenant) -> Objects<K>
+    pub(crate) fn protobuf_api<K>(&self, tenant: &Tenant) -> ProtobufApi<K>
     where
         K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Objects::of(self.client.clone(), Some(&(self.namespace_of)(tenant)))
+        ProtobufApi::new(self.client.clone(), Some(&(self.namespace_of)(tenant)))
     }
 
     /// Returns a client that reads the objects in the watch scope.
-    pub(crate) fn all<K>(&self) -> Objects<K>
+    pub(crate) fn watch_scope_api<K>(&self) -> ProtobufApi<K>
     where
         K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
         let namespace = match &self.settings.scope {
-            Scope::Namespace(namespace) => Some(namespace.as_str()),
-            Scope::All => None,
+            WatchScope::Namespace(namespace) => Some(namespace.as_str()),
+            WatchScope::AllNamespaces => None,
         };
-        Objects::of(self.client.clone(), namespace)
+        ProtobufApi::new(self.client.clone(), namespace)
     }
 
     /// Waits for a permit to create a job. Returns `None` if `call_timeout` expires first.
-    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn create_permit(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
-        tokio::time::timeout(self.settings.call_timeout, self.turns.acquire()).await.ok()?.ok()
+        tokio::time::timeout(self.settings.call_timeout, self.create_permits.acquire()).await.ok()?.ok()
     }
 
     /// Marks a job as in flight until the guard is dropped.
-    pub(crate) fn creating(&self, id: JobId) -> Creating<'_> {
-        self.creating.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        Creating { cluster: self, id }
+    pub(crate) fn mark_in_flight(&self, id: JobId) -> InFlightCreate<'_> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        InFlightCreate { cluster: self, id }
     }
 
-    pub(crate) fn is_creating(&self, id: JobId) -> bool {
-        self.creating.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    pub(crate) fn is_in_flight(&self, id: JobId) -> bool {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     /// Lists all objects that match the selector, page by page. `call` names the call in errors.
     pub(crate) async fn list<K>(
         &self,
         call: &'static str,
-        objects: &Objects<K>,
+        api: &ProtobufApi<K>,
         selector: &str,
     ) -> Result<Vec<K>, CallError>
     where
@@ -101,7 +101,7 @@ impl Cluster {
         let mut parameters = ListParams::default().labels(selector).limit(self.settings.page_size);
         let mut items = Vec::new();
         loop {
-            let page = retry(self.settings.call_timeout, call, || objects.list(&parameters)).await?;
+            let page = retry(self.settings.call_timeout, call, || api.list(&parameters)).await?;
             items.extend(page.items);
             match page.metadata.continue_ {
                 Some(token) => parameters = parameters.continue_token(&token),
@@ -112,7 +112,7 @@ impl Cluster {
 
     /// Returns the Job, or `None` if it does not exist.
     pub(crate) async fn job(&self, job: &JobRef) -> Result<Option<Job>, CallError> {
-        let jobs = self.objects::<Job>(&job.tenant);
+        let jobs = self.protobuf_api::<Job>(&job.tenant);
         let name = object_name(&job.name, job.id);
         match retry(self.settings.call_timeout, "reading a Job", || jobs.get(&name)).await {
             Ok(job) => Ok(Some(job)),
@@ -122,18 +122,18 @@ impl Cluster {
     }
 
     pub(crate) async fn pods(&self, job: &JobRef) -> Result<Vec<Pod>, CallError> {
-        self.list("listing the pods of a job", &self.objects(&job.tenant), &selector_of(job.id)).await
+        self.list("listing the pods of a job", &self.protobuf_api(&job.tenant), &job_selector(job.id)).await
     }
 }
 
 /// Marks a job as in flight until it is dropped.
-pub(crate) struct Creating<'a> {
+pub(crate) struct InFlightCreate<'a> {
     cluster: &'a Cluster,
     id: JobId,
 }
 
-impl Drop for Creating<'_> {
+impl Drop for InFlightCreate<'_> {
     fn drop(&mut self) {
-        self.cluster.creating.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.cluster.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }

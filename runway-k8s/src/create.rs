@@ -9,73 +9,73 @@
 //! the API server.
 
 use crate::cluster::Cluster;
-use crate::failure::{CallEffect, CallError, retry, with_timeout};
-use crate::object::{INCOMPLETE, is_incomplete, is_runways, observe, timestamp};
-use crate::parameters::{delete_in_background, merge, patch, post};
-use crate::protobuf::Made;
+use crate::call_error::{CallEffect, CallError, retry, with_timeout};
+use crate::object::{INCOMPLETE_ANNOTATION, is_incomplete, is_managed_by_runway, to_snapshot, timestamp};
+use crate::params::{delete_in_background, merge_patch, patch_params, post_params};
+use crate::protobuf::CreateResponse;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::DeleteParams;
-use runway_control::Observation;
-use runway_control::backend::{CreateError, Order, Unavailable};
+use runway_control::JobSnapshot;
+use runway_control::backend::{CreateError, CreateRequest, Unavailable};
 use runway_core::render::{Manifest, UnresolvedSecret, object_name, render};
-use runway_core::status::{Seen, classify};
+use runway_core::status::{JobObjects, classify};
 use serde_json::json;
 use std::time::Duration;
 
 /// The objects of a request were not created, or may not have been created.
 #[derive(Debug, thiserror::Error)]
-enum OrderError {
+enum CreateObjectsError {
     /// The job refers to a secret whose value is not known.
     #[error(transparent)]
-    Unrendered(#[from] UnresolvedSecret),
+    RenderFailed(#[from] UnresolvedSecret),
     /// No permit became available in time, because earlier creates were slow.
     #[error(
         "creating a Job: still queued after {} s, because the API server is slow to create the jobs before it",
         .after.as_secs()
     )]
-    NoTurn { after: Duration },
+    PermitTimeout { after: Duration },
     /// A Job with the same name exists, and Runway did not create it.
     #[error("a Job `{name}` exists that was not created by Runway")]
     ForeignJob { name: String },
     /// A Job with the same id exists, and it has another spec.
     #[error("another job already has this id")]
-    Taken(Box<Observation>),
+    IdConflict(Box<JobSnapshot>),
     /// The create call reported that the Job exists, but it had been removed when it was read.
     #[error("the Job with this name was removed a moment ago")]
     ExistingJobGone,
     /// The incomplete Job of an earlier attempt is being deleted.
     #[error("the incomplete Job of an earlier attempt is being deleted; retry in a moment")]
-    ExistingJobLeaving,
+    ExistingJobTerminating,
     /// The Job exists, but it could not be read.
     #[error(transparent)]
-    ExistingJobUnread(CallError),
+    ExistingJobUnreadable(CallError),
     /// The Job was created, but not its Secret. The deletion of the Job failed too.
     #[error(transparent)]
-    NotUndone(CallError),
+    RollbackFailed(CallError),
     /// Another call failed.
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
-impl From<OrderError> for CreateError {
-    fn from(error: OrderError) -> Self {
+impl From<CreateObjectsError> for CreateError {
+    fn from(error: CreateObjectsError) -> Self {
         let message = error.to_string();
         match error {
-            OrderError::Unrendered(_) | OrderError::ForeignJob { .. } => Self::Rejected { reason: message },
-            OrderError::NoTurn { .. } | OrderError::ExistingJobLeaving => {
+            CreateObjectsError::RenderFailed(_) | CreateObjectsError::ForeignJob { .. } => Self::Rejected { reason: message },
+            CreateObjectsError::PermitTimeout { .. } | CreateObjectsError::ExistingJobTerminating => {
                 Self::Unavailable(Unavailable::new(message))
             }
-            OrderError::ExistingJobGone => Self::Uncertain(Unavailable::new(message)),
-            OrderError::Taken(job) => Self::IdConflict(job),
-            OrderError::NotUndone(error) => Self::Uncertain(error.into()),
-            OrderError::ExistingJobUnread(error) => match error.effect() {
+            CreateObjectsError::ExistingJobGone => Self::Uncertain(Unavailable::new(message)),
+            CreateObjectsError::IdConflict(job) => Self::IdConflict(job),
+            CreateObjectsError::RollbackFailed(error) => Self::Uncertain(error.into()),
+            CreateObjectsError::ExistingJobUnreadable(error) => match error.effect() {
                 CallEffect::Rejected => Self::Rejected { reason: error.cause.to_string() },
                 // The Job exists, so the error must not say that nothing was created.
                 CallEffect::NotDone | CallEffect::Unknown => Self::Uncertain(error.into()),
             },
-            OrderError::Call(error) => match error.effect() {
+            CreateObjectsError::Call(error) => match error.effect() {
                 CallEffect::Rejected => Self::Rejected { reason: error.cause.to_string() },
                 CallEffect::NotDone => Self::Unavailable(error.into()),
                 CallEffect::Unknown => Self::Uncertain(error.into()),
@@ -84,43 +84,43 @@ impl From<OrderError> for CreateError {
     }
 }
 
-pub(crate) async fn create(cluster: &Cluster, order: &Order) -> Result<Observation, CreateError> {
-    Ok(create_objects(cluster, order).await?)
+pub(crate) async fn create(cluster: &Cluster, request: &CreateRequest) -> Result<JobSnapshot, CreateError> {
+    Ok(create_objects(cluster, request).await?)
 }
 
-async fn create_objects(cluster: &Cluster, order: &Order) -> Result<Observation, OrderError> {
+async fn create_objects(cluster: &Cluster, request: &CreateRequest) -> Result<JobSnapshot, CreateObjectsError> {
     let timeout = cluster.settings.call_timeout;
-    let _turn = cluster.turn().await.ok_or(OrderError::NoTurn { after: timeout })?;
-    let _creating = cluster.creating(order.id);
-    let Manifest { mut job, secret } = render(&order.admitted, order.id, &order.policy)?;
+    let _permit = cluster.create_permit().await.ok_or(CreateObjectsError::PermitTimeout { after: timeout })?;
+    let _in_flight = cluster.mark_in_flight(request.id);
+    let Manifest { mut job, secret } = render(&request.admitted, request.id, &request.policy)?;
     if secret.is_some() {
         let annotations = job.metadata.annotations.get_or_insert_default();
-        annotations.insert(INCOMPLETE.to_owned(), "waiting for its Secret".to_owned());
+        annotations.insert(INCOMPLETE_ANNOTATION.to_owned(), "waiting for its Secret".to_owned());
     }
-    let jobs = cluster.objects::<Job>(&order.admitted.job().tenant);
-    let made = match with_timeout(timeout, "creating a Job", jobs.create(&post(), &job)).await {
-        Ok(made) => made,
-        Err(error) if error.is_already_there() => {
-            let found = there_already(cluster, order).await?;
-            let taken = observe(&Seen { job: Some(&found), ..Seen::default() });
-            let Some(taken) = taken.filter(|taken| taken.id == order.id) else {
-                return Err(not_runways(order));
+    let jobs = cluster.protobuf_api::<Job>(&request.admitted.job().tenant);
+    let response = match with_timeout(timeout, "creating a Job", jobs.create(&post_params(), &job)).await {
+        Ok(response) => response,
+        Err(error) if error.is_already_exists() => {
+            let found = existing_job(cluster, request).await?;
+            let existing = to_snapshot(&JobObjects { job: Some(&found), ..JobObjects::default() });
+            let Some(existing) = existing.filter(|taken| taken.id == request.id) else {
+                return Err(foreign_job(request));
             };
-            let is_ours = taken.spec_digest == Some(order.admitted.spec_digest());
-            if secret.is_none() || !is_ours || !is_incomplete(&found) {
-                return Err(OrderError::Taken(Box::new(taken)));
+            let is_same_spec = existing.spec_digest == Some(request.admitted.spec_digest());
+            if secret.is_none() || !is_same_spec || !is_incomplete(&found) {
+                return Err(CreateObjectsError::IdConflict(Box::new(existing)));
             }
-            Made { uid: found.metadata.uid, created: found.metadata.creation_timestamp }
+            CreateResponse { uid: found.metadata.uid, created_at: found.metadata.creation_timestamp }
         }
         Err(error) => return Err(error.into()),
     };
     if let Some(secret) = secret
-        && let Err(error) = complete(cluster, order, &made, secret).await
+        && let Err(error) = attach_secret(cluster, request, &response, secret).await
     {
         // If the effect is unknown, the Secret may exist. Another call for the same request continues from
         // there.
         if error.effect() != CallEffect::Unknown {
-            undo(cluster, order, made).await?;
+            roll_back(cluster, request, response).await?;
         }
         return Err(error.into());
     }
@@ -128,32 +128,32 @@ async fn create_objects(cluster: &Cluster, order: &Order) -> Result<Observation,
     if let Some(spec) = &mut job.spec {
         spec.suspend = None;
     }
-    let status = classify(&Seen { job: Some(&job), ..Seen::default() });
-    let created_at = made.created.as_ref().and_then(timestamp).unwrap_or_default();
-    Ok(Observation { status, ..Observation::created(order, created_at) })
+    let status = classify(&JobObjects { job: Some(&job), ..JobObjects::default() });
+    let created_at = response.created_at.as_ref().and_then(timestamp).unwrap_or_default();
+    Ok(JobSnapshot { status, ..JobSnapshot::initial(request, created_at) })
 }
 
-fn not_runways(order: &Order) -> OrderError {
-    OrderError::ForeignJob { name: object_name(&order.admitted.job().name, order.id) }
+fn foreign_job(request: &CreateRequest) -> CreateObjectsError {
+    CreateObjectsError::ForeignJob { name: object_name(&request.admitted.job().name, request.id) }
 }
 
 /// Returns the existing Job of this name.
-async fn there_already(cluster: &Cluster, order: &Order) -> Result<Job, OrderError> {
-    let found = cluster.job(&order.job()).await.map_err(OrderError::ExistingJobUnread)?;
-    let found = found.ok_or(OrderError::ExistingJobGone)?;
-    if !is_runways(&found.metadata) {
-        return Err(not_runways(order));
+async fn existing_job(cluster: &Cluster, request: &CreateRequest) -> Result<Job, CreateObjectsError> {
+    let found = cluster.job(&request.job_ref()).await.map_err(CreateObjectsError::ExistingJobUnreadable)?;
+    let found = found.ok_or(CreateObjectsError::ExistingJobGone)?;
+    if !is_managed_by_runway(&found.metadata) {
+        return Err(foreign_job(request));
     }
     if is_incomplete(&found) && found.metadata.deletion_timestamp.is_some() {
-        return Err(OrderError::ExistingJobLeaving);
+        return Err(CreateObjectsError::ExistingJobTerminating);
     }
     Ok(found)
 }
 
 /// Creates the Secret of an incomplete Job, and resumes the Job.
-async fn complete(cluster: &Cluster, order: &Order, job: &Made, mut secret: Secret) -> Result<(), CallError> {
-    let (name, timeout) = (object_name(&order.admitted.job().name, order.id), cluster.settings.call_timeout);
-    let tenant = &order.admitted.job().tenant;
+async fn attach_secret(cluster: &Cluster, request: &CreateRequest, job: &CreateResponse, mut secret: Secret) -> Result<(), CallError> {
+    let (name, timeout) = (object_name(&request.admitted.job().name, request.id), cluster.settings.call_timeout);
+    let tenant = &request.admitted.job().tenant;
     secret.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "batch/v1".to_owned(),
         kind: "Job".to_owned(),
@@ -162,43 +162,43 @@ async fn complete(cluster: &Cluster, order: &Order, job: &Made, mut secret: Secr
         ..OwnerReference::default()
     }]);
     let secrets = cluster.api::<Secret>(tenant);
-    let mut created = with_timeout(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
-    if created.as_ref().is_err_and(CallError::is_already_there) {
+    let mut created = with_timeout(timeout, "creating a Secret", secrets.create(&post_params(), &secret)).await;
+    if created.as_ref().is_err_and(CallError::is_already_exists) {
         // The Secret is from an attempt without a response, or from a removed Job. Runway may not read it, so
         // it is replaced.
         with_timeout(timeout, "deleting a Secret", secrets.delete(&name, &DeleteParams::default())).await?;
-        created = with_timeout(timeout, "creating a Secret", secrets.create(&post(), &secret)).await;
+        created = with_timeout(timeout, "creating a Secret", secrets.create(&post_params(), &secret)).await;
     }
     created?;
-    let ready = json!({"metadata": {"annotations": {INCOMPLETE: null}}, "spec": {"suspend": false}});
+    let ready = json!({"metadata": {"annotations": {INCOMPLETE_ANNOTATION: null}}, "spec": {"suspend": false}});
     let jobs = cluster.api::<Job>(tenant);
-    with_timeout(timeout, "resuming a Job", jobs.patch(&name, &patch(), &merge(&ready))).await?;
+    with_timeout(timeout, "resuming a Job", jobs.patch(&name, &patch_params(), &merge_patch(&ready))).await?;
     Ok(())
 }
 
 /// Deletes a Job whose Secret could not be created.
-async fn undo(cluster: &Cluster, order: &Order, job: Made) -> Result<(), OrderError> {
-    let api = cluster.api::<Job>(&order.admitted.job().tenant);
-    let name = object_name(&order.admitted.job().name, order.id);
+async fn roll_back(cluster: &Cluster, request: &CreateRequest, job: CreateResponse) -> Result<(), CreateObjectsError> {
+    let api = cluster.api::<Job>(&request.admitted.job().tenant);
+    let name = object_name(&request.admitted.job().name, request.id);
     let parameters = delete_in_background(job.uid);
     match retry(cluster.settings.call_timeout, "rolling back a Job", || api.delete(&name, &parameters)).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(OrderError::NotUndone(error)),
+        Err(error) => Err(CreateObjectsError::RollbackFailed(error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protobuf::written::{nested, packed, text, time};
+    use crate::protobuf::test_encode::{nested, in_envelope, string, time};
     use crate::settings::KubernetesSettings;
     use futures::future::join_all;
     use http::{Method, Request, Response};
     use kube::Client;
     use kube::client::Body;
-    use runway_control::{Surroundings, System};
-    use runway_core::policy::RateOverrides;
+    use runway_control::{Env, SystemEnv};
+    use runway_core::policy::PriceOverrides;
     use runway_core::spec;
     use runway_core::units::Timestamp;
     use runway_core::{Gate, JobId, JobSpec, Policy};
@@ -210,29 +210,29 @@ mod tests {
     /// A server that rejects the create request of each Job after the test has permitted it.
     struct Server {
         /// The names of the Jobs, in order of arrival.
-        asked: Mutex<Vec<String>>,
-        may_answer: Semaphore,
+        received: Mutex<Vec<String>>,
+        response_permits: Semaphore,
     }
 
     impl Server {
         fn new() -> Arc<Self> {
-            Arc::new(Self { asked: Mutex::default(), may_answer: Semaphore::new(0) })
+            Arc::new(Self { received: Mutex::default(), response_permits: Semaphore::new(0) })
         }
 
-        fn asked(&self) -> Vec<String> {
-            self.asked.lock().unwrap().clone()
+        fn received(&self) -> Vec<String> {
+            self.received.lock().unwrap().clone()
         }
 
-        fn cluster(self: &Arc<Self>, creations: usize) -> Cluster {
+        fn cluster(self: &Arc<Self>, max_concurrent_creates: usize) -> Cluster {
             let server = Arc::clone(self);
-            let answer = move |request: Request<Body>| {
+            let respond = move |request: Request<Body>| {
                 let server = Arc::clone(&server);
                 async move {
                     let body = request.into_body().collect_bytes().await.unwrap();
                     let text = String::from_utf8_lossy(&body);
                     let name = text.split("train-").nth(1).unwrap().chars().next().unwrap();
-                    server.asked.lock().unwrap().push(name.to_string());
-                    server.may_answer.acquire().await.unwrap().forget();
+                    server.received.lock().unwrap().push(name.to_string());
+                    server.response_permits.acquire().await.unwrap().forget();
                     let refused = r#"{"kind": "Status", "status": "Failure", "message": "no", "code": 422}"#;
                     Ok::<_, Infallible>(
                         Response::builder()
@@ -243,15 +243,15 @@ mod tests {
                 }
             };
             let policy = policy();
-            let settings = KubernetesSettings { creations, ..KubernetesSettings::new(&policy) };
-            let client = Client::new(tower::service_fn(answer), "default");
-            Cluster::new(client, &policy, settings, Arc::new(System))
+            let settings = KubernetesSettings { max_concurrent_creates, ..KubernetesSettings::new(&policy) };
+            let client = Client::new(tower::service_fn(respond), "default");
+            Cluster::new(client, &policy, settings, Arc::new(SystemEnv))
         }
     }
 
     fn policy() -> Arc<Policy> {
         let text = include_bytes!("../../fixtures/policies/default.yaml");
-        Arc::new(Policy::parse(text, RateOverrides::default()).unwrap())
+        Arc::new(Policy::parse(text, PriceOverrides::default()).unwrap())
     }
 
     fn job(number: usize) -> JobSpec {
@@ -264,59 +264,59 @@ mod tests {
         }
     }
 
-    fn order(job: JobSpec) -> Order {
+    fn create_request(job: JobSpec) -> CreateRequest {
         let policy = policy();
-        let mut gate = Gate::new(Arc::clone(&policy), System.hash_seed());
-        let id = JobId::from_random(System.random());
-        let decision = gate.submit(id, &job.into(), System.now()).unwrap();
-        Order { id, admitted: decision.admitted().unwrap().clone(), policy }
+        let mut gate = Gate::new(Arc::clone(&policy), SystemEnv.hash_seed());
+        let id = JobId::from_random(SystemEnv.random());
+        let decision = gate.submit(id, &job.into(), SystemEnv.now()).unwrap();
+        CreateRequest { id, admitted: decision.admitted().unwrap().clone(), policy }
     }
 
-    fn orders(count: usize) -> Vec<Order> {
-        (0..count).map(|number| order(job(number))).collect()
+    fn create_requests(count: usize) -> Vec<CreateRequest> {
+        (0..count).map(|number| create_request(job(number))).collect()
     }
 
     #[tokio::test]
-    async fn of_the_answer_the_uid_and_the_time_are_enough() {
-        let made = packed(&[(1, nested(&[(5, text("u-1")), (8, time(1_800_000_000))]))]);
+    async fn create_needs_only_uid_and_time_of_the_response() {
+        let response = in_envelope(&[(1, nested(&[(5, string("u-1")), (8, time(1_800_000_000))]))]);
         let secret = ("TOKEN".to_owned(), spec::Secret::Value("hunter2".to_owned()));
         for secrets in [BTreeMap::new(), BTreeMap::from([secret])] {
             let has_secret = !secrets.is_empty();
             // The requests after the one for the Job: the Secret, then the patch that resumes the Job.
-            let (asked, made) = (Arc::new(Mutex::new(Vec::new())), made.clone());
-            let answers = (Arc::clone(&asked), made);
-            let answer = move |request: Request<Body>| {
-                let (asked, made) = answers.clone();
+            let (received, response) = (Arc::new(Mutex::new(Vec::new())), response.clone());
+            let shared = (Arc::clone(&received), response);
+            let respond = move |request: Request<Body>| {
+                let (received, response) = shared.clone();
                 async move {
                     let (head, body) = request.into_parts();
                     let is_job = head.method == Method::POST && head.uri.path().ends_with("/jobs");
                     if !is_job {
                         let body = body.collect_bytes().await.unwrap();
                         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                        asked.lock().unwrap().push((head.method, body));
+                        received.lock().unwrap().push((head.method, body));
                     }
-                    let body = if is_job { made } else { br#"{"metadata": {}}"#.to_vec() };
+                    let body = if is_job { response } else { br#"{"metadata": {}}"#.to_vec() };
                     Ok::<_, Infallible>(Response::builder().status(201).body(Body::from(body)).unwrap())
                 }
             };
-            let (policy, order) = (policy(), order(JobSpec { secrets, ..job(0) }));
-            let client = Client::new(tower::service_fn(answer), "default");
+            let (policy, request) = (policy(), create_request(JobSpec { secrets, ..job(0) }));
+            let client = Client::new(tower::service_fn(respond), "default");
             let settings = KubernetesSettings::new(&policy);
-            let cluster = Cluster::new(client, &policy, settings, Arc::new(System));
-            let seen = create(&cluster, &order).await.unwrap();
+            let cluster = Cluster::new(client, &policy, settings, Arc::new(SystemEnv));
+            let snapshot = create(&cluster, &request).await.unwrap();
             // The snapshot has the current state, not the suspended state of the request.
-            assert_eq!(seen.status.message, "no pod has been created yet");
+            assert_eq!(snapshot.status.message, "no pod has been created yet");
             let created_at = Timestamp::from_seconds(1_800_000_000);
-            let known =
-                Observation { status: seen.status.clone(), ..Observation::created(&order, created_at) };
-            assert_eq!(seen, known);
-            let asked = asked.lock().unwrap();
+            let expected =
+                JobSnapshot { status: snapshot.status.clone(), ..JobSnapshot::initial(&request, created_at) };
+            assert_eq!(snapshot, expected);
+            let received = received.lock().unwrap();
             if !has_secret {
-                assert_eq!(*asked, []);
+                assert_eq!(*received, []);
                 continue;
             }
-            let [(Method::POST, secret), (Method::PATCH, start)] = asked.as_slice() else {
-                panic!("{asked:?}")
+            let [(Method::POST, secret), (Method::PATCH, start)] = received.as_slice() else {
+                panic!("{received:?}")
             };
             assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], "u-1");
             assert_eq!(start["spec"], json!({ "suspend": false }));
@@ -324,18 +324,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_so_many_are_created_at_a_time_in_the_order_of_their_coming() {
-        for (creations, at_once) in [(0, 1), (1, 1), (2, 2), (5, 5), (6, 5)] {
-            let (server, orders) = (Server::new(), orders(5));
-            let cluster = server.cluster(creations);
-            let creating = join_all(orders.iter().map(|order| create(&cluster, order)));
+    async fn creates_run_in_order_up_to_the_limit() {
+        for (limit, at_once) in [(0, 1), (1, 1), (2, 2), (5, 5), (6, 5)] {
+            let (server, requests) = (Server::new(), create_requests(5));
+            let cluster = server.cluster(limit);
+            let creating = join_all(requests.iter().map(|order| create(&cluster, order)));
             let releasing = async {
                 // Paused time advances only when all tasks wait.
                 for released in 0..=5_usize {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     let expected = ["0", "1", "2", "3", "4"].iter().take(at_once + released);
-                    assert!(server.asked().iter().eq(expected), "{creations}: {:?}", server.asked());
-                    server.may_answer.add_permits(1);
+                    assert!(server.received().iter().eq(expected), "{limit}: {:?}", server.received());
+                    server.response_permits.add_permits(1);
                 }
             };
             let (created, ()) = tokio::join!(creating, releasing);
@@ -347,17 +347,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_get_a_turn_in_time_is_told_that_nothing_was_made() {
-        let (server, orders) = (Server::new(), orders(3));
+    async fn create_without_a_permit_in_time_is_unavailable() {
+        let (server, requests) = (Server::new(), create_requests(3));
         let cluster = server.cluster(1);
-        let created = join_all(orders.iter().map(|order| create(&cluster, order))).await;
+        let created = join_all(requests.iter().map(|order| create(&cluster, order))).await;
         assert!(matches!(created[0], Err(CreateError::Uncertain(_))), "{created:?}");
         let Err(CreateError::Unavailable(cause)) = &created[2] else { panic!("{created:?}") };
         assert!(cause.to_string().starts_with("creating a Job: still queued after 10 s"), "{cause}");
-        assert!(!server.asked().contains(&"2".to_owned()));
+        assert!(!server.received().contains(&"2".to_owned()));
         // A later create gets a permit again.
-        server.may_answer.add_permits(1);
-        let later = create(&cluster, &orders[2]).await;
-        assert!(matches!(later, Err(CreateError::Rejected { .. })), "{later:?}");
+        server.response_permits.add_permits(1);
+        let result = create(&cluster, &requests[2]).await;
+        assert!(matches!(result, Err(CreateError::Rejected { .. })), "{result:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Reads the output of a job from its newest pod. A follower continues with the pods of later attempts.
 
 use crate::cluster::Cluster;
-use crate::failure::{CallErrorCause, with_timeout};
+use crate::call_error::{CallErrorCause, with_timeout};
 use crate::object::is_finished;
 use bytes::Bytes;
 use futures::io::AsyncBufReadExt;
@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
 use runway_control::backend::{JobRef, LogError, LogEvent, LogOptions, LogStream, Unavailable};
-use runway_core::render::CONTAINER;
-use runway_core::status::{Seen, classify, has_run, lives};
+use runway_core::render::CONTAINER_NAME;
+use runway_core::status::{JobObjects, classify, has_run, is_active};
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
@@ -22,13 +22,13 @@ use std::sync::Arc;
 struct Attempt {
     number: u32,
     pod: String,
-    has_ended: bool,
+    has_terminated: bool,
 }
 
 /// The state of a job, as far as the log reader needs it.
-struct Reading {
-    newest: Option<Attempt>,
-    is_over: bool,
+struct AttemptState {
+    newest_attempt: Option<Attempt>,
+    is_complete: bool,
 }
 
 pub(crate) async fn logs(
@@ -36,16 +36,16 @@ pub(crate) async fn logs(
     job: JobRef,
     options: LogOptions,
 ) -> Result<LogStream, LogError> {
-    let reading = cluster.reading(&job).await?;
+    let state = cluster.attempt_state(&job).await?;
     if !options.follow {
-        let attempt = reading.newest.ok_or(LogError::NotStarted)?;
-        return Ok(read(&cluster, &job, &attempt, options).await?.boxed());
+        let attempt = state.newest_attempt.ok_or(LogError::NotStarted)?;
+        return Ok(open_log(&cluster, &job, &attempt, options).await?.boxed());
     }
-    if reading.newest.is_none() && reading.is_over {
+    if state.newest_attempt.is_none() && state.is_complete {
         return Err(LogError::NotStarted);
     }
-    let start = Following { cluster, job, options, read: BTreeSet::new(), last: 0, looks: 0 };
-    Ok(stream::try_unfold(start, Following::next).try_flatten().boxed())
+    let follower = LogFollower { cluster, job, options, read_pods: BTreeSet::new(), last_attempt: 0, polls: 0 };
+    Ok(stream::try_unfold(follower, LogFollower::next_attempt).try_flatten().boxed())
 }
 
 /// The end of a log stream before the end of the attempt.
@@ -70,67 +70,67 @@ impl From<Interruption> for LogError {
 }
 
 /// Reads the output of one attempt after the other.
-struct Following {
+struct LogFollower {
     cluster: Arc<Cluster>,
     job: JobRef,
     options: LogOptions,
     /// The names of the pods that were read.
-    read: BTreeSet<String>,
+    read_pods: BTreeSet<String>,
     /// The number of the last attempt that was read.
-    last: u32,
+    last_attempt: u32,
     /// The number of polls since the last output ended. It is reset when the next attempt is opened.
-    looks: u32,
+    polls: u32,
 }
 
 /// The maximum number of polls for the termination of an attempt whose output has ended. A node normally
 /// reports the termination within two seconds.
-const LOOKS: u32 = 15;
+const MAX_POLLS: u32 = 15;
 
-type Piece = BoxStream<'static, Result<LogEvent, LogError>>;
+type AttemptOutput = BoxStream<'static, Result<LogEvent, LogError>>;
 
-impl Following {
+impl LogFollower {
     /// Returns the output of the next attempt. `None` if there are no more attempts.
-    async fn next(mut self) -> Result<Option<(Piece, Self)>, LogError> {
+    async fn next_attempt(mut self) -> Result<Option<(AttemptOutput, Self)>, LogError> {
         loop {
-            let Reading { newest, is_over } = match self.cluster.reading(&self.job).await {
-                Err(LogError::Gone) if !self.read.is_empty() => return Ok(None),
+            let AttemptState { newest_attempt, is_complete } = match self.cluster.attempt_state(&self.job).await {
+                Err(LogError::Gone) if !self.read_pods.is_empty() => return Ok(None),
                 reading => reading?,
             };
-            match newest {
-                Some(mut attempt) if !self.read.contains(&attempt.pod) => {
+            match newest_attempt {
+                Some(mut attempt) if !self.read_pods.contains(&attempt.pod) => {
                     // The Job may not count a pod that was deleted while it ran.
-                    attempt.number = attempt.number.max(self.last.saturating_add(1));
+                    attempt.number = attempt.number.max(self.last_attempt.saturating_add(1));
                     // `tail` applies only to the first attempt, because later output is new.
-                    let tail = self.options.tail.filter(|_| self.read.is_empty());
-                    let options = LogOptions { follow: !attempt.has_ended, tail };
-                    match read(&self.cluster, &self.job, &attempt, options).await {
-                        Ok(piece) => {
-                            self.read.insert(attempt.pod);
-                            self.last = attempt.number;
-                            self.looks = 0;
-                            return Ok(Some((piece.boxed(), self)));
+                    let tail = self.options.tail.filter(|_| self.read_pods.is_empty());
+                    let options = LogOptions { follow: !attempt.has_terminated, tail };
+                    match open_log(&self.cluster, &self.job, &attempt, options).await {
+                        Ok(output) => {
+                            self.read_pods.insert(attempt.pod);
+                            self.last_attempt = attempt.number;
+                            self.polls = 0;
+                            return Ok(Some((output.boxed(), self)));
                         }
                         // The pod was just removed, or its container is not ready yet.
-                        Err(LogError::Gone | LogError::NotStarted) if self.looks < LOOKS => self.looks += 1,
+                        Err(LogError::Gone | LogError::NotStarted) if self.polls < MAX_POLLS => self.polls += 1,
                         Err(error) => return Err(error),
                     }
                 }
-                _ if is_over => return Ok(None),
-                Some(attempt) if !attempt.has_ended => {
-                    self.looks += 1;
-                    if self.looks > LOOKS {
+                _ if is_complete => return Ok(None),
+                Some(attempt) if !attempt.has_terminated => {
+                    self.polls += 1;
+                    if self.polls > MAX_POLLS {
                         return Err(Interruption::EndedEarly { attempt: attempt.number }.into());
                     }
                 }
                 _ => {}
             }
-            tokio::time::sleep(self.cluster.settings.log_pause).await;
+            tokio::time::sleep(self.cluster.settings.log_poll_interval).await;
         }
     }
 }
 
 impl Cluster {
-    async fn reading(&self, job: &JobRef) -> Result<Reading, LogError> {
+    async fn attempt_state(&self, job: &JobRef) -> Result<AttemptState, LogError> {
         let found = self.job(job).await.map_err(Unavailable::from)?;
         let mut pods = self.pods(job).await.map_err(Unavailable::from)?;
         if found.is_none() && pods.is_empty() {
@@ -140,27 +140,27 @@ impl Cluster {
             (pod.metadata.creation_timestamp.clone().map(|time| time.0), pod.metadata.name.clone())
         };
         pods.sort_by_cached_key(key);
-        let is_over = found.as_ref().is_none_or(is_finished) && !pods.iter().any(lives);
+        let is_complete = found.as_ref().is_none_or(is_finished) && !pods.iter().any(is_active);
         // Pods of earlier attempts may have been removed, but the Job still counts them.
-        let attempts = classify(&Seen { job: found.as_ref(), pods: &pods, ..Seen::default() }).attempts;
-        let newest = pods.iter().rev().zip((1..=attempts).rev()).find(|(pod, _)| has_run(pod));
-        let newest = newest.map(|(pod, number)| Attempt {
+        let attempts = classify(&JobObjects { job: found.as_ref(), pods: &pods, ..JobObjects::default() }).attempts;
+        let newest_attempt = pods.iter().rev().zip((1..=attempts).rev()).find(|(pod, _)| has_run(pod));
+        let newest_attempt = newest_attempt.map(|(pod, number)| Attempt {
             number,
             pod: pod.metadata.name.clone().unwrap_or_default(),
-            has_ended: !lives(pod),
+            has_terminated: !is_active(pod),
         });
-        Ok(Reading { newest, is_over })
+        Ok(AttemptState { newest_attempt, is_complete })
     }
 }
 
-async fn read(
+async fn open_log(
     cluster: &Arc<Cluster>,
     job: &JobRef,
     attempt: &Attempt,
     options: LogOptions,
 ) -> Result<impl stream::Stream<Item = Result<LogEvent, LogError>> + use<>, LogError> {
     let parameters = LogParams {
-        container: Some(CONTAINER.to_owned()),
+        container: Some(CONTAINER_NAME.to_owned()),
         follow: options.follow,
         tail_lines: options.tail.map(i64::from),
         ..LogParams::default()
@@ -173,12 +173,12 @@ async fn read(
         CallErrorCause::Rejected { code: 400, .. } => LogError::NotStarted,
         _ => LogError::Unavailable(error.into()),
     })?;
-    let pieces = stream::try_unfold(Box::pin(reader), piece);
-    Ok(stream::iter([Ok(LogEvent::Attempt(attempt.number))]).chain(pieces))
+    let chunks = stream::try_unfold(Box::pin(reader), next_chunk);
+    Ok(stream::iter([Ok(LogEvent::Attempt(attempt.number))]).chain(chunks))
 }
 
 /// Returns the next bytes from the stream.
-async fn piece<R: AsyncBufRead>(
+async fn next_chunk<R: AsyncBufRead>(
     mut reader: Pin<Box<R>>,
 ) -> Result<Option<(LogEvent, Pin<Box<R>>)>, LogError> {
     let bytes = reader.fill_buf().await.map(Bytes::copy_from_slice);

@@ -3,26 +3,26 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use runway_control::Observation;
+use runway_control::JobSnapshot;
 use runway_core::JobId;
 use runway_core::name::JobName;
 use runway_core::render::{label, object_name};
-use runway_core::status::{Seen, classify};
+use runway_core::status::{JobObjects, classify};
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use std::str::FromStr;
 
 /// Returns the label selector for all Jobs and pods of Runway.
-pub(crate) fn selector() -> String {
+pub(crate) fn runway_selector() -> String {
     format!("{}={}", label::MANAGED_BY, label::RUNWAY)
 }
 
 /// Returns the label selector for the Job and the pods of one job.
-pub(crate) fn selector_of(id: JobId) -> String {
+pub(crate) fn job_selector(id: JobId) -> String {
     format!("{}={},{}={id}", label::MANAGED_BY, label::RUNWAY, label::ID)
 }
 
 /// The annotation of a Job whose Secret does not exist yet.
-pub(crate) const INCOMPLETE: &str = "runway.dev/incomplete";
+pub(crate) const INCOMPLETE_ANNOTATION: &str = "runway.dev/incomplete";
 
 /// Returns a parsed label. `None` if the label is missing or invalid.
 pub(crate) fn label<T: FromStr>(meta: &ObjectMeta, key: &str) -> Option<T> {
@@ -57,13 +57,13 @@ fn id_of(meta: &ObjectMeta, job: Option<&str>) -> Option<JobId> {
 }
 
 /// Returns `true` if the label says that Runway manages the object.
-pub(crate) fn is_runways(meta: &ObjectMeta) -> bool {
+pub(crate) fn is_managed_by_runway(meta: &ObjectMeta) -> bool {
     label::<String>(meta, label::MANAGED_BY).as_deref() == Some(label::RUNWAY)
 }
 
 /// Returns `true` if the creation of the Job is not complete.
 pub(crate) fn is_incomplete(job: &Job) -> bool {
-    annotation(&job.metadata, INCOMPLETE).is_some()
+    annotation(&job.metadata, INCOMPLETE_ANNOTATION).is_some()
 }
 
 pub(crate) fn timestamp(time: &Time) -> Option<Timestamp> {
@@ -75,12 +75,12 @@ fn created_at(meta: &ObjectMeta) -> Timestamp {
 }
 
 /// The default termination grace period of Kubernetes.
-const DEFAULT_GRACE: Seconds = Seconds::new(30);
+const DEFAULT_TERMINATION_GRACE: Seconds = Seconds::new(30);
 
 /// Converts the objects of a job to a snapshot. `None` if the labels are not valid labels of Runway.
-pub(crate) fn observe(seen: &Seen<'_>) -> Option<Observation> {
-    let pod = seen.pods.iter().chain(seen.gone_pods).next();
-    let (id, meta, spec) = match (seen.job, pod) {
+pub(crate) fn to_snapshot(objects: &JobObjects<'_>) -> Option<JobSnapshot> {
+    let pod = objects.pods.iter().chain(objects.gone_pods).next();
+    let (id, meta, spec) = match (objects.job, pod) {
         (Some(job), _) => {
             let spec = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
             (id_of_job(job), &job.metadata, spec)
@@ -88,9 +88,9 @@ pub(crate) fn observe(seen: &Seen<'_>) -> Option<Observation> {
         (None, Some(pod)) => (id_of_pod(pod), &pod.metadata, pod.spec.as_ref()),
         (None, None) => return None,
     };
-    let deadline = seen.job.and_then(|job| job.spec.as_ref()?.active_deadline_seconds);
+    let deadline = objects.job.and_then(|job| job.spec.as_ref()?.active_deadline_seconds);
     let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Seconds::new);
-    Some(Observation {
+    Some(JobSnapshot {
         id: id?,
         name: label(meta, label::NAME)?,
         tenant: label(meta, label::TENANT)?,
@@ -100,11 +100,11 @@ pub(crate) fn observe(seen: &Seen<'_>) -> Option<Observation> {
         grace: spec
             .and_then(|spec| spec.termination_grace_period_seconds)
             .and_then(seconds)
-            .unwrap_or(DEFAULT_GRACE),
+            .unwrap_or(DEFAULT_TERMINATION_GRACE),
         created_at: created_at(meta),
         quote: annotation(meta, label::QUOTE).and_then(|quote| serde_json::from_str(quote).ok()),
         spec_digest: annotation(meta, label::SPEC_DIGEST).and_then(|digest| digest.parse().ok()),
-        status: classify(seen),
+        status: classify(objects),
     })
 }
 
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gpus_are_whatever_else_is_asked_for() {
+    fn every_extended_resource_counts_as_gpus() {
         let spec: PodSpec = serde_json::from_value(serde_json::json!({"containers": [
             {"name": "job", "resources": {"limits": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "1Gi", "amd.com/gpu": "3"}}},
         ]}))

@@ -5,30 +5,30 @@ use std::time::Duration;
 
 /// The namespaces that the backend watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub enum WatchScope {
     /// One namespace, which has the jobs of all tenants.
     Namespace(String),
     /// All namespaces, because each tenant has its own.
-    All,
+    AllNamespaces,
 }
 
 /// Settings for the communication with the cluster.
 #[derive(Debug, Clone)]
 pub struct KubernetesSettings {
     /// The namespaces that the backend watches.
-    pub scope: Scope,
+    pub scope: WatchScope,
     /// The time limit of a call. Watches and log streams can take longer.
     pub call_timeout: Duration,
     /// The maximum number of concurrent creates, at least one. Further creates wait for a permit in order of
     /// arrival, at most for `call_timeout`. They wait in this process, so they do not overload the API
     /// server.
-    pub creations: usize,
+    pub max_concurrent_creates: usize,
     /// The maximum number of objects on a page of a list.
     pub page_size: u32,
     /// The interval at which the backend lists everything again, even if nothing seems wrong.
-    pub relist_after: Duration,
+    pub relist_interval: Duration,
     /// The interval at which a log follower polls for the start of the next attempt.
-    pub log_pause: Duration,
+    pub log_poll_interval: Duration,
     /// The age after which an incomplete Job counts as abandoned by the process that was creating it.
     pub abandoned_after: Duration,
 }
@@ -37,14 +37,14 @@ impl KubernetesSettings {
     /// Returns the settings for a policy, with times that suit most clusters.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
-        let run = policy.run();
+        let run = policy.run_settings();
         Self {
-            scope: if run.is_per_tenant() { Scope::All } else { Scope::Namespace(run.namespace.clone()) },
+            scope: if run.is_per_tenant() { WatchScope::AllNamespaces } else { WatchScope::Namespace(run.namespace.clone()) },
             call_timeout: Duration::from_secs(10),
-            creations: 64,
+            max_concurrent_creates: 64,
             page_size: 500,
-            relist_after: Duration::from_secs(300),
-            log_pause: Duration::from_secs(1),
+            relist_interval: Duration::from_secs(300),
+            log_poll_interval: Duration::from_secs(1),
             abandoned_after: Duration::from_secs(120),
         }
     }

@@ -1,10 +1,10 @@
 //! The supervisor's handle to the processes of one attempt, with their pipes and socket.
 
-use crate::folder::make_private;
-use crate::output::{Pumped, Stream, Writer};
-use crate::plan::{EntryPlan, InitPlan, Plan, Report, User};
-use crate::process::Seen;
-use crate::reexec::{Role, SELF};
+use crate::job_dir::create_private_dir;
+use crate::output::{PumpOutcome, Stream, LogWriter};
+use crate::plan::{EntryPlan, InitPlan, SupervisorPlan, ChildReport, RunAs};
+use crate::process::ProcessId;
+use crate::reexec::{Role, SELF_EXE};
 use crate::sandbox::unshare;
 use crate::wire;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,32 +20,32 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// The default limit of Linux for the size of an unprivileged user's pipe.
-const PIPE_BYTES: usize = 1 << 20;
+const MAX_PIPE_BYTES: usize = 1 << 20;
 
 /// The processes of one attempt.
 pub(crate) struct Attempt {
-    user: User,
+    run_as: RunAs,
     /// The process that the supervisor started: init, or the entry. When it exits, the other processes end.
     first: Child,
     first_fd: OwnedFd,
     /// The socket over which the processes report.
     socket: UnixStream,
-    socket_ended: bool,
+    is_socket_closed: bool,
     /// Standard output and standard error, until they are closed.
-    out: Option<PipeReader>,
-    err: Option<PipeReader>,
+    stdout: Option<PipeReader>,
+    stderr: Option<PipeReader>,
 }
 
 /// The event sources that are ready.
 pub(crate) struct Ready {
     /// The first process has exited.
-    pub ended: bool,
+    pub exited: bool,
     /// A file was created in the job's directory.
-    pub asked: bool,
+    pub control: bool,
     /// Standard output is readable.
-    pub out: bool,
+    pub stdout: bool,
     /// Standard error is readable.
-    pub err: bool,
+    pub stderr: bool,
     /// A report is readable.
     pub report: bool,
     /// The launcher has exited.
@@ -54,61 +54,61 @@ pub(crate) struct Ready {
 
 impl Attempt {
     /// Creates the directory for the job's files and starts the first process, which waits for its plan.
-    pub(crate) fn spawn(files: &Path, user: User) -> io::Result<Self> {
-        make_files(files, user)?;
+    pub(crate) fn spawn(files_dir: &Path, run_as: RunAs) -> io::Result<Self> {
+        create_files_dir(files_dir, run_as)?;
         let (out, out_end) = io::pipe()?;
         let (err, err_end) = io::pipe()?;
         for pipe in [&out, &err] {
             // A smaller pipe works too, but is slower.
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, MAX_PIPE_BYTES);
         }
         let (socket, socket_end) = UnixStream::pair()?;
-        let role = match user {
-            User::Other { .. } => Role::Init,
-            User::Same { .. } => Role::Entry,
+        let role = match run_as {
+            RunAs::Other { .. } => Role::Init,
+            RunAs::Caller { .. } => Role::Entry,
         };
-        let mut command = role.command(SELF);
+        let mut command = role.command(SELF_EXE);
         command
             .stdin(Stdio::from(OwnedFd::from(socket_end)))
             .stdout(Stdio::from(out_end))
             .stderr(Stdio::from(err_end));
-        let first = match user {
-            User::Other { .. } => spawn_as_pid_1(&mut command)?,
-            User::Same { .. } => command.spawn()?,
+        let first = match run_as {
+            RunAs::Other { .. } => spawn_as_pid_1(&mut command)?,
+            RunAs::Caller { .. } => command.spawn()?,
         };
         let pid = i32::try_from(first.id()).ok().and_then(Pid::from_raw);
         let first_fd = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
         // Returning drops `command`, which holds the write ends of the pipes. Otherwise the pipes would never
         // end.
-        Ok(Self { user, first, first_fd, socket, socket_ended: false, out: Some(out), err: Some(err) })
+        Ok(Self { run_as, first, first_fd, socket, is_socket_closed: false, stdout: Some(out), stderr: Some(err) })
     }
 
     /// Returns init if it is the first process. Otherwise [`ChildReport::InitStarted`] has its pid.
-    pub(crate) fn init(&self) -> Option<Seen> {
-        match self.user {
-            User::Other { .. } => Seen::of(self.first.id()),
-            User::Same { .. } => None,
+    pub(crate) fn init(&self) -> Option<ProcessId> {
+        match self.run_as {
+            RunAs::Other { .. } => ProcessId::lookup(self.first.id()),
+            RunAs::Caller { .. } => None,
         }
     }
 
     /// Sends the instructions for the processes.
-    pub(crate) fn send_plans(&self, plan: &Plan, files: &Path) -> io::Result<()> {
-        if let User::Same { uid, gid } = self.user {
-            wire::send(&self.socket, &EntryPlan { supervisor: std::process::id(), uid, gid })?;
+    pub(crate) fn send_plans(&self, plan: &SupervisorPlan, files_dir: &Path) -> io::Result<()> {
+        if let RunAs::Caller { uid, gid } = self.run_as {
+            wire::send(&self.socket, &EntryPlan { supervisor_pid: std::process::id(), uid, gid })?;
         }
         let init = InitPlan {
-            join: plan.groups.to_join(),
+            procs_files: plan.cgroups.procs_files(),
             sandbox: plan.sandbox.clone(),
-            files: files.to_owned(),
+            files_dir: files_dir.to_owned(),
             process: plan.process.clone(),
         };
         wire::send(&self.socket, &init)
     }
 
     /// Receives the next report. Returns `None` after the last one.
-    pub(crate) fn receive(&mut self) -> Option<Report> {
-        let received = if self.socket_ended { None } else { wire::receive(&self.socket).ok().flatten() };
-        self.socket_ended = received.is_none();
+    pub(crate) fn receive(&mut self) -> Option<ChildReport> {
+        let received = if self.is_socket_closed { None } else { wire::receive(&self.socket).ok().flatten() };
+        self.is_socket_closed = received.is_none();
         received
     }
 
@@ -130,44 +130,44 @@ impl Attempt {
 
     /// Returns whether more output can follow.
     pub(crate) const fn has_output(&self) -> bool {
-        self.out.is_some() || self.err.is_some()
+        self.stdout.is_some() || self.stderr.is_some()
     }
 
     /// Moves output from the ready pipes to the log. Returns whether it moved any.
-    pub(crate) fn pump(&mut self, output: &mut Writer, out: bool, err: bool) -> io::Result<bool> {
-        let mut has_written = false;
-        for (pipe, stream, is_ready) in [(&mut self.out, Stream::Out, out), (&mut self.err, Stream::Err, err)]
+    pub(crate) fn pump(&mut self, output: &mut LogWriter, out: bool, err: bool) -> io::Result<bool> {
+        let mut has_moved = false;
+        for (pipe, stream, is_ready) in [(&mut self.stdout, Stream::Stdout, out), (&mut self.stderr, Stream::Stderr, err)]
         {
             if let Some(open) = pipe.as_ref().filter(|_| is_ready) {
                 match output.pump(open, stream)? {
-                    Pumped::More => has_written = true,
-                    Pumped::Empty => {}
-                    Pumped::Ended => *pipe = None,
+                    PumpOutcome::More => has_moved = true,
+                    PumpOutcome::Empty => {}
+                    PumpOutcome::Closed => *pipe = None,
                 }
             }
         }
-        Ok(has_written)
+        Ok(has_moved)
     }
 
     /// Waits until a pipe is readable or closed, or until the timeout expires.
-    pub(crate) fn wait_for_output(&self, within: Duration) -> io::Result<()> {
-        let pipes = self.out.iter().chain(&self.err);
+    pub(crate) fn wait_for_output(&self, timeout: Duration) -> io::Result<()> {
+        let pipes = self.stdout.iter().chain(&self.stderr);
         let mut polled: Vec<_> = pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
-        poll_within(&mut polled, within)
+        poll_with_timeout(&mut polled, timeout)
     }
 
     /// Waits until a source is ready, or until the timeout expires.
     pub(crate) fn wait(
         &self,
-        asked: &OwnedFd,
+        control_fd: &OwnedFd,
         launcher: Option<&UnixStream>,
-        within: Duration,
+        timeout: Duration,
     ) -> io::Result<Ready> {
-        let mut polled = vec![PollFd::new(&self.first_fd, PollFlags::IN), PollFd::new(asked, PollFlags::IN)];
-        let socket = (!self.socket_ended).then_some(&self.socket);
-        let places = [
-            self.out.as_ref().map(AsFd::as_fd),
-            self.err.as_ref().map(AsFd::as_fd),
+        let mut polled = vec![PollFd::new(&self.first_fd, PollFlags::IN), PollFd::new(control_fd, PollFlags::IN)];
+        let socket = (!self.is_socket_closed).then_some(&self.socket);
+        let indices = [
+            self.stdout.as_ref().map(AsFd::as_fd),
+            self.stderr.as_ref().map(AsFd::as_fd),
             socket.map(AsFd::as_fd),
             launcher.map(AsFd::as_fd),
         ]
@@ -177,16 +177,16 @@ impl Attempt {
                 polled.len() - 1
             })
         });
-        let [out, err, report, launcher] = places;
-        poll_within(&mut polled, within)?;
+        let [out, err, report, launcher] = indices;
+        poll_with_timeout(&mut polled, timeout)?;
         let is_ready = |at: Option<usize>| {
             at.and_then(|at| polled.get(at)).is_some_and(|polled| !polled.revents().is_empty())
         };
         Ok(Ready {
-            ended: is_ready(Some(0)),
-            asked: is_ready(Some(1)),
-            out: is_ready(out),
-            err: is_ready(err),
+            exited: is_ready(Some(0)),
+            control: is_ready(Some(1)),
+            stdout: is_ready(out),
+            stderr: is_ready(err),
             report: is_ready(report),
             launcher: is_ready(launcher),
         })
@@ -194,11 +194,11 @@ impl Attempt {
 }
 
 /// Creates the directory that becomes `/tmp` and the working directory in it, both owned by the job's user.
-fn make_files(files: &Path, user: User) -> io::Result<()> {
-    for folder in [files, &files.join("work")] {
-        make_private(folder)?;
-        if let User::Other { id } = user {
-            std::os::unix::fs::chown(folder, Some(id), Some(id))?;
+fn create_files_dir(files_dir: &Path, run_as: RunAs) -> io::Result<()> {
+    for dir in [files_dir, &files_dir.join("work")] {
+        create_private_dir(dir)?;
+        if let RunAs::Other { id } = run_as {
+            std::os::unix::fs::chown(dir, Some(id), Some(id))?;
         }
     }
     Ok(())
@@ -207,16 +207,16 @@ fn make_files(files: &Path, user: User) -> io::Result<()> {
 /// Starts a process as PID 1 of a new PID namespace. The caller and its later children stay in their own
 /// namespace.
 fn spawn_as_pid_1(command: &mut Command) -> io::Result<Child> {
-    let own = File::open("/proc/self/ns/pid")?;
+    let own_namespace = File::open("/proc/self/ns/pid")?;
     unshare(UnshareFlags::NEWPID)?;
     let child = command.spawn();
-    move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+    move_into_link_name_space(own_namespace.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
     child
 }
 
-fn poll_within(polled: &mut [PollFd<'_>], within: Duration) -> io::Result<()> {
-    let within = Timespec::try_from(within).unwrap_or_default();
-    match poll(polled, Some(&within)) {
+fn poll_with_timeout(polled: &mut [PollFd<'_>], timeout: Duration) -> io::Result<()> {
+    let timeout = Timespec::try_from(timeout).unwrap_or_default();
+    match poll(polled, Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -1,19 +1,19 @@
 //! The local machine as a backend of the control plane.
 
-use crate::bell::{Bell, Listening, listen};
+use crate::notify::{Notifier, Subscription, subscribe};
 use crate::error::{OpenError, StartError};
 use crate::job::{Job, Supervision};
 use crate::machine::Machine;
-use crate::output::{Chunk, Reader};
+use crate::output::{LogChunk, LogReader};
 use crate::settings::LocalSettings;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use runway_control::backend::{
-    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, Order,
+    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, CreateRequest,
     Unavailable, WatchEvent,
 };
-use runway_control::{Observation, Surroundings, System};
+use runway_control::{JobSnapshot, Env, SystemEnv};
 use runway_core::JobId;
 use runway_core::capability::{BackendKind, Capabilities};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Maximum time between two recoveries. A recovery also deletes expired job directories.
-const SETTLING: Duration = Duration::from_secs(5);
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One Linux machine as a backend. A clone refers to the same backend.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct LocalBackend {
     machine: Machine,
     /// The server lock, held while a clone of the backend exists. A second server would account for the same
     /// jobs separately.
-    _claim: Arc<File>,
+    _server_lock: Arc<File>,
 }
 
 impl LocalBackend {
@@ -43,8 +43,8 @@ impl LocalBackend {
     /// - The other variants of [`OpenError`] if [`Machine::open`] fails or the lock cannot be used.
     pub fn open(settings: LocalSettings) -> Result<Self, OpenError> {
         let machine = Machine::open(settings)?;
-        let claim = Arc::new(machine.claim()?);
-        Ok(Self { machine, _claim: claim })
+        let server_lock = Arc::new(machine.lock_server()?);
+        Ok(Self { machine, _server_lock: server_lock })
     }
 
     /// Returns the machine.
@@ -54,30 +54,30 @@ impl LocalBackend {
     }
 
     /// Returns `None` for an attached job: it belongs to the process that started it, not to the server.
-    fn observe(&self, id: JobId) -> io::Result<Option<Observation>> {
-        let found = self.machine.read(id)?.filter(|(job, _)| !job.attached);
+    fn read_snapshot(&self, id: JobId) -> io::Result<Option<JobSnapshot>> {
+        let found = self.machine.read_job(id)?.filter(|(job, _)| !job.attached);
         Ok(found.map(|(job, status)| {
-            let mut seen = job.observe(&status);
+            let mut snapshot = job.to_snapshot(&status);
             if !job.not_enforced.is_empty() {
                 // Clients of the server see this list only in the message.
-                seen.status.message.push_str("; not enforced: ");
-                seen.status.message.push_str(&job.not_enforced.join("; "));
+                snapshot.status.message.push_str("; not enforced: ");
+                snapshot.status.message.push_str(&job.not_enforced.join("; "));
             }
-            seen
+            snapshot
         }))
     }
 
-    fn observe_all(&self) -> io::Result<Vec<Observation>> {
-        let mut seen = Vec::new();
-        for id in self.machine.ids()? {
-            seen.extend(self.observe_or_warn(id));
+    fn list_snapshots(&self) -> io::Result<Vec<JobSnapshot>> {
+        let mut snapshots = Vec::new();
+        for id in self.machine.job_ids()? {
+            snapshots.extend(self.read_snapshot_or_warn(id));
         }
-        Ok(seen)
+        Ok(snapshots)
     }
 
     /// Logs an error and returns `None`, so that one unreadable job does not hide the others.
-    fn observe_or_warn(&self, id: JobId) -> Option<Observation> {
-        self.observe(id).unwrap_or_else(|error| {
+    fn read_snapshot_or_warn(&self, id: JobId) -> Option<JobSnapshot> {
+        self.read_snapshot(id).unwrap_or_else(|error| {
             tracing::warn!(job = %id, %error, "cannot read the job's directory");
             None
         })
@@ -86,41 +86,41 @@ impl LocalBackend {
     /// Runs work that waits for files and processes on a blocking thread.
     async fn blocking<T: Send + 'static>(
         &self,
-        doing: &'static str,
+        action: &'static str,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
         let this = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&this)).await;
-        done.map_err(|error| Unavailable::caused_by(doing, error))
+        let result = tokio::task::spawn_blocking(move || work(&this)).await;
+        result.map_err(|error| Unavailable::caused_by(action, error))
     }
 
     /// Runs work that can fail on a blocking thread.
     async fn try_blocking<T: Send + 'static, E: Error + Send + Sync + 'static>(
         &self,
-        doing: &'static str,
+        action: &'static str,
         work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        self.blocking(doing, work).await?.map_err(|error| Unavailable::caused_by(doing, error))
+        self.blocking(action, work).await?.map_err(|error| Unavailable::caused_by(action, error))
     }
 
-    async fn create_job(&self, order: &Order) -> Result<Observation, CreateError> {
-        let order = order.clone();
+    async fn create_job(&self, request: &CreateRequest) -> Result<JobSnapshot, CreateError> {
+        let request = request.clone();
         let started = self.blocking("cannot start the job", move |this| {
-            let job = Job::start(&this.machine, &order, Supervision::Detached)?;
-            Ok(this.observe_or_warn(job.id()).unwrap_or_else(|| Observation::created(&order, System.now())))
+            let job = Job::start(&this.machine, &request, Supervision::Detached)?;
+            Ok(this.read_snapshot_or_warn(job.id()).unwrap_or_else(|| JobSnapshot::initial(&request, SystemEnv.now())))
         });
         started.await.map_err(CreateError::Uncertain)?.map_err(create_error)
     }
 
     /// Opens the output of a job's newest attempt. Returns the number of the attempt.
-    fn open_logs(&self, id: JobId, options: LogOptions) -> io::Result<Result<(Reader, u32), LogError>> {
-        let Some((_, status)) = self.machine.read(id)? else { return Ok(Err(LogError::Gone)) };
-        let begun = status.attempts.iter().filter(|attempt| attempt.started.is_some()).count();
-        if begun == 0 && (status.finished_at.is_some() || !options.follow) {
+    fn open_logs(&self, id: JobId, options: LogOptions) -> io::Result<Result<(LogReader, u32), LogError>> {
+        let Some((_, status)) = self.machine.read_job(id)? else { return Ok(Err(LogError::Gone)) };
+        let started_attempts = status.attempts.iter().filter(|attempt| attempt.started.is_some()).count();
+        if started_attempts == 0 && (status.finished_at.is_some() || !options.follow) {
             return Ok(Err(LogError::NotStarted));
         }
-        let attempt = u32::try_from(begun).unwrap_or(u32::MAX).max(1);
-        Ok(Ok((Reader::of_attempt(&self.machine.folder(id), attempt, options.tail)?, attempt)))
+        let attempt = u32::try_from(started_attempts).unwrap_or(u32::MAX).max(1);
+        Ok(Ok((LogReader::for_attempt(&self.machine.job_dir(id), attempt, options.tail)?, attempt)))
     }
 
     async fn read_logs(&self, job: &JobRef, options: LogOptions) -> Result<LogStream, LogError> {
@@ -129,8 +129,8 @@ impl LocalBackend {
             self.try_blocking("cannot read the output of the job", move |this| this.open_logs(id, options));
         let (reader, attempt) = opened.await??;
         let start =
-            Following { reader, attempt, waiting: VecDeque::from([LogEvent::Attempt(attempt)]), options };
-        Ok(stream::try_unfold(start, Following::next).boxed())
+            LogFollower { reader, attempt, pending: VecDeque::from([LogEvent::Attempt(attempt)]), options };
+        Ok(stream::try_unfold(start, LogFollower::next).boxed())
     }
 }
 
@@ -148,22 +148,22 @@ impl Backend for LocalBackend {
         }
     }
 
-    fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
-        self.create_job(order).boxed()
+    fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
+        self.create_job(request).boxed()
     }
 
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
+    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>> {
         let id = job.id;
-        self.try_blocking("cannot read the job", move |this| this.observe(id)).boxed()
+        self.try_blocking("cannot read the job", move |this| this.read_snapshot(id)).boxed()
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
-        self.try_blocking("cannot list the jobs", Self::observe_all).boxed()
+    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>> {
+        self.try_blocking("cannot list the jobs", Self::list_snapshots).boxed()
     }
 
     fn watch(&self) -> BoxStream<'_, WatchEvent> {
         let start =
-            Watch { backend: self.clone(), ears: None, known: None, events: VecDeque::new(), settled: None };
+            JobWatch { backend: self.clone(), subscriptions: None, last_emitted: None, events: VecDeque::new(), recovered_at: None };
         stream::unfold(start, |mut watch| async move {
             let event = watch.next().await;
             Some((event, watch))
@@ -171,11 +171,11 @@ impl Backend for LocalBackend {
         .boxed()
     }
 
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
+    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>> {
         let id = job.id;
         self.try_blocking("cannot cancel the job", move |this| match Job::find(&this.machine, id)? {
-            Some(job) => job.stop(),
-            None => Ok(Cancelled::Gone),
+            Some(job) => job.cancel(),
+            None => Ok(CancelOutcome::NotFound),
         })
         .boxed()
     }
@@ -192,22 +192,22 @@ impl Backend for LocalBackend {
 /// Converts the error of a start to the error of the create request.
 fn create_error(error: StartError) -> CreateError {
     match error {
-        StartError::Taken(seen) => CreateError::IdConflict(seen),
-        StartError::Gpus { wanted, all, .. } if u64::try_from(all).is_ok_and(|all| wanted.units() <= all) => {
+        StartError::IdConflict(snapshot) => CreateError::IdConflict(snapshot),
+        StartError::NotEnoughGpus { requested: wanted, total: all, .. } if u64::try_from(all).is_ok_and(|all| wanted.units() <= all) => {
             CreateError::Unavailable(Unavailable::new(error.to_string()))
         }
         StartError::NoCommand
-        | StartError::Network
+        | StartError::UnsupportedNetwork
         | StartError::UnresolvedSecret { .. }
-        | StartError::Gpus { .. }
+        | StartError::NotEnoughGpus { .. }
         | StartError::NotEnforced(_)
-        | StartError::NoWalls { .. } => CreateError::Rejected { reason: error.to_string() },
+        | StartError::SandboxFailed { .. } => CreateError::Rejected { reason: error.to_string() },
         StartError::Busy
         | StartError::LockMachine(_)
-        | StartError::CreateFolder(_)
+        | StartError::CreateJobDir(_)
         | StartError::ReadRecord(_)
         | StartError::RemovePartial(_)
-        | StartError::LockFolder(_)
+        | StartError::LockJobDir(_)
         | StartError::ListGpus(_)
         | StartError::WriteRecord(_)
         | StartError::CreateSocket(_)
@@ -222,59 +222,59 @@ fn create_error(error: StartError) -> CreateError {
 }
 
 /// Follows the output of a job over its attempts.
-struct Following {
-    reader: Reader,
+struct LogFollower {
+    reader: LogReader,
     attempt: u32,
-    waiting: VecDeque<LogEvent>,
+    pending: VecDeque<LogEvent>,
     options: LogOptions,
 }
 
-impl Following {
+impl LogFollower {
     async fn next(mut self) -> Result<Option<(LogEvent, Self)>, LogError> {
-        if let Some(event) = self.waiting.pop_front() {
+        if let Some(event) = self.pending.pop_front() {
             return Ok(Some((event, self)));
         }
         let chunk = if self.options.follow { self.reader.next().await } else { self.reader.try_next() };
         let chunk =
             chunk.map_err(|error| Unavailable::caused_by("cannot read the output of the job", error))?;
-        let Some(Chunk { attempt, bytes, .. }) = chunk else { return Ok(None) };
+        let Some(LogChunk { attempt, bytes, .. }) = chunk else { return Ok(None) };
         if attempt == self.attempt {
             return Ok(Some((LogEvent::Bytes(bytes), self)));
         }
         self.attempt = attempt;
-        self.waiting.push_back(LogEvent::Bytes(bytes));
+        self.pending.push_back(LogEvent::Bytes(bytes));
         Ok(Some((LogEvent::Attempt(attempt), self)))
     }
 }
 
 /// Watches all jobs. Emits the differences between successive states.
-struct Watch {
+struct JobWatch {
     backend: LocalBackend,
-    ears: Option<Ears>,
+    subscriptions: Option<Subscriptions>,
     /// The snapshots as last emitted. `None` before the first list.
-    known: Option<BTreeMap<JobId, Observation>>,
+    last_emitted: Option<BTreeMap<JobId, JobSnapshot>>,
     events: VecDeque<WatchEvent>,
     /// The time of the last recovery.
-    settled: Option<Instant>,
+    recovered_at: Option<Instant>,
 }
 
 /// The subscriptions of one watch: the directory of all jobs, and the directory of each job.
-struct Ears {
-    bell: Arc<Bell>,
-    _jobs: Listening,
-    each: BTreeMap<JobId, Listening>,
+struct Subscriptions {
+    notifier: Arc<Notifier>,
+    _jobs_dir: Subscription,
+    by_job: BTreeMap<JobId, Subscription>,
 }
 
-impl Watch {
+impl JobWatch {
     async fn next(&mut self) -> WatchEvent {
-        if self.known.is_none() && self.ears.is_none() {
-            match self.listen() {
-                Ok(ears) => {
-                    self.ears = Some(ears);
-                    return WatchEvent::ListingBegan;
+        if self.last_emitted.is_none() && self.subscriptions.is_none() {
+            match self.subscribe() {
+                Ok(subscriptions) => {
+                    self.subscriptions = Some(subscriptions);
+                    return WatchEvent::ListStarted;
                 }
                 Err(error) => {
-                    tokio::time::sleep(SETTLING).await;
+                    tokio::time::sleep(RECOVERY_INTERVAL).await;
                     return interrupted(error);
                 }
             }
@@ -283,79 +283,79 @@ impl Watch {
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
-            let Some(ears) = &mut self.ears else { return WatchEvent::ListingBegan };
-            let times = ears.bell.times();
+            let Some(subscriptions) = &mut self.subscriptions else { return WatchEvent::ListStarted };
+            let count = subscriptions.notifier.count();
             if let Err(error) = self.refresh().await {
                 return WatchEvent::Interrupted(error);
             }
             if self.events.is_empty()
-                && let Some(ears) = &self.ears
+                && let Some(subscriptions) = &self.subscriptions
             {
-                let _ = tokio::time::timeout(SETTLING, ears.bell.rings(times)).await;
+                let _ = tokio::time::timeout(RECOVERY_INTERVAL, subscriptions.notifier.notified(count)).await;
             }
         }
     }
 
-    fn listen(&self) -> io::Result<Ears> {
-        let bell = Arc::new(Bell::default());
-        let jobs = listen(&self.backend.machine.jobs(), &bell)?;
-        Ok(Ears { bell, _jobs: jobs, each: BTreeMap::new() })
+    fn subscribe(&self) -> io::Result<Subscriptions> {
+        let notifier = Arc::new(Notifier::default());
+        let jobs_dir = subscribe(&self.backend.machine.jobs_dir(), &notifier)?;
+        Ok(Subscriptions { notifier, _jobs_dir: jobs_dir, by_job: BTreeMap::new() })
     }
 
     /// Reads all unfinished jobs and queues an event for each change.
     async fn refresh(&mut self) -> Result<(), Unavailable> {
-        let is_due = self.settled.is_none_or(|settled| settled.elapsed() >= SETTLING);
+        let is_due = self.recovered_at.is_none_or(|recovered_at| recovered_at.elapsed() >= RECOVERY_INTERVAL);
         if is_due {
-            self.backend.try_blocking("cannot recover the jobs", |this| this.machine.settle()).await?;
-            self.settled = Some(Instant::now());
+            self.backend.try_blocking("cannot recover the jobs", |this| this.machine.recover()).await?;
+            self.recovered_at = Some(Instant::now());
         }
-        let ids = self.listen_to_each().await?;
-        let before = self.known.take();
-        let is_first = before.is_none();
-        let mut known = before.unwrap_or_default();
-        let is_left = |id: &JobId| ids.binary_search(id).is_err();
-        let gone: Vec<_> = known.keys().copied().filter(is_left).collect();
+        let ids = self.subscribe_to_jobs().await?;
+        let previous = self.last_emitted.take();
+        let is_first = previous.is_none();
+        let mut snapshots = previous.unwrap_or_default();
+        let is_gone = |id: &JobId| ids.binary_search(id).is_err();
+        let gone: Vec<_> = snapshots.keys().copied().filter(is_gone).collect();
         for id in gone {
-            known.remove(&id);
-            self.events.push_back(WatchEvent::Gone(id));
+            snapshots.remove(&id);
+            self.events.push_back(WatchEvent::Removed(id));
         }
         // A finished job does not change.
         let open =
-            ids.into_iter().filter(|id| known.get(id).is_none_or(|job| job.status.holds)).collect::<Vec<_>>();
-        let seen = self.backend.blocking("listing jobs", move |this| {
-            open.into_iter().filter_map(|id| this.observe_or_warn(id)).collect::<Vec<_>>()
+            ids.into_iter().filter(|id| snapshots.get(id).is_none_or(|job| job.status.occupies_resources)).collect::<Vec<_>>();
+        let changed = self.backend.blocking("cannot list the jobs", move |this| {
+            open.into_iter().filter_map(|id| this.read_snapshot_or_warn(id)).collect::<Vec<_>>()
         });
-        let seen = match seen.await {
+        let changed = match changed.await {
             Ok(seen) => seen,
             Err(error) => {
-                self.known = Some(known);
+                self.last_emitted = Some(snapshots);
                 return Err(error);
             }
         };
-        for job in seen {
-            if known.get(&job.id) != Some(&job) {
-                known.insert(job.id, job.clone());
-                self.events.push_back(WatchEvent::Changed(Box::new(job)));
+        for job in changed {
+            if snapshots.get(&job.id) != Some(&job) {
+                snapshots.insert(job.id, job.clone());
+                self.events.push_back(WatchEvent::Updated(Box::new(job)));
             }
         }
         if is_first {
             self.events.clear();
-            self.events.push_back(WatchEvent::Listed(known.values().cloned().collect()));
+            self.events.push_back(WatchEvent::Listed(snapshots.values().cloned().collect()));
         }
-        self.known = Some(known);
+        self.last_emitted = Some(snapshots);
         Ok(())
     }
 
     /// Subscribes to each job before it is read, so that no change is missed. Returns the ids of all jobs.
-    async fn listen_to_each(&mut self) -> Result<Vec<JobId>, Unavailable> {
-        let ids = self.backend.try_blocking("cannot list the jobs", |this| this.machine.ids()).await?;
-        let Some(ears) = &mut self.ears else { return Ok(ids) };
-        ears.each.retain(|id, _| ids.binary_search(id).is_ok());
+    async fn subscribe_to_jobs(&mut self) -> Result<Vec<JobId>, Unavailable> {
+        let ids = self.backend.try_blocking("cannot list the jobs", |this| this.machine.job_ids()).await?;
+        let Some(subscriptions) = &mut self.subscriptions else { return Ok(ids) };
+        subscriptions.by_job.retain(|id, _| ids.binary_search(id).is_ok());
         for id in &ids {
-            if !ears.each.contains_key(id) {
+            if !subscriptions.by_job.contains_key(id) {
                 // Subscribing fails for a job that was just deleted. The next refresh reports it as removed.
-                let listening = listen(self.backend.machine.folder(*id).path(), &ears.bell);
-                ears.each.extend(listening.ok().map(|listening| (*id, listening)));
+                let subscription = subscribe(self.backend.machine.job_dir(*id).path(), &subscriptions.notifier);
+                subscriptions.by_job.extend(subscription.ok().map(|listening| (*id, listening)));
             }
         }
         Ok(ids)

@@ -1,7 +1,7 @@
 //! The errors of a machine and its jobs.
 
 use crate::cgroup::NotEnforced;
-use runway_control::Observation;
+use runway_control::JobSnapshot;
 use runway_core::units::GpuCount;
 use std::io;
 use std::path::PathBuf;
@@ -10,60 +10,60 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The state directory cannot be created.
-    #[error("cannot create the state directory `{}`", .folder.display())]
-    CreateFolder {
+    #[error("cannot create the state directory `{}`", .state_dir.display())]
+    CreateStateDir {
         /// The state directory.
-        folder: PathBuf,
+        state_dir: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
     /// The path of the state directory cannot be resolved.
-    #[error("cannot resolve the path of the state directory `{}`", .folder.display())]
-    ResolveFolder {
+    #[error("cannot resolve the path of the state directory `{}`", .state_dir.display())]
+    ResolveStateDir {
         /// The state directory.
-        folder: PathBuf,
+        state_dir: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
     /// A job directory whose deletion was interrupted cannot be deleted.
-    #[error("cannot delete old jobs in the state directory `{}`", .folder.display())]
+    #[error("cannot delete old jobs in the state directory `{}`", .state_dir.display())]
     RemoveOld {
         /// The state directory.
-        folder: PathBuf,
+        state_dir: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
     /// The jobs in the state directory cannot be listed.
-    #[error("cannot list the jobs in the state directory `{}`", .folder.display())]
+    #[error("cannot list the jobs in the state directory `{}`", .state_dir.display())]
     ListJobs {
         /// The state directory.
-        folder: PathBuf,
+        state_dir: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
     /// The state directory cannot be locked for this server.
-    #[error("cannot lock the state directory `{}` for this server", .folder.display())]
+    #[error("cannot lock the state directory `{}` for this server", .state_dir.display())]
     LockServer {
         /// The state directory.
-        folder: PathBuf,
+        state_dir: PathBuf,
         /// The error of the file system.
         source: io::Error,
     },
     /// Another server uses the state directory.
-    #[error("another server uses the state directory `{}`; stop it, or use another directory", .folder.display())]
-    Served {
+    #[error("another server uses the state directory `{}`; stop it, or use another directory", .state_dir.display())]
+    AlreadyServed {
         /// The state directory.
-        folder: PathBuf,
+        state_dir: PathBuf,
     },
     /// The configured parent of the control groups has a `..` component.
     #[error("invalid control group `{}`: it must be a path from the root of a hierarchy, without `..`", .parent.display())]
-    Parent {
+    InvalidCgroupParent {
         /// The configured path.
         parent: PathBuf,
     },
     /// The mounts or the control groups of this process cannot be read.
     #[error("cannot read the control groups of this machine")]
-    Groups(#[source] io::Error),
+    ReadCgroups(#[source] io::Error),
 }
 
 /// The job was not started. No files, processes or control groups of it remain.
@@ -71,7 +71,7 @@ pub enum OpenError {
 pub enum StartError {
     /// Another job has this id.
     #[error("another job has this id")]
-    Taken(Box<Observation>),
+    IdConflict(Box<JobSnapshot>),
     /// Another process is creating or deleting a job with this id.
     #[error("another process is creating or deleting a job with this id; retry later")]
     Busy,
@@ -83,7 +83,7 @@ pub enum StartError {
         "the local backend does not support the network `internal`; use `none`, or `open` if the policy \
          allows it"
     )]
-    Network,
+    UnsupportedNetwork,
     /// A secret has no value.
     #[error("the secret `{name}` has no value yet: the environment variable `{from_env}` must be read first")]
     UnresolvedSecret {
@@ -93,30 +93,30 @@ pub enum StartError {
         from_env: String,
     },
     /// The machine has too few free GPUs.
-    #[error("the job requests {wanted} GPUs, but only {free} of {all} are free")]
-    Gpus {
+    #[error("the job requests {requested} GPUs, but only {free} of {total} are free")]
+    NotEnoughGpus {
         /// The number of GPUs that the job requests.
-        wanted: GpuCount,
+        requested: GpuCount,
         /// The number of free GPUs.
         free: usize,
         /// The number of GPUs of the machine.
-        all: usize,
+        total: usize,
     },
     /// A limit cannot be enforced.
     #[error(transparent)]
     NotEnforced(#[from] NotEnforced),
     /// The sandbox of the job could not be set up.
-    #[error("cannot set up the sandbox: {why}")]
-    NoWalls {
+    #[error("cannot set up the sandbox: {reason}")]
+    SandboxFailed {
         /// The reason.
-        why: String,
+        reason: String,
     },
     /// The lock of the state directory cannot be taken.
     #[error("cannot lock the state directory")]
     LockMachine(#[source] io::Error),
     /// The job's directory cannot be created.
     #[error("cannot create the job's directory")]
-    CreateFolder(#[source] io::Error),
+    CreateJobDir(#[source] io::Error),
     /// A directory with the job's id exists, and its record cannot be read.
     #[error("cannot read the record of the job that has this id")]
     ReadRecord(#[source] io::Error),
@@ -125,7 +125,7 @@ pub enum StartError {
     RemovePartial(#[source] io::Error),
     /// The lock of the job's directory cannot be taken.
     #[error("cannot lock the job's directory")]
-    LockFolder(#[source] io::Error),
+    LockJobDir(#[source] io::Error),
     /// The records that list the assigned GPUs cannot be read.
     #[error("cannot read which GPUs are in use")]
     ListGpus(#[source] io::Error),
@@ -156,17 +156,17 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The job's directory no longer exists.
-    #[error("the job directory `{}` no longer exists", .folder.display())]
+    #[error("the job directory `{}` no longer exists", .dir.display())]
     Removed {
         /// The directory.
-        folder: PathBuf,
+        dir: PathBuf,
     },
     /// The supervisor of an attached job exited without an outcome. It could not write the outcome, or could
     /// not kill a process of the job.
-    #[error("the supervisor exited without an outcome in `{}`", .folder.display())]
+    #[error("the supervisor exited without an outcome in `{}`", .dir.display())]
     NoOutcome {
         /// The job's directory.
-        folder: PathBuf,
+        dir: PathBuf,
     },
     /// The job's record cannot be read.
     #[error("cannot read the record of the job")]

@@ -21,11 +21,11 @@ fn detect_in(dev: &Path) -> Vec<String> {
 
 /// The GPUs that are assigned to a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Given {
+pub(crate) struct AssignedGpus {
     ids: Vec<String>,
 }
 
-impl Given {
+impl AssignedGpus {
     pub(crate) fn new(ids: Vec<String>) -> Self {
         Self { ids }
     }
@@ -34,10 +34,10 @@ impl Given {
     ///
     /// Uses the UUIDs of the driver where they are known. Without access to the other devices, CUDA would
     /// number the assigned ones from zero.
-    pub(crate) fn variables(&self) -> [(String, String); 2] {
-        let known = cards(Path::new("/proc/driver/nvidia/gpus"));
+    pub(crate) fn env_vars(&self) -> [(String, String); 2] {
+        let gpus = read_driver_gpus(Path::new("/proc/driver/nvidia/gpus"));
         let name = |id: &String| {
-            let card = known.iter().find(|card| card.minor.to_string() == *id || card.uuid == *id);
+            let card = gpus.iter().find(|card| card.minor.to_string() == *id || card.uuid == *id);
             card.map_or_else(|| id.clone(), |card| card.uuid.clone())
         };
         let ids = self.ids.iter().map(name).collect::<Vec<_>>().join(",");
@@ -47,13 +47,13 @@ impl Given {
     }
 
     /// Returns the device files of the assigned GPUs, and the files that all GPUs share.
-    pub(crate) fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn device_files(&self) -> Vec<PathBuf> {
         if self.ids.is_empty() {
             return Vec::new();
         }
-        let known = cards(Path::new("/proc/driver/nvidia/gpus"));
+        let gpus = read_driver_gpus(Path::new("/proc/driver/nvidia/gpus"));
         let minor = |id: &String| {
-            let card = known.iter().find(|card| card.uuid == *id);
+            let card = gpus.iter().find(|card| card.uuid == *id);
             card.map(|card| card.minor).or_else(|| id.parse().ok())
         };
         let own = self.ids.iter().filter_map(minor).map(|minor| format!("nvidia{minor}"));
@@ -63,7 +63,7 @@ impl Given {
 }
 
 /// Returns the major and minor number of a device file.
-pub(crate) fn number(file: &Path) -> Option<(u32, u32)> {
+pub(crate) fn device_number(file: &Path) -> Option<(u32, u32)> {
     let device = fs::metadata(file).ok()?.rdev();
     Some((rustix::fs::major(device), rustix::fs::minor(device)))
 }
@@ -73,24 +73,24 @@ fn is_device(file: &Path) -> bool {
 }
 
 /// A GPU as the NVIDIA driver describes it.
-struct Card {
+struct DriverGpu {
     uuid: String,
     minor: u32,
 }
 
-fn cards(folder: &Path) -> Vec<Card> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+fn read_driver_gpus(dir: &Path) -> Vec<DriverGpu> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
-        .filter_map(|entry| read_card(&fs::read_to_string(entry.path().join("information")).ok()?))
+        .filter_map(|entry| parse_driver_gpu(&fs::read_to_string(entry.path().join("information")).ok()?))
         .collect()
 }
 
-fn read_card(information: &str) -> Option<Card> {
+fn parse_driver_gpu(information: &str) -> Option<DriverGpu> {
     let value = |name: &str| {
         let line = information.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim)
     };
-    Some(Card { uuid: value("GPU UUID")?.to_owned(), minor: value("Device Minor")?.parse().ok()? })
+    Some(DriverGpu { uuid: value("GPU UUID")?.to_owned(), minor: value("Device Minor")?.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_numbered_files_are_gpus() {
+    fn detect_ignores_unnumbered_device_files() {
         let dev = std::env::temp_dir().join(format!("runway-dev-{}", std::process::id()));
         fs::create_dir(&dev).unwrap();
         for name in ["nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia", "null"] {
@@ -110,18 +110,18 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_read_as_the_driver_writes_it() {
+    fn driver_information_is_parsed() {
         let text = "Model: \t\t NVIDIA A100\nGPU UUID: \t GPU-ab12\nDevice Minor: \t 3\n";
-        let card = read_card(text).unwrap();
-        assert_eq!((card.uuid.as_str(), card.minor), ("GPU-ab12", 3));
-        assert!(read_card("Model: none\n").is_none());
+        let gpu = parse_driver_gpu(text).unwrap();
+        assert_eq!((gpu.uuid.as_str(), gpu.minor), ("GPU-ab12", 3));
+        assert!(parse_driver_gpu("Model: none\n").is_none());
     }
 
     #[test]
-    fn a_job_without_gpus_is_told_so() {
-        let [cuda, nvidia] = Given::default().variables();
+    fn env_vars_hide_all_gpus_without_assignment() {
+        let [cuda, nvidia] = AssignedGpus::default().env_vars();
         assert_eq!((cuda.1.as_str(), nvidia.1.as_str()), ("", "void"));
-        let [cuda, nvidia] = Given::new(vec!["GPU-a".into(), "GPU-b".into()]).variables();
+        let [cuda, nvidia] = AssignedGpus::new(vec!["GPU-a".into(), "GPU-b".into()]).env_vars();
         assert_eq!((cuda.1.as_str(), nvidia.1.as_str()), ("GPU-a,GPU-b", "GPU-a,GPU-b"));
     }
 }

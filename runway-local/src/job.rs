@@ -1,14 +1,14 @@
 //! A handle to one job: reads its status and output, cancels it, waits for it.
 
-use crate::bell::{Bell, listen};
+use crate::notify::{Notifier, subscribe};
 use crate::error::JobError;
-use crate::folder::{Folder, Wish};
+use crate::job_dir::{JobDir, ControlRequest};
 use crate::machine::Machine;
-use crate::output::Reader;
+use crate::output::LogReader;
 use crate::record::{JobFile, StatusFile};
 use crate::usage::Usage;
-use runway_control::backend::Cancelled;
-use runway_control::{Observation, Surroundings, System};
+use runway_control::backend::CancelOutcome;
+use runway_control::{JobSnapshot, Env, SystemEnv};
 use runway_core::JobId;
 use runway_core::units::{CpuMillis, MemoryBytes};
 use std::io::{self, ErrorKind, Read};
@@ -30,56 +30,56 @@ pub enum Supervision {
 /// A job on this machine.
 #[derive(Debug)]
 pub struct Job {
-    folder: Folder,
-    file: JobFile,
-    attached: Option<Attached>,
+    dir: JobDir,
+    record: JobFile,
+    connection: Option<SupervisorConnection>,
 }
 
 /// The connection of the launcher to the supervisor of an attached job.
 #[derive(Debug)]
-pub(crate) struct Attached {
+pub(crate) struct SupervisorConnection {
     /// The socket to the supervisor, which cancels the job when the socket is closed.
-    line: UnixStream,
+    socket: UnixStream,
     /// Notified when the supervisor reports a change. Closed after the supervisor has exited and the job is
     /// recovered. An inotify subscription would delay the exit of this process by about 10 ms.
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
 }
 
-impl Attached {
+impl SupervisorConnection {
     /// Starts a thread that reads the notifications of the supervisor.
-    pub(crate) fn listen(line: UnixStream) -> io::Result<Self> {
-        let attached = Self { line, bell: Arc::new(Bell::default()) };
-        let (mut line, bell) = (attached.line.try_clone()?, attached.bell());
+    pub(crate) fn open(socket: UnixStream) -> io::Result<Self> {
+        let connection = Self { socket, notifier: Arc::new(Notifier::default()) };
+        let (mut socket, notifier) = (connection.socket.try_clone()?, connection.notifier());
         let thread = thread::Builder::new().name("runway-notify".to_owned()).stack_size(128 * 1024);
         thread.spawn(move || {
-            let mut what = [0; 64];
-            while line.read(&mut what).is_ok_and(|count| count > 0) {
-                bell.ring();
+            let mut buffer = [0; 64];
+            while socket.read(&mut buffer).is_ok_and(|count| count > 0) {
+                notifier.notify();
             }
-            bell.ring();
+            notifier.notify();
         })?;
-        Ok(attached)
+        Ok(connection)
     }
 
-    pub(crate) fn bell(&self) -> Arc<Bell> {
-        Arc::clone(&self.bell)
+    pub(crate) fn notifier(&self) -> Arc<Notifier> {
+        Arc::clone(&self.notifier)
     }
 
-    fn let_go(&self) {
+    fn disconnect(&self) {
         // The reader thread holds a copy of the socket, so dropping this one would not close the connection.
-        let _ = self.line.shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
-impl Drop for Attached {
+impl Drop for SupervisorConnection {
     fn drop(&mut self) {
-        self.let_go();
+        self.disconnect();
     }
 }
 
 impl Job {
-    pub(crate) fn new(folder: Folder, file: JobFile, attached: Option<Attached>) -> Self {
-        Self { folder, file, attached }
+    pub(crate) fn new(dir: JobDir, record: JobFile, connection: Option<SupervisorConnection>) -> Self {
+        Self { dir, record, connection }
     }
 
     /// Returns the job with this id, or `None` if the machine has no such job.
@@ -87,15 +87,15 @@ impl Job {
     /// # Errors
     /// [`JobError::ReadRecord`] if the job's record cannot be read.
     pub fn find(machine: &Machine, id: JobId) -> Result<Option<Self>, JobError> {
-        let folder = machine.folder(id);
-        let file = folder.job().map_err(JobError::ReadRecord)?;
-        Ok(file.map(|file| Self { folder, file, attached: None }))
+        let dir = machine.job_dir(id);
+        let record = dir.read_job().map_err(JobError::ReadRecord)?;
+        Ok(record.map(|file| Self { dir, record: file, connection: None }))
     }
 
     /// The job's id.
     #[must_use]
     pub fn id(&self) -> JobId {
-        self.file.id
+        self.record.id
     }
 
     /// Returns the current status of the job.
@@ -103,21 +103,21 @@ impl Job {
     /// # Errors
     /// - [`JobError::Removed`] if the job's directory is deleted.
     /// - [`JobError::ReadStatus`] if the job's status cannot be read.
-    pub fn status(&self) -> Result<Observation, JobError> {
-        Ok(self.file.observe(&self.status_file()?))
+    pub fn status(&self) -> Result<JobSnapshot, JobError> {
+        Ok(self.record.to_snapshot(&self.read_status()?))
     }
 
-    fn status_file(&self) -> Result<StatusFile, JobError> {
-        match self.folder.status().map_err(JobError::ReadStatus)? {
+    fn read_status(&self) -> Result<StatusFile, JobError> {
+        match self.dir.read_status().map_err(JobError::ReadStatus)? {
             Some(status) => Ok(status),
             // The supervisor has not written the status yet, or a power failure truncated it.
-            None if self.folder.exists() => Ok(StatusFile::default()),
-            None => Err(self.removed()),
+            None if self.dir.exists() => Ok(StatusFile::default()),
+            None => Err(self.removed_error()),
         }
     }
 
-    fn removed(&self) -> JobError {
-        JobError::Removed { folder: self.folder.path().to_owned() }
+    fn removed_error(&self) -> JobError {
+        JobError::Removed { dir: self.dir.path().to_owned() }
     }
 
     /// Returns the resources that the job has used so far, or in total if it is finished.
@@ -126,37 +126,37 @@ impl Job {
     /// - [`JobError::Removed`] if the job's directory is deleted.
     /// - [`JobError::ReadStatus`] if the job's status cannot be read.
     pub fn usage(&self) -> Result<Usage, JobError> {
-        let status = self.status_file()?;
+        let status = self.read_status()?;
         if status.finished_at.is_some() {
             return Ok(status.usage);
         }
-        let started = status.started_at.unwrap_or(self.file.created_at);
-        let wall = Duration::from_nanos(System.now().nanos_since(started));
-        Ok(Usage::measure(wall, &self.file.groups))
+        let started = status.started_at.unwrap_or(self.record.created_at);
+        let wall = Duration::from_nanos(SystemEnv.now().nanos_since(started));
+        Ok(Usage::measure(wall, &self.record.groups))
     }
 
     /// Returns the memory that the job currently uses, or `None` if no control group measures it.
     #[must_use]
     pub fn memory(&self) -> Option<MemoryBytes> {
-        self.file.groups.memory()
+        self.record.groups.current_memory()
     }
 
     /// Returns the CPU limit and the memory limit of the job.
     #[must_use]
     pub fn limits(&self) -> (CpuMillis, MemoryBytes) {
-        (self.file.cpu, self.file.memory)
+        (self.record.cpu, self.record.memory)
     }
 
     /// Returns the GPUs that are assigned to the job.
     #[must_use]
     pub fn gpus(&self) -> &[String] {
-        &self.file.gpus
+        &self.record.gpus
     }
 
     /// Returns the limits that are not enforced, each with the reason. Always empty without `best_effort`.
     #[must_use]
     pub fn not_enforced(&self) -> &[String] {
-        &self.file.not_enforced
+        &self.record.not_enforced
     }
 
     /// Requests the job's cancellation: a signal, then a kill after the grace period. Does not wait for the
@@ -165,8 +165,8 @@ impl Job {
     /// # Errors
     /// - [`JobError::ReadStatus`] if the job's status cannot be read.
     /// - [`JobError::Request`] if the request cannot be written.
-    pub fn stop(&self) -> Result<Cancelled, JobError> {
-        self.ask(Wish::Cancel)
+    pub fn cancel(&self) -> Result<CancelOutcome, JobError> {
+        self.request(ControlRequest::Cancel)
     }
 
     /// Requests to kill the job at once. Does not wait for the end.
@@ -174,20 +174,20 @@ impl Job {
     /// # Errors
     /// - [`JobError::ReadStatus`] if the job's status cannot be read.
     /// - [`JobError::Request`] if the request cannot be written.
-    pub fn kill(&self) -> Result<Cancelled, JobError> {
-        self.ask(Wish::Kill)
+    pub fn kill(&self) -> Result<CancelOutcome, JobError> {
+        self.request(ControlRequest::Kill)
     }
 
-    fn ask(&self, wish: Wish) -> Result<Cancelled, JobError> {
-        match self.status_file() {
-            Ok(status) if status.finished_at.is_some() => return Ok(Cancelled::Finished),
+    fn request(&self, request: ControlRequest) -> Result<CancelOutcome, JobError> {
+        match self.read_status() {
+            Ok(status) if status.finished_at.is_some() => return Ok(CancelOutcome::AlreadyFinished),
             Ok(_) => {}
-            Err(JobError::Removed { .. }) => return Ok(Cancelled::Gone),
+            Err(JobError::Removed { .. }) => return Ok(CancelOutcome::NotFound),
             Err(error) => return Err(error),
         }
-        match self.folder.ask(wish) {
-            Ok(()) => Ok(Cancelled::Begun),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Cancelled::Gone),
+        match self.dir.request(request) {
+            Ok(()) => Ok(CancelOutcome::Started),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(CancelOutcome::NotFound),
             Err(error) => Err(JobError::Request(error)),
         }
     }
@@ -195,11 +195,11 @@ impl Job {
     /// Closes the connection to the supervisor of an attached job, which cancels the job, and waits until the
     /// job is finished. Works even if the job's directory cannot be used. Does nothing for a job that this
     /// process did not start as attached.
-    pub fn let_go(&self) {
-        let Some(attached) = &self.attached else { return };
-        attached.let_go();
-        while !attached.bell.is_over() {
-            attached.bell.wait(attached.bell.times(), None);
+    pub fn disconnect(&self) {
+        let Some(connection) = &self.connection else { return };
+        connection.disconnect();
+        while !connection.notifier.is_closed() {
+            connection.notifier.wait(connection.notifier.count(), None);
         }
     }
 
@@ -207,7 +207,7 @@ impl Job {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn reader(&self) -> io::Result<Reader> {
+    pub fn reader(&self) -> io::Result<LogReader> {
         self.reader_at(0)
     }
 
@@ -215,10 +215,10 @@ impl Job {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn reader_at(&self, offset: u64) -> io::Result<Reader> {
-        match &self.attached {
-            Some(attached) => Reader::with_bell(&self.folder, offset, &attached.bell),
-            None => Reader::of_job(&self.folder, offset),
+    pub fn reader_at(&self, offset: u64) -> io::Result<LogReader> {
+        match &self.connection {
+            Some(connection) => LogReader::with_notifier(&self.dir, offset, &connection.notifier),
+            None => LogReader::for_job(&self.dir, offset),
         }
     }
 
@@ -229,33 +229,33 @@ impl Job {
     /// - [`JobError::Removed`] if the job's directory is deleted.
     /// - [`JobError::NoOutcome`] if the job is attached and its supervisor exited without an outcome.
     /// - [`JobError::Watch`] or [`JobError::ReadStatus`] if the file system fails.
-    pub fn wait(&self, within: Option<Duration>) -> Result<Observation, JobError> {
-        let (bell, _listening) = match &self.attached {
-            Some(attached) => (Arc::clone(&attached.bell), None),
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<JobSnapshot, JobError> {
+        let (notifier, _subscription) = match &self.connection {
+            Some(connection) => (Arc::clone(&connection.notifier), None),
             None => {
-                let bell = Arc::new(Bell::default());
-                let listening = listen(self.folder.path(), &bell).map_err(|error| match error.kind() {
-                    ErrorKind::NotFound => self.removed(),
+                let notifier = Arc::new(Notifier::default());
+                let subscription = subscribe(self.dir.path(), &notifier).map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => self.removed_error(),
                     _ => JobError::Watch(error),
                 })?;
-                (bell, Some(listening))
+                (notifier, Some(subscription))
             }
         };
         let began = std::time::Instant::now();
         loop {
-            let (times, is_over) = (bell.times(), bell.is_over());
-            let seen = self.status()?;
-            let left = within.map(|within| within.saturating_sub(began.elapsed()));
-            if !seen.status.holds {
-                return Ok(seen);
+            let (count, is_closed) = (notifier.count(), notifier.is_closed());
+            let snapshot = self.status()?;
+            let remaining = timeout.map(|within| within.saturating_sub(began.elapsed()));
+            if !snapshot.status.occupies_resources {
+                return Ok(snapshot);
             }
-            if is_over {
-                return Err(JobError::NoOutcome { folder: self.folder.path().to_owned() });
+            if is_closed {
+                return Err(JobError::NoOutcome { dir: self.dir.path().to_owned() });
             }
-            if left.is_some_and(|left| left.is_zero()) {
-                return Ok(seen);
+            if remaining.is_some_and(|left| left.is_zero()) {
+                return Ok(snapshot);
             }
-            bell.wait(times, left);
+            notifier.wait(count, remaining);
         }
     }
 
@@ -266,11 +266,11 @@ impl Job {
     /// - [`JobError::ReadStatus`] if the job's status cannot be read.
     /// - [`JobError::Delete`] if the job's directory cannot be deleted.
     pub fn remove(self) -> Result<bool, JobError> {
-        let status = self.folder.status().map_err(JobError::ReadStatus)?;
+        let status = self.dir.read_status().map_err(JobError::ReadStatus)?;
         if status.is_none_or(|status| status.finished_at.is_none()) {
             return Ok(false);
         }
-        self.folder.remove().map_err(JobError::Delete)?;
+        self.dir.remove().map_err(JobError::Delete)?;
         Ok(true)
     }
 }

@@ -1,7 +1,7 @@
 //! The messages between the processes of a job. Commands and environments are sent only in these messages,
 //! never written to disk.
 
-use crate::cgroup::Groups;
+use crate::cgroup::JobCgroups;
 use runway_core::units::{MemoryBytes, Seconds};
 use rustix::process::{getgid, getuid};
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 /// The instructions for a supervisor.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Plan {
+pub(crate) struct SupervisorPlan {
     /// The job's directory.
-    pub folder: PathBuf,
+    pub job_dir: PathBuf,
     /// Whether the job ends with its launcher.
     pub attached: bool,
     /// Maximum duration of the job, with all its attempts.
@@ -22,11 +22,11 @@ pub(crate) struct Plan {
     /// Maximum number of further attempts after a failed one.
     pub retries: u32,
     /// The limit of the job's disk usage, output included.
-    pub storage: MemoryBytes,
+    pub max_storage_bytes: MemoryBytes,
     /// The limit of the job's output.
-    pub log: MemoryBytes,
+    pub max_log_bytes: MemoryBytes,
     /// The job's control groups.
-    pub groups: Groups,
+    pub cgroups: JobCgroups,
     /// The sandbox around the job's process.
     pub sandbox: Sandbox,
     /// The job's process.
@@ -41,11 +41,11 @@ pub(crate) struct Sandbox {
     /// Whether the job uses the network of the machine. Otherwise it has a loopback interface only.
     pub open_network: bool,
     /// The user that the job runs as.
-    pub user: User,
+    pub run_as: RunAs,
     /// Directories that appear empty to this job, in addition to the ones that are hidden from every job.
-    pub hidden: Vec<PathBuf>,
+    pub hidden_dirs: Vec<PathBuf>,
     /// The size of `/dev/shm`.
-    pub shm: MemoryBytes,
+    pub shm_size: MemoryBytes,
     /// The device files of the job, in addition to the default devices.
     pub devices: Vec<PathBuf>,
 }
@@ -53,14 +53,14 @@ pub(crate) struct Sandbox {
 /// The user that a job runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum User {
+pub(crate) enum RunAs {
     /// Another user. Requires root.
     Other {
         /// The user id, which is also the group id.
         id: u32,
     },
     /// The user that starts the job, in a user namespace.
-    Same {
+    Caller {
         /// The user id.
         uid: u32,
         /// The group id.
@@ -68,13 +68,13 @@ pub(crate) enum User {
     },
 }
 
-impl User {
+impl RunAs {
     /// Returns `run_as_user` if this process is root, and otherwise the user of this process.
-    pub(crate) fn of_jobs(run_as_user: u32) -> Self {
+    pub(crate) fn for_job(run_as_user: u32) -> Self {
         if getuid().is_root() {
             Self::Other { id: run_as_user }
         } else {
-            Self::Same { uid: getuid().as_raw(), gid: getgid().as_raw() }
+            Self::Caller { uid: getuid().as_raw(), gid: getgid().as_raw() }
         }
     }
 }
@@ -99,18 +99,18 @@ impl fmt::Debug for Process {
 
 /// The reply of the supervisor to its plan.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Answer {
+pub(crate) enum SupervisorReply {
     /// The sandbox is set up. The job's program runs, or could not be started.
     Started,
     /// The sandbox could not be set up, and nothing was run.
-    Refused(String),
+    SandboxFailed(String),
 }
 
 /// The instructions for the entry process, which creates a user namespace.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EntryPlan {
     /// The pid of the supervisor.
-    pub supervisor: u32,
+    pub supervisor_pid: u32,
     /// The user id to map into the namespace.
     pub uid: u32,
     /// The group id to map into the namespace.
@@ -121,22 +121,22 @@ pub(crate) struct EntryPlan {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InitPlan {
     /// The files to write to in order to join the control groups.
-    pub join: Vec<PathBuf>,
+    pub procs_files: Vec<PathBuf>,
     /// The sandbox to set up.
     pub sandbox: Sandbox,
     /// The directory that becomes `/tmp`.
-    pub files: PathBuf,
+    pub files_dir: PathBuf,
     /// The process to run.
     pub process: Process,
 }
 
 /// A report to the supervisor from the processes that it started.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Report {
+pub(crate) enum ChildReport {
     /// Init is started. The value is its pid outside of the namespaces.
-    Entered(u32),
+    InitStarted(u32),
     /// The sandbox could not be set up.
-    Failed(String),
+    SandboxFailed(String),
     /// The job's process runs.
     Running,
     /// The job's process could not be started.

@@ -1,13 +1,13 @@
 //! The records in a job's directory: `job.json` and `status.json`.
 
-use crate::cgroup::Groups;
-use crate::process::Seen;
+use crate::cgroup::JobCgroups;
+use crate::process::ProcessId;
 use crate::usage::Usage;
-use runway_control::Observation;
+use runway_control::JobSnapshot;
 use runway_core::digest::Digest;
 use runway_core::name::{ClassName, JobName};
 use runway_core::price::Quote;
-use runway_core::status::{LocalAttempt, LocalSeen, LocalStop, classify_local};
+use runway_core::status::{LocalAttempt, LocalJobState, StopReason, classify_local};
 use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp};
 use runway_core::{JobId, Tenant};
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,8 @@ pub(crate) struct JobFile {
     pub quote: Quote,
     pub spec_digest: Digest,
     /// How long the directory is kept after the job has finished.
-    pub kept: Seconds,
-    pub groups: Groups,
+    pub ttl_after_finished: Seconds,
+    pub groups: JobCgroups,
     pub not_enforced: Vec<String>,
     /// Whether the job ends with its launcher.
     pub attached: bool,
@@ -41,25 +41,25 @@ pub(crate) struct JobFile {
 pub(crate) struct StatusFile {
     pub started_at: Option<Timestamp>,
     pub attempts: Vec<LocalAttempt>,
-    pub stop: Option<LocalStop>,
+    pub stop: Option<StopReason>,
     pub finished_at: Option<Timestamp>,
     pub usage: Usage,
     /// The supervisor, and the init process of the newest attempt.
-    pub supervisor: Option<Seen>,
-    pub init: Option<Seen>,
+    pub supervisor: Option<ProcessId>,
+    pub init: Option<ProcessId>,
 }
 
 impl StatusFile {
     /// Returns whether the job finished at least `ttl` ago.
-    pub(crate) fn is_over(&self, kept: Seconds, now: Timestamp) -> bool {
-        self.finished_at.is_some_and(|finished| finished.saturating_add(kept) <= now)
+    pub(crate) fn is_expired(&self, ttl: Seconds, now: Timestamp) -> bool {
+        self.finished_at.is_some_and(|finished| finished.saturating_add(ttl) <= now)
     }
 }
 
 impl JobFile {
     /// Converts the record and the status to a snapshot.
-    pub(crate) fn observe(&self, status: &StatusFile) -> Observation {
-        Observation {
+    pub(crate) fn to_snapshot(&self, status: &StatusFile) -> JobSnapshot {
+        JobSnapshot {
             id: self.id,
             name: self.name.clone(),
             tenant: self.tenant.clone(),
@@ -70,7 +70,7 @@ impl JobFile {
             created_at: self.created_at,
             quote: Some(self.quote.clone()),
             spec_digest: Some(self.spec_digest),
-            status: classify_local(&LocalSeen {
+            status: classify_local(&LocalJobState {
                 timeout: self.timeout,
                 memory: self.memory,
                 retries: self.retries,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The path of the running program.
-pub(crate) const SELF: &str = "/proc/self/exe";
+pub(crate) const SELF_EXE: &str = "/proc/self/exe";
 
 /// A hidden role of this program, selected by the name (`argv[0]`) under which it is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Role {
     }
 
     /// Returns the role with this name.
-    pub(crate) fn named(name: &OsStr) -> Option<Self> {
+    pub(crate) fn from_name(name: &OsStr) -> Option<Self> {
         Self::ALL.into_iter().find(|role| name == role.name())
     }
 

@@ -1,6 +1,6 @@
 //! Settings of a machine that runs jobs, and the default of its state directory.
 
-use crate::reexec::SELF;
+use crate::reexec::SELF_EXE;
 use runway_core::units::MemoryBytes;
 use rustix::process::getuid;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSettings {
     /// The directory that holds the jobs. It must be used by Runway only. Jobs cannot see it.
-    pub state: PathBuf,
+    pub state_dir: PathBuf,
     /// The parent of the jobs' control groups, as a path from the root of each hierarchy.
     ///
     /// The default with cgroup version 1 is the group `runway` below this process's own group. With version 2
@@ -21,28 +21,28 @@ pub struct LocalSettings {
     /// Whether a job runs even if one of its limits cannot be enforced.
     pub best_effort: bool,
     /// Maximum number of processes and threads in a job.
-    pub pids: u64,
+    pub max_pids: u64,
     /// Upper bound of a job's output in bytes. The limit of a job is half of its ephemeral storage, or this
     /// value if that is smaller.
-    pub log: MemoryBytes,
+    pub max_log_bytes: MemoryBytes,
     /// The program to run as the supervisor of each job. It must call [`reexec_init`](crate::reexec_init)
     /// first.
-    pub program: PathBuf,
+    pub supervisor_program: PathBuf,
 }
 
 impl LocalSettings {
     /// Returns the default settings with this state directory: no GPUs, every limit enforced, 1,024
     /// processes, 1 GiB of output, and this program as the supervisor.
     #[must_use]
-    pub fn new(state: impl Into<PathBuf>) -> Self {
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
-            state: state.into(),
+            state_dir: state_dir.into(),
             cgroup_parent: None,
             gpus: Vec::new(),
             best_effort: false,
-            pids: 1024,
-            log: MemoryBytes::new(1 << 30),
-            program: PathBuf::from(SELF),
+            max_pids: 1024,
+            max_log_bytes: MemoryBytes::new(1 << 30),
+            supervisor_program: PathBuf::from(SELF_EXE),
         }
     }
 
@@ -54,8 +54,8 @@ impl LocalSettings {
     /// # Errors
     /// [`NoStateDir`] if the flag is missing and neither variable holds an absolute path.
     pub fn with_state_dir(flag: Option<PathBuf>) -> Result<Self, NoStateDir> {
-        let state = flag.or_else(|| default_state_dir(getuid().is_root(), |name| std::env::var_os(name)));
-        state.map(Self::new).ok_or(NoStateDir)
+        let state_dir = flag.or_else(|| default_state_dir(getuid().is_root(), |name| std::env::var_os(name)));
+        state_dir.map(Self::new).ok_or(NoStateDir)
     }
 }
 

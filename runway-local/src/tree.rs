@@ -12,13 +12,13 @@ use std::path::Path;
 
 /// Bytes counted for each file in addition to its blocks: the size of an inode in ext4. Otherwise a job could
 /// create empty files without limit.
-const FILE: u64 = 256;
+const FILE_OVERHEAD: u64 = 256;
 
 /// Returns the disk usage of a directory in bytes. Stops counting above `limit`.
 ///
 /// A file with several hard links counts once. Files that are deleted during the measurement do not count.
-pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
-    let mut open = vec![Dir::new(enter(CWD, folder)?)?];
+pub(crate) fn disk_usage(dir_path: &Path, limit: u64) -> Result<u64, Errno> {
+    let mut open = vec![Dir::new(open_dir(CWD, dir_path)?)?];
     let mut linked = BTreeSet::new();
     let mut total = 0u64;
     while let Some(dir) = open.last_mut() {
@@ -35,16 +35,16 @@ pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
             Err(Errno::NOENT) => continue,
             stat => stat?,
         };
-        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_folder || stat.st_nlink < 2 || linked.insert(stat.st_ino) {
+        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_dir || stat.st_nlink < 2 || linked.insert(stat.st_ino) {
             let blocks = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
-            total = total.saturating_add(blocks).saturating_add(FILE);
+            total = total.saturating_add(blocks).saturating_add(FILE_OVERHEAD);
         }
-        if total > enough {
+        if total > limit {
             break;
         }
-        if is_folder {
-            match enter(dir, entry.file_name()) {
+        if is_dir {
+            match open_dir(dir, entry.file_name()) {
                 Ok(inner) => open.push(Dir::new(inner)?),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
                 Err(error) => return Err(error),
@@ -56,33 +56,33 @@ pub(crate) fn usage(folder: &Path, enough: u64) -> Result<u64, Errno> {
 
 /// Deletes a directory with its content. Nested directories are first moved to the top, one by one. Neither
 /// the depth of the tree nor the limit of open files then matters.
-pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
-    let top = match enter(CWD, folder) {
+pub(crate) fn remove(dir: &Path) -> Result<(), Errno> {
+    let top = match open_dir(CWD, dir) {
         Err(Errno::NOENT) => return Ok(()),
         top => top?,
     };
     let mut moved = 0u64;
     loop {
-        let names = names(top.as_fd())?;
-        if names.is_empty() {
-            return match rustix::fs::rmdir(folder) {
+        let entries = entry_names(top.as_fd())?;
+        if entries.is_empty() {
+            return match rustix::fs::rmdir(dir) {
                 // Another process has deleted it.
                 Err(Errno::NOENT) => Ok(()),
                 result => result,
             };
         }
-        for name in names {
-            if take_away(top.as_fd(), &name)? {
+        for name in entries {
+            if remove_entry(top.as_fd(), &name)? {
                 continue;
             }
-            let inner = match enter(top.as_fd(), &name) {
+            let inner = match open_dir(top.as_fd(), &name) {
                 Err(Errno::NOENT) => continue,
                 inner => inner?,
             };
             // The owner needs these permissions to delete entries of the directory.
             let _ = rustix::fs::fchmod(&inner, Mode::RWXU);
-            for deep in self::names(inner.as_fd())? {
-                if !take_away(inner.as_fd(), &deep)? {
+            for deep in self::entry_names(inner.as_fd())? {
+                if !remove_entry(inner.as_fd(), &deep)? {
                     let _ = rustix::fs::chmodat(&inner, &deep, Mode::RWXU, AtFlags::empty());
                     loop {
                         moved += 1;
@@ -105,7 +105,7 @@ pub(crate) fn remove(folder: &Path) -> Result<(), Errno> {
 }
 
 /// Opens a directory. Adds the owner's permissions if they are missing, because this process is the owner.
-fn enter(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
+fn open_dir(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(&at, name, flags, Mode::empty()) {
         Err(Errno::ACCESS) => {
@@ -116,9 +116,9 @@ fn enter(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, 
     }
 }
 
-fn names(folder: impl AsFd) -> Result<Vec<CString>, Errno> {
+fn entry_names(dir: impl AsFd) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
+    for entry in Dir::read_from(dir)? {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             names.push(entry.file_name().to_owned());
@@ -128,7 +128,7 @@ fn names(folder: impl AsFd) -> Result<Vec<CString>, Errno> {
 }
 
 /// Deletes a file or an empty directory. Returns `false` for a directory that is not empty.
-fn take_away(at: impl AsFd, name: &CString) -> Result<bool, Errno> {
+fn remove_entry(at: impl AsFd, name: &CString) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(at.as_fd(), name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),
         Err(Errno::ISDIR | Errno::PERM) => {}
@@ -146,35 +146,35 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn folder(name: &str) -> std::path::PathBuf {
-        let folder = std::env::temp_dir().join(format!("runway-tree-{}-{name}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        folder
+    fn create_test_dir(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("runway-tree-{}-{name}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        dir
     }
 
     #[test]
-    fn a_file_with_two_names_counts_once_and_a_link_leads_nowhere() {
-        let folder = folder("usage");
-        fs::create_dir(folder.join("in")).unwrap();
-        fs::write(folder.join("in/a"), vec![1; 1 << 20]).unwrap();
-        let once = usage(&folder, u64::MAX).unwrap();
+    fn disk_usage_counts_hard_links_once_and_skips_symlinks() {
+        let dir = create_test_dir("usage");
+        fs::create_dir(dir.join("in")).unwrap();
+        fs::write(dir.join("in/a"), vec![1; 1 << 20]).unwrap();
+        let once = disk_usage(&dir, u64::MAX).unwrap();
         assert!((1 << 20..(1 << 20) + 65536).contains(&once), "{once}");
-        fs::hard_link(folder.join("in/a"), folder.join("b")).unwrap();
-        std::os::unix::fs::symlink("/usr", folder.join("c")).unwrap();
-        assert!(usage(&folder, u64::MAX).unwrap() <= once + 4096);
-        assert!(usage(&folder, 1000).unwrap() > 1000);
-        remove(&folder).unwrap();
-        assert!(!folder.exists());
+        fs::hard_link(dir.join("in/a"), dir.join("b")).unwrap();
+        std::os::unix::fs::symlink("/usr", dir.join("c")).unwrap();
+        assert!(disk_usage(&dir, u64::MAX).unwrap() <= once + 4096);
+        assert!(disk_usage(&dir, 1000).unwrap() > 1000);
+        remove(&dir).unwrap();
+        assert!(!dir.exists());
     }
 
     #[test]
-    fn neither_depth_nor_modes_keep_a_folder() {
-        let top = folder("deep");
-        let mut at = enter(CWD, &top).unwrap();
+    fn remove_deletes_deep_and_closed_directories() {
+        let top = create_test_dir("deep");
+        let mut at = open_dir(CWD, &top).unwrap();
         for _ in 0..3000 {
             rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
             rustix::fs::openat(&at, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
-            at = enter(&at, "d").unwrap();
+            at = open_dir(&at, "d").unwrap();
         }
         drop(at);
         fs::create_dir_all(top.join("closed/in")).unwrap();

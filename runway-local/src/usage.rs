@@ -1,6 +1,6 @@
 //! The resources that a job has used.
 
-use crate::cgroup::Groups;
+use crate::cgroup::JobCgroups;
 use runway_core::units::MemoryBytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct Usage {
 
 impl Usage {
     /// Reads the current values of a job's control groups.
-    pub(crate) fn measure(wall: Duration, groups: &Groups) -> Self {
-        Self { wall, cpu: groups.cpu(), throttled: groups.throttled(), peak_memory: groups.peak_memory() }
+    pub(crate) fn measure(wall: Duration, cgroups: &JobCgroups) -> Self {
+        Self { wall, cpu: cgroups.cpu_time(), throttled: cgroups.throttled_time(), peak_memory: cgroups.peak_memory() }
     }
 }

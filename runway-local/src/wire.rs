@@ -6,12 +6,12 @@ use std::io::{self, ErrorKind, Read, Write};
 
 /// Maximum length of a message. The texts of a job have at most 256 KiB, and JSON escapes can lengthen them
 /// sixfold.
-const MAX_BYTES: u32 = 4 << 20;
+const MAX_MESSAGE_BYTES: u32 = 4 << 20;
 
 /// Sends one message.
 pub(crate) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
     let body = serde_json::to_vec(message)?;
-    let length = u32::try_from(body.len()).ok().filter(|length| *length <= MAX_BYTES);
+    let length = u32::try_from(body.len()).ok().filter(|length| *length <= MAX_MESSAGE_BYTES);
     let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the message is too long"))?;
     let mut frame = Vec::with_capacity(body.len() + 4);
     frame.extend_from_slice(&length.to_le_bytes());
@@ -27,7 +27,7 @@ pub(crate) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<Op
         result => result?,
     }
     let length = u32::from_le_bytes(length);
-    if length > MAX_BYTES {
+    if length > MAX_MESSAGE_BYTES {
         return Err(io::Error::new(ErrorKind::InvalidData, "the message is too long"));
     }
     let mut body = vec![0; usize::try_from(length).unwrap_or(0)];
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_keep_apart_and_end() {
+    fn messages_are_framed_and_end_with_the_stream() {
         let mut wire = Vec::new();
         send(&mut wire, &"one").unwrap();
         send(&mut wire, &[2, 3]).unwrap();
@@ -51,10 +51,10 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_too_long_is_neither_sent_nor_read() {
-        let long = "x".repeat(usize::try_from(MAX_BYTES).unwrap());
+    fn oversized_messages_are_rejected_on_both_sides() {
+        let long = "x".repeat(usize::try_from(MAX_MESSAGE_BYTES).unwrap());
         assert!(send(Vec::new(), &long).is_err());
         assert!(send(Vec::new(), &long.get(2..)).is_ok());
-        assert!(receive::<String>((MAX_BYTES + 1).to_le_bytes().as_slice()).is_err());
+        assert!(receive::<String>((MAX_MESSAGE_BYTES + 1).to_le_bytes().as_slice()).is_err());
     }
 }

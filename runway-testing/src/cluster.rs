@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Secret};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use runway_control::backend::{Backend, Cancelled};
-use runway_control::{ControlPlane, JobRecord, Settings, SubmitError, Submitted, System};
+use runway_control::backend::{Backend, CancelOutcome};
+use runway_control::{ControlPlane, JobRecord, Settings, SubmitError, Submitted, SystemEnv};
 use runway_core::render::render;
-use runway_core::status::{Phase, Reason, Seen, classify};
+use runway_core::status::{Phase, Reason, JobObjects, classify};
 use runway_core::units::Timestamp;
 use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy};
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
@@ -47,7 +47,7 @@ fn kubeconfig(variable: &str) -> Option<Connection> {
 }
 
 /// Returns a client with administrator rights.
-pub async fn admin() -> Client {
+pub async fn admin_client() -> Client {
     let Some(connection) = kubeconfig("KUBECONFIG") else {
         panic!(
             "KUBECONFIG is not set: this test needs a cluster. `cargo xtask test` starts one. To start one by \
@@ -59,7 +59,7 @@ pub async fn admin() -> Client {
 
 /// Returns a client with the rights of the role: the user `runway`. Without a kubeconfig for this user, the
 /// administrator impersonates it.
-pub async fn runway() -> Client {
+pub async fn runway_client() -> Client {
     if let Some(connection) = kubeconfig("RUNWAY_TEST_KUBECONFIG") {
         return connect(&connection).await.unwrap();
     }
@@ -85,15 +85,15 @@ pub fn role() -> Role {
 }
 
 /// Creates a namespace and grants Runway its role there.
-pub async fn namespace(admin: &Client, name: &str) {
-    let spaces: Api<Namespace> = Api::all(admin.clone());
-    let space = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-    spaces.create(&PostParams::default(), &space).await.unwrap();
-    grant(admin, name).await;
+pub async fn create_namespace(admin: &Client, name: &str) {
+    let namespaces: Api<Namespace> = Api::all(admin.clone());
+    let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    grant_role(admin, name).await;
 }
 
 /// Grants Runway its role in a namespace.
-pub async fn grant(admin: &Client, name: &str) {
+pub async fn grant_role(admin: &Client, name: &str) {
     let mut role = role();
     role.metadata.namespace = Some(name.to_owned());
     Api::<Role>::namespaced(admin.clone(), name).create(&PostParams::default(), &role).await.unwrap();
@@ -109,13 +109,13 @@ pub async fn grant(admin: &Client, name: &str) {
         .unwrap();
     // Pods cannot start before the namespace has its service account.
     let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(admin.clone(), name);
-    until("a service account", async || accounts.get_opt("default").await.unwrap()).await;
+    wait_until("a service account", async || accounts.get_opt("default").await.unwrap()).await;
 }
 
 /// Returns a unique name for a namespace.
 #[must_use]
 pub fn unique(name: &str) -> String {
-    let random = JobId::from_random(runway_control::Surroundings::random(&System));
+    let random = JobId::from_random(runway_control::Env::random(&SystemEnv));
     format!("t-{name}-{random}")
 }
 
@@ -123,44 +123,44 @@ pub fn unique(name: &str) -> String {
 pub const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Polls until there is a result. Panics after [`TIMEOUT`].
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn wait_until<T>(awaited: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = poll().await {
             return found;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for {what}");
+        assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for {awaited}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 impl Harness {
     /// Starts a control plane on a new namespace.
-    pub async fn make(name: &str) -> Self {
-        Self::with(name, |policy| policy).await
+    pub async fn new(name: &str) -> Self {
+        Self::with_policy(name, |policy| policy).await
     }
 
     /// Starts a control plane on a new namespace with an edited policy.
-    pub async fn with(name: &str, change: impl FnOnce(String) -> String) -> Self {
+    pub async fn with_policy(name: &str, change: impl FnOnce(String) -> String) -> Self {
         let namespace = unique(name);
-        let admin = admin().await;
-        self::namespace(&admin, &namespace).await;
+        let admin = admin_client().await;
+        self::create_namespace(&admin, &namespace).await;
         let policy = policy(&namespace, change);
-        Self::start(namespace, admin, runway().await, policy).await
+        Self::start(namespace, admin, runway_client().await, policy).await
     }
 
     /// Starts another control plane on the same namespace, as after a restart.
-    pub async fn again(&self) -> Self {
-        Self::start(self.namespace.clone(), self.admin.clone(), runway().await, Arc::clone(&self.policy))
+    pub async fn restart(&self) -> Self {
+        Self::start(self.namespace.clone(), self.admin.clone(), runway_client().await, Arc::clone(&self.policy))
             .await
     }
 
     /// Starts a control plane on an existing namespace.
     pub async fn start(namespace: String, admin: Client, client: Client, policy: Arc<Policy>) -> Self {
         let settings = KubernetesSettings { page_size: 50, ..KubernetesSettings::new(&policy) };
-        let backend = KubernetesBackend::new(client, &policy, settings, Arc::new(System));
+        let backend = KubernetesBackend::new(client, &policy, settings, Arc::new(SystemEnv));
         let shared = Arc::new(backend.clone());
-        let plane = ControlPlane::new(shared, Arc::clone(&policy), Arc::new(System), Settings::default());
+        let plane = ControlPlane::new(shared, Arc::clone(&policy), Arc::new(SystemEnv), Settings::default());
         tokio::spawn(plane.clone().run());
         let ready = tokio::time::timeout(Duration::from_secs(60), plane.ready());
         ready.await.expect("the ledger is rebuilt");
@@ -178,13 +178,13 @@ impl Harness {
     /// Submits a job that must be created, and returns its id.
     pub async fn submit(&self, spec: JobSpec) -> JobId {
         match self.plane.submit(spec.into(), None).await {
-            Ok(Submitted::Created { job, .. }) => job.seen.id,
+            Ok(Submitted::Created { job, .. }) => job.snapshot.id,
             other => panic!("{other:?}"),
         }
     }
 
     /// Submits a job that must be refused, and returns the codes of the violations.
-    pub async fn refused(&self, spec: JobSpec) -> Vec<&'static str> {
+    pub async fn submit_refused(&self, spec: JobSpec) -> Vec<&'static str> {
         match self.plane.submit(spec.into(), None).await {
             Err(SubmitError::Refused(decision)) => {
                 decision.violations().iter().map(|violation| violation.code.as_str()).collect()
@@ -194,40 +194,40 @@ impl Harness {
     }
 
     /// Waits until the job's record satisfies a condition.
-    pub async fn until(&self, id: JobId, what: &str, is: impl Fn(&JobRecord) -> bool) -> Arc<JobRecord> {
-        let look = async || self.plane.job(id).filter(|record| is(record));
-        let found = tokio::time::timeout(TIMEOUT - Duration::from_secs(10), until(what, look)).await;
-        found.unwrap_or_else(|_| panic!("waited for {what}: {:#?}", self.plane.job(id)))
+    pub async fn wait_until(&self, id: JobId, awaited: &str, condition: impl Fn(&JobRecord) -> bool) -> Arc<JobRecord> {
+        let poll = async || self.plane.job(id).filter(|record| condition(record));
+        let found = tokio::time::timeout(TIMEOUT - Duration::from_secs(10), wait_until(awaited, poll)).await;
+        found.unwrap_or_else(|_| panic!("waited for {awaited}: {:#?}", self.plane.job(id)))
     }
 
     /// Waits until the job has this phase and reason.
-    pub async fn comes_to(&self, id: JobId, phase: Phase, reason: Option<Reason>) -> Arc<JobRecord> {
+    pub async fn wait_for_phase(&self, id: JobId, phase: Phase, reason: Option<Reason>) -> Arc<JobRecord> {
         let what = format!("{phase} {reason:?}");
-        let record = self.until(id, &what, |record| {
-            let status = &record.seen.status;
-            status.phase == phase && status.reason == reason && (!phase.is_final() || !status.holds)
+        let record = self.wait_until(id, &what, |record| {
+            let status = &record.snapshot.status;
+            status.phase == phase && status.reason == reason && (!phase.is_final() || !status.occupies_resources)
         });
         let record = record.await;
-        self.agrees(&record).await;
+        self.assert_decoders_agree(&record).await;
         record
     }
 
     /// Asserts that decoding from protobuf gives the same status as decoding from JSON.
-    async fn agrees(&self, record: &JobRecord) {
-        let mine = ListParams::default().labels(&format!("runway.dev/id={}", record.seen.id));
-        let read = async || {
-            let job = self.api::<Job>().list(&mine).await.unwrap().items.pop();
-            (job, self.api::<Pod>().list(&mine).await.unwrap().items)
+    async fn assert_decoders_agree(&self, record: &JobRecord) {
+        let selector = ListParams::default().labels(&format!("runway.dev/id={}", record.snapshot.id));
+        let list_objects = async || {
+            let job = self.api::<Job>().list(&selector).await.unwrap().items.pop();
+            (job, self.api::<Pod>().list(&selector).await.unwrap().items)
         };
-        let mut before = read().await;
+        let mut before = list_objects().await;
         loop {
-            let found = self.backend.find(&record.seen.job()).await.unwrap();
-            let after = read().await;
+            let found = self.backend.find(&record.snapshot.job_ref()).await.unwrap();
+            let after = list_objects().await;
             if before == after {
                 let (job, pods) = &after;
-                let seen = Seen { job: job.as_ref(), pods, ..Seen::default() };
-                let in_json = job.is_some().then(|| classify(&seen));
-                assert_eq!(found.map(|found| found.status), in_json);
+                let objects = JobObjects { job: job.as_ref(), pods, ..JobObjects::default() };
+                let expected = job.is_some().then(|| classify(&objects));
+                assert_eq!(found.map(|found| found.status), expected);
                 return;
             }
             // The objects changed between the two reads, so compare again.
@@ -237,10 +237,10 @@ impl Harness {
 
     /// Waits until the status of the pod contains the reason why its container does not start. The event can
     /// arrive earlier.
-    pub async fn until_its_pod_waits(&self, id: JobId) {
-        let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
-        until("the waiting state of its pod", async || {
-            let pod = serde_json::to_value(self.api::<Pod>().list(&mine).await.unwrap().items.pop()).unwrap();
+    pub async fn wait_for_waiting_reason(&self, id: JobId) {
+        let selector = ListParams::default().labels(&format!("runway.dev/id={id}"));
+        wait_until("the waiting state of its pod", async || {
+            let pod = serde_json::to_value(self.api::<Pod>().list(&selector).await.unwrap().items.pop()).unwrap();
             let reason = pod.pointer("/status/containerStatuses/0/state/waiting/reason")?.as_str()?;
             (reason != "ContainerCreating").then_some(())
         })
@@ -249,22 +249,22 @@ impl Harness {
 
     /// Cancels a job.
     pub async fn cancel(&self, id: JobId) {
-        let job = self.plane.job(id).unwrap().seen.job();
-        assert_eq!(self.backend.cancel(&job).await.unwrap(), Cancelled::Begun);
+        let job = self.plane.job(id).unwrap().snapshot.job_ref();
+        assert_eq!(self.backend.cancel(&job).await.unwrap(), CancelOutcome::Started);
     }
 
     /// Waits until the cluster contains no object of the job.
-    pub async fn until_nothing_is_left(&self, id: JobId) {
-        let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
-        until("the deletion of its objects", async || {
-            let jobs = self.api::<Job>().list(&mine).await.unwrap().items.len();
-            let pods = self.api::<Pod>().list(&mine).await.unwrap().items.len();
-            let secrets = self.api::<Secret>().list(&mine).await.unwrap().items.len();
+    pub async fn wait_until_deleted(&self, id: JobId) {
+        let selector = ListParams::default().labels(&format!("runway.dev/id={id}"));
+        wait_until("the deletion of its objects", async || {
+            let jobs = self.api::<Job>().list(&selector).await.unwrap().items.len();
+            let pods = self.api::<Pod>().list(&selector).await.unwrap().items.len();
+            let secrets = self.api::<Secret>().list(&selector).await.unwrap().items.len();
             (jobs + pods + secrets == 0).then_some(())
         })
         .await;
-        self.until(id, "the removal of the job", |record| record.gone).await;
-        assert!(!self.plane.held().contains(&id), "the hold is released");
+        self.wait_until(id, "the removal of the job", |record| record.gone).await;
+        assert!(!self.plane.held_job_ids().contains(&id), "the hold is released");
     }
 
     /// Saves the objects and events of a job as a fixture, if `RUNWAY_CAPTURE` is set.
@@ -272,9 +272,9 @@ impl Harness {
         if std::env::var_os("RUNWAY_CAPTURE").is_none() {
             return;
         }
-        let mine = ListParams::default().labels(&format!("runway.dev/id={id}"));
+        let selector = ListParams::default().labels(&format!("runway.dev/id={id}"));
         let mut items: Vec<Json> = Vec::new();
-        let mut put = |kind: &str, version: &str, object: Json| {
+        let mut push = |kind: &str, version: &str, object: Json| {
             let mut object = object;
             object["kind"] = kind.into();
             object["apiVersion"] = version.into();
@@ -283,23 +283,23 @@ impl Harness {
             }
             items.push(object);
         };
-        for job in self.api::<Job>().list(&mine).await.unwrap() {
-            put("Job", "batch/v1", serde_json::to_value(job).unwrap());
+        for job in self.api::<Job>().list(&selector).await.unwrap() {
+            push("Job", "batch/v1", serde_json::to_value(job).unwrap());
         }
-        for pod in self.api::<Pod>().list(&mine).await.unwrap() {
-            put("Pod", "v1", serde_json::to_value(pod).unwrap());
+        for pod in self.api::<Pod>().list(&selector).await.unwrap() {
+            push("Pod", "v1", serde_json::to_value(pod).unwrap());
         }
         for event in self.api::<Event>().list(&ListParams::default()).await.unwrap() {
             let object = event.involved_object.name.clone().unwrap_or_default();
             if object.contains(id.as_str()) {
-                put("Event", "v1", serde_json::to_value(event).unwrap());
+                push("Event", "v1", serde_json::to_value(event).unwrap());
             }
         }
         let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items});
         let text = serde_json::to_string_pretty(&list).unwrap().replace(&self.namespace, "runway-jobs");
-        let folder = root().join("fixtures/cluster/captured");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{name}.json")), text + "\n").unwrap();
+        let directory = root().join("fixtures/cluster/captured");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(format!("{name}.json")), text + "\n").unwrap();
     }
 }
 
@@ -322,7 +322,7 @@ pub fn shell(name: &str, script: &str) -> JobSpec {
 }
 
 /// Sets the number of GPUs that every node offers.
-pub async fn offer_gpus(admin: &Client, count: u32) {
+pub async fn set_gpu_capacity(admin: &Client, count: u32) {
     let nodes: Api<Node> = Api::all(admin.clone());
     for node in nodes.list(&ListParams::default()).await.unwrap() {
         let amounts = json!({"nvidia.com/gpu": count.to_string()});
@@ -333,14 +333,14 @@ pub async fn offer_gpus(admin: &Client, count: u32) {
 }
 
 /// Creates a Job with Runway's labels that the gate would refuse.
-pub async fn forge(harness: &Harness, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
+pub async fn create_forged_job(harness: &Harness, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
     let mut gate = Gate::new(Arc::clone(&harness.policy), HashSeed(1, 2));
-    let id = JobId::from_random(runway_control::Surroundings::random(&System));
+    let id = JobId::from_random(runway_control::Env::random(&SystemEnv));
     let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
     let mut job = render(decision.admitted().unwrap(), id, &harness.policy).unwrap().job;
     change(&mut job);
     harness.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
-    harness.until(id, "the first snapshot of the job", |_| true).await;
+    harness.wait_until(id, "the first snapshot of the job", |_| true).await;
     id
 }
 

@@ -4,9 +4,9 @@
 //! of the runtime, so the fake passes in virtual time.
 
 use futures::StreamExt;
-use runway_control::Observation;
+use runway_control::JobSnapshot;
 use runway_control::backend::{
-    Backend, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, Order, WatchEvent,
+    Backend, CancelOutcome, CreateError, JobRef, LogError, LogEvent, LogOptions, CreateRequest, WatchEvent,
 };
 use runway_core::capability::Capability;
 use runway_core::status::Phase;
@@ -37,104 +37,104 @@ pub trait BackendUnderTest {
 }
 
 /// Runs the whole suite.
-pub async fn check(subject: &mut impl BackendUnderTest) {
-    unknown_jobs(subject).await;
-    creation(subject).await;
-    unanswered_creation(subject).await;
-    watch(subject).await;
-    output(subject).await;
-    cancellation(subject).await;
-    capabilities(subject).await;
+pub async fn check(tested: &mut impl BackendUnderTest) {
+    unknown_jobs(tested).await;
+    creation(tested).await;
+    create_without_response(tested).await;
+    watch(tested).await;
+    output(tested).await;
+    cancellation(tested).await;
+    capabilities(tested).await;
 }
 
 /// Returns a create request for a job. The job is admitted without other jobs, and without a check of the
 /// backend's features.
-fn order(subject: &impl BackendUnderTest, spec: JobSpec) -> Order {
-    let policy = subject.policy();
+fn create_request(tested: &impl BackendUnderTest, spec: JobSpec) -> CreateRequest {
+    let policy = tested.policy();
     let gate = Gate::new(Arc::clone(&policy), HashSeed::default());
     let decision = gate.preview(&Submission::from(spec), Timestamp::from_seconds(1_795_248_000));
     let admitted = decision.admitted().unwrap_or_else(|| panic!("{:?}", decision.violations())).clone();
-    Order { id: subject.id(), admitted, policy }
+    CreateRequest { id: tested.id(), admitted, policy }
 }
 
-async fn until(backend: &dyn Backend, job: &JobRef, what: &str, is: impl Fn(&Observation) -> bool) {
+async fn wait_until(backend: &dyn Backend, job: &JobRef, awaited: &str, condition: impl Fn(&JobSnapshot) -> bool) {
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
         let found = backend.find(job).await.unwrap();
-        if found.as_ref().is_some_and(&is) {
+        if found.as_ref().is_some_and(&condition) {
             return;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for {what}: {found:?}");
+        assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for {awaited}: {found:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn listed(backend: &dyn Backend, id: JobId) -> Vec<Observation> {
-    backend.list().await.unwrap().into_iter().filter(|seen| seen.id == id).collect()
+async fn list_job(backend: &dyn Backend, id: JobId) -> Vec<JobSnapshot> {
+    backend.list().await.unwrap().into_iter().filter(|snapshot| snapshot.id == id).collect()
 }
 
 /// Asserts that the snapshot contains all data of the create request. Another process has no other source.
-fn assert_is(seen: &Observation, order: &Order) {
-    let expected = Observation::created(order, seen.created_at);
-    assert_eq!(Observation { status: expected.status.clone(), ..seen.clone() }, expected);
+fn assert_matches(snapshot: &JobSnapshot, request: &CreateRequest) {
+    let expected = JobSnapshot::initial(request, snapshot.created_at);
+    assert_eq!(JobSnapshot { status: expected.status.clone(), ..snapshot.clone() }, expected);
 }
 
-async fn unknown_jobs(subject: &impl BackendUnderTest) {
-    let (backend, job) = (subject.backend(), order(subject, subject.job("unknown")).job());
+async fn unknown_jobs(tested: &impl BackendUnderTest) {
+    let (backend, job) = (tested.backend(), create_request(tested, tested.job("unknown")).job_ref());
     assert_eq!(backend.find(&job).await.unwrap(), None);
-    assert_eq!(backend.cancel(&job).await.unwrap(), Cancelled::Gone);
+    assert_eq!(backend.cancel(&job).await.unwrap(), CancelOutcome::NotFound);
     let logs = backend.logs(&job, LogOptions::default()).await;
     assert!(matches!(logs, Err(LogError::Gone)), "{:?}", logs.err());
 }
 
-async fn creation(subject: &mut impl BackendUnderTest) {
-    let order = order(subject, subject.job("creation"));
-    let backend = subject.backend();
-    assert_is(&backend.create(&order).await.unwrap(), &order);
-    let found = backend.find(&order.job()).await.unwrap().unwrap();
-    assert_is(&found, &order);
-    assert_eq!(listed(&*backend, order.id).await.len(), 1);
+async fn creation(tested: &mut impl BackendUnderTest) {
+    let request = create_request(tested, tested.job("creation"));
+    let backend = tested.backend();
+    assert_matches(&backend.create(&request).await.unwrap(), &request);
+    let found = backend.find(&request.job_ref()).await.unwrap().unwrap();
+    assert_matches(&found, &request);
+    assert_eq!(list_job(&*backend, request.id).await.len(), 1);
 
     // A repeated request creates no second job.
-    match backend.create(&order).await {
-        Ok(seen) => assert_is(&seen, &order),
-        Err(CreateError::IdConflict(seen)) => assert_is(&seen, &order),
+    match backend.create(&request).await {
+        Ok(snapshot) => assert_matches(&snapshot, &request),
+        Err(CreateError::IdConflict(snapshot)) => assert_matches(&snapshot, &request),
         Err(error) => panic!("{error:?}"),
     }
     // A request for another job with the same id changes nothing.
-    let mut spec = subject.job("creation");
+    let mut spec = tested.job("creation");
     spec.env.insert("OTHER".into(), "1".into());
-    let other = Order { id: order.id, ..self::order(subject, spec) };
-    match backend.create(&other).await {
-        Err(CreateError::IdConflict(seen)) => assert_is(&seen, &order),
+    let other_request = CreateRequest { id: request.id, ..self::create_request(tested, spec) };
+    match backend.create(&other_request).await {
+        Err(CreateError::IdConflict(snapshot)) => assert_matches(&snapshot, &request),
         unexpected => panic!("{unexpected:?}"),
     }
-    let [seen] = &listed(&*backend, order.id).await[..] else { panic!("one job") };
-    assert_is(seen, &order);
+    let [snapshot] = &list_job(&*backend, request.id).await[..] else { panic!("one job") };
+    assert_matches(snapshot, &request);
 
     // Another process finds the job with all its data.
     drop(backend);
-    subject.restart();
-    let backend = subject.backend();
-    let [seen] = &listed(&*backend, order.id).await[..] else { panic!("one job") };
-    assert_is(seen, &order);
-    assert_eq!(seen.created_at, found.created_at);
-    until(&*backend, &order.job(), "its end", |seen| seen.status.phase == Phase::Succeeded).await;
-    assert_eq!(backend.cancel(&order.job()).await.unwrap(), Cancelled::Finished);
+    tested.restart();
+    let backend = tested.backend();
+    let [snapshot] = &list_job(&*backend, request.id).await[..] else { panic!("one job") };
+    assert_matches(snapshot, &request);
+    assert_eq!(snapshot.created_at, found.created_at);
+    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| snapshot.status.phase == Phase::Succeeded).await;
+    assert_eq!(backend.cancel(&request.job_ref()).await.unwrap(), CancelOutcome::AlreadyFinished);
 }
 
 /// A caller that stops waiting does not know whether the request arrived. A repeated request leaves exactly
 /// one job.
-async fn unanswered_creation(subject: &impl BackendUnderTest) {
-    let order = order(subject, subject.job("unanswered"));
-    let backend = subject.backend();
-    let answer = tokio::time::timeout(Duration::ZERO, backend.create(&order)).await;
-    drop(answer);
+async fn create_without_response(tested: &impl BackendUnderTest) {
+    let request = create_request(tested, tested.job("unanswered"));
+    let backend = tested.backend();
+    let response = tokio::time::timeout(Duration::ZERO, backend.create(&request)).await;
+    drop(response);
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
-        match backend.create(&order).await {
-            Ok(seen) => break assert_is(&seen, &order),
-            Err(CreateError::IdConflict(seen)) => break assert_is(&seen, &order),
+        match backend.create(&request).await {
+            Ok(snapshot) => break assert_matches(&snapshot, &request),
+            Err(CreateError::IdConflict(snapshot)) => break assert_matches(&snapshot, &request),
             // The first request may still be in flight.
             Err(CreateError::Unavailable(_) | CreateError::Uncertain(_)) => {}
             Err(error @ CreateError::Rejected { .. }) => panic!("{error:?}"),
@@ -142,14 +142,14 @@ async fn unanswered_creation(subject: &impl BackendUnderTest) {
         assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for the job");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    until(&*backend, &order.job(), "its end", |seen| seen.status.phase == Phase::Succeeded).await;
-    assert_eq!(listed(&*backend, order.id).await.len(), 1);
+    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| snapshot.status.phase == Phase::Succeeded).await;
+    assert_eq!(list_job(&*backend, request.id).await.len(), 1);
 }
 
 /// A watch first lists the jobs. It then reports each phase of the new job, including the last one.
-async fn watch(subject: &impl BackendUnderTest) {
-    let order = order(subject, subject.job("watch"));
-    let backend = subject.backend();
+async fn watch(tested: &impl BackendUnderTest) {
+    let request = create_request(tested, tested.job("watch"));
+    let backend = tested.backend();
     let mut events = backend.watch();
     let mut next = async || {
         let event = tokio::time::timeout(TIMEOUT, events.next()).await;
@@ -159,19 +159,19 @@ async fn watch(subject: &impl BackendUnderTest) {
     while matches!(event, WatchEvent::Interrupted(_)) {
         event = next().await;
     }
-    assert_eq!(event, WatchEvent::ListingBegan);
+    assert_eq!(event, WatchEvent::ListStarted);
     let event = next().await;
     let WatchEvent::Listed(jobs) = event else { panic!("{event:?}") };
-    assert!(jobs.iter().all(|seen| seen.id != order.id));
-    backend.create(&order).await.unwrap();
+    assert!(jobs.iter().all(|snapshot| snapshot.id != request.id));
+    backend.create(&request).await.unwrap();
     let mut phases = Vec::new();
     while phases.last() != Some(&Phase::Succeeded) {
         match next().await {
-            WatchEvent::Changed(seen) if seen.id == order.id => {
-                assert_is(&seen, &order);
-                phases.push(seen.status.phase);
+            WatchEvent::Updated(snapshot) if snapshot.id == request.id => {
+                assert_matches(&snapshot, &request);
+                phases.push(snapshot.status.phase);
             }
-            WatchEvent::Gone(id) => assert_ne!(id, order.id, "removed before its end was reported"),
+            WatchEvent::Removed(id) => assert_ne!(id, request.id, "removed before its end was reported"),
             _ => {}
         }
     }
@@ -181,12 +181,12 @@ async fn watch(subject: &impl BackendUnderTest) {
 }
 
 /// The output is complete, and the stream ends when the job ends.
-async fn output(subject: &impl BackendUnderTest) {
-    let order = order(subject, subject.job("output"));
-    let backend = subject.backend();
-    backend.create(&order).await.unwrap();
+async fn output(tested: &impl BackendUnderTest) {
+    let request = create_request(tested, tested.job("output"));
+    let backend = tested.backend();
+    backend.create(&request).await.unwrap();
     let follow = LogOptions { follow: true, tail: None };
-    let mut stream = backend.logs(&order.job(), follow).await.unwrap();
+    let mut stream = backend.logs(&request.job_ref(), follow).await.unwrap();
     let (mut text, mut attempt) = (Vec::new(), None);
     while let Some(event) = tokio::time::timeout(TIMEOUT, stream.next()).await.expect("output in time") {
         match event.unwrap() {
@@ -196,35 +196,35 @@ async fn output(subject: &impl BackendUnderTest) {
     }
     let text = String::from_utf8(text).unwrap();
     assert_eq!((attempt, text.matches("begins").count()), (Some(1), 1), "{text:?}");
-    until(&*backend, &order.job(), "its end", |seen| seen.status.phase == Phase::Succeeded).await;
-    assert!(backend.logs(&order.job(), LogOptions { follow: false, tail: Some(0) }).await.is_ok());
+    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| snapshot.status.phase == Phase::Succeeded).await;
+    assert!(backend.logs(&request.job_ref(), LogOptions { follow: false, tail: Some(0) }).await.is_ok());
 }
 
 /// A cancelled job has the phase `cancelled`, or no longer exists.
-async fn cancellation(subject: &impl BackendUnderTest) {
-    let order = order(subject, subject.job("cancellation"));
-    let backend = subject.backend();
-    backend.create(&order).await.unwrap();
-    until(&*backend, &order.job(), "its start", |seen| seen.status.phase == Phase::Running).await;
-    assert_eq!(backend.cancel(&order.job()).await.unwrap(), Cancelled::Begun);
+async fn cancellation(tested: &impl BackendUnderTest) {
+    let request = create_request(tested, tested.job("cancellation"));
+    let backend = tested.backend();
+    backend.create(&request).await.unwrap();
+    wait_until(&*backend, &request.job_ref(), "its start", |snapshot| snapshot.status.phase == Phase::Running).await;
+    assert_eq!(backend.cancel(&request.job_ref()).await.unwrap(), CancelOutcome::Started);
     let deadline = tokio::time::Instant::now() + TIMEOUT;
-    while let Some(seen) = backend.find(&order.job()).await.unwrap() {
-        if !seen.status.holds {
-            assert_eq!(seen.status.phase, Phase::Cancelled);
+    while let Some(snapshot) = backend.find(&request.job_ref()).await.unwrap() {
+        if !snapshot.status.occupies_resources {
+            assert_eq!(snapshot.status.phase, Phase::Cancelled);
             break;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for the end: {seen:?}");
+        assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for the end: {snapshot:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// The gate refuses a job that needs a missing feature. The backend rejects it too and does not ignore the
 /// feature.
-async fn capabilities(subject: &impl BackendUnderTest) {
-    let backend = subject.backend();
+async fn capabilities(tested: &impl BackendUnderTest) {
+    let backend = tested.backend();
     let capabilities = backend.capabilities();
     assert!(!capabilities.backend().is_empty());
-    let gate = Gate::new(subject.policy(), HashSeed::default()).with_capabilities(capabilities.clone());
+    let gate = Gate::new(tested.policy(), HashSeed::default()).with_capabilities(capabilities.clone());
     for capability in [
         Capability::ImageEntrypoint,
         Capability::Retries,
@@ -232,7 +232,7 @@ async fn capabilities(subject: &impl BackendUnderTest) {
         Capability::NetworkInternal,
         Capability::NetworkOpen,
     ] {
-        let mut spec = subject.job("capability");
+        let mut spec = tested.job("capability");
         match capability {
             Capability::ImageEntrypoint => spec.command.clear(),
             Capability::Retries => spec.retries = Some(1_u64.into()),
@@ -250,10 +250,10 @@ async fn capabilities(subject: &impl BackendUnderTest) {
             decision.violations()
         );
         if is_refused {
-            let order = order(subject, spec);
-            let created = backend.create(&order).await;
+            let request = create_request(tested, spec);
+            let created = backend.create(&request).await;
             assert!(matches!(created, Err(CreateError::Rejected { .. })), "{capability}: {created:?}");
-            assert_eq!(listed(&*backend, order.id).await, []);
+            assert_eq!(list_job(&*backend, request.id).await, []);
         }
     }
 }

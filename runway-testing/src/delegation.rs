@@ -8,26 +8,26 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The uid of the unprivileged user. No account has this uid.
-pub const USER: u32 = 64_999;
+pub const TEST_UID: u32 = 64_999;
 
 /// The variable with the path of the delegated cgroup, relative to the root of each hierarchy.
-const GROUP: &str = "RUNWAY_TEST_GROUP";
+const CGROUP_VARIABLE: &str = "RUNWAY_TEST_GROUP";
 
 /// Returns `true` in the rerun as the unprivileged user.
 #[must_use]
-pub fn is_plain() -> bool {
-    std::env::var_os(GROUP).is_some()
+pub fn is_unprivileged_run() -> bool {
+    std::env::var_os(CGROUP_VARIABLE).is_some()
 }
 
 /// Returns the parent cgroup of the tests' cgroups, relative to the root of each hierarchy.
 #[must_use]
-pub fn group() -> PathBuf {
-    std::env::var_os(GROUP).map_or_else(|| PathBuf::from("/runway-tests"), PathBuf::from)
+pub fn cgroup() -> PathBuf {
+    std::env::var_os(CGROUP_VARIABLE).map_or_else(|| PathBuf::from("/runway-tests"), PathBuf::from)
 }
 
 /// Returns the mount points of all cgroup hierarchies.
 #[must_use]
-pub fn hierarchies() -> Vec<PathBuf> {
+pub fn cgroup_mounts() -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let mut found = Vec::new();
     for line in mounts.lines() {
@@ -40,15 +40,15 @@ pub fn hierarchies() -> Vec<PathBuf> {
 }
 
 /// Asserts that a test's cgroup has no children, and removes it.
-pub fn check_groups(group: &Path) {
-    for hierarchy in hierarchies() {
-        let group = hierarchy.join(group.strip_prefix("/").unwrap());
+pub fn assert_cgroup_empty(cgroup: &Path) {
+    for hierarchy in cgroup_mounts() {
+        let group = hierarchy.join(cgroup.strip_prefix("/").unwrap());
         let entries = std::fs::read_dir(&group).into_iter().flatten().flatten();
         let left: Vec<_> = entries.filter(|entry| entry.path().is_dir()).collect();
         assert!(left.is_empty(), "cgroups remain: {left:?}");
         let _ = std::fs::remove_dir(&group);
         // The last test also removes the shared parent. The delegated cgroup stays.
-        let _ = group.parent().filter(|_| !is_plain()).map(std::fs::remove_dir);
+        let _ = group.parent().filter(|_| !is_unprivileged_run()).map(std::fs::remove_dir);
     }
 }
 
@@ -57,85 +57,85 @@ pub fn check_groups(group: &Path) {
 ///
 /// `programs` are variables with the paths of programs. The programs are copied, because the user cannot
 /// access the originals. `files` are copied from `root` to the same relative paths in the directory.
-pub fn as_plain_user(this_one: &str, programs: &[(&str, PathBuf)], root: &Path, files: &[&str]) {
-    assert!(!is_plain(), "the rerun must skip this test");
+pub fn rerun_unprivileged(skipped_test: &str, programs: &[(&str, PathBuf)], root: &Path, files: &[&str]) {
+    assert!(!is_unprivileged_run(), "the rerun must skip this test");
     let me = std::fs::metadata("/proc/self").unwrap().uid();
     assert_eq!(me, 0, "these tests must run as root, which can delegate cgroups to an unprivileged user");
     let name = format!("runway-plain-{}", std::process::id());
-    let groups: Vec<_> = hierarchies().into_iter().map(|at| at.join(&name)).collect();
-    for group in &groups {
+    let cgroups: Vec<_> = cgroup_mounts().into_iter().map(|at| at.join(&name)).collect();
+    for group in &cgroups {
         // As systemd does for a user: with cgroup v2, the parent must enable the controllers for its
         // children.
-        let above = group.parent().unwrap();
-        let offered = std::fs::read_to_string(above.join("cgroup.controllers")).unwrap_or_default();
-        for controller in offered.split_whitespace().filter(|name| ["cpu", "memory", "pids"].contains(name)) {
-            std::fs::write(above.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+        let parent = group.parent().unwrap();
+        let controllers = std::fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+        for controller in controllers.split_whitespace().filter(|name| ["cpu", "memory", "pids"].contains(name)) {
+            std::fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
         }
         std::fs::create_dir(group).unwrap();
-        chown(group, Some(USER), Some(USER)).unwrap();
+        chown(group, Some(TEST_UID), Some(TEST_UID)).unwrap();
         for file in ["cgroup.procs", "cgroup.subtree_control"] {
-            let _ = chown(group.join(file), Some(USER), Some(USER));
+            let _ = chown(group.join(file), Some(TEST_UID), Some(TEST_UID));
         }
     }
-    let folder = Path::new("/tmp").join(&name);
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    let directory = Path::new("/tmp").join(&name);
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)).unwrap();
     let copy = |from: &Path, to: &str| {
-        std::fs::copy(from, folder.join(to)).unwrap();
-        folder.join(to)
+        std::fs::copy(from, directory.join(to)).unwrap();
+        directory.join(to)
     };
     let tests = copy(&std::env::current_exe().unwrap(), "tests");
-    let own = folder.join("own");
-    std::fs::create_dir(&own).unwrap();
-    chown(&own, Some(USER), Some(USER)).unwrap();
+    let home = directory.join("own");
+    std::fs::create_dir(&home).unwrap();
+    chown(&home, Some(TEST_UID), Some(TEST_UID)).unwrap();
     for file in files {
-        std::fs::create_dir_all(own.join(file).parent().unwrap()).unwrap();
+        std::fs::create_dir_all(home.join(file).parent().unwrap()).unwrap();
         copy(&root.join(file), &format!("own/{file}"));
     }
     // With cgroup v2, a user can move processes only within the delegated cgroup. So the shell starts in it,
     // and waits until it has been moved before it runs the tests.
-    let begun: Vec<_> = groups
+    let process_cgroups: Vec<_> = cgroups
         .iter()
         .filter(|group| group.join("cgroup.kill").exists())
         .map(|group| group.join("tests"))
         .collect();
-    let mut again = Command::new("sh");
-    again
+    let mut command = Command::new("sh");
+    command
         .args(["-c", "read begin && exec \"$@\" </dev/null", "sh"])
         .arg(tests)
         // The arguments of this run, without the filter that selected it.
         .args(std::env::args().skip(1).filter(|word| word != "plain"))
-        .args(["--skip", this_one])
-        .env(GROUP, format!("/{name}"))
-        .env("TMPDIR", &own)
-        .env("HOME", &own)
-        .current_dir(&own)
+        .args(["--skip", skipped_test])
+        .env(CGROUP_VARIABLE, format!("/{name}"))
+        .env("TMPDIR", &home)
+        .env("HOME", &home)
+        .current_dir(&home)
         .stdin(Stdio::piped())
-        .uid(USER)
-        .gid(USER);
+        .uid(TEST_UID)
+        .gid(TEST_UID);
     for (number, (variable, program)) in programs.iter().enumerate() {
-        again.env(variable, copy(program, &format!("program-{number}")));
+        command.env(variable, copy(program, &format!("program-{number}")));
     }
-    let mut ran = again.spawn().unwrap();
-    for group in &begun {
+    let mut child = command.spawn().unwrap();
+    for group in &process_cgroups {
         std::fs::create_dir(group).unwrap();
-        std::fs::write(group.join("cgroup.procs"), ran.id().to_string()).unwrap();
+        std::fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
     }
-    ran.stdin.take().unwrap().write_all(b"begin\n").unwrap();
-    let ran = ran.wait().unwrap();
+    child.stdin.take().unwrap().write_all(b"begin\n").unwrap();
+    let status = child.wait().unwrap();
     // Clean up after failed tests as well.
-    std::fs::remove_dir_all(&folder).unwrap();
-    let removed = begun.iter().chain(&groups);
-    let left: Vec<_> = removed.filter(|group| !is_removed(group)).collect();
-    assert!(ran.success(), "the tests failed as an unprivileged user; see the output above");
+    std::fs::remove_dir_all(&directory).unwrap();
+    let removed = process_cgroups.iter().chain(&cgroups);
+    let left: Vec<_> = removed.filter(|group| !remove_cgroup(group)).collect();
+    assert!(status.success(), "the tests failed as an unprivileged user; see the output above");
     assert!(left.is_empty(), "cgroups remain: {left:?}");
 }
 
 /// Removes a cgroup after its last process has ended. Returns `false` if this fails.
-fn is_removed(group: &Path) -> bool {
-    let began = Instant::now();
-    while let Err(error) = std::fs::remove_dir(group) {
-        if error.kind() != ErrorKind::ResourceBusy || began.elapsed() > Duration::from_secs(10) {
+fn remove_cgroup(cgroup: &Path) -> bool {
+    let start = Instant::now();
+    while let Err(error) = std::fs::remove_dir(cgroup) {
+        if error.kind() != ErrorKind::ResourceBusy || start.elapsed() > Duration::from_secs(10) {
             return false;
         }
         std::thread::sleep(Duration::from_millis(5));

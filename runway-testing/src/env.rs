@@ -2,7 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use runway_control::Surroundings;
+use runway_control::Env;
 use runway_core::units::Timestamp;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ impl VirtualEnv {
     }
 }
 
-impl Surroundings for VirtualEnv {
+impl Env for VirtualEnv {
     fn now(&self) -> Timestamp {
         START.saturating_add_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap())
     }

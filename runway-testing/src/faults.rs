@@ -1,6 +1,6 @@
 //! Fault plans for the fake cluster.
 
-use runway_control::fake::{Answer, Call, Chaos, EventFault, Fault, Life};
+use runway_control::fake::{Response, Call, FaultPlan, EventFault, Fault, JobTimings};
 use runway_core::JobId;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,33 +8,33 @@ use std::time::Duration;
 /// A fault and job timings that a test changes while it runs. Clones share them. Lists never fail.
 #[derive(Debug, Clone, Default)]
 pub struct ScriptedFaults {
-    current: Arc<Mutex<(Fault, Life)>>,
+    current: Arc<Mutex<(Fault, JobTimings)>>,
 }
 
 impl ScriptedFaults {
     /// Creates the plan with these initial values.
     #[must_use]
-    pub fn new(fault: Fault, life: Life) -> Self {
-        Self { current: Arc::new(Mutex::new((fault, life))) }
+    pub fn new(fault: Fault, timings: JobTimings) -> Self {
+        Self { current: Arc::new(Mutex::new((fault, timings))) }
     }
 
     /// Sets the response to all later calls.
-    pub fn set_answer(&self, answer: Answer) {
-        self.current.lock().unwrap().0 = Fault { answer, ..Fault::default() };
+    pub fn set_response(&self, response: Response) {
+        self.current.lock().unwrap().0 = Fault { response, ..Fault::default() };
     }
 
     /// Sets the request delay of all later calls.
-    pub fn set_delay(&self, there: Duration) {
-        self.current.lock().unwrap().0 = Fault { there, ..Fault::default() };
+    pub fn set_delay(&self, request_delay: Duration) {
+        self.current.lock().unwrap().0 = Fault { request_delay, ..Fault::default() };
     }
 
     /// Sets the timings of all jobs created later.
-    pub fn set_life(&self, life: Life) {
-        self.current.lock().unwrap().1 = life;
+    pub fn set_timings(&self, timings: JobTimings) {
+        self.current.lock().unwrap().1 = timings;
     }
 }
 
-impl Chaos for ScriptedFaults {
+impl FaultPlan for ScriptedFaults {
     fn call(&mut self, call: Call) -> Fault {
         match call {
             Call::List => Fault::default(),
@@ -46,7 +46,7 @@ impl Chaos for ScriptedFaults {
         EventFault::None
     }
 
-    fn life(&mut self, _: JobId) -> Life {
+    fn timings(&mut self, _: JobId) -> JobTimings {
         self.current.lock().unwrap().1
     }
 }
@@ -57,10 +57,10 @@ pub struct CreateFault {
     /// The fault of each create call. Other calls succeed.
     pub create: Fault,
     /// The timings of all jobs.
-    pub life: Life,
+    pub timings: JobTimings,
 }
 
-impl Chaos for CreateFault {
+impl FaultPlan for CreateFault {
     fn call(&mut self, call: Call) -> Fault {
         match call {
             Call::Create(_) => self.create,
@@ -72,20 +72,20 @@ impl Chaos for CreateFault {
         EventFault::None
     }
 
-    fn life(&mut self, _: JobId) -> Life {
-        self.life
+    fn timings(&mut self, _: JobId) -> JobTimings {
+        self.timings
     }
 }
 
 /// Returns the timings of a job that runs for 10 minutes, which is longer than any test.
 #[must_use]
-pub fn long_life() -> Life {
-    Life { waits: Duration::ZERO, runs: Duration::from_secs(600), ..Life::default() }
+pub fn long_timings() -> JobTimings {
+    JobTimings { queue_time: Duration::ZERO, run_time: Duration::from_secs(600), ..JobTimings::default() }
 }
 
 /// Returns the timings of a job that waits for 400 ms and runs for 400 ms.
 #[must_use]
-pub fn short_life(succeeds: bool) -> Life {
+pub fn short_timings(succeeds: bool) -> JobTimings {
     let (waits, runs) = (Duration::from_millis(400), Duration::from_millis(400));
-    Life { waits, runs, succeeds, ..Life::default() }
+    JobTimings { queue_time: waits, run_time: runs, succeeds, ..JobTimings::default() }
 }

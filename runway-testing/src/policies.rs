@@ -1,7 +1,7 @@
 //! Policies for tests. A test that needs another value replaces it in the text.
 
 use runway_core::Policy;
-use runway_core::policy::RateOverrides;
+use runway_core::policy::PriceOverrides;
 use std::sync::Arc;
 
 /// Small quotas and a small capacity. No test reaches the rate limits.
@@ -33,7 +33,7 @@ tenants: {listed: {quota: {concurrent_jobs: 100}, rate_limit: {per_minute: 6000,
 ";
 
 /// Limits that no test reaches, without GPUs.
-pub const ROOMY: &str = r#"
+pub const UNLIMITED: &str = r#"
 version: 1
 limits:
   cpu: {min: 10m, max: "4", default: 500m}
@@ -72,5 +72,5 @@ pub fn in_namespace(namespace: &str) -> String {
 /// Parses a policy.
 #[must_use]
 pub fn parse(text: &str) -> Arc<Policy> {
-    Arc::new(Policy::parse(text.as_bytes(), RateOverrides::default()).unwrap())
+    Arc::new(Policy::parse(text.as_bytes(), PriceOverrides::default()).unwrap())
 }

@@ -1,9 +1,9 @@
 //! A test harness with a server in the test's process and a fake cluster.
 
 use crate::policies;
-use crate::wire::{Answer, ask, get, metric};
-use runway_control::fake::{Calm, Chaos, FakeBackend, FakeCluster};
-use runway_control::{Backend, ControlPlane, Settings, System};
+use crate::wire::{HttpResponse, exchange, get, metric};
+use runway_control::fake::{NoFaults, FaultPlan, FakeBackend, FakeCluster};
+use runway_control::{Backend, ControlPlane, Settings, SystemEnv};
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
 use runway_http::{AppState, RequestLimits, app};
@@ -14,11 +14,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// The configuration of the server.
-pub struct Setup {
+pub struct ServerSetup {
     /// The policy in YAML.
     pub policy: String,
     /// The fault plan of the fake cluster.
-    pub faults: Box<dyn Chaos>,
+    pub faults: Box<dyn FaultPlan>,
     /// The limits on requests.
     pub requests: RequestLimits,
     /// The limits on connections.
@@ -27,11 +27,11 @@ pub struct Setup {
     pub tls: Option<Tls>,
 }
 
-impl Default for Setup {
+impl Default for ServerSetup {
     fn default() -> Self {
         Self {
-            policy: policies::ROOMY.to_owned(),
-            faults: Box::new(Calm),
+            policy: policies::UNLIMITED.to_owned(),
+            faults: Box::new(NoFaults),
             requests: RequestLimits::default(),
             connections: ConnectionLimits::default(),
             tls: None,
@@ -53,14 +53,14 @@ pub struct Harness {
 
 impl Harness {
     /// Starts a server and waits until it is ready. `wrap` returns the server's backend.
-    pub async fn start<B: Backend>(setup: Setup, wrap: impl FnOnce(&FakeCluster, FakeBackend) -> B) -> Self {
-        let cluster = FakeCluster::with_chaos(Arc::new(System), setup.faults);
+    pub async fn start<B: Backend>(setup: ServerSetup, wrap: impl FnOnce(&FakeCluster, FakeBackend) -> B) -> Self {
+        let cluster = FakeCluster::with_fault_plan(Arc::new(SystemEnv), setup.faults);
         let backend = Arc::new(wrap(&cluster, cluster.connect()));
         let metrics = Arc::new(Metrics::default());
         let observer = Arc::clone(&metrics);
         let policy = policies::parse(&setup.policy);
         let plane =
-            ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
+            ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
         tokio::spawn(plane.clone().run());
         plane.ready().await;
         let state = AppState::new(plane, Arc::clone(&metrics), setup.requests);
@@ -73,13 +73,13 @@ impl Harness {
     }
 
     /// Sends one request on a new connection and returns the response.
-    pub async fn ask(&self, bytes: impl AsRef<[u8]>) -> Answer {
-        ask(self.address, bytes).await
+    pub async fn exchange(&self, bytes: impl AsRef<[u8]>) -> HttpResponse {
+        exchange(self.address, bytes).await
     }
 
     /// Returns the metrics of the server as text.
     pub async fn metrics(&self) -> String {
-        self.ask(get("/metrics")).await.text()
+        self.exchange(get("/metrics")).await.text()
     }
 
     /// Returns the value of one metric.
@@ -89,8 +89,8 @@ impl Harness {
 
     /// Starts the shutdown of the server.
     pub fn shut_down(&self) {
-        self.state.stop();
-        self.state.drain();
+        self.state.mark_stopping();
+        self.state.begin_drain();
         self.stop.notify_one();
     }
 

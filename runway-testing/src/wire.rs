@@ -7,11 +7,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Limit on each wait for a response.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A complete response.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status code.
     pub status: u16,
     /// The headers. Their names are in lower case.
@@ -20,7 +20,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// Returns the value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -51,30 +51,30 @@ impl Answer {
 
     /// Returns `true` if the server closes the connection after this response.
     #[must_use]
-    pub fn closes(&self) -> bool {
+    pub fn closes_connection(&self) -> bool {
         self.header("connection") == Some("close")
     }
 }
 
 /// A connection to the server.
 #[derive(Debug)]
-pub struct Wire<S = TcpStream> {
+pub struct RawConnection<S = TcpStream> {
     stream: S,
     buffer: Vec<u8>,
 }
 
-impl Wire {
+impl RawConnection {
     /// Connects to the server.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self::over(stream))
+        Ok(Self::new(stream))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> RawConnection<S> {
     /// Wraps an open stream.
-    pub const fn over(stream: S) -> Self {
+    pub const fn new(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
@@ -85,24 +85,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Closes the sending direction.
-    pub async fn finish(&mut self) -> io::Result<()> {
+    pub async fn shut_down_write(&mut self) -> io::Result<()> {
         self.stream.shutdown().await
     }
 
     /// Sends a request and returns the response.
-    pub async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Answer {
+    pub async fn exchange(&mut self, bytes: impl AsRef<[u8]>) -> HttpResponse {
         self.send(bytes).await.unwrap();
-        self.answer().await.expect("a response")
+        self.response().await.expect("a response")
     }
 
     /// Returns the next response, or `None` if the connection closes before a complete response.
-    pub async fn answer(&mut self) -> Option<Answer> {
-        let read = tokio::time::timeout(PATIENCE, self.read_answer());
+    pub async fn response(&mut self) -> Option<HttpResponse> {
+        let read = tokio::time::timeout(TIMEOUT, self.read_response());
         read.await.expect("a response or a closed connection").ok()
     }
 
     /// Reads the head of the next response.
-    pub async fn head(&mut self) -> io::Result<Answer> {
+    pub async fn head(&mut self) -> io::Result<HttpResponse> {
         loop {
             let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n");
             if let Some(end) = end {
@@ -114,26 +114,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     lines.map(|line| line.split_once(": ").unwrap_or_else(|| line.split_once(':').unwrap()));
                 let headers =
                     headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-                return Ok(Answer { status, headers, body: Vec::new() });
+                return Ok(HttpResponse { status, headers, body: Vec::new() });
             }
-            self.more().await?;
+            self.read_more().await?;
         }
     }
 
-    async fn read_answer(&mut self) -> io::Result<Answer> {
-        let mut answer = self.head().await?;
-        if answer.header("transfer-encoding") == Some("chunked") {
+    async fn read_response(&mut self) -> io::Result<HttpResponse> {
+        let mut response = self.head().await?;
+        if response.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk().await? {
-                answer.body.extend(chunk);
+                response.body.extend(chunk);
             }
         } else {
-            let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
+            let length = response.header("content-length").map_or(0, |text| text.parse().unwrap());
             while self.buffer.len() < length {
-                self.more().await?;
+                self.read_more().await?;
             }
-            answer.body = self.buffer.drain(..length).collect();
+            response.body = self.buffer.drain(..length).collect();
         }
-        Ok(answer)
+        Ok(response)
     }
 
     /// Reads the next chunk of a body. `None` marks the end of the body.
@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let size = self.line().await?;
         let size = usize::from_str_radix(&size, 16).map_err(io::Error::other)?;
         while self.buffer.len() < size + 2 {
-            self.more().await?;
+            self.read_more().await?;
         }
         let chunk: Vec<u8> = self.buffer.drain(..size).collect();
         self.buffer.drain(..2);
@@ -154,31 +154,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 let line: Vec<u8> = self.buffer.drain(..end + 2).collect();
                 return String::from_utf8(line[..end].to_vec()).map_err(io::Error::other);
             }
-            self.more().await?;
+            self.read_more().await?;
         }
     }
 
-    async fn more(&mut self) -> io::Result<()> {
-        let mut piece = [0; 16 * 1024];
-        match self.stream.read(&mut piece).await? {
+    async fn read_more(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
-                self.buffer.extend_from_slice(&piece[..n]);
+                self.buffer.extend_from_slice(&chunk[..n]);
                 Ok(())
             }
         }
     }
 
     /// Waits until the server closes the connection. Returns `true` if it sent no further data.
-    pub async fn ended(&mut self) -> bool {
-        let end = async {
+    pub async fn closed_without_data(&mut self) -> bool {
+        let closed = async {
             loop {
-                if self.more().await.is_err() {
+                if self.read_more().await.is_err() {
                     return self.buffer.is_empty();
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, end).await.expect("a closed connection")
+        tokio::time::timeout(TIMEOUT, closed).await.expect("a closed connection")
     }
 }
 
@@ -208,8 +208,8 @@ pub fn job(name: &str, tenant: &str) -> String {
 }
 
 /// Sends one request on a new connection and returns the response.
-pub async fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
-    Wire::connect(address).await.unwrap().ask(bytes).await
+pub async fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> HttpResponse {
+    RawConnection::connect(address).await.unwrap().exchange(bytes).await
 }
 
 /// Returns the value of a metric, or 0 if it is missing.
@@ -220,10 +220,10 @@ pub fn metric(metrics: &str, series: &str) -> u64 {
 }
 
 /// Waits until a condition holds. Panics after [`TIMEOUT`].
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+pub async fn wait_until(awaited: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "timed out waiting for {what}");
+        assert!(tokio::time::Instant::now() < deadline, "timed out waiting for {awaited}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

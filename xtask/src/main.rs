@@ -1,7 +1,7 @@
 //! The development tasks of the project: `cargo xtask …`.
 
 mod browser;
-mod description;
+mod openapi;
 mod embedder;
 mod in_memory;
 mod modules;
@@ -9,58 +9,41 @@ mod purity;
 mod python;
 
 use runway_deployment::{manifests, observability, terraform};
-use runway_devcluster::{self as cluster, Release, Session, Up};
+use runway_devcluster::{self as cluster, Release, Session, UpOptions};
 use runway_documents as documents;
 use runway_image::{self as image, sbom};
-use runway_steps::{self as steps, Failed, cargo};
+use runway_steps::{self as steps, StepError, run_cargo};
 use runway_virtual_machine as virtual_machine;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test [OPTION]     run all checks: formatting, lints, a separate build of each
-                    crate, dependencies of the core, tests, documentation
-      --offline         skip a real cluster, the virtual machine and downloads
-      --machine         only run the tests of jobs on one machine
-      --description     only test the server against its OpenAPI document
-      --browser         only test the operators' page in Chromium
-      --deployed        only test the server's image on a cluster, with its
-                        manifests
-      --kubernetes VERSION
-                        use this version, 1.34 or 1.36 (the default), alone or
-                        with --deployed
-  bench [OPTIONS]   compare with peers and print one table
-      --check           only compile the benchmarks
-      --quick           run a few short rounds
-      --cluster         measure on a real API server
-      --http            measure the server
-      --local           measure jobs on this machine
-      --kubernetes VERSION
-                        use this version with --cluster or --http
-  cluster COMMAND   manage a Kubernetes for development:
-                    up [--node] [--kubernetes VERSION], down, status, env,
-                    import FILE, stop-apiserver, start-apiserver
-  documents         run the documents that need no cluster (part of `test`)
-  modules           check import cycles between the modules of each crate, and
-                    the picture in docs/architecture.md (part of `test`)
-      --write           update the picture
-  image             write the server's image to target/oci/runway-http.tar
-      --output FILE     write it to this file
-      --program FILE    only write the static program
-      --twice           build the program in two directories and compare
-  deployment        check infra/ and the licences of the dependencies, as far as
-                    no cluster is needed (part of `test`)
-  references        update docs/reference/, the guardrails in the manifests and
-                    the rule object
-  soak [OPTIONS]    repeat tests that take too long for each commit
-      --only NAME       select a run; a wrong NAME prints all runs
-      --times N         set the number of repetitions
-  sbom              write the SBOMs of the programs to target/sbom/
+  test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
+                    --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
+                    fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
+                    own OpenAPI document, --browser looks at the operators' page in Chromium, --deployed runs its image on a
+                    cluster, as its manifests say. --kubernetes VERSION, with or without --deployed, runs the tests on
+                    that version, 1.34 or 1.36 (the default)
+  bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
+                    --cluster measures on a real API server, --http the server, --local jobs on this machine;
+                    --kubernetes VERSION with the first two
+  cluster COMMAND   a Kubernetes for development: up [--node] [--kubernetes VERSION], down, status, env, import FILE,
+                    stop-apiserver, start-apiserver
+  documents         of `test` what the pages for readers show, as far as it takes no cluster
+  modules           of `test` the import cycles between the modules of a crate, and the picture of them in
+                    docs/architecture.md; --write updates the picture
+  image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
+                    --program FILE writes the static program alone; --twice builds that in two folders and compares
+  deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
+  references        write docs/reference/, the manifests' guardrails and the rules' object anew
+  soak [OPTIONS]    runs that take too long for each commit, such as fifty repetitions of a test on a busy machine:
+                    --only NAME runs one of them, --times N so often; a wrong NAME prints all
+  sbom              write target/sbom/: what the programs are made of
 ";
 
 /// Arguments that select one crate and its features. Each must pass the lints in a separate build.
-const ALONE: &[&[&str]] = &[
+const STANDALONE_BUILDS: &[&[&str]] = &[
     &["-p", "runway-core"],
     &["-p", "runway-core", "--features", "kubernetes"],
     &["-p", "runway-control"],
@@ -84,7 +67,7 @@ const ALONE: &[&[&str]] = &[
 
 /// The packages whose programs choose the version of the Kubernetes API. Without its default features, such a
 /// package is a library that leaves the choice to others.
-const PROGRAMS: &[&str] = &["runway-http", "runway-cli"];
+const PROGRAM_PACKAGES: &[&str] = &["runway-http", "runway-cli"];
 
 /// The Kubernetes version for checks of libraries, which choose none themselves.
 const OLDEST_KUBERNETES: &str = "1.34";
@@ -120,16 +103,16 @@ const CLUSTER_TESTS: &[&[&str]] = &[
     &["-p", "runway-http", "--test", "cluster", "--", "journey", "limits"],
     &["-p", "runway-http", "--test", "cluster", "--", "ending", "submitters", "--test-threads=1"],
     &["-p", "runway-k8s", "--test", "cluster", "--", "burst"],
-    OUTAGE,
+    OUTAGE_TEST,
 ];
 
 /// This test stops the API server, so it runs last, without other tests, and only on a cluster that `cargo
 /// xtask cluster` started.
-const OUTAGE: &[&str] = &["-p", "runway-k8s", "--test", "cluster", "--", "outage"];
+const OUTAGE_TEST: &[&str] = &["-p", "runway-k8s", "--test", "cluster", "--", "outage"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (words, kubernetes) = match take_version(arguments.iter().map(String::as_str)) {
+    let (words, kubernetes) = match extract_version(arguments.iter().map(String::as_str)) {
         Ok(taken) => taken,
         Err(message) => {
             eprintln!("xtask: {message}");
@@ -137,36 +120,36 @@ fn main() -> ExitCode {
         }
     };
     let result = match words.as_slice() {
-        ["cluster", rest @ ..] => return cluster::main(rest, kubernetes),
-        ["test"] => test(true, kubernetes),
+        ["cluster", rest @ ..] => return cluster::run_command(rest, kubernetes),
+        ["test"] => run_all_tests(true, kubernetes),
         ["soak", rest @ ..] => {
             let cluster_tests = |release| cluster_tests(Some(release)).map(drop);
-            return runway_soak::main(rest, kubernetes, &cluster_tests);
+            return runway_soak::run_command(rest, kubernetes, &cluster_tests);
         }
         ["test", "--deployed"] => deployed_test(kubernetes),
-        ["bench", options @ ..] if takes_version(options) || kubernetes.is_none() => {
+        ["bench", options @ ..] if uses_cluster(options) || kubernetes.is_none() => {
             bench(options, kubernetes)
         }
         _ if kubernetes.is_some() => return usage(),
-        ["test", "--offline"] => test(false, None),
-        ["test", "--description"] => description::check(),
+        ["test", "--offline"] => run_all_tests(false, None),
+        ["test", "--description"] => openapi::check(),
         ["test", "--browser"] => browser::check(),
         ["test", "--machine"] => machine_tests().and_then(|()| virtual_machine_test()),
         ["documents"] => documents::check(),
         ["modules"] => modules::check(),
         ["modules", "--write"] => modules::write(),
-        ["image", options @ ..] => match image::Wanted::parse(options) {
-            Some(wanted) => wanted.write(),
+        ["image", options @ ..] => match image::ImageCommand::parse(options) {
+            Some(wanted) => wanted.run(),
             None => return usage(),
         },
-        ["deployment"] => deployment(true, None).map(tell),
-        ["references"] => references(),
+        ["deployment"] => deployment(true, None).map(print_skipped),
+        ["references"] => write_references(),
         ["sbom"] => sbom::write(),
         // These commands use the cluster of KUBECONFIG. Only `test` calls them, after it has started a
         // cluster.
-        ["documents", "--cluster"] => documents::run_on_the_cluster(),
-        ["manifests"] => manifests::apply(),
-        ["dashboard"] => observability::dashboard(),
+        ["documents", "--cluster"] => documents::run_on_cluster(),
+        ["manifests"] => manifests::apply_and_check(),
+        ["dashboard"] => observability::check_dashboard(),
         _ => return usage(),
     };
     match result {
@@ -179,7 +162,7 @@ fn main() -> ExitCode {
 }
 
 /// Removes `--kubernetes VERSION` from the command line. Returns the other words and the version.
-fn take_version<'a>(
+fn extract_version<'a>(
     arguments: impl Iterator<Item = &'a str>,
 ) -> Result<(Vec<&'a str>, Option<Release>), String> {
     let (mut words, mut kubernetes) = (Vec::new(), None);
@@ -204,7 +187,7 @@ fn take_version<'a>(
 }
 
 /// Whether these benchmarks start a cluster.
-fn takes_version(options: &[&str]) -> bool {
+fn uses_cluster(options: &[&str]) -> bool {
     options.iter().any(|option| matches!(*option, "--cluster" | "--http"))
 }
 
@@ -213,203 +196,202 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn test(on_a_cluster: bool, kubernetes: Option<Release>) -> Result<(), Failed> {
-    if on_a_cluster {
+fn run_all_tests(with_cluster: bool, kubernetes: Option<Release>) -> Result<(), StepError> {
+    if with_cluster {
         // Fail now instead of after half an hour of other tests.
-        cluster::check_prerequisites(kubernetes).map_err(|failure| Failed::Cluster { failure })?;
+        cluster::check_prerequisites(kubernetes).map_err(|failure| StepError::Cluster { failure })?;
     }
-    cargo("formatting", &["fmt", "--all", "--check"])?;
-    cargo("lints", &["clippy", "--all-targets", "--locked", "--", "-D", "warnings"])?;
+    run_cargo("formatting", &["fmt", "--all", "--check"])?;
+    run_cargo("lints", &["clippy", "--all-targets", "--locked", "--", "-D", "warnings"])?;
     // `--all-targets` skips targets with `test = false`.
     for target in MACHINE_TESTS.iter().chain(CLUSTER_TARGETS) {
         let lint = ["clippy", "--locked"].iter().chain(*target).chain(&["--", "-D", "warnings"]);
-        cargo(&format!("lints: {}", target.join(" ")), &lint.copied().collect::<Vec<_>>())?;
+        run_cargo(&format!("lints: {}", target.join(" ")), &lint.copied().collect::<Vec<_>>())?;
     }
-    for packages in ALONE {
-        let mut lint = steps::command(&["clippy", "--locked"]);
+    for packages in STANDALONE_BUILDS {
+        let mut lint = steps::cargo_command(&["clippy", "--locked"]);
         lint.args(*packages).args(["--", "-D", "warnings"]);
-        let is_program = packages.iter().any(|package| PROGRAMS.contains(package));
+        let is_program = packages.iter().any(|package| PROGRAM_PACKAGES.contains(package));
         if !is_program || packages.contains(&"--no-default-features") {
             lint.env("K8S_OPENAPI_ENABLED_VERSION", OLDEST_KUBERNETES);
         }
-        steps::run(&format!("separate build: {}", packages.join(" ")), &mut lint)?;
+        steps::run_step(&format!("alone: {}", packages.join(" ")), &mut lint)?;
     }
     embedder::check()?;
     purity::check()?;
     modules::check()?;
-    cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
+    run_cargo("tests", &["test", "--locked", "--lib", "--bins", "--tests"])?;
     machine_tests()?;
     documents::check()?;
-    cargo("documentation tests", &["test", "--locked", "--doc"])?;
-    steps::run(
+    run_cargo("documentation tests", &["test", "--locked", "--doc"])?;
+    steps::run_step(
         "documentation",
-        steps::command(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+        steps::cargo_command(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     )?;
-    let deployment = deployment(on_a_cluster, kubernetes)?;
-    if !on_a_cluster {
-        eprintln!("\nxtask: all offline checks passed");
-        tell(deployment);
-        let left_out = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
+    let deployment = deployment(with_cluster, kubernetes)?;
+    if !with_cluster {
+        eprintln!("\nxtask: all that must hold offline holds");
+        print_skipped(deployment);
+        let skipped = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
-            "xtask: skipped: the server and its OpenAPI document, its page in a browser, jobs in a virtual machine, \
-             and the tests on a real cluster ({left_out}, the documents, the manifests with the server's image, \
-             the dashboard)"
+            "xtask: left out: the server against its own description, its page in a browser, jobs in a virtual machine, and the tests on a \
+             real cluster ({skipped}, the documents, the manifests with the server's image, the dashboard)"
         );
         return Ok(());
     }
-    description::check()?;
+    openapi::check()?;
     browser::check()?;
     virtual_machine_test()?;
-    let left_out = cluster_tests(kubernetes)?;
-    eprintln!("\nxtask: all checks passed");
-    tell(deployment);
-    for test in left_out {
-        eprintln!("xtask: skipped on a cluster that `cargo xtask cluster` did not start: {}", test.join(" "));
+    let skipped = cluster_tests(kubernetes)?;
+    eprintln!("\nxtask: all that must hold holds");
+    print_skipped(deployment);
+    for test in skipped {
+        eprintln!("xtask: left out, since this cluster is not ours: {}", test.join(" "));
     }
     Ok(())
 }
 
 /// Runs the tests of jobs on this machine.
-fn machine_tests() -> Result<(), Failed> {
+fn machine_tests() -> Result<(), StepError> {
     for test in MACHINE_TESTS {
         let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
-        cargo(&format!("tests on this machine: {}", test.join(" ")), &arguments)?;
+        run_cargo(&format!("tests on this machine: {}", test.join(" ")), &arguments)?;
     }
     Ok(())
 }
 
 /// Runs these tests with cgroup v2 in a virtual machine, unless this machine uses cgroup v2.
-fn virtual_machine_test() -> Result<(), Failed> {
-    if virtual_machine::is_needed() { virtual_machine::test() } else { Ok(()) }
+fn virtual_machine_test() -> Result<(), StepError> {
+    if virtual_machine::is_needed() { virtual_machine::run_tests() } else { Ok(()) }
 }
 
 /// Checks `infra/` as far as no cluster is needed, and the licences of the dependencies. Returns the skipped
 /// checks.
-fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'static str>, Failed> {
-    let mut left_out = Vec::new();
+fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'static str>, StepError> {
+    let mut skipped = Vec::new();
     if !observability::check(may_install)? {
-        left_out.push("the Prometheus rules: Prometheus is not installed");
+        skipped.push("the rules of Prometheus, since it is not installed");
     }
     if !manifests::check(may_install, kubernetes)? {
-        left_out.push("the manifests: `kubectl` is not installed");
+        skipped.push("the manifests, since there is no `kubectl`");
     }
-    left_out.extend(terraform::check()?.map(terraform::LeftOut::as_str));
+    skipped.extend(terraform::check()?.map(terraform::SkippedChecks::as_str));
     if steps::locate("cargo-deny").is_some() {
         let what = ["check", "bans", "licenses", "sources"];
-        let mut deny = steps::command(&["deny", "--log-level", "error"]);
-        steps::run("licences and sources of the dependencies", deny.args(what))?;
+        let mut deny = steps::cargo_command(&["deny", "--log-level", "error"]);
+        steps::run_step("licences and sources of the dependencies", deny.args(what))?;
     } else {
-        left_out.push("licences and sources of the dependencies: `cargo-deny` is not installed");
+        skipped.push("licences and sources of the dependencies, since there is no `cargo-deny`");
     }
-    Ok(left_out)
+    Ok(skipped)
 }
 
-fn tell(left_out: Vec<&str>) {
-    for part in left_out {
-        eprintln!("xtask: skipped: {part}");
+fn print_skipped(skipped: Vec<&str>) {
+    for part in skipped {
+        eprintln!("xtask: left out: {part}");
     }
 }
 
 /// Runs the tests on a real cluster. Starts the cluster if it is not running. Returns the skipped tests.
-fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static str]>, Failed> {
-    let mut session = begin("the cluster for the tests", Up { node: true, kubernetes })?;
-    let mut left_out = Vec::new();
+fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static str]>, StepError> {
+    let mut session = start_session("the cluster for the tests", UpOptions { node: true, kubernetes })?;
+    let mut skipped = Vec::new();
     for test in CLUSTER_TESTS {
-        if *test == OUTAGE && !session.is_ours() {
-            left_out.push(*test);
+        if *test == OUTAGE_TEST && !session.is_managed() {
+            skipped.push(*test);
             continue;
         }
         let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
-        session.run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::command(&arguments))?;
+        session.run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::cargo_command(&arguments))?;
     }
-    if session.is_ours() {
-        documents::on_a_cluster(&mut session)?;
-        manifests::on_a_cluster(&mut session)?;
-        observability::on_a_cluster(&mut session)?;
+    if session.is_managed() {
+        documents::check_on_cluster(&mut session)?;
+        manifests::check_on_cluster(&mut session)?;
+        observability::check_on_cluster(&mut session)?;
     } else {
         // These checks need fixed namespaces and the server's image. An external cluster may already use the
         // namespaces and may not have the image.
-        left_out.push(&["the documents", "the manifests", "the dashboard"]);
+        skipped.push(&["the documents", "the manifests", "the dashboard"]);
     }
-    Ok(left_out)
+    Ok(skipped)
 }
 
 /// Checks the server in its image on a cluster that `cargo xtask cluster` started. An external cluster may
 /// already use the namespaces and may not have the image.
-fn deployed_test(kubernetes: Option<Release>) -> Result<(), Failed> {
-    let mut session = begin("the cluster for the deployed server", Up { node: true, kubernetes })?;
-    if session.is_ours() {
-        return manifests::on_a_cluster(&mut session);
+fn deployed_test(kubernetes: Option<Release>) -> Result<(), StepError> {
+    let mut session = start_session("the cluster for the deployed server", UpOptions { node: true, kubernetes })?;
+    if session.is_managed() {
+        return manifests::check_on_cluster(&mut session);
     }
-    let what = "KUBECONFIG names an external cluster: unset KUBECONFIG".to_owned();
-    Err(Failed::Wrong { step: "the deployed server".to_owned(), what })
+    let what = "the cluster of KUBECONFIG is not ours: unset the variable".to_owned();
+    Err(StepError::CheckFailed { step: "the deployed server".to_owned(), what })
 }
 
-fn begin(step: &str, wanted: Up) -> Result<Session, Failed> {
+fn start_session(step: &str, options: UpOptions) -> Result<Session, StepError> {
     eprintln!("\nxtask: {step}");
-    Session::begin(wanted).map_err(|failure| Failed::Cluster { failure })
+    Session::start(options).map_err(|failure| StepError::Cluster { failure })
 }
 
-fn bench(options: &[&str], kubernetes: Option<Release>) -> Result<(), Failed> {
+fn bench(options: &[&str], kubernetes: Option<Release>) -> Result<(), StepError> {
     if options == ["--check"] {
         let lint = ["clippy", "--locked", "-p", "runway-bench", "--all-targets", "--", "-D", "warnings"];
-        return cargo("the benchmarks compile", &lint);
+        return run_cargo("the comparisons compile", &lint);
     }
     let is = |what: &str| options.contains(&what);
-    let program = |name: &str| steps::target_folder().join("release").join(name);
+    let program = |name: &str| steps::target_dir().join("release").join(name);
     let options = options.iter().filter(|option| **option != "--http");
     if is("--cluster") {
-        let mut session = begin("the cluster for the benchmarks", Up { node: false, kubernetes })?;
-        return session.run("benchmarks on a cluster", measurements(false)?.args(options));
+        let mut session = start_session("the cluster for the measurements", UpOptions { node: false, kubernetes })?;
+        return session.run("measurements on a cluster", bench_command(false)?.args(options));
     }
     if is("--http") {
-        cargo("build", &["build", "--locked", "--release", "-p", "runway-http"])?;
-        let mut run = measurements(false)?;
-        let mut session = begin("the cluster for the benchmarks", Up { node: false, kubernetes })?;
+        run_cargo("build", &["build", "--locked", "--release", "-p", "runway-http"])?;
+        let mut run = bench_command(false)?;
+        let mut session = start_session("the cluster for the measurements", UpOptions { node: false, kubernetes })?;
         return session
-            .run("benchmarks of the server", run.arg("--http").arg(program("runway-http")).args(options));
+            .run("measurements of the server", run.arg("--http").arg(program("runway-http")).args(options));
     }
-    cargo("build", &["build", "--locked", "--release", "-p", "runway-cli"])?;
-    let mut run = measurements(!is("--local"))?;
-    steps::run("benchmarks", run.arg("--runway").arg(program("runway")).args(options))
+    run_cargo("build", &["build", "--locked", "--release", "-p", "runway-cli"])?;
+    let mut run = bench_command(!is("--local"))?;
+    steps::run_step("comparisons", run.arg("--runway").arg(program("runway")).args(options))
 }
 
 /// Builds the benchmark program and returns a call of it. The peers include whole policy engines with long
 /// build times, so only the comparison with peers includes them.
-fn measurements(with_peers: bool) -> Result<std::process::Command, Failed> {
+fn bench_command(with_peers: bool) -> Result<std::process::Command, StepError> {
     let mut features = vec!["--locked", "--release", "-p", "runway-bench"];
     if !with_peers {
         features.push("--no-default-features");
     }
-    cargo("build", &[&["build"], features.as_slice()].concat())?;
-    let mut run = steps::command(&["run", "--quiet"]);
+    run_cargo("build", &[&["build"], features.as_slice()].concat())?;
+    let mut run = steps::cargo_command(&["run", "--quiet"]);
     run.args(features).arg("--");
     Ok(run)
 }
 
-fn references() -> Result<(), Failed> {
+fn write_references() -> Result<(), StepError> {
     for package in ["runway-cli", "runway-http"] {
-        let mut write = steps::command(&["test", "--locked", "-p", package, "--test", "it", "--"]);
+        let mut write = steps::cargo_command(&["test", "--locked", "-p", package, "--test", "it", "--"]);
         write.args(["references", "deployment"]);
-        steps::run("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))?;
+        steps::run_step("references", write.env("RUNWAY_WRITE_REFERENCES", "1"))?;
     }
-    observability::write_rules_object()
+    observability::write_rule_object()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Release, take_version};
+    use super::{Release, extract_version};
 
     #[test]
-    fn version_is_taken_from_anywhere_in_the_command_line() {
-        let take = |text: &'static str| take_version(text.split(' '));
+    fn kubernetes_version_is_accepted_anywhere() {
+        let extract = |text: &'static str| extract_version(text.split(' '));
         let new = Some(Release::V1_36);
-        assert_eq!(take("test --kubernetes 1.36"), Ok((vec!["test"], new)));
-        assert_eq!(take("bench --kubernetes=1.36 --cluster"), Ok((vec!["bench", "--cluster"], new)));
-        assert_eq!(take("cluster up --node"), Ok((vec!["cluster", "up", "--node"], None)));
+        assert_eq!(extract("test --kubernetes 1.36"), Ok((vec!["test"], new)));
+        assert_eq!(extract("bench --kubernetes=1.36 --cluster"), Ok((vec!["bench", "--cluster"], new)));
+        assert_eq!(extract("cluster up --node"), Ok((vec!["cluster", "up", "--node"], None)));
         for wrong in ["test --kubernetes", "test --kubernetes 1.20", "up --kubernetes 1.34 --kubernetes 1.36"]
         {
-            assert!(take(wrong).is_err(), "{wrong}");
+            assert!(extract(wrong).is_err(), "{wrong}");
         }
     }
 }

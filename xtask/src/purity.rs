@@ -1,10 +1,10 @@
 //! Checks that `runway-core` depends on no runtime, client, logger, clock or random source, neither directly
 //! nor transitively.
 
-use runway_steps::{Failed, command};
+use runway_steps::{StepError, cargo_command};
 
 /// Crates that perform I/O or other side effects, and crates that depend on them.
-const FORBIDDEN: &[&str] = &[
+const FORBIDDEN_CRATES: &[&str] = &[
     "async-std",
     "axum",
     "chrono",
@@ -33,7 +33,7 @@ const FORBIDDEN: &[&str] = &[
 ];
 
 /// Checks the whole dependency tree of `runway-core` with all features.
-pub(crate) fn check() -> Result<(), Failed> {
+pub(crate) fn check() -> Result<(), StepError> {
     let step = "the core's dependencies";
     eprintln!("\nxtask: {step}");
     let tree = [
@@ -50,24 +50,24 @@ pub(crate) fn check() -> Result<(), Failed> {
         "none",
     ];
     let output =
-        command(&tree).output().map_err(|error| Failed::NotStarted { step: step.to_owned(), error })?;
+        cargo_command(&tree).output().map_err(|error| StepError::Io { step: step.to_owned(), error })?;
     let tree = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !tree.starts_with("runway-core ") {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        return Err(Failed::Unsuccessful { step: step.to_owned() });
+        return Err(StepError::CommandFailed { step: step.to_owned() });
     }
-    let crates = forbidden(&tree);
+    let crates = forbidden_crates(&tree);
     if crates.is_empty() {
         return Ok(());
     }
     let what = format!("runway-core must not depend on: {}", crates.join(", "));
-    Err(Failed::Wrong { step: step.to_owned(), what })
+    Err(StepError::CheckFailed { step: step.to_owned(), what })
 }
 
 /// Returns the forbidden crates in the output of `cargo tree --prefix none`.
-fn forbidden(tree: &str) -> Vec<String> {
+fn forbidden_crates(tree: &str) -> Vec<String> {
     let names = tree.lines().filter_map(|line| line.split(' ').next());
-    let mut found: Vec<_> = names.filter(|name| FORBIDDEN.contains(name)).map(str::to_owned).collect();
+    let mut found: Vec<_> = names.filter(|name| FORBIDDEN_CRATES.contains(name)).map(str::to_owned).collect();
     found.sort_unstable();
     found.dedup();
     found
@@ -75,12 +75,12 @@ fn forbidden(tree: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::forbidden;
+    use super::forbidden_crates;
 
     #[test]
-    fn a_clock_or_a_runtime_is_found_wherever_it_hides() {
+    fn forbidden_crates_are_found_in_the_tree() {
         let tree = "runway-core v0.1.0 (path)\nserde v1.0.0\ntime v0.3.0\ntokio v1.0.0\ntime v0.3.0 (*)\ntimely v1.0.0\n";
-        assert_eq!(forbidden(tree), ["time", "tokio"]);
-        assert!(forbidden("runway-core v0.1.0\nserde v1.0.0\n").is_empty());
+        assert_eq!(forbidden_crates(tree), ["time", "tokio"]);
+        assert!(forbidden_crates("runway-core v0.1.0\nserde v1.0.0\n").is_empty());
     }
 }

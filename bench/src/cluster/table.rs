@@ -15,7 +15,7 @@ pub(crate) enum Target {
 
 /// One row: the values of Runway and of the plain client, from neighbouring runs.
 pub(crate) struct Row {
-    what: String,
+    name: String,
     unit: &'static str,
     runway: f64,
     /// The plain client's value, and the quartiles of the ratio with the median in the middle.
@@ -31,12 +31,12 @@ impl Row {
         let quarter = ratios.len() / 4;
         let ratio = [ratios[quarter], median(&mut ratios), ratios[ratios.len() - 1 - quarter]];
         let bare = Some((median(&mut bare), ratio));
-        Self { what, unit, runway: median(&mut runway), bare, targets: Vec::new() }
+        Self { name: what, unit, runway: median(&mut runway), bare, targets: Vec::new() }
     }
 
     /// Creates a row without a comparison.
-    pub(crate) fn alone(what: String, unit: &'static str, values: &mut [f64]) -> Self {
-        Self { what, unit, runway: median(values), bare: None, targets: Vec::new() }
+    pub(crate) fn single(what: String, unit: &'static str, values: &mut [f64]) -> Self {
+        Self { name: what, unit, runway: median(values), bare: None, targets: Vec::new() }
     }
 
     pub(crate) fn target(mut self, target: Target) -> Self {
@@ -69,7 +69,7 @@ impl Row {
         let target =
             |target: &Target| format!("{}: {}", words(target), if met(target) { "met" } else { "missed" });
         [
-            self.what.clone(),
+            self.name.clone(),
             value(self.runway),
             self.bare.map(|(bare, _)| value(bare)).unwrap_or_default(),
             self.bare.map(|(_, [_, middle, _])| format!("{middle:.2}")).unwrap_or_default(),

@@ -1,8 +1,8 @@
 //! The server program as a child process.
 
 use super::client::Clients;
-use crate::cluster::bed::{Place, policy_text};
-use crate::timing::Outcome;
+use crate::cluster::harness::{BenchNamespace, policy_text};
+use crate::timing::BenchResult;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,17 +13,17 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 /// A ready server for one namespace.
-pub(super) struct Server {
+pub(super) struct ServerProcess {
     pub(super) address: SocketAddr,
     child: Child,
     policy: PathBuf,
 }
 
-impl Server {
+impl ServerProcess {
     /// Starts the server and waits until it is ready.
-    pub(super) async fn start(program: &Path, place: &Place) -> Outcome<Self> {
-        let policy = env::temp_dir().join(format!("{}.yaml", place.name));
-        fs::write(&policy, policy_text(&place.name))?;
+    pub(super) async fn start(program: &Path, namespace: &BenchNamespace) -> BenchResult<Self> {
+        let policy = env::temp_dir().join(format!("{}.yaml", namespace.name));
+        fs::write(&policy, policy_text(&namespace.name))?;
         let user = env::var_os("RUNWAY_TEST_KUBECONFIG").or_else(|| env::var_os("KUBECONFIG"));
         let mut command = Command::new(program);
         command.args([
@@ -58,17 +58,17 @@ impl Server {
     }
 
     /// Returns the resident memory and its peak, in MiB.
-    pub(super) fn memory(&self) -> Outcome<(f64, f64)> {
+    pub(super) fn memory(&self) -> BenchResult<(f64, f64)> {
         let id = self.child.id().ok_or("the server ended")?;
         let text = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let kibibytes = |name: &str| -> Outcome<f64> {
+        let kibibytes = |name: &str| -> BenchResult<f64> {
             let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no memory line")?;
             Ok(line.trim().trim_end_matches("kB").trim().parse()?)
         };
         Ok((kibibytes("VmRSS:")? / 1024.0, kibibytes("VmHWM:")? / 1024.0))
     }
 
-    pub(super) async fn stop(mut self) -> Outcome {
+    pub(super) async fn stop(mut self) -> BenchResult {
         self.child.kill().await?;
         fs::remove_file(self.policy)?;
         Ok(())

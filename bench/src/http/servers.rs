@@ -1,12 +1,12 @@
 //! Servers on loopback in this process: Runway with a fake cluster, and a plain axum server.
 
-use crate::cluster::bed::policy;
-use crate::timing::Outcome;
+use crate::cluster::harness::policy;
+use crate::timing::BenchResult;
 use axum::body::Bytes;
 use axum::routing::post;
 use axum::{Json, Router};
 use runway_control::fake::FakeCluster;
-use runway_control::{ControlPlane, Settings, System};
+use runway_control::{ControlPlane, Settings, SystemEnv};
 use runway_core::JobSpec;
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, serve};
@@ -32,16 +32,16 @@ pub(super) fn job(tenant: &str) -> Bytes {
 }
 
 /// Starts Runway's server with this number of known jobs.
-pub(super) async fn runway(known: usize) -> Outcome<SocketAddr> {
-    let surroundings = Arc::new(System);
-    let cluster = FakeCluster::new(surroundings.clone());
+pub(super) async fn runway(known: usize) -> BenchResult<SocketAddr> {
+    let env = Arc::new(SystemEnv);
+    let cluster = FakeCluster::new(env.clone());
     let metrics = Arc::new(Metrics::default());
     let backend = Arc::new(cluster.connect());
     let policy = policy("jobs")?;
     let plane = ControlPlane::with_observer(
         backend,
         policy,
-        surroundings,
+        env,
         Settings::default(),
         Arc::clone(&metrics) as _,
     );
@@ -66,7 +66,7 @@ pub(super) async fn runway(known: usize) -> Outcome<SocketAddr> {
 }
 
 /// Starts a plain axum server that parses JSON and returns it.
-pub(super) async fn echo() -> Outcome<SocketAddr> {
+pub(super) async fn echo() -> BenchResult<SocketAddr> {
     let router = Router::new().route(super::QUOTES, post(async |Json(value): Json<Value>| Json(value)));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

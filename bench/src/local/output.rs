@@ -1,15 +1,15 @@
 //! Throughput of a job's output to its file and to its readers.
 
-use super::bed::Bed;
-use crate::timing::{Contender, Outcome};
+use super::harness::Harness;
+use crate::timing::{Benchmark, BenchResult};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::{io, thread};
 
 /// The baseline: a program that writes to a file through a pipe.
-pub(super) fn bare(bed: &Bed, megabytes: usize) -> Contender {
-    let file = bed.folder.join("bare");
-    Contender::new(move |samples| {
+pub(super) fn bare(harness: &Harness, megabytes: usize) -> Benchmark {
+    let file = harness.directory.join("bare");
+    Benchmark::new(move |samples| {
         let shell = format!("head -c {megabytes}M /dev/zero | cat >{}", file.display());
         samples.time(megabytes, || Command::new("sh").args(["-c", &shell]).stdin(Stdio::null()).status())?;
         Ok(std::fs::remove_file(&file)?)
@@ -17,11 +17,11 @@ pub(super) fn bare(bed: &Bed, megabytes: usize) -> Contender {
 }
 
 /// A job that prints, with this number of concurrent readers. Each one reads the whole output.
-pub(super) fn job(bed: Rc<Bed>, megabytes: usize, readers: usize) -> Contender {
-    Contender::new(move |samples| {
+pub(super) fn job(harness: Rc<Harness>, megabytes: usize, readers: usize) -> Benchmark {
+    Benchmark::new(move |samples| {
         let size = format!("{megabytes}M");
         let job = samples.time(megabytes, || {
-            let job = bed.start(&["head", "-c", &size, "/dev/zero"])?;
+            let job = harness.start(&["head", "-c", &size, "/dev/zero"])?;
             let mut open = Vec::new();
             for _ in 0..readers {
                 open.push(job.reader()?);
@@ -45,10 +45,10 @@ pub(super) fn job(bed: Rc<Bed>, megabytes: usize, readers: usize) -> Contender {
                         return Err(format!("a reader received {bytes} bytes").into());
                     }
                 }
-                Outcome::Ok(())
+                BenchResult::Ok(())
             })?;
             job.wait(None)?;
-            Outcome::Ok(job)
+            BenchResult::Ok(job)
         })?;
         job.remove()?;
         Ok(())

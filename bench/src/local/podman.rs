@@ -1,7 +1,7 @@
 //! podman with an image that contains only busybox, and with its store in a temporary directory.
 
 use super::command::command;
-use crate::timing::Outcome;
+use crate::timing::BenchResult;
 use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(super) struct Podman {
 
 impl Podman {
     /// Imports the image and finds options with which it runs. Otherwise, returns podman's last error.
-    pub(super) fn set_up() -> Outcome<Self> {
+    pub(super) fn set_up() -> BenchResult<Self> {
         let busybox =
             ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(Path::new).find(|path| path.is_file());
         let busybox = busybox.ok_or("no busybox found for the image")?;
@@ -30,54 +30,54 @@ impl Podman {
         // Some machines do not let podman raise its limits. Some runtimes do not support cgroup v1 and v2
         // together.
         let limits = [format!("--ulimit=nofile={files}:{files}"), "--ulimit=nproc=1024:1024".to_owned()];
-        let ways: [&[&str]; 3] =
+        let variants: [&[&str]; 3] =
             [&[], &[&limits[0], &limits[1]], &["--runtime=runc", &limits[0], &limits[1]]];
-        let mut said = String::new();
-        for way in ways {
-            podman.words = podman.call(&[&["run", "--rm", "--network=none"], way, &[IMAGE, "true"]].concat());
+        let mut last_error = String::new();
+        for options in variants {
+            podman.words = podman.command_line(&[&["run", "--rm", "--network=none"], options, &[IMAGE, "true"]].concat());
             match podman.run() {
                 Ok(()) => return Ok(podman),
-                Err(error) => said = error.to_string(),
+                Err(error) => last_error = error.to_string(),
             }
         }
-        Err(said.into())
+        Err(last_error.into())
     }
 
     /// Returns podman's command line with a separate store. Of the storage drivers that work everywhere,
     /// `vfs` is the fastest with such a small image.
-    fn call(&self, words: &[&str]) -> Vec<String> {
-        let folder = |name: &str| self.root.join(name).display().to_string();
+    fn command_line(&self, words: &[&str]) -> Vec<String> {
+        let directory = |name: &str| self.root.join(name).display().to_string();
         let store = [
             "podman".to_owned(),
-            format!("--root={}", folder("store")),
-            format!("--runroot={}", folder("run")),
+            format!("--root={}", directory("store")),
+            format!("--runroot={}", directory("run")),
         ];
         let options = ["--storage-driver=vfs", "--cgroup-manager=cgroupfs"];
         store.into_iter().chain(options.iter().chain(words).map(|word| (*word).to_owned())).collect()
     }
 
-    fn import(&self, busybox: &Path) -> Outcome {
+    fn import(&self, busybox: &Path) -> BenchResult {
         let bin = self.root.join("image/bin");
         fs::create_dir_all(&bin)?;
         fs::copy(busybox, bin.join("busybox"))?;
         std::os::unix::fs::symlink("busybox", bin.join("true"))?;
         let image = self.root.join("image.tar");
         let mut tar = Command::new("tar");
-        succeeds(tar.arg("-C").arg(self.root.join("image")).arg("-cf").arg(&image).arg("."))?;
-        succeeds(&mut command(&self.call(&["import", "--quiet", &image.display().to_string(), IMAGE])))
+        run_command(tar.arg("-C").arg(self.root.join("image")).arg("-cf").arg(&image).arg("."))?;
+        run_command(&mut command(&self.command_line(&["import", "--quiet", &image.display().to_string(), IMAGE])))
     }
 
-    fn run(&self) -> Outcome {
-        succeeds(&mut command(&self.words))
+    fn run(&self) -> BenchResult {
+        run_command(&mut command(&self.words))
     }
 }
 
 impl Drop for Podman {
     /// podman's cleanup processes may still be running, so this retries for up to 10 seconds.
     fn drop(&mut self) {
-        let began = Instant::now();
+        let start = Instant::now();
         while let Err(error) = fs::remove_dir_all(&self.root) {
-            if began.elapsed() > Duration::from_secs(10) {
+            if start.elapsed() > Duration::from_secs(10) {
                 eprintln!("{}: {error}", self.root.display());
                 return;
             }
@@ -87,11 +87,11 @@ impl Drop for Podman {
 }
 
 /// Runs a program. If it fails, returns the last line of its standard error.
-fn succeeds(command: &mut Command) -> Outcome {
-    let ran = command.stdin(Stdio::null()).output()?;
-    if ran.status.success() {
+fn run_command(command: &mut Command) -> BenchResult {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    Err(said.lines().last().unwrap_or("no error output").to_owned().into())
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(stderr.lines().last().unwrap_or("no error output").to_owned().into())
 }

@@ -1,6 +1,6 @@
 //! The command line as whole processes, from start to exit.
 
-use crate::timing::{Contender, Outcome};
+use crate::timing::{Benchmark, BenchResult};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -9,23 +9,23 @@ use std::{env, fs, process};
 const FILES: usize = 1_000;
 
 /// Returns two benchmarks: one process that checks many files, and one process per file.
-pub(crate) fn contenders(runway: &Path, rounds: usize) -> Outcome<[Contender; 2]> {
+pub(crate) fn benchmarks(runway: &Path, rounds: usize) -> BenchResult<[Benchmark; 2]> {
     let runway = runway.canonicalize()?;
     let directory = Rc::new(Directory::with_jobs()?);
     let names: Vec<_> = (0..FILES).map(file_name).collect();
-    let many = {
+    let many_files = {
         let (runway, directory, names) = (runway.clone(), Rc::clone(&directory), names.clone());
-        Contender::new(move |samples| samples.time(1, || check(&runway, &directory, &names)))
+        Benchmark::new(move |samples| samples.time(1, || check(&runway, &directory, &names)))
     };
     // At least 30 processes in all rounds together.
     let starts = 30usize.div_ceil(rounds);
-    let one = Contender::new(move |samples| {
+    let one_file = Benchmark::new(move |samples| {
         (0..starts).try_for_each(|_| samples.time(1, || check(&runway, &directory, &names[..1])))
     });
-    Ok([many, one])
+    Ok([many_files, one_file])
 }
 
-fn check(runway: &Path, directory: &Directory, names: &[String]) -> Outcome {
+fn check(runway: &Path, directory: &Directory, names: &[String]) -> BenchResult {
     let mut command = Command::new(runway);
     command.arg("check").args(names).current_dir(&directory.0).stdin(Stdio::null()).stdout(Stdio::null());
     let status = command.status()?;
@@ -36,7 +36,7 @@ fn check(runway: &Path, directory: &Directory, names: &[String]) -> Outcome {
 struct Directory(PathBuf);
 
 impl Directory {
-    fn with_jobs() -> Outcome<Self> {
+    fn with_jobs() -> BenchResult<Self> {
         let directory = Self(env::temp_dir().join(format!("runway-bench-{}", process::id())));
         fs::create_dir(&directory.0)?;
         for number in 0..FILES {

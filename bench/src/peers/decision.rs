@@ -1,8 +1,8 @@
 //! `Gate::submit` for parsed jobs, with or without rendering the admitted job, and `Gate::release`.
 
 use crate::peers::random::Random;
-use crate::timing::{Contender, Outcome};
-use runway_core::policy::RateOverrides;
+use crate::timing::{Benchmark, BenchResult};
+use runway_core::policy::PriceOverrides;
 use runway_core::spec::ResourceSpec;
 use runway_core::units::Timestamp;
 use runway_core::{AdmittedJob, Gate, HashSeed, JobId, JobSpec, Policy, Submission, render::render};
@@ -12,26 +12,26 @@ use std::sync::Arc;
 const TENANTS: usize = 1_000;
 
 /// Only decides.
-pub(crate) fn deciding(operations: usize) -> Outcome<Contender> {
-    contender(operations, |_, _, _| true)
+pub(crate) fn decide(operations: usize) -> BenchResult<Benchmark> {
+    benchmark(operations, |_, _, _| true)
 }
 
 /// Decides and renders the Kubernetes objects.
-pub(crate) fn rendering(operations: usize) -> Outcome<Contender> {
-    contender(operations, |job, id, policy| black_box(render(job, id, policy)).is_ok())
+pub(crate) fn decide_and_render(operations: usize) -> BenchResult<Benchmark> {
+    benchmark(operations, |job, id, policy| black_box(render(job, id, policy)).is_ok())
 }
 
 /// Releases each job directly after its decision. The clock advances by 1 ms per decision.
-fn contender(
+fn benchmark(
     operations: usize,
     then: impl Fn(&AdmittedJob, JobId, &Policy) -> bool + 'static,
-) -> Outcome<Contender> {
+) -> BenchResult<Benchmark> {
     let policy = Arc::new(policy()?);
     let submissions: Vec<_> = (0..TENANTS).map(submission).collect();
     let mut gate = Gate::new(Arc::clone(&policy), HashSeed(0x5eed, 0xfeed));
     let mut random = Random(1);
     let mut now = Timestamp::from_seconds(1_795_248_000);
-    Ok(Contender::new(move |samples| {
+    Ok(Benchmark::new(move |samples| {
         let ids: Vec<_> = (0..operations).map(|_| random.id()).collect();
         let done = samples.time(operations, || {
             let mut done = 0;
@@ -41,7 +41,7 @@ fn contender(
                 done += usize::from(decision.admitted().is_some_and(|job| then(job, *id, &policy)));
                 black_box(gate.release(*id));
             }
-            Outcome::Ok(done)
+            BenchResult::Ok(done)
         })?;
         assert_eq!(done, operations, "every job is admitted");
         Ok(())
@@ -49,14 +49,14 @@ fn contender(
 }
 
 /// Returns the built-in policy with rate limits that no run reaches.
-fn policy() -> Outcome<Policy> {
-    const PLENTY: &str = "rate_limit: {per_minute: 1000000, burst: 1000000}";
+fn policy() -> BenchResult<Policy> {
+    const HIGH_RATE_LIMIT: &str = "rate_limit: {per_minute: 1000000, burst: 1000000}";
     let mut text = include_str!("../../../fixtures/policies/default.yaml").to_owned();
     for limit in ["rate_limit: {per_minute: 60, burst: 10}", "rate_limit: {per_minute: 6000, burst: 500}"] {
         assert!(text.contains(limit), "the built-in policy has the line `{limit}`");
-        text = text.replace(limit, PLENTY);
+        text = text.replace(limit, HIGH_RATE_LIMIT);
     }
-    Ok(Policy::parse(text.as_bytes(), RateOverrides::default())?)
+    Ok(Policy::parse(text.as_bytes(), PriceOverrides::default())?)
 }
 
 fn submission(number: usize) -> Submission {

@@ -6,8 +6,8 @@
 //! constant. A tenth of the jobs have GPUs. All random values are drawn before the measurement starts.
 
 use crate::peers::random::Random;
-use crate::timing::{Contender, Outcome};
-use runway_core::quota::{HoldRequest, Ledger, QuotaKind, Shortage};
+use crate::timing::{Benchmark, BenchResult};
+use runway_core::quota::{HoldRequest, Ledger, QuotaKind, QuotaExceeded};
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{HashSeed, JobId, Tenant};
 use std::hint::black_box;
@@ -31,7 +31,7 @@ pub(crate) enum Released {
 const TENANTS: usize = 1_000;
 
 /// A ledger with live holds, and the state from which the next cycles are generated.
-struct Alive {
+struct LiveLedger {
     ledger: Ledger,
     live: Vec<JobId>,
     tenants: Vec<Tenant>,
@@ -39,8 +39,8 @@ struct Alive {
     now: Timestamp,
 }
 
-impl Alive {
-    fn new(holds: usize) -> Outcome<Self> {
+impl LiveLedger {
+    fn new(holds: usize) -> BenchResult<Self> {
         let tenants =
             (0..TENANTS).map(|i| format!("tenant-{i:04}").parse()).collect::<Result<Vec<Tenant>, _>>()?;
         let mut random = Random(3);
@@ -59,14 +59,14 @@ impl Alive {
 
 /// Finds the holds that block a request for four GPUs when none is available. This is the cost of a quota
 /// refusal.
-pub(crate) fn refusing(holds: usize, operations: usize) -> Outcome<Contender> {
-    let Alive { ledger, .. } = Alive::new(holds)?;
+pub(crate) fn blocking_holds(holds: usize, operations: usize) -> BenchResult<Benchmark> {
+    let LiveLedger { ledger, .. } = LiveLedger::new(holds)?;
     let held = ledger.cluster_usage().gpus;
-    let shortage = Shortage { kind: QuotaKind::ClusterGpus, requested: 4, held, limit: held };
-    Ok(Contender::new(move |samples| {
+    let shortage = QuotaExceeded { kind: QuotaKind::ClusterGpus, requested: 4, held, limit: held };
+    Ok(Benchmark::new(move |samples| {
         let found = samples.time(operations, || {
-            Outcome::Ok(
-                (0..operations).map(|_| black_box(&ledger).in_the_way("", &shortage).len()).sum::<usize>(),
+            BenchResult::Ok(
+                (0..operations).map(|_| black_box(&ledger).blocking_holds("", &shortage).len()).sum::<usize>(),
             )
         })?;
         assert!(found >= operations, "at least one hold blocks the request");
@@ -75,9 +75,9 @@ pub(crate) fn refusing(holds: usize, operations: usize) -> Outcome<Contender> {
 }
 
 /// Runs cycles with this number of live holds.
-pub(crate) fn contender(holds: usize, released: Released, operations: usize) -> Outcome<Contender> {
-    let Alive { mut ledger, mut live, tenants, mut random, mut now } = Alive::new(holds)?;
-    Ok(Contender::new(move |samples| {
+pub(crate) fn benchmark(holds: usize, released: Released, operations: usize) -> BenchResult<Benchmark> {
+    let LiveLedger { mut ledger, mut live, tenants, mut random, mut now } = LiveLedger::new(holds)?;
+    Ok(Benchmark::new(move |samples| {
         let mut cycle = |_| {
             let id = random.id();
             let released = match released {
@@ -95,7 +95,7 @@ pub(crate) fn contender(holds: usize, released: Released, operations: usize) -> 
                 ledger.confirm(id, now.saturating_add_nanos(5_000_000))?;
                 count += usize::from(ledger.release(released).is_some());
             }
-            Outcome::Ok(count)
+            BenchResult::Ok(count)
         })?;
         assert_eq!(released, operations, "every hold is released");
         assert_eq!(ledger.cluster_usage().jobs, holds as u64);
@@ -108,6 +108,6 @@ fn request(random: &mut Random, tenants: &[Tenant]) -> HoldRequest {
     HoldRequest {
         tenant: tenants[random.below(tenants.len())].clone(),
         gpus: GpuCount::new(gpus),
-        term: Seconds::new(3600 + random.number() % (3 * 3600)),
+        max_duration: Seconds::new(3600 + random.number() % (3 * 3600)),
     }
 }

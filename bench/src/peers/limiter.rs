@@ -6,7 +6,7 @@
 //! limiter also takes a token from the bucket of all tenants each time.
 
 use crate::peers::random::Random;
-use crate::timing::{Contender, Outcome};
+use crate::timing::{Benchmark, BenchResult};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter as Governor};
 use runway_core::rate::{RateLimit, RateLimiter};
@@ -24,41 +24,41 @@ const PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 const BURST: NonZeroU32 = NonZeroU32::new(1_000_000).expect("not zero");
 
 /// Runway's limiter with a simulated time. It advances by 1 µs per request.
-pub(crate) fn runway(operations: usize) -> Outcome<Contender> {
+pub(crate) fn runway(operations: usize) -> BenchResult<Benchmark> {
     let mut now = Timestamp::from_seconds(1_795_248_000);
-    draws(operations, move || {
+    acquisitions(operations, move || {
         now = now.saturating_add_nanos(1_000);
         now
     })
 }
 
 /// Runway's limiter, with a clock read for each request.
-pub(crate) fn runway_with_clock(operations: usize) -> Outcome<Contender> {
-    draws(operations, || {
+pub(crate) fn runway_with_clock(operations: usize) -> BenchResult<Benchmark> {
+    acquisitions(operations, || {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_nanos(since.as_nanos() as u64)
     })
 }
 
-fn draws(operations: usize, mut now: impl FnMut() -> Timestamp + 'static) -> Outcome<Contender> {
+fn acquisitions(operations: usize, mut now: impl FnMut() -> Timestamp + 'static) -> BenchResult<Benchmark> {
     let limit = RateLimit { per_minute: PER_MINUTE, burst: BURST };
     let server = RateLimit { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX };
     let mut limiter = RateLimiter::new(HashSeed(0x5eed, 0xfeed));
     let tenants = tenants().iter().map(|tenant| tenant.parse()).collect::<Result<Vec<Tenant>, _>>()?;
-    Ok(contender(tenants, operations, move |tenant| limiter.draw(tenant, server, limit, now()).is_ok()))
+    Ok(benchmark(tenants, operations, move |tenant| limiter.try_acquire(tenant, server, limit, now()).is_ok()))
 }
 
 /// Governor in its usual configuration: the default store (`DashMap`) and the default clock (`quanta`).
-pub(crate) fn governor_with_clock(operations: usize) -> Contender {
+pub(crate) fn governor_with_clock(operations: usize) -> Benchmark {
     let limiter = Governor::keyed(Quota::per_minute(PER_MINUTE).allow_burst(BURST));
-    contender(tenants(), operations, move |tenant| limiter.check_key(tenant).is_ok())
+    benchmark(tenants(), operations, move |tenant| limiter.check_key(tenant).is_ok())
 }
 
 /// Governor in its fastest configuration: a `HashMap` behind one lock, and a clock that does not advance.
-pub(crate) fn governor(operations: usize) -> Contender {
+pub(crate) fn governor(operations: usize) -> Benchmark {
     let quota = Quota::per_minute(PER_MINUTE).allow_burst(BURST);
     let limiter = Governor::hashmap_with_clock(quota, FakeRelativeClock::default());
-    contender(tenants(), operations, move |tenant| limiter.check_key(tenant).is_ok())
+    benchmark(tenants(), operations, move |tenant| limiter.check_key(tenant).is_ok())
 }
 
 /// Returns the tenants. Both limiters receive the same names in the same order.
@@ -68,12 +68,12 @@ fn tenants() -> Vec<String> {
     tenants
 }
 
-fn contender<T: 'static>(
+fn benchmark<T: 'static>(
     tenants: Vec<T>,
     operations: usize,
     mut allows: impl FnMut(&T) -> bool + 'static,
-) -> Contender {
-    Contender::new(move |samples| {
+) -> Benchmark {
+    Benchmark::new(move |samples| {
         let allowed = samples.time(operations, || {
             tenants.iter().cycle().take(operations).filter(|tenant| allows(black_box(tenant))).count()
         });

@@ -2,7 +2,7 @@
 
 mod server;
 
-pub(crate) use server::{Form, Server, ServerUrl, Submit, View};
+pub(crate) use server::{OutputFormat, ServerArgs, ServerUrl, SubmitArgs, OutputArgs};
 
 use crate::Exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -41,29 +41,29 @@ Environment:
 /// Check, price, render, submit and follow batch jobs
 #[derive(Debug, Parser)]
 #[command(name = "runway", version, after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{ENVIRONMENT}"))]
-pub struct Arguments {
+pub struct Cli {
     /// The subcommand.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-impl Arguments {
+impl Cli {
     /// Parses the command line. Prints the help, the version or a usage error if the command line requests or
     /// causes it.
     ///
     /// # Errors
     ///
     /// The exit status of the program, if there is no command to run.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
-        let words: Vec<_> = words.into_iter().collect();
-        Self::try_parse_from(&words).map_err(|told| {
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
+        let args: Vec<_> = args.into_iter().collect();
+        Self::try_parse_from(&args).map_err(|error| {
             // A failure to print the message cannot be reported.
-            let _ = told.print();
-            match told.exit_code() {
-                0 => Exit::Fine,
+            let _ = error.print();
+            match error.exit_code() {
+                0 => Exit::Success,
                 // The other exit codes of `run` belong to the job.
-                _ if words.get(1).is_some_and(|command| command == "run") => Exit::NOT_RUN,
-                _ => Exit::NotJudged,
+                _ if args.get(1).is_some_and(|command| command == "run") => Exit::NOT_RUN,
+                _ => Exit::InvalidInput,
             }
         })
     }
@@ -72,13 +72,13 @@ impl Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check jobs against the policy and print what to change
-    Check(Files),
+    Check(FileArgs),
     /// Print the maximum cost of jobs
-    Quote(Files),
+    Quote(FileArgs),
     /// Print the Kubernetes objects for jobs, with secrets redacted
     Render {
         #[command(flatten)]
-        files: Files,
+        files: FileArgs,
         /// Set the job's id: 12 characters of a-z and 0-9
         #[arg(long, value_name = "ID", default_value = "000000000000")]
         id: JobId,
@@ -100,20 +100,20 @@ pub(crate) enum Command {
     /// Ctrl-C cancels the job. A second Ctrl-C kills it.
     #[cfg(target_os = "linux")]
     #[command(after_help = RUN_EXIT_CODES)]
-    Run(RunArguments),
+    Run(RunArgs),
     /// Submit jobs to a server
     ///
     /// Prints the id and the maximum cost of each job.
     ///
     /// Secrets with `from_env` get their values from this command's environment.
     #[command(after_help = EXIT_CODES)]
-    Submit(Submit),
+    Submit(SubmitArgs),
     /// Show the status of a job
     Status {
         #[command(flatten)]
-        server: Server,
+        server: ServerArgs,
         #[command(flatten)]
-        output: View,
+        output: OutputArgs,
         /// Select the job with this id
         #[arg(value_name = "ID")]
         id: JobId,
@@ -121,11 +121,11 @@ pub(crate) enum Command {
     /// List jobs on a server, newest first
     Ls {
         #[command(flatten)]
-        server: Server,
+        server: ServerArgs,
         #[command(flatten)]
-        output: View,
+        output: OutputArgs,
         /// Show only jobs in this phase
-        #[arg(long, value_name = "PHASE", value_parser = phase)]
+        #[arg(long, value_name = "PHASE", value_parser = parse_phase)]
         phase: Option<Phase>,
         /// Watch the list and print changes
         #[arg(long)]
@@ -134,7 +134,7 @@ pub(crate) enum Command {
     /// Print the output of a job
     Logs {
         #[command(flatten)]
-        server: Server,
+        server: ServerArgs,
         /// Print new output until the job ends
         ///
         /// Continues if the job is retried.
@@ -152,9 +152,9 @@ pub(crate) enum Command {
     /// The job receives SIGTERM, and SIGKILL after the policy's termination grace.
     Cancel {
         #[command(flatten)]
-        server: Server,
+        server: ServerArgs,
         #[command(flatten)]
-        output: View,
+        output: OutputArgs,
         /// Select the job with this id
         #[arg(value_name = "ID")]
         id: JobId,
@@ -162,14 +162,14 @@ pub(crate) enum Command {
     /// Show the usage and quotas of tenants
     Usage {
         #[command(flatten)]
-        server: Server,
+        server: ServerArgs,
         #[command(flatten)]
-        output: View,
+        output: OutputArgs,
         /// Show only this tenant
         ///
         /// [default: the value of --tenant, or each tenant with a job]
         #[arg(value_name = "TENANT")]
-        of: Option<Tenant>,
+        of_tenant: Option<Tenant>,
     },
     /// Explain the state of Kubernetes Jobs from `kubectl` output
     ///
@@ -180,7 +180,7 @@ pub(crate) enum Command {
     /// The exit code is 0 if the input is valid, even if a Job failed.
     Diagnose {
         #[command(flatten)]
-        output: Output,
+        output: TextOrJsonArgs,
         /// Read this file; `-` is standard input
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
@@ -188,7 +188,7 @@ pub(crate) enum Command {
     /// Explain an error code, or list all codes
     Explain {
         #[command(flatten)]
-        output: Output,
+        output: TextOrJsonArgs,
         /// Explain this code, such as `cpu-above-max`
         #[arg(value_name = "CODE")]
         code: Option<Code>,
@@ -210,14 +210,14 @@ pub(crate) enum Command {
     Man {
         /// Write `runway.1`, `runway-submit.1` and the other pages here
         #[arg(value_name = "DIR")]
-        folder: PathBuf,
+        dir: PathBuf,
     },
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Files {
+pub(crate) struct FileArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: EvalArgs,
     /// Check that this backend supports the jobs
     ///
     /// The backends are `kubernetes` and `local`.
@@ -243,9 +243,9 @@ Exit codes:
 
 #[cfg(target_os = "linux")]
 #[derive(Debug, Args)]
-pub(crate) struct RunArguments {
+pub(crate) struct RunArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: EvalArgs,
     /// Read the job from this file; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -280,7 +280,7 @@ pub(crate) struct RunArguments {
 
 /// Options of the commands that evaluate jobs without a server.
 #[derive(Debug, Args)]
-pub(crate) struct Common {
+pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub policy: PolicyFlag,
     /// Submit as this tenant
@@ -289,7 +289,7 @@ pub(crate) struct Common {
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
     #[command(flatten)]
-    pub output: Output,
+    pub output: TextOrJsonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -300,15 +300,15 @@ pub(crate) struct PolicyFlag {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Output {
+pub(crate) struct TextOrJsonArgs {
     /// Select the output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
+    pub format: TextOrJson,
 }
 
 /// The output format of the commands that need no server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum TextOrJson {
     /// Text for people
     #[default]
     Text,
@@ -323,7 +323,7 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         policy: PolicyFlag,
         #[command(flatten)]
-        output: Output,
+        output: TextOrJsonArgs,
         /// Check this policy file [default: the value of --policy]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
@@ -335,7 +335,7 @@ pub(crate) enum PolicyCommand {
     /// Otherwise it lists each bound and the policy path that sets it.
     Show {
         #[command(flatten)]
-        common: Common,
+        common: EvalArgs,
         /// Show the bounds of this class
         ///
         /// [default: the policy's default class]
@@ -349,7 +349,7 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         policy: PolicyFlag,
         #[command(flatten)]
-        output: Output,
+        output: TextOrJsonArgs,
         /// Exclude these API server addresses from the network `open`
         ///
         /// Required if the policy allows the network `open`.
@@ -362,7 +362,7 @@ pub(crate) enum PolicyCommand {
     Schema,
 }
 
-fn phase(text: &str) -> Result<Phase, String> {
+fn parse_phase(text: &str) -> Result<Phase, String> {
     let known = Phase::ALL.into_iter().find(|phase| phase.as_str() == text);
     known.ok_or_else(|| format!("expected one of {}", Phase::ALL.map(Phase::as_str).join(", ")))
 }

@@ -10,7 +10,7 @@ use ureq::http::Uri;
 
 /// The server, the client certificate and the tenant.
 #[derive(Debug, Args)]
-pub(crate) struct Server {
+pub(crate) struct ServerArgs {
     /// Connect to this server, such as `https://runway.internal`
     #[arg(long, env = "RUNWAY_SERVER", hide_env_values = true, value_name = "URL", help_heading = "Server")]
     pub server: Option<ServerUrl>,
@@ -54,11 +54,11 @@ pub(crate) struct Server {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Submit {
+pub(crate) struct SubmitArgs {
     #[command(flatten)]
-    pub server: Server,
+    pub server: ServerArgs,
     #[command(flatten)]
-    pub output: View,
+    pub output: OutputArgs,
     /// Wait until the jobs end
     ///
     /// Reports status changes on standard error.
@@ -74,8 +74,8 @@ pub(crate) struct Submit {
     /// Repeating a command with the same key and files creates no new jobs.
     ///
     /// If there are several jobs, their keys are K-1, K-2 and so on.
-    #[arg(long, value_name = "K", value_parser = key)]
-    pub key: Option<String>,
+    #[arg(long, value_name = "KEY", value_parser = parse_idempotency_key)]
+    pub idempotency_key: Option<String>,
     /// Read jobs from these files; `-` is standard input
     ///
     /// A file contains one or more YAML documents.
@@ -84,15 +84,15 @@ pub(crate) struct Submit {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct View {
+pub(crate) struct OutputArgs {
     /// Select the output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
-    pub form: Form,
+    pub format: OutputFormat,
 }
 
 /// The output format of the commands that need a server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
+pub(crate) enum OutputFormat {
     /// Table for people
     #[default]
     Table,
@@ -106,9 +106,9 @@ pub(crate) enum Form {
     Name,
 }
 
-impl Form {
+impl OutputFormat {
     /// Returns whether the format is for people.
-    pub(crate) const fn is_for_people(self) -> bool {
+    pub(crate) const fn is_human_readable(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
 }
@@ -119,12 +119,12 @@ pub(crate) struct ServerUrl(String);
 
 impl ServerUrl {
     /// Appends a path, which must begin with a slash.
-    pub(crate) fn at(&self, path: &str) -> String {
+    pub(crate) fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
 
     /// Returns whether the scheme is `https`.
-    pub(crate) fn is_secure(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.0.starts_with("https:")
     }
 }
@@ -156,11 +156,11 @@ impl fmt::Display for ServerUrl {
 
 /// Maximum length of an idempotency key. The server accepts 255 characters, and `-N` is appended if there are
 /// several jobs.
-const MAX_KEY: usize = 240;
+const MAX_KEY_LENGTH: usize = 240;
 
-fn key(text: &str) -> Result<String, String> {
-    let fits = (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if fits { Ok(text.to_owned()) } else { Err(format!("must have 1 to {MAX_KEY} visible ASCII characters")) }
+fn parse_idempotency_key(text: &str) -> Result<String, String> {
+    let is_valid = (1..=MAX_KEY_LENGTH).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if is_valid { Ok(text.to_owned()) } else { Err(format!("must have 1 to {MAX_KEY_LENGTH} visible ASCII characters")) }
 }
 
 #[cfg(test)]
@@ -168,13 +168,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_scheme_a_host_and_perhaps_a_path() {
-        for (text, told) in [
+    fn server_url_is_scheme_host_and_optional_path() {
+        for (text, expected) in [
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/jobs"),
             ("https://runway.internal/", "https://runway.internal/v1/jobs"),
             ("https://[::1]:1/batch//", "https://[::1]:1/batch/v1/jobs"),
         ] {
-            assert_eq!(text.parse::<ServerUrl>().unwrap().at("/v1/jobs"), told);
+            assert_eq!(text.parse::<ServerUrl>().unwrap().join("/v1/jobs"), expected);
         }
         for bad in [
             "",
@@ -193,10 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_at_most_so_many_characters() {
-        assert!(key(&"k".repeat(MAX_KEY)).is_ok());
-        for bad in ["", "a b", "ä", "a\n", &"k".repeat(MAX_KEY + 1)] {
-            assert!(key(bad).is_err(), "{bad}");
+    fn idempotency_key_above_maximum_length_is_rejected() {
+        assert!(parse_idempotency_key(&"k".repeat(MAX_KEY_LENGTH)).is_ok());
+        for bad in ["", "a b", "ä", "a\n", &"k".repeat(MAX_KEY_LENGTH + 1)] {
+            assert!(parse_idempotency_key(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Configures connections: timeouts and TLS.
 
-use super::ANSWER;
-use crate::arguments::{Server, ServerUrl};
-use crate::output::printable;
+use super::RESPONSE_TIMEOUT;
+use crate::arguments::{ServerArgs, ServerUrl};
+use crate::output::escape_control;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 
 /// Time limit for opening a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An error in the options for the server.
 #[derive(Debug, thiserror::Error)]
@@ -25,21 +25,21 @@ pub(crate) enum ClientConfigError {
         server: ServerUrl,
     },
     /// The certificate or key file cannot be read.
-    #[error("cannot use `{}`: {error}", printable(&path.display().to_string()))]
+    #[error("cannot use `{}`: {error}", escape_control(&path.display().to_string()))]
     UnreadablePem {
         /// The path of the file.
         path: PathBuf,
         error: std::io::Error,
     },
     /// The certificate or key file is not valid PEM.
-    #[error("cannot use `{}`: {}", printable(&path.display().to_string()), printable(&error.to_string()))]
+    #[error("cannot use `{}`: {}", escape_control(&path.display().to_string()), escape_control(&error.to_string()))]
     InvalidPem {
         /// The path of the file.
         path: PathBuf,
         error: ureq::Error,
     },
     /// The certificate file contains no certificate.
-    #[error("cannot use `{}`: it contains no certificate", printable(&path.display().to_string()))]
+    #[error("cannot use `{}`: it contains no certificate", escape_control(&path.display().to_string()))]
     NoCertificate {
         /// The path of the file.
         path: PathBuf,
@@ -47,8 +47,8 @@ pub(crate) enum ClientConfigError {
 }
 
 /// Creates the HTTP agent for a server.
-pub(super) fn agent(options: &Server, server: &ServerUrl) -> Result<Agent, ClientConfigError> {
-    if !server.is_secure() && (options.cert.is_some() || options.ca.is_some()) {
+pub(super) fn create_agent(options: &ServerArgs, server: &ServerUrl) -> Result<Agent, ClientConfigError> {
+    if !server.is_https() && (options.cert.is_some() || options.ca.is_some()) {
         return Err(ClientConfigError::CertificateWithoutTls { server: server.clone() });
     }
     let config = Agent::config_builder()
@@ -58,19 +58,19 @@ pub(super) fn agent(options: &Server, server: &ServerUrl) -> Result<Agent, Clien
         .max_redirects(0)
         .max_redirects_will_error(false)
         .user_agent(concat!("runway/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(CONNECT))
-        .timeout_recv_response(Some(ANSWER));
-    let config = if server.is_secure() { config.tls_config(tls(options)?) } else { config };
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(RESPONSE_TIMEOUT));
+    let config = if server.is_https() { config.tls_config(tls_config(options)?) } else { config };
     Ok(config.build().new_agent())
 }
 
 /// Builds the TLS configuration from the options. `ring` is the only compiled-in provider.
-fn tls(options: &Server) -> Result<TlsConfig, ClientConfigError> {
+fn tls_config(options: &ServerArgs) -> Result<TlsConfig, ClientConfigError> {
     let roots = match &options.ca {
         Some(path) => certificates(path)?,
         None => {
-            let found = rustls_native_certs::load_native_certs().certs;
-            found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+            let loaded = rustls_native_certs::load_native_certs().certs;
+            loaded.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
         }
     };
     let client = match (&options.cert, &options.key_file) {

@@ -1,18 +1,18 @@
 //! `runway diagnose`: explains the state of Kubernetes Jobs.
 
-use crate::arguments::Format;
-use crate::failure::Failure;
+use crate::arguments::TextOrJson;
+use crate::error::CliError;
 use crate::input;
-use crate::output::printable;
+use crate::output::escape_control;
 use crate::{Exit, output};
-use runway_core::status::{Listing, Seen, Status, classify};
+use runway_core::status::{KubectlList, JobObjects, Status, classify};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
 /// The diagnosis of one Job, as printed in JSON.
 #[derive(serde::Serialize)]
-struct Record<'a> {
+struct DiagnosisRecord<'a> {
     job: &'a str,
     #[serde(skip)]
     namespace: Option<&'a str>,
@@ -20,50 +20,50 @@ struct Record<'a> {
     status: Status,
 }
 
-pub(super) fn run(file: &Path, format: Format) -> Result<Exit, Failure> {
+pub(super) fn run(file: &Path, format: TextOrJson) -> Result<Exit, CliError> {
     let source = input::read(file)?;
     let json = serde_json::from_slice(source.bytes())
-        .map_err(|error| Failure::NotJson { path: file.to_owned(), error })?;
-    let listing =
-        Listing::read(json).map_err(|error| Failure::NotKubernetes { path: file.to_owned(), error })?;
-    for skipped in listing.skipped() {
-        output::print_aside(&format!("warning: `{}`: skipped: {skipped}\n", source.name))?;
+        .map_err(|error| CliError::NotJson { path: file.to_owned(), error })?;
+    let list =
+        KubectlList::from_json(json).map_err(|error| CliError::NotKubernetes { path: file.to_owned(), error })?;
+    for skipped in list.skipped() {
+        output::eprint(&format!("warning: `{}`: skipped: {skipped}\n", source.name))?;
     }
-    let records: Vec<_> = listing.jobs().map(Record::of).collect();
+    let records: Vec<_> = list.jobs().map(DiagnosisRecord::new).collect();
     match format {
-        Format::Json => output::print_json(&records)?,
-        Format::Text if records.is_empty() => output::print(&format!("no Jobs in `{}`\n", source.name))?,
-        Format::Text => {
+        TextOrJson::Json => output::print_json(&records)?,
+        TextOrJson::Text if records.is_empty() => output::print(&format!("no Jobs in `{}`\n", source.name))?,
+        TextOrJson::Text => {
             let namespaces: BTreeSet<_> = records.iter().map(|record| record.namespace).collect();
-            let stories: Vec<_> = records.iter().map(|record| record.story(namespaces.len() > 1)).collect();
-            output::print(&stories.join("\n"))?;
+            let texts: Vec<_> = records.iter().map(|record| record.render_text(namespaces.len() > 1)).collect();
+            output::print(&texts.join("\n"))?;
         }
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-impl<'a> Record<'a> {
-    fn of((job, seen): (&'a str, Seen<'a>)) -> Self {
-        let namespace = seen.job.and_then(|job| job.metadata.namespace.as_deref());
-        Self { job, namespace, status: classify(&seen) }
+impl<'a> DiagnosisRecord<'a> {
+    fn new((job, objects): (&'a str, JobObjects<'a>)) -> Self {
+        let namespace = objects.job.and_then(|job| job.metadata.namespace.as_deref());
+        Self { job, namespace, status: classify(&objects) }
     }
 
     /// Formats the diagnosis for people: phase, message, hint and evidence. Adds the namespace if
     /// `with_namespace` is set.
-    fn story(&self, with_namespace: bool) -> String {
+    fn render_text(&self, with_namespace: bool) -> String {
         let Status { phase, reason, message, hint, evidence, .. } = &self.status;
         let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
         let namespace = self.namespace.filter(|_| with_namespace);
-        let namespace = namespace.map(|namespace| format!("{}/", printable(namespace))).unwrap_or_default();
-        let mut story = format!("{namespace}{}: {phase}{reason}\n  {message}\n", printable(self.job));
+        let namespace = namespace.map(|namespace| format!("{}/", escape_control(namespace))).unwrap_or_default();
+        let mut text = format!("{namespace}{}: {phase}{reason}\n  {message}\n", escape_control(self.job));
         if let Some(hint) = hint {
-            let _ = writeln!(story, "  hint: {hint}");
+            let _ = writeln!(text, "  hint: {hint}");
         }
-        for seen in evidence {
+        for item in evidence {
             let (object, path, value) =
-                (printable(&seen.object), printable(&seen.path), printable(&seen.value));
-            let _ = writeln!(story, "  evidence: {object} {path}: {value}");
+                (escape_control(&item.object), escape_control(&item.path), escape_control(&item.value));
+            let _ = writeln!(text, "  evidence: {object} {path}: {value}");
         }
-        story
+        text
     }
 }

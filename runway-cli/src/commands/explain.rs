@@ -1,7 +1,7 @@
 //! `runway explain`: explains error codes.
 
-use crate::arguments::Format;
-use crate::failure::Failure;
+use crate::arguments::TextOrJson;
+use crate::error::CliError;
 use crate::{Exit, output};
 use runway_core::Code;
 use serde_json::json;
@@ -9,24 +9,24 @@ use serde_json::json;
 /// Maximum width of a line of text.
 const WIDTH: usize = 80;
 
-pub(super) fn run(code: Option<Code>, format: Format) -> Result<Exit, Failure> {
+pub(super) fn run(code: Option<Code>, format: TextOrJson) -> Result<Exit, CliError> {
     let codes = code.as_ref().map_or(Code::ALL, std::slice::from_ref);
     match format {
-        Format::Json => {
+        TextOrJson::Json => {
             let record = |code: &Code| json!({"code": code, "explanation": code.explanation()});
             output::print_json(&codes.iter().map(record).collect::<Vec<_>>())?;
         }
-        Format::Text if code.is_some() => {
+        TextOrJson::Text if code.is_some() => {
             for code in codes {
                 output::print(&format!("{code}\n\n{}\n", wrap(code.explanation())))?;
             }
         }
-        Format::Text => {
+        TextOrJson::Text => {
             let line = |code: &Code| format!("{code:<28}{}\n", first_sentence(code.explanation()));
             output::print(&codes.iter().map(line).collect::<String>())?;
         }
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 fn first_sentence(text: &str) -> &str {

@@ -1,33 +1,33 @@
 //! `runway policy render`: prints the Kubernetes objects that enforce the policy for pods that bypass Runway.
 
 use super::render::{print_objects, to_json};
-use crate::arguments::Format;
-use crate::failure::Failure;
+use crate::arguments::TextOrJson;
+use crate::error::CliError;
 use crate::{Exit, policy};
 use runway_core::guardrails::{GuardrailsError, guardrails};
 use runway_core::policy::Cidr;
 use std::path::Path;
 
-pub(super) fn run(api_server: &[Cidr], file: Option<&Path>, format: Format) -> Result<Exit, Failure> {
+pub(super) fn run(api_server: &[Cidr], file: Option<&Path>, format: TextOrJson) -> Result<Exit, CliError> {
     let policy = policy::load(file)?;
     let guardrails = guardrails(&policy.policy, api_server).map_err(|error| match &error {
         GuardrailsError::ApiServerUnknown { allowed_by } => {
-            let place = policy.place(allowed_by).map(|place| format!(" ({place})")).unwrap_or_default();
-            Failure::ApiServerUnknown { error, place }
+            let location = policy.location(allowed_by).map(|place| format!(" ({place})")).unwrap_or_default();
+            CliError::ApiServerUnknown { error, place: location }
         }
-        GuardrailsError::ApiServerEverywhere { .. } => Failure::ApiServerEverywhere(error),
+        GuardrailsError::ApiServerEverywhere { .. } => CliError::ApiServerEverywhere(error),
     })?;
     let mut objects = Vec::new();
-    for guarded in &guardrails {
-        objects.push(to_json(&guarded.namespace)?);
-        objects.push(to_json(&guarded.quota)?);
-        if let Some(range) = &guarded.range {
+    for namespace_guardrails in &guardrails {
+        objects.push(to_json(&namespace_guardrails.namespace)?);
+        objects.push(to_json(&namespace_guardrails.resource_quota)?);
+        if let Some(range) = &namespace_guardrails.limit_range {
             objects.push(to_json(range)?);
         }
-        for network in &guarded.networks {
+        for network in &namespace_guardrails.network_policies {
             objects.push(to_json(network)?);
         }
     }
     print_objects(&objects, format)?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }

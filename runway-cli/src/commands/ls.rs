@@ -1,14 +1,14 @@
 //! `runway ls`: lists jobs.
 
-use crate::arguments::{Form, Server};
+use crate::arguments::{OutputFormat, ServerArgs};
 use crate::client::{Client, Jobs};
-use crate::failure::Failure;
-use crate::online::{Patience, Table, print_values};
-use crate::output::{OutputError, printable};
-use crate::time::{age, time};
+use crate::error::CliError;
+use crate::remote::{RetryPolicy, TextTable, print_serialized};
+use crate::output::{OutputError, escape_control};
+use crate::time::{format_age, format_timestamp};
 use crate::{Exit, output};
 use runway_api::JobView;
-use runway_control::{Surroundings, System};
+use runway_control::{Env, SystemEnv};
 use runway_core::JobId;
 use runway_core::status::Phase;
 use runway_core::units::{Timestamp, Usd};
@@ -17,49 +17,49 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 /// The interval between two lists of `--watch`.
-const PERIOD: Duration = Duration::from_secs(2);
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Moves the cursor to the top left and clears the screen below it.
-const CLEAR: &str = "\u{1b}[H\u{1b}[J";
+const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[J";
 
 pub(super) fn run(
-    server: &Server,
-    form: Form,
+    server: &ServerArgs,
+    form: OutputFormat,
     phase: Option<Phase>,
-    is_watched: bool,
-) -> Result<Exit, Failure> {
+    is_watching: bool,
+) -> Result<Exit, CliError> {
     let client = Client::new(server)?;
-    if is_watched {
-        let patience = Patience::new(Duration::from_secs(server.retry_for.get()));
-        return watch(&client, form, phase, patience);
+    if is_watching {
+        let retry_policy = RetryPolicy::new(Duration::from_secs(server.retry_for.get()));
+        return watch(&client, form, phase, retry_policy);
     }
     let jobs = client.jobs(phase)?;
-    if form.is_for_people() {
-        output::print(&table(&jobs, form, System.now()))?;
+    if form.is_human_readable() {
+        output::print(&render_table(&jobs, form, SystemEnv.now()))?;
     } else {
-        print_values(form, &jobs, names(&jobs))?;
+        print_serialized(form, &jobs, job_ids(&jobs))?;
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-fn names(jobs: &[JobView]) -> impl Iterator<Item = String> {
+fn job_ids(jobs: &[JobView]) -> impl Iterator<Item = String> {
     jobs.iter().map(|job| job.id.to_string())
 }
 
-fn table(jobs: &[JobView], form: Form, now: Timestamp) -> String {
-    let mut head = vec!["ID", "NAME", "TENANT", "CLASS", "PHASE", "REASON", "AGE", "COST"];
-    if form == Form::Wide {
-        head.extend(["CEILING", "ATTEMPTS", "STARTED", "MESSAGE"]);
+fn render_table(jobs: &[JobView], form: OutputFormat, now: Timestamp) -> String {
+    let mut header = vec!["ID", "NAME", "TENANT", "CLASS", "PHASE", "REASON", "AGE", "COST"];
+    if form == OutputFormat::Wide {
+        header.extend(["CEILING", "ATTEMPTS", "STARTED", "MESSAGE"]);
     }
-    let mut table = Table::new(&head);
+    let mut table = TextTable::new(&header);
     for job in jobs {
-        table.row(cells(job, form, now));
+        table.add_row(row_of(job, form, now));
     }
-    table.text()
+    table.render()
 }
 
 /// Returns the cells of a job's row.
-fn cells(job: &JobView, form: Form, now: Timestamp) -> Vec<String> {
+fn row_of(job: &JobView, form: OutputFormat, now: Timestamp) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let money = |usd: Option<Usd>| or_dash(usd.map(|usd| usd.to_string()));
     let mut row = vec![
@@ -69,14 +69,14 @@ fn cells(job: &JobView, form: Form, now: Timestamp) -> Vec<String> {
         or_dash(job.class.clone()),
         job.phase.to_string(),
         or_dash(job.reason.map(|reason| reason.to_string())),
-        age(job.created_at, now),
+        format_age(job.created_at, now),
         money(job.cost_usd),
     ];
-    if form == Form::Wide {
+    if form == OutputFormat::Wide {
         row.extend([
             money(job.quote.as_ref().map(|quote| quote.ceiling)),
             job.attempts.to_string(),
-            or_dash(job.started_at.map(time)),
+            or_dash(job.started_at.map(format_timestamp)),
             job.message.clone(),
         ]);
     }
@@ -85,58 +85,58 @@ fn cells(job: &JobView, form: Form, now: Timestamp) -> Vec<String> {
 
 /// Lists the jobs repeatedly, until the reader closes the pipe or the retry time of the server has passed.
 /// Redraws the table on a terminal. Prints only changed jobs otherwise.
-fn watch(client: &Client, form: Form, phase: Option<Phase>, mut patience: Patience) -> Result<Exit, Failure> {
-    let is_drawn = form.is_for_people() && std::io::stdout().is_terminal();
-    let mut known = BTreeMap::new();
+fn watch(client: &Client, form: OutputFormat, phase: Option<Phase>, mut retry_policy: RetryPolicy) -> Result<Exit, CliError> {
+    let redraws = form.is_human_readable() && std::io::stdout().is_terminal();
+    let mut last_printed = BTreeMap::new();
     loop {
         let jobs = match client.jobs(phase) {
             Ok(jobs) => jobs,
-            Err(trouble) => {
-                patience.bear(trouble)?;
+            Err(error) => {
+                retry_policy.wait_or_fail(error)?;
                 continue;
             }
         };
-        patience.renew();
-        let is_read = if is_drawn {
-            output::print_on(&format!("{CLEAR}{}", table(&jobs, form, System.now())))?
+        retry_policy.reset();
+        let is_open = if redraws {
+            output::print_stream(&format!("{CLEAR_SCREEN}{}", render_table(&jobs, form, SystemEnv.now())))?
         } else {
-            output::print_on(&changes(&jobs, &mut known, form)?)?
+            output::print_stream(&render_changes(&jobs, &mut last_printed, form)?)?
         };
-        if !is_read {
-            return Ok(Exit::Fine);
+        if !is_open {
+            return Ok(Exit::Success);
         }
-        std::thread::sleep(PERIOD);
+        std::thread::sleep(WATCH_INTERVAL);
     }
 }
 
 /// Formats the jobs that changed since the last call, oldest first. Omits jobs that the server no longer
 /// lists.
-fn changes(jobs: &Jobs, known: &mut BTreeMap<JobId, JobView>, form: Form) -> Result<String, Failure> {
-    let is_same = |a: &JobView, b: &JobView| {
+fn render_changes(jobs: &Jobs, last_printed: &mut BTreeMap<JobId, JobView>, form: OutputFormat) -> Result<String, CliError> {
+    let is_unchanged = |a: &JobView, b: &JobView| {
         (a.phase, a.reason, &a.message, a.attempts) == (b.phase, b.reason, &b.message, b.attempts)
     };
     let mut text = String::new();
     for job in jobs.iter().rev() {
-        if known.get(&job.id).is_some_and(|before| is_same(before, job)) {
+        if last_printed.get(&job.id).is_some_and(|before| is_unchanged(before, job)) {
             continue;
         }
         text.push_str(&match form {
-            Form::Table | Form::Wide => {
+            OutputFormat::Table | OutputFormat::Wide => {
                 // One space separates the cells, because single lines have no columns to align.
-                let cells = cells(job, form, System.now());
-                let cells: Vec<_> = cells.iter().map(|cell| printable(cell)).collect();
+                let cells = row_of(job, form, SystemEnv.now());
+                let cells: Vec<_> = cells.iter().map(|cell| escape_control(cell)).collect();
                 format!("{}\n", cells.join(" ").trim_end())
             }
-            Form::Json => {
+            OutputFormat::Json => {
                 let line = serde_json::to_string(job).map_err(OutputError::Json)?;
                 format!("{line}\n")
             }
-            Form::Yaml => format!("---\n{}", output::to_yaml(job)?),
-            Form::Name => format!("{}\n", job.id),
+            OutputFormat::Yaml => format!("---\n{}", output::to_yaml(job)?),
+            OutputFormat::Name => format!("{}\n", job.id),
         });
-        known.insert(job.id, job.clone());
+        last_printed.insert(job.id, job.clone());
     }
-    let there: BTreeSet<_> = jobs.iter().map(|job| job.id).collect();
-    known.retain(|id, _| there.contains(id));
+    let current_ids: BTreeSet<_> = jobs.iter().map(|job| job.id).collect();
+    last_printed.retain(|id, _| current_ids.contains(id));
     Ok(text)
 }

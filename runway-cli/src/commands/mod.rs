@@ -19,11 +19,11 @@ mod status;
 mod submit;
 mod usage;
 
-use crate::arguments::{Arguments, Command};
-use crate::{Exit, failure::Failure};
+use crate::arguments::{Cli, Command};
+use crate::{Exit, error::CliError};
 
 /// Runs the command of the command line.
-pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &Cli) -> Result<Exit, CliError> {
     match &arguments.command {
         Command::Check(files) => check::run(files),
         Command::Quote(files) => quote::run(files),
@@ -31,16 +31,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         #[cfg(target_os = "linux")]
         Command::Run(arguments) => Ok(run::run(arguments)),
         Command::Submit(arguments) => submit::run(arguments),
-        Command::Status { server, output, id } => status::run(server, output.form, *id),
-        Command::Ls { server, output, phase, watch } => ls::run(server, output.form, *phase, *watch),
+        Command::Status { server, output, id } => status::run(server, output.format, *id),
+        Command::Ls { server, output, phase, watch } => ls::run(server, output.format, *phase, *watch),
         Command::Logs { server, follow, tail, id } => logs::run(server, *id, *follow, *tail),
-        Command::Cancel { server, output, id } => cancel::run(server, output.form, *id),
-        Command::Usage { server, output, of } => usage::run(server, output.form, of.as_ref()),
+        Command::Cancel { server, output, id } => cancel::run(server, output.format, *id),
+        Command::Usage { server, output, of_tenant: of } => usage::run(server, output.format, of.as_ref()),
         Command::Diagnose { output, file } => diagnose::run(file, output.format),
         Command::Explain { output, code } => explain::run(*code, output.format),
         Command::Policy(command) => policy::run(command),
         Command::Schema { policy } => schema::run(policy),
         Command::Completions { shell } => completions::run(*shell),
-        Command::Man { folder } => man::run(folder),
+        Command::Man { dir: folder } => man::run(folder),
     }
 }

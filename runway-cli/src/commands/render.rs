@@ -1,8 +1,8 @@
 //! `runway render`: prints the Kubernetes objects for jobs.
 
-use crate::arguments::{Files, Format};
-use crate::document::{Judged, judge, read_all};
-use crate::failure::Failure;
+use crate::arguments::{FileArgs, TextOrJson};
+use crate::document::{Evaluated, evaluate, read_sources};
+use crate::error::CliError;
 use crate::output::OutputError;
 use crate::{Exit, output, policy};
 use runway_api::Manifest;
@@ -12,34 +12,34 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
-pub(super) fn run(Files { files, common, backend }: &Files, id: JobId) -> Result<Exit, Failure> {
+pub(super) fn run(FileArgs { files, common, backend }: &FileArgs, id: JobId) -> Result<Exit, CliError> {
     let policy = policy::load(common.policy.file.as_deref())?;
-    let (sources, read) = read_all(files)?;
-    let judged = judge(&sources, &policy, common, *backend)?;
+    let (sources, read_exit) = read_sources(files)?;
+    let evaluated = evaluate(&sources, &policy, common, *backend)?;
     let mut objects: Vec<Json> = Vec::new();
-    let mut places = BTreeSet::new();
-    for document in &judged {
+    let mut object_names = BTreeSet::new();
+    for document in &evaluated {
         match document.decision.admitted() {
             Some(admitted) => {
                 let name = object_name(&admitted.job().name, id);
-                if !places.insert((policy.policy.run().namespace_of(&admitted.job().tenant), name.clone())) {
-                    return Err(Failure::RepeatedObject { name });
+                if !object_names.insert((policy.policy.run_settings().namespace_of(&admitted.job().tenant), name.clone())) {
+                    return Err(CliError::RepeatedObject { name });
                 }
-                output::print_aside(&document.unchecked_features(&policy))?;
+                output::eprint(&document.unchecked_features(&policy))?;
                 objects.extend(Manifest::redacted(admitted, id, &policy.policy).items);
             }
-            None => output::print_aside(&document.story(&policy, common))?,
+            None => output::eprint(&document.render_text(&policy, common))?,
         }
     }
     print_objects(&objects, common.output.format)?;
-    Ok(judged.iter().map(Judged::exit).fold(read, Exit::and))
+    Ok(evaluated.iter().map(Evaluated::exit).fold(read_exit, Exit::or_worse))
 }
 
 /// Prints Kubernetes objects as YAML documents, or as a `List` in JSON.
-pub(super) fn print_objects(objects: &[Json], format: Format) -> Result<(), OutputError> {
+pub(super) fn print_objects(objects: &[Json], format: TextOrJson) -> Result<(), OutputError> {
     match format {
-        Format::Json => output::print_json(&Manifest::new(objects.to_vec())),
-        Format::Text => {
+        TextOrJson::Json => output::print_json(&Manifest::new(objects.to_vec())),
+        TextOrJson::Text => {
             let mut text = String::new();
             for object in objects {
                 text.push_str("---\n");

@@ -1,24 +1,24 @@
 //! `runway submit`: submits jobs to a server.
 
-use crate::arguments::{Form, Submit};
-use crate::client::{Client, Jobs, Prepared, Sending, Trouble};
-use crate::document::{Written, draw_all, read_all};
-use crate::failure::Failure;
-use crate::online::{
-    Interrupt, Patience, Progress, follow, has_ended, print_values, story, summary, wait_for,
+use crate::arguments::{OutputFormat, SubmitArgs};
+use crate::client::{Client, Jobs, SubmitBody, SubmitRequest, ClientError};
+use crate::document::{ParsedDocument, render_all, read_sources};
+use crate::error::CliError;
+use crate::remote::{
+    InterruptHandler, RetryPolicy, Progress, follow, has_ended, print_serialized, render_job, render_summary, wait_for_jobs,
 };
-use crate::output::{OutputError, printable};
-use crate::time::time;
+use crate::output::{OutputError, escape_control};
+use crate::time::format_timestamp;
 use crate::{Exit, output};
 use runway_api::JobView;
-use runway_control::{Surroundings, System};
+use runway_control::{Env, SystemEnv};
 use runway_core::{Violation, status::Phase};
 use serde::Serialize;
 use std::time::Duration;
 
 /// The result for one document, as printed in JSON or YAML.
 #[derive(Serialize)]
-struct Record {
+struct SubmitRecord {
     file: String,
     /// The index of the document in the file, from 0.
     document: usize,
@@ -35,53 +35,53 @@ struct Record {
     free_by: Option<String>,
 }
 
-pub(super) fn run(arguments: &Submit) -> Result<Exit, Failure> {
-    let form = arguments.output.form;
-    if arguments.follow && !form.is_for_people() {
-        return Err(Failure::FollowWithFormat);
+pub(super) fn run(arguments: &SubmitArgs) -> Result<Exit, CliError> {
+    let form = arguments.output.format;
+    if arguments.follow && !form.is_human_readable() {
+        return Err(CliError::FollowWithFormat);
     }
     let client = Client::new(&arguments.server)?;
-    let (sources, read) = read_all(&arguments.files)?;
-    let documents: Vec<_> = Written::all(&sources).collect();
+    let (sources, read_exit) = read_sources(&arguments.files)?;
+    let documents: Vec<_> = ParsedDocument::parse_sources(&sources).collect();
     if arguments.follow && documents.len() > 1 {
-        return Err(Failure::FollowSeveral { jobs: documents.len() });
+        return Err(CliError::FollowSeveral { jobs: documents.len() });
     }
-    let key = arguments.key.clone().unwrap_or_else(|| format!("{:032x}", System.random()));
-    let interrupt = Interrupt::listen().map_err(Failure::Interrupt)?;
-    let mut call = Call { arguments, client, interrupt, key, records: Vec::new(), exit: read };
-    call.submit_all(&documents)?;
+    let key = arguments.idempotency_key.clone().unwrap_or_else(|| format!("{:032x}", SystemEnv.random()));
+    let interrupt_handler = InterruptHandler::install().map_err(CliError::Interrupt)?;
+    let mut command = SubmitCommand { arguments, client, interrupt_handler, key, records: Vec::new(), exit: read_exit };
+    command.submit_all(&documents)?;
     if (arguments.wait || arguments.follow)
-        && let Err(failure) = call.wait()
+        && let Err(error) = command.wait()
     {
-        failure.print();
-        output::print_aside(&call.goes_on())?;
-        call.exit = call.exit.and(failure.exit());
+        error.print();
+        output::eprint(&command.render_unfinished_jobs())?;
+        command.exit = command.exit.or_worse(error.exit());
     }
-    if !form.is_for_people() && form != Form::Name {
-        print_values(form, &call.records, [])?;
+    if !form.is_human_readable() && form != OutputFormat::Name {
+        print_serialized(form, &command.records, [])?;
     }
-    Ok(call.exit)
+    Ok(command.exit)
 }
 
 /// The state of one run of the command.
-struct Call<'a> {
-    arguments: &'a Submit,
+struct SubmitCommand<'a> {
+    arguments: &'a SubmitArgs,
     client: Client,
-    interrupt: Interrupt,
+    interrupt_handler: InterruptHandler,
     /// The idempotency key of the command. Each job's key derives from it.
     key: String,
-    records: Vec<Record>,
+    records: Vec<SubmitRecord>,
     exit: Exit,
 }
 
-impl Call<'_> {
-    fn submit_all(&mut self, documents: &[Written<'_>]) -> Result<(), Failure> {
-        let mut is_away = false;
-        for (i, written) in documents.iter().enumerate() {
+impl SubmitCommand<'_> {
+    fn submit_all(&mut self, documents: &[ParsedDocument<'_>]) -> Result<(), CliError> {
+        let mut is_unreachable = false;
+        for (i, document) in documents.iter().enumerate() {
             let key = if documents.len() == 1 { self.key.clone() } else { format!("{}-{}", self.key, i + 1) };
-            self.records.push(Record {
-                file: written.file().to_owned(),
-                document: written.index,
+            self.records.push(SubmitRecord {
+                file: document.file().to_owned(),
+                document: document.index,
                 key,
                 job: None,
                 violations: Vec::new(),
@@ -89,122 +89,122 @@ impl Call<'_> {
                 retry_after: None,
                 free_by: None,
             });
-            if is_away {
-                self.fail("not sent: the server is unreachable", Exit::Unreachable)?;
+            if is_unreachable {
+                self.record_error("not sent: the server is unreachable", Exit::Unreachable)?;
                 continue;
             }
-            let Some(prepared) = self.prepare(written)? else { continue };
-            self.advise();
-            if let Err(failure) = self.send(&prepared) {
-                let Failure::Online(trouble) = failure else { return Err(failure) };
-                is_away = trouble.exit() == Exit::Unreachable;
-                self.refused(written, &trouble)?;
+            let Some(body) = self.encode(document)? else { continue };
+            self.update_interrupt_message();
+            if let Err(failure) = self.send(&body) {
+                let CliError::Client(error) = failure else { return Err(failure) };
+                is_unreachable = error.exit() == Exit::Unreachable;
+                self.report_not_submitted(document, &error)?;
             }
-            self.advise();
+            self.update_interrupt_message();
         }
-        if is_away {
-            let advice = format!(
-                "to resume, repeat the command with `--key {}`; no job is created twice\n",
+        if is_unreachable {
+            let hint = format!(
+                "to resume, repeat the command with `--idempotency-key {}`; no job is created twice\n",
                 self.key
             );
-            output::print_aside(&advice)?;
+            output::eprint(&hint)?;
         }
         Ok(())
     }
 
     /// Encodes a document for submission. Records a refusal and returns `None` if it has violations or a
     /// secret is missing.
-    fn prepare(&mut self, written: &Written<'_>) -> Result<Option<Prepared>, Failure> {
-        let reading = written.read();
+    fn encode(&mut self, source: &ParsedDocument<'_>) -> Result<Option<SubmitBody>, CliError> {
+        let parsed_spec = source.parse_spec();
         let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
-        let (Ok(document), []) = (&written.parsed, reading.violations.as_slice()) else {
-            self.tell(&draw_all(&written.report(tenant, None), &reading.violations))?;
-            self.note(reading.violations, "refused locally; nothing was sent");
+        let (Ok(document), []) = (&source.parsed, parsed_spec.violations.as_slice()) else {
+            self.eprint_text(&render_all(&source.renderer(tenant, None), &parsed_spec.violations))?;
+            self.record_refusal(parsed_spec.violations, "refused locally; nothing was sent");
             return Ok(None);
         };
-        match Prepared::new(document, &reading.spec, |name| std::env::var(name)) {
-            Ok(prepared) => Ok(Some(prepared)),
+        match SubmitBody::new(document, &parsed_spec.spec, |name| std::env::var(name)) {
+            Ok(body) => Ok(Some(body)),
             Err(missing) => {
-                let report = written.report(tenant, None);
-                let drawn = missing.iter().map(|missing| report.draw_fault(&missing.path, &missing.message));
-                self.tell(&drawn.collect::<String>())?;
+                let renderer = source.renderer(tenant, None);
+                let notes = missing.iter().map(|missing| renderer.render_note(&missing.path, &missing.message));
+                self.eprint_text(&notes.collect::<String>())?;
                 let messages: Vec<_> = missing.into_iter().map(|missing| missing.message).collect();
-                self.note(Vec::new(), &format!("{}; nothing was sent", messages.join("; ")));
+                self.record_refusal(Vec::new(), &format!("{}; nothing was sent", messages.join("; ")));
                 Ok(None)
             }
         }
     }
 
     /// Submits a job. Retries under the same idempotency key if no response arrives.
-    fn send(&mut self, prepared: &Prepared) -> Result<(), Failure> {
-        let mut patience = self.patience();
+    fn send(&mut self, body: &SubmitBody) -> Result<(), CliError> {
+        let mut retry_policy = self.retry_policy();
         let Some(record) = self.records.last_mut() else { return Ok(()) };
         loop {
-            let sending = Sending { body: prepared.as_json(), key: &record.key, within: patience.left() };
-            match self.client.submit(&sending) {
+            let request = SubmitRequest { body: body.as_json(), idempotency_key: &record.key, timeout: retry_policy.remaining() };
+            match self.client.submit(&request) {
                 Ok((is_new, job)) => {
-                    let before = if is_new { "" } else { "already exists: " };
-                    let line = format!("{}: {before}{}\n", job.id, summary(&job));
-                    match self.arguments.output.form {
-                        Form::Table | Form::Wide if self.arguments.follow => output::print_aside(&line)?,
-                        Form::Table | Form::Wide => output::print(&line)?,
-                        Form::Name => output::print(&format!("{}\n", job.id))?,
-                        Form::Json | Form::Yaml => {}
+                    let prefix = if is_new { "" } else { "already exists: " };
+                    let line = format!("{}: {prefix}{}\n", job.id, render_summary(&job));
+                    match self.arguments.output.format {
+                        OutputFormat::Table | OutputFormat::Wide if self.arguments.follow => output::eprint(&line)?,
+                        OutputFormat::Table | OutputFormat::Wide => output::print(&line)?,
+                        OutputFormat::Name => output::print(&format!("{}\n", job.id))?,
+                        OutputFormat::Json | OutputFormat::Yaml => {}
                     }
                     record.job = Some(job);
                     return Ok(());
                 }
-                Err(trouble) => patience.bear(trouble)?,
+                Err(error) => retry_policy.wait_or_fail(error)?,
             }
         }
     }
 
     /// Prints and records the reason why a job was not submitted.
-    fn refused(&mut self, written: &Written<'_>, trouble: &Trouble) -> Result<(), Failure> {
+    fn report_not_submitted(&mut self, document: &ParsedDocument<'_>, error: &ClientError) -> Result<(), CliError> {
         let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
-        if let Trouble::Problem(told) = trouble {
-            self.tell(&draw_all(&written.report(tenant, None), &told.violations))?;
+        if let ClientError::Problem(problem) = error {
+            self.eprint_text(&render_all(&document.renderer(tenant, None), &problem.violations))?;
             if let Some(record) = self.records.last_mut() {
-                record.retry_after = told.retry_after.map(|after| after.as_secs());
-                record.free_by = told.free_by.map(time);
+                record.retry_after = problem.retry_after.map(|after| after.as_secs());
+                record.free_by = problem.free_by.map(format_timestamp);
             }
         }
-        match trouble {
-            Trouble::Problem(told) if !told.violations.is_empty() => {
-                let file = printable(written.file());
-                self.tell(&format!("{file}: not submitted{}\n", told.advice()))?;
-                self.note(told.violations.clone(), &told.detail);
+        match error {
+            ClientError::Problem(problem) if !problem.violations.is_empty() => {
+                let file = escape_control(document.file());
+                self.eprint_text(&format!("{file}: not submitted{}\n", problem.render_hints()))?;
+                self.record_refusal(problem.violations.clone(), &problem.detail);
                 return Ok(());
             }
             _ => {}
         }
-        let doubt = if trouble.leaves_doubt() { "; the job may have been submitted" } else { "" };
-        self.fail(&format!("{trouble}{doubt}"), trouble.exit())
+        let uncertainty = if error.may_have_taken_effect() { "; the job may have been submitted" } else { "" };
+        self.record_error(&format!("{error}{uncertainty}"), error.exit())
     }
 
     /// Waits until all submitted jobs have ended, and prints their final status.
-    fn wait(&mut self) -> Result<(), Failure> {
+    fn wait(&mut self) -> Result<(), CliError> {
         let jobs: Jobs = self.records.iter().filter_map(|record| record.job.clone()).collect();
-        let (mut patience, mut progress) = (self.patience(), Progress::default());
+        let (mut retry_policy, mut progress) = (self.retry_policy(), Progress::default());
         if let ([job], true) = (jobs.as_slice(), self.arguments.follow) {
-            match follow(&self.client, &mut patience, job, None, &mut progress) {
+            match follow(&self.client, &mut retry_policy, job, None, &mut progress) {
                 // The output is gone, but the final status is still available.
-                Err(failure @ Failure::Online(_)) if failure.exit() == Exit::Refused => {
+                Err(failure @ CliError::Client(_)) if failure.exit() == Exit::Refused => {
                     failure.print();
                 }
                 followed => followed?,
             }
         }
-        for job in wait_for(&self.client, &mut patience, jobs, &mut progress)? {
+        for job in wait_for_jobs(&self.client, &mut retry_policy, jobs, &mut progress)? {
             if job.phase != Phase::Succeeded {
-                self.exit = self.exit.and(Exit::Failed);
+                self.exit = self.exit.or_worse(Exit::JobFailed);
             }
-            match self.arguments.output.form {
-                Form::Table | Form::Wide if self.arguments.follow => {
-                    output::print_aside(&story(&job, System.now()))?;
+            match self.arguments.output.format {
+                OutputFormat::Table | OutputFormat::Wide if self.arguments.follow => {
+                    output::eprint(&render_job(&job, SystemEnv.now()))?;
                 }
-                Form::Table | Form::Wide => output::print(&story(&job, System.now()))?,
-                Form::Name | Form::Json | Form::Yaml => {}
+                OutputFormat::Table | OutputFormat::Wide => output::print(&render_job(&job, SystemEnv.now()))?,
+                OutputFormat::Name | OutputFormat::Json | OutputFormat::Yaml => {}
             }
             for record in &mut self.records {
                 if record.job.as_ref().is_some_and(|before| before.id == job.id) {
@@ -216,10 +216,10 @@ impl Call<'_> {
     }
 
     /// Formats the commands that manage the unfinished jobs.
-    fn goes_on(&self) -> String {
+    fn render_unfinished_jobs(&self) -> String {
         let jobs = self.records.iter().filter_map(|record| record.job.as_ref());
         let line = |JobView { id, name, .. }: &JobView| {
-            let name = printable(name);
+            let name = escape_control(name);
             format!(
                 "{id} ({name}) continues; check it with `runway status {id}`, or cancel it with `runway cancel {id}`\n"
             )
@@ -227,46 +227,46 @@ impl Call<'_> {
         jobs.filter(|job| !has_ended(job)).map(line).collect()
     }
 
-    fn patience(&self) -> Patience {
-        Patience::new(Duration::from_secs(self.arguments.server.retry_for.get()))
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::new(Duration::from_secs(self.arguments.server.retry_for.get()))
     }
 
     /// Updates the message that is printed on Ctrl-C.
-    fn advise(&self) {
-        let mut advice = format!("\n{}", self.goes_on());
+    fn update_interrupt_message(&self) {
+        let mut message = format!("\n{}", self.render_unfinished_jobs());
         if self.records.last().is_some_and(|record| record.job.is_none() && record.error.is_none()) {
-            advice.push_str(&format!(
-                "one more job may have been submitted; to resume, repeat the command with `--key {}`\n",
+            message.push_str(&format!(
+                "one more job may have been submitted; to resume, repeat the command with `--idempotency-key {}`\n",
                 self.key
             ));
         }
-        self.interrupt.advise(advice);
+        self.interrupt_handler.set_message(message);
     }
 
     /// Prints and records that the last document was not submitted.
-    fn fail(&mut self, message: &str, exit: Exit) -> Result<(), Failure> {
+    fn record_error(&mut self, message: &str, exit: Exit) -> Result<(), CliError> {
         if let Some(record) = self.records.last_mut() {
-            let file = printable(&record.file);
-            output::print_aside(&format!("error: {file}: {message}\n"))?;
+            let file = escape_control(&record.file);
+            output::eprint(&format!("error: {file}: {message}\n"))?;
             record.error = Some(message.to_owned());
         }
-        self.exit = self.exit.and(exit);
+        self.exit = self.exit.or_worse(exit);
         Ok(())
     }
 
     /// Records that the last document was refused. The caller has printed the reason.
-    fn note(&mut self, violations: Vec<Violation>, error: &str) {
+    fn record_refusal(&mut self, violations: Vec<Violation>, error: &str) {
         if let Some(record) = self.records.last_mut() {
             (record.violations, record.error) = (violations, Some(error.to_owned()));
         }
-        self.exit = self.exit.and(Exit::Refused);
+        self.exit = self.exit.or_worse(Exit::Refused);
     }
 
     /// Prints text to standard error, unless the output is JSON or YAML, which contains the same at the end.
-    fn tell(&self, story: &str) -> Result<(), OutputError> {
-        match self.arguments.output.form {
-            Form::Json | Form::Yaml => Ok(()),
-            Form::Table | Form::Wide | Form::Name => output::print_aside(story),
+    fn eprint_text(&self, text: &str) -> Result<(), OutputError> {
+        match self.arguments.output.format {
+            OutputFormat::Json | OutputFormat::Yaml => Ok(()),
+            OutputFormat::Table | OutputFormat::Wide | OutputFormat::Name => output::eprint(text),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `runway diagnose`: accepted input, order of the records, and errors.
 
-use crate::run::{runway, runway_with};
+use crate::program::{runway, runway_with};
 use serde_json::{Value as Json, json};
 
 fn job(name: &str) -> Json {
@@ -8,21 +8,21 @@ fn job(name: &str) -> Json {
 }
 
 #[test]
-fn jobs_are_told_in_the_order_of_the_input_with_these_fields_alone() {
+fn records_keep_the_input_order_and_documented_fields() {
     let list = json!({"kind": "List", "items": [job("b"), {"kind": "Secret"}, job("a")]}).to_string();
     let ran = runway_with(&["diagnose", "-o", "json"], list.as_bytes());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-    let told: Vec<serde_json::Map<String, Json>> = serde_json::from_str(&ran.stdout).unwrap();
-    let names: Vec<_> = told.iter().map(|record| record["job"].as_str().unwrap()).collect();
+    let records: Vec<serde_json::Map<String, Json>> = serde_json::from_str(&ran.stdout).unwrap();
+    let names: Vec<_> = records.iter().map(|record| record["job"].as_str().unwrap()).collect();
     assert_eq!(names, ["b", "a"]);
     let fields = ["job", "phase", "reason", "message", "hint", "exit_code", "attempts", "evidence"];
-    let places: Vec<_> =
+    let offsets: Vec<_> =
         fields.iter().map(|field| ran.stdout.find(&format!("\"{field}\": ")).unwrap()).collect();
-    assert!(places.is_sorted() && told[0].len() == fields.len(), "{}", ran.stdout);
+    assert!(offsets.is_sorted() && records[0].len() == fields.len(), "{}", ran.stdout);
 }
 
 #[test]
-fn an_input_without_jobs_is_no_error() {
+fn input_without_jobs_succeeds() {
     let empty = br#"{"apiVersion": "v1", "kind": "List", "items": []}"#;
     let ran = runway_with(&["diagnose", "-", "-o", "json"], empty);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "[]\n"));
@@ -31,7 +31,7 @@ fn an_input_without_jobs_is_no_error() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_with_its_place() {
+fn invalid_input_is_reported_with_its_position() {
     for (input, says) in [
         (
             "",
@@ -52,7 +52,7 @@ fn what_cannot_be_read_is_named_with_its_place() {
 }
 
 #[test]
-fn a_malformed_pod_is_passed_over_and_told_of() {
+fn malformed_pod_is_skipped_with_a_warning() {
     let list = json!({"kind": "List", "items": [job("a"), {"kind": "Pod", "status": 7}]}).to_string();
     let ran = runway_with(&["diagnose", "-o", "json"], list.as_bytes());
     assert_eq!(ran.code, 0);
@@ -64,24 +64,24 @@ fn a_malformed_pod_is_passed_over_and_told_of() {
 }
 
 #[test]
-fn nothing_that_a_name_says_reaches_the_terminal_as_a_command() {
-    let mut nasty = job("\u{1b}[2J\u{202e}x");
-    nasty["status"] = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "\u{1b}]0;t\u{7}", "message": "\u{1b}[1m"}]});
-    let ran = runway_with(&["diagnose"], nasty.to_string().as_bytes());
+fn control_characters_in_objects_are_escaped() {
+    let mut hostile_job = job("\u{1b}[2J\u{202e}x");
+    hostile_job["status"] = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "\u{1b}]0;t\u{7}", "message": "\u{1b}[1m"}]});
+    let ran = runway_with(&["diagnose"], hostile_job.to_string().as_bytes());
     assert_eq!(ran.code, 0);
     assert!(!ran.stdout.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{:?}", ran.stdout);
 }
 
 #[test]
-fn the_upper_control_characters_are_no_commands_either() {
+fn c1_control_characters_are_escaped() {
     // U+009B has the same effect as ESC [.
-    let nasty = job("a\u{9b}2J\u{80}\u{9f}\u{a0}");
-    let ran = runway_with(&["diagnose"], nasty.to_string().as_bytes());
+    let hostile_job = job("a\u{9b}2J\u{80}\u{9f}\u{a0}");
+    let ran = runway_with(&["diagnose"], hostile_job.to_string().as_bytes());
     assert!(ran.stdout.starts_with("a\\u{9b}2J\\u{80}\\u{9f}\u{a0}: pending"), "{:?}", ran.stdout);
-    let ran = runway_with(&["diagnose", "-o", "json"], nasty.to_string().as_bytes());
+    let ran = runway_with(&["diagnose", "-o", "json"], hostile_job.to_string().as_bytes());
     assert!(ran.stdout.contains(r"a\u009b2J\u0080\u009f"), "{:?}", ran.stdout);
-    let told: Json = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(told[0]["job"], "a\u{9b}2J\u{80}\u{9f}\u{a0}");
+    let records: Json = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(records[0]["job"], "a\u{9b}2J\u{80}\u{9f}\u{a0}");
     for file in ["no/such/\u{9b}2J", "no/such/\u{1b}[2J"] {
         let ran = runway(&["diagnose", file]);
         assert!(!ran.stderr.contains(['\u{9b}', '\u{1b}']) && ran.stderr.contains("b}"), "{:?}", ran.stderr);
@@ -89,28 +89,28 @@ fn the_upper_control_characters_are_no_commands_either() {
 }
 
 #[test]
-fn jobs_of_several_namespaces_are_told_with_theirs() {
+fn jobs_of_several_namespaces_show_their_namespace() {
     let of = |namespace: &str| {
         let mut job = job("train");
         job["metadata"]["namespace"] = json!(namespace);
         job["metadata"]["uid"] = json!(namespace);
         job
     };
-    let told = |jobs: &[Json]| {
+    let printed_titles = |jobs: &[Json]| {
         let list = json!({"kind": "List", "items": jobs}).to_string();
         let stdout = runway_with(&["diagnose"], list.as_bytes()).stdout;
         let titles = stdout.lines().filter(|line| line.ends_with(": pending")).map(str::to_owned);
         titles.collect::<Vec<_>>()
     };
     assert_eq!(
-        told(&[of("runway-a"), of("runway-b")]),
+        printed_titles(&[of("runway-a"), of("runway-b")]),
         ["runway-a/train: pending", "runway-b/train: pending"]
     );
-    assert_eq!(told(&[of("runway-a")]), ["train: pending"]);
+    assert_eq!(printed_titles(&[of("runway-a")]), ["train: pending"]);
 }
 
 #[test]
-fn what_it_has_no_use_for_is_refused() {
+fn unused_options_are_rejected() {
     let policy = "fixtures/policies/strict.yaml";
     for (arguments, option) in [
         (&["diagnose", "--policy", policy][..], "--policy"),
@@ -125,7 +125,7 @@ fn what_it_has_no_use_for_is_refused() {
 }
 
 #[test]
-fn thousands_of_jobs_are_told_in_time() {
+fn thousands_of_jobs_are_diagnosed_in_bounded_time() {
     let pod = |n: usize| {
         let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": format!("j{}", n % 2000), "controller": true});
         json!({"kind": "Pod", "metadata": {"name": format!("p{n}"), "uid": format!("p{n}"), "ownerReferences": [owner]}, "status": {"phase": "Failed"}})
@@ -145,7 +145,7 @@ fn thousands_of_jobs_are_told_in_time() {
 }
 
 #[test]
-fn standard_input_is_the_default() {
+fn diagnose_reads_standard_input_by_default() {
     let ran = runway(&["diagnose"]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("`-`"), "{}", ran.stderr);

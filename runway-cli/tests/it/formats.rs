@@ -1,6 +1,6 @@
 //! The fields of the JSON output.
 
-use crate::run::runway;
+use crate::program::runway;
 use serde_json::{Value, json};
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -13,7 +13,7 @@ fn sorted<const N: usize>(mut names: [&str; N]) -> Vec<&str> {
 }
 
 #[test]
-fn a_record_has_just_its_fields() {
+fn check_record_has_exactly_the_documented_fields() {
     let ran = runway(&["check", "fixtures/jobs/embed-docs.yaml", "-o", "json"]);
     let records: Value = serde_json::from_str(&ran.stdout).unwrap();
     let record = &records[0];
@@ -55,7 +55,7 @@ fn a_record_has_just_its_fields() {
 }
 
 #[test]
-fn a_violation_has_just_its_fields() {
+fn violation_has_exactly_the_documented_fields() {
     let ran = runway(&["check", "fixtures/jobs/refused/cpu-above-max.yaml", "-o", "json"]);
     let records: Value = serde_json::from_str(&ran.stdout).unwrap();
     let violation = &records[0]["violations"][0];
@@ -73,7 +73,7 @@ fn a_violation_has_just_its_fields() {
 }
 
 #[test]
-fn manifests_as_json_are_a_list_that_kubectl_takes() {
+fn render_json_is_a_kubernetes_list() {
     let ran = runway(&["render", "fixtures/jobs/embed-docs.yaml", "-o", "json", "--id", "4d5c9fa91db4"]);
     let list: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
@@ -84,7 +84,7 @@ fn manifests_as_json_are_a_list_that_kubectl_takes() {
 }
 
 #[test]
-fn guardrails_as_json_are_a_list_that_kubectl_takes() {
+fn guardrails_json_is_a_kubernetes_list() {
     let ran = runway(&["policy", "render", "-o", "json"]);
     let list: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
@@ -94,7 +94,7 @@ fn guardrails_as_json_are_a_list_that_kubectl_takes() {
 }
 
 #[test]
-fn a_policy_is_shown_so_that_it_loads_again() {
+fn shown_policy_loads_with_the_same_digest() {
     let digest = |policy: &[&str]| {
         let ran = runway(&[&["policy", "check", "-o", "json"], policy].concat());
         serde_json::from_str::<Value>(&ran.stdout).unwrap()["digest"].clone()
@@ -103,14 +103,14 @@ fn a_policy_is_shown_so_that_it_loads_again() {
         let shown = runway(&["policy", "show", "-o", format, "--policy", "fixtures/policies/strict.yaml"]);
         let file = std::env::temp_dir().join(format!("runway-shown-{}-{format}.yaml", std::process::id()));
         std::fs::write(&file, shown.stdout).unwrap();
-        let again = digest(&[file.to_str().unwrap()]);
+        let reloaded = digest(&[file.to_str().unwrap()]);
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(again, digest(&["fixtures/policies/strict.yaml"]));
+        assert_eq!(reloaded, digest(&["fixtures/policies/strict.yaml"]));
     }
 }
 
 #[test]
-fn resolved_bounds_tell_where_they_come_from() {
+fn resolved_bounds_name_their_policy_path() {
     let ran = runway(&[
         "policy",
         "show",
@@ -142,7 +142,7 @@ fn every_code_is_explained() {
 }
 
 #[test]
-fn a_named_backend_is_checked_with_everything_else() {
+fn named_backend_is_checked_with_the_policy() {
     let file = "fixtures/jobs/refused/on-local/unsupported-by-backend.yaml";
     let ran = runway(&["check", file, "--backend", "local", "-o", "json"]);
     let records: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -159,7 +159,7 @@ fn a_named_backend_is_checked_with_everything_else() {
 }
 
 #[test]
-fn features_are_mentioned_if_a_backend_lacks_them() {
+fn features_that_a_backend_lacks_are_noted() {
     let file = "fixtures/jobs/refused/on-local/unsupported-by-backend.yaml";
     let note = "does not support `image.entrypoint`, `network.internal`; `--backend NAME` checks this\n";
     assert!(runway(&["check", file]).stdout.contains(&format!("note: {file}: the backend `local` {note}")));

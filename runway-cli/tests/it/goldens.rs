@@ -1,6 +1,6 @@
 //! Snapshots over all fixtures: the result as text and JSON, the quote, the manifest and the diagnosis.
 
-use crate::run::{Ran, root, runway};
+use crate::program::{ProgramOutput, root, runway};
 use insta::{assert_snapshot, glob, with_settings};
 
 /// The options for the fixtures of a directory.
@@ -25,50 +25,50 @@ fn over(pattern: &str, show: impl Fn(&str, &[&str]) -> Vec<(&'static str, String
     });
 }
 
-fn outcome(ran: &Ran) -> String {
+fn render_output(ran: &ProgramOutput) -> String {
     format!("exit {}\n--- stdout\n{}--- stderr\n{}", ran.code, ran.stdout, ran.stderr)
 }
 
-fn with(command: &[&str], file: &str, options: &[&str]) -> Ran {
+fn run_with(command: &[&str], file: &str, options: &[&str]) -> ProgramOutput {
     runway(&[command, &[file], options].concat())
 }
 
 #[test]
-fn jobs() {
+fn job_outputs_match_their_snapshots() {
     over("jobs/**/*.*", |file, options| {
-        let text = with(&["check"], file, options);
-        let json = with(&["check", "-o", "json"], file, options);
+        let text = run_with(&["check"], file, options);
+        let json = run_with(&["check", "-o", "json"], file, options);
         assert_eq!(text.code, json.code);
-        let mut shown = vec![("text", outcome(&text)), ("json", outcome(&json))];
+        let mut outputs = vec![("text", render_output(&text)), ("json", render_output(&json))];
         if !file.contains("refused") {
-            shown.push(("quote", outcome(&with(&["quote"], file, options))));
-            shown.push(("manifest", outcome(&with(&["render", "--id", "4d5c9fa91db4"], file, options))));
+            outputs.push(("quote", render_output(&run_with(&["quote"], file, options))));
+            outputs.push(("manifest", render_output(&run_with(&["render", "--id", "4d5c9fa91db4"], file, options))));
         }
-        shown
+        outputs
     });
 }
 
 #[test]
-fn policies() {
+fn policy_outputs_match_their_snapshots() {
     over("policies/**/*.yaml", |file, _| {
-        let mut shown = vec![("check", outcome(&runway(&["policy", "check", file])))];
+        let mut outputs = vec![("check", render_output(&runway(&["policy", "check", file])))];
         if !file.contains("refused") {
-            shown.push(("canonical", outcome(&runway(&["policy", "show", "--policy", file]))));
+            outputs.push(("canonical", render_output(&runway(&["policy", "show", "--policy", file]))));
             let resolved = ["policy", "show", "--policy", file, "--tenant", "vision", "--class", "gpu"];
-            shown.push(("resolved", outcome(&runway(&resolved))));
+            outputs.push(("resolved", render_output(&runway(&resolved))));
             let guardrails = ["policy", "render", "--policy", file, "--api-server", "172.18.0.2/32"];
-            shown.push(("guardrails", outcome(&runway(&guardrails))));
+            outputs.push(("guardrails", render_output(&runway(&guardrails))));
         }
-        shown
+        outputs
     });
 }
 
 #[test]
-fn clusters() {
+fn diagnoses_match_their_snapshots() {
     over("cluster/**/*.json", |file, _| {
-        let text = with(&["diagnose"], file, &[]);
-        let json = with(&["diagnose", "-o", "json"], file, &[]);
+        let text = run_with(&["diagnose"], file, &[]);
+        let json = run_with(&["diagnose", "-o", "json"], file, &[]);
         assert_eq!((text.code, json.code), (0, 0), "{}", text.stderr);
-        vec![("diagnosis", outcome(&text)), ("diagnosis-json", outcome(&json))]
+        vec![("diagnosis", render_output(&text)), ("diagnosis-json", render_output(&json))]
     });
 }

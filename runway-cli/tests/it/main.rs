@@ -5,13 +5,13 @@
 
 mod deployment;
 mod diagnose;
-mod exits;
+mod exit_codes;
 mod formats;
 mod goldens;
 mod manual;
-mod online;
+mod remote;
 mod references;
-mod run;
+mod program;
 mod same_as_server;
 mod schemas;
 mod secrets;

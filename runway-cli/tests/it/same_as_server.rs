@@ -1,12 +1,12 @@
 //! The server's results for a job equal the output of `runway check -o json` byte for byte.
 
-use crate::run::{root, runway};
+use crate::program::{root, runway};
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use runway_control::fake::FakeCluster;
-use runway_control::{ControlPlane, Settings, System};
-use runway_core::policy::RateOverrides;
+use runway_control::{ControlPlane, Settings, SystemEnv};
+use runway_core::policy::PriceOverrides;
 use runway_core::{Code, Policy};
 use runway_http::metrics::Metrics;
 use runway_http::{AppState, RequestLimits, app};
@@ -38,38 +38,38 @@ fn compact(text: &RawValue) -> String {
     compact
 }
 
-async fn ask(policy: &Path, route: &str, tenant: Option<&str>, body: &str) -> (u16, Fields) {
-    let policy = Policy::parse(&std::fs::read(policy).unwrap(), RateOverrides::default()).unwrap();
-    let cluster = FakeCluster::new(Arc::new(System));
-    let (surroundings, backend) = (Arc::new(System), Arc::new(cluster.connect()));
-    let plane = ControlPlane::new(backend, Arc::new(policy), surroundings, Settings::default());
+async fn post(policy: &Path, route: &str, tenant: Option<&str>, body: &str) -> (u16, Fields) {
+    let policy = Policy::parse(&std::fs::read(policy).unwrap(), PriceOverrides::default()).unwrap();
+    let cluster = FakeCluster::new(Arc::new(SystemEnv));
+    let (env, backend) = (Arc::new(SystemEnv), Arc::new(cluster.connect()));
+    let plane = ControlPlane::new(backend, Arc::new(policy), env, Settings::default());
     tokio::spawn(plane.clone().run());
     plane.ready().await;
-    let limits = RequestLimits { body_bytes: 4 * 1024 * 1024, ..RequestLimits::default() };
+    let limits = RequestLimits { max_body_bytes: 4 * 1024 * 1024, ..RequestLimits::default() };
     let router = app(AppState::new(plane, Arc::new(Metrics::default()), limits));
     let mut request = Request::post(route).header("content-type", "application/yaml");
     if let Some(tenant) = tenant {
         request = request.header("x-tenant-id", tenant);
     }
-    let answer = router.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
-    let status = answer.status().as_u16();
-    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let response = router.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
     (status, serde_json::from_slice(&bytes).unwrap())
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { files(&path, found) } else { found.push(path) }
     }
 }
 
 #[tokio::test]
-async fn over_all_fixtures() {
+async fn server_and_check_agree_on_every_fixture() {
     let root = root();
     let mut found = Vec::new();
     files(&root.join("fixtures/jobs"), &mut found);
-    let (mut verdicts, mut rejections) = (0, 0);
+    let (mut quotes, mut rejections) = (0, 0);
     for file in found {
         let path = file.strip_prefix(&root).unwrap().to_str().unwrap();
         let tenant = path.contains("/as-search/").then_some("search");
@@ -91,30 +91,30 @@ async fn over_all_fixtures() {
             for (document, printed) in documents.iter().zip(&printed) {
                 let violations = compact(&printed["violations"]);
                 // Parse errors contain the line, which differs if the file has several documents.
-                let is_unreadable = violations.contains("\"code\":\"syntax\"")
+                let is_parse_error = violations.contains("\"code\":\"syntax\"")
                     || violations.contains("\"code\":\"too-large\"");
                 // A secret value is refused in a file and required in a request.
-                if violations.contains(Code::SecretLiteral.as_str()) || (is_unreadable && documents.len() > 1)
+                if violations.contains(Code::SecretLiteral.as_str()) || (is_parse_error && documents.len() > 1)
                 {
                     continue;
                 }
-                let (status, verdict) = ask(&root.join(&policy), "/v1/quotes", tenant, document).await;
+                let (status, quote) = post(&root.join(&policy), "/v1/quotes", tenant, document).await;
                 let about = format!("{path} by {policy}: {status}");
-                assert_eq!(compact(&verdict["violations"]), violations, "{about}");
+                assert_eq!(compact(&quote["violations"]), violations, "{about}");
                 if status == 200 {
-                    verdicts += 1;
+                    quotes += 1;
                     for field in ["admitted", "job", "quote"] {
-                        assert_eq!(compact(&verdict[field]), compact(&printed[field]), "{about}: {field}");
+                        assert_eq!(compact(&quote[field]), compact(&printed[field]), "{about}: {field}");
                     }
                 }
                 if printed["admitted"].get() == "false" {
                     rejections += 1;
-                    let (status, problem) = ask(&root.join(&policy), "/v1/jobs", tenant, document).await;
+                    let (status, problem) = post(&root.join(&policy), "/v1/jobs", tenant, document).await;
                     assert!((400..500).contains(&status), "{about}");
                     assert_eq!(compact(&problem["violations"]), violations, "{about}");
                 }
             }
         }
     }
-    assert!(verdicts > 90 && rejections > 70, "{verdicts} verdicts, {rejections} rejections");
+    assert!(quotes > 90 && rejections > 70, "{quotes} verdicts, {rejections} rejections");
 }

@@ -1,6 +1,6 @@
 //! The JSON Schemas agree with the parser: they accept admitted jobs and reject malformed ones.
 
-use crate::run::{fixtures, root, runway};
+use crate::program::{fixtures, root, runway};
 use runway_core::document::parse_all;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ fn documents(file: &str) -> Vec<Value> {
 }
 
 #[test]
-fn admitted_jobs_fit_the_schema_of_jobs() {
+fn admitted_jobs_match_the_job_schema() {
     let schema = schema(&["schema"]);
     for file in fixtures("jobs") {
         for document in documents(&file) {
@@ -30,7 +30,7 @@ fn admitted_jobs_fit_the_schema_of_jobs() {
 }
 
 #[test]
-fn jobs_of_the_wrong_shape_do_not_fit() {
+fn malformed_jobs_do_not_match_the_job_schema() {
     let schema = schema(&["schema"]);
     for code in [
         "unknown-field",
@@ -50,7 +50,7 @@ fn jobs_of_the_wrong_shape_do_not_fit() {
 }
 
 #[test]
-fn policies_fit_their_schema_and_faulty_ones_do_not() {
+fn only_valid_policies_match_the_policy_schema() {
     let schema = schema(&["policy", "schema"]);
     for file in fixtures("policies") {
         for document in documents(&file) {
@@ -71,7 +71,7 @@ fn policies_fit_their_schema_and_faulty_ones_do_not() {
 }
 
 #[test]
-fn the_schema_knows_the_classes_of_the_policy() {
+fn job_schema_lists_the_classes_of_the_policy() {
     let ran = runway(&["schema", "--policy", "fixtures/policies/strict.yaml"]);
     let schema: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(schema["properties"]["class"]["enum"], serde_json::json!(["batch", "gpu", null]));

@@ -16,41 +16,41 @@ use std::time::{Duration, Instant};
 
 /// Returns the workspace, or the directory with the copied files for the unprivileged user.
 fn root() -> PathBuf {
-    if delegation::is_plain() {
+    if delegation::is_unprivileged_run() {
         return std::env::current_dir().unwrap();
     }
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
 fn program() -> PathBuf {
-    let elsewhere = std::env::var_os("RUNWAY_TEST_PROGRAM").map(PathBuf::from);
-    elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway")))
+    let overridden = std::env::var_os("RUNWAY_TEST_PROGRAM").map(PathBuf::from);
+    overridden.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway")))
 }
 
 #[test]
 fn everything_as_a_plain_user() {
     let programs = [("RUNWAY_TEST_PROGRAM", program())];
     let files = [HELLO, REFUSED];
-    delegation::as_plain_user("everything_as_a_plain_user", &programs, &root(), &files);
+    delegation::rerun_unprivileged("everything_as_a_plain_user", &programs, &root(), &files);
 }
 
 /// A state directory and a control group for one test. Both must be empty after the test.
-struct Bed {
-    folder: PathBuf,
-    group: Option<PathBuf>,
+struct Harness {
+    state_dir: PathBuf,
+    cgroup: Option<PathBuf>,
 }
 
-impl Bed {
+impl Harness {
     fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("runway-run-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self { folder: std::env::temp_dir().join(&name), group: Some(delegation::group().join(name)) }
+        Self { state_dir: std::env::temp_dir().join(&name), cgroup: Some(delegation::cgroup().join(name)) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
-        command.arg("run").arg("--state-dir").arg(&self.folder).current_dir(root());
-        if let Some(group) = self.group.as_ref().filter(|_| !arguments.contains(&"--cgroup-parent")) {
+        command.arg("run").arg("--state-dir").arg(&self.state_dir).current_dir(root());
+        if let Some(group) = self.cgroup.as_ref().filter(|_| !arguments.contains(&"--cgroup-parent")) {
             command.arg("--cgroup-parent").arg(group);
         }
         command.args(arguments);
@@ -72,13 +72,13 @@ impl Bed {
     }
 }
 
-impl Drop for Bed {
+impl Drop for Harness {
     fn drop(&mut self) {
-        if !std::thread::panicking() && self.folder.exists() {
-            let left: Vec<_> = std::fs::read_dir(self.folder.join("jobs")).unwrap().collect();
+        if !std::thread::panicking() && self.state_dir.exists() {
+            let left: Vec<_> = std::fs::read_dir(self.state_dir.join("jobs")).unwrap().collect();
             assert!(left.is_empty(), "{left:?}");
-            std::fs::remove_dir_all(&self.folder).unwrap();
-            self.group.iter().for_each(|group| delegation::check_groups(group));
+            std::fs::remove_dir_all(&self.state_dir).unwrap();
+            self.cgroup.iter().for_each(|group| delegation::assert_cgroup_empty(group));
         }
     }
 }
@@ -96,13 +96,13 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_first_command() {
-    let mut bed = Bed::new();
-    if !delegation::is_plain() {
+fn run_prints_output_and_summary() {
+    let mut harness = Harness::new();
+    if !delegation::is_unprivileged_run() {
         // Use the default control group.
-        bed.group = None;
+        harness.cgroup = None;
     }
-    let ran = bed.run(&[HELLO]);
+    let ran = harness.run(&[HELLO]);
     let (out, err) = (text(&ran.stdout), text(&ran.stderr));
     assert_eq!((ran.status.code(), out.as_str()), (Some(0), "hello\n"), "{err}");
     let mut lines = err.lines();
@@ -113,20 +113,20 @@ fn the_first_command() {
 }
 
 #[test]
-fn the_exit_code_is_the_jobs() {
-    let bed = Bed::new();
-    let code = |script: &str, more: &str| bed.run_job(&job(script, more), &[]).status.code();
+fn run_exits_with_the_exit_code_of_the_job() {
+    let harness = Harness::new();
+    let code = |script: &str, more: &str| harness.run_job(&job(script, more), &[]).status.code();
     assert_eq!(code("exit 42", ""), Some(42));
     assert_eq!(code("kill -TERM $$", ""), Some(143));
     assert_eq!(code("exec tail /dev/zero", "resources: {memory: 32Mi}"), Some(137));
     assert_eq!(code("sleep 60", "timeout: 1s"), Some(124));
-    assert_eq!(bed.run(&[HELLO, "--", "no-such-program"]).status.code(), Some(127));
-    assert_eq!(bed.run(&[HELLO, "--", "/etc/passwd"]).status.code(), Some(126));
+    assert_eq!(harness.run(&[HELLO, "--", "no-such-program"]).status.code(), Some(127));
+    assert_eq!(harness.run(&[HELLO, "--", "/etc/passwd"]).status.code(), Some(126));
 }
 
 #[test]
-fn what_is_refused_or_cannot_be_run_is_no_jobs_code() {
-    let bed = Bed::new();
+fn run_exits_with_125_without_a_job() {
+    let harness = Harness::new();
     for arguments in [
         &[REFUSED][..],
         &["no-such-file.yaml"],
@@ -135,15 +135,15 @@ fn what_is_refused_or_cannot_be_run_is_no_jobs_code() {
         &[HELLO, "--policy", "no-such-policy.yaml"],
         &[HELLO, "--cgroup-parent", "/two\nlines"],
     ] {
-        let ran = bed.command(arguments).output().unwrap();
+        let ran = harness.command(arguments).output().unwrap();
         assert_eq!((ran.status.code(), text(&ran.stdout).as_str()), (Some(125), ""), "{arguments:?}");
         assert!(!ran.stderr.is_empty(), "{arguments:?}");
     }
-    let nowhere = Bed { folder: "/dev/null/jobs".into(), group: None };
-    assert_eq!(nowhere.run(&[HELLO]).status.code(), Some(125));
+    let unusable_dir = Harness { state_dir: "/dev/null/jobs".into(), cgroup: None };
+    assert_eq!(unusable_dir.run(&[HELLO]).status.code(), Some(125));
     let two = format!("{}---\n{}", job("true", ""), job("true", ""));
-    assert_eq!(bed.run_job(&two, &[]).status.code(), Some(125));
-    let internal = bed.run_job(&job("true", "network: internal"), &[]);
+    assert_eq!(harness.run_job(&two, &[]).status.code(), Some(125));
+    let internal = harness.run_job(&job("true", "network: internal"), &[]);
     assert_eq!(internal.status.code(), Some(125));
     assert!(
         text(&internal.stderr).contains("does not support `network.internal`"),
@@ -153,21 +153,21 @@ fn what_is_refused_or_cannot_be_run_is_no_jobs_code() {
 }
 
 #[test]
-fn best_effort_says_what_it_left_out() {
-    let bed = Bed::new();
-    let ran = bed.run(&[HELLO, "--best-effort", "--cgroup-parent", "/two\nlines", "-o", "json"]);
+fn best_effort_reports_unenforced_limits() {
+    let harness = Harness::new();
+    let ran = harness.run(&[HELLO, "--best-effort", "--cgroup-parent", "/two\nlines", "-o", "json"]);
     assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
     let record: Json = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(record["not_enforced"].as_array().unwrap().len(), 3, "{record}");
     assert!(text(&ran.stderr).contains("warning: not enforced: memory: "), "{}", text(&ran.stderr));
-    let ran = bed.run(&[HELLO, "--best-effort", "--cgroup-parent", "/two\nlines"]);
+    let ran = harness.run(&[HELLO, "--best-effort", "--cgroup-parent", "/two\nlines"]);
     assert_eq!(text(&ran.stderr).matches("\n  not enforced: ").count(), 3, "{}", text(&ran.stderr));
 }
 
 #[test]
-fn the_record_is_alone_on_standard_output() {
-    let bed = Bed::new();
-    let ran = bed.run_job(&job("echo out; echo err >&2; exit 3", "retries: 1"), &["-o", "json"]);
+fn json_output_is_only_the_record() {
+    let harness = Harness::new();
+    let ran = harness.run_job(&job("echo out; echo err >&2; exit 3", "retries: 1"), &["-o", "json"]);
     assert_eq!(ran.status.code(), Some(3));
     let record: Json = serde_json::from_slice(&ran.stdout).unwrap();
     for (field, value) in [("phase", "failed"), ("reason", "NonZeroExit"), ("name", "x"), ("tenant", "t")] {
@@ -187,28 +187,28 @@ fn the_record_is_alone_on_standard_output() {
 }
 
 #[test]
-fn streams_are_kept_apart_and_bytes_are_what_they_are() {
-    let bed = Bed::new();
-    let ran = bed.run_job(&job(r"printf '\377\000'; printf '\376' >&2", ""), &[]);
+fn output_streams_are_separate_and_binary_safe() {
+    let harness = Harness::new();
+    let ran = harness.run_job(&job(r"printf '\377\000'; printf '\376' >&2", ""), &[]);
     assert_eq!(ran.stdout, b"\xff\0");
     assert!(ran.stderr.contains(&0xfe));
 }
 
 #[test]
-fn secrets_come_from_the_environment_and_go_nowhere_else() {
-    let bed = Bed::new();
+fn secrets_come_from_the_environment_and_never_print() {
+    let harness = Harness::new();
     let source = job("echo ${#TOKEN}", "secrets: {TOKEN: {from_env: RUN_TEST_TOKEN}}");
     let file = std::env::temp_dir().join(format!("runway-secret-{}.yaml", std::process::id()));
     std::fs::write(&file, source).unwrap();
     let file_name = file.to_str().unwrap();
-    let ran = bed.command(&[file_name]).env("RUN_TEST_TOKEN", "hush-hush").output().unwrap();
+    let ran = harness.command(&[file_name]).env("RUN_TEST_TOKEN", "hush-hush").output().unwrap();
     assert_eq!((ran.status.code(), text(&ran.stdout).as_str()), (Some(0), "9\n"), "{}", text(&ran.stderr));
     assert!(!text(&ran.stderr).contains("hush"));
-    let ran = bed.run(&[file_name]);
+    let ran = harness.run(&[file_name]);
     assert_eq!(ran.status.code(), Some(125));
     assert!(text(&ran.stderr).contains("RUN_TEST_TOKEN"), "{}", text(&ran.stderr));
     let bytes = std::ffi::OsStr::from_bytes(b"hush-\xff");
-    let ran = bed.command(&[file_name]).env("RUN_TEST_TOKEN", bytes).output().unwrap();
+    let ran = harness.command(&[file_name]).env("RUN_TEST_TOKEN", bytes).output().unwrap();
     assert_eq!(ran.status.code(), Some(125));
     let err = text(&ran.stderr);
     assert!(err.contains("`RUN_TEST_TOKEN`, which is not valid UTF-8") && !err.contains("hush"), "{err}");
@@ -217,8 +217,8 @@ fn secrets_come_from_the_environment_and_go_nowhere_else() {
 
 /// Starts a job and waits for its first line of output. Enables SIGHUP and SIGINT, which are ignored in
 /// background jobs of scripts.
-fn begun(bed: &Bed, script: &str) -> std::process::Child {
-    begun_by(with_signals("--default-signal=HUP,INT", &bed.command(&[HELLO, "--", "sh", "-c", script])))
+fn start_job(harness: &Harness, script: &str) -> std::process::Child {
+    start_command(with_signals("--default-signal=HUP,INT", &harness.command(&[HELLO, "--", "sh", "-c", script])))
 }
 
 fn with_signals(option: &str, run: &Command) -> Command {
@@ -228,7 +228,7 @@ fn with_signals(option: &str, run: &Command) -> Command {
     command
 }
 
-fn begun_by(mut command: Command) -> std::process::Child {
+fn start_command(mut command: Command) -> std::process::Child {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -243,9 +243,9 @@ fn signal(child: &std::process::Child, name: &str) {
 }
 
 #[test]
-fn an_interrupt_lets_the_job_clean_up() {
-    let bed = Bed::new();
-    let mut child = begun(&bed, "trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
+fn first_interrupt_lets_the_job_clean_up() {
+    let harness = Harness::new();
+    let mut child = start_job(&harness, "trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
     signal(&child, "-INT");
     let mut rest = String::new();
     child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
@@ -256,9 +256,9 @@ fn an_interrupt_lets_the_job_clean_up() {
 }
 
 #[test]
-fn a_second_interrupt_kills() {
-    let bed = Bed::new();
-    let child = begun(&bed, "trap 'echo no' TERM; echo ready; while :; do sleep 0.05; done");
+fn second_interrupt_kills_the_job() {
+    let harness = Harness::new();
+    let child = start_job(&harness, "trap 'echo no' TERM; echo ready; while :; do sleep 0.05; done");
     let began = Instant::now();
     signal(&child, "-INT");
     std::thread::sleep(Duration::from_millis(200));
@@ -269,10 +269,10 @@ fn a_second_interrupt_kills() {
 }
 
 #[test]
-fn a_signal_that_is_ignored_stays_ignored() {
-    let bed = Bed::new();
-    let run = bed.command(&[HELLO, "--", "sh", "-c", "echo ready; sleep 0.5; echo done"]);
-    let mut child = begun_by(with_signals("--ignore-signal=HUP,INT", &run));
+fn ignored_signals_stay_ignored() {
+    let harness = Harness::new();
+    let run = harness.command(&[HELLO, "--", "sh", "-c", "echo ready; sleep 0.5; echo done"]);
+    let mut child = start_command(with_signals("--ignore-signal=HUP,INT", &run));
     signal(&child, "-HUP");
     signal(&child, "-INT");
     let mut rest = String::new();
@@ -282,33 +282,33 @@ fn a_signal_that_is_ignored_stays_ignored() {
 }
 
 #[test]
-fn output_that_cannot_be_written_ends_the_job_and_is_told() {
-    let bed = Bed::new();
+fn unwritable_output_ends_the_job_with_125() {
+    let harness = Harness::new();
     for arguments in [&[HELLO, "--", "sh", "-c", "echo hi; sleep 1000"][..], &["-o", "json", HELLO]] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let ran = bed.command(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
-        let told = text(&ran.stderr);
-        assert_eq!(ran.status.code(), Some(125), "{told}");
-        assert!(told.contains("No space left on device"), "{told}");
+        let ran = harness.command(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let stderr = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(125), "{stderr}");
+        assert!(stderr.contains("No space left on device"), "{stderr}");
     }
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_job() {
-    let bed = Bed::new();
-    let mut child = begun(&bed, "echo ready; while :; do echo y; done");
+fn closed_output_pipe_ends_the_job() {
+    let harness = Harness::new();
+    let mut child = start_job(&harness, "echo ready; while :; do echo y; done");
     drop(child.stdout.take());
     let ran = child.wait_with_output().unwrap();
     assert_eq!(ran.status.code(), Some(141), "{}", text(&ran.stderr));
 }
 
 #[test]
-fn a_program_that_is_killed_takes_its_job_along() {
-    let bed = Bed::new();
-    let mut child = begun(&bed, "echo ready; sleep 1000");
+fn killed_runway_process_ends_its_job() {
+    let harness = Harness::new();
+    let mut child = start_job(&harness, "echo ready; sleep 1000");
     child.kill().unwrap();
     child.wait().unwrap();
-    let jobs = bed.folder.join("jobs");
+    let jobs = harness.state_dir.join("jobs");
     let began = Instant::now();
     while std::fs::read_dir(&jobs).unwrap().next().is_some() {
         assert!(began.elapsed() < Duration::from_secs(60), "the job is still there");
@@ -317,10 +317,10 @@ fn a_program_that_is_killed_takes_its_job_along() {
 }
 
 #[test]
-fn a_job_that_loses_its_supervisor_is_told_of() {
-    let bed = Bed::new();
-    let child = begun(&bed, "echo ready; sleep 1000");
-    let status = std::fs::read(folder_of_the_job(&bed).join("status.json")).unwrap();
+fn lost_supervisor_is_reported_as_disrupted() {
+    let harness = Harness::new();
+    let child = start_job(&harness, "echo ready; sleep 1000");
+    let status = std::fs::read(find_job_dir(&harness).join("status.json")).unwrap();
     let status: Json = serde_json::from_slice(&status).unwrap();
     let supervisor = status["supervisor"]["pid"].to_string();
     assert!(Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
@@ -330,26 +330,26 @@ fn a_job_that_loses_its_supervisor_is_told_of() {
 }
 
 /// Returns the directory of the only running job.
-fn folder_of_the_job(bed: &Bed) -> PathBuf {
-    std::fs::read_dir(bed.folder.join("jobs")).unwrap().next().unwrap().unwrap().path()
+fn find_job_dir(harness: &Harness) -> PathBuf {
+    std::fs::read_dir(harness.state_dir.join("jobs")).unwrap().next().unwrap().unwrap().path()
 }
 
 #[test]
-fn a_job_whose_folder_is_taken_away_is_ended_and_that_is_told() {
+fn removed_job_directory_ends_the_job_with_125() {
     for is_moved in [false, true] {
-        let bed = Bed::new();
-        let child = begun(&bed, "trap '' TERM; echo ready; while :; do sleep 1000; done");
-        let folder = folder_of_the_job(&bed);
+        let harness = Harness::new();
+        let child = start_job(&harness, "trap '' TERM; echo ready; while :; do sleep 1000; done");
+        let job_dir = find_job_dir(&harness);
         let began = Instant::now();
         if is_moved {
-            std::fs::rename(&folder, bed.folder.join("aside")).unwrap();
+            std::fs::rename(&job_dir, harness.state_dir.join("aside")).unwrap();
         } else {
-            std::fs::remove_dir_all(&folder).unwrap();
+            std::fs::remove_dir_all(&job_dir).unwrap();
         }
         let ran = child.wait_with_output().unwrap();
         assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
-        let told = format!("cannot follow the job: `{}` has been taken away", folder.display());
-        assert!(text(&ran.stderr).contains(&told), "{}", text(&ran.stderr));
+        let expected = format!("cannot follow the job: `{}` no longer exists", job_dir.display());
+        assert!(text(&ran.stderr).contains(&expected), "{}", text(&ran.stderr));
         // The supervisor kills the job without the termination grace of 30 seconds. Dropping the harness
         // checks for leftovers.
         assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
@@ -357,38 +357,38 @@ fn a_job_whose_folder_is_taken_away_is_ended_and_that_is_told() {
 }
 
 #[test]
-fn a_job_whose_outcome_cannot_be_written_down_ends_and_that_is_told() {
+fn unwritable_outcome_ends_the_job_with_125() {
     let spec = std::env::temp_dir().join(format!("runway-unwritten-{}.yaml", std::process::id()));
     for retries in ["retries: 0", "retries: 3"] {
         std::fs::write(&spec, job("echo ready; sleep 0.5; exit 3", retries)).unwrap();
-        let bed = Bed::new();
-        let mut child = begun_by(bed.command(&[spec.to_str().unwrap()]));
-        let folder = folder_of_the_job(&bed);
+        let harness = Harness::new();
+        let mut child = start_command(harness.command(&[spec.to_str().unwrap()]));
+        let job_dir = find_job_dir(&harness);
         // Not even root can open a directory for writing.
-        std::fs::create_dir(folder.join("status.json.new")).unwrap();
+        std::fs::create_dir(job_dir.join("status.json.new")).unwrap();
         let mut rest = String::new();
         child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
         let ran = child.wait_with_output().unwrap();
         assert_eq!((ran.status.code(), rest.as_str()), (Some(125), ""), "{}", text(&ran.stderr));
-        let told = format!("its supervisor has ended and left no outcome in `{}`", folder.display());
-        assert!(text(&ran.stderr).contains(&told), "{}", text(&ran.stderr));
+        let expected = format!("the supervisor exited without an outcome in `{}`", job_dir.display());
+        assert!(text(&ran.stderr).contains(&expected), "{}", text(&ran.stderr));
         // The next run cleans up.
-        std::fs::remove_dir(folder.join("status.json.new")).unwrap();
-        assert_eq!(bed.run(&[HELLO]).status.code(), Some(0));
-        assert!(!folder.exists());
+        std::fs::remove_dir(job_dir.join("status.json.new")).unwrap();
+        assert_eq!(harness.run(&[HELLO]).status.code(), Some(0));
+        assert!(!job_dir.exists());
     }
     std::fs::remove_file(spec).unwrap();
 }
 
 /// Runs in a pseudo-terminal that `script` creates.
 #[test]
-fn on_a_terminal_there_is_a_line_of_status() {
-    let bed = Bed::new();
+fn run_shows_a_status_line_on_a_terminal() {
+    let harness = Harness::new();
     let run = format!(
         "{} run --state-dir {} --cgroup-parent {} {HELLO} -- sh -c 'printf begun; sleep 1; echo; sleep 1.2; echo ended'",
         program().display(),
-        bed.folder.display(),
-        bed.group.as_ref().unwrap().display()
+        harness.state_dir.display(),
+        harness.cgroup.as_ref().unwrap().display()
     );
     let mut script = Command::new("script");
     script.args(["-qec", &run, "/dev/null"]).current_dir(root()).stdin(Stdio::null()).env("TERM", "xterm");

@@ -1,10 +1,10 @@
 //! Implements [`Backend`] for the fake cluster.
 
-use super::connection::{FakeBackend, NoAnswer};
-use super::{Call, watching};
+use super::connection::{FakeBackend, FakeCallError};
+use super::{Call, watch_stream};
 use crate::backend::{
-    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream,
-    Observation, Order, Unavailable, WatchEvent,
+    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream,
+    JobSnapshot, CreateRequest, Unavailable, WatchEvent,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -29,27 +29,27 @@ impl Backend for FakeBackend {
         }
     }
 
-    fn create<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
+    fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
         async move {
-            let (cluster, order, number) = (self.cluster.clone(), order.clone(), self.number);
-            let fault = self.cluster.fault(Call::Create(order.id));
+            let (cluster, request, connection_id) = (self.cluster.clone(), request.clone(), self.connection_id);
+            let fault = self.cluster.fault(Call::Create(request.id));
             let alive = Arc::clone(&self.alive);
-            let sent = cluster.surroundings.now();
-            let land = move || cluster.land(&order, (number, !alive.load(Ordering::SeqCst)), sent);
-            match self.call(fault, land).await {
-                Ok(Ok(seen)) => Ok(seen),
-                Ok(Err(there)) => Err(CreateError::IdConflict(there)),
-                Err(NoAnswer::Rejected) => {
+            let sent_at = cluster.env.now();
+            let apply = move || cluster.apply_create(&request, (connection_id, !alive.load(Ordering::SeqCst)), sent_at);
+            match self.call(fault, apply).await {
+                Ok(Ok(snapshot)) => Ok(snapshot),
+                Ok(Err(existing)) => Err(CreateError::IdConflict(existing)),
+                Err(FakeCallError::Rejected) => {
                     Err(CreateError::Rejected { reason: "the fake cluster rejected the job".to_owned() })
                 }
-                Err(unreachable @ NoAnswer::Unreachable) => Err(CreateError::Unavailable(unreachable.into())),
-                Err(lost @ NoAnswer::Lost) => Err(CreateError::Uncertain(lost.into())),
+                Err(unreachable @ FakeCallError::Unreachable) => Err(CreateError::Unavailable(unreachable.into())),
+                Err(lost @ FakeCallError::Lost) => Err(CreateError::Uncertain(lost.into())),
             }
         }
         .boxed()
     }
 
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
+    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>> {
         async move {
             let (cluster, id) = (self.cluster.clone(), job.id);
             let fault = self.cluster.fault(Call::Find(id));
@@ -58,15 +58,15 @@ impl Backend for FakeBackend {
         .boxed()
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>> {
         async move { Ok(self.snapshot().await?.0) }.boxed()
     }
 
     fn watch(&self) -> BoxStream<'_, WatchEvent> {
-        watching::watch(self)
+        watch_stream::watch(self)
     }
 
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
+    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>> {
         async move {
             let (cluster, id) = (self.cluster.clone(), job.id);
             let fault = self.cluster.fault(Call::Cancel(id));
@@ -84,8 +84,8 @@ impl Backend for FakeBackend {
     ) -> BoxFuture<'a, Result<LogStream, LogError>> {
         async move {
             let (cluster, id) = (self.cluster.clone(), job.id);
-            let seen = cluster.find(id).ok_or(LogError::Gone)?;
-            if seen.status.attempts == 0 && !options.follow {
+            let snapshot = cluster.find(id).ok_or(LogError::Gone)?;
+            if snapshot.status.attempts == 0 && !options.follow {
                 return Err(LogError::NotStarted);
             }
             let line = |text: String| Ok(LogEvent::Bytes(Bytes::from(text)));
@@ -94,7 +94,7 @@ impl Backend for FakeBackend {
             let lines = if options.follow {
                 let end = stream::once(async move { cluster.finished(id).await.then_some(last) });
                 stream::iter([first]).chain(end.filter_map(futures::future::ready)).boxed()
-            } else if seen.status.phase.is_final() {
+            } else if snapshot.status.phase.is_final() {
                 let skipped = options.tail.map_or(0, |tail| 2_u32.saturating_sub(tail));
                 stream::iter([first, last]).skip(usize::try_from(skipped).unwrap_or(0)).boxed()
             } else {

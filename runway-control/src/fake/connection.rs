@@ -1,8 +1,8 @@
 //! The connection of one process to the cluster.
 
 use super::world::FakeCluster;
-use super::{Answer, Call, CrashPoint, Fault};
-use crate::backend::{Observation, Unavailable};
+use super::{Response, Call, CrashPoint, Fault};
+use crate::backend::{JobSnapshot, Unavailable};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct FakeBackend {
     pub(super) cluster: FakeCluster,
     /// The number of the connection. The first one is 1.
-    pub(super) number: usize,
+    pub(super) connection_id: usize,
     pub(super) alive: Arc<AtomicBool>,
 }
 
@@ -24,8 +24,8 @@ impl FakeCluster {
     /// Connects a new process.
     #[must_use]
     pub fn connect(&self) -> FakeBackend {
-        let (cluster, number) = (self.clone(), self.next_connection());
-        FakeBackend { cluster, number, alive: Arc::new(AtomicBool::new(true)) }
+        let (cluster, connection_id) = (self.clone(), self.next_connection());
+        FakeBackend { cluster, connection_id, alive: Arc::new(AtomicBool::new(true)) }
     }
 }
 
@@ -42,7 +42,7 @@ impl FakeBackend {
     }
 
     /// Never returns if the process was killed.
-    pub(super) async fn go_on(&self) {
+    pub(super) async fn halt_if_killed(&self) {
         if !self.is_alive() {
             std::future::pending::<()>().await;
         }
@@ -52,12 +52,12 @@ impl FakeBackend {
         if dies {
             self.kill();
         }
-        self.go_on().await;
+        self.halt_if_killed().await;
     }
 
     pub(super) async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
-        self.go_on().await;
+        self.halt_if_killed().await;
     }
 
     /// Simulates a call: the request arrives, changes the cluster, and the response returns.
@@ -65,45 +65,45 @@ impl FakeBackend {
         &self,
         fault: Fault,
         effect: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NoAnswer> {
+    ) -> Result<T, FakeCallError> {
         self.crash_if(fault.crash == Some(CrashPoint::BeforeSending)).await;
-        match fault.answer {
-            Answer::Rejected => {
-                self.sleep(fault.there + fault.back).await;
-                return Err(NoAnswer::Rejected);
+        match fault.response {
+            Response::Rejected => {
+                self.sleep(fault.request_delay + fault.response_delay).await;
+                return Err(FakeCallError::Rejected);
             }
-            Answer::Unreachable => {
-                self.sleep(fault.back).await;
-                return Err(NoAnswer::Unreachable);
+            Response::Unreachable => {
+                self.sleep(fault.response_delay).await;
+                return Err(FakeCallError::Unreachable);
             }
-            Answer::NeverArrived => {
+            Response::RequestLost => {
                 self.crash_if(fault.crash.is_some()).await;
                 self.sleep(TIMEOUT).await;
-                return Err(NoAnswer::Lost);
+                return Err(FakeCallError::Lost);
             }
-            Answer::True | Answer::Lost => {}
+            Response::Delivered | Response::Lost => {}
         }
-        let (answer, answered) = oneshot::channel();
+        let (response_sender, response) = oneshot::channel();
         // A request that was sent arrives, even if its sender is killed.
         tokio::spawn(async move {
-            tokio::time::sleep(fault.there).await;
-            let _ = answer.send(effect());
+            tokio::time::sleep(fault.request_delay).await;
+            let _ = response_sender.send(effect());
         });
         self.crash_if(fault.crash == Some(CrashPoint::WhileSent)).await;
-        if fault.answer == Answer::Lost {
+        if fault.response == Response::Lost {
             self.sleep(TIMEOUT).await;
-            return Err(NoAnswer::Lost);
+            return Err(FakeCallError::Lost);
         }
-        let Ok(Ok(value)) = tokio::time::timeout(TIMEOUT, answered).await else {
-            self.go_on().await;
-            return Err(NoAnswer::Lost);
+        let Ok(Ok(value)) = tokio::time::timeout(TIMEOUT, response).await else {
+            self.halt_if_killed().await;
+            return Err(FakeCallError::Lost);
         };
-        self.crash_if(fault.crash == Some(CrashPoint::BeforeAnswer)).await;
-        self.sleep(fault.back).await;
+        self.crash_if(fault.crash == Some(CrashPoint::BeforeResponse)).await;
+        self.sleep(fault.response_delay).await;
         Ok(value)
     }
 
-    pub(super) async fn snapshot(&self) -> Result<(Vec<Observation>, usize), Unavailable> {
+    pub(super) async fn snapshot(&self) -> Result<(Vec<JobSnapshot>, usize), Unavailable> {
         let cluster = self.cluster.clone();
         let fault = self.cluster.fault(Call::List);
         Ok(self.call(fault, move || cluster.snapshot()).await?)
@@ -111,18 +111,18 @@ impl FakeBackend {
 }
 
 /// The reason that a call has no response.
-pub(super) enum NoAnswer {
+pub(super) enum FakeCallError {
     Rejected,
     Unreachable,
     Lost,
 }
 
-impl From<NoAnswer> for Unavailable {
-    fn from(none: NoAnswer) -> Self {
-        Self::new(match none {
-            NoAnswer::Rejected => "the fake cluster rejected the request",
-            NoAnswer::Unreachable => "the fake cluster is unreachable",
-            NoAnswer::Lost => "the fake cluster did not respond",
+impl From<FakeCallError> for Unavailable {
+    fn from(error: FakeCallError) -> Self {
+        Self::new(match error {
+            FakeCallError::Rejected => "the fake cluster rejected the request",
+            FakeCallError::Unreachable => "the fake cluster is unreachable",
+            FakeCallError::Lost => "the fake cluster did not respond",
         })
     }
 }

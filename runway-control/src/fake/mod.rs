@@ -7,26 +7,26 @@
 
 mod backend;
 mod connection;
-mod watching;
+mod watch_stream;
 mod world;
 
 pub use connection::FakeBackend;
-pub use world::{FakeCluster, FakeJob, Landing};
+pub use world::{FakeCluster, FakeJob, CreatedJob};
 
 use runway_core::JobId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Decides which faults the cluster injects.
-pub trait Chaos: Send {
+pub trait FaultPlan: Send {
     /// Returns the fault of a call.
     fn call(&mut self, call: Call) -> Fault;
     /// Returns the fault of an event on its way to a watch.
     fn event(&mut self) -> EventFault;
     /// Returns the timings of a new job.
-    fn life(&mut self, id: JobId) -> Life;
+    fn timings(&mut self, id: JobId) -> JobTimings;
     /// Called after a create request has created a job. `_jobs` are all jobs in the cluster.
-    fn landed(&mut self, _jobs: &BTreeMap<JobId, FakeJob>) {}
+    fn on_created(&mut self, _jobs: &BTreeMap<JobId, FakeJob>) {}
 }
 
 /// A call of a backend method.
@@ -46,25 +46,25 @@ pub enum Call {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fault {
     /// The delay of the request.
-    pub there: Duration,
+    pub request_delay: Duration,
     /// The delay of the response.
-    pub back: Duration,
+    pub response_delay: Duration,
     /// The response.
-    pub answer: Answer,
+    pub response: Response,
     /// The time at which the calling process crashes. `None` if it does not crash.
     pub crash: Option<CrashPoint>,
 }
 
 /// The response to a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Answer {
+pub enum Response {
     /// The cluster processes the request, and its response arrives.
     #[default]
-    True,
+    Delivered,
     /// The cluster processes the request, but its response is lost.
     Lost,
     /// The request is lost. The caller cannot distinguish this from a lost response.
-    NeverArrived,
+    RequestLost,
     /// The cluster rejects the request.
     Rejected,
     /// The connection to the cluster fails.
@@ -79,7 +79,7 @@ pub enum CrashPoint {
     /// After it sent the request, before the request arrives. The request can still arrive.
     WhileSent,
     /// After the cluster has processed the request, before the response arrives.
-    BeforeAnswer,
+    BeforeResponse,
 }
 
 /// The fault of an event on its way to a watch.
@@ -101,25 +101,25 @@ pub enum EventFault {
 
 /// How long each phase of a job takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Life {
+pub struct JobTimings {
     /// The time that the job waits for a node.
-    pub waits: Duration,
+    pub queue_time: Duration,
     /// The time that the job runs.
-    pub runs: Duration,
+    pub run_time: Duration,
     /// The time that the job's pod takes to terminate after the end of the job.
-    pub lingers: Duration,
+    pub termination_time: Duration,
     /// The time after the termination until the job is deleted.
     pub ttl: Duration,
     /// Whether the job succeeds.
     pub succeeds: bool,
 }
 
-impl Default for Life {
+impl Default for JobTimings {
     fn default() -> Self {
         Self {
-            waits: Duration::from_secs(1),
-            runs: Duration::from_secs(10),
-            lingers: Duration::ZERO,
+            queue_time: Duration::from_secs(1),
+            run_time: Duration::from_secs(10),
+            termination_time: Duration::ZERO,
             ttl: Duration::from_secs(300),
             succeeds: true,
         }
@@ -128,9 +128,9 @@ impl Default for Life {
 
 /// A plan without faults.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Calm;
+pub struct NoFaults;
 
-impl Chaos for Calm {
+impl FaultPlan for NoFaults {
     fn call(&mut self, _: Call) -> Fault {
         Fault::default()
     }
@@ -139,7 +139,7 @@ impl Chaos for Calm {
         EventFault::None
     }
 
-    fn life(&mut self, _: JobId) -> Life {
-        Life::default()
+    fn timings(&mut self, _: JobId) -> JobTimings {
+        JobTimings::default()
     }
 }

@@ -1,10 +1,10 @@
 //! The state of the cluster, which all connections share.
 
-use super::{Call, Calm, Chaos, EventFault, Fault};
-use crate::backend::{Observation, Order};
-use crate::surroundings::Surroundings;
+use super::{Call, NoFaults, FaultPlan, EventFault, Fault};
+use crate::backend::{JobSnapshot, CreateRequest};
+use crate::env::Env;
 use runway_core::JobId;
-use runway_core::price::Attempt;
+use runway_core::price::AttemptSpan;
 use runway_core::status::{Phase, Reason, Status};
 use runway_core::units::Timestamp;
 use std::collections::BTreeMap;
@@ -19,66 +19,66 @@ pub struct FakeCluster {
     world: Arc<Mutex<World>>,
     /// The number of changes so far, for tasks that wait for the next one.
     changes: watch::Sender<usize>,
-    pub(super) surroundings: Arc<dyn Surroundings>,
+    pub(super) env: Arc<dyn Env>,
 }
 
 /// A job in the cluster.
 #[derive(Debug, Clone)]
 pub struct FakeJob {
     /// The state that the cluster reports.
-    pub seen: Observation,
+    pub snapshot: JobSnapshot,
     /// The number of the connection that created the job.
-    pub by: usize,
+    pub connection_id: usize,
     /// Whether no running process could have known about the job when it was created. There are two cases.
     /// The connection had been killed, and another process had connected. Or an earlier job with this id was
     /// removed after the request was sent.
-    pub late: bool,
+    pub untracked: bool,
     /// Distinguishes this job from other jobs with the same id.
     incarnation: usize,
 }
 
 struct World {
-    chaos: Box<dyn Chaos>,
+    fault_plan: Box<dyn FaultPlan>,
     jobs: BTreeMap<JobId, FakeJob>,
     log: Vec<Change>,
-    landed: Vec<Landing>,
+    created_jobs: Vec<CreatedJob>,
     connections: usize,
 }
 
 /// The record of a job that was created at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Landing {
+pub struct CreatedJob {
     /// The id of the job.
     pub id: JobId,
     /// The time at which its create request was sent.
-    pub sent: Timestamp,
+    pub sent_at: Timestamp,
     /// The time at which the job was created.
-    pub at: Timestamp,
+    pub created_at: Timestamp,
     /// The time at which the job was removed. `None` if it still exists.
-    pub left: Option<Timestamp>,
+    pub removed_at: Option<Timestamp>,
 }
 
 /// One change that watches receive.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
-    Seen(Box<Observation>),
-    Gone(JobId),
+    Updated(Box<JobSnapshot>),
+    Removed(JobId),
 }
 
 impl FakeCluster {
     /// Creates a cluster without faults.
     #[must_use]
-    pub fn new(surroundings: Arc<dyn Surroundings>) -> Self {
-        Self::with_chaos(surroundings, Box::new(Calm))
+    pub fn new(env: Arc<dyn Env>) -> Self {
+        Self::with_fault_plan(env, Box::new(NoFaults))
     }
 
     /// Creates a cluster with a fault plan.
     #[must_use]
-    pub fn with_chaos(surroundings: Arc<dyn Surroundings>, chaos: Box<dyn Chaos>) -> Self {
-        let (jobs, log, landed) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let world = World { chaos, jobs, log, landed, connections: 0 };
+    pub fn with_fault_plan(env: Arc<dyn Env>, fault_plan: Box<dyn FaultPlan>) -> Self {
+        let (jobs, log, created_jobs) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let world = World { fault_plan, jobs, log, created_jobs, connections: 0 };
         let (changes, _) = watch::channel(0);
-        Self { world: Arc::new(Mutex::new(world)), changes, surroundings }
+        Self { world: Arc::new(Mutex::new(world)), changes, env }
     }
 
     /// Returns the number of a new connection.
@@ -89,8 +89,8 @@ impl FakeCluster {
     }
 
     /// Replaces the fault plan.
-    pub fn set_chaos(&self, chaos: Box<dyn Chaos>) {
-        self.world().chaos = chaos;
+    pub fn set_fault_plan(&self, fault_plan: Box<dyn FaultPlan>) {
+        self.world().fault_plan = fault_plan;
     }
 
     /// Returns the jobs in the cluster.
@@ -101,28 +101,28 @@ impl FakeCluster {
 
     /// Returns the records of all jobs that were ever created, in order.
     #[must_use]
-    pub fn landed(&self) -> Vec<Landing> {
-        self.world().landed.clone()
+    pub fn created_jobs(&self) -> Vec<CreatedJob> {
+        self.world().created_jobs.clone()
     }
 
     /// Inserts a job that was created without Runway. Its state never changes by itself.
-    pub fn put(&self, seen: Observation) {
-        let now = self.surroundings.now();
+    pub fn insert_job(&self, snapshot: JobSnapshot) {
+        let now = self.env.now();
         let mut world = self.world();
-        let incarnation = world.landed.len();
-        world.landed.push(Landing { id: seen.id, sent: now, at: now, left: None });
-        world.log.push(Change::Seen(Box::new(seen.clone())));
-        world.jobs.insert(seen.id, FakeJob { seen, by: 0, late: false, incarnation });
+        let incarnation = world.created_jobs.len();
+        world.created_jobs.push(CreatedJob { id: snapshot.id, sent_at: now, created_at: now, removed_at: None });
+        world.log.push(Change::Updated(Box::new(snapshot.clone())));
+        world.jobs.insert(snapshot.id, FakeJob { snapshot, connection_id: 0, untracked: false, incarnation });
         drop(world);
-        self.tell();
+        self.notify_watchers();
     }
 
     /// Deletes a job without Runway. Its pod takes some time to terminate.
-    pub fn delete(&self, id: JobId, lingers: Duration) {
+    pub fn delete(&self, id: JobId, termination_time: Duration) {
         let Some(incarnation) = self.world().jobs.get(&id).map(|job| job.incarnation) else { return };
         let cluster = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(lingers).await;
+            tokio::time::sleep(termination_time).await;
             cluster.remove(id, incarnation);
         });
     }
@@ -132,21 +132,21 @@ impl FakeCluster {
     }
 
     pub(super) fn fault(&self, call: Call) -> Fault {
-        self.world().chaos.call(call)
+        self.world().fault_plan.call(call)
     }
 
     pub(super) fn event_fault(&self) -> EventFault {
-        self.world().chaos.event()
+        self.world().fault_plan.event()
     }
 
     /// Returns all jobs and the number of changes so far.
-    pub(super) fn snapshot(&self) -> (Vec<Observation>, usize) {
+    pub(super) fn snapshot(&self) -> (Vec<JobSnapshot>, usize) {
         let world = self.world();
-        (world.jobs.values().map(|job| job.seen.clone()).collect(), world.log.len())
+        (world.jobs.values().map(|job| job.snapshot.clone()).collect(), world.log.len())
     }
 
-    pub(super) fn find(&self, id: JobId) -> Option<Observation> {
-        self.world().jobs.get(&id).map(|job| job.seen.clone())
+    pub(super) fn find(&self, id: JobId) -> Option<JobSnapshot> {
+        self.world().jobs.get(&id).map(|job| job.snapshot.clone())
     }
 
     /// Waits until a job is finished. Returns `false` if the job was removed before.
@@ -172,57 +172,57 @@ impl FakeCluster {
     }
 
     /// Applies a create request. Returns the existing job as an error if there is one with this id.
-    pub(super) fn land(
+    pub(super) fn apply_create(
         &self,
-        order: &Order,
-        (by, orphaned): (usize, bool),
-        sent: Timestamp,
-    ) -> Result<Observation, Box<Observation>> {
-        let now = self.surroundings.now();
+        request: &CreateRequest,
+        (connection_id, is_killed): (usize, bool),
+        sent_at: Timestamp,
+    ) -> Result<JobSnapshot, Box<JobSnapshot>> {
+        let now = self.env.now();
         let mut world = self.world();
-        if let Some(job) = world.jobs.get(&order.id) {
-            return Err(Box::new(job.seen.clone()));
+        if let Some(job) = world.jobs.get(&request.id) {
+            return Err(Box::new(job.snapshot.clone()));
         }
-        let seen = Observation::created(order, now);
-        let incarnation = world.landed.len();
-        let made_before = |landing: &Landing| landing.id == order.id && landing.left >= Some(sent);
-        let late = (orphaned && world.connections > by) || world.landed.iter().any(made_before);
-        world.jobs.insert(order.id, FakeJob { seen: seen.clone(), by, late, incarnation });
-        world.landed.push(Landing { id: order.id, sent, at: now, left: None });
-        world.log.push(Change::Seen(Box::new(seen.clone())));
-        let World { chaos, jobs, .. } = &mut *world;
-        chaos.landed(jobs);
-        let life = chaos.life(order.id);
+        let snapshot = JobSnapshot::initial(request, now);
+        let incarnation = world.created_jobs.len();
+        let was_removed_after_send = |created: &CreatedJob| created.id == request.id && created.removed_at >= Some(sent_at);
+        let untracked = (is_killed && world.connections > connection_id) || world.created_jobs.iter().any(was_removed_after_send);
+        world.jobs.insert(request.id, FakeJob { snapshot: snapshot.clone(), connection_id, untracked, incarnation });
+        world.created_jobs.push(CreatedJob { id: request.id, sent_at, created_at: now, removed_at: None });
+        world.log.push(Change::Updated(Box::new(snapshot.clone())));
+        let World { fault_plan, jobs, .. } = &mut *world;
+        fault_plan.on_created(jobs);
+        let timings = fault_plan.timings(request.id);
         drop(world);
-        self.tell();
-        tokio::spawn(self.clone().live(order.id, incarnation, life));
-        Ok(seen)
+        self.notify_watchers();
+        tokio::spawn(self.clone().run_job(request.id, incarnation, timings));
+        Ok(snapshot)
     }
 
-    async fn live(self, id: JobId, incarnation: usize, life: super::Life) {
-        tokio::time::sleep(life.waits).await;
-        let now = self.surroundings.now();
+    async fn run_job(self, id: JobId, incarnation: usize, timings: super::JobTimings) {
+        tokio::time::sleep(timings.queue_time).await;
+        let now = self.env.now();
         self.update(id, incarnation, |status| {
             status.phase = Phase::Running;
             status.message = "runs".to_owned();
             status.attempts = 1;
             status.started_at = Some(now);
-            status.runs = vec![Attempt { scheduled: now, ended: None }];
+            status.attempt_spans = vec![AttemptSpan { scheduled: now, ended: None }];
         });
-        tokio::time::sleep(life.runs).await;
-        let now = self.surroundings.now();
+        tokio::time::sleep(timings.run_time).await;
+        let now = self.env.now();
         self.update(id, incarnation, |status| {
-            status.phase = if life.succeeds { Phase::Succeeded } else { Phase::Failed };
-            status.reason = (!life.succeeds).then_some(Reason::NonZeroExit);
-            status.exit_code = Some(i32::from(!life.succeeds));
-            status.message = format!("ended with exit code {}", i32::from(!life.succeeds));
+            status.phase = if timings.succeeds { Phase::Succeeded } else { Phase::Failed };
+            status.reason = (!timings.succeeds).then_some(Reason::NonZeroExit);
+            status.exit_code = Some(i32::from(!timings.succeeds));
+            status.message = format!("ended with exit code {}", i32::from(!timings.succeeds));
             status.finished_at = Some(now);
-            status.runs.iter_mut().for_each(|run| run.ended = Some(now));
-            status.holds = life.lingers > Duration::ZERO;
+            status.attempt_spans.iter_mut().for_each(|run| run.ended = Some(now));
+            status.occupies_resources = timings.termination_time > Duration::ZERO;
         });
-        tokio::time::sleep(life.lingers).await;
-        self.update(id, incarnation, |status| status.holds = false);
-        tokio::time::sleep(life.ttl).await;
+        tokio::time::sleep(timings.termination_time).await;
+        self.update(id, incarnation, |status| status.occupies_resources = false);
+        tokio::time::sleep(timings.ttl).await;
         self.remove(id, incarnation);
     }
 
@@ -230,47 +230,47 @@ impl FakeCluster {
         let mut world = self.world();
         let World { jobs, log, .. } = &mut *world;
         let Some(job) = jobs.get_mut(&id).filter(|job| job.incarnation == incarnation) else { return };
-        let before = job.seen.status.clone();
+        let before = job.snapshot.status.clone();
         // A job that is being deleted does not change.
         if before.phase != Phase::Cancelled {
-            change(&mut job.seen.status);
+            change(&mut job.snapshot.status);
         }
-        if job.seen.status != before {
-            log.push(Change::Seen(Box::new(job.seen.clone())));
+        if job.snapshot.status != before {
+            log.push(Change::Updated(Box::new(job.snapshot.clone())));
         }
         drop(world);
-        self.tell();
+        self.notify_watchers();
     }
 
     /// Marks a job as cancelled. Removes it after its grace period.
-    pub(super) fn cancel(&self, id: JobId) -> crate::backend::Cancelled {
-        use crate::backend::Cancelled;
-        let Some(job) = self.world().jobs.get(&id).cloned() else { return Cancelled::Gone };
-        match job.seen.status.phase {
-            Phase::Cancelled => return Cancelled::Begun,
-            phase if phase.is_final() => return Cancelled::Finished,
+    pub(super) fn cancel(&self, id: JobId) -> crate::backend::CancelOutcome {
+        use crate::backend::CancelOutcome;
+        let Some(job) = self.world().jobs.get(&id).cloned() else { return CancelOutcome::NotFound };
+        match job.snapshot.status.phase {
+            Phase::Cancelled => return CancelOutcome::Started,
+            phase if phase.is_final() => return CancelOutcome::AlreadyFinished,
             _ => {}
         }
         self.update(id, job.incarnation, |status| status.phase = Phase::Cancelled);
-        self.delete(id, Duration::from_secs(job.seen.grace.get()));
-        Cancelled::Begun
+        self.delete(id, Duration::from_secs(job.snapshot.grace.get()));
+        CancelOutcome::Started
     }
 
     fn remove(&self, id: JobId, incarnation: usize) {
-        let now = self.surroundings.now();
+        let now = self.env.now();
         let mut world = self.world();
         if world.jobs.get(&id).is_some_and(|job| job.incarnation == incarnation) {
             world.jobs.remove(&id);
-            world.log.push(Change::Gone(id));
-            if let Some(landing) = world.landed.get_mut(incarnation) {
-                landing.left = Some(now);
+            world.log.push(Change::Removed(id));
+            if let Some(created) = world.created_jobs.get_mut(incarnation) {
+                created.removed_at = Some(now);
             }
         }
         drop(world);
-        self.tell();
+        self.notify_watchers();
     }
 
-    fn tell(&self) {
+    fn notify_watchers(&self) {
         let count = self.world().log.len();
         self.changes.send_replace(count);
     }

@@ -2,61 +2,61 @@
 
 use super::Inner;
 use super::submission::SubmitError;
-use crate::backend::{CreateError, Observation, Order, Unavailable};
+use crate::backend::{CreateError, JobSnapshot, CreateRequest, Unavailable};
 use crate::jobs::JobRecord;
 use runway_core::JobId;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A job whose create request has no known outcome yet.
-pub(super) struct Creation {
+pub(super) struct PendingCreation {
     /// The create request, including the values of secrets.
-    pub order: Arc<Order>,
+    pub request: Arc<CreateRequest>,
     /// Generation of the task that owns this creation. A task with an older generation must stop.
-    turn: u64,
-    stage: Stage,
+    generation: u64,
+    state: CreationState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum CreationState {
     /// A task sends the request, retries it, and waits for the response.
-    Asking,
+    Requesting,
     /// The caller received `Uncertain`. A task polls the backend until the job exists or the request has
     /// expired.
-    Searching,
+    Polling,
 }
 
 /// The result of a create request that succeeded.
-pub(super) enum Created {
+pub(super) enum CreateOutcome {
     /// This request created the job.
-    New(Arc<JobRecord>),
+    Created(Arc<JobRecord>),
     /// The job existed already, created by a request of another process.
-    Before(Arc<JobRecord>),
+    AlreadyExists(Arc<JobRecord>),
 }
 
-impl Creation {
-    pub(super) fn begin(order: &Arc<Order>) -> Self {
-        Self { order: Arc::clone(order), turn: 0, stage: Stage::Asking }
+impl PendingCreation {
+    pub(super) fn new(request: &Arc<CreateRequest>) -> Self {
+        Self { request: Arc::clone(request), generation: 0, state: CreationState::Requesting }
     }
 
-    pub(super) const fn turn(&self) -> u64 {
-        self.turn
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Returns `true` if a task polls for the job and no caller waits for it.
-    pub(super) fn is_searched(&self) -> bool {
-        self.stage == Stage::Searching
+    pub(super) fn is_polling(&self) -> bool {
+        self.state == CreationState::Polling
     }
 
     /// Takes the creation over from the polling task, to send the request again. Returns the new generation,
     /// or `None` if another task is sending the request.
     pub(super) fn resume(&mut self) -> Option<u64> {
-        if self.stage == Stage::Asking {
+        if self.state == CreationState::Requesting {
             return None;
         }
-        self.stage = Stage::Asking;
-        self.turn += 1;
-        Some(self.turn)
+        self.state = CreationState::Requesting;
+        self.generation += 1;
+        Some(self.generation)
     }
 }
 
@@ -68,86 +68,86 @@ impl Inner {
     /// `create_timeout`, the caller receives `Uncertain`, and a task polls for the job.
     pub(super) async fn create(
         self: Arc<Self>,
-        order: Arc<Order>,
-        turn: u64,
-    ) -> Result<Created, SubmitError> {
-        let id = order.id;
-        let began = monotonic();
+        request: Arc<CreateRequest>,
+        generation: u64,
+    ) -> Result<CreateOutcome, SubmitError> {
+        let id = request.id;
+        let started = monotonic_now();
         // An earlier task may have sent the request of a resumed creation.
-        let mut doubt = (turn > 0).then(|| Unavailable::new("an earlier request got no response"));
-        for pause in self.backoff() {
-            let asked = monotonic();
-            let answer = self.backend.create(&order).await;
-            self.observer.create_answered(asked.elapsed());
-            match answer {
-                Ok(seen) => return Ok(Created::New(self.created(seen))),
-                Err(CreateError::IdConflict(seen)) => {
-                    let digest = order.admitted.spec_digest();
-                    if seen.tenant == order.admitted.job().tenant && seen.spec_digest == Some(digest) {
-                        let job = self.created(*seen);
-                        return Ok(if doubt.is_some() { Created::New(job) } else { Created::Before(job) });
+        let mut uncertain_cause = (generation > 0).then(|| Unavailable::new("an earlier request got no response"));
+        for delay in self.backoff() {
+            let sent_at = monotonic_now();
+            let response = self.backend.create(&request).await;
+            self.observer.on_create_response(sent_at.elapsed());
+            match response {
+                Ok(snapshot) => return Ok(CreateOutcome::Created(self.on_created(snapshot))),
+                Err(CreateError::IdConflict(existing)) => {
+                    let digest = request.admitted.spec_digest();
+                    if existing.tenant == request.admitted.job().tenant && existing.spec_digest == Some(digest) {
+                        let job = self.on_created(*existing);
+                        return Ok(if uncertain_cause.is_some() { CreateOutcome::Created(job) } else { CreateOutcome::AlreadyExists(job) });
                     }
-                    self.not_created(id);
+                    self.on_not_created(id);
                     let now = self.now();
-                    self.state().take_in_change(*seen, now);
+                    self.state().on_update(*existing, now);
                     return Err(SubmitError::KeyReused { id });
                 }
-                Err(CreateError::Uncertain(cause)) => doubt = Some(cause),
+                Err(CreateError::Uncertain(cause)) => uncertain_cause = Some(cause),
                 // The backend may have accepted an earlier request, although it rejects this one.
-                Err(CreateError::Rejected { .. } | CreateError::Unavailable(_)) if doubt.is_some() => {}
+                Err(CreateError::Rejected { .. } | CreateError::Unavailable(_)) if uncertain_cause.is_some() => {}
                 Err(error @ (CreateError::Rejected { .. } | CreateError::Unavailable(_))) => {
-                    self.not_created(id);
+                    self.on_not_created(id);
                     return Err(SubmitError::Create { id, error });
                 }
             }
-            if began.elapsed() + pause >= self.settings.create_budget {
+            if started.elapsed() + delay >= self.settings.create_timeout {
                 break;
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(delay).await;
             // The watch may have reported the job during the delay. It may even have reported the removal;
             // then the request must not be sent again.
-            let told = self.state().jobs.get(id).cloned();
-            if let Some(record) = told {
-                return Ok(Created::New(self.created(record.seen.clone())));
+            let known = self.state().jobs.get(id).cloned();
+            if let Some(record) = known {
+                return Ok(CreateOutcome::Created(self.on_created(record.snapshot.clone())));
             }
         }
-        let cause = doubt.unwrap_or_else(|| Unavailable::new("no response"));
+        let cause = uncertain_cause.unwrap_or_else(|| Unavailable::new("no response"));
         tracing::warn!(job = %id, %cause, "unknown outcome of a create request; polling for the job");
-        self.begin_search(order, turn);
+        self.begin_polling(request, generation);
         Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
     }
 
     /// Starts to poll for a job whose creation has an unknown outcome. The create request is not sent again.
-    pub(super) fn begin_search(self: Arc<Self>, order: Arc<Order>, turn: u64) {
-        match self.state().creations.get_mut(&order.id) {
-            Some(creation) if creation.turn == turn => creation.stage = Stage::Searching,
+    pub(super) fn begin_polling(self: Arc<Self>, request: Arc<CreateRequest>, generation: u64) {
+        match self.state().pending_creations.get_mut(&request.id) {
+            Some(creation) if creation.generation == generation => creation.state = CreationState::Polling,
             _ => return,
         }
-        tokio::spawn(self.search(order, turn, monotonic()));
+        tokio::spawn(self.poll(request, generation, monotonic_now()));
     }
 
     /// Polls for a job whose create request got no response, until the job exists or the request has expired.
-    async fn search(self: Arc<Self>, order: Arc<Order>, turn: u64, last_sent: Instant) {
-        let (id, job) = (order.id, order.job());
-        for pause in self.backoff() {
-            tokio::time::sleep(pause).await;
-            if !self.is_searched_for(id, turn) {
+    async fn poll(self: Arc<Self>, request: Arc<CreateRequest>, generation: u64, last_sent: Instant) {
+        let (id, job) = (request.id, request.job_ref());
+        for delay in self.backoff() {
+            tokio::time::sleep(delay).await;
+            if !self.must_poll(id, generation) {
                 return;
             }
-            let is_too_late = last_sent.elapsed() >= self.backend.timing().create_expiry;
+            let has_expired = last_sent.elapsed() >= self.backend.timing().create_expiry;
             let found = self.backend.find(&job).await;
-            if !self.is_searched_for(id, turn) {
+            if !self.must_poll(id, generation) {
                 return;
             }
             match found {
-                Ok(Some(seen)) => {
+                Ok(Some(snapshot)) => {
                     tracing::info!(job = %id, "job found after a lost create response");
-                    self.created(seen);
+                    self.on_created(snapshot);
                     return;
                 }
-                Ok(None) if is_too_late => {
+                Ok(None) if has_expired => {
                     tracing::info!(job = %id, "job not created; its create request has expired");
-                    self.not_created(id);
+                    self.on_not_created(id);
                     return;
                 }
                 Ok(None) | Err(_) => {}
@@ -155,38 +155,38 @@ impl Inner {
         }
     }
 
-    fn is_searched_for(&self, id: JobId, turn: u64) -> bool {
+    fn must_poll(&self, id: JobId, generation: u64) -> bool {
         let state = self.state();
-        state.creations.get(&id).is_some_and(|c| c.turn == turn && c.stage == Stage::Searching)
+        state.pending_creations.get(&id).is_some_and(|c| c.generation == generation && c.state == CreationState::Polling)
     }
 
     /// Records that the job exists. Confirms its hold, unless the watch has already reported that the job
     /// occupies no resources.
-    fn created(&self, seen: Observation) -> Arc<JobRecord> {
+    fn on_created(&self, snapshot: JobSnapshot) -> Arc<JobRecord> {
         let now = self.now();
         let mut state = self.state();
-        let id = seen.id;
-        state.creations.remove(&id);
-        let is_held = state.gate.confirm(id, seen.created_at).is_ok();
-        if !seen.status.holds {
+        let id = snapshot.id;
+        state.pending_creations.remove(&id);
+        let is_held = state.gate.confirm(id, snapshot.created_at).is_ok();
+        if !snapshot.status.occupies_resources {
             state.gate.release(id);
         }
         match state.jobs.get(id) {
             // The watch has already reported a newer state than the response.
-            Some(record) if record.seen.created_at >= seen.created_at || !is_held => Arc::clone(record),
+            Some(record) if record.snapshot.created_at >= snapshot.created_at || !is_held => Arc::clone(record),
             _ => {
-                let record = state.jobs.see(seen, now);
+                let record = state.jobs.upsert(snapshot, now);
                 if !is_held {
-                    state.jobs.leave(id, now);
+                    state.jobs.mark_gone(id, now);
                 }
                 record
             }
         }
     }
 
-    fn not_created(&self, id: JobId) {
+    fn on_not_created(&self, id: JobId) {
         let mut state = self.state();
-        state.creations.remove(&id);
+        state.pending_creations.remove(&id);
         if let Err(error) = state.gate.abort(id) {
             // The watch reported the job before it was rolled back, and will report its removal.
             tracing::debug!(job = %id, %error, "rolled-back job still exists");
@@ -196,6 +196,6 @@ impl Inner {
 
 /// The clock of the runtime. Changes of the system time do not affect it, and tests can pause it.
 #[expect(clippy::disallowed_methods, reason = "it only measures durations")]
-pub(super) fn monotonic() -> Instant {
+pub(super) fn monotonic_now() -> Instant {
     Instant::now()
 }

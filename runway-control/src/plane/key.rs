@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_visible_characters_and_not_too_many() {
+    fn key_parses_if_1_to_255_visible_ascii_characters() {
         for good in ["a", "6f9619ff-8b86-d011", &"k".repeat(255)] {
             assert_eq!(good.parse::<IdempotencyKey>().unwrap().as_str(), good);
         }

@@ -9,15 +9,15 @@ mod watch;
 pub use key::{IdempotencyKey, KeyError};
 pub use submission::{SubmitError, Submitted};
 
-use crate::backend::{Backend, BackendTiming, Cancelled, LogError, LogOptions, LogStream, Unavailable};
-use crate::jobs::{JobRecord, Jobs, Page, Selection};
-use crate::observer::{Nobody, Observer};
-use crate::surroundings::Surroundings;
+use crate::backend::{Backend, BackendTiming, CancelOutcome, LogError, LogOptions, LogStream, Unavailable};
+use crate::jobs::{JobRecord, JobStore, Page, JobFilter};
+use crate::observer::{NoopObserver, Observer};
+use crate::env::Env;
 use backon::{Backoff, BackoffBuilder, ExponentialBuilder};
-use creation::Creation;
+use creation::PendingCreation;
 use runway_core::gate::NamespaceChanged;
-use runway_core::quota::{Shortage, Usage};
-use runway_core::rate::{RateLeft, RateLimit};
+use runway_core::quota::{QuotaExceeded, Usage};
+use runway_core::rate::{RateRemaining, RateLimit};
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
 use runway_core::{Decision, Gate, JobId, Policy, Submission, Tenant};
@@ -32,14 +32,14 @@ use tokio::sync::watch as signal;
 pub struct Settings {
     /// The time during which a create request without a response is retried. After it, the caller receives
     /// [`CreateError::Uncertain`](crate::backend::CreateError::Uncertain).
-    pub create_budget: Duration,
+    pub create_timeout: Duration,
     /// The number of removed jobs whose records are kept.
-    pub remembered: usize,
+    pub history_limit: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { create_budget: Duration::from_secs(10), remembered: 10_000 }
+        Self { create_timeout: Duration::from_secs(10), history_limit: 10_000 }
     }
 }
 
@@ -80,7 +80,7 @@ pub struct ControlPlane {
 
 struct Inner {
     backend: Arc<dyn Backend>,
-    surroundings: Arc<dyn Surroundings>,
+    env: Arc<dyn Env>,
     settings: Settings,
     observer: Arc<dyn Observer>,
     state: Mutex<State>,
@@ -90,9 +90,9 @@ struct Inner {
 /// All mutable state. Its lock is never held across an `await`.
 struct State {
     gate: Gate,
-    jobs: Jobs,
+    jobs: JobStore,
     /// The jobs whose create requests have no known outcome yet.
-    creations: BTreeMap<JobId, Creation>,
+    pending_creations: BTreeMap<JobId, PendingCreation>,
     watch: WatchState,
 }
 
@@ -100,13 +100,13 @@ struct State {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WatchState {
     /// The time of the last event from the backend.
-    pub heard_at: Option<Timestamp>,
+    pub last_event_at: Option<Timestamp>,
     /// Whether the backend was reachable at the last event.
     pub connected: bool,
     /// The number of interruptions of the watch.
     pub interruptions: u64,
     /// The number of lists that were received.
-    pub listings: u64,
+    pub lists: u64,
     /// The number of holds that lists corrected. The first list does not count.
     pub drift: u64,
 }
@@ -117,11 +117,11 @@ pub struct TenantUsage {
     /// The GPUs and jobs that the tenant holds.
     pub held: Usage,
     /// The maximum number of GPUs that the tenant may hold.
-    pub gpus: u64,
+    pub max_gpus: u64,
     /// The maximum number of jobs that the tenant may hold.
-    pub jobs: u32,
+    pub max_jobs: u32,
     /// The submissions that the rate limit still allows.
-    pub rate_left: RateLeft,
+    pub rate_remaining: RateRemaining,
     /// The rate limit of the tenant.
     pub rate_limit: RateLimit,
 }
@@ -137,7 +137,7 @@ pub enum CancelError {
     BeingCreated,
     /// The job has finished.
     #[error("the job has already finished")]
-    Finished(Arc<JobRecord>),
+    AlreadyFinished(Arc<JobRecord>),
     /// The backend could not be reached. A second call is safe.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -160,10 +160,10 @@ impl ControlPlane {
     pub fn new(
         backend: Arc<dyn Backend>,
         policy: Arc<Policy>,
-        surroundings: Arc<dyn Surroundings>,
+        env: Arc<dyn Env>,
         settings: Settings,
     ) -> Self {
-        Self::with_observer(backend, policy, surroundings, settings, Arc::new(Nobody))
+        Self::with_observer(backend, policy, env, settings, Arc::new(NoopObserver))
     }
 
     /// Creates a control plane that calls an observer.
@@ -171,25 +171,25 @@ impl ControlPlane {
     pub fn with_observer(
         backend: Arc<dyn Backend>,
         policy: Arc<Policy>,
-        surroundings: Arc<dyn Surroundings>,
+        env: Arc<dyn Env>,
         settings: Settings,
         observer: Arc<dyn Observer>,
     ) -> Self {
         let state = State {
-            gate: Gate::new(policy, surroundings.hash_seed()).with_capabilities(backend.capabilities()),
-            jobs: Jobs::new(settings.remembered),
-            creations: BTreeMap::new(),
+            gate: Gate::new(policy, env.hash_seed()).with_capabilities(backend.capabilities()),
+            jobs: JobStore::new(settings.history_limit),
+            pending_creations: BTreeMap::new(),
             watch: WatchState::default(),
         };
         let (ready, _) = signal::channel(false);
         let state = Mutex::new(state);
-        Self { inner: Arc::new(Inner { backend, surroundings, settings, observer, state, ready }) }
+        Self { inner: Arc::new(Inner { backend, env, settings, observer, state, ready }) }
     }
 
     /// Watches the backend and keeps the ledger in sync with it. Runs until the backend's watch ends, which
     /// is normally never; spawn it as a task.
     pub async fn run(self) {
-        self.inner.follow().await;
+        self.inner.run_watch().await;
     }
 
     /// Waits until the ledger has been rebuilt from the backend.
@@ -210,13 +210,13 @@ impl ControlPlane {
     pub fn preview(&self, submission: &Submission) -> Decision {
         // A preview consumes no rate limit token, so any number can arrive. The check therefore runs without
         // the lock.
-        let outlook = {
+        let snapshot = {
             let now = self.inner.now();
-            self.inner.state().gate.outlook(submission, now)
+            self.inner.state().gate.snapshot(submission, now)
         };
-        let in_the_way =
-            |tenant: &str, shortage: &Shortage| self.inner.state().gate.ledger().in_the_way(tenant, shortage);
-        outlook.decide(submission, in_the_way)
+        let blocking_holds =
+            |tenant: &str, exceeded: &QuotaExceeded| self.inner.state().gate.ledger().blocking_holds(tenant, exceeded);
+        snapshot.decide(submission, blocking_holds)
     }
 
     /// Returns the record of a job in the backend or in the history.
@@ -227,8 +227,8 @@ impl ControlPlane {
 
     /// Returns a page of the jobs in the backend and in the history, newest first.
     #[must_use]
-    pub fn jobs(&self, selection: &Selection) -> Page {
-        self.inner.state().jobs.page(selection)
+    pub fn jobs(&self, filter: &JobFilter) -> Page {
+        self.inner.state().jobs.page(filter)
     }
 
     /// Returns the number of jobs in each phase. Removed jobs do not count.
@@ -263,12 +263,12 @@ impl ControlPlane {
     #[must_use]
     pub fn cluster_usage(&self) -> (Usage, usize) {
         let state = self.inner.state();
-        (state.gate.ledger().cluster_usage(), state.creations.len())
+        (state.gate.ledger().cluster_usage(), state.pending_creations.len())
     }
 
     /// Returns the ids of the jobs that have a hold, sorted.
     #[must_use]
-    pub fn held(&self) -> Vec<JobId> {
+    pub fn held_job_ids(&self) -> Vec<JobId> {
         let mut held: Vec<_> = self.inner.state().gate.ledger().holds().map(|(id, _)| id).collect();
         held.sort_unstable();
         held
@@ -307,23 +307,23 @@ impl ControlPlane {
     pub async fn cancel(&self, id: JobId) -> Result<Arc<JobRecord>, CancelError> {
         let record = {
             let state = self.inner.state();
-            match (state.jobs.get(id), state.creations.contains_key(&id)) {
+            match (state.jobs.get(id), state.pending_creations.contains_key(&id)) {
                 (Some(record), _) => Arc::clone(record),
                 (None, true) => return Err(CancelError::BeingCreated),
                 (None, false) => return Err(CancelError::NotFound),
             }
         };
-        match record.seen.status.phase {
+        match record.snapshot.status.phase {
             Phase::Cancelled if !record.gone => return Ok(record),
-            phase if record.gone || phase.is_final() => return Err(CancelError::Finished(record)),
+            phase if record.gone || phase.is_final() => return Err(CancelError::AlreadyFinished(record)),
             _ => {}
         }
-        let cancelled = self.inner.backend.cancel(&record.seen.job()).await?;
+        let outcome = self.inner.backend.cancel(&record.snapshot.job_ref()).await?;
         let latest = self.job(id).unwrap_or(record);
-        match cancelled {
-            Cancelled::Begun => Ok(latest),
-            Cancelled::Finished => Err(CancelError::Finished(latest)),
-            Cancelled::Gone => Err(CancelError::NotFound),
+        match outcome {
+            CancelOutcome::Started => Ok(latest),
+            CancelOutcome::AlreadyFinished => Err(CancelError::AlreadyFinished(latest)),
+            CancelOutcome::NotFound => Err(CancelError::NotFound),
         }
     }
 
@@ -336,7 +336,7 @@ impl ControlPlane {
         if record.gone {
             return Err(LogError::Gone.into());
         }
-        Ok(self.inner.backend.logs(&record.seen.job(), options).await?)
+        Ok(self.inner.backend.logs(&record.snapshot.job_ref(), options).await?)
     }
 }
 
@@ -348,20 +348,20 @@ impl fmt::Debug for ControlPlane {
 
 impl State {
     fn usage(&self, tenant: &str, now: Timestamp) -> TenantUsage {
-        let terms = self.gate.policy().terms(tenant);
+        let tenant_policy = self.gate.policy().tenant_policy(tenant);
         TenantUsage {
             held: self.gate.ledger().tenant_usage(tenant),
-            gpus: terms.gpus.value.units(),
-            jobs: terms.concurrent_jobs.value,
-            rate_left: self.gate.rate_left(tenant, now),
-            rate_limit: terms.rate_limit.value,
+            max_gpus: tenant_policy.gpus.value.units(),
+            max_jobs: tenant_policy.concurrent_jobs.value,
+            rate_remaining: self.gate.rate_remaining(tenant, now),
+            rate_limit: tenant_policy.rate_limit.value,
         }
     }
 }
 
 impl Inner {
     fn now(&self) -> Timestamp {
-        self.surroundings.now()
+        self.env.now()
     }
 
     fn backoff(&self) -> impl Backoff + use<> {
@@ -389,7 +389,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_up_to_the_longest_interval() {
+    fn delays_double_up_to_the_maximum() {
         let timing = BackendTiming {
             create_expiry: Duration::ZERO,
             min_poll_interval: Duration::from_millis(250),

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_reaches_its_limit_and_frees_it() {
+    fn dropped_permit_allows_another_submission() {
         let limit = SubmissionLimit::new(2);
         let [one, other]: [Tenant; 2] = ["one", "other"].map(|name| name.parse().unwrap());
         let permits: Vec<_> = (0..2).map(|_| limit.try_acquire(&one).unwrap()).collect();

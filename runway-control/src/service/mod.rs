@@ -81,7 +81,7 @@ impl SubmissionService {
             Some(tenant_name) => match self.limit.try_acquire(tenant_name) {
                 Some(permit) => Some(permit),
                 None => {
-                    let refusal = SubmissionRefusal::too_many(self.limit.max_per_tenant());
+                    let refusal = SubmissionRefusal::too_many_submissions(self.limit.max_per_tenant());
                     return self.report(identity, tenant, Err((refusal, None)));
                 }
             },
@@ -111,7 +111,7 @@ impl SubmissionService {
     /// references or values.
     #[must_use]
     pub fn preview(&self, document: &Document, tenant: Option<String>) -> Decision {
-        self.plane.preview(&read(document, SecretLiterals::Accept, tenant))
+        self.plane.preview(&parse_submission(document, SecretLiterals::Accept, tenant))
     }
 
     /// Parses a document into a submission. Secrets must have values.
@@ -119,11 +119,11 @@ impl SubmissionService {
     /// A document that the gate would otherwise admit is refused because of its references. Any other
     /// document gets the same violations as in a preview.
     fn submission(&self, document: &Document, tenant: Option<String>) -> Submission {
-        let accepted = read(document, SecretLiterals::Accept, tenant);
+        let accepted = parse_submission(document, SecretLiterals::Accept, tenant);
         let has_references =
             accepted.spec.secrets.values().any(|secret| matches!(secret, Secret::FromEnv(_)));
         if has_references && self.plane.preview(&accepted).admitted().is_some() {
-            return read(document, SecretLiterals::Require, accepted.tenant);
+            return parse_submission(document, SecretLiterals::Require, accepted.tenant);
         }
         accepted
     }
@@ -139,7 +139,7 @@ impl SubmissionService {
             Err((refusal, decision)) => (Err(refusal), decision),
         };
         let (outcome, job, decision): (_, Option<JobId>, _) = match &result {
-            Ok(submitted) => (submitted.outcome(), Some(submitted.job().seen.id), submitted.decision()),
+            Ok(submitted) => (submitted.outcome(), Some(submitted.job().snapshot.id), submitted.decision()),
             Err(refusal) => (refusal.class.outcome(), refusal.job_id, refused.as_deref()),
         };
         let detail = result.as_ref().err().map_or("", |refusal| &refusal.message);
@@ -149,11 +149,11 @@ impl SubmissionService {
     }
 
     fn record(&self, identity: RequestIdentity<'_>, record: AuditRecord<'_>, code: Option<Code>) {
-        self.plane.observer().submitted(record.outcome, code, self.plane.now());
+        self.plane.observer().on_submission(record.outcome, code, self.plane.now());
         record.log(identity);
     }
 }
 
-fn read(document: &Document, secrets: SecretLiterals, tenant: Option<String>) -> Submission {
-    Submission::from(JobSpec::read(document, secrets)).with_tenant(tenant)
+fn parse_submission(document: &Document, secrets: SecretLiterals, tenant: Option<String>) -> Submission {
+    Submission::from(JobSpec::from_document(document, secrets)).with_tenant(tenant)
 }

@@ -56,7 +56,7 @@ impl RefusalClass {
 
     /// Returns the class for the violations of a decision. `Malformed` takes precedence over all other
     /// classes.
-    fn of_violations(violations: &[Violation]) -> Self {
+    fn from_violations(violations: &[Violation]) -> Self {
         let has = |remedy| violations.iter().any(|violation| violation.code.remedy() == remedy);
         if has(Remedy::Document) {
             Self::Malformed
@@ -93,17 +93,17 @@ impl SubmissionRefusal {
         Self { class, message, violations: Vec::new(), job_id: None, free_by: None, retry_after: None }
     }
 
-    fn job(self, id: JobId) -> Self {
+    fn with_job_id(self, id: JobId) -> Self {
         Self { job_id: Some(id), ..self }
     }
 
-    fn retry_after(self, seconds: u64) -> Self {
+    fn with_retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(Duration::from_secs(seconds)), ..self }
     }
 
-    pub(super) fn too_many(limit: usize) -> Self {
+    pub(super) fn too_many_submissions(limit: usize) -> Self {
         let message = format!("this tenant has the maximum of {limit} submissions in flight; retry when one has finished");
-        Self::new(RefusalClass::TooManySubmissions, message).retry_after(1)
+        Self::new(RefusalClass::TooManySubmissions, message).with_retry_after(1)
     }
 
     /// Returns the refusal, and the decision if the gate refused.
@@ -111,19 +111,19 @@ impl SubmissionRefusal {
         let message = error.to_string();
         let refusal = match error {
             SubmitError::Refused(decision) => return (Self::from_decision(&decision, now), Some(decision)),
-            SubmitError::NotReady => Self::new(RefusalClass::NotReady, message).retry_after(1),
-            SubmitError::KeyReused { id } => Self::new(RefusalClass::KeyReused, message).job(id),
+            SubmitError::NotReady => Self::new(RefusalClass::NotReady, message).with_retry_after(1),
+            SubmitError::KeyReused { id } => Self::new(RefusalClass::KeyReused, message).with_job_id(id),
             SubmitError::InFlight { id } => {
-                Self::new(RefusalClass::KeyInFlight, message).job(id).retry_after(1)
+                Self::new(RefusalClass::KeyInFlight, message).with_job_id(id).with_retry_after(1)
             }
             SubmitError::Create { id, error } => match error {
-                CreateError::IdConflict(_) => Self::new(RefusalClass::KeyReused, message).job(id),
-                CreateError::Rejected { .. } => Self::new(RefusalClass::Rejected, message).job(id),
+                CreateError::IdConflict(_) => Self::new(RefusalClass::KeyReused, message).with_job_id(id),
+                CreateError::Rejected { .. } => Self::new(RefusalClass::Rejected, message).with_job_id(id),
                 CreateError::Unavailable(_) => {
-                    Self::new(RefusalClass::Unavailable, message).job(id).retry_after(5)
+                    Self::new(RefusalClass::Unavailable, message).with_job_id(id).with_retry_after(5)
                 }
                 CreateError::Uncertain(_) => {
-                    Self::new(RefusalClass::Uncertain, message).job(id).retry_after(5)
+                    Self::new(RefusalClass::Uncertain, message).with_job_id(id).with_retry_after(5)
                 }
             },
         };
@@ -132,7 +132,7 @@ impl SubmissionRefusal {
 
     fn from_decision(decision: &Decision, now: Timestamp) -> Self {
         let violations = decision.violations();
-        let class = RefusalClass::of_violations(violations);
+        let class = RefusalClass::from_violations(violations);
         let refusal = decision.refusal();
         let wait = |until: Timestamp| {
             let seconds = until.nanos_since(now).div_ceil(1_000_000_000);

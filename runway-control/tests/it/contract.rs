@@ -1,6 +1,6 @@
 //! Runs the backend contract tests against the fake backend.
 
-use runway_control::Surroundings;
+use runway_control::Env;
 use runway_control::backend::Backend;
 use runway_control::fake::{FakeBackend, FakeCluster};
 use runway_core::{JobId, JobSpec, Policy};
@@ -44,7 +44,7 @@ impl BackendUnderTest for Fake {
 }
 
 #[test]
-fn the_fake_passes_the_contract() {
+fn fake_cluster_passes_the_backend_contract() {
     in_virtual_time(async {
         let env = VirtualEnv::new(3);
         let cluster = FakeCluster::new(env.clone());

@@ -1,14 +1,14 @@
 //! Create requests with late, lost or negative responses, and callers that disconnect.
 
-use crate::set::{Script, Set, all, answer, long, seconds};
+use crate::harness::{ScriptedFaults, Harness, repeated, response_fault, long_running, sleep_seconds};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use runway_control::backend::{
-    Backend, BackendTiming, Cancelled, CreateError, JobRef, LogError, LogOptions, LogStream, Order,
+    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogOptions, LogStream, CreateRequest,
     Unavailable, WatchEvent,
 };
-use runway_control::fake::{Answer, EventFault, FakeBackend, FakeCluster, Fault};
-use runway_control::{ControlPlane, Observation, Settings, SubmitError, Submitted};
+use runway_control::fake::{Response, EventFault, FakeBackend, FakeCluster, Fault};
+use runway_control::{ControlPlane, JobSnapshot, Settings, SubmitError, Submitted};
 use runway_core::capability::Capabilities;
 use runway_core::status::Phase;
 use runway_testing::env::{VirtualEnv, in_virtual_time};
@@ -19,31 +19,31 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[test]
-fn a_lost_answer_is_asked_for_again() {
+fn lost_create_response_is_retried() {
     in_virtual_time(async {
-        let set = Set::ready(Script { creates: all(1, answer(Answer::Lost)), ..long() }).await;
-        let job = set.plane.submit(spec("a", "train", 1).into(), None).await.unwrap();
+        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, response_fault(Response::Lost)), ..long_running() }).await;
+        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap();
         assert!(matches!(job, Submitted::Created { .. }));
-        assert_eq!((set.cluster.landed().len(), set.held()), (1, 1));
+        assert_eq!((harness.cluster.created_jobs().len(), harness.held_count()), (1, 1));
     });
 }
 
 #[test]
-fn a_request_that_never_arrived_keeps_its_hold_until_it_cannot_come_any_more() {
+fn lost_create_request_keeps_its_hold_until_it_expires() {
     in_virtual_time(async {
-        let lost = all(50, answer(Answer::NeverArrived));
-        let set = Set::ready(Script { creates: lost, ..long() }).await;
-        let told = set.plane.submit(spec("a", "train", 4).into(), None).await;
+        let lost = repeated(50, response_fault(Response::RequestLost));
+        let harness = Harness::ready(ScriptedFaults { creates: lost, ..long_running() }).await;
+        let result = harness.plane.submit(spec("a", "train", 4).into(), None).await;
         assert!(
-            matches!(told, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
-            "{told:?}"
+            matches!(result, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "{result:?}"
         );
-        assert_eq!(set.plane.cluster_usage().1, 1);
-        seconds(64).await;
-        assert_eq!(set.held(), 1, "the request can still arrive");
-        seconds(10).await;
-        assert_eq!((set.held(), set.plane.cluster_usage().1), (0, 0));
-        let freed = set.plane.submit(spec("b", "train", 4).into(), None).await;
+        assert_eq!(harness.plane.cluster_usage().1, 1);
+        sleep_seconds(64).await;
+        assert_eq!(harness.held_count(), 1, "the request can still arrive");
+        sleep_seconds(10).await;
+        assert_eq!((harness.held_count(), harness.plane.cluster_usage().1), (0, 0));
+        let freed = harness.plane.submit(spec("b", "train", 4).into(), None).await;
         assert!(
             matches!(freed, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
             "the job was not admitted: {freed:?}"
@@ -52,119 +52,119 @@ fn a_request_that_never_arrived_keeps_its_hold_until_it_cannot_come_any_more() {
 }
 
 #[test]
-fn a_job_that_came_after_all_is_found() {
+fn late_create_is_found_by_polling() {
     in_virtual_time(async {
-        let late = Fault { there: Duration::from_secs(50), answer: Answer::Lost, ..Fault::default() };
-        let mut creates = VecDeque::from([late]);
-        creates.extend([answer(Answer::NeverArrived); 10]);
-        let script = Script { creates: Arc::new(Mutex::new(creates)), ..long() };
+        let delayed = Fault { request_delay: Duration::from_secs(50), response: Response::Lost, ..Fault::default() };
+        let mut creates = VecDeque::from([delayed]);
+        creates.extend([response_fault(Response::RequestLost); 10]);
+        let script = ScriptedFaults { creates: Arc::new(Mutex::new(creates)), ..long_running() };
         // The watch must not settle the creation.
         script.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
-        let set = Set::ready(script).await;
-        let told = set.plane.submit(spec("a", "train", 1).into(), None).await;
-        let Err(SubmitError::Create { id, error: CreateError::Uncertain(_) }) = told else {
-            panic!("{told:?}")
+        let harness = Harness::ready(script).await;
+        let result = harness.plane.submit(spec("a", "train", 1).into(), None).await;
+        let Err(SubmitError::Create { id, error: CreateError::Uncertain(_) }) = result else {
+            panic!("{result:?}")
         };
-        seconds(60).await;
-        assert_eq!(set.plane.job(id).unwrap().seen.name.as_str(), "train");
-        assert_eq!((set.held(), set.plane.cluster_usage().1), (1, 0));
+        sleep_seconds(60).await;
+        assert_eq!(harness.plane.job(id).unwrap().snapshot.name.as_str(), "train");
+        assert_eq!((harness.held_count(), harness.plane.cluster_usage().1), (1, 0));
     });
 }
 
 #[test]
-fn what_was_definitely_not_made_holds_nothing() {
+fn failed_create_releases_its_hold() {
     in_virtual_time(async {
-        for fault in [Answer::Rejected, Answer::Unreachable] {
-            let set = Set::ready(Script { creates: all(1, answer(fault)), ..long() }).await;
-            let told = set.plane.submit(spec("a", "train", 4).into(), None).await;
+        for fault in [Response::Rejected, Response::Unreachable] {
+            let harness = Harness::ready(ScriptedFaults { creates: repeated(1, response_fault(fault)), ..long_running() }).await;
+            let result = harness.plane.submit(spec("a", "train", 4).into(), None).await;
             match fault {
-                Answer::Rejected => assert!(
-                    matches!(told, Err(SubmitError::Create { error: CreateError::Rejected { .. }, .. })),
-                    "{told:?}"
+                Response::Rejected => assert!(
+                    matches!(result, Err(SubmitError::Create { error: CreateError::Rejected { .. }, .. })),
+                    "{result:?}"
                 ),
                 _ => assert!(
-                    matches!(told, Err(SubmitError::Create { error: CreateError::Unavailable(_), .. })),
-                    "{told:?}"
+                    matches!(result, Err(SubmitError::Create { error: CreateError::Unavailable(_), .. })),
+                    "{result:?}"
                 ),
             }
-            assert_eq!((set.held(), set.plane.cluster_usage().1), (0, 0));
-            set.plane.submit(spec("a", "train", 4).into(), None).await.unwrap();
+            assert_eq!((harness.held_count(), harness.plane.cluster_usage().1), (0, 0));
+            harness.plane.submit(spec("a", "train", 4).into(), None).await.unwrap();
         }
     });
 }
 
 #[test]
-fn a_caller_that_goes_away_leaves_nothing_half_done() {
+fn creation_completes_after_the_caller_disconnects() {
     in_virtual_time(async {
-        let slow = Fault { there: Duration::from_secs(2), back: Duration::from_secs(1), ..Fault::default() };
-        let set = Set::ready(Script { creates: all(1, slow), ..long() }).await;
-        let submission = set.plane.submit(spec("a", "train", 1).into(), None);
+        let slow = Fault { request_delay: Duration::from_secs(2), response_delay: Duration::from_secs(1), ..Fault::default() };
+        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, slow), ..long_running() }).await;
+        let submission = harness.plane.submit(spec("a", "train", 1).into(), None);
         assert!(tokio::time::timeout(Duration::from_secs(1), submission).await.is_err());
-        assert_eq!((set.held(), set.plane.cluster_usage().1), (1, 1));
-        seconds(5).await;
-        assert_eq!((set.held(), set.plane.cluster_usage().1, set.cluster.landed().len()), (1, 0, 1));
+        assert_eq!((harness.held_count(), harness.plane.cluster_usage().1), (1, 1));
+        sleep_seconds(5).await;
+        assert_eq!((harness.held_count(), harness.plane.cluster_usage().1, harness.cluster.created_jobs().len()), (1, 0, 1));
     });
 }
 
 #[test]
-fn a_request_that_comes_after_its_job_has_left_makes_no_second_one() {
+fn late_duplicate_job_is_cancelled() {
     in_virtual_time(async {
-        let late = Fault { there: Duration::from_secs(40), answer: Answer::Lost, ..Fault::default() };
-        let set = Set::ready(Script { creates: all(1, late), ..long() }).await;
-        let job = set.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().seen.id;
-        assert_eq!(set.cluster.landed().len(), 1);
-        set.cluster.delete(job, Duration::ZERO);
-        seconds(20).await;
-        assert_eq!(set.held(), 0);
+        let delayed = Fault { request_delay: Duration::from_secs(40), response: Response::Lost, ..Fault::default() };
+        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, delayed), ..long_running() }).await;
+        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        assert_eq!(harness.cluster.created_jobs().len(), 1);
+        harness.cluster.delete(job, Duration::ZERO);
+        sleep_seconds(20).await;
+        assert_eq!(harness.held_count(), 0);
         // The first cancel request is lost.
-        set.script.cancels.lock().unwrap().push_back(answer(Answer::NeverArrived));
-        seconds(30).await;
-        assert_eq!(set.cluster.landed().len(), 2, "the first request arrived");
-        assert_eq!(set.plane.job(job).unwrap().seen.status.phase, Phase::Cancelled);
-        seconds(60).await;
-        assert_eq!((set.held(), set.cluster.jobs().len()), (0, 0));
+        harness.faults.cancels.lock().unwrap().push_back(response_fault(Response::RequestLost));
+        sleep_seconds(30).await;
+        assert_eq!(harness.cluster.created_jobs().len(), 2, "the first request arrived");
+        assert_eq!(harness.plane.job(job).unwrap().snapshot.status.phase, Phase::Cancelled);
+        sleep_seconds(60).await;
+        assert_eq!((harness.held_count(), harness.cluster.jobs().len()), (0, 0));
     });
 }
 
 #[test]
-fn what_the_watch_has_seen_the_end_of_is_not_made_again() {
+fn job_removed_during_retries_is_not_created_again() {
     in_virtual_time(async {
-        let set = Set::ready(Script { creates: all(1, answer(Answer::Lost)), ..long() }).await;
-        let plane = set.plane.clone();
+        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, response_fault(Response::Lost)), ..long_running() }).await;
+        let plane = harness.plane.clone();
         let submission = tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), None).await });
-        seconds(1).await;
-        set.cluster.delete(set.cluster.landed()[0].id, Duration::ZERO);
+        sleep_seconds(1).await;
+        harness.cluster.delete(harness.cluster.created_jobs()[0].id, Duration::ZERO);
         let answer = submission.await.unwrap().unwrap();
-        assert!(answer.job().gone && answer.job().seen.status.phase == Phase::Unknown);
-        assert_eq!((set.cluster.landed().len(), set.held(), set.plane.cluster_usage().1), (1, 0, 0));
+        assert!(answer.job().gone && answer.job().snapshot.status.phase == Phase::Unknown);
+        assert_eq!((harness.cluster.created_jobs().len(), harness.held_count(), harness.plane.cluster_usage().1), (1, 0, 0));
     });
 }
 
 #[test]
-fn the_watch_settles_what_is_searched_for() {
+fn watch_event_settles_an_uncertain_creation() {
     in_virtual_time(async {
         let mut creates = VecDeque::from([Fault {
-            there: Duration::from_secs(20),
-            answer: Answer::Lost,
+            request_delay: Duration::from_secs(20),
+            response: Response::Lost,
             ..Fault::default()
         }]);
-        creates.extend([answer(Answer::NeverArrived); 10]);
-        let finds = all(50, answer(Answer::Unreachable));
-        let set = Set::ready(Script { creates: Arc::new(Mutex::new(creates)), finds, ..long() }).await;
-        let told = set.plane.submit(spec("a", "train", 1).into(), None).await;
+        creates.extend([response_fault(Response::RequestLost); 10]);
+        let finds = repeated(50, response_fault(Response::Unreachable));
+        let harness = Harness::ready(ScriptedFaults { creates: Arc::new(Mutex::new(creates)), finds, ..long_running() }).await;
+        let result = harness.plane.submit(spec("a", "train", 1).into(), None).await;
         assert!(
-            matches!(told, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
-            "{told:?}"
+            matches!(result, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "{result:?}"
         );
-        seconds(15).await;
-        assert_eq!((set.held(), set.plane.cluster_usage().1), (1, 0));
+        sleep_seconds(15).await;
+        assert_eq!((harness.held_count(), harness.plane.cluster_usage().1), (1, 0));
     });
 }
 
 /// A backend whose `create` panics. The other methods work.
-struct Panics(FakeBackend);
+struct PanickingBackend(FakeBackend);
 
-impl Backend for Panics {
+impl Backend for PanickingBackend {
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
     }
@@ -173,15 +173,15 @@ impl Backend for Panics {
         self.0.timing()
     }
 
-    fn create<'a>(&'a self, _: &'a Order) -> BoxFuture<'a, Result<Observation, CreateError>> {
+    fn create<'a>(&'a self, _: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
         Box::pin(async { panic!("the backend panics") })
     }
 
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<Observation>, Unavailable>> {
+    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>> {
         self.0.find(job)
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Observation>, Unavailable>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>> {
         self.0.list()
     }
 
@@ -189,7 +189,7 @@ impl Backend for Panics {
         self.0.watch()
     }
 
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Cancelled, Unavailable>> {
+    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>> {
         self.0.cancel(job)
     }
 
@@ -203,9 +203,9 @@ impl Backend for Panics {
 }
 
 #[test]
-fn a_backend_that_panics_leaves_no_hold_behind() {
+fn backend_panic_releases_the_hold_after_expiry() {
     in_virtual_time(async {
-        let backend = Arc::new(Panics(FakeCluster::new(VirtualEnv::new(1)).connect()));
+        let backend = Arc::new(PanickingBackend(FakeCluster::new(VirtualEnv::new(1)).connect()));
         let plane = ControlPlane::new(
             backend,
             policies::parse(policies::SMALL),
@@ -214,13 +214,13 @@ fn a_backend_that_panics_leaves_no_hold_behind() {
         );
         tokio::spawn(plane.clone().run());
         plane.ready().await;
-        let told = plane.submit(spec("a", "train", 1).into(), None).await;
+        let result = plane.submit(spec("a", "train", 1).into(), None).await;
         assert!(
-            matches!(told, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
-            "{told:?}"
+            matches!(result, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "{result:?}"
         );
-        assert_eq!((plane.held().len(), plane.cluster_usage().1), (1, 1));
-        seconds(80).await;
-        assert_eq!((plane.held().len(), plane.cluster_usage().1), (0, 0));
+        assert_eq!((plane.held_job_ids().len(), plane.cluster_usage().1), (1, 1));
+        sleep_seconds(80).await;
+        assert_eq!((plane.held_job_ids().len(), plane.cluster_usage().1), (0, 0));
     });
 }

@@ -1,73 +1,73 @@
 //! Idempotency keys: repeated submissions, other specs with the same key, and restarts.
 
-use crate::set::{Script, Set, all, answer, key, long, seconds, start};
+use crate::harness::{ScriptedFaults, Harness, repeated, response_fault, key, long_running, sleep_seconds, start};
 use runway_control::backend::CreateError;
-use runway_control::fake::{Answer, EventFault, Fault};
+use runway_control::fake::{Response, EventFault, Fault};
 use runway_control::{Settings, SubmitError, Submitted};
 use runway_testing::env::in_virtual_time;
 use runway_testing::jobs::spec;
 use std::time::Duration;
 
 #[test]
-fn a_key_makes_one_job_and_no_other() {
+fn repeated_key_replays_its_job_or_conflicts() {
     in_virtual_time(async {
-        let set = Set::ready(long()).await;
+        let harness = Harness::ready(long_running()).await;
         let submit = |gpus| {
-            let plane = set.plane.clone();
+            let plane = harness.plane.clone();
             async move { plane.submit(spec("a", "train", gpus).into(), Some(&key("k"))).await }
         };
         let first = submit(1).await.unwrap();
         assert!(matches!(first, Submitted::Created { decision: Some(_), .. }));
         let again = submit(1).await.unwrap();
-        assert!(matches!(&again, Submitted::Replayed { job } if job.seen.id == first.job().seen.id));
+        assert!(matches!(&again, Submitted::Replayed { job } if job.snapshot.id == first.job().snapshot.id));
         let other = submit(2).await;
         assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
         // A submission with parse violations is not equal to the admitted one.
         let mut faulty = runway_core::Submission::from(spec("a", "train", 1));
-        faulty.faults = set.plane.preview(&spec("a", "Big", 1).into()).violations().to_vec();
-        let faulty = set.plane.submit(faulty, Some(&key("k"))).await;
+        faulty.parse_violations = harness.plane.preview(&spec("a", "Big", 1).into()).violations().to_vec();
+        let faulty = harness.plane.submit(faulty, Some(&key("k"))).await;
         assert!(matches!(faulty, Err(SubmitError::KeyReused { .. })), "{faulty:?}");
         // The same key of another tenant is another key.
-        set.plane.submit(spec("b", "train", 1).into(), Some(&key("k"))).await.unwrap();
-        assert_eq!(set.cluster.landed().len(), 2);
+        harness.plane.submit(spec("b", "train", 1).into(), Some(&key("k"))).await.unwrap();
+        assert_eq!(harness.cluster.created_jobs().len(), 2);
     });
 }
 
 #[test]
-fn a_refusal_is_not_kept_under_its_key() {
+fn refused_submission_leaves_its_key_unused() {
     in_virtual_time(async {
-        let set = Set::ready(long()).await;
-        let big = set.plane.submit(spec("a", "train", 9).into(), Some(&key("k"))).await;
+        let harness = Harness::ready(long_running()).await;
+        let big = harness.plane.submit(spec("a", "train", 9).into(), Some(&key("k"))).await;
         assert!(matches!(big, Err(SubmitError::Refused(_))), "{big:?}");
-        set.plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await.unwrap();
+        harness.plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await.unwrap();
     });
 }
 
 #[test]
-fn of_two_equal_requests_at_once_one_waits() {
+fn concurrent_submission_with_the_same_key_is_in_flight() {
     in_virtual_time(async {
-        let slow = Fault { back: Duration::from_secs(2), ..Fault::default() };
-        let set = Set::ready(Script { creates: all(1, slow), ..long() }).await;
-        let plane = set.plane.clone();
+        let slow = Fault { response_delay: Duration::from_secs(2), ..Fault::default() };
+        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, slow), ..long_running() }).await;
+        let plane = harness.plane.clone();
         let first =
             tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await });
-        seconds(1).await;
-        let second = set.plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await;
+        sleep_seconds(1).await;
+        let second = harness.plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await;
         assert!(matches!(second, Err(SubmitError::InFlight { .. })), "{second:?}");
         assert!(first.await.unwrap().is_ok());
-        assert_eq!(set.cluster.landed().len(), 1);
+        assert_eq!(harness.cluster.created_jobs().len(), 1);
     });
 }
 
 #[test]
-fn a_restart_knows_its_jobs_and_their_keys() {
+fn restarted_plane_restores_holds_and_keys() {
     in_virtual_time(async {
-        let set = Set::ready(long()).await;
-        let first = set.plane.submit(spec("a", "train", 3).into(), Some(&key("k"))).await.unwrap();
-        set.backend.kill();
-        let (_, plane) = start(&set.cluster, Settings::default());
+        let harness = Harness::ready(long_running()).await;
+        let first = harness.plane.submit(spec("a", "train", 3).into(), Some(&key("k"))).await.unwrap();
+        harness.backend.kill();
+        let (_, plane) = start(&harness.cluster, Settings::default());
         plane.ready().await;
-        assert_eq!(plane.held(), [first.job().seen.id]);
+        assert_eq!(plane.held_job_ids(), [first.job().snapshot.id]);
         assert_eq!(plane.usage("a").held.gpus, 3);
         let again = plane.submit(spec("a", "train", 3).into(), Some(&key("k"))).await.unwrap();
         assert!(matches!(again, Submitted::Replayed { .. }));
@@ -79,47 +79,47 @@ fn a_restart_knows_its_jobs_and_their_keys() {
 }
 
 #[test]
-fn the_same_request_again_takes_the_search_over() {
+fn repeated_submission_resumes_an_uncertain_creation() {
     in_virtual_time(async {
         // For ten seconds no request arrives.
-        let set = Set::ready(Script { creates: all(2, answer(Answer::NeverArrived)), ..long() }).await;
+        let harness = Harness::ready(ScriptedFaults { creates: repeated(2, response_fault(Response::RequestLost)), ..long_running() }).await;
         let submit = |gpus| {
-            let plane = set.plane.clone();
+            let plane = harness.plane.clone();
             async move { plane.submit(spec("a", "train", gpus).into(), Some(&key("k"))).await }
         };
-        let told = submit(1).await;
+        let result = submit(1).await;
         assert!(
-            matches!(told, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
-            "{told:?}"
+            matches!(result, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
+            "{result:?}"
         );
         let other = submit(2).await;
         assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
         let created = submit(1).await.unwrap();
         assert!(matches!(created, Submitted::Created { decision: None, .. }));
-        seconds(100).await;
-        assert_eq!((set.cluster.landed().len(), set.held()), (1, 1));
+        sleep_seconds(100).await;
+        assert_eq!((harness.cluster.created_jobs().len(), harness.held_count()), (1, 1));
     });
 }
 
 #[test]
-fn another_body_under_a_key_that_a_dead_process_has_used_is_refused() {
+fn key_used_before_a_restart_rejects_another_spec() {
     in_virtual_time(async {
         let dying = Fault {
-            there: Duration::from_secs(5),
+            request_delay: Duration::from_secs(5),
             crash: Some(runway_control::fake::CrashPoint::WhileSent),
             ..Fault::default()
         };
-        let set = Set::ready(Script { creates: all(1, dying), ..long() }).await;
-        let plane = set.plane.clone();
+        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, dying), ..long_running() }).await;
+        let plane = harness.plane.clone();
         tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await });
-        seconds(1).await;
-        assert!(!set.backend.is_alive());
+        sleep_seconds(1).await;
+        assert!(!harness.backend.is_alive());
         // The next process lists the jobs before the request arrives, and its watch is late.
-        let (_, plane) = start(&set.cluster, Settings::default());
+        let (_, plane) = start(&harness.cluster, Settings::default());
         plane.ready().await;
-        set.script.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
-        seconds(6).await;
-        assert_eq!((set.cluster.landed().len(), plane.held().len()), (1, 0));
+        harness.faults.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
+        sleep_seconds(6).await;
+        assert_eq!((harness.cluster.created_jobs().len(), plane.held_job_ids().len()), (1, 0));
         let other = plane.submit(spec("a", "train", 2).into(), Some(&key("k"))).await;
         assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
         assert_eq!((plane.usage("a").held.gpus, plane.cluster_usage().1), (1, 0));

@@ -6,8 +6,8 @@
 mod contract;
 mod creations;
 mod keys;
-mod observed;
+mod observer;
 mod records;
-mod set;
+mod harness;
 mod simulation;
 mod transport;

@@ -1,9 +1,9 @@
 //! A second transport, in text: each line is a request, and the response is one line. It only translates
 //! between the text and the service.
 
-use crate::set::{Script, Set, all, answer, long, start};
+use crate::harness::{ScriptedFaults, Harness, repeated, response_fault, long_running, start};
 use futures::FutureExt;
-use runway_control::fake::{Answer, Fault};
+use runway_control::fake::{Response, Fault};
 use runway_control::service::{RefusalClass, SubmissionRequest, SubmissionService};
 use runway_control::{RequestIdentity, Settings, Submitted};
 use runway_core::document::parse_json;
@@ -15,27 +15,27 @@ struct TextTransport(SubmissionService);
 
 impl TextTransport {
     async fn handle(&self, line: &str) -> String {
-        let identity = RequestIdentity { request: line, trace: "" };
-        let given = |text: &str| (text != "-").then(|| text.to_owned());
+        let identity = RequestIdentity { request_id: line, trace_id: "" };
+        let unless_dash = |text: &str| (text != "-").then(|| text.to_owned());
         match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
             ["check", tenant, job] => {
                 let Some(document) = parse_json(job.as_bytes()) else { return "invalid JSON".to_owned() };
-                let decision = self.0.preview(&document, given(tenant));
+                let decision = self.0.preview(&document, unless_dash(tenant));
                 match decision.admitted() {
                     Some(admitted) => format!("admitted {}", admitted.quote().ceiling),
                     None => format!("refused {}", decision.violations()[0].code),
                 }
             }
             ["submit", tenant, key, job] => {
-                let (tenant, key) = (given(tenant), given(key).map(|key| key.parse().unwrap()));
+                let (tenant, key) = (unless_dash(tenant), unless_dash(key).map(|key| key.parse().unwrap()));
                 let Some(document) = parse_json(job.as_bytes()) else {
                     self.0.record_unreadable(identity, tenant.as_deref(), &[], "invalid JSON");
                     return "invalid JSON".to_owned();
                 };
                 let request = SubmissionRequest { document: &document, tenant, key };
                 match self.0.submit(request, identity).await.result {
-                    Ok(Submitted::Created { job, .. }) => format!("created {}", job.seen.id),
-                    Ok(Submitted::Replayed { job }) => format!("replayed {}", job.seen.id),
+                    Ok(Submitted::Created { job, .. }) => format!("created {}", job.snapshot.id),
+                    Ok(Submitted::Replayed { job }) => format!("replayed {}", job.snapshot.id),
                     Err(refusal) => {
                         let wait = refusal.retry_after.unwrap_or_default().as_secs();
                         format!("{} {wait} {}", name(refusal.class), refusal.message)
@@ -68,60 +68,60 @@ fn job(fields: &str) -> String {
 }
 
 #[test]
-fn a_second_transport_only_translates() {
+fn text_transport_translates_submissions() {
     in_virtual_time(async {
-        let set = Set::ready(long()).await;
-        let text = TextTransport(SubmissionService::new(set.plane.clone(), 1));
-        let fine = job("");
-        assert!(text.handle(&format!("check team {fine}")).await.starts_with("admitted 0."));
-        let created = text.handle(&format!("submit team k {fine}")).await;
+        let harness = Harness::ready(long_running()).await;
+        let transport = TextTransport(SubmissionService::new(harness.plane.clone(), 1));
+        let valid = job("");
+        assert!(transport.handle(&format!("check team {valid}")).await.starts_with("admitted 0."));
+        let created = transport.handle(&format!("submit team k {valid}")).await;
         let id = created.strip_prefix("created ").unwrap();
-        assert_eq!(text.handle(&format!("submit team k {fine}")).await, format!("replayed {id}"));
+        assert_eq!(transport.handle(&format!("submit team k {valid}")).await, format!("replayed {id}"));
         let large = job(r#","resources":{"cpu":"64"}"#);
-        assert_eq!(text.handle(&format!("check team {large}")).await, "refused cpu-above-max");
+        assert_eq!(transport.handle(&format!("check team {large}")).await, "refused cpu-above-max");
         let reference = job(r#","secrets":{"TOKEN":{"from_env":"TOKEN"}}"#);
-        assert!(text.handle(&format!("check team {reference}")).await.starts_with("admitted 0."));
+        assert!(transport.handle(&format!("check team {reference}")).await.starts_with("admitted 0."));
         for (request, expected) in [
             (format!("submit team k {large}"), "key-reused 0 "),
             (format!("submit team - {large}"), "policy 0 "),
-            (format!("submit - - {fine}"), "malformed 0 "),
+            (format!("submit - - {valid}"), "malformed 0 "),
             (format!("submit team - {reference}"), "malformed 0 "),
             ("submit team - {".to_owned(), "invalid JSON"),
         ] {
-            let response = text.handle(&request).await;
+            let response = transport.handle(&request).await;
             assert!(response.starts_with(expected), "{request}: {response}");
         }
         for _ in 0..2 {
-            assert!(text.handle(&format!("submit team - {fine}")).await.starts_with("created "));
+            assert!(transport.handle(&format!("submit team - {valid}")).await.starts_with("created "));
         }
         // All three jobs keep their holds for at most 630 s.
-        assert!(text.handle(&format!("submit team - {fine}")).await.starts_with("quota 60 "));
+        assert!(transport.handle(&format!("submit team - {valid}")).await.starts_with("quota 60 "));
     });
 }
 
 #[test]
-fn failures_of_the_backend_keep_their_names() {
+fn backend_errors_map_to_their_refusal_classes() {
     in_virtual_time(async {
-        let slow = Fault { back: Duration::from_secs(2), ..Fault::default() };
-        let faults = [answer(Answer::Rejected), answer(Answer::Unreachable), slow];
-        let creates = all(0, slow);
+        let slow = Fault { response_delay: Duration::from_secs(2), ..Fault::default() };
+        let faults = [response_fault(Response::Rejected), response_fault(Response::Unreachable), slow];
+        let creates = repeated(0, slow);
         creates.lock().unwrap().extend(faults);
-        creates.lock().unwrap().extend(vec![answer(Answer::NeverArrived); 50]);
-        let set = Set::ready(Script { creates, ..long() }).await;
-        let text = TextTransport(SubmissionService::new(set.plane.clone(), 1));
+        creates.lock().unwrap().extend(vec![response_fault(Response::RequestLost); 50]);
+        let harness = Harness::ready(ScriptedFaults { creates, ..long_running() }).await;
+        let transport = TextTransport(SubmissionService::new(harness.plane.clone(), 1));
         let request = format!("submit team - {}", job(""));
         for expected in ["rejected 0 ", "unavailable 5 "] {
-            let response = text.handle(&request).await;
+            let response = transport.handle(&request).await;
             assert!(response.starts_with(expected), "{response}");
         }
-        let mut first = Box::pin(text.handle(&request));
+        let mut first = Box::pin(transport.handle(&request));
         assert!(first.as_mut().now_or_never().is_none());
-        assert!(text.handle(&request).await.starts_with("in-flight 1 "));
+        assert!(transport.handle(&request).await.starts_with("in-flight 1 "));
         assert!(first.await.starts_with("created "));
-        let response = text.handle(&request).await;
+        let response = transport.handle(&request).await;
         assert!(response.starts_with("uncertain 5 it is not known yet whether the job `"), "{response}");
-        let (_, unready) = start(&set.cluster, Settings::default());
-        let text = TextTransport(SubmissionService::new(unready, 1));
-        assert!(text.handle(&request).await.starts_with("not-ready 1 "));
+        let (_, unready) = start(&harness.cluster, Settings::default());
+        let transport = TextTransport(SubmissionService::new(unready, 1));
+        assert!(transport.handle(&request).await.starts_with("not-ready 1 "));
     });
 }

@@ -4,7 +4,7 @@ use super::Checker;
 use crate::capability::Capability;
 use crate::code::Code;
 use crate::policy::{Limits, Network};
-use crate::spec::Written;
+use crate::spec::RawScalar;
 use crate::units::GpuCount;
 use crate::violation::Violation;
 use serde_json::Value as Json;
@@ -12,12 +12,12 @@ use serde_json::Value as Json;
 impl Checker<'_> {
     /// Returns `true` if the backend supports the feature, or if the backend's features are not checked.
     pub(super) fn supports(&self, capability: Capability) -> bool {
-        self.subject.capabilities.is_none_or(|backend| backend.supports(capability))
+        self.input.capabilities.is_none_or(|backend| backend.supports(capability))
     }
 
     /// Returns the violation for a feature that the backend does not support, or else `None`.
     fn unsupported(&self, capability: Capability) -> Option<Violation> {
-        let backend = self.subject.capabilities.filter(|backend| !backend.supports(capability))?;
+        let backend = self.input.capabilities.filter(|backend| !backend.supports(capability))?;
         let name = backend.backend();
         let message =
             format!("the backend `{name}` does not support `{capability}`: {}", capability.remedy());
@@ -26,7 +26,7 @@ impl Checker<'_> {
     }
 
     fn require(&mut self, capability: Capability, requested: impl Into<Json>, fix: impl Into<Json>) {
-        if self.is_faulty(capability.path()) {
+        if self.has_parse_violation(capability.path()) {
             return;
         }
         if let Some(violation) = self.unsupported(capability) {
@@ -35,8 +35,8 @@ impl Checker<'_> {
     }
 
     /// Checks the features that the job needs because a field is set or absent.
-    pub(super) fn features(&mut self) {
-        let spec = self.subject.spec;
+    pub(super) fn check_features(&mut self) {
+        let spec = self.input.spec;
         if spec.command.is_empty() {
             self.require(Capability::ImageEntrypoint, Json::Null, Json::Null);
         }
@@ -58,13 +58,13 @@ impl Checker<'_> {
     }
 
     /// Checks the features that the job needs because an amount is above zero.
-    pub(super) fn amount_features(&mut self, gpus: Option<GpuCount>, retries: Option<u32>) {
-        let spec = self.subject.spec;
+    pub(super) fn check_amount_features(&mut self, gpus: Option<GpuCount>, retries: Option<u32>) {
+        let spec = self.input.spec;
         if gpus.is_some_and(|gpus| gpus > GpuCount::ZERO) {
-            self.require(Capability::Gpu, written(spec.resources.gpu.as_ref()), Json::Null);
+            self.require(Capability::Gpu, to_json(spec.resources.gpu.as_ref()), Json::Null);
         }
         if retries.is_some_and(|retries| retries > 0) {
-            self.require(Capability::Retries, written(spec.retries.as_ref()), 0);
+            self.require(Capability::Retries, to_json(spec.retries.as_ref()), 0);
         }
     }
 
@@ -76,7 +76,7 @@ impl Checker<'_> {
 
     /// Checks whether the backend supports a network. `requested` is null if the network is the policy's
     /// default.
-    pub(super) fn network_feature(&mut self, network: Network, requested: Json, usable: &[Network]) {
+    pub(super) fn check_network_feature(&mut self, network: Network, requested: Json, usable: &[Network]) {
         if let Some(violation) = self.unsupported(capability_of(network)) {
             let fix = nearest_network(network, usable).map(Network::as_str);
             let names = usable.iter().map(|network| network.as_str());
@@ -88,8 +88,8 @@ impl Checker<'_> {
 /// Returns the widest network that is narrower than the requested one. If there is none, returns the
 /// narrowest.
 pub(super) fn nearest_network(requested: Network, usable: &[Network]) -> Option<Network> {
-    let within = usable.iter().copied().filter(|network| *network < requested).max();
-    within.or_else(|| usable.iter().copied().min())
+    let narrower = usable.iter().copied().filter(|network| *network < requested).max();
+    narrower.or_else(|| usable.iter().copied().min())
 }
 
 const fn capability_of(network: Network) -> Capability {
@@ -100,6 +100,6 @@ const fn capability_of(network: Network) -> Capability {
     }
 }
 
-fn written(amount: Option<&Written>) -> Json {
-    amount.map_or(Json::Null, Written::to_json)
+fn to_json(amount: Option<&RawScalar>) -> Json {
+    amount.map_or(Json::Null, RawScalar::to_json)
 }

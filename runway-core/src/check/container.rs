@@ -4,25 +4,25 @@ use super::Checker;
 use crate::code::Code;
 use crate::document::{MAX_DOCUMENT_BYTES, pointer};
 use crate::image::ImageRef;
-use crate::name::{RESERVED_ENV_NAMES, check_env_name, is_glued, is_reserved_env_name};
-use crate::reader::shortened;
+use crate::name::{RESERVED_ENV_NAMES, check_env_name, looks_like_assignment, is_reserved_env_name};
+use crate::decoder::shorten;
 use crate::spec::{MAX_ARGUMENT_BYTES, MAX_PATH_BYTES, MAX_VARIABLES, Secret};
 use crate::violation::Violation;
 use serde_json::Value as Json;
 
 impl<'a> Checker<'a> {
-    pub(super) fn image(&mut self) -> Option<ImageRef> {
-        let Some(text) = &self.subject.spec.image else {
-            self.missing("/image", "a job needs an `image`");
+    pub(super) fn check_image(&mut self) -> Option<ImageRef> {
+        let Some(text) = &self.input.spec.image else {
+            self.report_missing("/image", "a job needs an `image`");
             return None;
         };
         let image = match text.parse::<ImageRef>() {
             Ok(image) => image,
             Err(error) => {
-                let message = format!("the image `{}` {error}", shortened(text));
+                let message = format!("the image `{}` {error}", shorten(text));
                 // Suggest a fix for upper case only. This mistake is the most common one, and its correction
                 // is unambiguous.
-                let lower = with_lower_case_name(text);
+                let lower = lowercase_name(text);
                 let fix = lower.parse().is_ok_and(|image| self.accepts_image(&image)).then_some(lower);
                 self.report(
                     Violation::new(Code::InvalidImage, "/image", message).requested(text.as_str()).fix(fix),
@@ -31,14 +31,14 @@ impl<'a> Checker<'a> {
             }
         };
         if !self.policy.allows_image(&image) {
-            let message = format!("images from `{}` are not allowed", shortened(image.repository()));
+            let message = format!("images from `{}` are not allowed", shorten(image.repository()));
             let patterns = self.policy.image_patterns().map(Json::from).collect::<Vec<_>>();
             let violation = Violation::new(Code::ImageNotAllowed, "/image", message).requested(text.as_str());
             self.report(violation.one_of(patterns).policy("images.allow"));
         }
         if self.policy.requires_digest() && !image.has_digest() {
             let message =
-                format!("the image must be named by digest: `{}@sha256:…`", shortened(image.repository()));
+                format!("the image must be named by digest: `{}@sha256:…`", shorten(image.repository()));
             let violation =
                 Violation::new(Code::ImageDigestRequired, "/image", message).requested(text.as_str());
             self.report(violation.policy("images.require_digest"));
@@ -50,8 +50,8 @@ impl<'a> Checker<'a> {
         self.policy.allows_image(image) && (image.has_digest() || !self.policy.requires_digest())
     }
 
-    pub(super) fn arguments(&mut self) {
-        let spec = self.subject.spec;
+    pub(super) fn check_arguments(&mut self) {
+        let spec = self.input.spec;
         for (field, items) in [("command", &spec.command), ("args", &spec.args)] {
             for (i, item) in items.iter().enumerate() {
                 let path = || format!("/{field}/{i}");
@@ -72,10 +72,10 @@ impl<'a> Checker<'a> {
     /// Checks the working directory. Returns `None` if it is invalid, and `Some(None)` if the job does not
     /// set it.
     #[expect(clippy::option_option, reason = "outer: valid or not; inner: set or not")]
-    pub(super) fn workdir(&mut self) -> Option<Option<&'a str>> {
+    pub(super) fn check_workdir(&mut self) -> Option<Option<&'a str>> {
         const PATH: &str = "/workdir";
-        let Some(workdir) = self.subject.spec.workdir.as_deref() else {
-            return (!self.is_faulty(PATH)).then_some(None);
+        let Some(workdir) = self.input.spec.workdir.as_deref() else {
+            return (!self.has_parse_violation(PATH)).then_some(None);
         };
         let violation = if workdir.contains('\0') {
             Violation::new(Code::NulByte, PATH, "a path ends at its first NUL").requested(workdir)
@@ -85,12 +85,12 @@ impl<'a> Checker<'a> {
             );
             Violation::new(Code::TooLarge, PATH, message).range(Json::Null, MAX_PATH_BYTES - 1)
         } else if !workdir.starts_with('/') {
-            let message = format!("the working directory `{}` does not start with `/`", shortened(workdir));
+            let message = format!("the working directory `{}` does not start with `/`", shorten(workdir));
             Violation::new(Code::InvalidWorkdir, PATH, message).requested(workdir)
         } else if workdir.split('/').any(|part| matches!(part, "." | "..")) {
-            let message = format!("the working directory `{}` contains `.` or `..`", shortened(workdir));
+            let message = format!("the working directory `{}` contains `.` or `..`", shorten(workdir));
             let violation = Violation::new(Code::InvalidWorkdir, PATH, message).requested(workdir);
-            violation.fix(without_dots(workdir))
+            violation.fix(resolve_dots(workdir))
         } else {
             return Some(Some(workdir));
         };
@@ -98,22 +98,22 @@ impl<'a> Checker<'a> {
         None
     }
 
-    pub(super) fn variables(&mut self) {
-        let spec = self.subject.spec;
-        if spec.variables() > MAX_VARIABLES {
+    pub(super) fn check_variables(&mut self) {
+        let spec = self.input.spec;
+        if spec.variable_count() > MAX_VARIABLES {
             let message =
-                format!("there are {} variables; at most {MAX_VARIABLES} are taken", spec.variables());
+                format!("there are {} variables; at most {MAX_VARIABLES} are taken", spec.variable_count());
             self.report(Violation::new(Code::TooLarge, "/env", message).range(Json::Null, MAX_VARIABLES));
         }
         for (name, value) in &spec.env {
-            self.variable("env", name, value);
+            self.check_variable("env", name, value);
         }
         for (name, secret) in &spec.secrets {
             let value = match secret {
                 Secret::FromEnv(_) => "",
                 Secret::Value(value) => value,
             };
-            self.variable("secrets", name, value);
+            self.check_variable("secrets", name, value);
             if spec.env.contains_key(name) {
                 let message = "this name stands under `env` as well; take one of the two out";
                 self.report(Violation::new(Code::DuplicateEnvName, pointer(["secrets", name]), message));
@@ -121,8 +121,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn variable(&mut self, field: &str, name: &str, value: &str) {
-        let path = || if is_glued(name) { pointer([field]) } else { pointer([field, name]) };
+    fn check_variable(&mut self, field: &str, name: &str, value: &str) {
+        let path = || if looks_like_assignment(name) { pointer([field]) } else { pointer([field, name]) };
         if let Err(error) = check_env_name(name) {
             let message = format!("the name of the variable {error}");
             self.report(Violation::new(Code::InvalidEnvName, path(), message));
@@ -144,8 +144,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub(super) fn size(&mut self) {
-        if self.subject.spec.bytes() > MAX_DOCUMENT_BYTES {
+    pub(super) fn check_size(&mut self) {
+        if self.input.spec.byte_len() > MAX_DOCUMENT_BYTES {
             let message = format!("the job has more text than the {MAX_DOCUMENT_BYTES} bytes that are taken");
             self.report(Violation::new(Code::TooLarge, "", message).range(Json::Null, MAX_DOCUMENT_BYTES));
         }
@@ -160,7 +160,7 @@ fn too_long(path: String, what: &str) -> Violation {
 }
 
 /// Resolves the components `.` and `..` of an absolute path, without following symbolic links.
-fn without_dots(path: &str) -> String {
+fn resolve_dots(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
@@ -173,9 +173,9 @@ fn without_dots(path: &str) -> String {
 }
 
 /// Returns the image with its host and path in lower case. The tag stays, because tags are case-sensitive.
-fn with_lower_case_name(image: &str) -> String {
+fn lowercase_name(image: &str) -> String {
     let last = image.rfind('/').map_or(0, |slash| slash + 1);
-    let behind = image.get(last..).and_then(|part| part.find([':', '@'])).map_or(image.len(), |at| last + at);
-    let (name, rest) = image.split_at_checked(behind).unwrap_or((image, ""));
+    let name_end = image.get(last..).and_then(|part| part.find([':', '@'])).map_or(image.len(), |at| last + at);
+    let (name, rest) = image.split_at_checked(name_end).unwrap_or((image, ""));
     format!("{}{rest}", name.to_ascii_lowercase())
 }

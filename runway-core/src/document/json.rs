@@ -5,9 +5,9 @@
 //! keep their literals and every node has a position. If this parser returns `None`, the YAML parser reads
 //! the text and reports the errors. So each error has only one message.
 
-use super::scalar::plain_kind;
+use super::scalar::plain_scalar_kind;
 use super::{
-    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, Node, ScalarKind, Span, Text,
+    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, Node, ScalarKind, Span, RedactedStr,
     Value,
 };
 use serde::de::IgnoredAny;
@@ -30,47 +30,47 @@ pub fn parse_json(source: &[u8]) -> Option<Document> {
     }
     // After the validation, the first byte of a value determines its type.
     serde_json::from_str::<IgnoredAny>(content).ok()?;
-    let mut reader = Reader { text, at: 0, line: 1, column: 1, depth: 0, nodes: 0 };
-    Some(Document { root: reader.node()? })
+    let mut cursor = JsonCursor { text, offset: 0, line: 1, column: 1, depth: 0, nodes: 0 };
+    Some(Document { root: cursor.node()? })
 }
 
 /// A cursor over a text that is valid JSON.
-struct Reader<'a> {
+struct JsonCursor<'a> {
     text: &'a str,
     /// The offset of the next byte. `line` and `column` belong to it.
-    at: usize,
+    offset: usize,
     line: usize,
     column: usize,
     depth: usize,
     nodes: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonCursor<'a> {
     fn node(&mut self) -> Option<Node> {
-        let begin = self.begin()?;
-        let value = match self.next()? {
+        let start = self.start_node()?;
+        let value = match self.peek()? {
             b'{' => self.nested(Self::entries).map(Value::Map)?,
             b'[' => self.nested(Self::items).map(Value::List)?,
-            b'"' => Value::Scalar(ScalarKind::Text, self.string()?),
+            b'"' => Value::Scalar(ScalarKind::String, self.string()?),
             _ => {
                 let literal = self.literal()?;
-                Value::Scalar(plain_kind(literal), literal.into())
+                Value::Scalar(plain_scalar_kind(literal), literal.into())
             }
         };
-        Some(Node { value, span: Span { end: self.at, ..begin }, defined: None })
+        Some(Node { value, span: Span { end: self.offset, ..start }, anchor_span: None })
     }
 
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         self.depth += 1;
-        self.pass(1)?;
-        let value = if self.depth > MAX_DOCUMENT_DEPTH { None } else { read(self) };
+        self.advance(1)?;
+        let value = if self.depth > MAX_DOCUMENT_DEPTH { None } else { parse(self) };
         self.depth -= 1;
         value
     }
 
     fn items(&mut self) -> Option<Vec<Node>> {
         let mut items = Vec::new();
-        while self.has_more(b']')? {
+        while self.advance_to_item(b']')? {
             items.push(self.node()?);
         }
         Some(items)
@@ -78,13 +78,13 @@ impl<'a> Reader<'a> {
 
     fn entries(&mut self) -> Option<Vec<(Key, Node)>> {
         let mut entries = Vec::new();
-        while self.has_more(b'}')? {
-            let begin = self.begin()?;
+        while self.advance_to_item(b'}')? {
+            let start = self.start_node()?;
             let text = self.string()?;
-            let key = Key { text, span: Span { end: self.at, ..begin } };
-            self.skip_white()?;
+            let key = Key { text, span: Span { end: self.offset, ..start } };
+            self.skip_whitespace()?;
             // Skip the colon.
-            self.pass(1)?;
+            self.advance(1)?;
             entries.push((key, self.node()?));
         }
         (!has_duplicates(&entries)).then_some(entries)
@@ -92,12 +92,12 @@ impl<'a> Reader<'a> {
 
     /// Advances to the next item or entry and returns `true`, or advances past the closing bracket and
     /// returns `false`.
-    fn has_more(&mut self, end: u8) -> Option<bool> {
-        self.skip_white()?;
-        match self.next()? {
-            b',' => self.pass(1)?,
+    fn advance_to_item(&mut self, end: u8) -> Option<bool> {
+        self.skip_whitespace()?;
+        match self.peek()? {
+            b',' => self.advance(1)?,
             byte if byte == end => {
-                self.pass(1)?;
+                self.advance(1)?;
                 return Some(false);
             }
             _ => {}
@@ -106,15 +106,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips white space, counts a value or key, and returns the position of its first byte.
-    fn begin(&mut self) -> Option<Span> {
-        self.skip_white()?;
+    fn start_node(&mut self) -> Option<Span> {
+        self.skip_whitespace()?;
         self.nodes += 1;
-        let Self { at, line, column, .. } = *self;
+        let Self { offset: at, line, column, .. } = *self;
         (self.nodes <= MAX_DOCUMENT_NODES).then_some(Span { start: at, end: at, line, column })
     }
 
     /// Parses a string and returns its unescaped value.
-    fn string(&mut self) -> Option<Text> {
+    fn string(&mut self) -> Option<RedactedStr> {
         let rest = self.rest()?;
         let mut bytes = rest.bytes().enumerate().skip(1);
         let mut is_plain = true;
@@ -128,25 +128,25 @@ impl<'a> Reader<'a> {
                 _ => {}
             }
         };
-        self.pass(end + 1)?;
+        self.advance(end + 1)?;
         if is_plain {
-            return rest.get(1..end).map(Text::from);
+            return rest.get(1..end).map(RedactedStr::from);
         }
-        serde_json::from_str::<String>(rest.get(..=end)?).ok().map(Text::from)
+        serde_json::from_str::<String>(rest.get(..=end)?).ok().map(RedactedStr::from)
     }
 
     /// Returns a number, a Boolean or `null` as written.
     fn literal(&mut self) -> Option<&'a str> {
         let rest = self.rest()?;
         let end = rest.find([',', ']', '}', ' ', '\t', '\n', '\r']).unwrap_or(rest.len());
-        self.pass(end)?;
+        self.advance(end)?;
         rest.get(..end)
     }
 
-    fn skip_white(&mut self) -> Option<()> {
+    fn skip_whitespace(&mut self) -> Option<()> {
         let mut bytes = self.rest()?.bytes().peekable();
         while let Some(byte) = bytes.next_if(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+            self.offset += 1;
             match byte {
                 b'\r' if bytes.peek() == Some(&b'\n') => {}
                 b'\n' | b'\r' => (self.line, self.column) = (self.line + 1, 1),
@@ -157,20 +157,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Advances by a number of bytes. They must not contain a line break.
-    fn pass(&mut self, bytes: usize) -> Option<()> {
+    fn advance(&mut self, bytes: usize) -> Option<()> {
         // Counts characters: bytes of this form continue a UTF-8 sequence.
         let is_first = |byte: &u8| !matches!(byte, 0x80..=0xbf);
         self.column += self.rest()?.as_bytes().get(..bytes)?.iter().copied().filter(is_first).count();
-        self.at += bytes;
+        self.offset += bytes;
         Some(())
     }
 
-    fn next(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.offset).copied()
     }
 
     fn rest(&self) -> Option<&'a str> {
-        self.text.get(self.at..)
+        self.text.get(self.offset..)
     }
 }
 
@@ -178,5 +178,5 @@ impl<'a> Reader<'a> {
 fn has_duplicates(entries: &[(Key, Node)]) -> bool {
     let mut keys: Vec<_> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
     keys.sort_unstable();
-    !keys.is_sorted_by(|one, next| one < next)
+    !keys.is_sorted_by(|left, right| left < right)
 }

@@ -7,13 +7,13 @@ mod json;
 mod parse;
 mod pointer;
 mod scalar;
-mod text;
+mod redacted_str;
 
 pub use json::parse_json;
 pub use parse::{DocumentError, parse_all};
 pub use pointer::pointer;
 pub(crate) use pointer::{append, unescape};
-pub use text::Text;
+pub use redacted_str::RedactedStr;
 
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -74,14 +74,14 @@ pub struct Node {
     /// The position of the value, or of the alias that stands for it.
     pub span: Span,
     /// The position of the anchor, if the value comes from an alias.
-    pub defined: Option<Box<Span>>,
+    pub anchor_span: Option<Box<Span>>,
 }
 
 /// A value of the tree. The `Debug` output contains no text, because the text can be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// A single value with its literal.
-    Scalar(ScalarKind, Text),
+    Scalar(ScalarKind, RedactedStr),
     /// A list.
     List(Vec<Node>),
     /// A mapping, in the order of the source. Its keys are unique.
@@ -110,7 +110,7 @@ pub enum ScalarKind {
     /// A number with a decimal point or an exponent, `.inf`, or `.nan`.
     Float,
     /// Any other value, and every quoted value.
-    Text,
+    String,
 }
 
 /// A key of a mapping. The `Debug` output contains no text, because the key can include a secret value, such
@@ -118,7 +118,7 @@ pub enum ScalarKind {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     /// The text of the key.
-    pub text: Text,
+    pub text: RedactedStr,
     /// The position of the key.
     pub span: Span,
 }
@@ -186,7 +186,7 @@ impl Node {
             Value::Scalar(ScalarKind::Null, _) => "null",
             Value::Scalar(ScalarKind::Bool, _) => "a boolean",
             Value::Scalar(ScalarKind::Integer | ScalarKind::Float, _) => "a number",
-            Value::Scalar(ScalarKind::Text, _) => "a string",
+            Value::Scalar(ScalarKind::String, _) => "a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
@@ -200,8 +200,8 @@ impl Node {
             Value::Scalar(kind, text) => match kind {
                 ScalarKind::Null => Json::Null,
                 ScalarKind::Bool => Json::Bool(text.eq_ignore_ascii_case("true")),
-                ScalarKind::Integer => integer(text),
-                ScalarKind::Float | ScalarKind::Text => Json::String(text.to_string()),
+                ScalarKind::Integer => integer_to_json(text),
+                ScalarKind::Float | ScalarKind::String => Json::String(text.to_string()),
             },
             Value::List(items) => items.iter().map(Self::to_json).collect(),
             Value::Map(entries) => {
@@ -215,7 +215,7 @@ impl Node {
 }
 
 /// Returns a whole number as JSON: a number if it is decimal and fits, or a string otherwise.
-pub(crate) fn integer(text: &str) -> Json {
+pub(crate) fn integer_to_json(text: &str) -> Json {
     let plain = !text.starts_with('+') && (text == "0" || !text.trim_start_matches('-').starts_with('0'));
     if plain && let Ok(n) = text.parse::<i64>() {
         return n.into();

@@ -1,10 +1,10 @@
 //! The YAML parser, with limits on the size, the depth and the number of values. The limits also stop alias
 //! bombs.
 
-use super::scalar::plain_kind;
+use super::scalar::plain_scalar_kind;
 use super::{
     Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, MAX_DOCUMENTS, Node,
-    ScalarKind, Span, Text, Value, parse_json,
+    ScalarKind, Span, RedactedStr, Value, parse_json,
 };
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
@@ -66,7 +66,7 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
         Err(error) => return vec![Err(error)],
     };
     let mut documents = Vec::new();
-    for chunk in split(text) {
+    for chunk in split_documents(text) {
         if documents.len() == MAX_DOCUMENTS {
             documents.push(Err(too_large(
                 "too many documents in this file",
@@ -75,7 +75,7 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
             )));
             break;
         }
-        match parse(&chunk) {
+        match parse_chunk(&chunk) {
             Ok(Some(document)) if document.root.is_null() => {}
             Ok(Some(document)) => documents.push(Ok(document)),
             Ok(None) => {}
@@ -84,7 +84,7 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
     }
     if documents.is_empty() {
         let span = Span { line: 1, column: 1, ..Span::default() };
-        let root = Node { value: Value::Scalar(ScalarKind::Null, Text::default()), span, defined: None };
+        let root = Node { value: Value::Scalar(ScalarKind::Null, RedactedStr::default()), span, anchor_span: None };
         documents.push(Ok(Document { root }));
     }
     documents
@@ -92,7 +92,7 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
 
 /// Decodes the source as UTF-8 without NUL bytes.
 fn decode(source: &[u8]) -> Result<&str, DocumentError> {
-    let fault = |at: usize, message: &str| {
+    let syntax_error = |at: usize, message: &str| {
         let before = String::from_utf8_lossy(source.get(..at).unwrap_or_default());
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
@@ -100,9 +100,9 @@ fn decode(source: &[u8]) -> Result<&str, DocumentError> {
         DocumentError::Syntax { message: message.to_owned(), at }
     };
     let text = std::str::from_utf8(source)
-        .map_err(|e| fault(e.valid_up_to(), "this byte is not UTF-8; save the file as UTF-8"))?;
+        .map_err(|e| syntax_error(e.valid_up_to(), "this byte is not UTF-8; save the file as UTF-8"))?;
     match text.bytes().position(|b| b == 0) {
-        Some(at) => Err(fault(at, "NUL bytes are not allowed")),
+        Some(at) => Err(syntax_error(at, "NUL bytes are not allowed")),
         None => Ok(text),
     }
 }
@@ -118,17 +118,17 @@ struct Chunk<'a> {
 
 /// Splits a text at lines that begin with `---` or `...`. In YAML, such a line is always a marker (chapter
 /// 9.1.2 of the specification). So the splitter needs no parser, and skips invalid and oversized documents.
-fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
+fn split_documents(text: &str) -> impl Iterator<Item = Chunk<'_>> {
     // The byte order mark is not part of the first line.
-    let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut rest = Chunk { text: bare, offset: text.len() - bare.len(), lines: 0 };
+    let without_bom = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut rest = Chunk { text: without_bom, offset: text.len() - without_bom.len(), lines: 0 };
     std::iter::from_fn(move || {
         if rest.text.is_empty() {
             return None;
         }
         // Directives and comments belong to the document whose `---` follows them.
         let (mut length, mut lines, mut has_content) = (0, 0, false);
-        for line in lines_of(rest.text) {
+        for line in lines_with_ends(rest.text) {
             let is_start = is_marker(line, "---");
             if is_start && has_content {
                 break;
@@ -138,8 +138,8 @@ fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
             if is_marker(line, "...") {
                 break;
             }
-            let bare = line.trim_end();
-            has_content |= is_start || !(bare.is_empty() || bare.starts_with(['#', '%']));
+            let trimmed = line.trim_end();
+            has_content |= is_start || !(trimmed.is_empty() || trimmed.starts_with(['#', '%']));
         }
         let (text, tail) = rest.text.split_at_checked(length)?;
         let chunk = Chunk { text, ..rest };
@@ -150,7 +150,7 @@ fn split(text: &str) -> impl Iterator<Item = Chunk<'_>> {
 
 /// Returns the lines with their line breaks: `\n`, `\r\n`, or a single `\r` (chapter 5.4 of the
 /// specification).
-fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+fn lines_with_ends(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let end = match rest.find(['\n', '\r']) {
@@ -185,7 +185,7 @@ impl Chunk<'_> {
 }
 
 /// Parses the document of a chunk. Returns `None` if the chunk has no document.
-fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
+fn parse_chunk(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
     let content = chunk.text.strip_prefix("---").unwrap_or(chunk.text).trim();
     if content.is_empty() {
         return Ok(None);
@@ -197,7 +197,7 @@ fn parse(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
     options.set_emit_comments(false);
     options.flow_nesting_limit = MAX_DOCUMENT_DEPTH;
     options.block_nesting_limit = MAX_DOCUMENT_DEPTH;
-    let mut builder = Builder::default();
+    let mut builder = TreeBuilder::default();
     for next in Parser::new_from_str_with_options(chunk.text, options) {
         let (event, span) = next.map_err(|error| DocumentError::Syntax {
             message: syntax_message(error.kind()),
@@ -236,34 +236,34 @@ fn syntax_message(kind: &granit_parser::ErrorKind) -> String {
 }
 
 /// A list or mapping whose end has not been parsed yet.
-struct Open {
+struct OpenCollection {
     anchor: usize,
     span: Span,
     value: Value,
-    keys: BTreeSet<Text>,
-    pending: Option<Key>,
+    keys: BTreeSet<RedactedStr>,
+    pending_key: Option<Key>,
 }
 
 #[derive(Default)]
-struct Builder {
-    open: Vec<Open>,
+struct TreeBuilder {
+    stack: Vec<OpenCollection>,
     root: Option<Node>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
     bytes: usize,
 }
 
-impl Builder {
+impl TreeBuilder {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), DocumentError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = scalar_kind(&text, style, tag.as_deref(), span)?;
-                self.count(1, text.len(), span)?;
+                self.count_size(1, text.len(), span)?;
                 self.add(anchor, Value::Scalar(kind, text.as_ref().into()), span)
             }
             Event::SequenceStart(_, anchor, tag) => self.push(Value::List(Vec::new()), anchor, tag, span),
             Event::MappingStart(_, anchor, tag) => self.push(Value::Map(Vec::new()), anchor, tag, span),
-            Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
+            Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
                 Some(open) => {
                     let whole = Span { end: span.end.max(open.span.end), ..open.span };
                     self.add(open.anchor, open.value, whole)
@@ -288,16 +288,16 @@ impl Builder {
             return Err(foreign_tag(span));
         }
         // Aliases can nest collections deeper than the parser notices. `alias` checks their depth.
-        if self.open.len() >= MAX_DOCUMENT_DEPTH {
+        if self.stack.len() >= MAX_DOCUMENT_DEPTH {
             return Err(too_deep(span));
         }
-        self.count(1, 0, span)?;
-        self.open.push(Open { anchor, span, value, keys: BTreeSet::new(), pending: None });
+        self.count_size(1, 0, span)?;
+        self.stack.push(OpenCollection { anchor, span, value, keys: BTreeSet::new(), pending_key: None });
         Ok(())
     }
 
     fn alias(&mut self, id: usize, span: Span) -> Result<(), DocumentError> {
-        if self.open.last().is_some_and(|open| matches!(open.value, Value::Map(_)) && open.pending.is_none())
+        if self.stack.last().is_some_and(|open| matches!(open.value, Value::Map(_)) && open.pending_key.is_none())
         {
             return Err(DocumentError::Syntax { message: "an alias cannot be a key".to_owned(), at: span });
         }
@@ -305,21 +305,21 @@ impl Builder {
             let message = "this alias is inside the value that it refers to".to_owned();
             return Err(DocumentError::Syntax { message, at: span });
         };
-        let (nodes, bytes, depth) = weigh(&node);
-        if self.open.len() + depth > MAX_DOCUMENT_DEPTH {
+        let (nodes, bytes, depth) = measure(&node);
+        if self.stack.len() + depth > MAX_DOCUMENT_DEPTH {
             return Err(too_deep(span));
         }
-        self.count(nodes, bytes, span)?;
-        let defined = node.defined.as_deref().copied().unwrap_or(node.span);
-        redirect(&mut node, span, defined);
+        self.count_size(nodes, bytes, span)?;
+        let anchor_span = node.anchor_span.as_deref().copied().unwrap_or(node.span);
+        set_alias_span(&mut node, span, anchor_span);
         self.attach(node)
     }
 
     fn add(&mut self, anchor: usize, value: Value, span: Span) -> Result<(), DocumentError> {
-        let node = Node { value, span, defined: None };
+        let node = Node { value, span, anchor_span: None };
         if anchor != 0 {
-            let (nodes, bytes, _) = weigh(&node);
-            self.count(nodes, bytes, span)?; // a copy is stored for the aliases
+            let (nodes, bytes, _) = measure(&node);
+            self.count_size(nodes, bytes, span)?; // a copy is stored for the aliases
             self.anchors.insert(anchor, node.clone());
         }
         self.attach(node)
@@ -327,11 +327,11 @@ impl Builder {
 
     /// Adds a complete node to the innermost open collection, or sets the root.
     fn attach(&mut self, node: Node) -> Result<(), DocumentError> {
-        let Some(open) = self.open.last_mut() else {
+        let Some(open) = self.stack.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
-        match (&mut open.value, open.pending.take()) {
+        match (&mut open.value, open.pending_key.take()) {
             (Value::List(items), _) => items.push(node),
             (Value::Map(entries), Some(key)) => entries.push((key, node)),
             (Value::Map(_), None) => {
@@ -345,7 +345,7 @@ impl Builder {
                     let message = "this key occurs twice in the mapping".to_owned();
                     return Err(DocumentError::Syntax { message, at: node.span });
                 }
-                open.pending = Some(Key { text, span: node.span });
+                open.pending_key = Some(Key { text, span: node.span });
             }
             (Value::Scalar(..), _) => {}
         }
@@ -353,7 +353,7 @@ impl Builder {
     }
 
     /// Adds to the size of the tree, with all aliases expanded, and checks the limits.
-    fn count(&mut self, nodes: usize, bytes: usize, at: Span) -> Result<(), DocumentError> {
+    fn count_size(&mut self, nodes: usize, bytes: usize, at: Span) -> Result<(), DocumentError> {
         self.nodes = self.nodes.saturating_add(nodes);
         self.bytes = self.bytes.saturating_add(bytes);
         if self.nodes > MAX_DOCUMENT_NODES {
@@ -379,9 +379,9 @@ fn foreign_tag(at: Span) -> DocumentError {
 }
 
 /// Returns the number of nodes, the number of text bytes, and the depth of a tree.
-fn weigh(node: &Node) -> (usize, usize, usize) {
+fn measure(node: &Node) -> (usize, usize, usize) {
     let fold = |total: (usize, usize, usize), key: usize, child: &Node| {
-        let (nodes, bytes, depth) = weigh(child);
+        let (nodes, bytes, depth) = measure(child);
         (total.0 + nodes, total.1 + bytes + key, total.2.max(depth + 1))
     };
     match &node.value {
@@ -394,16 +394,16 @@ fn weigh(node: &Node) -> (usize, usize, usize) {
 }
 
 /// Sets the position of a copied tree to its alias, and records the position of the anchor in each node.
-fn redirect(node: &mut Node, alias: Span, defined: Span) {
-    node.defined.get_or_insert_with(|| Box::new(defined));
+fn set_alias_span(node: &mut Node, alias: Span, anchor_span: Span) {
+    node.anchor_span.get_or_insert_with(|| Box::new(anchor_span));
     node.span = alias;
     match &mut node.value {
         Value::Scalar(..) => {}
-        Value::List(items) => items.iter_mut().for_each(|item| redirect(item, alias, defined)),
+        Value::List(items) => items.iter_mut().for_each(|item| set_alias_span(item, alias, anchor_span)),
         Value::Map(entries) => {
             for (key, item) in entries {
                 key.span = alias;
-                redirect(item, alias, defined);
+                set_alias_span(item, alias, anchor_span);
             }
         }
     }
@@ -417,10 +417,10 @@ fn scalar_kind(
 ) -> Result<ScalarKind, DocumentError> {
     if let Some(tag) = tag {
         return match tag.core_suffix() {
-            Some("str") => Ok(ScalarKind::Text),
-            Some(_) => Ok(plain_kind(text)),
+            Some("str") => Ok(ScalarKind::String),
+            Some(_) => Ok(plain_scalar_kind(text)),
             None => Err(foreign_tag(span)),
         };
     }
-    Ok(if style == ScalarStyle::Plain { plain_kind(text) } else { ScalarKind::Text })
+    Ok(if style == ScalarStyle::Plain { plain_scalar_kind(text) } else { ScalarKind::String })
 }

@@ -3,7 +3,7 @@
 use super::ScalarKind;
 
 /// Returns the type of a plain scalar in the core schema of YAML 1.2, chapter 10.3.2.
-pub(super) fn plain_kind(text: &str) -> ScalarKind {
+pub(super) fn plain_scalar_kind(text: &str) -> ScalarKind {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return ScalarKind::Null,
         "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => return ScalarKind::Bool,
@@ -28,5 +28,5 @@ pub(super) fn plain_kind(text: &str) -> ScalarKind {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     let is_number = digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty());
-    if is_number && exponent.is_none_or(|e| all(e, 10)) { ScalarKind::Float } else { ScalarKind::Text }
+    if is_number && exponent.is_none_or(|e| all(e, 10)) { ScalarKind::Float } else { ScalarKind::String }
 }

@@ -1,6 +1,6 @@
 //! The decision on a submission: admitted or refused.
 
-use super::Basis;
+use super::DecisionInputs;
 use crate::digest::Digest;
 use crate::job::Job;
 use crate::price::Quote;
@@ -20,7 +20,7 @@ pub struct Decision {
     pub outcome: Outcome,
     /// The recorded inputs. Together with the policy they are enough to [`replay`](super::replay) the
     /// decision. The JSON key is `basis`.
-    pub basis: Basis,
+    pub inputs: DecisionInputs,
 }
 
 /// The outcome of a submission.
@@ -153,7 +153,7 @@ impl serde::Serialize for Decision {
         decision.serialize_field("violations", self.violations())?;
         decision.serialize_field("retry_at", &self.refusal().and_then(|refusal| refusal.retry_at))?;
         decision.serialize_field("free_by", &self.refusal().and_then(|refusal| refusal.free_by))?;
-        decision.serialize_field("basis", &self.basis)?;
+        decision.serialize_field("basis", &self.inputs)?;
         decision.end()
     }
 }

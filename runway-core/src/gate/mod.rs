@@ -1,28 +1,28 @@
 //! The gate: decides on each submission by rate limit, spec, quotas and capacity, and records the result.
 
-mod basis;
+mod decision_inputs;
 mod decision;
 mod replay;
-mod shortage;
+mod quota_refusal;
 
-pub use basis::{Basis, NamedHolds};
+pub use decision_inputs::{DecisionInputs, BlockingHolds};
 pub use decision::{AdmittedJob, Decision, Outcome, Refusal};
 pub use replay::{ReplayError, replay};
 
 use crate::capability::Capabilities;
-use crate::check::{Checked, Subject, check};
+use crate::check::{CheckResult, CheckInput, check};
 use crate::code::Code;
 use crate::hash::HashSeed;
 use crate::name::{JobId, Tenant};
 use crate::policy::Policy;
 use crate::quota::{
-    Drift, HeldUntil, Hold, HoldRequest, Ledger, LedgerError, Listing, Observed, Shortage, Sighting, Usage,
+    Drift, HoldExpiry, Hold, HoldRequest, Ledger, LedgerError, ListToken, ObservedHold, QuotaExceeded, ObserveOutcome, Usage,
 };
-use crate::rate::{Buckets, RateLeft, RateLimit, RateLimiter, RateScope, TooFast};
-use crate::spec::{JobSpec, Reading};
+use crate::rate::{Buckets, RateRemaining, RateLimit, RateLimiter, RateScope, RateLimitExceeded};
+use crate::spec::{JobSpec, ParsedSpec};
 use crate::units::Timestamp;
 use crate::violation::Violation;
-use shortage::{freed_by, quota_limits, quota_violations};
+use quota_refusal::{available_at, quota_limits, quota_violations};
 use std::sync::Arc;
 
 /// A submission: a spec, the violations found while parsing it, and the tenant.
@@ -31,7 +31,7 @@ pub struct Submission {
     /// The spec, with the fields that could be parsed.
     pub spec: Arc<JobSpec>,
     /// The violations found while parsing the document.
-    pub faults: Vec<Violation>,
+    pub parse_violations: Vec<Violation>,
     /// The tenant from outside the document: the header `X-Tenant-ID`, or the option `--tenant`.
     pub tenant: Option<String>,
 }
@@ -42,9 +42,9 @@ impl From<JobSpec> for Submission {
     }
 }
 
-impl From<Reading> for Submission {
-    fn from(reading: Reading) -> Self {
-        Self { spec: Arc::new(reading.spec), faults: reading.violations, tenant: None }
+impl From<ParsedSpec> for Submission {
+    fn from(parsed: ParsedSpec) -> Self {
+        Self { spec: Arc::new(parsed.spec), parse_violations: parsed.violations, tenant: None }
     }
 }
 
@@ -56,8 +56,8 @@ impl Submission {
         self
     }
 
-    fn subject<'a>(&'a self, capabilities: Option<&'a Capabilities>) -> Subject<'a> {
-        Subject { spec: &self.spec, faults: &self.faults, tenant: self.tenant.as_deref(), capabilities }
+    fn check_input<'a>(&'a self, capabilities: Option<&'a Capabilities>) -> CheckInput<'a> {
+        CheckInput { spec: &self.spec, parse_violations: &self.parse_violations, tenant: self.tenant.as_deref(), capabilities }
     }
 
     /// Returns the tenant that submits and pays: the one from the header or command line, else the one in the
@@ -146,17 +146,17 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Decision, LedgerError> {
         if self.ledger.hold(id).is_some() {
-            return Err(LedgerError::HeldAlready { id });
+            return Err(LedgerError::AlreadyHeld { id });
         }
-        let outlook = self.outlook(submission, now);
-        let decision = outlook.decide(submission, |t, s| self.ledger.in_the_way(t, s));
-        if let Ok(after) = outlook.facts.drawn {
-            self.limiter.commit(outlook.tenant.as_ref(), after, now);
+        let snapshot = self.snapshot(submission, now);
+        let decision = snapshot.decide(submission, |t, s| self.ledger.blocking_holds(t, s));
+        if let Ok(after) = snapshot.inputs.rate_result {
+            self.limiter.commit(snapshot.tenant.as_ref(), after, now);
         }
         if let Outcome::Admitted(admitted) = &decision.outcome {
             let job = admitted.job();
-            let (gpus, term) = (job.resources.gpu, job.term(&self.policy));
-            self.ledger.reserve(id, HoldRequest { tenant: job.tenant.clone(), gpus, term }, now)?;
+            let (gpus, max_duration) = (job.resources.gpu, job.max_duration(&self.policy));
+            self.ledger.reserve(id, HoldRequest { tenant: job.tenant.clone(), gpus, max_duration }, now)?;
         }
         Ok(decision)
     }
@@ -164,7 +164,7 @@ impl Gate {
     /// Returns the decision that [`submit`](Self::submit) would make at this time, and records nothing.
     #[must_use]
     pub fn preview(&self, submission: &Submission, now: Timestamp) -> Decision {
-        self.outlook(submission, now).decide(submission, |t, s| self.ledger.in_the_way(t, s))
+        self.snapshot(submission, now).decide(submission, |t, s| self.ledger.blocking_holds(t, s))
     }
 
     /// Returns a snapshot of everything that the decision on this submission depends on.
@@ -172,14 +172,14 @@ impl Gate {
     /// The snapshot is cheap to take. [`GateSnapshot::decide`] can take much longer, and does not borrow the
     /// gate. A caller that guards the gate with a lock can release the lock before the decision.
     #[must_use]
-    pub fn outlook(&self, submission: &Submission, now: Timestamp) -> Outlook {
+    pub fn snapshot(&self, submission: &Submission, now: Timestamp) -> GateSnapshot {
         let tenant = submission.tenant();
-        let facts = self.facts(tenant.as_ref(), now);
+        let inputs = self.inputs(tenant.as_ref(), now);
         let capabilities = self.capabilities.clone();
-        Outlook { policy: Arc::clone(&self.policy), capabilities, tenant, facts, now }
+        GateSnapshot { policy: Arc::clone(&self.policy), capabilities, tenant, inputs, now }
     }
 
-    fn facts(&self, tenant: Option<&Tenant>, now: Timestamp) -> Facts {
+    fn inputs(&self, tenant: Option<&Tenant>, now: Timestamp) -> GateInputs {
         let (buckets, usage) = match tenant {
             Some(tenant) => {
                 (self.limiter.buckets(tenant.as_str()), self.ledger.tenant_usage(tenant.as_str()))
@@ -188,8 +188,8 @@ impl Gate {
                 (Buckets { server: self.limiter.server_bucket(), ..Buckets::default() }, Usage::default())
             }
         };
-        let drawn = draw(&self.policy, tenant, buckets, now);
-        Facts { buckets, drawn, tenant: usage, cluster: self.ledger.cluster_usage() }
+        let rate_result = try_acquire(&self.policy, tenant, buckets, now);
+        GateInputs { buckets, rate_result, tenant_usage: usage, cluster_usage: self.ledger.cluster_usage() }
     }
 
     /// Confirms the hold of a job that the backend has created. The job started no later than `started`.
@@ -214,13 +214,13 @@ impl Gate {
     }
 
     /// Records a job that the backend reports and that still occupies resources; see [`Ledger::observe`].
-    pub fn observe(&mut self, job: Observed) -> Sighting {
+    pub fn observe(&mut self, job: ObservedHold) -> ObserveOutcome {
         self.ledger.observe(job)
     }
 
     /// Starts a list of the backend. Call this before the request for the list is sent.
-    pub fn begin_listing(&mut self) -> Listing {
-        self.ledger.begin_listing()
+    pub fn begin_list(&mut self) -> ListToken {
+        self.ledger.begin_list()
     }
 
     /// Corrects the ledger by a complete list of the backend's jobs; see [`Ledger::reconcile`].
@@ -229,10 +229,10 @@ impl Gate {
     /// [`LedgerError::StaleList`] if another list has started since.
     pub fn reconcile(
         &mut self,
-        listing: Listing,
-        observed: impl IntoIterator<Item = Observed>,
+        token: ListToken,
+        observed: impl IntoIterator<Item = ObservedHold>,
     ) -> Result<Drift, LedgerError> {
-        self.ledger.reconcile(listing, observed)
+        self.ledger.reconcile(token, observed)
     }
 
     /// Returns the active policy.
@@ -247,12 +247,12 @@ impl Gate {
     /// [`NamespaceChanged`] if the new policy runs jobs in another namespace. The active policy then stays in
     /// use.
     pub fn set_policy(&mut self, policy: Arc<Policy>, now: Timestamp) -> Result<(), NamespaceChanged> {
-        let (from, to) = (&self.policy.run().namespace, &policy.run().namespace);
+        let (from, to) = (&self.policy.run_settings().namespace, &policy.run_settings().namespace);
         if from != to {
             return Err(NamespaceChanged { from: from.clone(), to: to.clone() });
         }
-        let limit_of = |tenant: &Tenant| policy.terms(tenant.as_str()).rate_limit.value;
-        self.limiter.adopt(policy.capacity().rate_limit, limit_of, now);
+        let limit_of = |tenant: &Tenant| policy.tenant_policy(tenant.as_str()).rate_limit.value;
+        self.limiter.set_limits(policy.capacity().rate_limit, limit_of, now);
         self.policy = policy;
         Ok(())
     }
@@ -265,22 +265,22 @@ impl Gate {
 
     /// Returns the remaining requests of a tenant under its own rate limit.
     #[must_use]
-    pub fn rate_left(&self, tenant: &str, now: Timestamp) -> RateLeft {
-        self.limiter.left(tenant, self.policy.terms(tenant).rate_limit.value, now)
+    pub fn rate_remaining(&self, tenant: &str, now: Timestamp) -> RateRemaining {
+        self.limiter.remaining(tenant, self.policy.tenant_policy(tenant).rate_limit.value, now)
     }
 }
 
 /// A snapshot of the policy, the rate-limit buckets and the usage, for one submission.
 #[derive(Debug, Clone)]
-pub struct Outlook {
+pub struct GateSnapshot {
     policy: Arc<Policy>,
     capabilities: Option<Arc<Capabilities>>,
     tenant: Option<Tenant>,
-    facts: Facts,
+    inputs: GateInputs,
     now: Timestamp,
 }
 
-impl Outlook {
+impl GateSnapshot {
     /// Returns the decision on the submission that this snapshot was taken for.
     ///
     /// `blocking_holds` takes the tenant and an exceeded quota, and returns the holds that block the job; see
@@ -289,32 +289,32 @@ impl Outlook {
     pub fn decide(
         &self,
         submission: &Submission,
-        in_the_way: impl Fn(&str, &Shortage) -> Vec<HeldUntil>,
+        blocking_holds: impl Fn(&str, &QuotaExceeded) -> Vec<HoldExpiry>,
     ) -> Decision {
-        let Self { policy, capabilities, tenant, facts, now } = self;
-        decide(policy, capabilities.as_ref(), submission, tenant.as_ref(), *facts, in_the_way, *now)
+        let Self { policy, capabilities, tenant, inputs, now } = self;
+        decide(policy, capabilities.as_ref(), submission, tenant.as_ref(), *inputs, blocking_holds, *now)
     }
 }
 
 /// The state of the gate that a decision reads, except the holds that block the job.
 #[derive(Debug, Clone, Copy)]
-struct Facts {
+struct GateInputs {
     buckets: Buckets,
-    drawn: Result<Buckets, TooFast>,
-    tenant: Usage,
-    cluster: Usage,
+    rate_result: Result<Buckets, RateLimitExceeded>,
+    tenant_usage: Usage,
+    cluster_usage: Usage,
 }
 
 /// Takes a token from the buckets. If the tenant is missing or invalid, only the server's bucket loses a
 /// token.
-fn draw(
+fn try_acquire(
     policy: &Policy,
     tenant: Option<&Tenant>,
     buckets: Buckets,
     now: Timestamp,
-) -> Result<Buckets, TooFast> {
-    let limit = tenant.map_or(RateLimit::DEFAULT, |tenant| policy.terms(tenant.as_str()).rate_limit.value);
-    buckets.draw(policy.capacity().rate_limit, limit, now)
+) -> Result<Buckets, RateLimitExceeded> {
+    let limit = tenant.map_or(RateLimit::DEFAULT, |tenant| policy.tenant_policy(tenant.as_str()).rate_limit.value);
+    buckets.try_acquire(policy.capacity().rate_limit, limit, now)
 }
 
 /// Makes the decision. The same arguments always give the same bytes.
@@ -323,62 +323,62 @@ fn decide(
     capabilities: Option<&Arc<Capabilities>>,
     submission: &Submission,
     tenant: Option<&Tenant>,
-    facts: Facts,
-    in_the_way: impl Fn(&str, &Shortage) -> Vec<HeldUntil>,
+    gate_inputs: GateInputs,
+    blocking_holds: impl Fn(&str, &QuotaExceeded) -> Vec<HoldExpiry>,
     now: Timestamp,
 ) -> Decision {
-    let mut basis = Basis {
+    let mut inputs = DecisionInputs {
         policy: policy.digest(),
         spec: Arc::clone(&submission.spec),
-        faults: submission.faults.clone(),
+        parse_violations: submission.parse_violations.clone(),
         tenant: submission.tenant.clone(),
-        buckets: facts.buckets,
-        tenant_usage: facts.tenant,
-        cluster_usage: facts.cluster,
+        buckets: gate_inputs.buckets,
+        tenant_usage: gate_inputs.tenant_usage,
+        cluster_usage: gate_inputs.cluster_usage,
         holds: Vec::new(),
         now,
         capabilities: capabilities.cloned(),
     };
-    if let Err(refused) = facts.drawn {
-        let line = match (refused.scope, tenant) {
-            (RateScope::Tenant, Some(tenant)) => policy.terms(tenant.as_str()).rate_limit.from.to_string(),
+    if let Err(exceeded) = gate_inputs.rate_result {
+        let policy_path = match (exceeded.scope, tenant) {
+            (RateScope::Tenant, Some(tenant)) => policy.tenant_policy(tenant.as_str()).rate_limit.source.to_string(),
             _ => "capacity.rate_limit".to_owned(),
         };
-        let whose = match refused.scope {
+        let submitters = match exceeded.scope {
             RateScope::Server => "all tenants together submit",
             RateScope::Tenant => "this tenant submits",
         };
         let message = format!(
-            "{whose} faster than the policy allows; the next submission may pass at {}",
-            refused.retry_at
+            "{submitters} faster than the policy allows; the next submission may pass at {}",
+            exceeded.retry_at
         );
         let refusal = Refusal {
             job: None,
             quote: None,
-            violations: vec![Violation::new(Code::RateLimited, "", message).policy(line)],
-            retry_at: Some(refused.retry_at),
+            violations: vec![Violation::new(Code::RateLimited, "", message).policy(policy_path)],
+            retry_at: Some(exceeded.retry_at),
             free_by: None,
         };
-        return Decision { outcome: Outcome::Refused(refusal), basis };
+        return Decision { outcome: Outcome::Refused(refusal), inputs };
     }
-    let Checked { job, mut violations } =
-        check(policy, submission.subject(capabilities.map(|capabilities| &**capabilities)));
+    let CheckResult { job, mut violations } =
+        check(policy, submission.check_input(capabilities.map(|capabilities| &**capabilities)));
     let quote = job.as_ref().and_then(|job| job.quote(policy));
     let mut free_by = None;
     if violations.is_empty()
         && let Some(job) = &job
     {
-        let terms = policy.terms(job.tenant.as_str());
-        let shortages = quota_limits(policy, terms).shortages(facts.tenant, facts.cluster, job.resources.gpu);
-        if !shortages.is_empty() {
-            let by = |shortage: &Shortage| in_the_way(job.tenant.as_str(), shortage);
-            basis.holds = shortages.iter().map(|s| NamedHolds { quota: s.kind, holds: by(s) }).collect();
-            let times: Vec<_> =
-                shortages.iter().zip(&basis.holds).map(|(s, named)| freed_by(s, &named.holds, now)).collect();
+        let tenant_policy = policy.tenant_policy(job.tenant.as_str());
+        let exceeded = quota_limits(policy, tenant_policy).exceeded(gate_inputs.tenant_usage, gate_inputs.cluster_usage, job.resources.gpu);
+        if !exceeded.is_empty() {
+            let blocking = |quota: &QuotaExceeded| blocking_holds(job.tenant.as_str(), quota);
+            inputs.holds = exceeded.iter().map(|s| BlockingHolds { quota: s.kind, holds: blocking(s) }).collect();
+            let available_times: Vec<_> =
+                exceeded.iter().zip(&inputs.holds).map(|(s, named)| available_at(s, &named.holds, now)).collect();
             // The job fits when the last of its exceeded quotas becomes available.
             free_by =
-                times.iter().copied().collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
-            violations = quota_violations(policy, terms, submission, job, &shortages, &times);
+                available_times.iter().copied().collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
+            violations = quota_violations(policy, tenant_policy, submission, job, &exceeded, &available_times);
         }
     }
     let outcome = match (job, quote) {
@@ -387,5 +387,5 @@ fn decide(
         }
         (job, quote) => Outcome::Refused(Refusal { job, quote, violations, retry_at: None, free_by }),
     };
-    Decision { outcome, basis }
+    Decision { outcome, inputs }
 }

@@ -1,6 +1,6 @@
 //! Replays a decision from its recorded inputs.
 
-use super::{Basis, Decision, Facts, Submission, decide, draw};
+use super::{DecisionInputs, Decision, GateInputs, Submission, decide, try_acquire};
 use crate::digest::Digest;
 use crate::policy::Policy;
 use std::sync::Arc;
@@ -33,31 +33,31 @@ pub struct ReplayError {
 /// assert_eq!(serde_json::to_string(&replay(&policy, &inputs)?)?, line);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn replay(policy: &Policy, basis: &Basis) -> Result<Decision, ReplayError> {
-    if policy.digest() != basis.policy {
-        return Err(ReplayError { expected: basis.policy, found: policy.digest() });
+pub fn replay(policy: &Policy, inputs: &DecisionInputs) -> Result<Decision, ReplayError> {
+    if policy.digest() != inputs.policy {
+        return Err(ReplayError { expected: inputs.policy, found: policy.digest() });
     }
     let submission = Submission {
-        spec: Arc::clone(&basis.spec),
-        faults: basis.faults.clone(),
-        tenant: basis.tenant.clone(),
+        spec: Arc::clone(&inputs.spec),
+        parse_violations: inputs.parse_violations.clone(),
+        tenant: inputs.tenant.clone(),
     };
     let tenant = submission.tenant();
-    let facts = Facts {
-        buckets: basis.buckets,
-        drawn: draw(policy, tenant.as_ref(), basis.buckets, basis.now),
-        tenant: basis.tenant_usage,
-        cluster: basis.cluster_usage,
+    let gate_inputs = GateInputs {
+        buckets: inputs.buckets,
+        rate_result: try_acquire(policy, tenant.as_ref(), inputs.buckets, inputs.now),
+        tenant_usage: inputs.tenant_usage,
+        cluster_usage: inputs.cluster_usage,
     };
-    let named = |kind| basis.holds.iter().find(|named| named.quota == kind).map(|named| named.holds.clone());
-    let in_the_way = |_: &str, shortage: &crate::quota::Shortage| named(shortage.kind).unwrap_or_default();
+    let blocking_of = |kind| inputs.holds.iter().find(|named| named.quota == kind).map(|named| named.holds.clone());
+    let blocking_holds = |_: &str, exceeded: &crate::quota::QuotaExceeded| blocking_of(exceeded.kind).unwrap_or_default();
     Ok(decide(
         policy,
-        basis.capabilities.as_ref(),
+        inputs.capabilities.as_ref(),
         &submission,
         tenant.as_ref(),
-        facts,
-        in_the_way,
-        basis.now,
+        gate_inputs,
+        blocking_holds,
+        inputs.now,
     ))
 }

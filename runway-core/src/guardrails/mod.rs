@@ -7,11 +7,11 @@
 //! objects and does not apply them.
 
 mod network;
-mod quota;
-mod range;
+mod resource_quota;
+mod limit_range;
 
 use crate::name::Tenant;
-use crate::policy::{Cidr, Limits, Network, Policy, TenantTerms, UnknownTenants};
+use crate::policy::{Cidr, Limits, Network, Policy, TenantPolicy, UnknownTenants};
 use crate::render::label;
 use crate::units::GpuCount;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
@@ -26,11 +26,11 @@ pub struct Guardrails {
     /// The namespace, which accepts only pods that pass the `restricted` profile.
     pub namespace: Namespace,
     /// The quota for all pods of the namespace together.
-    pub quota: ResourceQuota,
+    pub resource_quota: ResourceQuota,
     /// The limits for one container and one pod. `None` if the policy admits no job in the namespace.
-    pub range: Option<LimitRange>,
+    pub limit_range: Option<LimitRange>,
     /// The network policies: one denies all connections, and the others allow the networks of the policy.
-    pub networks: Vec<NetworkPolicy>,
+    pub network_policies: Vec<NetworkPolicy>,
 }
 
 /// An error that prevents the guardrails of a policy.
@@ -70,65 +70,65 @@ pub enum GuardrailsError {
 /// [`GuardrailsError::ApiServerUnknown`] if the policy allows the network `open` and `api_server` is empty.
 /// [`GuardrailsError::ApiServerEverywhere`] if `api_server` contains a range of all addresses.
 pub fn guardrails(policy: &Policy, api_server: &[Cidr]) -> Result<Vec<Guardrails>, GuardrailsError> {
-    if let Some(range) = api_server.iter().find(|range| range.is_everything()) {
+    if let Some(range) = api_server.iter().find(|range| range.covers_all_addresses()) {
         return Err(GuardrailsError::ApiServerEverywhere { range: *range });
     }
-    Site::all(policy)
+    NamespaceScope::all(policy)
         .iter()
-        .map(|site| {
+        .map(|scope| {
             Ok(Guardrails {
-                namespace: site.namespace(),
-                quota: quota::quota(site),
-                range: range::range(site),
-                networks: network::policies(site, api_server)?,
+                namespace: scope.namespace(),
+                resource_quota: resource_quota::resource_quota(scope),
+                limit_range: limit_range::limit_range(scope),
+                network_policies: network::network_policies(scope, api_server)?,
             })
         })
         .collect()
 }
 
 /// Name of the ResourceQuota and of the LimitRange. A namespace has one of each.
-const NAME: &str = "runway";
+const OBJECT_NAME: &str = "runway";
 
 /// A namespace, and the bounds of each tenant whose jobs run in it.
-struct Site<'a> {
+struct NamespaceScope<'a> {
     policy: &'a Policy,
     name: String,
     /// The tenant that owns the namespace, if each tenant has a separate one.
     owner: Option<&'a Tenant>,
-    residents: Vec<Resident<'a>>,
+    tenants: Vec<TenantBounds<'a>>,
 }
 
 /// The bounds of one tenant, or of all tenants that the policy does not list.
-struct Resident<'a> {
+struct TenantBounds<'a> {
     /// The tenant. `None` stands for the tenants that are not listed.
     tenant: Option<&'a Tenant>,
-    terms: &'a TenantTerms,
+    tenant_policy: &'a TenantPolicy,
     /// The bounds of each class. Bounds that no job can satisfy are left out, such as a class with GPUs for a
     /// tenant without GPUs.
     limits: Vec<&'a Limits>,
     /// The bounds of a job without a class.
-    default: Option<&'a Limits>,
+    default_limits: Option<&'a Limits>,
 }
 
-impl<'a> Resident<'a> {
+impl<'a> TenantBounds<'a> {
     fn new(policy: &'a Policy, tenant: Option<&'a Tenant>) -> Self {
         let name = tenant.map(Tenant::as_str);
-        let default = policy.limits(name, None);
+        let default_limits = policy.limits(name, None);
         let classes = policy.classes().filter_map(|class| policy.limits(name, Some(class.as_str())));
-        let leaves_something = |limits: &&Limits| limits.gpu.min.value <= limits.gpu.max.value;
+        let is_satisfiable = |limits: &&Limits| limits.gpu.min.value <= limits.gpu.max.value;
         Self {
             tenant,
             // A listed tenant never has an empty name.
-            terms: policy.terms(name.unwrap_or_default()),
-            limits: default.into_iter().chain(classes).filter(leaves_something).collect(),
-            default: default.filter(leaves_something),
+            tenant_policy: policy.tenant_policy(name.unwrap_or_default()),
+            limits: default_limits.into_iter().chain(classes).filter(is_satisfiable).collect(),
+            default_limits: default_limits.filter(is_satisfiable),
         }
     }
 
     /// Returns the policy path that allows the network, if the tenant may use it.
-    fn allowed_by(&self, network: Network) -> Option<&Arc<str>> {
+    fn path_allowing(&self, network: Network) -> Option<&Arc<str>> {
         let limits = self.limits.iter().find(|limits| limits.network.value.contains(&network));
-        limits.map(|limits| &limits.network.from)
+        limits.map(|limits| &limits.network.source)
     }
 
     fn has_gpus(&self) -> bool {
@@ -136,28 +136,28 @@ impl<'a> Resident<'a> {
     }
 }
 
-impl<'a> Site<'a> {
+impl<'a> NamespaceScope<'a> {
     fn all(policy: &'a Policy) -> Vec<Self> {
         let listed = policy.listed_tenants();
-        if policy.run().is_per_tenant() {
+        if policy.run_settings().is_per_tenant() {
             return listed
                 .map(|tenant| Self {
                     policy,
-                    name: policy.run().namespace_of(tenant),
+                    name: policy.run_settings().namespace_of(tenant),
                     owner: Some(tenant),
-                    residents: vec![Resident::new(policy, Some(tenant))],
+                    tenants: vec![TenantBounds::new(policy, Some(tenant))],
                 })
                 .collect();
         }
         let unlisted = (policy.unknown_tenants() == UnknownTenants::Allow).then_some(None);
-        let residents =
-            listed.map(Some).chain(unlisted).map(|tenant| Resident::new(policy, tenant)).collect();
-        vec![Self { policy, name: policy.run().namespace.clone(), owner: None, residents }]
+        let tenants =
+            listed.map(Some).chain(unlisted).map(|tenant| TenantBounds::new(policy, tenant)).collect();
+        vec![Self { policy, name: policy.run_settings().namespace.clone(), owner: None, tenants }]
     }
 
     /// Returns the bounds of every job that the policy can admit.
     fn limits(&self) -> impl Iterator<Item = &'a Limits> {
-        self.residents.iter().flat_map(|resident| resident.limits.iter().copied())
+        self.tenants.iter().flat_map(|bounds| bounds.limits.iter().copied())
     }
 
     fn namespace(&self) -> Namespace {

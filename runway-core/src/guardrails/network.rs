@@ -3,7 +3,7 @@
 //! NetworkPolicies are additive. One denies all connections of every pod. Each of the others allows a network
 //! for the pods that have the network's label. A pod that bypasses Runway has no such label.
 
-use super::{GuardrailsError, Resident, Site};
+use super::{GuardrailsError, TenantBounds, NamespaceScope};
 use crate::policy::{Cidr, Network};
 use crate::render::label;
 use k8s_openapi::api::networking::v1::{
@@ -14,55 +14,55 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// All addresses, with the exceptions that a job must never reach. Clouds serve the credentials of their
 /// machines at link-local addresses. Some clouds also use other addresses: Azure, Alibaba, Amazon and Google.
-const OPEN: [(&str, &[&str]); 2] = [
+const OPEN_RANGES: [(&str, &[&str]); 2] = [
     ("0.0.0.0/0", &["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"]),
     ("::/0", &["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"]),
 ];
 
-pub(super) fn policies(site: &Site<'_>, api_server: &[Cidr]) -> Result<Vec<NetworkPolicy>, GuardrailsError> {
+pub(super) fn network_policies(scope: &NamespaceScope<'_>, api_server: &[Cidr]) -> Result<Vec<NetworkPolicy>, GuardrailsError> {
     let mut policies =
-        vec![policy(site, "runway-deny-all", LabelSelector::default(), &["Ingress", "Egress"], None)];
+        vec![network_policy(scope, "runway-deny-all", LabelSelector::default(), &["Ingress", "Egress"], None)];
     let mut allow = |name: &str, pods: LabelSelector, egress: Vec<NetworkPolicyEgressRule>| {
-        policies.push(policy(site, name, pods, &["Egress"], Some(egress)));
+        policies.push(network_policy(scope, name, pods, &["Egress"], Some(egress)));
     };
     // A tenant with its own ranges must not get the shared ranges as well.
-    let everybodys = &site.policy.terms(site.owner.map_or("", |tenant| tenant.as_str())).internal_cidrs.value;
-    let is_internal = |resident: &Resident<'_>| resident.allowed_by(Network::Internal).is_some();
-    let shares = |resident: &Resident<'_>| resident.terms.internal_cidrs.value == *everybodys;
-    if let Some(pods) = pods(site, Network::Internal, |resident| is_internal(resident) && shares(resident)) {
-        allow("runway-internal", pods, internal(everybodys));
+    let shared_cidrs = &scope.policy.tenant_policy(scope.owner.map_or("", |tenant| tenant.as_str())).internal_cidrs.value;
+    let may_use_internal = |bounds: &TenantBounds<'_>| bounds.path_allowing(Network::Internal).is_some();
+    let uses_shared_cidrs = |bounds: &TenantBounds<'_>| bounds.tenant_policy.internal_cidrs.value == *shared_cidrs;
+    if let Some(pods) = pod_selector(scope, Network::Internal, |bounds| may_use_internal(bounds) && uses_shared_cidrs(bounds)) {
+        allow("runway-internal", pods, internal_egress(shared_cidrs));
     }
-    for apart in site.residents.iter().filter(|resident| is_internal(resident) && !shares(resident)) {
-        let (Some(tenant), cidrs) = (apart.tenant, &apart.terms.internal_cidrs.value) else { continue };
-        if let Some(pods) = pods(site, Network::Internal, |resident| resident.tenant == apart.tenant) {
-            allow(&format!("runway-internal-{tenant}"), pods, internal(cidrs));
+    for separate in scope.tenants.iter().filter(|bounds| may_use_internal(bounds) && !uses_shared_cidrs(bounds)) {
+        let (Some(tenant), cidrs) = (separate.tenant, &separate.tenant_policy.internal_cidrs.value) else { continue };
+        if let Some(pods) = pod_selector(scope, Network::Internal, |bounds| bounds.tenant == separate.tenant) {
+            allow(&format!("runway-internal-{tenant}"), pods, internal_egress(cidrs));
         }
     }
-    if let Some(allowed_by) = site.residents.iter().find_map(|resident| resident.allowed_by(Network::Open))
-        && let Some(pods) = pods(site, Network::Open, |resident| resident.allowed_by(Network::Open).is_some())
+    if let Some(allowed_by) = scope.tenants.iter().find_map(|bounds| bounds.path_allowing(Network::Open))
+        && let Some(pods) = pod_selector(scope, Network::Open, |bounds| bounds.path_allowing(Network::Open).is_some())
     {
         if api_server.is_empty() {
             return Err(GuardrailsError::ApiServerUnknown { allowed_by: allowed_by.clone() });
         }
-        allow("runway-open", pods, open(api_server));
+        allow("runway-open", pods, open_egress(api_server));
     }
     Ok(policies)
 }
 
 /// Returns the selector of the pods with this network whose tenant `is_allowed` to use it, or `None` if no
 /// tenant is. In a namespace with an owner, all pods belong to that tenant.
-fn pods(site: &Site<'_>, network: Network, may: impl Fn(&Resident<'_>) -> bool) -> Option<LabelSelector> {
-    let (these, others): (Vec<_>, Vec<_>) = site.residents.iter().partition(|resident| may(resident));
-    if these.is_empty() {
+fn pod_selector(scope: &NamespaceScope<'_>, network: Network, is_allowed: impl Fn(&TenantBounds<'_>) -> bool) -> Option<LabelSelector> {
+    let (included, excluded): (Vec<_>, Vec<_>) = scope.tenants.iter().partition(|bounds| is_allowed(bounds));
+    if included.is_empty() {
         return None;
     }
-    let names = |residents: &[&Resident<'_>]| -> Vec<String> {
-        residents.iter().filter_map(|resident| resident.tenant).map(ToString::to_string).collect()
+    let names = |tenants: &[&TenantBounds<'_>]| -> Vec<String> {
+        tenants.iter().filter_map(|bounds| bounds.tenant).map(ToString::to_string).collect()
     };
     // Tenants that are not listed can be selected only by excluding the listed ones.
-    let with_unlisted = these.iter().any(|resident| resident.tenant.is_none());
-    let (operator, tenants) = if with_unlisted { ("NotIn", names(&others)) } else { ("In", names(&these)) };
-    let tells_apart = site.owner.is_none() && !tenants.is_empty();
+    let with_unlisted = included.iter().any(|bounds| bounds.tenant.is_none());
+    let (operator, tenants) = if with_unlisted { ("NotIn", names(&excluded)) } else { ("In", names(&included)) };
+    let needs_tenant_match = scope.owner.is_none() && !tenants.is_empty();
     let requirement = LabelSelectorRequirement {
         key: label::TENANT.to_owned(),
         operator: operator.to_owned(),
@@ -70,19 +70,19 @@ fn pods(site: &Site<'_>, network: Network, may: impl Fn(&Resident<'_>) -> bool) 
     };
     Some(LabelSelector {
         match_labels: Some([(label::NETWORK.to_owned(), network.to_string())].into()),
-        match_expressions: tells_apart.then(|| vec![requirement]),
+        match_expressions: needs_tenant_match.then(|| vec![requirement]),
     })
 }
 
-fn policy(
-    site: &Site<'_>,
+fn network_policy(
+    scope: &NamespaceScope<'_>,
     name: &str,
     pods: LabelSelector,
     types: &[&str],
     egress: Option<Vec<NetworkPolicyEgressRule>>,
 ) -> NetworkPolicy {
     NetworkPolicy {
-        metadata: site.metadata(name),
+        metadata: scope.metadata(name),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(pods),
             policy_types: Some(types.iter().map(|kind| (*kind).to_owned()).collect()),
@@ -92,25 +92,25 @@ fn policy(
     }
 }
 
-fn internal(cidrs: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
-    let blocks: Vec<_> = cidrs.iter().map(|cidr| block(&cidr.to_string(), Vec::new())).collect();
+fn internal_egress(cidrs: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
+    let blocks: Vec<_> = cidrs.iter().map(|cidr| ip_block(&cidr.to_string(), Vec::new())).collect();
     // A rule without destinations would allow all destinations.
     let ranges = (!blocks.is_empty()).then_some(NetworkPolicyEgressRule { to: Some(blocks), ports: None });
-    std::iter::once(dns()).chain(ranges).collect()
+    std::iter::once(dns_egress()).chain(ranges).collect()
 }
 
 /// DNS needs a separate rule: some network plugins do not match pods by address ranges.
-fn open(api_server: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
-    let blocks = OPEN.map(|(range, never)| {
+fn open_egress(api_server: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
+    let blocks = OPEN_RANGES.map(|(range, excluded)| {
         let is_ipv4 = !range.contains(':');
         let api_server =
             api_server.iter().filter(|range| range.is_ipv4() == is_ipv4).map(ToString::to_string);
-        block(range, never.iter().map(|range| (*range).to_owned()).chain(api_server).collect())
+        ip_block(range, excluded.iter().map(|range| (*range).to_owned()).chain(api_server).collect())
     });
-    vec![dns(), NetworkPolicyEgressRule { to: Some(blocks.into()), ports: None }]
+    vec![dns_egress(), NetworkPolicyEgressRule { to: Some(blocks.into()), ports: None }]
 }
 
-fn block(cidr: &str, except: Vec<String>) -> NetworkPolicyPeer {
+fn ip_block(cidr: &str, except: Vec<String>) -> NetworkPolicyPeer {
     let except = (!except.is_empty()).then_some(except);
     NetworkPolicyPeer {
         ip_block: Some(IPBlock { cidr: cidr.to_owned(), except }),
@@ -120,7 +120,7 @@ fn block(cidr: &str, except: Vec<String>) -> NetworkPolicyPeer {
 
 /// Allows the DNS servers of the cluster. They have the label `k8s-app=kube-dns`, even if they are not
 /// kube-dns.
-fn dns() -> NetworkPolicyEgressRule {
+fn dns_egress() -> NetworkPolicyEgressRule {
     let labelled = |key: &str, value: &str| LabelSelector {
         match_labels: Some([(key.to_owned(), value.to_owned())].into()),
         match_expressions: None,

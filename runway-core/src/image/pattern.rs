@@ -1,6 +1,6 @@
 //! Patterns that match the host and path of container images.
 
-use super::reference::{MAX_REPOSITORY, is_host};
+use super::reference::{MAX_REPOSITORY_LENGTH, is_host};
 use std::{fmt, str::FromStr};
 
 /// A pattern for the `host/path` of images. `*` matches any part of a path segment, `**` matches across
@@ -17,16 +17,16 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImagePattern {
     text: String,
-    shape: Shape,
+    kind: PatternKind,
 }
 
 /// The form of a pattern. The common forms have a fast comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Anything,
+enum PatternKind {
+    Any,
     Exact,
-    Below,
-    General,
+    Prefix,
+    Glob,
 }
 
 /// The reason why a string is not a valid image pattern.
@@ -56,14 +56,14 @@ impl ImagePattern {
     /// Returns `true` if the pattern matches a whole completed `host/path`.
     #[must_use]
     pub fn matches(&self, repository: &str) -> bool {
-        match self.shape {
-            Shape::Anything => true,
-            Shape::Exact => self.text == repository,
-            Shape::Below => self
+        match self.kind {
+            PatternKind::Any => true,
+            PatternKind::Exact => self.text == repository,
+            PatternKind::Prefix => self
                 .text
                 .strip_suffix("**")
                 .is_some_and(|prefix| repository.len() > prefix.len() && repository.starts_with(prefix)),
-            Shape::General => matches_general(self.text.as_bytes(), repository.as_bytes()),
+            PatternKind::Glob => matches_glob(self.text.as_bytes(), repository.as_bytes()),
         }
     }
 
@@ -76,9 +76,9 @@ impl ImagePattern {
 
 /// Matches a pattern by tracking all partial matches at once. The time is at most pattern length × text
 /// length, for any image name.
-fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
+fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
     // `states[i]` is `true` if the first `i` bytes of the pattern match the text read so far.
-    let mut alive = vec![false; pattern.len() + 1];
+    let mut states = vec![false; pattern.len() + 1];
     let skip_stars = |alive: &mut Vec<bool>| {
         for i in 0..pattern.len() {
             if pattern.get(i) == Some(&b'*')
@@ -89,14 +89,14 @@ fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
             }
         }
     };
-    if let Some(first) = alive.first_mut() {
+    if let Some(first) = states.first_mut() {
         *first = true;
     }
-    skip_stars(&mut alive);
+    skip_stars(&mut states);
     for &byte in text {
         let mut next = vec![false; pattern.len() + 1];
         for (i, &p) in pattern.iter().enumerate() {
-            if alive.get(i) != Some(&true) {
+            if states.get(i) != Some(&true) {
                 continue;
             }
             let double = p == b'*'
@@ -112,9 +112,9 @@ fn matches_general(pattern: &[u8], text: &[u8]) -> bool {
             }
         }
         skip_stars(&mut next);
-        alive = next;
+        states = next;
     }
-    alive.last() == Some(&true)
+    states.last() == Some(&true)
 }
 
 impl FromStr for ImagePattern {
@@ -124,27 +124,27 @@ impl FromStr for ImagePattern {
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
-        if text.len() > MAX_REPOSITORY {
+        if text.len() > MAX_REPOSITORY_LENGTH {
             return Err(PatternError::TooLong);
         }
         let (first, rest) = text.split_once('/').unwrap_or((text, ""));
         if text.contains('@') || rest.contains(':') || (rest.is_empty() && first.contains(':')) {
             return Err(PatternError::HasTag);
         }
-        let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':' | b'*');
-        if !text.bytes().all(known) || rest.bytes().any(|b| b.is_ascii_uppercase()) {
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':' | b'*');
+        if !text.bytes().all(is_allowed) || rest.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(PatternError::BadCharacter);
         }
         if !first.contains('*') && (rest.is_empty() || !is_host(first)) {
             return Err(PatternError::NoHost);
         }
-        let shape = match text.strip_suffix("/**") {
-            _ if text == "**" => Shape::Anything,
-            _ if !text.contains('*') => Shape::Exact,
-            Some(prefix) if !prefix.contains('*') => Shape::Below,
-            _ => Shape::General,
+        let kind = match text.strip_suffix("/**") {
+            _ if text == "**" => PatternKind::Any,
+            _ if !text.contains('*') => PatternKind::Exact,
+            Some(prefix) if !prefix.contains('*') => PatternKind::Prefix,
+            _ => PatternKind::Glob,
         };
-        Ok(Self { text: text.to_owned(), shape })
+        Ok(Self { text: text.to_owned(), kind })
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_star_stays_in_its_segment_and_two_do_not() {
+    fn single_star_stays_in_segment_and_double_crosses() {
         for (pattern, repository, matches) in [
             ("**", "docker.io/library/busybox", true),
             ("registry.internal/**", "registry.internal/a/b", true),
@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_many_stars_takes_no_longer_than_its_product() {
+    fn many_stars_match_in_bounded_time() {
         let pattern: ImagePattern = format!("r.io/{}b", "a*".repeat(120)).parse().unwrap();
         assert!(!pattern.matches(&format!("r.io/{}", "a".repeat(250))));
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
+    fn invalid_patterns_are_rejected() {
         use PatternError::*;
         for (text, error) in [
             ("", Empty),

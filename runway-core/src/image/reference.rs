@@ -19,8 +19,8 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageRef {
     text: String,
-    repository: usize,
-    digest: bool,
+    repository_len: usize,
+    has_digest: bool,
 }
 
 /// The reason why a string is not a valid image reference.
@@ -52,19 +52,19 @@ pub enum ImageError {
 
 /// Maximum number of characters in the host and path together (`RepositoryNameTotalLengthMax` in the
 /// grammar).
-pub(super) const MAX_REPOSITORY: usize = 255;
+pub(super) const MAX_REPOSITORY_LENGTH: usize = 255;
 
 impl ImageRef {
     /// Returns the host and path, without the tag and digest.
     #[must_use]
     pub fn repository(&self) -> &str {
-        self.text.get(..self.repository).unwrap_or(&self.text)
+        self.text.get(..self.repository_len).unwrap_or(&self.text)
     }
 
     /// Returns `true` if the reference contains a digest.
     #[must_use]
     pub const fn has_digest(&self) -> bool {
-        self.digest
+        self.has_digest
     }
 
     /// Returns the completed reference.
@@ -98,18 +98,18 @@ impl FromStr for ImageRef {
             Some((first, rest)) if is_host(first) => (Some(first), rest),
             _ => (None, name),
         };
-        if host.is_some_and(|host| !valid_host(host)) {
+        if host.is_some_and(|host| !is_valid_host(host)) {
             return Err(ImageError::BadHost);
         }
         // Docker interprets 64 hexadecimal digits as the id of a local image.
         let is_id = host.is_none() && path.len() == 64 && path.bytes().all(|b| b.is_ascii_hexdigit());
-        if is_id || !path.split('/').all(valid_segment) {
+        if is_id || !path.split('/').all(is_valid_segment) {
             return Err(ImageError::BadPath);
         }
-        if tag.is_some_and(|tag| !valid_tag(tag)) {
+        if tag.is_some_and(|tag| !is_valid_tag(tag)) {
             return Err(ImageError::BadTag);
         }
-        if digest.is_some_and(|digest| !valid_digest(digest)) {
+        if digest.is_some_and(|digest| !is_valid_digest(digest)) {
             return Err(ImageError::BadDigest);
         }
         let mut complete = String::with_capacity(text.len() + 32);
@@ -123,8 +123,8 @@ impl FromStr for ImageRef {
             complete.push_str("library/");
         }
         complete.push_str(path);
-        let repository = complete.len();
-        if repository > MAX_REPOSITORY {
+        let repository_len = complete.len();
+        if repository_len > MAX_REPOSITORY_LENGTH {
             return Err(ImageError::TooLong);
         }
         match (tag, digest) {
@@ -138,7 +138,7 @@ impl FromStr for ImageRef {
                 }
             }
         }
-        Ok(Self { text: complete, repository, digest: digest.is_some() })
+        Ok(Self { text: complete, repository_len, has_digest: digest.is_some() })
     }
 }
 
@@ -155,7 +155,7 @@ pub(super) fn is_host(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':']) || part.bytes().any(|b| b.is_ascii_uppercase())
 }
 
-fn valid_host(host: &str) -> bool {
+fn is_valid_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
         _ => (host, None),
@@ -176,7 +176,7 @@ fn valid_host(host: &str) -> bool {
 }
 
 /// Checks a path segment: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
-fn valid_segment(segment: &str) -> bool {
+fn is_valid_segment(segment: &str) -> bool {
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let mut separator = (0u8, 0usize);
     let mut previous_is_word = false;
@@ -203,14 +203,14 @@ fn valid_segment(segment: &str) -> bool {
     previous_is_word
 }
 
-fn valid_tag(tag: &str) -> bool {
+fn is_valid_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     tag.len() <= 128
         && tag.bytes().next().is_some_and(word)
         && tag.bytes().all(|b| word(b) || matches!(b, b'.' | b'-'))
 }
 
-fn valid_digest(digest: &str) -> bool {
+fn is_valid_digest(digest: &str) -> bool {
     let hex = match digest.split_once(':') {
         Some(("sha256", hex)) if hex.len() == 64 => hex,
         Some(("sha512", hex)) if hex.len() == 128 => hex,
@@ -224,9 +224,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_completed_as_docker_does() {
+    fn short_names_are_completed() {
         let digest = format!("sha256:{}", "0".repeat(64));
-        for (written, complete) in [
+        for (input, complete) in [
             ("busybox", "docker.io/library/busybox:latest".to_owned()),
             ("busybox:1.36", "docker.io/library/busybox:1.36".to_owned()),
             ("user/app", "docker.io/user/app:latest".to_owned()),
@@ -239,14 +239,14 @@ mod tests {
             (&format!("gcr.io/x@{digest}"), format!("gcr.io/x@{digest}")),
             (&format!("gcr.io/x:1@{digest}"), format!("gcr.io/x:1@{digest}")),
         ] {
-            let image: ImageRef = written.parse().unwrap_or_else(|e| panic!("{written}: {e}"));
+            let image: ImageRef = input.parse().unwrap_or_else(|e| panic!("{input}: {e}"));
             assert_eq!(image.as_str(), complete);
             assert_eq!(image.as_str().parse(), Ok(image), "completing twice changes nothing");
         }
     }
 
     #[test]
-    fn what_is_no_image_says_why() {
+    fn invalid_references_are_rejected() {
         use ImageError::*;
         for (text, error) in [
             ("", Empty),

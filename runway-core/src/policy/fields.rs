@@ -9,20 +9,20 @@ use super::file::{
 };
 use super::formats::{
     BOOLEAN, CIDRS, CLASS_NAME, CPU, EXTENDED_RESOURCE, GPU, GPU_COUNT, IMAGE_PATTERNS, MAX_I32, MEMORY,
-    NAMESPACE, NETWORK_LIST, NODE_LABELS, PRICE, PULL_POLICY, RETRIES, SECRET_NAMES, SUBMISSIONS, TEXT,
+    NAMESPACE, NETWORK_LIST, NODE_LABELS, PRICE, PULL_POLICY, RETRIES, SECRET_NAMES, SUBMISSIONS, STRING,
     TIMEOUT, UNKNOWN_TENANTS, VERSION, count, seconds,
 };
 use super::section::{
-    Canonical, Field, Format, entries, field, names, properties, read_fields, read_section, section_schema,
+    Canonical, Field, Format, canonical_entries, field, field_names, schema_properties, read_fields, read_section, section_schema,
     write_section,
 };
-use super::values::{name_fault, named};
+use super::values::{describe_name_error, name_map};
 use crate::document::{Node, Value};
 use crate::name::{ClassName, Tenant};
-use crate::price::Rates;
+use crate::price::UnitPrices;
 use crate::rate::RateLimit;
-use crate::reader::{Path, Reader};
-use crate::shape::{CLASS, LABEL, object_of};
+use crate::decoder::{Path, Decoder};
+use crate::schema_parts::{CLASS_PATTERN, LABEL_PATTERN, object};
 use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds};
 use crate::violation::Violation;
 use serde_json::{Value as Json, json};
@@ -36,7 +36,7 @@ const MAX_U32: u64 = u32::MAX as u64;
 macro_rules! section {
     ($fields:expr, $missing:expr) => {
         Format {
-            read: |reader, node, path| read_section(reader, node, path, $fields, $missing),
+            read: |decoder, node, path| read_section(decoder, node, path, $fields, $missing),
             schema: || section_schema($fields),
             write: |section| write_section(section, $fields),
         }
@@ -60,7 +60,7 @@ pub(super) const POLICY: &[Field<PolicyFile>] = &[
     field!(version, VERSION, always, "Version of the policy format.", required: "the policy needs `version: 1`"),
     field!(
         limits,
-        BASE,
+        BASE_LIMITS,
         always,
         "Base bounds, unless a class or tenant replaces them. `cpu.max`, `memory.max` and `timeout.max` are required.",
         required: "the policy needs `limits`, the base bounds of jobs"
@@ -68,11 +68,11 @@ pub(super) const POLICY: &[Field<PolicyFile>] = &[
     field!(default_class, CLASS_NAME, optional, "Class of a job that does not set one."),
     field!(classes, CLASSES, always, "Bounds per class. They replace the base bounds, field by field."),
     field!(gpu_types, GPU_TYPES, always, "GPU types. If the policy has any, every job with GPUs needs a type."),
-    field!(default_gpu_type, TEXT, optional, "GPU type of a job that does not set one."),
+    field!(default_gpu_type, STRING, optional, "GPU type of a job that does not set one."),
     field!(networks, section!(NETWORKS, NetworksLayer::default()), always, "Address ranges of the named networks."),
     field!(
         rates,
-        section!(RATES, Rates::default()),
+        section!(UNIT_PRICES, UnitPrices::default()),
         always,
         "Prices in USD.",
         required: "the policy needs `rates`, the prices of CPU, memory and GPUs"
@@ -178,29 +178,29 @@ const RATE_LIMITS: &[Field<RateLimit>] = &[
     ),
 ];
 
-const NO_PRICE: &str = "a price is required; use `\"0\"` if the resource is free";
+const MISSING_PRICE: &str = "a price is required; use `\"0\"` if the resource is free";
 
-const RATES: &[Field<Rates>] = &[
+const UNIT_PRICES: &[Field<UnitPrices>] = &[
     field!(
         usd_per_cpu_second,
         PRICE,
         always,
         "Price of one core for one second, with at most 12 decimals.",
-        required: NO_PRICE
+        required: MISSING_PRICE
     ),
     field!(
         usd_per_gb_second,
         PRICE,
         always,
         "Price of 10^9 bytes of memory for one second.",
-        required: NO_PRICE
+        required: MISSING_PRICE
     ),
     field!(
         usd_per_gpu_second,
         PRICE,
         always,
         "Price of a GPU without a type for one second.",
-        required: NO_PRICE
+        required: MISSING_PRICE
     ),
 ];
 
@@ -214,7 +214,7 @@ const INTERNAL: &[Field<InternalNetwork>] = &[field!(
     "Address ranges that jobs with `network: internal` may reach, such as `10.0.0.0/8`."
 )];
 
-const NO_GPU_PRICE: &str = "a GPU type needs a price";
+const MISSING_GPU_PRICE: &str = "a GPU type needs a price";
 
 const GPU_TYPE: &[Field<GpuType>] = &[
     field!(
@@ -228,7 +228,7 @@ const GPU_TYPE: &[Field<GpuType>] = &[
         PRICE,
         always,
         "Price of one GPU for one second.",
-        required: NO_GPU_PRICE
+        required: MISSING_GPU_PRICE
     ),
     field!(node_selector, NODE_LABELS, always, "Labels of the nodes with this GPU type."),
 ];
@@ -278,20 +278,20 @@ const RUN: &[Field<RunSettings>] = &[
 ];
 
 /// The base bounds. They must contain each maximum that has no built-in value.
-const BASE: Format<LimitsLayer> = Format {
-    read: |reader, node, path| {
-        let written = reader.fields(node, path, &names(LIMITS).collect::<Vec<_>>())?;
+const BASE_LIMITS: Format<LimitsLayer> = Format {
+    read: |decoder, node, path| {
+        let present = decoder.fields(node, path, &field_names(LIMITS).collect::<Vec<_>>())?;
         for field in ["cpu", "memory", "timeout"] {
-            let has_max = written.get(field).is_some_and(|(node, _)| match &node.value {
+            let has_max = present.get(field).is_some_and(|(node, _)| match &node.value {
                 Value::Map(entries) => entries.iter().any(|(key, node)| key.text == "max" && !node.is_null()),
                 _ => true, // reported as a wrong type
             });
             if !has_max {
-                reader.missing(&path.join(field).join("max"), "this maximum is required");
+                decoder.missing_field(&path.join(field).join("max"), "this maximum is required");
             }
         }
         let mut limits = LimitsLayer::default();
-        read_fields(reader, &written, path, LIMITS, &mut limits);
+        read_fields(decoder, &present, path, LIMITS, &mut limits);
         Some(limits)
     },
     schema: limits_schema,
@@ -303,55 +303,55 @@ fn limits_schema() -> Json {
 }
 
 const CLASSES: Format<BTreeMap<ClassName, LimitsLayer>> = Format {
-    read: |reader, node, path| {
-        Some(named(reader, node, path, |reader, node, path| {
-            read_section(reader, node, path, LIMITS, LimitsLayer::default())
+    read: |decoder, node, path| {
+        Some(name_map(decoder, node, path, |decoder, node, path| {
+            read_section(decoder, node, path, LIMITS, LimitsLayer::default())
         }))
     },
-    schema: || map_schema(CLASS, limits_schema()),
+    schema: || map_schema(CLASS_PATTERN, limits_schema()),
     write: |classes| write_map(classes, |limits| write_section(limits, LIMITS)),
 };
 
 const TENANTS: Format<BTreeMap<Tenant, TenantLayer>> = Format {
-    read: |reader, node, path| Some(named(reader, node, path, read_tenant)),
+    read: |decoder, node, path| Some(name_map(decoder, node, path, read_tenant)),
     schema: || {
-        let mut fields = properties(LIMITS);
-        fields.extend(properties(TENANT));
-        map_schema(LABEL, object_of(fields.into(), &[]))
+        let mut fields = schema_properties(LIMITS);
+        fields.extend(schema_properties(TENANT));
+        map_schema(LABEL_PATTERN, object(fields.into(), &[]))
     },
     write: |tenants| {
         write_map(tenants, |tenant| {
-            Canonical::Map(entries(&tenant.limits, LIMITS).chain(entries(tenant, TENANT)).collect())
+            Canonical::Map(canonical_entries(&tenant.limits, LIMITS).chain(canonical_entries(tenant, TENANT)).collect())
         })
     },
 };
 
-fn read_tenant(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<TenantLayer> {
-    let written = reader.fields(node, path, &names(LIMITS).chain(names(TENANT)).collect::<Vec<_>>())?;
+fn read_tenant(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> Option<TenantLayer> {
+    let present = decoder.fields(node, path, &field_names(LIMITS).chain(field_names(TENANT)).collect::<Vec<_>>())?;
     let mut tenant = TenantLayer::default();
-    read_fields(reader, &written, path, LIMITS, &mut tenant.limits);
-    read_fields(reader, &written, path, TENANT, &mut tenant);
+    read_fields(decoder, &present, path, LIMITS, &mut tenant.limits);
+    read_fields(decoder, &present, path, TENANT, &mut tenant);
     Some(tenant)
 }
 
 const GPU_TYPES: Format<BTreeMap<String, GpuType>> = Format {
-    read: |reader, node, path| Some(read_gpu_types(reader, node, path)),
-    schema: || map_schema(CLASS, section_schema(GPU_TYPE)),
+    read: |decoder, node, path| Some(read_gpu_types(decoder, node, path)),
+    schema: || map_schema(CLASS_PATTERN, section_schema(GPU_TYPE)),
     write: |types| write_map(types, |gpu| write_section(gpu, GPU_TYPE)),
 };
 
-fn read_gpu_types(reader: &mut Reader, node: &Node, path: &Path<'_>) -> BTreeMap<String, GpuType> {
+fn read_gpu_types(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> BTreeMap<String, GpuType> {
     let mut types = BTreeMap::new();
-    for (key, node) in reader.entries(node, path).unwrap_or_default() {
+    for (key, node) in decoder.entries(node, path).unwrap_or_default() {
         let path = path.join(&key.text);
         if let Err(error) = ClassName::check(&key.text) {
-            let (code, message, _) = name_fault(&key.text, error);
-            reader.violations.push(Violation::new(code, path.pointer(), message));
+            let (code, message, _) = describe_name_error(&key.text, error);
+            decoder.violations.push(Violation::new(code, path.pointer(), message));
         }
         if node.is_null() {
-            reader.missing(&path.join("usd_per_gpu_second"), NO_GPU_PRICE);
+            decoder.missing_field(&path.join("usd_per_gpu_second"), MISSING_GPU_PRICE);
         }
-        if let Some(gpu) = read_section(reader, node, &path, GPU_TYPE, GpuType::unpriced()) {
+        if let Some(gpu) = read_section(decoder, node, &path, GPU_TYPE, GpuType::unpriced()) {
             types.insert(key.text.to_string(), gpu);
         }
     }
@@ -359,12 +359,12 @@ fn read_gpu_types(reader: &mut Reader, node: &Node, path: &Path<'_>) -> BTreeMap
 }
 
 const QUOTA: Format<Quota> = Format {
-    read: |reader, node, path| {
-        let written = read_section(reader, node, path, QUOTA_LAYER, QuotaLayer::default())?;
-        let missing = Quota::default();
+    read: |decoder, node, path| {
+        let layer = read_section(decoder, node, path, QUOTA_LAYER, QuotaLayer::default())?;
+        let defaults = Quota::default();
         Some(Quota {
-            gpus: written.gpus.unwrap_or(missing.gpus),
-            concurrent_jobs: written.concurrent_jobs.unwrap_or(missing.concurrent_jobs),
+            gpus: layer.gpus.unwrap_or(defaults.gpus),
+            concurrent_jobs: layer.concurrent_jobs.unwrap_or(defaults.concurrent_jobs),
         })
     },
     schema: || section_schema(QUOTA_LAYER),
@@ -376,7 +376,7 @@ const QUOTA: Format<Quota> = Format {
 };
 
 const RATE_LIMIT: Format<RateLimit> = Format {
-    read: |reader, node, path| read_section(reader, node, path, RATE_LIMITS, RateLimit::DEFAULT),
+    read: |decoder, node, path| read_section(decoder, node, path, RATE_LIMITS, RateLimit::DEFAULT),
     schema: || json!({"$ref": "#/$defs/rate_limit"}),
     write: |limit| write_section(limit, RATE_LIMITS),
 };
@@ -397,8 +397,8 @@ pub const FIELDS: &[&str] = &{
 };
 
 /// Parses a policy. The decoder collects the violations.
-pub(super) fn read(reader: &mut Reader, root: &Node) -> Option<PolicyFile> {
-    read_section(reader, root, &Path::default(), POLICY, PolicyFile::default())
+pub(super) fn read(decoder: &mut Decoder, root: &Node) -> Option<PolicyFile> {
+    read_section(decoder, root, &Path::default(), POLICY, PolicyFile::default())
 }
 
 impl serde::Serialize for PolicyFile {

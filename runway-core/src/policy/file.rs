@@ -2,9 +2,9 @@
 
 use crate::image::ImagePattern;
 use crate::name::{ClassName, Tenant};
-use crate::price::Rates;
+use crate::price::UnitPrices;
 use crate::rate::RateLimit;
-use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, UsdRate};
+use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, UnitPrice};
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub(crate) struct PolicyFile {
     pub gpu_types: BTreeMap<String, GpuType>,
     pub default_gpu_type: Option<String>,
     pub networks: NetworksLayer,
-    pub rates: Rates,
+    pub rates: UnitPrices,
     pub rate_limit: RateLimit,
     pub quota: Quota,
     pub capacity: Capacity,
@@ -41,7 +41,7 @@ impl Default for PolicyFile {
             gpu_types: BTreeMap::new(),
             default_gpu_type: None,
             networks: NetworksLayer::default(),
-            rates: Rates::default(),
+            rates: UnitPrices::default(),
             rate_limit: RateLimit::DEFAULT,
             quota: Quota::default(),
             capacity: Capacity::default(),
@@ -204,7 +204,7 @@ impl Cidr {
 
     /// Returns `true` if the range contains all IPv4 or all IPv6 addresses.
     #[must_use]
-    pub fn is_everything(self) -> bool {
+    pub fn covers_all_addresses(self) -> bool {
         self.0.prefix_len() == 0
     }
 }
@@ -246,7 +246,7 @@ pub struct GpuType {
     /// The extended resource of the device plugin.
     pub resource: String,
     /// The price of one GPU for one second.
-    pub usd_per_gpu_second: UsdRate,
+    pub usd_per_gpu_second: UnitPrice,
     /// Labels that select the nodes with this GPU type.
     pub node_selector: BTreeMap<String, String>,
 }
@@ -256,7 +256,7 @@ impl GpuType {
     pub(super) fn unpriced() -> Self {
         Self {
             resource: "nvidia.com/gpu".to_owned(),
-            usd_per_gpu_second: UsdRate::default(),
+            usd_per_gpu_second: UnitPrice::default(),
             node_selector: BTreeMap::new(),
         }
     }
@@ -363,7 +363,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_has_no_bits_behind_its_prefix() {
+    fn malformed_and_host_bit_ranges_are_rejected() {
         for text in ["10.0.0.0/8", "0.0.0.0/0", "10.7.1.2/32", "fd00::/8", "::/0", "::1/128", "64:ff9b::/96"]
         {
             assert_eq!(text.parse::<Cidr>().map(|c| c.to_string()).as_deref(), Ok(text));

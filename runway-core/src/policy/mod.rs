@@ -11,20 +11,20 @@ mod values;
 pub use fields::FIELDS;
 pub(crate) use fields::schema;
 pub use file::{Capacity, Cidr, GpuType, ImagePullPolicy, Network, Quota, RunSettings, UnknownTenants};
-pub use resolve::{Bounds, Limits, Sourced, line_pointer};
+pub use resolve::{Bounds, Limits, WithSource, policy_path_pointer};
 
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::document::{Document, parse_all};
 use crate::image::ImageRef;
 use crate::name::{ClassName, Tenant};
-use crate::price::{Amounts, Quote, Rates};
+use crate::price::{Amounts, Quote, UnitPrices};
 use crate::rate::RateLimit;
-use crate::reader::Reader;
-use crate::units::{GpuCount, MoneyError, UsdRate};
+use crate::decoder::Decoder;
+use crate::units::{GpuCount, MoneyError, UnitPrice};
 use crate::violation::Violation;
 use file::{InternalNetwork, LimitsLayer, PolicyFile, TenantLayer};
-use resolve::{Layer, contradiction, resolve};
+use resolve::{Layer, report_contradiction, resolve};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -52,21 +52,21 @@ use std::sync::Arc;
 pub struct Policy {
     file: PolicyFile,
     digest: Digest,
-    unlisted: TenantTerms,
-    listed: BTreeMap<Tenant, TenantTerms>,
+    unlisted: TenantPolicy,
+    listed: BTreeMap<Tenant, TenantPolicy>,
 }
 
 /// The resolved policy of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct TenantTerms {
+pub struct TenantPolicy {
     /// The GPU quota.
-    pub gpus: Sourced<GpuCount>,
+    pub gpus: WithSource<GpuCount>,
     /// The quota of concurrent jobs.
-    pub concurrent_jobs: Sourced<u32>,
+    pub concurrent_jobs: WithSource<u32>,
     /// The rate limit of submissions.
-    pub rate_limit: Sourced<RateLimit>,
+    pub rate_limit: WithSource<RateLimit>,
     /// The address ranges of the network `internal`.
-    pub internal_cidrs: Sourced<Vec<Cidr>>,
+    pub internal_cidrs: WithSource<Vec<Cidr>>,
     #[serde(skip)]
     base: Arc<Limits>,
     #[serde(skip)]
@@ -75,19 +75,19 @@ pub struct TenantTerms {
 
 /// Prices that replace those of the policy file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RateOverrides {
+pub struct PriceOverrides {
     /// Replaces `rates.usd_per_cpu_second`.
-    pub usd_per_cpu_second: Option<UsdRate>,
+    pub usd_per_cpu_second: Option<UnitPrice>,
     /// Replaces `rates.usd_per_gb_second`.
-    pub usd_per_gb_second: Option<UsdRate>,
+    pub usd_per_gb_second: Option<UnitPrice>,
     /// Replaces `rates.usd_per_gpu_second`, the price of a GPU without a type.
-    pub usd_per_gpu_second: Option<UsdRate>,
+    pub usd_per_gpu_second: Option<UnitPrice>,
 }
 
 /// An environment variable for a price has an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {name} is `{value}`, which {source}")]
-pub struct RateVariableError {
+pub struct PriceVariableError {
     /// The name of the variable.
     pub name: &'static str,
     /// The value of the variable.
@@ -97,21 +97,21 @@ pub struct RateVariableError {
     pub source: MoneyError,
 }
 
-impl RateOverrides {
+impl PriceOverrides {
     /// Returns the overrides from `RUNWAY_USD_PER_CPU_SECOND`, `RUNWAY_USD_PER_GB_SECOND` and
     /// `RUNWAY_USD_PER_GPU_SECOND`. `variable` returns the value of an environment variable, if it is set.
     ///
     /// # Errors
     /// [`PriceVariableError`] if a value is not a price.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RateVariableError> {
-        let rate = |name: &'static str| {
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, PriceVariableError> {
+        let unit_price = |name: &'static str| {
             let Some(value) = variable(name) else { return Ok(None) };
-            value.parse().map(Some).map_err(|source| RateVariableError { name, value, source })
+            value.parse().map(Some).map_err(|source| PriceVariableError { name, value, source })
         };
         Ok(Self {
-            usd_per_cpu_second: rate("RUNWAY_USD_PER_CPU_SECOND")?,
-            usd_per_gb_second: rate("RUNWAY_USD_PER_GB_SECOND")?,
-            usd_per_gpu_second: rate("RUNWAY_USD_PER_GPU_SECOND")?,
+            usd_per_cpu_second: unit_price("RUNWAY_USD_PER_CPU_SECOND")?,
+            usd_per_gb_second: unit_price("RUNWAY_USD_PER_GB_SECOND")?,
+            usd_per_gpu_second: unit_price("RUNWAY_USD_PER_GPU_SECOND")?,
         })
     }
 }
@@ -140,7 +140,7 @@ impl Policy {
     #[must_use]
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a constant, which the tests parse")]
     pub fn builtin() -> Self {
-        Self::parse(Self::BUILTIN_SOURCE.as_bytes(), RateOverrides::default())
+        Self::parse(Self::BUILTIN_SOURCE.as_bytes(), PriceOverrides::default())
             .expect("the built-in policy is valid")
     }
 
@@ -148,11 +148,11 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyError`] with all violations if the policy is invalid.
-    pub fn parse(source: &[u8], overrides: RateOverrides) -> Result<Self, PolicyError> {
+    pub fn parse(source: &[u8], overrides: PriceOverrides) -> Result<Self, PolicyError> {
         let mut documents = parse_all(source);
         let first = if documents.is_empty() { None } else { Some(documents.swap_remove(0)) };
         match first {
-            Some(Ok(document)) if documents.is_empty() => Self::read(&document, overrides),
+            Some(Ok(document)) if documents.is_empty() => Self::from_document(&document, overrides),
             Some(Err(error)) => Err(PolicyError { violations: vec![(&error).into()] }),
             _ => {
                 let message = "a policy must be a single document, but the file contains several";
@@ -165,57 +165,57 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyError`] with all violations if the policy is invalid.
-    pub fn read(document: &Document, overrides: RateOverrides) -> Result<Self, PolicyError> {
-        let mut reader = Reader { refuses_null: true, ..Reader::default() };
-        let file = fields::read(&mut reader, &document.root);
-        let mut faults = reader.violations;
+    pub fn from_document(document: &Document, overrides: PriceOverrides) -> Result<Self, PolicyError> {
+        let mut decoder = Decoder { reject_null: true, ..Decoder::default() };
+        let file = fields::read(&mut decoder, &document.root);
+        let mut violations = decoder.violations;
         match file {
             // Resolve only a file without violations. Missing values would cause contradictions that the
             // author did not write.
-            Some(file) if faults.is_empty() => {
-                let policy = Self::resolve(overridden(file, overrides), &mut faults);
-                if faults.is_empty() { Ok(policy) } else { Err(PolicyError { violations: faults }) }
+            Some(file) if violations.is_empty() => {
+                let policy = Self::resolve(apply_overrides(file, overrides), &mut violations);
+                if violations.is_empty() { Ok(policy) } else { Err(PolicyError { violations }) }
             }
-            _ => Err(PolicyError { violations: faults }),
+            _ => Err(PolicyError { violations }),
         }
     }
 
-    fn resolve(file: PolicyFile, faults: &mut Vec<Violation>) -> Self {
-        check_references(&file, faults);
-        let unlisted = tenant_terms(&file, None, None, faults);
+    fn resolve(file: PolicyFile, violations: &mut Vec<Violation>) -> Self {
+        check_references(&file, violations);
+        let unlisted = resolve_tenant(&file, None, None, violations);
         let listed = file
             .tenants
             .iter()
             .map(|(tenant, layer)| {
-                (tenant.clone(), tenant_terms(&file, Some((tenant, layer)), Some(&unlisted), faults))
+                (tenant.clone(), resolve_tenant(&file, Some((tenant, layer)), Some(&unlisted), violations))
             })
             .collect();
         let digest = Digest::of_json(&serde_json::to_value(&file).unwrap_or_default());
         let policy = Self { file, digest, unlisted, listed };
-        if faults.is_empty() {
-            policy.check_prices(faults);
+        if violations.is_empty() {
+            policy.check_prices(violations);
         }
         policy
     }
 
     /// Reports a contradiction if the most expensive job that the policy allows has a price that overflows.
-    fn check_prices(&self, faults: &mut Vec<Violation>) {
-        let dearest = self.file.gpu_types.values().map(|gpu| gpu.usd_per_gpu_second).max();
-        let gpu_rate = dearest.unwrap_or_default().max(self.file.rates.usd_per_gpu_second);
-        for terms in self.listed.values().chain([&self.unlisted]) {
-            for limits in terms.classes.values().chain([&*terms.base]) {
+    fn check_prices(&self, violations: &mut Vec<Violation>) {
+        let max_gpu_type_price = self.file.gpu_types.values().map(|gpu| gpu.usd_per_gpu_second).max();
+        let max_gpu_price = max_gpu_type_price.unwrap_or_default().max(self.file.rates.usd_per_gpu_second);
+        for tenant_policy in self.listed.values().chain([&self.unlisted]) {
+            for limits in tenant_policy.classes.values().chain([&*tenant_policy.base]) {
                 let time = limits.timeout.max.value.saturating_add(self.file.run.termination_grace);
-                let most = Amounts {
+                let max_amounts = Amounts {
                     cpu: limits.cpu.max.value,
                     memory: limits.memory.max.value,
                     gpu: limits.gpu.max.value,
                 };
-                if Quote::new(most, &self.file.rates, gpu_rate, time).is_none() {
+                if Quote::new(max_amounts, &self.file.rates, max_gpu_price, time).is_none() {
                     let message = format!(
                         "a job with {} CPU, {} memory and {} GPUs for {} can cost more than the maximum price of 18 trillion USD",
-                        most.cpu, most.memory, most.gpu, limits.timeout.max.value
+                        max_amounts.cpu, max_amounts.memory, max_amounts.gpu, limits.timeout.max.value
                     );
-                    contradiction(faults, &limits.timeout.max.from, message);
+                    report_contradiction(violations, &limits.timeout.max.source, message);
                 }
             }
         }
@@ -235,7 +235,7 @@ impl Policy {
 
     /// Returns the resolved policy of a tenant, whether the policy lists it or not.
     #[must_use]
-    pub fn terms(&self, tenant: &str) -> &TenantTerms {
+    pub fn tenant_policy(&self, tenant: &str) -> &TenantPolicy {
         self.listed.get(tenant).unwrap_or(&self.unlisted)
     }
 
@@ -262,10 +262,10 @@ impl Policy {
     /// default class, or the base bounds if there is no default class.
     #[must_use]
     pub fn limits(&self, tenant: Option<&str>, class: Option<&str>) -> Option<&Limits> {
-        let terms = tenant.map_or(&self.unlisted, |tenant| self.terms(tenant));
+        let tenant_policy = tenant.map_or(&self.unlisted, |tenant| self.tenant_policy(tenant));
         match class.or_else(|| self.default_class().map(ClassName::as_str)) {
-            Some(class) => terms.classes.get(class),
-            None => Some(&terms.base),
+            Some(class) => tenant_policy.classes.get(class),
+            None => Some(&tenant_policy.base),
         }
     }
 
@@ -300,13 +300,13 @@ impl Policy {
 
     /// Returns the unit prices of CPU, memory, and GPUs without a type.
     #[must_use]
-    pub const fn rates(&self) -> &Rates {
+    pub const fn unit_prices(&self) -> &UnitPrices {
         &self.file.rates
     }
 
     /// Returns the unit price of a GPU type, or of a GPU without a type.
     #[must_use]
-    pub fn gpu_rate(&self, gpu_type: Option<&str>) -> UsdRate {
+    pub fn gpu_price(&self, gpu_type: Option<&str>) -> UnitPrice {
         gpu_type
             .and_then(|name| self.file.gpu_types.get(name))
             .map_or(self.file.rates.usd_per_gpu_second, |gpu| gpu.usd_per_gpu_second)
@@ -320,7 +320,7 @@ impl Policy {
 
     /// Returns the settings for running jobs.
     #[must_use]
-    pub const fn run(&self) -> &RunSettings {
+    pub const fn run_settings(&self) -> &RunSettings {
         &self.file.run
     }
 
@@ -348,22 +348,22 @@ impl Policy {
     }
 }
 
-fn overridden(mut file: PolicyFile, overrides: RateOverrides) -> PolicyFile {
-    let rates = &mut file.rates;
-    for (rate, instead) in [
-        (&mut rates.usd_per_cpu_second, overrides.usd_per_cpu_second),
-        (&mut rates.usd_per_gb_second, overrides.usd_per_gb_second),
-        (&mut rates.usd_per_gpu_second, overrides.usd_per_gpu_second),
+fn apply_overrides(mut file: PolicyFile, overrides: PriceOverrides) -> PolicyFile {
+    let prices = &mut file.rates;
+    for (price, replacement) in [
+        (&mut prices.usd_per_cpu_second, overrides.usd_per_cpu_second),
+        (&mut prices.usd_per_gb_second, overrides.usd_per_gb_second),
+        (&mut prices.usd_per_gpu_second, overrides.usd_per_gpu_second),
     ] {
-        if let Some(instead) = instead {
-            *rate = instead;
+        if let Some(replacement) = replacement {
+            *price = replacement;
         }
     }
     file
 }
 
 /// Reports classes and GPU types that the policy uses but does not define, and invalid namespaces per tenant.
-fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
+fn check_references(file: &PolicyFile, violations: &mut Vec<Violation>) {
     let class_names = || file.classes.keys().map(ClassName::as_str);
     let unknown_class = |path: String, class: &ClassName| {
         Violation::new(Code::UnknownClass, path, format!("`classes` has no class `{class}`"))
@@ -374,21 +374,21 @@ fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
     if let Some(class) = &file.default_class
         && !file.classes.contains_key(class)
     {
-        faults.push(unknown_class("/default_class".to_owned(), class));
+        violations.push(unknown_class("/default_class".to_owned(), class));
     }
     for (tenant, layer) in &file.tenants {
         for class in layer.classes.keys().filter(|class| !file.classes.contains_key(*class)) {
-            let mut fault = unknown_class(format!("/tenants/{tenant}/classes/{class}"), class);
-            fault.fix = serde_json::Value::Null; // the name is a key, not a value
-            faults.push(fault);
+            let mut violation = unknown_class(format!("/tenants/{tenant}/classes/{class}"), class);
+            violation.fix = serde_json::Value::Null; // the name is a key, not a value
+            violations.push(violation);
         }
     }
     if let Some(gpu_type) = &file.default_gpu_type
         && !file.gpu_types.contains_key(gpu_type)
     {
         let names = || file.gpu_types.keys().map(String::as_str);
-        let message = format!("`gpu_types` has no type `{}`", crate::reader::shortened(gpu_type));
-        faults.push(
+        let message = format!("`gpu_types` has no type `{}`", crate::decoder::shorten(gpu_type));
+        violations.push(
             Violation::new(Code::UnknownGpuType, "/default_gpu_type", message)
                 .requested(gpu_type.as_str())
                 .one_of(names())
@@ -399,71 +399,71 @@ fn check_references(file: &PolicyFile, faults: &mut Vec<Violation>) {
         if file.tenants.is_empty() || file.unknown_tenants == UnknownTenants::Allow {
             let message = "a namespace per tenant needs `tenants` and `unknown_tenants: deny`, because namespaces are created \
                            in advance";
-            contradiction(faults, "run.namespace", message.to_owned());
+            report_contradiction(violations, "run.namespace", message.to_owned());
         }
         for tenant in file.tenants.keys() {
             let namespace = file.run.namespace_of(tenant);
             if namespace.len() > Tenant::MAX_LENGTH {
-                contradiction(faults, "run.namespace", format!("`{namespace}` has more than 63 characters"));
+                report_contradiction(violations, "run.namespace", format!("`{namespace}` has more than 63 characters"));
             }
         }
     }
 }
 
-fn tenant_terms(
+fn resolve_tenant(
     file: &PolicyFile,
     tenant: Option<(&Tenant, &TenantLayer)>,
-    shared: Option<&TenantTerms>,
-    faults: &mut Vec<Violation>,
-) -> TenantTerms {
-    let line = |rest: &str| match tenant {
+    shared: Option<&TenantPolicy>,
+    violations: &mut Vec<Violation>,
+) -> TenantPolicy {
+    let policy_path = |rest: &str| match tenant {
         Some((name, _)) => format!("tenants.{name}.{rest}"),
         None => rest.to_owned(),
     };
-    let own = tenant.map(|(_, layer)| layer);
-    let gpus = match own.and_then(|layer| layer.quota.gpus) {
-        Some(gpus) => Sourced::new(gpus, line("quota.gpus")),
-        None => Sourced::new(file.quota.gpus, "quota.gpus"),
+    let tenant_layer = tenant.map(|(_, layer)| layer);
+    let gpus = match tenant_layer.and_then(|layer| layer.quota.gpus) {
+        Some(gpus) => WithSource::new(gpus, policy_path("quota.gpus")),
+        None => WithSource::new(file.quota.gpus, "quota.gpus"),
     };
-    let concurrent_jobs = match own.and_then(|layer| layer.quota.concurrent_jobs) {
-        Some(jobs) => Sourced::new(jobs, line("quota.concurrent_jobs")),
-        None => Sourced::new(file.quota.concurrent_jobs, "quota.concurrent_jobs"),
+    let concurrent_jobs = match tenant_layer.and_then(|layer| layer.quota.concurrent_jobs) {
+        Some(jobs) => WithSource::new(jobs, policy_path("quota.concurrent_jobs")),
+        None => WithSource::new(file.quota.concurrent_jobs, "quota.concurrent_jobs"),
     };
-    let rate_limit = match own.and_then(|layer| layer.rate_limit) {
-        Some(limit) => Sourced::new(limit, line("rate_limit")),
-        None => Sourced::new(file.rate_limit, "rate_limit"),
+    let rate_limit = match tenant_layer.and_then(|layer| layer.rate_limit) {
+        Some(limit) => WithSource::new(limit, policy_path("rate_limit")),
+        None => WithSource::new(file.rate_limit, "rate_limit"),
     };
     let cidrs = |network: &InternalNetwork| network.cidrs.clone();
-    let internal_cidrs = match own.and_then(|layer| layer.networks.internal.as_ref()) {
-        Some(network) => Sourced::new(cidrs(network), line("networks.internal.cidrs")),
-        None => Sourced::new(
+    let internal_cidrs = match tenant_layer.and_then(|layer| layer.networks.internal.as_ref()) {
+        Some(network) => WithSource::new(cidrs(network), policy_path("networks.internal.cidrs")),
+        None => WithSource::new(
             file.networks.internal.as_ref().map(cidrs).unwrap_or_default(),
             "networks.internal.cidrs",
         ),
     };
-    let ceilings = [gpus.clone(), Sourced::new(file.capacity.gpus, "capacity.gpus")];
+    let gpu_caps = [gpus.clone(), WithSource::new(file.capacity.gpus, "capacity.gpus")];
     // A tenant that sets no bounds shares the bounds of unlisted tenants.
-    if let (Some(shared), Some(own)) = (shared, own)
-        && own.limits == LimitsLayer::default()
-        && own.classes.is_empty()
-        && own.quota.gpus.is_none()
+    if let (Some(shared), Some(tenant_layer)) = (shared, tenant_layer)
+        && tenant_layer.limits == LimitsLayer::default()
+        && tenant_layer.classes.is_empty()
+        && tenant_layer.quota.gpus.is_none()
     {
         let (base, classes) = (Arc::clone(&shared.base), Arc::clone(&shared.classes));
-        return TenantTerms { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes };
+        return TenantPolicy { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes };
     }
-    let stack = |class: Option<(&ClassName, &LimitsLayer)>, faults: &mut Vec<Violation>| {
-        resolve(&layers(file, tenant, class), &ceilings, faults)
+    let resolve_class = |class: Option<(&ClassName, &LimitsLayer)>, violations: &mut Vec<Violation>| {
+        resolve(&layers(file, tenant, class), &gpu_caps, violations)
     };
     let mut classes = BTreeMap::new();
     for (name, limits) in &file.classes {
-        classes.insert(name.clone(), stack(Some((name, limits)), faults));
+        classes.insert(name.clone(), resolve_class(Some((name, limits)), violations));
     }
     // With a default class no job uses the base bounds, so they may contradict the tenant's bounds.
-    let unreachable = file.default_class.is_some() && tenant.is_some();
+    let base_is_unused = file.default_class.is_some() && tenant.is_some();
     let mut ignored = Vec::new();
-    let base = Arc::new(stack(None, if unreachable { &mut ignored } else { faults }));
+    let base = Arc::new(resolve_class(None, if base_is_unused { &mut ignored } else { violations }));
     let classes = Arc::new(classes);
-    TenantTerms { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes }
+    TenantPolicy { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes }
 }
 
 /// Returns the layers of a tenant and a class, in the order in which they apply. The base is the first.
@@ -472,7 +472,7 @@ fn layers<'a>(
     tenant: Option<(&Tenant, &'a TenantLayer)>,
     class: Option<(&ClassName, &'a LimitsLayer)>,
 ) -> Vec<Layer<'a>> {
-    let layer = |limits, prefix, narrows| Layer { limits, prefix, narrows };
+    let layer = |limits, prefix, narrows| Layer { limits, prefix, only_narrows: narrows };
     let mut layers = vec![layer(&file.limits, "limits".to_owned(), false)];
     if let Some((name, limits)) = class {
         layers.push(layer(limits, format!("classes.{name}"), false));

@@ -16,27 +16,27 @@ use std::sync::Arc;
 
 /// A value with the policy path that it comes from, such as `classes.gpu.cpu.max`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Sourced<T> {
+pub struct WithSource<T> {
     /// The value.
     pub value: T,
     /// The policy path. The JSON key is `policy`.
-    #[serde(rename = "policy", serialize_with = "as_str")]
-    pub from: Arc<str>,
+    #[serde(rename = "policy", serialize_with = "serialize_str")]
+    pub source: Arc<str>,
 }
 
-fn as_str<S: serde::Serializer>(line: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(line)
+fn serialize_str<S: serde::Serializer>(path: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(path)
 }
 
-impl<T> Sourced<T> {
-    pub(crate) fn new(value: T, from: impl Into<Arc<str>>) -> Self {
-        Self { value, from: from.into() }
+impl<T> WithSource<T> {
+    pub(crate) fn new(value: T, source: impl Into<Arc<str>>) -> Self {
+        Self { value, source: source.into() }
     }
 
     /// Maps the value and keeps its policy path.
     #[must_use]
-    pub fn map<U>(&self, make: impl FnOnce(&T) -> U) -> Sourced<U> {
-        Sourced { value: make(&self.value), from: Arc::clone(&self.from) }
+    pub fn map<U>(&self, make: impl FnOnce(&T) -> U) -> WithSource<U> {
+        WithSource { value: make(&self.value), source: Arc::clone(&self.source) }
     }
 }
 
@@ -44,11 +44,11 @@ impl<T> Sourced<T> {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Bounds<T> {
     /// The minimum.
-    pub min: Sourced<T>,
+    pub min: WithSource<T>,
     /// The maximum.
-    pub max: Sourced<T>,
+    pub max: WithSource<T>,
     /// Value used if the job does not set the field; `None` if the job must set it.
-    pub default: Option<Sourced<T>>,
+    pub default: Option<WithSource<T>>,
 }
 
 impl<T: Ord + Copy> Bounds<T> {
@@ -58,7 +58,7 @@ impl<T: Ord + Copy> Bounds<T> {
     }
 
     /// Clamps an inherited default into the bounds.
-    fn with_default_inside(mut self) -> Self {
+    fn clamp_default(mut self) -> Self {
         let Some(default) = &mut self.default else {
             return self;
         };
@@ -88,7 +88,7 @@ pub struct Limits {
     /// Number of retries after a failed attempt.
     pub retries: Bounds<u32>,
     /// The networks that a job may choose. The first is the default.
-    pub network: Sourced<Vec<Network>>,
+    pub network: WithSource<Vec<Network>>,
 }
 
 /// One layer of bounds with its policy path.
@@ -96,153 +96,153 @@ pub(super) struct Layer<'a> {
     pub limits: &'a LimitsLayer,
     /// The policy path of the layer, such as `classes.gpu`.
     pub prefix: String,
-    pub narrows: bool,
+    pub only_narrows: bool,
 }
 
 /// The source of a value that no layer sets.
-const BUILT_IN: &str = "built-in default";
+const BUILT_IN_SOURCE: &str = "built-in default";
 
 /// Resolves the layers. The base is the first.
 pub(super) fn resolve(
     layers: &[Layer<'_>],
-    gpu_ceilings: &[Sourced<GpuCount>],
-    faults: &mut Vec<Violation>,
+    gpu_caps: &[WithSource<GpuCount>],
+    violations: &mut Vec<Violation>,
 ) -> Limits {
     let mut gpu =
-        bounds(layers, "gpu", |l| &l.gpu, built_in(GpuCount::ZERO, GpuCount::ZERO, GpuCount::ZERO), faults);
-    for ceiling in gpu_ceilings {
-        if ceiling.value < gpu.max.value {
-            gpu.max = ceiling.clone();
+        bounds(layers, "gpu", |l| &l.gpu, initial_bounds(GpuCount::ZERO, GpuCount::ZERO, GpuCount::ZERO), violations);
+    for cap in gpu_caps {
+        if cap.value < gpu.max.value {
+            gpu.max = cap.clone();
         }
     }
-    let gpu = gpu.with_default_inside();
+    let gpu = gpu.clamp_default();
     let gib = MemoryBytes::new(1 << 30);
     Limits {
         cpu: bounds(
             layers,
             "cpu",
             |l| &l.cpu,
-            Start { min: CpuMillis::new(1), max: CpuMillis::ZERO, default: None },
-            faults,
+            InitialBounds { min: CpuMillis::new(1), max: CpuMillis::ZERO, default: None },
+            violations,
         ),
         memory: bounds(
             layers,
             "memory",
             |l| &l.memory,
-            Start { min: MemoryBytes::new(1), max: MemoryBytes::ZERO, default: None },
-            faults,
+            InitialBounds { min: MemoryBytes::new(1), max: MemoryBytes::ZERO, default: None },
+            violations,
         ),
         ephemeral_storage: bounds(
             layers,
             "ephemeral_storage",
             |l| &l.ephemeral_storage,
-            built_in(MemoryBytes::new(1), gib, gib),
-            faults,
+            initial_bounds(MemoryBytes::new(1), gib, gib),
+            violations,
         ),
         gpu,
         timeout: bounds(
             layers,
             "timeout",
             |l| &l.timeout,
-            Start { min: Seconds::new(1), max: Seconds::ZERO, default: None },
-            faults,
+            InitialBounds { min: Seconds::new(1), max: Seconds::ZERO, default: None },
+            violations,
         ),
-        retries: bounds(layers, "retries", |l| &l.retries, built_in(0, 0, 0), faults),
-        network: networks(layers, faults),
+        retries: bounds(layers, "retries", |l| &l.retries, initial_bounds(0, 0, 0), violations),
+        network: networks(layers, violations),
     }
 }
 
-struct Start<T> {
+struct InitialBounds<T> {
     min: T,
     max: T,
     default: Option<T>,
 }
 
-const fn built_in<T>(min: T, max: T, default: T) -> Start<T> {
-    Start { min, max, default: Some(default) }
+const fn initial_bounds<T>(min: T, max: T, default: T) -> InitialBounds<T> {
+    InitialBounds { min, max, default: Some(default) }
 }
 
 fn bounds<T: Ord + Copy + Display>(
     layers: &[Layer<'_>],
     field: &str,
-    pick: impl Fn(&LimitsLayer) -> &BoundLayer<T>,
-    start: Start<T>,
-    faults: &mut Vec<Violation>,
+    bounds_of: impl Fn(&LimitsLayer) -> &BoundLayer<T>,
+    initial: InitialBounds<T>,
+    violations: &mut Vec<Violation>,
 ) -> Bounds<T> {
-    let mut min = Sourced::new(start.min, BUILT_IN);
-    let mut max = Sourced::new(start.max, BUILT_IN);
-    let mut default = start.default.map(|value| Sourced::new(value, BUILT_IN));
+    let mut min = WithSource::new(initial.min, BUILT_IN_SOURCE);
+    let mut max = WithSource::new(initial.max, BUILT_IN_SOURCE);
+    let mut default = initial.default.map(|value| WithSource::new(value, BUILT_IN_SOURCE));
     for layer in layers {
-        let written = pick(layer.limits);
-        let line = |end: &str| format!("{}.{field}.{end}", layer.prefix);
-        if let Some(value) = written.min
-            && (!layer.narrows || value > min.value)
+        let layer_bounds = bounds_of(layer.limits);
+        let policy_path = |bound: &str| format!("{}.{field}.{bound}", layer.prefix);
+        if let Some(value) = layer_bounds.min
+            && (!layer.only_narrows || value > min.value)
         {
-            min = Sourced::new(value, line("min"));
+            min = WithSource::new(value, policy_path("min"));
         }
-        if let Some(value) = written.max
-            && (!layer.narrows || value < max.value)
+        if let Some(value) = layer_bounds.max
+            && (!layer.only_narrows || value < max.value)
         {
-            max = Sourced::new(value, line("max"));
+            max = WithSource::new(value, policy_path("max"));
         }
         if min.value > max.value {
             let message = format!(
                 "the minimum {} ({}) is above the maximum {} ({})",
-                min.value, min.from, max.value, max.from
+                min.value, min.source, max.value, max.source
             );
-            let at = if max.from.starts_with(&layer.prefix) { &max.from } else { &min.from };
-            contradiction(faults, at, message);
+            let policy_path = if max.source.starts_with(&layer.prefix) { &max.source } else { &min.source };
+            report_contradiction(violations, policy_path, message);
             return Bounds { min, max, default };
         }
-        if let Some(value) = written.default {
+        if let Some(value) = layer_bounds.default {
             if value < min.value || value > max.value {
                 let message = format!(
                     "the default {value} is outside its bounds, {} ({}) to {} ({})",
-                    min.value, min.from, max.value, max.from
+                    min.value, min.source, max.value, max.source
                 );
-                contradiction(faults, &line("default"), message);
+                report_contradiction(violations, &policy_path("default"), message);
             }
-            default = Some(Sourced::new(value, line("default")));
+            default = Some(WithSource::new(value, policy_path("default")));
         }
     }
-    Bounds { min, max, default }.with_default_inside()
+    Bounds { min, max, default }.clamp_default()
 }
 
-fn networks(layers: &[Layer<'_>], faults: &mut Vec<Violation>) -> Sourced<Vec<Network>> {
-    let mut allowed = Sourced::new(vec![Network::None], BUILT_IN);
+fn networks(layers: &[Layer<'_>], violations: &mut Vec<Violation>) -> WithSource<Vec<Network>> {
+    let mut allowed = WithSource::new(vec![Network::None], BUILT_IN_SOURCE);
     for layer in layers {
-        let Some(written) = &layer.limits.network else {
+        let Some(layer_networks) = &layer.limits.network else {
             continue;
         };
-        let line = format!("{}.network", layer.prefix);
-        let mut value = written.clone();
-        if layer.narrows {
-            let before = &allowed.value;
-            value = before.iter().copied().filter(|network| written.contains(network)).collect();
+        let policy_path = format!("{}.network", layer.prefix);
+        let mut value = layer_networks.clone();
+        if layer.only_narrows {
+            let inherited = &allowed.value;
+            value = inherited.iter().copied().filter(|network| layer_networks.contains(network)).collect();
         }
         if value.is_empty() {
-            contradiction(
-                faults,
-                &line,
-                format!("none of these networks is allowed by {}", allowed.from),
+            report_contradiction(
+                violations,
+                &policy_path,
+                format!("none of these networks is allowed by {}", allowed.source),
             );
-        } else if value != allowed.value || !layer.narrows {
-            allowed = Sourced::new(value, line);
+        } else if value != allowed.value || !layer.only_narrows {
+            allowed = WithSource::new(value, policy_path);
         }
     }
     allowed
 }
 
 /// Reports a contradiction, unless the same one has been reported for another tenant or class.
-pub(super) fn contradiction(faults: &mut Vec<Violation>, line: &str, message: String) {
-    let fault = Violation::new(Code::PolicyContradiction, line_pointer(line), message).policy(line);
-    if !faults.contains(&fault) {
-        faults.push(fault);
+pub(super) fn report_contradiction(violations: &mut Vec<Violation>, policy_path: &str, message: String) {
+    let violation = Violation::new(Code::PolicyContradiction, policy_path_pointer(policy_path), message).policy(policy_path);
+    if !violations.contains(&violation) {
+        violations.push(violation);
     }
 }
 
 /// Returns the JSON pointer of a policy path. Names in a policy path contain no dots.
 #[must_use]
-pub fn line_pointer(line: &str) -> String {
-    format!("/{}", line.replace('.', "/"))
+pub fn policy_path_pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
 }

@@ -1,8 +1,8 @@
 //! Sections of a policy: mappings whose fields are declared in a table.
 
 use crate::document::Node;
-use crate::reader::{Fields, Path, Reader};
-use crate::shape::{described, object_of};
+use crate::decoder::{Fields, Path, Decoder};
+use crate::schema_parts::{with_description, object};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value as Json};
 
@@ -17,7 +17,7 @@ pub(super) struct Field<S: 'static> {
     /// The JSON Schema of the value, without the description.
     pub(super) schema: fn() -> Json,
     /// Parses the value and stores it in the section.
-    pub(super) read: fn(&mut Reader, &Node, &Path<'_>, &mut S),
+    pub(super) read: fn(&mut Decoder, &Node, &Path<'_>, &mut S),
     /// Returns the canonical form of the value. `None` omits the field from the canonical policy and from the
     /// digest.
     pub(super) write: fn(&S) -> Option<Canonical>,
@@ -25,7 +25,7 @@ pub(super) struct Field<S: 'static> {
 
 /// Parser, JSON Schema and canonical form of one type.
 pub(super) struct Format<T: 'static> {
-    pub(super) read: fn(&mut Reader, &Node, &Path<'_>) -> Option<T>,
+    pub(super) read: fn(&mut Decoder, &Node, &Path<'_>) -> Option<T>,
     pub(super) schema: fn() -> Json,
     pub(super) write: fn(&T) -> Canonical,
 }
@@ -51,8 +51,8 @@ macro_rules! field {
             doc: $doc,
             required: $required,
             schema: || ($format.schema)(),
-            read: |reader, node, path, section| {
-                if let Some(value) = ($format.read)(reader, node, path) {
+            read: |decoder, node, path, section| {
+                if let Some(value) = ($format.read)(decoder, node, path) {
                     section.$name = field!(@value $when, value);
                 }
             },
@@ -72,34 +72,34 @@ pub(super) use field;
 
 /// Parses a mapping into `section`, which holds the values for missing fields.
 pub(super) fn read_section<S>(
-    reader: &mut Reader,
+    decoder: &mut Decoder,
     node: &Node,
     path: &Path<'_>,
     fields: &[Field<S>],
     mut section: S,
 ) -> Option<S> {
-    let written = reader.fields(node, path, &names(fields).collect::<Vec<_>>())?;
-    read_fields(reader, &written, path, fields, &mut section);
+    let present = decoder.fields(node, path, &field_names(fields).collect::<Vec<_>>())?;
+    read_fields(decoder, &present, path, fields, &mut section);
     Some(section)
 }
 
 pub(super) fn read_fields<S>(
-    reader: &mut Reader,
-    written: &Fields<'_, '_>,
+    decoder: &mut Decoder,
+    present: &Fields<'_, '_>,
     path: &Path<'_>,
     fields: &[Field<S>],
     section: &mut S,
 ) {
     for field in fields {
-        match (written.get(field.name), field.required) {
-            (Some((node, path)), _) => (field.read)(reader, node, &path, section),
-            (None, Some(message)) => reader.missing(&path.join(field.name), message),
+        match (present.get(field.name), field.required) {
+            (Some((node, path)), _) => (field.read)(decoder, node, &path, section),
+            (None, Some(message)) => decoder.missing_field(&path.join(field.name), message),
             (None, None) => {}
         }
     }
 }
 
-pub(super) fn names<S>(fields: &[Field<S>]) -> impl Iterator<Item = &'static str> {
+pub(super) fn field_names<S>(fields: &[Field<S>]) -> impl Iterator<Item = &'static str> {
     fields.iter().map(|field| field.name)
 }
 
@@ -107,23 +107,23 @@ pub(super) fn names<S>(fields: &[Field<S>]) -> impl Iterator<Item = &'static str
 pub(super) fn section_schema<S>(fields: &[Field<S>]) -> Json {
     let required: Vec<_> =
         fields.iter().filter(|field| field.required.is_some()).map(|field| field.name).collect();
-    object_of(properties(fields).into(), &required)
+    object(schema_properties(fields).into(), &required)
 }
 
-pub(super) fn properties<S>(fields: &[Field<S>]) -> Map<String, Json> {
+pub(super) fn schema_properties<S>(fields: &[Field<S>]) -> Map<String, Json> {
     let schema = |field: &Field<S>| match field.doc {
         "" => (field.schema)(),
-        doc => described((field.schema)(), doc),
+        doc => with_description((field.schema)(), doc),
     };
     fields.iter().map(|field| (field.name.to_owned(), schema(field))).collect()
 }
 
 /// Returns the canonical form of a section.
 pub(super) fn write_section<S>(section: &S, fields: &[Field<S>]) -> Canonical {
-    Canonical::Map(entries(section, fields).collect())
+    Canonical::Map(canonical_entries(section, fields).collect())
 }
 
-pub(super) fn entries<S>(section: &S, fields: &[Field<S>]) -> impl Iterator<Item = (String, Canonical)> {
+pub(super) fn canonical_entries<S>(section: &S, fields: &[Field<S>]) -> impl Iterator<Item = (String, Canonical)> {
     fields.iter().filter_map(|field| Some((field.name.to_owned(), (field.write)(section)?)))
 }
 

@@ -4,8 +4,8 @@ use super::file::CidrError;
 use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Value};
 use crate::name::{DnsLabel, NameError};
-use crate::reader::{Path, Reader, shortened};
-use crate::units::{GpuCount, Seconds, UsdRate};
+use crate::decoder::{Path, Decoder, shorten};
+use crate::units::{GpuCount, Seconds, UnitPrice};
 use crate::violation::Violation;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -14,16 +14,16 @@ use std::str::FromStr;
 
 /// Parses a quantity or a duration.
 pub(super) fn quantity<T: FromStr<Err: Display>>(
-    reader: &mut Reader,
+    decoder: &mut Decoder,
     node: &Node,
     path: &Path<'_>,
 ) -> Option<T> {
-    let (_, text) = reader.number(node, path)?;
+    let (_, text) = decoder.string_or_number(node, path)?;
     match text.parse() {
         Ok(value) => Some(value),
         Err(error) => {
-            let message = format!("`{}` {error}", shortened(text));
-            reader.violations.push(
+            let message = format!("`{}` {error}", shorten(text));
+            decoder.violations.push(
                 Violation::new(Code::InvalidQuantity, path.pointer(), message).requested(node.to_json()),
             );
             None
@@ -32,31 +32,31 @@ pub(super) fn quantity<T: FromStr<Err: Display>>(
 }
 
 /// Parses a quantity that must not be zero. Kubernetes treats a limit of zero as no limit.
-pub(super) fn above_zero<T: FromStr<Err: Display> + Default + PartialEq>(
-    reader: &mut Reader,
+pub(super) fn non_zero<T: FromStr<Err: Display> + Default + PartialEq>(
+    decoder: &mut Decoder,
     node: &Node,
     path: &Path<'_>,
 ) -> Option<T> {
-    let value = quantity(reader, node, path)?;
+    let value = quantity(decoder, node, path)?;
     if value != T::default() {
         return Some(value);
     }
     let message = "a bound must be above zero: Kubernetes treats a limit of zero as no limit";
-    reader
+    decoder
         .violations
         .push(Violation::new(Code::InvalidQuantity, path.pointer(), message).requested(node.to_json()));
     None
 }
 
 /// Parses a whole number between `min` and `max`.
-pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path<'_>, min: u64, max: u64) -> Option<u64> {
-    let count: GpuCount = quantity(reader, node, path)?;
+pub(super) fn integer(decoder: &mut Decoder, node: &Node, path: &Path<'_>, min: u64, max: u64) -> Option<u64> {
+    let count: GpuCount = quantity(decoder, node, path)?;
     let count = count.units();
     if (min..=max).contains(&count) {
         return Some(count);
     }
     let message = format!("{count} is not between {min} and {max}");
-    reader.violations.push(
+    decoder.violations.push(
         Violation::new(Code::InvalidQuantity, path.pointer(), message)
             .requested(node.to_json())
             .range(min, max)
@@ -67,95 +67,95 @@ pub(super) fn whole(reader: &mut Reader, node: &Node, path: &Path<'_>, min: u64,
 
 /// Parses a string. `describe` returns the code, the message and the fix for a parse error.
 pub(super) fn parsed<T: FromStr>(
-    reader: &mut Reader,
+    decoder: &mut Decoder,
     node: &Node,
     path: &Path<'_>,
-    fault: impl Fn(&str, T::Err) -> (Code, String, Json),
+    describe: impl Fn(&str, T::Err) -> (Code, String, Json),
 ) -> Option<T> {
-    let text = reader.text(node, path)?;
+    let text = decoder.string(node, path)?;
     match text.parse() {
         Ok(value) => Some(value),
         Err(error) => {
-            let (code, message, fix) = fault(text, error);
-            reader.violations.push(Violation::new(code, path.pointer(), message).requested(text).fix(fix));
+            let (code, message, fix) = describe(text, error);
+            decoder.violations.push(Violation::new(code, path.pointer(), message).requested(text).fix(fix));
             None
         }
     }
 }
 
-pub(super) fn name_fault(text: &str, error: NameError) -> (Code, String, Json) {
-    (Code::InvalidName, format!("`{}` {error}", shortened(text)), Json::Null)
+pub(super) fn describe_name_error(text: &str, error: NameError) -> (Code, String, Json) {
+    (Code::InvalidName, format!("`{}` {error}", shorten(text)), Json::Null)
 }
 
-pub(super) fn cidr_fault(text: &str, error: CidrError) -> (Code, String, Json) {
+pub(super) fn describe_cidr_error(text: &str, error: CidrError) -> (Code, String, Json) {
     let fix = match error {
         CidrError::HostBits(range) => range.to_string().into(),
         CidrError::Malformed => Json::Null,
     };
-    (Code::InvalidCidr, format!("`{}` {error}", shortened(text)), fix)
+    (Code::InvalidCidr, format!("`{}` {error}", shorten(text)), fix)
 }
 
 /// Parses one of the given names.
 pub(super) fn choice<T: Copy>(
-    reader: &mut Reader,
+    decoder: &mut Decoder,
     node: &Node,
     path: &Path<'_>,
     choices: &[(&str, T)],
 ) -> Option<T> {
-    let text = reader.text(node, path)?;
+    let text = decoder.string(node, path)?;
     let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     if found.is_none() {
         let names = choices.iter().map(|(name, _)| *name);
-        let near = crate::text::nearest(text, names.clone());
-        let message = format!("`{}` is not an accepted value", shortened(text));
-        reader.violations.push(
-            Violation::new(Code::WrongType, path.pointer(), message).requested(text).one_of(names).fix(near),
+        let closest = crate::text::nearest(text, names.clone());
+        let message = format!("`{}` is not an accepted value", shorten(text));
+        decoder.violations.push(
+            Violation::new(Code::WrongType, path.pointer(), message).requested(text).one_of(names).fix(closest),
         );
     }
     found
 }
 
-pub(super) fn boolean(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<bool> {
+pub(super) fn boolean(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> Option<bool> {
     match &node.value {
         Value::Scalar(ScalarKind::Bool, text) => Some(text.eq_ignore_ascii_case("true")),
-        _ => reader.wrong_type(node, path, "`true` or `false`"),
+        _ => decoder.wrong_type(node, path, "`true` or `false`"),
     }
 }
 
 /// Parses a mapping from names to values. A null value stands for the default.
-pub(super) fn named<K: FromStr<Err = NameError> + Ord, V>(
-    reader: &mut Reader,
+pub(super) fn name_map<K: FromStr<Err = NameError> + Ord, V>(
+    decoder: &mut Decoder,
     node: &Node,
     path: &Path<'_>,
-    read: impl Fn(&mut Reader, &Node, &Path<'_>) -> Option<V>,
+    read: impl Fn(&mut Decoder, &Node, &Path<'_>) -> Option<V>,
 ) -> BTreeMap<K, V>
 where
     V: Default,
 {
-    let entries: &[(Key, Node)] = reader.entries(node, path).unwrap_or_default();
+    let entries: &[(Key, Node)] = decoder.entries(node, path).unwrap_or_default();
     let mut map = BTreeMap::new();
     for (key, node) in entries {
         let path = path.join(&key.text);
-        let value = if node.is_null() { Some(V::default()) } else { read(reader, node, &path) };
+        let value = if node.is_null() { Some(V::default()) } else { read(decoder, node, &path) };
         match key.text.parse() {
             Ok(key) => {
                 value.map(|value| map.insert(key, value));
             }
             Err(error) => {
-                let (code, message, _) = name_fault(&key.text, error);
-                reader.violations.push(Violation::new(code, path.pointer(), message));
+                let (code, message, _) = describe_name_error(&key.text, error);
+                decoder.violations.push(Violation::new(code, path.pointer(), message));
             }
         }
     }
     map
 }
 
-pub(super) fn rate(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<UsdRate> {
-    let (_, text) = reader.number(node, path)?;
+pub(super) fn unit_price(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> Option<UnitPrice> {
+    let (_, text) = decoder.string_or_number(node, path)?;
     text.parse()
         .map_err(|error| {
-            let message = format!("`{}` {error}", shortened(text));
-            reader
+            let message = format!("`{}` {error}", shorten(text));
+            decoder
                 .violations
                 .push(Violation::new(Code::InvalidRate, path.pointer(), message).requested(node.to_json()));
         })
@@ -190,22 +190,22 @@ pub(super) fn is_dns_subdomain(text: &str) -> bool {
 /// Returns `true` for the name of an extended resource (`IsExtendedResourceName`). The name with the prefix
 /// `requests.` must be a qualified name, and the domain must not belong to Kubernetes.
 pub(super) fn is_extended_resource(text: &str) -> bool {
-    let own = |prefix: &str| prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io");
+    let is_kubernetes_domain = |prefix: &str| prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io");
     is_qualified_name(&format!("requests.{text}"))
-        && text.split_once('/').is_some_and(|(prefix, _)| !own(prefix) && !prefix.starts_with("requests."))
+        && text.split_once('/').is_some_and(|(prefix, _)| !is_kubernetes_domain(prefix) && !prefix.starts_with("requests."))
 }
 
 /// One year. Kubernetes stores a deadline as nanoseconds in a signed 64-bit integer, which ends at 292 years.
 const MAX_TIMEOUT: Seconds = Seconds::new(365 * 24 * 3600);
 
 /// Parses a bound of a timeout.
-pub(super) fn timeout(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<Seconds> {
-    let value: Seconds = above_zero(reader, node, path)?;
+pub(super) fn timeout(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> Option<Seconds> {
+    let value: Seconds = non_zero(decoder, node, path)?;
     if value <= MAX_TIMEOUT {
         return Some(value);
     }
     let message = format!("{value} is more than a year");
     let violation = Violation::new(Code::InvalidQuantity, path.pointer(), message).requested(node.to_json());
-    reader.violations.push(violation.range("1s", MAX_TIMEOUT.to_string()).fix(MAX_TIMEOUT.to_string()));
+    decoder.violations.push(violation.range("1s", MAX_TIMEOUT.to_string()).fix(MAX_TIMEOUT.to_string()));
     None
 }

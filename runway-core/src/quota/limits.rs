@@ -48,7 +48,7 @@ pub enum QuotaKind {
 
 /// A quota that a request exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shortage {
+pub struct QuotaExceeded {
     /// The kind of quota.
     pub kind: QuotaKind,
     /// The amount that the request needs.
@@ -59,16 +59,16 @@ pub struct Shortage {
     pub limit: u64,
 }
 
-impl Shortage {
+impl QuotaExceeded {
     /// Returns the amount that must be released before the request fits.
     #[must_use]
-    pub const fn missing(&self) -> u64 {
+    pub const fn excess(&self) -> u64 {
         self.held.saturating_add(self.requested).saturating_sub(self.limit)
     }
 
     /// Returns the amount that a request could have at this time.
     #[must_use]
-    pub const fn left(&self) -> u64 {
+    pub const fn available(&self) -> u64 {
         self.limit.saturating_sub(self.held)
     }
 }
@@ -76,7 +76,7 @@ impl Shortage {
 impl QuotaLimits {
     /// Returns every quota that one more job with `gpus` GPUs would exceed.
     #[must_use]
-    pub fn shortages(&self, tenant: Usage, cluster: Usage, gpus: GpuCount) -> Vec<Shortage> {
+    pub fn exceeded(&self, tenant: Usage, cluster: Usage, gpus: GpuCount) -> Vec<QuotaExceeded> {
         let gpus = gpus.units();
         [
             (QuotaKind::TenantGpus, gpus, tenant.gpus, self.tenant.gpus),
@@ -87,7 +87,7 @@ impl QuotaLimits {
         .into_iter()
         // A job without GPUs is never refused for GPUs, even if others hold more than the limit.
         .filter(|(_, requested, held, limit)| *requested > 0 && held.saturating_add(*requested) > *limit)
-        .map(|(kind, requested, held, limit)| Shortage { kind, requested, held, limit })
+        .map(|(kind, requested, held, limit)| QuotaExceeded { kind, requested, held, limit })
         .collect()
     }
 }

@@ -10,7 +10,7 @@
 
 mod limits;
 
-pub use limits::{QuotaKind, QuotaLimits, Shortage, Usage};
+pub use limits::{QuotaKind, QuotaLimits, QuotaExceeded, Usage};
 
 use crate::hash::{HashSeed, KeyedMap};
 use crate::name::{JobId, Tenant};
@@ -20,7 +20,7 @@ use std::num::NonZeroU64;
 
 /// A hold with the time at which it expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct HeldUntil {
+pub struct HoldExpiry {
     /// The id of the job.
     pub id: JobId,
     /// The time at which the hold is released at the latest.
@@ -37,7 +37,8 @@ pub struct Hold {
     /// The job's GPUs.
     pub gpus: GpuCount,
     /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
-    pub term: Seconds,
+    #[serde(rename = "term")]
+    pub max_duration: Seconds,
     /// The time at which the job has finished at the latest.
     pub deadline: Timestamp,
     /// The state of the hold.
@@ -62,12 +63,13 @@ pub struct HoldRequest {
     /// The job's GPUs.
     pub gpus: GpuCount,
     /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
-    pub term: Seconds,
+    #[serde(rename = "term")]
+    pub max_duration: Seconds,
 }
 
 /// A job that still occupies resources, as the backend reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observed {
+pub struct ObservedHold {
     /// The job's id.
     pub id: JobId,
     /// The tenant that owns the job.
@@ -75,7 +77,8 @@ pub struct Observed {
     /// The job's GPUs.
     pub gpus: GpuCount,
     /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
-    pub term: Seconds,
+    #[serde(rename = "term")]
+    pub max_duration: Seconds,
     /// The time at which the job has finished at the latest.
     pub deadline: Timestamp,
 }
@@ -83,13 +86,13 @@ pub struct Observed {
 /// Identifies one list of the backend. [`Ledger::begin_list`] returns it before the request for the list is
 /// sent.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Listing(NonZeroU64);
+pub struct ListToken(NonZeroU64);
 
 /// The effect of an observed job on the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sighting {
+pub enum ObserveOutcome {
     /// The job already had a live hold.
-    Known,
+    AlreadyHeld,
     /// The job had a reserved hold, which is now live.
     Confirmed,
     /// The job had no hold. The ledger added one.
@@ -110,7 +113,7 @@ pub struct Drift {
 impl Drift {
     /// Returns `true` if the ledger needed no correction.
     #[must_use]
-    pub const fn is_none(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.adopted.is_empty() && self.dropped.is_empty() && self.corrected.is_empty()
     }
 }
@@ -131,7 +134,7 @@ enum HoldEvent {
 pub enum LedgerError {
     /// The id already has a hold.
     #[error("job {id} already has a hold")]
-    HeldAlready {
+    AlreadyHeld {
         /// The id of the job.
         id: JobId,
     },
@@ -143,13 +146,13 @@ pub enum LedgerError {
     },
     /// An abort is not possible, because the job exists.
     #[error("cannot abort the creation of job {id}: the job exists")]
-    AbortedLive {
+    JobExists {
         /// The id of the job.
         id: JobId,
     },
     /// Another list has started since this one.
     #[error("another list has started since this one")]
-    StaleListing,
+    StaleList,
 }
 
 /// The holds of all jobs, with totals per tenant and for the cluster.
@@ -160,12 +163,12 @@ pub struct Ledger {
     cluster: Usage,
     /// Counts confirmations and lists. Their order then does not depend on a clock.
     sequence: NonZeroU64,
-    listing: Option<OpenListing>,
+    open_list: Option<OpenList>,
 }
 
 #[derive(Debug, Clone)]
-struct OpenListing {
-    began: NonZeroU64,
+struct OpenList {
+    token: NonZeroU64,
     /// Ids released since the list started. The list may still contain their jobs.
     released: BTreeSet<JobId>,
 }
@@ -179,7 +182,7 @@ impl Ledger {
             tenants: KeyedMap::with_hasher(seed),
             cluster: Usage::default(),
             sequence: NonZeroU64::MIN,
-            listing: None,
+            open_list: None,
         }
     }
 
@@ -206,13 +209,13 @@ impl Ledger {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reserve(&mut self, id: JobId, request: HoldRequest, now: Timestamp) -> Result<(), LedgerError> {
-        let Entry::Vacant(place) = self.holds.entry(id) else {
-            return Err(LedgerError::HeldAlready { id });
+        let Entry::Vacant(entry) = self.holds.entry(id) else {
+            return Err(LedgerError::AlreadyHeld { id });
         };
-        let deadline = now.saturating_add(request.term);
-        let HoldRequest { tenant, gpus, term } = request;
-        count(&mut self.cluster, &mut self.tenants, &tenant, gpus);
-        place.insert(Hold { tenant, gpus, term, deadline, state: HoldState::Reserved });
+        let deadline = now.saturating_add(request.max_duration);
+        let HoldRequest { tenant, gpus, max_duration } = request;
+        add_usage(&mut self.cluster, &mut self.tenants, &tenant, gpus);
+        entry.insert(Hold { tenant, gpus, max_duration, deadline, state: HoldState::Reserved });
         Ok(())
     }
 
@@ -252,16 +255,16 @@ impl Ledger {
                 self.sequence = self.sequence.saturating_add(1);
                 if let Some(hold) = hold {
                     hold.state = HoldState::Live(self.sequence);
-                    hold.deadline = started.saturating_add(hold.term);
+                    hold.deadline = started.saturating_add(hold.max_duration);
                 }
                 Ok(None)
             }
             (Some(HoldState::Live(_)), HoldEvent::Confirm) | (None, HoldEvent::Abort) => Ok(None),
             (None, HoldEvent::Confirm) => Err(LedgerError::NotHeld { id }),
-            (Some(HoldState::Live(_)), HoldEvent::Abort) => Err(LedgerError::AbortedLive { id }),
+            (Some(HoldState::Live(_)), HoldEvent::Abort) => Err(LedgerError::JobExists { id }),
             (Some(HoldState::Reserved), HoldEvent::Abort)
             | (Some(HoldState::Reserved | HoldState::Live(_)) | None, HoldEvent::Release) => {
-                if let Some(listing) = &mut self.listing {
+                if let Some(listing) = &mut self.open_list {
                     listing.released.insert(id);
                 }
                 Ok(self.remove(id))
@@ -273,33 +276,33 @@ impl Ledger {
     ///
     /// The report confirms a reserved hold. A job without a hold gets one even if it exceeds a limit, because
     /// it already exists. If the hold has another tenant or GPU count, only the next list corrects them.
-    pub fn observe(&mut self, job: Observed) -> Sighting {
+    pub fn observe(&mut self, job: ObservedHold) -> ObserveOutcome {
         self.sequence = self.sequence.saturating_add(1);
         let state = HoldState::Live(self.sequence);
         match self.holds.get_mut(&job.id) {
             None => {
-                let Observed { id, tenant, gpus, term, deadline } = job;
-                self.insert(id, Hold { tenant, gpus, term, deadline, state });
-                Sighting::Adopted
+                let ObservedHold { id, tenant, gpus, max_duration, deadline } = job;
+                self.insert(id, Hold { tenant, gpus, max_duration, deadline, state });
+                ObserveOutcome::Adopted
             }
             Some(hold) => {
                 hold.deadline = job.deadline;
                 match hold.state {
                     HoldState::Reserved => {
                         hold.state = state;
-                        Sighting::Confirmed
+                        ObserveOutcome::Confirmed
                     }
-                    HoldState::Live(_) => Sighting::Known,
+                    HoldState::Live(_) => ObserveOutcome::AlreadyHeld,
                 }
             }
         }
     }
 
     /// Starts a list of the backend. Call this before the request for the list is sent.
-    pub fn begin_listing(&mut self) -> Listing {
+    pub fn begin_list(&mut self) -> ListToken {
         self.sequence = self.sequence.saturating_add(1);
-        self.listing = Some(OpenListing { began: self.sequence, released: BTreeSet::new() });
-        Listing(self.sequence)
+        self.open_list = Some(OpenList { token: self.sequence, released: BTreeSet::new() });
+        ListToken(self.sequence)
     }
 
     /// Corrects the ledger by a complete list of the jobs that occupy resources.
@@ -315,23 +318,23 @@ impl Ledger {
     /// [`LedgerError::StaleList`] if another list has started since. The ledger is then unchanged.
     pub fn reconcile(
         &mut self,
-        listing: Listing,
-        observed: impl IntoIterator<Item = Observed>,
+        token: ListToken,
+        observed: impl IntoIterator<Item = ObservedHold>,
     ) -> Result<Drift, LedgerError> {
-        let Some(open) = self.listing.take_if(|open| open.began == listing.0) else {
-            return Err(LedgerError::StaleListing);
+        let Some(open) = self.open_list.take_if(|open| open.token == token.0) else {
+            return Err(LedgerError::StaleList);
         };
         let mut drift = Drift::default();
-        let mut seen = BTreeSet::new();
+        let mut listed_ids = BTreeSet::new();
         for job in observed {
             let id = job.id;
-            if !seen.insert(id) {
+            if !listed_ids.insert(id) {
                 continue;
             }
-            let now_live = Hold {
+            let observed_hold = Hold {
                 tenant: job.tenant,
                 gpus: job.gpus,
-                term: job.term,
+                max_duration: job.max_duration,
                 deadline: job.deadline,
                 state: HoldState::Live(self.sequence),
             };
@@ -340,34 +343,34 @@ impl Ledger {
                 // describes the old one.
                 _ if open.released.contains(&id) => {}
                 None => {
-                    self.insert(id, now_live);
+                    self.insert(id, observed_hold);
                     drift.adopted.push(id);
                 }
                 Some(hold) => {
                     // A listed job exists. This confirms its hold even if the response to the create request
                     // was lost.
                     let state = match hold.state {
-                        HoldState::Reserved => now_live.state,
+                        HoldState::Reserved => observed_hold.state,
                         live @ HoldState::Live(_) => live,
                     };
-                    let right = Hold { state, ..now_live };
+                    let corrected = Hold { state, ..observed_hold };
                     // The deadline becomes more precise after the job has started. That does not count as
                     // drift.
-                    if hold.tenant != right.tenant || hold.gpus != right.gpus {
+                    if hold.tenant != corrected.tenant || hold.gpus != corrected.gpus {
                         drift.corrected.push(id);
                     }
-                    if *hold != right {
+                    if *hold != corrected {
                         self.remove(id);
-                        self.insert(id, right);
+                        self.insert(id, corrected);
                     }
                 }
             }
         }
-        let gone = |(id, hold): (&JobId, &Hold)| match hold.state {
-            HoldState::Live(confirmed) if confirmed < listing.0 && !seen.contains(id) => Some(*id),
+        let dropped_id = |(id, hold): (&JobId, &Hold)| match hold.state {
+            HoldState::Live(confirmed) if confirmed < token.0 && !listed_ids.contains(id) => Some(*id),
             HoldState::Live(_) | HoldState::Reserved => None,
         };
-        drift.dropped = self.holds.iter().filter_map(gone).collect();
+        drift.dropped = self.holds.iter().filter_map(dropped_id).collect();
         drift.dropped.sort_unstable();
         for id in &drift.dropped {
             self.remove(*id);
@@ -407,38 +410,38 @@ impl Ledger {
     ///
     /// If all holds together do not release enough, the result contains all of them.
     #[must_use]
-    pub fn in_the_way(&self, tenant: &str, shortage: &Shortage) -> Vec<HeldUntil> {
-        let of_tenant = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::TenantJobs);
-        let of_gpus = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
-        let concerned = |hold: &Hold| {
-            (!of_tenant || hold.tenant.as_str() == tenant) && (!of_gpus || hold.gpus != GpuCount::ZERO)
+    pub fn blocking_holds(&self, tenant: &str, exceeded: &QuotaExceeded) -> Vec<HoldExpiry> {
+        let is_tenant_quota = matches!(exceeded.kind, QuotaKind::TenantGpus | QuotaKind::TenantJobs);
+        let is_gpu_quota = matches!(exceeded.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
+        let counts_toward_quota = |hold: &Hold| {
+            (!is_tenant_quota || hold.tenant.as_str() == tenant) && (!is_gpu_quota || hold.gpus != GpuCount::ZERO)
         };
         let mut holds: Vec<_> = self
             .holds
             .iter()
-            .filter(|(_, hold)| concerned(hold))
-            .map(|(id, hold)| HeldUntil { id: *id, deadline: hold.deadline, gpus: hold.gpus })
+            .filter(|(_, hold)| counts_toward_quota(hold))
+            .map(|(id, hold)| HoldExpiry { id: *id, deadline: hold.deadline, gpus: hold.gpus })
             .collect();
         // Each hold releases at least one unit. So at most `excess` holds are needed, and only these are
         // sorted.
-        let order = |hold: &HeldUntil| (hold.deadline, hold.id);
-        let needed = usize::try_from(shortage.missing()).unwrap_or(usize::MAX);
-        if needed < holds.len() {
-            holds.select_nth_unstable_by_key(needed, order);
-            holds.truncate(needed);
+        let sort_key = |hold: &HoldExpiry| (hold.deadline, hold.id);
+        let max_holds = usize::try_from(exceeded.excess()).unwrap_or(usize::MAX);
+        if max_holds < holds.len() {
+            holds.select_nth_unstable_by_key(max_holds, sort_key);
+            holds.truncate(max_holds);
         }
-        holds.sort_unstable_by_key(order);
+        holds.sort_unstable_by_key(sort_key);
         let mut freed = 0u64;
         holds.retain(|hold| {
-            let needed = freed < shortage.missing();
-            freed = freed.saturating_add(if of_gpus { hold.gpus.units() } else { 1 });
-            needed
+            let is_needed = freed < exceeded.excess();
+            freed = freed.saturating_add(if is_gpu_quota { hold.gpus.units() } else { 1 });
+            is_needed
         });
         holds
     }
 
     fn insert(&mut self, id: JobId, hold: Hold) {
-        count(&mut self.cluster, &mut self.tenants, &hold.tenant, hold.gpus);
+        add_usage(&mut self.cluster, &mut self.tenants, &hold.tenant, hold.gpus);
         self.holds.insert(id, hold);
     }
 
@@ -456,7 +459,7 @@ impl Ledger {
 }
 
 /// Adds one job to the totals.
-fn count(cluster: &mut Usage, tenants: &mut KeyedMap<Tenant, Usage>, tenant: &Tenant, gpus: GpuCount) {
+fn add_usage(cluster: &mut Usage, tenants: &mut KeyedMap<Tenant, Usage>, tenant: &Tenant, gpus: GpuCount) {
     cluster.add(gpus);
     match tenants.get_mut(tenant) {
         Some(usage) => usage.add(gpus),

@@ -7,7 +7,7 @@
 
 mod pod;
 
-pub(crate) use pod::{UNTYPED_GPU, quantity};
+pub(crate) use pod::{DEFAULT_GPU_RESOURCE, quantity};
 
 use crate::gate::AdmittedJob;
 use crate::name::{JobId, JobName};
@@ -72,7 +72,7 @@ impl fmt::Debug for Manifest {
 }
 
 /// The name of the job's container.
-pub const CONTAINER: &str = "job";
+pub const CONTAINER_NAME: &str = "job";
 
 /// The placeholder for the value of a secret in redacted output.
 pub const REDACTED: &str = "<redacted>";
@@ -128,7 +128,7 @@ fn manifest(
     let labels = labels(admitted, id);
     let meta = |annotations| ObjectMeta {
         name: Some(name.clone()),
-        namespace: Some(policy.run().namespace_of(&admitted.job().tenant)),
+        namespace: Some(policy.run_settings().namespace_of(&admitted.job().tenant)),
         labels: Some(labels.clone()),
         annotations,
         ..ObjectMeta::default()
@@ -140,11 +140,11 @@ fn manifest(
             backoff_limit: Some(i32::try_from(admitted.job().retries).unwrap_or(i32::MAX)),
             completions: Some(1),
             parallelism: Some(1),
-            pod_failure_policy: Some(ignore_disruptions()),
+            pod_failure_policy: Some(pod_failure_policy()),
             suspend: has_secrets.then_some(true),
             template: pod::template(admitted, id, policy, &name, labels.clone()),
             ttl_seconds_after_finished: Some(
-                i32::try_from(policy.run().ttl_after_finished.get()).unwrap_or(i32::MAX),
+                i32::try_from(policy.run_settings().ttl_after_finished.get()).unwrap_or(i32::MAX),
             ),
             ..JobSpec::default()
         }),
@@ -188,7 +188,7 @@ fn annotations(admitted: &AdmittedJob, policy: &Policy) -> BTreeMap<String, Stri
 }
 
 /// Returns a policy by which a drained or preempted pod does not use up a retry.
-fn ignore_disruptions() -> PodFailurePolicy {
+fn pod_failure_policy() -> PodFailurePolicy {
     #[allow(
         clippy::useless_conversion,
         reason = "whether it is an `Option` depends on the version of Kubernetes"

@@ -1,6 +1,6 @@
 //! Renders the pod of a job. It is stricter than the `restricted` profile requires.
 
-use super::{CONTAINER, seconds};
+use super::{CONTAINER_NAME, seconds};
 use crate::gate::AdmittedJob;
 use crate::name::JobId;
 use crate::policy::{GpuType, Policy};
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 /// The extended resource for GPUs without a type.
-pub(crate) const UNTYPED_GPU: &str = "nvidia.com/gpu";
+pub(crate) const DEFAULT_GPU_RESOURCE: &str = "nvidia.com/gpu";
 
 pub(super) fn template(
     admitted: &AdmittedJob,
@@ -25,9 +25,9 @@ pub(super) fn template(
     secret: &str,
     labels: BTreeMap<String, String>,
 ) -> PodTemplateSpec {
-    let run = policy.run();
+    let run = policy.run_settings();
     let gpu_type = admitted.job().gpu_type.as_deref().and_then(|name| policy.gpu_types().get(name));
-    let gpu_resource = gpu_type.map_or(UNTYPED_GPU, |gpu| gpu.resource.as_str());
+    let gpu_resource = gpu_type.map_or(DEFAULT_GPU_RESOURCE, |gpu| gpu.resource.as_str());
     let has_gpus = admitted.job().resources.gpu != GpuCount::ZERO;
     let pull_secrets = run.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
     let selector = gpu_type.map(|GpuType { node_selector, .. }| node_selector.clone());
@@ -46,7 +46,7 @@ pub(super) fn template(
             ..PodSecurityContext::default()
         }),
         termination_grace_period_seconds: Some(seconds(run.termination_grace)),
-        tolerations: has_gpus.then(|| vec![tolerate(gpu_resource)]),
+        tolerations: has_gpus.then(|| vec![toleration(gpu_resource)]),
         volumes: Some(volumes(admitted)),
         ..PodSpec::default()
     };
@@ -62,15 +62,15 @@ fn container(
     gpu_resource: &str,
 ) -> Container {
     let (job, spec) = (admitted.job(), admitted.spec());
-    let texts =
-        |items: &[String]| (!items.is_empty()).then(|| items.iter().map(|item| literal(item)).collect());
+    let escaped =
+        |items: &[String]| (!items.is_empty()).then(|| items.iter().map(|item| escape_dollars(item)).collect());
     let amounts = amounts(admitted, gpu_resource);
     Container {
-        name: CONTAINER.to_owned(),
+        name: CONTAINER_NAME.to_owned(),
         image: Some(job.image.to_string()),
-        image_pull_policy: Some(policy.run().image_pull_policy.as_str().to_owned()),
-        command: texts(&spec.command),
-        args: texts(&spec.args),
+        image_pull_policy: Some(policy.run_settings().image_pull_policy.as_str().to_owned()),
+        command: escaped(&spec.command),
+        args: escaped(&spec.args),
         working_dir: job.workdir.clone(),
         env: Some(variables(admitted, id, secret)),
         resources: Some(ResourceRequirements {
@@ -112,23 +112,23 @@ pub(crate) fn quantity(amount: impl Display) -> Quantity {
 
 fn variables(admitted: &AdmittedJob, id: JobId, secret: &str) -> Vec<EnvVar> {
     let (job, spec) = (admitted.job(), admitted.spec());
-    let plain = |name: &str, value: &str| EnvVar {
+    let variable = |name: &str, value: &str| EnvVar {
         name: name.to_owned(),
-        value: Some(literal(value)),
+        value: Some(escape_dollars(value)),
         value_from: None,
     };
     let mut variables =
-        vec![plain("RUNWAY_JOB_ID", id.as_str()), plain("RUNWAY_TENANT", job.tenant.as_str())];
-    let is_written = |name: &str| spec.env.contains_key(name) || spec.secrets.contains_key(name);
-    if !is_written("HOME") {
+        vec![variable("RUNWAY_JOB_ID", id.as_str()), variable("RUNWAY_TENANT", job.tenant.as_str())];
+    let is_set = |name: &str| spec.env.contains_key(name) || spec.secrets.contains_key(name);
+    if !is_set("HOME") {
         // The root file system is read-only, so the home directory of the image would be read-only too.
-        variables.push(plain("HOME", "/tmp"));
+        variables.push(variable("HOME", "/tmp"));
     }
     if job.resources.gpu == GpuCount::ZERO {
         // Some GPU runtimes expose every device to a container that does not set this variable.
-        variables.push(plain("NVIDIA_VISIBLE_DEVICES", "void"));
+        variables.push(variable("NVIDIA_VISIBLE_DEVICES", "void"));
     }
-    variables.extend(spec.env.iter().map(|(name, value)| plain(name, value)));
+    variables.extend(spec.env.iter().map(|(name, value)| variable(name, value)));
     variables.extend(spec.secrets.keys().map(|name| EnvVar {
         name: name.clone(),
         value: None,
@@ -146,7 +146,7 @@ fn variables(admitted: &AdmittedJob, id: JobId, secret: &str) -> Vec<EnvVar> {
 
 /// Doubles every `$`. The kubelet expands `$(X)` and replaces `$$` with `$`, so the process receives the text
 /// as written.
-fn literal(text: &str) -> String {
+fn escape_dollars(text: &str) -> String {
     text.replace('$', "$$")
 }
 
@@ -177,7 +177,7 @@ fn runtime_default() -> SeccompProfile {
     SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }
 }
 
-fn tolerate(resource: &str) -> Toleration {
+fn toleration(resource: &str) -> Toleration {
     Toleration {
         key: Some(resource.to_owned()),
         operator: Some("Exists".to_owned()),
@@ -188,11 +188,11 @@ fn tolerate(resource: &str) -> Toleration {
 
 #[cfg(test)]
 mod tests {
-    use super::literal;
+    use super::escape_dollars;
 
     /// Expands a value as the kubelet does (`third_party/forked/golang/expansion`): `$$` becomes `$`, and
     /// `$(NAME)` is expanded.
-    fn kubelet(text: &str) -> String {
+    fn expand_as_kubelet(text: &str) -> String {
         let mut out = String::new();
         let mut rest = text.chars().peekable();
         while let Some(c) = rest.next() {
@@ -210,8 +210,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_process_gets_what_was_written(text in "[$()A-Z{} ]{0,40}") {
-            proptest::prop_assert_eq!(kubelet(&literal(&text)), text);
+        fn process_receives_text_unchanged(text in "[$()A-Z{} ]{0,40}") {
+            proptest::prop_assert_eq!(expand_as_kubelet(&escape_dollars(&text)), text);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The type of one entry in the field tables.
 
-use super::{ResourceSpec, Secret, Written};
+use super::{ResourceSpec, Secret, RawScalar};
 use crate::job::Resources;
 use crate::policy::Policy;
 use serde_json::Value as Json;
@@ -20,12 +20,12 @@ pub(super) struct Field<S: 'static, N: 'static> {
     pub(super) required: bool,
     pub(super) recorded: Recorded,
     pub(super) secrecy: Secrecy,
-    pub(super) digest: InDigest,
+    pub(super) digest: DigestPart,
     /// Returns `true` if this text is a valid value of the field. A number or boolean in a string field then
     /// gets the quoted text as its fix.
     pub(super) quotable: fn(&str) -> bool,
     /// The field's entry in the normalised job; `None` if the normalised job leaves the field out.
-    pub(super) normalised: Option<Normalised<N>>,
+    pub(super) normalised: Option<NormalisedField<N>>,
 }
 
 /// Selects when a field is part of the digest and of the recorded inputs of a decision.
@@ -50,7 +50,7 @@ pub(super) enum Secrecy {
 
 /// The part of a field that the digest covers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum InDigest {
+pub(super) enum DigestPart {
     Values,
     /// Only the names in a mapping. The digest does not depend on the values.
     Names,
@@ -58,9 +58,9 @@ pub(super) enum InDigest {
 
 /// The type of a field, with accessors to its value.
 pub(super) enum FieldType<S: 'static> {
-    Text(Access<S, Option<String>>),
-    Texts(Access<S, Vec<String>>),
-    Amount(Access<S, Option<Written>>),
+    String(Access<S, Option<String>>),
+    Strings(Access<S, Vec<String>>),
+    Amount(Access<S, Option<RawScalar>>),
     Variables(Access<S, BTreeMap<String, String>>),
     Secrets(Access<S, BTreeMap<String, Secret>>),
     Resources(Access<S, ResourceSpec>),
@@ -73,10 +73,10 @@ pub(super) struct Access<S: 'static, T: 'static> {
 }
 
 /// The entry of a field in the normalised job.
-pub(super) struct Normalised<N: 'static> {
+pub(super) struct NormalisedField<N: 'static> {
     pub(super) key: &'static str,
     /// Returns the value, or `None` to leave the entry out.
-    pub(super) value: for<'a> fn(&'a N) -> Option<NormalValue<'a>>,
+    pub(super) value: for<'a> fn(&'a N) -> Option<NormalisedValue<'a>>,
     /// `true` if the entry follows all others. The other entries keep the order of the table.
     pub(super) is_last: bool,
 }
@@ -84,9 +84,9 @@ pub(super) struct Normalised<N: 'static> {
 /// A value in the normalised job.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
-pub(super) enum NormalValue<'a> {
+pub(super) enum NormalisedValue<'a> {
     Null,
-    Text(&'a str),
+    Str(&'a str),
     Number(u64),
     Resources(&'a Resources),
 }
@@ -107,7 +107,7 @@ impl<S, N> Field<S, N> {
             required: false,
             recorded: Recorded::IfPresent,
             secrecy: Secrecy::Public,
-            digest: InDigest::Values,
+            digest: DigestPart::Values,
             quotable: |_| false,
             normalised: None,
         }
@@ -123,7 +123,7 @@ impl<S, N> Field<S, N> {
         self
     }
 
-    pub(super) const fn secret(mut self, digest: InDigest) -> Self {
+    pub(super) const fn secret(mut self, digest: DigestPart) -> Self {
         self.secrecy = Secrecy::Secret;
         self.digest = digest;
         self
@@ -137,18 +137,18 @@ impl<S, N> Field<S, N> {
     pub(super) const fn normalised(
         mut self,
         key: &'static str,
-        value: for<'a> fn(&'a N) -> Option<NormalValue<'a>>,
+        value: for<'a> fn(&'a N) -> Option<NormalisedValue<'a>>,
     ) -> Self {
-        self.normalised = Some(Normalised { key, value, is_last: false });
+        self.normalised = Some(NormalisedField { key, value, is_last: false });
         self
     }
 
     pub(super) const fn normalised_last(
         mut self,
         key: &'static str,
-        value: for<'a> fn(&'a N) -> Option<NormalValue<'a>>,
+        value: for<'a> fn(&'a N) -> Option<NormalisedValue<'a>>,
     ) -> Self {
-        self.normalised = Some(Normalised { key, value, is_last: true });
+        self.normalised = Some(NormalisedField { key, value, is_last: true });
         self
     }
 }

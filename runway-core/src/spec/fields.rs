@@ -4,12 +4,12 @@
 //! unknown fields, the digest, the recorded inputs of a decision, and the normalised form. To add a field,
 //! add it to [`JobSpec`] or [`ResourceSpec`], and declare it in the table.
 
-use super::field::{Access, Field, FieldType, InDigest, NormalValue, Recorded, Secrecy};
+use super::field::{Access, Field, FieldType, DigestPart, NormalisedValue, Recorded, Secrecy};
 use super::{JobSpec, MAX_PATH_BYTES, ResourceSpec};
 use crate::job::{Job, Resources};
 use crate::name::{JobName, Tenant};
 use crate::policy::Network;
-use crate::shape::{absolute_path, duration, label, one_of, quantity, texts, variables};
+use crate::schema_parts::{absolute_path, duration, label, one_of, quantity, strings, variables};
 use serde_json::json;
 
 type JobField = Field<JobSpec, Job>;
@@ -22,69 +22,69 @@ macro_rules! at {
     };
 }
 
-use NormalValue::{Null, Number, Text};
+use NormalisedValue::{Null, Number, Str};
 use Recorded::Always;
 
 /// The fields of a job, in their documented order.
 pub(super) const JOB: &[JobField] = &[
     JobField::new(
         "name",
-        at!(Text, name),
+        at!(String, name),
         |_| label(JobName::MAX_LENGTH),
         "Name of the job: a DNS label of at most 50 characters.",
     )
     .required()
     .recorded(Always)
     .quotable(|text| JobName::check(text).is_ok())
-    .normalised("name", |job| Some(Text(job.name.as_str()))),
+    .normalised("name", |job| Some(Str(job.name.as_str()))),
     JobField::new(
         "tenant",
-        at!(Text, tenant),
+        at!(String, tenant),
         |_| label(Tenant::MAX_LENGTH),
         "Tenant that submits the job and pays for it. May also come from `--tenant` or `X-Tenant-ID`.",
     )
     .recorded(Always)
-    .normalised("tenant", |job| Some(Text(job.tenant.as_str()))),
+    .normalised("tenant", |job| Some(Str(job.tenant.as_str()))),
     JobField::new(
         "class",
-        at!(Text, class),
+        at!(String, class),
         |policy| one_of(policy.classes().map(|class| class.as_str())),
         "Policy class of the job.",
     )
     .recorded(Always)
-    .normalised("class", |job| Some(job.class.as_ref().map_or(Null, |class| Text(class.as_str())))),
+    .normalised("class", |job| Some(job.class.as_ref().map_or(Null, |class| Str(class.as_str())))),
     JobField::new(
         "image",
-        at!(Text, image),
+        at!(String, image),
         |_| json!({"type": "string", "minLength": 1}),
         "Container image: `[host[:port]/]path[:tag][@digest]`.",
     )
     .required()
     .recorded(Always)
-    .normalised("image", |job| Some(Text(job.image.as_str()))),
+    .normalised("image", |job| Some(Str(job.image.as_str()))),
     JobField::new(
         "command",
-        at!(Texts, command),
-        |_| texts(),
+        at!(Strings, command),
+        |_| strings(),
         "Command, in place of the image's entry point. Each item is shorter than 128 KiB.",
     )
     .recorded(Always)
     .quotable(|_| true),
     JobField::new(
         "args",
-        at!(Texts, args),
-        |_| texts(),
+        at!(Strings, args),
+        |_| strings(),
         "Arguments, in place of the image's arguments. Each item is shorter than 128 KiB.",
     )
     .recorded(Always)
     .quotable(|_| true),
     JobField::new(
         "workdir",
-        at!(Text, workdir),
+        at!(String, workdir),
         |_| absolute_path(MAX_PATH_BYTES - 1),
         "Working directory of the command: an absolute path without `.` and `..`, such as `/workspace`.",
     )
-    .normalised("workdir", |job| job.workdir.as_deref().map(Text)),
+    .normalised("workdir", |job| job.workdir.as_deref().map(Str)),
     JobField::new(
         "env",
         at!(Variables, env),
@@ -92,26 +92,26 @@ pub(super) const JOB: &[JobField] = &[
         "Environment variables of the process. At most 256, including `secrets`.",
     )
     .recorded(Always)
-    .secret(InDigest::Values),
+    .secret(DigestPart::Values),
     JobField::new(
         "secrets",
         at!(Secrets, secrets),
-        |_| variables(&crate::shape::secret_source()),
+        |_| variables(&crate::schema_parts::secret_source()),
         "Secret environment variables of the process. A file names the source of a value, never the value.",
     )
     .recorded(Always)
-    .secret(InDigest::Names),
+    .secret(DigestPart::Names),
     JobField::new(
         "resources",
         at!(Resources, resources),
-        |policy| super::schema::fields(RESOURCES, policy),
+        |policy| super::schema::object_schema(RESOURCES, policy),
         "Requested resources. A missing field has the policy's default.",
     )
     .recorded(Always)
-    .normalised("resources", |job| Some(NormalValue::Resources(&job.resources))),
+    .normalised("resources", |job| Some(NormalisedValue::Resources(&job.resources))),
     JobField::new(
         "gpu_type",
-        at!(Text, gpu_type),
+        at!(String, gpu_type),
         |policy| one_of(policy.gpu_types().keys().map(String::as_str)),
         "GPU type. Required if `resources.gpu` is above 0 and the policy has no default type.",
     )
@@ -134,12 +134,12 @@ pub(super) const JOB: &[JobField] = &[
     .normalised("retries", |job| Some(Number(job.retries.into()))),
     JobField::new(
         "network",
-        at!(Text, network),
+        at!(String, network),
         |_| one_of(Network::ALL.map(Network::as_str)),
         "Network of the job. It must be one that the class allows.",
     )
     .recorded(Always)
-    .normalised("network", |job| Some(Text(job.network.as_str()))),
+    .normalised("network", |job| Some(Str(job.network.as_str()))),
 ];
 
 /// The fields under `resources`.
@@ -202,7 +202,7 @@ mod tests {
 
     /// An always recorded field changes the digest of every job that does not set it.
     #[test]
-    fn only_fields_of_the_first_version_are_always_recorded() {
+    fn only_first_version_fields_are_always_recorded() {
         let first = [
             "name",
             "tenant",
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn only_variables_are_secret() {
+    fn only_env_and_secrets_are_secret() {
         let secret = JOB.iter().filter(|field| field.secrecy == Secrecy::Secret).map(|field| field.name);
         assert_eq!(secret.collect::<Vec<_>>(), ["env", "secrets"]);
         for (path, is_secret) in [

@@ -2,15 +2,15 @@
 
 mod field;
 mod fields;
-mod normal;
-mod read;
+mod normalised;
+mod parse;
 mod record;
 mod schema;
-mod written;
+mod raw_scalar;
 
 pub use fields::{FIELDS, RESOURCE_FIELDS};
-pub use read::{Reading, SecretLiterals, hidden_spans};
-pub use written::Written;
+pub use parse::{ParsedSpec, SecretLiterals, redacted_spans};
+pub use raw_scalar::RawScalar;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,9 +69,9 @@ pub struct JobSpec {
     /// The GPU type.
     pub gpu_type: Option<String>,
     /// The time limit of the whole job. It includes waiting, image pulls and all retries.
-    pub timeout: Option<Written>,
+    pub timeout: Option<RawScalar>,
     /// The number of retries after a failed attempt.
-    pub retries: Option<Written>,
+    pub retries: Option<RawScalar>,
     /// The network that the job may use.
     pub network: Option<String>,
 }
@@ -80,15 +80,15 @@ pub struct JobSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResourceSpec {
     /// CPU cores.
-    pub cpu: Option<Written>,
+    pub cpu: Option<RawScalar>,
     /// Memory in bytes.
-    pub memory: Option<Written>,
+    pub memory: Option<RawScalar>,
     /// Number of whole GPUs.
-    pub gpu: Option<Written>,
+    pub gpu: Option<RawScalar>,
     /// Scratch space and logs, in bytes.
-    pub ephemeral_storage: Option<Written>,
+    pub ephemeral_storage: Option<RawScalar>,
     /// Shared memory in bytes. It counts towards `memory`.
-    pub shm: Option<Written>,
+    pub shm: Option<RawScalar>,
 }
 
 /// The source of a secret's value. `Debug` never prints the value.
@@ -102,7 +102,7 @@ pub enum Secret {
 
 impl Secret {
     /// Returns the length of the value in bytes, or 0 if the value is not known yet.
-    const fn bytes(&self) -> usize {
+    const fn byte_len(&self) -> usize {
         match self {
             Self::FromEnv(_) => 0,
             Self::Value(value) => value.len(),
@@ -121,12 +121,12 @@ impl fmt::Debug for Secret {
 
 impl JobSpec {
     /// Returns the number of variables in `env` and `secrets`.
-    pub(crate) fn variables(&self) -> usize {
+    pub(crate) fn variable_count(&self) -> usize {
         self.env.len() + self.secrets.len()
     }
 }
 
 /// Returns the JSON Schema of a job under this policy, without a title.
 pub(crate) fn schema(policy: &crate::policy::Policy) -> serde_json::Value {
-    schema::fields(fields::JOB, policy)
+    schema::object_schema(fields::JOB, policy)
 }

@@ -2,19 +2,19 @@
 
 use super::field::Field;
 use crate::policy::Policy;
-use crate::shape::{described, object_of};
+use crate::schema_parts::{with_description, object};
 use serde_json::{Map, Value as Json, json};
 
 /// Returns the JSON Schema of a mapping with these fields.
-pub(super) fn fields<S, N>(fields: &[Field<S, N>], policy: &Policy) -> Json {
-    let schema = |field: &Field<S, N>| or_null(described((field.schema)(policy), field.doc));
+pub(super) fn object_schema<S, N>(fields: &[Field<S, N>], policy: &Policy) -> Json {
+    let schema = |field: &Field<S, N>| nullable(with_description((field.schema)(policy), field.doc));
     let properties: Map<_, _> = fields.iter().map(|field| (field.name.to_owned(), schema(field))).collect();
     let required: Vec<_> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
-    object_of(properties.into(), &required)
+    object(properties.into(), &required)
 }
 
 /// Makes a schema accept `null`. A field with the value `null` counts as missing.
-fn or_null(mut schema: Json) -> Json {
+fn nullable(mut schema: Json) -> Json {
     if let Some(Json::Array(values)) = schema.get_mut("enum") {
         values.push(Json::Null);
     }

@@ -8,7 +8,7 @@ use crate::text::is_terminal_control;
 pub(in crate::status) struct Cause {
     pub reason: Reason,
     /// The description, without a subject: "killed by the kernel …".
-    pub what: String,
+    pub description: String,
     /// Advice for the user.
     pub hint: Option<String>,
     /// The evidence, strongest first.
@@ -18,15 +18,15 @@ pub(in crate::status) struct Cause {
         expect(dead_code, reason = "only used for clusters")
     )]
     /// Whether the deletion of the pod may explain this cause as well. Any other cause takes precedence.
-    pub weak: bool,
+    pub low_confidence: bool,
 }
 
 impl Cause {
-    pub(in crate::status) fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self { reason, what: what.into(), hint: None, evidence: Vec::new(), weak: false }
+    pub(in crate::status) fn new(reason: Reason, description: impl Into<String>) -> Self {
+        Self { reason, description: description.into(), hint: None, evidence: Vec::new(), low_confidence: false }
     }
 
-    pub(in crate::status) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(in crate::status) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -35,16 +35,16 @@ impl Cause {
         not(feature = "kubernetes"),
         expect(dead_code, reason = "only used for clusters")
     )]
-    pub(in crate::status) fn seen(mut self, evidence: Evidence) -> Self {
+    pub(in crate::status) fn with_evidence(mut self, evidence: Evidence) -> Self {
         self.evidence.push(evidence);
         self
     }
 }
 
 /// Maximum length of a quotation, in characters.
-const QUOTED: usize = 300;
+const MAX_QUOTE_CHARS: usize = 300;
 /// Maximum length of a value in the evidence, in characters.
-const KEPT: usize = 1000;
+const MAX_EVIDENCE_CHARS: usize = 1000;
 
 /// Quotes foreign text in backticks: on one line, without control characters, and without its middle if it is
 /// long. The end is kept, because chained errors have their cause at the end.
@@ -53,10 +53,10 @@ pub(in crate::status) fn quoted(text: &str) -> String {
         text.split(|c: char| c.is_whitespace() || is_terminal_control(c)).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ").replace('`', "'");
     let length = line.chars().count();
-    if length <= QUOTED {
+    if length <= MAX_QUOTE_CHARS {
         return format!("`{line}`");
     }
-    let (head, tail) = (QUOTED / 2, QUOTED - QUOTED / 2);
+    let (head, tail) = (MAX_QUOTE_CHARS / 2, MAX_QUOTE_CHARS - MAX_QUOTE_CHARS / 2);
     let (head, tail) = (line.chars().take(head), line.chars().skip(length - tail));
     format!("`{}…{}`", head.collect::<String>(), tail.collect::<String>())
 }
@@ -71,7 +71,7 @@ pub(in crate::status) fn evidence(
     Evidence {
         object: format!("{kind}/{}", name.unwrap_or_default()),
         path: path.into(),
-        value: value.chars().take(KEPT).collect(),
+        value: value.chars().take(MAX_EVIDENCE_CHARS).collect(),
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_wrote_stays_on_its_line() {
+    fn quoted_text_is_one_printable_line() {
         assert_eq!(quoted("a\n\tb \u{1b}[31mred\u{202e} `x`"), "`a b [31mred 'x'`");
         assert_eq!(quoted(" \r\n"), "``");
         assert_eq!(quoted(&"é".repeat(300)), format!("`{}`", "é".repeat(300)));

@@ -1,15 +1,15 @@
 //! The status of a job on one machine, derived from what the kernel reported about its processes.
 
-use crate::price::Attempt;
+use crate::price::AttemptSpan;
 use crate::status::cause::{Cause, evidence};
-use crate::status::ending::{Place, child_out_of_memory, exited, not_started, out_of_memory, signaled};
+use crate::status::termination::{ProgramSource, child_out_of_memory, exited, not_started, out_of_memory, signaled};
 use crate::status::{Evidence, Phase, Reason, Status};
 use crate::units::{MemoryBytes, Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The record of one job on one machine.
 #[derive(Debug, Clone, Copy)]
-pub struct LocalSeen<'a> {
+pub struct LocalJobState<'a> {
     /// The timeout of the job, for all attempts together.
     pub timeout: Seconds,
     /// The memory limit of the job.
@@ -21,7 +21,7 @@ pub struct LocalSeen<'a> {
     /// The attempts, oldest first.
     pub attempts: &'a [LocalAttempt],
     /// The reason for which the backend stopped the job, if it did.
-    pub stop: Option<LocalStop>,
+    pub stop: Option<StopReason>,
     /// When the last process of the job ended. `None` while the job is active.
     pub finished_at: Option<Timestamp>,
 }
@@ -36,7 +36,8 @@ pub struct LocalAttempt {
     /// When the last process of the attempt ended.
     pub ended: Option<Timestamp>,
     /// How the attempt ended.
-    pub end: Option<LocalEnd>,
+    #[serde(rename = "end")]
+    pub termination: Option<LocalTermination>,
     /// How many processes of the attempt the kernel killed because of the memory limit.
     pub oom_kills: u64,
 }
@@ -44,7 +45,7 @@ pub struct LocalAttempt {
 /// How an attempt of a local job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LocalEnd {
+pub enum LocalTermination {
     /// The process exited.
     Exited {
         /// The exit code.
@@ -75,7 +76,7 @@ pub enum LocalEnd {
 /// The reason for which the backend stopped a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LocalStop {
+pub enum StopReason {
     /// The job was cancelled.
     Cancelled,
     /// The job exceeded its timeout.
@@ -110,58 +111,58 @@ pub enum LocalStop {
 /// assert_eq!(status.exit_code, Some(137));
 /// ```
 #[must_use]
-pub fn classify_local(seen: &LocalSeen<'_>) -> Status {
-    let last = seen.attempts.last();
-    let cause = last.and_then(|attempt| seen.cause(attempt));
-    let went_well = last.is_some_and(LocalAttempt::has_succeeded);
-    let (phase, reason, message, hint) = match (seen.stop, seen.finished_at) {
-        (Some(LocalStop::Cancelled), finished) => {
+pub fn classify_local(state: &LocalJobState<'_>) -> Status {
+    let last = state.attempts.last();
+    let cause = last.and_then(|attempt| state.cause(attempt));
+    let succeeded = last.is_some_and(LocalAttempt::has_succeeded);
+    let (phase, reason, message, hint) = match (state.stop, state.finished_at) {
+        (Some(StopReason::Cancelled), finished) => {
             let ending = if finished.is_some() { "" } else { "; its processes are being terminated" };
             (Phase::Cancelled, None, format!("cancelled{ending}"), None)
         }
-        (Some(LocalStop::Deadline), finished) => seen.too_late(finished.is_some()),
-        (None, None) => seen.open(),
-        (None, Some(_)) => match (&cause, went_well) {
+        (Some(StopReason::Deadline), finished) => state.deadline_exceeded(finished.is_some()),
+        (None, None) => state.unfinished(),
+        (None, Some(_)) => match (&cause, succeeded) {
             (Some(cause), true) => {
-                let message = format!("succeeded{}, {}", seen.nth(), cause.what);
+                let message = format!("succeeded{}, {}", state.attempt_suffix(), cause.description);
                 (Phase::Succeeded, Some(cause.reason), message, cause.hint.clone())
             }
-            (None, true) => (Phase::Succeeded, None, format!("succeeded{}", seen.nth()), None),
+            (None, true) => (Phase::Succeeded, None, format!("succeeded{}", state.attempt_suffix()), None),
             (Some(cause), false) => {
-                let message = format!("{}{}", cause.what, seen.nth());
+                let message = format!("{}{}", cause.description, state.attempt_suffix());
                 (Phase::Failed, Some(cause.reason), message, cause.hint.clone())
             }
             (None, false) => {
                 let cause = lost();
-                (Phase::Failed, Some(cause.reason), cause.what, cause.hint)
+                (Phase::Failed, Some(cause.reason), cause.description, cause.hint)
             }
         },
     };
-    let newest_end = seen.attempts.iter().rev().find_map(|attempt| attempt.end.as_ref());
+    let last_termination = state.attempts.iter().rev().find_map(|attempt| attempt.termination.as_ref());
     Status {
         phase,
         reason,
         message,
         hint,
-        exit_code: newest_end.and_then(|end| end.exit_code()).filter(|_| phase != Phase::Cancelled),
-        attempts: u32::try_from(seen.attempts.len()).unwrap_or(u32::MAX),
-        evidence: seen.evidence(),
-        started_at: seen.started_at,
-        finished_at: seen.finished_at,
-        runs: seen.attempts.iter().map(|a| Attempt { scheduled: a.scheduled, ended: a.ended }).collect(),
-        holds: seen.finished_at.is_none(),
+        exit_code: last_termination.and_then(|end| end.exit_code()).filter(|_| phase != Phase::Cancelled),
+        attempts: u32::try_from(state.attempts.len()).unwrap_or(u32::MAX),
+        evidence: state.evidence(),
+        started_at: state.started_at,
+        finished_at: state.finished_at,
+        attempt_spans: state.attempts.iter().map(|a| AttemptSpan { scheduled: a.scheduled, ended: a.ended }).collect(),
+        occupies_resources: state.finished_at.is_none(),
     }
 }
 
-type Told = (Phase, Option<Reason>, String, Option<String>);
+type PhaseDetails = (Phase, Option<Reason>, String, Option<String>);
 
-impl LocalSeen<'_> {
+impl LocalJobState<'_> {
     /// Returns the details of a job that is neither finished nor being stopped.
-    fn open(&self) -> Told {
+    fn unfinished(&self) -> PhaseDetails {
         let Some(last) = self.attempts.last() else {
             return (Phase::Pending, None, "is starting".to_owned(), None);
         };
-        let doing = match (&last.end, last.started) {
+        let activity = match (&last.termination, last.started) {
             (Some(_), _) => "ended",
             (None, Some(_)) => "runs",
             (None, None) if self.attempts.len() == 1 => {
@@ -169,46 +170,46 @@ impl LocalSeen<'_> {
             }
             (None, None) => "is restarting",
         };
-        let mut message = format!("{doing}{}", self.nth());
-        let before = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
-        if let Some(cause) = before {
-            message = format!("{message}; attempt {}: {}", self.attempts.len() - 1, cause.what);
+        let mut message = format!("{activity}{}", self.attempt_suffix());
+        let previous_failure = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
+        if let Some(cause) = previous_failure {
+            message = format!("{message}; attempt {}: {}", self.attempts.len() - 1, cause.description);
         }
         (Phase::Running, None, message, None)
     }
 
-    fn too_late(&self, is_over: bool) -> Told {
-        let before = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
-        let before = before.map(|cause| format!("; before that: {}", cause.what)).unwrap_or_default();
-        let nth = if self.attempts.len() > 1 { self.nth() } else { String::new() };
-        let ending = if is_over { "" } else { "; its processes are being terminated" };
-        let message = format!("took longer than its timeout of {}{nth}{before}{ending}", self.timeout);
+    fn deadline_exceeded(&self, is_finished: bool) -> PhaseDetails {
+        let previous_failure = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
+        let earlier_cause = previous_failure.map(|cause| format!("; before that: {}", cause.description)).unwrap_or_default();
+        let suffix = if self.attempts.len() > 1 { self.attempt_suffix() } else { String::new() };
+        let ending = if is_finished { "" } else { "; its processes are being terminated" };
+        let message = format!("took longer than its timeout of {}{suffix}{earlier_cause}{ending}", self.timeout);
         let hint =
             "raise `timeout` within the policy's bounds, or give the job less work; the timeout includes retries".to_owned();
-        let phase = if is_over { Phase::Failed } else { Phase::Running };
+        let phase = if is_finished { Phase::Failed } else { Phase::Running };
         (phase, Some(Reason::DeadlineExceeded), message, Some(hint))
     }
 
     /// Returns the cause of a failed attempt, or of an OOM kill in a successful one.
     fn cause(&self, attempt: &LocalAttempt) -> Option<Cause> {
         let limit = self.memory.to_string();
-        match attempt.end.as_ref()? {
-            LocalEnd::NotStarted { message, .. } => Some(not_started(Some(message), Place::Machine)),
-            LocalEnd::StorageExceeded { limit } => Some(storage_exceeded(*limit)),
-            LocalEnd::Lost => Some(lost()),
-            LocalEnd::Exited { code: 0 } => {
+        match attempt.termination.as_ref()? {
+            LocalTermination::NotStarted { message, .. } => Some(not_started(Some(message), ProgramSource::Machine)),
+            LocalTermination::StorageExceeded { limit } => Some(storage_exceeded(*limit)),
+            LocalTermination::Lost => Some(lost()),
+            LocalTermination::Exited { code: 0 } => {
                 (attempt.oom_kills > 0).then(|| child_out_of_memory(Some(&limit)))
             }
             _ if attempt.oom_kills > 0 => Some(out_of_memory(Some(&limit))),
-            LocalEnd::Signaled { signal } => Some(signaled(*signal, signal.saturating_add(128))),
+            LocalTermination::Signaled { signal } => Some(signaled(*signal, signal.saturating_add(128))),
             // A shell reports the end by signal n as exit code 128 + n. Clusters apply the same rule.
-            LocalEnd::Exited { code: code @ 129..=192 } => Some(signaled(code.saturating_sub(128), *code)),
-            LocalEnd::Exited { code } => Some(exited(*code, Place::Machine)),
+            LocalTermination::Exited { code: code @ 129..=192 } => Some(signaled(code.saturating_sub(128), *code)),
+            LocalTermination::Exited { code } => Some(exited(*code, ProgramSource::Machine)),
         }
     }
 
     /// Returns the suffix with the number of the newest attempt, if the job can have more than one.
-    fn nth(&self) -> String {
+    fn attempt_suffix(&self) -> String {
         let allowed = self.retries.saturating_add(1);
         match (allowed, self.attempts.len()) {
             (1, _) | (_, 0) => String::new(),
@@ -217,33 +218,33 @@ impl LocalSeen<'_> {
     }
 
     fn evidence(&self) -> Vec<Evidence> {
-        let mut seen = Vec::new();
+        let mut entries = Vec::new();
         for (index, attempt) in self.attempts.iter().enumerate().rev() {
             let path = format!("attempt {}", index + 1);
-            let mut see =
-                |name: &str, value: &str| seen.push(evidence("kernel", Some(name), path.as_str(), value));
+            let mut add =
+                |name: &str, value: &str| entries.push(evidence("kernel", Some(name), path.as_str(), value));
             if attempt.oom_kills > 0 {
-                see("oom_kill", &attempt.oom_kills.to_string());
+                add("oom_kill", &attempt.oom_kills.to_string());
             }
-            match &attempt.end {
-                Some(LocalEnd::Exited { code }) => see("process", &format!("exit code {code}")),
-                Some(LocalEnd::Signaled { signal }) => see("process", &format!("signal {signal}")),
-                Some(LocalEnd::NotStarted { message, .. }) => see("process", message),
-                Some(LocalEnd::StorageExceeded { limit }) => see("storage", &format!("more than {limit}")),
-                Some(LocalEnd::Lost) | None => {}
+            match &attempt.termination {
+                Some(LocalTermination::Exited { code }) => add("process", &format!("exit code {code}")),
+                Some(LocalTermination::Signaled { signal }) => add("process", &format!("signal {signal}")),
+                Some(LocalTermination::NotStarted { message, .. }) => add("process", message),
+                Some(LocalTermination::StorageExceeded { limit }) => add("storage", &format!("more than {limit}")),
+                Some(LocalTermination::Lost) | None => {}
             }
         }
-        seen
+        entries
     }
 }
 
 impl LocalAttempt {
     fn has_succeeded(&self) -> bool {
-        self.end == Some(LocalEnd::Exited { code: 0 })
+        self.termination == Some(LocalTermination::Exited { code: 0 })
     }
 }
 
-impl LocalEnd {
+impl LocalTermination {
     /// Returns the exit code, or 128 + n if signal n ended the process.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
@@ -263,14 +264,14 @@ impl LocalEnd {
 }
 
 fn storage_exceeded(limit: MemoryBytes) -> Cause {
-    let what = format!("evicted for exceeding its ephemeral storage limit of {limit}");
-    Cause::new(Reason::Evicted, what)
-        .hint("raise `resources.ephemeral_storage`, or write less; `/tmp` and the logs count")
+    let description = format!("evicted for exceeding its ephemeral storage limit of {limit}");
+    Cause::new(Reason::Evicted, description)
+        .with_hint("raise `resources.ephemeral_storage`, or write less; `/tmp` and the logs count")
 }
 
 fn lost() -> Cause {
     Cause::new(Reason::Disrupted, "lost: its supervisor was killed, or the machine went down")
-        .hint("the job did not cause this failure; submit it again")
+        .with_hint("the job did not cause this failure; submit it again")
 }
 
 #[cfg(test)]
@@ -279,26 +280,26 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_seconds(1_000);
 
-    fn attempt(end: Option<LocalEnd>, oom_kills: u64) -> LocalAttempt {
+    fn attempt(end: Option<LocalTermination>, oom_kills: u64) -> LocalAttempt {
         let ended = end.as_ref().map(|_| NOW);
-        LocalAttempt { scheduled: NOW, started: Some(NOW), ended, end, oom_kills }
+        LocalAttempt { scheduled: NOW, started: Some(NOW), ended, termination: end, oom_kills }
     }
 
-    fn classify(retries: u32, attempts: &[LocalAttempt], stop: Option<LocalStop>, over: bool) -> Status {
-        classify_local(&LocalSeen {
+    fn classify(retries: u32, attempts: &[LocalAttempt], stop: Option<StopReason>, finished: bool) -> Status {
+        classify_local(&LocalJobState {
             timeout: Seconds::new(60),
             memory: MemoryBytes::new(64 << 20),
             retries,
             started_at: Some(NOW),
             attempts,
             stop,
-            finished_at: over.then_some(NOW),
+            finished_at: finished.then_some(NOW),
         })
     }
 
     #[test]
-    fn every_end_has_a_reason_of_its_own() {
-        use LocalEnd::*;
+    fn each_termination_maps_to_its_reason() {
+        use LocalTermination::*;
         let not_started = NotStarted { message: "no such file".into(), code: 127 };
         let storage = StorageExceeded { limit: MemoryBytes::new(1 << 20) };
         for (end, oom_kills, phase, reason, code) in [
@@ -315,43 +316,43 @@ mod tests {
         ] {
             let status = classify(0, &[attempt(Some(end.clone()), oom_kills)], None, true);
             assert_eq!((status.phase, status.reason, status.exit_code), (phase, reason, code), "{end:?}");
-            assert!(!status.holds && status.finished_at.is_some());
+            assert!(!status.occupies_resources && status.finished_at.is_some());
             assert!(status.hint.is_some() || phase == Phase::Succeeded, "{end:?}");
         }
     }
 
     #[test]
-    fn a_living_job_is_pending_until_its_process_is_there() {
+    fn job_is_pending_until_its_process_starts() {
         assert_eq!(classify(0, &[], None, false).phase, Phase::Pending);
         let waiting = LocalAttempt { started: None, ..attempt(None, 0) };
         assert_eq!(classify(0, std::slice::from_ref(&waiting), None, false).phase, Phase::Pending);
         let running = classify(0, &[attempt(None, 0)], None, false);
-        assert_eq!((running.phase, running.message.as_str(), running.holds), (Phase::Running, "runs", true));
-        let again = classify(2, &[attempt(Some(LocalEnd::Exited { code: 3 }), 0), waiting], None, false);
-        assert_eq!(again.phase, Phase::Running);
+        assert_eq!((running.phase, running.message.as_str(), running.occupies_resources), (Phase::Running, "runs", true));
+        let restarting = classify(2, &[attempt(Some(LocalTermination::Exited { code: 3 }), 0), waiting], None, false);
+        assert_eq!(restarting.phase, Phase::Running);
         assert_eq!(
-            again.message,
+            restarting.message,
             "is restarting, attempt 2 of 3; attempt 1: ended with exit code 3"
         );
     }
 
     #[test]
-    fn what_was_made_to_end_says_why_whatever_its_process_made_of_it() {
-        let clean = [attempt(Some(LocalEnd::Exited { code: 0 }), 0)];
-        let cancelled = classify(0, &clean, Some(LocalStop::Cancelled), true);
+    fn stop_reason_overrides_the_exit_code() {
+        let clean = [attempt(Some(LocalTermination::Exited { code: 0 }), 0)];
+        let cancelled = classify(0, &clean, Some(StopReason::Cancelled), true);
         assert_eq!((cancelled.phase, cancelled.exit_code), (Phase::Cancelled, None));
-        let late = classify(0, &clean, Some(LocalStop::Deadline), true);
+        let late = classify(0, &clean, Some(StopReason::Deadline), true);
         assert_eq!((late.phase, late.reason), (Phase::Failed, Some(Reason::DeadlineExceeded)));
-        let ending = classify(0, &[attempt(None, 0)], Some(LocalStop::Deadline), false);
-        assert_eq!((ending.phase, ending.holds), (Phase::Running, true));
+        let ending = classify(0, &[attempt(None, 0)], Some(StopReason::Deadline), false);
+        assert_eq!((ending.phase, ending.occupies_resources), (Phase::Running, true));
     }
 
     #[test]
-    fn the_last_attempt_decides() {
-        let failed = || attempt(Some(LocalEnd::Exited { code: 1 }), 0);
-        let status = classify(1, &[failed(), attempt(Some(LocalEnd::Exited { code: 0 }), 0)], None, true);
+    fn last_attempt_decides_the_phase() {
+        let failed = || attempt(Some(LocalTermination::Exited { code: 1 }), 0);
+        let status = classify(1, &[failed(), attempt(Some(LocalTermination::Exited { code: 0 }), 0)], None, true);
         assert_eq!((status.phase, status.message.as_str()), (Phase::Succeeded, "succeeded, attempt 2 of 2"));
         let status = classify(1, &[failed(), failed()], None, true);
-        assert_eq!((status.phase, status.attempts, status.runs.len()), (Phase::Failed, 2, 2));
+        assert_eq!((status.phase, status.attempts, status.attempt_spans.len()), (Phase::Failed, 2, 2));
     }
 }

@@ -5,17 +5,17 @@
 //! reported about the processes of a job on one machine.
 
 mod cause;
-mod ending;
+mod termination;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod local;
 
-pub use local::{LocalAttempt, LocalEnd, LocalSeen, LocalStop, classify_local};
+pub use local::{LocalAttempt, LocalTermination, LocalJobState, StopReason, classify_local};
 
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{Listing, ListingError, Seen, classify, has_run, lives, says_less};
+pub use kubernetes::{KubectlList, KubectlListError, JobObjects, classify, has_run, is_active, is_less_informative};
 
-use crate::price::{Attempt, Bill, Quote, billed_time};
+use crate::price::{AttemptSpan, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};
 use std::fmt;
 
@@ -167,27 +167,27 @@ pub struct Status {
     pub finished_at: Option<Timestamp>,
     /// The attempts that had a node, oldest first. The bill is computed from them.
     #[serde(skip)]
-    pub runs: Vec<Attempt>,
+    pub attempt_spans: Vec<AttemptSpan>,
     /// Whether the job still occupies resources: its phase is not final, or one of its pods has not
     /// terminated.
     #[serde(skip)]
-    pub holds: bool,
+    pub occupies_resources: bool,
 }
 
 impl Status {
     /// Returns the status of a job that was created and not observed yet.
     #[must_use]
     pub fn created() -> Self {
-        Self::bare(Phase::Pending, "created, and not observed yet")
+        Self::without_details(Phase::Pending, "created, and not observed yet")
     }
 
     /// Returns the status of a job that disappeared before its end was observed.
     #[must_use]
     pub fn gone() -> Self {
-        Self { holds: false, ..Self::bare(Phase::Unknown, "disappeared before its end was observed") }
+        Self { occupies_resources: false, ..Self::without_details(Phase::Unknown, "disappeared before its end was observed") }
     }
 
-    fn bare(phase: Phase, message: &str) -> Self {
+    fn without_details(phase: Phase, message: &str) -> Self {
         Self {
             phase,
             reason: None,
@@ -198,8 +198,8 @@ impl Status {
             evidence: Vec::new(),
             started_at: None,
             finished_at: None,
-            runs: Vec::new(),
-            holds: true,
+            attempt_spans: Vec::new(),
+            occupies_resources: true,
         }
     }
 
@@ -211,8 +211,8 @@ impl Status {
     #[must_use]
     pub fn bill(&self, quote: &Quote, grace: Seconds, now: Timestamp) -> Bill {
         let time = match self.finished_at {
-            Some(finished) if !self.holds => billed_time(&self.runs, finished, grace),
-            _ => billed_time(&self.runs, now, Seconds::ZERO),
+            Some(finished) if !self.occupies_resources => billed_time(&self.attempt_spans, finished, grace),
+            _ => billed_time(&self.attempt_spans, now, Seconds::ZERO),
         };
         quote.bill(time)
     }

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
+    fn durations_are_parsed_in_every_form() {
         for (text, seconds) in
             [("90s", 90), ("15m", 900), ("2h", 7200), ("1h30m", 5400), ("1h0m5s", 3605), ("90", 90), ("0", 0)]
         {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_says_why() {
+    fn invalid_duration_reports_its_error() {
         use DurationError::*;
         for (text, error) in [
             ("", Malformed),

@@ -25,7 +25,7 @@ pub struct Usd(u64);
 /// # Ok::<(), runway_core::units::MoneyError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UsdRate(u64);
+pub struct UnitPrice(u64);
 
 /// An error from parsing an amount of money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +93,7 @@ impl Sum for Usd {
     }
 }
 
-impl UsdRate {
+impl UnitPrice {
     /// Creates a price from pico-dollars (10^-12 USD) for one unit and second.
     #[must_use]
     pub const fn from_picos(picos: u64) -> Self {
@@ -119,7 +119,7 @@ impl FromStr for Usd {
     }
 }
 
-impl FromStr for UsdRate {
+impl FromStr for UnitPrice {
     type Err = MoneyError;
 
     fn from_str(text: &str) -> Result<Self, MoneyError> {
@@ -134,7 +134,7 @@ impl fmt::Display for Usd {
     }
 }
 
-impl fmt::Display for UsdRate {
+impl fmt::Display for UnitPrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.decimal().fmt(f)
     }
@@ -151,16 +151,16 @@ impl Decimal {
     const LENGTH: usize = 21;
 
     /// Formats `value × 10^-decimals` with at least `min_decimals` decimals. `decimals` must be at most 18.
-    fn new(value: u64, decimals: u8, at_least: u8) -> Self {
+    fn new(value: u64, decimals: u8, min_decimals: u8) -> Self {
         let unit = 10u64.pow(u32::from(decimals));
         let mut decimal = Self { text: [0; Self::LENGTH], length: 0 };
         let mut digits = itoa::Buffer::new();
         decimal.push(digits.format(value / unit));
         // The added digit 1 keeps the leading zeros of the fraction. `get(1..)` removes it.
         let fraction = digits.format(unit + value % unit).get(1..).unwrap_or_default();
-        let least = fraction.get(..usize::from(at_least)).unwrap_or(fraction);
+        let minimum = fraction.get(..usize::from(min_decimals)).unwrap_or(fraction);
         let needed = fraction.trim_end_matches('0');
-        let fraction = if needed.len() < least.len() { least } else { needed };
+        let fraction = if needed.len() < minimum.len() { minimum } else { needed };
         if !fraction.is_empty() {
             decimal.push(".");
             decimal.push(fraction);
@@ -169,9 +169,9 @@ impl Decimal {
     }
 
     fn push(&mut self, part: &str) {
-        let room = self.text.get_mut(self.length..self.length + part.len());
-        if let Some(room) = room {
-            room.copy_from_slice(part.as_bytes());
+        let target = self.text.get_mut(self.length..self.length + part.len());
+        if let Some(target) = target {
+            target.copy_from_slice(part.as_bytes());
             self.length += part.len();
         }
     }
@@ -221,23 +221,23 @@ pub(crate) fn parse_decimal(text: &str, decimals: u8) -> Result<u64, MoneyError>
         .ok_or(MoneyError::TooLarge)
 }
 
-serde_as_text!(Usd by decimal, UsdRate by decimal);
+serde_as_text!(Usd by decimal, UnitPrice by decimal);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_keeps_twelve_decimals_and_no_more() {
-        assert_eq!("0.000000000001".parse(), Ok(UsdRate(1)));
-        assert_eq!("0.0000000000010".parse(), Ok(UsdRate(1)));
-        assert_eq!("0.0000000000001".parse::<UsdRate>(), Err(MoneyError::TooFine { decimals: 12 }));
-        assert_eq!("18446744.073709551615".parse(), Ok(UsdRate(u64::MAX)));
-        assert_eq!("18446744.073709551616".parse::<UsdRate>(), Err(MoneyError::TooLarge));
+    fn unit_price_keeps_at_most_twelve_decimals() {
+        assert_eq!("0.000000000001".parse(), Ok(UnitPrice(1)));
+        assert_eq!("0.0000000000010".parse(), Ok(UnitPrice(1)));
+        assert_eq!("0.0000000000001".parse::<UnitPrice>(), Err(MoneyError::TooFine { decimals: 12 }));
+        assert_eq!("18446744.073709551615".parse(), Ok(UnitPrice(u64::MAX)));
+        assert_eq!("18446744.073709551616".parse::<UnitPrice>(), Err(MoneyError::TooLarge));
     }
 
     #[test]
-    fn money_is_written_to_the_last_digit() {
+    fn money_prints_every_digit() {
         for (micros, text) in [
             (0, "0.000000"),
             (1, "0.000001"),
@@ -258,15 +258,15 @@ mod tests {
             (20_000_000_000_000, "20"),
             (u64::MAX, "18446744.073709551615"),
         ] {
-            assert_eq!(UsdRate(picos).to_string(), text);
-            assert_eq!(serde_json::to_string(&UsdRate(picos)).unwrap(), format!("\"{text}\""));
+            assert_eq!(UnitPrice(picos).to_string(), text);
+            assert_eq!(serde_json::to_string(&UnitPrice(picos)).unwrap(), format!("\"{text}\""));
         }
         assert_eq!((decimal(u64::MAX, 0).as_str(), decimal(120, 1).as_str()), ("18446744073709551615", "12"));
-        assert_eq!(format!("{:>10}|{:<10}|", Usd(1), UsdRate(0)), "  0.000001|0         |");
+        assert_eq!(format!("{:>10}|{:<10}|", Usd(1), UnitPrice(0)), "  0.000001|0         |");
     }
 
     #[test]
-    fn what_is_no_money_says_why() {
+    fn invalid_amount_reports_its_error() {
         for (text, error) in [
             ("", MoneyError::Malformed),
             (".", MoneyError::Malformed),

@@ -88,8 +88,8 @@ impl Quantity {
 
     /// Rounds a value that is too fine to whole units of `10^-decimals`.
     pub(crate) fn nearest_in_units_of(self, decimals: u8) -> Option<u64> {
-        let down = i64::from(self.exp10) + i64::from(decimals);
-        let power = 10i128.checked_pow(u32::try_from(-down).ok()?);
+        let exponent = i64::from(self.exp10) + i64::from(decimals);
+        let power = 10i128.checked_pow(u32::try_from(-exponent).ok()?);
         let binary = self.mantissa.checked_mul(1i128 << self.exp2)?;
         let nearest = |power: i128| binary.checked_add(power / 2).map(|sum| sum / power);
         u64::try_from(power.map_or(Some(0), nearest)?).ok()
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_the_grammar_is_read() {
+    fn every_form_of_the_grammar_is_parsed() {
         for (text, expected) in [
             (".5", 500),
             ("5.", 5000),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_quantity_says_why() {
+    fn invalid_quantity_reports_its_error() {
         use QuantityError::*;
         for (text, error) in [
             ("", Empty),

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_way_agrees_with_the_grammar_at_its_edges() {
+    fn fast_path_agrees_with_the_grammar_at_its_limits() {
         for text in [
             "0",
             "007",
@@ -156,13 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn multiples_end_where_kubernetes_stops_counting() {
-        let most = i64::MAX.unsigned_abs();
+    fn multiplication_saturates_at_i64_max() {
+        let max = i64::MAX.unsigned_abs();
         assert_eq!(CpuMillis::new(1500).saturating_mul(3), CpuMillis::new(4500));
-        assert_eq!(CpuMillis::new(most / 2).saturating_mul(2), CpuMillis::new(most - 1));
-        assert_eq!(CpuMillis::new(most / 2 + 1).saturating_mul(2), CpuMillis::new(most));
-        assert_eq!(MemoryBytes::new(most).saturating_mul(u64::MAX), MemoryBytes::new(most));
-        assert_eq!(MemoryBytes::new(most).saturating_mul(0), MemoryBytes::ZERO);
+        assert_eq!(CpuMillis::new(max / 2).saturating_mul(2), CpuMillis::new(max - 1));
+        assert_eq!(CpuMillis::new(max / 2 + 1).saturating_mul(2), CpuMillis::new(max));
+        assert_eq!(MemoryBytes::new(max).saturating_mul(u64::MAX), MemoryBytes::new(max));
+        assert_eq!(MemoryBytes::new(max).saturating_mul(0), MemoryBytes::ZERO);
     }
 
     #[test]

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_survives_being_written_and_read() {
+    fn timestamp_round_trips_through_text() {
         for nanos in [0, 1, 1_795_248_000_123_456_789, u64::MAX] {
             let instant = Timestamp::from_nanos(nanos);
             assert_eq!(instant.to_string().parse(), Ok(instant));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn system_time_outside_of_the_range_is_an_error() {
+    fn system_time_outside_the_range_is_rejected() {
         let nanos = Duration::from_nanos;
         assert_eq!(Timestamp::try_from(UNIX_EPOCH), Ok(Timestamp::EPOCH));
         assert_eq!(Timestamp::try_from(UNIX_EPOCH + nanos(1)), Ok(Timestamp(1)));

@@ -5,7 +5,7 @@ use crate::documents::{nearly_good_document, policy, submission};
 use crate::replay::replayed;
 use proptest::prelude::*;
 use runway_core::capability::{BackendKind, Capabilities, Capability};
-use runway_core::policy::RateOverrides;
+use runway_core::policy::PriceOverrides;
 use runway_core::spec::SecretLiterals;
 use runway_core::units::Timestamp;
 use runway_core::{Code, Decision, Gate, HashSeed, JobSpec, Policy, Submission, Violation};
@@ -14,9 +14,9 @@ use std::sync::Arc;
 fn decide(capabilities: Capabilities, job: &str) -> (Arc<Policy>, Decision) {
     let source =
         Policy::BUILTIN_SOURCE.replace("network: [none, internal]", "network: [none, internal, open]");
-    let policy = Arc::new(Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap());
+    let policy = Arc::new(Policy::parse(source.as_bytes(), PriceOverrides::default()).unwrap());
     let gate = Gate::new(Arc::clone(&policy), HashSeed::default()).with_capabilities(capabilities);
-    let [reading] = &JobSpec::read_all(job.as_bytes(), SecretLiterals::Accept)[..] else { panic!("{job}") };
+    let [reading] = &JobSpec::parse_all(job.as_bytes(), SecretLiterals::Accept)[..] else { panic!("{job}") };
     let decision = gate.preview(&Submission::from(reading.clone()), Timestamp::from_seconds(1));
     (policy, decision)
 }
@@ -76,7 +76,7 @@ fn every_feature_is_checked() {
 }
 
 #[test]
-fn a_gate_without_a_backend_checks_and_records_no_features() {
+fn gate_without_capabilities_checks_no_features() {
     let policy = Arc::new(Policy::builtin());
     let gate = Gate::new(policy, HashSeed::default());
     let spec = JobSpec { network: Some("internal".into()), ..JobSpec::default() };

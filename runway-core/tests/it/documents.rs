@@ -1,7 +1,7 @@
 //! Generators of job documents: valid, invalid, and almost valid.
 
 use proptest::prelude::*;
-use runway_core::policy::RateOverrides;
+use runway_core::policy::PriceOverrides;
 use runway_core::spec::SecretLiterals;
 use runway_core::{JobSpec, Policy, Submission};
 use serde_json::{Map, Value, json};
@@ -36,7 +36,7 @@ quota: {gpus: 2}
     fixtures
         .into_iter()
         .chain([tight.as_bytes().to_vec()])
-        .map(|source| Arc::new(Policy::parse(&source, RateOverrides::default()).unwrap()))
+        .map(|source| Arc::new(Policy::parse(&source, PriceOverrides::default()).unwrap()))
         .collect()
 }
 
@@ -153,13 +153,13 @@ pub fn nearly_good_document() -> impl Strategy<Value = Value> {
 }
 
 fn fields<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    let written = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(written.collect::<Map<_, _>>())
+    let entries = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(entries.collect::<Map<_, _>>())
 }
 
 /// Parses a document as a file and returns its submission.
 pub fn submission(document: &Value) -> Submission {
-    let mut readings = JobSpec::read_all(document.to_string().as_bytes(), SecretLiterals::Refuse);
-    assert_eq!(readings.len(), 1);
-    readings.remove(0).into()
+    let mut parsed = JobSpec::parse_all(document.to_string().as_bytes(), SecretLiterals::Refuse);
+    assert_eq!(parsed.len(), 1);
+    parsed.remove(0).into()
 }

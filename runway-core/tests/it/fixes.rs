@@ -13,7 +13,7 @@ fn decide(policy: &Arc<Policy>, document: &Value) -> Decision {
 }
 
 /// Sets the value at a JSON pointer and creates the missing mappings.
-fn put(document: &mut Value, path: &str, value: Value) {
+fn set_at(document: &mut Value, path: &str, value: Value) {
     let (parent, last) = path.rsplit_once('/').unwrap();
     let mut node = document;
     for segment in parent.split('/').skip(1) {
@@ -28,7 +28,7 @@ fn put(document: &mut Value, path: &str, value: Value) {
 }
 
 /// Returns the value one unit beyond a fix, outside the accepted range.
-fn beyond(violation: &Violation) -> Option<Value> {
+fn one_unit_beyond(violation: &Violation) -> Option<Value> {
     use Code::*;
     let text = violation.fix.as_str().unwrap_or_default();
     let below = matches!(
@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn with_all_fixes_applied_a_job_is_admitted_and_one_unit_beyond_refused(
+    fn fixed_job_is_admitted_and_one_unit_beyond_is_refused(
         policy in policy(),
         document in nearly_good_document(),
     ) {
@@ -66,14 +66,14 @@ proptest! {
         }
         let mut fixed = document.clone();
         for violation in violations {
-            put(&mut fixed, &violation.path, violation.fix.clone());
+            set_at(&mut fixed, &violation.path, violation.fix.clone());
         }
         let after = decide(&policy, &fixed);
         prop_assert!(after.admitted().is_some(), "{document}\nfixed: {fixed}\n{:#?}", after.violations());
         for violation in violations {
-            let Some(value) = beyond(violation) else { continue };
+            let Some(value) = one_unit_beyond(violation) else { continue };
             let mut too_far = fixed.clone();
-            put(&mut too_far, &violation.path, value);
+            set_at(&mut too_far, &violation.path, value);
             let codes: Vec<_> = decide(&policy, &too_far).violations().iter().map(|v| v.code).collect();
             prop_assert!(codes.contains(&violation.code), "{too_far}: {codes:?} without {}", violation.code);
         }
@@ -81,7 +81,7 @@ proptest! {
 }
 
 #[test]
-fn the_property_sees_many_fixes_of_many_kinds() {
+fn generated_documents_cover_every_kind_of_fix() {
     // The property checks only decisions whose fixes are all known. This test shows that the generator
     // produces enough.
     use proptest::strategy::ValueTree;

@@ -1,7 +1,7 @@
 //! Every code has a fixture that is refused with it. Every other fixture is admitted.
 
 use runway_core::capability::BackendKind;
-use runway_core::policy::RateOverrides;
+use runway_core::policy::PriceOverrides;
 use runway_core::spec::SecretLiterals;
 use runway_core::units::Timestamp;
 use runway_core::{Code, Decision, Gate, HashSeed, JobId, JobSpec, Policy, Submission};
@@ -13,28 +13,28 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
 }
 
-fn files(folder: &str) -> Vec<PathBuf> {
+fn fixture_files(directory: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> =
-        std::fs::read_dir(fixtures().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        std::fs::read_dir(fixtures().join(directory)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.is_file());
     files.sort();
-    assert!(!files.is_empty(), "{folder} is empty");
+    assert!(!files.is_empty(), "{directory} is empty");
     files
 }
 
 fn policy(name: &str) -> Arc<Policy> {
     let source = std::fs::read(fixtures().join(format!("policies/{name}.yaml"))).unwrap();
-    Arc::new(Policy::parse(&source, RateOverrides::default()).unwrap())
+    Arc::new(Policy::parse(&source, PriceOverrides::default()).unwrap())
 }
 
 fn submissions(path: &Path, tenant: Option<&str>) -> Vec<Submission> {
-    JobSpec::read_all(&std::fs::read(path).unwrap(), SecretLiterals::Refuse)
+    JobSpec::parse_all(&std::fs::read(path).unwrap(), SecretLiterals::Refuse)
         .into_iter()
         .map(|reading| Submission::from(reading).with_tenant(tenant.map(str::to_owned)))
         .collect()
 }
 
-fn alone(policy: &Arc<Policy>, submission: &Submission) -> Decision {
+fn preview(policy: &Arc<Policy>, submission: &Submission) -> Decision {
     Gate::new(Arc::clone(policy), HashSeed::default()).preview(submission, Timestamp::from_seconds(1))
 }
 
@@ -42,17 +42,17 @@ fn codes(decision: &Decision) -> Vec<Code> {
     decision.violations().iter().map(|violation| violation.code).collect()
 }
 
-fn named(path: &Path) -> Code {
+fn expected_code(path: &Path) -> Code {
     let stem = path.file_stem().unwrap().to_str().unwrap();
     stem.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]
-fn the_fixtures_beside_the_refused_ones_are_admitted() {
+fn valid_fixtures_are_admitted() {
     let policy = policy("default");
-    for path in files("jobs") {
+    for path in fixture_files("jobs") {
         for submission in submissions(&path, None) {
-            let decision = alone(&policy, &submission);
+            let decision = preview(&policy, &submission);
             assert!(decision.admitted().is_some(), "{}: {:#?}", path.display(), decision.violations());
         }
     }
@@ -67,7 +67,7 @@ fn builtin_policy_is_the_default_fixture() {
 
 #[test]
 fn every_code_has_a_fixture_that_is_refused_with_it() {
-    let mut seen = BTreeSet::new();
+    let mut covered = BTreeSet::new();
     for (folder, name, tenant) in [
         ("jobs/refused", "default", None),
         ("jobs/refused/strict", "strict", None),
@@ -79,16 +79,16 @@ fn every_code_has_a_fixture_that_is_refused_with_it() {
         if folder.ends_with("on-local") {
             gate = gate.with_capabilities(BackendKind::Local.capabilities());
         }
-        for path in files(folder) {
-            let code = named(&path);
+        for path in fixture_files(folder) {
+            let code = expected_code(&path);
             for submission in submissions(&path, tenant) {
                 let codes = codes(&gate.preview(&submission, Timestamp::from_seconds(1)));
                 assert!(codes.contains(&code), "{}: {codes:?}", path.display());
             }
-            seen.insert(code);
+            covered.insert(code);
         }
     }
-    for path in files("jobs/refused/in-sequence") {
+    for path in fixture_files("jobs/refused/in-sequence") {
         let mut gate = Gate::new(policy("in-sequence"), HashSeed::default());
         let now = Timestamp::from_seconds(1_700_000_000);
         let submissions = submissions(&path, None);
@@ -99,25 +99,25 @@ fn every_code_has_a_fixture_that_is_refused_with_it() {
         }
         let before = (gate.ledger().cluster_usage(), gate.ledger().holds().count());
         let decision = gate.submit(JobId::from_random(99), last, now).unwrap();
-        assert_eq!(codes(&decision), [named(&path)], "{}", path.display());
+        assert_eq!(codes(&decision), [expected_code(&path)], "{}", path.display());
         assert_eq!((gate.ledger().cluster_usage(), gate.ledger().holds().count()), before);
         let (again, line) = crate::replay::replayed(gate.policy(), &decision);
         assert_eq!(again, line, "{}", path.display());
-        later_it_passes(&mut gate, last, &decision);
-        seen.insert(named(&path));
+        assert_admitted_later(&mut gate, last, &decision);
+        covered.insert(expected_code(&path));
     }
-    for path in files("policies/refused") {
-        let error = Policy::parse(&std::fs::read(&path).unwrap(), RateOverrides::default()).unwrap_err();
+    for path in fixture_files("policies/refused") {
+        let error = Policy::parse(&std::fs::read(&path).unwrap(), PriceOverrides::default()).unwrap_err();
         let codes: Vec<_> = error.violations.iter().map(|violation| violation.code).collect();
-        assert!(codes.contains(&named(&path)), "{}: {codes:?}", path.display());
-        seen.insert(named(&path));
+        assert!(codes.contains(&expected_code(&path)), "{}: {codes:?}", path.display());
+        covered.insert(expected_code(&path));
     }
-    let unseen: Vec<_> = Code::ALL.iter().filter(|code| !seen.contains(code)).collect();
-    assert!(unseen.is_empty(), "no fixture is refused with {unseen:?}");
+    let uncovered: Vec<_> = Code::ALL.iter().filter(|code| !covered.contains(code)).collect();
+    assert!(uncovered.is_empty(), "no fixture is refused with {uncovered:?}");
 }
 
 /// Asserts that the job is admitted at the time that the refusal names, once the blocking holds are released.
-fn later_it_passes(gate: &mut Gate, submission: &Submission, decision: &Decision) {
+fn assert_admitted_later(gate: &mut Gate, submission: &Submission, decision: &Decision) {
     let refusal = decision.refusal().unwrap();
     let id = JobId::from_random(100);
     if let Some(at) = refusal.retry_at {
@@ -128,16 +128,16 @@ fn later_it_passes(gate: &mut Gate, submission: &Submission, decision: &Decision
         return;
     }
     let by = refusal.free_by.expect("the blocking holds have a deadline");
-    let named: Vec<_> = decision.basis.holds.iter().flat_map(|named| &named.holds).collect();
-    assert_eq!(named.iter().map(|hold| hold.deadline).max(), Some(by));
-    for hold in &named {
+    let blocking: Vec<_> = decision.inputs.holds.iter().flat_map(|named| &named.holds).collect();
+    assert_eq!(blocking.iter().map(|hold| hold.deadline).max(), Some(by));
+    for hold in &blocking {
         assert!(gate.release(hold.id).is_some());
     }
     assert!(gate.submit(id, submission, by).unwrap().admitted().is_some());
 }
 
 #[test]
-fn the_number_of_gpus_that_is_left_would_be_admitted() {
+fn fix_with_available_gpus_is_admitted() {
     let mut gate = Gate::new(policy("in-sequence"), HashSeed::default());
     let now = Timestamp::from_seconds(1_700_000_000);
     let path = fixtures().join("jobs/refused/in-sequence/tenant-gpu-quota.yaml");
@@ -151,16 +151,16 @@ fn the_number_of_gpus_that_is_left_would_be_admitted() {
 }
 
 #[test]
-fn a_submission_costs_a_token_whatever_becomes_of_it_but_not_when_refused_for_its_rate() {
+fn submission_uses_one_token_unless_rate_limited() {
     let mut gate = Gate::new(policy("default"), HashSeed::default());
     let now = Timestamp::from_seconds(1_700_000_000);
     let refused = &submissions(&fixtures().join("jobs/refused/cpu-above-max.yaml"), None)[0];
     let admitted = &submissions(&fixtures().join("jobs/hello.yaml"), None)[0];
-    assert_eq!(gate.rate_left("search", now).requests, 10);
+    assert_eq!(gate.rate_remaining("search", now).requests, 10);
     gate.submit(JobId::from_random(0), refused, now).unwrap();
-    assert_eq!(gate.rate_left("search", now).requests, 9);
+    assert_eq!(gate.rate_remaining("search", now).requests, 9);
     let _ = gate.preview(admitted, now);
-    assert_eq!(gate.rate_left("search", now).requests, 9, "a preview costs nothing");
+    assert_eq!(gate.rate_remaining("search", now).requests, 9, "a preview costs nothing");
     for i in 1..10 {
         gate.submit(JobId::from_random(i), admitted, now).unwrap();
     }
@@ -171,17 +171,17 @@ fn a_submission_costs_a_token_whatever_becomes_of_it_but_not_when_refused_for_it
 }
 
 #[test]
-fn an_id_that_is_in_use_decides_nothing() {
+fn submission_with_used_id_fails() {
     let mut gate = Gate::new(policy("default"), HashSeed::default());
     let now = Timestamp::from_seconds(1);
     let hello = &submissions(&fixtures().join("jobs/hello.yaml"), None)[0];
     gate.submit(JobId::from_random(1), hello, now).unwrap();
     assert!(gate.submit(JobId::from_random(1), hello, now).is_err());
-    assert_eq!(gate.rate_left("search", now).requests, 9);
+    assert_eq!(gate.rate_remaining("search", now).requests, 9);
 }
 
 #[test]
-fn a_policy_may_change_while_jobs_run_but_not_where_they_run() {
+fn policy_change_cannot_move_running_jobs() {
     let mut gate = Gate::new(policy("default"), HashSeed::default());
     let now = Timestamp::from_seconds(1);
     gate.submit(JobId::from_random(1), &submissions(&fixtures().join("jobs/hello.yaml"), None)[0], now)
@@ -193,12 +193,12 @@ fn a_policy_may_change_while_jobs_run_but_not_where_they_run() {
 }
 
 #[test]
-fn tokens_that_are_used_stay_used_under_another_policy() {
+fn used_tokens_survive_policy_change() {
     let with_rate = |per_minute: u32, burst: u32| {
         let source = std::fs::read_to_string(fixtures().join("policies/default.yaml")).unwrap();
         let rate = format!("rate_limit: {{per_minute: {per_minute}, burst: {burst}}}");
         let source = source.replace("rate_limit: {per_minute: 60, burst: 10}", &rate);
-        Arc::new(Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap())
+        Arc::new(Policy::parse(source.as_bytes(), PriceOverrides::default()).unwrap())
     };
     let now = Timestamp::from_seconds(1_700_000_000);
     let mut gate = Gate::new(with_rate(1, 100), HashSeed::default());
@@ -206,18 +206,18 @@ fn tokens_that_are_used_stay_used_under_another_policy() {
     for i in 0..100 {
         gate.submit(JobId::from_random(i), hello, now).unwrap();
     }
-    assert_eq!(gate.rate_left("search", now).requests, 0);
+    assert_eq!(gate.rate_remaining("search", now).requests, 0);
     gate.set_policy(with_rate(2, 50), now).unwrap();
-    assert_eq!(gate.rate_left("search", now).requests, 0);
+    assert_eq!(gate.rate_remaining("search", now).requests, 0);
     // The bucket is empty under the new burst as well. It gains one token every 30 seconds.
-    assert_eq!(gate.rate_left("search", Timestamp::from_seconds(1_700_000_030)).requests, 1);
+    assert_eq!(gate.rate_remaining("search", Timestamp::from_seconds(1_700_000_030)).requests, 1);
 }
 
 #[test]
-fn a_shortage_of_jobs_is_not_mended_by_fewer_gpus() {
+fn job_quota_refusal_has_no_gpu_fix() {
     let source = std::fs::read_to_string(fixtures().join("policies/in-sequence.yaml")).unwrap();
     let source = source.replace("concurrent_jobs: 2}", "concurrent_jobs: 1}");
-    let policy = Arc::new(Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap());
+    let policy = Arc::new(Policy::parse(source.as_bytes(), PriceOverrides::default()).unwrap());
     let mut gate = Gate::new(policy, HashSeed::default());
     let both = submissions(&fixtures().join("jobs/refused/in-sequence/tenant-gpu-quota.yaml"), None);
     let now = Timestamp::from_seconds(1000);

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use runway_core::guardrails::{Guardrails, GuardrailsError, guardrails};
-use runway_core::policy::{Cidr, RateOverrides};
+use runway_core::policy::{Cidr, PriceOverrides};
 use runway_core::render::render_redacted;
 use runway_core::spec::SecretLiterals;
 use runway_core::units::{CpuMillis, Timestamp};
@@ -20,7 +20,7 @@ rates: {usd_per_cpu_second: '0', usd_per_gb_second: '0', usd_per_gpu_second: '0'
 ";
 
 fn policy(rest: &str) -> Policy {
-    Policy::parse(format!("{BASE}{rest}").as_bytes(), RateOverrides::default())
+    Policy::parse(format!("{BASE}{rest}").as_bytes(), PriceOverrides::default())
         .unwrap_or_else(|error| panic!("{rest}: {:#?}", error.violations))
 }
 
@@ -42,17 +42,17 @@ fn json_of(object: &impl serde::Serialize) -> Value {
     serde_json::to_value(object).unwrap()
 }
 
-fn hard(guardrails: &Guardrails) -> Value {
-    json_of(&guardrails.quota)["spec"]["hard"].clone()
+fn hard_limits(guardrails: &Guardrails) -> Value {
+    json_of(&guardrails.resource_quota)["spec"]["hard"].clone()
 }
 
-fn range(guardrails: &Guardrails) -> Value {
-    json_of(&guardrails.range)["spec"]["limits"].clone()
+fn limit_range(guardrails: &Guardrails) -> Value {
+    json_of(&guardrails.limit_range)["spec"]["limits"].clone()
 }
 
 /// Returns the name, the pod selector and the egress rules of each NetworkPolicy.
 fn networks(guardrails: &Guardrails) -> Vec<(String, Value, Value)> {
-    let networks = guardrails.networks.iter().map(json_of);
+    let networks = guardrails.network_policies.iter().map(json_of);
     networks
         .map(|network| {
             let name = network["metadata"]["name"].as_str().unwrap().to_owned();
@@ -85,13 +85,13 @@ fn ranges(cidrs: &[&str]) -> Value {
 }
 
 #[test]
-fn the_quota_is_the_capacity_or_what_all_quotas_together_allow() {
+fn quota_is_the_lesser_of_capacity_and_sum_of_quotas() {
     let capacity = "quota: {gpus: 4, concurrent_jobs: 10}
 capacity: {gpus: 9, concurrent_jobs: 25}
 classes: {big: {cpu: {max: '16'}, memory: {max: 3Gi}, gpu: {max: 2}}}
 ";
     assert_eq!(
-        hard(&only(capacity)),
+        hard_limits(&only(capacity)),
         json!({
             "pods": "25",
             "requests.cpu": "400", "limits.cpu": "400",
@@ -105,18 +105,18 @@ classes: {big: {cpu: {max: '16'}, memory: {max: 3Gi}, gpu: {max: 2}}}
     let two = format!(
         "{capacity}unknown_tenants: deny\ntenants: {{a: {{}}, b: {{quota: {{concurrent_jobs: 3}}}}}}\n"
     );
-    let hard_of_two = hard(&only(&two));
+    let hard_of_two = hard_limits(&only(&two));
     assert_eq!((&hard_of_two["pods"], &hard_of_two["requests.nvidia.com/gpu"]), (&json!("13"), &json!("8")));
     let three = two.replace("a: {}", "a: {}, c: {}");
-    assert_eq!(hard(&only(&three))["requests.nvidia.com/gpu"], "9");
+    assert_eq!(hard_limits(&only(&three))["requests.nvidia.com/gpu"], "9");
     let unlisted = two.replace("deny", "allow");
-    assert_eq!(hard(&only(&unlisted)), hard(&only(capacity)));
+    assert_eq!(hard_limits(&only(&unlisted)), hard_limits(&only(capacity)));
 }
 
 #[test]
-fn gpus_that_no_job_can_have_are_none() {
+fn gpu_quota_is_zero_if_no_job_can_have_gpus() {
     let gpus = |rest: &str| {
-        hard(&only(&format!("capacity: {{gpus: 9}}\n{rest}")))["requests.nvidia.com/gpu"].clone()
+        hard_limits(&only(&format!("capacity: {{gpus: 9}}\n{rest}")))["requests.nvidia.com/gpu"].clone()
     };
     assert_eq!(gpus(""), "0");
     assert_eq!(gpus("classes: {gpu: {gpu: {max: 1}}}\n"), "9");
@@ -126,11 +126,11 @@ fn gpus_that_no_job_can_have_are_none() {
 }
 
 #[test]
-fn each_gpu_resource_has_the_whole_quota_and_no_other_has_any() {
+fn each_gpu_resource_gets_the_whole_quota() {
     let types = |types: &str| {
         let rest =
             format!("classes: {{gpu: {{gpu: {{max: 4}}}}}}\ncapacity: {{gpus: 9}}\ngpu_types: {{{types}}}\n");
-        let hard = hard(&only(&rest));
+        let hard = hard_limits(&only(&rest));
         let gpus = hard.as_object().unwrap().iter().filter(|(name, _)| name.contains('/'));
         gpus.map(|(name, amount)| (name.clone(), amount.clone())).collect::<Map<_, _>>()
     };
@@ -141,12 +141,12 @@ fn each_gpu_resource_has_the_whole_quota_and_no_other_has_any() {
     assert_eq!(types(""), expected(json!({"requests.nvidia.com/gpu": "9"})));
     let both = json!({"requests.nvidia.com/gpu": "9", "requests.amd.com/gpu": "9"});
     assert_eq!(types(&format!("{amd}, {h100}, {a100}")), expected(both));
-    let amd_alone = json!({"requests.nvidia.com/gpu": "0", "requests.amd.com/gpu": "9"});
-    assert_eq!(types(amd), expected(amd_alone));
+    let only_amd = json!({"requests.nvidia.com/gpu": "0", "requests.amd.com/gpu": "9"});
+    assert_eq!(types(amd), expected(only_amd));
 }
 
 #[test]
-fn the_range_is_that_of_all_jobs() {
+fn limit_range_spans_all_jobs() {
     let guarded = only(
         "default_class: small
 classes:
@@ -158,7 +158,7 @@ tenants: {own: {classes: {big: {cpu: {max: '20'}}}}}
     let max = json!({"cpu": "20", "memory": "64Gi", "ephemeral-storage": "50Gi"});
     let default = json!({"cpu": "250m", "memory": "512Mi", "ephemeral-storage": "1Gi"});
     assert_eq!(
-        range(&guarded),
+        limit_range(&guarded),
         json!([
             {
                 "type": "Container",
@@ -174,34 +174,34 @@ tenants: {own: {classes: {big: {cpu: {max: '20'}}}}}
 }
 
 #[test]
-fn where_the_policy_has_no_default_the_least_is_one() {
+fn minimum_is_the_default_if_policy_has_none() {
     let source = BASE.replace(", default: 500m", "").replace(", default: 512Mi", "");
-    let policy = Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap();
-    let default = range(&all(&policy)[0])[0]["default"].clone();
+    let policy = Policy::parse(source.as_bytes(), PriceOverrides::default()).unwrap();
+    let default = limit_range(&all(&policy)[0])[0]["default"].clone();
     assert_eq!(default, json!({"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "1Gi"}));
 }
 
 #[test]
-fn a_class_that_admits_no_job_bounds_none() {
+fn class_that_admits_no_job_is_ignored() {
     let rest =
         "classes: {gpu: {cpu: {max: '64'}, gpu: {min: 1, max: 8}, network: [open]}}\nquota: {gpus: 0}\n";
     let guarded = guardrails(&policy(rest), &[]).unwrap().remove(0);
-    assert_eq!(range(&guarded)[0]["max"]["cpu"], "4");
+    assert_eq!(limit_range(&guarded)[0]["max"]["cpu"], "4");
     let nothing = only(&format!("default_class: gpu\n{rest}"));
-    assert_eq!((hard(&nothing)["pods"].clone(), nothing.range.is_none()), (json!("0"), true));
+    assert_eq!((hard_limits(&nothing)["pods"].clone(), nothing.limit_range.is_none()), (json!("0"), true));
     assert_eq!(names(&nothing), ["runway-deny-all"]);
 }
 
 #[test]
-fn sums_end_where_kubernetes_stops_counting() {
+fn sums_saturate_at_i64_max() {
     let source = BASE.replace("max: '4'", "max: '9223372036854775'").replace("max: 8Gi", "max: 7Ei");
     let most = u32::MAX;
     let source = format!("{source}capacity: {{concurrent_jobs: {most}, gpus: 9223372036854775807}}\n");
     let source = format!(
         "{source}classes: {{gpu: {{gpu: {{max: 9223372036854775807}}}}}}\nquota: {{gpus: 9223372036854775807}}\n"
     );
-    let policy = Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap();
-    let hard = hard(&all(&policy)[0]);
+    let policy = Policy::parse(source.as_bytes(), PriceOverrides::default()).unwrap();
+    let hard = hard_limits(&all(&policy)[0]);
     assert_eq!(hard["pods"], most.to_string());
     assert_eq!(hard["requests.cpu"], "9223372036854775807m");
     assert_eq!(hard["limits.memory"], "9223372036854775807");
@@ -209,7 +209,7 @@ fn sums_end_where_kubernetes_stops_counting() {
 }
 
 #[test]
-fn each_tenant_has_a_namespace_with_bounds_of_its_own() {
+fn each_tenant_gets_its_own_namespace_and_bounds() {
     let policy = policy(
         "capacity: {gpus: 9, concurrent_jobs: 25}
 quota: {gpus: 2, concurrent_jobs: 10}
@@ -221,7 +221,7 @@ run: {namespace: 'jobs-{tenant}'}
     );
     let [a, b] = &all(&policy)[..] else { panic!() };
     let shown = |guarded: &Guardrails| {
-        let (hard, range) = (hard(guarded), range(guarded));
+        let (hard, range) = (hard_limits(guarded), limit_range(guarded));
         [&hard["pods"], &hard["requests.nvidia.com/gpu"], &hard["limits.cpu"], &range[0]["max"]["cpu"]]
             .map(|amount| amount.as_str().unwrap().to_owned())
     };
@@ -235,7 +235,7 @@ run: {namespace: 'jobs-{tenant}'}
 }
 
 #[test]
-fn namespaces_take_only_what_is_restricted() {
+fn namespaces_enforce_the_restricted_profile() {
     let guarded = only("run: {namespace: jobs}\n");
     let namespace = json_of(&guarded.namespace);
     assert_eq!(
@@ -254,17 +254,17 @@ fn namespaces_take_only_what_is_restricted() {
 }
 
 #[test]
-fn every_pod_is_denied_everything_and_nothing_is_opened_that_no_job_may_have() {
+fn network_is_denied_unless_a_job_may_use_it() {
     let guarded = only("");
     assert_eq!(names(&guarded), ["runway-deny-all"]);
-    let deny = json_of(&guarded.networks[0]);
+    let deny = json_of(&guarded.network_policies[0]);
     assert_eq!(deny["spec"], json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}));
     // The policy does not allow `open`, so the address of the API server is not required.
     assert!(guardrails(&policy("classes: {a: {network: [none, internal]}}\n"), &[]).is_ok());
 }
 
 #[test]
-fn tenants_with_ranges_of_their_own_do_not_get_those_of_everybody() {
+fn tenant_with_own_ranges_does_not_get_shared_ranges() {
     let rest = "networks: {internal: {cidrs: [10.0.0.0/8, 'fd12::/16']}}
 classes: {batch: {network: [none, internal]}}
 tenants:
@@ -284,9 +284,9 @@ tenants:
             "matchExpressions": [{"key": "runway.dev/tenant", "operator": operator, "values": tenants}],
         })
     };
-    let everybodys = ranges(&["10.0.0.0/8", "fd12::/16"]);
+    let shared = ranges(&["10.0.0.0/8", "fd12::/16"]);
     let general = network(&guarded, "runway-internal");
-    assert_eq!(general, (selector("NotIn", &["closed", "empty", "own"]), json!([dns(), everybodys])));
+    assert_eq!(general, (selector("NotIn", &["closed", "empty", "own"]), json!([dns(), shared])));
     let own = network(&guarded, "runway-internal-own");
     assert_eq!(own, (selector("In", &["own"]), json!([dns(), ranges(&["10.7.0.0/16"])])));
     // A rule without destinations would allow all destinations.
@@ -296,15 +296,15 @@ tenants:
     let denied = only(&format!("{rest}unknown_tenants: deny\n"));
     assert_eq!(network(&denied, "runway-internal").0, selector("In", &["plain"]));
     // If all tenants have the same networks, the selector names no tenant.
-    let alike = only("classes: {batch: {network: [internal]}}\ntenants: {a: {}}\n");
+    let equal = only("classes: {batch: {network: [internal]}}\ntenants: {a: {}}\n");
     assert_eq!(
-        network(&alike, "runway-internal"),
+        network(&equal, "runway-internal"),
         (json!({"matchLabels": {"runway.dev/network": "internal"}}), json!([dns()]))
     );
 }
 
 #[test]
-fn open_is_everything_but_metadata_and_the_api_server() {
+fn open_network_excludes_metadata_and_api_server() {
     let rest = "classes: {batch: {network: [none, open]}}\ntenants: {closed: {network: [none]}}\n";
     let error = guardrails(&policy(rest), &[]).unwrap_err();
     assert_eq!(error, GuardrailsError::ApiServerUnknown { allowed_by: "classes.batch.network".into() });
@@ -327,17 +327,17 @@ fn open_is_everything_but_metadata_and_the_api_server() {
     assert_eq!(egress, json!([dns(), blocks]));
     for range in v4.iter().chain(&v6) {
         let range: Cidr = range.parse().unwrap();
-        assert!(!range.is_everything(), "an exception does not contain all addresses");
+        assert!(!range.covers_all_addresses(), "an exception does not contain all addresses");
     }
 }
 
 #[test]
-fn every_object_says_whose_it_is_and_which_policy_made_it() {
+fn every_object_has_owner_labels_and_policy_digest() {
     for policy in crate::documents::policies() {
         for guarded in all(&policy) {
-            let objects = [json_of(&guarded.namespace), json_of(&guarded.quota)].into_iter();
-            let objects = objects.chain(guarded.range.iter().map(json_of));
-            for object in objects.chain(guarded.networks.iter().map(json_of)) {
+            let objects = [json_of(&guarded.namespace), json_of(&guarded.resource_quota)].into_iter();
+            let objects = objects.chain(guarded.limit_range.iter().map(json_of));
+            for object in objects.chain(guarded.network_policies.iter().map(json_of)) {
                 let metadata = &object["metadata"];
                 assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "runway");
                 let digest = &metadata["annotations"]["runway.dev/policy-digest"];
@@ -395,12 +395,12 @@ fn with_defaults(resources: &Value, item: &Value) -> Value {
 
 /// Asserts that a cluster accepts the pod of one job in an empty namespace (`PodValidateLimitFunc` and the
 /// quota's usage).
-fn assert_passes(pod: &Value, guarded: &Guardrails) {
-    let written = &pod["containers"][0]["resources"];
-    let range = range(guarded);
+fn assert_passes_guardrails(pod: &Value, guarded: &Guardrails) {
+    let original = &pod["containers"][0]["resources"];
+    let range = limit_range(guarded);
     assert_valid(&range);
-    let resources = with_defaults(written, &range[0]);
-    assert_eq!(resources, *written, "admission adds no defaults");
+    let resources = with_defaults(original, &range[0]);
+    assert_eq!(resources, *original, "admission adds no defaults");
     for item in range.as_array().unwrap() {
         for (resource, max) in item["max"].as_object().unwrap() {
             assert!(
@@ -420,7 +420,7 @@ fn assert_passes(pod: &Value, guarded: &Guardrails) {
             assert_eq!(resources["limits"][resource], resources["requests"][resource]);
         }
     }
-    let hard = hard(guarded);
+    let hard = hard_limits(guarded);
     assert!(thousandths(&hard["pods"]) >= 1000);
     for (part, resource, amount) in ["limits", "requests"].iter().flat_map(|part| {
         resources[part].as_object().unwrap().iter().map(move |(resource, amount)| (part, resource, amount))
@@ -449,7 +449,7 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 
 /// Asserts that two policies select a job: the one that denies all, and the one that allows its network with
 /// the ranges of its tenant.
-fn assert_connected(labels: &Value, policy: &Policy, guarded: &Guardrails) {
+fn assert_network_policies(labels: &Value, policy: &Policy, guarded: &Guardrails) {
     let selected =
         networks(guarded).into_iter().filter(|(_, pods, _)| selects(pods, labels)).collect::<Vec<_>>();
     assert_eq!(selected[0].0, "runway-deny-all");
@@ -459,7 +459,7 @@ fn assert_connected(labels: &Value, policy: &Policy, guarded: &Guardrails) {
             assert_eq!(selected.len(), 2, "{labels}");
             assert!(selected[1].0.starts_with(&format!("runway-{kind}")), "{}", selected[1].0);
             if kind == "internal" {
-                let cidrs = &policy.terms(labels["runway.dev/tenant"].as_str().unwrap()).internal_cidrs.value;
+                let cidrs = &policy.tenant_policy(labels["runway.dev/tenant"].as_str().unwrap()).internal_cidrs.value;
                 let cidrs: Vec<_> = cidrs.iter().map(ToString::to_string).collect();
                 let opened = selected[1].2.get(1).cloned().unwrap_or(json!({"to": []}));
                 assert_eq!(opened, ranges(&cidrs.iter().map(String::as_str).collect::<Vec<_>>()));
@@ -475,25 +475,25 @@ fn admitted_and_passes(submission: &Submission, policy: &Arc<Policy>) -> bool {
     let Some(admitted) = decision.admitted() else { return false };
     let job = json_of(&render_redacted(admitted, JobId::from_random(1), policy).job);
     let all = all(policy);
-    let its = |guarded: &&Guardrails| {
+    let is_namespace_of_job = |guarded: &&Guardrails| {
         job["metadata"]["namespace"] == *guarded.namespace.metadata.name.as_ref().unwrap()
     };
-    let guarded = all.iter().find(its).expect("every job's namespace has guardrails");
-    assert_passes(&job["spec"]["template"]["spec"], guarded);
-    assert_connected(&job["spec"]["template"]["metadata"]["labels"], policy, guarded);
+    let guarded = all.iter().find(is_namespace_of_job).expect("every job's namespace has guardrails");
+    assert_passes_guardrails(&job["spec"]["template"]["spec"], guarded);
+    assert_network_policies(&job["spec"]["template"]["metadata"]["labels"], policy, guarded);
     true
 }
 
 #[test]
-fn every_job_of_the_fixtures_passes() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/jobs");
+fn every_fixture_job_passes_the_guardrails() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/jobs");
     let files =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let sources: Vec<_> = files.map(|file| std::fs::read(file).unwrap()).collect();
     let mut passed = 0;
     for policy in crate::documents::policies() {
         for source in &sources {
-            for reading in JobSpec::read_all(source, SecretLiterals::Refuse) {
+            for reading in JobSpec::parse_all(source, SecretLiterals::Refuse) {
                 passed += usize::from(admitted_and_passes(&reading.into(), &policy));
             }
         }
@@ -502,7 +502,7 @@ fn every_job_of_the_fixtures_passes() {
 }
 
 #[test]
-fn jobs_at_the_edges_of_their_bounds_pass() {
+fn jobs_at_their_limits_pass_the_guardrails() {
     for policy in crate::documents::policies() {
         let mut passed = 0;
         for tenant in ["search", "vision", "crawler", "somebody"] {
@@ -550,7 +550,7 @@ fn jobs_at_the_edges_of_their_bounds_pass() {
 
 proptest! {
     #[test]
-    fn every_admitted_job_passes(document in crate::documents::nearly_good_document(), policy in crate::documents::policy()) {
+    fn every_admitted_job_passes_the_guardrails(document in crate::documents::nearly_good_document(), policy in crate::documents::policy()) {
         admitted_and_passes(&crate::documents::submission(&document), &policy);
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use runway_core::document::{
     DocumentError, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, MAX_DOCUMENTS, parse_all,
 };
-use runway_core::policy::RateOverrides;
+use runway_core::policy::PriceOverrides;
 use runway_core::spec::{MAX_ARGUMENT_BYTES, MAX_VARIABLES, SecretLiterals};
 use runway_core::units::Timestamp;
 use runway_core::{Code, Decision, Gate, HashSeed, JobSpec, Policy, Submission};
@@ -14,12 +14,12 @@ use std::sync::Arc;
 fn decide_all(source: &[u8]) -> Vec<Decision> {
     let policy = crate::documents::policies().swap_remove(0);
     let gate = Gate::new(policy, HashSeed::default());
-    let readings = JobSpec::read_all(source, SecretLiterals::Refuse);
-    readings.into_iter().map(|reading| gate.preview(&Submission::from(reading), Timestamp::EPOCH)).collect()
+    let parsed = JobSpec::parse_all(source, SecretLiterals::Refuse);
+    parsed.into_iter().map(|reading| gate.preview(&Submission::from(reading), Timestamp::EPOCH)).collect()
 }
 
 /// Returns the only error of a text that cannot be parsed, with its code, message, line and column.
-fn fault(source: &[u8]) -> (Code, String, usize, usize) {
+fn single_error(source: &[u8]) -> (Code, String, usize, usize) {
     let documents = parse_all(source);
     let error = documents.iter().find_map(|document| document.as_ref().err()).expect("the source cannot be parsed");
     let code = match error {
@@ -41,7 +41,7 @@ fn fault(source: &[u8]) -> (Code, String, usize, usize) {
 const UNCLOSED: &str = "this quote is not closed, or a line of the quoted text is not indented";
 
 #[test]
-fn what_is_no_yaml_is_refused_with_its_place() {
+fn invalid_yaml_is_refused_with_its_position() {
     for (source, message, line, column) in [
         (&b"name: x\n\timage: y\n"[..], "this value continues into a tab; indent with spaces", 1, 7),
         (b"resources:\n\tcpu: 1\n", "YAML does not allow tabs for indentation; use spaces", 2, 2),
@@ -61,25 +61,25 @@ fn what_is_no_yaml_is_refused_with_its_place() {
         (b"name: @x\n", "unexpected character", 1, 7),
     ] {
         let shown = String::from_utf8_lossy(source);
-        assert_eq!(fault(source), (Code::Syntax, message.to_owned(), line, column), "{shown}");
+        assert_eq!(single_error(source), (Code::Syntax, message.to_owned(), line, column), "{shown}");
     }
 }
 
 #[test]
-fn an_alias_bomb_is_refused_before_it_is_built() {
+fn alias_bomb_is_refused() {
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for i in 1..60 {
         let aliases = vec![format!("*a{}", i - 1); 10].join(", ");
         bomb.push_str(&format!("a{i}: &a{i} [{aliases}]\n"));
     }
-    assert_eq!(fault(bomb.as_bytes()).0, Code::TooLarge);
+    assert_eq!(single_error(bomb.as_bytes()).0, Code::TooLarge);
     // A document with few but long values.
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 100].join(", "));
-    assert_eq!(fault(long.as_bytes()).0, Code::TooLarge);
+    assert_eq!(single_error(long.as_bytes()).0, Code::TooLarge);
 }
 
 #[test]
-fn a_file_of_ten_megabytes_is_refused_without_being_read_through() {
+fn ten_megabyte_file_is_refused_quickly() {
     for source in [
         format!("name: {}\n", "x".repeat(10_000_000)),
         format!("args:\n{}", "- x\n".repeat(2_500_000)),
@@ -118,26 +118,26 @@ fn of_bytes(bytes: usize) -> String {
 }
 
 #[test]
-fn a_document_has_its_bytes_and_not_one_more() {
+fn document_above_the_byte_limit_is_refused() {
     let largest = of_bytes(MAX_DOCUMENT_BYTES);
     assert_eq!(largest.len(), MAX_DOCUMENT_BYTES);
     assert!(decide_all(largest.as_bytes())[0].admitted().is_some());
-    assert_eq!(fault(of_bytes(MAX_DOCUMENT_BYTES + 1).as_bytes()).0, Code::TooLarge);
+    assert_eq!(single_error(of_bytes(MAX_DOCUMENT_BYTES + 1).as_bytes()).0, Code::TooLarge);
     // Earlier documents of the file do not count.
     let second = format!("name: first\n---\n{largest}");
     assert!(decide_all(second.as_bytes())[1].admitted().is_some());
 }
 
 #[test]
-fn a_document_has_its_values_and_not_one_more() {
+fn document_above_the_node_limit_is_refused() {
     // The mapping, the key and the list count as three values.
     let of_values = |n: usize| format!("args: [{}]", vec!["x"; n - 3].join(","));
     assert!(parse_all(of_values(MAX_DOCUMENT_NODES).as_bytes())[0].is_ok());
-    assert_eq!(fault(of_values(MAX_DOCUMENT_NODES + 1).as_bytes()).0, Code::TooLarge);
+    assert_eq!(single_error(of_values(MAX_DOCUMENT_NODES + 1).as_bytes()).0, Code::TooLarge);
 }
 
 #[test]
-fn a_document_has_its_depth_and_not_one_more() {
+fn document_above_the_depth_limit_is_refused() {
     let flow = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let block = |depth: usize| format!("{}x", "- ".repeat(depth));
     for of_depth in [flow as fn(usize) -> String, block] {
@@ -149,24 +149,24 @@ fn a_document_has_its_depth_and_not_one_more() {
     for i in 1..100 {
         tower.push_str(&format!("a{i}: &a{i} [*a{}]\n", i - 1));
     }
-    assert_eq!(fault(tower.as_bytes()).0, Code::TooLarge);
+    assert_eq!(single_error(tower.as_bytes()).0, Code::TooLarge);
 }
 
 #[test]
-fn a_document_has_its_faults_told_and_no_more_than_that() {
+fn violations_above_the_limit_are_not_reported() {
     use runway_core::violation::MAX_VIOLATIONS;
-    let faults = |n: usize| {
+    let violations = |n: usize| {
         let source = format!("args: [{}]", vec!["1"; n].join(","));
-        JobSpec::read_all(source.as_bytes(), SecretLiterals::Refuse)[0].violations.clone()
+        JobSpec::parse_all(source.as_bytes(), SecretLiterals::Refuse)[0].violations.clone()
     };
-    assert!(faults(MAX_VIOLATIONS).iter().all(|violation| violation.code == Code::WrongType));
-    let more = faults(MAX_VIOLATIONS + 1);
+    assert!(violations(MAX_VIOLATIONS).iter().all(|violation| violation.code == Code::WrongType));
+    let more = violations(MAX_VIOLATIONS + 1);
     assert_eq!(more.len(), MAX_VIOLATIONS + 1);
     assert_eq!(more.last().map(|violation| violation.code), Some(Code::TooLarge));
 }
 
 #[test]
-fn a_file_has_its_documents_and_not_one_more() {
+fn file_above_the_document_limit_is_refused() {
     let of_documents = |n: usize| "--- {}\n".repeat(n);
     assert!(parse_all(of_documents(MAX_DOCUMENTS).as_bytes()).iter().all(Result::is_ok));
     let documents = parse_all(of_documents(MAX_DOCUMENTS + 1).as_bytes());
@@ -175,7 +175,7 @@ fn a_file_has_its_documents_and_not_one_more() {
 }
 
 #[test]
-fn documents_are_told_apart_by_their_markers_alone() {
+fn documents_are_separated_only_by_markers() {
     for (source, names) in [
         ("name: a\n---\nname: b\n", &["a", "b"][..]),
         ("---\nname: a\n---\n---\nname: b\n...\n", &["a", "b"]),
@@ -190,15 +190,15 @@ fn documents_are_told_apart_by_their_markers_alone() {
         ("name: a\n... # end\nname: b\n", &["a", "b"]),
         ("name: a\n--- # next\nname: b\n", &["a", "b"]),
     ] {
-        let readings = JobSpec::read_all(source.as_bytes(), SecretLiterals::Refuse);
+        let parsed = JobSpec::parse_all(source.as_bytes(), SecretLiterals::Refuse);
         let found: Vec<_> =
-            readings.iter().map(|reading| reading.spec.name.as_deref().unwrap_or("none")).collect();
-        assert_eq!(found, names, "{source:?}: {:#?}", readings[0].violations);
+            parsed.iter().map(|reading| reading.spec.name.as_deref().unwrap_or("none")).collect();
+        assert_eq!(found, names, "{source:?}: {:#?}", parsed[0].violations);
     }
 }
 
 #[test]
-fn places_in_later_documents_are_those_of_the_file() {
+fn positions_in_later_documents_count_from_file_start() {
     let source = "# one\nname: a\n---\n# two\nname: [\n---\nname: b\ncpu: 1\n";
     let documents = parse_all(source.as_bytes());
     assert_eq!(documents[1].as_ref().unwrap_err().span().line, 5);
@@ -217,7 +217,7 @@ fn codes(spec: JobSpec) -> Vec<Code> {
 }
 
 #[test]
-fn variables_and_arguments_have_their_bounds_and_not_one_more() {
+fn variables_and_arguments_above_limits_are_refused() {
     let variables = |n: usize| (0..n).map(|i| (format!("V{i}"), String::new())).collect();
     assert_eq!(codes(JobSpec { env: variables(MAX_VARIABLES), ..JobSpec::default() }), []);
     assert_eq!(codes(JobSpec { env: variables(MAX_VARIABLES + 1), ..JobSpec::default() }), [Code::TooLarge]);
@@ -240,9 +240,9 @@ fn variables_and_arguments_have_their_bounds_and_not_one_more() {
     assert_eq!(codes(whole(MAX_DOCUMENT_BYTES - 200_000 - own + 1)), [Code::TooLarge]);
 }
 
-fn nothing_panics(source: &[u8]) {
+fn process_all(source: &[u8]) {
     for secrets in [SecretLiterals::Refuse, SecretLiterals::Accept] {
-        for (i, reading) in JobSpec::read_all(source, secrets).into_iter().enumerate() {
+        for (i, reading) in JobSpec::parse_all(source, secrets).into_iter().enumerate() {
             let submission = Submission::from(reading);
             let policy = crate::documents::policies().swap_remove(i % 5);
             let gate = Gate::new(Arc::clone(&policy), HashSeed::default());
@@ -258,7 +258,7 @@ fn nothing_panics(source: &[u8]) {
             }
         }
     }
-    let _ = Policy::parse(source, RateOverrides::default());
+    let _ = Policy::parse(source, PriceOverrides::default());
 }
 
 /// The fixtures, as a starting point for random edits.
@@ -277,17 +277,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn arbitrary_bytes_make_nothing_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        nothing_panics(&bytes);
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        process_all(&bytes);
     }
 
     #[test]
-    fn arbitrary_yaml_makes_nothing_panic(text in "[-a-z0-9:{}\\[\\], \n\t\"'&*!|>#?%@.]{0,200}") {
-        nothing_panics(text.as_bytes());
+    fn arbitrary_yaml_never_panics(text in "[-a-z0-9:{}\\[\\], \n\t\"'&*!|>#?%@.]{0,200}") {
+        process_all(text.as_bytes());
     }
 
     #[test]
-    fn mutilated_fixtures_make_nothing_panic(
+    fn damaged_fixtures_never_panic(
         fixture in prop::sample::select(fixtures()),
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, prop::collection::vec(any::<u8>(), 0..6)), 1..6),
     ) {
@@ -297,6 +297,6 @@ proptest! {
             let end = (start + remove).min(bytes.len());
             bytes.splice(start..end, insert);
         }
-        nothing_panics(&bytes);
+        process_all(&bytes);
     }
 }

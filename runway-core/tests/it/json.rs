@@ -19,11 +19,11 @@ fn space() -> impl Strategy<Value = &'static str> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    let written = |text: String| serde_json::to_string(&text).unwrap();
+    let to_json = |text: String| serde_json::to_string(&text).unwrap();
     prop_oneof![
-        "[a-z~.:#&*!%@ -]{0,8}".prop_map(written),
+        "[a-z~.:#&*!%@ -]{0,8}".prop_map(to_json),
         // Without the characters that YAML requires to be escaped.
-        "[ -~äé€\u{2028}😀\\n\\t\"\\\\]{0,12}".prop_map(written),
+        "[ -~äé€\u{2028}😀\\n\\t\"\\\\]{0,12}".prop_map(to_json),
         prop::sample::select(vec![
             r#""null""#,
             r#""\u00e4""#,
@@ -60,7 +60,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn json_is_the_tree_that_yaml_makes_of_it(text in json()) {
+    fn json_parser_agrees_with_yaml_parser(text in json()) {
         let document = parse_json(text.as_bytes());
         // Both parsers must return the same tree, or both must reject the text.
         match (document, as_yaml(&text)) {
@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_cut_off_or_mutilated_is_left_to_the_reader_of_yaml(text in json(), at in 0..200_usize, by in any::<u8>()) {
+    fn damaged_json_is_left_to_the_yaml_parser(text in json(), at in 0..200_usize, by in any::<u8>()) {
         let mut bytes = text.into_bytes();
         let at = at % bytes.len();
         bytes[at] = by;
@@ -84,7 +84,7 @@ proptest! {
 }
 
 #[test]
-fn a_number_keeps_its_literal_and_text_that_looks_like_one_stays_text() {
+fn numbers_keep_their_literals_and_strings_their_type() {
     let document = parse_json(br#"{"a": 1e3, "b": "1e3", "c": 10, "d": 1.50}"#).unwrap();
     let scalars: Vec<_> = ["/a", "/b", "/c", "/d"].map(|at| document.find(at).unwrap().value.clone()).into();
     let scalar = |kind, text: &str| Value::Scalar(kind, text.into());
@@ -92,7 +92,7 @@ fn a_number_keeps_its_literal_and_text_that_looks_like_one_stays_text() {
         scalars,
         [
             scalar(ScalarKind::Float, "1e3"),
-            scalar(ScalarKind::Text, "1e3"),
+            scalar(ScalarKind::String, "1e3"),
             scalar(ScalarKind::Integer, "10"),
             scalar(ScalarKind::Float, "1.50"),
         ]
@@ -100,7 +100,7 @@ fn a_number_keeps_its_literal_and_text_that_looks_like_one_stays_text() {
 }
 
 #[test]
-fn json_has_the_bounds_that_yaml_has() {
+fn json_has_the_same_limits_as_yaml() {
     let of_bytes = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
     let of_values = |values: usize| format!("[{}]", vec!["1"; values - 1].join(","));
     let of_depth = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
@@ -122,7 +122,7 @@ fn json_has_the_bounds_that_yaml_has() {
 }
 
 #[test]
-fn no_key_stands_twice_in_however_large_a_mapping() {
+fn duplicate_key_is_rejected_in_mapping_of_any_size() {
     for size in [2, 15, 16, 17, 100] {
         let keys = |last: String| -> String {
             let keys = (1..size).map(|n| format!("\"k{n}\":1")).chain([format!("\"{last}\":1")]);
@@ -137,7 +137,7 @@ fn no_key_stands_twice_in_however_large_a_mapping() {
 }
 
 #[test]
-fn what_is_no_object_or_list_is_left_to_the_reader_of_yaml() {
+fn non_object_is_left_to_the_yaml_parser() {
     for source in [
         &b"\"text\""[..],
         b"1",

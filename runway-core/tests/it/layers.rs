@@ -1,7 +1,7 @@
 //! The layers of a policy: classes replace bounds, tenants narrow them, and a tenant's class replaces them.
 //! Each bound knows its policy path.
 
-use runway_core::policy::{Limits, RateOverrides};
+use runway_core::policy::{Limits, PriceOverrides};
 use runway_core::{Code, Policy};
 use std::fmt::Display;
 
@@ -15,23 +15,23 @@ rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gp
 ";
 
 fn policy(rest: &str) -> Policy {
-    Policy::parse(format!("{BASE}{rest}").as_bytes(), RateOverrides::default())
+    Policy::parse(format!("{BASE}{rest}").as_bytes(), PriceOverrides::default())
         .unwrap_or_else(|error| panic!("{rest}: {:#?}", error.violations))
 }
 
-fn faults(source: &str) -> Vec<(Code, String)> {
-    let error = Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap_err();
+fn violations(source: &str) -> Vec<(Code, String)> {
+    let error = Policy::parse(source.as_bytes(), PriceOverrides::default()).unwrap_err();
     error.violations.into_iter().map(|violation| (violation.code, violation.path)).collect()
 }
 
 fn contradictions(rest: &str) -> Vec<String> {
-    let faults = faults(&format!("{BASE}{rest}"));
+    let faults = violations(&format!("{BASE}{rest}"));
     assert!(faults.iter().all(|(code, _)| *code == Code::PolicyContradiction), "{faults:?}");
     faults.into_iter().map(|(_, path)| path).collect()
 }
 
-fn shown<T: Display>(bound: &runway_core::policy::Sourced<T>) -> (String, &str) {
-    (bound.value.to_string(), &bound.from)
+fn shown<T: Display>(bound: &runway_core::policy::WithSource<T>) -> (String, &str) {
+    (bound.value.to_string(), &bound.source)
 }
 
 fn limits<'a>(policy: &'a Policy, tenant: &str, class: Option<&str>) -> &'a Limits {
@@ -39,7 +39,7 @@ fn limits<'a>(policy: &'a Policy, tenant: &str, class: Option<&str>) -> &'a Limi
 }
 
 #[test]
-fn a_class_replaces_field_by_field() {
+fn class_replaces_base_field_by_field() {
     let policy = policy("classes: {big: {cpu: {max: '16'}}}\n");
     let big = limits(&policy, "t", Some("big"));
     assert_eq!(shown(&big.cpu.min), ("10m".to_owned(), "limits.cpu.min"));
@@ -49,7 +49,7 @@ fn a_class_replaces_field_by_field() {
 }
 
 #[test]
-fn a_tenants_bare_bounds_only_narrow_and_its_classes_replace() {
+fn tenant_bounds_narrow_and_tenant_classes_replace() {
     let policy = policy(
         "classes: {big: {cpu: {max: '16'}}, small: {cpu: {max: '1'}}}
 tenants:
@@ -71,7 +71,7 @@ tenants:
 }
 
 #[test]
-fn an_inherited_default_follows_its_bounds_and_a_written_one_must_lie_in_them() {
+fn inherited_default_is_clamped_to_bounds() {
     let policy = policy(
         "classes: {short: {timeout: {max: 60s}}, long: {timeout: {min: 30m}}}
 ",
@@ -87,7 +87,7 @@ fn an_inherited_default_follows_its_bounds_and_a_written_one_must_lie_in_them() 
 }
 
 #[test]
-fn contradictions_do_not_load() {
+fn contradictory_policies_are_rejected() {
     let short = "classes: {short: {timeout: {max: 60s, default: 61s}}}\n";
     assert_eq!(contradictions(short), ["/classes/short/timeout/default"]);
     assert!(
@@ -103,15 +103,15 @@ fn contradictions_do_not_load() {
     let listed = "unknown_tenants: deny\nrun: {namespace: 'runway-{tenant}'}\n";
     assert_eq!(contradictions(listed), ["/run/namespace"]);
     let policy = policy(&format!("{listed}tenants: {{search: {{}}}}\n"));
-    assert_eq!(policy.run().namespace_of(&"search".parse().unwrap()), "runway-search");
+    assert_eq!(policy.run_settings().namespace_of(&"search".parse().unwrap()), "runway-search");
     let long = format!("{listed}tenants: {{{}: {{}}}}\n", "a".repeat(57));
     assert_eq!(contradictions(&long), ["/run/namespace"]);
     let price = BASE.replace("'0.00001'", "'18000000'").replace("max: 1h", "max: 8760h");
-    assert_eq!(faults(&price), [(Code::PolicyContradiction, "/limits/timeout/max".to_owned())]);
+    assert_eq!(violations(&price), [(Code::PolicyContradiction, "/limits/timeout/max".to_owned())]);
 }
 
 #[test]
-fn networks_are_narrowed_in_order() {
+fn tenant_networks_keep_the_order_of_the_class() {
     let policy = policy(
         "classes: {net: {network: [open, internal, none]}}\ntenants: {t: {network: [none, internal]}}\n",
     );
@@ -119,7 +119,7 @@ fn networks_are_narrowed_in_order() {
         let networks = &limits(&policy, tenant, Some("net")).network;
         (
             networks.value.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            networks.from.to_string(),
+            networks.source.to_string(),
         )
     };
     assert_eq!(names("other"), ("open internal none".to_owned(), "classes.net.network".to_owned()));
@@ -127,7 +127,7 @@ fn networks_are_narrowed_in_order() {
 }
 
 #[test]
-fn the_tightest_of_bound_quota_and_capacity_is_the_most_gpus() {
+fn max_gpus_is_lowest_of_bound_quota_and_capacity() {
     let gpu = "classes: {gpu: {gpu: {min: 1, max: 8}}}\n";
     for (rest, max, line) in [
         ("quota: {gpus: 100}\n", "8", "classes.gpu.gpu.max"),
@@ -143,9 +143,9 @@ fn the_tightest_of_bound_quota_and_capacity_is_the_most_gpus() {
 }
 
 #[test]
-fn every_fault_is_told_at_once() {
+fn all_violations_are_reported_together() {
     let faults =
-        faults("version: 2\nlimits: {cpu: {max: many}, disk: {}}\nrun: {run_as_user: 0}\nrates: []\n");
+        violations("version: 2\nlimits: {cpu: {max: many}, disk: {}}\nrun: {run_as_user: 0}\nrates: []\n");
     let paths: Vec<_> = faults.iter().map(|(_, path)| path.as_str()).collect();
     for path in [
         "/version",
@@ -161,7 +161,7 @@ fn every_fault_is_told_at_once() {
 }
 
 #[test]
-fn what_has_no_value_is_not_taken_for_left_out() {
+fn fields_without_a_value_are_rejected() {
     for (rest, path) in [
         ("images: {allow: }\n", "/images/allow"),
         ("images:\n  allow:\n    # - registry.internal/**\n", "/images/allow"),
@@ -170,7 +170,7 @@ fn what_has_no_value_is_not_taken_for_left_out() {
         ("quota: {gpus: }\n", "/quota/gpus"),
         ("gpu_types: {a100: }\n", "/gpu_types/a100/usd_per_gpu_second"),
     ] {
-        let paths: Vec<_> = faults(&format!("{BASE}{rest}")).into_iter().map(|(_, path)| path).collect();
+        let paths: Vec<_> = violations(&format!("{BASE}{rest}")).into_iter().map(|(_, path)| path).collect();
         assert_eq!(paths, [path], "{rest}");
     }
     // An empty class or tenant is valid. It inherits everything from the base.
@@ -178,7 +178,7 @@ fn what_has_no_value_is_not_taken_for_left_out() {
 }
 
 #[test]
-fn names_that_are_kubernetes_own_do_not_load() {
+fn reserved_kubernetes_names_are_rejected() {
     for (rest, path) in [
         ("run: {namespace: kube-system}\n", "/run/namespace"),
         ("run: {namespace: default}\n", "/run/namespace"),
@@ -189,30 +189,30 @@ fn names_that_are_kubernetes_own_do_not_load() {
             "/gpu_types/a/resource",
         ),
     ] {
-        assert_eq!(faults(&format!("{BASE}{rest}")), [(Code::InvalidName, path.to_owned())], "{rest}");
+        assert_eq!(violations(&format!("{BASE}{rest}")), [(Code::InvalidName, path.to_owned())], "{rest}");
     }
     policy("run: {image_pull_secrets: [my.registry.creds]}\n");
     let a_year = BASE.replace("max: 1h", "max: 8760h");
-    assert!(Policy::parse(a_year.as_bytes(), RateOverrides::default()).is_ok());
+    assert!(Policy::parse(a_year.as_bytes(), PriceOverrides::default()).is_ok());
     let more = BASE.replace("max: 1h", "max: 8760h1s");
-    assert_eq!(faults(&more), [(Code::InvalidQuantity, "/limits/timeout/max".to_owned())]);
+    assert_eq!(violations(&more), [(Code::InvalidQuantity, "/limits/timeout/max".to_owned())]);
 }
 
 #[test]
-fn a_policy_is_one_document() {
+fn policy_with_two_documents_is_rejected() {
     for end in ["---\n", "... # end\n", "...\n"] {
-        assert_eq!(faults(&format!("{BASE}{end}{BASE}")), [(Code::Syntax, String::new())], "{end}");
+        assert_eq!(violations(&format!("{BASE}{end}{BASE}")), [(Code::Syntax, String::new())], "{end}");
     }
 }
 
 #[test]
-fn variables_set_prices_or_it_is_said_why_not() {
-    let found = RateOverrides::from_variables(|name| {
+fn price_variables_are_parsed_or_rejected() {
+    let found = PriceOverrides::from_variables(|name| {
         (name == "RUNWAY_USD_PER_GPU_SECOND").then(|| "0.001".to_owned())
     });
     let found = found.unwrap();
     assert_eq!((found.usd_per_cpu_second, found.usd_per_gpu_second), (None, Some("0.001".parse().unwrap())));
-    let error = RateOverrides::from_variables(|_| Some("cheap".to_owned())).unwrap_err();
+    let error = PriceOverrides::from_variables(|_| Some("cheap".to_owned())).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the environment variable RUNWAY_USD_PER_CPU_SECOND is `cheap`, which is not a decimal number such as `0.0000112444`"

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use runway_core::quota::{
-    HeldUntil, HoldRequest, HoldState, Ledger, LedgerError, Listing, Observed, QuotaKind, QuotaLimits,
-    Shortage, Sighting, Usage,
+    HoldExpiry, HoldRequest, HoldState, Ledger, LedgerError, ListToken, ObservedHold, QuotaKind, QuotaLimits,
+    QuotaExceeded, ObserveOutcome, Usage,
 };
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{HashSeed, JobId, Tenant};
@@ -18,7 +18,7 @@ enum Event {
     /// A submission passes the gate, if the quota allows it.
     Reserve { id: u8, tenant: u8, gpus: u64 },
     /// The cluster creates the job. The response may be lost.
-    Land { id: u8 },
+    ApplyCreate { id: u8 },
     /// The response arrives, possibly twice.
     Confirm { id: u8 },
     /// The create request fails definitively.
@@ -30,7 +30,7 @@ enum Event {
     /// The watch reports a running job.
     Observe { id: u8 },
     /// A list starts. The model keeps the current state of the cluster as its snapshot.
-    BeginListing,
+    BeginList,
     /// The list arrives. It contains the state at its start or the current state, and each job once or twice.
     Reconcile { stale: bool, twice: bool },
     /// The process crashes, restarts and lists the cluster.
@@ -41,13 +41,13 @@ fn event() -> impl Strategy<Value = Event> {
     let id = 0u8..14;
     prop_oneof![
         6 => (id.clone(), 0u8..3, 0u64..5).prop_map(|(id, tenant, gpus)| Event::Reserve { id, tenant, gpus }),
-        5 => id.clone().prop_map(|id| Event::Land { id }),
+        5 => id.clone().prop_map(|id| Event::ApplyCreate { id }),
         5 => id.clone().prop_map(|id| Event::Confirm { id }),
         2 => id.clone().prop_map(|id| Event::Abort { id }),
         4 => id.clone().prop_map(|id| Event::Finish { id }),
         4 => id.clone().prop_map(|id| Event::Release { id }),
         2 => id.prop_map(|id| Event::Observe { id }),
-        2 => Just(Event::BeginListing),
+        2 => Just(Event::BeginList),
         3 => (any::<bool>(), any::<bool>()).prop_map(|(stale, twice)| Event::Reconcile { stale, twice }),
         1 => Just(Event::Crash),
     ]
@@ -69,7 +69,7 @@ struct Held {
     live: bool,
 }
 
-struct World {
+struct Model {
     ledger: Ledger,
     /// The holds that the ledger should have.
     held: BTreeMap<u8, Held>,
@@ -77,26 +77,26 @@ struct World {
     cluster: BTreeMap<u8, (u8, u64)>,
     /// The ids of create requests that neither took effect nor failed.
     in_flight: BTreeSet<u8>,
-    listing: Option<OpenListing>,
+    list: Option<OpenList>,
     now: u64,
 }
 
-struct OpenListing {
-    token: Listing,
+struct OpenList {
+    token: ListToken,
     snapshot: BTreeMap<u8, (u8, u64)>,
     /// The holds that were live when the list started.
-    live_then: BTreeSet<u8>,
-    released_since: BTreeSet<u8>,
+    live_at_start: BTreeSet<u8>,
+    released_since_start: BTreeSet<u8>,
 }
 
-impl World {
+impl Model {
     fn new() -> Self {
         Self {
             ledger: Ledger::new(HashSeed(5, 6)),
             held: BTreeMap::new(),
             cluster: BTreeMap::new(),
             in_flight: BTreeSet::new(),
-            listing: None,
+            list: None,
             now: 1_000_000,
         }
     }
@@ -107,12 +107,12 @@ impl World {
         Usage { gpus: held.iter().map(|held| held.gpus).sum(), jobs: held.len() as u64 }
     }
 
-    fn observed(cluster: &BTreeMap<u8, (u8, u64)>, twice: bool, now: u64) -> Vec<Observed> {
-        let once = cluster.iter().map(|(id, (owner, gpus))| Observed {
+    fn observed(cluster: &BTreeMap<u8, (u8, u64)>, twice: bool, now: u64) -> Vec<ObservedHold> {
+        let once = cluster.iter().map(|(id, (owner, gpus))| ObservedHold {
             id: job_id(*id),
             tenant: tenant(*owner),
             gpus: GpuCount::new(*gpus),
-            term: Seconds::new(600),
+            max_duration: Seconds::new(600),
             deadline: Timestamp::from_seconds(now + 600),
         });
         let mut all: Vec<_> = once.collect();
@@ -129,7 +129,7 @@ impl World {
         match *event {
             Event::Reserve { id, tenant: owner, gpus } => {
                 let (mine, all) = (self.usage(Some(owner)), self.usage(None));
-                let shortages = LIMITS.shortages(mine, all, GpuCount::new(gpus));
+                let shortages = LIMITS.exceeded(mine, all, GpuCount::new(gpus));
                 let fits = shortages.is_empty();
                 // Random ids are unique. An id can be reused after the job has finished, as with an
                 // idempotency key.
@@ -137,24 +137,24 @@ impl World {
                     return Ok(());
                 }
                 for shortage in &shortages {
-                    let ways = self.ledger.in_the_way(tenant(owner).as_str(), shortage);
-                    prop_assert_eq!(ways, self.first_to_end(owner, shortage));
+                    let ways = self.ledger.blocking_holds(tenant(owner).as_str(), shortage);
+                    prop_assert_eq!(ways, self.expected_blocking_holds(owner, shortage));
                 }
                 let request =
-                    HoldRequest { tenant: tenant(owner), gpus: GpuCount::new(gpus), term: Seconds::new(600) };
+                    HoldRequest { tenant: tenant(owner), gpus: GpuCount::new(gpus), max_duration: Seconds::new(600) };
                 if !fits {
                     return Ok(());
                 }
                 let found = self.ledger.reserve(job_id(id), request, now);
                 if self.held.contains_key(&id) {
-                    prop_assert_eq!(found, Err(LedgerError::HeldAlready { id: job_id(id) }));
+                    prop_assert_eq!(found, Err(LedgerError::AlreadyHeld { id: job_id(id) }));
                 } else {
                     prop_assert_eq!(found, Ok(()));
                     self.held.insert(id, Held { tenant: owner, gpus, live: false });
                     self.in_flight.insert(id);
                 }
             }
-            Event::Land { id } => {
+            Event::ApplyCreate { id } => {
                 if self.in_flight.remove(&id) {
                     let held = &self.held[&id];
                     self.cluster.insert(id, (held.tenant, held.gpus));
@@ -177,11 +177,11 @@ impl World {
             Event::Abort { id } => {
                 if self.in_flight.remove(&id) {
                     prop_assert!(self.ledger.abort(job_id(id)).unwrap().is_some());
-                    self.forget(id);
+                    self.remove_hold(id);
                 } else if self.held.get(&id).is_some_and(|held| held.live) {
                     prop_assert_eq!(
                         self.ledger.abort(job_id(id)),
-                        Err(LedgerError::AbortedLive { id: job_id(id) })
+                        Err(LedgerError::JobExists { id: job_id(id) })
                     );
                 } else if !self.held.contains_key(&id) {
                     prop_assert_eq!(self.ledger.abort(job_id(id)), Ok(None));
@@ -195,41 +195,41 @@ impl World {
                 }
                 let found = self.ledger.release(job_id(id));
                 prop_assert_eq!(found.is_some(), self.held.contains_key(&id));
-                self.forget(id);
+                self.remove_hold(id);
             }
             Event::Observe { id } => {
                 let Some(&(owner, gpus)) = self.cluster.get(&id) else { return Ok(()) };
                 let shown = BTreeMap::from([(id, (owner, gpus))]);
                 let found = self.ledger.observe(Self::observed(&shown, false, self.now).swap_remove(0));
                 let expected = match self.held.get(&id) {
-                    None => Sighting::Adopted,
-                    Some(held) if held.live => Sighting::Known,
-                    Some(_) => Sighting::Confirmed,
+                    None => ObserveOutcome::Adopted,
+                    Some(held) if held.live => ObserveOutcome::AlreadyHeld,
+                    Some(_) => ObserveOutcome::Confirmed,
                 };
                 prop_assert_eq!(found, expected);
                 self.held.insert(id, Held { tenant: owner, gpus, live: true });
             }
-            Event::BeginListing => {
+            Event::BeginList => {
                 let live_then = self.held.iter().filter(|(_, held)| held.live).map(|(id, _)| *id).collect();
-                self.listing = Some(OpenListing {
-                    token: self.ledger.begin_listing(),
+                self.list = Some(OpenList {
+                    token: self.ledger.begin_list(),
                     snapshot: self.cluster.clone(),
-                    live_then,
-                    released_since: BTreeSet::new(),
+                    live_at_start: live_then,
+                    released_since_start: BTreeSet::new(),
                 });
             }
             Event::Reconcile { stale, twice } => {
-                let Some(open) = self.listing.take() else { return Ok(()) };
+                let Some(open) = self.list.take() else { return Ok(()) };
                 let shown = if stale { open.snapshot } else { self.cluster.clone() };
                 let drift =
                     self.ledger.reconcile(open.token, Self::observed(&shown, twice, self.now)).unwrap();
                 let mut expected = self.held.clone();
                 expected.retain(|id, held| {
-                    let was_live = open.live_then.contains(id) && !open.released_since.contains(id);
+                    let was_live = open.live_at_start.contains(id) && !open.released_since_start.contains(id);
                     !held.live || shown.contains_key(id) || !was_live
                 });
                 for (id, (owner, gpus)) in &shown {
-                    if !open.released_since.contains(id) {
+                    if !open.released_since_start.contains(id) {
                         let seen = Held { tenant: *owner, gpus: *gpus, live: true };
                         expected.entry(*id).or_insert(seen).live = true;
                     }
@@ -244,20 +244,20 @@ impl World {
                 // A crash loses the requests in flight.
                 self.in_flight.clear();
                 self.ledger = Ledger::new(HashSeed(7, 8));
-                let listing = self.ledger.begin_listing();
+                let listing = self.ledger.begin_list();
                 self.ledger.reconcile(listing, Self::observed(&self.cluster, false, self.now)).unwrap();
                 let live = |(id, (owner, gpus)): (&u8, &(u8, u64))| {
                     (*id, Held { tenant: *owner, gpus: *gpus, live: true })
                 };
                 self.held = self.cluster.iter().map(live).collect();
-                self.listing = None;
+                self.list = None;
             }
         }
         self.check()
     }
 
     /// Returns the holds that block a request. It sorts all holds, unlike the ledger.
-    fn first_to_end(&self, owner: u8, shortage: &Shortage) -> Vec<HeldUntil> {
+    fn expected_blocking_holds(&self, owner: u8, shortage: &QuotaExceeded) -> Vec<HoldExpiry> {
         let of_tenant = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::TenantJobs);
         let of_gpus = matches!(shortage.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
         let mut holds: Vec<_> = self
@@ -265,11 +265,11 @@ impl World {
             .holds()
             .filter(|(_, hold)| !of_tenant || hold.tenant == tenant(owner))
             .filter(|(_, hold)| !of_gpus || hold.gpus.units() > 0)
-            .map(|(id, hold)| HeldUntil { id, deadline: hold.deadline, gpus: hold.gpus })
+            .map(|(id, hold)| HoldExpiry { id, deadline: hold.deadline, gpus: hold.gpus })
             .collect();
         holds.sort_by_key(|hold| (hold.deadline, hold.id));
-        let mut missing = i128::from(shortage.missing());
-        let frees = |hold: &HeldUntil| if of_gpus { i128::from(hold.gpus.units()) } else { 1 };
+        let mut missing = i128::from(shortage.excess());
+        let frees = |hold: &HoldExpiry| if of_gpus { i128::from(hold.gpus.units()) } else { 1 };
         let enough = holds.iter().position(|hold| {
             missing -= frees(hold);
             missing <= 0
@@ -278,10 +278,10 @@ impl World {
         holds
     }
 
-    fn forget(&mut self, id: u8) {
+    fn remove_hold(&mut self, id: u8) {
         self.held.remove(&id);
-        if let Some(listing) = &mut self.listing {
-            listing.released_since.insert(id);
+        if let Some(listing) = &mut self.list {
+            listing.released_since_start.insert(id);
         }
     }
 
@@ -318,8 +318,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_ledger_equals_its_holds_through_any_history(events in prop::collection::vec(event(), 1..120)) {
-        let mut world = World::new();
+    fn ledger_matches_model_in_any_history(events in prop::collection::vec(event(), 1..120)) {
+        let mut world = Model::new();
         for event in &events {
             world.step(event)?;
         }
@@ -327,28 +327,28 @@ proptest! {
 }
 
 #[test]
-fn a_listing_that_was_overtaken_changes_nothing() {
+fn stale_list_is_rejected() {
     let mut ledger = Ledger::new(HashSeed::default());
-    let first = ledger.begin_listing();
-    let second = ledger.begin_listing();
+    let first = ledger.begin_list();
+    let second = ledger.begin_list();
     let cluster = BTreeMap::from([(1, (0, 2))]);
-    let stale = ledger.reconcile(first, World::observed(&cluster, false, 1));
-    assert_eq!(stale, Err(LedgerError::StaleListing));
+    let stale = ledger.reconcile(first, Model::observed(&cluster, false, 1));
+    assert_eq!(stale, Err(LedgerError::StaleList));
     assert_eq!(ledger.cluster_usage(), Usage::default());
-    assert!(ledger.reconcile(second, World::observed(&cluster, false, 1)).is_ok());
+    assert!(ledger.reconcile(second, Model::observed(&cluster, false, 1)).is_ok());
     assert_eq!(ledger.cluster_usage(), Usage { gpus: 2, jobs: 1 });
 }
 
 #[test]
-fn what_happens_during_a_listing_is_not_undone_by_it() {
+fn changes_during_a_list_are_kept() {
     let mut ledger = Ledger::new(HashSeed::default());
     let now = Timestamp::from_seconds(1);
-    let request = || HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), term: Seconds::new(60) };
+    let request = || HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), max_duration: Seconds::new(60) };
     for id in [1, 2] {
         ledger.reserve(job_id(id), request(), now).unwrap();
         ledger.confirm(job_id(id), now).unwrap();
     }
-    let listing = ledger.begin_listing();
+    let listing = ledger.begin_list();
     // After the list starts, job 1 ends, job 3 is created, and job 4 is in flight. The list does not include
     // these changes.
     ledger.release(job_id(1));
@@ -356,66 +356,66 @@ fn what_happens_during_a_listing_is_not_undone_by_it() {
     ledger.confirm(job_id(3), now).unwrap();
     ledger.reserve(job_id(4), request(), now).unwrap();
     let before = BTreeMap::from([(1, (0, 1)), (2, (0, 1))]);
-    let drift = ledger.reconcile(listing, World::observed(&before, false, 1)).unwrap();
-    assert!(drift.is_none(), "{drift:?}");
+    let drift = ledger.reconcile(listing, Model::observed(&before, false, 1)).unwrap();
+    assert!(drift.is_empty(), "{drift:?}");
     let mut held: Vec<_> = ledger.holds().map(|(id, _)| id).collect();
     held.sort_unstable();
     assert_eq!(held, [job_id(2), job_id(3), job_id(4)]);
     // The next list contains neither job 2 nor job 3, which is confirmed by now. Job 4 is still in flight.
-    let listing = ledger.begin_listing();
+    let listing = ledger.begin_list();
     let drift = ledger.reconcile(listing, []).unwrap();
     assert_eq!(drift.dropped, [job_id(2), job_id(3)]);
     assert_eq!(ledger.cluster_usage(), Usage { gpus: 1, jobs: 1 });
 }
 
 #[test]
-fn a_job_that_is_seen_is_confirmed_though_its_answer_was_lost() {
+fn listed_job_confirms_its_hold() {
     let mut ledger = Ledger::new(HashSeed::default());
     let now = Timestamp::from_seconds(1);
-    let request = HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), term: Seconds::new(60) };
+    let request = HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), max_duration: Seconds::new(60) };
     ledger.reserve(job_id(1), request, now).unwrap();
-    let listing = ledger.begin_listing();
+    let listing = ledger.begin_list();
     let cluster = BTreeMap::from([(1, (0, 1))]);
-    assert!(ledger.reconcile(listing, World::observed(&cluster, false, 1)).unwrap().is_none());
+    assert!(ledger.reconcile(listing, Model::observed(&cluster, false, 1)).unwrap().is_empty());
     // The event for the job's end is lost as well. The next list corrects this.
-    let listing = ledger.begin_listing();
+    let listing = ledger.begin_list();
     assert_eq!(ledger.reconcile(listing, []).unwrap().dropped, [job_id(1)]);
     assert_eq!(ledger.cluster_usage(), Usage::default());
 }
 
 #[test]
-fn an_id_that_comes_again_during_a_listing_keeps_its_new_size() {
+fn reused_id_keeps_its_new_size_during_a_list() {
     let mut ledger = Ledger::new(HashSeed::default());
     let now = Timestamp::from_seconds(1);
-    let request = |gpus| HoldRequest { tenant: tenant(0), gpus: GpuCount::new(gpus), term: Seconds::new(60) };
+    let request = |gpus| HoldRequest { tenant: tenant(0), gpus: GpuCount::new(gpus), max_duration: Seconds::new(60) };
     ledger.reserve(job_id(1), request(1), now).unwrap();
     ledger.confirm(job_id(1), now).unwrap();
-    let listing = ledger.begin_listing();
+    let listing = ledger.begin_list();
     ledger.release(job_id(1));
     ledger.reserve(job_id(1), request(3), now).unwrap();
     ledger.confirm(job_id(1), now).unwrap();
     let before = BTreeMap::from([(1, (0, 1))]);
-    assert!(ledger.reconcile(listing, World::observed(&before, false, 1)).unwrap().is_none());
+    assert!(ledger.reconcile(listing, Model::observed(&before, false, 1)).unwrap().is_empty());
     assert_eq!(ledger.cluster_usage(), Usage { gpus: 3, jobs: 1 });
 }
 
 #[test]
-fn a_hold_of_the_wrong_size_is_corrected() {
+fn list_corrects_hold_of_wrong_size() {
     let mut ledger = Ledger::new(HashSeed::default());
     let now = Timestamp::from_seconds(1);
-    let request = HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), term: Seconds::new(60) };
+    let request = HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), max_duration: Seconds::new(60) };
     ledger.reserve(job_id(1), request, now).unwrap();
     ledger.confirm(job_id(1), now).unwrap();
-    let listing = ledger.begin_listing();
+    let listing = ledger.begin_list();
     let cluster = BTreeMap::from([(1, (2, 3))]);
-    let drift = ledger.reconcile(listing, World::observed(&cluster, false, 1)).unwrap();
+    let drift = ledger.reconcile(listing, Model::observed(&cluster, false, 1)).unwrap();
     assert_eq!(drift.corrected, [job_id(1)]);
     assert_eq!(ledger.tenant_usage("tenant-0"), Usage::default());
     assert_eq!(ledger.tenant_usage("tenant-2"), Usage { gpus: 3, jobs: 1 });
 }
 
 #[test]
-fn the_last_unit_of_a_quota_fits_and_one_more_does_not() {
+fn quota_limits_are_exact() {
     for (tenant, cluster, gpus, fits) in [
         (Usage { gpus: 4, jobs: 3 }, Usage { gpus: 8, jobs: 7 }, 2, true),
         (Usage { gpus: 5, jobs: 3 }, Usage { gpus: 8, jobs: 7 }, 2, false),
@@ -425,7 +425,7 @@ fn the_last_unit_of_a_quota_fits_and_one_more_does_not() {
         // A job without GPUs is not affected by an exceeded GPU limit.
         (Usage { gpus: 99, jobs: 3 }, Usage { gpus: 99, jobs: 7 }, 0, true),
     ] {
-        let shortages = LIMITS.shortages(tenant, cluster, GpuCount::new(gpus));
+        let shortages = LIMITS.exceeded(tenant, cluster, GpuCount::new(gpus));
         assert_eq!(shortages.is_empty(), fits, "{tenant:?} {cluster:?} {gpus}");
     }
 }

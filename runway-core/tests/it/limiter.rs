@@ -10,16 +10,16 @@ fn limit(per_minute: u32, burst: u32) -> RateLimit {
 }
 
 /// The maximum number of requests in a time window: the burst plus the refilled tokens.
-fn most(limit: RateLimit, nanos: u64) -> u128 {
-    let flown = u128::from(nanos) * u128::from(limit.per_minute.get()) / 60_000_000_000;
-    u128::from(limit.burst.get()) + flown
+fn max_allowed(limit: RateLimit, nanos: u64) -> u128 {
+    let refilled = u128::from(nanos) * u128::from(limit.per_minute.get()) / 60_000_000_000;
+    u128::from(limit.burst.get()) + refilled
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn no_window_sees_more_than_burst_and_rate(
+    fn no_window_exceeds_burst_and_rate(
         per_minute in 1u32..10_000,
         burst in 1u32..20,
         server_burst in 1u32..40,
@@ -33,7 +33,7 @@ proptest! {
         for (gap, tenant, wait) in gaps {
             now += if wait { gap } else { gap % 1000 };
             let at = Timestamp::from_nanos(now);
-            match limiter.draw(&tenants[tenant], server, own, at) {
+            match limiter.try_acquire(&tenants[tenant], server, own, at) {
                 Ok(()) => passed.push((now, tenant)),
                 Err(refused) => {
                     // `retry_at` is exact: the request is refused one nanosecond earlier, and passes at this
@@ -41,8 +41,8 @@ proptest! {
                     let mut other = limiter.clone();
                     prop_assert!(refused.retry_at > at);
                     let before = Timestamp::from_nanos(refused.retry_at.nanos() - 1);
-                    prop_assert!(other.draw(&tenants[tenant], server, own, before).is_err());
-                    prop_assert!(other.draw(&tenants[tenant], server, own, refused.retry_at).is_ok());
+                    prop_assert!(other.try_acquire(&tenants[tenant], server, own, before).is_err());
+                    prop_assert!(other.try_acquire(&tenants[tenant], server, own, refused.retry_at).is_ok());
                 }
             }
         }
@@ -50,14 +50,14 @@ proptest! {
             let mut counts = [0u128; 3];
             for (n, (end, tenant)) in passed[i..].iter().enumerate() {
                 counts[*tenant] += 1;
-                prop_assert!(counts[*tenant] <= most(own, end - start));
-                prop_assert!((n as u128) < most(server, end - start));
+                prop_assert!(counts[*tenant] <= max_allowed(own, end - start));
+                prop_assert!((n as u128) < max_allowed(server, end - start));
             }
         }
     }
 
     #[test]
-    fn all_that_the_rate_allows_does_pass(per_minute in 1u32..100_000, burst in 1u32..50, rounds in 1u32..50) {
+    fn waiting_until_retry_at_uses_the_full_rate(per_minute in 1u32..100_000, burst in 1u32..50, rounds in 1u32..50) {
         // A client that waits until `retry_at` is never refused, and it can use the full rate.
         let own = limit(per_minute, burst);
         let server = limit(1_000_000, 1_000_000);
@@ -67,25 +67,25 @@ proptest! {
         let mut now = start;
         let mut passed = 0u128;
         for _ in 0..(burst + rounds) {
-            if let Err(refused) = limiter.draw(&tenant, server, own, now) {
+            if let Err(refused) = limiter.try_acquire(&tenant, server, own, now) {
                 now = refused.retry_at;
-                prop_assert!(limiter.draw(&tenant, server, own, now).is_ok());
+                prop_assert!(limiter.try_acquire(&tenant, server, own, now).is_ok());
             }
             passed += 1;
         }
-        prop_assert_eq!(passed, most(own, now.nanos_since(start)));
+        prop_assert_eq!(passed, max_allowed(own, now.nanos_since(start)));
     }
 
     #[test]
-    fn a_changed_limit_takes_the_bucket_over(old in 1u32..1000, new in 1u32..1000) {
+    fn changed_limit_keeps_used_tokens(old in 1u32..1000, new in 1u32..1000) {
         let tenant: Tenant = "t".parse().unwrap();
         let server = limit(1_000_000, 1_000_000);
         let mut limiter = RateLimiter::new(HashSeed::default());
         let now = Timestamp::from_seconds(1_700_000_000);
-        limiter.draw(&tenant, server, limit(old, 1), now).unwrap();
+        limiter.try_acquire(&tenant, server, limit(old, 1), now).unwrap();
         // The bucket is used up for one interval of the old rate, whatever the new rate is. Conversion is
         // exact to 1 ns.
-        let refused = limiter.draw(&tenant, server, limit(new, 1), now).unwrap_err();
+        let refused = limiter.try_acquire(&tenant, server, limit(new, 1), now).unwrap_err();
         let interval = 60_000_000_000u64.div_ceil(u64::from(old));
         let waited = refused.retry_at.nanos_since(now);
         prop_assert!(waited.abs_diff(interval) <= 1, "{waited} {interval}");

@@ -2,7 +2,7 @@
 //! Standards.
 
 use crate::restricted::assert_restricted;
-use runway_core::policy::RateOverrides;
+use runway_core::policy::PriceOverrides;
 use runway_core::render::{Manifest, REDACTED, render, render_redacted};
 use runway_core::spec::Secret;
 use runway_core::units::Timestamp;
@@ -42,7 +42,7 @@ fn gpu_spec() -> JobSpec {
 }
 
 #[test]
-fn every_pod_passes_the_restricted_profile_and_more() {
+fn pods_pass_the_restricted_profile() {
     for policy in [default_policy()] {
         for spec in [JobSpec::default(), gpu_spec()] {
             let job = job(&policy, spec);
@@ -63,7 +63,7 @@ fn every_pod_passes_the_restricted_profile_and_more() {
 }
 
 #[test]
-fn the_deadline_stands_on_the_job_and_not_on_the_pod() {
+fn deadline_is_set_on_job_and_not_on_pod() {
     let spec = JobSpec { timeout: Some("5m".into()), retries: Some(2.into()), ..JobSpec::default() };
     let job = job(&default_policy(), spec);
     assert_eq!(job["spec"]["activeDeadlineSeconds"], 300);
@@ -76,7 +76,7 @@ fn the_deadline_stands_on_the_job_and_not_on_the_pod() {
 }
 
 #[test]
-fn gpus_are_whole_and_typed_and_kept_from_those_who_have_none() {
+fn gpus_are_visible_only_to_gpu_jobs() {
     let policy = default_policy();
     let with = job(&policy, gpu_spec());
     let pod = &with["spec"]["template"]["spec"];
@@ -94,7 +94,7 @@ fn gpus_are_whole_and_typed_and_kept_from_those_who_have_none() {
 }
 
 #[test]
-fn dollars_are_doubled_wherever_the_kubelet_expands() {
+fn dollar_signs_are_escaped_for_the_kubelet() {
     let spec = JobSpec {
         command: vec!["$(HOME)".into()],
         args: vec!["$5".into()],
@@ -123,7 +123,7 @@ fn workdir_is_rendered_as_written() {
 }
 
 #[test]
-fn a_job_with_secrets_is_suspended_and_refers_to_them() {
+fn job_with_secrets_is_suspended_and_references_them() {
     let policy = default_policy();
     let secrets =
         |secret: Secret| JobSpec { secrets: [("TOKEN".to_owned(), secret)].into(), ..JobSpec::default() };
@@ -151,7 +151,7 @@ fn a_job_with_secrets_is_suspended_and_refers_to_them() {
 }
 
 #[test]
-fn the_longest_name_is_not_cut() {
+fn longest_name_is_not_truncated() {
     let job = job(&default_policy(), JobSpec { name: Some("n".repeat(50)), ..JobSpec::default() });
     let name = job["metadata"]["name"].as_str().unwrap();
     assert_eq!(name, format!("{}-4d5c9fa91db4", "n".repeat(50)));
@@ -159,7 +159,7 @@ fn the_longest_name_is_not_cut() {
 }
 
 #[test]
-fn labels_and_annotations_carry_what_a_restart_needs() {
+fn labels_and_annotations_describe_the_job() {
     let policy = default_policy();
     let job = job(&policy, JobSpec::default());
     let labels = &job["metadata"]["labels"];
@@ -172,19 +172,19 @@ fn labels_and_annotations_carry_what_a_restart_needs() {
     assert_eq!(annotations["runway.dev/policy-digest"], policy.digest().to_string());
     let quote: Value = serde_json::from_str(annotations["runway.dev/quote"].as_str().unwrap()).unwrap();
     assert_eq!(quote["ceiling_usd"], "0.003960");
-    let (fresh, asked) = (admitted(&policy, JobSpec::default()), admitted(&policy, JobSpec::default()));
-    assert_eq!(asked.spec_digest(), fresh.spec().digest());
-    assert_eq!(annotations["runway.dev/spec-digest"], asked.spec_digest().to_string());
-    assert_eq!(fresh, asked, "computing the digest does not change the job");
+    let (fresh, with_digest) = (admitted(&policy, JobSpec::default()), admitted(&policy, JobSpec::default()));
+    assert_eq!(with_digest.spec_digest(), fresh.spec().digest());
+    assert_eq!(annotations["runway.dev/spec-digest"], with_digest.spec_digest().to_string());
+    assert_eq!(fresh, with_digest, "computing the digest does not change the job");
 }
 
 #[test]
-fn each_tenant_may_have_a_namespace_and_pull_secrets() {
+fn tenant_namespace_and_pull_secrets_are_rendered() {
     let source =
         std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/policies/strict.yaml")).unwrap();
     let source = String::from_utf8(source).unwrap().replace("require_digest: true", "require_digest: false");
     let source = source.replace("registry.internal/**", "**");
-    let policy = Arc::new(Policy::parse(source.as_bytes(), RateOverrides::default()).unwrap());
+    let policy = Arc::new(Policy::parse(source.as_bytes(), PriceOverrides::default()).unwrap());
     let job = job(&policy, JobSpec { timeout: Some("5m".into()), ..JobSpec::default() });
     assert_eq!(job["metadata"]["namespace"], "runway-vision");
     let pull_secrets = &job["spec"]["template"]["spec"]["imagePullSecrets"];

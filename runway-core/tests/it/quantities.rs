@@ -2,17 +2,17 @@
 
 use proptest::prelude::*;
 use runway_core::units::{
-    CpuMillis, GpuCount, MemoryBytes, Quantity, QuantityError, Seconds, Timestamp, Usd, UsdRate,
+    CpuMillis, GpuCount, MemoryBytes, Quantity, QuantityError, Seconds, Timestamp, Usd, UnitPrice,
 };
 
 /// Returns a decimal number times a power of ten, by moving its decimal point in the text.
-fn shifted(digits: &str, behind_point: usize, power: i32) -> Option<u128> {
-    let behind = i32::try_from(behind_point).unwrap() - power;
-    let (whole, fraction) = if behind <= 0 {
-        (format!("{digits}{}", "0".repeat(behind.unsigned_abs() as usize)), String::new())
+fn shifted(digits: &str, decimals: usize, power: i32) -> Option<u128> {
+    let remaining = i32::try_from(decimals).unwrap() - power;
+    let (whole, fraction) = if remaining <= 0 {
+        (format!("{digits}{}", "0".repeat(remaining.unsigned_abs() as usize)), String::new())
     } else {
-        let padded = format!("{}{digits}", "0".repeat(behind as usize));
-        let (whole, fraction) = padded.split_at(padded.len() - behind as usize);
+        let padded = format!("{}{digits}", "0".repeat(remaining as usize));
+        let (whole, fraction) = padded.split_at(padded.len() - remaining as usize);
         (whole.to_owned(), fraction.to_owned())
     };
     if fraction.chars().any(|c| c != '0') {
@@ -22,10 +22,10 @@ fn shifted(digits: &str, behind_point: usize, power: i32) -> Option<u128> {
     Some(if whole.is_empty() { 0 } else { whole.parse().unwrap() })
 }
 
-fn with_point(digits: &str, behind_point: usize) -> String {
-    let padded = format!("{}{digits}", "0".repeat(behind_point.saturating_sub(digits.len())));
-    let (whole, fraction) = padded.split_at(padded.len() - behind_point);
-    if behind_point == 0 { whole.to_owned() } else { format!("{whole}.{fraction}") }
+fn with_point(digits: &str, decimals: usize) -> String {
+    let padded = format!("{}{digits}", "0".repeat(decimals.saturating_sub(digits.len())));
+    let (whole, fraction) = padded.split_at(padded.len() - decimals);
+    if decimals == 0 { whole.to_owned() } else { format!("{whole}.{fraction}") }
 }
 
 proptest! {
@@ -63,27 +63,27 @@ proptest! {
     }
 
     #[test]
-    fn what_is_printed_is_read_back(units in 0..=i64::MAX as u64, small in 0u64..100_000) {
+    fn printed_values_parse_back(units in 0..=i64::MAX as u64, small in 0u64..100_000) {
         for n in [units, small, small << 20, small * 1_000_000] {
             prop_assert_eq!(CpuMillis::new(n).to_string().parse(), Ok(CpuMillis::new(n)));
             prop_assert_eq!(MemoryBytes::new(n).to_string().parse(), Ok(MemoryBytes::new(n)));
             prop_assert_eq!(GpuCount::new(n).to_string().parse(), Ok(GpuCount::new(n)));
             prop_assert_eq!(Seconds::new(n).to_string().parse(), Ok(Seconds::new(n)));
             prop_assert_eq!(Usd::from_micros(n).to_string().parse(), Ok(Usd::from_micros(n)));
-            prop_assert_eq!(UsdRate::from_picos(n).to_string().parse(), Ok(UsdRate::from_picos(n)));
+            prop_assert_eq!(UnitPrice::from_picos(n).to_string().parse(), Ok(UnitPrice::from_picos(n)));
             prop_assert_eq!(Timestamp::from_nanos(n).to_string().parse(), Ok(Timestamp::from_nanos(n)));
         }
     }
 
     #[test]
-    fn no_text_makes_a_unit_panic(text in "\\PC{0,24}", amount in "[-+]?[0-9.eEinukKMGTPmhs]{0,24}") {
+    fn parsing_never_panics(text in "\\PC{0,24}", amount in "[-+]?[0-9.eEinukKMGTPmhs]{0,24}") {
         for text in [&text, &amount] {
             let _ = text.parse::<CpuMillis>();
             let _ = text.parse::<MemoryBytes>();
             let _ = text.parse::<GpuCount>();
             let _ = text.parse::<Seconds>();
             let _ = text.parse::<Usd>();
-            let _ = text.parse::<UsdRate>();
+            let _ = text.parse::<UnitPrice>();
             let _ = text.parse::<Timestamp>();
         }
     }

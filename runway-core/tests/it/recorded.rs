@@ -1,7 +1,7 @@
 //! Recorded digests and decisions of an earlier version still match and replay.
 
-use runway_core::gate::{Basis, replay};
-use runway_core::policy::RateOverrides;
+use runway_core::gate::{DecisionInputs, replay};
+use runway_core::policy::PriceOverrides;
 use runway_core::spec::SecretLiterals;
 use runway_core::{JobSpec, Policy};
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn recorded_digests_match() {
     let different: BTreeSet<_> = digests.iter().map(|recorded| &recorded.digest).collect();
     assert_eq!(different.len(), digests.len());
     for RecordedDigest { document, digest } in &digests {
-        let [reading] = &JobSpec::read_all(document.as_bytes(), SecretLiterals::Accept)[..] else { panic!() };
+        let [reading] = &JobSpec::parse_all(document.as_bytes(), SecretLiterals::Accept)[..] else { panic!() };
         assert_eq!(reading.spec.digest().to_string(), *digest, "{document}");
     }
 }
@@ -35,14 +35,14 @@ fn recorded_digests_match() {
 fn recorded_decisions_replay() {
     let mut lines = 0;
     for name in ["default", "strict", "in-sequence", "minimal"] {
-        let folder = recorded().join(name);
-        let source = std::fs::read(folder.join("policy.yaml")).unwrap();
-        let policy = Policy::parse(&source, RateOverrides::default()).unwrap();
-        for line in std::fs::read_to_string(folder.join("decisions.jsonl")).unwrap().lines() {
+        let directory = recorded().join(name);
+        let source = std::fs::read(directory.join("policy.yaml")).unwrap();
+        let policy = Policy::parse(&source, PriceOverrides::default()).unwrap();
+        for line in std::fs::read_to_string(directory.join("decisions.jsonl")).unwrap().lines() {
             let logged: Value = serde_json::from_str(line).unwrap();
-            let basis: Basis = serde_json::from_value(logged["basis"].clone()).unwrap();
-            let again = serde_json::to_string(&replay(&policy, &basis).unwrap()).unwrap();
-            assert_eq!(again, line, "{name}");
+            let basis: DecisionInputs = serde_json::from_value(logged["basis"].clone()).unwrap();
+            let replayed = serde_json::to_string(&replay(&policy, &basis).unwrap()).unwrap();
+            assert_eq!(replayed, line, "{name}");
             lines += 1;
         }
     }

@@ -3,8 +3,8 @@
 
 use crate::documents::{document, policy, submission};
 use proptest::prelude::*;
-use runway_core::gate::{Basis, replay};
-use runway_core::policy::RateOverrides;
+use runway_core::gate::{DecisionInputs, replay};
+use runway_core::policy::PriceOverrides;
 use runway_core::spec::Secret;
 use runway_core::units::Timestamp;
 use runway_core::{Code, Decision, Gate, HashSeed, JobId, JobSpec, Policy};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub fn replayed(policy: &Policy, decision: &Decision) -> (String, String) {
     let line = serde_json::to_string(decision).unwrap();
     let logged: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let basis: Basis = serde_json::from_value(logged["basis"].clone()).unwrap();
+    let basis: DecisionInputs = serde_json::from_value(logged["basis"].clone()).unwrap();
     (serde_json::to_string(&replay(policy, &basis).unwrap()).unwrap(), line)
 }
 
@@ -21,7 +21,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_decision_of_a_history_is_replayed_to_the_byte(
+    fn decisions_replay_byte_for_byte(
         policy in policy(),
         documents in prop::collection::vec((document(), prop::option::of("[a-z]{1,3}"), 0u64..2_000_000_000), 1..30),
     ) {
@@ -33,11 +33,11 @@ proptest! {
             let id = JobId::from_random(i as u128);
             let submission = submission(document).with_tenant(header.clone());
             let preview = gate.preview(&submission, at);
-            let outlook = gate.outlook(&submission, at);
+            let snapshot = gate.snapshot(&submission, at);
             let decision = gate.submit(id, &submission, at).unwrap();
             prop_assert_eq!(&preview, &decision);
             // The snapshot contains all inputs of the decision, so later changes do not affect it.
-            let late = outlook.decide(&submission, |tenant, shortage| gate.ledger().in_the_way(tenant, shortage));
+            let late = snapshot.decide(&submission, |tenant, shortage| gate.ledger().blocking_holds(tenant, shortage));
             prop_assert_eq!(&late, &decision);
             let (again, line) = replayed(&policy, &decision);
             prop_assert_eq!(again, line);
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn the_seed_changes_no_decision(seed: (u64, u64), documents in prop::collection::vec(document(), 1..10)) {
+    fn hash_seed_does_not_change_decisions(seed: (u64, u64), documents in prop::collection::vec(document(), 1..10)) {
         let policy = crate::documents::policies().swap_remove(0);
         let decide = |seed| {
             let mut gate = Gate::new(Arc::clone(&policy), seed);
@@ -65,7 +65,7 @@ proptest! {
 }
 
 #[test]
-fn refusals_for_values_that_the_line_does_not_hold_are_replayed_too() {
+fn refusals_for_redacted_values_replay() {
     let policy = &crate::documents::policies()[0];
     let gate = Gate::new(Arc::clone(policy), HashSeed::default());
     for value in ["x".repeat(200_000), "x".repeat(400_000), "a\0b".to_owned()] {
@@ -86,32 +86,32 @@ fn refusals_for_values_that_the_line_does_not_hold_are_replayed_too() {
 }
 
 #[test]
-fn another_policy_does_not_replay() {
+fn replay_with_another_policy_fails() {
     let [one, other, ..] = &crate::documents::policies()[..] else { panic!() };
     let gate = Gate::new(Arc::clone(one), HashSeed::default());
     let decision = gate.preview(&submission(&serde_json::json!({})), Timestamp::EPOCH);
-    let error = replay(other, &decision.basis).unwrap_err();
+    let error = replay(other, &decision.inputs).unwrap_err();
     assert_eq!((error.expected, error.found), (one.digest(), other.digest()));
 }
 
 #[test]
-fn the_canonical_policy_loads_again_with_the_same_digest() {
+fn canonical_policy_keeps_its_digest() {
     for policy in crate::documents::policies() {
         let text = serde_json::to_string(&policy.canonical()).unwrap();
-        let again = Policy::parse(text.as_bytes(), RateOverrides::default()).unwrap();
+        let again = Policy::parse(text.as_bytes(), PriceOverrides::default()).unwrap();
         assert_eq!(again.digest(), policy.digest());
     }
 }
 
 #[test]
-fn prices_of_the_environment_are_part_of_the_digest() {
+fn price_overrides_change_the_policy_digest() {
     let source = include_bytes!("../../../fixtures/policies/default.yaml");
-    let plain = Policy::parse(source, RateOverrides::default()).unwrap();
+    let plain = Policy::parse(source, PriceOverrides::default()).unwrap();
     let rate = Some("0.5".parse().unwrap());
-    let dearer =
-        Policy::parse(source, RateOverrides { usd_per_gpu_second: rate, ..RateOverrides::default() })
+    let with_override =
+        Policy::parse(source, PriceOverrides { usd_per_gpu_second: rate, ..PriceOverrides::default() })
             .unwrap();
-    assert_ne!(plain.digest(), dearer.digest());
-    assert_eq!(dearer.gpu_rate(None).to_string(), "0.5");
-    assert_eq!(dearer.gpu_rate(Some("a100")).to_string(), "0.00102");
+    assert_ne!(plain.digest(), with_override.digest());
+    assert_eq!(with_override.gpu_price(None).to_string(), "0.5");
+    assert_eq!(with_override.gpu_price(Some("a100")).to_string(), "0.00102");
 }

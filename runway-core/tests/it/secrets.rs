@@ -8,52 +8,52 @@ use runway_core::{Gate, HashSeed, JobSpec, Submission};
 
 const SECRET: &str = "hunter2-xyzzy";
 
-fn everything_that_is_told(source: &str, literals: SecretLiterals) -> String {
+fn all_output(source: &str, literals: SecretLiterals) -> String {
     let gate = Gate::new(crate::documents::policies().swap_remove(0), HashSeed::default());
-    let mut told = String::new();
-    told += &format!("{:?}\n", runway_core::document::parse_all(source.as_bytes()));
-    for reading in JobSpec::read_all(source.as_bytes(), literals) {
+    let mut output = String::new();
+    output += &format!("{:?}\n", runway_core::document::parse_all(source.as_bytes()));
+    for reading in JobSpec::parse_all(source.as_bytes(), literals) {
         let submission = Submission::from(reading);
         let decision = gate.preview(&submission, Timestamp::EPOCH);
-        told += &format!("{submission:?}\n{decision:?}\n{}\n", serde_json::to_string(&decision).unwrap());
+        output += &format!("{submission:?}\n{decision:?}\n{}\n", serde_json::to_string(&decision).unwrap());
     }
-    told
+    output
 }
 
 /// Returns documents with the word SECRET at every place where an author could write a secret, including by
 /// mistake.
-fn leaks() -> Vec<String> {
+fn documents_with_secrets() -> Vec<String> {
     serde_json::from_str(include_str!("../../../fixtures/secrets.json")).unwrap()
 }
 
 #[test]
-fn wherever_a_secret_stands_its_value_is_not_told() {
-    for source in leaks() {
+fn secret_values_are_never_shown() {
+    for source in documents_with_secrets() {
         let source = source.replace("SECRET-not", "plain").replace("SECRET", SECRET);
         for literals in [SecretLiterals::Refuse, SecretLiterals::Accept] {
-            let told = everything_that_is_told(&source, literals);
-            assert!(!told.contains(SECRET), "{source}\n{told}");
+            let output = all_output(&source, literals);
+            assert!(!output.contains(SECRET), "{source}\n{output}");
         }
     }
 }
 
 #[test]
-fn aliases_within_env_and_secrets_are_as_good_as_anywhere() {
+fn aliases_within_env_and_secrets_are_accepted() {
     let spec = |source: &str| {
-        let mut readings = JobSpec::read_all(source.as_bytes(), SecretLiterals::Refuse);
+        let mut readings = JobSpec::parse_all(source.as_bytes(), SecretLiterals::Refuse);
         let reading = readings.remove(0);
         (reading.spec, reading.violations.into_iter().map(|v| v.path).collect::<Vec<_>>())
     };
-    let (read, faults) = spec("env: {A: &x v, B: *x}\nsecrets: {S: &s {from_env: Q}, T: *s}\n");
-    assert!(faults.is_empty(), "{faults:?}");
+    let (read, violations) = spec("env: {A: &x v, B: *x}\nsecrets: {S: &s {from_env: Q}, T: *s}\n");
+    assert!(violations.is_empty(), "{violations:?}");
     assert_eq!(read.env["B"], "v");
     assert_eq!(read.secrets["T"], Secret::FromEnv("Q".into()));
-    let (_, faults) = spec("env: {A: &x v}\nargs: [*x, b]\nretires: 1\n");
-    assert_eq!(faults, ["/retires", "/args/0"]);
+    let (_, violations) = spec("env: {A: &x v}\nargs: [*x, b]\nretires: 1\n");
+    assert_eq!(violations, ["/retires", "/args/0"]);
 }
 
 #[test]
-fn a_digest_does_not_depend_on_the_value_of_a_secret_but_on_all_else() {
+fn digest_ignores_only_secret_values() {
     let with = |secret: &str, env: &str, name: &str| JobSpec {
         name: Some(name.to_owned()),
         env: [("E".to_owned(), env.to_owned())].into(),
@@ -67,13 +67,13 @@ fn a_digest_does_not_depend_on_the_value_of_a_secret_but_on_all_else() {
 
 proptest! {
     #[test]
-    fn a_spec_is_debugged_without_values(value in "[a-z]{12,20}") {
+    fn debug_output_hides_values(value in "[a-z]{12,20}") {
         let spec = JobSpec {
             env: [("E".to_owned(), value.clone())].into(),
             secrets: [("S".to_owned(), Secret::Value(value.clone()))].into(),
             ..JobSpec::default()
         };
-        let told = format!("{spec:?} {:?}", spec.secrets);
-        prop_assert!(!told.contains(&value));
+        let output = format!("{spec:?} {:?}", spec.secrets);
+        prop_assert!(!output.contains(&value));
     }
 }

@@ -33,7 +33,7 @@ fn absolute_paths_without_dots_are_accepted() {
 }
 
 #[test]
-fn other_paths_are_refused_with_the_resolved_path_as_fix() {
+fn other_paths_are_refused_with_resolved_fix() {
     let too_long = format!("/{}", "x".repeat(4095));
     for (path, code, fix) in [
         ("", Code::InvalidWorkdir, Value::Null),
@@ -64,7 +64,7 @@ fn other_paths_are_refused_with_the_resolved_path_as_fix() {
 #[test]
 fn workdir_of_the_wrong_type_is_reported_once() {
     let source = b"name: job\ntenant: search\nimage: busybox\nworkdir: [/a]\n";
-    let reading = JobSpec::read_all(source, SecretLiterals::Refuse).remove(0);
+    let reading = JobSpec::parse_all(source, SecretLiterals::Refuse).remove(0);
     let decision = Gate::new(Arc::new(Policy::builtin()), HashSeed::default())
         .preview(&reading.into(), Timestamp::EPOCH);
     let codes: Vec<_> = decision.violations().iter().map(|violation| violation.code).collect();

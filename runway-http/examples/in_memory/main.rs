@@ -9,9 +9,9 @@ mod sample;
 
 use clap::Parser;
 use runway_control::fake::FakeCluster;
-use runway_control::{ControlPlane, Settings, Surroundings, System};
+use runway_control::{ControlPlane, Settings, Env, SystemEnv};
 use runway_core::Policy;
-use runway_core::policy::RateOverrides;
+use runway_core::policy::PriceOverrides;
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, serve};
 use runway_http::{AppState, RequestLimits, app};
@@ -39,14 +39,14 @@ struct Flags {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
-    let policy = Policy::parse(&std::fs::read(&flags.policy)?, RateOverrides::default());
+    let policy = Policy::parse(&std::fs::read(&flags.policy)?, PriceOverrides::default());
     let policy = Arc::new(policy.map_err(|error| format!("invalid policy: {error}"))?);
-    let (cluster, metrics) = (FakeCluster::new(Arc::new(System)), Arc::new(Metrics::default()));
+    let (cluster, metrics) = (FakeCluster::new(Arc::new(SystemEnv)), Arc::new(Metrics::default()));
     if flags.sample {
-        sample::jobs(System.now())?.into_iter().for_each(|job| cluster.put(job));
+        sample::jobs(SystemEnv.now())?.into_iter().for_each(|job| cluster.insert_job(job));
     }
     let (backend, observer) = (Arc::new(cluster.connect()), Arc::clone(&metrics));
-    let plane = ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
+    let plane = ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
     tokio::spawn(plane.clone().run());
     plane.ready().await;
     let state = AppState::new(plane, Arc::clone(&metrics), RequestLimits::default());

@@ -1,14 +1,14 @@
 //! Sample jobs: jobs in every phase, with names of maximum length, and with messages that contain HTML.
 
-use runway_control::Observation;
+use runway_control::JobSnapshot;
 use runway_core::JobId;
-use runway_core::price::{Amounts, Attempt, Quote, Rates};
+use runway_core::price::{Amounts, AttemptSpan, Quote, UnitPrices};
 use runway_core::status::{Phase, Reason, Status};
 use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp};
 use std::error::Error;
 
 /// HTML that takes effect if the page does not escape it. Scripts in it set `window.owned`.
-const HOSTILE: [&str; 6] = [
+const HOSTILE_TEXTS: [&str; 6] = [
     r#"<script>window.owned="script"</script>"#,
     r#"<img src=x onerror="window.owned='img'">"#,
     r#"</td></tr></tbody></table><svg onload="window.owned='svg'"><h1>owned</h1>"#,
@@ -30,9 +30,9 @@ struct Sample {
 }
 
 /// Returns the sample jobs at the time `now`.
-pub(crate) fn jobs(now: Timestamp) -> Result<Vec<Observation>, Box<dyn Error>> {
+pub(crate) fn jobs(now: Timestamp) -> Result<Vec<JobSnapshot>, Box<dyn Error>> {
     let numbered = (1..).zip(samples());
-    numbered.map(|(number, sample)| sample.seen(JobId::from_random(number), now)).collect()
+    numbered.map(|(number, sample)| sample.into_snapshot(JobId::from_random(number), now)).collect()
 }
 
 fn samples() -> Vec<Sample> {
@@ -99,7 +99,7 @@ fn samples() -> Vec<Sample> {
             )
         },
     ];
-    for text in HOSTILE {
+    for text in HOSTILE_TEXTS {
         samples.push(Sample {
             reason: Some(Reason::ImagePull),
             hint: Some(text.to_owned()),
@@ -110,10 +110,10 @@ fn samples() -> Vec<Sample> {
 }
 
 impl Sample {
-    fn seen(self, id: JobId, now: Timestamp) -> Result<Observation, Box<dyn Error>> {
+    fn into_snapshot(self, id: JobId, now: Timestamp) -> Result<JobSnapshot, Box<dyn Error>> {
         let (timeout, grace) = (Seconds::new(4 * 3600), Seconds::new(30));
         let created_at = Timestamp::from_nanos(now.nanos().saturating_sub(self.minutes * 60_000_000_000));
-        let rates = Rates {
+        let rates = UnitPrices {
             usd_per_cpu_second: "0.0000112444".parse()?,
             usd_per_gb_second: "0.0000012347".parse()?,
             usd_per_gpu_second: "0.00102".parse()?,
@@ -122,7 +122,7 @@ impl Sample {
         let amounts = Amounts { cpu: CpuMillis::new(2000), memory: MemoryBytes::new(4 << 30), gpu };
         let quote = Quote::new(amounts, &rates, rates.usd_per_gpu_second, timeout.saturating_add(grace));
         let has_run = self.phase != Phase::Pending;
-        let ended = self.phase.is_final().then_some(now);
+        let finished_at = self.phase.is_final().then_some(now);
         let status = Status {
             phase: self.phase,
             reason: self.reason,
@@ -130,12 +130,12 @@ impl Sample {
             hint: self.hint,
             attempts: u32::from(has_run),
             started_at: Some(created_at),
-            finished_at: ended,
-            runs: if has_run { vec![Attempt { scheduled: created_at, ended }] } else { Vec::new() },
-            holds: matches!(self.phase, Phase::Pending | Phase::Running),
+            finished_at,
+            attempt_spans: if has_run { vec![AttemptSpan { scheduled: created_at, finished_at }] } else { Vec::new() },
+            occupies_resources: matches!(self.phase, Phase::Pending | Phase::Running),
             ..Status::created()
         };
-        Ok(Observation {
+        Ok(JobSnapshot {
             id,
             name: self.name.parse()?,
             tenant: self.tenant.parse()?,

@@ -1,6 +1,6 @@
 //! The overview page for operators: jobs, tenants, costs and refusals.
 
-use crate::refusals::Count;
+use crate::refusals::RefusalCount;
 use maud::{Markup, PreEscaped, html};
 use runway_api::JobView;
 use runway_control::TenantUsage;
@@ -11,7 +11,7 @@ use runway_core::units::{Timestamp, Usd};
 use std::collections::BTreeMap;
 
 /// Maximum number of jobs on the page.
-pub(crate) const SHOWN: usize = 200;
+pub(crate) const MAX_JOBS: usize = 200;
 
 /// The data of the page.
 #[derive(Debug)]
@@ -20,24 +20,24 @@ pub(crate) struct Overview {
     /// Whether the backend is connected.
     pub connected: bool,
     /// The time of the last event from the backend.
-    pub heard_at: Option<Timestamp>,
+    pub last_event_at: Option<Timestamp>,
     pub ready: bool,
     pub policy: Digest,
     /// The number of jobs in each phase.
     pub phases: BTreeMap<Phase, usize>,
     /// The cost per hour of the running jobs.
-    pub per_hour: Usd,
+    pub usd_per_hour: Usd,
     /// The sum of the ceilings of all jobs that occupy resources.
-    pub ceilings: Usd,
+    pub total_ceiling: Usd,
     /// The held GPUs and the GPU capacity. `None` if the client sees only one tenant.
     pub gpus: Option<(u64, u64)>,
     pub tenants: BTreeMap<Tenant, TenantUsage>,
     /// The newest jobs. Active jobs come first.
     pub jobs: Vec<JobView>,
     /// The number of jobs that the page omits.
-    pub more: usize,
+    pub omitted_jobs: usize,
     /// The refusals of the last hour. `None` if the client sees only one tenant.
-    pub refusals: Option<Vec<Count>>,
+    pub refusals: Option<Vec<RefusalCount>>,
 }
 
 /// Renders the whole page.
@@ -81,9 +81,9 @@ pub(crate) fn page(overview: &Overview) -> Markup {
 pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
     let mut parts = BTreeMap::from([
         ("state", state(overview)),
-        ("now", numbers(overview)),
+        ("now", figures(overview)),
         ("jobs", jobs(overview)),
-        ("more", html! { @if overview.more > 0 { "and " (overview.more) " more: " code { "runway ls" } } }),
+        ("more", html! { @if overview.omitted_jobs > 0 { "and " (overview.omitted_jobs) " more: " code { "runway ls" } } }),
         ("tenants", tenants(overview)),
     ]);
     if let Some(counts) = &overview.refusals {
@@ -105,42 +105,42 @@ fn table(caption: &str, columns: &[(&str, &str)], id: &str, rows: &Markup) -> Ma
     }
 }
 
-fn nothing(columns: u8, what: &str) -> Markup {
-    html! { tr role="row" { td role="cell" colspan=(columns) .dim { (what) } } }
+fn empty_row(columns: u8, message: &str) -> Markup {
+    html! { tr role="row" { td role="cell" colspan=(columns) .dim { (message) } } }
 }
 
 fn state(overview: &Overview) -> Markup {
-    let heard = overview.heard_at.map(|heard| age(heard, overview.now));
+    let silence = overview.last_event_at.map(|heard| age(heard, overview.now));
     html! {
-        @match (overview.ready, overview.connected, heard) {
+        @match (overview.ready, overview.connected, silence) {
             (false, _, _) => { "Not ready: waiting for the first list from the backend." }
             (true, true, _) => { "Ready; the backend is connected." }
             (true, false, Some(age)) => { "No response from the backend for " (age) ": the data may be outdated." }
             (true, false, None) => { "The backend has not responded yet." }
         }
-        " " span .dim { "Policy " code title=(overview.policy) { (short(&overview.policy)) } }
+        " " span .dim { "Policy " code title=(overview.policy) { (short_digest(&overview.policy)) } }
     }
 }
 
 /// Returns the first 12 characters of a digest.
-fn short(digest: &Digest) -> String {
+fn short_digest(digest: &Digest) -> String {
     digest.to_string().trim_start_matches("sha256:").chars().take(12).collect()
 }
 
-fn numbers(overview: &Overview) -> Markup {
-    let number = |name: &str, value: &dyn std::fmt::Display| html! { div { dt { (name) } dd { (value.to_string()) } } };
+fn figures(overview: &Overview) -> Markup {
+    let figure = |name: &str, value: &dyn std::fmt::Display| html! { div { dt { (name) } dd { (value.to_string()) } } };
     html! {
         @for (phase, count) in &overview.phases {
-            @if *count > 0 || matches!(phase, Phase::Pending | Phase::Running | Phase::Failed) { (number(phase.as_str(), count)) }
+            @if *count > 0 || matches!(phase, Phase::Pending | Phase::Running | Phase::Failed) { (figure(phase.as_str(), count)) }
         }
-        @if let Some((held, limit)) = overview.gpus { (number("GPUs held", &format!("{held} of {limit}"))) }
-        (number("USD per hour, running", &overview.per_hour))
-        (number("USD ceiling, active", &overview.ceilings))
+        @if let Some((held, limit)) = overview.gpus { (figure("GPUs held", &format!("{held} of {limit}"))) }
+        (figure("USD per hour, running", &overview.usd_per_hour))
+        (figure("USD ceiling, active", &overview.total_ceiling))
     }
 }
 
 /// Returns the symbol of a phase. The symbol and the word convey the phase without its color.
-const fn sign(phase: Phase) -> &'static str {
+const fn phase_symbol(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "○",
         Phase::Running => "▶",
@@ -158,7 +158,7 @@ fn jobs(overview: &Overview) -> Markup {
                 td role="cell" data-what="job" { (job.name) " " a href={ "v1/jobs/" (job.id) } { code { (job.id) } } }
                 td role="cell" data-what="tenant" { (job.tenant) }
                 td role="cell" data-what="phase" {
-                    span class={ "phase " (job.phase) } { span aria-hidden="true" { (sign(job.phase)) " " } (job.phase) }
+                    span class={ "phase " (job.phase) } { span aria-hidden="true" { (phase_symbol(job.phase)) " " } (job.phase) }
                     @if let Some(reason) = job.reason { " " (reason) }
                 }
                 td role="cell" data-what="message" {
@@ -174,14 +174,14 @@ fn jobs(overview: &Overview) -> Markup {
                 }
             }
         }
-        @if overview.jobs.is_empty() { (nothing(6, "No jobs.")) }
+        @if overview.jobs.is_empty() { (empty_row(6, "No jobs.")) }
     }
 }
 
 fn tenants(overview: &Overview) -> Markup {
-    let share = |what: &str, held: u64, limit: u64| {
+    let usage_cell = |label: &str, held: u64, limit: u64| {
         html! {
-            td role="cell" data-what=(what) {
+            td role="cell" data-what=(label) {
                 (held) " of " (limit) " "
                 @if limit > 0 { meter aria-hidden="true" min="0" max=(limit) value=(held.min(limit)) {} }
             }
@@ -191,24 +191,24 @@ fn tenants(overview: &Overview) -> Markup {
         @for (tenant, usage) in &overview.tenants {
             tr role="row" id={ "tenant-" (tenant) } {
                 td role="cell" data-what="tenant" { (tenant) }
-                (share("GPUs", usage.held.gpus, usage.gpus))
-                (share("jobs", usage.held.jobs, usage.jobs.into()))
+                (usage_cell("GPUs", usage.held.gpus, usage.max_gpus))
+                (usage_cell("jobs", usage.held.jobs, usage.max_jobs.into()))
             }
         }
-        @if overview.tenants.is_empty() { (nothing(3, "No tenant holds resources.")) }
+        @if overview.tenants.is_empty() { (empty_row(3, "No tenant holds resources.")) }
     }
 }
 
-fn refusals(counts: &[Count]) -> Markup {
+fn refusals(counts: &[RefusalCount]) -> Markup {
     html! {
-        @for Count { code, times } in counts {
+        @for RefusalCount { code, count } in counts {
             tr role="row" id={ "code-" (code) } {
                 td role="cell" data-what="code" { code { (code) } }
                 td role="cell" .number data-what="count" { (times) }
                 td role="cell" data-what="meaning" { details { summary { "explain" } (code.explanation()) } }
             }
         }
-        @if counts.is_empty() { (nothing(3, "No refusals.")) }
+        @if counts.is_empty() { (empty_row(3, "No refusals.")) }
     }
 }
 
@@ -228,8 +228,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_has_at_most_two_units() {
-        let told = |seconds| age(Timestamp::EPOCH, Timestamp::from_seconds(seconds));
+    fn age_has_at_most_two_units() {
+        let age_of = |seconds| age(Timestamp::EPOCH, Timestamp::from_seconds(seconds));
         for (seconds, text) in [
             (0, "0 s"),
             (59, "59 s"),
@@ -239,12 +239,12 @@ mod tests {
             (86_399, "23 h 59 min"),
             (90_000, "1 d 1 h"),
         ] {
-            assert_eq!(told(seconds), text);
+            assert_eq!(age_of(seconds), text);
         }
     }
 
     #[test]
-    fn what_others_name_is_text() {
+    fn user_text_is_escaped() {
         let hostile = "<script>alert(1)</script>\"' onload=x &amp;";
         let job = JobView {
             id: runway_core::JobId::from_random(1),
@@ -267,20 +267,20 @@ mod tests {
         let overview = Overview {
             now: Timestamp::EPOCH,
             connected: true,
-            heard_at: None,
+            last_event_at: None,
             ready: true,
             policy: Digest::of_json(&serde_json::Value::Null),
             phases: BTreeMap::new(),
-            per_hour: Usd::ZERO,
-            ceilings: Usd::ZERO,
+            usd_per_hour: Usd::ZERO,
+            total_ceiling: Usd::ZERO,
             gpus: None,
             tenants: BTreeMap::new(),
             jobs: vec![job],
-            more: 0,
+            omitted_jobs: 0,
             refusals: None,
         };
-        let shown = parts(&overview).remove("jobs").unwrap();
-        assert!(!shown.contains("<script") && !shown.contains("\"' onload"), "{shown}");
-        assert_eq!(shown.matches("&lt;script&gt;alert(1)&lt;/script&gt;&quot;").count(), 4, "{shown}");
+        let html = parts(&overview).remove("jobs").unwrap();
+        assert!(!html.contains("<script") && !html.contains("\"' onload"), "{html}");
+        assert_eq!(html.matches("&lt;script&gt;alert(1)&lt;/script&gt;&quot;").count(), 4, "{html}");
     }
 }

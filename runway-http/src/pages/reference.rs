@@ -7,16 +7,16 @@ use serde_json::Value;
 pub(crate) fn reference(document: &Value) -> Markup {
     let operations = operations(document);
     let content = html! {
-        main .told {
-            h1 { "Runway API " span .dim { (text(document, "/info/version")) } }
-            p { (text(document, "/info/description")) }
+        main .description {
+            h1 { "Runway API " span .dim { (str_at(document, "/info/version")) } }
+            p { (str_at(document, "/info/description")) }
             p { "OpenAPI document: " a href="openapi.json" { code { "/openapi.json" } } }
             h2 { "Routes" }
-            @for (path, method, operation) in &operations { (operation_of(path, method, operation)) }
+            @for (path, method, operation) in &operations { (operation_details(path, method, operation)) }
             h2 { "Schemas" }
-            @for (name, schema) in fields(document, "/components/schemas") {
+            @for (name, schema) in fields_at(document, "/components/schemas") {
                 details #(name) {
-                    summary { code { (name) } " " span .dim { (text(schema, "/description")) } }
+                    summary { code { (name) } " " span .dim { (str_at(schema, "/description")) } }
                     pre { (pretty(schema)) }
                 }
             }
@@ -26,7 +26,7 @@ pub(crate) fn reference(document: &Value) -> Markup {
 }
 
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
-    let paths = fields(document, "/paths");
+    let paths = fields_at(document, "/paths");
     paths
         .flat_map(|(path, methods)| {
             methods
@@ -38,11 +38,11 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
         .collect()
 }
 
-fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
+fn operation_details(path: &str, method: &str, operation: &Value) -> Markup {
     html! {
         details {
-            summary { code { (method.to_uppercase()) " " (path) } " " span .dim { (text(operation, "/summary")) } }
-            p { (text(operation, "/description")) }
+            summary { code { (method.to_uppercase()) " " (path) } " " span .dim { (str_at(operation, "/summary")) } }
+            p { (str_at(operation, "/description")) }
             @if let Some(parameters) = operation.pointer("/parameters").and_then(Value::as_array) {
                 h3 { "Parameters" }
                 table {
@@ -50,9 +50,9 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
                     tbody {
                         @for parameter in parameters {
                             tr {
-                                td { code { (text(parameter, "/name")) } }
-                                td { (text(parameter, "/in")) }
-                                td { (text(parameter, "/description")) }
+                                td { code { (str_at(parameter, "/name")) } }
+                                td { (str_at(parameter, "/in")) }
+                                td { (str_at(parameter, "/description")) }
                             }
                         }
                     }
@@ -60,19 +60,19 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
             }
             @if let Some(content) = operation.pointer("/requestBody/content").and_then(Value::as_object) {
                 h3 { "Body" }
-                ul { @for (media, body) in content { li { code { (media) } ": " (link_to(body)) } } }
+                ul { @for (media, body) in content { li { code { (media) } ": " (schema_link(body)) } } }
             }
             h3 { "Responses" }
             table {
                 thead { tr { th scope="col" { "Status" } th scope="col" { "Description" } th scope="col" { "Body" } } }
                 tbody {
-                    @for (status, response) in fields(operation, "/responses") {
+                    @for (status, response) in fields_at(operation, "/responses") {
                         tr {
                             td { code { (status) } }
-                            td { (text(response, "/description")) }
+                            td { (str_at(response, "/description")) }
                             td {
-                                @for (_, body) in fields(response, "/content").take(1) {
-                                    (link_to(body))
+                                @for (_, body) in fields_at(response, "/content").take(1) {
+                                    (schema_link(body))
                                 }
                             }
                         }
@@ -84,23 +84,23 @@ fn operation_of(path: &str, method: &str, operation: &Value) -> Markup {
 }
 
 /// Renders a link to the schema of a body. If the schema has no name, renders its type.
-fn link_to(body: &Value) -> Markup {
+fn schema_link(body: &Value) -> Markup {
     let name = body.pointer("/schema/$ref").and_then(Value::as_str).and_then(|to| to.rsplit('/').next());
     html! {
         @match name {
             Some(name) => { a href={ "#" (name) } { code { (name) } } }
-            None => { (text(body, "/schema/type")) }
+            None => { (str_at(body, "/schema/type")) }
         }
     }
 }
 
 /// Returns the string at a JSON pointer, or an empty string.
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+fn str_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Iterates over the fields of the object at a JSON pointer.
-fn fields<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+fn fields_at<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     value.pointer(pointer).and_then(Value::as_object).into_iter().flatten()
 }
 

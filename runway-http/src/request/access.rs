@@ -1,6 +1,6 @@
 //! Authorization by the role in the client certificate, if the server requires client certificates.
 
-use crate::problem::{Fault, Kind};
+use crate::problem::{ApiError, ProblemKind};
 use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use std::fmt;
@@ -17,7 +17,7 @@ pub enum Role {
 impl Role {
     /// Returns the role for an organizational unit, which must be exactly `admin` or `viewer`.
     #[must_use]
-    pub fn of_unit(unit: &str) -> Option<Self> {
+    pub fn from_organizational_unit(unit: &str) -> Option<Self> {
         match unit {
             "admin" => Some(Self::Admin),
             "viewer" => Some(Self::Viewer),
@@ -33,12 +33,12 @@ pub enum Access {
     /// A client with a role.
     Role(Role),
     /// A client with a valid certificate that does not name a role.
-    None(NoRole),
+    NoRole(RoleError),
 }
 
 /// The reason that a certificate does not name a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRole {
+pub enum RoleError {
     /// The certificate has no organizational unit.
     Missing,
     /// The certificate has more than one organizational unit.
@@ -49,20 +49,20 @@ pub enum NoRole {
     Unreadable,
 }
 
-impl fmt::Display for NoRole {
+impl fmt::Display for RoleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self {
+        let problem = match self {
             Self::Missing => "has no organizational unit (OU)",
             Self::Several => "has several organizational units (OU)",
             Self::Unknown => "has an organizational unit (OU) that is not a role",
             Self::Unreadable => "cannot be parsed",
         };
-        write!(f, "the client certificate {what}; it must have exactly one, `admin` or `viewer`")
+        write!(f, "the client certificate {problem}; it must have exactly one, `admin` or `viewer`")
     }
 }
 
 /// Returns whether a role permits a request.
-fn may(role: Role, method: &Method, path: &str) -> bool {
+fn is_allowed(role: Role, method: &Method, path: &str) -> bool {
     match role {
         Role::Admin => true,
         Role::Viewer if matches!(*method, Method::GET | Method::HEAD) => path != crate::paths::LOGS,
@@ -71,18 +71,18 @@ fn may(role: Role, method: &Method, path: &str) -> bool {
 }
 
 /// Returns the error if the client is not permitted to send this request.
-pub(crate) fn refusal(request: &Request) -> Option<Fault> {
+pub(crate) fn access_error(request: &Request) -> Option<ApiError> {
     let detail = match request.extensions().get::<Access>()? {
-        Access::None(why) => why.to_string(),
+        Access::NoRole(error) => error.to_string(),
         Access::Role(role) => {
             // The router responds to a path without a route with 404.
             let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-            if path.is_none_or(|path| may(*role, request.method(), path)) {
+            if path.is_none_or(|path| is_allowed(*role, request.method(), path)) {
                 return None;
             }
             "the role `viewer` can read everything except job output, and request quotes; this request requires the role `admin`"
                 .to_owned()
         }
     };
-    Some(Fault::new(Kind::Forbidden, detail))
+    Some(ApiError::new(ProblemKind::Forbidden, detail))
 }

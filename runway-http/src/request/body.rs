@@ -1,7 +1,7 @@
 //! Reads a job in JSON or YAML from the request body, within limits on size and time.
 
-use crate::problem::{Fault, Kind};
-use crate::request_id::one;
+use crate::problem::{ApiError, ProblemKind};
+use crate::request_id::single_str;
 use crate::state::AppState;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -25,27 +25,27 @@ enum Format {
 }
 
 impl FromRequest<AppState> for JobBody {
-    type Rejection = Fault;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, Fault> {
-        let format = format_of(&request)?;
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let format = body_format(&request)?;
         let limits = state.limits();
-        let mut reading = pin!(read(request.into_body(), limits.body_bytes));
+        let mut reading = pin!(read_body(request.into_body(), limits.max_body_bytes));
         // The body usually arrives with the head, and then no timer is needed.
         let bytes = match reading.as_mut().now_or_never() {
             Some(bytes) => bytes?,
             None => Box::pin(tokio::time::timeout(limits.body_timeout, reading)).await.map_err(|_| {
                 let seconds = limits.body_timeout.as_secs();
-                Fault::new(Kind::BodyTimeout, format!("the body did not arrive within {seconds} s")).close()
+                ApiError::new(ProblemKind::BodyTimeout, format!("the body did not arrive within {seconds} s")).closing_connection()
             })??,
         };
-        parse(&bytes, format).map(Self)
+        parse_document(&bytes, format).map(Self)
     }
 }
 
 /// Returns the format for the media type. A parameter such as `charset=utf-8` has no effect.
-fn format_of(request: &Request) -> Result<Format, Fault> {
-    let essence = one(request.headers(), &CONTENT_TYPE)
+fn body_format(request: &Request) -> Result<Format, ApiError> {
+    let essence = single_str(request.headers(), &CONTENT_TYPE)
         .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     match essence.as_deref() {
         Some(JSON) => Ok(Format::Json),
@@ -53,14 +53,14 @@ fn format_of(request: &Request) -> Result<Format, Fault> {
         _ => {
             let detail =
                 format!("send the job as `{JSON}` or `{YAML}`, and set the `Content-Type` header");
-            Err(Fault::new(Kind::UnsupportedMediaType, detail))
+            Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail))
         }
     }
 }
 
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
-    let announced = body.size_hint().lower();
-    if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
+async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let min_length = body.size_hint().lower();
+    if min_length > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large(limit));
     }
     // A body usually consists of one frame, which is used without a copy.
@@ -69,7 +69,7 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     while !body.is_end_stream()
         && let Some(frame) = body.frame().await
     {
-        let frame = frame.map_err(|_| Fault::new(Kind::Malformed, "the body is incomplete or malformed").close())?;
+        let frame = frame.map_err(|_| ApiError::new(ProblemKind::Malformed, "the body is incomplete or malformed").closing_connection())?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len().max(all.len()).saturating_add(data.len()) > limit {
             return Err(too_large(limit));
@@ -86,13 +86,13 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-fn too_large(limit: usize) -> Fault {
+fn too_large(limit: usize) -> ApiError {
     let detail = format!("the body exceeds {limit} bytes; pass large inputs through storage");
-    Fault::new(Kind::BodyTooLarge, detail).close()
+    ApiError::new(ProblemKind::BodyTooLarge, detail).closing_connection()
 }
 
 /// Parses the body, which must be exactly one document.
-fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
+fn parse_document(bytes: &[u8], format: Format) -> Result<Document, ApiError> {
     if format == Format::Json
         && let Some(document) = parse_json(bytes)
     {
@@ -105,19 +105,19 @@ fn parse(bytes: &[u8], format: Format) -> Result<Document, Fault> {
         let (line, column) = (error.line(), error.column());
         // Do not include the message of the parser: it can quote the text, which may contain a secret.
         let detail = format!("the body is not valid JSON: line {line}, column {column}; for YAML, set the content type `{YAML}`");
-        let faults = documents.iter().filter_map(|document| document.as_ref().err()).map(Violation::from);
-        return Err(Fault::new(Kind::Malformed, detail).violations(faults.collect()));
+        let violations = documents.iter().filter_map(|document| document.as_ref().err()).map(Violation::from);
+        return Err(ApiError::new(ProblemKind::Malformed, detail).with_violations(violations.collect()));
     }
     if documents.len() > 1 {
         let detail = format!("the body must be one document, but it has {}", documents.len());
-        return Err(Fault::new(Kind::Malformed, detail));
+        return Err(ApiError::new(ProblemKind::Malformed, detail));
     }
     match documents.pop() {
         Some(Ok(document)) => Ok(document),
         Some(Err(error)) => {
             let detail = format!("cannot parse the body: {error}");
-            Err(Fault::new(Kind::Malformed, detail).violations(vec![Violation::from(&error)]))
+            Err(ApiError::new(ProblemKind::Malformed, detail).with_violations(vec![Violation::from(&error)]))
         }
-        None => Err(Fault::new(Kind::Malformed, "the body is empty")),
+        None => Err(ApiError::new(ProblemKind::Malformed, "the body is empty")),
     }
 }

@@ -2,8 +2,8 @@
 //! error bodies.
 
 use super::access;
-use crate::metrics::Route;
-use crate::problem::{Fault, Kind, complete};
+use crate::metrics::RouteLabels;
+use crate::problem::{ApiError, ProblemKind, finalize};
 use crate::request_id::RequestIds;
 use crate::state::AppState;
 use axum::Router;
@@ -24,29 +24,29 @@ use tower::layer::layer_fn;
 use tracing::Instrument;
 
 /// Wraps the routes of the API.
-pub(crate) fn wrap(routes: Router, state: &AppState) -> Router {
+pub(crate) fn wrap_api(routes: Router, state: &AppState) -> Router {
     let state = state.clone();
-    routes.layer(layer_fn(move |inner| Observed { state: state.clone(), is_bounded: true, inner }))
+    routes.layer(layer_fn(move |inner| Instrumented { state: state.clone(), is_limited: true, inner }))
 }
 
 /// Wraps the probes. The concurrency limit and the timeout do not apply to them.
 pub(crate) fn wrap_probes(routes: Router, state: &AppState) -> Router {
     let state = state.clone();
-    routes.layer(layer_fn(move |inner| Observed { state: state.clone(), is_bounded: false, inner }))
+    routes.layer(layer_fn(move |inner| Instrumented { state: state.clone(), is_limited: false, inner }))
 }
 
 /// The middleware around a route. It adds the request ids, records metrics, and renders error bodies. It is
 /// one hand-written service, because each further service or middleware function would copy and box every
 /// request.
 #[derive(Clone)]
-struct Observed<S> {
+struct Instrumented<S> {
     state: AppState,
     /// Whether the concurrency limit and the request timeout apply.
-    is_bounded: bool,
+    is_limited: bool,
     inner: S,
 }
 
-impl<S> Service<Request> for Observed<S>
+impl<S> Service<Request> for Instrumented<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
     S::Future: Send + 'static,
@@ -60,9 +60,9 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let began = Instant::now();
-        let ids = RequestIds::of(request.headers(), self.state.draw());
-        let route = Route::of(&request);
+        let started = Instant::now();
+        let ids = RequestIds::from_headers(request.headers(), self.state.next_request_id());
+        let route = RouteLabels::from_request(&request);
         // A span at the info level would be formatted for every request, which takes longer than many
         // handlers. Log lines at higher levels include the request id themselves.
         let span = tracing::debug_span!(
@@ -73,61 +73,61 @@ where
             route = route.path()
         );
         request.extensions_mut().insert(ids.clone());
-        let refused = ambiguous(request.headers())
-            .map(|detail| Fault::new(Kind::Malformed, detail).close())
-            .or_else(|| access::refusal(&request));
-        let begun = match refused {
-            Some(fault) => Err(fault.into_response()),
+        let rejection = ambiguous_framing(request.headers())
+            .map(|detail| ApiError::new(ProblemKind::Malformed, detail).closing_connection())
+            .or_else(|| access::access_error(&request));
+        let call = match rejection {
+            Some(error) => Err(error.into_response()),
             // Calling the service only creates the future. A handler can panic only when its future is
             // polled.
             None => Ok(Box::pin(span.in_scope(|| self.inner.call(request)))),
         };
-        let (state, is_bounded) = (self.state.clone(), self.is_bounded);
-        let answer = async move {
-            let response = match begun {
-                Ok(answer) => answered(&state, is_bounded, &ids, answer).instrument(span.clone()).await,
-                Err(refusal) => refusal,
+        let (state, is_limited) = (self.state.clone(), self.is_limited);
+        let future = async move {
+            let response = match call {
+                Ok(call) => call_limited(&state, is_limited, &ids, call).instrument(span.clone()).await,
+                Err(rejection) => rejection,
             };
-            let mut response = complete(response, &ids);
+            let mut response = finalize(response, &ids);
             if state.is_stopping() {
                 // Otherwise, a client that reuses the connection could lose a request that it sends while the
                 // server closes the connection.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            let (status, took) = (response.status(), began.elapsed());
-            state.metrics().answered(route, status, took);
+            let (status, elapsed) = (response.status(), started.elapsed());
+            state.metrics().record_request(route, status, elapsed);
             span.in_scope(|| {
-                tracing::debug!(status = status.as_u16(), seconds = took.as_secs_f64(), "response sent");
+                tracing::debug!(status = status.as_u16(), seconds = elapsed.as_secs_f64(), "response sent");
             });
             Ok(response)
         };
-        Box::pin(answer)
+        Box::pin(future)
     }
 }
 
 /// Runs a route within the concurrency limit and the timeout. Converts a panic to an error response.
-async fn answered(
+async fn call_limited(
     state: &AppState,
-    is_bounded: bool,
+    is_limited: bool,
     ids: &RequestIds,
-    answer: impl Future<Output = Result<Response, Infallible>>,
+    call: impl Future<Output = Result<Response, Infallible>>,
 ) -> Response {
-    let mut answer = pin!(AssertUnwindSafe(answer).catch_unwind());
-    let answer = if is_bounded {
-        let Some(_room) = state.capacity().request() else { return overloaded(state) };
+    let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
+    let outcome = if is_limited {
+        let Some(_permit) = state.concurrency().try_acquire_request() else { return overloaded_response(state) };
         let limit = state.limits().request_timeout;
         // Most calls complete at the first poll and need no timer.
-        match answer.as_mut().now_or_never() {
-            Some(answer) => answer,
-            None => match tokio::time::timeout(limit, answer).await {
-                Ok(answer) => answer,
-                Err(_) => return timed_out(limit),
+        match call.as_mut().now_or_never() {
+            Some(outcome) => outcome,
+            None => match tokio::time::timeout(limit, call).await {
+                Ok(outcome) => outcome,
+                Err(_) => return timeout_response(limit),
             },
         }
     } else {
-        answer.await
+        call.await
     };
-    let panic = match answer {
+    let panic = match outcome {
         Ok(Ok(response)) => return response,
         Ok(Err(never)) => match never {},
         Err(panic) => panic,
@@ -143,22 +143,22 @@ async fn answered(
         message,
         "panic while handling a request"
     );
-    Fault::new(Kind::Internal, "internal server error; search the log of the server for the id of this request")
+    ApiError::new(ProblemKind::Internal, "internal server error; search the log of the server for the id of this request")
         .into_response()
 }
 
-fn overloaded(state: &AppState) -> Response {
+fn overloaded_response(state: &AppState) -> Response {
     let detail =
-        format!("the server is handling {} requests, which is its limit; retry later", state.limits().requests);
-    Fault::new(Kind::Overloaded, detail).retry_after(1).into_response()
+        format!("the server is handling {} requests, which is its limit; retry later", state.limits().max_requests);
+    ApiError::new(ProblemKind::Overloaded, detail).with_retry_after(1).into_response()
 }
 
-fn timed_out(limit: Duration) -> Response {
+fn timeout_response(limit: Duration) -> Response {
     let detail = format!(
         "no response within {} s; the operation may still complete, so check its result before you retry",
         limit.as_secs()
     );
-    Fault::new(Kind::TimedOut, detail).retry_after(1).into_response()
+    ApiError::new(ProblemKind::TimedOut, detail).with_retry_after(1).into_response()
 }
 
 /// Returns the reason to reject a request with ambiguous framing (RFC 9112, section 6). If a proxy finds
@@ -166,12 +166,12 @@ fn timed_out(limit: Duration) -> Response {
 ///
 /// For its own connections, hyper drops a `Content-Length` next to chunks before this check, and closes the
 /// connection after the response.
-fn ambiguous(headers: &HeaderMap) -> Option<&'static str> {
+fn ambiguous_framing(headers: &HeaderMap) -> Option<&'static str> {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let encoding = encodings.next()?;
     if headers.contains_key(CONTENT_LENGTH) {
         return Some("the request has both `Content-Length` and `Transfer-Encoding`");
     }
-    let is_plain = encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
-    (!is_plain).then_some("the `Transfer-Encoding` header must be exactly `chunked`")
+    let is_single_chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
+    (!is_single_chunked).then_some("the `Transfer-Encoding` header must be exactly `chunked`")
 }

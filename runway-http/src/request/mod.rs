@@ -2,7 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod body;
-pub(crate) mod key;
+pub(crate) mod idempotency_key;
 pub(crate) mod layers;
-pub(crate) mod rate;
+pub(crate) mod rate_limit;
 pub(crate) mod tenant;

@@ -1,8 +1,8 @@
 //! `/v1/jobs`: lists, reads and cancels jobs.
 
-use super::{NO_STORE, no_such_job, parameters};
-use crate::problem::{Fault, Kind};
-use crate::request::tenant::Scope;
+use super::{NO_STORE, job_not_found, parse_query};
+use crate::problem::{ApiError, ProblemKind};
+use crate::request::tenant::TenantScope;
 use crate::request_id::RequestIds;
 use crate::state::AppState;
 use crate::view::job_view;
@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use runway_api::{JobList, JobView};
-use runway_control::{CancelError, JobRecord, PageToken, Selection};
+use runway_control::{CancelError, JobRecord, PageToken, JobFilter};
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Tenant};
@@ -20,16 +20,16 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 /// Default number of jobs per page.
-const PAGE: u16 = 100;
+const DEFAULT_PAGE_SIZE: u16 = 100;
 
 /// Maximum number of jobs per page.
-const LARGEST_PAGE: u16 = 1000;
+const MAX_PAGE_SIZE: u16 = 1000;
 
 /// The filter and the page of a list request.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct ListQuery {
     /// Return only jobs of this tenant.
     tenant: Option<String>,
     /// Return only jobs in this phase.
@@ -43,33 +43,33 @@ pub(super) struct Which {
     after: Option<String>,
 }
 
-impl Which {
-    fn selection(self, scope: &Scope) -> Result<Selection, Fault> {
-        let malformed = |detail: String| Fault::new(Kind::Malformed, detail);
-        let limit = self.limit.unwrap_or(PAGE);
-        if !(1..=LARGEST_PAGE).contains(&limit) {
+impl ListQuery {
+    fn into_filter(self, scope: &TenantScope) -> Result<JobFilter, ApiError> {
+        let malformed = |detail: String| ApiError::new(ProblemKind::Malformed, detail);
+        let limit = self.limit.unwrap_or(DEFAULT_PAGE_SIZE);
+        if !(1..=MAX_PAGE_SIZE).contains(&limit) {
             return Err(malformed(format!(
-                "the parameter `limit` is {limit}; it must be from 1 to {LARGEST_PAGE}"
+                "the parameter `limit` is {limit}; it must be from 1 to {MAX_PAGE_SIZE}"
             )));
         }
-        let named = self.tenant.map(|name| name.parse::<Tenant>()).transpose();
-        let named =
-            named.map_err(|error| malformed(format!("the parameter `tenant` is not a valid tenant: it {error}")))?;
-        if let (Some(named), Some(scope)) = (&named, &scope.0)
-            && named != scope
+        let tenant = self.tenant.map(|name| name.parse::<Tenant>()).transpose();
+        let tenant =
+            tenant.map_err(|error| malformed(format!("the parameter `tenant` is not a valid tenant: it {error}")))?;
+        if let (Some(tenant), Some(scope)) = (&tenant, &scope.0)
+            && tenant != scope
         {
             return Err(malformed("the parameter `tenant` and the header `X-Tenant-ID` differ".to_owned()));
         }
         let after = self.after.as_deref().map(|text| {
-            parse_token(text).ok_or_else(|| {
+            decode_token(text).ok_or_else(|| {
                 malformed(
                     "the parameter `continue` is not valid; use the value from an earlier page, or omit it to start from the first page"
                         .to_owned(),
                 )
             })
         });
-        Ok(Selection {
-            tenant: named.or_else(|| scope.0.clone()),
+        Ok(JobFilter {
+            tenant: tenant.or_else(|| scope.0.clone()),
             phase: self.phase,
             limit: Some(limit.into()),
             after: after.transpose()?,
@@ -77,11 +77,11 @@ impl Which {
     }
 }
 
-fn token(token: PageToken) -> String {
+fn encode_token(token: PageToken) -> String {
     format!("{:x}-{}", token.created_at.nanos(), token.id)
 }
 
-fn parse_token(text: &str) -> Option<PageToken> {
+fn decode_token(text: &str) -> Option<PageToken> {
     let (nanos, id) = text.split_once('-')?;
     let created_at = Timestamp::from_nanos(u64::from_str_radix(nanos, 16).ok()?);
     Some(PageToken { created_at, id: id.parse().ok()? })
@@ -97,7 +97,7 @@ fn parse_token(text: &str) -> Option<PageToken> {
     path = "/v1/jobs",
     operation_id = "listJobs",
     tag = "jobs",
-    params(Which, ("X-Tenant-ID" = Option<String>, Header, description = "List only jobs of this tenant")),
+    params(ListQuery, ("X-Tenant-ID" = Option<String>, Header, description = "List only jobs of this tenant")),
     responses(
         (status = 200, description = "The jobs", body = JobList),
         (status = 400, description = "A parameter or header is invalid"),
@@ -105,14 +105,14 @@ fn parse_token(text: &str) -> Option<PageToken> {
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
-    scope: Scope,
-    query: Result<Query<Which>, QueryRejection>,
-) -> Result<Response, Fault> {
-    let selection = parameters(query)?.selection(&scope)?;
-    let page = state.plane().jobs(&selection);
+    scope: TenantScope,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let filter = parse_query(query)?.into_filter(&scope)?;
+    let page = state.plane().jobs(&filter);
     let now = state.plane().now();
     let items = page.items.iter().map(|record| job_view(record, now)).collect();
-    Ok(([NO_STORE], Json(JobList { items, next: page.next.map(token) })).into_response())
+    Ok(([NO_STORE], Json(JobList { items, next: page.next.map(encode_token) })).into_response())
 }
 
 /// Read a job
@@ -136,10 +136,10 @@ pub(super) async fn list(
 )]
 pub(super) async fn read(
     State(state): State<AppState>,
-    scope: Scope,
+    scope: TenantScope,
     Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    let record = visible(&state, &scope, &id)?;
+) -> Result<Response, ApiError> {
+    let record = find_visible_job(&state, &scope, &id)?;
     Ok(([NO_STORE], Json(job_view(&record, state.plane().now()))).into_response())
 }
 
@@ -166,32 +166,32 @@ pub(super) async fn read(
 pub(super) async fn cancel(
     State(state): State<AppState>,
     Extension(request): Extension<RequestIds>,
-    scope: Scope,
+    scope: TenantScope,
     Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    let id: JobId = id.parse().map_err(|_| no_such_job())?;
+) -> Result<Response, ApiError> {
+    let id: JobId = id.parse().map_err(|_| job_not_found())?;
     // A job that is being created has no record yet, so its tenant cannot be checked here.
     if let Some(record) = state.plane().job(id)
-        && !scope.shows(record.seen.tenant.as_str())
+        && !scope.includes(record.snapshot.tenant.as_str())
     {
-        return Err(no_such_job());
+        return Err(job_not_found());
     }
-    let cancelled = state.plane().cancel(id).await;
-    let record = cancelled.map_err(|error| match error {
-        CancelError::NotFound => no_such_job(),
-        CancelError::BeingCreated => Fault::new(Kind::Conflict, error.to_string()).job(id).retry_after(1),
-        CancelError::Finished(record) => {
-            let phase = record.seen.status.phase;
-            Fault::new(Kind::Conflict, format!("the job is already finished: it is {phase}")).job(id)
+    let result = state.plane().cancel(id).await;
+    let record = result.map_err(|error| match error {
+        CancelError::NotFound => job_not_found(),
+        CancelError::BeingCreated => ApiError::new(ProblemKind::Conflict, error.to_string()).with_job_id(id).with_retry_after(1),
+        CancelError::AlreadyFinished(record) => {
+            let phase = record.snapshot.status.phase;
+            ApiError::new(ProblemKind::Conflict, format!("the job is already finished: it is {phase}")).with_job_id(id)
         }
         CancelError::Unavailable(cause) => {
             let detail = format!("{cause}; it is safe to retry the cancellation");
-            Fault::new(Kind::BackendUnavailable, detail).job(id).retry_after(5)
+            ApiError::new(ProblemKind::BackendUnavailable, detail).with_job_id(id).with_retry_after(5)
         }
     })?;
     tracing::info!(
         job = %id,
-        tenant = %record.seen.tenant,
+        tenant = %record.snapshot.tenant,
         request = request.id.as_str(),
         trace = request.trace.id(),
         "cancelled"
@@ -200,9 +200,9 @@ pub(super) async fn cancel(
 }
 
 /// Returns the job if it exists and the request can see its tenant.
-pub(super) fn visible(state: &AppState, scope: &Scope, id: &str) -> Result<Arc<JobRecord>, Fault> {
+pub(super) fn find_visible_job(state: &AppState, scope: &TenantScope, id: &str) -> Result<Arc<JobRecord>, ApiError> {
     let record = id.parse::<JobId>().ok().and_then(|id| state.plane().job(id));
-    record.filter(|record| scope.shows(record.seen.tenant.as_str())).ok_or_else(no_such_job)
+    record.filter(|record| scope.includes(record.snapshot.tenant.as_str())).ok_or_else(job_not_found)
 }
 
 #[cfg(test)]
@@ -210,13 +210,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_token_comes_back_as_it_was() {
-        let whole = PageToken { created_at: Timestamp::from_nanos(u64::MAX), id: JobId::from_random(7) };
-        assert_eq!(parse_token(&token(whole)), Some(whole));
+    fn page_token_round_trips() {
+        let token = PageToken { created_at: Timestamp::from_nanos(u64::MAX), id: JobId::from_random(7) };
+        assert_eq!(decode_token(&encode_token(token)), Some(token));
         for bad in
             ["", "-", "1", "1-short", "g-000000000000", "1-000000000000-", "11111111111111111-000000000000"]
         {
-            assert_eq!(parse_token(bad), None, "{bad}");
+            assert_eq!(decode_token(bad), None, "{bad}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `/v1/jobs/{id}/logs`: returns the output of a job.
 
-use super::jobs::visible;
-use super::{NO_STORE, no_such_job, parameters};
-use crate::problem::{Fault, Kind};
-use crate::request::tenant::Scope;
+use super::jobs::find_visible_job;
+use super::{NO_STORE, job_not_found, parse_query};
+use crate::problem::{ApiError, ProblemKind};
+use crate::request::tenant::TenantScope;
 use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -12,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use runway_api::LOG;
+use runway_api::LOG_RECORDS;
 use runway_control::LogsError;
 use runway_control::backend::{LogError, LogEvent, LogOptions, LogStream, Unavailable};
 use serde::Deserialize;
@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct What {
+pub(super) struct LogQuery {
     /// Keep sending new output, including the output of retries, until the job finishes.
     #[serde(default)]
     #[param(default = false)]
@@ -35,7 +35,7 @@ pub(super) struct What {
     /// starts the output of an attempt, and a line `bytes N` precedes N bytes of output.
     #[serde(default)]
     #[param(default = false)]
-    marked: bool,
+    framed: bool,
 }
 
 /// Read the output of a job
@@ -50,7 +50,7 @@ pub(super) struct What {
     tag = "jobs",
     params(
         ("id" = runway_api::schema::JobId, Path, description = "Id of the job"),
-        What,
+        LogQuery,
         ("X-Tenant-ID" = Option<String>, Header, description = "Find only jobs of this tenant"),
     ),
     responses(
@@ -63,60 +63,60 @@ pub(super) struct What {
 )]
 pub(super) async fn read(
     State(state): State<AppState>,
-    scope: Scope,
+    scope: TenantScope,
     Path(id): Path<String>,
-    query: Result<Query<What>, QueryRejection>,
-) -> Result<Response, Fault> {
-    let What { follow, tail, marked } = parameters(query)?;
-    let id = visible(&state, &scope, &id)?.seen.id;
-    let Some(room) = state.capacity().log_reader() else {
-        let detail = format!("{} log readers are connected, which is the limit; retry later", state.limits().log_readers);
-        return Err(Fault::new(Kind::Overloaded, detail).retry_after(5));
+    query: Result<Query<LogQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let LogQuery { follow, tail, framed } = parse_query(query)?;
+    let id = find_visible_job(&state, &scope, &id)?.snapshot.id;
+    let Some(permit) = state.concurrency().try_acquire_log_reader() else {
+        let detail = format!("{} log readers are connected, which is the limit; retry later", state.limits().max_log_readers);
+        return Err(ApiError::new(ProblemKind::Overloaded, detail).with_retry_after(5));
     };
     let stream = state.plane().logs(id, LogOptions { follow, tail }).await.map_err(|error| match error {
-        LogsError::NotFound => no_such_job(),
-        LogsError::Log(LogError::Gone) => Fault::new(Kind::Gone, error.to_string()).job(id),
+        LogsError::NotFound => job_not_found(),
+        LogsError::Log(LogError::Gone) => ApiError::new(ProblemKind::Gone, error.to_string()).with_job_id(id),
         LogsError::Log(LogError::NotStarted) => {
-            Fault::new(Kind::Conflict, error.to_string()).job(id).retry_after(1)
+            ApiError::new(ProblemKind::Conflict, error.to_string()).with_job_id(id).with_retry_after(1)
         }
         LogsError::Log(LogError::Unavailable(_)) => {
-            Fault::new(Kind::BackendUnavailable, error.to_string()).job(id).retry_after(5)
+            ApiError::new(ProblemKind::BackendUnavailable, error.to_string()).with_job_id(id).with_retry_after(5)
         }
     })?;
-    let headers = [(CONTENT_TYPE, if marked { LOG } else { "text/plain; charset=utf-8" })];
-    let bytes = bytes_of(stream, room, state.draining(), marked);
+    let headers = [(CONTENT_TYPE, if framed { LOG_RECORDS } else { "text/plain; charset=utf-8" })];
+    let bytes = to_body_stream(stream, permit, state.subscribe_draining(), framed);
     Ok(([NO_STORE], headers, Body::from_stream(bytes)).into_response())
 }
 
 /// Converts the output to a body. The body ends if the job never started or no longer exists. It is aborted
 /// if the backend fails or the server shuts down. The permit is released when the body ends or the client
 /// disconnects.
-fn bytes_of(
+fn to_body_stream(
     stream: LogStream,
-    room: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     mut draining: watch::Receiver<bool>,
-    marked: bool,
+    framed: bool,
 ) -> impl futures::Stream<Item = Result<Bytes, LogError>> + Send + 'static {
-    let ends =
+    let is_end =
         |event: &Result<LogEvent, LogError>| matches!(event, Err(LogError::Gone | LogError::NotStarted));
-    let end = draining.clone();
+    let is_draining = draining.clone();
     let drained = Box::pin(async move {
         // The sender exists until the server exits.
         let _ = draining.wait_for(|draining| *draining).await;
     });
-    let broken_off = futures::stream::once(async move {
+    let shutdown_error = futures::stream::once(async move {
         let error = || LogError::Unavailable(Unavailable::new("the server is shutting down; reconnect to resume"));
-        end.borrow().then(|| Err(error()))
+        is_draining.borrow().then(|| Err(error()))
     });
-    let stream = stream.take_until(drained).chain(broken_off.filter_map(futures::future::ready));
-    stream.take_while(move |event| futures::future::ready(!ends(event))).try_filter_map(move |event| {
-        let _room = &room;
+    let stream = stream.take_until(drained).chain(shutdown_error.filter_map(futures::future::ready));
+    stream.take_while(move |event| futures::future::ready(!is_end(event))).try_filter_map(move |event| {
+        let _permit = &permit;
         let bytes = match event {
-            LogEvent::Bytes(bytes) if marked => {
+            LogEvent::Bytes(bytes) if framed => {
                 Some(Bytes::from([format!("bytes {}\n", bytes.len()).as_bytes(), &bytes].concat()))
             }
             LogEvent::Bytes(bytes) => Some(bytes),
-            LogEvent::Attempt(attempt) => marked.then(|| Bytes::from(format!("attempt {attempt}\n"))),
+            LogEvent::Attempt(attempt) => framed.then(|| Bytes::from(format!("attempt {attempt}\n"))),
         };
         futures::future::ok(bytes)
     })

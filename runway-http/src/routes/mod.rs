@@ -10,7 +10,7 @@ mod quotes;
 mod submit;
 mod tenants;
 
-use crate::problem::{Fault, Kind};
+use crate::problem::{ApiError, ProblemKind};
 use crate::request::layers;
 use crate::state::AppState;
 use axum::Router;
@@ -29,40 +29,40 @@ const JSON_BODY: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_st
 
 /// Builds the router of the API, the pages and the probes.
 pub fn app(state: AppState) -> Router {
-    let (api, _) = api().split_for_parts();
-    let (probes, _) = probes().split_for_parts();
-    let api = layers::wrap(
+    let (api, _) = api_routes().split_for_parts();
+    let (probes, _) = probe_routes().split_for_parts();
+    let api = layers::wrap_api(
         api.merge(docs::routes())
             .merge(overview::routes())
-            .fallback(nothing_here)
-            .method_not_allowed_fallback(no_such_method)
+            .fallback(path_not_found)
+            .method_not_allowed_fallback(method_not_allowed)
             .with_state(state.clone()),
         &state,
     );
-    let probes = probes.method_not_allowed_fallback(no_such_method).with_state(state.clone());
+    let probes = probes.method_not_allowed_fallback(method_not_allowed).with_state(state.clone());
     api.merge(layers::wrap_probes(probes, &state))
 }
 
 /// Builds a router with only the probes and the metrics, for a listener that requires no client certificate.
 pub fn ops(state: AppState) -> Router {
-    let (probes, _) = probes().split_for_parts();
-    let probes = probes.fallback(nothing_here).method_not_allowed_fallback(no_such_method);
+    let (probes, _) = probe_routes().split_for_parts();
+    let probes = probes.fallback(path_not_found).method_not_allowed_fallback(method_not_allowed);
     layers::wrap_probes(probes.with_state(state.clone()), &state)
 }
 
 /// Returns the OpenAPI document.
 #[must_use]
 pub fn openapi() -> Value {
-    let routes = OpenApiRouter::with_openapi(Shared::openapi()).merge(api()).merge(probes());
-    crate::openapi::document(&routes.split_for_parts().1)
+    let routes = OpenApiRouter::with_openapi(SharedSchemas::openapi()).merge(api_routes()).merge(probe_routes());
+    crate::openapi::build_document(&routes.split_for_parts().1)
 }
 
 /// Schemas that no single route declares, because all routes use them.
 #[derive(OpenApi)]
 #[openapi(components(schemas(runway_api::Problem)))]
-struct Shared;
+struct SharedSchemas;
 
-fn api() -> OpenApiRouter<AppState> {
+fn api_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(submit::submit, jobs::list))
         .routes(routes!(jobs::read, jobs::cancel))
@@ -73,25 +73,25 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(docs::openapi))
 }
 
-fn probes() -> OpenApiRouter<AppState> {
+fn probe_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(probes::health))
         .routes(routes!(probes::readiness))
         .routes(routes!(probes::metrics))
 }
 
-async fn nothing_here() -> StatusCode {
+async fn path_not_found() -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
-async fn no_such_method() -> StatusCode {
+async fn method_not_allowed() -> StatusCode {
     StatusCode::METHOD_NOT_ALLOWED
 }
 
 /// The error for a job that does not exist or belongs to another tenant.
-fn no_such_job() -> Fault {
-    Fault::new(
-        Kind::NotFound,
+fn job_not_found() -> ApiError {
+    ApiError::new(
+        ProblemKind::NotFound,
         "no job has this id; of the deleted jobs, only the last 10,000 are kept",
     )
 }
@@ -100,12 +100,12 @@ fn no_such_job() -> Fault {
 ///
 /// # Errors
 /// An [`ApiError`] that names the invalid parameter.
-fn parameters<T>(
+fn parse_query<T>(
     query: Result<axum::extract::Query<T>, axum::extract::rejection::QueryRejection>,
-) -> Result<T, Fault> {
+) -> Result<T, ApiError> {
     query.map(|axum::extract::Query(parameters)| parameters).map_err(|rejection| {
         // Only the source of the rejection names the parameter.
         let cause = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
-        Fault::new(Kind::Malformed, format!("invalid query: {cause}"))
+        ApiError::new(ProblemKind::Malformed, format!("invalid query: {cause}"))
     })
 }

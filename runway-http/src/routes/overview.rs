@@ -2,9 +2,9 @@
 
 use super::NO_STORE;
 use crate::pages::SECURITY_POLICY;
-use crate::pages::overview::{Overview, SHOWN, page, parts};
-use crate::problem::{Fault, Kind};
-use crate::request::tenant::Scope;
+use crate::pages::overview::{Overview, MAX_JOBS, page, parts};
+use crate::problem::{ApiError, ProblemKind};
+use crate::request::tenant::TenantScope;
 use crate::state::AppState;
 use crate::view::job_view;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::StreamExt;
-use runway_control::Selection;
+use runway_control::JobFilter;
 use runway_core::status::Phase;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -21,19 +21,19 @@ use std::time::Duration;
 use utoipa_axum::router::OpenApiRouter;
 
 /// Interval between two checks for changes of the page.
-const PAUSE: Duration = Duration::from_secs(2);
+const UPDATE_INTERVAL: Duration = Duration::from_secs(2);
 
 const SCRIPT: &str = include_str!("../pages/overview.js");
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .route("/", get(show))
+        .route("/", get(index))
         .route("/overview.js", get(script))
         .route("/overview/events", get(events))
 }
 
-async fn show(State(state): State<AppState>, scope: Scope) -> Response {
-    let page = page(&look(&state, &scope)).into_string();
+async fn index(State(state): State<AppState>, scope: TenantScope) -> Response {
+    let page = page(&build_overview(&state, &scope)).into_string();
     ([NO_STORE, (CONTENT_SECURITY_POLICY, SECURITY_POLICY)], axum::response::Html(page)).into_response()
 }
 
@@ -42,50 +42,50 @@ async fn script() -> Response {
 }
 
 /// Sends the parts of the page as JSON when they differ from the last event.
-async fn events(State(state): State<AppState>, scope: Scope) -> Result<Response, Fault> {
-    let Some(room) = state.capacity().log_reader() else {
+async fn events(State(state): State<AppState>, scope: TenantScope) -> Result<Response, ApiError> {
+    let Some(permit) = state.concurrency().try_acquire_log_reader() else {
         return Err(
-            Fault::new(Kind::Overloaded, "too many log readers are connected; retry later").retry_after(5)
+            ApiError::new(ProblemKind::Overloaded, "too many log readers are connected; retry later").with_retry_after(5)
         );
     };
-    let mut draining = state.draining();
+    let mut draining = state.subscribe_draining();
     let drained = Box::pin(async move {
         // The sender exists until the server exits.
         let _ = draining.wait_for(|draining| *draining).await;
     });
-    let told = futures::stream::unfold((state, scope, None), |(state, scope, last)| async move {
+    let updates = futures::stream::unfold((state, scope, None), |(state, scope, last)| async move {
         loop {
             // Send the first event immediately.
             if last.is_some() {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(UPDATE_INTERVAL).await;
             }
-            let now = serde_json::to_string(&parts(&look(&state, &scope))).unwrap_or_default();
+            let now = serde_json::to_string(&parts(&build_overview(&state, &scope))).unwrap_or_default();
             if last.as_ref() != Some(&now) {
                 return Some((now.clone(), (state, scope, Some(now))));
             }
         }
     });
-    let events = told.take_until(drained).map(move |parts| {
-        let _room = &room;
+    let events = updates.take_until(drained).map(move |parts| {
+        let _permit = &permit;
         Ok::<_, Infallible>(Event::default().data(parts))
     });
     Ok(([NO_STORE], Sse::new(events).keep_alive(KeepAlive::default())).into_response())
 }
 
 /// Collects the current data of the page.
-fn look(state: &AppState, scope: &Scope) -> Overview {
+fn build_overview(state: &AppState, scope: &TenantScope) -> Overview {
     let plane = state.plane();
     let now = plane.now();
     let watch = plane.watch_state();
-    let records = plane.jobs(&Selection { tenant: scope.0.clone(), ..Selection::default() }).items;
+    let records = plane.jobs(&JobFilter { tenant: scope.0.clone(), ..JobFilter::default() }).items;
     let (mut phases, mut per_hour, mut ceilings) = (BTreeMap::new(), Vec::new(), Vec::new());
     for phase in Phase::ALL {
         phases.insert(phase, 0);
     }
     for record in records.iter().filter(|record| !record.gone) {
-        let status = &record.seen.status;
+        let status = &record.snapshot.status;
         *phases.entry(status.phase).or_default() += 1;
-        if let Some(quote) = record.seen.quote.as_ref().filter(|_| status.holds) {
+        if let Some(quote) = record.snapshot.quote.as_ref().filter(|_| status.occupies_resources) {
             ceilings.push(quote.ceiling);
             if status.phase == Phase::Running {
                 per_hour.push(quote.per_hour);
@@ -93,26 +93,26 @@ fn look(state: &AppState, scope: &Scope) -> Overview {
         }
     }
     // Active jobs come first. Both lists are sorted by age already.
-    let (open, ended): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.seen.status.holds);
-    let shown = open.into_iter().chain(ended).take(SHOWN);
-    let is_whole = scope.0.is_none();
+    let (active, finished): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.snapshot.status.occupies_resources);
+    let shown = active.into_iter().chain(finished).take(MAX_JOBS);
+    let shows_all_tenants = scope.0.is_none();
     let (held, _) = plane.cluster_usage();
     let policy = plane.policy();
     let mut tenants = plane.tenants();
-    tenants.retain(|tenant, _| scope.shows(tenant.as_str()));
+    tenants.retain(|tenant, _| scope.includes(tenant.as_str()));
     Overview {
         now,
         connected: watch.connected,
-        heard_at: watch.heard_at,
+        last_event_at: watch.last_event_at,
         ready: plane.is_ready(),
         policy: policy.digest(),
         phases,
-        per_hour: per_hour.into_iter().sum(),
-        ceilings: ceilings.into_iter().sum(),
-        gpus: is_whole.then(|| (held.gpus, policy.capacity().gpus.units())),
+        usd_per_hour: per_hour.into_iter().sum(),
+        total_ceiling: ceilings.into_iter().sum(),
+        gpus: shows_all_tenants.then(|| (held.gpus, policy.capacity().gpus.units())),
         tenants,
         jobs: shown.map(|record| job_view(record, now)).collect(),
-        more: records.len().saturating_sub(SHOWN),
-        refusals: is_whole.then(|| state.metrics().refused(now)),
+        omitted_jobs: records.len().saturating_sub(MAX_JOBS),
+        refusals: shows_all_tenants.then(|| state.metrics().refusals_last_hour(now)),
     }
 }

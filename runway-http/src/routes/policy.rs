@@ -28,24 +28,24 @@ use runway_api::YAML;
 pub(super) async fn read(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let policy = state.plane().policy();
     let tag = format!("\"{}\"", policy.digest());
-    let always = [(ETAG, tag.as_str()), (CACHE_CONTROL, "no-cache"), (VARY, "accept")];
-    if is_known(&headers, &tag) {
-        return (StatusCode::NOT_MODIFIED, always).into_response();
+    let common_headers = [(ETAG, tag.as_str()), (CACHE_CONTROL, "no-cache"), (VARY, "accept")];
+    if matches_etag(&headers, &tag) {
+        return (StatusCode::NOT_MODIFIED, common_headers).into_response();
     }
     let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accepted.contains(YAML)
         && let Ok(text) = serde_saphyr::to_string(&policy.canonical())
     {
-        return (always, [(CONTENT_TYPE, YAML)], text).into_response();
+        return (common_headers, [(CONTENT_TYPE, YAML)], text).into_response();
     }
-    (always, Json(policy.canonical())).into_response()
+    (common_headers, Json(policy.canonical())).into_response()
 }
 
 /// Returns whether the request names this tag. The comparison is weak (RFC 9110, section 13.1.2).
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+fn matches_etag(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+        .any(|value| value == "*" || value.trim_start_matches("W/") == tag)
 }

@@ -2,7 +2,7 @@
 
 use super::NO_STORE;
 use crate::metrics::CONTENT_TYPE;
-use crate::problem::{Fault, Kind};
+use crate::problem::{ApiError, ProblemKind};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -54,12 +54,12 @@ pub(super) struct Readiness {
         (status = 503, description = "The server is not ready yet, or is shutting down"),
     )
 )]
-pub(super) async fn readiness(State(state): State<AppState>) -> Result<Response, Fault> {
+pub(super) async fn readiness(State(state): State<AppState>) -> Result<Response, ApiError> {
     if state.is_stopping() {
-        return Err(Fault::new(Kind::NotReady, "the server is shutting down").retry_after(1));
+        return Err(ApiError::new(ProblemKind::NotReady, "the server is shutting down").with_retry_after(1));
     }
     if !state.plane().is_ready() {
-        return Err(Fault::new(Kind::NotReady, "waiting for the first list from the backend").retry_after(1));
+        return Err(ApiError::new(ProblemKind::NotReady, "waiting for the first list from the backend").with_retry_after(1));
     }
     let backend_connected = state.plane().watch_state().connected;
     Ok(([NO_STORE], Json(Readiness { ready: true, backend_connected })).into_response())
@@ -76,5 +76,5 @@ pub(super) async fn readiness(State(state): State<AppState>) -> Result<Response,
     responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"))
 )]
 pub(super) async fn metrics(State(state): State<AppState>) -> Response {
-    ([NO_STORE], [(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics().text()).into_response()
+    ([NO_STORE], [(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics().encode_text()).into_response()
 }

@@ -1,11 +1,11 @@
 //! `POST /v1/jobs`: converts a request to a submission, and the submission report to a response.
 
 use super::NO_STORE;
-use crate::problem::{Fault, Kind};
+use crate::problem::{ApiError, ProblemKind};
 use crate::request::body::JobBody;
-use crate::request::key::Key;
-use crate::request::rate;
-use crate::request::tenant::Submitter;
+use crate::request::idempotency_key::IdempotencyKeyHeader;
+use crate::request::rate_limit;
+use crate::request::tenant::TenantHeader;
 use crate::request_id::RequestIds;
 use crate::state::AppState;
 use crate::view::job_view;
@@ -55,58 +55,58 @@ use runway_core::Tenant;
 pub(super) async fn submit(
     State(state): State<AppState>,
     Extension(request): Extension<RequestIds>,
-    Submitter(tenant): Submitter,
-    Key(key): Key,
-    body: Result<JobBody, Fault>,
+    TenantHeader(tenant): TenantHeader,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    body: Result<JobBody, ApiError>,
 ) -> Response {
     let service = state.service();
     match body {
         Ok(JobBody(document)) => {
             let submission = SubmissionRequest { document: &document, tenant, key };
             let report = service.submit(submission, request.identity()).await;
-            response(report, &state)
+            to_response(report, &state)
         }
-        Err(fault) => {
-            let named = tenant.as_deref();
-            service.record_unreadable(request.identity(), named, &fault.violations, &fault.detail);
-            let rate = rate_headers(&state, named.and_then(|name| name.parse().ok()).as_ref());
-            Fault { headers: [fault.headers, rate].concat(), ..fault }.into_response()
+        Err(error) => {
+            let tenant_name = tenant.as_deref();
+            service.record_unreadable(request.identity(), tenant_name, &error.violations, &error.detail);
+            let rate = rate_headers(&state, tenant_name.and_then(|name| name.parse().ok()).as_ref());
+            ApiError { headers: [error.headers, rate].concat(), ..error }.into_response()
         }
     }
 }
 
-fn response(report: SubmissionReport, state: &AppState) -> Response {
+fn to_response(report: SubmissionReport, state: &AppState) -> Response {
     let rate = rate_headers(state, report.tenant.as_ref());
     let (status, job) = match report.result {
         Ok(Submitted::Created { job, .. }) => (StatusCode::CREATED, job),
         Ok(Submitted::Replayed { job }) => (StatusCode::OK, job),
         Err(refusal) => {
-            let fault = fault(refusal);
-            return Fault { headers: [fault.headers, rate].concat(), ..fault }.into_response();
+            let error = to_api_error(refusal);
+            return ApiError { headers: [error.headers, rate].concat(), ..error }.into_response();
         }
     };
-    let location = [(LOCATION, format!("/v1/jobs/{}", job.seen.id))];
+    let location = [(LOCATION, format!("/v1/jobs/{}", job.snapshot.id))];
     let view = job_view(&job, state.plane().now());
     (status, [NO_STORE], location, AppendHeaders(rate), Json(view)).into_response()
 }
 
 fn rate_headers(state: &AppState, tenant: Option<&Tenant>) -> Vec<(HeaderName, HeaderValue)> {
-    let headers = |tenant: &Tenant| rate::headers(&state.plane().usage(tenant.as_str()), state.plane().now());
+    let headers = |tenant: &Tenant| rate_limit::rate_limit_headers(&state.plane().usage(tenant.as_str()), state.plane().now());
     tenant.map(headers).unwrap_or_default()
 }
 
-fn fault(refusal: SubmissionRefusal) -> Fault {
+fn to_api_error(refusal: SubmissionRefusal) -> ApiError {
     let kind = match refusal.class {
-        RefusalClass::Malformed => Kind::Malformed,
-        RefusalClass::Policy => Kind::Refused,
-        RefusalClass::RateLimited => Kind::RateLimited,
-        RefusalClass::OverQuota => Kind::OverQuota,
-        RefusalClass::TooManySubmissions => Kind::TooManySubmissions,
-        RefusalClass::KeyReused => Kind::KeyReused,
-        RefusalClass::KeyInFlight => Kind::Conflict,
-        RefusalClass::NotReady => Kind::NotReady,
-        RefusalClass::Rejected => Kind::RejectedByBackend,
-        RefusalClass::Unavailable | RefusalClass::Uncertain => Kind::BackendUnavailable,
+        RefusalClass::Malformed => ProblemKind::Malformed,
+        RefusalClass::Policy => ProblemKind::Refused,
+        RefusalClass::RateLimited => ProblemKind::RateLimited,
+        RefusalClass::OverQuota => ProblemKind::OverQuota,
+        RefusalClass::TooManySubmissions => ProblemKind::TooManySubmissions,
+        RefusalClass::KeyReused => ProblemKind::KeyReused,
+        RefusalClass::KeyInFlight => ProblemKind::Conflict,
+        RefusalClass::NotReady => ProblemKind::NotReady,
+        RefusalClass::Rejected => ProblemKind::RejectedByBackend,
+        RefusalClass::Unavailable | RefusalClass::Uncertain => ProblemKind::BackendUnavailable,
     };
     let detail = match refusal.class {
         RefusalClass::Uncertain => format!(
@@ -115,11 +115,11 @@ fn fault(refusal: SubmissionRefusal) -> Fault {
         ),
         _ => refusal.message,
     };
-    Fault {
+    ApiError {
         violations: refusal.violations.into(),
         job_id: refusal.job_id,
         free_by: refusal.free_by,
         retry_after: refusal.retry_after.map(|wait| wait.as_secs()),
-        ..Fault::new(kind, detail)
+        ..ApiError::new(kind, detail)
     }
 }

@@ -1,14 +1,14 @@
 //! `/v1/tenants/{tenant}`: returns the usage of a tenant.
 
 use super::NO_STORE;
-use crate::problem::{Fault, Kind};
-use crate::request::rate;
-use crate::request::tenant::Scope;
+use crate::problem::{ApiError, ProblemKind};
+use crate::request::rate_limit;
+use crate::request::tenant::TenantScope;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use runway_api::{RateLeft, Share, TenantView};
+use runway_api::{RateRemaining, QuotaUsage, TenantView};
 use runway_core::Tenant;
 
 /// Read the usage of a tenant
@@ -31,23 +31,23 @@ use runway_core::Tenant;
 )]
 pub(super) async fn read(
     State(state): State<AppState>,
-    scope: Scope,
+    scope: TenantScope,
     Path(name): Path<String>,
-) -> Result<Response, Fault> {
-    let unknown = |detail: String| Fault::new(Kind::NotFound, detail);
+) -> Result<Response, ApiError> {
+    let unknown = |detail: String| ApiError::new(ProblemKind::NotFound, detail);
     let tenant: Tenant =
         name.parse().map_err(|error| unknown(format!("not a valid tenant: the name {error}")))?;
-    if !state.plane().policy().accepts_tenant(tenant.as_str()) || !scope.shows(tenant.as_str()) {
+    if !state.plane().policy().accepts_tenant(tenant.as_str()) || !scope.includes(tenant.as_str()) {
         return Err(unknown("no such tenant".to_owned()));
     }
     let usage = state.plane().usage(tenant.as_str());
     let view = TenantView {
         tenant: tenant.to_string(),
-        gpus: Share { held: usage.held.gpus, limit: usage.gpus },
-        jobs: Share { held: usage.held.jobs, limit: usage.jobs.into() },
-        rate: RateLeft {
-            remaining: usage.rate_left.requests,
-            reset_seconds: rate::seconds_until(usage.rate_left.full_at, state.plane().now()),
+        gpus: QuotaUsage { held: usage.held.gpus, limit: usage.max_gpus },
+        jobs: QuotaUsage { held: usage.held.jobs, limit: usage.max_jobs.into() },
+        rate: RateRemaining {
+            remaining: usage.rate_remaining.requests,
+            reset_seconds: rate_limit::seconds_until(usage.rate_remaining.full_at, state.plane().now()),
         },
     };
     Ok(([NO_STORE], Json(view)).into_response())

@@ -27,7 +27,7 @@ use tower::Service;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Maximum number of open connections. Further clients wait in the accept backlog.
-    pub connections: usize,
+    pub max_connections: usize,
     /// Time limit for a TLS handshake, for the head of a request, and for an idle connection.
     pub header_timeout: Duration,
     /// Time limit for in-flight responses after the shutdown has started.
@@ -37,7 +37,7 @@ pub struct ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            connections: 4096,
+            max_connections: 4096,
             header_timeout: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(30),
         }
@@ -46,10 +46,10 @@ impl Default for ConnectionLimits {
 
 /// Buffer size for the head of a request. A head of this size is always accepted, and a head of twice this
 /// size never. The response to a larger head, or to a head with more than 100 headers, is 431.
-const HEAD_BYTES: usize = 64 * 1024;
+const HEAD_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Delay after a failed accept. The usual cause is the limit on open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Serves requests until `stop` completes. Then the server stops accepting connections, closes idle
 /// connections, and waits for in-flight responses, up to the drain timeout. Returns `true` if all responses
@@ -62,7 +62,7 @@ pub async fn serve(
     metrics: Arc<Metrics>,
     stop: impl Future<Output = ()>,
 ) -> bool {
-    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let shutdown = GracefulShutdown::new();
     let server = Server { router, limits, tls, metrics };
     let mut stop = std::pin::pin!(stop);
@@ -76,7 +76,7 @@ pub async fn serve(
             Ok((stream, permit)) => server.spawn_connection(stream, permit, shutdown.watcher()),
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -106,7 +106,7 @@ impl Server {
     fn spawn_connection(&self, stream: TcpStream, permit: OwnedSemaphorePermit, watcher: Watcher) {
         let server = self.clone();
         tokio::spawn(async move {
-            let (_permit, _counted) = (permit, server.metrics.connection());
+            let (_permit, _connection) = (permit, server.metrics.count_connection());
             if let Err(error) = socket::prepare(&stream) {
                 tracing::debug!(%error, "connection failed");
                 return;
@@ -142,7 +142,7 @@ impl Server {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
-            .max_buf_size(HEAD_BYTES)
+            .max_buf_size(HEAD_BUFFER_BYTES)
             .serve_connection(TokioIo::new(Lingering::new(stream)), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "connection failed");

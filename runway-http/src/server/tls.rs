@@ -1,6 +1,6 @@
 //! TLS 1.3, and the role of a client from its certificate.
 
-use crate::request::access::{Access, NoRole, Role};
+use crate::request::access::{Access, RoleError, Role};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -51,7 +51,7 @@ pub enum TlsError {
     },
     /// The certificate and the private key are not a valid pair.
     #[error("cannot use the certificate `{}` with its private key: {source}", path.display())]
-    Unfit {
+    InvalidConfig {
         /// The file with the certificate.
         path: PathBuf,
         /// The cause.
@@ -78,7 +78,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] if a file cannot be read or the files are not a valid configuration.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let config = config(&files)?;
+        let config = load_config(&files)?;
         Ok(Self { files, config: Arc::new(RwLock::new(config)) })
     }
 
@@ -88,7 +88,7 @@ impl Tls {
     /// [`TlsError`] if a file cannot be read or the files are not a valid configuration. The active
     /// configuration stays.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let config = config(&self.files)?;
+        let config = load_config(&self.files)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
@@ -108,57 +108,57 @@ impl Tls {
         let access = self.is_mutual().then(|| {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             // A handshake without a client certificate fails, so the chain is never empty here.
-            chain.first().map_or(Access::None(NoRole::Missing), |certificate| access_of(certificate))
+            chain.first().map_or(Access::NoRole(RoleError::Missing), |certificate| access_from_certificate(certificate))
         });
         Ok((stream, access))
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |source| TlsError::Pem { path: path.to_owned(), source };
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |source| TlsError::Pem { path: path.to_owned(), source };
     let found: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
+        CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
     if found.is_empty() { Err(TlsError::NoCertificate { path: path.to_owned() }) } else { Ok(found) }
 }
 
-fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = certificates(&files.certificate)?;
+fn load_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = read_certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|source| TlsError::Pem { path: files.key.clone(), source })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let unfit = |source| TlsError::Unfit { path: files.certificate.clone(), source };
+    let invalid = |source| TlsError::InvalidConfig { path: files.certificate.clone(), source };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unfit)?;
+        .map_err(invalid)?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let wrong = |source| TlsError::ClientCa { path: path.clone(), source };
+            let invalid_ca = |source| TlsError::ClientCa { path: path.clone(), source };
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| wrong(error.into()))?;
+            for certificate in read_certificates(path)? {
+                roots.add(certificate).map_err(|error| invalid_ca(error.into()))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| wrong(error.into()))?)
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| invalid_ca(error.into()))?)
         }
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
+    let mut config = builder.with_single_cert(chain, key).map_err(invalid)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
 /// Returns the access that the organizational unit of a certificate grants.
-fn access_of(certificate: &[u8]) -> Access {
+fn access_from_certificate(certificate: &[u8]) -> Access {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return Access::None(NoRole::Unreadable);
+        return Access::NoRole(RoleError::Unreadable);
     };
     let mut units = certificate.subject().iter_organizational_unit();
     match (units.next(), units.next()) {
-        (None, _) => Access::None(NoRole::Missing),
-        (Some(_), Some(_)) => Access::None(NoRole::Several),
+        (None, _) => Access::NoRole(RoleError::Missing),
+        (Some(_), Some(_)) => Access::NoRole(RoleError::Several),
         (Some(unit), None) => {
-            let role = unit.as_str().ok().and_then(Role::of_unit);
-            role.map_or(Access::None(NoRole::Unknown), Access::Role)
+            let role = unit.as_str().ok().and_then(Role::from_organizational_unit);
+            role.map_or(Access::NoRole(RoleError::Unknown), Access::Role)
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A test namespace, and the program that runs jobs in it.
 
-use crate::process::{Folder, Process};
+use crate::process::{TempDir, Process};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, ListParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
-use runway_testing::cluster::{self, image, namespace, unique};
+use runway_testing::cluster::{self, image, create_namespace, unique};
 use runway_testing::policies;
-use runway_testing::wire::{Answer, Wire, ask, get, post, until};
+use runway_testing::wire::{HttpResponse, RawConnection, exchange, get, post, wait_until};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,12 +18,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Server {
     pub process: Process,
     pub jobs: Api<Job>,
-    folder: Folder,
+    dir: TempDir,
     flags: Vec<&'static str>,
 }
 
 /// Returns the kubeconfig of the user `runway`. Without one, an administrator impersonates this user.
-fn kubeconfig(folder: &Folder) -> PathBuf {
+fn kubeconfig(dir: &TempDir) -> PathBuf {
     if let Some(path) = std::env::var_os("RUNWAY_TEST_KUBECONFIG") {
         return path.into();
     }
@@ -31,18 +31,18 @@ fn kubeconfig(folder: &Folder) -> PathBuf {
     for user in config.auth_infos.iter_mut().filter_map(|user| user.auth_info.as_mut()) {
         user.impersonate = Some("runway".to_owned());
     }
-    folder.write("kubeconfig", serde_json::to_vec(&config).unwrap())
+    dir.write("kubeconfig", serde_json::to_vec(&config).unwrap())
 }
 
 impl Server {
     pub async fn start(name: &str, change: impl FnOnce(String) -> String, flags: &[&'static str]) -> Self {
-        let (admin, space): (Client, String) = (cluster::admin().await, unique(name));
-        namespace(&admin, &space).await;
-        let folder = Folder::new(name);
-        folder.write("policy.yaml", change(policies::in_namespace(&space)));
+        let (admin, space): (Client, String) = (cluster::admin_client().await, unique(name));
+        create_namespace(&admin, &space).await;
+        let dir = TempDir::new(name);
+        dir.write("policy.yaml", change(policies::in_namespace(&space)));
         let flags: Vec<_> = ["--shutdown-delay", "1s"].iter().chain(flags).copied().collect();
-        let process = Process::start(folder.path("policy.yaml"), kubeconfig(&folder), &flags).await;
-        let server = Self { process, jobs: Api::namespaced(admin, &space), folder, flags };
+        let process = Process::start(dir.path("policy.yaml"), kubeconfig(&dir), &flags).await;
+        let server = Self { process, jobs: Api::namespaced(admin, &space), dir, flags };
         server.ready().await;
         server
     }
@@ -50,48 +50,48 @@ impl Server {
     /// Restarts the program on the same namespace.
     pub async fn restart(&mut self) {
         self.process =
-            Process::start(self.folder.path("policy.yaml"), kubeconfig(&self.folder), &self.flags).await;
+            Process::start(self.dir.path("policy.yaml"), kubeconfig(&self.dir), &self.flags).await;
         self.ready().await;
     }
 
     /// Deletes the jobs. Otherwise, the cluster would keep creating their pods, and delay the pods of other
     /// tests.
-    pub async fn clear(&self) {
+    pub async fn delete_jobs(&self) {
         let (background, all) = (DeleteParams::background(), ListParams::default());
         self.jobs.delete_collection(&background, &all).await.unwrap();
     }
 
     async fn ready(&self) {
-        until("the server to be ready", async || {
+        wait_until("the server to be ready", async || {
             // The server responds only after it has checked its permissions on the cluster.
-            match Wire::connect(self.process.address).await {
-                Ok(mut wire) => wire.ask(get("/readyz")).await.status == 200,
+            match RawConnection::connect(self.process.address).await {
+                Ok(mut wire) => wire.exchange(get("/readyz")).await.status == 200,
                 Err(_) => false,
             }
         })
         .await;
     }
 
-    pub async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
-        ask(self.process.address, request).await
+    pub async fn exchange(&self, request: impl AsRef<[u8]>) -> HttpResponse {
+        exchange(self.process.address, request).await
     }
 
-    pub async fn submit(&self, job: &Json) -> Answer {
-        self.ask(post("/v1/jobs", "", &job.to_string())).await
+    pub async fn submit(&self, job: &Json) -> HttpResponse {
+        self.exchange(post("/v1/jobs", "", &job.to_string())).await
     }
 
     /// Submits a job, asserts that it is created, and returns its id.
-    pub async fn created(&self, job: &Json) -> String {
+    pub async fn create_job(&self, job: &Json) -> String {
         let answer = self.submit(job).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
     /// Waits until a job has the phase, and returns the job.
-    pub async fn comes_to(&self, id: &str, phase: &str) -> Json {
+    pub async fn wait_for_phase(&self, id: &str, phase: &str) -> Json {
         let mut last = Json::Null;
-        cluster::until(&format!("{id} to be {phase}"), async || {
-            last = self.ask(get(&format!("/v1/jobs/{id}"))).await.json();
+        cluster::wait_until(&format!("{id} to be {phase}"), async || {
+            last = self.exchange(get(&format!("/v1/jobs/{id}"))).await.json();
             (last["phase"] == phase).then(|| last.clone())
         })
         .await
@@ -100,20 +100,20 @@ impl Server {
 
 /// Returns whether the API server did not respond in time, so the client must retry with the same key. On a
 /// busy machine, the API server can stall. Only a response after the call timeout counts.
-pub fn is_put_off(answer: &Answer, took: Duration) -> bool {
-    let is_put_off = answer.status == 503 && answer.problem() == "backend-unavailable";
-    assert!(!is_put_off || took >= CALL_TIMEOUT, "after {took:?}: {}", answer.text());
-    is_put_off
+pub fn is_backend_timeout(answer: &HttpResponse, took: Duration) -> bool {
+    let is_timeout = answer.status == 503 && answer.problem() == "backend-unavailable";
+    assert!(!is_timeout || took >= CALL_TIMEOUT, "after {took:?}: {}", answer.text());
+    is_timeout
 }
 
 /// Returns a job that runs a shell script.
-pub fn shell(name: &str, tenant: &str, script: &str) -> Json {
+pub fn shell_job(name: &str, tenant: &str, script: &str) -> Json {
     json!({"name": name, "tenant": tenant, "image": image(), "command": ["sh", "-c", script]})
 }
 
 /// Returns a job that no node can run, for tests that need only the submission.
-pub fn waiting(name: &str, tenant: &str) -> Json {
-    let mut job = shell(name, tenant, "true");
+pub fn unschedulable_job(name: &str, tenant: &str) -> Json {
+    let mut job = shell_job(name, tenant, "true");
     job["resources"] = json!({"cpu": "500"});
     job
 }

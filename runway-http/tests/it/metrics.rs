@@ -1,24 +1,24 @@
 //! `GET /metrics` counts the requests that were sent.
 
-use crate::bed::{Bed, job};
-use runway_control::fake::Life;
+use crate::harness::{Harness, job};
+use runway_control::fake::JobTimings;
 use serde_json::json;
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
-async fn everything_that_was_sent_is_counted() {
-    let bed = Bed::new().await;
+async fn metrics_count_every_request() {
+    let harness = Harness::new().await;
     let key = [("idempotency-key", "k")];
-    bed.faults.set_life(Life { succeeds: false, ..Life::default() });
+    harness.faults.set_timings(JobTimings { succeeds: false, ..JobTimings::default() });
     for _ in 0..2 {
-        bed.post("/v1/jobs", job("a", "t").to_string(), &key).await;
+        harness.post("/v1/jobs", job("a", "t").to_string(), &key).await;
     }
-    bed.post("/v1/jobs", job("b", "t").to_string(), &key).await.problem(422, "key-reused");
+    harness.post("/v1/jobs", job("b", "t").to_string(), &key).await.expect_problem(422, "key-reused");
     let mut greedy = job("a", "t");
     greedy["resources"] = json!({"cpu": "64"});
-    bed.post("/v1/jobs", greedy.to_string(), &[]).await.problem(422, "refused");
-    bed.post("/v1/jobs", "{", &[]).await.problem(400, "malformed");
-    bed.get("/nowhere").await;
+    harness.post("/v1/jobs", greedy.to_string(), &[]).await.expect_problem(422, "refused");
+    harness.post("/v1/jobs", "{", &[]).await.expect_problem(400, "malformed");
+    harness.get("/nowhere").await;
     for (line, expected) in [
         ("runway_submissions_total{outcome=\"created\",code=\"\"}", 1),
         ("runway_submissions_total{outcome=\"replayed\",code=\"\"}", 1),
@@ -42,28 +42,28 @@ async fn everything_that_was_sent_is_counted() {
         ("runway_build_info{version=\"0.1.0\"}", 1),
     ] {
         assert_eq!(
-            bed.metric(line).await,
+            harness.metric(line).await,
             expected,
             "{line}\n{}",
-            String::from_utf8_lossy(&bed.get("/metrics").await.bytes)
+            String::from_utf8_lossy(&harness.get("/metrics").await.bytes)
         );
     }
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!(bed.metric("runway_jobs_ended_total{phase=\"failed\",reason=\"NonZeroExit\"}").await, 1);
-    assert_eq!(bed.metric("runway_jobs_held").await, 0);
+    assert_eq!(harness.metric("runway_jobs_ended_total{phase=\"failed\",reason=\"NonZeroExit\"}").await, 1);
+    assert_eq!(harness.metric("runway_jobs_held").await, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenants_do_not_grow_the_metrics() {
-    let bed = Bed::new().await;
-    bed.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
-    let lines = bed.get("/metrics").await.bytes.iter().filter(|b| **b == b'\n').count();
+async fn tenants_do_not_add_metric_series() {
+    let harness = Harness::new().await;
+    harness.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
+    let lines = harness.get("/metrics").await.bytes.iter().filter(|b| **b == b'\n').count();
     for n in 0..200 {
-        bed.post("/v1/jobs", job("a", &format!("tenant-{n}")).to_string(), &[]).await;
-        bed.get(&format!("/v1/tenants/tenant-{n}")).await;
-        bed.get(&format!("/nowhere/{n}")).await;
+        harness.post("/v1/jobs", job("a", &format!("tenant-{n}")).to_string(), &[]).await;
+        harness.get(&format!("/v1/tenants/tenant-{n}")).await;
+        harness.get(&format!("/nowhere/{n}")).await;
     }
-    let text = String::from_utf8(bed.get("/metrics").await.bytes).unwrap();
+    let text = String::from_utf8(harness.get("/metrics").await.bytes).unwrap();
     assert!(!text.contains("tenant-"), "{text}");
     assert!(text.lines().count() < lines + 60, "{} lines, {lines} before", text.lines().count());
 }

@@ -1,6 +1,6 @@
 //! The generated files in `docs/reference/` match the program.
 
-use crate::bed::root;
+use crate::harness::root;
 use clap::CommandFactory;
 use runway_http::flags::Flags;
 

@@ -1,11 +1,11 @@
 //! The requests that each role permits.
 
-use crate::bed::{Bed, job};
+use crate::harness::{Harness, job};
 use axum::body::Body;
 use axum::http::{Method, Request};
 use runway_http::{Access, Role};
 
-async fn status(bed: &Bed, access: Access, method: Method, path: &str) -> u16 {
+async fn status(harness: &Harness, access: Access, method: Method, path: &str) -> u16 {
     let body =
         if method == Method::POST { Body::from(job("a", "listed").to_string()) } else { Body::empty() };
     let request = Request::builder()
@@ -13,13 +13,13 @@ async fn status(bed: &Bed, access: Access, method: Method, path: &str) -> u16 {
         .uri(path)
         .header("content-type", "application/json")
         .extension(access);
-    bed.send(request.body(body).unwrap()).await.status.as_u16()
+    harness.send(request.body(body).unwrap()).await.status.as_u16()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_viewer_reads_all_but_logs_and_asks_for_quotes() {
-    let bed = Bed::new().await;
-    let id = bed.created(&job("a", "listed")).await["id"].as_str().unwrap().to_owned();
+async fn viewer_can_read_all_but_logs_and_request_quotes() {
+    let harness = Harness::new().await;
+    let id = harness.create_job(&job("a", "listed")).await["id"].as_str().unwrap().to_owned();
     let routes: [(Method, String, bool); 12] = [
         (Method::GET, "/v1/jobs".into(), true),
         (Method::HEAD, "/v1/jobs".into(), true),
@@ -34,21 +34,21 @@ async fn a_viewer_reads_all_but_logs_and_asks_for_quotes() {
         (Method::GET, format!("/v1/jobs/{id}/logs?follow=true"), false),
         (Method::HEAD, format!("/v1/jobs/{id}/logs"), false),
     ];
-    for (method, path, viewer_may) in routes {
-        let viewer = status(&bed, Access::Role(Role::Viewer), method.clone(), &path).await;
-        assert_eq!(viewer != 403, viewer_may, "viewer {method} {path}: {viewer}");
-        let stranger = status(&bed, Access::None(runway_http::NoRole::Unknown), method.clone(), &path).await;
-        assert_eq!(stranger, 403, "stranger {method} {path}");
-        let admin = status(&bed, Access::Role(Role::Admin), method.clone(), &path).await;
+    for (method, path, viewer_is_allowed) in routes {
+        let viewer = status(&harness, Access::Role(Role::Viewer), method.clone(), &path).await;
+        assert_eq!(viewer != 403, viewer_is_allowed, "viewer {method} {path}: {viewer}");
+        let without_role = status(&harness, Access::NoRole(runway_http::RoleError::Unknown), method.clone(), &path).await;
+        assert_eq!(without_role, 403, "stranger {method} {path}");
+        let admin = status(&harness, Access::Role(Role::Admin), method.clone(), &path).await;
         assert!(admin != 403 && admin < 500, "admin {method} {path}: {admin}");
     }
 }
 
 #[test]
-fn a_role_is_named_exactly() {
-    assert_eq!(Role::of_unit("admin"), Some(Role::Admin));
-    assert_eq!(Role::of_unit("viewer"), Some(Role::Viewer));
+fn role_name_must_match_exactly() {
+    assert_eq!(Role::from_organizational_unit("admin"), Some(Role::Admin));
+    assert_eq!(Role::from_organizational_unit("viewer"), Some(Role::Viewer));
     for other in ["", "Admin", "ADMIN", " admin", "admin ", "administrator", "viewers"] {
-        assert_eq!(Role::of_unit(other), None, "{other}");
+        assert_eq!(Role::from_organizational_unit(other), None, "{other}");
     }
 }

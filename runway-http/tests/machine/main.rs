@@ -6,14 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
-mod bed;
+mod harness;
 #[path = "../server/certificates.rs"]
 mod certificates;
 mod gpus;
-mod journey;
+mod lifecycle;
 mod plain;
 #[path = "../server/process.rs"]
 mod process;
-mod reach;
+mod exposure;
 mod refusals;
 mod restarts;

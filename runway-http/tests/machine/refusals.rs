@@ -1,58 +1,58 @@
 //! Jobs and configurations that the server refuses.
 
-use crate::bed::{Bed, refused, script, with};
-use runway_control::backend::Order;
-use runway_core::policy::RateOverrides;
+use crate::harness::{Harness, failed_start, script, with_field};
+use runway_control::backend::CreateRequest;
+use runway_core::policy::PriceOverrides;
 use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission, units::Timestamp};
 use runway_local::{Job, LocalSettings, Machine, Supervision};
 use serde_json::json;
 use std::sync::Arc;
 
 #[tokio::test]
-async fn what_cannot_be_done_on_one_machine_is_refused_with_the_reason() {
-    let bed = Bed::new();
-    let server = bed.serve(&[]).await;
+async fn unsupported_features_are_refused_with_the_reason() {
+    let harness = Harness::new();
+    let server = harness.serve(&[]).await;
     for (job, why) in [
-        (with(script("true"), "network", json!("internal")), "does not support `network.internal`"),
-        (with(script("true"), "command", json!([])), "does not support `image.entrypoint`"),
+        (with_field(script("true"), "network", json!("internal")), "does not support `network.internal`"),
+        (with_field(script("true"), "command", json!([])), "does not support `image.entrypoint`"),
     ] {
         let refused = server.submit(&job, "").await;
         assert_eq!((refused.status, refused.problem().as_str()), (422, "refused"));
         assert!(refused.json()["detail"].as_str().unwrap().contains(why), "{refused:?}");
     }
-    assert!(bed.jobs().is_empty());
+    assert!(harness.jobs().is_empty());
     let usage = server.get("/v1/tenants/search").await.json();
     assert_eq!(usage["jobs"]["held"], 0, "{usage}");
 }
 
 #[tokio::test]
-async fn a_folder_has_one_server_at_a_time() {
-    let bed = Bed::new();
-    let server = bed.serve(&[]).await;
-    let (code, told) = refused(&[], &bed.flags()).await;
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("another server uses the state directory"), "{told}");
+async fn state_dir_allows_only_one_server() {
+    let harness = Harness::new();
+    let server = harness.serve(&[]).await;
+    let (code, stderr) = failed_start(&[], &harness.flags()).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("another server uses the state directory"), "{stderr}");
     server.kill().await;
-    bed.serve(&[]).await;
+    harness.serve(&[]).await;
 }
 
 #[tokio::test]
-async fn limits_that_cannot_be_enforced_are_told_of_before_the_first_job() {
-    let bed = Bed::new();
+async fn start_fails_if_limits_cannot_be_enforced() {
+    let harness = Harness::new();
     // A cgroup with this name cannot be created.
-    let mut flags = bed.flags();
+    let mut flags = harness.flags();
     let at = flags.iter().position(|flag| flag == "--cgroup-parent").unwrap();
     flags[at + 1] = "/two\nlines".to_owned();
-    let (code, told) = refused(&[], &flags).await;
-    assert_eq!(code, Some(1), "{told}");
+    let (code, stderr) = failed_start(&[], &flags).await;
+    assert_eq!(code, Some(1), "{stderr}");
     for limit in ["cpu: ", "memory: ", "pids: ", "--best-effort"] {
-        assert!(told.contains(limit), "{limit}: {told}");
+        assert!(stderr.contains(limit), "{limit}: {stderr}");
     }
     let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--best-effort"]).collect();
-    let server = crate::bed::Server { process: crate::process::Process::launch(&flags).await };
-    server.until("the server to be ready", async || server.get("/readyz").await.status == 200).await;
-    let id = server.start(&script("echo hi")).await;
-    let job = server.ended(&id).await;
+    let server = crate::harness::Server { process: crate::process::Process::launch(&flags).await };
+    server.wait_until("the server to be ready", async || server.get("/readyz").await.status == 200).await;
+    let id = server.submit_admitted(&script("echo hi")).await;
+    let job = server.wait_until_finished(&id).await;
     assert_eq!(job["phase"], "succeeded");
     let message = job["message"].as_str().unwrap();
     assert!(message.contains("not enforced: ") && message.contains("memory: "), "{message}");
@@ -60,16 +60,16 @@ async fn limits_that_cannot_be_enforced_are_told_of_before_the_first_job() {
 
 /// An attached job in the same state directory, as `runway run` starts it.
 #[tokio::test]
-async fn a_job_that_ends_with_another_process_is_no_servers() {
-    let bed = Bed::new();
-    let server = bed.serve(&[]).await;
+async fn server_ignores_attached_jobs() {
+    let harness = Harness::new();
+    let server = harness.serve(&[]).await;
     let settings = LocalSettings {
-        cgroup_parent: Some(bed.group().to_owned()),
-        program: crate::process::program(),
-        ..LocalSettings::new(bed.state())
+        cgroup_parent: Some(harness.cgroup().to_owned()),
+        supervisor_program: crate::process::program(),
+        ..LocalSettings::new(harness.state_dir())
     };
-    let policy = std::fs::read(bed.path("policy.yaml")).unwrap();
-    let policy = Arc::new(Policy::parse(&policy, RateOverrides::default()).unwrap());
+    let policy = std::fs::read(harness.path("policy.yaml")).unwrap();
+    let policy = Arc::new(Policy::parse(&policy, PriceOverrides::default()).unwrap());
     let spec = JobSpec {
         name: Some("x".into()),
         tenant: Some("search".into()),
@@ -80,11 +80,11 @@ async fn a_job_that_ends_with_another_process_is_no_servers() {
     let id = JobId::from_random(u128::from(std::process::id()) << 64 | 7);
     let mut gate = Gate::new(Arc::clone(&policy), HashSeed(1, 2));
     let decision = gate.submit(id, &Submission::from(spec), Timestamp::from_seconds(1_795_248_000)).unwrap();
-    let order = Order { id, admitted: decision.admitted().unwrap().clone(), policy };
-    let job = Job::start(&Machine::open(settings).unwrap(), &order, Supervision::Attached).unwrap();
+    let request = CreateRequest { id, admitted: decision.admitted().unwrap().clone(), policy };
+    let job = Job::start(&Machine::open(settings).unwrap(), &request, Supervision::Attached).unwrap();
     // When a later job of the server is finished, the server has observed the attached job, too.
-    let own = server.start(&script("true")).await;
-    server.ended(&own).await;
+    let own = server.submit_admitted(&script("true")).await;
+    server.wait_until_finished(&own).await;
     assert_eq!(server.get(&format!("/v1/jobs/{id}")).await.status, 404);
     let listed = server.get("/v1/jobs").await.json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");

@@ -1,7 +1,7 @@
 //! Request bodies: large, slow, truncated and invalid bodies.
 
-use crate::bed::{Bed, SHORT};
-use runway_testing::wire::{Wire, get, job, metric, post, request, until};
+use crate::harness::{TestServer, SHORT_TIMEOUT};
+use runway_testing::wire::{RawConnection, get, job, metric, post, request, wait_until};
 use std::time::{Duration, Instant};
 
 const LIMIT: usize = 256 * 1024;
@@ -24,28 +24,28 @@ fn chunked(route: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_may_have_256_kib() {
-    let bed = Bed::start().await;
+async fn bodies_up_to_256_kib_are_accepted() {
+    let server = TestServer::start().await;
     for make in [|route: &str, body: &str| post(route, "", body), chunked] {
-        let mut wire = Wire::connect(bed.address).await.unwrap();
-        let answer = wire.ask(make("/v1/quotes", &padded(LIMIT))).await;
+        let mut wire = RawConnection::connect(server.address).await.unwrap();
+        let answer = wire.exchange(make("/v1/quotes", &padded(LIMIT))).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(!answer.closes());
-        let answer = wire.ask(make("/v1/quotes", &padded(LIMIT + 1))).await;
+        assert!(!answer.closes_connection());
+        let answer = wire.exchange(make("/v1/quotes", &padded(LIMIT + 1))).await;
         assert_eq!(answer.problem(), "body-too-large");
-        assert!(answer.closes());
-        assert!(wire.ended().await);
+        assert!(answer.closes_connection());
+        assert!(wire.closed_without_data().await);
     }
 }
 
 #[tokio::test]
-async fn whoever_sends_ten_megabytes_comes_to_read_the_answer() {
-    let bed = Bed::start().await;
+async fn client_of_oversized_body_receives_413() {
+    let server = TestServer::start().await;
     for make in [|route: &str, body: &str| post(route, "", body), chunked] {
         for route in ["/v1/quotes", "/v1/jobs"] {
-            let mut wire = Wire::connect(bed.address).await.unwrap();
+            let mut wire = RawConnection::connect(server.address).await.unwrap();
             assert_eq!(
-                wire.ask(make(route, &padded(10_000_000))).await.problem(),
+                wire.exchange(make(route, &padded(10_000_000))).await.problem(),
                 "body-too-large",
                 "{route}"
             );
@@ -56,14 +56,14 @@ async fn whoever_sends_ten_megabytes_comes_to_read_the_answer() {
         "POST /v1/jobs HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         10_000_000
     );
-    let answer = bed.ask(head).await;
+    let answer = server.exchange(head).await;
     assert_eq!(answer.problem(), "body-too-large");
     // Also for requests whose body is not read.
     for method in ["GET", "DELETE", "PUT"] {
-        let answer = bed.ask(request(method, "/v1/policy", "", &padded(10_000_000))).await;
+        let answer = server.exchange(request(method, "/v1/policy", "", &padded(10_000_000))).await;
         assert_eq!(answer.status, if method == "GET" { 200 } else { 405 });
     }
-    let metrics = bed.metrics().await;
+    let metrics = server.metrics().await;
     assert_eq!(metric(&metrics, r#"runway_submissions_total{outcome="unreadable",code=""}"#), 3);
     let large = |route: &str| {
         metric(
@@ -72,54 +72,54 @@ async fn whoever_sends_ten_megabytes_comes_to_read_the_answer() {
         )
     };
     assert_eq!((large("/v1/quotes"), large("/v1/jobs")), (2, 3));
-    assert_eq!(bed.ask(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
+    assert_eq!(server.exchange(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
 }
 
 #[tokio::test]
-async fn a_body_that_stops_half_way_is_told_so_in_time() {
-    let bed = Bed::with(|setup| setup.requests.body_timeout = SHORT).await;
+async fn stalled_body_is_408_and_truncated_body_is_400() {
+    let server = TestServer::with(|setup| setup.requests.body_timeout = SHORT_TIMEOUT).await;
     let whole = post("/v1/jobs", "", &job("half", "search"));
     let chunks = chunked("/v1/jobs", &job("half", "search"));
     for sent in [&whole[..whole.len() - 1], &chunks[..chunks.len() - 1], &chunks[..chunks.len() - 7]] {
-        let mut wire = Wire::connect(bed.address).await.unwrap();
+        let mut wire = RawConnection::connect(server.address).await.unwrap();
         let began = Instant::now();
         wire.send(sent).await.unwrap();
-        let answer = wire.answer().await.unwrap();
+        let answer = wire.response().await.unwrap();
         assert_eq!(answer.problem(), "body-timeout");
-        assert!((SHORT..SHORT + Duration::from_secs(2)).contains(&began.elapsed()));
-        assert!(answer.closes() && wire.ended().await);
+        assert!((SHORT_TIMEOUT..SHORT_TIMEOUT + Duration::from_secs(2)).contains(&began.elapsed()));
+        assert!(answer.closes_connection() && wire.closed_without_data().await);
     }
     // A truncated body is rejected as well.
     for sent in [&whole[..whole.len() - 1], &chunks[..chunks.len() - 7]] {
-        let mut wire = Wire::connect(bed.address).await.unwrap();
+        let mut wire = RawConnection::connect(server.address).await.unwrap();
         wire.send(sent).await.unwrap();
-        wire.finish().await.unwrap();
-        if let Some(answer) = wire.answer().await {
+        wire.shut_down_write().await.unwrap();
+        if let Some(answer) = wire.response().await {
             assert_eq!(answer.problem(), "malformed");
         }
     }
-    assert!(bed.cluster.landed().is_empty());
-    until("all submissions to be counted", async || {
-        bed.metric(r#"runway_submissions_total{outcome="unreadable",code=""}"#).await == 5
+    assert!(server.cluster.created_jobs().is_empty());
+    wait_until("all submissions to be counted", async || {
+        server.metric(r#"runway_submissions_total{outcome="unreadable",code=""}"#).await == 5
     })
     .await;
-    assert_eq!(bed.metric("runway_http_requests_in_progress").await, 0);
-    assert_eq!(bed.ask(get("/v1/jobs")).await.json()["items"].as_array().unwrap().len(), 0);
+    assert_eq!(server.metric("runway_http_requests_in_progress").await, 0);
+    assert_eq!(server.exchange(get("/v1/jobs")).await.json()["items"].as_array().unwrap().len(), 0);
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_jobs_are_turned_away() {
-    let bed = Bed::start().await;
+async fn bodies_that_are_not_jobs_are_rejected() {
+    let server = TestServer::start().await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let bombs = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d]\n";
     let began = Instant::now();
     for body in ["", " ", "null", "[]", "{", "\"\"", "0", "{}{}", "\u{feff}{}", "{\"a\":\"\\ud800\"}", &deep]
     {
-        let answer = bed.ask(request("POST", "/v1/jobs", "Content-Type: application/json\r\n", body)).await;
+        let answer = server.exchange(request("POST", "/v1/jobs", "Content-Type: application/json\r\n", body)).await;
         assert_eq!(answer.problem(), "malformed", "{:?}", &body[..body.len().min(40)]);
     }
     for body in [bombs, "---\n---\n", "a: 1\n---\nb: 2\n", "!!binary x", &deep] {
-        let answer = bed.ask(request("POST", "/v1/jobs", "Content-Type: application/yaml\r\n", body)).await;
+        let answer = server.exchange(request("POST", "/v1/jobs", "Content-Type: application/yaml\r\n", body)).await;
         assert_eq!(answer.problem(), "malformed", "{:?}", &body[..body.len().min(40)]);
     }
     for media in [
@@ -128,7 +128,7 @@ async fn bodies_that_are_no_jobs_are_turned_away() {
         "Content-Type: application/jsonx\r\n",
         "Content-Type: \u{e9}\r\n",
     ] {
-        let answer = bed.ask(request("POST", "/v1/jobs", media, &job("media", "search"))).await;
+        let answer = server.exchange(request("POST", "/v1/jobs", media, &job("media", "search"))).await;
         assert_eq!(answer.problem(), "unsupported-media-type", "{media}");
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());

@@ -6,7 +6,7 @@ use rcgen::{
     IsCa, KeyPair,
 };
 use runway_http::server::TlsFiles;
-use runway_testing::wire::Wire;
+use runway_testing::wire::RawConnection;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::io;
@@ -78,10 +78,10 @@ impl Authority {
 }
 
 /// Writes the files for [`Tls`](runway_http::server::Tls).
-pub fn write(folder: &Folder, server: &Certificate, clients: Option<&Authority>) -> TlsFiles {
-    let client_ca = clients.map(|authority| folder.write("clients.pem", authority.pem()));
-    let certificate = folder.write("server.pem", &server.pem);
-    TlsFiles { certificate, key: folder.write("server.key", &server.key_pem), client_ca }
+pub fn write_tls_files(dir: &Folder, server: &Certificate, clients: Option<&Authority>) -> TlsFiles {
+    let client_ca = clients.map(|authority| dir.write("clients.pem", authority.pem()));
+    let certificate = dir.write("server.pem", &server.pem);
+    TlsFiles { certificate, key: dir.write("server.key", &server.key_pem), client_ca }
 }
 
 /// A TLS client that trusts one authority and can present a certificate.
@@ -113,10 +113,10 @@ impl Client {
 
     /// Connects. With TLS 1.3, the client learns only at its first read that the server rejects its
     /// certificate.
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<Wire<TlsStream<TcpStream>>> {
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<RawConnection<TlsStream<TcpStream>>> {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
-        Ok(Wire::over(self.connector.connect(name, stream).await?))
+        Ok(RawConnection::new(self.connector.connect(name, stream).await?))
     }
 
     /// Sends a request and returns the status of the response.

@@ -8,12 +8,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
-mod bed;
+mod harness;
 mod bodies;
 mod certificates;
-mod crowds;
-mod ending;
-mod heads;
+mod load;
+mod shutdown;
+mod request_heads;
 mod log_readers;
 mod process;
 mod reloading;

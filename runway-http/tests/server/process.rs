@@ -1,6 +1,6 @@
 //! Runs the program in its own process.
 
-use runway_control::{Surroundings, System};
+use runway_control::{Env, SystemEnv};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 /// A temporary directory for one test.
-pub struct Folder(PathBuf);
+pub struct TempDir(PathBuf);
 
-impl Folder {
+impl TempDir {
     pub fn new(name: &str) -> Self {
-        let name = format!("{name}-{:x}", System.random());
+        let name = format!("{name}-{:x}", SystemEnv.random());
         Self::at(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
     }
 
@@ -39,14 +39,14 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
 /// A kubeconfig for an unreachable cluster. Its token must never appear in output.
-pub const NOWHERE: &str = "\
+pub const UNREACHABLE_KUBECONFIG: &str = "\
 apiVersion: v1
 kind: Config
 current-context: nowhere
@@ -96,10 +96,10 @@ impl Process {
             }
         });
         let mut process = Self { child, address: "127.0.0.1:0".parse().unwrap(), ops: None, log, reader };
-        process.address = process.said("the address", |line| address(line, "listening")).await;
+        process.address = process.wait_for_log("the address", |line| logged_address(line, "listening")).await;
         if flags.contains(&"--listen-ops") {
             process.ops =
-                Some(process.said("the address of the probes", |line| address(line, "probes and metrics")).await);
+                Some(process.wait_for_log("the address of the probes", |line| logged_address(line, "probes and metrics")).await);
         }
         process
     }
@@ -110,7 +110,7 @@ impl Process {
     }
 
     /// Waits until `find` returns a value for a log line. Panics after 30 s or if the process exits.
-    pub async fn said<T>(&mut self, what: &str, find: impl Fn(&Json) -> Option<T>) -> T {
+    pub async fn wait_for_log<T>(&mut self, what: &str, find: impl Fn(&Json) -> Option<T>) -> T {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         loop {
             let lines = self.log();
@@ -119,8 +119,8 @@ impl Process {
             if let Some(found) = found {
                 return found;
             }
-            let is_over = self.child.try_wait().unwrap().is_some() || tokio::time::Instant::now() > deadline;
-            assert!(!is_over, "timed out waiting for {what}: {lines:#?}");
+            let has_failed = self.child.try_wait().unwrap().is_some() || tokio::time::Instant::now() > deadline;
+            assert!(!has_failed, "timed out waiting for {what}: {lines:#?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -131,7 +131,7 @@ impl Process {
     }
 
     /// Waits until the process has exited and its log is read completely.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let ended = async {
             let status = self.child.wait().await.unwrap();
             (&mut self.reader).await.unwrap();
@@ -142,6 +142,6 @@ impl Process {
 }
 
 /// Returns the address in a log line that starts with `message`.
-fn address(line: &Json, message: &str) -> Option<SocketAddr> {
+fn logged_address(line: &Json, message: &str) -> Option<SocketAddr> {
     line["message"].as_str()?.starts_with(message).then(|| line["address"].as_str()?.parse().ok())?
 }

@@ -2,98 +2,98 @@
 
 use crate::certificates::{Authority, Client, write};
 use crate::process::{Folder, NOWHERE, Process};
-use runway_testing::policies::ROOMY;
-use runway_testing::wire::{ask, get, metric, until};
+use runway_testing::policies::UNLIMITED;
+use runway_testing::wire::{exchange, get, metric, wait_until};
 use rustix::process::Signal;
 use std::os::unix::fs::symlink;
 
 async fn cpu_max(process: &Process) -> String {
-    let answer = ask(process.address, get("/v1/policy")).await;
+    let answer = exchange(process.address, get("/v1/policy")).await;
     answer.json()["limits"]["cpu"]["max"].as_str().unwrap().to_owned()
 }
 
 fn with_cpu(max: &str) -> String {
-    ROOMY.replace("max: \"4\"", &format!("max: \"{max}\""))
+    UNLIMITED.replace("max: \"4\"", &format!("max: \"{max}\""))
 }
 
 async fn reloads(process: &Process, result: &str) -> u64 {
-    let metrics = ask(process.address, get("/metrics")).await.text();
+    let metrics = exchange(process.address, get("/metrics")).await.text();
     metric(&metrics, &format!(r#"runway_policy_reloads_total{{result="{result}"}}"#))
 }
 
 async fn is_current(process: &Process) -> bool {
-    let metrics = ask(process.address, get("/metrics")).await.text();
+    let metrics = exchange(process.address, get("/metrics")).await.text();
     metric(&metrics, "runway_policy_last_reload_successful") == 1
 }
 
 /// An alert uses this metric: it must be 0 exactly while the file is not the active policy.
 #[tokio::test]
-async fn a_file_that_is_not_in_force_is_shown_until_it_is_put_right() {
-    let folder = Folder::new("policy-current");
-    let policy = folder.write("policy.yaml", with_cpu("4"));
-    let process = Process::start(policy.clone(), folder.write("kubeconfig", NOWHERE), &[]).await;
+async fn reload_metric_is_0_while_the_policy_file_is_bad() {
+    let dir = Folder::new("policy-current");
+    let policy = dir.write("policy.yaml", with_cpu("4"));
+    let process = Process::start(policy.clone(), dir.write("kubeconfig", NOWHERE), &[]).await;
     assert!(is_current(&process).await);
-    folder.write("policy.yaml", "version: 1");
-    until("the bad policy to be rejected", async || !is_current(&process).await).await;
+    dir.write("policy.yaml", "version: 1");
+    wait_until("the bad policy to be rejected", async || !is_current(&process).await).await;
     // The file is deleted, and restored with the same content.
     std::fs::remove_file(&policy).unwrap();
-    until("the missing file to be counted", async || reloads(&process, "failed").await == 2).await;
-    folder.write("policy.yaml", "version: 1");
+    wait_until("the missing file to be counted", async || reloads(&process, "failed").await == 2).await;
+    dir.write("policy.yaml", "version: 1");
     process.signal(Signal::HUP);
-    until("the reload to be counted", async || reloads(&process, "failed").await == 3).await;
+    wait_until("the reload to be counted", async || reloads(&process, "failed").await == 3).await;
     assert!(!is_current(&process).await);
-    folder.write("policy.yaml", with_cpu("4"));
-    until("the good policy to be active", async || is_current(&process).await).await;
+    dir.write("policy.yaml", with_cpu("4"));
+    wait_until("the good policy to be active", async || is_current(&process).await).await;
     std::fs::remove_file(&policy).unwrap();
-    until("the missing file to be noticed", async || !is_current(&process).await).await;
-    folder.write("policy.yaml", with_cpu("4"));
-    until("the policy to be active again", async || is_current(&process).await).await;
+    wait_until("the missing file to be noticed", async || !is_current(&process).await).await;
+    dir.write("policy.yaml", with_cpu("4"));
+    wait_until("the policy to be active again", async || is_current(&process).await).await;
     assert_eq!(reloads(&process, "applied").await, 1, "an unchanged policy is not activated again");
 }
 
 #[tokio::test]
-async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
-    let folder = Folder::new("policy-hangup");
-    let policy = folder.write("policy.yaml", with_cpu("4"));
-    let mut process = Process::start(policy.clone(), folder.write("kubeconfig", NOWHERE), &[]).await;
+async fn sighup_reloads_policy_and_rejects_bad_ones() {
+    let dir = Folder::new("policy-hangup");
+    let policy = dir.write("policy.yaml", with_cpu("4"));
+    let mut process = Process::start(policy.clone(), dir.write("kubeconfig", NOWHERE), &[]).await;
     assert_eq!(cpu_max(&process).await, "4");
     assert_eq!((reloads(&process, "applied").await, reloads(&process, "failed").await), (0, 0));
-    let first = ask(process.address, get("/v1/policy")).await;
+    let first = exchange(process.address, get("/v1/policy")).await;
     let etag = first.header("etag").unwrap().to_owned();
 
-    folder.write("policy.yaml", with_cpu("8"));
+    dir.write("policy.yaml", with_cpu("8"));
     process.signal(Signal::HUP);
     process
         .said("the changed bound", |line| {
             (line["at"] == "limits.cpu.max" && line["after"] == "\"8\"").then_some(())
         })
         .await;
-    until("the new policy to be active", async || cpu_max(&process).await == "8").await;
-    let second = ask(process.address, get("/v1/policy")).await;
+    wait_until("the new policy to be active", async || cpu_max(&process).await == "8").await;
+    let second = exchange(process.address, get("/v1/policy")).await;
     assert_ne!(second.header("etag").unwrap(), etag);
 
     // Invalid YAML, a contradiction, an empty file, and a NUL byte: the active policy stays.
     for (n, bad) in ["version: 1\nlimits: [", &with_cpu("1m"), "", "\0"].iter().enumerate() {
         let before = reloads(&process, "failed").await;
-        folder.write("policy.yaml", bad);
+        dir.write("policy.yaml", bad);
         process.signal(Signal::HUP);
-        until("the error to be logged", async || reloads(&process, "failed").await > before).await;
+        wait_until("the error to be logged", async || reloads(&process, "failed").await > before).await;
         assert_eq!(cpu_max(&process).await, "8", "{n}");
     }
     std::fs::remove_file(&policy).unwrap();
     let before = reloads(&process, "failed").await;
     process.signal(Signal::HUP);
-    until("the error to be logged", async || reloads(&process, "failed").await > before).await;
+    wait_until("the error to be logged", async || reloads(&process, "failed").await > before).await;
     assert_eq!(cpu_max(&process).await, "8");
-    let told = |line: &serde_json::Value| {
-        let is_it = line["message"] == "policy reload failed; the active policy stays" && line["level"] == "ERROR";
-        is_it.then(|| line["error"].as_str().unwrap().to_owned())
+    let reload_error = |line: &serde_json::Value| {
+        let is_reload_error = line["message"] == "policy reload failed; the active policy stays" && line["level"] == "ERROR";
+        is_reload_error.then(|| line["error"].as_str().unwrap().to_owned())
     };
-    assert!(process.said("the reload error", told).await.contains("is invalid"));
+    assert!(process.said("the reload error", reload_error).await.contains("is invalid"));
 
     // A changed namespace requires a restart.
     let applied = reloads(&process, "applied").await;
-    folder.write("policy.yaml", format!("{}run: {{namespace: elsewhere}}\n", with_cpu("2")));
+    dir.write("policy.yaml", format!("{}run: {{namespace: elsewhere}}\n", with_cpu("2")));
     process.signal(Signal::HUP);
     process.said("the namespace", |line| line["error"].as_str()?.contains("namespace").then_some(())).await;
     assert_eq!((cpu_max(&process).await.as_str(), reloads(&process, "applied").await), ("8", applied));
@@ -101,70 +101,70 @@ async fn a_policy_is_read_again_when_asked_for_and_a_bad_one_is_told_of() {
 
 /// The kubelet updates a mounted ConfigMap by replacing a symbolic link.
 #[tokio::test]
-async fn a_policy_behind_a_link_is_read_again_when_the_link_changes() {
-    let folder = Folder::new("policy-link");
+async fn symlinked_policy_reloads_when_the_link_changes() {
+    let dir = Folder::new("policy-link");
     for (version, max) in [("..1", "4"), ("..2", "6")] {
-        std::fs::create_dir(folder.path(version)).unwrap();
-        folder.write(&format!("{version}/policy.yaml"), with_cpu(max));
+        std::fs::create_dir(dir.path(version)).unwrap();
+        dir.write(&format!("{version}/policy.yaml"), with_cpu(max));
     }
-    symlink("..1", folder.path("..data")).unwrap();
-    symlink("..data/policy.yaml", folder.path("policy.yaml")).unwrap();
-    let kubeconfig = folder.write("kubeconfig", NOWHERE);
-    let process = Process::start(folder.path("policy.yaml"), kubeconfig, &[]).await;
+    symlink("..1", dir.path("..data")).unwrap();
+    symlink("..data/policy.yaml", dir.path("policy.yaml")).unwrap();
+    let kubeconfig = dir.write("kubeconfig", NOWHERE);
+    let process = Process::start(dir.path("policy.yaml"), kubeconfig, &[]).await;
     assert_eq!(cpu_max(&process).await, "4");
-    symlink("..2", folder.path("..data.new")).unwrap();
-    std::fs::rename(folder.path("..data.new"), folder.path("..data")).unwrap();
-    until("the new policy to be active", async || cpu_max(&process).await == "6").await;
+    symlink("..2", dir.path("..data.new")).unwrap();
+    std::fs::rename(dir.path("..data.new"), dir.path("..data")).unwrap();
+    wait_until("the new policy to be active", async || cpu_max(&process).await == "6").await;
     // A bad policy is logged and counted once, although it is polled repeatedly.
-    folder.write("..2/policy.yaml", "version: 2");
-    until("the error to be logged", async || reloads(&process, "failed").await == 1).await;
-    std::fs::remove_dir_all(folder.path("..1")).unwrap();
-    folder.write("..2/policy.yaml", with_cpu("7"));
-    until("the next policy to be active", async || cpu_max(&process).await == "7").await;
-    until("the reload to be counted", async || reloads(&process, "applied").await == 2).await;
+    dir.write("..2/policy.yaml", "version: 2");
+    wait_until("the error to be logged", async || reloads(&process, "failed").await == 1).await;
+    std::fs::remove_dir_all(dir.path("..1")).unwrap();
+    dir.write("..2/policy.yaml", with_cpu("7"));
+    wait_until("the next policy to be active", async || cpu_max(&process).await == "7").await;
+    wait_until("the reload to be counted", async || reloads(&process, "applied").await == 2).await;
     assert_eq!(reloads(&process, "failed").await, 1);
 }
 
 #[tokio::test]
-async fn tls_files_are_read_again_and_probes_need_no_certificate() {
-    let folder = Folder::new("tls");
+async fn sighup_reloads_tls_and_ops_needs_no_certificate() {
+    let dir = Folder::new("tls");
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
-    let files = write(&folder, &servers.server(), Some(&clients));
-    let policy = folder.write("policy.yaml", ROOMY);
+    let files = write(&dir, &servers.server(), Some(&clients));
+    let policy = dir.write("policy.yaml", UNLIMITED);
     let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let (certificate, key, ca) =
         (text(&files.certificate), text(&files.key), text(&files.client_ca.unwrap()));
     let flags =
         ["--listen-ops", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key, "--client-ca", &ca];
-    let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &flags).await;
+    let mut process = Process::start(policy, dir.write("kubeconfig", NOWHERE), &flags).await;
     let (address, ops) = (process.address, process.ops.unwrap());
 
     // Without a certificate, only the probes and the metrics are reachable.
-    assert_eq!(ask(ops, get("/healthz")).await.status, 200);
-    assert_eq!(ask(ops, get("/metrics")).await.status, 200);
-    assert_eq!(ask(ops, get("/readyz")).await.problem(), "not-ready");
+    assert_eq!(exchange(ops, get("/healthz")).await.status, 200);
+    assert_eq!(exchange(ops, get("/metrics")).await.status, 200);
+    assert_eq!(exchange(ops, get("/readyz")).await.problem(), "not-ready");
     for path in ["/v1/jobs", "/v1/policy", "/docs", "/openapi.json"] {
-        assert_eq!(ask(ops, get(path)).await.problem(), "not-found", "{path}");
+        assert_eq!(exchange(ops, get(path)).await.problem(), "not-found", "{path}");
     }
     let admin = clients.client(&["admin"]);
     let before = Client::new(&servers, Some(&admin));
     assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
     let mut open = before.connect(address).await.unwrap();
-    assert_eq!(open.ask(get("/v1/policy")).await.status, 200);
+    assert_eq!(open.exchange(get("/v1/policy")).await.status, 200);
 
     // Invalid files do not replace the active configuration.
-    folder.write("server.key", "no key");
+    dir.write("server.key", "no key");
     process.signal(Signal::HUP);
     process.said("the bad key", |line| line["message"].as_str()?.contains("stay").then_some(())).await;
     assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
 
     // Both authorities change. Open connections stay open, and new connections use the new authorities.
     let (servers, clients) = (Authority::new("new servers"), Authority::new("new clients"));
-    write(&folder, &servers.server(), Some(&clients));
+    write(&dir, &servers.server(), Some(&clients));
     process.signal(Signal::HUP);
-    let again = |line: &serde_json::Value| (line["message"] == "TLS files reloaded").then_some(());
-    process.said("the TLS reload", again).await;
-    assert_eq!(open.ask(get("/v1/policy")).await.status, 200);
+    let reloaded = |line: &serde_json::Value| (line["message"] == "TLS files reloaded").then_some(());
+    process.said("the TLS reload", reloaded).await;
+    assert_eq!(open.exchange(get("/v1/policy")).await.status, 200);
     assert!(before.status(address, &get("/v1/policy")).await.is_err());
     assert!(Client::new(&servers, Some(&admin)).status(address, &get("/v1/policy")).await.is_err());
     let admin = clients.client(&["admin"]);

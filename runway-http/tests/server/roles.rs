@@ -1,37 +1,37 @@
 //! Mutual TLS: the certificates that are accepted, and the requests that each role permits.
 
-use crate::bed::Bed;
+use crate::harness::TestServer;
 use crate::certificates::{Authority, Certificate, Client, write};
 use crate::process::Folder;
 use rcgen::{DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use runway_http::server::Tls;
-use runway_testing::wire::{Wire, get, job, post, request};
+use runway_testing::wire::{RawConnection, get, job, post, request};
 
 /// A server that requires client certificates, and the two authorities.
-struct Guarded {
-    bed: Bed,
+struct MutualTlsServer {
+    server: TestServer,
     servers: Authority,
     clients: Authority,
 }
 
-impl Guarded {
+impl MutualTlsServer {
     async fn start(name: &str) -> Self {
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
-        let folder = Folder::new(name);
-        let tls = Tls::load(write(&folder, &servers.server(), Some(&clients))).unwrap();
-        let bed = Bed::with(|setup| setup.tls = Some(tls)).await;
-        Self { bed, servers, clients }
+        let dir = Folder::new(name);
+        let tls = Tls::load(write(&dir, &servers.server(), Some(&clients))).unwrap();
+        let server = TestServer::with(|setup| setup.tls = Some(tls)).await;
+        Self { server, servers, clients }
     }
 
     async fn status(&self, certificate: &Certificate, request: &str) -> std::io::Result<u16> {
-        Client::new(&self.servers, Some(certificate)).status(self.bed.address, request).await
+        Client::new(&self.servers, Some(certificate)).status(self.server.address, request).await
     }
 }
 
 #[tokio::test]
-async fn each_role_may_do_its_part_of_every_route() {
-    let guarded = Guarded::start("routes").await;
-    let [admin, viewer] = ["admin", "viewer"].map(|unit| guarded.clients.client(&[unit]));
+async fn roles_permit_only_their_routes() {
+    let mtls = MutualTlsServer::start("routes").await;
+    let [admin, viewer] = ["admin", "viewer"].map(|unit| mtls.clients.client(&[unit]));
     let body = job("roles", "search");
     let nowhere = "/v1/jobs/aaaaaaaaaaaa";
     let logs = format!("{nowhere}/logs");
@@ -65,16 +65,16 @@ async fn each_role_may_do_its_part_of_every_route() {
     ];
     for (request, as_admin, as_viewer) in matrix {
         let line = request.lines().next().unwrap();
-        assert_eq!(guarded.status(&admin, &request).await.unwrap(), as_admin, "admin: {line}");
-        assert_eq!(guarded.status(&viewer, &request).await.unwrap(), as_viewer, "viewer: {line}");
+        assert_eq!(mtls.status(&admin, &request).await.unwrap(), as_admin, "admin: {line}");
+        assert_eq!(mtls.status(&viewer, &request).await.unwrap(), as_viewer, "viewer: {line}");
     }
-    assert_eq!(guarded.bed.cluster.landed().len(), 1);
+    assert_eq!(mtls.server.cluster.created_jobs().len(), 1);
 }
 
 /// A client certificate without exactly one role can connect, but each request receives 403.
 #[tokio::test]
-async fn whoever_has_no_role_gets_nothing() {
-    let guarded = Guarded::start("no-role").await;
+async fn certificate_without_exactly_one_role_is_403() {
+    let mtls = MutualTlsServer::start("no-role").await;
     let cases: [&[&str]; 12] = [
         &[],
         &[""],
@@ -90,102 +90,102 @@ async fn whoever_has_no_role_gets_nothing() {
         &["аdmin"],
     ];
     for units in cases {
-        let certificate = guarded.clients.client(units);
+        let certificate = mtls.clients.client(units);
         for request in
             [get("/v1/jobs"), get("/healthz"), get("/metrics"), get("/nothing"), post("/v1/jobs", "", "{}")]
         {
-            let status = guarded.status(&certificate, &request).await.unwrap();
+            let status = mtls.status(&certificate, &request).await.unwrap();
             assert_eq!(status, 403, "{units:?} {request}");
         }
         let mut wire =
-            Client::new(&guarded.servers, Some(&certificate)).connect(guarded.bed.address).await.unwrap();
-        let answer = wire.ask(get("/v1/policy")).await;
+            Client::new(&mtls.servers, Some(&certificate)).connect(mtls.server.address).await.unwrap();
+        let answer = wire.exchange(get("/v1/policy")).await;
         assert_eq!(answer.problem(), "forbidden");
         assert!(answer.json()["detail"].as_str().unwrap().contains("exactly one, `admin` or `viewer`"));
     }
     // The role comes from the organizational unit, not from the common name or the organization.
-    let elsewhere = guarded.clients.sign(|params| {
+    let elsewhere = mtls.clients.sign(|params| {
         params.distinguished_name.push(DnType::CommonName, "admin");
         params.distinguished_name.push(DnType::OrganizationName, "admin");
     });
-    assert_eq!(guarded.status(&elsewhere, &get("/v1/jobs")).await.unwrap(), 403);
+    assert_eq!(mtls.status(&elsewhere, &get("/v1/jobs")).await.unwrap(), 403);
 }
 
 #[tokio::test]
-async fn without_a_good_certificate_nobody_connects() {
-    let guarded = Guarded::start("not-good").await;
-    let address = guarded.bed.address;
+async fn invalid_client_certificate_cannot_connect() {
+    let mtls = MutualTlsServer::start("not-good").await;
+    let address = mtls.server.address;
     let unit = |params: &mut rcgen::CertificateParams| {
         params.distinguished_name.push(DnType::OrganizationalUnitName, "admin");
     };
     let bad = [
         ("another authority", Authority::new("clients").client(&["admin"])),
-        ("the server's authority", guarded.servers.client(&["admin"])),
+        ("the server's authority", mtls.servers.client(&["admin"])),
         (
             "expired",
-            guarded.clients.sign(|params| {
+            mtls.clients.sign(|params| {
                 unit(params);
                 params.not_after = date_time_ymd(2020, 1, 1);
             }),
         ),
         (
             "not valid yet",
-            guarded.clients.sign(|params| {
+            mtls.clients.sign(|params| {
                 unit(params);
                 params.not_before = date_time_ymd(2090, 1, 1);
             }),
         ),
         (
             "a server certificate",
-            guarded.clients.sign(|params| {
+            mtls.clients.sign(|params| {
                 unit(params);
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             }),
         ),
     ];
     for (what, certificate) in &bad {
-        let status = guarded.status(certificate, &get("/healthz")).await;
+        let status = mtls.status(certificate, &get("/healthz")).await;
         assert!(status.is_err(), "{what}: {status:?}");
     }
-    let bare = Client::new(&guarded.servers, None).status(address, &get("/healthz")).await;
+    let bare = Client::new(&mtls.servers, None).status(address, &get("/healthz")).await;
     assert!(bare.is_err(), "{bare:?}");
-    let admin = guarded.clients.client(&["admin"]);
-    let old = Client::with(&guarded.servers, Some(&admin), &[&rustls::version::TLS12]);
+    let admin = mtls.clients.client(&["admin"]);
+    let old = Client::with(&mtls.servers, Some(&admin), &[&rustls::version::TLS12]);
     let error = old.connect(address).await.err().unwrap();
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
     // A plain HTTP request receives no HTTP response.
-    let mut plain = Wire::connect(address).await.unwrap();
+    let mut plain = RawConnection::connect(address).await.unwrap();
     plain.send(get("/healthz")).await.unwrap();
-    assert!(plain.answer().await.is_none());
+    assert!(plain.response().await.is_none());
     // The server still accepts valid certificates.
-    assert_eq!(guarded.status(&admin, &get("/healthz")).await.unwrap(), 200);
+    assert_eq!(mtls.status(&admin, &get("/healthz")).await.unwrap(), 200);
 }
 
 #[tokio::test]
-async fn tls_alone_asks_for_no_certificate() {
+async fn tls_without_client_ca_needs_no_certificate() {
     let servers = Authority::new("servers");
-    let folder = Folder::new("no-clients");
-    let tls = Tls::load(write(&folder, &servers.server(), None)).unwrap();
-    let bed = Bed::with(|setup| setup.tls = Some(tls)).await;
+    let dir = Folder::new("no-clients");
+    let tls = Tls::load(write(&dir, &servers.server(), None)).unwrap();
+    let server = TestServer::with(|setup| setup.tls = Some(tls)).await;
     let client = Client::new(&servers, None);
-    assert_eq!(client.status(bed.address, &post("/v1/jobs", "", &job("tls", "search"))).await.unwrap(), 201);
-    let old = Client::with(&servers, None, &[&rustls::version::TLS12]).connect(bed.address).await;
+    assert_eq!(client.status(server.address, &post("/v1/jobs", "", &job("tls", "search"))).await.unwrap(), 201);
+    let old = Client::with(&servers, None, &[&rustls::version::TLS12]).connect(server.address).await;
     assert!(old.is_err());
-    let other = Client::new(&Authority::new("servers"), None).connect(bed.address).await;
+    let other = Client::new(&Authority::new("servers"), None).connect(server.address).await;
     assert!(other.is_err());
 }
 
 /// The server closes a connection whose TLS handshake does not finish in time.
 #[tokio::test]
-async fn a_handshake_has_the_time_of_a_head() {
-    let (servers, folder) = (Authority::new("servers"), Folder::new("handshake"));
-    let tls = Tls::load(write(&folder, &servers.server(), None)).unwrap();
-    let bed = Bed::with(|setup| {
+async fn slow_tls_handshake_is_closed() {
+    let (servers, dir) = (Authority::new("servers"), Folder::new("handshake"));
+    let tls = Tls::load(write(&dir, &servers.server(), None)).unwrap();
+    let server = TestServer::with(|setup| {
         setup.tls = Some(tls);
-        setup.connections.header_timeout = crate::bed::SHORT;
+        setup.connections.header_timeout = crate::harness::SHORT_TIMEOUT;
     })
     .await;
-    let mut wire = Wire::connect(bed.address).await.unwrap();
+    let mut wire = RawConnection::connect(server.address).await.unwrap();
     wire.send([0x16, 3, 1]).await.unwrap();
-    assert!(wire.ended().await);
+    assert!(wire.closed_without_data().await);
 }

@@ -2,21 +2,21 @@
 //! level.
 
 use crate::process::{Folder, NOWHERE, Process};
-use runway_testing::policies::ROOMY;
-use runway_testing::wire::{Wire, ask, get, post, request};
+use runway_testing::policies::UNLIMITED;
+use runway_testing::wire::{RawConnection, exchange, get, post, request};
 use rustix::process::Signal;
 
 #[tokio::test]
-async fn no_value_of_a_variable_or_secret_is_logged_at_any_level() {
-    let folder = Folder::new("secrecy");
-    let policy = folder.write("policy.yaml", ROOMY);
+async fn secret_and_env_values_are_never_logged() {
+    let dir = Folder::new("secrecy");
+    let policy = dir.write("policy.yaml", UNLIMITED);
     let flags = [
         "--log",
         "trace,hyper=trace,kube=trace,kube_client=trace,tower=trace,h2=trace",
         "--shutdown-delay",
         "1s",
     ];
-    let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &flags).await;
+    let mut process = Process::start(policy, dir.write("kubeconfig", NOWHERE), &flags).await;
     let address = process.address;
     let job = r#"{"name":"quiet","tenant":"search","image":"registry.internal/embed:1.8.0","env":{"A":"hush-env"},"secrets":{"B":"hush-secret"}}"#;
     let cut = &job[..job.len() - 3];
@@ -27,24 +27,24 @@ async fn no_value_of_a_variable_or_secret_is_logged_at_any_level() {
         "name: quiet\ntenant: search\nimage: registry.internal/embed:1.8.0\nsecrets: {B: \"hush-secret\n";
     for route in ["/v1/jobs", "/v1/quotes", "/v1/quotes?manifest=true"] {
         for body in [job, cut, &misplaced, &refused, &reserved] {
-            let answer = ask(address, post(route, "", body)).await;
+            let answer = exchange(address, post(route, "", body)).await;
             assert!(answer.status >= 200);
             // The manifest contains variables, but no secrets.
             let hidden = if route.contains("manifest") { "hush-secret" } else { "hush" };
             assert!(!answer.text().contains(hidden), "{route} {body}: {}", answer.text());
         }
-        let answer = ask(address, request("POST", route, "Content-Type: application/yaml\r\n", yaml)).await;
+        let answer = exchange(address, request("POST", route, "Content-Type: application/yaml\r\n", yaml)).await;
         assert!(!answer.text().contains("hush"), "{}", answer.text());
     }
     // A truncated body, an oversized body, and a body after a malformed head.
-    let mut wire = Wire::connect(address).await.unwrap();
+    let mut wire = RawConnection::connect(address).await.unwrap();
     let whole = post("/v1/jobs", "", job);
     wire.send(&whole[..whole.len() - 2]).await.unwrap();
-    wire.finish().await.unwrap();
-    wire.answer().await;
-    ask(address, post("/v1/jobs", "", &format!("{job}{}", "\"hush-large\"".repeat(30_000)))).await;
-    ask(address, post("/v1/jobs", "Bad Header: x\r\n", job)).await;
-    ask(address, get("/healthz")).await;
+    wire.shut_down_write().await.unwrap();
+    wire.response().await;
+    exchange(address, post("/v1/jobs", "", &format!("{job}{}", "\"hush-large\"".repeat(30_000)))).await;
+    exchange(address, post("/v1/jobs", "Bad Header: x\r\n", job)).await;
+    exchange(address, get("/healthz")).await;
     process.signal(Signal::TERM);
     assert_eq!(process.ended().await.code(), Some(0));
     let log = process.log();
@@ -62,25 +62,25 @@ async fn no_value_of_a_variable_or_secret_is_logged_at_any_level() {
 }
 
 #[tokio::test]
-async fn a_line_names_its_request_and_trace_without_any_more_being_logged() {
-    let folder = Folder::new("names");
-    let policy = folder.write("policy.yaml", ROOMY);
-    let mut process = Process::start(policy, folder.write("kubeconfig", NOWHERE), &[]).await;
+async fn audit_line_has_request_and_trace_id() {
+    let dir = Folder::new("names");
+    let policy = dir.write("policy.yaml", UNLIMITED);
+    let mut process = Process::start(policy, dir.write("kubeconfig", NOWHERE), &[]).await;
     let (id, trace) = ("nightly-7", "4bf92f3577b34da6a3ce929d0e0e4736");
     let headers = format!("X-Request-ID: {id}\r\nTraceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
-    ask(process.address, post("/v1/jobs", &headers, "{}")).await;
-    ask(process.address, post("/v1/jobs", "", "{}")).await;
+    exchange(process.address, post("/v1/jobs", &headers, "{}")).await;
+    exchange(process.address, post("/v1/jobs", "", "{}")).await;
     process.signal(Signal::TERM);
     assert_eq!(process.ended().await.code(), Some(0));
     let lines: Vec<serde_json::Value> =
         process.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let [theirs, ours] = lines
+    let [from_client, generated] = lines
         .iter()
         .filter(|line| line["target"] == "runway::audit")
         .collect::<Vec<_>>()
         .try_into()
         .unwrap_or_else(|_| panic!("{lines:#?}"));
-    assert_eq!((&theirs["request"], &theirs["trace"]), (&id.into(), &trace.into()), "{theirs}");
-    assert_eq!(ours["request"], ours["trace"], "{ours}");
-    assert_eq!(ours["trace"].as_str().map(str::len), Some(32), "{ours}");
+    assert_eq!((&from_client["request"], &from_client["trace"]), (&id.into(), &trace.into()), "{from_client}");
+    assert_eq!(generated["request"], generated["trace"], "{generated}");
+    assert_eq!(generated["trace"].as_str().map(str::len), Some(32), "{generated}");
 }

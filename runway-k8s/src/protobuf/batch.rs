@@ -1,10 +1,10 @@
 //! Decodes the messages of `k8s.io/api/batch/v1/generated.proto`.
 
-use super::wire::{Malformed, Message, Value};
+use super::wire::{DecodeError, Message, Value};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
 
 impl Message for Job {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
             1 => self.metadata = value.message()?,
             2 => self.spec = Some(value.message()?),
@@ -16,15 +16,15 @@ impl Message for Job {
 }
 
 impl Message for JobSpec {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.parallelism = Some(value.int()?),
-            2 => self.completions = Some(value.int()?),
-            3 => self.active_deadline_seconds = Some(value.long()?),
+            1 => self.parallelism = Some(value.int32()?),
+            2 => self.completions = Some(value.int32()?),
+            3 => self.active_deadline_seconds = Some(value.int64()?),
             6 => self.template = value.message()?,
-            7 => self.backoff_limit = Some(value.int()?),
-            9 => self.completion_mode = value.some_text()?,
-            10 => self.suspend = Some(value.flag()?),
+            7 => self.backoff_limit = Some(value.int32()?),
+            9 => self.completion_mode = value.non_empty_string()?,
+            10 => self.suspend = Some(value.boolean()?),
             _ => {}
         }
         Ok(())
@@ -32,16 +32,16 @@ impl Message for JobSpec {
 }
 
 impl Message for JobStatus {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
             1 => self.conditions.get_or_insert_default().push(value.message()?),
             2 => self.start_time = value.time()?,
             3 => self.completion_time = value.time()?,
-            4 => self.active = value.some_int()?,
-            5 => self.succeeded = value.some_int()?,
-            6 => self.failed = value.some_int()?,
+            4 => self.active = value.non_zero_int32()?,
+            5 => self.succeeded = value.non_zero_int32()?,
+            6 => self.failed = value.non_zero_int32()?,
             8 => self.uncounted_terminated_pods = Some(value.message()?),
-            9 => self.ready = Some(value.int()?),
+            9 => self.ready = Some(value.int32()?),
             _ => {}
         }
         Ok(())
@@ -49,13 +49,13 @@ impl Message for JobStatus {
 }
 
 impl Message for JobCondition {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.type_ = value.text()?,
-            2 => self.status = value.text()?,
+            1 => self.type_ = value.string()?,
+            2 => self.status = value.string()?,
             4 => self.last_transition_time = value.time()?,
-            5 => self.reason = value.some_text()?,
-            6 => self.message = value.some_text()?,
+            5 => self.reason = value.non_empty_string()?,
+            6 => self.message = value.non_empty_string()?,
             _ => {}
         }
         Ok(())
@@ -63,10 +63,10 @@ impl Message for JobCondition {
 }
 
 impl Message for UncountedTerminatedPods {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.succeeded.get_or_insert_default().push(value.text()?),
-            2 => self.failed.get_or_insert_default().push(value.text()?),
+            1 => self.succeeded.get_or_insert_default().push(value.string()?),
+            2 => self.failed.get_or_insert_default().push(value.string()?),
             _ => {}
         }
         Ok(())

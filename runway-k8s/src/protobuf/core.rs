@@ -1,6 +1,6 @@
 //! Decodes the messages of `k8s.io/api/core/v1/generated.proto`.
 
-use super::wire::{Malformed, Message, Value};
+use super::wire::{DecodeError, Message, Value};
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, EnvVar, EnvVarSource, Event, EventSeries, ObjectReference, Pod, PodCondition, PodSpec,
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 impl Message for Pod {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
             1 => self.metadata = value.message()?,
             2 => self.spec = Some(value.message()?),
@@ -21,7 +21,7 @@ impl Message for Pod {
 }
 
 impl Message for PodTemplateSpec {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field == 2 {
             self.spec = Some(value.message()?);
         }
@@ -30,12 +30,12 @@ impl Message for PodTemplateSpec {
 }
 
 impl Message for PodSpec {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
             2 => self.containers.push(value.message()?),
-            3 => self.restart_policy = value.some_text()?,
-            4 => self.termination_grace_period_seconds = Some(value.long()?),
-            10 => self.node_name = value.some_text()?,
+            3 => self.restart_policy = value.non_empty_string()?,
+            4 => self.termination_grace_period_seconds = Some(value.int64()?),
+            10 => self.node_name = value.non_empty_string()?,
             20 => self.init_containers.get_or_insert_default().push(value.message()?),
             _ => {}
         }
@@ -44,10 +44,10 @@ impl Message for PodSpec {
 }
 
 impl Message for Container {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.name = value.text()?,
-            2 => self.image = value.some_text()?,
+            1 => self.name = value.string()?,
+            2 => self.image = value.non_empty_string()?,
             7 => {
                 // Only references to Secrets are needed. Other variables are dropped, because their values
                 // can be large or secret.
@@ -57,7 +57,7 @@ impl Message for Container {
                 }
             }
             8 => self.resources = Some(value.message()?),
-            24 => self.restart_policy = value.some_text()?,
+            24 => self.restart_policy = value.non_empty_string()?,
             _ => {}
         }
         Ok(())
@@ -65,9 +65,9 @@ impl Message for Container {
 }
 
 impl Message for EnvVar {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.name = value.text()?,
+            1 => self.name = value.string()?,
             3 => self.value_from = Some(value.message()?),
             _ => {}
         }
@@ -76,7 +76,7 @@ impl Message for EnvVar {
 }
 
 impl Message for EnvVarSource {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field == 4 {
             self.secret_key_ref = Some(value.message()?);
         }
@@ -85,10 +85,10 @@ impl Message for EnvVarSource {
 }
 
 impl Message for SecretKeySelector {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
             1 => self.name = value.message::<LocalObjectReference>()?.name,
-            2 => self.key = value.text()?,
+            2 => self.key = value.string()?,
             _ => {}
         }
         Ok(())
@@ -102,18 +102,18 @@ struct LocalObjectReference {
 }
 
 impl Message for LocalObjectReference {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field == 1 {
-            self.name = value.text()?;
+            self.name = value.string()?;
         }
         Ok(())
     }
 }
 
 impl Message for ResourceRequirements {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field == 1 {
-            value.entry(&mut self.limits, |value| value.message::<Quantity>())?;
+            value.merge_map_entry(&mut self.limits, |value| value.message::<Quantity>())?;
         }
         Ok(())
     }
@@ -121,21 +121,21 @@ impl Message for ResourceRequirements {
 
 /// Defined in `k8s.io/apimachinery/pkg/api/resource/generated.proto`.
 impl Message for Quantity {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field == 1 {
-            self.0 = value.text()?;
+            self.0 = value.string()?;
         }
         Ok(())
     }
 }
 
 impl Message for PodStatus {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.phase = value.some_text()?,
+            1 => self.phase = value.non_empty_string()?,
             2 => self.conditions.get_or_insert_default().push(value.message()?),
-            3 => self.message = value.some_text()?,
-            4 => self.reason = value.some_text()?,
+            3 => self.message = value.non_empty_string()?,
+            4 => self.reason = value.non_empty_string()?,
             7 => self.start_time = value.time()?,
             8 => self.container_statuses.get_or_insert_default().push(value.message()?),
             10 => self.init_container_statuses.get_or_insert_default().push(value.message()?),
@@ -146,13 +146,13 @@ impl Message for PodStatus {
 }
 
 impl Message for PodCondition {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.type_ = value.text()?,
-            2 => self.status = value.text()?,
+            1 => self.type_ = value.string()?,
+            2 => self.status = value.string()?,
             4 => self.last_transition_time = value.time()?,
-            5 => self.reason = value.some_text()?,
-            6 => self.message = value.some_text()?,
+            5 => self.reason = value.non_empty_string()?,
+            6 => self.message = value.non_empty_string()?,
             _ => {}
         }
         Ok(())
@@ -160,14 +160,14 @@ impl Message for PodCondition {
 }
 
 impl Message for ContainerStatus {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.name = value.text()?,
+            1 => self.name = value.string()?,
             2 => self.state = Some(value.message()?),
             3 => self.last_state = Some(value.message()?),
-            4 => self.ready = value.flag()?,
-            5 => self.restart_count = value.int()?,
-            6 => self.image = value.text()?,
+            4 => self.ready = value.boolean()?,
+            5 => self.restart_count = value.int32()?,
+            6 => self.image = value.string()?,
             _ => {}
         }
         Ok(())
@@ -175,7 +175,7 @@ impl Message for ContainerStatus {
 }
 
 impl Message for ContainerState {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
             1 => self.waiting = Some(value.message()?),
             2 => self.running = Some(value.message()?),
@@ -187,10 +187,10 @@ impl Message for ContainerState {
 }
 
 impl Message for ContainerStateWaiting {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.reason = value.some_text()?,
-            2 => self.message = value.some_text()?,
+            1 => self.reason = value.non_empty_string()?,
+            2 => self.message = value.non_empty_string()?,
             _ => {}
         }
         Ok(())
@@ -198,7 +198,7 @@ impl Message for ContainerStateWaiting {
 }
 
 impl Message for ContainerStateRunning {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field == 1 {
             self.started_at = value.time()?;
         }
@@ -207,12 +207,12 @@ impl Message for ContainerStateRunning {
 }
 
 impl Message for ContainerStateTerminated {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.exit_code = value.int()?,
-            2 => self.signal = value.some_int()?,
-            3 => self.reason = value.some_text()?,
-            4 => self.message = value.some_text()?,
+            1 => self.exit_code = value.int32()?,
+            2 => self.signal = value.non_zero_int32()?,
+            3 => self.reason = value.non_empty_string()?,
+            4 => self.message = value.non_empty_string()?,
             5 => self.started_at = value.time()?,
             6 => self.finished_at = value.time()?,
             _ => {}
@@ -222,12 +222,12 @@ impl Message for ContainerStateTerminated {
 }
 
 impl Message for Event {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
             1 => self.metadata = value.message()?,
             2 => self.involved_object = value.message()?,
-            3 => self.reason = value.some_text()?,
-            4 => self.message = value.some_text()?,
+            3 => self.reason = value.non_empty_string()?,
+            4 => self.message = value.non_empty_string()?,
             6 => self.first_timestamp = value.time()?,
             7 => self.last_timestamp = value.time()?,
             10 => self.event_time = value.micro_time()?,
@@ -239,7 +239,7 @@ impl Message for Event {
 }
 
 impl Message for EventSeries {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field == 2 {
             self.last_observed_time = value.micro_time()?;
         }
@@ -248,13 +248,13 @@ impl Message for EventSeries {
 }
 
 impl Message for ObjectReference {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.kind = value.some_text()?,
-            2 => self.namespace = value.some_text()?,
-            3 => self.name = value.some_text()?,
-            4 => self.uid = value.some_text()?,
-            7 => self.field_path = value.some_text()?,
+            1 => self.kind = value.non_empty_string()?,
+            2 => self.namespace = value.non_empty_string()?,
+            3 => self.name = value.non_empty_string()?,
+            4 => self.uid = value.non_empty_string()?,
+            7 => self.field_path = value.non_empty_string()?,
             _ => {}
         }
         Ok(())

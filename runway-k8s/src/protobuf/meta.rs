@@ -1,21 +1,21 @@
 //! Decodes the messages of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`, and of `pkg/runtime`.
 
-use super::wire::{Fields, Malformed, Message, Value};
+use super::wire::{FieldReader, DecodeError, Message, Value};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
 use kube::core::Status;
 
 impl Message for ObjectMeta {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.name = value.some_text()?,
-            3 => self.namespace = value.some_text()?,
-            5 => self.uid = value.some_text()?,
-            6 => self.resource_version = value.some_text()?,
+            1 => self.name = value.non_empty_string()?,
+            3 => self.namespace = value.non_empty_string()?,
+            5 => self.uid = value.non_empty_string()?,
+            6 => self.resource_version = value.non_empty_string()?,
             8 => self.creation_timestamp = value.time()?,
             9 => self.deletion_timestamp = value.time()?,
-            10 => self.deletion_grace_period_seconds = Some(value.long()?),
-            11 => value.entry(&mut self.labels, |value| value.text())?,
-            12 => value.entry(&mut self.annotations, |value| value.text())?,
+            10 => self.deletion_grace_period_seconds = Some(value.int64()?),
+            11 => value.merge_map_entry(&mut self.labels, |value| value.string())?,
+            12 => value.merge_map_entry(&mut self.annotations, |value| value.string())?,
             _ => {}
         }
         Ok(())
@@ -25,20 +25,20 @@ impl Message for ObjectMeta {
 /// The fields that Runway reads from the response to a create call. The other fields equal those of the
 /// request.
 #[derive(Debug, Default)]
-pub(crate) struct Made {
+pub(crate) struct CreateResponse {
     pub(crate) uid: Option<String>,
-    pub(crate) created: Option<Time>,
+    pub(crate) created_at: Option<Time>,
 }
 
-impl Message for Made {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+impl Message for CreateResponse {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field != 1 {
             return Ok(());
         }
-        for field in Fields::of(value.bytes()?) {
+        for field in FieldReader::new(value.bytes()?) {
             match field? {
-                (5, uid) => self.uid = uid.some_text()?,
-                (8, time) => self.created = time.time()?,
+                (5, uid) => self.uid = uid.non_empty_string()?,
+                (8, time) => self.created_at = time.time()?,
                 _ => {}
             }
         }
@@ -47,10 +47,10 @@ impl Message for Made {
 }
 
 impl Message for ListMeta {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            2 => self.resource_version = value.some_text()?,
-            3 => self.continue_ = value.some_text()?,
+            2 => self.resource_version = value.non_empty_string()?,
+            3 => self.continue_ = value.non_empty_string()?,
             _ => {}
         }
         Ok(())
@@ -58,11 +58,11 @@ impl Message for ListMeta {
 }
 
 impl Message for Status {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            3 => self.message = value.text()?,
-            4 => self.reason = value.text()?,
-            6 => self.code = u16::try_from(value.int()?).unwrap_or_default(),
+            3 => self.message = value.string()?,
+            4 => self.reason = value.string()?,
+            6 => self.code = u16::try_from(value.int32()?).unwrap_or_default(),
             _ => {}
         }
         Ok(())

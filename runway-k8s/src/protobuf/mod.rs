@@ -11,34 +11,34 @@
 mod batch;
 mod core;
 mod meta;
-pub(crate) mod sent;
+pub(crate) mod encode;
 #[cfg(test)]
 mod tests;
 mod wire;
 #[cfg(test)]
-pub(crate) mod written;
+pub(crate) mod test_encode;
 
-pub(crate) use meta::Made;
-pub(crate) use wire::{Malformed, Message};
+pub(crate) use meta::CreateResponse;
+pub(crate) use wire::{DecodeError, Message};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::core::Status;
-use wire::{Fields, Value};
+use wire::{FieldReader, Value};
 
 /// The first bytes of each object.
 const MAGIC: &[u8] = b"k8s\0";
 
 /// Returns the object in its envelope, which is `Unknown` in
 /// `k8s.io/apimachinery/pkg/runtime/generated.proto`.
-fn unpack(bytes: &[u8]) -> Result<&[u8], Malformed> {
-    let envelope = bytes.strip_prefix(MAGIC).ok_or(Malformed::NoMagic)?;
-    last_bytes(envelope, 2)
+fn unwrap_envelope(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    let envelope = bytes.strip_prefix(MAGIC).ok_or(DecodeError::MissingMagic)?;
+    last_field_bytes(envelope, 2)
 }
 
 /// Returns the last value of a field, which is the one that counts. Empty if the field is missing.
-fn last_bytes(message: &[u8], wanted: u32) -> Result<&[u8], Malformed> {
+fn last_field_bytes(message: &[u8], wanted: u32) -> Result<&[u8], DecodeError> {
     let mut found: &[u8] = &[];
-    for field in Fields::of(message) {
+    for field in FieldReader::new(message) {
         let (field, value) = field?;
         if field == wanted {
             found = value.bytes()?;
@@ -48,8 +48,8 @@ fn last_bytes(message: &[u8], wanted: u32) -> Result<&[u8], Malformed> {
 }
 
 /// Decodes an object.
-pub(crate) fn object<T: Message>(bytes: &[u8]) -> Result<T, Malformed> {
-    T::read(unpack(bytes)?)
+pub(crate) fn decode_object<T: Message>(bytes: &[u8]) -> Result<T, DecodeError> {
+    T::decode(unwrap_envelope(bytes)?)
 }
 
 /// One page of a list.
@@ -66,7 +66,7 @@ impl<K> Default for Page<K> {
 
 /// `JobList`, `PodList` and `EventList` have the same field numbers.
 impl<K: Message> Message for Page<K> {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
             1 => self.metadata = value.message()?,
             2 => self.items.push(value.message()?),
@@ -78,7 +78,7 @@ impl<K: Message> Message for Page<K> {
 
 /// A watch event: `WatchEvent` in `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 #[derive(Debug)]
-pub(crate) enum Change<K> {
+pub(crate) enum RawWatchEvent<K> {
     /// The object was created or changed.
     Applied(Box<K>),
     Deleted(Box<K>),
@@ -86,19 +86,19 @@ pub(crate) enum Change<K> {
     Bookmark(Box<K>),
     Error(Box<Status>),
     /// An event of an unknown type.
-    Other,
+    Unknown,
 }
 
 /// Decodes one frame of a watch.
-pub(crate) fn change<K: Message>(frame: &[u8]) -> Result<Change<K>, Malformed> {
+pub(crate) fn decode_watch_event<K: Message>(frame: &[u8]) -> Result<RawWatchEvent<K>, DecodeError> {
     // The event contains a `RawExtension`, which contains the envelope of the object.
-    let object_in = || unpack(last_bytes(last_bytes(frame, 2)?, 1)?);
-    let object = || K::read(object_in()?).map(Box::new);
-    Ok(match last_bytes(frame, 1)? {
-        b"ADDED" | b"MODIFIED" => Change::Applied(object()?),
-        b"DELETED" => Change::Deleted(object()?),
-        b"BOOKMARK" => Change::Bookmark(object()?),
-        b"ERROR" => Change::Error(Box::new(Status::read(object_in()?)?)),
-        _ => Change::Other,
+    let object_in = || unwrap_envelope(last_field_bytes(last_field_bytes(frame, 2)?, 1)?);
+    let object = || K::decode(object_in()?).map(Box::new);
+    Ok(match last_field_bytes(frame, 1)? {
+        b"ADDED" | b"MODIFIED" => RawWatchEvent::Applied(object()?),
+        b"DELETED" => RawWatchEvent::Deleted(object()?),
+        b"BOOKMARK" => RawWatchEvent::Bookmark(object()?),
+        b"ERROR" => RawWatchEvent::Error(Box::new(Status::decode(object_in()?)?)),
+        _ => RawWatchEvent::Unknown,
     })
 }

@@ -9,31 +9,31 @@ use std::collections::BTreeMap;
 
 /// The input is not valid protobuf, or not the expected message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
+pub(crate) enum DecodeError {
     /// The input ends in the middle of a field.
     #[error("the message ends in the middle of a field")]
-    Cut,
+    Truncated,
     /// A varint has more than 64 bits.
     #[error("a varint has more than 64 bits")]
-    TooLong,
+    VarintTooLong,
     /// A key has no valid field number or wire type.
     #[error("invalid field key {key:#x}")]
-    NoField {
+    InvalidKey {
         /// The key, which contains the field number and the wire type.
         key: u64,
     },
     /// The value has another wire type, or is out of range.
     #[error("a field has the wrong type")]
-    OtherType,
+    TypeMismatch,
     /// The input does not begin with the magic bytes of Kubernetes.
     #[error("the message does not begin with `k8s`")]
-    NoMagic,
+    MissingMagic,
 }
 
 /// The value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
-    Number(u64),
+    Varint(u64),
     /// A string, a message, or a packed list.
     Bytes(&'a [u8]),
     /// A value of four or eight bytes, which Runway does not use.
@@ -41,59 +41,59 @@ pub(crate) enum Value<'a> {
 }
 
 /// An iterator over the fields of a message.
-pub(crate) struct Fields<'a>(&'a [u8]);
+pub(crate) struct FieldReader<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
-    pub(crate) const fn of(message: &'a [u8]) -> Self {
+impl<'a> FieldReader<'a> {
+    pub(crate) const fn new(message: &'a [u8]) -> Self {
         Self(message)
     }
 
-    fn field(&mut self) -> Result<(u32, Value<'a>), Malformed> {
-        let key = self.number()?;
+    fn read_field(&mut self) -> Result<(u32, Value<'a>), DecodeError> {
+        let key = self.read_varint()?;
         let field = u32::try_from(key >> 3).ok().filter(|field| *field > 0);
-        let field = field.ok_or(Malformed::NoField { key })?;
+        let field = field.ok_or(DecodeError::InvalidKey { key })?;
         let value = match key & 7 {
-            0 => Value::Number(self.number()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            0 => Value::Varint(self.read_varint()?),
+            1 => self.read_bytes(8).map(|_| Value::Fixed)?,
             2 => {
-                let length = usize::try_from(self.number()?).map_err(|_| Malformed::Cut)?;
-                Value::Bytes(self.take(length)?)
+                let length = usize::try_from(self.read_varint()?).map_err(|_| DecodeError::Truncated)?;
+                Value::Bytes(self.read_bytes(length)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
-            _ => return Err(Malformed::NoField { key }),
+            5 => self.read_bytes(4).map(|_| Value::Fixed)?,
+            _ => return Err(DecodeError::InvalidKey { key }),
         };
         Ok((field, value))
     }
 
     /// Seven bits per byte, lowest bits first. The eighth bit says that more bytes follow.
-    fn number(&mut self) -> Result<u64, Malformed> {
+    fn read_varint(&mut self) -> Result<u64, DecodeError> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(Malformed::Cut)?;
+            let (byte, rest) = self.0.split_first().ok_or(DecodeError::Truncated)?;
             self.0 = rest;
             number |= u64::from(byte & 0x7f) << shift;
             if *byte < 0x80 {
                 return Ok(number);
             }
         }
-        Err(Malformed::TooLong)
+        Err(DecodeError::VarintTooLong)
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed::Cut)?;
+    fn read_bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         self.0 = rest;
         Ok(taken)
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u32, Value<'a>), Malformed>;
+impl<'a> Iterator for FieldReader<'a> {
+    type Item = Result<(u32, Value<'a>), DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;
         }
-        let field = self.field();
+        let field = self.read_field();
         if field.is_err() {
             self.0 = &[];
         }
@@ -104,85 +104,85 @@ impl<'a> Iterator for Fields<'a> {
 /// A message that is decoded field by field. Unknown fields are ignored.
 pub(crate) trait Message: Default {
     /// Sets a field. For a repeated field, adds a value.
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed>;
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError>;
 
-    fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut message = Self::default();
-        for field in Fields::of(bytes) {
+        for field in FieldReader::new(bytes) {
             let (field, value) = field?;
-            message.set(field, value)?;
+            message.merge_field(field, value)?;
         }
         Ok(message)
     }
 }
 
 impl<'a> Value<'a> {
-    pub(crate) const fn bytes(self) -> Result<&'a [u8], Malformed> {
+    pub(crate) const fn bytes(self) -> Result<&'a [u8], DecodeError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            Self::Number(_) | Self::Fixed => Err(Malformed::OtherType),
+            Self::Varint(_) | Self::Fixed => Err(DecodeError::TypeMismatch),
         }
     }
 
-    pub(crate) fn message<T: Message>(self) -> Result<T, Malformed> {
-        T::read(self.bytes()?)
+    pub(crate) fn message<T: Message>(self) -> Result<T, DecodeError> {
+        T::decode(self.bytes()?)
     }
 
     /// Replaces invalid UTF-8, as JSON does.
-    pub(crate) fn text(self) -> Result<String, Malformed> {
+    pub(crate) fn string(self) -> Result<String, DecodeError> {
         Ok(String::from_utf8_lossy(self.bytes()?).into_owned())
     }
 
     /// Returns `None` for an empty string, which JSON omits.
-    pub(crate) fn some_text(self) -> Result<Option<String>, Malformed> {
-        self.text().map(|text| Some(text).filter(|text| !text.is_empty()))
+    pub(crate) fn non_empty_string(self) -> Result<Option<String>, DecodeError> {
+        self.string().map(|text| Some(text).filter(|text| !text.is_empty()))
     }
 
     /// A negative number always takes 64 bits, even in a 32-bit field.
-    pub(crate) const fn long(self) -> Result<i64, Malformed> {
+    pub(crate) const fn int64(self) -> Result<i64, DecodeError> {
         match self {
-            Self::Number(number) => Ok(number.cast_signed()),
-            Self::Bytes(_) | Self::Fixed => Err(Malformed::OtherType),
+            Self::Varint(number) => Ok(number.cast_signed()),
+            Self::Bytes(_) | Self::Fixed => Err(DecodeError::TypeMismatch),
         }
     }
 
-    pub(crate) fn int(self) -> Result<i32, Malformed> {
-        i32::try_from(self.long()?).map_err(|_| Malformed::OtherType)
+    pub(crate) fn int32(self) -> Result<i32, DecodeError> {
+        i32::try_from(self.int64()?).map_err(|_| DecodeError::TypeMismatch)
     }
 
     /// Returns `None` for zero, which JSON omits.
-    pub(crate) fn some_int(self) -> Result<Option<i32>, Malformed> {
-        self.int().map(|number| Some(number).filter(|number| *number != 0))
+    pub(crate) fn non_zero_int32(self) -> Result<Option<i32>, DecodeError> {
+        self.int32().map(|number| Some(number).filter(|number| *number != 0))
     }
 
-    pub(crate) fn flag(self) -> Result<bool, Malformed> {
-        Ok(self.long()? != 0)
+    pub(crate) fn boolean(self) -> Result<bool, DecodeError> {
+        Ok(self.int64()? != 0)
     }
 
-    pub(crate) fn time(self) -> Result<Option<Time>, Malformed> {
-        Ok(self.message::<Instant>()?.timestamp()?.map(Time))
+    pub(crate) fn time(self) -> Result<Option<Time>, DecodeError> {
+        Ok(self.message::<ProtobufTime>()?.timestamp()?.map(Time))
     }
 
-    pub(crate) fn micro_time(self) -> Result<Option<MicroTime>, Malformed> {
-        Ok(self.message::<Instant>()?.timestamp()?.map(MicroTime))
+    pub(crate) fn micro_time(self) -> Result<Option<MicroTime>, DecodeError> {
+        Ok(self.message::<ProtobufTime>()?.timestamp()?.map(MicroTime))
     }
 
     /// Adds an entry to a map. An entry is a message with a key and a value.
-    pub(crate) fn entry<T>(
+    pub(crate) fn merge_map_entry<T>(
         self,
         map: &mut Option<BTreeMap<String, T>>,
-        read: impl Fn(Value<'_>) -> Result<T, Malformed>,
-    ) -> Result<(), Malformed> {
+        decode: impl Fn(Value<'_>) -> Result<T, DecodeError>,
+    ) -> Result<(), DecodeError> {
         let (mut key, mut value) = (String::new(), None);
-        for field in Fields::of(self.bytes()?) {
+        for field in FieldReader::new(self.bytes()?) {
             match field? {
-                (1, name) => key = name.text()?,
-                (2, found) => value = Some(read(found)?),
+                (1, name) => key = name.string()?,
+                (2, found) => value = Some(decode(found)?),
                 _ => {}
             }
         }
         // An entry without a value has an empty value.
-        let value = value.map_or_else(|| read(Value::Bytes(&[])), Ok)?;
+        let value = value.map_or_else(|| decode(Value::Bytes(&[])), Ok)?;
         map.get_or_insert_default().insert(key, value);
         Ok(())
     }
@@ -190,26 +190,26 @@ impl<'a> Value<'a> {
 
 /// `Time` and `MicroTime` in `apimachinery/pkg/apis/meta/v1/generated.proto`.
 #[derive(Default)]
-struct Instant {
+struct ProtobufTime {
     seconds: i64,
     nanos: i32,
 }
 
-impl Instant {
+impl ProtobufTime {
     /// Returns `None` for Go's zero time and for the Unix epoch, as the API server does.
-    fn timestamp(&self) -> Result<Option<jiff::Timestamp>, Malformed> {
+    fn timestamp(&self) -> Result<Option<jiff::Timestamp>, DecodeError> {
         if self.seconds <= 0 {
             return Ok(None);
         }
-        jiff::Timestamp::new(self.seconds, self.nanos).map(Some).map_err(|_| Malformed::OtherType)
+        jiff::Timestamp::new(self.seconds, self.nanos).map(Some).map_err(|_| DecodeError::TypeMismatch)
     }
 }
 
-impl Message for Instant {
-    fn set(&mut self, field: u32, value: Value<'_>) -> Result<(), Malformed> {
+impl Message for ProtobufTime {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
-            1 => self.seconds = value.long()?,
-            2 => self.nanos = value.int()?,
+            1 => self.seconds = value.int64()?,
+            2 => self.nanos = value.int32()?,
             _ => {}
         }
         Ok(())

@@ -4,13 +4,13 @@
 //! longer has the position of a watch (`410 Gone`), this watch relists. At an interval, all three watches
 //! relist, even if nothing seems wrong.
 
-mod follow;
-mod remains;
+mod watch_stream;
+mod gc;
 mod store;
 
 use crate::cluster::Cluster;
-use crate::object::selector;
-use follow::{Selection, follow};
+use crate::object::runway_selector;
+use watch_stream::{ListSelector, list_and_watch};
 use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -19,10 +19,10 @@ use runway_control::backend::{Unavailable, WatchEvent};
 use runway_core::ErrorChain;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use store::{Store, Told};
+use store::{Store, StoreEvent};
 
 /// An event of one of the three watches, or of the relist timer.
-enum Heard {
+enum SourceEvent {
     Job(watcher::Event<Box<Job>>),
     Pod(watcher::Event<Box<Pod>>),
     Event(watcher::Event<Box<Event>>),
@@ -31,86 +31,86 @@ enum Heard {
     Relist,
 }
 
-struct Watching {
+struct JobWatch {
     cluster: Arc<Cluster>,
-    sources: SelectAll<BoxStream<'static, Heard>>,
+    sources: SelectAll<BoxStream<'static, SourceEvent>>,
     store: Store,
     queue: VecDeque<WatchEvent>,
 }
 
 pub(crate) fn watch(cluster: Arc<Cluster>) -> BoxStream<'static, WatchEvent> {
     let sources = sources(&cluster);
-    let start = Watching { cluster, sources, store: Store::default(), queue: VecDeque::new() };
-    stream::unfold(start, |mut watching| async move {
+    let start = JobWatch { cluster, sources, store: Store::default(), queue: VecDeque::new() };
+    stream::unfold(start, |mut job_watch| async move {
         loop {
-            if let Some(event) = watching.queue.pop_front() {
-                return Some((event, watching));
+            if let Some(event) = job_watch.queue.pop_front() {
+                return Some((event, job_watch));
             }
-            let heard = watching.sources.next().await.unwrap_or(Heard::Relist);
-            watching.hear(heard).await;
+            let source_event = job_watch.sources.next().await.unwrap_or(SourceEvent::Relist);
+            job_watch.on_source_event(source_event).await;
         }
     })
     .boxed()
 }
 
-impl Watching {
-    async fn hear(&mut self, heard: Heard) {
-        let told = match heard {
-            Heard::Job(event) => self.store.job(event),
-            Heard::Pod(event) => self.store.pod(event),
-            Heard::Event(event) => self.store.event(event),
-            Heard::Failed(cause) => vec![Told::Event(WatchEvent::Interrupted(cause))],
-            Heard::Relist => {
+impl JobWatch {
+    async fn on_source_event(&mut self, source_event: SourceEvent) {
+        let store_events = match source_event {
+            SourceEvent::Job(event) => self.store.on_job(event),
+            SourceEvent::Pod(event) => self.store.on_pod(event),
+            SourceEvent::Event(event) => self.store.on_event(event),
+            SourceEvent::Failed(cause) => vec![StoreEvent::Emit(WatchEvent::Interrupted(cause))],
+            SourceEvent::Relist => {
                 self.sources = sources(&self.cluster);
-                self.store.begin_again();
+                self.store.reset_for_relist();
                 Vec::new()
             }
         };
-        for told in told {
-            match told {
-                Told::Event(event) => self.queue.push_back(event),
-                Told::Complete => {
+        for store_event in store_events {
+            match store_event {
+                StoreEvent::Emit(event) => self.queue.push_back(event),
+                StoreEvent::ListComplete => {
                     // A Job can be missing from the list although its pod is known, because it was created
                     // after the list was read.
-                    for orphan in self.store.orphans() {
-                        if let Ok(Some(job)) = self.cluster.job(&orphan).await {
-                            self.store.put_job(Box::new(job));
+                    for job_ref in self.store.orphaned_jobs() {
+                        if let Ok(Some(job)) = self.cluster.job(&job_ref).await {
+                            self.store.upsert_job(Box::new(job));
                         }
                     }
                     for job in self.store.take_abandoned(&self.cluster) {
-                        remains::clear(Arc::clone(&self.cluster), job);
+                        gc::delete_incomplete(Arc::clone(&self.cluster), job);
                     }
-                    let listed = self.store.observations();
+                    let listed = self.store.take_list();
                     self.queue.push_back(WatchEvent::Listed(listed));
-                    for job in self.store.outlived() {
-                        remains::clear_secret(Arc::clone(&self.cluster), job);
+                    for job in self.store.stale_secrets() {
+                        gc::delete_secret(Arc::clone(&self.cluster), job);
                     }
                 }
-                Told::SecretOutlived(job) => remains::clear_secret(Arc::clone(&self.cluster), job),
+                StoreEvent::StaleSecret(job) => gc::delete_secret(Arc::clone(&self.cluster), job),
             }
         }
     }
 }
 
-fn sources(cluster: &Arc<Cluster>) -> SelectAll<BoxStream<'static, Heard>> {
+fn sources(cluster: &Arc<Cluster>) -> SelectAll<BoxStream<'static, SourceEvent>> {
     let page_size = cluster.settings.page_size;
-    let ours = Selection { labels: Some(selector()), fields: None, page_size };
-    let explaining = Selection { labels: None, fields: Some(explaining_events()), page_size };
-    let time = cluster.settings.relist_after;
+    let runway_objects = ListSelector { labels: Some(runway_selector()), fields: None, page_size };
+    let failure_events = ListSelector { labels: None, fields: Some(failure_event_selector()), page_size };
+    let interval = cluster.settings.relist_interval;
     let relist = stream::once(async move {
-        tokio::time::sleep(time).await;
-        Heard::Relist
+        tokio::time::sleep(interval).await;
+        SourceEvent::Relist
     });
     stream::select_all([
-        heard(follow(cluster.all(), ours.clone()), "watching jobs", Heard::Job),
-        heard(follow(cluster.all(), ours), "watching pods", Heard::Pod),
-        heard(follow(cluster.all(), explaining), "watching events", Heard::Event),
+        source_stream(list_and_watch(cluster.watch_scope_api(), runway_objects.clone()), "watching jobs", SourceEvent::Job),
+        source_stream(list_and_watch(cluster.watch_scope_api(), runway_objects), "watching pods", SourceEvent::Pod),
+        source_stream(list_and_watch(cluster.watch_scope_api(), failure_events), "watching events", SourceEvent::Event),
         relist.boxed(),
     ])
 }
 
 /// The reasons of events that every Job or pod has, and that explain no failure.
-const ROUTINE: &[&str] = &[
+const ROUTINE_REASONS: &[&str] = &[
     "SuccessfulCreate",
     "SuccessfulDelete",
     "Completed",
@@ -123,21 +123,21 @@ const ROUTINE: &[&str] = &[
 
 /// Returns a field selector for all other events. The API server filters events one by one, so one watch with
 /// exclusions costs less than a watch for each reason.
-fn explaining_events() -> String {
-    ROUTINE.iter().map(|reason| format!("reason!={reason}")).collect::<Vec<_>>().join(",")
+fn failure_event_selector() -> String {
+    ROUTINE_REASONS.iter().map(|reason| format!("reason!={reason}")).collect::<Vec<_>>().join(",")
 }
 
-fn heard<K: Send + 'static>(
+fn source_stream<K: Send + 'static>(
     watch: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-    what: &'static str,
-    of: fn(watcher::Event<K>) -> Heard,
-) -> BoxStream<'static, Heard> {
-    let failed = move |error: watcher::Error| {
+    call: &'static str,
+    into_source_event: fn(watcher::Event<K>) -> SourceEvent,
+) -> BoxStream<'static, SourceEvent> {
+    let to_unavailable = move |error: watcher::Error| {
         let innermost = ErrorChain::new(&error).last().map(ToString::to_string).unwrap_or_default();
-        Unavailable::caused_by(format!("{what}: {innermost}"), error)
+        Unavailable::caused_by(format!("{call}: {innermost}"), error)
     };
     watch
         .default_backoff()
-        .map(move |event| event.map_or_else(|error| Heard::Failed(failed(error)), of))
+        .map(move |event| event.map_or_else(|error| SourceEvent::Failed(to_unavailable(error)), into_source_event))
         .boxed()
 }

@@ -7,7 +7,7 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use runway_control::backend::Backend;
 use runway_control::{SubmitError, Submitted};
 use runway_core::JobSpec;
-use runway_testing::cluster::{Harness, TIMEOUT, admin, namespace, policy, runway, shell, unique};
+use runway_testing::cluster::{Harness, TIMEOUT, admin_client, create_namespace, policy, runway_client, shell, unique};
 use std::collections::BTreeSet;
 
 const JOBS: usize = 200;
@@ -21,32 +21,32 @@ fn spec(number: usize) -> JobSpec {
 }
 
 /// Submits the first jobs of the burst, 32 at a time.
-async fn submit(bed: &Harness, count: usize) -> Vec<Result<Submitted, SubmitError>> {
+async fn submit(harness: &Harness, count: usize) -> Vec<Result<Submitted, SubmitError>> {
     let one = |number: usize| async move {
         let key = format!("burst-{number}").parse().unwrap();
-        bed.plane.submit(spec(number).into(), Some(&key)).await
+        harness.plane.submit(spec(number).into(), Some(&key)).await
     };
     stream::iter(0..count).map(one).buffer_unordered(32).collect().await
 }
 
 /// The environment variable that passes the namespace to the process to kill. That process runs this test
 /// too.
-const VICTIM: &str = "RUNWAY_BURST_NAMESPACE";
+const NAMESPACE_VARIABLE: &str = "RUNWAY_BURST_NAMESPACE";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
-    let admin = admin().await;
-    if let Ok(name) = std::env::var(VICTIM) {
+async fn burst_after_a_kill_creates_each_job_once() {
+    let admin = admin_client().await;
+    if let Ok(name) = std::env::var(NAMESPACE_VARIABLE) {
         let policy = policy(&name, |policy| policy);
         // Some jobs are left for the next process, even if this one is fast.
-        submit(&Harness::start(name, admin, runway().await, policy).await, JOBS * 3 / 4).await;
+        submit(&Harness::start(name, admin, runway_client().await, policy).await, JOBS * 3 / 4).await;
         return;
     }
     let name = unique("burst");
-    namespace(&admin, &name).await;
+    create_namespace(&admin, &name).await;
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["burst::a_process_that_is_killed_in_a_burst_makes_each_job_once", "--exact"])
-        .env(VICTIM, &name)
+        .env(NAMESPACE_VARIABLE, &name)
         .stdout(std::process::Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -59,21 +59,21 @@ async fn a_process_that_is_killed_in_a_burst_makes_each_job_once() {
     let quarter = tokio::time::timeout(TIMEOUT, created.take(JOBS / 4).count()).await;
     assert_eq!(quarter.ok(), Some(JOBS / 4), "a quarter of the burst was created");
     child.kill().await.unwrap(); // SIGKILL
-    let made = count().await;
-    assert!((JOBS / 4..JOBS).contains(&made), "{made} jobs were created before the kill");
+    let created_count = count().await;
+    assert!((JOBS / 4..JOBS).contains(&created_count), "{created_count} jobs were created before the kill");
 
-    let bed = Harness::start(name.clone(), admin, runway().await, policy(&name, |policy| policy)).await;
-    let answers = submit(&bed, JOBS).await;
-    let ids: BTreeSet<_> = answers.iter().map(|answer| answer.as_ref().unwrap().job().seen.id).collect();
-    let replayed = answers.iter().filter(|answer| matches!(answer, Ok(Submitted::Replayed { .. }))).count();
+    let harness = Harness::start(name.clone(), admin, runway_client().await, policy(&name, |policy| policy)).await;
+    let results = submit(&harness, JOBS).await;
+    let ids: BTreeSet<_> = results.iter().map(|answer| answer.as_ref().unwrap().job().snapshot.id).collect();
+    let replayed = results.iter().filter(|answer| matches!(answer, Ok(Submitted::Replayed { .. }))).count();
     assert_eq!(ids.len(), JOBS);
-    assert!(replayed >= made && replayed < JOBS, "{replayed} of {made} existing jobs were replayed");
+    assert!(replayed >= created_count && replayed < JOBS, "{replayed} of {created_count} existing jobs were replayed");
     // No job exists twice, and the ledger equals the cluster.
     assert_eq!(count().await, JOBS);
-    let listed: Vec<_> = bed.backend.list().await.unwrap().iter().map(|seen| seen.id).collect();
+    let listed: Vec<_> = harness.backend.list().await.unwrap().iter().map(|seen| seen.id).collect();
     assert_eq!(listed, ids.iter().copied().collect::<Vec<_>>());
-    assert_eq!(bed.plane.held(), listed);
-    let usage = bed.plane.usage("search").held;
-    assert_eq!((usage.jobs, usage.gpus, bed.plane.cluster_usage().1), (200, 8, 0));
-    assert_eq!(bed.plane.watch_state().drift, 0);
+    assert_eq!(harness.plane.held_job_ids(), listed);
+    let usage = harness.plane.usage("search").held;
+    assert_eq!((usage.jobs, usage.gpus, harness.plane.cluster_usage().1), (200, 8, 0));
+    assert_eq!(harness.plane.watch_state().drift, 0);
 }

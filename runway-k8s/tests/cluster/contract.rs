@@ -1,7 +1,7 @@
 //! Runs the backend contract tests against a real cluster.
 
 use runway_control::backend::Backend;
-use runway_control::{Surroundings, System};
+use runway_control::{Env, SystemEnv};
 use runway_core::{JobId, JobSpec, Policy};
 use runway_k8s::{KubernetesBackend, KubernetesSettings};
 use runway_testing::cluster::{self, Harness, shell};
@@ -22,7 +22,7 @@ impl BackendUnderTest for Cluster {
         let policy = &self.harness.policy;
         let settings = KubernetesSettings::new(policy);
         self.harness.backend =
-            KubernetesBackend::new(self.client.clone(), policy, settings, Arc::new(System));
+            KubernetesBackend::new(self.client.clone(), policy, settings, Arc::new(SystemEnv));
     }
 
     fn policy(&self) -> Arc<Policy> {
@@ -34,15 +34,15 @@ impl BackendUnderTest for Cluster {
     }
 
     fn id(&self) -> JobId {
-        JobId::from_random(System.random())
+        JobId::from_random(SystemEnv.random())
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cluster_passes_the_contract() {
+async fn cluster_passes_the_backend_contract() {
     let all_networks =
         |policy: String| policy.replace("limits:\n", "limits:\n  network: [none, internal, open]\n");
-    let harness = Harness::with("contract", all_networks).await;
-    let client = cluster::runway().await;
+    let harness = Harness::with_policy("contract", all_networks).await;
+    let client = cluster::runway_client().await;
     check(&mut Cluster { harness, client }).await;
 }

@@ -23,46 +23,46 @@ async fn read(mut logs: LogStream) -> (Vec<u32>, String) {
 
 const FOLLOW: LogOptions = LogOptions { follow: true, tail: None };
 
-async fn text(bed: &Harness, id: JobId, options: LogOptions) -> (Vec<u32>, String) {
-    read(bed.plane.logs(id, options).await.unwrap()).await
+async fn read_text(harness: &Harness, id: JobId, options: LogOptions) -> (Vec<u32>, String) {
+    read(harness.plane.logs(id, options).await.unwrap()).await
 }
 
 #[tokio::test]
-async fn output_is_read_at_the_end_and_by_its_last_lines() {
-    let bed = Harness::make("logs").await;
-    let job = bed.submit(shell("train", "seq 1 5; printf 'no line'")).await;
-    bed.comes_to(job, Phase::Succeeded, None).await;
-    assert_eq!(text(&bed, job, LogOptions::default()).await, (vec![1], "1\n2\n3\n4\n5\nno line".into()));
-    assert_eq!(text(&bed, job, LogOptions { tail: Some(2), follow: false }).await.1, "5\nno line");
-    assert_eq!(text(&bed, job, FOLLOW).await.1, "1\n2\n3\n4\n5\nno line");
+async fn logs_return_all_or_the_last_lines() {
+    let harness = Harness::new("logs").await;
+    let job = harness.submit(shell("train", "seq 1 5; printf 'no line'")).await;
+    harness.wait_for_phase(job, Phase::Succeeded, None).await;
+    assert_eq!(read_text(&harness, job, LogOptions::default()).await, (vec![1], "1\n2\n3\n4\n5\nno line".into()));
+    assert_eq!(read_text(&harness, job, LogOptions { tail: Some(2), follow: false }).await.1, "5\nno line");
+    assert_eq!(read_text(&harness, job, FOLLOW).await.1, "1\n2\n3\n4\n5\nno line");
 }
 
 #[tokio::test]
-async fn a_follower_gets_output_as_it_comes_over_all_attempts() {
-    let bed = Harness::make("follow").await;
+async fn follower_receives_the_output_of_all_attempts() {
+    let harness = Harness::new("follow").await;
     let script = "echo begin; sleep 2; echo end; exit 1";
-    let job = bed.submit(JobSpec { retries: Some(1.into()), ..shell("train", script) }).await;
+    let job = harness.submit(JobSpec { retries: Some(1.into()), ..shell("train", script) }).await;
     // The follower starts before the job has started.
-    let mut logs = bed.plane.logs(job, FOLLOW).await.unwrap();
+    let mut logs = harness.plane.logs(job, FOLLOW).await.unwrap();
     assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Attempt(1));
     let first = logs.next().await.unwrap().unwrap();
     assert_eq!(first, LogEvent::Bytes("begin\n".into()), "the output arrived before the job ended");
     let (later, rest) = read(logs).await;
     assert_eq!((later, rest.as_str()), (vec![2], "end\nbegin\nend\n"));
-    bed.comes_to(job, Phase::Failed, Some(Reason::NonZeroExit)).await;
+    harness.wait_for_phase(job, Phase::Failed, Some(Reason::NonZeroExit)).await;
     // Without `follow`, the newest attempt is read.
-    assert_eq!(text(&bed, job, LogOptions::default()).await, (vec![2], "begin\nend\n".into()));
+    assert_eq!(read_text(&harness, job, LogOptions::default()).await, (vec![2], "begin\nend\n".into()));
 }
 
 #[tokio::test]
-async fn a_follower_goes_on_with_the_next_attempt_though_the_pod_of_the_last_is_gone() {
-    let bed = Harness::make("drained").await;
+async fn follower_continues_after_the_pod_is_deleted() {
+    let harness = Harness::new("drained").await;
     let script = "echo begin; sleep 15 & wait; exit 1";
-    let job = bed.submit(JobSpec { retries: Some(2.into()), ..shell("train", script) }).await;
-    let mut logs = bed.plane.logs(job, FOLLOW).await.unwrap();
+    let job = harness.submit(JobSpec { retries: Some(2.into()), ..shell("train", script) }).await;
+    let mut logs = harness.plane.logs(job, FOLLOW).await.unwrap();
     assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Attempt(1));
     assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Bytes("begin\n".into()));
-    let pods = bed.api::<Pod>();
+    let pods = harness.api::<Pod>();
     let mine = ListParams::default().labels(&format!("runway.dev/id={job}"));
     let first = pods.list(&mine).await.unwrap().items[0].metadata.name.clone().unwrap();
     pods.delete(&first, &DeleteParams::default().grace_period(0)).await.unwrap();
@@ -74,25 +74,25 @@ async fn a_follower_goes_on_with_the_next_attempt_though_the_pod_of_the_last_is_
     };
     assert_eq!(next, 2);
     assert_eq!(logs.next().await.unwrap().unwrap(), LogEvent::Bytes("begin\n".into()));
-    bed.plane.cancel(job).await.unwrap();
+    harness.plane.cancel(job).await.unwrap();
 }
 
 #[tokio::test]
-async fn several_followers_each_get_everything() {
-    let bed = Harness::make("followers").await;
-    let job = bed.submit(shell("train", "for i in 1 2 3; do echo $i; sleep 1; done")).await;
-    let read = || text(&bed, job, FOLLOW);
+async fn concurrent_followers_each_receive_all_output() {
+    let harness = Harness::new("followers").await;
+    let job = harness.submit(shell("train", "for i in 1 2 3; do echo $i; sleep 1; done")).await;
+    let read = || read_text(&harness, job, FOLLOW);
     let (a, b, c) = tokio::join!(read(), read(), read());
     assert_eq!(a, (vec![1], "1\n2\n3\n".into()));
     assert_eq!((&b, &c), (&a, &a));
 }
 
 #[tokio::test]
-async fn bytes_are_passed_on_as_they_are() {
-    let bed = Harness::make("bytes").await;
-    let job = bed.submit(shell("train", r"printf 'a\377\000b\n'")).await;
-    bed.comes_to(job, Phase::Succeeded, None).await;
-    let mut logs = bed.plane.logs(job, LogOptions::default()).await.unwrap();
+async fn non_utf8_output_is_unchanged() {
+    let harness = Harness::new("bytes").await;
+    let job = harness.submit(shell("train", r"printf 'a\377\000b\n'")).await;
+    harness.wait_for_phase(job, Phase::Succeeded, None).await;
+    let mut logs = harness.plane.logs(job, LogOptions::default()).await.unwrap();
     let mut bytes = Vec::new();
     while let Some(event) = logs.next().await {
         if let LogEvent::Bytes(more) = event.unwrap() {
@@ -103,22 +103,22 @@ async fn bytes_are_passed_on_as_they_are() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_output_that_is_said() {
-    let bed = Harness::make("no-logs").await;
+async fn logs_fail_without_output() {
+    let harness = Harness::new("no-logs").await;
     let stuck =
-        bed.submit(JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("a", "true") }).await;
-    let told = bed.plane.logs(stuck, LogOptions::default()).await.err();
-    assert!(matches!(told, Some(LogsError::Log(LogError::NotStarted))), "{told:?}");
-    let told = bed.plane.logs(JobId::from_random(5), FOLLOW).await.err();
-    assert!(matches!(told, Some(LogsError::NotFound)), "{told:?}");
+        harness.submit(JobSpec { image: Some("registry.invalid/none:1".into()), ..shell("a", "true") }).await;
+    let result = harness.plane.logs(stuck, LogOptions::default()).await.err();
+    assert!(matches!(result, Some(LogsError::Log(LogError::NotStarted))), "{result:?}");
+    let result = harness.plane.logs(JobId::from_random(5), FOLLOW).await.err();
+    assert!(matches!(result, Some(LogsError::NotFound)), "{result:?}");
     // A command that does not exist has no output.
-    let never = bed.submit(spec("b", &["/bin/no-such-program"])).await;
-    bed.comes_to(never, Phase::Failed, Some(Reason::StartError)).await;
-    let told = bed.plane.logs(never, FOLLOW).await.err();
-    assert!(matches!(told, Some(LogsError::Log(LogError::NotStarted))), "{told:?}");
+    let never = harness.submit(spec("b", &["/bin/no-such-program"])).await;
+    harness.wait_for_phase(never, Phase::Failed, Some(Reason::StartError)).await;
+    let result = harness.plane.logs(never, FOLLOW).await.err();
+    assert!(matches!(result, Some(LogsError::Log(LogError::NotStarted))), "{result:?}");
     // The follower of a job that never starts ends when the job is cancelled.
-    let mut follower = bed.plane.logs(stuck, FOLLOW).await.unwrap();
-    bed.plane.cancel(stuck).await.unwrap();
-    let told = follower.next().await;
-    assert!(matches!(told, None | Some(Err(LogError::Gone | LogError::NotStarted))), "{told:?}");
+    let mut follower = harness.plane.logs(stuck, FOLLOW).await.unwrap();
+    harness.plane.cancel(stuck).await.unwrap();
+    let result = follower.next().await;
+    assert!(matches!(result, None | Some(Err(LogError::Gone | LogError::NotStarted))), "{result:?}");
 }

@@ -13,10 +13,10 @@ mod burst;
 mod connections;
 mod contract;
 mod creation;
-mod endings;
-mod guards;
+mod outcomes;
+mod permissions;
 mod logs;
 mod outage;
 #[path = "../../../runway-core/tests/it/restricted.rs"]
 mod restricted;
-mod waiting;
+mod pending;

@@ -1,6 +1,6 @@
 //! The control groups of one job: sets limits, reads usage, kills processes.
 
-use super::{Controller, Limits, Version};
+use super::{Controller, Limits, CgroupVersion};
 use runway_core::units::MemoryBytes;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -12,33 +12,33 @@ use std::time::{Duration, Instant};
 
 /// The control groups of one job, one in each hierarchy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Groups {
-    groups: Vec<Group>,
+pub(crate) struct JobCgroups {
+    groups: Vec<Cgroup>,
     /// Whether the parent is Runway's own. It is deleted with the group of the last job.
     owns_parent: bool,
 }
 
 /// A control group in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Group {
+pub(crate) struct Cgroup {
     pub path: PathBuf,
-    pub version: Version,
+    pub version: CgroupVersion,
     pub controllers: Vec<Controller>,
 }
 
 /// The default period of a CPU limit, in microseconds.
-const PERIOD: u64 = 100_000;
+const DEFAULT_PERIOD: u64 = 100_000;
 /// The maximum period that the kernel accepts, in microseconds. Used for a small limit, whose quota in the
 /// default period would be below [`MIN_QUOTA`].
-const LONGEST_PERIOD: u64 = 1_000_000;
+const MAX_PERIOD: u64 = 1_000_000;
 /// The minimum CPU quota that the kernel accepts, in microseconds.
-const LEAST_QUOTA: u64 = 1_000;
+const MIN_QUOTA: u64 = 1_000;
 /// `null`, `zero`, `full`, `random`, `urandom` and `tty`: the default devices in a job's `/dev`.
-const HARMLESS: [&str; 6] = ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"];
+const DEFAULT_DEVICES: [&str; 6] = ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"];
 
-type Failed = (Controller, &'static str, io::Error);
+type LimitError = (Controller, &'static str, io::Error);
 
-impl Group {
+impl Cgroup {
     fn has(&self, controller: Controller) -> bool {
         self.controllers.contains(&controller)
     }
@@ -52,7 +52,7 @@ impl Group {
     }
 
     /// Sets the limits of this hierarchy's controllers. Returns the ones that could not be set.
-    pub(super) fn limit(&self, limits: &Limits) -> Vec<Failed> {
+    pub(super) fn set_limits(&self, limits: &Limits) -> Vec<LimitError> {
         let mut failed = Vec::new();
         let mut set = |controller, file, value: String| {
             if let Err(error) = self.write(file, value) {
@@ -61,7 +61,7 @@ impl Group {
         };
         let (quota, period) = quota(limits.cpu.units());
         match self.version {
-            Version::V1 => {
+            CgroupVersion::V1 => {
                 if self.has(Controller::Cpu) {
                     set(Controller::Cpu, "cpu.cfs_period_us", period.to_string());
                     set(Controller::Cpu, "cpu.cfs_quota_us", quota.to_string());
@@ -69,7 +69,7 @@ impl Group {
                 if self.has(Controller::Memory) {
                     let bytes = limits.memory.units().to_string();
                     set(Controller::Memory, "memory.limit_in_bytes", bytes.clone());
-                    if self.path.join("memory.memsw.limit_in_bytes").exists() || swaps() {
+                    if self.path.join("memory.memsw.limit_in_bytes").exists() || has_swap() {
                         set(Controller::Memory, "memory.memsw.limit_in_bytes", bytes);
                     }
                 }
@@ -78,19 +78,19 @@ impl Group {
                 }
                 if self.has(Controller::Devices) {
                     set(Controller::Devices, "devices.deny", "a".to_owned());
-                    let given = limits.devices.iter().map(|(major, minor)| format!("c {major}:{minor} rw"));
-                    for rule in HARMLESS.into_iter().map(str::to_owned).chain(given) {
+                    let assigned = limits.devices.iter().map(|(major, minor)| format!("c {major}:{minor} rw"));
+                    for rule in DEFAULT_DEVICES.into_iter().map(str::to_owned).chain(assigned) {
                         set(Controller::Devices, "devices.allow", rule);
                     }
                 }
             }
-            Version::V2 => {
+            CgroupVersion::V2 => {
                 if self.has(Controller::Cpu) {
                     set(Controller::Cpu, "cpu.max", format!("{quota} {period}"));
                 }
                 if self.has(Controller::Memory) {
                     set(Controller::Memory, "memory.max", limits.memory.units().to_string());
-                    if self.path.join("memory.swap.max").exists() || swaps() {
+                    if self.path.join("memory.swap.max").exists() || has_swap() {
                         set(Controller::Memory, "memory.swap.max", "0".to_owned());
                     }
                 }
@@ -103,7 +103,7 @@ impl Group {
     }
 
     fn is_empty(&self) -> bool {
-        let populated = (self.version == Version::V2).then(|| self.read("cgroup.events")).flatten();
+        let populated = (self.version == CgroupVersion::V2).then(|| self.read("cgroup.events")).flatten();
         match populated {
             Some(events) => field(&events, "populated") == Some(0),
             None => self.read("cgroup.procs").is_none_or(|procs| procs.is_empty()),
@@ -111,12 +111,12 @@ impl Group {
     }
 }
 
-impl Groups {
+impl JobCgroups {
     pub(super) const fn new(owns_parent: bool) -> Self {
         Self { groups: Vec::new(), owns_parent }
     }
 
-    pub(super) fn add(&mut self, group: Group) {
+    pub(super) fn add(&mut self, group: Cgroup) {
         self.groups.push(group);
     }
 
@@ -125,17 +125,17 @@ impl Groups {
     /// With version 1, the process writes to `tasks`, which moves only the calling thread. To move a whole
     /// process, the kernel blocks the start and exit of all processes for 10 ms or more. Version 2 cannot
     /// separate the threads of a process, so joining it takes this time.
-    pub(crate) fn to_join(&self) -> Vec<PathBuf> {
-        let file = |version| if version == Version::V1 { "tasks" } else { "cgroup.procs" };
+    pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
+        let file = |version| if version == CgroupVersion::V1 { "tasks" } else { "cgroup.procs" };
         self.groups.iter().map(|group| group.path.join(file(group.version))).collect()
     }
 
     /// Returns how many processes the kernel has killed for lack of memory.
     pub(crate) fn oom_kills(&self) -> u64 {
-        let kills = self.with(Controller::Memory).and_then(|group| {
+        let kills = self.with_controller(Controller::Memory).and_then(|group| {
             let file = match group.version {
-                Version::V1 => "memory.oom_control",
-                Version::V2 => "memory.events",
+                CgroupVersion::V1 => "memory.oom_control",
+                CgroupVersion::V2 => "memory.events",
             };
             field(&group.read(file)?, "oom_kill")
         });
@@ -143,39 +143,39 @@ impl Groups {
     }
 
     /// Returns the CPU time used so far.
-    pub(crate) fn cpu(&self) -> Option<Duration> {
-        if let Some(group) = self.with(Controller::Cpuacct) {
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        if let Some(group) = self.with_controller(Controller::Cpuacct) {
             return group.read("cpuacct.usage")?.trim().parse().ok().map(Duration::from_nanos);
         }
-        let group = self.groups.iter().find(|group| group.version == Version::V2)?;
+        let group = self.groups.iter().find(|group| group.version == CgroupVersion::V2)?;
         field(&group.read("cpu.stat")?, "usage_usec").map(Duration::from_micros)
     }
 
     /// Returns how long the CPU limit has throttled the processes so far.
-    pub(crate) fn throttled(&self) -> Option<Duration> {
-        let group = self.with(Controller::Cpu)?;
+    pub(crate) fn throttled_time(&self) -> Option<Duration> {
+        let group = self.with_controller(Controller::Cpu)?;
         let stat = group.read("cpu.stat")?;
         match group.version {
-            Version::V1 => field(&stat, "throttled_time").map(Duration::from_nanos),
-            Version::V2 => field(&stat, "throttled_usec").map(Duration::from_micros),
+            CgroupVersion::V1 => field(&stat, "throttled_time").map(Duration::from_nanos),
+            CgroupVersion::V2 => field(&stat, "throttled_usec").map(Duration::from_micros),
         }
     }
 
     /// Returns the memory currently in use.
-    pub(crate) fn memory(&self) -> Option<MemoryBytes> {
-        self.bytes("memory.usage_in_bytes", "memory.current")
+    pub(crate) fn current_memory(&self) -> Option<MemoryBytes> {
+        self.read_memory("memory.usage_in_bytes", "memory.current")
     }
 
     /// Returns the peak memory. With version 2, this requires Linux 5.19.
     pub(crate) fn peak_memory(&self) -> Option<MemoryBytes> {
-        self.bytes("memory.max_usage_in_bytes", "memory.peak")
+        self.read_memory("memory.max_usage_in_bytes", "memory.peak")
     }
 
-    fn bytes(&self, v1: &str, v2: &str) -> Option<MemoryBytes> {
-        let group = self.with(Controller::Memory)?;
+    fn read_memory(&self, v1: &str, v2: &str) -> Option<MemoryBytes> {
+        let group = self.with_controller(Controller::Memory)?;
         let file = match group.version {
-            Version::V1 => v1,
-            Version::V2 => v2,
+            CgroupVersion::V1 => v1,
+            CgroupVersion::V2 => v2,
         };
         group.read(file)?.trim().parse().ok().map(MemoryBytes::new)
     }
@@ -186,8 +186,8 @@ impl Groups {
     /// during the call can escape. The caller repeats the call until the groups are empty. The process limit
     /// ensures that this ends.
     pub(crate) fn kill(&self) {
-        let at_once = self.groups.iter().filter(|group| group.version == Version::V2);
-        let killed = at_once.map(|group| group.write("cgroup.kill", 1)).any(|result| result.is_ok());
+        let version_2 = self.groups.iter().filter(|group| group.version == CgroupVersion::V2);
+        let killed = version_2.map(|group| group.write("cgroup.kill", 1)).any(|result| result.is_ok());
         if !killed {
             for pid in self.processes() {
                 if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
@@ -205,35 +205,35 @@ impl Groups {
 
     /// Returns whether all groups are empty.
     pub(crate) fn is_empty(&self) -> bool {
-        self.groups.iter().all(Group::is_empty)
+        self.groups.iter().all(Cgroup::is_empty)
     }
 
     /// Kills the processes until the groups are empty. Returns `false` if the timeout expires before.
-    pub(crate) fn kill_all(&self, within: Duration) -> bool {
+    pub(crate) fn kill_all(&self, timeout: Duration) -> bool {
         let began = Instant::now();
-        let mut pause = Duration::from_micros(100);
+        let mut delay = Duration::from_micros(100);
         while !self.is_empty() {
-            if began.elapsed() > within {
+            if began.elapsed() > timeout {
                 return false;
             }
             self.kill();
-            sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
+            sleep(delay);
+            delay = (delay * 2).min(Duration::from_millis(20));
         }
         true
     }
 
     /// Deletes the groups. Retries while the kernel reports an empty group as busy, which it can do for a
     /// moment.
-    pub(crate) fn remove(&self, within: Duration) -> io::Result<()> {
+    pub(crate) fn remove(&self, timeout: Duration) -> io::Result<()> {
         let began = Instant::now();
         for group in &self.groups {
-            let mut pause = Duration::from_micros(100);
+            let mut delay = Duration::from_micros(100);
             loop {
                 match fs::remove_dir(&group.path) {
-                    Err(error) if error.kind() == ErrorKind::ResourceBusy && began.elapsed() < within => {
-                        sleep(pause);
-                        pause = (pause * 2).min(Duration::from_millis(20));
+                    Err(error) if error.kind() == ErrorKind::ResourceBusy && began.elapsed() < timeout => {
+                        sleep(delay);
+                        delay = (delay * 2).min(Duration::from_millis(20));
                     }
                     Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                     _ => break,
@@ -247,19 +247,19 @@ impl Groups {
         Ok(())
     }
 
-    fn with(&self, controller: Controller) -> Option<&Group> {
+    fn with_controller(&self, controller: Controller) -> Option<&Cgroup> {
         self.groups.iter().find(|group| group.has(controller))
     }
 }
 
 /// Returns the quota and the period, in microseconds, of a limit in thousandths of a core.
 fn quota(millis: u64) -> (u64, u64) {
-    let period = if millis.saturating_mul(PERIOD) / 1000 < LEAST_QUOTA { LONGEST_PERIOD } else { PERIOD };
-    ((millis.saturating_mul(period) / 1000).max(LEAST_QUOTA), period)
+    let period = if millis.saturating_mul(DEFAULT_PERIOD) / 1000 < MIN_QUOTA { MAX_PERIOD } else { DEFAULT_PERIOD };
+    ((millis.saturating_mul(period) / 1000).max(MIN_QUOTA), period)
 }
 
 /// Returns whether this machine has swap space.
-fn swaps() -> bool {
+fn has_swap() -> bool {
     fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
 }
 
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_shares_are_kept_over_a_longer_time() {
+    fn small_cpu_limits_use_a_longer_period() {
         assert_eq!(quota(500), (50_000, 100_000));
         assert_eq!(quota(2_500), (250_000, 100_000));
         assert_eq!(quota(10), (1_000, 100_000));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_found_by_their_whole_names() {
+    fn field_matches_the_whole_name() {
         let text = "low 0\noom 3\noom_kill 2\noom_group_kill 1\n";
         assert_eq!(field(text, "oom_kill"), Some(2));
         assert_eq!(field(text, "oom"), Some(3));

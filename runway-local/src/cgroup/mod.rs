@@ -8,8 +8,8 @@
 mod group;
 mod layout;
 
-pub(crate) use group::Groups;
-pub(crate) use layout::Layout;
+pub(crate) use group::JobCgroups;
+pub(crate) use layout::CgroupLayout;
 
 use runway_core::units::{CpuMillis, MemoryBytes};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub(crate) struct Limits {
 
 /// The version of a control group hierarchy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Version {
+pub(crate) enum CgroupVersion {
     V1,
     V2,
 }
@@ -47,7 +47,7 @@ pub(crate) enum Controller {
 impl Controller {
     const ALL: [Self; 5] = [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Devices];
     /// The controllers without which a job is refused, unless `best_effort` is set.
-    const LIMITING: [Self; 3] = [Self::Cpu, Self::Memory, Self::Pids];
+    const REQUIRED: [Self; 3] = [Self::Cpu, Self::Memory, Self::Pids];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -68,31 +68,31 @@ impl fmt::Display for Controller {
 
 /// A limit that cannot be enforced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Missing {
+pub(crate) struct UnenforcedLimit {
     /// The controller of the limit.
     pub limit: Controller,
     /// The reason.
-    pub why: String,
+    pub reason: String,
 }
 
 /// Limits that cannot be enforced here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct NotEnforced {
     /// Each limit, with the reason.
-    pub missing: Vec<String>,
+    pub limits: Vec<String>,
     /// Advice for an unprivileged user, if there is any.
     pub advice: Option<&'static str>,
 }
 
 impl fmt::Display for NotEnforced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot enforce limits: {}", self.missing.join("; "))?;
+        write!(f, "cannot enforce limits: {}", self.limits.join("; "))?;
         self.advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for UnenforcedLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.limit, self.why)
+        write!(f, "{}: {}", self.limit, self.reason)
     }
 }

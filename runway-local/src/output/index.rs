@@ -4,16 +4,16 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// Standard output.
-    Out,
+    Stdout,
     /// Standard error.
-    Err,
+    Stderr,
     /// A message from Runway that marks where output was cut.
-    Mark,
+    Marker,
 }
 
 /// An entry of the index: a part of the output with one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct IndexEntry {
     /// The offset of the first byte.
     pub start: u64,
     pub attempt: u32,
@@ -21,14 +21,14 @@ pub(super) struct Record {
     pub stream: Option<Stream>,
 }
 
-impl Record {
+impl IndexEntry {
     pub(super) const LENGTH: usize = 16;
 
     pub(super) fn to_bytes(self) -> [u8; Self::LENGTH] {
         let stream: u32 = match self.stream {
-            Some(Stream::Out) => 0,
-            Some(Stream::Err) => 1,
-            Some(Stream::Mark) => 2,
+            Some(Stream::Stdout) => 0,
+            Some(Stream::Stderr) => 1,
+            Some(Stream::Marker) => 2,
             None => 3,
         };
         let mut bytes = [0; Self::LENGTH];
@@ -45,9 +45,9 @@ impl Record {
             start: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
             attempt: u32::from_le_bytes([i, j, k, l]),
             stream: match stream {
-                0 => Some(Stream::Out),
-                1 => Some(Stream::Err),
-                2 => Some(Stream::Mark),
+                0 => Some(Stream::Stdout),
+                1 => Some(Stream::Stderr),
+                2 => Some(Stream::Marker),
                 _ => None,
             },
         }
@@ -59,10 +59,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
-        for stream in [Some(Stream::Out), Some(Stream::Err), Some(Stream::Mark), None] {
-            let record = Record { start: u64::MAX - 5, attempt: 4_000_000_000, stream };
-            assert_eq!(Record::from_bytes(record.to_bytes()), record);
+    fn index_entry_round_trips() {
+        for stream in [Some(Stream::Stdout), Some(Stream::Stderr), Some(Stream::Marker), None] {
+            let entry = IndexEntry { start: u64::MAX - 5, attempt: 4_000_000_000, stream };
+            assert_eq!(IndexEntry::from_bytes(entry.to_bytes()), entry);
         }
     }
 }

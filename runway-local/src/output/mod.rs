@@ -9,8 +9,8 @@ mod reader;
 mod writer;
 
 pub use index::Stream;
-pub use reader::{Chunk, Reader};
-pub(crate) use writer::{Pumped, Writer, conclude};
+pub use reader::{LogChunk, LogReader};
+pub(crate) use writer::{PumpOutcome, LogWriter, finish_abandoned};
 
-const DATA: &str = "output";
-const INDEX: &str = "index";
+const DATA_FILE: &str = "output";
+const INDEX_FILE: &str = "index";

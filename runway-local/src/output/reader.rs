@@ -1,9 +1,9 @@
 //! Reads the output of a job from any offset, while the job runs or later.
 
-use super::index::{Record, Stream};
-use super::{DATA, INDEX};
-use crate::bell::{Bell, Listening, listen};
-use crate::folder::Folder;
+use super::index::{IndexEntry, Stream};
+use super::{DATA_FILE, INDEX_FILE};
+use crate::notify::{Notifier, Subscription, subscribe};
+use crate::job_dir::JobDir;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,34 +12,34 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Maximum size of a chunk.
-const PIECE: u64 = 64 * 1024;
+const MAX_CHUNK_BYTES: u64 = 64 * 1024;
 
 /// A reader of one job's output. Readers are independent of each other and never block the job.
 ///
 /// As [`std::io::Read`], it returns both streams together, in the order in which they were written. It waits
 /// for more output until the job is finished.
 #[derive(Debug)]
-pub struct Reader {
+pub struct LogReader {
     data: File,
     index: File,
     /// The offset of the next byte.
     offset: u64,
-    current: Option<Record>,
-    next: Option<Record>,
+    current: Option<IndexEntry>,
+    next: Option<IndexEntry>,
     /// The number of index entries that were read.
-    records: u64,
+    entries_read: u64,
     /// The job's directory. `None` for output that belongs to no job.
-    job: Option<Folder>,
+    job_dir: Option<JobDir>,
     /// Notified when there may be more output.
-    bell: Arc<Bell>,
-    _listening: Option<Listening>,
+    notifier: Arc<Notifier>,
+    _subscription: Option<Subscription>,
     /// The rest of a chunk, for [`Read`].
-    rest: Bytes,
+    unread: Bytes,
 }
 
 /// A chunk of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
+pub struct LogChunk {
     /// The offset of the first byte. A reader resumes after this chunk at `offset + bytes.len()`.
     pub offset: u64,
     /// The attempt that wrote it. The first one is 1.
@@ -51,68 +51,68 @@ pub struct Chunk {
 }
 
 /// The result of reading without waiting.
-enum Now {
-    Chunk(Chunk),
-    Nothing,
+enum ReadOutcome {
+    Chunk(LogChunk),
+    Pending,
     Ended,
 }
 
-impl Reader {
-    pub(crate) fn of_job(folder: &Folder, offset: u64) -> io::Result<Self> {
-        let mut reader = Self::open(&folder.log(), offset)?;
-        reader.job = Some(folder.clone());
+impl LogReader {
+    pub(crate) fn for_job(dir: &JobDir, offset: u64) -> io::Result<Self> {
+        let mut reader = Self::open(&dir.log_dir(), offset)?;
+        reader.job_dir = Some(dir.clone());
         Ok(reader)
     }
 
     /// Returns a reader for a job whose supervisor notifies this notifier of output.
-    pub(crate) fn with_bell(folder: &Folder, offset: u64, bell: &Arc<Bell>) -> io::Result<Self> {
-        let mut reader = Self::listening(&folder.log(), offset, Arc::clone(bell), None)?;
-        reader.job = Some(folder.clone());
+    pub(crate) fn with_notifier(dir: &JobDir, offset: u64, notifier: &Arc<Notifier>) -> io::Result<Self> {
+        let mut reader = Self::with_subscription(&dir.log_dir(), offset, Arc::clone(notifier), None)?;
+        reader.job_dir = Some(dir.clone());
         Ok(reader)
     }
 
-    pub(super) fn open(folder: &Path, offset: u64) -> io::Result<Self> {
-        let bell = Arc::new(Bell::default());
+    pub(super) fn open(log_dir: &Path, offset: u64) -> io::Result<Self> {
+        let notifier = Arc::new(Notifier::default());
         // Subscribe before reading, so that no change is missed.
-        let listening = listen(folder, &bell)?;
-        Self::listening(folder, offset, bell, Some(listening))
+        let subscription = subscribe(log_dir, &notifier)?;
+        Self::with_subscription(log_dir, offset, notifier, Some(subscription))
     }
 
-    fn listening(
-        folder: &Path,
+    fn with_subscription(
+        log_dir: &Path,
         offset: u64,
-        bell: Arc<Bell>,
-        listening: Option<Listening>,
+        notifier: Arc<Notifier>,
+        subscription: Option<Subscription>,
     ) -> io::Result<Self> {
         Ok(Self {
-            data: File::open(folder.join(DATA))?,
-            index: File::open(folder.join(INDEX))?,
+            data: File::open(log_dir.join(DATA_FILE))?,
+            index: File::open(log_dir.join(INDEX_FILE))?,
             offset,
             current: None,
             next: None,
-            records: 0,
-            job: None,
-            bell,
-            _listening: listening,
-            rest: Bytes::new(),
+            entries_read: 0,
+            job_dir: None,
+            notifier,
+            _subscription: subscription,
+            unread: Bytes::new(),
         })
     }
 
     /// Returns a reader that starts at this attempt. With `lines`, it starts at the last lines that the
     /// attempt has written.
-    pub(crate) fn of_attempt(folder: &Folder, attempt: u32, lines: Option<u32>) -> io::Result<Self> {
-        let mut reader = Self::of_job(folder, 0)?;
+    pub(crate) fn for_attempt(dir: &JobDir, attempt: u32, lines: Option<u32>) -> io::Result<Self> {
+        let mut reader = Self::for_job(dir, 0)?;
         // The output of an attempt that has written nothing yet starts at the current end.
         let mut start = reader.data.metadata()?.len();
-        while let Some(record) = reader.record()? {
-            if record.attempt >= attempt {
-                start = start.min(record.start);
+        while let Some(entry) = reader.read_entry()? {
+            if entry.attempt >= attempt {
+                start = start.min(entry.start);
                 break;
             }
         }
-        reader.records = 0;
+        reader.entries_read = 0;
         reader.offset = match lines {
-            Some(lines) => tail(&reader.data, start, lines)?,
+            Some(lines) => tail_offset(&reader.data, start, lines)?,
             None => start,
         };
         Ok(reader)
@@ -128,13 +128,13 @@ impl Reader {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn next_blocking(&mut self) -> io::Result<Option<Chunk>> {
+    pub fn next_blocking(&mut self) -> io::Result<Option<LogChunk>> {
         loop {
-            let times = self.bell.times();
-            match self.look()? {
-                Now::Chunk(chunk) => return Ok(Some(chunk)),
-                Now::Ended => return Ok(None),
-                Now::Nothing => self.bell.wait(times, None),
+            let count = self.notifier.count();
+            match self.try_read()? {
+                ReadOutcome::Chunk(chunk) => return Ok(Some(chunk)),
+                ReadOutcome::Ended => return Ok(None),
+                ReadOutcome::Pending => self.notifier.wait(count, None),
             }
         }
     }
@@ -143,10 +143,10 @@ impl Reader {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn try_next(&mut self) -> io::Result<Option<Chunk>> {
-        match self.look()? {
-            Now::Chunk(chunk) => Ok(Some(chunk)),
-            Now::Nothing | Now::Ended => Ok(None),
+    pub fn try_next(&mut self) -> io::Result<Option<LogChunk>> {
+        match self.try_read()? {
+            ReadOutcome::Chunk(chunk) => Ok(Some(chunk)),
+            ReadOutcome::Pending | ReadOutcome::Ended => Ok(None),
         }
     }
 
@@ -155,23 +155,23 @@ impl Reader {
     ///
     /// # Errors
     /// The error of the file system.
-    pub async fn next(&mut self) -> io::Result<Option<Chunk>> {
+    pub async fn next(&mut self) -> io::Result<Option<LogChunk>> {
         loop {
-            let times = self.bell.times();
-            match self.look()? {
-                Now::Chunk(chunk) => return Ok(Some(chunk)),
-                Now::Ended => return Ok(None),
-                Now::Nothing => self.bell.rings(times).await,
+            let count = self.notifier.count();
+            match self.try_read()? {
+                ReadOutcome::Chunk(chunk) => return Ok(Some(chunk)),
+                ReadOutcome::Ended => return Ok(None),
+                ReadOutcome::Pending => self.notifier.notified(count).await,
             }
         }
     }
 
-    fn look(&mut self) -> io::Result<Now> {
-        let is_over = self.bell.is_over();
-        match self.piece()? {
-            Now::Nothing if is_over || self.job.as_ref().is_some_and(|job| !may_go_on(job)) => {
-                match self.piece()? {
-                    Now::Nothing => Ok(Now::Ended),
+    fn try_read(&mut self) -> io::Result<ReadOutcome> {
+        let is_closed = self.notifier.is_closed();
+        match self.read_chunk()? {
+            ReadOutcome::Pending if is_closed || self.job_dir.as_ref().is_some_and(|job| !may_grow(job)) => {
+                match self.read_chunk()? {
+                    ReadOutcome::Pending => Ok(ReadOutcome::Ended),
                     // The output was written just before the job finished.
                     now => Ok(now),
                 }
@@ -180,60 +180,60 @@ impl Reader {
         }
     }
 
-    fn piece(&mut self) -> io::Result<Now> {
+    fn read_chunk(&mut self) -> io::Result<ReadOutcome> {
         loop {
             // The length must be read before the index, see the module documentation.
             let length = self.data.metadata()?.len();
             if self.next.is_none() {
-                self.next = self.record()?;
+                self.next = self.read_entry()?;
             }
             let Some(current) = self.current else {
                 match self.next.take() {
-                    Some(record) => self.current = Some(record),
-                    None => return Ok(Now::Nothing),
+                    Some(entry) => self.current = Some(entry),
+                    None => return Ok(ReadOutcome::Pending),
                 }
                 continue;
             };
-            let Some(stream) = current.stream else { return Ok(Now::Ended) };
+            let Some(stream) = current.stream else { return Ok(ReadOutcome::Ended) };
             let end = self.next.map_or(length, |next| next.start);
             if self.offset < end {
-                let wanted = (end - self.offset).min(PIECE);
+                let wanted = (end - self.offset).min(MAX_CHUNK_BYTES);
                 let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(0)];
                 let read = self.data.read_at(&mut bytes, self.offset)?;
                 bytes.truncate(read);
                 let chunk =
-                    Chunk { offset: self.offset, attempt: current.attempt, stream, bytes: bytes.into() };
+                    LogChunk { offset: self.offset, attempt: current.attempt, stream, bytes: bytes.into() };
                 self.offset += u64::try_from(read).unwrap_or(0);
-                return Ok(Now::Chunk(chunk));
+                return Ok(ReadOutcome::Chunk(chunk));
             }
             match self.next.take() {
-                Some(record) => self.current = Some(record),
-                None => return Ok(Now::Nothing),
+                Some(entry) => self.current = Some(entry),
+                None => return Ok(ReadOutcome::Pending),
             }
         }
     }
 
-    fn record(&mut self) -> io::Result<Option<Record>> {
-        let mut bytes = [0; Record::LENGTH];
-        let length = u64::try_from(Record::LENGTH).unwrap_or(0);
-        match self.index.read_exact_at(&mut bytes, self.records * length) {
+    fn read_entry(&mut self) -> io::Result<Option<IndexEntry>> {
+        let mut bytes = [0; IndexEntry::LENGTH];
+        let length = u64::try_from(IndexEntry::LENGTH).unwrap_or(0);
+        match self.index.read_exact_at(&mut bytes, self.entries_read * length) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             result => result?,
         }
-        self.records += 1;
-        Ok(Some(Record::from_bytes(bytes)))
+        self.entries_read += 1;
+        Ok(Some(IndexEntry::from_bytes(bytes)))
     }
 }
 
-impl Read for Reader {
+impl Read for LogReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.rest.is_empty() {
+        if self.unread.is_empty() {
             match self.next_blocking()? {
-                Some(chunk) => self.rest = chunk.bytes,
+                Some(chunk) => self.unread = chunk.bytes,
                 None => return Ok(0),
             }
         }
-        let part = self.rest.split_to(self.rest.len().min(buffer.len()));
+        let part = self.unread.split_to(self.unread.len().min(buffer.len()));
         if let Some(to) = buffer.get_mut(..part.len()) {
             to.copy_from_slice(&part);
         }
@@ -243,7 +243,7 @@ impl Read for Reader {
 
 /// Returns the offset of the last `lines` lines of the file, at least `start`. An unterminated last line
 /// counts too.
-fn tail(data: &File, start: u64, lines: u32) -> io::Result<u64> {
+fn tail_offset(data: &File, start: u64, lines: u32) -> io::Result<u64> {
     let mut end = data.metadata()?.len();
     let mut is_last = true;
     let mut left = u64::from(lines);
@@ -251,7 +251,7 @@ fn tail(data: &File, start: u64, lines: u32) -> io::Result<u64> {
         return Ok(end.max(start));
     }
     while end > start {
-        let from = end.saturating_sub(PIECE).max(start);
+        let from = end.saturating_sub(MAX_CHUNK_BYTES).max(start);
         let mut bytes = vec![0; usize::try_from(end - from).unwrap_or(0)];
         data.read_exact_at(&mut bytes, from)?;
         for (behind, byte) in bytes.iter().rev().zip((from..end).rev()).map(|(byte, at)| (at + 1, byte)) {
@@ -271,10 +271,10 @@ fn tail(data: &File, start: u64, lines: u32) -> io::Result<u64> {
 
 /// Returns whether more output can follow. If the supervisor was killed, the recovery writes the time of the
 /// end.
-fn may_go_on(job: &Folder) -> bool {
-    match job.status() {
+fn may_grow(dir: &JobDir) -> bool {
+    match dir.read_status() {
         Ok(Some(status)) => status.finished_at.is_none(),
-        Ok(None) => job.exists(),
+        Ok(None) => dir.exists(),
         Err(_) => false,
     }
 }

@@ -1,7 +1,7 @@
 //! Moves the output of a job from its pipes to its data file, without copying it through memory.
 
-use super::index::{Record, Stream};
-use super::{DATA, INDEX};
+use super::index::{IndexEntry, Stream};
+use super::{DATA_FILE, INDEX_FILE};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
@@ -11,91 +11,91 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Maximum number of bytes that are moved from one pipe at a time, so that the other pipe is served too.
-const PIECE: usize = 1 << 20;
+const MAX_SPLICE_BYTES: usize = 1 << 20;
 
 /// The size of an index entry.
-const RECORD_BYTES: u64 = Record::LENGTH as u64;
+const ENTRY_BYTES: u64 = IndexEntry::LENGTH as u64;
 
 /// Writes the output of one job.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct LogWriter {
     data: File,
     index: File,
     /// `/dev/null`, the target of output above the limit.
-    nowhere: File,
-    length: u64,
+    dev_null: File,
+    data_len: u64,
     /// The size of the index in bytes.
-    indexed: u64,
+    index_len: u64,
     limit: u64,
     attempt: u32,
-    last: Option<(u32, Stream)>,
-    cut: bool,
-    dropped: u64,
+    last_source: Option<(u32, Stream)>,
+    is_truncated: bool,
+    dropped_bytes: u64,
 }
 
 /// The result of moving output from a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pumped {
+pub(crate) enum PumpOutcome {
     /// Data was moved, and more may follow.
     More,
     /// The pipe is currently empty.
     Empty,
     /// The pipe is closed.
-    Ended,
+    Closed,
 }
 
-impl Writer {
+impl LogWriter {
     /// Creates the output files of a job. `limit` is the maximum size of data and index together, in bytes.
-    pub(crate) fn create(folder: &Path, limit: u64) -> io::Result<Self> {
+    pub(crate) fn create(log_dir: &Path, limit: u64) -> io::Result<Self> {
         let new =
-            |name: &str| OpenOptions::new().create_new(true).write(true).mode(0o600).open(folder.join(name));
+            |name: &str| OpenOptions::new().create_new(true).write(true).mode(0o600).open(log_dir.join(name));
         Ok(Self {
-            data: new(DATA)?,
-            index: new(INDEX)?,
-            nowhere: OpenOptions::new().write(true).open("/dev/null")?,
-            length: 0,
-            indexed: 0,
+            data: new(DATA_FILE)?,
+            index: new(INDEX_FILE)?,
+            dev_null: OpenOptions::new().write(true).open("/dev/null")?,
+            data_len: 0,
+            index_len: 0,
             limit,
             attempt: 0,
-            last: None,
-            cut: false,
-            dropped: 0,
+            last_source: None,
+            is_truncated: false,
+            dropped_bytes: 0,
         })
     }
 
     /// Starts the output of this attempt.
-    pub(crate) fn begin(&mut self, attempt: u32) {
+    pub(crate) fn begin_attempt(&mut self, attempt: u32) {
         self.attempt = attempt;
     }
 
     /// Returns the size of the output on disk, in bytes.
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.length.saturating_add(self.indexed)
+    pub(crate) const fn disk_bytes(&self) -> u64 {
+        self.data_len.saturating_add(self.index_len)
     }
 
     /// Moves the available data of a pipe to the data file. Does not block.
-    pub(crate) fn pump(&mut self, pipe: &PipeReader, stream: Stream) -> io::Result<Pumped> {
-        if self.last != Some((self.attempt, stream)) && !self.cut {
+    pub(crate) fn pump(&mut self, pipe: &PipeReader, stream: Stream) -> io::Result<PumpOutcome> {
+        if self.last_source != Some((self.attempt, stream)) && !self.is_truncated {
             // Only a stream with output gets an index entry.
-            match look(pipe)? {
-                Pumped::More => {}
-                nothing => return Ok(nothing),
+            match poll_pipe(pipe)? {
+                PumpOutcome::More => {}
+                outcome => return Ok(outcome),
             }
-            self.mark(Some(stream))?;
-            self.last = Some((self.attempt, stream));
+            self.write_index_entry(Some(stream))?;
+            self.last_source = Some((self.attempt, stream));
         }
-        let room = usize::try_from(self.limit.saturating_sub(self.bytes())).unwrap_or(usize::MAX);
-        let wanted = room.min(PIECE);
-        if wanted == 0 || self.cut {
+        let remaining = usize::try_from(self.limit.saturating_sub(self.disk_bytes())).unwrap_or(usize::MAX);
+        let wanted = remaining.min(MAX_SPLICE_BYTES);
+        if wanted == 0 || self.is_truncated {
             return self.discard(pipe);
         }
         match splice(pipe, None, &self.data, None, wanted, SpliceFlags::NONBLOCK | SpliceFlags::MOVE) {
-            Ok(0) => Ok(Pumped::Ended),
+            Ok(0) => Ok(PumpOutcome::Closed),
             Ok(count) => {
-                self.length += u64::try_from(count).unwrap_or(0);
-                Ok(Pumped::More)
+                self.data_len += u64::try_from(count).unwrap_or(0);
+                Ok(PumpOutcome::More)
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(Pumped::Empty),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(PumpOutcome::Empty),
             // The disk is full or broken. The job must not block on its output, so it is discarded.
             Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO) => self.discard(pipe),
             Err(error) => Err(error.into()),
@@ -103,95 +103,95 @@ impl Writer {
     }
 
     /// Discards the available data of a pipe, so that the job can continue to write.
-    fn discard(&mut self, pipe: &PipeReader) -> io::Result<Pumped> {
-        match splice(pipe, None, &self.nowhere, None, PIECE, SpliceFlags::NONBLOCK | SpliceFlags::MOVE) {
-            Ok(0) => Ok(Pumped::Ended),
+    fn discard(&mut self, pipe: &PipeReader) -> io::Result<PumpOutcome> {
+        match splice(pipe, None, &self.dev_null, None, MAX_SPLICE_BYTES, SpliceFlags::NONBLOCK | SpliceFlags::MOVE) {
+            Ok(0) => Ok(PumpOutcome::Closed),
             Ok(count) => {
-                self.dropped = self.dropped.saturating_add(u64::try_from(count).unwrap_or(0));
-                if !self.cut {
-                    self.cut = true;
-                    let _ = self.note("\n[runway: output limit reached; further output is discarded]\n");
+                self.dropped_bytes = self.dropped_bytes.saturating_add(u64::try_from(count).unwrap_or(0));
+                if !self.is_truncated {
+                    self.is_truncated = true;
+                    let _ = self.write_marker("\n[runway: output limit reached; further output is discarded]\n");
                 }
-                Ok(Pumped::More)
+                Ok(PumpOutcome::More)
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(Pumped::Empty),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(PumpOutcome::Empty),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Ends the output. Writes how many bytes were discarded.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        if self.dropped > 0 {
-            let _ = self.note(&format!("[runway: {} bytes of output were discarded]\n", self.dropped));
+        if self.dropped_bytes > 0 {
+            let _ = self.write_marker(&format!("[runway: {} bytes of output were discarded]\n", self.dropped_bytes));
         }
-        self.mark(None)
+        self.write_index_entry(None)
     }
 
-    fn note(&mut self, text: &str) -> io::Result<()> {
-        self.mark(Some(Stream::Mark))?;
-        self.last = Some((self.attempt, Stream::Mark));
+    fn write_marker(&mut self, text: &str) -> io::Result<()> {
+        self.write_index_entry(Some(Stream::Marker))?;
+        self.last_source = Some((self.attempt, Stream::Marker));
         self.data.write_all(text.as_bytes())?;
-        self.length += u64::try_from(text.len()).unwrap_or(0);
+        self.data_len += u64::try_from(text.len()).unwrap_or(0);
         Ok(())
     }
 
-    fn mark(&mut self, stream: Option<Stream>) -> io::Result<()> {
-        let record = Record { start: self.length, attempt: self.attempt, stream };
-        self.index.write_all(&record.to_bytes())?;
-        self.indexed = self.indexed.saturating_add(RECORD_BYTES);
+    fn write_index_entry(&mut self, stream: Option<Stream>) -> io::Result<()> {
+        let entry = IndexEntry { start: self.data_len, attempt: self.attempt, stream };
+        self.index.write_all(&entry.to_bytes())?;
+        self.index_len = self.index_len.saturating_add(ENTRY_BYTES);
         Ok(())
     }
 }
 
 /// Ends the output of a killed supervisor, so that its readers end.
-pub(crate) fn conclude(folder: &Path) -> io::Result<()> {
-    let open = OpenOptions::new().append(true).open(folder.join(INDEX));
+pub(crate) fn finish_abandoned(log_dir: &Path) -> io::Result<()> {
+    let open = OpenOptions::new().append(true).open(log_dir.join(INDEX_FILE));
     let mut index = match open {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         index => index?,
     };
     // Removes a partially written entry, which would shift the following ones.
-    let records = Record::LENGTH as u64;
-    index.set_len(index.metadata()?.len() / records * records)?;
-    let start = folder.join(DATA).metadata()?.len();
-    index.write_all(&Record { start, attempt: u32::MAX, stream: None }.to_bytes())
+    let entry_len = IndexEntry::LENGTH as u64;
+    index.set_len(index.metadata()?.len() / entry_len * entry_len)?;
+    let start = log_dir.join(DATA_FILE).metadata()?.len();
+    index.write_all(&IndexEntry { start, attempt: u32::MAX, stream: None }.to_bytes())
 }
 
 /// Returns whether a pipe has data.
-fn look(pipe: &PipeReader) -> io::Result<Pumped> {
+fn poll_pipe(pipe: &PipeReader) -> io::Result<PumpOutcome> {
     let mut polled = [PollFd::new(pipe, PollFlags::IN)];
     rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
-    let [seen] = polled.map(|polled| polled.revents());
-    Ok(if seen.contains(PollFlags::IN) {
-        Pumped::More
-    } else if seen.is_empty() {
-        Pumped::Empty
+    let [events] = polled.map(|polled| polled.revents());
+    Ok(if events.contains(PollFlags::IN) {
+        PumpOutcome::More
+    } else if events.is_empty() {
+        PumpOutcome::Empty
     } else {
-        Pumped::Ended
+        PumpOutcome::Closed
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::Reader;
+    use crate::output::LogReader;
     use std::fs;
 
-    fn folder(name: &str) -> std::path::PathBuf {
-        let folder = std::env::temp_dir().join(format!("runway-output-{}-{name}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        folder
+    fn create_test_dir(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("runway-output-{}-{name}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        dir
     }
 
-    fn print(writer: &mut Writer, stream: Stream, bytes: &[u8]) {
+    fn print(writer: &mut LogWriter, stream: Stream, bytes: &[u8]) {
         let (from, mut to) = io::pipe().unwrap();
         to.write_all(bytes).unwrap();
         drop(to);
-        while writer.pump(&from, stream).unwrap() != Pumped::Ended {}
+        while writer.pump(&from, stream).unwrap() != PumpOutcome::Closed {}
     }
 
-    fn read(folder: &Path, from: u64) -> Vec<(u64, u32, Stream, Vec<u8>)> {
-        let mut reader = Reader::open(folder, from).unwrap();
+    fn read_all(dir: &Path, from: u64) -> Vec<(u64, u32, Stream, Vec<u8>)> {
+        let mut reader = LogReader::open(dir, from).unwrap();
         let mut read = Vec::new();
         while let Some(chunk) = reader.next_blocking().unwrap() {
             read.push((chunk.offset, chunk.attempt, chunk.stream, chunk.bytes.to_vec()));
@@ -200,48 +200,48 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_has_one_place_and_knows_where_it_came_from() {
-        let folder = folder("streams");
-        let mut writer = Writer::create(&folder, 1000).unwrap();
-        writer.begin(1);
-        print(&mut writer, Stream::Out, b"");
-        print(&mut writer, Stream::Out, b"one\n");
-        print(&mut writer, Stream::Out, b"\xff\0");
-        print(&mut writer, Stream::Err, b"oh");
-        writer.begin(2);
-        print(&mut writer, Stream::Err, b"again");
+    fn chunks_have_offset_attempt_and_stream() {
+        let dir = create_test_dir("streams");
+        let mut writer = LogWriter::create(&dir, 1000).unwrap();
+        writer.begin_attempt(1);
+        print(&mut writer, Stream::Stdout, b"");
+        print(&mut writer, Stream::Stdout, b"one\n");
+        print(&mut writer, Stream::Stdout, b"\xff\0");
+        print(&mut writer, Stream::Stderr, b"oh");
+        writer.begin_attempt(2);
+        print(&mut writer, Stream::Stderr, b"again");
         writer.finish().unwrap();
-        let all = read(&folder, 0);
+        let all = read_all(&dir, 0);
         assert_eq!(
             all,
             [
-                (0, 1, Stream::Out, b"one\n\xff\0".to_vec()),
-                (6, 1, Stream::Err, b"oh".to_vec()),
-                (8, 2, Stream::Err, b"again".to_vec()),
+                (0, 1, Stream::Stdout, b"one\n\xff\0".to_vec()),
+                (6, 1, Stream::Stderr, b"oh".to_vec()),
+                (8, 2, Stream::Stderr, b"again".to_vec()),
             ]
         );
-        assert_eq!(read(&folder, 7)[0], (7, 1, Stream::Err, b"h".to_vec()));
-        assert_eq!(read(&folder, 8)[0].0, 8);
-        assert!(read(&folder, 13).is_empty() && read(&folder, 1000).is_empty());
-        crate::tree::remove(&folder).unwrap();
+        assert_eq!(read_all(&dir, 7)[0], (7, 1, Stream::Stderr, b"h".to_vec()));
+        assert_eq!(read_all(&dir, 8)[0].0, 8);
+        assert!(read_all(&dir, 13).is_empty() && read_all(&dir, 1000).is_empty());
+        crate::tree::remove(&dir).unwrap();
     }
 
     #[test]
-    fn what_is_too_much_is_cut_at_its_place_and_told_of() {
+    fn output_above_the_limit_is_cut_with_a_marker() {
         // The index entry counts towards the limit too.
         for (kept, cut) in [(10, false), (9, true)] {
-            let folder = folder(&format!("cut-{kept}"));
-            let mut writer = Writer::create(&folder, RECORD_BYTES + kept).unwrap();
-            writer.begin(1);
-            print(&mut writer, Stream::Out, b"0123456789");
+            let dir = create_test_dir(&format!("cut-{kept}"));
+            let mut writer = LogWriter::create(&dir, ENTRY_BYTES + kept).unwrap();
+            writer.begin_attempt(1);
+            print(&mut writer, Stream::Stdout, b"0123456789");
             writer.finish().unwrap();
-            let all = read(&folder, 0);
+            let all = read_all(&dir, 0);
             let text: Vec<u8> = all.iter().flat_map(|(.., bytes)| bytes.clone()).collect();
             let text = String::from_utf8(text).unwrap();
             assert!(text.starts_with("012345678"), "{text}");
-            assert_eq!(all.iter().any(|(_, _, stream, _)| *stream == Stream::Mark), cut, "{text}");
+            assert_eq!(all.iter().any(|(_, _, stream, _)| *stream == Stream::Marker), cut, "{text}");
             assert_eq!(text.contains("1 bytes of output were discarded"), cut, "{text}");
-            crate::tree::remove(&folder).unwrap();
+            crate::tree::remove(&dir).unwrap();
         }
     }
 }

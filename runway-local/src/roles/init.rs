@@ -2,8 +2,8 @@
 //! children. When it exits, the kernel kills every process in the namespace.
 
 use crate::errno;
-use crate::plan::{InitPlan, Process, Report};
-use crate::sandbox::{Doing, Failure, die_with_parent, loopback, mounts, privileges, seccomp, unshare};
+use crate::plan::{InitPlan, Process, ChildReport};
+use crate::sandbox::{ErrorContext, SandboxError, die_with_parent, loopback, mounts, privileges, seccomp, unshare};
 use crate::wire;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -22,50 +22,50 @@ use std::process::{Command, Stdio};
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
 /// The default working directory of a job.
-const WORK: &str = "/tmp/work";
+const WORK_DIR: &str = "/tmp/work";
 
 type Signals = SignalDelivery<UnixStream, SignalOnly>;
 
 /// Runs init until the job's process has ended.
-pub(super) fn run(line: &UnixStream) -> Result<(), Failure> {
+pub(super) fn run(supervisor_socket: &UnixStream) -> Result<(), SandboxError> {
     die_with_parent()?;
-    let plan = wire::receive::<InitPlan>(line).doing("receiving the plan")?;
-    let plan = plan.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)).doing("receiving the plan")?;
-    let InitPlan { join, sandbox, files, process } = plan;
-    for group in &join {
-        fs::write(group, "0").doing(format_args!("joining the control group `{}`", group.display()))?;
+    let plan = wire::receive::<InitPlan>(supervisor_socket).context("receiving the plan")?;
+    let plan = plan.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)).context("receiving the plan")?;
+    let InitPlan { procs_files: join, sandbox, files_dir: files, process } = plan;
+    for procs_file in &join {
+        fs::write(procs_file, "0").context(format_args!("joining the control group `{}`", procs_file.display()))?;
     }
     let mut namespaces =
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
     if !sandbox.open_network {
         namespaces |= UnshareFlags::NEWNET;
     }
-    unshare(namespaces).doing("creating namespaces")?;
-    rustix::system::sethostname(sandbox.hostname.as_bytes()).doing("setting the host name")?;
+    unshare(namespaces).context("creating namespaces")?;
+    rustix::system::sethostname(sandbox.hostname.as_bytes()).context("setting the host name")?;
     if !sandbox.open_network {
-        loopback::up().doing("enabling the loopback interface")?;
+        loopback::up().context("enabling the loopback interface")?;
     }
-    mounts::put_up(&sandbox, &files)?;
-    rustix::process::setsid().doing("starting a session")?;
-    std::env::set_current_dir(WORK).doing("changing to the working directory")?;
+    mounts::setup(&sandbox, &files)?;
+    rustix::process::setsid().context("starting a session")?;
+    std::env::set_current_dir(WORK_DIR).context("changing to the working directory")?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-    let chosen_first = OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
-    let mut chosen_first = chosen_first.doing("reaching the kernel's choice of whom to kill")?;
-    let mut signals = listen().doing("registering signal handlers")?;
-    privileges::give_up(sandbox.user)?;
-    seccomp::apply().doing("installing the system call filter")?;
-    let job = match start(&process, &mut chosen_first) {
+    let oom_score_adj = OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
+    let mut oom_score_adj = oom_score_adj.context("opening `/proc/self/oom_score_adj`")?;
+    let mut signals = register_signals().context("registering signal handlers")?;
+    privileges::drop_privileges(sandbox.run_as)?;
+    seccomp::apply().context("installing the system call filter")?;
+    let job = match start_job(&process, &mut oom_score_adj) {
         Ok(job) => job,
         Err((message, code)) => {
-            return wire::send(line, &Report::NotStarted { message, code }).doing("sending the report");
+            return wire::send(supervisor_socket, &ChildReport::NotStarted { message, code }).context("sending the report");
         }
     };
     drop(process);
-    wire::send(line, &Report::Running).doing("sending the report")?;
-    watch(line, &mut signals, job).doing("waiting for the job")
+    wire::send(supervisor_socket, &ChildReport::Running).context("sending the report")?;
+    wait_and_reap(supervisor_socket, &mut signals, job).context("waiting for the job")
 }
 
-fn listen() -> io::Result<Signals> {
+fn register_signals() -> io::Result<Signals> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
     write.set_nonblocking(true)?;
@@ -74,21 +74,21 @@ fn listen() -> io::Result<Signals> {
 
 /// Starts the job's process. When memory runs out, the kernel must kill the job and not init, so only the job
 /// gets a high `oom_score_adj`.
-fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32)> {
+fn start_job(process: &Process, oom_score_adj: &mut File) -> Result<Pid, (String, i32)> {
     let [program, arguments @ ..] = process.command.as_slice() else {
         return Err(("the job has no command".to_owned(), 127));
     };
     if let Some(workdir) = &process.workdir {
         // Mounts and permissions are already those of the job.
         let enter = std::env::set_current_dir(workdir);
-        enter.map_err(|error| (format!("working directory {workdir}: {}", errno::text(&error)), 126))?;
+        enter.map_err(|error| (format!("working directory {workdir}: {}", errno::message(&error)), 126))?;
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().stdin(Stdio::null()).process_group(0);
     command.envs(process.env.iter().map(|(name, value)| (name, value)));
-    let _ = chosen_first.write_all(b"1000");
+    let _ = oom_score_adj.write_all(b"1000");
     let started = command.spawn();
-    let _ = chosen_first.write_all(b"0");
+    let _ = oom_score_adj.write_all(b"0");
     match started {
         Ok(job) => i32::try_from(job.id())
             .ok()
@@ -96,24 +96,24 @@ fn start(process: &Process, chosen_first: &mut File) -> Result<Pid, (String, i32
             .ok_or_else(|| ("the process has no valid pid".to_owned(), 126)),
         Err(error) => {
             let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
-            Err((format!("{program}: {}", errno::text(&error)), code))
+            Err((format!("{program}: {}", errno::message(&error)), code))
         }
     }
 }
 
 /// Forwards signals and reaps children until the job's process has ended. Reports how it ended.
-fn watch(line: &UnixStream, signals: &mut Signals, job: Pid) -> io::Result<()> {
+fn wait_and_reap(supervisor_socket: &UnixStream, signals: &mut Signals, job: Pid) -> io::Result<()> {
     loop {
-        while let Some((dead, status)) = reap()? {
-            if dead == job {
-                let end = match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Report::Exited(code),
-                    (None, signal) => Report::Signaled(signal.unwrap_or_default()),
+        while let Some((pid, status)) = reap()? {
+            if pid == job {
+                let report = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => ChildReport::Exited(code),
+                    (None, signal) => ChildReport::Signaled(signal.unwrap_or_default()),
                 };
-                return wire::send(line, &end);
+                return wire::send(supervisor_socket, &report);
             }
         }
-        let mut polled = [PollFd::new(line, PollFlags::IN), PollFd::new(signals.get_read(), PollFlags::IN)];
+        let mut polled = [PollFd::new(supervisor_socket, PollFlags::IN), PollFd::new(signals.get_read(), PollFlags::IN)];
         match poll(&mut polled, None) {
             Err(Errno::INTR) => {}
             result => drop(result?),
@@ -121,12 +121,12 @@ fn watch(line: &UnixStream, signals: &mut Signals, job: Pid) -> io::Result<()> {
         let [from_supervisor, _] = polled.map(|polled| !polled.revents().is_empty());
         if from_supervisor {
             let mut signal = [0];
-            let mut line = line;
-            line.read_exact(&mut signal)?;
-            hand_on(i32::from(signal[0]), job);
+            let mut supervisor_socket = supervisor_socket;
+            supervisor_socket.read_exact(&mut signal)?;
+            forward_signal(i32::from(signal[0]), job);
         }
         for signal in signals.pending() {
-            hand_on(signal, job);
+            forward_signal(signal, job);
         }
     }
 }
@@ -138,7 +138,7 @@ fn reap() -> io::Result<Option<(Pid, rustix::process::WaitStatus)>> {
     }
 }
 
-fn hand_on(signal: i32, job: Pid) {
+fn forward_signal(signal: i32, job: Pid) {
     if let Some(signal) = Signal::from_named_raw(signal).filter(|_| signal != SIGCHLD) {
         let _ = kill_process(job, signal);
     }

@@ -10,9 +10,9 @@ mod init;
 mod launcher;
 mod supervisor;
 
-use crate::plan::Report;
+use crate::plan::ChildReport;
 use crate::reexec::Role;
-use crate::sandbox::Failure;
+use crate::sandbox::SandboxError;
 use crate::wire;
 use std::io;
 use std::os::fd::AsFd;
@@ -22,9 +22,9 @@ use std::os::unix::net::UnixStream;
 /// in a role.
 ///
 /// Call it first in `main`, before other threads exist.
-pub fn run_if_asked() {
+pub fn reexec_init() {
     let name = std::env::args_os().next().unwrap_or_default();
-    let is_done = match Role::named(&name) {
+    let is_done = match Role::from_name(&name) {
         Some(Role::Supervisor) => supervisor::run().is_ok(),
         Some(Role::Entry) => report_failure(entry::run),
         Some(Role::Init) => report_failure(init::run),
@@ -34,12 +34,12 @@ pub fn run_if_asked() {
 }
 
 /// Runs a role and reports its failure to the supervisor. Returns whether the role succeeded.
-fn report_failure(run: impl FnOnce(&UnixStream) -> Result<(), Failure>) -> bool {
+fn report_failure(run: impl FnOnce(&UnixStream) -> Result<(), SandboxError>) -> bool {
     // Standard input is the socket to the supervisor.
     let Ok(socket) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else { return false };
     let result = run(&socket);
-    if let Err(failure) = &result {
-        let _ = wire::send(&socket, &Report::Failed(failure.to_string()));
+    if let Err(error) = &result {
+        let _ = wire::send(&socket, &ChildReport::SandboxFailed(error.to_string()));
     }
     result.is_ok()
 }

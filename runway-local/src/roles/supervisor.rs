@@ -1,16 +1,16 @@
 //! The supervisor: runs the attempts of one job, enforces its limits and writes its outcome.
 
 use crate::attempt::Attempt;
-use crate::folder::{Folder, Wish};
-use crate::output::Writer;
-use crate::plan::{Answer, Plan, Report};
-use crate::process::{Seen, kill_processes};
+use crate::job_dir::{JobDir, ControlRequest};
+use crate::output::LogWriter;
+use crate::plan::{SupervisorReply, SupervisorPlan, ChildReport};
+use crate::process::{ProcessId, kill_processes};
 use crate::record::StatusFile;
-use crate::storage::Meter;
+use crate::storage::StorageMeter;
 use crate::usage::Usage;
 use crate::{tree, wire};
-use runway_control::{Surroundings, System};
-use runway_core::status::{LocalAttempt, LocalEnd, LocalStop};
+use runway_control::{Env, SystemEnv};
+use runway_core::status::{LocalAttempt, LocalTermination, StopReason};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::net::SendFlags;
 use rustix::process::Signal;
@@ -20,10 +20,10 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// Time limit for the end of killed processes.
-const DEATH: Duration = Duration::from_secs(30);
+const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit for reading the remaining output after the job's processes have ended. Only these processes
 /// hold the write ends of the pipes, so the output is complete.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the supervisor until the job is finished.
 pub(super) fn run() -> io::Result<()> {
@@ -32,250 +32,250 @@ pub(super) fn run() -> io::Result<()> {
     // Signals of the launcher's terminal must not reach the job.
     let _ = rustix::process::setsid();
     let launcher = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let Some(plan) = wire::receive::<Plan>(&launcher)? else { return Ok(()) };
+    let Some(plan) = wire::receive::<SupervisorPlan>(&launcher)? else { return Ok(()) };
     let supervisor = Supervisor::new(plan, launcher)?;
-    supervisor.folder.write_status(&supervisor.status)?;
+    supervisor.dir.write_status(&supervisor.status)?;
     supervisor.run()
 }
 
 /// The outcome of an attempt.
-enum Attempted {
+enum AttemptOutcome {
     /// The attempt ran and ended, or its program could not be started.
-    Ended(LocalEnd),
+    Terminated(LocalTermination),
     /// The sandbox could not be set up, and nothing was run.
-    NoWalls(String),
+    SandboxFailed(String),
 }
 
 /// The progress of a job's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+enum ShutdownState {
     /// No shutdown was requested.
-    No,
+    NotRequested,
     /// Send the signal to stop next.
-    Asked,
+    Requested,
     /// The signal was sent. Kill the job at this time.
-    KilledAt(Instant),
+    KillAt(Instant),
     /// Kill the job next.
-    Now,
+    KillNow,
     /// The job was killed.
     Killed,
 }
 
 /// The supervised job and its state.
 struct Supervisor {
-    plan: Plan,
-    folder: Folder,
-    output: Writer,
+    plan: SupervisorPlan,
+    dir: JobDir,
+    output: LogWriter,
     /// The inotify descriptor for new files in the job's directory.
-    asked: OwnedFd,
+    control_fd: OwnedFd,
     /// The socket to the launcher, while it is needed.
     launcher: Option<UnixStream>,
-    is_answered: bool,
+    is_reply_sent: bool,
     status: StatusFile,
     began: Instant,
     deadline: Instant,
     /// The shutdown state of the job.
-    ending: Ending,
+    shutdown: ShutdownState,
 }
 
 impl Supervisor {
-    fn new(plan: Plan, launcher: UnixStream) -> io::Result<Self> {
-        let folder = Folder::new(plan.folder.clone());
-        let output = Writer::create(&folder.log(), plan.log.units())?;
-        let asked = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&asked, folder.path(), WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
+    fn new(plan: SupervisorPlan, launcher: UnixStream) -> io::Result<Self> {
+        let dir = JobDir::new(plan.job_dir.clone());
+        let output = LogWriter::create(&dir.log_dir(), plan.max_log_bytes.units())?;
+        let control_fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&control_fd, dir.path(), WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
         let began = Instant::now();
         let status = StatusFile {
-            started_at: Some(System.now()),
-            supervisor: Seen::of(std::process::id()),
+            started_at: Some(SystemEnv.now()),
+            supervisor: ProcessId::lookup(std::process::id()),
             ..StatusFile::default()
         };
         Ok(Self {
             deadline: began + Duration::from_secs(plan.timeout.get()),
             plan,
-            folder,
+            dir,
             output,
-            asked,
+            control_fd,
             launcher: Some(launcher),
-            is_answered: false,
+            is_reply_sent: false,
             status,
             began,
-            ending: Ending::No,
+            shutdown: ShutdownState::NotRequested,
         })
     }
 
     fn run(mut self) -> io::Result<()> {
         for number in 1..=self.plan.retries.saturating_add(1) {
-            self.output.begin(number);
+            self.output.begin_attempt(number);
             self.status.attempts.push(LocalAttempt {
-                scheduled: System.now(),
+                scheduled: SystemEnv.now(),
                 started: None,
                 ended: None,
-                end: None,
+                termination: None,
                 oom_kills: 0,
             });
-            let kills_before = self.plan.groups.oom_kills();
-            let attempted = self.attempt();
-            self.clear();
-            let end = match attempted {
-                Ok(Attempted::Ended(end)) => {
+            let kills_before = self.plan.cgroups.oom_kills();
+            let outcome = self.run_attempt();
+            self.clean_up();
+            let end = match outcome {
+                Ok(AttemptOutcome::Terminated(end)) => {
                     // A job that ended before its process ran has not sent the reply yet.
-                    self.answer();
+                    self.confirm_start();
                     end
                 }
-                Ok(Attempted::NoWalls(why)) => {
-                    if !self.is_answered {
-                        return self.refuse(why);
+                Ok(AttemptOutcome::SandboxFailed(why)) => {
+                    if !self.is_reply_sent {
+                        return self.fail_start(why);
                     }
-                    LocalEnd::NotStarted { message: why, code: 125 }
+                    LocalTermination::NotStarted { message: why, code: 125 }
                 }
-                Err(error) if !self.is_answered => return self.refuse(error.to_string()),
-                Err(error) => LocalEnd::NotStarted { message: error.to_string(), code: 125 },
+                Err(error) if !self.is_reply_sent => return self.fail_start(error.to_string()),
+                Err(error) => LocalTermination::NotStarted { message: error.to_string(), code: 125 },
             };
-            let kills = self.plan.groups.oom_kills().saturating_sub(kills_before);
-            let is_over = end.is_success() || self.ending != Ending::No;
+            let kills = self.plan.cgroups.oom_kills().saturating_sub(kills_before);
+            let is_finished = end.is_success() || self.shutdown != ShutdownState::NotRequested;
             if let Some(last) = self.status.attempts.last_mut() {
-                last.ended = Some(System.now());
-                last.end = Some(end);
+                last.ended = Some(SystemEnv.now());
+                last.termination = Some(end);
                 last.oom_kills = kills;
             }
             // If the status cannot be written, a retry would not be visible, so the job ends.
-            if is_over || self.write_status().is_err() {
+            if is_finished || self.write_status().is_err() {
                 break;
             }
         }
-        self.conclude()
+        self.write_outcome()
     }
 
     /// Runs the job's command once.
-    fn attempt(&mut self) -> io::Result<Attempted> {
+    fn run_attempt(&mut self) -> io::Result<AttemptOutcome> {
         // A request can arrive before the attempt starts.
-        self.look_for_wishes();
-        let files = self.folder.files();
-        let mut attempt = Attempt::spawn(&files, self.plan.sandbox.user)?;
+        self.poll_control();
+        let files_dir = self.dir.files_dir();
+        let mut attempt = Attempt::spawn(&files_dir, self.plan.sandbox.run_as)?;
         self.status.init = attempt.init();
-        attempt.send_plans(&self.plan, &files)?;
-        let mut meter = Meter::new(&files, self.plan.storage.units(), Instant::now());
-        let (mut reported, mut is_evicted) = (None, false);
+        attempt.send_plans(&self.plan, &files_dir)?;
+        let mut meter = StorageMeter::new(&files_dir, self.plan.max_storage_bytes.units(), Instant::now());
+        let (mut outcome, mut is_evicted) = (None, false);
         loop {
             let now = Instant::now();
-            let processes = || self.plan.groups.processes();
-            if now >= meter.next() && meter.is_exceeded(self.output.bytes(), processes, now) {
+            let processes = || self.plan.cgroups.processes();
+            if now >= meter.next_check() && meter.is_exceeded(self.output.disk_bytes(), processes, now) {
                 is_evicted = true;
                 self.kill(&attempt);
             }
-            self.keep_time(&mut attempt, now);
-            let wakes = [self.next_time(), Some(meter.next())];
-            let next = wakes.into_iter().flatten().min().unwrap_or(now);
-            let within = next.saturating_duration_since(now);
-            let ready = attempt.wait(&self.asked, self.launcher.as_ref(), within)?;
+            self.enforce_deadlines(&mut attempt, now);
+            let wakeups = [self.next_wakeup(), Some(meter.next_check())];
+            let next = wakeups.into_iter().flatten().min().unwrap_or(now);
+            let timeout = next.saturating_duration_since(now);
+            let ready = attempt.wait(&self.control_fd, self.launcher.as_ref(), timeout)?;
             if ready.report
                 && let Some(report) = attempt.receive()
             {
-                reported = self.hear(report)?.or(reported);
+                outcome = self.on_report(report)?.or(outcome);
             }
-            if attempt.pump(&mut self.output, ready.out, ready.err)? {
-                self.wake();
+            if attempt.pump(&mut self.output, ready.stdout, ready.stderr)? {
+                self.notify_launcher();
             }
             // inotify reports the deletion of the directory only after its last file is closed, so check it
             // here.
-            if ready.asked || !self.folder.exists() {
-                self.look_for_wishes();
+            if ready.control || !self.dir.exists() {
+                self.poll_control();
             }
             if ready.launcher {
                 self.on_launcher_exit();
             }
-            if ready.ended {
+            if ready.exited {
                 break;
             }
         }
         attempt.reap()?;
         while let Some(report) = attempt.receive() {
-            reported = self.hear(report)?.or(reported);
+            outcome = self.on_report(report)?.or(outcome);
         }
         // Kill the remaining processes first, because they hold the pipes open.
-        kill_processes(&self.plan.groups, self.status.init, DRAIN);
+        kill_processes(&self.plan.cgroups, self.status.init, DRAIN_TIMEOUT);
         self.drain(&mut attempt)?;
         if is_evicted {
-            return Ok(Attempted::Ended(LocalEnd::StorageExceeded { limit: self.plan.storage }));
+            return Ok(AttemptOutcome::Terminated(LocalTermination::StorageExceeded { limit: self.plan.max_storage_bytes }));
         }
         // Without a report, init was killed.
-        Ok(reported.unwrap_or(Attempted::Ended(LocalEnd::Signaled { signal: 9 })))
+        Ok(outcome.unwrap_or(AttemptOutcome::Terminated(LocalTermination::Signaled { signal: 9 })))
     }
 
     /// Advances the shutdown of the job, and starts it at the deadline.
-    fn keep_time(&mut self, attempt: &mut Attempt, now: Instant) {
+    fn enforce_deadlines(&mut self, attempt: &mut Attempt, now: Instant) {
         if now >= self.deadline {
-            self.stop(LocalStop::Deadline);
+            self.request_shutdown(StopReason::Deadline);
         }
-        self.ending = match self.ending {
-            Ending::Asked => {
+        self.shutdown = match self.shutdown {
+            ShutdownState::Requested => {
                 // A process that has not started cannot receive the signal.
                 let has_started = self.status.attempts.last().is_some_and(|last| last.started.is_some());
                 if has_started && attempt.signal(Signal::TERM) {
-                    Ending::KilledAt(now + Duration::from_secs(self.plan.grace.get()))
+                    ShutdownState::KillAt(now + Duration::from_secs(self.plan.grace.get()))
                 } else if has_started {
-                    Ending::Now
+                    ShutdownState::KillNow
                 } else {
-                    Ending::KilledAt(now)
+                    ShutdownState::KillAt(now)
                 }
             }
-            Ending::KilledAt(at) if now >= at => Ending::Now,
-            ending => ending,
+            ShutdownState::KillAt(at) if now >= at => ShutdownState::KillNow,
+            state => state,
         };
-        if self.ending == Ending::Now {
+        if self.shutdown == ShutdownState::KillNow {
             self.kill(attempt);
-            self.ending = Ending::Killed;
+            self.shutdown = ShutdownState::Killed;
         }
     }
 
-    fn next_time(&self) -> Option<Instant> {
-        match self.ending {
-            Ending::No => Some(self.deadline),
-            Ending::KilledAt(at) => Some(at),
-            Ending::Asked | Ending::Now => Some(Instant::now()),
-            Ending::Killed => None,
+    fn next_wakeup(&self) -> Option<Instant> {
+        match self.shutdown {
+            ShutdownState::NotRequested => Some(self.deadline),
+            ShutdownState::KillAt(at) => Some(at),
+            ShutdownState::Requested | ShutdownState::KillNow => Some(Instant::now()),
+            ShutdownState::Killed => None,
         }
     }
 
     /// Kills the processes in the control groups and in the namespaces.
     fn kill(&self, attempt: &Attempt) {
-        self.plan.groups.kill();
+        self.plan.cgroups.kill();
         attempt.kill();
     }
 
     /// Handles a report. Returns the outcome of the attempt if the report contains it.
-    fn hear(&mut self, report: Report) -> io::Result<Option<Attempted>> {
+    fn on_report(&mut self, report: ChildReport) -> io::Result<Option<AttemptOutcome>> {
         Ok(match report {
-            Report::Entered(init) => {
-                self.status.init = Seen::of(init);
+            ChildReport::InitStarted(init) => {
+                self.status.init = ProcessId::lookup(init);
                 None
             }
-            Report::Failed(why) => Some(Attempted::NoWalls(why)),
-            Report::Running => {
+            ChildReport::SandboxFailed(why) => Some(AttemptOutcome::SandboxFailed(why)),
+            ChildReport::Running => {
                 if let Some(last) = self.status.attempts.last_mut() {
-                    last.started = Some(System.now());
+                    last.started = Some(SystemEnv.now());
                 }
                 self.write_status()?;
-                self.answer();
+                self.confirm_start();
                 None
             }
-            Report::NotStarted { message, code } => {
-                self.answer();
-                Some(Attempted::Ended(LocalEnd::NotStarted { message, code }))
+            ChildReport::NotStarted { message, code } => {
+                self.confirm_start();
+                Some(AttemptOutcome::Terminated(LocalTermination::NotStarted { message, code }))
             }
-            Report::Exited(code) => Some(Attempted::Ended(LocalEnd::Exited { code })),
-            Report::Signaled(signal) => Some(Attempted::Ended(LocalEnd::Signaled { signal })),
+            ChildReport::Exited(code) => Some(AttemptOutcome::Terminated(LocalTermination::Exited { code })),
+            ChildReport::Signaled(signal) => Some(AttemptOutcome::Terminated(LocalTermination::Signaled { signal })),
         })
     }
 
     /// Reads the remaining output from the pipes.
     fn drain(&mut self, attempt: &mut Attempt) -> io::Result<()> {
-        let until = Instant::now() + DRAIN;
-        while attempt.has_output() && Instant::now() < until {
-            attempt.wait_for_output(until.saturating_duration_since(Instant::now()))?;
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
+        while attempt.has_output() && Instant::now() < deadline {
+            attempt.wait_for_output(deadline.saturating_duration_since(Instant::now()))?;
             if attempt.pump(&mut self.output, true, true)? {
-                self.wake();
+                self.notify_launcher();
             }
         }
         Ok(())
@@ -285,92 +285,92 @@ impl Supervisor {
     fn on_launcher_exit(&mut self) {
         self.launcher = None;
         if self.plan.attached {
-            self.stop(LocalStop::Cancelled);
+            self.request_shutdown(StopReason::Cancelled);
         }
     }
 
     /// Kills the remaining processes of an attempt and deletes its files.
-    fn clear(&mut self) {
+    fn clean_up(&mut self) {
         // A process that cannot be killed still uses its files and resources, so they are kept.
-        if kill_processes(&self.plan.groups, self.status.init, DEATH) {
-            let _ = tree::remove(&self.folder.files());
+        if kill_processes(&self.plan.cgroups, self.status.init, KILL_TIMEOUT) {
+            let _ = tree::remove(&self.dir.files_dir());
         }
     }
 
     /// Writes the outcome as the last step, so that a reader of the outcome finds no remains of the job.
-    fn conclude(mut self) -> io::Result<()> {
+    fn write_outcome(mut self) -> io::Result<()> {
         // The outcome is more important than the end marker of the output, so this error is ignored.
         let _ = self.output.finish();
-        self.wake();
-        self.status.usage = Usage::measure(self.began.elapsed(), &self.plan.groups);
-        if kill_processes(&self.plan.groups, self.status.init, Duration::ZERO) {
-            let _ = self.plan.groups.remove(DEATH);
-            self.status.finished_at = Some(System.now());
+        self.notify_launcher();
+        self.status.usage = Usage::measure(self.began.elapsed(), &self.plan.cgroups);
+        if kill_processes(&self.plan.cgroups, self.status.init, Duration::ZERO) {
+            let _ = self.plan.cgroups.remove(KILL_TIMEOUT);
+            self.status.finished_at = Some(SystemEnv.now());
         }
         self.write_status()?;
         // The launcher would delete the directory, but it has exited.
         if self.plan.attached && self.launcher.is_none() {
-            self.folder.remove()?;
+            self.dir.remove()?;
         }
         Ok(())
     }
 
     /// Writes the status and notifies the launcher.
     fn write_status(&self) -> io::Result<()> {
-        self.folder.write_status(&self.status)?;
-        self.wake();
+        self.dir.write_status(&self.status)?;
+        self.notify_launcher();
         Ok(())
     }
 
     /// Notifies the launcher of an attached job of a change. If the socket is full, an earlier notification
     /// is still unread.
-    fn wake(&self) {
-        if let Some(launcher) = self.launcher.as_ref().filter(|_| self.is_answered) {
+    fn notify_launcher(&self) {
+        if let Some(launcher) = self.launcher.as_ref().filter(|_| self.is_reply_sent) {
             let _ = rustix::net::send(launcher, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         }
     }
 
     /// Sends the reply to the launcher that the sandbox is set up.
-    fn answer(&mut self) {
-        if self.is_answered {
+    fn confirm_start(&mut self) {
+        if self.is_reply_sent {
             return;
         }
-        self.is_answered = true;
+        self.is_reply_sent = true;
         if let Some(launcher) = &self.launcher {
-            let _ = wire::send(launcher, &Answer::Started);
+            let _ = wire::send(launcher, &SupervisorReply::Started);
         }
         if !self.plan.attached {
             self.launcher = None;
         }
     }
 
-    fn refuse(self, why: String) -> io::Result<()> {
-        let _ = self.plan.groups.remove(DEATH);
+    fn fail_start(self, reason: String) -> io::Result<()> {
+        let _ = self.plan.cgroups.remove(KILL_TIMEOUT);
         match &self.launcher {
-            Some(launcher) => wire::send(launcher, &Answer::Refused(why)),
+            Some(launcher) => wire::send(launcher, &SupervisorReply::SandboxFailed(reason)),
             None => Ok(()),
         }
     }
 
     /// Checks the job's directory for requests.
-    fn look_for_wishes(&mut self) {
+    fn poll_control(&mut self) {
         // Only the arrival of events matters, not their content.
         let mut buffer = [0; 4096];
-        while rustix::io::read(&self.asked, &mut buffer).is_ok_and(|count| count > 0) {}
+        while rustix::io::read(&self.control_fd, &mut buffer).is_ok_and(|count| count > 0) {}
         // Without its directory the job is neither visible nor controllable, so it is killed.
-        if self.folder.is_asked(Wish::Kill) || !self.folder.exists() {
-            self.ending = Ending::Now;
-            self.status.stop.get_or_insert(LocalStop::Cancelled);
-        } else if self.folder.is_asked(Wish::Cancel) {
-            self.stop(LocalStop::Cancelled);
+        if self.dir.is_requested(ControlRequest::Kill) || !self.dir.exists() {
+            self.shutdown = ShutdownState::KillNow;
+            self.status.stop.get_or_insert(StopReason::Cancelled);
+        } else if self.dir.is_requested(ControlRequest::Cancel) {
+            self.request_shutdown(StopReason::Cancelled);
         }
     }
 
     /// Starts the shutdown of the job, unless one was requested before.
-    fn stop(&mut self, why: LocalStop) {
-        if self.ending == Ending::No {
-            self.status.stop = Some(why);
-            self.ending = Ending::Asked;
+    fn request_shutdown(&mut self, reason: StopReason) {
+        if self.shutdown == ShutdownState::NotRequested {
+            self.status.stop = Some(reason);
+            self.shutdown = ShutdownState::Requested;
             let _ = self.write_status();
         }
     }

@@ -10,7 +10,7 @@ const NLM_F_ACK: u16 = 4;
 const NLMSG_ERROR: u16 = 2;
 const IFF_UP: u32 = 1;
 /// The interface index of `lo`, the first interface of every network namespace.
-const LOOPBACK: u32 = 1;
+const LOOPBACK_INDEX: u32 = 1;
 
 /// Enables `lo`.
 pub(crate) fn up() -> io::Result<()> {
@@ -22,9 +22,9 @@ pub(crate) fn up() -> io::Result<()> {
         None,
     )?;
     rustix::net::sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-    let mut answer = [0; 256];
-    let (_, length) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    match answer.get(..length.min(answer.len())).and_then(read) {
+    let mut response = [0; 256];
+    let (_, length) = rustix::net::recv(&socket, &mut response[..], RecvFlags::empty())?;
+    match response.get(..length.min(response.len())).and_then(parse_ack) {
         Some(0) => Ok(()),
         Some(code) => Err(io::Error::from_raw_os_error(code)),
         None => Err(io::ErrorKind::InvalidData.into()),
@@ -39,15 +39,15 @@ fn request() -> Vec<u8> {
     bytes.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
     bytes.extend([0; 8]); // sequence number, port id
     bytes.extend([0; 4]); // family, type
-    bytes.extend(LOOPBACK.to_ne_bytes());
+    bytes.extend(LOOPBACK_INDEX.to_ne_bytes());
     bytes.extend(IFF_UP.to_ne_bytes());
     bytes.extend(IFF_UP.to_ne_bytes()); // change mask
     bytes
 }
 
 /// Returns the error number of an acknowledgement, or 0 for success.
-fn read(answer: &[u8]) -> Option<i32> {
-    let kind = u16::from_ne_bytes(*answer.get(4..)?.first_chunk()?);
-    let code = i32::from_ne_bytes(*answer.get(16..)?.first_chunk()?);
+fn parse_ack(response: &[u8]) -> Option<i32> {
+    let kind = u16::from_ne_bytes(*response.get(4..)?.first_chunk()?);
+    let code = i32::from_ne_bytes(*response.get(16..)?.first_chunk()?);
     (kind == NLMSG_ERROR).then(|| code.saturating_neg())
 }

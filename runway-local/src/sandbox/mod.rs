@@ -16,26 +16,26 @@ use std::io;
 
 /// A failed step of the sandbox setup, with the cause.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {why}")]
-pub(crate) struct Failure {
-    what: String,
-    why: String,
+#[error("{action}: {reason}")]
+pub(crate) struct SandboxError {
+    action: String,
+    reason: String,
 }
 
 /// Adds the attempted action to an error.
-pub(crate) trait Doing<T> {
-    fn doing(self, what: impl Display) -> Result<T, Failure>;
+pub(crate) trait ErrorContext<T> {
+    fn context(self, action: impl Display) -> Result<T, SandboxError>;
 }
 
-impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
-    fn doing(self, what: impl Display) -> Result<T, Failure> {
-        self.map_err(|error| Failure { what: what.to_string(), why: errno::text(&error.into()) })
+impl<T, E: Into<io::Error>> ErrorContext<T> for Result<T, E> {
+    fn context(self, action: impl Display) -> Result<T, SandboxError> {
+        self.map_err(|error| SandboxError { action: action.to_string(), reason: errno::message(&error.into()) })
     }
 }
 
 /// Asks the kernel to kill this process when its parent dies.
-pub(crate) fn die_with_parent() -> Result<(), Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL)).doing("setting the parent death signal")
+pub(crate) fn die_with_parent() -> Result<(), SandboxError> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("setting the parent death signal")
 }
 
 /// Moves this process to new namespaces.

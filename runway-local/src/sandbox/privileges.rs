@@ -1,53 +1,53 @@
 //! Capabilities: kept during the sandbox setup, then dropped permanently before the job runs.
 
-use super::{Doing, Failure, die_with_parent};
-use crate::plan::User;
+use super::{ErrorContext, SandboxError, die_with_parent};
+use crate::plan::RunAs;
 use rustix::io::{Errno, Result};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid, capabilities, set_capabilities};
 
 /// The capabilities that the sandbox setup needs.
-const NEEDED: CapabilitySet =
+const SETUP_CAPABILITIES: CapabilitySet =
     CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::SETPCAP);
 
 /// Keeps the capabilities of a user namespace across the next `exec`. Without this, a user other than root
 /// loses them.
-pub(crate) fn keep_over_exec() -> Result<()> {
+pub(crate) fn keep_capabilities_over_exec() -> Result<()> {
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
-    set_capabilities(None, CapabilitySets { effective, permitted, inheritable: NEEDED })?;
-    for right in NEEDED.iter() {
-        rustix::thread::configure_capability_in_ambient_set(right, true)?;
+    set_capabilities(None, CapabilitySets { effective, permitted, inheritable: SETUP_CAPABILITIES })?;
+    for capability in SETUP_CAPABILITIES.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
     }
     Ok(())
 }
 
 /// Drops all privileges of this process and its children permanently: other users, capabilities, and ways to
 /// regain them.
-pub(crate) fn give_up(user: User) -> std::result::Result<(), Failure> {
+pub(crate) fn drop_privileges(run_as: RunAs) -> std::result::Result<(), SandboxError> {
     // The kernel can have more capabilities than this program knows. `EINVAL` follows the last one.
     for number in 0..64 {
-        let right = CapabilitySet::from_bits_retain(1 << number);
-        match rustix::thread::remove_capability_from_bounding_set(right) {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
             Err(Errno::INVAL) => break,
-            Err(error) => return Err(error).doing("dropping the bounding set of capabilities"),
+            Err(error) => return Err(error).context("dropping the bounding set of capabilities"),
         }
     }
-    rustix::thread::clear_ambient_capability_set().doing("dropping ambient capabilities")?;
-    if let User::Other { id } = user {
+    rustix::thread::clear_ambient_capability_set().context("dropping ambient capabilities")?;
+    if let RunAs::Other { id } = run_as {
         let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
-        rustix::thread::set_thread_groups(&[]).doing("dropping supplementary groups")?;
-        rustix::thread::set_thread_res_gid(gid, gid, gid).doing("changing to the job's group")?;
-        rustix::thread::set_thread_res_uid(uid, uid, uid).doing("changing to the job's user")?;
+        rustix::thread::set_thread_groups(&[]).context("dropping supplementary groups")?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).context("changing to the job's group")?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).context("changing to the job's user")?;
     }
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
-        .doing("dropping capabilities")?;
-    rustix::thread::set_no_new_privs(true).doing("setting `no_new_privs`")?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).doing("disabling core dumps")?;
+        .context("dropping capabilities")?;
+    rustix::thread::set_no_new_privs(true).context("setting `no_new_privs`")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("disabling core dumps")?;
     // The job runs as the same user and must not inspect this process. The `exec` of the job resets the flag
     // for the job itself.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("making init non-dumpable")?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("making init non-dumpable")?;
     // The kernel clears the death signal when the user changes.
     die_with_parent()
 }

@@ -15,7 +15,7 @@ use std::io;
 
 /// Calls that jobs must not make.
 #[rustfmt::skip]
-const REFUSED: &[c_long] = &[
+const DENIED: &[c_long] = &[
     SYS_acct, SYS_add_key, SYS_adjtimex, SYS_bpf, SYS_chroot, SYS_clock_adjtime, SYS_clock_settime,
     SYS_delete_module, SYS_fanotify_init, SYS_finit_module, SYS_fsconfig, SYS_fsmount, SYS_fsopen, SYS_fspick,
     SYS_init_module, SYS_io_uring_enter, SYS_io_uring_register, SYS_io_uring_setup, SYS_kcmp,
@@ -72,7 +72,7 @@ const ALLOWED: &[c_long] = &[
 /// The legacy calls that only this architecture has.
 #[rustfmt::skip]
 #[cfg(target_arch = "x86_64")]
-const ALLOWED_HERE: &[c_long] = &[
+const ALLOWED_ON_ARCH: &[c_long] = &[
     SYS_access, SYS_alarm, SYS_arch_prctl, SYS_chmod, SYS_chown, SYS_creat, SYS_dup2, SYS_epoll_create,
     SYS_epoll_wait, SYS_eventfd, SYS_fchmodat2, SYS_fork, SYS_futimesat, SYS_getdents, SYS_getpgrp, SYS_inotify_init, SYS_lchown,
     SYS_link, SYS_lstat, SYS_mkdir, SYS_mknod, SYS_open, SYS_pause, SYS_pipe, SYS_poll, SYS_readlink, SYS_rename,
@@ -80,26 +80,26 @@ const ALLOWED_HERE: &[c_long] = &[
     SYS_utimes, SYS_vfork,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const ALLOWED_HERE: &[c_long] = &[];
+const ALLOWED_ON_ARCH: &[c_long] = &[];
 
 /// Further denied calls of this architecture.
 #[cfg(target_arch = "x86_64")]
-const REFUSED_HERE: &[c_long] =
+const DENIED_ON_ARCH: &[c_long] =
     &[SYS_ioperm, SYS_iopl, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS_lookup_dcookie];
 #[cfg(not(target_arch = "x86_64"))]
-const REFUSED_HERE: &[c_long] = &[];
+const DENIED_ON_ARCH: &[c_long] = &[];
 
 /// The `clone` flags that create a namespace.
-const NAMESPACES: [c_int; 7] =
+const NAMESPACE_FLAGS: [c_int; 7] =
     [CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET];
 
 /// The allowed arguments of `personality`: a query, Linux, 32-bit Linux, and both with an old kernel version
 /// in `uname`.
-const PERSONALITIES: [u64; 5] = [0xffff_ffff, 0, 0x8, 0x2_0000, 0x2_0008];
+const ALLOWED_PERSONALITIES: [u64; 5] = [0xffff_ffff, 0, 0x8, 0x2_0000, 0x2_0008];
 
 /// Applies the filters to this process and its children.
 pub(crate) fn apply() -> io::Result<()> {
-    for program in programs().map_err(io::Error::other)? {
+    for program in filter_programs().map_err(io::Error::other)? {
         seccompiler::apply_filter(&program).map_err(io::Error::other)?;
     }
     Ok(())
@@ -107,35 +107,35 @@ pub(crate) fn apply() -> io::Result<()> {
 
 /// Returns the filters in the order of their installation. If both return an error, the kernel uses the error
 /// of the last one, so the filter for unknown calls comes first.
-fn programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
-    let mut refused: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for call in REFUSED.iter().chain(REFUSED_HERE) {
-        refused.insert(*call, Vec::new());
+fn filter_programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
+    let mut denied: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for call in DENIED.iter().chain(DENIED_ON_ARCH) {
+        denied.insert(*call, Vec::new());
     }
-    let mut namespaces = Vec::new();
-    for namespace in NAMESPACES {
+    let mut clone_rules = Vec::new();
+    for namespace in NAMESPACE_FLAGS {
         let flag = u64::from(namespace.unsigned_abs());
-        let asks = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?;
-        namespaces.push(SeccompRule::new(vec![asks])?);
+        let has_flag = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?;
+        clone_rules.push(SeccompRule::new(vec![has_flag])?);
     }
-    refused.insert(SYS_clone, namespaces);
-    let others = PERSONALITIES
+    denied.insert(SYS_clone, clone_rules);
+    let others = ALLOWED_PERSONALITIES
         .map(|allowed| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, allowed));
-    refused.insert(SYS_personality, vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]);
+    denied.insert(SYS_personality, vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]);
     // `TIOCSTI` inserts characters into the input of a terminal.
-    let types = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, TIOCSTI)?;
-    refused.insert(SYS_ioctl, vec![SeccompRule::new(vec![types])?]);
+    let is_tiocsti = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, TIOCSTI)?;
+    denied.insert(SYS_ioctl, vec![SeccompRule::new(vec![is_tiocsti])?]);
     // `AF_VSOCK` sockets reach the host of a virtual machine, because network namespaces do not separate
     // them.
-    let host = u64::from(AF_VSOCK.unsigned_abs());
-    let below = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, host)?;
-    refused.insert(SYS_socket, vec![SeccompRule::new(vec![below])?]);
-    let here = TargetArch::try_from(std::env::consts::ARCH)?;
+    let vsock = u64::from(AF_VSOCK.unsigned_abs());
+    let is_vsock = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, vsock)?;
+    denied.insert(SYS_socket, vec![SeccompRule::new(vec![is_vsock])?]);
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let eperm = SeccompAction::Errno(EPERM.unsigned_abs());
-    let refused = SeccompFilter::new(refused, SeccompAction::Allow, eperm, here)?;
-    let known = ALLOWED.iter().chain(ALLOWED_HERE).chain(REFUSED).chain(REFUSED_HERE);
+    let denied = SeccompFilter::new(denied, SeccompAction::Allow, eperm, arch)?;
+    let known = ALLOWED.iter().chain(ALLOWED_ON_ARCH).chain(DENIED).chain(DENIED_ON_ARCH);
     let known = known.chain(&[SYS_clone, SYS_personality]).filter_map(|call| u32::try_from(*call).ok());
-    Ok([only(&known.collect()), refused.try_into()?])
+    Ok([known_calls_filter(&known.collect()), denied.try_into()?])
 }
 
 /// Returns a filter that returns `ENOSYS` for all calls except these.
@@ -143,15 +143,15 @@ fn programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
 /// The numbers are nearly contiguous, so the filter compares with a few dozen ranges. When a filter is
 /// installed, the kernel evaluates it for every call number. With one comparison per call, this would take a
 /// millisecond. The other filter checks that the numbers belong to this architecture.
-fn only(known: &BTreeSet<u32>) -> BpfProgram {
+fn known_calls_filter(known: &BTreeSet<u32>) -> BpfProgram {
     // The values of `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JGE | BPF_K`, `BPF_JMP | BPF_JGT | BPF_K`
     // and `BPF_RET | BPF_K`.
     const LOAD: u16 = 0x20;
-    const AT_LEAST: u16 = 0x35;
-    const ABOVE: u16 = 0x25;
+    const JUMP_GE: u16 = 0x35;
+    const JUMP_GT: u16 = 0x25;
     const RETURN: u16 = 0x06;
-    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
-    let answer = |action: SeccompAction| step(RETURN, 0, 0, action.into());
+    let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    let return_action = |action: SeccompAction| instruction(RETURN, 0, 0, action.into());
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for call in known {
         match ranges.last_mut() {
@@ -160,15 +160,15 @@ fn only(known: &BTreeSet<u32>) -> BpfProgram {
         }
     }
     // The call number is at offset 0 of `struct seccomp_data`.
-    let mut program = vec![step(LOAD, 0, 0, 0)];
+    let mut program = vec![instruction(LOAD, 0, 0, 0)];
     for (first, last) in ranges {
         // The ranges are sorted: a number below the start of this range is in none.
-        program.push(step(AT_LEAST, 1, 0, first));
-        program.push(answer(SeccompAction::Errno(ENOSYS.unsigned_abs())));
-        program.push(step(ABOVE, 1, 0, last));
-        program.push(answer(SeccompAction::Allow));
+        program.push(instruction(JUMP_GE, 1, 0, first));
+        program.push(return_action(SeccompAction::Errno(ENOSYS.unsigned_abs())));
+        program.push(instruction(JUMP_GT, 1, 0, last));
+        program.push(return_action(SeccompAction::Allow));
     }
-    program.push(answer(SeccompAction::Errno(ENOSYS.unsigned_abs())));
+    program.push(return_action(SeccompAction::Errno(ENOSYS.unsigned_abs())));
     program
 }
 
@@ -177,38 +177,38 @@ mod tests {
     use super::*;
 
     /// Evaluates the filter for a call number, as the kernel would.
-    fn answer(program: &BpfProgram, call: u32) -> u32 {
+    fn evaluate(program: &BpfProgram, call: u32) -> u32 {
         let mut at = 1;
         loop {
-            let step = &program[at];
-            let is_met = match step.code {
-                0x06 => return step.k,
-                0x35 => call >= step.k,
-                0x25 => call > step.k,
+            let instruction = &program[at];
+            let is_met = match instruction.code {
+                0x06 => return instruction.k,
+                0x35 => call >= instruction.k,
+                0x25 => call > instruction.k,
                 code => panic!("{code}"),
             };
-            at += 1 + usize::from(if is_met { step.jt } else { step.jf });
+            at += 1 + usize::from(if is_met { instruction.jt } else { instruction.jf });
         }
     }
 
     #[test]
-    fn only_what_is_known_exists() {
+    fn unknown_calls_return_enosys() {
         let known = BTreeSet::from([0, 1, 2, 5, 7, 8, 400, u32::MAX]);
-        let program = only(&known);
+        let program = known_calls_filter(&known);
         for call in (0..500).chain([u32::MAX - 1, u32::MAX]) {
             let expected = if known.contains(&call) { 0x7fff_0000 } else { 0x0005_0000 | 38 };
-            assert_eq!(answer(&program, call), expected, "{call}");
+            assert_eq!(evaluate(&program, call), expected, "{call}");
         }
-        assert_eq!(answer(&only(&BTreeSet::new()), 0), 0x0005_0000 | 38);
+        assert_eq!(evaluate(&known_calls_filter(&BTreeSet::new()), 0), 0x0005_0000 | 38);
     }
 
     #[test]
-    fn the_filters_fit_the_kernel_and_no_call_is_in_both_lists() {
-        let [unknown, refused] = programs().unwrap();
+    fn filters_fit_the_kernel_and_lists_are_disjoint() {
+        let [unknown, denied] = filter_programs().unwrap();
         assert!(unknown.len() < 200, "{}", unknown.len());
-        assert!(refused.len() < 4096);
-        for call in REFUSED.iter().chain(REFUSED_HERE) {
-            assert!(!ALLOWED.contains(call) && !ALLOWED_HERE.contains(call), "{call}");
+        assert!(denied.len() < 4096);
+        for call in DENIED.iter().chain(DENIED_ON_ARCH) {
+            assert!(!ALLOWED.contains(call) && !ALLOWED_ON_ARCH.contains(call), "{call}");
         }
         assert!(!ALLOWED.contains(&SYS_clone3));
     }

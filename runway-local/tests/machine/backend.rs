@@ -1,11 +1,11 @@
 //! Tests of the local backend, directly and through the control plane.
 
-use crate::bed::{Bed, order, script};
+use crate::harness::{Harness, order, script};
 use futures::StreamExt;
 use runway_control::backend::{Backend, CreateError, LogError, LogEvent, LogOptions, WatchEvent};
-use runway_control::{ControlPlane, Settings, Submitted, System};
+use runway_control::{ControlPlane, Settings, Submitted, SystemEnv};
 use runway_core::status::{Phase, Reason};
-use runway_core::{JobSpec, Policy, policy::RateOverrides};
+use runway_core::{JobSpec, Policy, policy::PriceOverrides};
 use runway_local::LocalBackend;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gp
 run: {termination_grace: 1s, ttl_after_finished: 1s}
 ";
 
-async fn text_of(plane: &ControlPlane, id: runway_core::JobId, options: LogOptions) -> String {
+async fn read_log(plane: &ControlPlane, id: runway_core::JobId, options: LogOptions) -> String {
     let mut stream = plane.logs(id, options).await.unwrap();
     let mut text = String::new();
     while let Some(event) = stream.next().await {
@@ -29,7 +29,7 @@ async fn text_of(plane: &ControlPlane, id: runway_core::JobId, options: LogOptio
     text
 }
 
-async fn until(
+async fn wait_for_job(
     plane: &ControlPlane,
     id: runway_core::JobId,
     is_so: impl Fn(&runway_control::JobRecord) -> bool,
@@ -44,11 +44,11 @@ async fn until(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_way_of_a_job_through_the_loop() {
-    let bed = Bed::new();
-    let policy = Arc::new(Policy::parse(POLICY, RateOverrides::default()).unwrap());
-    let backend = Arc::new(LocalBackend::open(bed.machine.settings().clone()).unwrap());
-    let plane = ControlPlane::new(backend, policy, Arc::new(System), Settings::default());
+async fn control_plane_runs_retries_and_cancels_jobs() {
+    let harness = Harness::new();
+    let policy = Arc::new(Policy::parse(POLICY, PriceOverrides::default()).unwrap());
+    let backend = Arc::new(LocalBackend::open(harness.machine.settings().clone()).unwrap());
+    let plane = ControlPlane::new(backend, policy, Arc::new(SystemEnv), Settings::default());
     let follow = tokio::spawn(plane.clone().run());
     plane.ready().await;
     let submit = |spec: JobSpec| {
@@ -57,63 +57,63 @@ async fn the_way_of_a_job_through_the_loop() {
             let Submitted::Created { job, .. } = plane.submit(spec.into(), None).await.unwrap() else {
                 panic!()
             };
-            job.seen.id
+            job.snapshot.id
         }
     };
     let id = submit(JobSpec { retries: Some(1u64.into()), ..script("echo one; echo two; exit 7") }).await;
-    let followed = text_of(&plane, id, LogOptions { follow: true, tail: None }).await;
+    let followed = read_log(&plane, id, LogOptions { follow: true, tail: None }).await;
     assert!(followed == "[1]one\ntwo\n[2]one\ntwo\n" || followed == "[2]one\ntwo\n", "{followed}");
-    let job = until(&plane, id, |job| !job.seen.status.holds).await;
-    assert_eq!((job.seen.status.phase, job.seen.status.reason), (Phase::Failed, Some(Reason::NonZeroExit)));
+    let job = wait_for_job(&plane, id, |job| !job.snapshot.status.occupies_resources).await;
+    assert_eq!((job.snapshot.status.phase, job.snapshot.status.reason), (Phase::Failed, Some(Reason::NonZeroExit)));
     assert!(job.bill(runway_core::units::Timestamp::EPOCH).unwrap().usd.micros() > 0);
-    assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(1) }).await, "[2]two\n");
-    assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(0) }).await, "[2]");
-    assert_eq!(text_of(&plane, id, LogOptions { follow: false, tail: Some(9) }).await, "[2]one\ntwo\n");
+    assert_eq!(read_log(&plane, id, LogOptions { follow: false, tail: Some(1) }).await, "[2]two\n");
+    assert_eq!(read_log(&plane, id, LogOptions { follow: false, tail: Some(0) }).await, "[2]");
+    assert_eq!(read_log(&plane, id, LogOptions { follow: false, tail: Some(9) }).await, "[2]one\ntwo\n");
     // The job's directory is deleted after one second. The control plane still knows the job.
-    until(&plane, id, |job| job.gone).await;
+    wait_for_job(&plane, id, |job| job.gone).await;
 
     let id = submit(script("echo begun; sleep 1000")).await;
-    until(&plane, id, |job| job.seen.status.phase == Phase::Running).await;
+    wait_for_job(&plane, id, |job| job.snapshot.status.phase == Phase::Running).await;
     plane.cancel(id).await.unwrap();
-    until(&plane, id, |job| job.seen.status.phase == Phase::Cancelled && !job.seen.status.holds).await;
+    wait_for_job(&plane, id, |job| job.snapshot.status.phase == Phase::Cancelled && !job.snapshot.status.occupies_resources).await;
     assert_eq!(plane.watch_state().drift, 0);
     follow.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_port_promises() {
-    let bed = Bed::new();
-    let backend = LocalBackend::open(bed.machine.settings().clone()).unwrap();
+async fn backend_creates_finds_watches_and_rejects_jobs() {
+    let harness = Harness::new();
+    let backend = LocalBackend::open(harness.machine.settings().clone()).unwrap();
     let mut events = backend.watch();
-    assert_eq!(events.next().await, Some(WatchEvent::ListingBegan));
+    assert_eq!(events.next().await, Some(WatchEvent::ListStarted));
     assert_eq!(events.next().await, Some(WatchEvent::Listed(Vec::new())));
-    let order = order(script("sleep 0.2"));
-    let seen = backend.create(&order).await.unwrap();
-    assert_eq!((seen.id, seen.status.phase), (order.id, Phase::Running));
-    assert_eq!(seen.spec_digest, Some(order.admitted.spec_digest()));
-    assert_eq!(seen.quote.as_ref(), Some(order.admitted.quote()));
-    let Err(CreateError::IdConflict(taken)) = backend.create(&order).await else { panic!() };
-    assert_eq!(taken.id, seen.id);
-    assert_eq!(backend.find(&order.job()).await.unwrap().unwrap().id, seen.id);
+    let request = order(script("sleep 0.2"));
+    let snapshot = backend.create(&request).await.unwrap();
+    assert_eq!((snapshot.id, snapshot.status.phase), (request.id, Phase::Running));
+    assert_eq!(snapshot.spec_digest, Some(request.admitted.spec_digest()));
+    assert_eq!(snapshot.quote.as_ref(), Some(request.admitted.quote()));
+    let Err(CreateError::IdConflict(existing)) = backend.create(&request).await else { panic!() };
+    assert_eq!(existing.id, snapshot.id);
+    assert_eq!(backend.find(&request.job_ref()).await.unwrap().unwrap().id, snapshot.id);
     loop {
-        let Some(WatchEvent::Changed(changed)) = events.next().await else { panic!() };
-        assert_eq!(changed.id, order.id);
-        if !changed.status.holds {
+        let Some(WatchEvent::Updated(changed)) = events.next().await else { panic!() };
+        assert_eq!(changed.id, request.id);
+        if !changed.status.occupies_resources {
             assert_eq!(changed.status.phase, Phase::Succeeded);
             break;
         }
     }
     assert_eq!(backend.list().await.unwrap().len(), 1);
-    let missing = crate::bed::order(crate::bed::command(&["no-such-program"]));
+    let missing = crate::harness::order(crate::harness::command(&["no-such-program"]));
     assert_eq!(backend.create(&missing).await.unwrap().id, missing.id);
-    bed.machine_job(missing.id).wait(None).unwrap();
+    harness.find_job(missing.id).wait(None).unwrap();
     for follow in [false, true] {
-        let logs = backend.logs(&missing.job(), LogOptions { follow, tail: None }).await;
+        let logs = backend.logs(&missing.job_ref(), LogOptions { follow, tail: None }).await;
         assert!(matches!(logs, Err(LogError::NotStarted)), "the job has never run");
     }
-    let nobody = crate::bed::order(script("true")).job();
-    assert_eq!(backend.find(&nobody).await.unwrap(), None);
-    assert!(matches!(backend.logs(&nobody, LogOptions::default()).await, Err(LogError::Gone)));
-    let no_command = crate::bed::order(crate::bed::command(&[]));
+    let unknown = crate::harness::order(script("true")).job_ref();
+    assert_eq!(backend.find(&unknown).await.unwrap(), None);
+    assert!(matches!(backend.logs(&unknown, LogOptions::default()).await, Err(LogError::Gone)));
+    let no_command = crate::harness::order(crate::harness::command(&[]));
     assert!(matches!(backend.create(&no_command).await, Err(CreateError::Rejected { .. })));
 }

@@ -1,26 +1,26 @@
 //! The local backend passes the contract test of all backends.
 
-use crate::bed::{Bed, POLICY, script};
+use crate::harness::{Harness, POLICY, script};
 use runway_control::backend::Backend;
-use runway_control::{Surroundings, System};
+use runway_control::{Env, SystemEnv};
 use runway_core::{JobId, JobSpec, Policy};
 use runway_local::LocalBackend;
 use runway_testing::contract::{BackendUnderTest, check};
 use runway_testing::policies;
 use std::sync::Arc;
 
-struct Machine {
-    bed: Bed,
+struct LocalBackendUnderTest {
+    harness: Harness,
     backend: Option<LocalBackend>,
 }
 
-impl Machine {
-    fn open(bed: &Bed) -> LocalBackend {
-        LocalBackend::open(bed.machine.settings().clone()).unwrap()
+impl LocalBackendUnderTest {
+    fn open(harness: &Harness) -> LocalBackend {
+        LocalBackend::open(harness.machine.settings().clone()).unwrap()
     }
 }
 
-impl BackendUnderTest for Machine {
+impl BackendUnderTest for LocalBackendUnderTest {
     fn backend(&self) -> Arc<dyn Backend> {
         Arc::new(self.backend.clone().unwrap())
     }
@@ -28,7 +28,7 @@ impl BackendUnderTest for Machine {
     fn restart(&mut self) {
         // A state directory has one server at a time, so the first backend must be dropped.
         self.backend = None;
-        self.backend = Some(Self::open(&self.bed));
+        self.backend = Some(Self::open(&self.harness));
     }
 
     fn policy(&self) -> Arc<Policy> {
@@ -40,13 +40,13 @@ impl BackendUnderTest for Machine {
     }
 
     fn id(&self) -> JobId {
-        JobId::from_random(System.random())
+        JobId::from_random(SystemEnv.random())
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_machine_passes_the_contract() {
-    let bed = Bed::new();
-    let backend = Some(Machine::open(&bed));
-    check(&mut Machine { bed, backend }).await;
+async fn local_backend_passes_the_contract() {
+    let harness = Harness::new();
+    let backend = Some(LocalBackendUnderTest::open(&harness));
+    check(&mut LocalBackendUnderTest { harness, backend }).await;
 }

@@ -1,11 +1,11 @@
 //! Tests of GPU assignment: a GPU belongs to one job at a time.
 
-use crate::bed::{Bed, ended, script};
+use crate::harness::{Harness, wait_finished, script};
 use runway_core::JobSpec;
 use runway_core::spec::ResourceSpec;
 use runway_core::status::Phase;
 use runway_local::StartError;
-use runway_testing::delegation::{hierarchies, is_plain};
+use runway_testing::delegation::{cgroup_mounts, is_unprivileged_run};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -14,33 +14,33 @@ fn with_gpus(count: u64, text: &str) -> JobSpec {
 }
 
 #[test]
-fn a_gpu_is_one_jobs_until_nothing_of_it_is_left() {
-    let bed = Bed::with(|settings| settings.gpus = vec!["GPU-a".into(), "GPU-b".into(), "GPU-c".into()]);
-    let tell = "echo $CUDA_VISIBLE_DEVICES; echo $NVIDIA_VISIBLE_DEVICES";
-    let two = bed.start(with_gpus(2, &format!("{tell}; trap '' TERM; while :; do sleep 0.1; done")));
+fn gpus_are_exclusive_until_the_job_has_ended() {
+    let harness = Harness::with_settings(|settings| settings.gpus = vec!["GPU-a".into(), "GPU-b".into(), "GPU-c".into()]);
+    let print_gpus = "echo $CUDA_VISIBLE_DEVICES; echo $NVIDIA_VISIBLE_DEVICES";
+    let two = harness.start(with_gpus(2, &format!("{print_gpus}; trap '' TERM; while :; do sleep 0.1; done")));
     assert_eq!(two.gpus(), ["GPU-a", "GPU-b"]);
     let mut reader = two.reader().unwrap();
-    let mut told = String::new();
-    while told.len() < "GPU-a,GPU-b\n".len() * 2 {
-        told.push_str(std::str::from_utf8(&reader.next_blocking().unwrap().unwrap().bytes).unwrap());
+    let mut output = String::new();
+    while output.len() < "GPU-a,GPU-b\n".len() * 2 {
+        output.push_str(std::str::from_utf8(&reader.next_blocking().unwrap().unwrap().bytes).unwrap());
     }
-    assert_eq!(told, "GPU-a,GPU-b\nGPU-a,GPU-b\n");
+    assert_eq!(output, "GPU-a,GPU-b\nGPU-a,GPU-b\n");
     // Another process with the same state directory sees the same assignments.
-    let again = bed.again();
+    let reopened = harness.reopen();
     let refused = runway_local::Job::start(
-        &again,
-        &crate::bed::order(with_gpus(2, tell)),
+        &reopened,
+        &crate::harness::order(with_gpus(2, print_gpus)),
         runway_local::Supervision::Detached,
     );
-    assert!(matches!(refused, Err(StartError::Gpus { free: 1, all: 3, .. })), "{refused:?}");
-    assert_eq!(bed.run(with_gpus(1, tell)).out, "GPU-c\nGPU-c\n");
-    assert_eq!(bed.run(script(tell)).out, "\nvoid\n");
+    assert!(matches!(refused, Err(StartError::NotEnoughGpus { free: 1, total: 3, .. })), "{refused:?}");
+    assert_eq!(harness.run(with_gpus(1, print_gpus)).stdout, "GPU-c\nGPU-c\n");
+    assert_eq!(harness.run(script(print_gpus)).stdout, "\nvoid\n");
     // The job is being cancelled, and still holds its GPUs.
-    two.stop().unwrap();
-    assert!(matches!(bed.try_start(with_gpus(2, tell)), Err(StartError::Gpus { free: 1, .. })));
+    two.cancel().unwrap();
+    assert!(matches!(harness.try_start(with_gpus(2, print_gpus)), Err(StartError::NotEnoughGpus { free: 1, .. })));
     two.kill().unwrap();
-    assert_eq!(ended(&two).seen.status.phase, Phase::Cancelled);
-    assert_eq!(bed.run(with_gpus(3, tell)).out, "GPU-a,GPU-b,GPU-c\nGPU-a,GPU-b,GPU-c\n");
+    assert_eq!(wait_finished(&two).snapshot.status.phase, Phase::Cancelled);
+    assert_eq!(harness.run(with_gpus(3, print_gpus)).stdout, "GPU-a,GPU-b,GPU-c\nGPU-a,GPU-b,GPU-c\n");
 }
 
 /// A device file that is deleted with the test.
@@ -63,18 +63,18 @@ impl Drop for Device {
 }
 
 #[test]
-fn a_job_can_make_no_device_files() {
-    let bed = Bed::new();
-    let ran = bed
+fn job_cannot_create_device_files() {
+    let harness = Harness::new();
+    let ran = harness
         .run(script("ls /dev; for at in /tmp /dev /dev/shm; do mknod $at/other c 1 5; ls $at/other; done"));
-    assert_eq!(ran.out, "fd\nfull\nnull\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n");
-    assert!(ran.err.contains("not permitted"), "{}", ran.err);
+    assert_eq!(ran.stdout, "fd\nfull\nnull\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n");
+    assert!(ran.stderr.contains("not permitted"), "{}", ran.stderr);
 }
 
 /// Needs root, because only root can create device files.
 #[test]
-fn the_device_files_of_other_gpus_are_not_there() {
-    if is_plain() {
+fn device_files_of_other_gpus_are_hidden() {
+    if is_unprivileged_run() {
         return;
     }
     let [one, other] = ["1000006", "1000007"];
@@ -82,8 +82,8 @@ fn the_device_files_of_other_gpus_are_not_there() {
     let _other = Device::new(format!("/dev/nvidia{other}"), "5");
     // A device file in a directory that the job sees.
     let elsewhere = Device::new(format!("/var/runway-test-{}", std::process::id()), "5");
-    let bed = Bed::with(|settings| settings.gpus = vec![one.into(), other.into()]);
-    let job = bed.start(with_gpus(
+    let harness = Harness::with_settings(|settings| settings.gpus = vec![one.into(), other.into()]);
+    let job = harness.start(with_gpus(
         1,
         &format!(
             "cd /dev; ls | grep nvidia; echo x >nvidia{one} && echo opened; head -c 1 nvidia{other} | wc -c; \
@@ -95,15 +95,15 @@ fn the_device_files_of_other_gpus_are_not_there() {
     let lines = |text: &str| text.matches('\n').count();
     while lines(&out) < 4 || lines(&err) < 2 {
         let chunk = reader.next_blocking().unwrap().unwrap();
-        let to = if chunk.stream == runway_local::Stream::Out { &mut out } else { &mut err };
+        let to = if chunk.stream == runway_local::Stream::Stdout { &mut out } else { &mut err };
         to.push_str(std::str::from_utf8(&chunk.bytes).unwrap());
     }
     assert_eq!(out, format!("nvidia{one}\nopened\n0\n0\n"), "{err}");
     assert!(err.contains("No such file") && err.contains("Permission denied"), "{err}");
     // Version 1 lists the allowed devices: the default ones and the assigned ones.
-    let group = bed.machine.settings().cgroup_parent.clone().unwrap().join(job.id().as_str());
+    let group = harness.machine.settings().cgroup_parent.clone().unwrap().join(job.id().as_str());
     let lists =
-        hierarchies().into_iter().map(|at| at.join(group.strip_prefix("/").unwrap()).join("devices.list"));
+        cgroup_mounts().into_iter().map(|at| at.join(group.strip_prefix("/").unwrap()).join("devices.list"));
     for list in lists.filter_map(|list| std::fs::read_to_string(list).ok()) {
         let mut lines: Vec<_> = list.lines().collect();
         lines.sort_unstable();
@@ -111,5 +111,5 @@ fn the_device_files_of_other_gpus_are_not_there() {
         assert_eq!(lines, ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"]);
     }
     job.kill().unwrap();
-    ended(&job);
+    wait_finished(&job);
 }

@@ -14,14 +14,14 @@ fn main() {
     let mut next = || arguments.next().unwrap();
     let mut settings = LocalSettings::new(next());
     settings.cgroup_parent = Some(next().into());
-    settings.program = next().into();
+    settings.supervisor_program = next().into();
     let supervision = match next().as_str() {
         "attached" => Supervision::Attached,
         "detached" => Supervision::Detached,
         other => panic!("`{other}` is neither `attached` nor `detached`"),
     };
     let machine = Machine::open(settings).unwrap();
-    let job = Job::start(&machine, &order::order(order::script(&next())), supervision).unwrap();
+    let job = Job::start(&machine, &order::create_request(order::script(&next())), supervision).unwrap();
     println!("{}", job.id());
     loop {
         std::thread::park();

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod backend;
-mod bed;
+mod harness;
 mod contract;
 mod endings;
 mod gpus;
@@ -15,4 +15,4 @@ mod output;
 mod plain;
 mod refusals;
 mod restarts;
-mod walls;
+mod isolation;

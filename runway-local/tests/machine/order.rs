@@ -1,7 +1,7 @@
 //! Create requests for jobs that a test policy has admitted.
 
-use runway_control::backend::Order;
-use runway_core::policy::RateOverrides;
+use runway_control::backend::CreateRequest;
+use runway_core::policy::PriceOverrides;
 use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission, units::Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,17 +38,17 @@ pub fn command(words: &[&str]) -> JobSpec {
     }
 }
 
-pub fn order(spec: JobSpec) -> Order {
-    order_by(POLICY, spec)
+pub fn create_request(spec: JobSpec) -> CreateRequest {
+    create_request_with_policy(POLICY, spec)
 }
 
-pub fn order_by(policy: &str, spec: JobSpec) -> Order {
+pub fn create_request_with_policy(policy: &str, spec: JobSpec) -> CreateRequest {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let policy = Arc::new(Policy::parse(policy.as_bytes(), RateOverrides::default()).unwrap());
+    let policy = Arc::new(Policy::parse(policy.as_bytes(), PriceOverrides::default()).unwrap());
     let bits = (u128::from(std::process::id()) << 64) | u128::from(COUNT.fetch_add(1, Ordering::Relaxed));
     let id = JobId::from_random(bits.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
     let mut gate = Gate::new(Arc::clone(&policy), HashSeed(1, 2));
     let decision = gate.submit(id, &Submission::from(spec), Timestamp::from_seconds(1_795_248_000)).unwrap();
     let admitted = decision.admitted().unwrap_or_else(|| panic!("{:?}", decision.violations())).clone();
-    Order { id, admitted, policy }
+    CreateRequest { id, admitted, policy }
 }

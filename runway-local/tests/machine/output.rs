@@ -1,6 +1,6 @@
 //! Tests of the output of jobs and of its readers.
 
-use crate::bed::{Bed, command, ended, script};
+use crate::harness::{Harness, command, wait_finished, script};
 use runway_core::JobSpec;
 use runway_core::spec::ResourceSpec;
 use runway_core::status::Phase;
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 #[test]
-fn bytes_are_passed_on_as_they_are() {
-    let bed = Bed::new();
-    let job = bed.start(script(r"printf '\377\000\200abc'; printf '\303' >&2"));
-    ended(&job);
+fn output_bytes_are_unchanged() {
+    let harness = Harness::new();
+    let job = harness.start(script(r"printf '\377\000\200abc'; printf '\303' >&2"));
+    wait_finished(&job);
     let mut all = Vec::new();
     job.reader().unwrap().read_to_end(&mut all).unwrap();
     all.sort_unstable();
@@ -22,10 +22,10 @@ fn bytes_are_passed_on_as_they_are() {
 }
 
 #[test]
-fn a_reader_goes_on_where_another_stopped() {
-    let bed = Bed::new();
-    let job = bed.start(script("seq 1000"));
-    ended(&job);
+fn reader_resumes_at_any_offset() {
+    let harness = Harness::new();
+    let job = harness.start(script("seq 1000"));
+    wait_finished(&job);
     let mut all = String::new();
     job.reader().unwrap().read_to_string(&mut all).unwrap();
     for offset in [0, 1, 1000, all.len() - 1, all.len()] {
@@ -36,10 +36,10 @@ fn a_reader_goes_on_where_another_stopped() {
 }
 
 #[test]
-fn fifty_readers_of_whom_some_stall() {
-    let bed = Bed::new();
+fn fifty_readers_read_everything_despite_stalls() {
+    let harness = Harness::new();
     let lines: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
-    let job = bed.start(script("for i in 1 2 3 4; do seq $((i*5000-4999)) $((i*5000)); sleep 0.1; done"));
+    let job = harness.start(script("for i in 1 2 3 4; do seq $((i*5000-4999)) $((i*5000)); sleep 0.1; done"));
     let stalled: Vec<_> = (0..10)
         .map(|_| {
             let mut reader = job.reader().unwrap();
@@ -64,7 +64,7 @@ fn fifty_readers_of_whom_some_stall() {
             });
         }
     });
-    assert_eq!(ended(&job).seen.status.phase, Phase::Succeeded);
+    assert_eq!(wait_finished(&job).snapshot.status.phase, Phase::Succeeded);
     for mut reader in stalled {
         // The stalled readers have missed nothing.
         let mut rest = Vec::new();
@@ -75,9 +75,9 @@ fn fifty_readers_of_whom_some_stall() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_that_are_tasks() {
-    let bed = Bed::new();
-    let job = bed.start(script("for i in 1 2 3; do echo $i; sleep 0.05; done; echo oh >&2"));
+async fn async_readers_read_both_streams() {
+    let harness = Harness::new();
+    let job = harness.start(script("for i in 1 2 3; do echo $i; sleep 0.05; done; echo oh >&2"));
     let mut readers: Vec<_> = (0..20).map(|_| job.reader().unwrap()).collect();
     let tasks: Vec<_> = readers
         .drain(..)
@@ -85,7 +85,7 @@ async fn readers_that_are_tasks() {
             tokio::spawn(async move {
                 let mut text = String::new();
                 while let Some(chunk) = reader.next().await.unwrap() {
-                    let mark = if chunk.stream == Stream::Err { "!" } else { "" };
+                    let mark = if chunk.stream == Stream::Stderr { "!" } else { "" };
                     text.push_str(mark);
                     text.push_str(std::str::from_utf8(&chunk.bytes).unwrap());
                 }
@@ -96,34 +96,34 @@ async fn readers_that_are_tasks() {
     for task in tasks {
         assert_eq!(task.await.unwrap(), "1\n2\n3\n!oh\n");
     }
-    ended(&job);
+    wait_finished(&job);
 }
 
 #[test]
-fn a_reader_that_does_not_wait_is_told_so() {
-    let bed = Bed::new();
-    let job = bed.start(script("echo one; sleep 60"));
+fn try_next_returns_none_without_output() {
+    let harness = Harness::new();
+    let job = harness.start(script("echo one; sleep 60"));
     let mut reader = job.reader().unwrap();
     assert_eq!(&*reader.next_blocking().unwrap().unwrap().bytes, b"one\n");
     while reader.try_next().unwrap().is_some() {}
     assert_eq!(reader.try_next().unwrap(), None);
     job.kill().unwrap();
-    ended(&job);
+    wait_finished(&job);
 }
 
 /// Returns the peak memory of a process, in bytes.
-fn peak(pid: u64) -> u64 {
+fn peak_memory(pid: u64) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024)
 }
 
 #[test]
-fn two_gibibytes_take_no_memory() {
-    let bed = Bed::with(|settings| settings.log = MemoryBytes::new(4 << 30));
+fn two_gibibytes_of_output_use_little_memory() {
+    let harness = Harness::with_settings(|settings| settings.max_log_bytes = MemoryBytes::new(4 << 30));
     let storage = ResourceSpec { ephemeral_storage: Some("8Gi".into()), ..ResourceSpec::default() };
-    let job = bed.start(JobSpec { resources: storage, ..command(&["head", "-c", "2G", "/dev/zero"]) });
-    let status = std::fs::read(bed.state().join("jobs").join(job.id().as_str()).join("status.json")).unwrap();
+    let job = harness.start(JobSpec { resources: storage, ..command(&["head", "-c", "2G", "/dev/zero"]) });
+    let status = std::fs::read(harness.state_dir().join("jobs").join(job.id().as_str()).join("status.json")).unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
     let supervisor = status["supervisor"]["pid"].as_u64().unwrap();
     let (most, read) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -132,30 +132,30 @@ fn two_gibibytes_take_no_memory() {
         assert!(chunk.bytes.len() <= 64 * 1024);
         read.fetch_add(u64::try_from(chunk.bytes.len()).unwrap(), Ordering::Relaxed);
         if chunk.offset % (64 << 20) == 0 {
-            most.fetch_max(peak(supervisor), Ordering::Relaxed);
+            most.fetch_max(peak_memory(supervisor), Ordering::Relaxed);
         }
     }
     assert_eq!(read.into_inner(), 2 << 30);
     let most = most.into_inner();
     assert!((1..16 << 20).contains(&most), "{most}");
-    let seen = job.wait(None).unwrap();
-    assert_eq!(seen.status.phase, Phase::Succeeded, "{:?}", seen.status);
+    let snapshot = job.wait(None).unwrap();
+    assert_eq!(snapshot.status.phase, Phase::Succeeded, "{:?}", snapshot.status);
 }
 
 #[test]
-fn output_is_cut_where_it_becomes_too_much_and_the_job_goes_on() {
-    let bed = Bed::new();
+fn output_is_cut_at_its_limit_and_the_job_continues() {
+    let harness = Harness::new();
     // Half of the storage is available for output.
     let storage = ResourceSpec { ephemeral_storage: Some("2Mi".into()), ..ResourceSpec::default() };
     let spec = JobSpec {
         resources: storage,
         ..script("head -c 3M /dev/zero; echo ok >/tmp/x; cat /tmp/x >&2; exit 4")
     };
-    let job = bed.start(spec);
-    let ran = ended(&job);
-    assert_eq!(ran.seen.status.exit_code, Some(4));
-    assert_eq!(ran.out.len(), (1 << 20) - 16, "the index counts towards the limit");
-    assert!(ran.err.contains("[runway: output limit reached"), "{}", ran.err);
-    let dropped = (3 << 20) - ran.out.len() + "ok\n".len();
-    assert!(ran.err.contains(&format!("{dropped} bytes of output were discarded")), "{}", ran.err);
+    let job = harness.start(spec);
+    let ran = wait_finished(&job);
+    assert_eq!(ran.snapshot.status.exit_code, Some(4));
+    assert_eq!(ran.stdout.len(), (1 << 20) - 16, "the index counts towards the limit");
+    assert!(ran.stderr.contains("[runway: output limit reached"), "{}", ran.stderr);
+    let dropped = (3 << 20) - ran.stdout.len() + "ok\n".len();
+    assert!(ran.stderr.contains(&format!("{dropped} bytes of output were discarded")), "{}", ran.stderr);
 }

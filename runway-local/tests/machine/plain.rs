@@ -3,8 +3,8 @@
 #[test]
 fn everything_as_a_plain_user() {
     let programs = [
-        ("RUNWAY_TEST_SUPERVISOR", crate::bed::supervisor()),
-        ("RUNWAY_TEST_LAUNCHER", crate::bed::launcher()),
+        ("RUNWAY_TEST_SUPERVISOR", crate::harness::supervisor()),
+        ("RUNWAY_TEST_LAUNCHER", crate::harness::launcher()),
     ];
-    runway_testing::delegation::as_plain_user("everything_as_a_plain_user", &programs, "/".as_ref(), &[]);
+    runway_testing::delegation::rerun_unprivileged("everything_as_a_plain_user", &programs, "/".as_ref(), &[]);
 }

@@ -1,6 +1,6 @@
 //! Tests of jobs and settings that the machine refuses.
 
-use crate::bed::{Bed, command, order, script};
+use crate::harness::{Harness, command, order, script};
 use runway_core::JobSpec;
 use runway_core::spec::Secret;
 use runway_core::status::Phase;
@@ -8,71 +8,71 @@ use runway_local::{Job, Machine, NotEnforced, OpenError, StartError, Supervision
 use std::path::PathBuf;
 
 #[test]
-fn a_limit_that_cannot_be_enforced_is_refused_or_told_of() {
+fn unenforceable_limit_fails_without_best_effort() {
     // No control group can have this name.
     let nowhere = PathBuf::from("/two\nlines");
-    let strict = Bed::with(|settings| settings.cgroup_parent = Some(nowhere.clone()));
+    let strict = Harness::with_settings(|settings| settings.cgroup_parent = Some(nowhere.clone()));
     let refused = strict.try_start(script("echo hi"));
-    let Err(StartError::NotEnforced(NotEnforced { missing, .. })) = refused else { panic!("{refused:?}") };
-    assert_eq!(strict.machine.try_limits().unwrap_err().missing.len(), 3);
+    let Err(StartError::NotEnforced(NotEnforced { limits: missing, .. })) = refused else { panic!("{refused:?}") };
+    assert_eq!(strict.machine.try_limits().unwrap_err().limits.len(), 3);
     assert!(missing.iter().any(|limit| limit.starts_with("memory: ")), "{missing:?}");
     assert_eq!(missing.len(), 3, "{missing:?}");
     assert!(
-        std::fs::read_dir(strict.state().join("jobs")).unwrap().next().is_none(),
+        std::fs::read_dir(strict.state_dir().join("jobs")).unwrap().next().is_none(),
         "the failed start left a directory"
     );
 
-    let lenient = Bed::with(|settings| {
+    let lenient = Harness::with_settings(|settings| {
         settings.cgroup_parent = Some(nowhere);
         settings.best_effort = true;
     });
-    assert!(Bed::new().machine.try_limits().is_ok());
+    assert!(Harness::new().machine.try_limits().is_ok());
     let job = lenient.start(script("setsid sleep 1000 & echo hi"));
-    let ran = crate::bed::ended(&job);
-    assert_eq!((ran.seen.status.phase, ran.out.as_str()), (Phase::Succeeded, "hi\n"));
+    let ran = crate::harness::wait_finished(&job);
+    assert_eq!((ran.snapshot.status.phase, ran.stdout.as_str()), (Phase::Succeeded, "hi\n"));
     assert_eq!(job.not_enforced().len(), 3);
     assert_eq!(job.usage().unwrap().peak_memory, None);
 }
 
 #[test]
-fn a_control_group_outside_of_the_hierarchies_is_refused() {
-    let bed = Bed::new();
-    let mut settings = bed.machine.settings().clone();
+fn cgroup_parent_with_parent_component_is_rejected() {
+    let harness = Harness::new();
+    let mut settings = harness.machine.settings().clone();
     settings.cgroup_parent = Some(PathBuf::from("/runway/../../../tmp"));
     let refused = Machine::open(settings);
-    assert!(matches!(refused, Err(OpenError::Parent { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::InvalidCgroupParent { .. })), "{refused:?}");
 }
 
 #[test]
-fn a_network_that_cannot_be_made_and_a_job_without_a_command() {
-    let bed = Bed::new();
+fn unsupported_network_command_or_secret_fails() {
+    let harness = Harness::new();
     let internal = JobSpec { network: Some("internal".into()), ..script("true") };
-    assert!(matches!(bed.try_start(internal), Err(StartError::Network)));
-    assert!(matches!(bed.try_start(command(&[])), Err(StartError::NoCommand)));
+    assert!(matches!(harness.try_start(internal), Err(StartError::UnsupportedNetwork)));
+    assert!(matches!(harness.try_start(command(&[])), Err(StartError::NoCommand)));
     let mut unresolved = script("true");
     unresolved.secrets.insert("A".into(), Secret::FromEnv("B".into()));
-    assert!(matches!(bed.try_start(unresolved), Err(StartError::UnresolvedSecret { .. })));
-    assert!(std::fs::read_dir(bed.state().join("jobs")).unwrap().next().is_none());
+    assert!(matches!(harness.try_start(unresolved), Err(StartError::UnresolvedSecret { .. })));
+    assert!(std::fs::read_dir(harness.state_dir().join("jobs")).unwrap().next().is_none());
 }
 
 #[test]
-fn an_id_is_one_jobs() {
-    let bed = Bed::new();
-    let order = order(script("true"));
-    let job = Job::start(&bed.machine, &order, Supervision::Detached).unwrap();
-    let Err(StartError::Taken(seen)) = Job::start(&bed.machine, &order, Supervision::Detached) else {
+fn start_with_a_used_id_returns_id_conflict() {
+    let harness = Harness::new();
+    let request = order(script("true"));
+    let job = Job::start(&harness.machine, &request, Supervision::Detached).unwrap();
+    let Err(StartError::IdConflict(existing)) = Job::start(&harness.machine, &request, Supervision::Detached) else {
         panic!()
     };
-    assert_eq!(seen.id, job.id());
+    assert_eq!(existing.id, job.id());
     job.wait(None).unwrap();
 }
 
 #[test]
-fn what_was_broken_off_is_taken_away_and_made() {
-    let bed = Bed::new();
-    let order = order(script("echo made"));
-    let folder = bed.state().join("jobs").join(order.id.as_str());
-    std::fs::create_dir(&folder).unwrap();
-    let job = Job::start(&bed.machine, &order, Supervision::Detached).unwrap();
-    assert_eq!(crate::bed::ended(&job).out, "made\n");
+fn start_replaces_an_interrupted_start() {
+    let harness = Harness::new();
+    let request = order(script("echo made"));
+    let job_dir = harness.state_dir().join("jobs").join(request.id.as_str());
+    std::fs::create_dir(&job_dir).unwrap();
+    let job = Job::start(&harness.machine, &request, Supervision::Detached).unwrap();
+    assert_eq!(crate::harness::wait_finished(&job).stdout, "made\n");
 }

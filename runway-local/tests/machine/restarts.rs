@@ -1,7 +1,7 @@
 //! Tests of recovery after a launcher or a supervisor was killed.
 
-use crate::bed::{Bed, launcher, script, supervisor, wait_until};
-use runway_control::backend::Cancelled;
+use crate::harness::{Harness, launcher, script, supervisor, wait_until};
+use runway_control::backend::CancelOutcome;
 use runway_core::JobId;
 use runway_core::status::{Phase, Reason};
 use runway_local::{Job, JobError, Supervision};
@@ -9,13 +9,13 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 /// Starts a launcher process with a job.
-fn serve(bed: &Bed, text: &str, supervision: Supervision) -> (Child, JobId) {
+fn launch(harness: &Harness, text: &str, supervision: Supervision) -> (Child, JobId) {
     let supervision = match supervision {
         Supervision::Attached => "attached",
         Supervision::Detached => "detached",
     };
     let mut server = Command::new(launcher());
-    server.arg(bed.state()).arg(bed.machine.settings().cgroup_parent.clone().unwrap());
+    server.arg(harness.state_dir()).arg(harness.machine.settings().cgroup_parent.clone().unwrap());
     server.arg(supervisor()).args([supervision, text]);
     let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
@@ -29,134 +29,134 @@ fn kill(mut process: Child) {
 }
 
 #[test]
-fn a_server_that_is_killed_finds_its_jobs_again() {
-    let bed = Bed::new();
+fn job_of_a_killed_server_is_found_again() {
+    let harness = Harness::new();
     let wait = "echo begun; while [ ! -e /tmp/never ] && [ $((n=n+1)) -lt 10 ]; do sleep 0.1; done; echo ended; exit 3";
-    let (server, id) = serve(&bed, wait, Supervision::Detached);
+    let (server, id) = launch(&harness, wait, Supervision::Detached);
     kill(server);
-    let again = bed.again();
-    let job = Job::find(&again, id).unwrap().unwrap();
+    let reopened = harness.reopen();
+    let job = Job::find(&reopened, id).unwrap().unwrap();
     assert_eq!(job.status().unwrap().status.phase, Phase::Running);
-    let ran = crate::bed::ended(&job);
-    assert_eq!((ran.seen.status.exit_code, ran.out.as_str()), (Some(3), "begun\nended\n"));
+    let ran = crate::harness::wait_finished(&job);
+    assert_eq!((ran.snapshot.status.exit_code, ran.stdout.as_str()), (Some(3), "begun\nended\n"));
 }
 
 #[test]
-fn a_job_whose_server_was_killed_can_be_stopped_by_the_next() {
-    let bed = Bed::new();
-    let (server, id) = serve(&bed, "sleep 1000", Supervision::Detached);
+fn next_server_can_cancel_a_running_job() {
+    let harness = Harness::new();
+    let (server, id) = launch(&harness, "sleep 1000", Supervision::Detached);
     kill(server);
-    let again = bed.again();
-    let job = Job::find(&again, id).unwrap().unwrap();
-    job.stop().unwrap();
-    assert_eq!(crate::bed::ended(&job).seen.status.phase, Phase::Cancelled);
+    let reopened = harness.reopen();
+    let job = Job::find(&reopened, id).unwrap().unwrap();
+    job.cancel().unwrap();
+    assert_eq!(crate::harness::wait_finished(&job).snapshot.status.phase, Phase::Cancelled);
 }
 
-fn supervisor_of(bed: &Bed, id: JobId) -> i32 {
-    let status = std::fs::read(bed.state().join("jobs").join(id.as_str()).join("status.json")).unwrap();
+fn supervisor_pid(harness: &Harness, id: JobId) -> i32 {
+    let status = std::fs::read(harness.state_dir().join("jobs").join(id.as_str()).join("status.json")).unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
     i32::try_from(status["supervisor"]["pid"].as_u64().unwrap()).unwrap()
 }
 
-fn kill_number(pid: i32) {
+fn kill_pid(pid: i32) {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }
 
 #[test]
-fn a_job_whose_supervisor_is_killed_ends_and_is_told_of() {
-    let bed = Bed::new();
-    let job = bed.start(script("echo begun; setsid sleep 1000 & sleep 1000"));
+fn job_of_a_killed_supervisor_fails_as_disrupted() {
+    let harness = Harness::new();
+    let job = harness.start(script("echo begun; setsid sleep 1000 & sleep 1000"));
     let mut reader = job.reader().unwrap();
     assert_eq!(&*reader.next_blocking().unwrap().unwrap().bytes, b"begun\n");
-    kill_number(supervisor_of(&bed, job.id()));
+    kill_pid(supervisor_pid(&harness, job.id()));
     // The output ends, and the job has an outcome.
     assert_eq!(reader.next_blocking().unwrap(), None);
-    let status = crate::bed::ended(&job).seen.status;
+    let status = crate::harness::wait_finished(&job).snapshot.status;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::Disrupted)), "{status:?}");
     // The bill covers the time until the end.
-    assert_eq!(status.runs.last().unwrap().ended, status.finished_at);
+    assert_eq!(status.attempt_spans.last().unwrap().ended, status.finished_at);
 }
 
 #[test]
-fn a_job_whose_record_is_cut_off_is_ended_and_forgotten() {
-    let bed = Bed::new();
-    let (server, id) = serve(&bed, "setsid sleep 1000 & sleep 1000", Supervision::Detached);
+fn job_with_a_truncated_record_is_removed() {
+    let harness = Harness::new();
+    let (server, id) = launch(&harness, "setsid sleep 1000 & sleep 1000", Supervision::Detached);
     kill(server);
-    let folder = bed.state().join("jobs").join(id.as_str());
-    let supervisor = supervisor_of(&bed, id);
-    std::fs::write(folder.join("job.json"), "").unwrap();
-    assert_eq!(Job::find(&bed.again(), id).unwrap().map(|job| job.id()), None);
-    assert!(!folder.exists());
+    let job_dir = harness.state_dir().join("jobs").join(id.as_str());
+    let supervisor = supervisor_pid(&harness, id);
+    std::fs::write(job_dir.join("job.json"), "").unwrap();
+    assert_eq!(Job::find(&harness.reopen(), id).unwrap().map(|job| job.id()), None);
+    assert!(!job_dir.exists());
     wait_until("the supervisor to exit", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
 }
 
 #[test]
-fn a_job_whose_status_is_cut_off_is_told_of_as_lost() {
-    let bed = Bed::new();
-    let (server, id) = serve(&bed, "sleep 1000", Supervision::Detached);
+fn job_with_a_truncated_status_is_disrupted() {
+    let harness = Harness::new();
+    let (server, id) = launch(&harness, "sleep 1000", Supervision::Detached);
     kill(server);
-    kill_number(supervisor_of(&bed, id));
-    std::fs::write(bed.state().join("jobs").join(id.as_str()).join("status.json"), "{").unwrap();
+    kill_pid(supervisor_pid(&harness, id));
+    std::fs::write(harness.state_dir().join("jobs").join(id.as_str()).join("status.json"), "{").unwrap();
     wait_until("the outcome", || {
-        let job = Job::find(&bed.again(), id).unwrap().unwrap();
+        let job = Job::find(&harness.reopen(), id).unwrap().unwrap();
         job.status().unwrap().status.reason == Some(Reason::Disrupted)
     });
 }
 
 #[test]
-fn a_record_that_is_not_understood_is_left_alone() {
-    let bed = Bed::new();
-    let (server, id) = serve(&bed, "sleep 1000", Supervision::Detached);
+fn unknown_record_format_is_left_unchanged() {
+    let harness = Harness::new();
+    let (server, id) = launch(&harness, "sleep 1000", Supervision::Detached);
     kill(server);
-    let record = bed.state().join("jobs").join(id.as_str()).join("job.json");
-    let written = std::fs::read(&record).unwrap();
+    let record = harness.state_dir().join("jobs").join(id.as_str()).join("job.json");
+    let original = std::fs::read(&record).unwrap();
     std::fs::write(&record, r#"{"of": "another version"}"#).unwrap();
-    let again = bed.again();
-    assert!(Job::find(&again, id).is_err());
-    std::fs::write(&record, written).unwrap();
-    let job = Job::find(&again, id).unwrap().unwrap();
+    let reopened = harness.reopen();
+    assert!(Job::find(&reopened, id).is_err());
+    std::fs::write(&record, original).unwrap();
+    let job = Job::find(&reopened, id).unwrap().unwrap();
     job.kill().unwrap();
-    assert_eq!(crate::bed::ended(&job).seen.status.phase, Phase::Cancelled);
+    assert_eq!(crate::harness::wait_finished(&job).snapshot.status.phase, Phase::Cancelled);
 }
 
 #[test]
-fn a_job_that_lost_both_is_settled_by_whoever_comes() {
-    let bed = Bed::new();
-    let (server, id) = serve(&bed, "setsid sleep 1000 & sleep 1000", Supervision::Detached);
+fn job_without_server_and_supervisor_is_recovered() {
+    let harness = Harness::new();
+    let (server, id) = launch(&harness, "setsid sleep 1000 & sleep 1000", Supervision::Detached);
     kill(server);
-    kill_number(supervisor_of(&bed, id));
+    kill_pid(supervisor_pid(&harness, id));
     wait_until("the outcome", || {
-        let job = Job::find(&bed.again(), id).unwrap().unwrap();
+        let job = Job::find(&harness.reopen(), id).unwrap().unwrap();
         let status = job.status().unwrap().status;
         (status.phase, status.reason) == (Phase::Failed, Some(Reason::Disrupted))
     });
 }
 
 #[test]
-fn a_job_whose_folder_is_taken_away_is_ended() {
-    let bed = Bed::new();
-    let (server, id) = serve(&bed, "trap '' TERM; setsid sleep 1000 & sleep 1000", Supervision::Detached);
+fn deleting_the_job_directory_ends_the_job() {
+    let harness = Harness::new();
+    let (server, id) = launch(&harness, "trap '' TERM; setsid sleep 1000 & sleep 1000", Supervision::Detached);
     kill(server);
-    let job = Job::find(&bed.again(), id).unwrap().unwrap();
-    let supervisor = supervisor_of(&bed, id);
-    std::fs::remove_dir_all(bed.state().join("jobs").join(id.as_str())).unwrap();
+    let job = Job::find(&harness.reopen(), id).unwrap().unwrap();
+    let supervisor = supervisor_pid(&harness, id);
+    std::fs::remove_dir_all(harness.state_dir().join("jobs").join(id.as_str())).unwrap();
     // The handles to the job report that it no longer exists.
     assert!(matches!(job.status(), Err(JobError::Removed { .. })));
     assert!(matches!(job.usage(), Err(JobError::Removed { .. })));
     assert!(matches!(job.wait(None), Err(JobError::Removed { .. })));
-    assert_eq!(job.stop().unwrap(), Cancelled::Gone);
-    assert_eq!(job.kill().unwrap(), Cancelled::Gone);
+    assert_eq!(job.cancel().unwrap(), CancelOutcome::NotFound);
+    assert_eq!(job.kill().unwrap(), CancelOutcome::NotFound);
     assert!(!job.remove().unwrap());
     wait_until("the supervisor to exit", || !std::path::Path::new(&format!("/proc/{supervisor}")).exists());
 }
 
 #[test]
-fn an_attached_job_ends_with_who_started_it_and_leaves_nothing() {
-    let bed = Bed::new();
+fn attached_job_ends_with_its_launcher_and_is_removed() {
+    let harness = Harness::new();
     let (server, id) =
-        serve(&bed, "trap 'sleep 0.2; exit 0' TERM; while :; do sleep 0.1; done", Supervision::Attached);
-    let folder = bed.state().join("jobs").join(id.as_str());
-    assert!(folder.exists());
+        launch(&harness, "trap 'sleep 0.2; exit 0' TERM; while :; do sleep 0.1; done", Supervision::Attached);
+    let job_dir = harness.state_dir().join("jobs").join(id.as_str());
+    assert!(job_dir.exists());
     kill(server);
-    wait_until("the job directory to be deleted", || !folder.exists());
+    wait_until("the job directory to be deleted", || !job_dir.exists());
 }

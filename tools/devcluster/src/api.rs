@@ -1,33 +1,33 @@
 //! Requests to the API server, sent with `curl`.
 
-use crate::state::{Folder, State};
-use runway_steps::{Failure, search_path};
+use crate::state::{ClusterDir, ClusterState};
+use runway_steps::{ToolError, search_path};
 use serde_json::Value;
 use std::process::Command;
 
 /// A client of this checkout's API server, with the administrator's token.
-pub(crate) struct Api<'a> {
-    folder: &'a Folder,
-    state: &'a State,
+pub(crate) struct ApiClient<'a> {
+    dir: &'a ClusterDir,
+    state: &'a ClusterState,
 }
 
-impl<'a> Api<'a> {
-    pub(crate) fn new(folder: &'a Folder, state: &'a State) -> Self {
-        Self { folder, state }
+impl<'a> ApiClient<'a> {
+    pub(crate) fn new(dir: &'a ClusterDir, state: &'a ClusterState) -> Self {
+        Self { dir, state }
     }
 
     /// Returns the response body.
     ///
     /// # Errors
     /// The error message of `curl`.
-    pub(crate) fn text(&self, path: &str) -> Result<String, String> {
+    pub(crate) fn get(&self, path: &str) -> Result<String, String> {
         let output = Command::new("curl")
             .env("PATH", search_path())
             .args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "5", "--cacert"])
-            .arg(self.folder.join("certificates/apiserver.crt"))
+            .arg(self.dir.join("certificates/apiserver.crt"))
             .arg("--header")
-            .arg(format!("@{}", self.folder.text("header")))
-            .arg(format!("{}{path}", self.state.server()))
+            .arg(format!("@{}", self.dir.path_string("header")))
+            .arg(format!("{}{path}", self.state.server_url()))
             .output()
             .map_err(|error| format!("curl: {error}"))?;
         if output.status.success() {
@@ -37,57 +37,57 @@ impl<'a> Api<'a> {
         }
     }
 
-    pub(crate) fn json(&self, path: &str) -> Result<Value, String> {
-        serde_json::from_str(&self.text(path)?).map_err(|error| error.to_string())
+    pub(crate) fn get_json(&self, path: &str) -> Result<Value, String> {
+        serde_json::from_str(&self.get(path)?).map_err(|error| error.to_string())
     }
 
     /// Fails unless the API server reports that it is ready.
-    pub(crate) fn ready(&self) -> Result<(), String> {
-        self.text("/readyz").and_then(|answer| if answer == "ok" { Ok(()) } else { Err(answer) })
+    pub(crate) fn check_ready(&self) -> Result<(), String> {
+        self.get("/readyz").and_then(|answer| if answer == "ok" { Ok(()) } else { Err(answer) })
     }
 
     pub(crate) fn version(&self) -> Result<String, String> {
-        let version = self.json("/version")?;
-        Ok(text(&version, "/gitVersion"))
+        let version = self.get_json("/version")?;
+        Ok(string_at(&version, "/gitVersion"))
     }
 
     /// Fails unless the node is ready and has no taint.
-    pub(crate) fn node_ready(&self) -> Result<(), String> {
-        let nodes = self.json("/api/v1/nodes")?;
+    pub(crate) fn check_node_ready(&self) -> Result<(), String> {
+        let nodes = self.get_json("/api/v1/nodes")?;
         let Some(node) = nodes.pointer("/items/0") else { return Err("no node is registered".to_owned()) };
         let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
-        let ready = conditions.into_iter().flatten().find(|one| text(one, "/type") == "Ready");
+        let ready = conditions.into_iter().flatten().find(|one| string_at(one, "/type") == "Ready");
         match ready {
-            Some(ready) if text(ready, "/status") == "True" => {}
-            Some(ready) => return Err(text(ready, "/message")),
+            Some(ready) if string_at(ready, "/status") == "True" => {}
+            Some(ready) => return Err(string_at(ready, "/message")),
             None => return Err("the node has not reported its status".to_owned()),
         }
         let taints = node.pointer("/spec/taints").and_then(Value::as_array);
         match taints.and_then(|taints| taints.first()) {
-            Some(taint) => Err(format!("the node has the taint {}", text(taint, "/key"))),
+            Some(taint) => Err(format!("the node has the taint {}", string_at(taint, "/key"))),
             None => Ok(()),
         }
     }
 }
 
 /// Returns the kubeconfig of one user. It is JSON, which is also valid YAML.
-pub(crate) fn kubeconfig(folder: &Folder, state: &State, user: &str, token: &str) -> Result<String, Failure> {
-    let authority = folder.join("certificates/apiserver.crt");
+pub(crate) fn kubeconfig(dir: &ClusterDir, state: &ClusterState, user: &str, token: &str) -> Result<String, ToolError> {
+    let authority = dir.join("certificates/apiserver.crt");
     let config = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{
             "name": "runway",
-            "cluster": { "server": state.server(), "certificate-authority": authority },
+            "cluster": { "server": state.server_url(), "certificate-authority": authority },
         }],
         "users": [{ "name": user, "user": { "token": token } }],
         "contexts": [{ "name": user, "context": { "cluster": "runway", "user": user } }],
         "current-context": user,
     });
     serde_json::to_string_pretty(&config)
-        .map_err(|error| Failure::State { path: folder.admin_kubeconfig(), error })
+        .map_err(|error| ToolError::InvalidState { path: dir.admin_kubeconfig(), error })
 }
 
-fn text(value: &Value, pointer: &str) -> String {
+fn string_at(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

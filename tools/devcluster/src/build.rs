@@ -5,7 +5,7 @@
 use crate::go;
 use crate::process::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBECTL, KUBELET, SCHEDULER};
 use crate::release::Release;
-use runway_steps::{Failure, cache_folder, logged, root};
+use runway_steps::{ToolError, cache_dir, run_logged, workspace_root};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +29,7 @@ impl Component {
             Self::Etcd => "etcd-3.6".to_owned(),
             Self::Kubernetes(release) => format!("kubernetes-{release}"),
         };
-        root().join("tools/devcluster").join(name)
+        workspace_root().join("tools/devcluster").join(name)
     }
 
     /// The Go module that contains the component's sources.
@@ -56,20 +56,20 @@ impl Component {
     }
 
     /// The patch version that `go.mod` pins, such as `v1.36.3`.
-    fn version(self) -> Result<String, Failure> {
+    fn version(self) -> Result<String, ToolError> {
         let file = self.module_dir().join("go.mod");
-        let text = fs::read_to_string(&file).map_err(Failure::io(format!("`{}`", file.display())))?;
-        pinned(&text, self.source()).ok_or_else(|| Failure::Mismatch {
+        let text = fs::read_to_string(&file).map_err(ToolError::io(format!("`{}`", file.display())))?;
+        pinned_version(&text, self.source()).ok_or_else(|| ToolError::FailedPrecondition {
             what: format!("`{}` does not require {}", file.display(), self.source()),
         })
     }
 
     /// The directory that holds the programs after a build.
-    pub(crate) fn cache_dir(self) -> Result<PathBuf, Failure> {
-        Ok(cache_folder()?.join(format!("{}-{}", self.name(), self.version()?)))
+    pub(crate) fn cache_dir(self) -> Result<PathBuf, ToolError> {
+        Ok(cache_dir()?.join(format!("{}-{}", self.name(), self.version()?)))
     }
 
-    pub(crate) fn is_built(self) -> Result<bool, Failure> {
+    pub(crate) fn is_built(self) -> Result<bool, ToolError> {
         Ok(self.cache_dir()?.is_dir())
     }
 
@@ -87,7 +87,7 @@ impl Component {
     }
 
     /// The linker flags. Without these values, the programs report the version `v0.0.0-master`.
-    fn linker_flags(self) -> Result<String, Failure> {
+    fn linker_flags(self) -> Result<String, ToolError> {
         let mut flags = "-s -w".to_owned();
         if let Self::Kubernetes(release) = self {
             let (major, minor) = release.as_str().split_once('.').unwrap_or_default();
@@ -106,7 +106,7 @@ impl Component {
 }
 
 /// Returns the version of a dependency in the text of a `go.mod` file.
-fn pinned(go_mod: &str, module: &str) -> Option<String> {
+fn pinned_version(go_mod: &str, module: &str) -> Option<String> {
     let requirement = |line: &str| {
         let mut words = line.trim_start_matches("require ").split_whitespace();
         (words.next()? == module).then(|| words.next().map(str::to_owned))?
@@ -116,17 +116,17 @@ fn pinned(go_mod: &str, module: &str) -> Option<String> {
 
 /// Builds the components that are not in the cache. If another process is building, waits until it has
 /// finished.
-pub(crate) fn build(components: &[Component]) -> Result<(), Failure> {
+pub(crate) fn build(components: &[Component]) -> Result<(), ToolError> {
     let is_cached = || {
-        let missing = components.iter().map(|component| component.is_built());
-        missing.collect::<Result<Vec<_>, _>>().map(|built| built.into_iter().all(|built| built))
+        let built = components.iter().map(|component| component.is_built());
+        built.collect::<Result<Vec<_>, _>>().map(|built| built.into_iter().all(|built| built))
     };
     if is_cached()? {
         return Ok(());
     }
     let go = go::find()?;
-    let cache = cache_folder()?;
-    let failed = |path: &Path| Failure::io(format!("`{}`", path.display()));
+    let cache = cache_dir()?;
+    let failed = |path: &Path| ToolError::io(format!("`{}`", path.display()));
     fs::create_dir_all(&cache).map_err(failed(&cache))?;
     let lock = cache.join("build.lock");
     let lock_file = fs::File::options().create(true).append(true).open(&lock).map_err(failed(&lock))?;
@@ -136,7 +136,7 @@ pub(crate) fn build(components: &[Component]) -> Result<(), Failure> {
     }
     let log = cache.join("build.log");
     remove(&log)?;
-    let stages = Stages { begun: Instant::now(), log };
+    let stages = Stages { started_at: Instant::now(), log };
     for component in components {
         if !component.is_built()? {
             build_component(*component, &go, &stages)?;
@@ -146,13 +146,13 @@ pub(crate) fn build(components: &[Component]) -> Result<(), Failure> {
 }
 
 /// Builds one component in a temporary directory and renames it into the cache when it is complete.
-fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(), Failure> {
+fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(), ToolError> {
     let (cache, version) = (component.cache_dir()?, component.version()?);
     let name = format!("{} {version}", component.name());
     let work = cache.with_file_name(format!("{}-{version}.building", component.name()));
     // An interrupted build leaves an incomplete directory.
     remove(&work)?;
-    fs::create_dir_all(&work).map_err(Failure::io(format!("`{}`", work.display())))?;
+    fs::create_dir_all(&work).map_err(ToolError::io(format!("`{}`", work.display())))?;
     let log = stages.log.display();
     eprintln!(
         "xtask: building {name} once; Kubernetes takes six to eight minutes on two cores; log: `{log}`"
@@ -167,19 +167,19 @@ fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(
     command.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
     command.arg(format!("-ldflags={}", component.linker_flags()?)).args(component.packages(&work));
     stages.run(&format!("downloading and compiling {name}"), || {
-        logged(&mut command, "go build", &stages.log)
+        run_logged(&mut command, "go build", &stages.log)
     })?;
-    fs::rename(&work, &cache).map_err(Failure::io(format!("`{}`", cache.display())))?;
+    fs::rename(&work, &cache).map_err(ToolError::io(format!("`{}`", cache.display())))?;
     stages.print(&format!("{name} is built: `{}`", cache.display()));
     Ok(())
 }
 
 /// Removes a file or a directory. Returns `Ok` if it does not exist.
-fn remove(path: &Path) -> Result<(), Failure> {
+fn remove(path: &Path) -> Result<(), ToolError> {
     let result = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::Io { what: format!("`{}`", path.display()), error })
+            Err(ToolError::Io { what: format!("`{}`", path.display()), error })
         }
         _ => Ok(()),
     }
@@ -187,12 +187,12 @@ fn remove(path: &Path) -> Result<(), Failure> {
 
 /// Prints each stage of a build with the time since its start.
 struct Stages {
-    begun: Instant,
+    started_at: Instant,
     log: PathBuf,
 }
 
 impl Stages {
-    fn run(&self, stage: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    fn run(&self, stage: &str, work: impl FnOnce() -> Result<(), ToolError>) -> Result<(), ToolError> {
         self.print(stage);
         std::thread::scope(|scope| {
             let (done, rest) = channel::<()>();
@@ -208,16 +208,16 @@ impl Stages {
     }
 
     fn print(&self, stage: &str) {
-        let seconds = self.begun.elapsed().as_secs();
+        let seconds = self.started_at.elapsed().as_secs();
         eprintln!("xtask: {:>3}:{:02}  {stage}", seconds / 60, seconds % 60);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Component, pinned};
+    use super::{Component, pinned_version};
     use crate::release::Release;
-    use runway_steps::root;
+    use runway_steps::workspace_root;
     use std::collections::BTreeSet;
     use std::path::Path;
 
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn every_module_directory_belongs_to_a_component() {
-        let entries = std::fs::read_dir(root().join("tools/devcluster")).unwrap();
+        let entries = std::fs::read_dir(workspace_root().join("tools/devcluster")).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         let directories: BTreeSet<_> = paths.filter(|path| path.is_dir() && !path.ends_with("src")).collect();
         assert_eq!(directories, components().into_iter().map(Component::module_dir).collect());
@@ -254,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn pinned_version_is_found_in_either_form_of_a_requirement() {
+    fn pinned_version_is_found_in_both_require_forms() {
         let text = "module m\n\nrequire a.b/c v1.2.3 // indirect\n\nrequire (\n\ta.b/cd v4.5.6\n)\n";
-        assert_eq!(pinned(text, "a.b/c").as_deref(), Some("v1.2.3"));
-        assert_eq!(pinned(text, "a.b/cd").as_deref(), Some("v4.5.6"));
-        assert_eq!(pinned(text, "a.b"), None);
+        assert_eq!(pinned_version(text, "a.b/c").as_deref(), Some("v1.2.3"));
+        assert_eq!(pinned_version(text, "a.b/cd").as_deref(), Some("v4.5.6"));
+        assert_eq!(pinned_version(text, "a.b"), None);
     }
 }

@@ -1,15 +1,15 @@
 //! The command line of `cargo xtask cluster …`.
 
-use crate::api::Api;
+use crate::api::ApiClient;
 use crate::lifecycle::{
-    CLIENT, Up, down, environment, import, is_external, loaded, of_a_node, start_apiserver, stop_apiserver,
+    KUBECTL_LINK, UpOptions, down, test_environment, import_images, external_kubeconfig, load_state, is_node_process, start_apiserver, stop_apiserver,
     up,
 };
-use crate::process::{APISERVER, ETCD, Identity, KUBELET, PROCESSES};
+use crate::process::{APISERVER, ETCD, ProcessIdentity, KUBELET, PROCESSES};
 use crate::release::Release;
 use crate::session;
-use crate::state::Folder;
-use runway_steps::Failure;
+use crate::state::ClusterDir;
+use runway_steps::ToolError;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ usage: cargo xtask cluster COMMAND
 /// A parsed `cluster` command.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
-    Up(Up),
+    Up(UpOptions),
     Down,
     Status,
     Env,
@@ -54,8 +54,8 @@ impl Action {
     /// Parses a command. Only `up` accepts a version.
     fn parse(words: &[&str], kubernetes: Option<Release>) -> Option<Self> {
         Some(match words {
-            ["up"] => Self::Up(Up { node: false, kubernetes }),
-            ["up", "--node"] => Self::Up(Up { node: true, kubernetes }),
+            ["up"] => Self::Up(UpOptions { node: false, kubernetes }),
+            ["up", "--node"] => Self::Up(UpOptions { node: true, kubernetes }),
             _ if kubernetes.is_some() => return None,
             ["down"] => Self::Down,
             ["status"] => Self::Status,
@@ -69,37 +69,37 @@ impl Action {
         })
     }
 
-    fn run(self) -> Result<(), Failure> {
+    fn run(self) -> Result<(), ToolError> {
         match self {
             Self::Up(wanted) => up(wanted),
             Self::Down => down(),
             Self::Status => status(),
             Self::Env => {
-                let folder = Folder::of_this_checkout()?;
+                let dir = ClusterDir::of_checkout()?;
                 let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
-                let variables = environment(&folder)?;
+                let variables = test_environment(&dir)?;
                 let mut lines: Vec<String> = variables
                     .iter()
                     .map(|(name, value)| format!("export {name}={}", quoted(value)))
                     .collect();
-                if is_external(&folder)?.is_none() && folder.join(CLIENT).exists() {
-                    lines.push(format!("export PATH={}:\"$PATH\"", quoted(&folder.text("bin"))));
+                if external_kubeconfig(&dir)?.is_none() && dir.join(KUBECTL_LINK).exists() {
+                    lines.push(format!("export PATH={}:\"$PATH\"", quoted(&dir.path_string("bin"))));
                 }
-                print(&lines);
+                print_lines(&lines);
                 Ok(())
             }
-            Self::Import(file) => import(&file),
+            Self::Import(file) => import_images(&file),
             Self::StopApiserver => stop_apiserver(),
             Self::StartApiserver => start_apiserver(),
-            Self::Guard { remove } => session::guard(remove),
+            Self::Guard { remove } => session::run_guard(remove),
         }
     }
 }
 
 /// Runs one `cluster` command. Only `up` accepts a version.
-pub fn main(words: &[&str], kubernetes: Option<Release>) -> ExitCode {
+pub fn run_command(words: &[&str], kubernetes: Option<Release>) -> ExitCode {
     if let ["wait", guard, code] = words {
-        return session::wait(guard, code);
+        return session::wait_for_guard(guard, code);
     }
     let Some(action) = Action::parse(words, kubernetes) else {
         eprint!("{USAGE}");
@@ -114,16 +114,16 @@ pub fn main(words: &[&str], kubernetes: Option<Release>) -> ExitCode {
     }
 }
 
-fn status() -> Result<(), Failure> {
-    let folder = Folder::of_this_checkout()?;
-    if let Some(config) = is_external(&folder)? {
-        print(&[format!("the cluster of KUBECONFIG: `{}`", config.display())]);
+fn status() -> Result<(), ToolError> {
+    let dir = ClusterDir::of_checkout()?;
+    if let Some(config) = external_kubeconfig(&dir)? {
+        print_lines(&[format!("the cluster of KUBECONFIG: `{}`", config.display())]);
         return Ok(());
     }
-    let state = loaded(&folder)?;
-    let api = Api::new(&folder, &state);
+    let state = load_state(&dir)?;
+    let api = ApiClient::new(&dir, &state);
     let mut lines = Vec::new();
-    for process in PROCESSES.iter().filter(|process| state.node() || !of_a_node(process)) {
+    for process in PROCESSES.iter().filter(|process| state.has_node() || !is_node_process(process)) {
         let port = match *process {
             ETCD => Some(state.ports.etcd),
             APISERVER => Some(state.ports.apiserver),
@@ -131,7 +131,7 @@ fn status() -> Result<(), Failure> {
             _ => None,
         };
         let port = port.map(|port| format!("127.0.0.1:{port}")).unwrap_or_default();
-        let (pid, how) = match Identity::recorded(&folder, process) {
+        let (pid, how) = match ProcessIdentity::recorded(&dir, process) {
             Some(identity) if identity.is_alive() => (identity.pid.to_string(), "running"),
             Some(identity) => (identity.pid.to_string(), "exited"),
             None => ("-".to_owned(), "not started"),
@@ -143,28 +143,28 @@ fn status() -> Result<(), Failure> {
         "version",
         api.version().unwrap_or_else(|reason| format!("unknown: {reason}"))
     ));
-    if state.node() {
+    if state.has_node() {
         let ready =
-            api.node_ready().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
+            api.check_node_ready().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
         lines.push(format!("{:<24} {ready}", "node"));
     }
-    lines.push(format!("{:<24} {}", "state directory", folder.path().display()));
-    print(&lines);
+    lines.push(format!("{:<24} {}", "state directory", dir.path().display()));
+    print_lines(&lines);
     Ok(())
 }
 
 /// Prints lines to standard output. Ignores an error, because the reader may have closed the pipe.
-fn print(lines: &[String]) {
+fn print_lines(lines: &[String]) {
     let _reader_left = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Release, USAGE, Up};
+    use super::{Action, Release, USAGE, UpOptions};
 
     #[test]
-    fn commands_are_read_and_others_refused() {
-        let (up, old) = (|node, kubernetes| Some(Action::Up(Up { node, kubernetes })), Some(Release::V1_34));
+    fn parse_rejects_unknown_commands() {
+        let (up, old) = (|node, kubernetes| Some(Action::Up(UpOptions { node, kubernetes })), Some(Release::V1_34));
         assert_eq!(Action::parse(&["up"], None), up(false, None));
         assert_eq!(Action::parse(&["up", "--node"], old), up(true, old));
         assert_eq!(Action::parse(&["stop-apiserver"], None), Some(Action::StopApiserver));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_names_every_version() {
+    fn usage_lists_every_version() {
         for release in Release::ALL {
             assert!(USAGE.contains(release.as_str()), "{release}");
         }

@@ -1,54 +1,54 @@
 //! The images for pods on the node. They contain one layer with busybox. containerd imports them as one
 //! archive.
 
-use crate::state::Folder;
-use runway_image::Epoch;
-use runway_image::oci::{Archive, Image, Layer, Start};
-use runway_steps::Failure;
+use crate::state::ClusterDir;
+use runway_image::SourceEpoch;
+use runway_image::oci::{ImageArchive, Image, Layer, ContainerConfig};
+use runway_steps::ToolError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
 /// The pause image. Its container holds the namespaces of a pod.
-pub(crate) const PAUSE: &str = "runway.test/pause:1";
+pub(crate) const PAUSE_IMAGE: &str = "runway.test/pause:1";
 
 /// Image names that jobs use. The second one appears in the example jobs.
-pub(crate) const JOBS: &[&str] = &["runway.test/busybox:1", "registry.internal/embed:1.8.0"];
+pub(crate) const JOB_IMAGES: &[&str] = &["runway.test/busybox:1", "registry.internal/embed:1.8.0"];
 
-const USERS: &str = "root:x:0:0:root:/:/bin/sh\nnonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n";
-const GROUPS: &str = "root:x:0:\nnonroot:x:65532:\n";
+const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n";
+const GROUP: &str = "root:x:0:\nnonroot:x:65532:\n";
 
 /// Writes the archive and returns its path.
-pub(crate) fn archive(folder: &Folder, busybox: &Path) -> Result<PathBuf, Failure> {
-    let file = folder.join("images.tar");
-    let listed = Command::new(busybox).arg("--list").output().map_err(Failure::io("busybox"))?;
+pub(crate) fn write_archive(dir: &ClusterDir, busybox: &Path) -> Result<PathBuf, ToolError> {
+    let file = dir.join("images.tar");
+    let listed = Command::new(busybox).arg("--list").output().map_err(ToolError::io("busybox"))?;
     let applets = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let packed = fs::read(busybox).and_then(|program| packed(&program, &applets));
-    packed.and_then(|bytes| fs::write(&file, bytes)).map_err(Failure::io("the images of the node"))?;
+    let archive = fs::read(busybox).and_then(|program| build_archive(&program, &applets));
+    archive.and_then(|bytes| fs::write(&file, bytes)).map_err(ToolError::io("the images of the node"))?;
     Ok(file)
 }
 
-fn packed(busybox: &[u8], applets: &str) -> io::Result<Vec<u8>> {
-    let time = Epoch::default();
-    let mut layer = Layer::begin(time);
+fn build_archive(busybox: &[u8], applets: &str) -> io::Result<Vec<u8>> {
+    let time = SourceEpoch::default();
+    let mut layer = Layer::builder(time);
     for name in ["bin", "dev", "etc", "proc", "sys"] {
-        layer.folder(name, 0o755)?;
+        layer.add_dir(name, 0o755)?;
     }
-    layer.folder("tmp", 0o1777)?;
-    layer.file("bin/busybox", 0o755, busybox)?;
+    layer.add_dir("tmp", 0o1777)?;
+    layer.add_file("bin/busybox", 0o755, busybox)?;
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
-        layer.link(&format!("bin/{applet}"), "busybox")?;
+        layer.add_symlink(&format!("bin/{applet}"), "busybox")?;
     }
-    layer.file("etc/passwd", 0o644, USERS.as_bytes())?;
-    layer.file("etc/group", 0o644, GROUPS.as_bytes())?;
+    layer.add_file("etc/passwd", 0o644, PASSWD.as_bytes())?;
+    layer.add_file("etc/group", 0o644, GROUP.as_bytes())?;
     let layer = layer.finish()?;
-    let mut archive = Archive::default();
-    for (names, words) in [(&[PAUSE][..], &["sleep", "2147483647"][..]), (JOBS, &["sh"])] {
+    let mut archive = ImageArchive::default();
+    for (names, words) in [(&[PAUSE_IMAGE][..], &["sleep", "2147483647"][..]), (JOB_IMAGES, &["sh"])] {
         archive.add(&Image {
             names,
             layer: &layer,
-            start: Start { user: "65532:65532", env: &["PATH=/bin"], cmd: words, ..Start::default() },
+            config: ContainerConfig { user: "65532:65532", env: &["PATH=/bin"], cmd: words, ..ContainerConfig::default() },
             created: time,
             annotations: BTreeMap::new(),
         })?;

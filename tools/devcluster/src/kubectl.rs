@@ -1,8 +1,8 @@
 //! Runs `kubectl` for the other tools.
 
-use crate::lifecycle::kubectl;
+use crate::lifecycle::find_or_build_kubectl;
 use crate::release::Release;
-use runway_steps::{Failed, Failure};
+use runway_steps::{StepError, ToolError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,9 +15,9 @@ impl Kubectl {
     ///
     /// # Errors
     /// [`StepError::MissingTool`] if there is no `kubectl`.
-    pub fn new() -> Result<Self, Failed> {
-        let missing = Failure::Unable { what: "`kubectl` is not on the search path; install it".to_owned() };
-        Self::find(None, false)?.ok_or(Failed::Tools { failure: missing })
+    pub fn new() -> Result<Self, StepError> {
+        let missing = ToolError::Unsupported { what: "`kubectl` is not on the search path; install it".to_owned() };
+        Self::find_or_build(None, false)?.ok_or(StepError::MissingTool { failure: missing })
     }
 
     /// Finds the program for a version of Kubernetes. If there is none, builds it if `may_build` is set, and
@@ -25,8 +25,8 @@ impl Kubectl {
     ///
     /// # Errors
     /// [`StepError::MissingTool`] if the program cannot be built.
-    pub fn find(kubernetes: Option<Release>, may_build: bool) -> Result<Option<Self>, Failed> {
-        let found = kubectl(kubernetes, may_build).map_err(|failure| Failed::Tools { failure })?;
+    pub fn find_or_build(kubernetes: Option<Release>, may_build: bool) -> Result<Option<Self>, StepError> {
+        let found = find_or_build_kubectl(kubernetes, may_build).map_err(|failure| StepError::MissingTool { failure })?;
         Ok(found.map(Self))
     }
 
@@ -38,7 +38,7 @@ impl Kubectl {
 
     /// Returns a command that calls `kubectl` with these arguments.
     #[must_use]
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub fn to_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
         command.args(arguments);
         command
@@ -48,8 +48,8 @@ impl Kubectl {
     ///
     /// # Errors
     /// The command line and the output of `kubectl`, if it fails.
-    pub fn call(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
-        let mut command = self.command(arguments);
+    pub fn run(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
+        let mut command = self.to_command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("kubectl: {error}"))?;
         if let Some(mut pipe) = child.stdin.take() {

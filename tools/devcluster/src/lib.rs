@@ -18,12 +18,12 @@ mod node;
 mod process;
 mod random;
 mod release;
-mod remains;
+mod leftovers;
 mod session;
 mod state;
 
-pub use command::main;
+pub use command::run_command;
 pub use kubectl::Kubectl;
-pub use lifecycle::{Up, check_prerequisites};
+pub use lifecycle::{UpOptions, check_prerequisites};
 pub use release::Release;
 pub use session::Session;

@@ -1,17 +1,17 @@
 //! Starts, finds, interrupts and removes a cluster.
 
-use crate::binaries::{self, Source};
-use crate::process::{self, APISERVER, CONTAINERD, Identity, KUBECTL, KUBELET, PROCESSES, SCHEDULER, SOCAT};
+use crate::binaries::{self, BinarySource};
+use crate::process::{self, APISERVER, CONTAINERD, ProcessIdentity, KUBECTL, KUBELET, PROCESSES, SCHEDULER, SOCAT};
 use crate::release::Release;
-use crate::state::{Folder, State};
-use crate::{control_plane, node, remains};
-use runway_steps::Failure;
+use crate::state::{ClusterDir, ClusterState};
+use crate::{control_plane, node, leftovers};
+use runway_steps::ToolError;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Options for starting a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Up {
+pub struct UpOptions {
     /// Whether to start a node, which runs pods.
     pub node: bool,
     /// The version that the user selects. With `None`, a running cluster of any version is used.
@@ -19,82 +19,82 @@ pub struct Up {
 }
 
 /// Starts a cluster with these options unless it is already running.
-pub(crate) fn up(wanted: Up) -> Result<(), Failure> {
-    let folder = Folder::of_this_checkout()?;
-    if let Some(config) = external_for(&folder, wanted.kubernetes)? {
+pub(crate) fn up(options: UpOptions) -> Result<(), ToolError> {
+    let dir = ClusterDir::of_checkout()?;
+    if let Some(config) = external_kubeconfig_for(&dir, options.kubernetes)? {
         eprintln!("xtask: using the cluster of KUBECONFIG: `{}`", config.display());
         return Ok(());
     }
-    let source = Source::new(wanted.kubernetes)?;
-    let begun = Instant::now();
-    let _lock = folder.lock()?;
-    if let Some(state) = running(&folder)? {
-        if wanted.node && !state.node() {
+    let source = BinarySource::new(options.kubernetes)?;
+    let started_at = Instant::now();
+    let _lock = dir.lock()?;
+    if let Some(state) = running_state(&dir)? {
+        if options.node && !state.has_node() {
             let what = "a cluster without a node is running; stop it first with `cargo xtask cluster down`";
-            return Err(Failure::Mismatch { what: what.to_owned() });
+            return Err(ToolError::FailedPrecondition { what: what.to_owned() });
         }
-        check_version(&state, wanted.kubernetes)?;
-        eprintln!("xtask: the cluster is already running: {}", state.server());
+        check_version(&state, options.kubernetes)?;
+        eprintln!("xtask: the cluster is already running: {}", state.server_url());
         return Ok(());
     }
-    if folder.path().exists() {
+    if dir.path().exists() {
         eprintln!("xtask: removing the leftovers of an earlier cluster");
-        remains::remove(&folder)?;
+        leftovers::remove(&dir)?;
     }
-    let programs = binaries::find(&source, wanted.node)?;
-    let state = State::new(wanted.node, source.release(), programs)?;
-    if let Err(failure) = start(&folder, state) {
-        return Err(given_up(&folder, failure));
+    let programs = binaries::find_or_build(&source, options.node)?;
+    let state = ClusterState::new(options.node, source.release(), programs)?;
+    if let Err(failure) = start(&dir, state) {
+        return Err(clean_up_after(&dir, failure));
     }
     eprintln!(
         "xtask: the cluster is ready after {:.1} s; `cargo xtask cluster env` prints its variables",
-        begun.elapsed().as_secs_f32()
+        started_at.elapsed().as_secs_f32()
     );
     Ok(())
 }
 
-fn start(folder: &Folder, mut state: State) -> Result<(), Failure> {
+fn start(dir: &ClusterDir, mut state: ClusterState) -> Result<(), ToolError> {
     for name in ["", "bin", "logs", "processes", "certificates", "plugins"] {
-        folder.create(name)?;
+        dir.create_dir(name)?;
     }
     if let Some(kubectl) = state.programs.get(KUBECTL) {
-        let link = folder.join(CLIENT);
-        std::os::unix::fs::symlink(kubectl, &link).map_err(Failure::io(format!("`{}`", link.display())))?;
+        let link = dir.join(KUBECTL_LINK);
+        std::os::unix::fs::symlink(kubectl, &link).map_err(ToolError::io(format!("`{}`", link.display())))?;
     }
-    state.save(folder)?;
-    eprintln!("xtask: starting the control plane: {}", state.server());
-    control_plane::start(folder, &state)?;
+    state.save(dir)?;
+    eprintln!("xtask: starting the control plane: {}", state.server_url());
+    control_plane::start(dir, &state)?;
     if let Some(network) = state.network {
         eprintln!("xtask: starting the node");
-        node::start(folder, &state, network)?;
+        node::start(dir, &state, network)?;
     }
-    process::all_alive(folder)?;
+    process::check_all_alive(dir)?;
     state.ready = true;
-    state.save(folder)
+    state.save(dir)
 }
 
 /// Removes a partly started cluster. Keeps its logs and names their directory in the error.
-fn given_up(folder: &Folder, failure: Failure) -> Failure {
+fn clean_up_after(dir: &ClusterDir, failure: ToolError) -> ToolError {
     // The message quotes a log, so it is created before the logs are moved.
     let what = failure.to_string();
-    let logs = folder.failed_logs();
-    let _none = std::fs::remove_dir_all(&logs);
-    let kept = std::fs::rename(folder.join("logs"), &logs);
-    if let Err(also) = remains::remove(folder) {
+    let logs = dir.failed_logs_dir();
+    let _ignored = std::fs::remove_dir_all(&logs);
+    let moved = std::fs::rename(dir.join("logs"), &logs);
+    if let Err(also) = leftovers::remove(dir) {
         eprintln!("xtask: {also}");
     }
-    match kept {
-        Ok(()) => Failure::Mismatch { what: format!("{what}\nlogs: `{}`", logs.display()) },
+    match moved {
+        Ok(()) => ToolError::FailedPrecondition { what: format!("{what}\nlogs: `{}`", logs.display()) },
         Err(_) => failure,
     }
 }
 
 /// Stops and removes the cluster of this checkout.
-pub(crate) fn down() -> Result<(), Failure> {
-    let folder = Folder::of_this_checkout()?;
-    let _lock = folder.lock()?;
-    if folder.path().exists() {
-        remains::remove(&folder)?;
+pub(crate) fn down() -> Result<(), ToolError> {
+    let dir = ClusterDir::of_checkout()?;
+    let _lock = dir.lock()?;
+    if dir.path().exists() {
+        leftovers::remove(&dir)?;
         eprintln!("xtask: the cluster is stopped");
     } else {
         eprintln!("xtask: this checkout has no running cluster");
@@ -108,131 +108,131 @@ pub(crate) fn down() -> Result<(), Failure> {
 /// [`ToolError::FailedPrecondition`] if the user selects a version and KUBECONFIG, KUBEBUILDER_ASSETS or a
 /// running cluster has another one.
 /// [`ToolError::Unsupported`] if the programs must be built and Go is missing or too old.
-pub fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), Failure> {
-    let folder = Folder::of_this_checkout()?;
-    if external_for(&folder, kubernetes)?.is_some() {
+pub fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), ToolError> {
+    let dir = ClusterDir::of_checkout()?;
+    if external_kubeconfig_for(&dir, kubernetes)?.is_some() {
         return Ok(());
     }
-    match running(&folder)? {
+    match running_state(&dir)? {
         Some(state) => check_version(&state, kubernetes),
-        None => Source::new(kubernetes)?.check(),
+        None => BinarySource::new(kubernetes)?.check_available(),
     }
 }
 
 /// Returns the kubeconfig of an external cluster. Fails if the user selects a version, because an external
 /// cluster has its own.
-fn external_for(folder: &Folder, kubernetes: Option<Release>) -> Result<Option<PathBuf>, Failure> {
-    let config = is_external(folder)?;
+fn external_kubeconfig_for(dir: &ClusterDir, kubernetes: Option<Release>) -> Result<Option<PathBuf>, ToolError> {
+    let config = external_kubeconfig(dir)?;
     if config.is_some() && kubernetes.is_some() {
         let what =
             "KUBECONFIG names a cluster with its own version: unset it, or omit `--kubernetes`";
-        return Err(Failure::Mismatch { what: what.to_owned() });
+        return Err(ToolError::FailedPrecondition { what: what.to_owned() });
     }
     Ok(config)
 }
 
-fn check_version(state: &State, kubernetes: Option<Release>) -> Result<(), Failure> {
-    let Some(release) = kubernetes.filter(|release| !state.is_of(*release)) else { return Ok(()) };
+fn check_version(state: &ClusterState, kubernetes: Option<Release>) -> Result<(), ToolError> {
+    let Some(release) = kubernetes.filter(|release| !state.runs_release(*release)) else { return Ok(()) };
     let runs = state.kubernetes.as_deref().unwrap_or("of an unknown version");
     let what = format!(
         "the running cluster has Kubernetes {runs}, not {release}; stop it first with `cargo xtask cluster down`"
     );
-    Err(Failure::Mismatch { what })
+    Err(ToolError::FailedPrecondition { what })
 }
 
 /// Path of the link to the cluster's `kubectl` in the state directory. Its directory contains nothing else,
 /// so that it can be added to `PATH`.
-pub(crate) const CLIENT: &str = "bin/kubectl";
+pub(crate) const KUBECTL_LINK: &str = "bin/kubectl";
 
 /// Finds the `kubectl` of the running cluster, or else searches like [`binaries::find_or_build_kubectl`].
-pub(crate) fn kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Option<PathBuf>, Failure> {
-    let state = State::load(&Folder::of_this_checkout()?).unwrap_or_default();
+pub(crate) fn find_or_build_kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Option<PathBuf>, ToolError> {
+    let state = ClusterState::load(&ClusterDir::of_checkout()?).unwrap_or_default();
     match state.and_then(|state| state.programs.get(KUBECTL).cloned()) {
         Some(program) => Ok(Some(program)),
-        None => binaries::kubectl(kubernetes, may_build),
+        None => binaries::find_or_build_kubectl(kubernetes, may_build),
     }
 }
 
 /// Returns the kubeconfig of an external cluster: KUBECONFIG names it, and this checkout did not start it.
-pub(crate) fn is_external(folder: &Folder) -> Result<Option<PathBuf>, Failure> {
+pub(crate) fn external_kubeconfig(dir: &ClusterDir) -> Result<Option<PathBuf>, ToolError> {
     let Some(value) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
     let files: Vec<PathBuf> = std::env::split_paths(&value).collect();
     // The shell may still have the variables that `cargo xtask cluster env` printed.
-    if files.iter().any(|file| file.starts_with(folder.path())) {
+    if files.iter().any(|file| file.starts_with(dir.path())) {
         return Ok(None);
     }
     if files.iter().any(|file| file.exists()) {
         return Ok(Some(value.into()));
     }
     let what = format!("KUBECONFIG is `{}`, which does not exist; unset it", PathBuf::from(value).display());
-    Err(Failure::Mismatch { what })
+    Err(ToolError::FailedPrecondition { what })
 }
 
 /// Returns the state of this checkout's cluster if it has become ready and all its processes are running.
-fn running(folder: &Folder) -> Result<Option<State>, Failure> {
-    let state = State::load(folder).unwrap_or_default();
+fn running_state(dir: &ClusterDir) -> Result<Option<ClusterState>, ToolError> {
+    let state = ClusterState::load(dir).unwrap_or_default();
     Ok(state.filter(|state| {
-        let expected = PROCESSES.iter().filter(|name| state.node() || !of_a_node(name));
-        let alive = |name| Identity::recorded(folder, name).is_some_and(Identity::is_alive);
+        let expected = PROCESSES.iter().filter(|name| state.has_node() || !is_node_process(name));
+        let alive = |name| ProcessIdentity::recorded(dir, name).is_some_and(ProcessIdentity::is_alive);
         state.ready && expected.into_iter().all(|name| alive(name))
     }))
 }
 
-pub(crate) fn is_up(folder: &Folder) -> Result<bool, Failure> {
-    Ok(running(folder)?.is_some())
+pub(crate) fn is_up(dir: &ClusterDir) -> Result<bool, ToolError> {
+    Ok(running_state(dir)?.is_some())
 }
 
-pub(crate) fn of_a_node(process: &str) -> bool {
+pub(crate) fn is_node_process(process: &str) -> bool {
     [SCHEDULER, CONTAINERD, SOCAT, KUBELET].contains(&process)
 }
 
 /// Returns the environment variables through which tests find the cluster.
-pub(crate) fn environment(folder: &Folder) -> Result<Vec<(String, String)>, Failure> {
+pub(crate) fn test_environment(dir: &ClusterDir) -> Result<Vec<(String, String)>, ToolError> {
     let variable = |name: &str, path: PathBuf| (name.to_owned(), path.display().to_string());
-    if let Some(config) = is_external(folder)? {
+    if let Some(config) = external_kubeconfig(dir)? {
         return Ok(vec![variable("KUBECONFIG", config)]);
     }
-    loaded(folder)?;
-    let program = std::env::current_exe().map_err(Failure::io("this program"))?;
+    load_state(dir)?;
+    let program = std::env::current_exe().map_err(ToolError::io("this program"))?;
     Ok(vec![
-        variable("KUBECONFIG", folder.admin_kubeconfig()),
-        variable("RUNWAY_TEST_KUBECONFIG", folder.user_kubeconfig()),
-        variable("RUNWAY_TEST_CLUSTER", folder.path().to_owned()),
+        variable("KUBECONFIG", dir.admin_kubeconfig()),
+        variable("RUNWAY_TEST_KUBECONFIG", dir.user_kubeconfig()),
+        variable("RUNWAY_TEST_CLUSTER", dir.path().to_owned()),
         variable("RUNWAY_TEST_XTASK", program),
     ])
 }
 
-pub(crate) fn loaded(folder: &Folder) -> Result<State, Failure> {
+pub(crate) fn load_state(dir: &ClusterDir) -> Result<ClusterState, ToolError> {
     let what = "this checkout has no running cluster: start one with `cargo xtask cluster up`".to_owned();
-    State::load(folder)?.ok_or(Failure::Mismatch { what })
+    ClusterState::load(dir)?.ok_or(ToolError::FailedPrecondition { what })
 }
 
-pub(crate) fn import(file: &Path) -> Result<(), Failure> {
-    let folder = Folder::of_this_checkout()?;
-    let what = match running(&folder)? {
-        _ if is_external(&folder)?.is_some() => "cannot import images into the cluster of KUBECONFIG",
-        Some(state) if state.node() => return node::import(&folder, &state, file),
+pub(crate) fn import_images(file: &Path) -> Result<(), ToolError> {
+    let dir = ClusterDir::of_checkout()?;
+    let what = match running_state(&dir)? {
+        _ if external_kubeconfig(&dir)?.is_some() => "cannot import images into the cluster of KUBECONFIG",
+        Some(state) if state.has_node() => return node::import_images(&dir, &state, file),
         _ => "this checkout has no running cluster with a node: start one with `cargo xtask cluster up --node`",
     };
-    Err(Failure::Mismatch { what: what.to_owned() })
+    Err(ToolError::FailedPrecondition { what: what.to_owned() })
 }
 
 /// Kills the API server. After SIGTERM it would continue to serve its watches for a while.
-pub(crate) fn stop_apiserver() -> Result<(), Failure> {
-    let folder = Folder::of_this_checkout()?;
-    let _lock = folder.lock()?;
-    loaded(&folder)?;
-    Identity::recorded(&folder, APISERVER).map_or(Ok(()), Identity::kill)
+pub(crate) fn stop_apiserver() -> Result<(), ToolError> {
+    let dir = ClusterDir::of_checkout()?;
+    let _lock = dir.lock()?;
+    load_state(&dir)?;
+    ProcessIdentity::recorded(&dir, APISERVER).map_or(Ok(()), ProcessIdentity::kill)
 }
 
-pub(crate) fn start_apiserver() -> Result<(), Failure> {
-    let folder = Folder::of_this_checkout()?;
-    let _lock = folder.lock()?;
-    let state = loaded(&folder)?;
-    if Identity::recorded(&folder, APISERVER).is_some_and(Identity::is_alive) {
+pub(crate) fn start_apiserver() -> Result<(), ToolError> {
+    let dir = ClusterDir::of_checkout()?;
+    let _lock = dir.lock()?;
+    let state = load_state(&dir)?;
+    if ProcessIdentity::recorded(&dir, APISERVER).is_some_and(ProcessIdentity::is_alive) {
         return Ok(());
     }
-    control_plane::start_apiserver(&folder, &state)
+    control_plane::start_apiserver(&dir, &state)
 }

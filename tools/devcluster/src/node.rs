@@ -4,22 +4,22 @@
 //! settings are files of the state directory. So the node changes nothing on the machine, clusters do not
 //! conflict, and the kernel removes every mount when the processes exit.
 
-use crate::api::Api;
-use crate::network::{self, Network};
-use crate::process::{self, CONTAINERD, Identity, KUBELET, SCHEDULER, SOCAT};
-use crate::state::{Folder, State};
+use crate::api::ApiClient;
+use crate::network::{self, PodNetwork};
+use crate::process::{self, CONTAINERD, ProcessIdentity, KUBELET, SCHEDULER, SOCAT};
+use crate::state::{ClusterDir, ClusterState};
 use crate::{cgroup, image};
-use runway_steps::{Failure, search_path};
+use runway_steps::{ToolError, search_path};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Maximum time until containerd and the kubelet are ready, in seconds.
-const READY: u64 = 90;
+const READY_TIMEOUT_SECS: u64 = 90;
 
 /// Prepares the mounts in a new mount namespace and becomes containerd. The state directory may be below a
 /// directory that these mounts cover, so it is bind-mounted at its own path again.
-const ENTER: &str = r#"
+const ENTER_NAMESPACE: &str = r#"
 set -e
 cd "$1"
 for pair in run:/run lib:/var/lib log:/var/log; do
@@ -39,42 +39,42 @@ exec "$@"
 "#;
 
 /// Starts the node for a running control plane and waits until it accepts pods.
-pub(crate) fn start(folder: &Folder, state: &State, network: Network) -> Result<(), Failure> {
+pub(crate) fn start(dir: &ClusterDir, state: &ClusterState, network: PodNetwork) -> Result<(), ToolError> {
     for name in ["run", "lib", "log", "settings", "network", "kubelet", "containerd"] {
-        folder.create(&format!("node/{name}"))?;
+        dir.create_dir(&format!("node/{name}"))?;
     }
-    let group = cgroup::make(state)?;
-    start_scheduler(folder, state)?;
-    start_containerd(folder, state, &group, network)?;
-    import(folder, state, &image::archive(folder, Path::new(&state.program("busybox")))?)?;
-    start_relay(folder, state, &group, network)?;
-    start_kubelet(folder, state, &group)?;
-    process::wait(folder, "the node's readiness", READY, || Api::new(folder, state).node_ready())
+    let group = cgroup::create(state)?;
+    start_scheduler(dir, state)?;
+    start_containerd(dir, state, &group, network)?;
+    import_images(dir, state, &image::write_archive(dir, Path::new(&state.program_path("busybox")))?)?;
+    start_relay(dir, state, &group, network)?;
+    start_kubelet(dir, state, &group)?;
+    process::wait_for(dir, "the node's readiness", READY_TIMEOUT_SECS, || ApiClient::new(dir, state).check_node_ready())
 }
 
-fn start_scheduler(folder: &Folder, state: &State) -> Result<(), Failure> {
+fn start_scheduler(dir: &ClusterDir, state: &ClusterState) -> Result<(), ToolError> {
     let command = [
-        state.program(SCHEDULER),
-        format!("--kubeconfig={}", folder.text("admin.kubeconfig")),
+        state.program_path(SCHEDULER),
+        format!("--kubeconfig={}", dir.path_string("admin.kubeconfig")),
         "--leader-elect=false".to_owned(),
         "--secure-port=0".to_owned(),
     ];
-    process::start(folder, SCHEDULER, None, &command)
+    process::start_process(dir, SCHEDULER, None, &command)
 }
 
-fn start_containerd(folder: &Folder, state: &State, group: &Path, network: Network) -> Result<(), Failure> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(Failure::io("`/proc/self/mounts`"))?;
+fn start_containerd(dir: &ClusterDir, state: &ClusterState, group: &Path, network: PodNetwork) -> Result<(), ToolError> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(ToolError::io("`/proc/self/mounts`"))?;
     // overlayfs cannot use another overlayfs as its upper layer. In this case the native snapshotter copies
     // the layers.
-    let snapshots =
-        if file_system(&mounts, folder.path()) == Some("overlay") { "native" } else { "overlayfs" };
-    let plugins = state.program("cni");
-    folder.write("node/containerd.toml", &containerd_config(folder, snapshots, &plugins))?;
-    folder.write("node/snapshots", snapshots)?;
+    let snapshotter =
+        if file_system_type(&mounts, dir.path()) == Some("overlay") { "native" } else { "overlayfs" };
+    let plugins = state.program_path("cni");
+    dir.write_private("node/containerd.toml", &containerd_config(dir, snapshotter, &plugins))?;
+    dir.write_private("node/snapshots", snapshotter)?;
     // The kubelet probes the pods, and pods call the API server. So this machine needs an address in the pod
     // network.
     let addresses =
-        json!({ "subnet": network.pods(), "rangeStart": network.first(), "gateway": network.gateway() });
+        json!({ "subnet": network.pod_cidr(), "rangeStart": network.first_pod_address(), "gateway": network.gateway_address() });
     let network = json!({
         "cniVersion": "0.4.0",
         "name": state.tag,
@@ -86,89 +86,89 @@ fn start_containerd(folder: &Folder, state: &State, group: &Path, network: Netwo
             "ipam": { "type": "host-local", "ranges": [[addresses]] },
         }],
     });
-    folder.write("node/network/runway.conflist", &network.to_string())?;
+    dir.write_private("node/network/runway.conflist", &network.to_string())?;
     let command = [
         "unshare".to_owned(),
         "--mount".to_owned(),
         "/bin/sh".to_owned(),
         "-c".to_owned(),
-        ENTER.to_owned(),
+        ENTER_NAMESPACE.to_owned(),
         "sh".to_owned(),
-        folder.path().display().to_string(),
-        state.program(CONTAINERD),
-        format!("--config={}", folder.text("node/containerd.toml")),
+        dir.path().display().to_string(),
+        state.program_path(CONTAINERD),
+        format!("--config={}", dir.path_string("node/containerd.toml")),
     ];
-    process::start(folder, CONTAINERD, Some(group), &command)?;
+    process::start_process(dir, CONTAINERD, Some(group), &command)?;
     // `ctr` would wait for seconds before its next attempt if containerd were not listening yet.
-    process::wait(folder, "containerd's socket", READY, || {
-        let listens = folder.join("node/run/containerd/containerd.sock").exists();
+    process::wait_for(dir, "containerd's socket", READY_TIMEOUT_SECS, || {
+        let listens = dir.join("node/run/containerd/containerd.sock").exists();
         if listens { Ok(()) } else { Err("it does not exist".to_owned()) }
     })?;
-    process::wait(folder, "containerd's readiness", READY, || {
-        ctr(folder, state, &["version"]).map_err(|failure| failure.to_string())
+    process::wait_for(dir, "containerd's readiness", READY_TIMEOUT_SECS, || {
+        run_ctr(dir, state, &["version"]).map_err(|failure| failure.to_string())
     })
 }
 
 /// Starts the relay from the API server's cluster IP to the API server. The bridge and its address do not
 /// exist before the first pod, so the relay binds the address in advance.
-fn start_relay(folder: &Folder, state: &State, group: &Path, network: Network) -> Result<(), Failure> {
-    let gateway = network.gateway();
+fn start_relay(dir: &ClusterDir, state: &ClusterState, group: &Path, network: PodNetwork) -> Result<(), ToolError> {
+    let gateway = network.gateway_address();
     let command = [
-        state.program(SOCAT),
-        format!("TCP-LISTEN:{},bind={gateway},freebind,reuseaddr,fork", network::PORT),
+        state.program_path(SOCAT),
+        format!("TCP-LISTEN:{},bind={gateway},freebind,reuseaddr,fork", network::SERVICE_PORT),
         format!("TCP:127.0.0.1:{}", state.ports.apiserver),
     ];
-    process::start(folder, SOCAT, Some(group), &command)
+    process::start_process(dir, SOCAT, Some(group), &command)
 }
 
 /// Imports the images of an archive into containerd.
-pub(crate) fn import(folder: &Folder, state: &State, archive: &Path) -> Result<(), Failure> {
-    let snapshots = std::fs::read_to_string(folder.join("node/snapshots")).unwrap_or_default();
-    let archive = std::path::absolute(archive).map_err(Failure::io(format!("`{}`", archive.display())))?;
+pub(crate) fn import_images(dir: &ClusterDir, state: &ClusterState, archive: &Path) -> Result<(), ToolError> {
+    let snapshotter = std::fs::read_to_string(dir.join("node/snapshots")).unwrap_or_default();
+    let archive = std::path::absolute(archive).map_err(ToolError::io(format!("`{}`", archive.display())))?;
     let archive = archive.display().to_string();
-    ctr(folder, state, &["images", "import", "--snapshotter", &snapshots, &archive])
+    run_ctr(dir, state, &["images", "import", "--snapshotter", &snapshotter, &archive])
 }
 
 /// Runs `ctr` in the mount namespace of containerd.
-fn ctr(folder: &Folder, state: &State, arguments: &[&str]) -> Result<(), Failure> {
+fn run_ctr(dir: &ClusterDir, state: &ClusterState, arguments: &[&str]) -> Result<(), ToolError> {
     let what = format!("ctr {}", arguments.first().copied().unwrap_or_default());
-    let mut call = inside(folder)?;
-    call.push(state.program("ctr"));
+    let mut call = nsenter_args(dir)?;
+    call.push(state.program_path("ctr"));
     call.extend(["--namespace", "k8s.io"].iter().chain(arguments).map(|word| (*word).to_owned()));
     let mut words = call.into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).env("PATH", search_path());
-    let output = command.output().map_err(Failure::io(&*what))?;
+    let output = command.output().map_err(ToolError::io(&*what))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(Failure::Command { what, output: String::from_utf8_lossy(&output.stderr).into_owned() })
+    Err(ToolError::CommandFailed { what, output: String::from_utf8_lossy(&output.stderr).into_owned() })
 }
 
 /// Returns the first words of a command that runs in the mount namespace of the node.
-fn inside(folder: &Folder) -> Result<Vec<String>, Failure> {
-    let identity = Identity::recorded(folder, CONTAINERD)
-        .ok_or_else(|| Failure::Mismatch { what: "containerd was not started".to_owned() })?;
+fn nsenter_args(dir: &ClusterDir) -> Result<Vec<String>, ToolError> {
+    let identity = ProcessIdentity::recorded(dir, CONTAINERD)
+        .ok_or_else(|| ToolError::FailedPrecondition { what: "containerd was not started".to_owned() })?;
     let namespace = format!("--mount=/proc/{}/ns/mnt", identity.pid);
     Ok(vec!["nsenter".to_owned(), namespace, "--".to_owned()])
 }
 
-fn start_kubelet(folder: &Folder, state: &State, group: &Path) -> Result<(), Failure> {
-    folder.write("node/kubelet.json", &kubelet_config(folder, state).to_string())?;
-    let mut command = inside(folder)?;
+fn start_kubelet(dir: &ClusterDir, state: &ClusterState, group: &Path) -> Result<(), ToolError> {
+    dir.write_private("node/kubelet.json", &kubelet_config(dir, state).to_string())?;
+    let mut command = nsenter_args(dir)?;
     command.extend([
-        state.program(KUBELET),
-        format!("--config={}", folder.text("node/kubelet.json")),
-        format!("--kubeconfig={}", folder.text("admin.kubeconfig")),
-        format!("--root-dir={}", folder.text("node/kubelet")),
-        format!("--cert-dir={}", folder.text("node/certificates")),
+        state.program_path(KUBELET),
+        format!("--config={}", dir.path_string("node/kubelet.json")),
+        format!("--kubeconfig={}", dir.path_string("admin.kubeconfig")),
+        format!("--root-dir={}", dir.path_string("node/kubelet")),
+        format!("--cert-dir={}", dir.path_string("node/certificates")),
         // The node name is also its address, so it needs no name resolution and no network.
         "--hostname-override=127.0.0.1".to_owned(),
     ]);
-    process::start(folder, KUBELET, Some(group), &command)
+    process::start_process(dir, KUBELET, Some(group), &command)
 }
 
-fn kubelet_config(folder: &Folder, state: &State) -> serde_json::Value {
+fn kubelet_config(dir: &ClusterDir, state: &ClusterState) -> serde_json::Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -183,7 +183,7 @@ fn kubelet_config(folder: &Folder, state: &State) -> serde_json::Value {
         // Since version 1.35, a kubelet refuses to run on cgroup v1 by default.
         "failCgroupV1": false,
         // Without this setting, the kubelet creates `/usr/libexec/kubernetes`.
-        "volumePluginDir": folder.text("plugins"),
+        "volumePluginDir": dir.path_string("plugins"),
         "cgroupRoot": format!("/{}", state.tag),
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
@@ -206,14 +206,14 @@ fn kubelet_config(folder: &Folder, state: &State) -> serde_json::Value {
     })
 }
 
-fn containerd_config(folder: &Folder, snapshots: &str, plugins: &str) -> String {
-    let root = folder.text("node/containerd");
-    let network = folder.text("node/network");
+fn containerd_config(dir: &ClusterDir, snapshots: &str, plugins: &str) -> String {
+    let root = dir.path_string("node/containerd");
+    let network = dir.path_string("node/network");
     // A TOML basic string has the syntax of a JSON string.
     let quoted = |text: &str| json!(text).to_string();
-    let (root, network, plugins, snapshots) =
+    let (root, network, plugins, snapshotter) =
         (quoted(&root), quoted(&network), quoted(plugins), quoted(snapshots));
-    let pause = quoted(image::PAUSE);
+    let pause = quoted(image::PAUSE_IMAGE);
     format!(
         "\
 version = 2
@@ -236,7 +236,7 @@ bin_dir = {plugins}
 conf_dir = {network}
 
 [plugins.\"io.containerd.grpc.v1.cri\".containerd]
-snapshotter = {snapshots}
+snapshotter = {snapshotter}
 default_runtime_name = \"runc\"
 
 [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
@@ -247,7 +247,7 @@ runtime_type = \"io.containerd.runc.v2\"
 
 /// Returns the type of the file system that contains a path, from the text of `/proc/self/mounts`. The
 /// deepest mount point wins, and the last of several mounts on the same point.
-fn file_system<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
+fn file_system_type<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
     let mut found: Option<(PathBuf, &str)> = None;
     for line in mounts.lines() {
         let mut fields = line.split(' ').skip(1);
@@ -263,16 +263,16 @@ fn file_system<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::file_system;
+    use super::file_system_type;
     use std::path::Path;
 
     #[test]
-    fn the_deepest_mount_holds_a_path() {
+    fn file_system_of_the_deepest_mount_is_returned() {
         let mounts =
             "overlay / overlay rw 0 0\n/dev/sda /data ext4 rw 0 0\ntmpfs /data\\040tmp tmpfs rw 0 0\n";
-        assert_eq!(file_system(mounts, Path::new("/home/x")), Some("overlay"));
-        assert_eq!(file_system(mounts, Path::new("/data/x")), Some("ext4"));
-        assert_eq!(file_system(mounts, Path::new("/data tmp/x")), Some("tmpfs"));
-        assert_eq!(file_system("", Path::new("/data")), None);
+        assert_eq!(file_system_type(mounts, Path::new("/home/x")), Some("overlay"));
+        assert_eq!(file_system_type(mounts, Path::new("/data/x")), Some("ext4"));
+        assert_eq!(file_system_type(mounts, Path::new("/data tmp/x")), Some("tmpfs"));
+        assert_eq!(file_system_type("", Path::new("/data")), None);
     }
 }

@@ -5,10 +5,10 @@
 //! success, failure, panic, signal or `SIGKILL`. The guard then kills the running step and removes the
 //! cluster.
 
-use crate::lifecycle::{self, Up, down, environment, up};
-use crate::process::{Identity, Stat};
-use crate::state::Folder;
-use runway_steps::{Failed, Failure};
+use crate::lifecycle::{self, UpOptions, down, test_environment, up};
+use crate::process::{ProcessIdentity, ProcessStat};
+use crate::state::ClusterDir;
+use runway_steps::{StepError, ToolError};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,7 +19,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Maximum time for the processes of a step to exit after each signal.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A cluster in use.
 pub struct Session {
@@ -32,21 +32,21 @@ impl Session {
     ///
     /// # Errors
     /// [`ToolError`] if the guard or the cluster cannot be started.
-    pub fn begin(wanted: Up) -> Result<Self, Failure> {
-        let folder = Folder::of_this_checkout()?;
-        let stays = lifecycle::is_external(&folder)?.is_some() || lifecycle::is_up(&folder)?;
-        let mut guard = own("guard")?
-            .arg(if stays { "leave" } else { "remove" })
+    pub fn start(options: UpOptions) -> Result<Self, ToolError> {
+        let dir = ClusterDir::of_checkout()?;
+        let is_kept = lifecycle::external_kubeconfig(&dir)?.is_some() || lifecycle::is_up(&dir)?;
+        let mut guard = self_command("guard")?
+            .arg(if is_kept { "leave" } else { "remove" })
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(Failure::io("the guard"))?;
-        let told = Failure::io("signals");
-        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(told)?;
+            .map_err(ToolError::io("the guard"))?;
+        let io_error = ToolError::io("signals");
+        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(io_error)?;
         let pid = guard.id();
-        std::thread::spawn(move || end_by_signal(signals, pid));
-        let brought = up(wanted).and_then(|()| environment(&folder));
-        match brought {
+        std::thread::spawn(move || wait_for_guard_on_signal(signals, pid));
+        let result = up(options).and_then(|()| test_environment(&dir));
+        match result {
             Ok(variables) => Ok(Self { guard, variables }),
             Err(failure) => {
                 drop(guard.stdin.take());
@@ -58,7 +58,7 @@ impl Session {
 
     /// Whether `cargo xtask cluster` started the cluster, in contrast to an external cluster of KUBECONFIG.
     #[must_use]
-    pub fn is_ours(&self) -> bool {
+    pub fn is_managed(&self) -> bool {
         self.variables.iter().any(|(name, _)| name == "RUNWAY_TEST_XTASK")
     }
 
@@ -67,9 +67,9 @@ impl Session {
     /// # Errors
     /// [`StepError::Io`] if the program cannot be started.
     /// [`StepError::CommandFailed`] if the program fails.
-    pub fn run(&mut self, step: &str, command: &mut Command) -> Result<(), Failed> {
+    pub fn run(&mut self, step: &str, command: &mut Command) -> Result<(), StepError> {
         eprintln!("\nxtask: {step}");
-        let not_started = |error| Failed::NotStarted { step: step.to_owned(), error };
+        let not_started = |error| StepError::Io { step: step.to_owned(), error };
         command.envs(self.variables.iter().map(|(name, value)| (name, value))).process_group(0);
         let mut child = command.spawn().map_err(not_started)?;
         if let Some(pipe) = &mut self.guard.stdin {
@@ -78,7 +78,7 @@ impl Session {
         if child.wait().map_err(not_started)?.success() {
             Ok(())
         } else {
-            Err(Failed::Unsuccessful { step: step.to_owned() })
+            Err(StepError::CommandFailed { step: step.to_owned() })
         }
     }
 }
@@ -91,23 +91,23 @@ impl Drop for Session {
 }
 
 /// Runs the guard. Returns when the pipe is closed and everything is removed.
-pub(crate) fn guard(remove: bool) -> Result<(), Failure> {
+pub(crate) fn run_guard(remove: bool) -> Result<(), ToolError> {
     let mut groups: Vec<i32> = Vec::new();
     for line in std::io::stdin().lock().lines() {
-        groups.extend(line.map_err(Failure::io("the guard"))?.parse::<i32>());
+        groups.extend(line.map_err(ToolError::io("the guard"))?.parse::<i32>());
     }
     // The kernel does not reuse the number of a process group while a member is alive.
     for group in groups {
-        end_group(group);
+        kill_group(group);
     }
     if remove { down() } else { Ok(()) }
 }
 
-fn end_group(group: i32) {
+fn kill_group(group: i32) {
     for signal in [Signal::TERM, Signal::KILL] {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
-            let members = members(group);
+            let members = group_members(group);
             if members.is_empty() {
                 return;
             }
@@ -120,19 +120,19 @@ fn end_group(group: i32) {
 }
 
 /// Returns the running processes of a process group.
-fn members(group: i32) -> Vec<Identity> {
+fn group_members(group: i32) -> Vec<ProcessIdentity> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let stats = pids.filter_map(Stat::of).filter(|stat| stat.group == group && !stat.ended);
+    let stats = pids.filter_map(ProcessStat::read).filter(|stat| stat.process_group == group && !stat.has_exited);
     stats.map(|stat| stat.identity).collect()
 }
 
 /// Waits for a signal. Then this program re-executes itself as a process that only waits for the guard. This
 /// closes the pipe and releases the locks, and the pid stays the same.
-fn end_by_signal(mut signals: Signals, guard: u32) {
+fn wait_for_guard_on_signal(mut signals: Signals, guard: u32) {
     let Some(signal) = signals.forever().next() else { return };
     eprintln!("\nxtask: received signal {signal}, shutting down");
-    if let Ok(mut waiting) = own("wait") {
+    if let Ok(mut waiting) = self_command("wait") {
         let error = waiting.arg(guard.to_string()).arg((128 + signal).to_string()).exec();
         eprintln!("xtask: {error}");
     }
@@ -140,7 +140,7 @@ fn end_by_signal(mut signals: Signals, guard: u32) {
 }
 
 /// Waits for the guard, which is a child of this pid, and returns the exit code.
-pub(crate) fn wait(guard: &str, code: &str) -> ExitCode {
+pub(crate) fn wait_for_guard(guard: &str, code: &str) -> ExitCode {
     let child = guard.parse().ok().and_then(rustix::process::Pid::from_raw);
     if let Some(child) = child {
         let _ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
@@ -149,8 +149,8 @@ pub(crate) fn wait(guard: &str, code: &str) -> ExitCode {
 }
 
 /// Returns a call of this program with a `cluster` command.
-fn own(command: &str) -> Result<Command, Failure> {
-    let program = std::env::current_exe().map_err(Failure::io("this program"))?;
+fn self_command(command: &str) -> Result<Command, ToolError> {
+    let program = std::env::current_exe().map_err(ToolError::io("this program"))?;
     let mut call = Command::new(program);
     call.args(["cluster", command]);
     Ok(call)

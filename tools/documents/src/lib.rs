@@ -2,21 +2,21 @@
 //! excerpt matches its file.
 
 mod block;
-mod likeness;
+mod output_match;
 mod page;
 mod shell;
 
 use page::Page;
 use runway_devcluster::{Kubectl, Session};
-use runway_steps::{Failed, cargo, root};
+use runway_steps::{StepError, run_cargo, workspace_root};
 use std::path::PathBuf;
 use std::process::Command;
 
 /// Pages whose blocks are run, in addition to those in `docs/how-to/`.
-const PAGES: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/server.md"];
+const EXECUTED_PAGES: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/server.md"];
 
 /// Blocks that are not run: the page, the beginning of the block, and the reason.
-const NOT_RUN: &[(&str, &str, &str)] = &[
+const EXCLUDED_BLOCKS: &[(&str, &str, &str)] = &[
     ("README.md", "cargo xtask test\n", "this command runs the documents"),
     ("docs/tutorial.md", "cargo install ", "the built programs are on the search path"),
     ("docs/tutorial.md", "cargo xtask cluster down\n", "other tests need the cluster"),
@@ -25,9 +25,9 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
 
 /// The target on which blocks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RunTarget {
     /// This machine, without a cluster.
-    Here,
+    Local,
     /// The cluster of `KUBECONFIG`. Only pages with at least one `cluster` block are run.
     Cluster,
 }
@@ -36,18 +36,18 @@ pub(crate) enum Place {
 ///
 /// # Errors
 /// [`StepError`] if a program cannot be built, or a page does not match.
-pub fn check() -> Result<(), Failed> {
-    build()?;
-    run(Place::Here)
+pub fn check() -> Result<(), StepError> {
+    build_programs()?;
+    run_pages(RunTarget::Local)
 }
 
 /// Runs the pages that need a cluster on the session's cluster.
 ///
 /// # Errors
 /// [`StepError`] if a program cannot be built, or a page does not match.
-pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
-    build()?;
-    let program = std::env::current_exe().map_err(|error| not_started("the documents", error))?;
+pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
+    build_programs()?;
+    let program = std::env::current_exe().map_err(|error| io_error("the documents", error))?;
     session.run("the documents on a cluster", Command::new(program).args(["documents", "--cluster"]))
 }
 
@@ -55,76 +55,76 @@ pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
 ///
 /// # Errors
 /// [`StepError`] if there is no `kubectl`, or a page does not match.
-pub fn run_on_the_cluster() -> Result<(), Failed> {
+pub fn run_on_cluster() -> Result<(), StepError> {
     let kubectl = Kubectl::new()?;
-    let ran = run(Place::Cluster);
+    let result = run_pages(RunTarget::Cluster);
     // The namespace of the pages is deleted, so that later steps find the cluster unchanged.
-    let removed = kubectl.call(&["delete", "namespace", "runway-jobs", "--ignore-not-found"], None);
-    ran.and(removed.map(drop).map_err(|what| wrong("the documents", what)))
+    let removed = kubectl.run(&["delete", "namespace", "runway-jobs", "--ignore-not-found"], None);
+    result.and(removed.map(drop).map_err(|what| check_failed("the documents", what)))
 }
 
-fn build() -> Result<(), Failed> {
+fn build_programs() -> Result<(), StepError> {
     let programs = ["build", "--locked", "-p", "runway-cli", "-p", "runway-http", "--bins"];
-    cargo("the programs for the documents", &programs)
+    run_cargo("the programs for the documents", &programs)
 }
 
-fn run(place: Place) -> Result<(), Failed> {
+fn run_pages(place: RunTarget) -> Result<(), StepError> {
     eprintln!("\nxtask: running the documents");
-    let mut untrue = String::new();
+    let mut failures = String::new();
     for page in pages()? {
-        if place == Place::Here || page.needs_a_cluster() {
+        if place == RunTarget::Local || page.needs_cluster() {
             match page.run(place) {
                 Ok(ran) => eprintln!("xtask: {}: {ran} blocks", page.name()),
-                Err(faults) => untrue.push_str(&format!("\n{}:{faults}", page.name())),
+                Err(faults) => failures.push_str(&format!("\n{}:{faults}", page.name())),
             }
         }
     }
-    if untrue.is_empty() { Ok(()) } else { Err(wrong("the documents", untrue)) }
+    if failures.is_empty() { Ok(()) } else { Err(check_failed("the documents", failures)) }
 }
 
-fn pages() -> Result<Vec<Page>, Failed> {
-    let folder = root().join("docs/how-to");
-    let told = |error| not_started("the how-to pages", error);
-    let mut names: Vec<PathBuf> = PAGES.iter().map(PathBuf::from).collect();
+fn pages() -> Result<Vec<Page>, StepError> {
+    let dir = workspace_root().join("docs/how-to");
+    let told = |error| io_error("the how-to pages", error);
+    let mut names: Vec<PathBuf> = EXECUTED_PAGES.iter().map(PathBuf::from).collect();
     let mut how_to = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(told)? {
+    for entry in std::fs::read_dir(&dir).map_err(told)? {
         how_to.push(PathBuf::from("docs/how-to").join(entry.map_err(told)?.file_name()));
     }
     how_to.sort();
     names.extend(how_to);
     names
         .iter()
-        .map(|name| Page::read(name).map_err(|what| wrong(&name.display().to_string(), what)))
+        .map(|name| Page::read(name).map_err(|what| check_failed(&name.display().to_string(), what)))
         .collect()
 }
 
-fn wrong(step: &str, what: String) -> Failed {
-    Failed::Wrong { step: step.to_owned(), what }
+fn check_failed(step: &str, what: String) -> StepError {
+    StepError::CheckFailed { step: step.to_owned(), what }
 }
 
-fn not_started(step: &str, error: std::io::Error) -> Failed {
-    Failed::NotStarted { step: step.to_owned(), error }
+fn io_error(step: &str, error: std::io::Error) -> StepError {
+    StepError::Io { step: step.to_owned(), error }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NOT_RUN, pages};
-    use runway_steps::root;
+    use super::{EXCLUDED_BLOCKS, pages};
+    use runway_steps::workspace_root;
     use std::path::Path;
 
     #[test]
-    fn every_block_is_run_or_has_its_reason() {
+    fn every_block_is_run_or_excluded() {
         for page in pages().unwrap() {
-            page.plan().unwrap();
+            page.runnable_blocks().unwrap();
         }
     }
 
     #[test]
-    fn no_reason_is_without_its_block() {
+    fn every_exclusion_matches_a_block() {
         let pages = pages().unwrap();
-        for (name, start, _) in NOT_RUN {
+        for (name, start, _) in EXCLUDED_BLOCKS {
             let page = pages.iter().find(|page| page.name() == *name).unwrap();
-            assert!(page.begins_a_block(start), "{name}: {start}");
+            assert!(page.has_block_starting_with(start), "{name}: {start}");
         }
     }
 
@@ -146,8 +146,8 @@ mod tests {
             .collect()
     }
 
-    fn pages_below(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
+    fn pages_below(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() && !path.ends_with("target") && !path.ends_with(".git") {
                 pages_below(&path, found);
@@ -158,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn every_link_leads_somewhere() {
+    fn every_link_has_a_target() {
         let mut found = Vec::new();
-        pages_below(&root(), &mut found);
+        pages_below(&workspace_root(), &mut found);
         assert!(found.len() > 30);
         for file in found {
             let text = std::fs::read_to_string(&file).unwrap();

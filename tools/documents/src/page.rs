@@ -1,10 +1,10 @@
 //! Runs the blocks of one page in order.
 
-use super::block::{Action, Block, Shown, blocks};
-use super::likeness::{alike, begins_alike};
+use super::block::{BlockAction, Block, ShownCommand, parse_blocks};
+use super::output_match::{matches, matches_prefix};
 use super::shell::Shell;
-use super::{NOT_RUN, Place};
-use runway_steps::root;
+use super::{EXCLUDED_BLOCKS, RunTarget};
+use runway_steps::workspace_root;
 use std::fs;
 use std::path::Path;
 
@@ -16,32 +16,32 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn read(name: &Path) -> Result<Self, String> {
-        let text = fs::read_to_string(root().join(name)).map_err(|error| error.to_string())?;
-        Ok(Self { name: name.display().to_string(), blocks: blocks(&text)? })
+        let text = fs::read_to_string(workspace_root().join(name)).map_err(|error| error.to_string())?;
+        Ok(Self { name: name.display().to_string(), blocks: parse_blocks(&text)? })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn needs_a_cluster(&self) -> bool {
-        self.blocks.iter().any(|block| block.only == Some(Place::Cluster))
+    pub(super) fn needs_cluster(&self) -> bool {
+        self.blocks.iter().any(|block| block.target == Some(RunTarget::Cluster))
     }
 
     #[cfg(test)]
-    pub(super) fn begins_a_block(&self, start: &str) -> bool {
+    pub(super) fn has_block_starting_with(&self, start: &str) -> bool {
         self.blocks.iter().any(|block| block.text.starts_with(start))
     }
 
     /// Returns the blocks to run. Fails if another block is neither excluded nor has an action.
-    pub(super) fn plan(&self) -> Result<Vec<&Block>, String> {
+    pub(super) fn runnable_blocks(&self) -> Result<Vec<&Block>, String> {
         let mut plan = Vec::new();
         for block in &self.blocks {
-            let is_excused =
-                NOT_RUN.iter().any(|(name, start, _)| *name == self.name && block.text.starts_with(start));
-            match (&block.action, is_excused) {
+            let is_excluded =
+                EXCLUDED_BLOCKS.iter().any(|(name, start, _)| *name == self.name && block.text.starts_with(start));
+            match (&block.action, is_excluded) {
                 (_, true) => {}
-                (Action::None, false) => {
+                (BlockAction::Unspecified, false) => {
                     return Err(format!("line {}: the block has no action", block.line));
                 }
                 (_, false) => plan.push(block),
@@ -51,36 +51,36 @@ impl Page {
     }
 
     /// Runs the blocks for this target. Returns the number of blocks that were run.
-    pub(super) fn run(&self, place: Place) -> Result<usize, String> {
-        let mut shell = Shell::open(place == Place::Cluster)?;
-        let (mut ran, mut faults) = (0, String::new());
-        for block in self.plan()? {
-            if block.only.is_some_and(|only| only != place) {
+    pub(super) fn run(&self, place: RunTarget) -> Result<usize, String> {
+        let mut shell = Shell::open(place == RunTarget::Cluster)?;
+        let (mut ran, mut failures) = (0, String::new());
+        for block in self.runnable_blocks()? {
+            if block.target.is_some_and(|only| only != place) {
                 continue;
             }
-            if let Err(what) = run(block, &mut shell) {
-                faults.push_str(&format!("\nline {}: {what}", block.line));
+            if let Err(what) = run_block(block, &mut shell) {
+                failures.push_str(&format!("\nline {}: {what}", block.line));
             }
             ran += 1;
         }
-        if faults.is_empty() { Ok(ran) } else { Err(faults) }
+        if failures.is_empty() { Ok(ran) } else { Err(failures) }
     }
 }
 
-fn run(block: &Block, shell: &mut Shell) -> Result<(), String> {
+fn run_block(block: &Block, shell: &mut Shell) -> Result<(), String> {
     match &block.action {
-        Action::None => Ok(()),
-        Action::Write { file } => shell.write(file, &block.text),
-        Action::Excerpt { file } => {
-            let whole = fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))?;
+        BlockAction::Unspecified => Ok(()),
+        BlockAction::Write { file } => shell.write(file, &block.text),
+        BlockAction::Excerpt { file } => {
+            let whole = fs::read_to_string(workspace_root().join(file)).map_err(|error| format!("{file}: {error}"))?;
             if is_excerpt(&block.text, &whole) { Ok(()) } else { Err(format!("not found in {file}")) }
         }
-        Action::Run { commands, exit, vary, background } => {
+        BlockAction::Run { commands, exit, vary, background } => {
             for (number, shown) in commands.iter().enumerate() {
-                let Shown { command, output } = shown;
+                let ShownCommand { command, output } = shown;
                 let expected = output.as_deref().unwrap_or("…");
                 if *background {
-                    shell.run_on(command, |printed| begins_alike(expected, printed, *vary))?;
+                    shell.run_background(command, |printed| matches_prefix(expected, printed, *vary))?;
                     continue;
                 }
                 let ran = shell.run(command)?;
@@ -89,11 +89,11 @@ fn run(block: &Block, shell: &mut Shell) -> Result<(), String> {
                 if ran.code != code {
                     return Err(format!(
                         "{command}expected exit code {code}, got {}:\n{}",
-                        ran.code, ran.printed
+                        ran.code, ran.output
                     ));
                 }
-                if !alike(expected, &ran.printed, *vary) {
-                    return Err(format!("{command}printed:\n{}\nexpected:\n{expected}", ran.printed));
+                if !matches(expected, &ran.output, *vary) {
+                    return Err(format!("{command}printed:\n{}\nexpected:\n{expected}", ran.output));
                 }
             }
             Ok(())
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_is_whole_lines_in_a_row() {
+    fn excerpt_is_consecutive_whole_lines() {
         let whole = "fn a() {\n    one();\n    two();\n}\n";
         assert!(is_excerpt("one();\ntwo();\n", whole));
         for wrong in ["one();\n}\n", "one()", ""] {
@@ -122,32 +122,32 @@ mod tests {
     }
 
     fn page(text: &str) -> Page {
-        Page { name: "a page".to_owned(), blocks: blocks(text).unwrap() }
+        Page { name: "a page".to_owned(), blocks: parse_blocks(text).unwrap() }
     }
 
-    fn fault(text: &str) -> String {
-        page(text).run(Place::Here).unwrap_err()
+    fn failure_of(text: &str) -> String {
+        page(text).run(RunTarget::Local).unwrap_err()
     }
 
     #[test]
-    fn a_page_that_is_true_runs_in_one_shell() {
-        let told = "```yaml file=a.yaml\na: 1\n```\n```sh\nX=2\n```\n```console\n$ cat a.yaml; echo $X\na: 1\n2\n```\n\
+    fn correct_page_runs_all_blocks_in_one_shell() {
+        let text = "```yaml file=a.yaml\na: 1\n```\n```sh\nX=2\n```\n```console\n$ cat a.yaml; echo $X\na: 1\n2\n```\n\
                     ```console background\n$ echo begun; sleep 1000\nbegun\n```\n```sh exit=3\n(exit 3)\n```\n\
                     ```sh cluster\nfalse\n```\n```sh here\ntrue\n```\n";
-        assert_eq!(page(told).run(Place::Here).unwrap(), 6);
+        assert_eq!(page(text).run(RunTarget::Local).unwrap(), 6);
     }
 
     #[test]
-    fn a_page_that_is_not_true_is_told_of_by_its_line() {
-        let ends = fault("text\n```sh\nfalse\ntrue\n```\n");
+    fn failure_names_the_line_of_the_block() {
+        let ends = failure_of("text\n```sh\nfalse\ntrue\n```\n");
         assert!(ends.starts_with("\nline 2: ") && ends.contains("expected exit code 0, got 1"), "{ends}");
-        let prints = fault("```console\n$ echo one\ntwo\n```\n");
+        let prints = failure_of("```console\n$ echo one\ntwo\n```\n");
         assert!(prints.contains("printed:\none\n"), "{prints}");
-        let shows_nothing = fault("```console\n$ echo one\n```\n");
+        let shows_nothing = failure_of("```console\n$ echo one\n```\n");
         assert!(shows_nothing.contains("printed:\none\n"), "{shows_nothing}");
-        let unsaid = fault("```yaml\na: 1\n```\n");
+        let unsaid = failure_of("```yaml\na: 1\n```\n");
         assert!(unsaid.contains("the block has no action"), "{unsaid}");
-        let excerpt = fault("```rust from=xtask/src/main.rs\nfn nowhere() {}\n```\n");
+        let excerpt = failure_of("```rust from=xtask/src/main.rs\nfn nowhere() {}\n```\n");
         assert!(excerpt.contains("not found in xtask/src/main.rs"), "{excerpt}");
     }
 }

@@ -1,7 +1,7 @@
 //! The shell of one page: one bash process with its own directory.
 
 use runway_devcluster::Kubectl;
-use runway_steps::{root, target_folder};
+use runway_steps::{workspace_root, target_dir};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,143 +16,143 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Maximum time for one block.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Maximum time for background processes to exit after SIGTERM.
-const ENDING: Duration = Duration::from_secs(20);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The server's address on the pages. Another program may use this port on the test machine, so blocks run
 /// with another address.
-const ADDRESS: &str = "127.0.0.1:8080";
+const DOCUMENTED_ADDRESS: &str = "127.0.0.1:8080";
 
 /// A replacement for the `cargo` of the pages. It runs the programs that were already built, instead of
 /// building them in release mode.
-const CARGO: &str = r#"#!/bin/sh
+const CARGO_WRAPPER: &str = r#"#!/bin/sh
 if [ "$1 $2 $3 $5" = "run --release --bin --" ]; then program=$4; shift 5; exec "$program" "$@"; fi
 if [ "$1" = xtask ]; then shift; exec "$XTASK" "$@"; fi
 cd "$PROJECT" && exec "$CARGO" "$@"
 "#;
 
 /// The shell commands for one block. `NUMBER` is replaced by the path of the block's files without extension.
-const BLOCK: &str = "FAILED=0; trap 'FAILED=$?' ERR; . NUMBER.sh > NUMBER.out 2>&1 < /dev/null; trap - ERR; echo \"$FAILED\"\n";
+const BLOCK_SCRIPT: &str = "FAILED=0; trap 'FAILED=$?' ERR; . NUMBER.sh > NUMBER.out 2>&1 < /dev/null; trap - ERR; echo \"$FAILED\"\n";
 
 /// The shell commands for a block in the background.
-const BACKGROUND: &str = "{ . NUMBER.sh; } > NUMBER.out 2>&1 < /dev/null & echo 0\n";
+const BACKGROUND_SCRIPT: &str = "{ . NUMBER.sh; } > NUMBER.out 2>&1 < /dev/null & echo 0\n";
 
 /// A running shell and its directories.
 pub(super) struct Shell {
     bash: Child,
     input: Option<ChildStdin>,
-    codes: Receiver<String>,
+    exit_codes: Receiver<String>,
     /// The directory with the scripts of the blocks and their output.
-    notes: PathBuf,
+    block_dir: PathBuf,
     /// The working directory of the shell. It contains links to the project's files, and files that the
     /// blocks create.
-    folder: PathBuf,
+    reader_dir: PathBuf,
     address: String,
     blocks: usize,
 }
 
 /// The result of a block's commands.
-pub(super) struct Ran {
+pub(super) struct CommandResult {
     /// The exit code of the last command that failed, or 0.
     pub(super) code: i32,
     /// The output of the commands.
-    pub(super) printed: String,
+    pub(super) output: String,
 }
 
 impl Shell {
-    pub(super) fn open(on_a_cluster: bool) -> Result<Self, String> {
+    pub(super) fn open(on_cluster: bool) -> Result<Self, String> {
         static OPENED: AtomicUsize = AtomicUsize::new(0);
         let number = OPENED.fetch_add(1, Ordering::Relaxed);
         let base = std::env::temp_dir().join(format!("runway-documents-{}-{number}", std::process::id()));
         let _none = fs::remove_dir_all(&base);
-        let told = |error| format!("{}: {error}", base.display());
-        let [notes, folder, programs] = ["notes", "reader", "programs"].map(|name| base.join(name));
-        for made in [&notes, &folder, &programs] {
-            fs::create_dir_all(made).map_err(told)?;
+        let io_error = |error| format!("{}: {error}", base.display());
+        let [block_dir, reader_dir, programs] = ["notes", "reader", "programs"].map(|name| base.join(name));
+        for dir in [&block_dir, &reader_dir, &programs] {
+            fs::create_dir_all(dir).map_err(io_error)?;
         }
-        link_project(&folder).map_err(told)?;
+        link_project(&reader_dir).map_err(io_error)?;
         let cargo = programs.join("cargo");
-        fs::write(&cargo, CARGO).map_err(told)?;
-        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).map_err(told)?;
-        if on_a_cluster {
+        fs::write(&cargo, CARGO_WRAPPER).map_err(io_error)?;
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).map_err(io_error)?;
+        if on_cluster {
             let kubectl = Kubectl::new().map_err(|failed| failed.to_string())?;
-            symlink(kubectl.path(), programs.join("kubectl")).map_err(told)?;
+            symlink(kubectl.path(), programs.join("kubectl")).map_err(io_error)?;
         }
-        let free =
-            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(told)?;
+        let address =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(io_error)?;
         let mut bash =
-            command(&programs, &free.to_string(), on_a_cluster).map_err(|what| what.to_string())?;
+            bash_command(&programs, &address.to_string(), on_cluster).map_err(|what| what.to_string())?;
         bash.env("RUNWAY_STATE_DIR", base.join("state"));
-        let mut bash = bash.current_dir(&folder).spawn().map_err(|error| format!("bash: {error}"))?;
-        let (send, codes) = channel();
-        if let Some(said) = bash.stdout.take() {
+        let mut bash = bash.current_dir(&reader_dir).spawn().map_err(|error| format!("bash: {error}"))?;
+        let (send, exit_codes) = channel();
+        if let Some(stdout) = bash.stdout.take() {
             std::thread::spawn(move || {
-                for line in BufReader::new(said).lines().map_while(Result::ok) {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                     let _nobody_waits = send.send(line);
                 }
             });
         }
         let input = bash.stdin.take();
-        Ok(Self { bash, input, codes, notes, folder, address: free.to_string(), blocks: 0 })
+        Ok(Self { bash, input, exit_codes, block_dir, reader_dir, address: address.to_string(), blocks: 0 })
     }
 
     /// Writes a file to the working directory.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), String> {
-        fs::write(self.folder.join(name), self.with_address(text)).map_err(|error| format!("{name}: {error}"))
+        fs::write(self.reader_dir.join(name), self.with_address(text)).map_err(|error| format!("{name}: {error}"))
     }
 
     /// Runs commands and waits until they have finished.
-    pub(super) fn run(&mut self, commands: &str) -> Result<Ran, String> {
-        let output = self.begin(BLOCK, commands)?;
-        let code = match self.codes.recv_timeout(PATIENCE) {
+    pub(super) fn run(&mut self, commands: &str) -> Result<CommandResult, String> {
+        let output = self.send(BLOCK_SCRIPT, commands)?;
+        let code = match self.exit_codes.recv_timeout(TIMEOUT) {
             Ok(code) => code.parse().map_err(|_| format!("unexpected exit code `{code}`"))?,
             Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("the block takes longer than {PATIENCE:?}:\n{}", self.printed(&output)));
+                return Err(format!("the block takes longer than {TIMEOUT:?}:\n{}", self.read_output(&output)));
             }
             Err(RecvTimeoutError::Disconnected) => return Err("the block ended the shell".to_owned()),
         };
-        Ok(Ran { code, printed: self.printed(&output) })
+        Ok(CommandResult { code, output: self.read_output(&output) })
     }
 
     /// Runs a command in the background and waits until `is_ready` accepts its output.
-    pub(super) fn run_on(&mut self, command: &str, is_there: impl Fn(&str) -> bool) -> Result<(), String> {
-        let output = self.begin(BACKGROUND, command)?;
-        let begun = Instant::now();
+    pub(super) fn run_background(&mut self, command: &str, is_ready: impl Fn(&str) -> bool) -> Result<(), String> {
+        let output = self.send(BACKGROUND_SCRIPT, command)?;
+        let started_at = Instant::now();
         loop {
-            let printed = self.printed(&output);
-            if is_there(&printed) {
+            let printed = self.read_output(&output);
+            if is_ready(&printed) {
                 break;
             }
-            if begun.elapsed() > PATIENCE / 5 {
+            if started_at.elapsed() > TIMEOUT / 5 {
                 return Err(format!("time-out; output so far:\n{printed}"));
             }
             sleep(Duration::from_millis(50));
         }
-        self.codes.recv().map(drop).map_err(|_| "the block ended the shell".to_owned())
+        self.exit_codes.recv().map(drop).map_err(|_| "the block ended the shell".to_owned())
     }
 
-    fn begin(&mut self, how: &str, commands: &str) -> Result<PathBuf, String> {
+    fn send(&mut self, script: &str, commands: &str) -> Result<PathBuf, String> {
         self.blocks += 1;
-        let name = self.notes.join(self.blocks.to_string());
-        let told = |error| format!("{}: {error}", name.display());
-        fs::write(name.with_extension("sh"), self.with_address(commands)).map_err(told)?;
+        let name = self.block_dir.join(self.blocks.to_string());
+        let io_error = |error| format!("{}: {error}", name.display());
+        fs::write(name.with_extension("sh"), self.with_address(commands)).map_err(io_error)?;
         let output = name.with_extension("out");
-        File::create(&output).map_err(told)?;
-        let call = how.replace("NUMBER", &name.display().to_string());
+        File::create(&output).map_err(io_error)?;
+        let call = script.replace("NUMBER", &name.display().to_string());
         let Some(input) = &mut self.input else { return Err("the shell has no input".to_owned()) };
-        input.write_all(call.as_bytes()).map_err(told)?;
+        input.write_all(call.as_bytes()).map_err(io_error)?;
         Ok(output)
     }
 
-    fn printed(&self, output: &Path) -> String {
+    fn read_output(&self, output: &Path) -> String {
         let bytes = fs::read(output).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).replace(&self.address, ADDRESS)
+        String::from_utf8_lossy(&bytes).replace(&self.address, DOCUMENTED_ADDRESS)
     }
 
     fn with_address(&self, text: &str) -> String {
-        text.replace(ADDRESS, &self.address)
+        text.replace(DOCUMENTED_ADDRESS, &self.address)
     }
 }
 
@@ -163,35 +163,35 @@ impl Drop for Shell {
         if let Some(group) = i32::try_from(self.bash.id()).ok().and_then(Pid::from_raw) {
             let _none_left = kill_process_group(group, Signal::TERM);
             let _ended = self.bash.wait();
-            let asked = Instant::now();
+            let term_sent_at = Instant::now();
             while test_kill_process_group(group).is_ok() {
-                if asked.elapsed() > ENDING {
+                if term_sent_at.elapsed() > SHUTDOWN_TIMEOUT {
                     let _none_left = kill_process_group(group, Signal::KILL);
                 }
                 sleep(Duration::from_millis(50));
             }
         }
-        if let Some(base) = self.notes.parent() {
+        if let Some(base) = self.block_dir.parent() {
             let _stays = fs::remove_dir_all(base);
         }
     }
 }
 
 /// Returns a call of bash in a clean environment: without startup files and without Runway's variables.
-fn command(programs: &Path, address: &str, on_a_cluster: bool) -> std::io::Result<Command> {
+fn bash_command(programs: &Path, address: &str, on_cluster: bool) -> std::io::Result<Command> {
     let mut bash = Command::new("bash");
     bash.args(["--noprofile", "--norc"]).process_group(0);
     bash.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("RUNWAY_") || (name == "KUBECONFIG" && !on_a_cluster) {
+        if name.to_string_lossy().starts_with("RUNWAY_") || (name == "KUBECONFIG" && !on_cluster) {
             bash.env_remove(name);
         }
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = [programs.to_owned(), target_folder().join("debug")];
+    let folders = [programs.to_owned(), target_dir().join("debug")];
     let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&path)));
     bash.env("PATH", path.map_err(std::io::Error::other)?);
-    bash.env("PROJECT", root()).env("XTASK", std::env::current_exe()?);
+    bash.env("PROJECT", workspace_root()).env("XTASK", std::env::current_exe()?);
     bash.env("CARGO", std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     bash.env("RUNWAY_LISTEN", address).env("LC_ALL", "C.UTF-8").env("NO_COLOR", "1");
     Ok(bash)
@@ -199,12 +199,12 @@ fn command(programs: &Path, address: &str, on_a_cluster: bool) -> std::io::Resul
 
 /// Links the project's files and directories into a directory, so that commands can read them and write next
 /// to them.
-fn link_project(folder: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(root())? {
+fn link_project(dir: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(workspace_root())? {
         let entry = entry?;
         let name = entry.file_name();
         if name != "target" && !name.to_string_lossy().starts_with('.') {
-            symlink(entry.path(), folder.join(name))?;
+            symlink(entry.path(), dir.join(name))?;
         }
     }
     Ok(())

@@ -6,5 +6,5 @@ pub mod oci;
 pub mod sbom;
 mod server;
 
-pub use epoch::Epoch;
-pub use server::{Wanted, archive, usual_place};
+pub use epoch::SourceEpoch;
+pub use server::{ImageCommand, write_archive, default_archive};

@@ -2,7 +2,7 @@
 //! program or runs at build time as a macro, with licence and checksum. It contains no time and no random
 //! number, so the same tree gives the same bytes.
 
-use runway_steps::{self as steps, Failed, root, target_folder};
+use runway_steps::{self as steps, StepError, workspace_root, target_dir};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use std::fs;
 const PROGRAMS: [&str; 2] = ["runway-http", "runway-cli"];
 
 /// The target of the released programs. Other targets link other crates.
-const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 const STEP: &str = "the SBOMs";
 
@@ -22,43 +22,43 @@ type Crate = (String, String);
 ///
 /// # Errors
 /// [`StepError`] if cargo fails, or a file cannot be written.
-pub fn write() -> Result<(), Failed> {
-    let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
-    let metadata = ask(&["metadata", "--format-version", "1", "--locked", "--filter-platform", PLATFORM])?;
+pub fn write() -> Result<(), StepError> {
+    let wrong = |what: String| StepError::CheckFailed { step: STEP.to_owned(), what };
+    let metadata = cargo_output(&["metadata", "--format-version", "1", "--locked", "--filter-platform", TARGET])?;
     let metadata: Value = serde_json::from_str(&metadata).map_err(|error| wrong(error.to_string()))?;
-    let checksums = checksums(&fs::read_to_string(root().join("Cargo.lock")).map_err(told)?);
-    let folder = target_folder().join("sbom");
-    fs::create_dir_all(&folder).map_err(told)?;
+    let checksums = parse_checksums(&fs::read_to_string(workspace_root().join("Cargo.lock")).map_err(io_error)?);
+    let dir = target_dir().join("sbom");
+    fs::create_dir_all(&dir).map_err(io_error)?;
     for program in PROGRAMS {
         // `cargo metadata` unifies the features of all crates. `cargo tree -p` uses those of one program.
-        let tree = ask(&[
-            "tree", "--locked", "-p", program, "--edges", "normal", "--target", PLATFORM, "--prefix", "none",
+        let tree = cargo_output(&[
+            "tree", "--locked", "-p", program, "--edges", "normal", "--target", TARGET, "--prefix", "none",
         ])?;
-        let sbom = sbom(program, &linked(&tree), &metadata, &checksums)
+        let sbom = render_sbom(program, &parse_tree(&tree), &metadata, &checksums)
             .ok_or_else(|| wrong(format!("there is no package `{program}`")))?;
-        let file = folder.join(format!("{program}.cdx.json"));
-        fs::write(&file, format!("{sbom:#}\n")).map_err(told)?;
+        let file = dir.join(format!("{program}.cdx.json"));
+        fs::write(&file, format!("{sbom:#}\n")).map_err(io_error)?;
         eprintln!("xtask: {}", file.display());
     }
     Ok(())
 }
 
 /// Runs cargo and returns its standard output.
-fn ask(arguments: &[&str]) -> Result<String, Failed> {
-    let output = steps::command(arguments).output().map_err(told)?;
+fn cargo_output(arguments: &[&str]) -> Result<String, StepError> {
+    let output = steps::cargo_command(arguments).output().map_err(io_error)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
-    Err(Failed::Unsuccessful { step: STEP.to_owned() })
+    Err(StepError::CommandFailed { step: STEP.to_owned() })
 }
 
-fn told(error: std::io::Error) -> Failed {
-    Failed::NotStarted { step: STEP.to_owned(), error }
+fn io_error(error: std::io::Error) -> StepError {
+    StepError::Io { step: STEP.to_owned(), error }
 }
 
 /// Returns the names and versions in the output of `cargo tree --prefix none`.
-fn linked(tree: &str) -> BTreeSet<Crate> {
+fn parse_tree(tree: &str) -> BTreeSet<Crate> {
     let words = tree.lines().map(|line| line.split(' '));
     words
         .filter_map(|mut words| Some((words.next()?.to_owned(), words.next()?.strip_prefix('v')?.to_owned())))
@@ -66,7 +66,7 @@ fn linked(tree: &str) -> BTreeSet<Crate> {
 }
 
 /// Returns the checksums in a `Cargo.lock` by name and version.
-fn checksums(lock: &str) -> BTreeMap<Crate, String> {
+fn parse_checksums(lock: &str) -> BTreeMap<Crate, String> {
     let mut found = BTreeMap::new();
     for package in lock.split("[[package]]").skip(1) {
         let value = |name: &str| {
@@ -90,18 +90,18 @@ fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     value.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn sbom(
+fn render_sbom(
     program: &str,
     linked: &BTreeSet<Crate>,
     metadata: &Value,
     checksums: &BTreeMap<Crate, String>,
 ) -> Option<Value> {
-    let named = |package: &Value| (text(package, "name").to_owned(), text(package, "version").to_owned());
-    let packages = list(metadata, "packages").filter(|package| linked.contains(&named(package)));
+    let key_of = |package: &Value| (text(package, "name").to_owned(), text(package, "version").to_owned());
+    let packages = list(metadata, "packages").filter(|package| linked.contains(&key_of(package)));
     let packages: BTreeMap<&str, &Value> = packages.map(|package| (text(package, "id"), package)).collect();
-    let (_, itself) = packages.iter().find(|(_, package)| text(package, "name") == program)?;
-    let mut about = component(itself, checksums);
-    about.as_object_mut()?.insert("type".to_owned(), "application".into());
+    let (_, main_package) = packages.iter().find(|(_, package)| text(package, "name") == program)?;
+    let mut main_component = component(main_package, checksums);
+    main_component.as_object_mut()?.insert("type".to_owned(), "application".into());
     let others = packages.values().filter(|package| text(package, "name") != program);
     let mut components: Vec<Value> = others.map(|package| component(package, checksums)).collect();
     components.sort_by_key(|component| text(component, "purl").to_owned());
@@ -118,7 +118,7 @@ fn sbom(
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": { "component": about },
+        "metadata": { "component": main_component },
         "components": components,
         "dependencies": dependencies,
     }))
@@ -156,7 +156,7 @@ fn component(package: &Value, checksums: &BTreeMap<Crate, String>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{checksums, linked, sbom};
+    use super::{parse_checksums, parse_tree, render_sbom};
     use serde_json::{Value, json};
 
     const LOCK: &str = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"linked\"\nversion = \"2.0.0\"\nchecksum = \"ab12\"\ndependencies = [\n \"deep\",\n]\n";
@@ -186,8 +186,8 @@ mod tests {
     const TREE: &str = "app v1.0.0 (path)\nlinked v2.0.0\ndeep v3.0.0 (proc-macro)\nlinked v2.0.0 (*)\n";
 
     #[test]
-    fn what_is_linked_is_in_it_and_nothing_else() {
-        let sbom = sbom("app", &linked(TREE), &metadata(), &checksums(LOCK)).unwrap();
+    fn sbom_contains_exactly_the_linked_crates() {
+        let sbom = render_sbom("app", &parse_tree(TREE), &metadata(), &parse_checksums(LOCK)).unwrap();
         assert_eq!(sbom["metadata"]["component"]["type"], "application");
         assert_eq!(
             sbom["components"],
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_has_none() {
-        assert!(sbom("other", &linked(TREE), &metadata(), &checksums("")).is_none());
+    fn unknown_program_has_no_sbom() {
+        assert!(render_sbom("other", &parse_tree(TREE), &metadata(), &parse_checksums("")).is_none());
     }
 }

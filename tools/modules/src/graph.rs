@@ -97,12 +97,12 @@ pub(crate) fn graphs(tree: &ModuleTree) -> Vec<SiblingGraph> {
 /// Returns the parent of both modules that has them in different children, and these two children. `None` if
 /// one module contains the other.
 fn siblings(tree: &ModuleTree, user: ModuleId, used: ModuleId) -> Option<(ModuleId, ModuleId, ModuleId)> {
-    let line = |id| {
-        let mut line: Vec<ModuleId> = tree.ancestry(id).collect();
-        line.reverse();
-        line
+    let chain = |id| {
+        let mut chain: Vec<ModuleId> = tree.ancestry(id).collect();
+        chain.reverse();
+        chain
     };
-    let (user, used) = (line(user), line(used));
+    let (user, used) = (chain(user), chain(used));
     let shared = user.iter().zip(&used).take_while(|(a, b)| a == b).count();
     Some((*user.get(shared.checked_sub(1)?)?, *user.get(shared)?, *used.get(shared)?))
 }
@@ -112,7 +112,7 @@ impl SiblingGraph {
     pub(crate) fn cycles(&self) -> Vec<Cycle> {
         let mut found: BTreeSet<(usize, Vec<&str>)> = BTreeSet::new();
         for (user, used) in self.uses.keys() {
-            if let Some(mut cycle) = self.way(used, user) {
+            if let Some(mut cycle) = self.shortest_path(used, user) {
                 let first = cycle.iter().enumerate().min_by_key(|(_, name)| **name).map(|(at, _)| at);
                 cycle.rotate_left(first.unwrap_or_default());
                 found.insert((cycle.len(), cycle));
@@ -134,21 +134,21 @@ impl SiblingGraph {
     }
 
     /// Returns the shortest path from one module to another, including both.
-    fn way<'a>(&'a self, from: &'a str, to: &'a str) -> Option<Vec<&'a str>> {
-        let mut before: BTreeMap<&str, Option<&str>> = BTreeMap::from([(from, None)]);
-        let mut open = VecDeque::from([from]);
-        while let Some(current) = open.pop_front() {
+    fn shortest_path<'a>(&'a self, from: &'a str, to: &'a str) -> Option<Vec<&'a str>> {
+        let mut predecessors: BTreeMap<&str, Option<&str>> = BTreeMap::from([(from, None)]);
+        let mut queue = VecDeque::from([from]);
+        while let Some(current) = queue.pop_front() {
             if current == to {
-                let mut way: Vec<&str> =
-                    std::iter::successors(Some(current), |name| before.get(name).copied().flatten())
+                let mut path: Vec<&str> =
+                    std::iter::successors(Some(current), |name| predecessors.get(name).copied().flatten())
                         .collect();
-                way.reverse();
-                return Some(way);
+                path.reverse();
+                return Some(path);
             }
             for (user, used) in self.uses.keys() {
-                if user == current && !before.contains_key(used.as_str()) {
-                    before.insert(used, Some(current));
-                    open.push_back(used);
+                if user == current && !predecessors.contains_key(used.as_str()) {
+                    predecessors.insert(used, Some(current));
+                    queue.push_back(used);
                 }
             }
         }

@@ -24,7 +24,7 @@ impl Workspace {
         });
         let crates: Uses<'_> = crates.collect();
         let mut picture = block("crates", &crates);
-        for name in from_top_to_bottom(&crates) {
+        for name in topological_order(&crates) {
             let package = self.packages.iter().find(|package| package.name == name);
             for (title, modules) in package.into_iter().flat_map(modules) {
                 picture.push('\n');
@@ -53,7 +53,7 @@ fn modules(package: &Package) -> Vec<(String, Uses<'_>)> {
 fn block(title: &str, uses: &Uses<'_>) -> String {
     let indent = uses.keys().map(|name| name.chars().count()).max().unwrap_or_default() + 2;
     let mut text = format!("**{title}**\n\n```text\n");
-    for name in from_top_to_bottom(uses) {
+    for name in topological_order(uses) {
         let mut line = name.to_owned();
         let mut separator = "";
         for used in uses.get(name).into_iter().flatten() {
@@ -77,15 +77,15 @@ fn block(title: &str, uses: &Uses<'_>) -> String {
 
 /// Returns the names in an order that lists each user above the names that it uses. Otherwise the order is
 /// alphabetical. A cycle starts with its first name.
-fn from_top_to_bottom<'a>(uses: &Uses<'a>) -> Vec<&'a str> {
-    let mut left: BTreeSet<&str> = uses.keys().copied().collect();
+fn topological_order<'a>(uses: &Uses<'a>) -> Vec<&'a str> {
+    let mut remaining: BTreeSet<&str> = uses.keys().copied().collect();
     let mut order = Vec::new();
-    while let Some(first) = left.first().copied() {
+    while let Some(first) = remaining.first().copied() {
         let is_used = |name: &&str| {
-            left.iter().any(|user| user != name && uses.get(user).is_some_and(|used| used.contains(name)))
+            remaining.iter().any(|user| user != name && uses.get(user).is_some_and(|used| used.contains(name)))
         };
-        let next = left.iter().copied().find(|name| !is_used(name)).unwrap_or(first);
-        left.remove(next);
+        let next = remaining.iter().copied().find(|name| !is_used(name)).unwrap_or(first);
+        remaining.remove(next);
         order.push(next);
     }
     order
@@ -108,19 +108,19 @@ mod tests {
     }
 
     #[test]
-    fn users_stand_above_those_that_they_use() {
+    fn users_are_listed_above_their_dependencies() {
         let text = block("crates", &uses(&[("api", &[]), ("base", &["api"]), ("z", &["api", "base"])]));
         assert_eq!(text, "**crates**\n\n```text\nz     api, base\nbase  api\napi\n```\n");
     }
 
     #[test]
-    fn cycle_has_an_order_too() {
+    fn cycle_is_listed_from_its_first_name() {
         let text = block("x", &uses(&[("a", &["b"]), ("b", &["a"]), ("c", &["a"])]));
         assert_eq!(text, "**x**\n\n```text\nc  a\na  b\nb  a\n```\n");
     }
 
     #[test]
-    fn long_lists_are_wrapped_below_their_start() {
+    fn long_lists_wrap_at_the_line_width() {
         let names: Vec<String> = (10..50).map(|number| format!("module{number}")).collect();
         let mut all: Uses<'_> = names.iter().map(|name| (name.as_str(), Default::default())).collect();
         all.insert("a", names.iter().map(String::as_str).collect());
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_part_between_the_marks_is_replaced() {
+    fn replace_picture_changes_only_the_marked_part() {
         let document = format!("# Title\n\n{BEGIN}\nold\n\n{END}\nrest\n");
         let expected = format!("# Title\n\n{BEGIN}\nnew\n\n{END}\nrest\n");
         assert_eq!(replace_picture(&document, "new\n"), Some(expected.clone()));

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 
 /// The result of a lookup: a module, or an item of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum Resolved {
     Module(ModuleId),
     ItemOf(ModuleId),
 }
 
-impl Found {
+impl Resolved {
     const fn module(self) -> ModuleId {
         match self {
             Self::Module(id) | Self::ItemOf(id) => id,
@@ -39,14 +39,14 @@ impl<'a> Resolver<'a> {
             // The declaration that imports a single name has already been counted, unless the name comes from
             // a glob.
             [name] if reference.kind == ReferenceKind::Inline && !is_keyword(name) => {
-                self.globbed(from, name)
+                self.lookup_through_globs(from, name)
             }
             path => self.resolve(from, path, &mut named),
         };
-        named.into_iter().chain(found.into_iter().map(Found::module)).collect()
+        named.into_iter().chain(found.into_iter().map(Resolved::module)).collect()
     }
 
-    fn resolve(&mut self, from: ModuleId, path: &[String], named: &mut Vec<ModuleId>) -> Vec<Found> {
+    fn resolve(&mut self, from: ModuleId, path: &[String], named: &mut Vec<ModuleId>) -> Vec<Resolved> {
         let mut current = from;
         let mut names = path;
         while let Some((first, rest)) = names.split_first() {
@@ -64,8 +64,8 @@ impl<'a> Resolver<'a> {
         while let Some((name, rest)) = names.split_first() {
             let found = self.lookup(current, from, name);
             let inner = found.iter().find_map(|found| match found {
-                Found::Module(id) => Some(*id),
-                Found::ItemOf(_) => None,
+                Resolved::Module(id) => Some(*id),
+                Resolved::ItemOf(_) => None,
             });
             match inner {
                 Some(id) if !rest.is_empty() => {
@@ -77,21 +77,21 @@ impl<'a> Resolver<'a> {
             }
             names = rest;
         }
-        vec![Found::Module(current)]
+        vec![Resolved::Module(current)]
     }
 
     /// Looks up a name in a module, as far as module `from` can see it.
-    fn lookup(&mut self, id: ModuleId, from: ModuleId, name: &str) -> Vec<Found> {
+    fn lookup(&mut self, id: ModuleId, from: ModuleId, name: &str) -> Vec<Resolved> {
         let Some(module) = self.tree.module(id) else { return Vec::new() };
         let key = (id, name.to_owned());
         if self.pending.contains(&key) {
             return Vec::new();
         }
         self.pending.push(key);
-        let mut found: Vec<Found> =
-            module.children.get(name).map(|child| Found::Module(*child)).into_iter().collect();
+        let mut found: Vec<Resolved> =
+            module.children.get(name).map(|child| Resolved::Module(*child)).into_iter().collect();
         if module.items.contains(name) {
-            found.push(Found::ItemOf(id));
+            found.push(Resolved::ItemOf(id));
         }
         let mut is_declared = !found.is_empty();
         for import in &module.imports {
@@ -101,22 +101,22 @@ impl<'a> Resolver<'a> {
             }
         }
         if !is_declared {
-            found = self.globs(id, from, name);
+            found = self.search_globs(id, from, name);
         }
         self.pending.pop();
         found
     }
 
     /// Looks up a name in the glob imports of a module, unless the module declares the name itself.
-    fn globbed(&mut self, id: ModuleId, name: &str) -> Vec<Found> {
+    fn lookup_through_globs(&mut self, id: ModuleId, name: &str) -> Vec<Resolved> {
         let Some(module) = self.tree.module(id) else { return Vec::new() };
         let is_declared = module.children.contains_key(name)
             || module.items.contains(name)
             || module.imports.iter().any(|import| import.name.as_deref() == Some(name));
-        if is_declared { Vec::new() } else { self.globs(id, id, name) }
+        if is_declared { Vec::new() } else { self.search_globs(id, id, name) }
     }
 
-    fn globs(&mut self, id: ModuleId, from: ModuleId, name: &str) -> Vec<Found> {
+    fn search_globs(&mut self, id: ModuleId, from: ModuleId, name: &str) -> Vec<Resolved> {
         let Some(module) = self.tree.module(id) else { return Vec::new() };
         let mut found = Vec::new();
         for import in &module.imports {
@@ -124,7 +124,7 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             for source in self.resolve(id, &import.path, &mut Vec::new()) {
-                if let Found::Module(source) = source
+                if let Resolved::Module(source) = source
                     && source != id
                 {
                     found.extend(self.lookup(source, id, name));

@@ -38,7 +38,7 @@ pub(crate) enum ReferenceKind {
 
 /// A `mod` declaration.
 #[derive(Debug)]
-pub(crate) struct Declared {
+pub(crate) struct ModuleDeclaration {
     pub(crate) name: String,
     /// The value of its `#[path]` attribute.
     pub(crate) path: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) struct Declared {
 /// The content of one module.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleSource {
-    pub(crate) modules: Vec<Declared>,
+    pub(crate) modules: Vec<ModuleDeclaration>,
     pub(crate) items: BTreeSet<String>,
     pub(crate) imports: Vec<Import>,
     pub(crate) references: Vec<Reference>,
@@ -71,7 +71,7 @@ fn source(items: &[Item]) -> ModuleSource {
             Item::Mod(module) => {
                 let name = module.ident.unraw().to_string();
                 let content = module.content.as_ref().map(|(_, items)| self::source(items));
-                source.modules.push(Declared { name, path: path_attribute(&module.attrs), content });
+                source.modules.push(ModuleDeclaration { name, path: path_attribute(&module.attrs), content });
             }
             Item::Use(item) => {
                 for (import, reference) in imports(item) {
@@ -80,7 +80,7 @@ fn source(items: &[Item]) -> ModuleSource {
                 }
             }
             _ => {
-                source.items.extend(defined(item).map(|name| name.unraw().to_string()));
+                source.items.extend(defined_name(item).map(|name| name.unraw().to_string()));
                 collector.visit_item(item);
             }
         }
@@ -91,7 +91,7 @@ fn source(items: &[Item]) -> ModuleSource {
 }
 
 /// The name that an item defines in its module.
-fn defined(item: &Item) -> Option<&Ident> {
+fn defined_name(item: &Item) -> Option<&Ident> {
     match item {
         Item::Const(item) => Some(&item.ident),
         Item::Enum(item) => Some(&item.ident),
@@ -251,7 +251,7 @@ impl Collector {
                     colons = 0;
                     match other {
                         TokenTree::Group(group) => self.scan(group.stream(), in_attribute),
-                        TokenTree::Literal(literal) if in_attribute => self.scan_text(literal),
+                        TokenTree::Literal(literal) if in_attribute => self.scan_string(literal),
                         _ => {}
                     }
                 }
@@ -268,7 +268,7 @@ impl Collector {
     }
 
     /// Records a path in a string of an attribute, such as `#[serde(with = "crate::time")]`.
-    fn scan_text(&mut self, literal: proc_macro2::Literal) {
+    fn scan_string(&mut self, literal: proc_macro2::Literal) {
         let line = literal.span().start().line;
         if let syn::Lit::Str(text) = syn::Lit::new(literal)
             && let Ok(path) = text.parse::<syn::Path>()

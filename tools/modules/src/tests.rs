@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A crate in a temporary directory.
-struct Demo(PathBuf);
+struct TestCrate(PathBuf);
 
-impl Demo {
+impl TestCrate {
     /// Writes files to `src/`.
     fn new(files: &[(&str, &str)]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -28,7 +28,7 @@ impl Demo {
     }
 }
 
-impl Drop for Demo {
+impl Drop for TestCrate {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.0).unwrap();
     }
@@ -36,7 +36,7 @@ impl Drop for Demo {
 
 /// Returns the uses between siblings of a crate, such as `demo: a -> b`.
 fn uses(files: &[(&str, &str)]) -> Vec<String> {
-    let graphs = graphs(&Demo::new(files).read().unwrap());
+    let graphs = graphs(&TestCrate::new(files).read().unwrap());
     let lines = |graph: &SiblingGraph| {
         let lines = graph.uses.keys().map(|(user, used)| format!("{}: {user} -> {used}", graph.parent));
         lines.collect::<Vec<_>>()
@@ -53,12 +53,12 @@ fn uses_of(root: &str, a: &str, b: &str, c: &str) -> Vec<String> {
 }
 
 fn cycles(files: &[(&str, &str)]) -> Vec<String> {
-    let graphs = graphs(&Demo::new(files).read().unwrap());
+    let graphs = graphs(&TestCrate::new(files).read().unwrap());
     graphs.iter().flat_map(SiblingGraph::cycles).map(|cycle| cycle.to_string()).collect()
 }
 
 #[test]
-fn cycle_is_printed_with_places_and_paths() {
+fn cycle_is_printed_with_lines_and_paths() {
     let files = [
         ("lib.rs", "mod a;\nmod b;\n"),
         ("a.rs", "\nuse crate::b::{self, Thing};\n"),
@@ -116,7 +116,7 @@ fn parent_and_child_do_not_count() {
 }
 
 #[test]
-fn re_export_in_the_parent_counts_for_the_definer() {
+fn re_export_in_the_parent_counts_for_its_source() {
     assert_eq!(uses_of("pub use b::Thing;", "use crate::Thing;", "", ""), ["demo: a -> b"]);
     assert_eq!(uses_of("use b::Thing;", "use super::Thing;", "", ""), ["demo: a -> b"]);
     let nested = [
@@ -193,7 +193,7 @@ fn inline_paths_count() {
 }
 
 #[test]
-fn paths_out_of_the_crate_do_not_count() {
+fn paths_outside_the_crate_do_not_count() {
     for a in [
         "use ::b::f;",
         "use std::b::f;",
@@ -238,7 +238,7 @@ fn inline_modules_are_modules() {
 }
 
 #[test]
-fn path_attributes_are_followed() {
+fn path_attributes_select_the_file() {
     let files = [
         ("lib.rs", "#[path = \"elsewhere/one.rs\"] mod a; mod b; mod c;"),
         ("elsewhere/one.rs", "mod two; use super::b;"),
@@ -276,7 +276,7 @@ fn tests_do_not_count() {
 }
 
 #[test]
-fn re_exports_that_lead_to_each_other_end() {
+fn circular_re_exports_resolve_to_nothing() {
     assert_eq!(uses_of("use a::x; use a::*;", "pub use super::x; pub use super::*;", "", ""), [""; 0]);
 }
 
@@ -288,11 +288,11 @@ fn name_of_a_module_and_of_its_function_counts_once() {
 }
 
 #[test]
-fn unreadable_sources_are_errors_with_their_place() {
+fn read_errors_name_the_source_file() {
     let error = |files: &[(&str, &str)]| {
-        let demo = Demo::new(files);
-        let text = demo.read().unwrap_err().to_string();
-        text.replace(&demo.0.display().to_string(), "")
+        let test_crate = TestCrate::new(files);
+        let text = test_crate.read().unwrap_err().to_string();
+        text.replace(&test_crate.0.display().to_string(), "")
     };
     assert_eq!(error(&[("lib.rs", "mod a;")]), "`/src/lib.rs` declares `mod a`, which has no file");
     let broken = error(&[("lib.rs", "mod a;"), ("a.rs", "fn f() {}\nfn {}")]);

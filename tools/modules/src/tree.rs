@@ -173,7 +173,7 @@ impl ModuleTree {
                 None => {
                     let (file, is_owner) = match declared.path {
                         Some(path) => (location.attribute.join(path), true),
-                        None => (find(location, &declared.name)?, false),
+                        None => (find_module_file(location, &declared.name)?, false),
                     };
                     self.add_file(&declared.name, Some(id), &file, is_owner)?
                 }
@@ -187,7 +187,7 @@ impl ModuleTree {
 }
 
 /// Finds the file of `mod name;`.
-fn find(location: &Location, name: &str) -> Result<PathBuf, TreeError> {
+fn find_module_file(location: &Location, name: &str) -> Result<PathBuf, TreeError> {
     let candidates =
         [location.children.join(format!("{name}.rs")), location.children.join(name).join("mod.rs")];
     let found = candidates.into_iter().find(|file| file.is_file());

@@ -1,7 +1,7 @@
 //! `cargo xtask soak`: test runs that take too long for each commit. They repeat tests, on a busy machine and
 //! with other versions.
 
-mod busy;
+mod load;
 mod options;
 mod report;
 mod runs;
@@ -10,14 +10,14 @@ use options::Options;
 use report::Report;
 use runs::Soak;
 use runway_devcluster::Release;
-use runway_steps::Failed;
+use runway_steps::StepError;
 use std::process::ExitCode;
 
 /// Runs all tests on a cluster of one version. The caller passes this function.
-pub type ClusterTests = dyn Fn(Release) -> Result<(), Failed>;
+pub type ClusterTests = dyn Fn(Release) -> Result<(), StepError>;
 
 /// Runs one `soak` command: the named runs, or all of them.
-pub fn main(words: &[&str], kubernetes: Option<Release>, cluster_tests: &ClusterTests) -> ExitCode {
+pub fn run_command(words: &[&str], kubernetes: Option<Release>, cluster_tests: &ClusterTests) -> ExitCode {
     let options = match Options::parse(words) {
         Ok(options) => options,
         Err(what) => {

@@ -1,11 +1,11 @@
 //! The command line of `cargo xtask soak`.
 
-use crate::runs::{RUNS, Run};
+use crate::runs::{RUNS, SoakRun};
 
 /// The selected runs and their number of repetitions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    pub(crate) runs: Vec<&'static Run>,
+    pub(crate) runs: Vec<&'static SoakRun>,
     /// The number of repetitions; `None` for the default of each run.
     pub(crate) times: Option<u32>,
 }
@@ -47,7 +47,7 @@ pub(crate) fn usage() -> String {
     let mut text =
         "usage: cargo xtask soak [--only NAME]... [--times N] [--kubernetes VERSION]\n\n".to_owned();
     text.push_str("Without `--only`, all of:\n\n");
-    for Run { name, what, times, .. } in RUNS {
+    for SoakRun { name, description: what, times, .. } in RUNS {
         text.push_str(&format!("  {name:<16} {times:>3} times  {what}\n"));
     }
     text

@@ -5,37 +5,37 @@ use std::time::Duration;
 
 /// The result of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct RunResult {
     pub(crate) name: &'static str,
     /// Number of repetitions that were run.
-    pub(crate) done: u32,
+    pub(crate) completed: u32,
     /// The numbers of the failed repetitions.
     pub(crate) failed: Vec<u32>,
     pub(crate) elapsed: Duration,
     /// The reason if the run stopped early.
-    pub(crate) broken: Option<String>,
+    pub(crate) stopped_by: Option<String>,
 }
 
 /// The results of all runs.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    entries: Vec<Entry>,
+    results: Vec<RunResult>,
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, entry: Entry) {
-        self.entries.push(entry);
+    pub(crate) fn add(&mut self, entry: RunResult) {
+        self.results.push(entry);
     }
 
     /// Whether all repetitions of each run passed.
     pub(crate) fn is_success(&self) -> bool {
-        self.entries.iter().all(|entry| entry.failed.is_empty() && entry.broken.is_none())
+        self.results.iter().all(|entry| entry.failed.is_empty() && entry.stopped_by.is_none())
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Entry { name, done, failed, elapsed, broken } in &self.entries {
+        for RunResult { name, completed: done, failed, elapsed, stopped_by: broken } in &self.results {
             let numbers = failed.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             let which = if failed.is_empty() { String::new() } else { format!(": {numbers}") };
             let seconds = elapsed.as_secs();
@@ -50,16 +50,16 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Report};
+    use super::{RunResult, Report};
     use std::time::Duration;
 
-    fn entry(name: &'static str, failed: &[u32], broken: Option<&str>) -> Entry {
+    fn entry(name: &'static str, failed: &[u32], broken: Option<&str>) -> RunResult {
         let elapsed = Duration::from_millis(61_900);
-        Entry { name, done: 20, failed: failed.to_vec(), elapsed, broken: broken.map(str::to_owned) }
+        RunResult { name, completed: 20, failed: failed.to_vec(), elapsed, stopped_by: broken.map(str::to_owned) }
     }
 
     #[test]
-    fn failures_are_named_by_their_numbers() {
+    fn report_lists_failed_repetitions() {
         let mut report = Report::default();
         report.add(entry("a", &[], None));
         assert!(report.is_success());

@@ -1,14 +1,14 @@
 //! Finds programs of the system, and the cache directory for programs that the tools build.
 
-use crate::failure::Failure;
+use crate::error::ToolError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Directories in which distributions install the CNI plugins.
-const PLUGINS: &[&str] = &["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
+const CNI_PLUGIN_DIRS: &[&str] = &["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
 
 /// Paths of programs by name. The name `cni` stands for the directory of the CNI plugins.
-pub type Programs = BTreeMap<String, PathBuf>;
+pub type ProgramPaths = BTreeMap<String, PathBuf>;
 
 /// The search path for programs: `PATH` and the directories in which Debian installs programs for root.
 #[must_use]
@@ -21,11 +21,11 @@ pub fn search_path() -> String {
 ///
 /// # Errors
 /// [`ToolError::Unsupported`] if neither XDG_CACHE_HOME nor HOME is set.
-pub fn cache_folder() -> Result<PathBuf, Failure> {
-    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
+pub fn cache_dir() -> Result<PathBuf, ToolError> {
+    let env_path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = env_path("XDG_CACHE_HOME").or_else(|| env_path("HOME").map(|home| home.join(".cache")));
     let caches = caches
-        .ok_or_else(|| Failure::Unable { what: "neither XDG_CACHE_HOME nor HOME is set".to_owned() })?;
+        .ok_or_else(|| ToolError::Unsupported { what: "neither XDG_CACHE_HOME nor HOME is set".to_owned() })?;
     Ok(caches.join("runway"))
 }
 
@@ -33,20 +33,20 @@ pub fn cache_folder() -> Result<PathBuf, Failure> {
 #[must_use]
 pub fn locate(program: &str) -> Option<PathBuf> {
     if program == "cni" {
-        let complete = |folder: &&PathBuf| {
-            ["bridge", "host-local", "loopback"].iter().all(|plugin| is_program(&folder.join(plugin)))
+        let has_all_plugins = |dir: &&PathBuf| {
+            ["bridge", "host-local", "loopback"].iter().all(|plugin| is_executable(&dir.join(plugin)))
         };
-        return PLUGINS.iter().map(PathBuf::from).find(|folder| complete(&folder));
+        return CNI_PLUGIN_DIRS.iter().map(PathBuf::from).find(|folder| has_all_plugins(&folder));
     }
     let path = search_path();
-    let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
+    let mut candidates = std::env::split_paths(&path).map(|folder| folder.join(program));
     // Images contain no shared libraries, so busybox must be static.
-    places.find(|place| is_program(place) && (program != "busybox" || is_static(place)))
+    candidates.find(|place| is_executable(place) && (program != "busybox" || is_static(place)))
 }
 
 /// Whether a file can be executed.
 #[must_use]
-pub fn is_program(path: &Path) -> bool {
+pub fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::is_static;
 
     #[test]
-    fn a_program_with_a_loader_is_not_static() {
+    fn dynamically_linked_program_is_not_static() {
         let own = std::env::current_exe().unwrap_or_default();
         assert!(!is_static(&own));
     }

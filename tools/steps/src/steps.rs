@@ -1,42 +1,42 @@
 //! Runs steps, and prints the name of each step first.
 
-use crate::failure::Failure;
+use crate::error::ToolError;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::{fmt, io};
 
 /// The cause of a failed step.
 #[derive(Debug)]
-pub enum Failed {
+pub enum StepError {
     /// A program could not be started, or a file could not be read or written.
-    NotStarted {
+    Io {
         /// The step that needs the program.
         step: String,
         /// The I/O error.
         error: io::Error,
     },
     /// A program failed. It has already printed the reason.
-    Unsuccessful {
+    CommandFailed {
         /// The step that ran the program.
         step: String,
     },
     /// The cluster for a step could not be started.
     Cluster {
         /// The cause.
-        failure: Failure,
+        failure: ToolError,
     },
     /// The virtual machine for a step could not be started.
-    Machine {
+    VirtualMachine {
         /// The cause.
-        failure: Failure,
+        failure: ToolError,
     },
     /// A program that a step needs is missing.
-    Tools {
+    MissingTool {
         /// The cause.
-        failure: Failure,
+        failure: ToolError,
     },
     /// A check failed.
-    Wrong {
+    CheckFailed {
         /// The step that made the check.
         step: String,
         /// The finding.
@@ -44,37 +44,37 @@ pub enum Failed {
     },
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStarted { step, error } => write!(f, "{step}: {error}"),
-            Self::Unsuccessful { step } => write!(f, "{step}: failed"),
+            Self::Io { step, error } => write!(f, "{step}: {error}"),
+            Self::CommandFailed { step } => write!(f, "{step}: failed"),
             Self::Cluster { failure } => write!(f, "cluster: {failure}"),
-            Self::Machine { failure } => write!(f, "virtual machine: {failure}"),
-            Self::Tools { failure } => failure.fmt(f),
-            Self::Wrong { step, what } => write!(f, "{step}: {what}"),
+            Self::VirtualMachine { failure } => write!(f, "virtual machine: {failure}"),
+            Self::MissingTool { failure } => failure.fmt(f),
+            Self::CheckFailed { step, what } => write!(f, "{step}: {what}"),
         }
     }
 }
 
 /// The root directory of the workspace.
 #[must_use]
-pub fn root() -> PathBuf {
+pub fn workspace_root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).map(PathBuf::from).unwrap_or(here)
 }
 
 /// The target directory of cargo.
 #[must_use]
-pub fn target_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
 }
 
 /// Returns a call of the same `cargo` that started this program.
 #[must_use]
-pub fn command(arguments: &[&str]) -> Command {
+pub fn cargo_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(root());
+    command.args(arguments).current_dir(workspace_root());
     command
 }
 
@@ -83,12 +83,12 @@ pub fn command(arguments: &[&str]) -> Command {
 /// # Errors
 /// [`StepError::Io`] if the program cannot be started.
 /// [`StepError::CommandFailed`] if the program fails.
-pub fn run(step: &str, command: &mut Command) -> Result<(), Failed> {
+pub fn run_step(step: &str, command: &mut Command) -> Result<(), StepError> {
     eprintln!("\nxtask: {step}");
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(Failed::Unsuccessful { step: step.to_owned() }),
-        Err(error) => Err(Failed::NotStarted { step: step.to_owned(), error }),
+        Ok(_) => Err(StepError::CommandFailed { step: step.to_owned() }),
+        Err(error) => Err(StepError::Io { step: step.to_owned(), error }),
     }
 }
 
@@ -96,17 +96,17 @@ pub fn run(step: &str, command: &mut Command) -> Result<(), Failed> {
 ///
 /// # Errors
 /// Same errors as [`run_step`].
-pub fn cargo(step: &str, arguments: &[&str]) -> Result<(), Failed> {
-    run(step, &mut command(arguments))
+pub fn run_cargo(step: &str, arguments: &[&str]) -> Result<(), StepError> {
+    run_step(step, &mut cargo_command(arguments))
 }
 
 /// A child process that is killed when this value is dropped.
-pub struct Running(
+pub struct ChildGuard(
     /// The running process.
     pub Child,
 );
 
-impl Drop for Running {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         let _ended_already = self.0.kill();
         let _status = self.0.wait();

@@ -2,39 +2,39 @@
 
 /// Builds an archive.
 #[derive(Default)]
-pub(super) struct Archive {
+pub(super) struct CpioArchive {
     bytes: Vec<u8>,
     count: u32,
 }
 
-const FOLDER: u32 = 0o040_755;
-const FILE: u32 = 0o100_644;
-const PROGRAM: u32 = 0o100_755;
-const LINK: u32 = 0o120_777;
+const DIR_MODE: u32 = 0o040_755;
+const FILE_MODE: u32 = 0o100_644;
+const PROGRAM_MODE: u32 = 0o100_755;
+const LINK_MODE: u32 = 0o120_777;
 
-impl Archive {
-    pub(super) fn folder(&mut self, name: &str) {
-        self.entry(name, FOLDER, b"");
+impl CpioArchive {
+    pub(super) fn add_dir(&mut self, name: &str) {
+        self.append(name, DIR_MODE, b"");
     }
 
-    pub(super) fn program(&mut self, name: &str, content: &[u8]) {
-        self.entry(name, PROGRAM, content);
+    pub(super) fn add_program(&mut self, name: &str, content: &[u8]) {
+        self.append(name, PROGRAM_MODE, content);
     }
 
-    pub(super) fn file(&mut self, name: &str, content: &[u8]) {
-        self.entry(name, FILE, content);
+    pub(super) fn add_file(&mut self, name: &str, content: &[u8]) {
+        self.append(name, FILE_MODE, content);
     }
 
-    pub(super) fn link(&mut self, name: &str, target: &str) {
-        self.entry(name, LINK, target.as_bytes());
+    pub(super) fn add_symlink(&mut self, name: &str, target: &str) {
+        self.append(name, LINK_MODE, target.as_bytes());
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {
-        self.entry("TRAILER!!!", 0, b"");
+        self.append("TRAILER!!!", 0, b"");
         self.bytes
     }
 
-    fn entry(&mut self, name: &str, mode: u32, content: &[u8]) {
+    fn append(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.count += 1;
         let (length, name_length) = (content.len(), name.len() + 1);
         // The fields are: inode, mode, user, group, links, time, size, four device numbers, length of the
@@ -61,9 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_begins_at_a_multiple_of_four() {
-        let mut archive = Archive::default();
-        archive.program("abc", b"12345");
+    fn entries_are_aligned_to_four_bytes() {
+        let mut archive = CpioArchive::default();
+        archive.add_program("abc", b"12345");
         let bytes = archive.finish();
         // The header has 110 bytes. `abc` and its NUL follow.
         assert_eq!(bytes.get(110..124), Some(&b"abc\x00\x00\x0012345\x00\x00\x00"[..]));

@@ -1,7 +1,7 @@
 //! The rules in Cedar, as the conditions of one `permit` policy.
 
-use super::Facts;
-use crate::timing::{Contender, Outcome};
+use super::JobInputs;
+use crate::timing::{Benchmark, BenchResult};
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression,
 };
@@ -22,16 +22,16 @@ when {
 };
 "#;
 
-pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
+pub(crate) fn benchmark(operations: usize) -> BenchResult<Benchmark> {
     let policies: PolicySet = RULES.parse()?;
     let (authorizer, entities) = (Authorizer::new(), Entities::empty());
-    super::contender(operations, request, move |request| {
+    super::benchmark(operations, request, move |request| {
         let response = authorizer.is_authorized(request, &policies, &entities);
         Ok(response.decision() == Decision::Allow)
     })
 }
 
-fn request(facts: &Facts) -> Outcome<Request> {
+fn request(facts: &JobInputs) -> BenchResult<Request> {
     let numbers = [
         ("cpu", facts.cpu),
         ("memory", facts.memory),
@@ -42,7 +42,7 @@ fn request(facts: &Facts) -> Outcome<Request> {
     .map(|(name, number)| (name.to_owned(), RestrictedExpression::new_long(number)));
     let texts = [("network", facts.network), ("image", &facts.image)]
         .map(|(name, text)| (name.to_owned(), RestrictedExpression::new_string(text.to_owned())));
-    let uid = |text: &str| Outcome::<EntityUid>::Ok(text.parse()?);
+    let uid = |text: &str| BenchResult::<EntityUid>::Ok(text.parse()?);
     Ok(Request::new(
         uid(r#"Tenant::"search""#)?,
         uid(r#"Action::"submit""#)?,

@@ -1,7 +1,7 @@
 //! The rules in CEL, as one compiled expression over variables.
 
-use super::Facts;
-use crate::timing::{Contender, Outcome};
+use super::JobInputs;
+use crate::timing::{Benchmark, BenchResult};
 use cel::{Context, Env, Value};
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ network in ["none", "internal"] &&
 image.startsWith("registry.internal/")
 "#;
 
-pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
+pub(crate) fn benchmark(operations: usize) -> BenchResult<Benchmark> {
     let env = Arc::new(Env::stdlib());
     let program = env.compile(RULES)?;
-    super::contender(
+    super::benchmark(
         operations,
         |facts| context(&env, facts),
         move |context: &Context<'_, '_>| Ok(program.execute(context)? == Value::Bool(true)),
@@ -29,7 +29,7 @@ pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
 }
 
 /// Returns the context for one input. All contexts share the environment.
-fn context(env: &Arc<Env>, facts: &Facts) -> Outcome<Context<'static, 'static>> {
+fn context(env: &Arc<Env>, facts: &JobInputs) -> BenchResult<Context<'static, 'static>> {
     let mut context = Context::with_env(Arc::clone(env));
     for (name, number) in [
         ("cpu", facts.cpu),

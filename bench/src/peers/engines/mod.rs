@@ -8,7 +8,7 @@ pub(crate) mod cedar;
 pub(crate) mod cel;
 pub(crate) mod rego;
 
-use crate::timing::{Contender, Outcome};
+use crate::timing::{Benchmark, BenchResult};
 use std::hint::black_box;
 
 /// The number of inputs.
@@ -16,7 +16,7 @@ const INPUTS: u32 = 1_000;
 
 /// The input of the rules. The units are thousandths of a core, bytes, GPUs and seconds.
 #[derive(Clone)]
-struct Facts {
+struct JobInputs {
     cpu: i64,
     memory: i64,
     gpu: i64,
@@ -26,7 +26,7 @@ struct Facts {
     image: String,
 }
 
-impl Facts {
+impl JobInputs {
     /// Returns a job that all rules allow.
     fn allowed(number: u32) -> Self {
         Self {
@@ -59,22 +59,22 @@ impl Facts {
 }
 
 /// Runs `allows` on prepared inputs. It first asserts that each of the ten rules works.
-fn contender<I: 'static>(
+fn benchmark<I: 'static>(
     operations: usize,
-    prepare: impl Fn(&Facts) -> Outcome<I>,
-    mut allows: impl FnMut(&I) -> Outcome<bool> + 'static,
-) -> Outcome<Contender> {
-    for (rule, facts) in Facts::refused().iter().enumerate() {
+    prepare: impl Fn(&JobInputs) -> BenchResult<I>,
+    mut allows: impl FnMut(&I) -> BenchResult<bool> + 'static,
+) -> BenchResult<Benchmark> {
+    for (rule, facts) in JobInputs::refused().iter().enumerate() {
         assert!(!allows(&prepare(facts)?)?, "rule {rule} refuses");
     }
-    let inputs = (0..INPUTS).map(|number| prepare(&Facts::allowed(number))).collect::<Outcome<Vec<_>>>()?;
-    Ok(Contender::new(move |samples| {
+    let inputs = (0..INPUTS).map(|number| prepare(&JobInputs::allowed(number))).collect::<BenchResult<Vec<_>>>()?;
+    Ok(Benchmark::new(move |samples| {
         let allowed = samples.time(operations, || {
             let mut allowed = 0;
             for input in inputs.iter().cycle().take(operations) {
                 allowed += usize::from(allows(black_box(input))?);
             }
-            Outcome::Ok(allowed)
+            BenchResult::Ok(allowed)
         })?;
         assert_eq!(allowed, operations, "every job is allowed");
         Ok(())

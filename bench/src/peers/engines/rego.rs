@@ -1,7 +1,7 @@
 //! The rules in Rego, compiled for `regorus`'s register machine. It is the fastest of its evaluators.
 
-use super::Facts;
-use crate::timing::{Contender, Outcome};
+use super::JobInputs;
+use crate::timing::{Benchmark, BenchResult};
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::vm::RegoVM;
 use regorus::{Engine, Value};
@@ -29,13 +29,13 @@ allow if {
 
 const ENTRY: &str = "data.runway.allow";
 
-pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
+pub(crate) fn benchmark(operations: usize) -> BenchResult<Benchmark> {
     let mut engine = Engine::new();
     engine.add_policy("runway.rego".to_owned(), RULES.to_owned())?;
     let policy = engine.compile_with_entrypoint(&ENTRY.into())?;
     let mut machine = RegoVM::new();
     machine.load_program(Compiler::compile_from_policy(&policy, &[ENTRY])?);
-    super::contender(
+    super::benchmark(
         operations,
         |facts| Ok(input(facts)),
         move |input: &Value| {
@@ -45,7 +45,7 @@ pub(crate) fn contender(operations: usize) -> Outcome<Contender> {
     )
 }
 
-fn input(facts: &Facts) -> Value {
+fn input(facts: &JobInputs) -> Value {
     let mut input = Value::new_object();
     if let Ok(object) = input.as_object_mut() {
         let numbers = [

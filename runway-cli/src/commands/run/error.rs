@@ -1,6 +1,6 @@
 //! The errors of `runway run`.
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::{self, OutputError};
 use crate::policy::PolicyLoadError;
 use runway_core::ErrorChain;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(super) enum RunError {
     /// An error that other commands can have as well.
-    Command(Failure),
+    Command(CliError),
     /// The file contains no job, or several.
     NotOneJob { file: PathBuf, count: usize },
     /// No state directory is known.
@@ -42,7 +42,7 @@ impl RunError {
         match self {
             Self::Command(failure) => failure.print(),
             // If standard error is closed, the error cannot be reported.
-            error => drop(output::print_aside(&format!("error: {error}\n"))),
+            error => drop(output::eprint(&format!("error: {error}\n"))),
         }
     }
 }
@@ -80,8 +80,8 @@ impl fmt::Display for RunError {
     }
 }
 
-impl From<Failure> for RunError {
-    fn from(failure: Failure) -> Self {
+impl From<CliError> for RunError {
+    fn from(failure: CliError) -> Self {
         Self::Command(failure)
     }
 }

@@ -5,14 +5,14 @@ mod outcome;
 mod screen;
 mod signals;
 
-use crate::arguments::{Format, RunArguments};
-use crate::document::{Judged, judge_amended, read_all};
-use crate::failure::Failure;
+use crate::arguments::{TextOrJson, RunArgs};
+use crate::document::{Evaluated, evaluate_with, read_sources};
+use crate::error::CliError;
 use crate::{Exit, output, policy};
 use error::RunError;
 use outcome::Outcome;
-use runway_control::backend::Order;
-use runway_control::{Observation, Surroundings, System};
+use runway_control::backend::CreateRequest;
+use runway_control::{JobSnapshot, Env, SystemEnv};
 use runway_core::capability::BackendKind;
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, JobId, JobSpec};
@@ -25,79 +25,79 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The interval between two updates of the status line.
-const REDRAWING: Duration = Duration::from_millis(500);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 
-pub(super) fn run(arguments: &RunArguments) -> Exit {
+pub(super) fn run(arguments: &RunArgs) -> Exit {
     try_run(arguments).unwrap_or_else(|error| {
         error.report();
         Exit::NOT_RUN
     })
 }
 
-fn try_run(arguments: &RunArguments) -> Result<Exit, RunError> {
+fn try_run(arguments: &RunArgs) -> Result<Exit, RunError> {
     let common = &arguments.common;
     let policy = policy::load(common.policy.file.as_deref())?;
-    let (sources, Exit::Fine) = read_all(std::slice::from_ref(&arguments.file))? else {
+    let (sources, Exit::Success) = read_sources(std::slice::from_ref(&arguments.file))? else {
         return Ok(Exit::NOT_RUN);
     };
-    let judged =
-        judge_amended(&sources, &policy, common, Some(BackendKind::Local), |spec| amend(spec, arguments))?;
-    let [judged] = judged.as_slice() else {
-        return Err(RunError::NotOneJob { file: arguments.file.clone(), count: judged.len() });
+    let evaluated =
+        evaluate_with(&sources, &policy, common, Some(BackendKind::Local), |spec| apply_overrides(spec, arguments))?;
+    let [evaluated] = evaluated.as_slice() else {
+        return Err(RunError::NotOneJob { file: arguments.file.clone(), count: evaluated.len() });
     };
-    let Some(admitted) = judged.decision.admitted() else {
+    let Some(admitted) = evaluated.decision.admitted() else {
         match common.output.format {
-            Format::Json => output::print_json(&judged.verdict())?,
-            Format::Text => output::print_aside(&judged.story(&policy, common))?,
+            TextOrJson::Json => output::print_json(&evaluated.dry_run_result())?,
+            TextOrJson::Text => output::eprint(&evaluated.render_text(&policy, common))?,
         }
         return Ok(Exit::NOT_RUN);
     };
-    output::print_aside(&verdict(judged, admitted))?;
-    let order = Order {
-        id: JobId::from_random(System.random()),
+    output::eprint(&render_admitted(evaluated, admitted))?;
+    let request = CreateRequest {
+        id: JobId::from_random(SystemEnv.random()),
         admitted: admitted.clone(),
         policy: Arc::new(policy.policy.clone()),
     };
     // From here on, a signal must end the job and not this process.
-    let signals = Signals::listen().map_err(RunError::Signals)?;
+    let signals = Signals::register().map_err(RunError::Signals)?;
     let machine = Machine::open(settings(arguments)?).map_err(RunError::Open)?;
-    let job = Job::start(&machine, &order, Supervision::Attached).map_err(RunError::Start)?;
+    let job = Job::start(&machine, &request, Supervision::Attached).map_err(RunError::Start)?;
     for limit in job.not_enforced() {
-        output::print_aside(&format!("warning: not enforced: {limit}\n"))?;
+        output::eprint(&format!("warning: not enforced: {limit}\n"))?;
     }
-    let exit = see_through(&job, &order, &signals, common.output.format);
+    let result = run_to_completion(&job, &request, &signals, common.output.format);
     // Delete the job's files even if the result could not be printed.
     let removed = job.remove().map_err(RunError::Remove);
-    let exit = exit?;
+    let exit = result?;
     removed?;
     Ok(exit)
 }
 
 /// Passes the job's output through until the job ends, and prints the result.
-fn see_through(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Exit, RunError> {
-    let Followed { ended, signal, unwritten } = follow(job, order, signals, format)?;
-    let outcome = Outcome::new(job, ended, System.now()).map_err(RunError::Usage)?;
+fn run_to_completion(job: &Job, request: &CreateRequest, signals: &Signals, format: TextOrJson) -> Result<Exit, RunError> {
+    let FollowedJob { final_snapshot, signal, write_error } = follow_job(job, request, signals, format)?;
+    let outcome = Outcome::new(job, final_snapshot, SystemEnv.now()).map_err(RunError::Usage)?;
     match format {
-        Format::Json => output::print_json(&outcome.record())?,
-        Format::Text => output::print_aside(&outcome.story())?,
+        TextOrJson::Json => output::print_json(&outcome.record())?,
+        TextOrJson::Text => output::eprint(&outcome.render_text())?,
     }
-    match unwritten {
+    match write_error {
         Some(error) => Err(RunError::WriteOutput(error)),
         None => Ok(outcome.exit(signal)),
     }
 }
 
 /// Applies the command of the command line, and the secrets from the environment.
-fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
+fn apply_overrides(spec: &mut JobSpec, arguments: &RunArgs) -> Result<(), CliError> {
     if !arguments.command.is_empty() {
         spec.command.clone_from(&arguments.command);
         spec.args.clear();
     }
     for (name, secret) in &mut spec.secrets {
-        if let Secret::FromEnv(from) = secret {
-            let value = std::env::var(&*from).map_err(|error| Failure::SecretVariable {
+        if let Secret::FromEnv(variable) = secret {
+            let value = std::env::var(&*variable).map_err(|error| CliError::SecretVariable {
                 secret: name.clone(),
-                variable: from.clone(),
+                variable: variable.clone(),
                 is_set: error != VarError::NotPresent,
             })?;
             *secret = Secret::Value(value);
@@ -106,7 +106,7 @@ fn amend(spec: &mut JobSpec, arguments: &RunArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn settings(arguments: &RunArguments) -> Result<LocalSettings, RunError> {
+fn settings(arguments: &RunArgs) -> Result<LocalSettings, RunError> {
     let defaults = LocalSettings::with_state_dir(arguments.state_dir.clone());
     Ok(LocalSettings {
         best_effort: arguments.best_effort,
@@ -117,13 +117,13 @@ fn settings(arguments: &RunArguments) -> Result<LocalSettings, RunError> {
 }
 
 /// Formats the line for an admitted job, and a note about the unused image.
-fn verdict(judged: &Judged<'_>, admitted: &AdmittedJob) -> String {
+fn render_admitted(evaluated: &Evaluated<'_>, admitted: &AdmittedJob) -> String {
     let (job, quote) = (admitted.job(), admitted.quote());
     let class = job.class.as_ref().map(|class| format!(", class {class}")).unwrap_or_default();
     format!(
         "ok: {}: {} (tenant {}{class}): at most {} USD, {} USD an hour\nthe image is not used: the command runs on this \
          machine's files\n",
-        judged.file(),
+        evaluated.file(),
         job.name,
         job.tenant,
         quote.ceiling,
@@ -132,63 +132,63 @@ fn verdict(judged: &Judged<'_>, admitted: &AdmittedJob) -> String {
 }
 
 /// The result of [`follow_job`].
-struct Followed {
-    ended: Observation,
+struct FollowedJob {
+    final_snapshot: JobSnapshot,
     /// The first signal that `runway run` received.
     signal: Option<i32>,
     /// The error from writing the job's output.
-    unwritten: Option<io::Error>,
+    write_error: Option<io::Error>,
 }
 
 /// Passes the job's output through and forwards signals to the job, until it no longer occupies resources.
-fn follow(job: &Job, order: &Order, signals: &Signals, format: Format) -> Result<Followed, RunError> {
-    let screen = Screen::new(format == Format::Json);
-    let timeout = order.admitted.job().timeout;
+fn follow_job(job: &Job, request: &CreateRequest, signals: &Signals, format: TextOrJson) -> Result<FollowedJob, RunError> {
+    let screen = Screen::new(format == TextOrJson::Json);
+    let timeout = request.admitted.job().timeout;
     let mut reader = job.reader().map_err(RunError::ReadOutput)?;
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
             while let Some(chunk) = reader.next_blocking().map_err(RunError::ReadOutput)? {
-                let is_out = chunk.stream == Stream::Out;
-                if let Err(error) = screen.print(is_out, &chunk.bytes) {
-                    job.stop().map_err(RunError::Follow)?;
+                let is_stdout = chunk.stream == Stream::Stdout;
+                if let Err(error) = screen.print(is_stdout, &chunk.bytes) {
+                    job.cancel().map_err(RunError::Follow)?;
                     if error.kind() != ErrorKind::BrokenPipe {
                         return Ok(Some(error));
                     }
                     // The reader has closed the pipe: stop the job and exit as SIGPIPE would.
-                    signals.note_broken_pipe();
+                    signals.record_broken_pipe();
                     break;
                 }
             }
             Ok::<_, RunError>(None)
         });
-        signals.hand_on_to(job, scope);
-        let ended = until_its_end(job, |usage| {
+        signals.forward_to(job, scope);
+        let final_snapshot = wait_for_end(job, |usage| {
             if screen.has_status() {
-                screen.draw(&outcome::progress(usage, job.memory(), job.limits(), timeout));
+                screen.draw_status(&outcome::progress(usage, job.memory(), job.limits(), timeout));
             }
         });
-        if ended.is_err() {
+        if final_snapshot.is_err() {
             // The supervisor ends the job when the socket closes, and that ends the output.
-            job.let_go();
+            job.disconnect();
         }
         signals.close();
         let read = reading.join();
-        screen.clear();
-        let unwritten = match read {
+        screen.clear_status();
+        let write_error = match read {
             Ok(read) => read?,
             Err(_) => None,
         };
-        Ok(Followed { ended: ended.map_err(RunError::Follow)?, signal: signals.first(), unwritten })
+        Ok(FollowedJob { final_snapshot: final_snapshot.map_err(RunError::Follow)?, signal: signals.first(), write_error })
     })
 }
 
 /// Waits until the job no longer occupies resources. Reports its usage at each interval.
-fn until_its_end(job: &Job, tell: impl Fn(&Usage)) -> Result<Observation, JobError> {
+fn wait_for_end(job: &Job, report_usage: impl Fn(&Usage)) -> Result<JobSnapshot, JobError> {
     loop {
-        let seen = job.wait(Some(REDRAWING))?;
-        if !seen.status.holds {
-            return Ok(seen);
+        let snapshot = job.wait(Some(REDRAW_INTERVAL))?;
+        if !snapshot.status.occupies_resources {
+            return Ok(snapshot);
         }
-        tell(&job.usage()?);
+        report_usage(&job.usage()?);
     }
 }

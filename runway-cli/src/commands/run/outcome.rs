@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use runway_api::{JobFacts, JobView};
-use runway_control::Observation;
+use runway_control::JobSnapshot;
 use runway_core::status::Reason;
 use runway_core::units::{CpuMillis, MemoryBytes, Seconds, Timestamp};
 use runway_local::{Job, JobError, Usage, advise};
@@ -21,7 +21,7 @@ pub(super) struct Outcome {
 
 /// The result, as printed in JSON.
 #[derive(Serialize)]
-pub(super) struct Record<'a> {
+pub(super) struct RunRecord<'a> {
     #[serde(flatten)]
     job: &'a JobView,
     usage: UsageRecord,
@@ -38,31 +38,31 @@ struct UsageRecord {
 }
 
 impl Outcome {
-    pub(super) fn new(job: &Job, seen: Observation, now: Timestamp) -> Result<Self, JobError> {
+    pub(super) fn new(job: &Job, snapshot: JobSnapshot, now: Timestamp) -> Result<Self, JobError> {
         let usage = job.usage()?;
         let limits = job.limits();
         let advice = advise(&usage, limits.0, limits.1);
         let view = JobView::from(JobFacts {
-            id: seen.id,
-            name: &seen.name,
-            tenant: &seen.tenant,
-            class: seen.class.as_ref(),
-            created_at: seen.created_at,
-            quote: seen.quote.as_ref(),
-            status: &seen.status,
-            cost_usd: seen.bill(now).map(|bill| bill.usd),
+            id: snapshot.id,
+            name: &snapshot.name,
+            tenant: &snapshot.tenant,
+            class: snapshot.class.as_ref(),
+            created_at: snapshot.created_at,
+            quote: snapshot.quote.as_ref(),
+            status: &snapshot.status,
+            cost_usd: snapshot.bill(now).map(|bill| bill.usd),
             observed_at: now,
         });
         Ok(Self { view, usage, limits, not_enforced: job.not_enforced().to_vec(), advice })
     }
 
-    pub(super) fn record(&self) -> Record<'_> {
-        Record {
+    pub(super) fn record(&self) -> RunRecord<'_> {
+        RunRecord {
             job: &self.view,
             usage: UsageRecord {
-                wall_seconds: seconds(self.usage.wall),
-                cpu_seconds: self.usage.cpu.map(seconds),
-                throttled_seconds: self.usage.throttled.map(seconds),
+                wall_seconds: to_seconds(self.usage.wall),
+                cpu_seconds: self.usage.cpu.map(to_seconds),
+                throttled_seconds: self.usage.throttled.map(to_seconds),
                 peak_memory_bytes: self.usage.peak_memory.map(MemoryBytes::units),
             },
             not_enforced: &self.not_enforced,
@@ -71,43 +71,43 @@ impl Outcome {
     }
 
     /// Formats the result for people: a summary line, then message, hint, unenforced limits and advice.
-    pub(super) fn story(&self) -> String {
+    pub(super) fn render_text(&self) -> String {
         let JobView { phase, reason, message, hint, quote, cost_usd, .. } = &self.view;
         let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
-        let mut story = format!("{phase}{reason} after {}", told(self.usage.wall));
+        let mut text = format!("{phase}{reason} after {}", format_short_duration(self.usage.wall));
         let (_, memory) = self.limits;
         if let Some(peak) = self.usage.peak_memory {
-            let _ = write!(story, "; peak memory {} of {memory}", mebibytes(peak));
+            let _ = write!(text, "; peak memory {} of {memory}", round_up_to_mebibytes(peak));
         }
         if let Some(cpu) = self.usage.cpu {
-            let _ = write!(story, "; CPU {}", told(cpu));
+            let _ = write!(text, "; CPU {}", format_short_duration(cpu));
         }
         if let (Some(cost), Some(quote)) = (cost_usd, quote) {
-            let _ = write!(story, "; {cost} USD of at most {}", quote.ceiling);
+            let _ = write!(text, "; {cost} USD of at most {}", quote.ceiling);
         }
-        story.push('\n');
+        text.push('\n');
         if *message != phase.as_str() {
-            let _ = writeln!(story, "  {message}");
+            let _ = writeln!(text, "  {message}");
         }
         if let Some(hint) = hint {
-            let _ = writeln!(story, "  hint: {hint}");
+            let _ = writeln!(text, "  hint: {hint}");
         }
         for limit in &self.not_enforced {
-            let _ = writeln!(story, "  not enforced: {limit}");
+            let _ = writeln!(text, "  not enforced: {limit}");
         }
         for advice in &self.advice {
-            let _ = writeln!(story, "  advice: {advice}");
+            let _ = writeln!(text, "  advice: {advice}");
         }
-        story
+        text
     }
 
     /// Returns the exit code of `runway run`. `signal` is the signal that ended the job.
     pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
-        let own = self.view.exit_code.and_then(|code| u8::try_from(code).ok());
+        let job_exit_code = self.view.exit_code.and_then(|code| u8::try_from(code).ok());
         let code = match (self.view.reason, signal) {
             (Some(Reason::DeadlineExceeded), _) => Some(124),
-            (_, Some(signal)) if own.is_none() => u8::try_from(signal.saturating_add(128)).ok(),
-            _ => own,
+            (_, Some(signal)) if job_exit_code.is_none() => u8::try_from(signal.saturating_add(128)).ok(),
+            _ => job_exit_code,
         };
         Exit::Code(code.unwrap_or(125))
     }
@@ -127,18 +127,18 @@ pub(super) fn progress(
         let _ = write!(line, "; CPU {average} of {}", limits.0);
     }
     if let Some(memory) = memory {
-        let _ = write!(line, "; memory {} of {}", mebibytes(memory), limits.1);
+        let _ = write!(line, "; memory {} of {}", round_up_to_mebibytes(memory), limits.1);
     }
     line
 }
 
 /// Converts a duration to seconds, truncated to milliseconds.
-fn seconds(duration: Duration) -> f64 {
+fn to_seconds(duration: Duration) -> f64 {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
 /// Formats a duration; below a minute with two decimals.
-fn told(duration: Duration) -> String {
+fn format_short_duration(duration: Duration) -> String {
     if duration < Duration::from_secs(60) {
         format!("{}.{:02}s", duration.as_secs(), duration.subsec_millis() / 10)
     } else {
@@ -146,7 +146,7 @@ fn told(duration: Duration) -> String {
     }
 }
 
-fn mebibytes(bytes: MemoryBytes) -> MemoryBytes {
+fn round_up_to_mebibytes(bytes: MemoryBytes) -> MemoryBytes {
     MemoryBytes::new(bytes.units().div_ceil(1 << 20) << 20)
 }
 
@@ -155,15 +155,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_decimals_while_they_matter() {
-        assert_eq!(told(Duration::from_millis(5)), "0.00s");
-        assert_eq!(told(Duration::from_millis(1_239)), "1.23s");
-        assert_eq!(told(Duration::from_millis(59_999)), "59.99s");
-        assert_eq!(told(Duration::from_secs(60)), "1m");
+    fn durations_below_a_minute_have_decimals() {
+        assert_eq!(format_short_duration(Duration::from_millis(5)), "0.00s");
+        assert_eq!(format_short_duration(Duration::from_millis(1_239)), "1.23s");
+        assert_eq!(format_short_duration(Duration::from_millis(59_999)), "59.99s");
+        assert_eq!(format_short_duration(Duration::from_secs(60)), "1m");
     }
 
     #[test]
-    fn the_line_of_status_sets_use_beside_limits() {
+    fn status_line_shows_usage_beside_limits() {
         let usage = Usage {
             wall: Duration::from_millis(12_500),
             cpu: Some(Duration::from_millis(6_250)),

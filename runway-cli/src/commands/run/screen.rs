@@ -6,24 +6,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Standard output and standard error, with the status line.
 pub(super) struct Screen {
     /// Whether standard output is reserved for the JSON record.
-    aside: bool,
+    reserves_stdout: bool,
     has_status: bool,
-    state: Mutex<State>,
+    state: Mutex<ScreenState>,
 }
 
 #[derive(Default)]
-struct State {
-    is_drawn: bool,
+struct ScreenState {
+    has_status_line: bool,
     /// Whether the last output ended within a line. The status line would overwrite that line.
-    is_within_line: bool,
+    is_mid_line: bool,
 }
 
-const ERASE: &[u8] = b"\r\x1b[K";
+const ERASE_LINE: &[u8] = b"\r\x1b[K";
 
 impl Screen {
-    pub(super) fn new(aside: bool) -> Self {
+    pub(super) fn new(reserves_stdout: bool) -> Self {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self { aside, has_status: io::stderr().is_terminal() && !is_dumb, state: Mutex::default() }
+        Self { reserves_stdout, has_status: io::stderr().is_terminal() && !is_dumb, state: Mutex::default() }
     }
 
     /// Returns whether a status line is shown.
@@ -32,10 +32,10 @@ impl Screen {
     }
 
     /// Prints a chunk of the job's output unchanged.
-    pub(super) fn print(&self, is_out: bool, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.erased();
-        state.is_within_line = bytes.last().is_some_and(|byte| *byte != b'\n');
-        if is_out && !self.aside {
+    pub(super) fn print(&self, is_stdout: bool, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.erase_status();
+        state.is_mid_line = bytes.last().is_some_and(|byte| *byte != b'\n');
+        if is_stdout && !self.reserves_stdout {
             let mut out = io::stdout().lock();
             out.write_all(bytes).and_then(|()| out.flush())
         } else {
@@ -44,30 +44,30 @@ impl Screen {
     }
 
     /// Draws the status line, unless it would overwrite output.
-    pub(super) fn draw(&self, status: &str) {
-        let mut state = self.erased();
-        if !state.is_within_line && self.has_status {
+    pub(super) fn draw_status(&self, status: &str) {
+        let mut state = self.erase_status();
+        if !state.is_mid_line && self.has_status {
             let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
             // Some terminals report a width of 0.
             let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(80);
             let line: String = status.chars().take(width.saturating_sub(1)).collect();
-            state.is_drawn = io::stderr().lock().write_all(line.as_bytes()).is_ok();
+            state.has_status_line = io::stderr().lock().write_all(line.as_bytes()).is_ok();
         }
     }
 
     /// Erases the status line.
-    pub(super) fn clear(&self) {
-        let state = self.erased();
-        if state.is_within_line && self.has_status {
+    pub(super) fn clear_status(&self) {
+        let state = self.erase_status();
+        if state.is_mid_line && self.has_status {
             // Start a new line for the text that follows.
             let _ = io::stderr().lock().write_all(b"\n");
         }
     }
 
-    fn erased(&self) -> MutexGuard<'_, State> {
+    fn erase_status(&self) -> MutexGuard<'_, ScreenState> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut state.is_drawn) {
-            let _ = io::stderr().lock().write_all(ERASE);
+        if std::mem::take(&mut state.has_status_line) {
+            let _ = io::stderr().lock().write_all(ERASE_LINE);
         }
         state
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::Scope;
 
 /// Parses the mask of ignored signals from `/proc/self/status`. Bit 0 stands for signal 1.
-fn ignored(status: &str) -> u64 {
+fn parse_ignored_signals(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
@@ -25,33 +25,33 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Registers for SIGINT, SIGTERM and SIGHUP, except for those that the process ignores, as under `nohup`.
-    pub(super) fn listen() -> io::Result<Self> {
-        let ignored = ignored(&fs::read_to_string("/proc/self/status")?);
-        let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
-        let incoming = Incoming::new(heard)?;
+    pub(super) fn register() -> io::Result<Self> {
+        let ignored_mask = parse_ignored_signals(&fs::read_to_string("/proc/self/status")?);
+        let handled = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored_mask >> (signal - 1) & 1 == 0);
+        let incoming = Incoming::new(handled)?;
         let handle = incoming.handle();
         Ok(Self { incoming: Mutex::new(incoming), handle, first: AtomicI32::new(0) })
     }
 
     /// Starts a thread that forwards the signals to the job until `close`.
-    pub(super) fn hand_on_to<'scope>(&'scope self, job: &'scope Job, scope: &'scope Scope<'scope, '_>) {
+    pub(super) fn forward_to<'scope>(&'scope self, job: &'scope Job, scope: &'scope Scope<'scope, '_>) {
         scope.spawn(move || {
             let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
             for signal in incoming.forever() {
                 // If the job's directory is not writable, the job ends when this process exits: the
                 // supervisor notices that.
-                let _ = if self.note(signal) { job.stop() } else { job.kill() };
+                let _ = if self.record(signal) { job.cancel() } else { job.kill() };
             }
         });
     }
 
     /// Records a signal. Returns whether it is the first.
-    fn note(&self, signal: i32) -> bool {
+    fn record(&self, signal: i32) -> bool {
         self.first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    pub(super) fn note_broken_pipe(&self) {
-        self.note(SIGPIPE);
+    pub(super) fn record_broken_pipe(&self) {
+        self.record(SIGPIPE);
     }
 
     /// Returns the first signal.

@@ -1,62 +1,62 @@
 //! One container: how it terminated, or what prevents its start.
 
 use crate::status::cause::{Cause, evidence, quoted};
-use crate::status::ending::{Place, child_out_of_memory, exited, not_started, out_of_memory, signaled};
+use crate::status::termination::{ProgramSource, child_out_of_memory, exited, not_started, out_of_memory, signaled};
 use crate::status::{Evidence, Reason};
 use k8s_openapi::api::core::v1::{
-    Container as Spec, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodStatus,
+    Container as ContainerSpec, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodStatus,
 };
 
 /// One container of a pod, with its status.
 #[derive(Clone, Copy)]
 pub(super) struct Container<'a> {
     pod: &'a Pod,
-    kind: Kind,
+    role: ContainerRole,
     index: usize,
     status: &'a ContainerStatus,
 }
 
 /// The role of a container in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ContainerRole {
     Main,
     Init,
 }
 
 /// How a container terminated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Termination {
     /// The kernel killed the container because it exceeded its memory limit.
     OutOfMemory,
     /// The process could not be started.
     NotStarted,
     /// A signal ended the process.
-    Signal(i32),
+    Signaled(i32),
     /// The process exited with a code other than zero.
-    Code(i32),
+    ExitCode(i32),
     /// The kubelet lost the container and does not know how it ended.
     Lost,
     /// The process succeeded, but the kernel killed one of its children because it exceeded the memory limit.
     ChildOutOfMemory,
     /// The process succeeded.
-    Well,
+    Succeeded,
 }
 
-impl End {
+impl Termination {
     /// Reads the state of a terminated container. Exit code 137 means SIGKILL and does not prove an OOM kill.
     /// The reason `OOMKilled` with exit code 0 means that only a child process was killed.
-    pub(super) fn of(terminated: &ContainerStateTerminated) -> Self {
+    pub(super) fn from_state(terminated: &ContainerStateTerminated) -> Self {
         match (terminated.reason.as_deref(), terminated.exit_code) {
             (Some("OOMKilled"), 0) => Self::ChildOutOfMemory,
             (Some("OOMKilled"), _) => Self::OutOfMemory,
             (Some("StartError" | "ContainerCannotRun" | "RunContainerError"), _) => Self::NotStarted,
             (Some("ContainerStatusUnknown"), _) => Self::Lost,
             (_, code) => match (terminated.signal, code) {
-                (Some(signal @ 1..), _) => Self::Signal(signal),
-                (_, 0) => Self::Well,
+                (Some(signal @ 1..), _) => Self::Signaled(signal),
+                (_, 0) => Self::Succeeded,
                 // Shells and container runtimes report the end by signal n as exit code 128 + n.
-                (_, 129..=192) => Self::Signal(code.saturating_sub(128)),
-                (_, code) => Self::Code(code),
+                (_, 129..=192) => Self::Signaled(code.saturating_sub(128)),
+                (_, code) => Self::ExitCode(code),
             },
         }
     }
@@ -67,22 +67,22 @@ impl End {
         match self {
             Self::OutOfMemory => 0,
             Self::NotStarted => 1,
-            Self::Signal(_) | Self::Code(_) => 2,
+            Self::Signaled(_) | Self::ExitCode(_) => 2,
             Self::Lost => 3,
             Self::ChildOutOfMemory => 4,
-            Self::Well => 5,
+            Self::Succeeded => 5,
         }
     }
 }
 
 impl<'a> Container<'a> {
-    pub(super) fn all(pod: &'a Pod, kind: Kind) -> impl Iterator<Item = Self> {
-        let list = |status: &'a PodStatus| match kind {
-            Kind::Main => status.container_statuses.as_deref(),
-            Kind::Init => status.init_container_statuses.as_deref(),
+    pub(super) fn all(pod: &'a Pod, role: ContainerRole) -> impl Iterator<Item = Self> {
+        let list = |status: &'a PodStatus| match role {
+            ContainerRole::Main => status.container_statuses.as_deref(),
+            ContainerRole::Init => status.init_container_statuses.as_deref(),
         };
         let statuses = pod.status.as_ref().and_then(list).unwrap_or_default();
-        statuses.iter().enumerate().map(move |(index, status)| Self { pod, kind, index, status })
+        statuses.iter().enumerate().map(move |(index, status)| Self { pod, role, index, status })
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -99,7 +99,7 @@ impl<'a> Container<'a> {
     pub(super) fn last_terminated(&self) -> Option<(&'static str, &'a ContainerStateTerminated)> {
         self.terminated()
             .map(|terminated| ("state.terminated", terminated))
-            .or_else(|| self.end_before().map(|terminated| ("lastState.terminated", terminated)))
+            .or_else(|| self.previous_termination().map(|terminated| ("lastState.terminated", terminated)))
     }
 
     pub(super) fn waiting(&self) -> Option<&'a ContainerStateWaiting> {
@@ -115,72 +115,72 @@ impl<'a> Container<'a> {
     /// Returns whether a process of the container was ever observed.
     pub(super) fn has_run(&self) -> bool {
         self.is_running()
-            || self.last_terminated().is_some_and(|(_, terminated)| match End::of(terminated) {
-                End::NotStarted => false,
-                End::Lost => terminated.started_at.is_some() || self.was_restarted(),
+            || self.last_terminated().is_some_and(|(_, terminated)| match Termination::from_state(terminated) {
+                Termination::NotStarted => false,
+                Termination::Lost => terminated.started_at.is_some() || self.was_restarted(),
                 _ => true,
             })
     }
 
     /// Returns whether the node lost the container and cannot tell whether it ever ran.
     pub(super) fn is_lost(&self) -> bool {
-        self.terminated().is_some_and(|terminated| End::of(terminated) == End::Lost) && !self.has_run()
+        self.terminated().is_some_and(|terminated| Termination::from_state(terminated) == Termination::Lost) && !self.has_run()
     }
 
     /// Returns the termination before the last start.
-    fn end_before(&self) -> Option<&'a ContainerStateTerminated> {
+    fn previous_termination(&self) -> Option<&'a ContainerStateTerminated> {
         self.status.last_state.as_ref()?.terminated.as_ref()
     }
 
     fn was_restarted(&self) -> bool {
         self.status.restart_count > 0
-            || self.end_before().is_some_and(|end| !matches!(End::of(end), End::NotStarted | End::Lost))
+            || self.previous_termination().is_some_and(|end| !matches!(Termination::from_state(end), Termination::NotStarted | Termination::Lost))
     }
 
     /// Returns whether the container is an init container that keeps running next to the main containers.
     pub(super) fn is_sidecar(&self) -> bool {
-        self.kind == Kind::Init
+        self.role == ContainerRole::Init
             && self.spec().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Always"))
     }
 
     /// Returns the termination and its cause, unless the container succeeded. `succeeded` says whether the
     /// pod succeeded.
-    pub(super) fn failure(&self, succeeded: bool) -> Option<(End, Cause)> {
+    pub(super) fn failure(&self, succeeded: bool) -> Option<(Termination, Cause)> {
         let (state, terminated) = self.last_terminated()?;
-        let end = End::of(terminated);
-        let cause = match end {
-            End::Well => return None,
-            End::OutOfMemory => out_of_memory(self.memory_limit().as_deref()),
-            End::ChildOutOfMemory if succeeded => child_out_of_memory(self.memory_limit().as_deref()),
-            End::ChildOutOfMemory => out_of_memory(self.memory_limit().as_deref()),
-            End::NotStarted => not_started(terminated.message.as_deref(), Place::Image),
-            End::Signal(signal) => signaled(signal, terminated.exit_code),
-            End::Code(code) => exited(code, Place::Image),
-            End::Lost => Cause::new(Reason::Disrupted, "lost by its node; how it ended is unknown")
-                .hint("the job did not cause this failure; submit it again"),
+        let termination = Termination::from_state(terminated);
+        let cause = match termination {
+            Termination::Succeeded => return None,
+            Termination::OutOfMemory => out_of_memory(self.memory_limit().as_deref()),
+            Termination::ChildOutOfMemory if succeeded => child_out_of_memory(self.memory_limit().as_deref()),
+            Termination::ChildOutOfMemory => out_of_memory(self.memory_limit().as_deref()),
+            Termination::NotStarted => not_started(terminated.message.as_deref(), ProgramSource::Image),
+            Termination::Signaled(signal) => signaled(signal, terminated.exit_code),
+            Termination::ExitCode(code) => exited(code, ProgramSource::Image),
+            Termination::Lost => Cause::new(Reason::Disrupted, "lost by its node; how it ended is unknown")
+                .with_hint("the job did not cause this failure; submit it again"),
         };
         let reason = terminated.reason.as_deref();
         let cause = match reason {
-            Some(reason) if !matches!(end, End::Signal(_) | End::Code(_)) => {
-                cause.seen(self.evidence(&format!("{state}.reason"), reason))
+            Some(reason) if !matches!(termination, Termination::Signaled(_) | Termination::ExitCode(_)) => {
+                cause.with_evidence(self.evidence(&format!("{state}.reason"), reason))
             }
             _ => cause,
         };
         let cause = match terminated.signal {
-            Some(signal @ 1..) => cause.seen(self.evidence(&format!("{state}.signal"), &signal.to_string())),
+            Some(signal @ 1..) => cause.with_evidence(self.evidence(&format!("{state}.signal"), &signal.to_string())),
             _ => cause,
         };
         let code = self.evidence(&format!("{state}.exitCode"), &terminated.exit_code.to_string());
-        Some((end, self.named(cause.seen(code))))
+        Some((termination, self.with_container_name(cause.with_evidence(code))))
     }
 
     /// Returns the cause that prevents the start, unless the container only needs more time.
-    pub(super) fn obstacle(&self) -> Option<Cause> {
+    pub(super) fn blocking_cause(&self) -> Option<Cause> {
         let waiting = self.waiting()?;
         let reason = waiting.reason.as_deref()?;
-        let told = waiting.message.as_deref().filter(|message| !message.trim().is_empty());
-        let because =
-            told.map_or_else(|| reason.to_owned(), |message| format!("{reason}: {}", quoted(message)));
+        let message = waiting.message.as_deref().filter(|message| !message.trim().is_empty());
+        let detail =
+            message.map_or_else(|| reason.to_owned(), |message| format!("{reason}: {}", quoted(message)));
         let image = self.image();
         let cause = match reason {
             "ErrImagePull"
@@ -189,28 +189,28 @@ impl<'a> Container<'a> {
             | "RegistryUnavailable"
             | "ImageInspectError"
             | "SignatureValidationFailed" => {
-                Cause::new(Reason::ImagePull, format!("its image {image} cannot be pulled ({because})"))
-                    .hint(pull_hint(reason, told.unwrap_or_default()))
+                Cause::new(Reason::ImagePull, format!("its image {image} cannot be pulled ({detail})"))
+                    .with_hint(pull_hint(reason, message.unwrap_or_default()))
             }
             "InvalidImageName" => {
                 Cause::new(Reason::InvalidImage, format!("its image {image} is not a valid image name"))
-                    .hint("write `image` as `registry/path:tag`, in lower case")
+                    .with_hint("write `image` as `registry/path:tag`, in lower case")
             }
             "CreateContainerConfigError"
             | "CreateContainerError"
             | "PreCreateHookError"
             | "PreStartHookError"
-            | "PostStartHookError" => config_error(&because),
-            "RunContainerError" => not_started(told, Place::Image),
+            | "PostStartHookError" => config_error(&detail),
+            "RunContainerError" => not_started(message, ProgramSource::Image),
             _ => return None,
         };
-        Some(self.named(cause.seen(self.evidence("state.waiting.reason", reason))))
+        Some(self.with_container_name(cause.with_evidence(self.evidence("state.waiting.reason", reason))))
     }
 
     /// Returns the image from the spec of the pod, or from the status if the spec has none.
     fn image(&self) -> String {
-        let asked = self.spec().and_then(|spec| spec.image.as_deref());
-        quoted(asked.unwrap_or(&self.status.image))
+        let requested = self.spec().and_then(|spec| spec.image.as_deref());
+        quoted(requested.unwrap_or(&self.status.image))
     }
 
     fn memory_limit(&self) -> Option<String> {
@@ -219,67 +219,67 @@ impl<'a> Container<'a> {
         Some(limit.trim_matches('`').to_owned())
     }
 
-    fn spec(&self) -> Option<&'a Spec> {
+    fn spec(&self) -> Option<&'a ContainerSpec> {
         let spec = self.pod.spec.as_ref()?;
-        let containers = match self.kind {
-            Kind::Main => spec.containers.as_slice(),
-            Kind::Init => spec.init_containers.as_deref().unwrap_or_default(),
+        let containers = match self.role {
+            ContainerRole::Main => spec.containers.as_slice(),
+            ContainerRole::Init => spec.init_containers.as_deref().unwrap_or_default(),
         };
         containers.iter().find(|container| container.name == self.status.name)
     }
 
     fn evidence(&self, path: &str, value: &str) -> Evidence {
-        let list = match self.kind {
-            Kind::Main => "containerStatuses",
-            Kind::Init => "initContainerStatuses",
+        let list = match self.role {
+            ContainerRole::Main => "containerStatuses",
+            ContainerRole::Init => "initContainerStatuses",
         };
         let path = format!("status.{list}[{}].{path}", self.index);
         evidence("pod", self.pod.metadata.name.as_deref(), path, value)
     }
 
     /// Adds the name of the container to the cause, if the pod has more than one.
-    fn named(&self, mut cause: Cause) -> Cause {
+    fn with_container_name(&self, mut cause: Cause) -> Cause {
         let name = quoted(&self.status.name);
         let others = self.pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-        match self.kind {
-            Kind::Init => cause.what = format!("its init container {name}: {}", cause.what),
-            Kind::Main if others.is_some_and(|all| all.len() > 1) => {
-                cause.what = format!("its container {name}: {}", cause.what);
+        match self.role {
+            ContainerRole::Init => cause.description = format!("its init container {name}: {}", cause.description),
+            ContainerRole::Main if others.is_some_and(|all| all.len() > 1) => {
+                cause.description = format!("its container {name}: {}", cause.description);
             }
-            Kind::Main => {}
+            ContainerRole::Main => {}
         }
         cause
     }
 }
 
 /// Returns the cause of a container that refers to something that is missing or wrong.
-pub(super) fn config_error(because: &str) -> Cause {
-    Cause::new(Reason::ConfigError, format!("its container cannot be created ({because})"))
-        .hint("the container refers to something that is missing or wrong: a Secret, one of its keys, a volume, or the user to run as")
+pub(super) fn config_error(detail: &str) -> Cause {
+    Cause::new(Reason::ConfigError, format!("its container cannot be created ({detail})"))
+        .with_hint("the container refers to something that is missing or wrong: a Secret, one of its keys, a volume, or the user to run as")
 }
 
-const REGISTRY_AWAY: &str =
+const REGISTRY_UNREACHABLE: &str =
     "the registry does not respond: check its name in `image`, and the network of the nodes";
-const REGISTRY_BUSY: &str = "the registry currently limits the rate of pulls";
+const REGISTRY_RATE_LIMITED: &str = "the registry currently limits the rate of pulls";
 
 /// Returns whether the start may succeed later without any change by the user.
-pub(super) fn may_pass(cause: &Cause) -> bool {
-    matches!(cause.hint.as_deref(), Some(REGISTRY_AWAY | REGISTRY_BUSY))
+pub(super) fn is_transient(cause: &Cause) -> bool {
+    matches!(cause.hint.as_deref(), Some(REGISTRY_UNREACHABLE | REGISTRY_RATE_LIMITED))
 }
 
 /// Returns advice on an image that cannot be pulled.
 pub(super) fn pull_hint(reason: &str, message: &str) -> &'static str {
     let message = message.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let mentions = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if reason == "ErrImageNeverPull" {
         "the image is not on the node, and the policy's `image_pull_policy` forbids pulling it"
-    } else if says(&["no such host"]) {
+    } else if mentions(&["no such host"]) {
         "the registry cannot be reached: check its name in `image`, and the network of the nodes"
-    } else if reason == "RegistryUnavailable" || says(&["dial tcp", "timeout", "connection refused"]) {
-        REGISTRY_AWAY
-    } else if says(&["toomanyrequests", "too many requests"]) {
-        REGISTRY_BUSY
-    } else if says(&["unauthorized", "authentication", "denied", "forbidden"]) {
+    } else if reason == "RegistryUnavailable" || mentions(&["dial tcp", "timeout", "connection refused"]) {
+        REGISTRY_UNREACHABLE
+    } else if mentions(&["toomanyrequests", "too many requests"]) {
+        REGISTRY_RATE_LIMITED
+    } else if mentions(&["unauthorized", "authentication", "denied", "forbidden"]) {
         "the registry denies access: check the name in `image`, and the policy's `image_pull_secrets`"
     } else {
         "check the name and the tag in `image`, and that the image is in the registry"

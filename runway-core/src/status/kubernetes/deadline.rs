@@ -1,20 +1,20 @@
 //! The verdict on a job that did not finish before its deadline.
 
-use super::Case;
-use super::job::SeenJob;
+use super::Classifier;
+use super::job::ObservedJob;
 use super::pod::HasRun;
 use super::verdict::Verdict;
 use crate::status::{Phase, Reason};
 
-impl Case<'_> {
-    pub(super) fn too_late(&self, job: SeenJob<'_>) -> Verdict {
+impl Classifier<'_> {
+    pub(super) fn deadline_exceeded(&self, job: ObservedJob<'_>) -> Verdict {
         let timeout = job.timeout().map(|timeout| format!(" of {timeout}")).unwrap_or_default();
         let cause = self.strongest_cause().map(|(cause, _)| cause);
         let cause = cause.or_else(|| self.events.rejection(self.newest_creation()));
-        let cause = cause.filter(|cause| !cause.weak && cause.reason != Reason::DeadlineExceeded);
-        let mut verdict = match (self.ran(), cause) {
+        let cause = cause.filter(|cause| !cause.low_confidence && cause.reason != Reason::DeadlineExceeded);
+        let mut verdict = match (self.has_ever_run(), cause) {
             (HasRun::No, Some(cause)) => {
-                let message = format!("never ran within its timeout{timeout}: {}", cause.what);
+                let message = format!("never ran within its timeout{timeout}: {}", cause.description);
                 let mut verdict = Verdict::new(Phase::Failed, message);
                 verdict.hint = cause.hint;
                 verdict.evidence = cause.evidence;
@@ -23,26 +23,26 @@ impl Case<'_> {
             (HasRun::No, None) if !self.pods.is_empty() => {
                 let message = format!("never ran within its timeout{timeout}; the cause is unknown");
                 let mut verdict = Verdict::new(Phase::Failed, message);
-                verdict.advise("the timeout includes waiting for a node and pulling the image");
+                verdict.add_hint("the timeout includes waiting for a node and pulling the image");
                 verdict
             }
             (HasRun::Unknown, cause) => {
-                let before = cause.as_ref().map(|cause| format!(": {}", cause.what)).unwrap_or_default();
+                let detail = cause.as_ref().map(|cause| format!(": {}", cause.description)).unwrap_or_default();
                 let message = format!(
-                    "did not end within its timeout{timeout}; whether it ever ran is unknown{before}"
+                    "did not end within its timeout{timeout}; whether it ever ran is unknown{detail}"
                 );
                 let mut verdict = Verdict::new(Phase::Failed, message);
                 verdict.evidence = cause.map(|cause| cause.evidence).unwrap_or_default();
-                verdict.advise("check the logs, if they are stored");
+                verdict.add_hint("check the logs, if they are stored");
                 verdict
             }
             (HasRun::Yes | HasRun::No, cause) => {
                 let attempts = self.attempts();
-                let nth = if attempts > 1 { self.nth(attempts) } else { String::new() };
-                let before = cause.map(|cause| format!("; before that: {}", cause.what)).unwrap_or_default();
-                let message = format!("took longer than its timeout{timeout}{nth}{before}");
+                let suffix = if attempts > 1 { self.attempt_suffix(attempts) } else { String::new() };
+                let earlier_cause = cause.map(|cause| format!("; before that: {}", cause.description)).unwrap_or_default();
+                let message = format!("took longer than its timeout{timeout}{suffix}{earlier_cause}");
                 let mut verdict = Verdict::new(Phase::Failed, message);
-                verdict.advise(
+                verdict.add_hint(
                     "raise `timeout` within the policy's bounds, or give the job less work; the timeout includes retries, \
                      waiting for a node, and pulling the image",
                 );

@@ -4,9 +4,9 @@
 use super::container::{config_error, pull_hint};
 use super::node::{disrupted, evicted};
 use super::scheduler::unschedulable;
-use super::time::{fine_instant, instant};
+use super::time::{micro_instant, instant};
 use crate::status::cause::{Cause, evidence, quoted};
-use crate::status::ending::{Place, not_started};
+use crate::status::termination::{ProgramSource, not_started};
 use crate::status::{Evidence, Reason};
 use crate::units::Timestamp;
 use k8s_openapi::api::core::v1::Event;
@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 /// The events of a job and of its pods, oldest first.
 pub(super) struct Events<'a> {
-    of_job: Vec<&'a Event>,
-    of_pods: BTreeMap<&'a str, Vec<&'a Event>>,
+    job_events: Vec<&'a Event>,
+    pod_events: BTreeMap<&'a str, Vec<&'a Event>>,
 }
 
 /// The failure of an image pull.
@@ -30,40 +30,40 @@ pub(super) struct PullFailure<'a> {
 impl<'a> Events<'a> {
     pub(super) fn new(events: &'a [Event]) -> Self {
         let mut events: Vec<_> = events.iter().collect();
-        events.sort_by_key(|event| (at(event), event.metadata.name.as_deref(), event.message.as_deref()));
-        let mut sorted = Self { of_job: Vec::new(), of_pods: BTreeMap::new() };
+        events.sort_by_key(|event| (event_time(event), event.metadata.name.as_deref(), event.message.as_deref()));
+        let mut grouped = Self { job_events: Vec::new(), pod_events: BTreeMap::new() };
         for event in events {
             let about = &event.involved_object;
             match (about.kind.as_deref(), about.name.as_deref()) {
-                (Some("Job"), _) => sorted.of_job.push(event),
-                (Some("Pod"), Some(name)) => sorted.of_pods.entry(name).or_default().push(event),
+                (Some("Job"), _) => grouped.job_events.push(event),
+                (Some("Pod"), Some(name)) => grouped.pod_events.entry(name).or_default().push(event),
                 _ => {}
             }
         }
-        sorted
+        grouped
     }
 
-    fn of_pod(&self, name: Option<&str>) -> &[&'a Event] {
-        name.and_then(|name| self.of_pods.get(name)).map_or(&[], Vec::as_slice)
+    fn events_of_pod(&self, name: Option<&str>) -> &[&'a Event] {
+        name.and_then(|name| self.pod_events.get(name)).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the cause from the newest event of a pod that has one. Causes that the pod has overcome since
     /// are ignored.
-    pub(super) fn cause_of(&self, pod: Option<&str>) -> Option<Cause> {
+    pub(super) fn pod_cause(&self, pod: Option<&str>) -> Option<Cause> {
         let (mut has_node, mut has_volumes) = (false, false);
-        for event in self.of_pod(pod).iter().rev() {
+        for event in self.events_of_pod(pod).iter().rev() {
             match event.reason.as_deref() {
-                Some("Started") if is_of_the_work(event) => return None,
+                Some("Started") if is_about_main_container(event) => return None,
                 Some("Scheduled") => has_node = true,
                 Some("Pulling" | "Pulled" | "Created") => has_volumes = true,
                 Some("FailedScheduling") if has_node || has_volumes => {}
                 Some("FailedMount" | "FailedAttachVolume") if has_volumes => {}
-                _ => match cause(event) {
+                _ => match event_cause(event) {
                     None => {}
                     // "Back-off pulling image" does not contain the error. The event of the first failure
                     // does.
                     Some(found) if found.reason == Reason::ImagePull => {
-                        return self.failed_pull(pod).and_then(cause).or(Some(found));
+                        return self.failed_pull_event(pod).and_then(event_cause).or(Some(found));
                     }
                     found => return found,
                 },
@@ -74,55 +74,55 @@ impl<'a> Events<'a> {
 
     /// Returns a cause from the events of pods that were not observed. The pod with the newest event comes
     /// first.
-    pub(super) fn causes_of_unseen(&self, is_seen: impl Fn(&str) -> bool) -> Option<Cause> {
-        let unseen = self.of_pods.iter().filter(|(name, _)| !is_seen(name));
-        let mut unseen: Vec<_> =
-            unseen.map(|(name, events)| (events.last().and_then(|event| at(event)), *name)).collect();
-        unseen.sort();
-        unseen.into_iter().rev().find_map(|(_, name)| self.cause_of(Some(name)))
+    pub(super) fn unobserved_pod_cause(&self, is_observed: impl Fn(&str) -> bool) -> Option<Cause> {
+        let unobserved = self.pod_events.iter().filter(|(name, _)| !is_observed(name));
+        let mut unobserved: Vec<_> =
+            unobserved.map(|(name, events)| (events.last().and_then(|event| event_time(event)), *name)).collect();
+        unobserved.sort();
+        unobserved.into_iter().rev().find_map(|(_, name)| self.pod_cause(Some(name)))
     }
 
     /// Returns whether an event shows that a main container of any pod started.
-    pub(super) fn tell_of_a_start(&self) -> bool {
-        let is_start = |event: &Event| event.reason.as_deref() == Some("Started") && is_of_the_work(event);
-        self.of_pods.values().flatten().any(|event| is_start(event))
+    pub(super) fn show_start(&self) -> bool {
+        let is_start = |event: &Event| event.reason.as_deref() == Some("Started") && is_about_main_container(event);
+        self.pod_events.values().flatten().any(|event| is_start(event))
     }
 
     /// Returns the newest rejection of a pod, if it is newer than `since`.
     pub(super) fn rejection(&self, since: Option<Timestamp>) -> Option<Cause> {
         let newest =
-            self.of_job.iter().rev().find(|event| event.reason.as_deref() == Some("FailedCreate"))?;
-        (since.is_none() || at(newest) > since).then(|| rejected(newest))
+            self.job_events.iter().rev().find(|event| event.reason.as_deref() == Some("FailedCreate"))?;
+        (since.is_none() || event_time(newest) > since).then(|| rejected(newest))
     }
 
     /// Returns the error from the registry or the node for an image that could not be pulled.
     pub(super) fn pull_failure(&self, pod: Option<&str>) -> Option<PullFailure<'a>> {
-        let event = self.failed_pull(pod)?;
+        let event = self.failed_pull_event(pod)?;
         let hint = pull_hint("Failed", message(event));
         let error = message(event).split_once("\": ").map_or(message(event), |(_, error)| error);
-        Some(PullFailure { error, message: quoted(message(event)), hint, evidence: seen(event) })
+        Some(PullFailure { error, message: quoted(message(event)), hint, evidence: event_evidence(event) })
     }
 
-    fn failed_pull(&self, pod: Option<&str>) -> Option<&'a Event> {
+    fn failed_pull_event(&self, pod: Option<&str>) -> Option<&'a Event> {
         let is_pull = |event: &&&Event| {
             event.reason.as_deref() == Some("Failed") && message(event).starts_with("Failed to pull image")
         };
-        self.of_pod(pod).iter().rev().find(is_pull).copied()
+        self.events_of_pod(pod).iter().rev().find(is_pull).copied()
     }
 }
 
 /// Returns whether an event is about a main container rather than an init container.
-fn is_of_the_work(event: &Event) -> bool {
+fn is_about_main_container(event: &Event) -> bool {
     let path = event.involved_object.field_path.as_deref();
     path.is_none_or(|path| path.is_empty() || path.starts_with("spec.containers{"))
 }
 
 /// Returns the time of the last occurrence of an event.
-pub(super) fn at(event: &Event) -> Option<Timestamp> {
+pub(super) fn event_time(event: &Event) -> Option<Timestamp> {
     [
-        event.series.as_ref().and_then(|series| fine_instant(series.last_observed_time.as_ref())),
+        event.series.as_ref().and_then(|series| micro_instant(series.last_observed_time.as_ref())),
         instant(event.last_timestamp.as_ref()),
-        fine_instant(event.event_time.as_ref()),
+        micro_instant(event.event_time.as_ref()),
         instant(event.first_timestamp.as_ref()),
         instant(event.metadata.creation_timestamp.as_ref()),
     ]
@@ -135,27 +135,27 @@ fn message(event: &Event) -> &str {
     event.message.as_deref().unwrap_or_default()
 }
 
-fn seen(event: &Event) -> Evidence {
+fn event_evidence(event: &Event) -> Evidence {
     let reason = event.reason.as_deref().unwrap_or_default();
     evidence("event", event.metadata.name.as_deref(), "reason", reason)
 }
 
-fn cause(event: &Event) -> Option<Cause> {
+fn event_cause(event: &Event) -> Option<Cause> {
     let message = message(event);
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let mentions = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let cause = match event.reason.as_deref()? {
-        "Failed" if says(&["InvalidImageName"]) => invalid_image(message),
+        "Failed" if mentions(&["InvalidImageName"]) => invalid_image(message),
         "Failed"
-            if says(&["Failed to pull image", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"]) =>
+            if mentions(&["Failed to pull image", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"]) =>
         {
-            pull(message)
+            pull_failed(message)
         }
-        "Failed" if says(&["OCI runtime", "containerd task", "executable file", "start container"]) => {
-            not_started(Some(message), Place::Image)
+        "Failed" if mentions(&["OCI runtime", "containerd task", "executable file", "start container"]) => {
+            not_started(Some(message), ProgramSource::Image)
         }
         "Failed" if message.starts_with("Error: ") => config_error(&quoted(message)),
-        "BackOff" if says(&["pulling image"]) => pull(message),
-        "ErrImageNeverPull" => pull(message),
+        "BackOff" if mentions(&["pulling image"]) => pull_failed(message),
+        "ErrImageNeverPull" => pull_failed(message),
         "InspectFailed" => invalid_image(message),
         "FailedScheduling" => unschedulable(message),
         "FailedMount" | "FailedAttachVolume" => config_error(&quoted(message)),
@@ -165,34 +165,34 @@ fn cause(event: &Event) -> Option<Cause> {
         }
         _ => return None,
     };
-    Some(cause.seen(seen(event)))
+    Some(cause.with_evidence(event_evidence(event)))
 }
 
-fn pull(message: &str) -> Cause {
+fn pull_failed(message: &str) -> Cause {
     let never = message.contains("pull policy of Never") || message.contains("ErrImageNeverPull");
     let hint = pull_hint(if never { "ErrImageNeverPull" } else { "Failed" }, message);
-    Cause::new(Reason::ImagePull, format!("its image cannot be pulled ({})", quoted(message))).hint(hint)
+    Cause::new(Reason::ImagePull, format!("its image cannot be pulled ({})", quoted(message))).with_hint(hint)
 }
 
 fn invalid_image(message: &str) -> Cause {
     Cause::new(Reason::InvalidImage, format!("its image is not a valid image name ({})", quoted(message)))
-        .hint("write `image` as `registry/path:tag`, in lower case")
+        .with_hint("write `image` as `registry/path:tag`, in lower case")
 }
 
 fn rejected(event: &Event) -> Cause {
     let message = message(event);
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    let hint = if says(&["exceeded quota"]) {
+    let mentions = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let hint = if mentions(&["exceeded quota"]) {
         "the namespace's ResourceQuota is used up; Kubernetes retries until other pods have ended"
-    } else if says(&["PodSecurity"]) {
+    } else if mentions(&["PodSecurity"]) {
         "the namespace enforces a stricter Pod Security profile; ask the administrators of the cluster"
-    } else if says(&["admission webhook"]) {
+    } else if mentions(&["admission webhook"]) {
         "an admission webhook of the cluster rejects the pods; change the job, or the webhook"
-    } else if says(&["must specify limits", "maximum", "minimum"]) {
+    } else if mentions(&["must specify limits", "maximum", "minimum"]) {
         "the namespace's LimitRange or ResourceQuota does not allow these resources"
     } else {
         "the cluster rejects the pods; ask the administrators of the cluster"
     };
-    let what = format!("the cluster rejects its pods: {}", quoted(message));
-    Cause::new(Reason::PodsRejected, what).hint(hint).seen(seen(event))
+    let description = format!("the cluster rejects its pods: {}", quoted(message));
+    Cause::new(Reason::PodsRejected, description).with_hint(hint).with_evidence(event_evidence(event))
 }

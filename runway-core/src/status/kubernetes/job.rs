@@ -1,6 +1,6 @@
 //! The Job object: its conditions, its limits, and whether it is being deleted.
 
-use super::time::{instant, written};
+use super::time::{instant, to_rfc3339};
 use crate::render::label;
 use crate::status::Evidence;
 use crate::status::cause::evidence;
@@ -9,26 +9,26 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 
 /// A Job as it was last observed.
 #[derive(Clone, Copy)]
-pub(super) struct SeenJob<'a>(pub(super) &'a Job);
+pub(super) struct ObservedJob<'a>(pub(super) &'a Job);
 
 /// A condition with the status `True`, and its index in the list.
 #[derive(Clone, Copy)]
 pub(super) struct Condition<'a> {
     pub index: usize,
-    pub is: &'a JobCondition,
+    pub inner: &'a JobCondition,
 }
 
 impl Condition<'_> {
     pub(super) fn reason(&self) -> Option<&str> {
-        self.is.reason.as_deref().filter(|reason| !reason.is_empty())
+        self.inner.reason.as_deref().filter(|reason| !reason.is_empty())
     }
 
     pub(super) fn since(&self) -> Option<Timestamp> {
-        instant(self.is.last_transition_time.as_ref())
+        instant(self.inner.last_transition_time.as_ref())
     }
 }
 
-impl<'a> SeenJob<'a> {
+impl<'a> ObservedJob<'a> {
     fn spec(&self) -> Option<&'a JobSpec> {
         self.0.spec.as_ref()
     }
@@ -41,16 +41,16 @@ impl<'a> SeenJob<'a> {
     pub(super) fn condition(&self, kind: &str) -> Option<Condition<'a>> {
         let conditions = self.status()?.conditions.as_deref()?;
         let mut conditions = conditions.iter().enumerate();
-        let (index, is) = conditions.find(|(_, found)| found.type_ == kind && found.status == "True")?;
-        Some(Condition { index, is })
+        let (index, inner) = conditions.find(|(_, found)| found.type_ == kind && found.status == "True")?;
+        Some(Condition { index, inner })
     }
 
     /// Returns the reason of a condition as evidence, or its type if it has no reason.
-    pub(super) fn proof(&self, condition: Condition<'_>) -> Evidence {
+    pub(super) fn condition_evidence(&self, condition: Condition<'_>) -> Evidence {
         let path = format!("status.conditions[{}]", condition.index);
         match condition.reason() {
             Some(reason) => self.evidence(format!("{path}.reason"), reason),
-            None => self.evidence(format!("{path}.type"), &condition.is.type_),
+            None => self.evidence(format!("{path}.type"), &condition.inner.type_),
         }
     }
 
@@ -71,13 +71,13 @@ impl<'a> SeenJob<'a> {
     }
 
     /// Returns evidence that the Job is being deleted.
-    pub(super) fn deletion(&self) -> Option<Evidence> {
+    pub(super) fn deletion_evidence(&self) -> Option<Evidence> {
         let deleted = self.0.metadata.deletion_timestamp.as_ref()?;
-        Some(self.evidence("metadata.deletionTimestamp", &written(deleted)))
+        Some(self.evidence("metadata.deletionTimestamp", &to_rfc3339(deleted)))
     }
 
     /// Returns the time of the cancellation, from the Job's annotation.
-    pub(super) fn cancellation(&self) -> Option<&'a str> {
+    pub(super) fn cancelled_at(&self) -> Option<&'a str> {
         self.0.metadata.annotations.as_ref()?.get(label::CANCELLED).map(String::as_str)
     }
 
@@ -100,7 +100,7 @@ impl<'a> SeenJob<'a> {
     }
 
     /// Returns whether the Job runs several pods, so that a further pod is not a further attempt.
-    pub(super) fn is_of_many(&self) -> bool {
+    pub(super) fn has_multiple_pods(&self) -> bool {
         let many = |count: Option<i32>| count.is_some_and(|count| count > 1);
         self.spec().is_some_and(|spec| many(spec.parallelism) || many(spec.completions))
     }
@@ -123,7 +123,7 @@ impl<'a> SeenJob<'a> {
     }
 
     /// Returns whether the Job counts active pods, and whether it counts ready pods.
-    pub(super) fn has_active(&self) -> (bool, bool) {
+    pub(super) fn active_and_ready(&self) -> (bool, bool) {
         let at_least_one = |count: Option<i32>| count.is_some_and(|count| count > 0);
         self.status()
             .map_or((false, false), |status| (at_least_one(status.active), at_least_one(status.ready)))

@@ -13,7 +13,7 @@ mod container;
 mod deadline;
 mod event;
 mod job;
-mod listing;
+mod kubectl_list;
 mod node;
 mod pod;
 mod scheduler;
@@ -22,22 +22,22 @@ mod tests;
 mod time;
 mod verdict;
 
-pub use listing::{Listing, ListingError};
-pub use pod::{has_run, lives, says_less};
+pub use kubectl_list::{KubectlList, KubectlListError};
+pub use pod::{has_run, is_active, is_less_informative};
 
 use super::{Evidence, Phase, Reason, Status};
 use crate::status::cause::quoted;
 use crate::units::Timestamp;
 use event::Events;
-use job::{Condition, SeenJob};
+use job::{Condition, ObservedJob};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use pod::{HasRun, SeenPod};
+use pod::{HasRun, ObservedPod};
 use verdict::Verdict;
 
 /// The Kubernetes objects of one job.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Seen<'a> {
+pub struct JobObjects<'a> {
     /// The Job. `None` if it no longer exists.
     pub job: Option<&'a Job>,
     /// The pods of the job, in any order.
@@ -68,64 +68,64 @@ pub struct Seen<'a> {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[must_use]
-pub fn classify(seen: &Seen<'_>) -> Status {
-    let case =
-        Case { job: seen.job.map(SeenJob), pods: SeenPod::all(seen), events: Events::new(seen.events) };
-    if case.job.is_none() && case.pods.is_empty() {
+pub fn classify(objects: &JobObjects<'_>) -> Status {
+    let classifier =
+        Classifier { job: objects.job.map(ObservedJob), pods: ObservedPod::all(objects), events: Events::new(objects.events) };
+    if classifier.job.is_none() && classifier.pods.is_empty() {
         return Status::gone();
     }
-    let verdict = case.verdict();
-    let holds = case.pods.iter().any(SeenPod::lives) || (case.job.is_some() && !verdict.phase.is_final());
-    let mut runs: Vec<_> = case.pods.iter().filter_map(SeenPod::run).collect();
-    runs.sort_by_key(|run| (run.scheduled, run.ended));
+    let verdict = classifier.verdict();
+    let occupies_resources = classifier.pods.iter().any(ObservedPod::is_active) || (classifier.job.is_some() && !verdict.phase.is_final());
+    let mut spans: Vec<_> = classifier.pods.iter().filter_map(ObservedPod::attempt_span).collect();
+    spans.sort_by_key(|run| (run.scheduled, run.ended));
     Status {
         phase: verdict.phase,
         reason: verdict.reason,
         message: verdict.message,
         hint: verdict.hint,
-        exit_code: case.exit_code(verdict.phase),
-        attempts: case.attempts(),
+        exit_code: classifier.exit_code(verdict.phase),
+        attempts: classifier.attempts(),
         evidence: verdict.evidence,
-        started_at: case.job.and_then(|job| job.started_at()),
+        started_at: classifier.job.and_then(|job| job.started_at()),
         finished_at: verdict.finished_at,
-        runs,
-        holds,
+        attempt_spans: spans,
+        occupies_resources,
     }
 }
 
 /// Derives the status of one job from its Kubernetes objects.
-struct Case<'a> {
-    job: Option<SeenJob<'a>>,
+struct Classifier<'a> {
+    job: Option<ObservedJob<'a>>,
     /// The pods, oldest first.
-    pods: Vec<SeenPod<'a>>,
+    pods: Vec<ObservedPod<'a>>,
     events: Events<'a>,
 }
 
-impl Case<'_> {
+impl Classifier<'_> {
     fn verdict(&self) -> Verdict {
-        let Some(job) = self.job else { return self.orphaned() };
+        let Some(job) = self.job else { return self.without_job() };
         // A cancelled job often looks failed, and sometimes succeeded. A condition counts if it precedes the
         // deletion. Times have a resolution of one second: if both times are equal, `Complete` counts and
         // `Failed` is attributed to the deletion.
-        let cancelled = job.deletion().zip(job.cancellation());
-        let deleted_at = job.deleted_at().or(job.cancellation().and_then(|at| at.parse().ok()));
-        let is_earlier = |condition: &Condition<'_>| {
+        let cancelled = job.deletion_evidence().zip(job.cancelled_at());
+        let deleted_at = job.deleted_at().or(job.cancelled_at().and_then(|at| at.parse().ok()));
+        let precedes_deletion = |condition: &Condition<'_>| {
             let times = condition.since().zip(deleted_at);
-            let is_complete = condition.is.type_ == "Complete";
+            let is_complete = condition.inner.type_ == "Complete";
             cancelled.is_none() || times.is_none_or(|(since, at)| since < at || (is_complete && since == at))
         };
         // Before Kubernetes 1.31, a Job can have a final condition while its pods still terminate. Job and
         // pod events can also arrive in any order.
-        let lives = self.pods.iter().any(SeenPod::lives);
-        if let Some(complete) = job.condition("Complete").filter(is_earlier) {
-            if lives {
+        let has_active_pods = self.pods.iter().any(ObservedPod::is_active);
+        if let Some(complete) = job.condition("Complete").filter(precedes_deletion) {
+            if has_active_pods {
                 return self.succeeding(job, complete);
             }
             let finished_at = job.completed_at().or_else(|| complete.since());
-            return Verdict { finished_at, ..self.succeeded().seen(job.proof(complete)) };
+            return Verdict { finished_at, ..self.succeeded().with_evidence(job.condition_evidence(complete)) };
         }
-        if let Some(failed) = job.condition("Failed").filter(is_earlier) {
-            if lives {
+        if let Some(failed) = job.condition("Failed").filter(precedes_deletion) {
+            if has_active_pods {
                 return self.failing(job, failed);
             }
             let finished_at = failed.since().or_else(|| self.last_end());
@@ -134,73 +134,73 @@ impl Case<'_> {
         if let Some((deletion, cancelled_at)) = cancelled {
             return self.cancelled(job, deletion, cancelled_at);
         }
-        match job.deletion() {
+        match job.deletion_evidence() {
             Some(deletion) => {
-                let mut verdict = self.open(job).seen(deletion);
+                let mut verdict = self.unfinished(job).with_evidence(deletion);
                 verdict.message.push_str("; its Job is being deleted, but not by Runway");
-                verdict.advise("another client is deleting the Job; cancel jobs through Runway instead");
+                verdict.add_hint("another client is deleting the Job; cancel jobs through Runway instead");
                 verdict
             }
-            None => self.open(job),
+            None => self.unfinished(job),
         }
     }
 
     fn succeeded(&self) -> Verdict {
-        let attempt = self.nth(self.attempts());
+        let attempt = self.attempt_suffix(self.attempts());
         let note =
             self.pods.iter().rev().filter(|pod| pod.has_succeeded()).find_map(|pod| pod.cause(&self.events));
         match note {
             Some(note) => {
-                Verdict::new(Phase::Succeeded, format!("succeeded{attempt}, {}", note.what)).because(note)
+                Verdict::new(Phase::Succeeded, format!("succeeded{attempt}, {}", note.description)).with_cause(note)
             }
             None => Verdict::new(Phase::Succeeded, format!("succeeded{attempt}")),
         }
     }
 
     /// Returns the verdict on a job that failed or is about to fail.
-    fn failed(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
-        let proof = job.proof(condition);
+    fn failed(&self, job: ObservedJob<'_>, condition: Condition<'_>) -> Verdict {
+        let proof = job.condition_evidence(condition);
         if condition.reason() == Some("DeadlineExceeded") {
-            return self.too_late(job).seen_first(proof);
+            return self.deadline_exceeded(job).with_first_evidence(proof);
         }
         if let Some((cause, attempt)) = self.strongest_cause() {
-            let message = format!("{}{}", cause.what, self.nth(attempt));
-            return Verdict::new(Phase::Failed, message).because(cause).seen(proof);
+            let message = format!("{}{}", cause.description, self.attempt_suffix(attempt));
+            return Verdict::new(Phase::Failed, message).with_cause(cause).with_evidence(proof);
         }
         if let Some(cause) = self.events.rejection(self.newest_creation()) {
-            return Verdict::new(Phase::Failed, cause.what.clone()).because(cause).seen(proof);
+            return Verdict::new(Phase::Failed, cause.description.clone()).with_cause(cause).with_evidence(proof);
         }
-        let told = condition.is.message.as_deref().filter(|message| !message.is_empty());
-        let told = told.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
+        let message = condition.inner.message.as_deref().filter(|message| !message.is_empty());
+        let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
         let mut verdict =
-            Verdict::new(Phase::Failed, format!("failed{}{told}", self.nth(self.attempts()))).seen(proof);
+            Verdict::new(Phase::Failed, format!("failed{}{detail}", self.attempt_suffix(self.attempts()))).with_evidence(proof);
         if matches!(condition.reason(), Some("BackoffLimitExceeded" | "PodFailurePolicy") | None) {
             verdict.reason = Some(Reason::BackoffLimitExceeded);
         }
-        verdict.advise("no pod of the job exists to show the cause; check the logs, if they are stored");
+        verdict.add_hint("no pod of the job exists to show the cause; check the logs, if they are stored");
         verdict
     }
 
-    fn cancelled(&self, job: SeenJob<'_>, deletion: Evidence, cancelled_at: &str) -> Verdict {
+    fn cancelled(&self, job: ObservedJob<'_>, deletion: Evidence, cancelled_at: &str) -> Verdict {
         let at = cancelled_at.parse::<Timestamp>().ok();
-        let lives = self.pods.iter().any(SeenPod::lives);
-        let ending = if lives { "; its pods are being terminated" } else { "" };
+        let has_active_pods = self.pods.iter().any(ObservedPod::is_active);
+        let ending = if has_active_pods { "; its pods are being terminated" } else { "" };
         let mut verdict = Verdict::new(Phase::Cancelled, format!("cancelled{ending}"))
-            .seen(job.evidence(
+            .with_evidence(job.evidence(
                 format!("metadata.annotations['{}']", crate::render::label::CANCELLED),
                 cancelled_at,
             ))
-            .seen(deletion);
+            .with_evidence(deletion);
         verdict.finished_at =
-            if lives { None } else { self.last_end().max(self.lost_end()).or(job.deleted_at()).or(at) };
+            if has_active_pods { None } else { self.last_end().max(self.latest_possible_end()).or(job.deleted_at()).or(at) };
         verdict
     }
 
     /// Returns the verdict on a failed job with pods that have not terminated, as far as observed.
-    fn failing(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
+    fn failing(&self, job: ObservedJob<'_>, condition: Condition<'_>) -> Verdict {
         let mut verdict = self.failed(job, condition);
         verdict.phase = Phase::Running;
-        verdict.message.push_str(match self.ran() {
+        verdict.message.push_str(match self.has_ever_run() {
             HasRun::No if !self.pods.is_empty() => "; it has failed, and its pod is being deleted",
             _ => "; it has failed, and its pods are being terminated",
         });
@@ -208,135 +208,135 @@ impl Case<'_> {
     }
 
     /// Returns the verdict on a successful job with pods that have not terminated, as far as observed.
-    fn succeeding(&self, job: SeenJob<'_>, condition: Condition<'_>) -> Verdict {
+    fn succeeding(&self, job: ObservedJob<'_>, condition: Condition<'_>) -> Verdict {
         let message = "has succeeded; its pods are being terminated";
-        Verdict::new(Phase::Running, message).seen(job.proof(condition))
+        Verdict::new(Phase::Running, message).with_evidence(job.condition_evidence(condition))
     }
 
     /// Returns the verdict on a job that is neither finished nor being cancelled.
-    fn open(&self, job: SeenJob<'_>) -> Verdict {
+    fn unfinished(&self, job: ObservedJob<'_>) -> Verdict {
         if let Some(target) = job.condition("FailureTarget") {
             return self.failing(job, target);
         }
         if let Some(met) = job.condition("SuccessCriteriaMet") {
             return self.succeeding(job, met);
         }
-        if let Some(verdict) = self.living() {
+        if let Some(verdict) = self.active_pods_verdict() {
             return verdict;
         }
         if job.is_suspended() {
             let mut verdict = Verdict::new(Phase::Pending, "suspended: no pod is created");
             verdict.evidence.push(job.evidence("spec.suspend", "true"));
-            verdict.advise(
+            verdict.add_hint(
                 "it starts when `spec.suspend` is false; Runway sets that once the job's secrets exist",
             );
             return verdict;
         }
-        let (active, ready) = job.has_active();
+        let (active, ready) = job.active_and_ready();
         if let Some(cause) = self.events.rejection(self.newest_creation()).filter(|_| !active) {
-            let mut verdict = Verdict::new(Phase::Pending, cause.what.clone()).because(cause);
-            verdict.advise(&format!("it holds {}", self.holdings()));
+            let mut verdict = Verdict::new(Phase::Pending, cause.description.clone()).with_cause(cause);
+            verdict.add_hint(&format!("it holds {}", self.occupied_resources()));
             return verdict;
         }
         if let Some(last) = self.pods.last() {
-            return self.between(last);
+            return self.between_attempts(last);
         }
         match (ready, active, job.counted_attempts() > 0) {
-            (true, ..) => Verdict::new(Phase::Running, format!("runs{}", self.nth(self.attempts()))),
+            (true, ..) => Verdict::new(Phase::Running, format!("runs{}", self.attempt_suffix(self.attempts()))),
             (false, true, _) => Verdict::new(Phase::Pending, "its pod was created, and has not been observed yet"),
             (false, false, true) => Verdict::new(
                 Phase::Running,
-                format!("ended{}; the next step is not decided yet", self.nth(self.attempts())),
+                format!("ended{}; the next step is not decided yet", self.attempt_suffix(self.attempts())),
             ),
             (false, false, false) => Verdict::new(Phase::Pending, "no pod has been created yet"),
         }
     }
 
     /// Returns the verdict of the active pods, or `None` if no pod is active.
-    fn living(&self) -> Option<Verdict> {
-        let living = || self.pods.iter().enumerate().rev().filter(|(_, pod)| pod.lives());
-        if let Some((index, pod)) = living().find(|(_, pod)| pod.runs()) {
-            let waits = pod.waits_to_restart();
-            let doing = match &waits {
+    fn active_pods_verdict(&self) -> Option<Verdict> {
+        let active_pods = || self.pods.iter().enumerate().rev().filter(|(_, pod)| pod.is_active());
+        if let Some((index, pod)) = active_pods().find(|(_, pod)| pod.is_running()) {
+            let back_off = pod.restart_back_off();
+            let activity = match &back_off {
                 Some(_) => "waits for its restart, which its node delays after repeated failures",
                 None if pod.is_being_deleted() => "is terminating",
                 None => "runs",
             };
-            let message = format!("{doing}{}", self.nth(self.ordinal(index)));
+            let message = format!("{activity}{}", self.attempt_suffix(self.attempt_number(index)));
             let mut verdict = Verdict::new(Phase::Running, message);
-            verdict.evidence.extend(waits.or_else(|| pod.proof()));
+            verdict.evidence.extend(back_off.or_else(|| pod.phase_evidence()));
             // The cause is another container of the pod that has failed, or the node.
-            if let Some(cause) = pod.cause(&self.events).filter(|cause| !cause.weak) {
-                verdict.message = format!("{}; {}", verdict.message, cause.what);
-                return Some(verdict.because(cause));
+            if let Some(cause) = pod.cause(&self.events).filter(|cause| !cause.low_confidence) {
+                verdict.message = format!("{}; {}", verdict.message, cause.description);
+                return Some(verdict.with_cause(cause));
             }
             if let Some((cause, attempt)) = self.cause_before(index) {
-                let before = if self.is_of_many() {
+                let before = if self.has_multiple_pods() {
                     "another of its pods".to_owned()
                 } else {
                     format!("attempt {attempt}")
                 };
-                verdict.message = format!("{}; {before}: {}", verdict.message, cause.what);
+                verdict.message = format!("{}; {before}: {}", verdict.message, cause.description);
                 verdict.evidence.extend(cause.evidence);
             }
             return Some(verdict);
         }
-        let (index, pod) = living().next()?;
-        let nth = self.nth(self.ordinal(index));
+        let (index, pod) = active_pods().next()?;
+        let suffix = self.attempt_suffix(self.attempt_number(index));
         let Some(cause) = pod.cause(&self.events) else {
-            let message = if pod.is_preparing() {
+            let message = if pod.is_initializing() {
                 "its init containers are running"
             } else if pod.is_scheduled() {
                 "scheduled; its image is being pulled and its container created"
-            } else if pod.is_gated() {
+            } else if pod.has_scheduling_gate() {
                 "blocked by a scheduling gate"
             } else {
                 "waits for a node"
             };
-            let mut verdict = Verdict::new(Phase::Pending, format!("{message}{nth}"));
-            verdict.evidence.extend(pod.proof());
+            let mut verdict = Verdict::new(Phase::Pending, format!("{message}{suffix}"));
+            verdict.evidence.extend(pod.phase_evidence());
             return Some(verdict);
         };
-        let waits = matches!(cause.reason, Reason::Unschedulable | Reason::PodsRejected);
-        let may_pass = container::may_pass(&cause);
-        let holdings = self.holdings();
-        let mut verdict = Verdict::new(Phase::Pending, format!("{}{nth}", cause.what)).because(cause);
-        verdict.advise(&if waits {
-            format!("until then it holds {holdings}")
-        } else if may_pass {
-            format!("its node retries with growing delays; until then it holds {holdings}")
+        let waits_for_cluster = matches!(cause.reason, Reason::Unschedulable | Reason::PodsRejected);
+        let is_transient = container::is_transient(&cause);
+        let occupied_resources = self.occupied_resources();
+        let mut verdict = Verdict::new(Phase::Pending, format!("{}{suffix}", cause.description)).with_cause(cause);
+        verdict.add_hint(&if waits_for_cluster {
+            format!("until then it holds {occupied_resources}")
+        } else if is_transient {
+            format!("its node retries with growing delays; until then it holds {occupied_resources}")
         } else {
-            format!("it cannot start without a change, and holds {holdings}; cancel it")
+            format!("it cannot start without a change, and holds {occupied_resources}; cancel it")
         });
         Some(verdict)
     }
 
     /// Returns the verdict on a job whose pods have all terminated, before the Job has reported the outcome.
-    fn between(&self, last: &SeenPod<'_>) -> Verdict {
-        let nth = self.nth(self.attempts());
+    fn between_attempts(&self, last: &ObservedPod<'_>) -> Verdict {
+        let suffix = self.attempt_suffix(self.attempts());
         if last.has_succeeded() {
             let verdict = self.succeeded();
             let message = format!("{}; its Job has not reported it yet", verdict.message);
             return Verdict { phase: Phase::Running, message, ..verdict };
         }
-        let next = if self.is_of_many() { "more pods" } else { "another attempt" };
+        let next = if self.has_multiple_pods() { "more pods" } else { "another attempt" };
         match last.cause(&self.events) {
             Some(cause) => {
-                let message = format!("{}{nth}; {next} or the end of the job follows", cause.what);
-                Verdict::new(Phase::Running, message).because(cause)
+                let message = format!("{}{suffix}; {next} or the end of the job follows", cause.description);
+                Verdict::new(Phase::Running, message).with_cause(cause)
             }
-            None => Verdict::new(Phase::Running, format!("ended{nth}; {next} or the end of the job follows")),
+            None => Verdict::new(Phase::Running, format!("ended{suffix}; {next} or the end of the job follows")),
         }
     }
 
     /// Returns the verdict on a job whose Job object no longer exists.
-    fn orphaned(&self) -> Verdict {
-        if let Some(mut verdict) = self.living() {
+    fn without_job(&self) -> Verdict {
+        if let Some(mut verdict) = self.active_pods_verdict() {
             verdict.message.push_str("; its Job no longer exists");
             return verdict;
         }
-        let finished_at = self.last_end().max(self.lost_end());
-        if self.pods.iter().any(SeenPod::has_succeeded) {
+        let finished_at = self.last_end().max(self.latest_possible_end());
+        if self.pods.iter().any(ObservedPod::has_succeeded) {
             return Verdict { finished_at, ..self.succeeded() };
         }
         let Some(last) = self.pods.last() else {
@@ -346,8 +346,8 @@ impl Case<'_> {
         match last.cause(&self.events) {
             // A Job would retry an attempt that a node ended, so the disruption does not prove a failure.
             Some(cause) if failed && cause.reason != Reason::Disrupted => {
-                let message = format!("{}{}; its Job no longer exists", cause.what, self.nth(self.attempts()));
-                Verdict { finished_at, ..Verdict::new(Phase::Failed, message).because(cause) }
+                let message = format!("{}{}; its Job no longer exists", cause.description, self.attempt_suffix(self.attempts()));
+                Verdict { finished_at, ..Verdict::new(Phase::Failed, message).with_cause(cause) }
             }
             None if failed => Verdict {
                 finished_at,
@@ -358,12 +358,12 @@ impl Case<'_> {
     }
 
     /// Describes the resources that the job occupies, and until when.
-    fn holdings(&self) -> String {
+    fn occupied_resources(&self) -> String {
         let devices = self.job.and_then(|job| job.devices());
-        let what = devices.map_or_else(|| "its resources".to_owned(), |devices| format!("its {devices}"));
+        let description = devices.map_or_else(|| "its resources".to_owned(), |devices| format!("its {devices}"));
         match self.job.and_then(|job| job.timeout()) {
-            Some(timeout) => format!("{what} until its deadline, {timeout} after its start"),
-            None => format!("{what} indefinitely, because it has no deadline"),
+            Some(timeout) => format!("{description} until its deadline, {timeout} after its start"),
+            None => format!("{description} indefinitely, because it has no deadline"),
         }
     }
 }

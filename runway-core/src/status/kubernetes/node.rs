@@ -5,37 +5,37 @@ use crate::status::cause::{Cause, quoted};
 
 /// Returns the cause of a pod that its node evicted.
 pub(super) fn evicted(message: Option<&str>) -> Cause {
-    let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
+    let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
     let message = message.unwrap_or_default().to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    let hint = if says(&["emptydir volume \"shm\""]) {
+    let mentions = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let hint = if mentions(&["emptydir volume \"shm\""]) {
         "raise `resources.shm`, or store less in `/dev/shm`"
-    } else if says(&[
+    } else if mentions(&[
         "emptydir",
         "exceeds the total limit",
         "local ephemeral storage limit",
         "ephemeral local storage usage",
     ]) {
         "raise `resources.ephemeral_storage`, or write less; `/tmp` and the logs count"
-    } else if says(&["resource: memory"]) {
+    } else if mentions(&["resource: memory"]) {
         "its node ran short of memory; submit it again, and if this recurs, raise `resources.memory` to the actual use"
-    } else if says(&["resource: ephemeral-storage", "diskpressure", "inodes"]) {
+    } else if mentions(&["resource: ephemeral-storage", "diskpressure", "inodes"]) {
         "its node ran short of storage; submit it again, and if this recurs, raise `resources.ephemeral_storage` to the \
          actual use"
     } else {
         "its node ran short of a resource; submit it again (`/tmp` and the logs count as `resources.ephemeral_storage`)"
     };
-    Cause::new(Reason::Evicted, format!("evicted by its node{told}")).hint(hint)
+    Cause::new(Reason::Evicted, format!("evicted by its node{detail}")).with_hint(hint)
 }
 
 /// Returns the cause of a pod that ended because of its node.
-pub(super) fn disrupted(what: impl Into<String>) -> Cause {
-    Cause::new(Reason::Disrupted, what)
-        .hint("the job did not cause this failure; submit it again, unless it is retried")
+pub(super) fn disrupted(description: impl Into<String>) -> Cause {
+    Cause::new(Reason::Disrupted, description)
+        .with_hint("the job did not cause this failure; submit it again, unless it is retried")
 }
 
 /// Describes a disruption by the reason of the condition `DisruptionTarget`.
-pub(super) fn disruption(reason: Option<&str>) -> &'static str {
+pub(super) fn disruption_text(reason: Option<&str>) -> &'static str {
     match reason {
         Some("PreemptionByScheduler" | "PreemptionByKubeScheduler") => {
             "its node was given to a pod of higher priority"
@@ -50,7 +50,7 @@ pub(super) fn disruption(reason: Option<&str>) -> &'static str {
 
 /// Describes the end or the rejection of a pod by its node, from the reason in the pod's status. Returns
 /// `None` for any other reason.
-pub(super) fn refusal(reason: &str) -> Option<&'static str> {
+pub(super) fn rejection_text(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "Preempting" | "Preempted" => "disrupted because its node was given to a pod of higher priority",
         "NodeLost" => "disrupted because its node was lost",

@@ -1,10 +1,10 @@
 //! One pod of a job, as it was last observed.
 
-use super::container::{Container, End, Kind};
+use super::container::{Container, Termination, ContainerRole};
 use super::event::Events;
 use super::time::instant;
-use super::{Seen, node, scheduler};
-use crate::price::Attempt;
+use super::{JobObjects, node, scheduler};
+use crate::price::AttemptSpan;
 use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::{Evidence, Reason};
 use crate::units::{Seconds, Timestamp};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// A pod, and whether it still exists.
 #[derive(Clone, Copy)]
-pub(super) struct SeenPod<'a> {
+pub(super) struct ObservedPod<'a> {
     pod: &'a Pod,
     /// An earlier state of the same pod with more information about its containers.
     earlier: Option<&'a Pod>,
@@ -29,11 +29,11 @@ pub(super) enum HasRun {
     Unknown,
 }
 
-impl<'a> SeenPod<'a> {
+impl<'a> ObservedPod<'a> {
     /// Returns every pod once, oldest first. A pod that is both listed and gone counts as listed.
-    pub(super) fn all(seen: &Seen<'a>) -> Vec<Self> {
-        let present = seen.pods.iter().map(|pod| Self { pod, earlier: None, gone: false });
-        let gone = seen.gone_pods.iter().map(|pod| Self { pod, earlier: None, gone: true });
+    pub(super) fn all(objects: &JobObjects<'a>) -> Vec<Self> {
+        let present = objects.pods.iter().map(|pod| Self { pod, earlier: None, gone: false });
+        let gone = objects.gone_pods.iter().map(|pod| Self { pod, earlier: None, gone: true });
         let mut pods = BTreeMap::new();
         for pod in present.chain(gone) {
             let latest = pods.entry(pod.identity()).or_insert(pod);
@@ -41,9 +41,9 @@ impl<'a> SeenPod<'a> {
                 *latest = pod;
             }
         }
-        for earlier in seen.earlier_pods {
-            let of = Self { pod: earlier, earlier: None, gone: false }.identity();
-            if let Some(pod) = pods.get_mut(&of) {
+        for earlier in objects.earlier_pods {
+            let identity = Self { pod: earlier, earlier: None, gone: false }.identity();
+            if let Some(pod) = pods.get_mut(&identity) {
                 pod.earlier = Some(earlier);
             }
         }
@@ -82,14 +82,14 @@ impl<'a> SeenPod<'a> {
     }
 
     /// Returns the phase of the pod as evidence.
-    pub(super) fn proof(&self) -> Option<Evidence> {
+    pub(super) fn phase_evidence(&self) -> Option<Evidence> {
         let phase = self.status()?.phase.as_deref()?;
         Some(evidence("pod", self.name(), "status.phase", phase))
     }
 
     /// Returns whether the pod has terminated: its phase is `Succeeded` or `Failed`.
     pub(super) fn has_ended(&self) -> bool {
-        !lives(self.pod)
+        !is_active(self.pod)
     }
 
     pub(super) fn has_succeeded(&self) -> bool {
@@ -97,7 +97,7 @@ impl<'a> SeenPod<'a> {
     }
 
     /// Returns whether the pod still occupies resources. A pod that is being deleted does.
-    pub(super) fn lives(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         !self.gone && !self.has_ended()
     }
 
@@ -106,15 +106,15 @@ impl<'a> SeenPod<'a> {
     }
 
     /// Returns whether a process of the pod runs or may run.
-    pub(super) fn runs(&self) -> bool {
-        self.lives()
+    pub(super) fn is_running(&self) -> bool {
+        self.is_active()
             && (matches!(self.phase(), "Running" | "Unknown")
                 || self.is_being_deleted()
                 || self.containers().any(|container| container.is_running()))
     }
 
     /// Returns evidence if the container failed repeatedly and the node delays its restart.
-    pub(super) fn waits_to_restart(&self) -> Option<Evidence> {
+    pub(super) fn restart_back_off(&self) -> Option<Evidence> {
         if self.is_being_deleted() || self.containers().any(|container| container.is_running()) {
             return None;
         }
@@ -130,10 +130,10 @@ impl<'a> SeenPod<'a> {
 
     /// Returns whether a main container ever ran, as the states of the pod show. A container that the node
     /// lost proves neither.
-    pub(super) fn ran(&self, events: &Events<'_>) -> HasRun {
+    pub(super) fn has_ever_run(&self, events: &Events<'_>) -> HasRun {
         if self.has_run() {
             HasRun::Yes
-        } else if self.containers().any(|container| container.is_lost()) && self.held_up(events).is_none() {
+        } else if self.containers().any(|container| container.is_lost()) && self.startup_cause(events).is_none() {
             HasRun::Unknown
         } else {
             HasRun::No
@@ -141,12 +141,12 @@ impl<'a> SeenPod<'a> {
     }
 
     fn containers(&self) -> impl Iterator<Item = Container<'a>> {
-        Container::all(self.pod, Kind::Main)
+        Container::all(self.pod, ContainerRole::Main)
     }
 
     /// Returns whether an init container runs.
-    pub(super) fn is_preparing(&self) -> bool {
-        Container::all(self.pod, Kind::Init)
+    pub(super) fn is_initializing(&self) -> bool {
+        Container::all(self.pod, ContainerRole::Init)
             .any(|container| container.is_running() && !container.is_sidecar())
     }
 
@@ -161,37 +161,37 @@ impl<'a> SeenPod<'a> {
     }
 
     /// Returns whether a scheduling gate holds the pod back.
-    pub(super) fn is_gated(&self) -> bool {
+    pub(super) fn has_scheduling_gate(&self) -> bool {
         self.condition("PodScheduled", "False")
             .is_some_and(|(_, condition)| condition.reason.as_deref() == Some("SchedulingGated"))
     }
 
     /// Returns the time during which the pod had a node, for the bill. Image pulls are billed too, because
     /// they occupy the node.
-    pub(super) fn run(&self) -> Option<Attempt> {
+    pub(super) fn attempt_span(&self) -> Option<AttemptSpan> {
         let scheduled = self
             .condition("PodScheduled", "True")
             .and_then(|(_, condition)| instant(condition.last_transition_time.as_ref()))
             .or_else(|| instant(self.status()?.start_time.as_ref()))?;
-        Some(Attempt { scheduled, ended: self.ended_at() })
+        Some(AttemptSpan { scheduled, ended: self.ended_at() })
     }
 
     /// Returns when the last container ended, or `None` if it has not ended or the time is unknown.
     pub(super) fn ended_at(&self) -> Option<Timestamp> {
         let mut containers = self.containers().peekable();
-        let none_left =
+        let all_terminated =
             containers.peek().is_some() && containers.all(|container| container.terminated().is_some());
-        let over = self.gone || self.has_ended() || none_left;
-        let ends = self.containers().chain(Container::all(self.pod, Kind::Init));
+        let is_over = self.gone || self.has_ended() || all_terminated;
+        let ends = self.containers().chain(Container::all(self.pod, ContainerRole::Init));
         let ends = ends.filter_map(|container| instant(container.terminated()?.finished_at.as_ref()));
         // A container that ran when its pod was last observed ended later than all others, at an unknown
         // time.
-        let lost = self.containers().any(|container| container.is_running());
-        if over && !lost { ends.max() } else { None }
+        let was_running = self.containers().any(|container| container.is_running());
+        if is_over && !was_running { ends.max() } else { None }
     }
 
     /// Returns the time by which a deleted pod must have terminated.
-    pub(super) fn gone_by(&self) -> Option<Timestamp> {
+    pub(super) fn deletion_deadline(&self) -> Option<Timestamp> {
         instant(self.pod.metadata.deletion_timestamp.as_ref())
     }
 
@@ -200,8 +200,8 @@ impl<'a> SeenPod<'a> {
         let ends = self.containers().filter_map(|container| container.last_terminated());
         // The kubelet invents an exit code for a container that it lost.
         let known =
-            ends.map(|(_, end)| end).filter(|end| End::of(end) != End::Lost || end.started_at.is_some());
-        let worst = known.min_by_key(|end| End::of(end).rank())?;
+            ends.map(|(_, end)| end).filter(|end| Termination::from_state(end) != Termination::Lost || end.started_at.is_some());
+        let worst = known.min_by_key(|end| Termination::from_state(end).rank())?;
         match (worst.exit_code, worst.signal) {
             (0, Some(signal @ 1..)) => signal.checked_add(128),
             (code, _) => Some(code),
@@ -210,22 +210,22 @@ impl<'a> SeenPod<'a> {
 
     /// Returns whether the pod ended after its deletion was requested, and so probably because of it.
     pub(super) fn ended_by_deletion(&self) -> bool {
-        let Some(gone_by) = self.gone_by() else { return false };
+        let Some(gone_by) = self.deletion_deadline() else { return false };
         let grace =
             self.pod.metadata.deletion_grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
         // The timestamp is the time of the request plus the grace period.
-        let given = Seconds::new(grace.unwrap_or_default());
-        self.ended_at().is_none_or(|ended| ended.saturating_add(given) >= gone_by)
+        let grace_period = Seconds::new(grace.unwrap_or_default());
+        self.ended_at().is_none_or(|ended| ended.saturating_add(grace_period) >= gone_by)
     }
 
     /// Returns the strongest cause for which the pod failed or cannot start.
     pub(super) fn cause(&self, events: &Events<'_>) -> Option<Cause> {
-        let end = self.end();
+        let end = self.termination();
         if self.has_succeeded() {
             return end.map(|(_, cause)| cause).filter(|cause| cause.reason == Reason::ChildOOMKilled);
         }
-        let is = |kind| end.as_ref().is_some_and(|(end, _)| *end == kind);
-        let (out_of_memory, lost) = (is(End::OutOfMemory), is(End::Lost));
+        let ended_as = |kind| end.as_ref().is_some_and(|(end, _)| *end == kind);
+        let (out_of_memory, lost) = (ended_as(Termination::OutOfMemory), ended_as(Termination::Lost));
         let end = end.map(|(_, cause)| cause);
         self.eviction()
             .or_else(|| end.clone().filter(|_| out_of_memory))
@@ -234,21 +234,21 @@ impl<'a> SeenPod<'a> {
             .or_else(|| self.init_failure())
             // A lost container may never have run. The reason for which it waited is better evidence than the
             // loss.
-            .or_else(|| if lost && !self.has_run() { self.held_up(events) } else { None })
+            .or_else(|| if lost && !self.has_run() { self.startup_cause(events) } else { None })
             .or(end)
-            .or_else(|| self.held_up(events))
+            .or_else(|| self.startup_cause(events))
     }
 
     /// Returns the cause that prevents, or prevented, the start of the main container.
-    fn held_up(&self, events: &Events<'_>) -> Option<Cause> {
-        self.obstacle(events).or_else(|| self.unschedulable()).or_else(|| self.told_by(events))
+    fn startup_cause(&self, events: &Events<'_>) -> Option<Cause> {
+        self.blocking_cause(events).or_else(|| self.unschedulable()).or_else(|| self.cause_from_events(events))
     }
 
-    fn told_by(&self, events: &Events<'_>) -> Option<Cause> {
+    fn cause_from_events(&self, events: &Events<'_>) -> Option<Cause> {
         if self.has_run() && !self.has_ended() {
             return None;
         }
-        let cause = events.cause_of(self.name())?;
+        let cause = events.pod_cause(self.name())?;
         let is_outdated = match cause.reason {
             Reason::Unschedulable => self.is_scheduled(),
             Reason::Evicted | Reason::Disrupted => false,
@@ -259,7 +259,7 @@ impl<'a> SeenPod<'a> {
     }
 
     /// Returns the most informative termination of a main container. Of two equal ones, the earlier counts.
-    fn end(&self) -> Option<(End, Cause)> {
+    fn termination(&self) -> Option<(Termination, Cause)> {
         let is_over = self.gone || self.has_ended() || self.is_being_deleted();
         let ended = self.containers().filter(|container| is_over || !container.is_running());
         let (worst, mut cause) = ended
@@ -270,33 +270,33 @@ impl<'a> SeenPod<'a> {
             })
             .min_by_key(|(key, ..)| *key)
             .map(|(_, end, cause)| (end, cause))?;
-        let plain = matches!(worst, End::Signal(_) | End::Code(_) | End::Lost);
-        cause.weak = plain && self.ended_by_deletion();
+        let is_ambiguous = matches!(worst, Termination::Signaled(_) | Termination::ExitCode(_) | Termination::Lost);
+        cause.low_confidence = is_ambiguous && self.ended_by_deletion();
         Some((worst, cause))
     }
 
     fn init_failure(&self) -> Option<Cause> {
         // A container that runs again may still succeed.
-        let (end, mut cause) = Container::all(self.pod, Kind::Init)
+        let (end, mut cause) = Container::all(self.pod, ContainerRole::Init)
             .filter(|container| !container.is_sidecar() && !container.is_running())
             .filter_map(|container| container.failure(true))
-            .find(|(end, _)| *end != End::ChildOutOfMemory)?;
+            .find(|(end, _)| *end != Termination::ChildOutOfMemory)?;
         cause.reason = Reason::InitFailed;
-        cause.weak = end != End::OutOfMemory && self.ended_by_deletion();
+        cause.low_confidence = end != Termination::OutOfMemory && self.ended_by_deletion();
         Some(cause)
     }
 
-    fn obstacle(&self, events: &Events<'_>) -> Option<Cause> {
+    fn blocking_cause(&self, events: &Events<'_>) -> Option<Cause> {
         let is_over = self.gone || self.has_ended() || self.is_being_deleted();
         // While a pod is being deleted, its containers no longer show the reason for which they waited.
-        let mut cause = obstacle(self.pod)
-            .or_else(|| self.earlier.filter(|_| is_over && !self.has_run()).and_then(obstacle))?;
+        let mut cause = blocking_cause(self.pod)
+            .or_else(|| self.earlier.filter(|_| is_over && !self.has_run()).and_then(blocking_cause))?;
         // "Back-off pulling image" does not contain the error. The event of the first failure does.
         if cause.reason == Reason::ImagePull
             && let Some(failure) = events.pull_failure(self.name())
-            && !self.waits_with(failure.error)
+            && !self.waits_with_error(failure.error)
         {
-            cause.what = format!("{}; {}", cause.what, failure.message);
+            cause.description = format!("{}; {}", cause.description, failure.message);
             cause.hint = Some(failure.hint.to_owned());
             cause.evidence.push(failure.evidence);
         }
@@ -304,9 +304,9 @@ impl<'a> SeenPod<'a> {
     }
 
     /// Returns whether a container waits with a message that contains this error.
-    fn waits_with(&self, error: &str) -> bool {
+    fn waits_with_error(&self, error: &str) -> bool {
         let pods = [Some(self.pod), self.earlier].into_iter().flatten();
-        let all = pods.flat_map(|pod| Container::all(pod, Kind::Init).chain(Container::all(pod, Kind::Main)));
+        let all = pods.flat_map(|pod| Container::all(pod, ContainerRole::Init).chain(Container::all(pod, ContainerRole::Main)));
         let mut messages = all.filter_map(|container| container.waiting()?.message.as_deref());
         messages.any(|message| message.contains(error))
     }
@@ -315,13 +315,13 @@ impl<'a> SeenPod<'a> {
         self.status()?.reason.as_deref()
     }
 
-    fn told(&self) -> String {
+    fn status_message(&self) -> String {
         let message = self.status().and_then(|status| status.message.as_deref());
         message.map(|message| format!(": {}", quoted(message))).unwrap_or_default()
     }
 
     fn with_reason(&self, cause: Cause, reason: &str) -> Cause {
-        cause.seen(evidence("pod", self.name(), "status.reason", reason))
+        cause.with_evidence(evidence("pod", self.name(), "status.reason", reason))
     }
 
     fn eviction(&self) -> Option<Cause> {
@@ -333,41 +333,41 @@ impl<'a> SeenPod<'a> {
     fn deadline(&self) -> Option<Cause> {
         let reason = self.reason().filter(|reason| *reason == "DeadlineExceeded")?;
         let cause =
-            Cause::new(Reason::DeadlineExceeded, format!("its pod exceeded its deadline{}", self.told()))
-                .hint("raise `timeout` within the policy's bounds; it includes waiting for a node and pulling the image");
+            Cause::new(Reason::DeadlineExceeded, format!("its pod exceeded its deadline{}", self.status_message()))
+                .with_hint("raise `timeout` within the policy's bounds; it includes waiting for a node and pulling the image");
         Some(self.with_reason(cause, reason))
     }
 
     fn disruption(&self) -> Option<Cause> {
         if let Some((index, condition)) = self.condition("DisruptionTarget", "True") {
-            let why = node::disruption(condition.reason.as_deref());
+            let why = node::disruption_text(condition.reason.as_deref());
             let message = condition.message.as_deref().filter(|message| !message.is_empty());
-            let told = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-            let cause = node::disrupted(format!("disrupted because {why}{told}"));
+            let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
+            let cause = node::disrupted(format!("disrupted because {why}{detail}"));
             let path = format!("status.conditions[{index}]");
-            let cause = cause.seen(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
+            let cause = cause.with_evidence(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
             return Some(match condition.reason.as_deref() {
-                Some(reason) => cause.seen(evidence("pod", self.name(), format!("{path}.reason"), reason)),
+                Some(reason) => cause.with_evidence(evidence("pod", self.name(), format!("{path}.reason"), reason)),
                 None => cause,
             });
         }
         let reason = self.reason()?;
-        let what = node::refusal(reason)?;
-        Some(self.with_reason(node::disrupted(format!("{what}{}", self.told())), reason))
+        let what = node::rejection_text(reason)?;
+        Some(self.with_reason(node::disrupted(format!("{what}{}", self.status_message())), reason))
     }
 
     fn unschedulable(&self) -> Option<Cause> {
         let (index, condition) = self.condition("PodScheduled", "False")?;
         let reason = condition.reason.as_deref().filter(|reason| *reason == "Unschedulable")?;
         let cause = scheduler::unschedulable(condition.message.as_deref().unwrap_or_default());
-        Some(cause.seen(evidence("pod", self.name(), format!("status.conditions[{index}].reason"), reason)))
+        Some(cause.with_evidence(evidence("pod", self.name(), format!("status.conditions[{index}].reason"), reason)))
     }
 }
 
 /// Returns whether an existing pod has not terminated, and so still occupies resources. A pod that is being
 /// deleted does.
 #[must_use]
-pub fn lives(pod: &Pod) -> bool {
+pub fn is_active(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed"))
 }
@@ -375,7 +375,7 @@ pub fn lives(pod: &Pod) -> bool {
 /// Returns whether a process of the pod was ever observed, so that it may have printed output.
 #[must_use]
 pub fn has_run(pod: &Pod) -> bool {
-    Container::all(pod, Kind::Main).any(|container| container.has_run())
+    Container::all(pod, ContainerRole::Main).any(|container| container.has_run())
 }
 
 /// Returns `true` if a later state of a pod has lost information: that a container ran, or why it did not
@@ -385,16 +385,16 @@ pub fn has_run(pod: &Pod) -> bool {
 /// `ContainerCreating`, and its termination becomes `ContainerStatusUnknown`. A program that watches pods
 /// must keep the earlier state for [`JobObjects::earlier_pods`].
 #[must_use]
-pub fn says_less(later: &Pod, earlier: &Pod) -> bool {
+pub fn is_less_informative(later: &Pod, earlier: &Pod) -> bool {
     match (has_run(earlier), has_run(later)) {
         (true, still) => !still,
         (false, true) => false,
-        (false, false) => obstacle(later).is_none() && obstacle(earlier).is_some(),
+        (false, false) => blocking_cause(later).is_none() && blocking_cause(earlier).is_some(),
     }
 }
 
 /// Returns the reason for which a container of the pod waits, unless it only needs more time.
-fn obstacle(pod: &Pod) -> Option<Cause> {
-    let mut all = Container::all(pod, Kind::Init).chain(Container::all(pod, Kind::Main));
-    all.find_map(|container| container.obstacle())
+fn blocking_cause(pod: &Pod) -> Option<Cause> {
+    let mut all = Container::all(pod, ContainerRole::Init).chain(Container::all(pod, ContainerRole::Main));
+    all.find_map(|container| container.blocking_cause())
 }

@@ -10,7 +10,7 @@ pub(super) fn instant(time: Option<&Time>) -> Option<Timestamp> {
 }
 
 /// Returns the timestamp of a time with microseconds, or `None` if it is not set.
-pub(super) fn fine_instant(time: Option<&MicroTime>) -> Option<Timestamp> {
+pub(super) fn micro_instant(time: Option<&MicroTime>) -> Option<Timestamp> {
     nanos(time?.0.as_nanosecond())
 }
 
@@ -19,6 +19,6 @@ fn nanos(nanos: i128) -> Option<Timestamp> {
 }
 
 /// Formats a time as it appears in the object.
-pub(super) fn written(time: &Time) -> String {
+pub(super) fn to_rfc3339(time: &Time) -> String {
     serde_json::to_value(time).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

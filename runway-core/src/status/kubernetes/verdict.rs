@@ -25,24 +25,24 @@ impl Verdict {
         }
     }
 
-    pub(super) fn because(self, cause: Cause) -> Self {
+    pub(super) fn with_cause(self, cause: Cause) -> Self {
         let evidence = cause.evidence.into_iter().chain(self.evidence).collect();
         Self { reason: Some(cause.reason), hint: cause.hint, evidence, ..self }
     }
 
-    pub(super) fn seen(mut self, evidence: Evidence) -> Self {
+    pub(super) fn with_evidence(mut self, evidence: Evidence) -> Self {
         self.evidence.push(evidence);
         self
     }
 
-    pub(super) fn advise(&mut self, hint: &str) {
+    pub(super) fn add_hint(&mut self, hint: &str) {
         self.hint = Some(match self.hint.take() {
             Some(first) => format!("{first}; {hint}"),
             None => hint.to_owned(),
         });
     }
 
-    pub(super) fn seen_first(mut self, evidence: Evidence) -> Self {
+    pub(super) fn with_first_evidence(mut self, evidence: Evidence) -> Self {
         self.evidence.insert(0, evidence);
         self
     }

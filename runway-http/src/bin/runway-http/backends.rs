@@ -1,7 +1,7 @@
 //! Opens the backend of the server.
 
 use crate::error::ServeError;
-use runway_control::System;
+use runway_control::SystemEnv;
 use runway_control::backend::Backend;
 use runway_core::Policy;
 use runway_http::flags::{BackendKind, Flags};
@@ -13,19 +13,19 @@ use std::sync::Arc;
 /// Opens the backend that the flags select.
 pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, ServeError> {
     match flags.backend {
-        BackendKind::Kubernetes => kubernetes(flags, policy).await,
+        BackendKind::Kubernetes => open_kubernetes(flags, policy).await,
         #[cfg(target_os = "linux")]
-        BackendKind::Local => local(flags).await,
+        BackendKind::Local => open_local(flags).await,
     }
 }
 
-async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, ServeError> {
+async fn open_kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backend>, ServeError> {
     let connection = Connection { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
     let client = connect(&connection).await?;
-    let creations = flags.limits.max_creations.get();
-    let settings = KubernetesSettings { creations, ..KubernetesSettings::new(policy) };
-    let backend = KubernetesBackend::new(client, policy, settings, Arc::new(System));
-    match backend.missing_rights().await {
+    let max_concurrent_creates = flags.limits.max_concurrent_creates.get();
+    let settings = KubernetesSettings { max_concurrent_creates, ..KubernetesSettings::new(policy) };
+    let backend = KubernetesBackend::new(client, policy, settings, Arc::new(SystemEnv));
+    match backend.missing_permissions().await {
         Ok(missing) if missing.is_empty() => {}
         Ok(missing) => return Err(ServeError::MissingPermissions(missing)),
         // The cluster may become reachable later. Until then, the server is not ready.
@@ -39,7 +39,7 @@ async fn kubernetes(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn Backe
 /// Opens the backend for jobs on this machine. Jobs of an earlier server keep running, and this server
 /// manages them.
 #[cfg(target_os = "linux")]
-async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
+async fn open_local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
     let flags = &flags.local;
     let settings = LocalSettings {
         best_effort: flags.best_effort,
@@ -59,6 +59,6 @@ async fn local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
         Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run without these limits, because `--best-effort` is set"),
         Err(error) => return Err(ServeError::NotEnforced(error)),
     }
-    tracing::info!(folder = %settings.state.display(), gpus = settings.gpus.len(), "jobs run on the files of this machine; images are not used");
+    tracing::info!(folder = %settings.state_dir.display(), gpus = settings.gpus.len(), "jobs run on the files of this machine; images are not used");
     Ok(Arc::new(backend))
 }

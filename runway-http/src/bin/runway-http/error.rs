@@ -1,9 +1,9 @@
 //! Errors that keep the server from starting or from serving.
 
-use runway_core::policy::RateVariableError;
+use runway_core::policy::PriceVariableError;
 use runway_http::reload::LoadError;
 use runway_http::server::TlsError;
-use runway_k8s::{ConnectError, MissingRight};
+use runway_k8s::{ConnectError, MissingPermission};
 use std::io;
 use std::net::SocketAddr;
 use tokio::task::JoinError;
@@ -27,7 +27,7 @@ pub(crate) enum ServeError {
     LocalAddress(#[source] io::Error),
     /// An environment variable that sets a price is invalid.
     #[error(transparent)]
-    PriceVariable(#[from] RateVariableError),
+    PriceVariable(#[from] PriceVariableError),
     /// The policy cannot be loaded.
     #[error(transparent)]
     Policy(#[from] LoadError),
@@ -38,8 +38,8 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The cluster denies permissions that the server needs.
-    #[error("{}; apply `infra/kubernetes/rbac.yaml`, which grants all required permissions", joined(.0))]
-    MissingPermissions(Vec<MissingRight>),
+    #[error("{}; apply `infra/kubernetes/rbac.yaml`, which grants all required permissions", join_permissions(.0))]
+    MissingPermissions(Vec<MissingPermission>),
     /// The state directory cannot be opened.
     #[cfg(target_os = "linux")]
     #[error(transparent)]
@@ -57,6 +57,6 @@ pub(crate) enum ServeError {
     Task(#[from] JoinError),
 }
 
-fn joined(missing: &[MissingRight]) -> String {
+fn join_permissions(missing: &[MissingPermission]) -> String {
     missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -5,7 +5,7 @@ mod error;
 
 use clap::Parser;
 use error::ServeError;
-use runway_control::{ControlPlane, Settings, System};
+use runway_control::{ControlPlane, Settings, SystemEnv};
 use runway_core::ErrorChain;
 use runway_http::flags::{Flags, LogFormat};
 use runway_http::metrics::Metrics;
@@ -23,18 +23,18 @@ use tracing_subscriber::filter::ParseError;
 
 /// Disables the log of the Kubernetes client. It logs responses that it cannot parse, which can contain
 /// secrets.
-const NEVER_LOGGED: &str = "kube_client=off";
+const KUBE_CLIENT_FILTER: &str = "kube_client=off";
 
 fn main() -> ExitCode {
     // The supervisor of each local job is a separate process of this program.
     #[cfg(target_os = "linux")]
-    runway_local::run_if_asked();
+    runway_local::reexec_init();
     let flags = Flags::parse();
-    if let Err(error) = flags.check_reach() {
+    if let Err(error) = flags.check_exposure() {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    if let Err(error) = begin_log(&flags) {
+    if let Err(error) = init_tracing(&flags) {
         eprintln!("error: `--log {}`: {error}", flags.log);
         return ExitCode::from(2);
     }
@@ -57,8 +57,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn begin_log(flags: &Flags) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(format!("{},{NEVER_LOGGED}", flags.log))?;
+fn init_tracing(flags: &Flags) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(format!("{},{KUBE_CLIENT_FILTER}", flags.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match flags.log_format {
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
@@ -71,10 +71,10 @@ fn begin_log(flags: &Flags) -> Result<(), ParseError> {
 
 /// Serves until a shutdown signal. Returns whether all in-flight requests were completed.
 async fn run(flags: &Flags) -> Result<bool, ServeError> {
-    let mut ends = Ends::listen().map_err(ServeError::Signals)?;
+    let mut signals = ShutdownSignals::subscribe().map_err(ServeError::Signals)?;
     // Handle SIGHUP before any slow operation: its default action terminates the process.
     let hangup = || signal(SignalKind::hangup()).map_err(ServeError::Signals);
-    let [policy_asked, tls_asked] = [hangup()?, hangup()?];
+    let [policy_hangups, tls_hangups] = [hangup()?, hangup()?];
     let mut source = flags.policy_source()?;
     let policy = source.load().await?;
     let tls = flags.tls_files().map(Tls::load).transpose()?;
@@ -83,7 +83,7 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    tell_protection(&listener, tls.as_ref())?;
+    log_exposure(&listener, tls.as_ref())?;
     if let Some(listener) = &ops_listener {
         tracing::info!(address = %local_address(listener)?, "probes and metrics");
     }
@@ -91,19 +91,19 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let backend = backends::open(flags, &policy).await?;
     let metrics = Arc::new(Metrics::default());
     let observer = Arc::clone(&metrics);
-    let plane = ControlPlane::with_observer(backend, policy, Arc::new(System), Settings::default(), observer);
+    let plane = ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
     let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits());
     tokio::spawn(plane.clone().run());
-    tokio::spawn(reload::follow(source, plane, Arc::clone(&metrics), policy_asked));
+    tokio::spawn(reload::watch_policy(source, plane, Arc::clone(&metrics), policy_hangups));
     if let Some(tls) = tls.clone() {
-        tokio::spawn(reload_tls(tls, tls_asked));
+        tokio::spawn(reload_tls(tls, tls_hangups));
     }
 
     let [stop, stop_ops] = [(); 2].map(|()| Arc::new(Notify::new()));
     let limits = flags.connection_limits();
-    allow_connections(limits);
+    raise_fd_limit(limits);
     let routes = app(state.clone());
-    let routes = if flags.is_for_this_machine_alone() { loopback::guard(routes) } else { routes };
+    let routes = if flags.is_loopback_only() { loopback::require_loopback_host(routes) } else { routes };
     let main = serve(listener, routes, limits, tls, Arc::clone(&metrics), Arc::clone(&stop).notified_owned());
     let main = tokio::spawn(main);
     let probes = ops_listener.map(|listener| {
@@ -111,19 +111,19 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
         tokio::spawn(serve(listener, ops(state.clone()), limits, None, Arc::clone(&metrics), stopped))
     });
 
-    ends.next().await;
+    signals.recv().await;
     let delay = flags.shutdown_delay();
     tracing::info!(delay_seconds = delay.as_secs(), "shutdown signal received; no longer ready");
-    state.stop();
+    state.mark_stopping();
     tokio::select! {
         () = tokio::time::sleep(delay) => {}
-        () = ends.next() => return Ok(false),
+        () = signals.recv() => return Ok(false),
     }
-    state.drain();
+    state.begin_drain();
     stop.notify_one();
     let answered = tokio::select! {
         answered = main => answered?,
-        () = ends.next() => return Ok(false),
+        () = signals.recv() => return Ok(false),
     };
     stop_ops.notify_one();
     if let Some(probes) = probes {
@@ -146,7 +146,7 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
 }
 
 /// Logs how the listener is protected, which depends on the flags.
-fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), ServeError> {
+fn log_exposure(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), ServeError> {
     let address = local_address(listener)?;
     let protection = match tls {
         Some(tls) if tls.is_mutual() => {
@@ -166,13 +166,13 @@ fn tell_protection(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Serv
 
 /// Raises the limit on open files. Each connection is an open file, and the default limit on many systems is
 /// 1024.
-fn allow_connections(limits: ConnectionLimits) {
+fn raise_fd_limit(limits: ConnectionLimits) {
     let allowed = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: allowed.maximum, ..allowed };
     // If this fails, the current limit stays.
     let _ = setrlimit(Resource::Nofile, raised);
     let files = getrlimit(Resource::Nofile).current;
-    let wanted = u64::try_from(limits.connections).unwrap_or(u64::MAX);
+    let wanted = u64::try_from(limits.max_connections).unwrap_or(u64::MAX);
     if let Some(files) = files.filter(|files| *files <= wanted) {
         tracing::warn!(files, connections = wanted, "the limit on open files is not above the limit on connections");
     }
@@ -188,17 +188,17 @@ async fn reload_tls(tls: Tls, mut hangups: Signal) {
 }
 
 /// The signals that start the shutdown.
-struct Ends {
+struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Ends {
-    fn listen() -> std::io::Result<Self> {
+impl ShutdownSignals {
+    fn subscribe() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
+    async fn recv(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -9,39 +9,39 @@ pub(super) type NamespacedName = (String, String);
 
 /// The maximum length of the Job's name within a pod's name. A pod's name has at most 63 characters, and the
 /// last 5 are random.
-const POD_NAME_BASE: usize = 58;
+const POD_NAME_BASE_LENGTH: usize = 58;
 
 /// The number of random characters that the API server appends to `generateName`.
-const POD_NAME_SUFFIX: usize = 5;
+const POD_NAME_SUFFIX_LENGTH: usize = 5;
 
 pub(super) fn namespaced_name(meta: &ObjectMeta) -> NamespacedName {
-    (meta.namespace.clone().unwrap_or_default(), base(meta.name.as_deref().unwrap_or_default()).to_owned())
+    (meta.namespace.clone().unwrap_or_default(), pod_name_base(meta.name.as_deref().unwrap_or_default()).to_owned())
 }
 
 /// Returns the name of the Job that an event is about, directly or through its pod. `None` if the event
 /// explains no failure.
-pub(super) fn name_of_event(event: &Event) -> Option<NamespacedName> {
+pub(super) fn job_name_of_event(event: &Event) -> Option<NamespacedName> {
     let object = &event.involved_object;
     let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref()?);
     match (object.kind.as_deref()?, event.reason.as_deref()?) {
-        ("Job", "FailedCreate") => Some((namespace.unwrap_or_default().to_owned(), base(name).to_owned())),
-        ("Pod", "Failed" | "Started") => name_of_pod(namespace, name),
+        ("Job", "FailedCreate") => Some((namespace.unwrap_or_default().to_owned(), pod_name_base(name).to_owned())),
+        ("Pod", "Failed" | "Started") => job_name_of_pod(namespace, name),
         _ => None,
     }
 }
 
 /// Returns the name of the Job that a pod belongs to.
-pub(super) fn name_of_pod(namespace: Option<&str>, name: &str) -> Option<NamespacedName> {
-    let of_job = name.get(..name.len().checked_sub(POD_NAME_SUFFIX)?)?;
-    Some((namespace.unwrap_or_default().to_owned(), base(of_job).to_owned()))
+pub(super) fn job_name_of_pod(namespace: Option<&str>, name: &str) -> Option<NamespacedName> {
+    let of_job = name.get(..name.len().checked_sub(POD_NAME_SUFFIX_LENGTH)?)?;
+    Some((namespace.unwrap_or_default().to_owned(), pod_name_base(of_job).to_owned()))
 }
 
 /// Returns the part of a Job's name that its pods' names begin with, without a trailing dash.
-fn base(name: &str) -> &str {
-    name.get(..POD_NAME_BASE).unwrap_or(name).trim_end_matches('-')
+fn pod_name_base(name: &str) -> &str {
+    name.get(..POD_NAME_BASE_LENGTH).unwrap_or(name).trim_end_matches('-')
 }
 
 /// Returns `true` if the name ends in an id, or may have been cut within its id.
-pub(super) fn may_be_runways((_, base): &NamespacedName) -> bool {
-    id_of_name(base).is_some() || base.len() + 1 >= POD_NAME_BASE
+pub(super) fn may_be_runway_job((_, base): &NamespacedName) -> bool {
+    id_of_name(base).is_some() || base.len() + 1 >= POD_NAME_BASE_LENGTH
 }

@@ -4,9 +4,9 @@ use super::*;
 use crate::settings::KubernetesSettings;
 use http::{Request, Response};
 use kube::client::Body;
-use runway_control::Surroundings;
+use runway_control::Env;
 use runway_core::Policy;
-use runway_core::policy::RateOverrides;
+use runway_core::policy::PriceOverrides;
 use runway_core::status::Reason;
 use runway_core::units::Timestamp;
 use serde_json::json;
@@ -29,7 +29,7 @@ fn job(id: JobId) -> Box<Job> {
     .unwrap()
 }
 
-fn refusal(namespace: &str, job: &str) -> Box<Event> {
+fn failed_create_event(namespace: &str, job: &str) -> Box<Event> {
     serde_json::from_value(json!({
         "metadata": {"name": format!("{job}.1")},
         "involvedObject": {"kind": "Job", "namespace": namespace, "name": job},
@@ -39,50 +39,50 @@ fn refusal(namespace: &str, job: &str) -> Box<Event> {
 }
 
 /// Returns a store after its first list, which contained these jobs.
-fn ready(jobs: &[JobId]) -> Store {
+fn store_after_first_list(jobs: &[JobId]) -> Store {
     let mut store = Store::default();
-    store.pod(News::Init);
-    store.pod(News::InitDone);
-    store.job(News::Init);
+    store.on_pod(watcher::Event::Init);
+    store.on_pod(watcher::Event::InitDone);
+    store.on_job(watcher::Event::Init);
     for id in jobs {
-        store.job(News::InitApply(job(*id)));
+        store.on_job(watcher::Event::InitApply(job(*id)));
     }
-    assert!(matches!(store.job(News::InitDone)[..], [Told::Complete]));
-    assert_eq!(store.observations().len(), jobs.len());
+    assert!(matches!(store.on_job(watcher::Event::InitDone)[..], [StoreEvent::ListComplete]));
+    assert_eq!(store.take_list().len(), jobs.len());
     store
 }
 
-fn reasons(told: &[Told]) -> Vec<Option<Reason>> {
-    let reason = |told: &Told| match told {
-        Told::Event(WatchEvent::Changed(seen)) => Some(seen.status.reason),
+fn reasons(store_events: &[StoreEvent]) -> Vec<Option<Reason>> {
+    let reason = |told: &StoreEvent| match told {
+        StoreEvent::Emit(WatchEvent::Updated(seen)) => Some(seen.status.reason),
         _ => None,
     };
-    told.iter().filter_map(reason).collect()
+    store_events.iter().filter_map(reason).collect()
 }
 
 #[test]
-fn an_event_may_come_before_its_job() {
-    let mut store = ready(&[]);
-    assert!(store.event(News::Apply(refusal("runway-jobs", &format!("train-{}", id(1))))).is_empty());
-    let told = store.job(News::Apply(job(id(1))));
-    assert_eq!(reasons(&told), [Some(Reason::PodsRejected)]);
+fn event_before_its_job_is_kept_for_it() {
+    let mut store = store_after_first_list(&[]);
+    assert!(store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(1))))).is_empty());
+    let store_events = store.on_job(watcher::Event::Apply(job(id(1))));
+    assert_eq!(reasons(&store_events), [Some(Reason::PodsRejected)]);
     // A relist does not drop the event.
-    store.event(News::Apply(refusal("runway-jobs", &format!("train-{}", id(2)))));
-    store.observations();
-    assert_eq!(reasons(&store.job(News::Apply(job(id(2))))), [Some(Reason::PodsRejected)]);
+    store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(2)))));
+    store.take_list();
+    assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(2))))), [Some(Reason::PodsRejected)]);
 }
 
 #[test]
-fn an_event_is_that_of_the_job_at_its_place_alone() {
-    let mut store = ready(&[id(1), id(2)]);
+fn event_matches_only_the_job_with_its_namespaced_name() {
+    let mut store = store_after_first_list(&[id(1), id(2)]);
     let name = format!("train-{}", id(1));
     for (namespace, name) in [("elsewhere", name.as_str()), ("runway-jobs", "train"), ("runway-jobs", "a-b")]
     {
-        assert!(store.event(News::Apply(refusal(namespace, name))).is_empty(), "{namespace} {name}");
+        assert!(store.on_event(watcher::Event::Apply(failed_create_event(namespace, name))).is_empty(), "{namespace} {name}");
     }
-    assert!(store.event(News::Apply(refusal("runway-jobs", &format!("other-{}", id(2))))).is_empty());
+    assert!(store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("other-{}", id(2))))).is_empty());
     assert_eq!(
-        reasons(&store.event(News::Apply(refusal("runway-jobs", &name)))),
+        reasons(&store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &name)))),
         [Some(Reason::PodsRejected)]
     );
     // Names that do not end in an id are ignored.
@@ -90,39 +90,39 @@ fn an_event_is_that_of_the_job_at_its_place_alone() {
 }
 
 #[test]
-fn the_events_of_jobs_that_never_come_are_forgotten_the_oldest_first() {
-    let mut store = ready(&[]);
-    let count = UNCLAIMED_KEPT as u64;
+fn oldest_unmatched_events_are_dropped_above_the_limit() {
+    let mut store = store_after_first_list(&[]);
+    let count = MAX_UNMATCHED_NAMES as u64;
     for number in 0..=count {
-        store.event(News::Apply(refusal("runway-jobs", &format!("train-{}", id(number)))));
+        store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(number)))));
     }
-    assert_eq!((store.events.len(), store.unclaimed.len()), (UNCLAIMED_KEPT, UNCLAIMED_KEPT));
-    assert_eq!(reasons(&store.job(News::Apply(job(id(0))))), [None]);
-    assert_eq!(reasons(&store.job(News::Apply(job(id(1))))), [Some(Reason::PodsRejected)]);
+    assert_eq!((store.events.len(), store.unmatched_events.len()), (MAX_UNMATCHED_NAMES, MAX_UNMATCHED_NAMES));
+    assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(0))))), [None]);
+    assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(1))))), [Some(Reason::PodsRejected)]);
     // Events with a known Job are not dropped.
     for number in count..3 * count {
-        store.event(News::Apply(refusal("runway-jobs", &format!("train-{}", id(number)))));
+        store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(number)))));
     }
     assert!(store.events.contains_key(&("runway-jobs".to_owned(), format!("train-{}", id(1)))));
     assert!(!store.events.contains_key(&("runway-jobs".to_owned(), format!("train-{}", id(2)))));
-    assert_eq!(store.events.len(), UNCLAIMED_KEPT + 1);
+    assert_eq!(store.events.len(), MAX_UNMATCHED_NAMES + 1);
 }
 
 #[test]
-fn events_are_listed_in_any_number_before_their_jobs_are() {
+fn listed_events_are_kept_without_limit_for_their_jobs() {
     let mut store = Store::default();
     let ids: Vec<_> = (0..1000).map(id).collect();
-    store.event(News::Init);
+    store.on_event(watcher::Event::Init);
     for id in &ids {
-        store.event(News::InitApply(refusal("runway-jobs", &format!("train-{id}"))));
+        store.on_event(watcher::Event::InitApply(failed_create_event("runway-jobs", &format!("train-{id}"))));
     }
-    store.event(News::InitDone);
-    store.pod(News::Init);
-    store.pod(News::InitDone);
-    store.job(News::Init);
-    ids.iter().for_each(|id| drop(store.job(News::InitApply(job(*id)))));
-    store.job(News::InitDone);
-    let seen = store.observations();
+    store.on_event(watcher::Event::InitDone);
+    store.on_pod(watcher::Event::Init);
+    store.on_pod(watcher::Event::InitDone);
+    store.on_job(watcher::Event::Init);
+    ids.iter().for_each(|id| drop(store.on_job(watcher::Event::InitApply(job(*id)))));
+    store.on_job(watcher::Event::InitDone);
+    let seen = store.take_list();
     assert_eq!(seen.len(), 1000);
     assert!(seen.iter().all(|seen| seen.status.reason == Some(Reason::PodsRejected)));
 }
@@ -156,7 +156,7 @@ fn pod(job: &Job, state: serde_json::Value) -> Box<Pod> {
     .unwrap()
 }
 
-fn held_up() -> serde_json::Value {
+fn image_pull_failing() -> serde_json::Value {
     json!({"waiting": {"reason": "ErrImagePull", "message": "lookup registry.invalid: no such host"}})
 }
 
@@ -183,44 +183,44 @@ fn pod_event(job: &Job, reason: &str, message: &str) -> Box<Event> {
     .unwrap()
 }
 
-fn message(told: &[Told]) -> String {
-    let message = |told: &Told| match told {
-        Told::Event(WatchEvent::Changed(seen)) => Some(seen.status.message.clone()),
+fn message(store_events: &[StoreEvent]) -> String {
+    let message = |told: &StoreEvent| match told {
+        StoreEvent::Emit(WatchEvent::Updated(seen)) => Some(seen.status.message.clone()),
         _ => None,
     };
-    told.iter().filter_map(message).next_back().unwrap_or_default()
+    store_events.iter().filter_map(message).next_back().unwrap_or_default()
 }
 
 #[test]
-fn cause_outlives_the_states_of_a_deleted_pod() {
-    let mut store = ready(&[]);
+fn cause_is_kept_after_the_pod_is_deleted() {
+    let mut store = store_after_first_list(&[]);
     let job = job(id(1));
-    store.job(News::Apply(job.clone()));
-    store.pod(News::Apply(pod(&job, held_up())));
+    store.on_job(watcher::Event::Apply(job.clone()));
+    store.on_pod(watcher::Event::Apply(pod(&job, image_pull_failing())));
     let creating = json!({"waiting": {"reason": "ContainerCreating"}});
-    store.pod(News::Apply(deleted(pod(&job, creating))));
+    store.on_pod(watcher::Event::Apply(deleted(pod(&job, creating))));
     let lost = json!({"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}});
     let mut last = deleted(pod(&job, lost));
     last.status.as_mut().unwrap().phase = Some("Failed".to_owned());
-    store.pod(News::Apply(last.clone()));
-    let told = message(&store.job(News::Apply(deadline_exceeded(&job))));
+    store.on_pod(watcher::Event::Apply(last.clone()));
+    let status_message = message(&store.on_job(watcher::Event::Apply(deadline_exceeded(&job))));
     assert!(
-        told.starts_with("never ran within its timeout of 1m") && told.contains("no such host"),
-        "{told}"
+        status_message.starts_with("never ran within its timeout of 1m") && status_message.contains("no such host"),
+        "{status_message}"
     );
     // The cause is kept after the pod was removed.
-    store.pod(News::Delete(last));
-    let seen = store.observations().pop().unwrap().status;
-    assert_eq!((seen.message, seen.exit_code), (told, None));
+    store.on_pod(watcher::Event::Delete(last));
+    let seen = store.take_list().pop().unwrap().status;
+    assert_eq!((seen.message, seen.exit_code), (status_message, None));
     // Another Job with this name has other pods.
     let mut other = job.clone();
     other.metadata.uid = Some("u-2".to_owned());
-    store.job(News::Apply(other));
+    store.on_job(watcher::Event::Apply(other));
     assert_eq!(store.jobs[&id(1)].earlier_pods, []);
 }
 
 #[test]
-fn events_of_pods_reach_their_job_by_its_name() {
+fn pod_event_matches_its_job_by_name() {
     // A pod's name contains at most 58 characters of the Job's name. If the Job's name is longer, the cut is
     // within the id.
     for length in [20, 56, 57, 58, 59, 62, 63] {
@@ -229,55 +229,55 @@ fn events_of_pods_reach_their_job_by_its_name() {
         assert!(pod_name(&job).len() <= 63);
         // After a restart the pod is gone. The event arrives before or after the Job.
         for event_first in [true, false] {
-            let mut store = ready(&[]);
-            let mut told = String::new();
+            let mut store = store_after_first_list(&[]);
+            let mut status_message = String::new();
             for is_event in [event_first, !event_first] {
-                told = message(&match is_event {
-                    true => store.event(News::Apply(failed.clone())),
-                    false => store.job(News::Apply(deadline_exceeded(&job))),
+                status_message = message(&match is_event {
+                    true => store.on_event(watcher::Event::Apply(failed.clone())),
+                    false => store.on_job(watcher::Event::Apply(deadline_exceeded(&job))),
                 });
             }
-            assert!(told.starts_with("never ran") && told.contains("no such host"), "{length}: {told}");
+            assert!(status_message.starts_with("never ran") && status_message.contains("no such host"), "{length}: {status_message}");
         }
     }
 }
 
 #[test]
-fn start_of_a_pod_is_kept_only_until_its_state_says_so() {
-    let mut store = ready(&[]);
+fn started_event_is_dropped_once_the_pod_shows_the_start() {
+    let mut store = store_after_first_list(&[]);
     let job = job(id(1));
-    store.job(News::Apply(job.clone()));
-    store.pod(News::Apply(pod(&job, held_up())));
+    store.on_job(watcher::Event::Apply(job.clone()));
+    store.on_pod(watcher::Event::Apply(pod(&job, image_pull_failing())));
     let started = pod_event(&job, "Started", "Container started");
     let kept = |store: &Store| store.events.values().map(Vec::len).sum::<usize>();
-    store.event(News::Apply(started.clone()));
+    store.on_event(watcher::Event::Apply(started.clone()));
     assert_eq!(kept(&store), 1);
     let running = pod(&job, json!({"running": {"startedAt": "2027-01-15T08:00:05Z"}}));
-    store.pod(News::Apply(running));
+    store.on_pod(watcher::Event::Apply(running));
     assert_eq!(kept(&store), 0);
-    store.event(News::Apply(started));
+    store.on_event(watcher::Event::Apply(started));
     assert_eq!(kept(&store), 0);
     // Other events are kept up to a limit. Events that explain no failure are not kept.
-    for number in 0..2 * EVENTS_KEPT {
+    for number in 0..2 * MAX_EVENTS_PER_JOB {
         let mut failed = pod_event(&job, "Failed", "Error: no");
         failed.metadata.name = Some(number.to_string());
-        store.event(News::Apply(failed));
-        store.event(News::Apply(pod_event(&job, "Unhealthy", "")));
+        store.on_event(watcher::Event::Apply(failed));
+        store.on_event(watcher::Event::Apply(pod_event(&job, "Unhealthy", "")));
     }
-    assert_eq!(kept(&store), EVENTS_KEPT);
+    assert_eq!(kept(&store), MAX_EVENTS_PER_JOB);
 }
 
-fn list_pods(store: &mut Store) -> Vec<Told> {
-    store.pod(News::Init);
-    store.pod(News::InitDone)
+fn list_pods(store: &mut Store) -> Vec<StoreEvent> {
+    store.on_pod(watcher::Event::Init);
+    store.on_pod(watcher::Event::InitDone)
 }
 
-fn list_jobs(store: &mut Store, jobs: impl IntoIterator<Item = Box<Job>>) -> Vec<Told> {
-    assert!(matches!(store.job(News::Init)[..], [Told::Event(WatchEvent::ListingBegan)]));
+fn list_jobs(store: &mut Store, jobs: impl IntoIterator<Item = Box<Job>>) -> Vec<StoreEvent> {
+    assert!(matches!(store.on_job(watcher::Event::Init)[..], [StoreEvent::Emit(WatchEvent::ListStarted)]));
     for job in jobs {
-        assert!(store.job(News::InitApply(job)).is_empty());
+        assert!(store.on_job(watcher::Event::InitApply(job)).is_empty());
     }
-    store.job(News::InitDone)
+    store.on_job(watcher::Event::InitDone)
 }
 
 #[test]
@@ -287,68 +287,68 @@ fn first_list_is_reported_once_jobs_and_pods_are_listed() {
     assert!(list_pods(&mut store).is_empty());
     assert_eq!(store.progress, Progress::AwaitingJobs);
     assert!(list_pods(&mut store).is_empty());
-    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
+    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [StoreEvent::ListComplete]));
     assert_eq!(store.progress, Progress::Listed);
-    assert_eq!(store.observations().len(), 1);
+    assert_eq!(store.take_list().len(), 1);
     assert_eq!(store.progress, Progress::Following);
     // The Jobs are listed first, and twice.
     let mut store = Store::default();
     assert!(list_jobs(&mut store, [job(id(1))]).is_empty());
     assert!(list_jobs(&mut store, [job(id(1)), job(id(2))]).is_empty());
     assert_eq!(store.progress, Progress::AwaitingPods);
-    assert!(matches!(list_pods(&mut store)[..], [Told::Complete]));
-    assert_eq!(store.observations().len(), 2);
+    assert!(matches!(list_pods(&mut store)[..], [StoreEvent::ListComplete]));
+    assert_eq!(store.take_list().len(), 2);
 }
 
 #[test]
 fn relist_before_the_first_list_waits_for_new_jobs() {
     let mut store = Store::default();
     assert!(list_jobs(&mut store, [job(id(1))]).is_empty());
-    store.begin_again();
+    store.reset_for_relist();
     assert!(list_pods(&mut store).is_empty(), "the relist of Jobs is not complete");
     // The known pods are sufficient.
-    store.begin_again();
+    store.reset_for_relist();
     assert_eq!(store.progress, Progress::AwaitingJobs);
-    assert!(matches!(list_jobs(&mut store, [job(id(2))])[..], [Told::Complete]));
+    assert!(matches!(list_jobs(&mut store, [job(id(2))])[..], [StoreEvent::ListComplete]));
 }
 
 #[test]
 fn relist_drops_partial_lists() {
-    let mut store = ready(&[id(1)]);
-    store.job(News::Init);
-    store.job(News::InitApply(job(id(2))));
-    store.begin_again();
+    let mut store = store_after_first_list(&[id(1)]);
+    store.on_job(watcher::Event::Init);
+    store.on_job(watcher::Event::InitApply(job(id(2))));
+    store.reset_for_relist();
     assert_eq!(store.progress, Progress::Following);
-    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
-    assert_eq!(store.observations().len(), 1);
+    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [StoreEvent::ListComplete]));
+    assert_eq!(store.take_list().len(), 1);
     // A second list also drops the partial one.
-    store.job(News::Init);
-    store.job(News::InitApply(job(id(2))));
-    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [Told::Complete]));
-    assert_eq!(store.observations().len(), 1);
+    store.on_job(watcher::Event::Init);
+    store.on_job(watcher::Event::InitApply(job(id(2))));
+    assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [StoreEvent::ListComplete]));
+    assert_eq!(store.take_list().len(), 1);
 }
 
 #[test]
 fn changes_are_reported_only_after_the_first_lists() {
     let mut store = Store::default();
-    assert!(store.job(News::Apply(job(id(1)))).is_empty());
+    assert!(store.on_job(watcher::Event::Apply(job(id(1)))).is_empty());
     list_jobs(&mut store, [job(id(1))]);
-    assert!(store.job(News::Apply(job(id(2)))).is_empty());
+    assert!(store.on_job(watcher::Event::Apply(job(id(2)))).is_empty());
     list_pods(&mut store);
-    assert_eq!(reasons(&store.job(News::Apply(job(id(3))))), [None]);
-    assert_eq!(store.observations().len(), 3);
+    assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(3))))), [None]);
+    assert_eq!(store.take_list().len(), 3);
     // Later lists of pods report the changes that they contain.
-    let mut failing = pod(&job(id(1)), held_up());
+    let mut failing = pod(&job(id(1)), image_pull_failing());
     failing.metadata.name = Some("another".to_owned());
-    store.pod(News::Init);
-    store.pod(News::InitApply(failing));
-    assert_eq!(reasons(&store.pod(News::InitDone)), [Some(Reason::ImagePull)]);
+    store.on_pod(watcher::Event::Init);
+    store.on_pod(watcher::Event::InitApply(failing));
+    assert_eq!(reasons(&store.on_pod(watcher::Event::InitDone)), [Some(Reason::ImagePull)]);
 }
 
 /// A clock that always shows 8:10.
 struct TenPastEight;
 
-impl Surroundings for TenPastEight {
+impl Env for TenPastEight {
     fn now(&self) -> Timestamp {
         "2027-01-15T08:10:00Z".parse().unwrap()
     }
@@ -362,7 +362,7 @@ impl Surroundings for TenPastEight {
 fn cluster() -> Cluster {
     let refuse = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty()));
     let text = include_bytes!("../../../../fixtures/policies/default.yaml");
-    let policy = Policy::parse(text, RateOverrides::default()).unwrap();
+    let policy = Policy::parse(text, PriceOverrides::default()).unwrap();
     let client = kube::Client::new(tower::service_fn(refuse), "default");
     Cluster::new(client, &policy, KubernetesSettings::new(&policy), Arc::new(TenPastEight))
 }
@@ -377,15 +377,15 @@ fn incomplete(id: JobId, minute: u8) -> Box<Job> {
 }
 
 #[tokio::test]
-async fn young_incomplete_jobs_are_abandoned_only_at_first() {
+async fn young_incomplete_jobs_are_abandoned_only_at_startup() {
     let (cluster, mut store) = (cluster(), Store::default());
     list_pods(&mut store);
     list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
-    let creating = cluster.creating(id(1));
+    let creating = cluster.mark_in_flight(id(1));
     assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)], "the other Job is in flight");
     drop(creating);
     assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(1), 9)]);
-    assert_eq!(store.observations().len(), 1);
+    assert_eq!(store.take_list().len(), 1);
     // In later lists, another process may still be creating a young Job.
     list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
     assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)]);

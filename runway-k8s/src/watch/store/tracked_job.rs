@@ -1,16 +1,16 @@
 //! The objects of one job.
 
 use super::namespaced_name::{NamespacedName, namespaced_name};
-use crate::object::observe;
+use crate::object::to_snapshot;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use runway_control::Observation;
-use runway_core::status::{Seen, lives, says_less};
+use runway_control::JobSnapshot;
+use runway_core::status::{JobObjects, is_active, is_less_informative};
 use std::collections::BTreeMap;
 
 /// The maximum number of removed pods to keep per job. A job exceeds it only if its pods are deleted
 /// repeatedly.
-const GONE_PODS_KEPT: usize = 32;
+const MAX_GONE_PODS: usize = 32;
 
 #[derive(Default)]
 pub(super) struct TrackedJob {
@@ -22,18 +22,18 @@ pub(super) struct TrackedJob {
     /// Earlier states of pods, at most one per pod. See [`is_less_informative`].
     pub(super) earlier_pods: Vec<Pod>,
     /// The snapshot that was last emitted.
-    pub(super) told: Option<Box<Observation>>,
+    pub(super) last_emitted: Option<Box<JobSnapshot>>,
 }
 
 impl TrackedJob {
-    pub(super) fn has_live_pods(&self) -> bool {
-        self.pods.iter().any(lives)
+    pub(super) fn has_active_pods(&self) -> bool {
+        self.pods.iter().any(is_active)
     }
 
-    pub(super) fn forget_pod(&mut self, name: Option<&str>) {
+    pub(super) fn remove_pod(&mut self, name: Option<&str>) {
         if let Some(at) = self.pods.iter().position(|pod| pod.metadata.name.as_deref() == name) {
             self.gone_pods.push(self.pods.swap_remove(at));
-            if self.gone_pods.len() > GONE_PODS_KEPT {
+            if self.gone_pods.len() > MAX_GONE_PODS {
                 // The oldest attempts explain the end of the job least.
                 let forgotten = self.gone_pods.remove(0);
                 self.earlier_pods.retain(|pod| pod.metadata.uid != forgotten.metadata.uid);
@@ -42,24 +42,24 @@ impl TrackedJob {
     }
 
     /// Stores the new state of a pod. Keeps the previous state if it is more informative.
-    pub(super) fn put_pod(&mut self, pod: Pod) {
+    pub(super) fn upsert_pod(&mut self, pod: Pod) {
         let Some(known) = self.pods.iter_mut().find(|known| known.metadata.name == pod.metadata.name) else {
             self.pods.push(pod);
             return;
         };
         let before = std::mem::replace(known, pod);
-        if says_less(known, &before) {
+        if is_less_informative(known, &before) {
             self.earlier_pods.retain(|pod| pod.metadata.uid != before.metadata.uid);
             self.earlier_pods.push(before);
         }
     }
 
-    pub(super) fn observation(&self, events: &BTreeMap<NamespacedName, Vec<Event>>) -> Option<Observation> {
+    pub(super) fn snapshot(&self, events: &BTreeMap<NamespacedName, Vec<Event>>) -> Option<JobSnapshot> {
         let job = self.job.as_deref();
         let about =
             |job: &Job| if events.is_empty() { None } else { events.get(&namespaced_name(&job.metadata)) };
         let events = job.and_then(about).map_or(&[][..], Vec::as_slice);
-        observe(&Seen {
+        to_snapshot(&JobObjects {
             job,
             pods: &self.pods,
             gone_pods: &self.gone_pods,

@@ -1,12 +1,12 @@
 //! Checks the manifests. Both overlays are built. The overlay for development is applied to a real cluster,
 //! which then runs the server in its image.
 
-mod confined;
-mod deployed;
+mod confinement;
+mod deployed_server;
 
 use runway_devcluster::{Kubectl, Release, Session};
 use runway_image as image;
-use runway_steps::{self as steps, Failed, root, target_folder};
+use runway_steps::{self as steps, StepError, workspace_root, target_dir};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,11 +14,11 @@ use std::process::Command;
 const OVERLAYS: [(&str, usize); 2] = [("dev", 14), ("eks", 16)];
 
 /// The optional add-ons, each with its number of objects.
-const ADDITIONS: [(&str, usize); 3] = [("drains", 1), ("gpus", 1), ("monitoring", 2)];
+const ADDONS: [(&str, usize); 3] = [("drains", 1), ("gpus", 1), ("monitoring", 2)];
 
 /// Permissions of the server's service account: verb, resource and the expected answer of `kubectl auth
 /// can-i`.
-const RIGHTS: [(&str, &str, &str); 6] = [
+const PERMISSIONS: [(&str, &str, &str); 6] = [
     ("create", "jobs.batch", "yes"),
     ("list", "pods", "yes"),
     ("delete", "secrets", "yes"),
@@ -28,14 +28,14 @@ const RIGHTS: [(&str, &str, &str); 6] = [
 ];
 
 /// The kubectl flag that impersonates the server's service account.
-const SERVER: &str = "--as=system:serviceaccount:runway-system:runway";
+const SERVER_ACCOUNT_FLAG: &str = "--as=system:serviceaccount:runway-system:runway";
 
-fn build(kubectl: &Kubectl, folder: &Path) -> Result<String, String> {
-    kubectl.call(&["kustomize", &folder.display().to_string()], None)
+fn kustomize(kubectl: &Kubectl, dir: &Path) -> Result<String, String> {
+    kubectl.run(&["kustomize", &dir.display().to_string()], None)
 }
 
-fn folder(overlay: &str) -> PathBuf {
-    root().join("infra/kubernetes/overlays").join(overlay)
+fn overlay_dir(overlay: &str) -> PathBuf {
+    workspace_root().join("infra/kubernetes/overlays").join(overlay)
 }
 
 /// Builds the overlays and the add-ons. Returns `false` if there is no `kubectl` and `may_build` is not set.
@@ -43,16 +43,16 @@ fn folder(overlay: &str) -> PathBuf {
 /// # Errors
 /// [`StepError`] if `kubectl` cannot be built, or an overlay cannot be built or has another number of
 /// objects.
-pub fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, Failed> {
-    let Some(kubectl) = Kubectl::find(kubernetes, may_build)? else { return Ok(false) };
+pub fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, StepError> {
+    let Some(kubectl) = Kubectl::find_or_build(kubernetes, may_build)? else { return Ok(false) };
     eprintln!("\nxtask: building the manifests");
-    let overlays = OVERLAYS.map(|(name, expected)| (folder(name), expected));
-    let additions = ADDITIONS.map(|(name, expected)| (root().join("infra/kubernetes").join(name), expected));
+    let overlays = OVERLAYS.map(|(name, expected)| (overlay_dir(name), expected));
+    let additions = ADDONS.map(|(name, expected)| (workspace_root().join("infra/kubernetes").join(name), expected));
     for (folder, expected) in overlays.into_iter().chain(additions) {
-        let built = build(&kubectl, &folder).map_err(wrong)?;
+        let built = kustomize(&kubectl, &folder).map_err(check_failed)?;
         let objects = documents(&built).count();
         if objects != expected {
-            return Err(wrong(format!("{} has {objects} objects, not {expected}", folder.display())));
+            return Err(check_failed(format!("{} has {objects} objects, not {expected}", folder.display())));
         }
     }
     Ok(true)
@@ -63,12 +63,12 @@ pub fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, Faile
 ///
 /// # Errors
 /// [`StepError`] if the image cannot be built, or a check of the deployed server fails.
-pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
-    let file = image::usual_place();
-    image::archive(&file)?;
-    steps::cargo("the command line", &["build", "--locked", "-p", "runway-cli"])?;
+pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
+    let file = image::default_archive();
+    image::write_archive(&file)?;
+    steps::run_cargo("the command line", &["build", "--locked", "-p", "runway-cli"])?;
     let program =
-        std::env::current_exe().map_err(|error| Failed::NotStarted { step: STEP.to_owned(), error })?;
+        std::env::current_exe().map_err(|error| StepError::Io { step: STEP.to_owned(), error })?;
     session.run("the image on a cluster", Command::new(&program).args(["cluster", "import"]).arg(file))?;
     session.run(STEP, Command::new(program).arg("manifests"))
 }
@@ -81,36 +81,36 @@ const STEP: &str = "the manifests on a cluster";
 ///
 /// # Errors
 /// [`StepError`] if a check of the deployed server fails.
-pub fn apply() -> Result<(), Failed> {
+pub fn apply_and_check() -> Result<(), StepError> {
     let kubectl = Kubectl::new()?;
-    let dev = folder("dev").display().to_string();
+    let dev = overlay_dir("dev").display().to_string();
     let applied = kubectl
-        .call(&["apply", "-k", &dev], None)
-        .and_then(|_| deployed::serves(&kubectl, &target_folder().join("debug/runway")))
-        .and_then(|()| looks_right(&kubectl));
-    applied.and(remove(&kubectl, &dev)).map_err(wrong)
+        .run(&["apply", "-k", &dev], None)
+        .and_then(|_| deployed_server::check_server(&kubectl, &target_dir().join("debug/runway")))
+        .and_then(|()| check_deployed_objects(&kubectl));
+    applied.and(delete_overlay(&kubectl, &dev)).map_err(check_failed)
 }
 
-fn remove(kubectl: &Kubectl, dev: &str) -> Result<(), String> {
+fn delete_overlay(kubectl: &Kubectl, dev: &str) -> Result<(), String> {
     let system = ["-n", "runway-system", "delete"];
-    let delete = |what: &[&str]| kubectl.call(&[&system[..], what].concat(), None);
+    let delete = |what: &[&str]| kubectl.run(&[&system[..], what].concat(), None);
     // The grace period of the server is for running requests, and there are none.
     delete(&["deploy", "runway-http", "--ignore-not-found", "--wait=false"])?;
     delete(&["pods", "--all", "--grace-period=1"])?;
-    kubectl.call(&["delete", "-k", dev, "--ignore-not-found", "--timeout=180s"], None).map(drop)
+    kubectl.run(&["delete", "-k", dev, "--ignore-not-found", "--timeout=180s"], None).map(drop)
 }
 
-fn looks_right(kubectl: &Kubectl) -> Result<(), String> {
-    for (verb, resource, expected) in RIGHTS {
-        let asked = kubectl.call(&["auth", "can-i", verb, resource, "-n", "runway-jobs", SERVER], None);
+fn check_deployed_objects(kubectl: &Kubectl) -> Result<(), String> {
+    for (verb, resource, expected) in PERMISSIONS {
+        let result = kubectl.run(&["auth", "can-i", verb, resource, "-n", "runway-jobs", SERVER_ACCOUNT_FLAG], None);
         // `kubectl auth can-i` fails if the answer is no.
-        let said = if asked.is_ok() { "yes" } else { "no" };
-        if said != expected {
-            return Err(format!("may the server {verb} {resource}? expected {expected}, got {said}"));
+        let actual = if result.is_ok() { "yes" } else { "no" };
+        if actual != expected {
+            return Err(format!("may the server {verb} {resource}? expected {expected}, got {actual}"));
         }
     }
-    within_bounds(kubectl)?;
-    let replicas = kubectl.call(
+    check_guardrails(kubectl)?;
+    let replicas = kubectl.run(
         &[
             "-n",
             "runway-system",
@@ -125,18 +125,18 @@ fn looks_right(kubectl: &Kubectl) -> Result<(), String> {
     if replicas != "1 Recreate" {
         return Err(format!("expected one replica and the strategy Recreate, got {replicas}"));
     }
-    let served = kubectl.call(&["api-resources", "--no-headers"], None)?;
-    let eks = build(kubectl, &folder("eks"))?;
+    let served = kubectl.run(&["api-resources", "--no-headers"], None)?;
+    let eks = kustomize(kubectl, &overlay_dir("eks"))?;
     let (known, unknown): (Vec<&str>, Vec<&str>) = documents(&eks).partition(|text| is_served(text, &served));
     for text in unknown {
         eprintln!("xtask: skipped: this cluster does not have {}", kind(text));
     }
-    kubectl.call(&["apply", "--dry-run=server", "-f", "-"], Some(&known.join("\n---\n"))).map(drop)
+    kubectl.run(&["apply", "--dry-run=server", "-f", "-"], Some(&known.join("\n---\n"))).map(drop)
 }
 
 /// Checks that the guardrails also apply to a pod that does not come from Runway. A pod within the policy's
 /// bounds is admitted, and a pod above them is rejected.
-fn within_bounds(kubectl: &Kubectl) -> Result<(), String> {
+fn check_guardrails(kubectl: &Kubectl) -> Result<(), String> {
     let pod = |cpu: &str| {
         serde_json::json!({
             "apiVersion": "v1",
@@ -154,7 +154,7 @@ fn within_bounds(kubectl: &Kubectl) -> Result<(), String> {
         })
         .to_string()
     };
-    let create = |cpu| kubectl.call(&["create", "--dry-run=server", "-f", "-"], Some(&pod(cpu)));
+    let create = |cpu| kubectl.run(&["create", "--dry-run=server", "-f", "-"], Some(&pod(cpu)));
     create("1").map_err(|what| format!("a pod within the bounds was rejected: {what}"))?;
     match create("1001m") {
         Err(what) if what.contains("maximum cpu usage per Container is 1") => Ok(()),
@@ -186,8 +186,8 @@ fn is_served(document: &str, served: &str) -> bool {
     })
 }
 
-fn wrong(what: impl Into<String>) -> Failed {
-    Failed::Wrong { step: STEP.to_owned(), what: what.into() }
+fn check_failed(what: impl Into<String>) -> StepError {
+    StepError::CheckFailed { step: STEP.to_owned(), what: what.into() }
 }
 
 #[cfg(test)]
@@ -198,7 +198,7 @@ mod tests {
     const SERVED: &str = "namespaces   ns   v1   false   Namespace\npoddisruptionbudgets   pdb   policy/v1beta1   true   PodDisruptionBudget\n";
 
     #[test]
-    fn a_kind_is_known_in_its_version_alone() {
+    fn kind_is_served_only_in_its_version() {
         let known: Vec<_> = documents(BUILT).map(|text| (kind(text), is_served(text, SERVED))).collect();
         assert_eq!(
             known,

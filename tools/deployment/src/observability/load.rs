@@ -1,9 +1,9 @@
 //! A server on a real cluster, with test load: jobs that succeed or fail, refused jobs, and reads.
 
-use super::scraper::{curl, free_port, until};
-use super::{not_started, write, wrong};
+use super::scraper::{curl, free_port, wait_until};
+use super::{io_error, write_file, check_failed};
 use runway_devcluster::Kubectl;
-use runway_steps::{Failed, Running, root, target_folder};
+use runway_steps::{StepError, ChildGuard, workspace_root, target_dir};
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::Path;
@@ -12,38 +12,38 @@ use std::process::Command;
 /// An image that exists on the node of the development cluster.
 const IMAGE: &str = "runway.test/busybox:1";
 
-pub(super) struct Load {
+pub(super) struct TestLoad {
     api: String,
     ops_port: u16,
-    _server: Running,
-    _namespace: Namespace,
+    _server: ChildGuard,
+    _namespace: NamespaceGuard,
 }
 
-impl Load {
+impl TestLoad {
     /// Starts a server with its own namespace.
-    pub(super) fn begin(place: &Path) -> Result<Self, Failed> {
-        let namespace = Namespace::make(Kubectl::new()?)?;
-        let policy = fs::read_to_string(root().join("fixtures/policies/default.yaml"));
-        let policy = policy.map_err(|error| not_started("the policy", error))?;
-        let file = place.join("policy.yaml");
-        write(&file, &policy.replace("namespace: runway-jobs", &format!("namespace: {}", namespace.name)))?;
+    pub(super) fn start(place: &Path) -> Result<Self, StepError> {
+        let namespace = NamespaceGuard::create(Kubectl::new()?)?;
+        let policy = fs::read_to_string(workspace_root().join("fixtures/policies/default.yaml"));
+        let policy = policy.map_err(|error| io_error("the policy", error))?;
+        let policy_file = place.join("policy.yaml");
+        write_file(&policy_file, &policy.replace("namespace: runway-jobs", &format!("namespace: {}", namespace.name)))?;
         let (port, ops_port) = (free_port()?, free_port()?);
         let log = File::create(place.join("runway-http.log"));
-        let server = Command::new(target_folder().join("debug/runway-http"))
+        let server = Command::new(target_dir().join("debug/runway-http"))
             .args(["--backend", "kubernetes", "--log-format", "json", "--policy"])
-            .arg(&file)
+            .arg(&policy_file)
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--listen-ops", &format!("127.0.0.1:{ops_port}")])
-            .stderr(log.map_err(|error| not_started("the server", error))?)
+            .stderr(log.map_err(|error| io_error("the server", error))?)
             .spawn()
-            .map_err(|error| not_started("the server", error))?;
+            .map_err(|error| io_error("the server", error))?;
         let load = Self {
             api: format!("http://127.0.0.1:{port}"),
             ops_port,
-            _server: Running(server),
+            _server: ChildGuard(server),
             _namespace: namespace,
         };
-        until("the server", || curl(&[&format!("http://127.0.0.1:{ops_port}/readyz")]).is_ok())?;
+        wait_until("the server", || curl(&[&format!("http://127.0.0.1:{ops_port}/readyz")]).is_ok())?;
         Ok(load)
     }
 
@@ -52,7 +52,7 @@ impl Load {
     }
 
     /// Sends one request of each kind.
-    pub(super) fn round(&self) -> Result<(), Failed> {
+    pub(super) fn send_requests(&self) -> Result<(), StepError> {
         for (tenant, command) in [("search", "true"), ("vision", "false")] {
             self.submit(tenant, json!({ "name": "load", "image": IMAGE, "command": [command] }))?;
         }
@@ -64,7 +64,7 @@ impl Load {
     }
 
     /// Submits a job. Any HTTP status is accepted, because tenants also reach their quotas and rate limits.
-    fn submit(&self, tenant: &str, job: serde_json::Value) -> Result<(), Failed> {
+    fn submit(&self, tenant: &str, job: serde_json::Value) -> Result<(), StepError> {
         let (url, tenant, job) =
             (format!("{}/v1/jobs", self.api), format!("X-Tenant-ID: {tenant}"), job.to_string());
         let json = "Content-Type: application/json";
@@ -74,22 +74,22 @@ impl Load {
 }
 
 /// A namespace that is deleted when this value is dropped.
-struct Namespace {
+struct NamespaceGuard {
     kubectl: Kubectl,
     name: String,
 }
 
-impl Namespace {
-    fn make(kubectl: Kubectl) -> Result<Self, Failed> {
+impl NamespaceGuard {
+    fn create(kubectl: Kubectl) -> Result<Self, StepError> {
         let name = format!("t-dashboard-{}", std::process::id());
-        let made = kubectl.call(&["create", "namespace", &name], None);
-        made.map_err(|what| wrong("the namespace of the dashboard's jobs", what))?;
+        let created = kubectl.run(&["create", "namespace", &name], None);
+        created.map_err(|what| check_failed("the namespace of the dashboard's jobs", what))?;
         Ok(Self { kubectl, name })
     }
 }
 
-impl Drop for Namespace {
+impl Drop for NamespaceGuard {
     fn drop(&mut self) {
-        let _none = self.kubectl.call(&["delete", "namespace", &self.name, "--wait=false"], None);
+        let _none = self.kubectl.run(&["delete", "namespace", &self.name, "--wait=false"], None);
     }
 }

@@ -4,9 +4,9 @@
 mod load;
 mod scraper;
 
-use load::Load;
+use load::TestLoad;
 use runway_devcluster::Session;
-use runway_steps::{self as steps, Failed, Programs, locate, on_the_system, root, target_folder};
+use runway_steps::{self as steps, StepError, ProgramPaths, locate, find_or_install, workspace_root, target_dir};
 use scraper::Prometheus;
 use serde_json::{Value, json};
 use std::fs;
@@ -16,13 +16,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const PROGRAMS: &[(&str, &str)] = &[("promtool", "prometheus"), ("prometheus", "prometheus")];
-const ADVICE: &str = "install Prometheus with `promtool` and `prometheus`";
+const INSTALL_HINT: &str = "install Prometheus with `promtool` and `prometheus`";
 
 /// Maximum time until every panel shows data.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-fn folder() -> PathBuf {
-    root().join("infra/observability")
+fn observability_dir() -> PathBuf {
+    workspace_root().join("infra/observability")
 }
 
 /// Checks the rules, runs their tests, and parses each query of the dashboard and the runbooks. Installs
@@ -30,24 +30,24 @@ fn folder() -> PathBuf {
 ///
 /// # Errors
 /// [`StepError`] if Prometheus cannot be installed, or a rule, a test or a query is wrong.
-pub fn check(may_install: bool) -> Result<bool, Failed> {
+pub fn check(may_install: bool) -> Result<bool, StepError> {
     if !may_install && PROGRAMS.iter().any(|(program, _)| locate(program).is_none()) {
         return Ok(false);
     }
     let programs = programs()?;
-    steps::run("rules and alerts", promtool(&programs).args(["check", "rules"]).args(rules()))?;
-    let tests = folder().join("tests/alerts.test.yaml");
-    steps::run("tests of the alerts", promtool(&programs).args(["test", "rules"]).arg(tests))?;
-    let panels = queries()?.into_iter().map(|query| instant(&query.expression));
-    let expressions = panels.chain(queries_of_runbooks()?).enumerate();
+    steps::run_step("rules and alerts", promtool(&programs).args(["check", "rules"]).args(rule_files()))?;
+    let tests = observability_dir().join("tests/alerts.test.yaml");
+    steps::run_step("tests of the alerts", promtool(&programs).args(["test", "rules"]).arg(tests))?;
+    let panels = dashboard_queries()?.into_iter().map(|query| expand_rate_interval(&query.expression));
+    let expressions = panels.chain(runbook_queries()?).enumerate();
     let rules =
         expressions.map(|(number, query)| json!({ "record": format!("query:{number}"), "expr": query }));
     // JSON is valid YAML.
     let group = json!({ "groups": [{ "name": "queries", "rules": rules.collect::<Vec<_>>() }] });
-    let file = target_folder().join("dashboard/queries.json");
-    write(&file, &group.to_string())?;
+    let file = target_dir().join("dashboard/queries.json");
+    write_file(&file, &group.to_string())?;
     let step = "the queries of the dashboard and the runbooks";
-    steps::run(step, promtool(&programs).args(["check", "rules"]).arg(file))?;
+    steps::run_step(step, promtool(&programs).args(["check", "rules"]).arg(file))?;
     Ok(true)
 }
 
@@ -55,9 +55,9 @@ pub fn check(may_install: bool) -> Result<bool, Failed> {
 ///
 /// # Errors
 /// [`StepError`] if the server cannot be built, or a panel stays empty.
-pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
-    steps::cargo("the server", &["build", "--locked", "-p", "runway-http"])?;
-    let program = std::env::current_exe().map_err(|error| not_started("the dashboard", error))?;
+pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
+    steps::run_cargo("the server", &["build", "--locked", "-p", "runway-http"])?;
+    let program = std::env::current_exe().map_err(|error| io_error("the dashboard", error))?;
     session.run("the dashboard with a server under load", Command::new(program).arg("dashboard"))
 }
 
@@ -66,47 +66,51 @@ pub fn on_a_cluster(session: &mut Session) -> Result<(), Failed> {
 ///
 /// # Errors
 /// [`StepError`] if Prometheus cannot be installed, a panel stays empty, or a critical alert fires.
-pub fn dashboard() -> Result<(), Failed> {
+pub fn check_dashboard() -> Result<(), StepError> {
     let programs = programs()?;
-    let place = target_folder().join("dashboard");
-    let _none = fs::remove_dir_all(&place);
-    let load = Load::begin(&place)?;
-    let prometheus = Prometheus::start(&programs, &place, load.ops_port(), &rules())?;
-    let queries = queries()?;
-    let begun = Instant::now();
+    let work_dir = target_dir().join("dashboard");
+    let _none = fs::remove_dir_all(&work_dir);
+    let load = TestLoad::start(&work_dir)?;
+    let prometheus = Prometheus::start(&programs, &work_dir, load.ops_port(), &rule_files())?;
+    let queries = dashboard_queries()?;
+    let started_at = Instant::now();
     loop {
-        load.round()?;
+        load.send_requests()?;
         let mut empty = Vec::new();
         for query in &queries {
-            if !prometheus.shows(&instant(&query.expression))? {
+            if !prometheus.has_value(&expand_rate_interval(&query.expression))? {
                 empty.push(format!("{}: {}", query.panel, query.expression));
             }
         }
         if empty.is_empty() {
             break;
         }
-        if begun.elapsed() > PATIENCE {
-            return Err(wrong("the dashboard", format!("panels stay empty:\n  {}", empty.join("\n  "))));
+        if started_at.elapsed() > TIMEOUT {
+            return Err(check_failed("the dashboard", format!("panels stay empty:\n  {}", empty.join("\n  "))));
         }
         sleep(Duration::from_secs(1));
     }
-    if prometheus.shows(r#"ALERTS{severity="critical",alertstate="firing"}"#)? {
-        return Err(wrong("the dashboard", "a critical alert fires although the server works".to_owned()));
+    if prometheus.has_value(r#"ALERTS{severity="critical",alertstate="firing"}"#)? {
+        return Err(check_failed("the dashboard", "a critical alert fires although the server works".to_owned()));
     }
-    eprintln!("xtask: {} queries have data after {} s", queries.len(), begun.elapsed().as_secs());
+    eprintln!(
+        "xtask: {} queries have data after {} s",
+        queries.len(),
+        started_at.elapsed().as_secs()
+    );
     Ok(())
 }
 
-fn programs() -> Result<Programs, Failed> {
-    on_the_system(PROGRAMS, ADVICE).map_err(|failure| Failed::Tools { failure })
+fn programs() -> Result<ProgramPaths, StepError> {
+    find_or_install(PROGRAMS, INSTALL_HINT).map_err(|failure| StepError::MissingTool { failure })
 }
 
-fn promtool(programs: &Programs) -> Command {
+fn promtool(programs: &ProgramPaths) -> Command {
     Command::new(programs.get("promtool").cloned().unwrap_or_else(|| "promtool".into()))
 }
 
 /// The first lines of the rule object.
-const OBJECT: &str = "\
+const RULE_OBJECT_HEADER: &str = "\
 # Generated from ../../observability/rules for the Prometheus Operator. To update it, run `cargo xtask references`.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
@@ -121,9 +125,9 @@ spec:
 ";
 
 /// Renders the rules as an object for the Prometheus Operator. Returns its path and its text.
-fn rules_object() -> std::io::Result<(PathBuf, String)> {
-    let mut object = OBJECT.to_owned();
-    for file in rules() {
+fn render_rule_object() -> std::io::Result<(PathBuf, String)> {
+    let mut object = RULE_OBJECT_HEADER.to_owned();
+    for file in rule_files() {
         let text = fs::read_to_string(file)?;
         let groups = text.lines().skip_while(|line| *line != "groups:").skip(1);
         for line in groups {
@@ -131,20 +135,20 @@ fn rules_object() -> std::io::Result<(PathBuf, String)> {
             object.extend([indent, line, "\n"]);
         }
     }
-    Ok((root().join("infra/kubernetes/monitoring/prometheusrule.yaml"), object))
+    Ok((workspace_root().join("infra/kubernetes/monitoring/prometheusrule.yaml"), object))
 }
 
 /// Writes the rule object to its file.
 ///
 /// # Errors
 /// [`StepError`] if a file cannot be read or written.
-pub fn write_rules_object() -> Result<(), Failed> {
-    let (file, object) = rules_object().map_err(|error| not_started("the rules", error))?;
-    write(&file, &object)
+pub fn write_rule_object() -> Result<(), StepError> {
+    let (file, object) = render_rule_object().map_err(|error| io_error("the rules", error))?;
+    write_file(&file, &object)
 }
 
-fn rules() -> [PathBuf; 2] {
-    ["recording.yaml", "alerts.yaml"].map(|name| folder().join("rules").join(name))
+fn rule_files() -> [PathBuf; 2] {
+    ["recording.yaml", "alerts.yaml"].map(|name| observability_dir().join("rules").join(name))
 }
 
 /// A query and the title of its panel.
@@ -153,15 +157,15 @@ struct Query {
     expression: String,
 }
 
-fn queries() -> Result<Vec<Query>, Failed> {
-    let file = folder().join("dashboards/runway.json");
-    let text = fs::read_to_string(&file).map_err(|error| not_started("the dashboard", error))?;
+fn dashboard_queries() -> Result<Vec<Query>, StepError> {
+    let file = observability_dir().join("dashboards/runway.json");
+    let text = fs::read_to_string(&file).map_err(|error| io_error("the dashboard", error))?;
     let dashboard: Value =
-        serde_json::from_str(&text).map_err(|error| wrong("the dashboard", error.to_string()))?;
-    Ok(queries_of(&dashboard))
+        serde_json::from_str(&text).map_err(|error| check_failed("the dashboard", error.to_string()))?;
+    Ok(parse_queries(&dashboard))
 }
 
-fn queries_of(dashboard: &Value) -> Vec<Query> {
+fn parse_queries(dashboard: &Value) -> Vec<Query> {
     let list =
         |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let text =
@@ -176,11 +180,11 @@ fn queries_of(dashboard: &Value) -> Vec<Query> {
 }
 
 /// Returns each line of the PromQL blocks in the runbooks.
-fn queries_of_runbooks() -> Result<Vec<String>, Failed> {
-    let told = |error| not_started("the runbooks", error);
+fn runbook_queries() -> Result<Vec<String>, StepError> {
+    let read_error = |error| io_error("the runbooks", error);
     let mut queries = Vec::new();
-    for page in fs::read_dir(root().join("docs/runbooks")).map_err(told)? {
-        let text = fs::read_to_string(page.map_err(told)?.path()).map_err(told)?;
+    for page in fs::read_dir(workspace_root().join("docs/runbooks")).map_err(read_error)? {
+        let text = fs::read_to_string(page.map_err(read_error)?.path()).map_err(read_error)?;
         let blocks = text.split("```promql\n").skip(1).filter_map(|rest| rest.split("```").next());
         queries.extend(blocks.flat_map(str::lines).map(str::to_owned));
     }
@@ -188,33 +192,33 @@ fn queries_of_runbooks() -> Result<Vec<String>, Failed> {
 }
 
 /// Replaces the variables of a query as Grafana does. The interval fits one scrape per second.
-fn instant(expression: &str) -> String {
+fn expand_rate_interval(expression: &str) -> String {
     expression.replace("$__rate_interval", "10s")
 }
 
-fn write(file: &PathBuf, text: &str) -> Result<(), Failed> {
-    let folder = file.parent().map(PathBuf::from).unwrap_or_default();
-    let written = fs::create_dir_all(folder).and_then(|()| fs::write(file, text));
-    written.map_err(|error| not_started(&file.display().to_string(), error))
+fn write_file(file: &PathBuf, text: &str) -> Result<(), StepError> {
+    let dir = file.parent().map(PathBuf::from).unwrap_or_default();
+    let result = fs::create_dir_all(dir).and_then(|()| fs::write(file, text));
+    result.map_err(|error| io_error(&file.display().to_string(), error))
 }
 
-fn wrong(step: &str, what: String) -> Failed {
-    Failed::Wrong { step: step.to_owned(), what }
+fn check_failed(step: &str, what: String) -> StepError {
+    StepError::CheckFailed { step: step.to_owned(), what }
 }
 
-fn not_started(step: &str, error: std::io::Error) -> Failed {
-    Failed::NotStarted { step: step.to_owned(), error }
+fn io_error(step: &str, error: std::io::Error) -> StepError {
+    StepError::Io { step: step.to_owned(), error }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{folder, queries, rules};
-    use runway_steps::root;
+    use super::{observability_dir, dashboard_queries, rule_files};
+    use runway_steps::workspace_root;
     use std::collections::BTreeSet;
     use std::fs;
 
     fn alerts() -> Vec<(String, String)> {
-        let text = fs::read_to_string(&rules()[1]).unwrap();
+        let text = fs::read_to_string(&rule_files()[1]).unwrap();
         let after =
             |prefix| text.lines().filter_map(move |line| Some(line.trim().strip_prefix(prefix)?.to_owned()));
         let (names, pages): (Vec<_>, Vec<_>) =
@@ -224,12 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn every_alert_has_its_page_and_every_page_its_alert() {
+    fn every_alert_has_one_runbook() {
         let mut pages = BTreeSet::from(["README.md".to_owned()]);
-        let index = fs::read_to_string(root().join("docs/runbooks/README.md")).unwrap();
+        let index = fs::read_to_string(workspace_root().join("docs/runbooks/README.md")).unwrap();
         for (alert, page) in alerts() {
             assert_eq!(page, format!("docs/runbooks/{alert}.md"));
-            let text = fs::read_to_string(root().join(&page)).unwrap();
+            let text = fs::read_to_string(workspace_root().join(&page)).unwrap();
             assert!(text.starts_with(&format!("# {alert}\n")), "{page}");
             for part in ["**Means.**", "**How bad.**", "**Look.**", "**Do.**", "**Do not**"] {
                 assert!(text.contains(part), "{page} lacks {part}");
@@ -237,14 +241,14 @@ mod tests {
             assert!(index.contains(&format!("[{alert}]({alert}.md)")), "the index lacks {alert}");
             pages.insert(format!("{alert}.md"));
         }
-        let files = fs::read_dir(root().join("docs/runbooks")).unwrap();
+        let files = fs::read_dir(workspace_root().join("docs/runbooks")).unwrap();
         let files: BTreeSet<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
         assert_eq!(files, pages);
     }
 
     #[test]
-    fn the_operators_object_has_the_same_rules() {
-        let (file, object) = super::rules_object().unwrap();
+    fn rule_object_matches_the_rule_files() {
+        let (file, object) = super::render_rule_object().unwrap();
         let committed = fs::read_to_string(file).unwrap_or_default();
         assert!(
             committed == object,
@@ -254,8 +258,8 @@ mod tests {
     }
 
     #[test]
-    fn every_alert_is_seen_to_fire_and_to_be_silent() {
-        let text = fs::read_to_string(folder().join("tests/alerts.test.yaml")).unwrap();
+    fn every_alert_has_a_firing_and_a_silent_test() {
+        let text = fs::read_to_string(observability_dir().join("tests/alerts.test.yaml")).unwrap();
         let tests: Vec<&str> = text.split("  - name: ").skip(1).collect();
         for (alert, _) in alerts() {
             let about = |test: &&&str| {
@@ -282,11 +286,11 @@ mod tests {
     }
 
     #[test]
-    fn rules_panels_and_runbooks_name_metrics_that_the_server_documents() {
-        let known = metrics(&fs::read_to_string(root().join("docs/server.md")).unwrap());
-        let mut used: Vec<String> = rules().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
-        used.extend(queries().unwrap().into_iter().map(|query| query.expression));
-        used.extend(super::queries_of_runbooks().unwrap());
+    fn queries_use_documented_metrics_only() {
+        let known = metrics(&fs::read_to_string(workspace_root().join("docs/server.md")).unwrap());
+        let mut used: Vec<String> = rule_files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        used.extend(dashboard_queries().unwrap().into_iter().map(|query| query.expression));
+        used.extend(super::runbook_queries().unwrap());
         let used = metrics(&used.join("\n"));
         assert!(used.len() > 15, "{used:?}");
         let unknown: Vec<_> = used.difference(&known).collect();
@@ -294,12 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn every_panel_asks_something() {
-        let queries = queries().unwrap();
+    fn every_panel_has_a_query() {
+        let queries = dashboard_queries().unwrap();
         assert!(queries.len() > 30);
         for query in queries {
             assert!(!query.panel.is_empty() && !query.expression.is_empty());
-            assert!(!super::instant(&query.expression).contains('$'), "{}", query.expression);
+            assert!(!super::expand_rate_interval(&query.expression).contains('$'), "{}", query.expression);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A Prometheus that scrapes one server every second.
 
-use super::{not_started, write, wrong};
-use runway_steps::{Failed, Programs, Running};
+use super::{io_error, write_file, check_failed};
+use runway_steps::{StepError, ProgramPaths, ChildGuard};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,30 +12,30 @@ use std::time::{Duration, Instant};
 
 pub(super) struct Prometheus {
     address: String,
-    _process: Running,
+    _process: ChildGuard,
 }
 
 impl Prometheus {
     pub(super) fn start(
-        programs: &Programs,
+        programs: &ProgramPaths,
         place: &Path,
-        target: u16,
+        target_port: u16,
         rules: &[PathBuf],
-    ) -> Result<Self, Failed> {
+    ) -> Result<Self, StepError> {
         let config = json!({
             "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
             "rule_files": rules,
             "scrape_configs": [{
                 "job_name": "runway-http",
-                "static_configs": [{ "targets": [format!("127.0.0.1:{target}")] }],
+                "static_configs": [{ "targets": [format!("127.0.0.1:{target_port}")] }],
             }],
         });
         // JSON is valid YAML.
         let file = place.join("prometheus.yaml");
-        write(&file, &config.to_string())?;
+        write_file(&file, &config.to_string())?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let log =
-            File::create(place.join("prometheus.log")).map_err(|error| not_started("Prometheus", error))?;
+            File::create(place.join("prometheus.log")).map_err(|error| io_error("Prometheus", error))?;
         let program = programs.get("prometheus").cloned().unwrap_or_else(|| "prometheus".into());
         let process = Command::new(program)
             .arg(format!("--config.file={}", file.display()))
@@ -43,18 +43,18 @@ impl Prometheus {
             .arg(format!("--web.listen-address={address}"))
             .stderr(log)
             .spawn()
-            .map_err(|error| not_started("Prometheus", error))?;
-        let prometheus = Self { address, _process: Running(process) };
-        until("Prometheus", || curl(&[&format!("http://{}/-/ready", prometheus.address)]).is_ok())?;
+            .map_err(|error| io_error("Prometheus", error))?;
+        let prometheus = Self { address, _process: ChildGuard(process) };
+        wait_until("Prometheus", || curl(&[&format!("http://{}/-/ready", prometheus.address)]).is_ok())?;
         Ok(prometheus)
     }
 
     /// Whether the result of a query contains a number other than NaN.
-    pub(super) fn shows(&self, query: &str) -> Result<bool, Failed> {
+    pub(super) fn has_value(&self, query: &str) -> Result<bool, StepError> {
         let (url, query) = (format!("http://{}/api/v1/query", self.address), format!("query={query}"));
         let answer = curl(&["--get", &url, "--data-urlencode", &query])?;
         let answer: Value =
-            serde_json::from_str(&answer).map_err(|error| wrong("Prometheus", error.to_string()))?;
+            serde_json::from_str(&answer).map_err(|error| check_failed("Prometheus", error.to_string()))?;
         let series = answer.pointer("/data/result").and_then(Value::as_array).cloned().unwrap_or_default();
         let number = |series: &Value| series.pointer("/value/1").and_then(Value::as_str) != Some("NaN");
         Ok(series.iter().any(number))
@@ -62,32 +62,32 @@ impl Prometheus {
 }
 
 /// Runs curl. If it fails, the error contains its standard error.
-pub(super) fn curl(arguments: &[&str]) -> Result<String, Failed> {
+pub(super) fn curl(arguments: &[&str]) -> Result<String, StepError> {
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "10"])
         .args(arguments)
         .output()
-        .map_err(|error| not_started("curl", error))?;
+        .map_err(|error| io_error("curl", error))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(wrong("curl", String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+        Err(check_failed("curl", String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 }
 
 /// Polls a condition until it is true. Fails after 60 seconds.
-pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Failed> {
-    let begun = Instant::now();
-    while !holds() {
-        if begun.elapsed() > Duration::from_secs(60) {
-            return Err(wrong(what, "not ready within 60 s".to_owned()));
+pub(super) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), StepError> {
+    let started_at = Instant::now();
+    while !condition() {
+        if started_at.elapsed() > Duration::from_secs(60) {
+            return Err(check_failed(what, "not ready within 60 s".to_owned()));
         }
         sleep(Duration::from_millis(100));
     }
     Ok(())
 }
 
-pub(super) fn free_port() -> Result<u16, Failed> {
+pub(super) fn free_port() -> Result<u16, StepError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    listener.map(|address| address.port()).map_err(|error| not_started("a port", error))
+    listener.map(|address| address.port()).map_err(|error| io_error("a port", error))
 }

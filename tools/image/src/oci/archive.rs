@@ -1,6 +1,6 @@
 //! An archive of images: a packed OCI image layout. Container engines and registry tools can import it.
 
-use super::documents::{Config, Descriptor, Index, Layout, Manifest};
+use super::documents::{ImageConfig, Descriptor, ImageIndex, OciLayout, ImageManifest};
 use super::{Image, digest};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -9,25 +9,25 @@ use tar::{Builder, EntryType, Header};
 
 /// Builds an archive.
 #[derive(Default)]
-pub struct Archive {
+pub struct ImageArchive {
     /// Blobs by digest.
     blobs: BTreeMap<String, Vec<u8>>,
     manifests: Vec<Descriptor>,
 }
 
-impl Archive {
+impl ImageArchive {
     /// Adds an image under each of its names. Returns the digest of its manifest, which registries also use.
     ///
     /// # Errors
     /// [`io::Error`] if a document of the image cannot be encoded.
     pub fn add(&mut self, image: &Image<'_>) -> io::Result<String> {
-        let config = written(&Config::new(image))?;
-        let manifest = written(&Manifest::new(&config, image))?;
-        let named = image.names.iter().map(|name| Descriptor::named(&manifest, name));
-        self.manifests.extend(named);
-        self.keep(image.layer.packed().to_vec());
-        self.keep(config);
-        Ok(self.keep(manifest))
+        let config = to_json(&ImageConfig::new(image))?;
+        let manifest = to_json(&ImageManifest::new(&config, image))?;
+        let descriptors = image.names.iter().map(|name| Descriptor::for_name(&manifest, name));
+        self.manifests.extend(descriptors);
+        self.add_blob(image.layer.compressed().to_vec());
+        self.add_blob(config);
+        Ok(self.add_blob(manifest))
     }
 
     /// Returns the bytes of the archive.
@@ -36,26 +36,26 @@ impl Archive {
     /// [`io::Error`] if a document of the archive cannot be encoded.
     pub fn finish(self) -> io::Result<Vec<u8>> {
         let mut tar = Builder::new(Vec::new());
-        entry(&mut tar, "oci-layout", &written(&Layout::CURRENT)?)?;
-        entry(&mut tar, "index.json", &written(&Index::new(self.manifests))?)?;
+        append_file(&mut tar, "oci-layout", &to_json(&OciLayout::CURRENT)?)?;
+        append_file(&mut tar, "index.json", &to_json(&ImageIndex::new(self.manifests))?)?;
         for (name, bytes) in self.blobs {
-            entry(&mut tar, &format!("blobs/{}", name.replace(':', "/")), &bytes)?;
+            append_file(&mut tar, &format!("blobs/{}", name.replace(':', "/")), &bytes)?;
         }
         tar.into_inner()
     }
 
-    fn keep(&mut self, bytes: Vec<u8>) -> String {
+    fn add_blob(&mut self, bytes: Vec<u8>) -> String {
         let name = digest(&bytes);
         self.blobs.insert(name.clone(), bytes);
         name
     }
 }
 
-fn written(document: &impl Serialize) -> io::Result<Vec<u8>> {
+fn to_json(document: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(document)?)
 }
 
-fn entry(tar: &mut Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
+fn append_file(tar: &mut Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
     let mut header = Header::new_ustar();
     header.set_entry_type(EntryType::Regular);
     header.set_mode(0o644);

@@ -6,27 +6,27 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The operating system of all images.
-const SYSTEM: &str = "linux";
+const OS: &str = "linux";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Layout {
+pub(super) struct OciLayout {
     image_layout_version: &'static str,
 }
 
-impl Layout {
+impl OciLayout {
     pub(super) const CURRENT: Self = Self { image_layout_version: "1.0.0" };
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Index {
+pub(super) struct ImageIndex {
     schema_version: u8,
     media_type: &'static str,
     manifests: Vec<Descriptor>,
 }
 
-impl Index {
+impl ImageIndex {
     pub(super) fn new(manifests: Vec<Descriptor>) -> Self {
         Self { schema_version: 2, media_type: "application/vnd.oci.image.index.v1+json", manifests }
     }
@@ -34,7 +34,7 @@ impl Index {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Manifest<'a> {
+pub(super) struct ImageManifest<'a> {
     schema_version: u8,
     media_type: &'static str,
     config: Descriptor,
@@ -42,12 +42,12 @@ pub(super) struct Manifest<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
-impl<'a> Manifest<'a> {
+impl<'a> ImageManifest<'a> {
     pub(super) fn new(config: &[u8], image: &'a Image<'_>) -> Self {
-        let layer = Descriptor::new("application/vnd.oci.image.layer.v1.tar+gzip", image.layer.packed());
+        let layer = Descriptor::new("application/vnd.oci.image.layer.v1.tar+gzip", image.layer.compressed());
         Self {
             schema_version: 2,
-            media_type: MANIFEST,
+            media_type: MANIFEST_MEDIA_TYPE,
             config: Descriptor::new("application/vnd.oci.image.config.v1+json", config),
             layers: vec![layer],
             annotations: &image.annotations,
@@ -55,7 +55,7 @@ impl<'a> Manifest<'a> {
     }
 }
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const MANIFEST_MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Describes a blob by type, digest and size.
 #[derive(Serialize)]
@@ -78,16 +78,16 @@ impl Descriptor {
 
     /// Returns the descriptor of a manifest under a name. containerd and Docker read the full name, other
     /// tools the tag.
-    pub(super) fn named(manifest: &[u8], name: &str) -> Self {
+    pub(super) fn for_name(manifest: &[u8], name: &str) -> Self {
         let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
         let annotations = [
             ("io.containerd.image.name", name.to_owned()),
             ("org.opencontainers.image.ref.name", tag.to_owned()),
         ];
         Self {
-            platform: Some(Platform::THIS),
+            platform: Some(Platform::CURRENT),
             annotations: annotations.into(),
-            ..Self::new(MANIFEST, manifest)
+            ..Self::new(MANIFEST_MEDIA_TYPE, manifest)
         }
     }
 }
@@ -99,7 +99,7 @@ struct Platform {
 }
 
 impl Platform {
-    const THIS: Self = Self { architecture: architecture(), os: SYSTEM };
+    const CURRENT: Self = Self { architecture: architecture(), os: OS };
 }
 
 /// The processor architecture of this program, as OCI images name it.
@@ -112,25 +112,25 @@ const fn architecture() -> &'static str {
 }
 
 #[derive(Serialize)]
-pub(super) struct Config<'a> {
+pub(super) struct ImageConfig<'a> {
     created: String,
     architecture: &'static str,
     os: &'static str,
-    config: &'a Start,
+    config: &'a ContainerConfig,
     rootfs: RootFs<'a>,
-    history: [Step; 1],
+    history: [HistoryEntry; 1],
 }
 
-impl<'a> Config<'a> {
+impl<'a> ImageConfig<'a> {
     pub(super) fn new(image: &'a Image<'_>) -> Self {
         let created = image.created.to_string();
         Self {
             created: created.clone(),
             architecture: architecture(),
-            os: SYSTEM,
-            config: &image.start,
-            rootfs: RootFs { kind: "layers", diff_ids: [image.layer.content_digest()] },
-            history: [Step { created, created_by: "cargo xtask" }],
+            os: OS,
+            config: &image.config,
+            rootfs: RootFs { kind: "layers", diff_ids: [image.layer.diff_id()] },
+            history: [HistoryEntry { created, created_by: "cargo xtask" }],
         }
     }
 }
@@ -144,7 +144,7 @@ struct RootFs<'a> {
 }
 
 #[derive(Serialize)]
-struct Step {
+struct HistoryEntry {
     created: String,
     created_by: &'static str,
 }
@@ -152,12 +152,12 @@ struct Step {
 /// Default settings for a container of the image.
 #[derive(Serialize, Default)]
 #[serde(rename_all = "PascalCase")]
-pub struct Start {
+pub struct ContainerConfig {
     /// User and group. They are numbers, so that Kubernetes can verify that the user is not root.
     pub user: &'static str,
     /// Ports such as `8080/tcp`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub exposed_ports: BTreeMap<&'static str, Empty>,
+    pub exposed_ports: BTreeMap<&'static str, EmptyObject>,
     /// Variables such as `PATH=/bin`.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub env: &'static [&'static str],
@@ -177,4 +177,4 @@ pub struct Start {
 
 /// The JSON value `{}`, for maps in which only the keys matter.
 #[derive(Serialize)]
-pub struct Empty {}
+pub struct EmptyObject {}

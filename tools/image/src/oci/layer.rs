@@ -1,19 +1,19 @@
 //! A layer of an image: files, directories and links that belong to root and have the same time.
 
 use super::digest;
-use crate::epoch::Epoch;
+use crate::epoch::SourceEpoch;
 use flate2::{Compression, GzBuilder};
 use std::io::{self, Write as _};
 use tar::{Builder, EntryType, Header};
 
 /// A complete layer.
 pub struct Layer {
-    content_digest: String,
-    packed: Vec<u8>,
+    diff_id: String,
+    compressed: Vec<u8>,
 }
 
 /// Builds a layer. Entries keep the order in which they are added.
-pub struct Entries {
+pub struct LayerBuilder {
     tar: Builder<Vec<u8>>,
     time: u64,
 }
@@ -21,27 +21,27 @@ pub struct Entries {
 impl Layer {
     /// Returns a builder for a layer. All its entries get this time.
     #[must_use]
-    pub fn begin(time: Epoch) -> Entries {
-        Entries { tar: Builder::new(Vec::new()), time: time.seconds() }
+    pub fn builder(time: SourceEpoch) -> LayerBuilder {
+        LayerBuilder { tar: Builder::new(Vec::new()), time: time.seconds() }
     }
 
     /// The digest of the uncompressed layer.
-    pub(super) fn content_digest(&self) -> &str {
-        &self.content_digest
+    pub(super) fn diff_id(&self) -> &str {
+        &self.diff_id
     }
 
     /// The compressed layer.
-    pub(super) fn packed(&self) -> &[u8] {
-        &self.packed
+    pub(super) fn compressed(&self) -> &[u8] {
+        &self.compressed
     }
 }
 
-impl Entries {
+impl LayerBuilder {
     /// Adds a directory.
     ///
     /// # Errors
     /// [`io::Error`] if the path is too long.
-    pub fn folder(&mut self, path: &str, mode: u32) -> io::Result<()> {
+    pub fn add_dir(&mut self, path: &str, mode: u32) -> io::Result<()> {
         let mut header = self.header(EntryType::Directory, mode);
         self.tar.append_data(&mut header, path, io::empty())
     }
@@ -50,7 +50,7 @@ impl Entries {
     ///
     /// # Errors
     /// [`io::Error`] if the path is too long.
-    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+    pub fn add_file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         let mut header = self.header(EntryType::Regular, mode);
         header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
         self.tar.append_data(&mut header, path, content)
@@ -60,7 +60,7 @@ impl Entries {
     ///
     /// # Errors
     /// [`io::Error`] if the path or its target is too long.
-    pub fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
+    pub fn add_symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
         let mut header = self.header(EntryType::Symlink, 0o777);
         self.tar.append_link(&mut header, path, target)
     }
@@ -72,9 +72,9 @@ impl Entries {
     pub fn finish(self) -> io::Result<Layer> {
         let content = self.tar.into_inner()?;
         // The gzip header contains neither a time nor an operating system.
-        let mut packer = GzBuilder::new().operating_system(255).write(Vec::new(), Compression::best());
-        packer.write_all(&content)?;
-        Ok(Layer { content_digest: digest(&content), packed: packer.finish()? })
+        let mut encoder = GzBuilder::new().operating_system(255).write(Vec::new(), Compression::best());
+        encoder.write_all(&content)?;
+        Ok(Layer { diff_id: digest(&content), compressed: encoder.finish()? })
     }
 
     fn header(&self, kind: EntryType, mode: u32) -> Header {

@@ -5,11 +5,11 @@ mod archive;
 mod documents;
 mod layer;
 
-pub use archive::Archive;
-pub use documents::{Empty, Start};
-pub use layer::{Entries, Layer};
+pub use archive::ImageArchive;
+pub use documents::{EmptyObject, ContainerConfig};
+pub use layer::{LayerBuilder, Layer};
 
-use crate::epoch::Epoch;
+use crate::epoch::SourceEpoch;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -20,9 +20,9 @@ pub struct Image<'a> {
     /// The content.
     pub layer: &'a Layer,
     /// Default settings for a container.
-    pub start: Start,
+    pub config: ContainerConfig,
     /// The creation time.
-    pub created: Epoch,
+    pub created: SourceEpoch,
     /// Annotations of the manifest, by key.
     pub annotations: BTreeMap<String, String>,
 }
@@ -35,8 +35,8 @@ fn digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Archive, Image, Layer, Start, digest};
-    use crate::epoch::Epoch;
+    use super::{ImageArchive, Image, Layer, ContainerConfig, digest};
+    use crate::epoch::SourceEpoch;
     use flate2::read::GzDecoder;
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
@@ -45,16 +45,16 @@ mod tests {
     const NAMES: [&str; 2] = ["registry.internal/one:1", "registry.internal/two:2"];
 
     fn archive(mode: u32) -> Vec<u8> {
-        let created = Epoch::parse("86400").unwrap();
-        let mut layer = Layer::begin(created);
-        layer.folder("bin", 0o755).unwrap();
-        layer.file("bin/tool", mode, b"tool").unwrap();
-        layer.link("bin/other", "tool").unwrap();
+        let created = SourceEpoch::parse("86400").unwrap();
+        let mut layer = Layer::builder(created);
+        layer.add_dir("bin", 0o755).unwrap();
+        layer.add_file("bin/tool", mode, b"tool").unwrap();
+        layer.add_symlink("bin/other", "tool").unwrap();
         let layer = layer.finish().unwrap();
-        let start = Start { user: "65532:65532", cmd: &["tool"], ..Start::default() };
+        let start = ContainerConfig { user: "65532:65532", cmd: &["tool"], ..ContainerConfig::default() };
         let annotations = BTreeMap::from([("key".to_owned(), "text".to_owned())]);
-        let image = Image { names: &NAMES, layer: &layer, start, created, annotations };
-        let mut archive = Archive::default();
+        let image = Image { names: &NAMES, layer: &layer, config: start, created, annotations };
+        let mut archive = ImageArchive::default();
         archive.add(&image).unwrap();
         archive.finish().unwrap()
     }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     /// Returns the blob of a descriptor. Checks digest, size and type.
-    fn led_to<'a>(files: &'a BTreeMap<String, Vec<u8>>, descriptor: &Value, media_type: &str) -> &'a [u8] {
+    fn blob_of<'a>(files: &'a BTreeMap<String, Vec<u8>>, descriptor: &Value, media_type: &str) -> &'a [u8] {
         let name = descriptor["digest"].as_str().unwrap();
         let blob = &files[&format!("blobs/{}", name.replace(':', "/"))];
         assert_eq!(digest(blob), name);
@@ -86,13 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_content_is_the_same_bytes() {
+    fn same_content_gives_the_same_bytes() {
         assert_eq!(archive(0o555), archive(0o555));
         assert_ne!(archive(0o555), archive(0o755));
     }
 
     #[test]
-    fn an_archive_is_a_layout_whose_every_part_leads_on() {
+    fn archive_is_a_complete_oci_layout() {
         let files = files(&archive(0o555));
         assert_eq!(json_of(&files["oci-layout"]), json!({ "imageLayoutVersion": "1.0.0" }));
         let index = json_of(&files["index.json"]);
@@ -107,15 +107,15 @@ mod tests {
                 )
             );
             assert_eq!(manifest["platform"]["os"], "linux");
-            let manifest = json_of(led_to(&files, manifest, "manifest.v1+json"));
+            let manifest = json_of(blob_of(&files, manifest, "manifest.v1+json"));
             assert_eq!(manifest["schemaVersion"], 2);
             assert_eq!(manifest["mediaType"], "application/vnd.oci.image.manifest.v1+json");
             assert_eq!(manifest["annotations"], json!({ "key": "text" }));
             assert_eq!(manifest["layers"].as_array().unwrap().len(), 1);
-            let layer = led_to(&files, &manifest["layers"][0], "layer.v1.tar+gzip");
+            let layer = blob_of(&files, &manifest["layers"][0], "layer.v1.tar+gzip");
             let mut content = Vec::new();
             GzDecoder::new(layer).read_to_end(&mut content).unwrap();
-            let config = json_of(led_to(&files, &manifest["config"], "config.v1+json"));
+            let config = json_of(blob_of(&files, &manifest["config"], "config.v1+json"));
             assert_eq!(config["rootfs"], json!({ "type": "layers", "diff_ids": [digest(&content)] }));
             assert_eq!(config["config"], json!({ "User": "65532:65532", "Cmd": ["tool"] }));
             assert_eq!(
@@ -130,22 +130,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_layer_holds_is_of_root_and_of_one_time() {
+    fn layer_entries_belong_to_root_and_share_one_time() {
         let files = files(&archive(0o555));
         let manifest = &json_of(&files["index.json"])["manifests"][0];
-        let manifest = json_of(led_to(&files, manifest, "manifest.v1+json"));
-        let layer = led_to(&files, &manifest["layers"][0], "layer.v1.tar+gzip");
+        let manifest = json_of(blob_of(&files, manifest, "manifest.v1+json"));
+        let layer = blob_of(&files, &manifest["layers"][0], "layer.v1.tar+gzip");
         let mut tar = tar::Archive::new(GzDecoder::new(layer));
-        let mut seen = Vec::new();
+        let mut entries = Vec::new();
         for entry in tar.entries().unwrap() {
             let entry = entry.unwrap();
             let header = entry.header();
             assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
             assert_eq!(header.mtime().unwrap(), 86_400);
-            seen.push((entry.path().unwrap().display().to_string(), header.mode().unwrap()));
+            entries.push((entry.path().unwrap().display().to_string(), header.mode().unwrap()));
         }
         assert_eq!(
-            seen,
+            entries,
             [("bin", 0o755), ("bin/tool", 0o555), ("bin/other", 0o777)].map(|(p, m)| (p.to_owned(), m))
         );
     }

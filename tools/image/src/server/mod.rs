@@ -4,9 +4,9 @@
 
 mod program;
 
-use crate::epoch::{Epoch, commit};
-use crate::oci::{Archive, Empty, Image, Layer, Start};
-use runway_steps::{Failed, target_folder};
+use crate::epoch::{SourceEpoch, clean_commit};
+use crate::oci::{ImageArchive, EmptyObject, Image, Layer, ContainerConfig};
+use runway_steps::{StepError, target_dir};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -27,23 +27,23 @@ const STEP: &str = "the image";
 
 /// An `image` command.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ImageCommand {
     /// Write the image archive to this file, or to [`default_archive`].
     Archive(Option<PathBuf>),
     /// Write only the static program, for engines that build the image themselves.
     Program(PathBuf),
     /// Build the program in two directories and check that the bytes are equal.
-    Twice,
+    VerifyReproducible,
 }
 
-impl Wanted {
+impl ImageCommand {
     /// Parses the options of the command.
     #[must_use]
     pub fn parse(words: &[&str]) -> Option<Self> {
         match words {
             [] => Some(Self::Archive(None)),
             ["--output", file] => Some(Self::Archive(Some(file.into()))),
-            ["--twice"] => Some(Self::Twice),
+            ["--twice"] => Some(Self::VerifyReproducible),
             ["--program", file] => Some(Self::Program(file.into())),
             _ => None,
         }
@@ -54,118 +54,118 @@ impl Wanted {
     /// # Errors
     /// [`StepError`] if the server cannot be built, its program is not static, or a file cannot be written.
     /// [`StepError`] if two builds differ.
-    pub fn write(self) -> Result<(), Failed> {
+    pub fn run(self) -> Result<(), StepError> {
         match self {
-            Self::Archive(file) => archive(&file.unwrap_or_else(usual_place)),
-            Self::Twice => program::prove(),
-            Self::Program(file) => fs::copy(program::build()?, &file).map(drop).map_err(told(&file)),
+            Self::Archive(file) => write_archive(&file.unwrap_or_else(default_archive)),
+            Self::VerifyReproducible => program::verify_reproducible(),
+            Self::Program(file) => fs::copy(program::build()?, &file).map(drop).map_err(io_error(&file)),
         }
     }
 }
 
 /// The default path of the archive.
 #[must_use]
-pub fn usual_place() -> PathBuf {
-    target_folder().join("oci/runway-http.tar")
+pub fn default_archive() -> PathBuf {
+    target_dir().join("oci/runway-http.tar")
 }
 
 /// Builds the server and writes its image as an archive.
 ///
 /// # Errors
 /// [`StepError`] if the server cannot be built, or a file cannot be written.
-pub fn archive(file: &Path) -> Result<(), Failed> {
-    let (created, revision) = (Epoch::of_the_sources()?, commit());
+pub fn write_archive(file: &Path) -> Result<(), StepError> {
+    let (created, revision) = (SourceEpoch::from_sources()?, clean_commit());
     let program = program::build()?;
     eprintln!("\nxtask: {STEP}");
-    let content = fs::read(&program).map_err(told(&program))?;
+    let content = fs::read(&program).map_err(io_error(&program))?;
     // The revision is omitted if the checkout changed during the build, because the built sources are then
     // unknown.
-    let about = About { created, revision: revision.filter(|revision| commit().as_ref() == Some(revision)) };
-    let packed = pack(&content, about).map_err(told(file))?;
+    let build_info = BuildInfo { created, revision: revision.filter(|revision| clean_commit().as_ref() == Some(revision)) };
+    let packed = pack_image(&content, build_info).map_err(io_error(file))?;
     if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).map_err(told(folder))?;
+        fs::create_dir_all(folder).map_err(io_error(folder))?;
     }
-    fs::write(file, &packed.bytes).map_err(told(file))?;
+    fs::write(file, &packed.bytes).map_err(io_error(file))?;
     eprintln!("xtask: {}: {NAME}@{}", file.display(), packed.digest);
     eprintln!("xtask: {} bytes to pull, {} bytes on the node", packed.bytes.len(), content.len());
     Ok(())
 }
 
-fn told(what: &Path) -> impl FnOnce(io::Error) -> Failed {
+fn io_error(what: &Path) -> impl FnOnce(io::Error) -> StepError {
     let what = format!("`{}`", what.display());
-    move |error| Failed::Wrong { step: STEP.to_owned(), what: format!("{what}: {error}") }
+    move |error| StepError::CheckFailed { step: STEP.to_owned(), what: format!("{what}: {error}") }
 }
 
 /// The sources of an image.
-struct About {
-    created: Epoch,
+struct BuildInfo {
+    created: SourceEpoch,
     revision: Option<String>,
 }
 
-impl About {
+impl BuildInfo {
     fn annotations(&self) -> BTreeMap<String, String> {
-        let mut said = vec![
+        let mut pairs = vec![
             ("title", TITLE.to_owned()),
             ("description", DESCRIPTION.to_owned()),
             ("licenses", LICENCES.to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("created", self.created.to_string()),
         ];
-        said.extend(self.revision.clone().map(|revision| ("revision", revision)));
-        said.into_iter().map(|(key, text)| (format!("org.opencontainers.image.{key}"), text)).collect()
+        pairs.extend(self.revision.clone().map(|revision| ("revision", revision)));
+        pairs.into_iter().map(|(key, text)| (format!("org.opencontainers.image.{key}"), text)).collect()
     }
 }
 
-struct Packed {
+struct PackedImage {
     bytes: Vec<u8>,
     digest: String,
 }
 
-fn pack(program: &[u8], about: About) -> io::Result<Packed> {
-    let mut layer = Layer::begin(about.created);
-    layer.file("runway-http", 0o555, program)?;
-    let annotations = about.annotations();
+fn pack_image(program: &[u8], build_info: BuildInfo) -> io::Result<PackedImage> {
+    let mut layer = Layer::builder(build_info.created);
+    layer.add_file("runway-http", 0o555, program)?;
+    let annotations = build_info.annotations();
     let image = Image {
         names: &[NAME],
         layer: &layer.finish()?,
-        start: Start {
+        config: ContainerConfig {
             user: USER,
-            exposed_ports: PORTS.map(|port| (port, Empty {})).into(),
+            exposed_ports: PORTS.map(|port| (port, EmptyObject {})).into(),
             entrypoint: &["/runway-http"],
             working_dir: "/",
             labels: annotations.clone(),
-            ..Start::default()
+            ..ContainerConfig::default()
         },
-        created: about.created,
+        created: build_info.created,
         annotations,
     };
-    let mut archive = Archive::default();
+    let mut archive = ImageArchive::default();
     let digest = archive.add(&image)?;
-    Ok(Packed { bytes: archive.finish()?, digest })
+    Ok(PackedImage { bytes: archive.finish()?, digest })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{About, DESCRIPTION, NAME, PORTS, TITLE, USER, Wanted, pack};
-    use crate::epoch::Epoch;
+    use super::{BuildInfo, DESCRIPTION, NAME, PORTS, TITLE, USER, ImageCommand, pack_image};
+    use crate::epoch::SourceEpoch;
     use flate2::read::GzDecoder;
-    use runway_steps::root;
+    use runway_steps::workspace_root;
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
     use std::fs;
     use std::io::Read;
 
-    fn about() -> About {
-        About { created: Epoch::parse("1700000000").unwrap(), revision: Some("abc".to_owned()) }
+    fn build_info() -> BuildInfo {
+        BuildInfo { created: SourceEpoch::parse("1700000000").unwrap(), revision: Some("abc".to_owned()) }
     }
 
     fn file(name: &str) -> String {
-        fs::read_to_string(root().join(name)).unwrap()
+        fs::read_to_string(workspace_root().join(name)).unwrap()
     }
 
     /// Returns the JSON blobs of the archive, and the entries of its layer.
     fn parts() -> (Vec<Value>, Vec<String>) {
-        let packed = pack(b"program", about()).unwrap();
+        let packed = pack_image(b"program", build_info()).unwrap();
         let (mut documents, mut content) = (Vec::new(), Vec::new());
         for entry in tar::Archive::new(packed.bytes.as_slice()).entries().unwrap() {
             let mut bytes = Vec::new();
@@ -187,17 +187,17 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_the_program_and_nothing_else() {
+    fn image_contains_only_the_program() {
         assert_eq!(parts().1, ["runway-http 555"]);
     }
 
     #[test]
-    fn it_starts_the_server_as_nobody() {
+    fn image_runs_the_server_as_non_root() {
         let (documents, _) = parts();
         let config =
             documents.iter().find_map(|document| document.get("config")?.get("User").map(|_| document));
         let config = config.unwrap();
-        let labels: BTreeMap<String, String> = about().annotations();
+        let labels: BTreeMap<String, String> = build_info().annotations();
         assert_eq!(
             config["config"],
             json!({
@@ -213,16 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_that_of_the_content() {
-        let digest = |program: &[u8]| pack(program, about()).unwrap().digest;
+    fn digest_depends_on_content_and_time() {
+        let digest = |program: &[u8]| pack_image(program, build_info()).unwrap().digest;
         assert_eq!(digest(b"program"), digest(b"program"));
         assert_ne!(digest(b"program"), digest(b"another"));
-        let later = About { created: Epoch::parse("1700000001").unwrap(), ..about() };
-        assert_ne!(pack(b"program", later).unwrap().digest, digest(b"program"));
+        let later = BuildInfo { created: SourceEpoch::parse("1700000001").unwrap(), ..build_info() };
+        assert_ne!(pack_image(b"program", later).unwrap().digest, digest(b"program"));
     }
 
     #[test]
-    fn the_manifests_and_the_other_way_to_build_it_say_the_same() {
+    fn manifests_and_dockerfile_match_the_image() {
         let (repository, tag) = NAME.rsplit_once(':').unwrap();
         for overlay in ["dev", "eks"] {
             let text = file(&format!("infra/kubernetes/overlays/{overlay}/kustomization.yaml"));
@@ -251,13 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn options_are_read_and_others_refused() {
-        assert_eq!(Wanted::parse(&[]), Some(Wanted::Archive(None)));
-        assert_eq!(Wanted::parse(&["--output", "x"]), Some(Wanted::Archive(Some("x".into()))));
-        assert_eq!(Wanted::parse(&["--program", "x"]), Some(Wanted::Program("x".into())));
-        assert_eq!(Wanted::parse(&["--twice"]), Some(Wanted::Twice));
+    fn parse_rejects_unknown_options() {
+        assert_eq!(ImageCommand::parse(&[]), Some(ImageCommand::Archive(None)));
+        assert_eq!(ImageCommand::parse(&["--output", "x"]), Some(ImageCommand::Archive(Some("x".into()))));
+        assert_eq!(ImageCommand::parse(&["--program", "x"]), Some(ImageCommand::Program("x".into())));
+        assert_eq!(ImageCommand::parse(&["--twice"]), Some(ImageCommand::VerifyReproducible));
         for wrong in [&["--output"][..], &["x"], &["--output", "x", "y"]] {
-            assert_eq!(Wanted::parse(wrong), None);
+            assert_eq!(ImageCommand::parse(wrong), None);
         }
     }
 }

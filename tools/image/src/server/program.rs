@@ -1,67 +1,67 @@
 //! Builds the server as one static program. The bytes do not depend on the build directory.
 
 use super::STEP;
-use crate::epoch::commit;
-use runway_steps::{self as steps, Failed, is_static, root, target_folder};
+use crate::epoch::clean_commit;
+use runway_steps::{self as steps, StepError, is_static, workspace_root, target_dir};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The separator of encoded flags, because flags may contain spaces.
-const SEPARATOR: &str = "\u{1f}";
+const FLAG_SEPARATOR: &str = "\u{1f}";
 
 /// Builds the program and returns its path.
-pub(super) fn build() -> Result<PathBuf, Failed> {
-    let target = target_folder();
+pub(super) fn build() -> Result<PathBuf, StepError> {
+    let target = target_dir();
     // Flags need absolute paths.
-    build_in(&root(), &std::path::absolute(&target).unwrap_or(target))
+    build_in(&workspace_root(), &std::path::absolute(&target).unwrap_or(target))
 }
 
 /// Builds the program from one source directory into a target directory.
-fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, Failed> {
+fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, StepError> {
     let system = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let wrong = |what: &str| Failed::Wrong { step: STEP.to_owned(), what: what.to_owned() };
+    let wrong = |what: &str| StepError::CheckFailed { step: STEP.to_owned(), what: what.to_owned() };
     let compiler = sysroot().ok_or_else(|| wrong("`rustc --print sysroot` failed"))?;
     let cargo = cargo_home().ok_or_else(|| wrong("no home directory: set CARGO_HOME"))?;
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     // Panic messages contain source paths. The paths of this machine would change the bytes and leak to
     // users.
-    let places = [
+    let prefixes = [
         (sources, "/runway"),
         (target, "/target"),
         (cargo.as_path(), "/cargo"),
         (compiler.as_path(), "/rust"),
     ];
-    flags.extend(places.map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display())));
-    let mut build = steps::command(&["build", "--locked", "--profile", "image", "-p", "runway-http"]);
+    flags.extend(prefixes.map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display())));
+    let mut build = steps::cargo_command(&["build", "--locked", "--profile", "image", "-p", "runway-http"]);
     // With `--target`, the flags apply only to the program. Build-time crates such as macros cannot be
     // static.
-    build.args(["--target", &system]).env("CARGO_ENCODED_RUSTFLAGS", flags.join(SEPARATOR));
+    build.args(["--target", &system]).env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAG_SEPARATOR));
     build.current_dir(sources).env("CARGO_TARGET_DIR", target);
-    steps::run("static build of the server", &mut build)?;
+    steps::run_step("static build of the server", &mut build)?;
     let program = target.join(system).join("image/runway-http");
     if is_static(&program) { Ok(program) } else { Err(wrong("the program is not statically linked")) }
 }
 
 /// Builds the current commit a second time in another directory and compares the programs.
-pub(super) fn prove() -> Result<(), Failed> {
-    let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
-    let revision = commit().ok_or_else(|| wrong("commit the changes first".to_owned()))?;
-    let folder = std::env::temp_dir().join(format!("runway-image-{}", std::process::id()));
-    let outcome = compare(&folder, &revision);
+pub(super) fn verify_reproducible() -> Result<(), StepError> {
+    let wrong = |what: String| StepError::CheckFailed { step: STEP.to_owned(), what };
+    let revision = clean_commit().ok_or_else(|| wrong("commit the changes first".to_owned()))?;
+    let dir = std::env::temp_dir().join(format!("runway-image-{}", std::process::id()));
+    let outcome = compare_builds(&dir, &revision);
     // A leftover copy is harmless.
-    let _left = fs::remove_dir_all(&folder);
+    let _ignored = fs::remove_dir_all(&dir);
     outcome
 }
 
-fn compare(folder: &Path, revision: &str) -> Result<(), Failed> {
-    let wrong = |what: String| Failed::Wrong { step: STEP.to_owned(), what };
+fn compare_builds(dir: &Path, revision: &str) -> Result<(), StepError> {
+    let wrong = |what: String| StepError::CheckFailed { step: STEP.to_owned(), what };
     let mut copy = Command::new("git");
-    steps::run("copy of the sources", copy.args(["clone", "--quiet", "--shared"]).arg(root()).arg(folder))?;
+    steps::run_step("copy of the sources", copy.args(["clone", "--quiet", "--shared"]).arg(workspace_root()).arg(dir))?;
     let mut check_out = Command::new("git");
-    check_out.args(["checkout", "--quiet", "--detach", revision]).current_dir(folder);
-    steps::run("checkout of the commit", &mut check_out)?;
-    let [here, there] = [build()?, build_in(folder, &folder.join("elsewhere"))?].map(fs::read);
+    check_out.args(["checkout", "--quiet", "--detach", revision]).current_dir(dir);
+    steps::run_step("checkout of the commit", &mut check_out)?;
+    let [here, there] = [build()?, build_in(dir, &dir.join("elsewhere"))?].map(fs::read);
     match (here, there) {
         (Ok(here), Ok(there)) if here == there => {
             eprintln!("\nxtask: both builds are equal: {} bytes", here.len());

@@ -1,6 +1,6 @@
 //! Tests of the classification with hand-built objects.
 
-mod endings;
+mod finished;
 mod never_ran;
 mod properties;
 mod waiting;
@@ -144,8 +144,8 @@ impl Scene {
         Self { events: read(events), ..self }
     }
 
-    fn seen(&self) -> Seen<'_> {
-        Seen {
+    fn objects(&self) -> JobObjects<'_> {
+        JobObjects {
             job: self.job.as_ref(),
             pods: &self.pods,
             gone_pods: &self.gone,
@@ -155,25 +155,25 @@ impl Scene {
     }
 
     fn classify(&self) -> Status {
-        let status = classify(&self.seen());
-        self.check(&status);
+        let status = classify(&self.objects());
+        self.check_invariants(&status);
         status
     }
 
     /// Asserts the properties of every status.
-    fn check(&self, status: &Status) {
-        let lives = |pod: &Pod| {
+    fn check_invariants(&self, status: &Status) {
+        let is_active = |pod: &Pod| {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
             !matches!(phase, Some("Succeeded" | "Failed"))
         };
-        let lives = self.pods.iter().any(lives);
+        let has_active_pods = self.pods.iter().any(is_active);
         let is_final = status.phase.is_final() || (status.phase == Unknown && self.job.is_none());
-        assert_eq!(status.holds, lives || !is_final, "{status:?}");
+        assert_eq!(status.occupies_resources, has_active_pods || !is_final, "{status:?}");
         assert!(!status.message.is_empty());
         for text in [Some(&status.message), status.hint.as_ref()].into_iter().flatten() {
             assert!(text.chars().count() < 2000 && !text.contains(char::is_control), "{text:?}");
         }
-        assert!(status.runs.is_sorted_by_key(|run| run.scheduled));
+        assert!(status.attempt_spans.is_sorted_by_key(|run| run.scheduled));
         for evidence in &status.evidence {
             assert_eq!(self.resolve(evidence).as_deref(), Some(evidence.value.as_str()), "{evidence:?}");
         }
@@ -212,11 +212,11 @@ impl Scene {
 }
 
 #[track_caller]
-fn expect(scene: &Scene, phase: Phase, reason: Option<Reason>, says: &str) -> Status {
+fn expect(scene: &Scene, phase: Phase, reason: Option<Reason>, expected: &str) -> Status {
     let status = scene.classify();
     assert_eq!((status.phase, status.reason), (phase, reason), "{status:#?}");
-    let told = format!("{} / {}", status.message, status.hint.as_deref().unwrap_or_default());
-    assert!(told.contains(says), "`{says}` is not in `{told}`");
+    let output = format!("{} / {}", status.message, status.hint.as_deref().unwrap_or_default());
+    assert!(output.contains(expected), "`{expected}` is not in `{output}`");
     status
 }
 

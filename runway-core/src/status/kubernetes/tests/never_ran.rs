@@ -54,7 +54,7 @@ fn pull_events(pod: &str) -> Vec<Json> {
 }
 
 #[test]
-fn deleted_pod_never_ran_for_the_cause_of_its_earlier_state() {
+fn deleted_pod_reports_the_cause_of_its_earlier_state() {
     let reasons = [
         ("ErrImagePull", NO_HOST, "no such host"),
         ("ImagePullBackOff", NO_HOST, "no such host"),
@@ -72,7 +72,7 @@ fn deleted_pod_never_ran_for_the_cause_of_its_earlier_state() {
 }
 
 #[test]
-fn deleted_pod_never_ran_for_the_cause_in_its_events() {
+fn deleted_pod_reports_the_cause_from_its_events() {
     for state in deletion_states() {
         let scene = deadline("Failed").gone(&[state]).events(&pull_events("embed-0"));
         expect_never_ran(&scene, Failed, "no such host");
@@ -84,7 +84,7 @@ fn deleted_pod_never_ran_for_the_cause_in_its_events() {
 }
 
 #[test]
-fn start_of_an_init_container_is_not_a_start_of_the_job() {
+fn init_container_start_does_not_count_as_job_start() {
     let mut events = pull_events("embed-0");
     let mut start = event("Pod", "embed-0", "Started", "Container started", 10);
     start["involvedObject"]["fieldPath"] = json!("spec.initContainers{setup}");
@@ -93,7 +93,7 @@ fn start_of_an_init_container_is_not_a_start_of_the_job() {
 }
 
 #[test]
-fn lost_container_that_is_known_to_have_run_took_too_long() {
+fn lost_container_that_ran_exceeded_its_deadline() {
     let mut started = event("Pod", "embed-0", "Started", "Container started", 40);
     started["involvedObject"]["fieldPath"] = json!("spec.containers{job}");
     let mut restarted = lost(0);
@@ -127,7 +127,7 @@ fn lost_container_without_evidence_may_have_run() {
 }
 
 #[test]
-fn deleted_pod_without_a_cause_never_ran_for_an_unknown_reason() {
+fn deleted_pod_without_cause_reports_unknown_cause() {
     let scene = deadline("FailureTarget").pods(&[deleted(waiting(0, "ContainerCreating", ""))]);
     expect_never_ran(&scene, Running, "the cause is unknown; it has failed, and its pod is being deleted");
 }
@@ -157,15 +157,15 @@ fn earlier_state_is_ignored_after_the_container_started() {
 }
 
 #[test]
-fn state_says_less_only_if_it_lost_a_cause_or_a_start() {
+fn state_is_less_informative_if_it_lost_cause_or_start() {
     let read = |json: &Json| serde_json::from_value::<Pod>(json.clone()).unwrap();
-    let less = |later: &Json, earlier: &Json| says_less(&read(later), &read(earlier));
-    let held_up = waiting(0, "ErrImagePull", NO_HOST);
+    let less = |later: &Json, earlier: &Json| is_less_informative(&read(later), &read(earlier));
+    let blocked = waiting(0, "ErrImagePull", NO_HOST);
     for state in deletion_states() {
-        assert!(less(&state, &held_up) && less(&state, &running(0)), "{state}");
+        assert!(less(&state, &blocked) && less(&state, &running(0)), "{state}");
         assert!(!less(&state, &waiting(0, "ContainerCreating", "")), "{state}");
     }
-    assert!(!less(&waiting(0, "ImagePullBackOff", NO_HOST), &held_up));
-    assert!(!less(&running(0), &held_up));
+    assert!(!less(&waiting(0, "ImagePullBackOff", NO_HOST), &blocked));
+    assert!(!less(&running(0), &blocked));
     assert!(!less(&ended(0, "Failed", "Error", 1), &running(0)));
 }

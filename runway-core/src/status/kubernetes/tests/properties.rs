@@ -119,7 +119,7 @@ fn any_scene() -> impl Strategy<Value = Scene> {
 
 proptest! {
     #[test]
-    fn no_order_matters((scene, shuffled) in any_scene().prop_flat_map(|scene| {
+    fn order_of_objects_does_not_matter((scene, shuffled) in any_scene().prop_flat_map(|scene| {
         let parts = (Just(scene.pods.clone()).prop_shuffle(), Just(scene.gone.clone()).prop_shuffle(), Just(scene.events.clone()).prop_shuffle(), Just(scene.earlier.clone()).prop_shuffle());
         (Just(scene), parts)
     })) {
@@ -130,23 +130,23 @@ proptest! {
     }
 
     #[test]
-    fn a_verdict_stands_on_what_was_seen(scene in any_scene()) {
+    fn phase_matches_the_observed_objects(scene in any_scene()) {
         let status = scene.classify();
-        let has = |kind: &str| scene.job.as_ref().is_some_and(|job| SeenJob(job).condition(kind).is_some());
+        let has = |kind: &str| scene.job.as_ref().is_some_and(|job| ObservedJob(job).condition(kind).is_some());
         match status.phase {
-            Succeeded => prop_assert!(!status.holds && (has("Complete") || scene.job.is_none())),
-            Failed => prop_assert!(!status.holds && (has("Failed") || scene.job.is_none())),
+            Succeeded => prop_assert!(!status.occupies_resources && (has("Complete") || scene.job.is_none())),
+            Failed => prop_assert!(!status.occupies_resources && (has("Failed") || scene.job.is_none())),
             Cancelled => prop_assert!(scene.job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some())),
             Unknown => prop_assert!(scene.job.is_none()),
-            Pending | Running => prop_assert!(status.holds),
+            Pending | Running => prop_assert!(status.occupies_resources),
         }
-        if status.phase.is_final() && !status.holds && scene.job.is_some() && status.finished_at.is_none() {
+        if status.phase.is_final() && !status.occupies_resources && scene.job.is_some() && status.finished_at.is_none() {
             prop_assert!(status.phase != Cancelled);
         }
         prop_assert!(status.attempts as usize >= scene.pods.len() + scene.gone.len());
         // Pods that no longer exist occupy no resources.
         let gone = Scene { gone: [scene.pods.clone(), scene.gone.clone()].concat(), pods: Vec::new(), ..scene };
         let after = gone.classify();
-        prop_assert!(!after.phase.is_final() || !after.holds);
+        prop_assert!(!after.phase.is_final() || !after.occupies_resources);
     }
 }

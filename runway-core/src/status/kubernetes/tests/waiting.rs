@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_keeps_a_job_from_starting_is_told_at_once() {
+fn container_start_failure_is_reported_while_pending() {
     for (reason, is, says) in [
         ("ErrImagePull", Reason::ImagePull, "`registry.internal/embed:1` cannot be pulled"),
         (
@@ -21,8 +21,8 @@ fn what_keeps_a_job_from_starting_is_told_at_once() {
     ] {
         let scene = Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, reason, "what is said")]);
         let status = expect(&scene, Pending, Some(is), says);
-        assert_eq!((status.evidence[0].value.as_str(), status.holds), (reason, true));
-        assert_eq!(status.runs, [crate::price::Attempt { scheduled: instant_at(1), ended: None }]);
+        assert_eq!((status.evidence[0].value.as_str(), status.occupies_resources), (reason, true));
+        assert_eq!(status.attempt_spans, [crate::price::AttemptSpan { scheduled: instant_at(1), ended: None }]);
     }
     for reason in ["ContainerCreating", "PodInitializing", ""] {
         expect(&Scene::of(job(json!({}))).pods(&[waiting(0, reason, "")]), Pending, None, "scheduled");
@@ -30,7 +30,7 @@ fn what_keeps_a_job_from_starting_is_told_at_once() {
 }
 
 #[test]
-fn a_hint_fits_what_the_registry_said() {
+fn pull_hint_matches_the_registry_error() {
     for (message, says) in [
         ("dial tcp: lookup registry.internal: no such host", "cannot be reached"),
         ("lookup registry.internal: no such host", "cannot start without a change"),
@@ -51,7 +51,7 @@ fn a_hint_fits_what_the_registry_said() {
 }
 
 #[test]
-fn a_job_without_a_node_says_what_is_missing() {
+fn unschedulable_job_names_the_missing_resource() {
     for (message, says) in [
         ("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "`resources.gpu`"),
         (
@@ -77,13 +77,13 @@ fn a_job_without_a_node_says_what_is_missing() {
             Some(Reason::Unschedulable),
             says,
         );
-        assert_eq!((status.runs.len(), status.attempts), (0, 1));
+        assert_eq!((status.attempt_spans.len(), status.attempts), (0, 1));
         assert!(status.message.contains(message));
     }
 }
 
 #[test]
-fn what_goes_before_the_work_can_fail_too() {
+fn init_container_failure_is_reported() {
     let init = |state: Json| {
         let status = json!({"name": "fetch", "state": state});
         let waits = container(json!({"waiting": {"reason": "PodInitializing"}}));
@@ -97,7 +97,7 @@ fn what_goes_before_the_work_can_fail_too() {
         "init container `fetch`: ended with exit code 4",
     );
     assert_eq!(status.evidence[0].path, "status.initContainerStatuses[1].state.terminated.exitCode");
-    assert_eq!((status.exit_code, status.runs[0].ended), (None, Some(instant_at(5))));
+    assert_eq!((status.exit_code, status.attempt_spans[0].ended), (None, Some(instant_at(5))));
     let dead = pod(0, init(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})));
     expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::InitFailed), "killed by the kernel");
     let mut stuck = pod(0, init(json!({"waiting": {"reason": "ErrImagePull"}})));
@@ -117,15 +117,15 @@ fn what_goes_before_the_work_can_fail_too() {
         "init containers are running",
     );
     // The kubelet terminates a sidecar after the main container.
-    let mut beside = ended(0, "Succeeded", "Completed", 0);
-    beside["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
-    beside["status"]["initContainerStatuses"] =
+    let mut with_sidecar = ended(0, "Succeeded", "Completed", 0);
+    with_sidecar["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
+    with_sidecar["status"]["initContainerStatuses"] =
         json!([{"name": "proxy", "state": {"terminated": {"exitCode": 143}}}]);
-    expect(&Scene::of(job(condition("Complete", "", 30))).pods(&[beside]), Succeeded, None, "succeeded");
+    expect(&Scene::of(job(condition("Complete", "", 30))).pods(&[with_sidecar]), Succeeded, None, "succeeded");
 }
 
 #[test]
-fn rejected_pods_are_told_by_events() {
+fn rejected_pods_are_reported_from_events() {
     for (message, says) in [
         ("pods \"embed-\" is forbidden: exceeded quota: q, requested: pods=1", "ResourceQuota is used up"),
         ("pods \"embed-\" is forbidden: violates PodSecurity \"restricted:latest\"", "stricter"),
@@ -153,15 +153,15 @@ fn rejected_pods_are_told_by_events() {
 }
 
 #[test]
-fn a_suspended_job_is_pending() {
+fn suspended_job_is_pending() {
     let mut job = job(json!({"conditions": [{"type": "Suspended", "status": "True"}]}));
     job["spec"]["suspend"] = json!(true);
     let status = expect(&Scene::of(job), Pending, None, "suspended");
-    assert_eq!((status.evidence[0].value.as_str(), status.holds), ("true", true));
+    assert_eq!((status.evidence[0].value.as_str(), status.occupies_resources), ("true", true));
 }
 
 #[test]
-fn the_way_of_a_job_without_trouble() {
+fn healthy_job_passes_through_each_phase() {
     expect(&Scene::of(job(Json::Null)), Pending, None, "no pod has been created");
     expect(&Scene::of(job(json!({"active": 1}))), Pending, None, "not been observed yet");
     expect(&Scene::of(job(json!({"active": 1, "ready": 1}))), Running, None, "runs, attempt 1 of 3");
@@ -180,14 +180,14 @@ fn the_way_of_a_job_without_trouble() {
     let status = expect(&scene, Running, None, "runs, attempt 2 of 3; attempt 1: ended with exit code 9");
     assert_eq!((status.exit_code, status.attempts), (Some(9), 2));
     let scene = Scene::of(job(json!({"failed": 1}))).pods(&[ended(0, "Failed", "Error", 9)]);
-    assert!(expect(&scene, Running, Some(Reason::NonZeroExit), "another attempt or the end of the job follows").holds);
+    assert!(expect(&scene, Running, Some(Reason::NonZeroExit), "another attempt or the end of the job follows").occupies_resources);
     let scene = Scene::of(job(json!({"succeeded": 1}))).pods(&[ended(0, "Succeeded", "Completed", 0)]);
-    assert!(expect(&scene, Running, None, "has not reported it yet").holds);
+    assert!(expect(&scene, Running, None, "has not reported it yet").occupies_resources);
     expect(&Scene::of(job(json!({"succeeded": 1}))), Running, None, "ended");
 }
 
 #[test]
-fn what_is_ending_still_runs() {
+fn terminating_pod_is_still_running() {
     let mut terminating = pod(0, json!({"phase": "Pending"}));
     terminating["metadata"]["deletionTimestamp"] = json!(at(40));
     expect(
@@ -200,7 +200,7 @@ fn what_is_ending_still_runs() {
 }
 
 #[test]
-fn a_container_that_is_restarted_in_place_shows_its_last_end() {
+fn restarted_container_reports_its_last_termination() {
     let state = json!({"waiting": {"reason": "CrashLoopBackOff"}});
     let mut looping = pod(0, json!({"phase": "Running", "containerStatuses": [container(state)]}));
     looping["status"]["containerStatuses"][0]["lastState"] =
@@ -214,11 +214,11 @@ fn a_container_that_is_restarted_in_place_shows_its_last_end() {
     assert_eq!(status.evidence[0].path, "status.containerStatuses[0].lastState.terminated.exitCode");
     assert!(status.message.starts_with("waits for its restart"), "{}", status.message);
     assert!(status.evidence.iter().any(|seen| seen.value == "CrashLoopBackOff"), "{:?}", status.evidence);
-    let mut beside = looping.clone();
+    let mut with_running_cache = looping.clone();
     let other = json!({"name": "cache", "state": {"running": {}}});
-    beside["status"]["containerStatuses"].as_array_mut().unwrap().push(other);
+    with_running_cache["status"]["containerStatuses"].as_array_mut().unwrap().push(other);
     let status =
-        expect(&Scene::of(job(json!({}))).pods(&[beside]), Running, Some(Reason::NonZeroExit), "`job`");
+        expect(&Scene::of(job(json!({}))).pods(&[with_running_cache]), Running, Some(Reason::NonZeroExit), "`job`");
     assert!(status.message.starts_with("runs"), "{}", status.message);
     let mut ending = looping.clone();
     ending["metadata"]["deletionTimestamp"] = json!(at(40));
@@ -228,7 +228,7 @@ fn a_container_that_is_restarted_in_place_shows_its_last_end() {
 }
 
 #[test]
-fn the_pods_of_an_indexed_job_are_no_attempts() {
+fn pods_of_indexed_job_are_not_counted_as_attempts() {
     let indexed = |status: Json| {
         let mut job = job(status);
         job["spec"]["completions"] = json!(3);
@@ -238,20 +238,20 @@ fn the_pods_of_an_indexed_job_are_no_attempts() {
     };
     let status = indexed(json!({"active": 2, "failed": 1}));
     let pods = [ended(0, "Failed", "Error", 4), running(1), running(2)];
-    let seen = expect(
+    let status = expect(
         &Scene::of(status).pods(&pods),
         Running,
         None,
         "runs; another of its pods: ended with exit code 4",
     );
-    assert!(!seen.message.contains("attempt"), "{}", seen.message);
-    let over = expect(
+    assert!(!status.message.contains("attempt"), "{}", status.message);
+    let status = expect(
         &Scene::of(indexed(json!({"failed": 1}))).pods(&pods[..1]),
         Running,
         Some(Reason::NonZeroExit),
         "more pods",
     );
-    assert!(!over.message.contains("attempt"), "{}", over.message);
+    assert!(!status.message.contains("attempt"), "{}", status.message);
     let mut done = indexed(condition("Complete", "", 60));
     done["status"]["succeeded"] = json!(3);
     assert_eq!(Scene::of(done).classify().message, "succeeded");
@@ -262,7 +262,7 @@ fn the_pods_of_an_indexed_job_are_no_attempts() {
 }
 
 #[test]
-fn of_several_containers_the_one_that_says_most_is_named() {
+fn most_informative_container_is_named() {
     let mut dead = ended(0, "Failed", "Error", 1);
     let other = json!({"name": "cache", "state": {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": at(9)}}});
     dead["status"]["containerStatuses"].as_array_mut().unwrap().push(other);
@@ -272,12 +272,12 @@ fn of_several_containers_the_one_that_says_most_is_named() {
         Some(Reason::OOMKilled),
         "its container `cache`: killed",
     );
-    assert_eq!((status.exit_code, status.runs[0].ended), (Some(137), Some(instant_at(9))));
+    assert_eq!((status.exit_code, status.attempt_spans[0].ended), (Some(137), Some(instant_at(9))));
     assert_eq!(status.evidence[0].path, "status.containerStatuses[1].state.terminated.reason");
 }
 
 #[test]
-fn events_speak_for_pods_that_were_not_seen_in_time() {
+fn events_explain_unobserved_pods() {
     for (reason, message, is) in [
         ("Failed", "Failed to pull image \"x\": not found", Reason::ImagePull),
         ("Failed", "Error: ImagePullBackOff", Reason::ImagePull),
@@ -300,11 +300,11 @@ fn events_speak_for_pods_that_were_not_seen_in_time() {
         ("Evicted", "The node was low on resource: memory.", Reason::Evicted),
         ("Preempted", "Preempted by a pod on node n1", Reason::Disrupted),
     ] {
-        let told = event("Pod", "embed-9", reason, message, 3);
-        expect(&Scene::of(failed()).events(std::slice::from_ref(&told)), Failed, Some(is), "");
+        let failure = event("Pod", "embed-9", reason, message, 3);
+        expect(&Scene::of(failed()).events(std::slice::from_ref(&failure)), Failed, Some(is), "");
         // The event is outdated if the pod has started since.
         let started = event("Pod", "embed-9", "Started", "Started container job", 4);
-        expect(&Scene::of(failed()).events(&[told, started]), Failed, Some(Reason::BackoffLimitExceeded), "");
+        expect(&Scene::of(failed()).events(&[failure, started]), Failed, Some(Reason::BackoffLimitExceeded), "");
     }
     let mount = event("Pod", "embed-0", "FailedMount", "MountVolume.SetUp failed", 3);
     let pulling = event("Pod", "embed-0", "Pulling", "Pulling image", 4);
@@ -324,9 +324,9 @@ fn events_speak_for_pods_that_were_not_seen_in_time() {
 }
 
 #[test]
-fn what_others_wrote_is_told_in_bounds() {
-    let nasty = format!("\u{1b}[2J{}\u{202e}\n", "long ".repeat(10_000));
-    let scene = Scene::of(job(json!({}))).pods(&[waiting(0, "ErrImagePull", &nasty)]);
+fn foreign_text_is_escaped_and_truncated() {
+    let hostile = format!("\u{1b}[2J{}\u{202e}\n", "long ".repeat(10_000));
+    let scene = Scene::of(job(json!({}))).pods(&[waiting(0, "ErrImagePull", &hostile)]);
     let status = scene.classify();
     assert!(!status.message.contains(['\u{1b}', '\u{202e}', '\n']) && status.message.len() < 1000);
     // The termination log of a process must not appear in the status.
@@ -337,7 +337,7 @@ fn what_others_wrote_is_told_in_bounds() {
 }
 
 #[test]
-fn a_start_that_only_events_remember_is_a_start() {
+fn start_known_only_from_events_counts() {
     let started = event("Pod", "embed-7", "Started", "Started container job", 5);
     let pull = event("Pod", "embed-8", "Failed", "Failed to pull image \"x\": not found", 20);
     let late = Scene::of(job(condition("Failed", "DeadlineExceeded", 900))).events(&[started, pull]);
@@ -345,7 +345,7 @@ fn a_start_that_only_events_remember_is_a_start() {
 }
 
 #[test]
-fn containers_beside_the_work_do_not_hide_it() {
+fn other_containers_do_not_hide_the_failure() {
     let with = |phase: &str, other: Json| {
         let mut pod = ended(0, phase, "Error", 3);
         pod["status"]["containerStatuses"]
@@ -359,7 +359,7 @@ fn containers_beside_the_work_do_not_hide_it() {
     expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::StartError), "`other`");
     // The other container ended later, at an unknown time.
     let lost = with("Running", json!({"running": {}}));
-    assert_eq!(Scene::of(failed()).gone(&[lost]).classify().runs[0].ended, None);
+    assert_eq!(Scene::of(failed()).gone(&[lost]).classify().attempt_spans[0].ended, None);
     let mut dead = ended(0, "Failed", "Error", 3);
     dead["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
     dead["status"]["initContainerStatuses"] =

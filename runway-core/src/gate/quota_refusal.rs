@@ -1,0 +1,99 @@
+//! Refusals for exceeded quotas, with the time at which they become available and the number of GPUs that
+//! fits.
+
+use super::Submission;
+use crate::code::Code;
+use crate::job::Job;
+use crate::policy::{Policy, TenantPolicy};
+use crate::quota::{HoldExpiry, QuotaKind, QuotaLimits, QuotaExceeded, Usage};
+use crate::units::{GpuCount, Timestamp};
+use crate::violation::Violation;
+use serde_json::Value as Json;
+
+pub(super) fn quota_limits(policy: &Policy, tenant_policy: &TenantPolicy) -> QuotaLimits {
+    let capacity = policy.capacity();
+    let tenant = Usage { gpus: tenant_policy.gpus.value.units(), jobs: tenant_policy.concurrent_jobs.value.into() };
+    let cluster = Usage { gpus: capacity.gpus.units(), jobs: capacity.concurrent_jobs.into() };
+    QuotaLimits { tenant, cluster }
+}
+
+/// Returns the latest time at which the holds have released enough of the quota; `None` if they never do.
+pub(super) fn available_at(exceeded: &QuotaExceeded, holds: &[HoldExpiry], now: Timestamp) -> Option<Timestamp> {
+    let frees_amount = |hold: &HoldExpiry| match exceeded.kind {
+        QuotaKind::TenantGpus | QuotaKind::ClusterGpus => hold.gpus.units(),
+        QuotaKind::TenantJobs | QuotaKind::ClusterJobs => 1,
+    };
+    let freed = holds.iter().map(frees_amount).fold(0, u64::saturating_add);
+    if freed < exceeded.excess() {
+        return None;
+    }
+    // An overdue hold is due for release now, not in the past.
+    holds.iter().map(|hold| hold.deadline.max(now)).max()
+}
+
+pub(super) fn quota_violations(
+    policy: &Policy,
+    tenant_policy: &TenantPolicy,
+    submission: &Submission,
+    job: &Job,
+    exceeded: &[QuotaExceeded],
+    available_times: &[Option<Timestamp>],
+) -> Vec<Violation> {
+    let class = job.class.as_ref().map(crate::name::ClassName::as_str);
+    let min_gpus =
+        policy.limits(Some(job.tenant.as_str()), class).map_or(GpuCount::ZERO, |limits| limits.gpu.min.value);
+    // The fix is the number of GPUs available in every exceeded GPU quota. It must be at least one, and at
+    // least the minimum of the policy. Fewer GPUs do not help if a job quota is exceeded too.
+    let is_gpus = |s: &&QuotaExceeded| matches!(s.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
+    let available_gpus = exceeded.iter().filter(is_gpus).map(QuotaExceeded::available).min();
+    let only_gpu_quotas = exceeded.iter().all(|shortage| is_gpus(&shortage));
+    let fix = available_gpus.filter(|left| only_gpu_quotas && *left >= min_gpus.units().max(1));
+    let requested = submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::RawScalar::to_json);
+    let violation = |(quota, available): (&QuotaExceeded, &Option<Timestamp>)| {
+        let QuotaExceeded { kind, requested: amount, held, limit } = *quota;
+        // The message omits the time if it is not known.
+        let availability =
+            |what: &str| available.map(|time| format!("; {what} by {time} at the latest")).unwrap_or_default();
+        let (code, policy_path, message) = match kind {
+            QuotaKind::TenantGpus => (
+                Code::TenantGpuQuota,
+                &*tenant_policy.gpus.source,
+                format!(
+                    "the tenant holds {held} of its {limit} GPUs and asks for {amount}{}",
+                    availability("enough are free")
+                ),
+            ),
+            QuotaKind::ClusterGpus => (
+                Code::ClusterGpuCapacity,
+                "capacity.gpus",
+                format!(
+                    "all tenants hold {held} of {limit} GPUs and this job asks for {amount}{}",
+                    availability("enough are free")
+                ),
+            ),
+            QuotaKind::TenantJobs => (
+                Code::TenantJobQuota,
+                &*tenant_policy.concurrent_jobs.source,
+                format!(
+                    "the tenant has {held} of the {limit} jobs it may have at a time{}",
+                    availability("there is room")
+                ),
+            ),
+            QuotaKind::ClusterJobs => (
+                Code::ClusterJobCapacity,
+                "capacity.concurrent_jobs",
+                format!(
+                    "all tenants have {held} of the {limit} jobs there may be at a time{}",
+                    availability("there is room")
+                ),
+            ),
+        };
+        if is_gpus(&quota) {
+            let violation = Violation::new(code, "/resources/gpu", message).requested(requested.clone());
+            violation.range(min_gpus.units(), quota.available()).policy(policy_path).fix(fix)
+        } else {
+            Violation::new(code, "", message).range(Json::Null, limit).policy(policy_path)
+        }
+    };
+    exceeded.iter().zip(available_times).map(violation).collect()
+}
