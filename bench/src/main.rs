@@ -49,7 +49,8 @@ impl Arguments {
             rounds: None,
             divisor: 1,
         };
-        let number = |argument: Option<String>| BenchResult::Ok(argument.ok_or(USAGE)?.parse::<usize>()?.max(1));
+        let number =
+            |argument: Option<String>| BenchResult::Ok(argument.ok_or(USAGE)?.parse::<usize>()?.max(1));
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--runway" => parsed.runway = Some(arguments.next().ok_or(USAGE)?.into()),

@@ -2,18 +2,18 @@
 //!
 //! Prices, phases, reasons and violations have the types of runway-core.
 
+mod dry_run;
 mod job;
 mod problem;
 #[cfg(feature = "openapi")]
 pub mod schema;
 mod tenant;
 mod time;
-mod dry_run;
 
+pub use dry_run::{DryRunResult, Manifest};
 pub use job::{JobFacts, JobList, JobView};
 pub use problem::Problem;
-pub use tenant::{RateRemaining, QuotaUsage, TenantView};
-pub use dry_run::{Manifest, DryRunResult};
+pub use tenant::{QuotaUsage, RateRemaining, TenantView};
 
 /// The media type of a job in YAML (RFC 9512).
 pub const YAML: &str = "application/yaml";

@@ -48,7 +48,8 @@ impl<'a> DiagnosticRenderer<'a> {
         tenant: Option<&'a str>,
         policy: Option<&'a LoadedPolicy>,
     ) -> Self {
-        let redacted = if let DiagnosticTarget::Job(document) = &place { redacted_spans(document) } else { Vec::new() };
+        let redacted =
+            if let DiagnosticTarget::Job(document) = &place { redacted_spans(document) } else { Vec::new() };
         Self { source, target: place, tenant, policy, redacted }
     }
 
@@ -64,7 +65,11 @@ impl<'a> DiagnosticRenderer<'a> {
         if let Some(policy_path) = &violation.policy {
             let location = self.policy.and_then(|policy| policy.location(policy_path));
             let location = location.map(|place| format!(" ({place})")).unwrap_or_default();
-            notes.push(Level::NOTE.with_name("policy").message(format!("`{}`{location}", escape_control(policy_path))));
+            notes.push(
+                Level::NOTE
+                    .with_name("policy")
+                    .message(format!("`{}`{location}", escape_control(policy_path))),
+            );
         }
         if let Some(fix) = fix_label(violation) {
             notes.push(Level::HELP.with_name("fix").message(escape_control(&fix)));
@@ -213,7 +218,9 @@ fn allowed_label(violation: &Violation) -> Option<String> {
         }
         Allowed::Range { min: Json::Null, max } => Some(format!("allowed: at most {}", display_value(max))),
         Allowed::Range { min, max } if min == max => Some(format!("allowed: {}", display_value(min))),
-        Allowed::Range { min, max } => Some(format!("allowed: {} to {}", display_value(min), display_value(max))),
+        Allowed::Range { min, max } => {
+            Some(format!("allowed: {} to {}", display_value(min), display_value(max)))
+        }
     }
 }
 

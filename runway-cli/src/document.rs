@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use crate::arguments::EvalArgs;
-use crate::diagnostics::{DiagnosticTarget, DiagnosticRenderer};
+use crate::diagnostics::{DiagnosticRenderer, DiagnosticTarget};
 use crate::error::CliError;
 use crate::input::{self, Source};
 use crate::policy::LoadedPolicy;
@@ -106,7 +106,8 @@ impl Evaluated<'_> {
         let render_note = |backend: BackendKind| {
             let capabilities = Some(Arc::new(backend.capabilities()));
             let decision =
-                replay(&policy.policy, &DecisionInputs { capabilities, ..self.decision.inputs.clone() }).ok()?;
+                replay(&policy.policy, &DecisionInputs { capabilities, ..self.decision.inputs.clone() })
+                    .ok()?;
             let missing = decision.violations().iter().filter_map(|violation| violation.capability);
             let names = missing.map(|capability| format!("`{capability}`")).collect::<Vec<_>>().join(", ");
             let file = crate::output::escape_control(self.file());

@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use crate::client::{ClientConfigError, ClientError};
-use crate::diagnostics::{DiagnosticTarget, DiagnosticRenderer};
+use crate::diagnostics::{DiagnosticRenderer, DiagnosticTarget};
 use crate::input::ReadError;
 use crate::output::{self, OutputError, escape_control};
 use crate::policy::PolicyLoadError;
@@ -105,7 +105,10 @@ pub(crate) enum CliError {
     #[error("cannot install the handler for Ctrl-C: {0}")]
     Interrupt(io::Error),
     /// `man` cannot write its pages.
-    #[error("cannot write the manual pages to `{}`: {error}; choose a writable directory", display_path(folder))]
+    #[error(
+        "cannot write the manual pages to `{}`: {error}; choose a writable directory",
+        display_path(folder)
+    )]
     ManualPages {
         /// The path of the directory.
         folder: PathBuf,

@@ -12,13 +12,13 @@ mod client;
 mod commands;
 mod diagnostics;
 mod document;
-mod exit;
 mod error;
+mod exit;
 mod input;
-mod remote;
 mod output;
 mod policy;
 pub mod reference;
+mod remote;
 mod time;
 
 pub use arguments::Cli;

@@ -24,7 +24,8 @@ pub(crate) enum OutputError {
 
 /// Writes text to standard output. Removes the colours if standard output is not a terminal.
 pub(crate) fn print(text: &str) -> Result<(), OutputError> {
-    ignore_broken_pipe(write_all(anstream::stdout().lock(), escape_c1_controls(text).as_bytes())).map_err(OutputError::Stdout)?;
+    ignore_broken_pipe(write_all(anstream::stdout().lock(), escape_c1_controls(text).as_bytes()))
+        .map_err(OutputError::Stdout)?;
     Ok(())
 }
 
@@ -41,7 +42,8 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<bool, OutputError> {
 
 /// Writes text to standard error. Removes the colours if standard error is not a terminal.
 pub(crate) fn eprint(text: &str) -> Result<(), OutputError> {
-    ignore_broken_pipe(write_all(anstream::stderr().lock(), escape_c1_controls(text).as_bytes())).map_err(OutputError::Stderr)?;
+    ignore_broken_pipe(write_all(anstream::stderr().lock(), escape_c1_controls(text).as_bytes()))
+        .map_err(OutputError::Stderr)?;
     Ok(())
 }
 

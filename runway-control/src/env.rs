@@ -30,14 +30,12 @@ pub struct SystemEnv;
 impl Env for SystemEnv {
     #[expect(clippy::disallowed_methods, reason = "only this function reads the clock")]
     fn now(&self) -> Timestamp {
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_nanos(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "without randomness, ids would be predictable"
-    )]
+    #[expect(clippy::expect_used, reason = "without randomness, ids would be predictable")]
     fn random(&self) -> u128 {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the operating system provides randomness");

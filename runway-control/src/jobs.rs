@@ -105,7 +105,8 @@ impl JobStore {
     pub(crate) fn upsert(&mut self, snapshot: JobSnapshot, now: Timestamp) -> Arc<JobRecord> {
         let id = snapshot.id;
         let record = Arc::new(JobRecord { snapshot, observed_at: now, gone: false });
-        let was_finished = self.get(id).is_some_and(|before| before.gone || before.snapshot.status.phase.is_final());
+        let was_finished =
+            self.get(id).is_some_and(|before| before.gone || before.snapshot.status.phase.is_final());
         if record.snapshot.status.phase.is_final() && !was_finished {
             self.finished.push(Arc::clone(&record));
         }
@@ -142,8 +143,14 @@ impl JobStore {
         } else {
             let Status { attempts, exit_code, started_at, attempt_spans: runs, .. } =
                 std::mem::replace(status, Status::gone());
-            *status =
-                Status { attempts, exit_code, started_at, attempt_spans: runs, finished_at: Some(now), ..Status::gone() };
+            *status = Status {
+                attempts,
+                exit_code,
+                started_at,
+                attempt_spans: runs,
+                finished_at: Some(now),
+                ..Status::gone()
+            };
             self.finished.push(Arc::clone(&entry.record));
         }
         self.gone_ids.push_back(id);
@@ -204,7 +211,9 @@ impl JobStore {
         let mut found = older.rev().filter_map(|(_, id)| self.get(*id)).filter(is_selected).cloned();
         let items: Vec<_> = found.by_ref().take(limit).collect();
         let next = match (items.last(), found.next()) {
-            (Some(last), Some(_)) => Some(PageToken { created_at: last.snapshot.created_at, id: last.snapshot.id }),
+            (Some(last), Some(_)) => {
+                Some(PageToken { created_at: last.snapshot.created_at, id: last.snapshot.id })
+            }
             _ => None,
         };
         Page { items, next }

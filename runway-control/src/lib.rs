@@ -13,6 +13,7 @@
 
 mod audit;
 pub mod backend;
+mod env;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod jobs;
@@ -20,15 +21,14 @@ mod observer;
 mod outcome;
 mod plane;
 pub mod service;
-mod env;
 
 pub use audit::{AUDIT_TARGET, RequestIdentity};
 pub use backend::{Backend, JobSnapshot};
-pub use jobs::{JobRecord, Page, PageToken, JobFilter};
+pub use env::{Env, SystemEnv};
+pub use jobs::{JobFilter, JobRecord, Page, PageToken};
 pub use observer::Observer;
 pub use outcome::SubmissionOutcome;
 pub use plane::{
     CancelError, ControlPlane, IdempotencyKey, KeyError, LogsError, Settings, SubmitError, Submitted,
     TenantUsage, WatchState,
 };
-pub use env::{Env, SystemEnv};

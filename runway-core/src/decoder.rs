@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::document::{Key, Node, ScalarKind, Span, Value, append};
-use crate::name::{name_part, looks_like_assignment};
+use crate::name::{looks_like_assignment, name_part};
 use crate::text::{nearest, push_escaped};
 use crate::violation::Violation;
 use serde_json::Value as Json;
@@ -100,7 +100,9 @@ impl Decoder {
     fn unknown_field(&mut self, name: &str, parent: &Path<'_>, known: &[&str]) {
         let name_to_show = if self.is_secret_path(parent) { "" } else { name_part(name) };
         let hint = match nearest(name_to_show, known.iter().copied()) {
-            _ if looks_like_assignment(name) => "write `name: value`, with a space after the colon".to_owned(),
+            _ if looks_like_assignment(name) => {
+                "write `name: value`, with a space after the colon".to_owned()
+            }
             Some(near) => format!("did you mean `{near}`?"),
             None => "remove it; `allowed` lists the known fields".to_owned(),
         };
@@ -156,7 +158,11 @@ impl Decoder {
     }
 
     /// Decodes a string or number. Returns its kind and its literal text.
-    pub(crate) fn string_or_number<'a>(&mut self, node: &'a Node, path: &Path<'_>) -> Option<(ScalarKind, &'a str)> {
+    pub(crate) fn string_or_number<'a>(
+        &mut self,
+        node: &'a Node,
+        path: &Path<'_>,
+    ) -> Option<(ScalarKind, &'a str)> {
         match &node.value {
             _ if self.leaks_secret(node, path) => None,
             Value::Scalar(kind @ (ScalarKind::String | ScalarKind::Integer | ScalarKind::Float), text) => {
@@ -167,7 +173,12 @@ impl Decoder {
     }
 
     /// Decodes a list of strings. Reports and leaves out items that are not strings.
-    pub(crate) fn strings(&mut self, node: &Node, path: &Path<'_>, quotable: fn(&str) -> bool) -> Vec<String> {
+    pub(crate) fn strings(
+        &mut self,
+        node: &Node,
+        path: &Path<'_>,
+        quotable: fn(&str) -> bool,
+    ) -> Vec<String> {
         let items = self.list(node, path).unwrap_or_default();
         let decode_item =
             |(i, item): (usize, &Node)| self.string_or_fix(item, &path.index(i), quotable).map(str::to_owned);
@@ -217,8 +228,7 @@ impl Decoder {
     fn leaks_secret(&mut self, node: &Node, path: &Path<'_>) -> bool {
         let leaks = self.is_alias_to_redacted(node) && !self.is_secret_path(path);
         if leaks {
-            let message =
-                "this alias refers to a value in `env`, `secrets` or an unknown field; write the value itself";
+            let message = "this alias refers to a value in `env`, `secrets` or an unknown field; write the value itself";
             self.violations.push(Violation::new(Code::WrongType, path.pointer(), message));
         }
         leaks

@@ -13,6 +13,7 @@
 pub mod capability;
 pub mod check;
 pub mod code;
+mod decoder;
 pub mod digest;
 pub mod document;
 mod error_chain;
@@ -27,7 +28,6 @@ pub mod policy;
 pub mod price;
 pub mod quota;
 pub mod rate;
-mod decoder;
 #[cfg(feature = "kubernetes")]
 pub mod render;
 pub mod schema;

@@ -8,7 +8,7 @@
 //! the price of (timeout + termination grace). It is *not* multiplied by (retries + 1).
 
 use crate::units::{
-    CpuMillis, Decimal, GpuCount, MemoryBytes, Seconds, Timestamp, Usd, UnitPrice, decimal, parse_decimal,
+    CpuMillis, Decimal, GpuCount, MemoryBytes, Seconds, Timestamp, UnitPrice, Usd, decimal, parse_decimal,
 };
 use serde::de::Error as _;
 use serde::ser::SerializeStruct;
@@ -193,8 +193,9 @@ impl Resource {
 
     fn price(self, units: u64, unit_price: UnitPrice, time: Seconds) -> Option<Usd> {
         // Unit prices are in pico-dollars and money is in micro-dollars, which are 10^6 pico-dollars.
-        let picos =
-            u128::from(units).checked_mul(u128::from(unit_price.picos()))?.checked_mul(u128::from(time.get()))?;
+        let picos = u128::from(units)
+            .checked_mul(u128::from(unit_price.picos()))?
+            .checked_mul(u128::from(time.get()))?;
         let micros = match self {
             Self::Cpu => round_up::<1_000_000_000>(picos),
             Self::Memory => round_up::<1_000_000_000_000_000>(picos),
@@ -269,7 +270,8 @@ impl<'de> serde::Deserialize<'de> for QuoteLine {
             rate_usd: UnitPrice,
             usd: Usd,
         }
-        let QuoteLineRecord { resource, amount, seconds, rate_usd: unit_price, usd } = QuoteLineRecord::deserialize(deserializer)?;
+        let QuoteLineRecord { resource, amount, seconds, rate_usd: unit_price, usd } =
+            QuoteLineRecord::deserialize(deserializer)?;
         let units = parse_decimal(&amount, resource.decimals())
             .map_err(|error| D::Error::custom(format!("the amount `{amount}` {error}")))?;
         Ok(Self { resource, units, seconds, unit_price, usd })

@@ -51,8 +51,9 @@ impl RateLimit {
     fn used_up_to(self, bucket: Bucket, now: Timestamp) -> u128 {
         let now = self.ticks(now);
         let ticks = self.to_own_ticks(bucket);
-        let max_used_up_to =
-            now + TICKS_PER_TOKEN * u128::from(self.burst.get()) + TICKS_PER_TOKEN * u128::from(self.per_minute.get());
+        let max_used_up_to = now
+            + TICKS_PER_TOKEN * u128::from(self.burst.get())
+            + TICKS_PER_TOKEN * u128::from(self.per_minute.get());
         if ticks > max_used_up_to { now } else { ticks.max(now) }
     }
 
@@ -83,7 +84,10 @@ impl RateLimit {
             0 => 0,
             old_per_minute if old_per_minute == own_per_minute => bucket.ticks,
             // The policy has changed. Convert the same time to the ticks of this limit.
-            old_per_minute => (bucket.ticks / old_per_minute) * own_per_minute + ((bucket.ticks % old_per_minute) * own_per_minute).div_ceil(old_per_minute),
+            old_per_minute => {
+                (bucket.ticks / old_per_minute) * own_per_minute
+                    + ((bucket.ticks % old_per_minute) * own_per_minute).div_ceil(old_per_minute)
+            }
         }
     }
 
@@ -189,7 +193,12 @@ impl Buckets {
     /// # Errors
     /// [`RateLimitExceeded`] if a bucket is empty. If both are empty, the error names the one with the later
     /// retry time.
-    pub fn try_acquire(self, server: RateLimit, tenant: RateLimit, now: Timestamp) -> Result<Self, RateLimitExceeded> {
+    pub fn try_acquire(
+        self,
+        server: RateLimit,
+        tenant: RateLimit,
+        now: Timestamp,
+    ) -> Result<Self, RateLimitExceeded> {
         let refused = |scope, retry_at| Err(RateLimitExceeded { scope, retry_at });
         match (server.check(self.server, now), tenant.check(self.tenant, now)) {
             (Ok(server), Ok(tenant)) => Ok(Self { server, tenant }),
@@ -261,7 +270,8 @@ impl RateLimiter {
         now: Timestamp,
     ) -> Result<(), RateLimitExceeded> {
         let existing = self.tenants.get_mut(tenant.as_str());
-        let before = Buckets { server: self.server, tenant: existing.as_deref().copied().unwrap_or_default() };
+        let before =
+            Buckets { server: self.server, tenant: existing.as_deref().copied().unwrap_or_default() };
         // Check the server's bucket before inserting the tenant. New tenant names then use no memory once it
         // is empty.
         let after = before.try_acquire(server_limit, limit, now)?;
@@ -360,7 +370,8 @@ mod tests {
         let refused = limiter.try_acquire(&a, limit(60, 2), limit(60, 1), now).unwrap_err();
         assert_eq!(refused.scope, RateScope::Tenant);
         limiter.try_acquire(&b, limit(60, 2), limit(60, 1), now).unwrap();
-        let refused = limiter.try_acquire(&"c".parse().unwrap(), limit(60, 2), limit(60, 1), now).unwrap_err();
+        let refused =
+            limiter.try_acquire(&"c".parse().unwrap(), limit(60, 2), limit(60, 1), now).unwrap_err();
         assert_eq!(refused.scope, RateScope::Server);
         assert_eq!(limiter.tracked_tenants(), 2, "a tenant refused by the server limit gets no bucket");
     }
@@ -413,7 +424,10 @@ mod tests {
             assert_eq!(remaining, RateRemaining { requests: requests, full_at });
         }
         assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1001)).requests, 1);
-        assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_nanos(1_000_999_999_999)).requests, 0);
+        assert_eq!(
+            limiter.remaining("t", limit(60, 10), Timestamp::from_nanos(1_000_999_999_999)).requests,
+            0
+        );
         assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1010)).requests, 10);
     }
 }

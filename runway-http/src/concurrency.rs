@@ -34,7 +34,10 @@ impl CountedSemaphore {
 
 impl ConcurrencyLimits {
     pub(crate) fn new(limits: &RequestLimits) -> Self {
-        Self { requests: CountedSemaphore::new(limits.max_requests), log_readers: CountedSemaphore::new(limits.max_log_readers) }
+        Self {
+            requests: CountedSemaphore::new(limits.max_requests),
+            log_readers: CountedSemaphore::new(limits.max_log_readers),
+        }
     }
 
     /// Returns a permit for one request, or `None` if all permits are in use. Dropping the permit releases

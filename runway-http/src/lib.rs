@@ -25,6 +25,6 @@ mod state;
 mod view;
 
 pub use limits::RequestLimits;
-pub use request::access::{Access, RoleError, Role};
+pub use request::access::{Access, Role, RoleError};
 pub use routes::{app, openapi, ops};
 pub use state::AppState;

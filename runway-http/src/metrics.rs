@@ -29,7 +29,8 @@ use std::time::Duration;
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Histogram bounds in seconds for operations within the process.
-const LOCAL_BUCKETS: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1];
+const LOCAL_BUCKETS: [f64; 12] =
+    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1];
 
 /// Histogram bounds in seconds for operations that include network calls.
 const NETWORK_BUCKETS: [f64; 12] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -135,7 +136,8 @@ impl EncodeLabelValue for CodeLabel {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("runway");
-        let request_seconds = Family::new_with_constructor((|| Histogram::new(NETWORK_BUCKETS)) as fn() -> Histogram);
+        let request_seconds =
+            Family::new_with_constructor((|| Histogram::new(NETWORK_BUCKETS)) as fn() -> Histogram);
         let metrics = Self {
             submissions: Family::default(),
             requests: Family::default(),
@@ -154,7 +156,11 @@ impl Default for Metrics {
             "Submissions by outcome and by the code of the first violation",
             metrics.submissions.clone(),
         );
-        registry.register("http_requests", "HTTP responses by method, route and status", metrics.requests.clone());
+        registry.register(
+            "http_requests",
+            "HTTP responses by method, route and status",
+            metrics.requests.clone(),
+        );
         registry.register_with_unit(
             "http_request_duration",
             "Time from the head of a request to the head of its response",
@@ -173,11 +179,7 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.create_seconds.clone(),
         );
-        registry.register(
-            "jobs_ended",
-            "Finished jobs by phase and reason",
-            metrics.finished_jobs.clone(),
-        );
+        registry.register("jobs_ended", "Finished jobs by phase and reason", metrics.finished_jobs.clone());
         registry.register("policy_reloads", "Policy reloads by result", metrics.reloads.clone());
         registry.register(
             "policy_last_reload_successful",
@@ -232,7 +234,9 @@ impl Metrics {
     /// Counts a reload of the policy by its result.
     pub(crate) fn record_reload(&self, applied: bool) {
         let [applied_label, failed_label] = RELOAD_RESULTS;
-        self.reloads.get_or_create(&ReloadLabels { result: if applied { applied_label } else { failed_label } }).inc();
+        self.reloads
+            .get_or_create(&ReloadLabels { result: if applied { applied_label } else { failed_label } })
+            .inc();
     }
 
     /// Records whether the current content of the policy file is the active policy.
@@ -310,18 +314,10 @@ impl Collector for PlaneCollector {
             ("gpus_held", "GPUs held by jobs", usage.gpus),
             ("gpus_limit", "GPU capacity of all tenants together", limits.gpus.units()),
             ("jobs_held", "Jobs that count against the capacity", usage.jobs),
-            (
-                "jobs_limit",
-                "Job capacity of all tenants together",
-                limits.concurrent_jobs.into(),
-            ),
+            ("jobs_limit", "Job capacity of all tenants together", limits.concurrent_jobs.into()),
             ("creations_pending", "Create requests whose outcome is not known yet", to_u64(pending)),
             ("ready", "Whether the server accepts submissions", self.plane.is_ready().into()),
-            (
-                "watch_connected",
-                "Whether the backend is connected",
-                watch.connected.into(),
-            ),
+            ("watch_connected", "Whether the backend is connected", watch.connected.into()),
             (
                 "http_requests_in_progress",
                 "HTTP requests in progress",

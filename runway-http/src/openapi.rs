@@ -12,7 +12,10 @@ and appears in the log of the server. A client can send its own value. The serve
 
 /// Error responses that every operation can return.
 const COMMON_RESPONSES: &[(&str, &str)] = &[
-    ("403", "The client certificate does not permit this request, if the server requires client certificates"),
+    (
+        "403",
+        "The client certificate does not permit this request, if the server requires client certificates",
+    ),
     ("500", "Internal server error"),
     ("503", "The server or its backend is unavailable or overloaded; retry after `Retry-After` seconds"),
 ];

@@ -75,14 +75,14 @@ impl ProblemKind {
             Self::BodyTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
             }
-            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The request conflicts with the state of the job"),
+            Self::Conflict => {
+                (StatusCode::CONFLICT, "conflict", "The request conflicts with the state of the job")
+            }
             Self::Gone => (StatusCode::GONE, "gone", "The backend no longer has the job"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Unsupported media type",
-            ),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
+            }
             Self::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused", "The policy refuses the job"),
             Self::RejectedByBackend => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "rejected-by-backend", "The backend rejected the job")
@@ -92,7 +92,9 @@ impl ProblemKind {
                 "key-reused",
                 "The idempotency key was used for another job",
             ),
-            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The tenant exceeds its rate limit"),
+            Self::RateLimited => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The tenant exceeds its rate limit")
+            }
             Self::OverQuota => {
                 (StatusCode::TOO_MANY_REQUESTS, "over-quota", "The job exceeds a quota or the capacity")
             }
@@ -243,7 +245,9 @@ fn from_status(status: StatusCode) -> ApiError {
         ProblemKind::MethodNotAllowed => {
             "this path does not support this method; the `Allow` header lists the supported methods"
         }
-        ProblemKind::Internal => "internal server error; search the log of the server for the id of this request",
+        ProblemKind::Internal => {
+            "internal server error; search the log of the server for the id of this request"
+        }
         _ => "the request is invalid",
     };
     ApiError::new(kind, detail)

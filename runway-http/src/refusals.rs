@@ -42,7 +42,8 @@ impl RefusalWindow {
         for (code, times) in self.minutes.iter().flat_map(|(_, counts)| counts) {
             *sums.entry(*code).or_default() += times;
         }
-        let mut counts: Vec<_> = sums.into_iter().map(|(code, times)| RefusalCount { code, count: times }).collect();
+        let mut counts: Vec<_> =
+            sums.into_iter().map(|(code, times)| RefusalCount { code, count: times }).collect();
         counts.sort_by_key(|count| std::cmp::Reverse(count.count));
         counts
     }

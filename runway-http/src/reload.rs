@@ -100,7 +100,11 @@ impl PolicySource {
         let path = &self.path;
         let read = tokio::fs::read(path).await;
         let bytes = read.map_err(|source| LoadError::Read { path: path.clone(), source })?;
-        if bytes.len() > MAX_POLICY_BYTES { Err(LoadError::TooLarge { path: path.clone() }) } else { Ok(bytes) }
+        if bytes.len() > MAX_POLICY_BYTES {
+            Err(LoadError::TooLarge { path: path.clone() })
+        } else {
+            Ok(bytes)
+        }
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Arc<Policy>, LoadError> {
@@ -112,7 +116,12 @@ impl PolicySource {
 /// Keeps the active policy equal to its file. `source` must have loaded the active policy. A change of the
 /// file and each signal in `hangups` cause a reload. If a reload fails, the active policy stays. Never
 /// returns.
-pub async fn watch_policy(mut source: PolicySource, plane: ControlPlane, metrics: Arc<Metrics>, mut hangups: Signal) {
+pub async fn watch_policy(
+    mut source: PolicySource,
+    plane: ControlPlane,
+    metrics: Arc<Metrics>,
+    mut hangups: Signal,
+) {
     let mut last_error: Option<String> = None;
     // Whether the content at the last read is the active policy.
     let mut is_active = true;
@@ -213,7 +222,8 @@ mod tests {
         let after = json!({"limits": {"cpu": {"max": "8"}, "gpu": {"max": "0"}}, "quota": {"gpus": 4}});
         let changes: Vec<_> =
             policy_changes(&before, &after).into_iter().map(|d| (d.path, d.before, d.after)).collect();
-        let change = |at: &str, before: &str, after: &str| (at.to_owned(), before.to_owned(), after.to_owned());
+        let change =
+            |at: &str, before: &str, after: &str| (at.to_owned(), before.to_owned(), after.to_owned());
         assert_eq!(
             changes,
             [
@@ -226,8 +236,11 @@ mod tests {
 
     #[test]
     fn load_error_includes_the_location() {
-        let source =
-            PolicySource { path: "p.yaml".into(), overrides: PriceOverrides::default(), last_read: Vec::new() };
+        let source = PolicySource {
+            path: "p.yaml".into(),
+            overrides: PriceOverrides::default(),
+            last_read: Vec::new(),
+        };
         let load_error = |text: &str| source.parse(text.as_bytes()).unwrap_err().to_string();
         let syntax_error = load_error("version: [1");
         assert!(syntax_error.starts_with("the policy `p.yaml` is invalid: line 1"), "{syntax_error}");

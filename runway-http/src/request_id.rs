@@ -45,7 +45,10 @@ impl RequestIds {
 
     pub(crate) fn from_headers(headers: &HeaderMap, random: u128) -> Self {
         let new_trace = NewTrace::new(random);
-        Self { id: RequestId::from_headers(headers, &new_trace), trace: Trace::from_headers(headers, &new_trace) }
+        Self {
+            id: RequestId::from_headers(headers, &new_trace),
+            trace: Trace::from_headers(headers, &new_trace),
+        }
     }
 }
 
@@ -170,7 +173,9 @@ mod tests {
 
     #[test]
     fn client_request_id_is_used_if_log_safe() {
-        let id = |values: &[&str]| RequestIds::from_headers(&headers_with(REQUEST_ID_HEADER, values), 7).id.as_str().to_owned();
+        let id = |values: &[&str]| {
+            RequestIds::from_headers(&headers_with(REQUEST_ID_HEADER, values), 7).id.as_str().to_owned()
+        };
         assert_eq!(id(&["nightly-7.a_B"]), "nightly-7.a_B");
         assert_eq!(id(&[&"x".repeat(128)]), "x".repeat(128));
         let generated = format!("{:032x}", 7);

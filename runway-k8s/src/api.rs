@@ -3,7 +3,7 @@
 //! `kube` builds and sends the requests. It supports only JSON, so this module encodes and decodes the
 //! bodies.
 
-use crate::protobuf::{self, RawWatchEvent, CreateResponse, DecodeError, Message, Page, sent};
+use crate::protobuf::{self, CreateResponse, DecodeError, Message, Page, RawWatchEvent, encode};
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http_body_util::BodyExt;
@@ -69,7 +69,7 @@ where
 
 impl ProtobufApi<Job> {
     pub(crate) async fn create(&self, parameters: &PostParams, job: &Job) -> Result<CreateResponse> {
-        let (body, content_type) = match sent::encode_job(job) {
+        let (body, content_type) = match encode::encode_job(job) {
             Ok(body) => (body, PROTOBUF),
             Err(error) => {
                 tracing::warn!(%error, "sending a Job as JSON");
@@ -158,7 +158,7 @@ impl FrameBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protobuf::test_encode::{int, in_envelope, string};
+    use crate::protobuf::test_encode::{in_envelope, int, string};
 
     #[test]
     fn error_status_parses_protobuf_json_and_text() {

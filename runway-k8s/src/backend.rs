@@ -1,8 +1,8 @@
 //! Implements [`Backend`] for a Kubernetes cluster.
 
-use crate::cluster::Cluster;
 use crate::call_error::CallError;
-use crate::object::{id_of_job, id_of_pod, is_incomplete, to_snapshot, runway_selector};
+use crate::cluster::Cluster;
+use crate::object::{id_of_job, id_of_pod, is_incomplete, runway_selector, to_snapshot};
 use crate::settings::KubernetesSettings;
 use crate::{cancel, create, logs, watch};
 use futures::future::BoxFuture;
@@ -12,10 +12,10 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use runway_control::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogOptions, LogStream, CreateRequest,
-    Unavailable, WatchEvent,
+    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogOptions,
+    LogStream, Unavailable, WatchEvent,
 };
-use runway_control::{JobSnapshot, Env};
+use runway_control::{Env, JobSnapshot};
 use runway_core::capability::{BackendKind, Capabilities};
 use runway_core::status::JobObjects;
 use runway_core::{JobId, Policy};
@@ -51,8 +51,10 @@ impl KubernetesBackend {
     }
 
     async fn list_jobs(&self) -> Result<Vec<JobSnapshot>, CallError> {
-        let jobs: Vec<Job> = self.cluster.list("listing Jobs", &self.cluster.watch_scope_api(), &runway_selector()).await?;
-        let pods: Vec<Pod> = self.cluster.list("listing pods", &self.cluster.watch_scope_api(), &runway_selector()).await?;
+        let jobs: Vec<Job> =
+            self.cluster.list("listing Jobs", &self.cluster.watch_scope_api(), &runway_selector()).await?;
+        let pods: Vec<Pod> =
+            self.cluster.list("listing pods", &self.cluster.watch_scope_api(), &runway_selector()).await?;
         let mut by_id: BTreeMap<JobId, Vec<Pod>> = BTreeMap::new();
         for pod in pods {
             if let Some(id) = id_of_pod(&pod) {

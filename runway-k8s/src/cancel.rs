@@ -1,7 +1,7 @@
 //! Cancels a job: annotates its Job as cancelled, then deletes it in the foreground.
 
-use crate::cluster::Cluster;
 use crate::call_error::{CallError, retry};
+use crate::cluster::Cluster;
 use crate::object::is_finished;
 use crate::params::{merge_patch, patch_params, uid_precondition};
 use k8s_openapi::api::batch::v1::Job;
@@ -34,7 +34,9 @@ pub(crate) async fn cancel(cluster: &Cluster, job: &JobRef) -> Result<CancelOutc
         Ok(_) => Ok(CancelOutcome::Started),
         // An earlier attempt, or another client, may have deleted the Job.
         Err(error) if error.is_not_found() => Ok(CancelOutcome::Started),
-        Err(error) if error.is_conflict() && was_replaced(cluster, job, &found).await? => Ok(CancelOutcome::Started),
+        Err(error) if error.is_conflict() && was_replaced(cluster, job, &found).await? => {
+            Ok(CancelOutcome::Started)
+        }
         Err(error) => Err(error),
     }
 }

@@ -34,9 +34,7 @@ pub enum ConnectError {
     )]
     DefaultKubeconfig(#[source] KubeconfigError),
     /// The kubeconfig does not contain the context.
-    #[error(
-        "the kubeconfig has no context `{context}`; `kubectl config get-contexts` lists its contexts"
-    )]
+    #[error("the kubeconfig has no context `{context}`; `kubectl config get-contexts` lists its contexts")]
     UnknownContext {
         /// The name of the context.
         context: String,

@@ -8,9 +8,9 @@
 //! The number of concurrent creates is limited. A burst therefore waits in this process and does not overload
 //! the API server.
 
-use crate::cluster::Cluster;
 use crate::call_error::{CallEffect, CallError, retry, with_timeout};
-use crate::object::{INCOMPLETE_ANNOTATION, is_incomplete, is_managed_by_runway, to_snapshot, timestamp};
+use crate::cluster::Cluster;
+use crate::object::{INCOMPLETE_ANNOTATION, is_incomplete, is_managed_by_runway, timestamp, to_snapshot};
 use crate::params::{delete_in_background, merge_patch, patch_params, post_params};
 use crate::protobuf::CreateResponse;
 use k8s_openapi::api::batch::v1::Job;
@@ -63,7 +63,9 @@ impl From<CreateObjectsError> for CreateError {
     fn from(error: CreateObjectsError) -> Self {
         let message = error.to_string();
         match error {
-            CreateObjectsError::RenderFailed(_) | CreateObjectsError::ForeignJob { .. } => Self::Rejected { reason: message },
+            CreateObjectsError::RenderFailed(_) | CreateObjectsError::ForeignJob { .. } => {
+                Self::Rejected { reason: message }
+            }
             CreateObjectsError::PermitTimeout { .. } | CreateObjectsError::ExistingJobTerminating => {
                 Self::Unavailable(Unavailable::new(message))
             }
@@ -88,9 +90,13 @@ pub(crate) async fn create(cluster: &Cluster, request: &CreateRequest) -> Result
     Ok(create_objects(cluster, request).await?)
 }
 
-async fn create_objects(cluster: &Cluster, request: &CreateRequest) -> Result<JobSnapshot, CreateObjectsError> {
+async fn create_objects(
+    cluster: &Cluster,
+    request: &CreateRequest,
+) -> Result<JobSnapshot, CreateObjectsError> {
     let timeout = cluster.settings.call_timeout;
-    let _permit = cluster.create_permit().await.ok_or(CreateObjectsError::PermitTimeout { after: timeout })?;
+    let _permit =
+        cluster.create_permit().await.ok_or(CreateObjectsError::PermitTimeout { after: timeout })?;
     let _in_flight = cluster.mark_in_flight(request.id);
     let Manifest { mut job, secret } = render(&request.admitted, request.id, &request.policy)?;
     if secret.is_some() {
@@ -151,8 +157,14 @@ async fn existing_job(cluster: &Cluster, request: &CreateRequest) -> Result<Job,
 }
 
 /// Creates the Secret of an incomplete Job, and resumes the Job.
-async fn attach_secret(cluster: &Cluster, request: &CreateRequest, job: &CreateResponse, mut secret: Secret) -> Result<(), CallError> {
-    let (name, timeout) = (object_name(&request.admitted.job().name, request.id), cluster.settings.call_timeout);
+async fn attach_secret(
+    cluster: &Cluster,
+    request: &CreateRequest,
+    job: &CreateResponse,
+    mut secret: Secret,
+) -> Result<(), CallError> {
+    let (name, timeout) =
+        (object_name(&request.admitted.job().name, request.id), cluster.settings.call_timeout);
     let tenant = &request.admitted.job().tenant;
     secret.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "batch/v1".to_owned(),
@@ -162,7 +174,8 @@ async fn attach_secret(cluster: &Cluster, request: &CreateRequest, job: &CreateR
         ..OwnerReference::default()
     }]);
     let secrets = cluster.api::<Secret>(tenant);
-    let mut created = with_timeout(timeout, "creating a Secret", secrets.create(&post_params(), &secret)).await;
+    let mut created =
+        with_timeout(timeout, "creating a Secret", secrets.create(&post_params(), &secret)).await;
     if created.as_ref().is_err_and(CallError::is_already_exists) {
         // The Secret is from an attempt without a response, or from a removed Job. Runway may not read it, so
         // it is replaced.
@@ -170,18 +183,24 @@ async fn attach_secret(cluster: &Cluster, request: &CreateRequest, job: &CreateR
         created = with_timeout(timeout, "creating a Secret", secrets.create(&post_params(), &secret)).await;
     }
     created?;
-    let ready = json!({"metadata": {"annotations": {INCOMPLETE_ANNOTATION: null}}, "spec": {"suspend": false}});
+    let ready =
+        json!({"metadata": {"annotations": {INCOMPLETE_ANNOTATION: null}}, "spec": {"suspend": false}});
     let jobs = cluster.api::<Job>(tenant);
     with_timeout(timeout, "resuming a Job", jobs.patch(&name, &patch_params(), &merge_patch(&ready))).await?;
     Ok(())
 }
 
 /// Deletes a Job whose Secret could not be created.
-async fn roll_back(cluster: &Cluster, request: &CreateRequest, job: CreateResponse) -> Result<(), CreateObjectsError> {
+async fn roll_back(
+    cluster: &Cluster,
+    request: &CreateRequest,
+    job: CreateResponse,
+) -> Result<(), CreateObjectsError> {
     let api = cluster.api::<Job>(&request.admitted.job().tenant);
     let name = object_name(&request.admitted.job().name, request.id);
     let parameters = delete_in_background(job.uid);
-    match retry(cluster.settings.call_timeout, "rolling back a Job", || api.delete(&name, &parameters)).await {
+    match retry(cluster.settings.call_timeout, "rolling back a Job", || api.delete(&name, &parameters)).await
+    {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(CreateObjectsError::RollbackFailed(error)),
@@ -191,7 +210,7 @@ async fn roll_back(cluster: &Cluster, request: &CreateRequest, job: CreateRespon
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protobuf::test_encode::{nested, in_envelope, string, time};
+    use crate::protobuf::test_encode::{in_envelope, nested, string, time};
     use crate::settings::KubernetesSettings;
     use futures::future::join_all;
     use http::{Method, Request, Response};

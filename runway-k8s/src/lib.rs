@@ -9,11 +9,11 @@
 
 mod api;
 mod backend;
+mod call_error;
 mod cancel;
 mod client;
 mod cluster;
 mod create;
-mod call_error;
 mod logs;
 mod object;
 mod params;
@@ -24,5 +24,5 @@ mod watch;
 
 pub use backend::KubernetesBackend;
 pub use client::{ConnectError, Connection, connect};
-pub use preflight::{MissingPermission, REQUIRED_PERMISSIONS, Permission};
+pub use preflight::{MissingPermission, Permission, REQUIRED_PERMISSIONS};
 pub use settings::{KubernetesSettings, WatchScope};

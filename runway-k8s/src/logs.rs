@@ -1,7 +1,7 @@
 //! Reads the output of a job from its newest pod. A follower continues with the pods of later attempts.
 
-use crate::cluster::Cluster;
 use crate::call_error::{CallErrorCause, with_timeout};
+use crate::cluster::Cluster;
 use crate::object::is_finished;
 use bytes::Bytes;
 use futures::io::AsyncBufReadExt;
@@ -44,7 +44,8 @@ pub(crate) async fn logs(
     if state.newest_attempt.is_none() && state.is_complete {
         return Err(LogError::NotStarted);
     }
-    let follower = LogFollower { cluster, job, options, read_pods: BTreeSet::new(), last_attempt: 0, polls: 0 };
+    let follower =
+        LogFollower { cluster, job, options, read_pods: BTreeSet::new(), last_attempt: 0, polls: 0 };
     Ok(stream::try_unfold(follower, LogFollower::next_attempt).try_flatten().boxed())
 }
 
@@ -92,10 +93,11 @@ impl LogFollower {
     /// Returns the output of the next attempt. `None` if there are no more attempts.
     async fn next_attempt(mut self) -> Result<Option<(AttemptOutput, Self)>, LogError> {
         loop {
-            let AttemptState { newest_attempt, is_complete } = match self.cluster.attempt_state(&self.job).await {
-                Err(LogError::Gone) if !self.read_pods.is_empty() => return Ok(None),
-                reading => reading?,
-            };
+            let AttemptState { newest_attempt, is_complete } =
+                match self.cluster.attempt_state(&self.job).await {
+                    Err(LogError::Gone) if !self.read_pods.is_empty() => return Ok(None),
+                    reading => reading?,
+                };
             match newest_attempt {
                 Some(mut attempt) if !self.read_pods.contains(&attempt.pod) => {
                     // The Job may not count a pod that was deleted while it ran.
@@ -111,7 +113,9 @@ impl LogFollower {
                             return Ok(Some((output.boxed(), self)));
                         }
                         // The pod was just removed, or its container is not ready yet.
-                        Err(LogError::Gone | LogError::NotStarted) if self.polls < MAX_POLLS => self.polls += 1,
+                        Err(LogError::Gone | LogError::NotStarted) if self.polls < MAX_POLLS => {
+                            self.polls += 1
+                        }
                         Err(error) => return Err(error),
                     }
                 }
@@ -142,7 +146,8 @@ impl Cluster {
         pods.sort_by_cached_key(key);
         let is_complete = found.as_ref().is_none_or(is_finished) && !pods.iter().any(is_active);
         // Pods of earlier attempts may have been removed, but the Job still counts them.
-        let attempts = classify(&JobObjects { job: found.as_ref(), pods: &pods, ..JobObjects::default() }).attempts;
+        let attempts =
+            classify(&JobObjects { job: found.as_ref(), pods: &pods, ..JobObjects::default() }).attempts;
         let newest_attempt = pods.iter().rev().zip((1..=attempts).rev()).find(|(pod, _)| has_run(pod));
         let newest_attempt = newest_attempt.map(|(pod, number)| Attempt {
             number,

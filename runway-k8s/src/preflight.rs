@@ -39,7 +39,12 @@ pub const REQUIRED_PERMISSIONS: &[Permission] = &[
     permission("batch", "jobs", "get", "after a lost response, it stays unknown whether a job was created"),
     permission("batch", "jobs", "list", "running jobs cannot be counted"),
     permission("batch", "jobs", "watch", "changes of jobs are not detected"),
-    permission("batch", "jobs", "patch", "jobs cannot be marked as cancelled, and jobs with secrets cannot start"),
+    permission(
+        "batch",
+        "jobs",
+        "patch",
+        "jobs cannot be marked as cancelled, and jobs with secrets cannot start",
+    ),
     permission("batch", "jobs", "delete", "jobs cannot be cancelled"),
     permission("", "pods", "list", "running pods cannot be counted"),
     permission("", "pods", "watch", "the causes of failed jobs are not detected"),
@@ -94,7 +99,11 @@ impl KubernetesBackend {
             let status = response.status.unwrap_or_default();
             if !status.allowed {
                 let reason = status.reason.unwrap_or_default();
-                missing.push(MissingPermission { permission: *permission, namespace: namespace.clone(), reason });
+                missing.push(MissingPermission {
+                    permission: *permission,
+                    namespace: namespace.clone(),
+                    reason,
+                });
             }
         }
         Ok(missing)

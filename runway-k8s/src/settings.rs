@@ -39,7 +39,11 @@ impl KubernetesSettings {
     pub fn new(policy: &Policy) -> Self {
         let run = policy.run_settings();
         Self {
-            scope: if run.is_per_tenant() { WatchScope::AllNamespaces } else { WatchScope::Namespace(run.namespace.clone()) },
+            scope: if run.is_per_tenant() {
+                WatchScope::AllNamespaces
+            } else {
+                WatchScope::Namespace(run.namespace.clone())
+            },
             call_timeout: Duration::from_secs(10),
             max_concurrent_creates: 64,
             page_size: 500,

@@ -1,8 +1,8 @@
 //! The supervisor's handle to the processes of one attempt, with their pipes and socket.
 
 use crate::job_dir::create_private_dir;
-use crate::output::{PumpOutcome, Stream, LogWriter};
-use crate::plan::{EntryPlan, InitPlan, SupervisorPlan, ChildReport, RunAs};
+use crate::output::{LogWriter, PumpOutcome, Stream};
+use crate::plan::{ChildReport, EntryPlan, InitPlan, RunAs, SupervisorPlan};
 use crate::process::ProcessId;
 use crate::reexec::{Role, SELF_EXE};
 use crate::sandbox::unshare;
@@ -80,7 +80,15 @@ impl Attempt {
         let first_fd = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
         // Returning drops `command`, which holds the write ends of the pipes. Otherwise the pipes would never
         // end.
-        Ok(Self { run_as, first, first_fd, socket, is_socket_closed: false, stdout: Some(out), stderr: Some(err) })
+        Ok(Self {
+            run_as,
+            first,
+            first_fd,
+            socket,
+            is_socket_closed: false,
+            stdout: Some(out),
+            stderr: Some(err),
+        })
     }
 
     /// Returns init if it is the first process. Otherwise [`ChildReport::InitStarted`] has its pid.
@@ -136,7 +144,8 @@ impl Attempt {
     /// Moves output from the ready pipes to the log. Returns whether it moved any.
     pub(crate) fn pump(&mut self, output: &mut LogWriter, out: bool, err: bool) -> io::Result<bool> {
         let mut has_moved = false;
-        for (pipe, stream, is_ready) in [(&mut self.stdout, Stream::Stdout, out), (&mut self.stderr, Stream::Stderr, err)]
+        for (pipe, stream, is_ready) in
+            [(&mut self.stdout, Stream::Stdout, out), (&mut self.stderr, Stream::Stderr, err)]
         {
             if let Some(open) = pipe.as_ref().filter(|_| is_ready) {
                 match output.pump(open, stream)? {
@@ -163,7 +172,8 @@ impl Attempt {
         launcher: Option<&UnixStream>,
         timeout: Duration,
     ) -> io::Result<Ready> {
-        let mut polled = vec![PollFd::new(&self.first_fd, PollFlags::IN), PollFd::new(control_fd, PollFlags::IN)];
+        let mut polled =
+            vec![PollFd::new(&self.first_fd, PollFlags::IN), PollFd::new(control_fd, PollFlags::IN)];
         let socket = (!self.is_socket_closed).then_some(&self.socket);
         let indices = [
             self.stdout.as_ref().map(AsFd::as_fd),

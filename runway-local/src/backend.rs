@@ -1,19 +1,19 @@
 //! The local machine as a backend of the control plane.
 
-use crate::notify::{Notifier, Subscription, subscribe};
 use crate::error::{OpenError, StartError};
 use crate::job::{Job, Supervision};
 use crate::machine::Machine;
+use crate::notify::{Notifier, Subscription, subscribe};
 use crate::output::{LogChunk, LogReader};
 use crate::settings::LocalSettings;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use runway_control::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, CreateRequest,
-    Unavailable, WatchEvent,
+    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogEvent,
+    LogOptions, LogStream, Unavailable, WatchEvent,
 };
-use runway_control::{JobSnapshot, Env, SystemEnv};
+use runway_control::{Env, JobSnapshot, SystemEnv};
 use runway_core::JobId;
 use runway_core::capability::{BackendKind, Capabilities};
 use std::collections::{BTreeMap, VecDeque};
@@ -107,7 +107,9 @@ impl LocalBackend {
         let request = request.clone();
         let started = self.blocking("cannot start the job", move |this| {
             let job = Job::start(&this.machine, &request, Supervision::Detached)?;
-            Ok(this.read_snapshot_or_warn(job.id()).unwrap_or_else(|| JobSnapshot::initial(&request, SystemEnv.now())))
+            Ok(this
+                .read_snapshot_or_warn(job.id())
+                .unwrap_or_else(|| JobSnapshot::initial(&request, SystemEnv.now())))
         });
         started.await.map_err(CreateError::Uncertain)?.map_err(create_error)
     }
@@ -162,8 +164,13 @@ impl Backend for LocalBackend {
     }
 
     fn watch(&self) -> BoxStream<'_, WatchEvent> {
-        let start =
-            JobWatch { backend: self.clone(), subscriptions: None, last_emitted: None, events: VecDeque::new(), recovered_at: None };
+        let start = JobWatch {
+            backend: self.clone(),
+            subscriptions: None,
+            last_emitted: None,
+            events: VecDeque::new(),
+            recovered_at: None,
+        };
         stream::unfold(start, |mut watch| async move {
             let event = watch.next().await;
             Some((event, watch))
@@ -193,7 +200,9 @@ impl Backend for LocalBackend {
 fn create_error(error: StartError) -> CreateError {
     match error {
         StartError::IdConflict(snapshot) => CreateError::IdConflict(snapshot),
-        StartError::NotEnoughGpus { requested: wanted, total: all, .. } if u64::try_from(all).is_ok_and(|all| wanted.units() <= all) => {
+        StartError::NotEnoughGpus { requested: wanted, total: all, .. }
+            if u64::try_from(all).is_ok_and(|all| wanted.units() <= all) =>
+        {
             CreateError::Unavailable(Unavailable::new(error.to_string()))
         }
         StartError::NoCommand
@@ -320,8 +329,10 @@ impl JobWatch {
             self.events.push_back(WatchEvent::Removed(id));
         }
         // A finished job does not change.
-        let open =
-            ids.into_iter().filter(|id| snapshots.get(id).is_none_or(|job| job.status.occupies_resources)).collect::<Vec<_>>();
+        let open = ids
+            .into_iter()
+            .filter(|id| snapshots.get(id).is_none_or(|job| job.status.occupies_resources))
+            .collect::<Vec<_>>();
         let changed = self.backend.blocking("cannot list the jobs", move |this| {
             open.into_iter().filter_map(|id| this.read_snapshot_or_warn(id)).collect::<Vec<_>>()
         });
@@ -354,7 +365,8 @@ impl JobWatch {
         for id in &ids {
             if !subscriptions.by_job.contains_key(id) {
                 // Subscribing fails for a job that was just deleted. The next refresh reports it as removed.
-                let subscription = subscribe(self.backend.machine.job_dir(*id).path(), &subscriptions.notifier);
+                let subscription =
+                    subscribe(self.backend.machine.job_dir(*id).path(), &subscriptions.notifier);
                 subscriptions.by_job.extend(subscription.ok().map(|listening| (*id, listening)));
             }
         }

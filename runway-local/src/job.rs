@@ -1,14 +1,14 @@
 //! A handle to one job: reads its status and output, cancels it, waits for it.
 
-use crate::notify::{Notifier, subscribe};
 use crate::error::JobError;
-use crate::job_dir::{JobDir, ControlRequest};
+use crate::job_dir::{ControlRequest, JobDir};
 use crate::machine::Machine;
+use crate::notify::{Notifier, subscribe};
 use crate::output::LogReader;
 use crate::record::{JobFile, StatusFile};
 use crate::usage::Usage;
 use runway_control::backend::CancelOutcome;
-use runway_control::{JobSnapshot, Env, SystemEnv};
+use runway_control::{Env, JobSnapshot, SystemEnv};
 use runway_core::JobId;
 use runway_core::units::{CpuMillis, MemoryBytes};
 use std::io::{self, ErrorKind, Read};
@@ -234,10 +234,11 @@ impl Job {
             Some(connection) => (Arc::clone(&connection.notifier), None),
             None => {
                 let notifier = Arc::new(Notifier::default());
-                let subscription = subscribe(self.dir.path(), &notifier).map_err(|error| match error.kind() {
-                    ErrorKind::NotFound => self.removed_error(),
-                    _ => JobError::Watch(error),
-                })?;
+                let subscription =
+                    subscribe(self.dir.path(), &notifier).map_err(|error| match error.kind() {
+                        ErrorKind::NotFound => self.removed_error(),
+                        _ => JobError::Watch(error),
+                    })?;
                 (notifier, Some(subscription))
             }
         };

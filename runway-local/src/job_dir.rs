@@ -126,7 +126,8 @@ impl JobDir {
     /// Replaces a file atomically. A reader finds either the old or the new content, also after a crash.
     fn write_json(&self, name: &str, value: &impl Serialize, is_durable: bool) -> io::Result<()> {
         let new_path = self.path.join(format!("{name}.new"));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new_path)?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new_path)?;
         file.write_all(&serde_json::to_vec(value)?)?;
         if is_durable {
             file.sync_all()?;

@@ -13,14 +13,14 @@
 mod advice;
 mod attempt;
 mod backend;
-mod notify;
 mod cgroup;
 mod errno;
 mod error;
-mod job_dir;
 mod gpu;
 mod job;
+mod job_dir;
 mod machine;
+mod notify;
 mod output;
 mod plan;
 mod process;

@@ -51,7 +51,8 @@ impl Machine {
     /// # Errors
     /// [`OpenError`] if the settings, the state directory or the control groups cannot be used.
     pub fn open(mut settings: LocalSettings) -> Result<Self, OpenError> {
-        if let Some(parent) = settings.cgroup_parent.as_deref().filter(|parent| has_parent_component(parent)) {
+        if let Some(parent) = settings.cgroup_parent.as_deref().filter(|parent| has_parent_component(parent))
+        {
             return Err(OpenError::InvalidCgroupParent { parent: parent.to_owned() });
         }
         let state_dir = settings.state_dir.clone();
@@ -64,9 +65,12 @@ impl Machine {
         // A GPU that is listed twice would be assigned to two jobs.
         let mut seen_ids = BTreeSet::new();
         settings.gpus.retain(|gpu| !gpu.is_empty() && seen_ids.insert(gpu.clone()));
-        let layout = CgroupLayout::discover(settings.cgroup_parent.as_deref()).map_err(OpenError::ReadCgroups)?;
+        let layout =
+            CgroupLayout::discover(settings.cgroup_parent.as_deref()).map_err(OpenError::ReadCgroups)?;
         let machine = Self { inner: Arc::new(Inner { settings, layout }) };
-        machine.purge_removed().map_err(|source| OpenError::RemoveOld { state_dir: state_dir.clone(), source })?;
+        machine
+            .purge_removed()
+            .map_err(|source| OpenError::RemoveOld { state_dir: state_dir.clone(), source })?;
         machine.recover().map_err(|source| OpenError::ListJobs { state_dir, source })?;
         Ok(machine)
     }
@@ -170,10 +174,13 @@ impl Machine {
     pub(crate) fn recover(&self) -> io::Result<()> {
         let now = SystemEnv.now();
         for id in self.job_ids()? {
-            let result = self.recover_job(id, Retention::Detached).and_then(|()| match self.read_job(id)? {
-                Some((job, status)) if status.is_expired(job.ttl_after_finished, now) => self.job_dir(id).remove(),
-                _ => Ok(()),
-            });
+            let result =
+                self.recover_job(id, Retention::Detached).and_then(|()| match self.read_job(id)? {
+                    Some((job, status)) if status.is_expired(job.ttl_after_finished, now) => {
+                        self.job_dir(id).remove()
+                    }
+                    _ => Ok(()),
+                });
             if let Err(error) = result {
                 // A broken job directory must not block the recovery of the other jobs.
                 tracing::warn!(job = %id, %error, "cannot recover the job");

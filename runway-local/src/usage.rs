@@ -22,6 +22,11 @@ pub struct Usage {
 impl Usage {
     /// Reads the current values of a job's control groups.
     pub(crate) fn measure(wall: Duration, cgroups: &JobCgroups) -> Self {
-        Self { wall, cpu: cgroups.cpu_time(), throttled: cgroups.throttled_time(), peak_memory: cgroups.peak_memory() }
+        Self {
+            wall,
+            cpu: cgroups.cpu_time(),
+            throttled: cgroups.throttled_time(),
+            peak_memory: cgroups.peak_memory(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use runway_control::backend::{Backend, CancelOutcome};
 use runway_control::{ControlPlane, JobRecord, Settings, SubmitError, Submitted, SystemEnv};
 use runway_core::render::render;
-use runway_core::status::{Phase, Reason, JobObjects, classify};
+use runway_core::status::{JobObjects, Phase, Reason, classify};
 use runway_core::units::Timestamp;
 use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy};
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
@@ -151,8 +151,13 @@ impl Harness {
 
     /// Starts another control plane on the same namespace, as after a restart.
     pub async fn restart(&self) -> Self {
-        Self::start(self.namespace.clone(), self.admin.clone(), runway_client().await, Arc::clone(&self.policy))
-            .await
+        Self::start(
+            self.namespace.clone(),
+            self.admin.clone(),
+            runway_client().await,
+            Arc::clone(&self.policy),
+        )
+        .await
     }
 
     /// Starts a control plane on an existing namespace.
@@ -194,7 +199,12 @@ impl Harness {
     }
 
     /// Waits until the job's record satisfies a condition.
-    pub async fn wait_until(&self, id: JobId, awaited: &str, condition: impl Fn(&JobRecord) -> bool) -> Arc<JobRecord> {
+    pub async fn wait_until(
+        &self,
+        id: JobId,
+        awaited: &str,
+        condition: impl Fn(&JobRecord) -> bool,
+    ) -> Arc<JobRecord> {
         let poll = async || self.plane.job(id).filter(|record| condition(record));
         let found = tokio::time::timeout(TIMEOUT - Duration::from_secs(10), wait_until(awaited, poll)).await;
         found.unwrap_or_else(|_| panic!("waited for {awaited}: {:#?}", self.plane.job(id)))
@@ -205,7 +215,9 @@ impl Harness {
         let what = format!("{phase} {reason:?}");
         let record = self.wait_until(id, &what, |record| {
             let status = &record.snapshot.status;
-            status.phase == phase && status.reason == reason && (!phase.is_final() || !status.occupies_resources)
+            status.phase == phase
+                && status.reason == reason
+                && (!phase.is_final() || !status.occupies_resources)
         });
         let record = record.await;
         self.assert_decoders_agree(&record).await;
@@ -240,7 +252,8 @@ impl Harness {
     pub async fn wait_for_waiting_reason(&self, id: JobId) {
         let selector = ListParams::default().labels(&format!("runway.dev/id={id}"));
         wait_until("the waiting state of its pod", async || {
-            let pod = serde_json::to_value(self.api::<Pod>().list(&selector).await.unwrap().items.pop()).unwrap();
+            let pod =
+                serde_json::to_value(self.api::<Pod>().list(&selector).await.unwrap().items.pop()).unwrap();
             let reason = pod.pointer("/status/containerStatuses/0/state/waiting/reason")?.as_str()?;
             (reason != "ContainerCreating").then_some(())
         })

@@ -6,7 +6,7 @@
 use futures::StreamExt;
 use runway_control::JobSnapshot;
 use runway_control::backend::{
-    Backend, CancelOutcome, CreateError, JobRef, LogError, LogEvent, LogOptions, CreateRequest, WatchEvent,
+    Backend, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogEvent, LogOptions, WatchEvent,
 };
 use runway_core::capability::Capability;
 use runway_core::status::Phase;
@@ -57,7 +57,12 @@ fn create_request(tested: &impl BackendUnderTest, spec: JobSpec) -> CreateReques
     CreateRequest { id: tested.id(), admitted, policy }
 }
 
-async fn wait_until(backend: &dyn Backend, job: &JobRef, awaited: &str, condition: impl Fn(&JobSnapshot) -> bool) {
+async fn wait_until(
+    backend: &dyn Backend,
+    job: &JobRef,
+    awaited: &str,
+    condition: impl Fn(&JobSnapshot) -> bool,
+) {
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
         let found = backend.find(job).await.unwrap();
@@ -119,7 +124,10 @@ async fn creation(tested: &mut impl BackendUnderTest) {
     let [snapshot] = &list_job(&*backend, request.id).await[..] else { panic!("one job") };
     assert_matches(snapshot, &request);
     assert_eq!(snapshot.created_at, found.created_at);
-    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| snapshot.status.phase == Phase::Succeeded).await;
+    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| {
+        snapshot.status.phase == Phase::Succeeded
+    })
+    .await;
     assert_eq!(backend.cancel(&request.job_ref()).await.unwrap(), CancelOutcome::AlreadyFinished);
 }
 
@@ -142,7 +150,10 @@ async fn create_without_response(tested: &impl BackendUnderTest) {
         assert!(tokio::time::Instant::now() < deadline, "waited {TIMEOUT:?} for the job");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| snapshot.status.phase == Phase::Succeeded).await;
+    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| {
+        snapshot.status.phase == Phase::Succeeded
+    })
+    .await;
     assert_eq!(list_job(&*backend, request.id).await.len(), 1);
 }
 
@@ -196,7 +207,10 @@ async fn output(tested: &impl BackendUnderTest) {
     }
     let text = String::from_utf8(text).unwrap();
     assert_eq!((attempt, text.matches("begins").count()), (Some(1), 1), "{text:?}");
-    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| snapshot.status.phase == Phase::Succeeded).await;
+    wait_until(&*backend, &request.job_ref(), "its end", |snapshot| {
+        snapshot.status.phase == Phase::Succeeded
+    })
+    .await;
     assert!(backend.logs(&request.job_ref(), LogOptions { follow: false, tail: Some(0) }).await.is_ok());
 }
 
@@ -205,7 +219,10 @@ async fn cancellation(tested: &impl BackendUnderTest) {
     let request = create_request(tested, tested.job("cancellation"));
     let backend = tested.backend();
     backend.create(&request).await.unwrap();
-    wait_until(&*backend, &request.job_ref(), "its start", |snapshot| snapshot.status.phase == Phase::Running).await;
+    wait_until(&*backend, &request.job_ref(), "its start", |snapshot| {
+        snapshot.status.phase == Phase::Running
+    })
+    .await;
     assert_eq!(backend.cancel(&request.job_ref()).await.unwrap(), CancelOutcome::Started);
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     while let Some(snapshot) = backend.find(&request.job_ref()).await.unwrap() {

@@ -68,7 +68,9 @@ pub fn rerun_unprivileged(skipped_test: &str, programs: &[(&str, PathBuf)], root
         // children.
         let parent = group.parent().unwrap();
         let controllers = std::fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
-        for controller in controllers.split_whitespace().filter(|name| ["cpu", "memory", "pids"].contains(name)) {
+        for controller in
+            controllers.split_whitespace().filter(|name| ["cpu", "memory", "pids"].contains(name))
+        {
             std::fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
         }
         std::fs::create_dir(group).unwrap();

@@ -1,6 +1,6 @@
 //! Fault plans for the fake cluster.
 
-use runway_control::fake::{Response, Call, FaultPlan, EventFault, Fault, JobTimings};
+use runway_control::fake::{Call, EventFault, Fault, FaultPlan, JobTimings, Response};
 use runway_core::JobId;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -4,12 +4,7 @@
 //! the crates under test. It contains helpers that at least two test programs need. The helpers panic if the
 //! setup of a test fails.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails if its setup fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails if its setup fails")]
 #![allow(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "a test fails if its setup fails")]
 #![allow(clippy::missing_errors_doc, reason = "the errors are those of the connection")]
 

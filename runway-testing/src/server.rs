@@ -2,7 +2,7 @@
 
 use crate::policies;
 use crate::wire::{HttpResponse, exchange, get, metric};
-use runway_control::fake::{NoFaults, FaultPlan, FakeBackend, FakeCluster};
+use runway_control::fake::{FakeBackend, FakeCluster, FaultPlan, NoFaults};
 use runway_control::{Backend, ControlPlane, Settings, SystemEnv};
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
@@ -53,7 +53,10 @@ pub struct Harness {
 
 impl Harness {
     /// Starts a server and waits until it is ready. `wrap` returns the server's backend.
-    pub async fn start<B: Backend>(setup: ServerSetup, wrap: impl FnOnce(&FakeCluster, FakeBackend) -> B) -> Self {
+    pub async fn start<B: Backend>(
+        setup: ServerSetup,
+        wrap: impl FnOnce(&FakeCluster, FakeBackend) -> B,
+    ) -> Self {
         let cluster = FakeCluster::with_fault_plan(Arc::new(SystemEnv), setup.faults);
         let backend = Arc::new(wrap(&cluster, cluster.connect()));
         let metrics = Arc::new(Metrics::default());

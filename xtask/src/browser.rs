@@ -3,7 +3,7 @@
 
 use crate::in_memory::InMemoryServer;
 use crate::python;
-use runway_steps::{self as steps, StepError, find_or_install, workspace_root, target_dir};
+use runway_steps::{self as steps, StepError, find_or_install, target_dir, workspace_root};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -15,7 +15,8 @@ const PACKAGES: &[(&str, &str)] = &[("playwright", "1.65.2"), ("axe-playwright-p
 
 /// Tests the page of a server with an in-memory cluster.
 pub(crate) fn check() -> Result<(), StepError> {
-    let found = find_or_install(PROGRAMS, INSTALL_HINT).map_err(|failure| StepError::MissingTool { failure })?;
+    let found =
+        find_or_install(PROGRAMS, INSTALL_HINT).map_err(|failure| StepError::MissingTool { failure })?;
     let chromium: PathBuf = found.into_values().next().unwrap_or_default();
     let python = python::ensure_venv(PACKAGES)?.join("bin/python");
     let (_server, address) = InMemoryServer::start(|command| {

@@ -1,7 +1,7 @@
 //! Checks that a program outside of the workspace can embed `runway-core`, and that its package passes its
 //! tests.
 
-use runway_steps::{StepError, cargo_command, workspace_root, run_step, target_dir};
+use runway_steps::{StepError, cargo_command, run_step, target_dir, workspace_root};
 use std::fs;
 use std::path::Path;
 
@@ -35,7 +35,8 @@ fn check_package(target: &Path) -> Result<(), StepError> {
     for features in [&[][..], &["--features", "kubernetes"]] {
         let mut test = cargo_command(&["test", "--quiet", "--manifest-path"]);
         test.arg(&manifest).args(features).env("CARGO_TARGET_DIR", target);
-        result = result.and(run_step(&format!("tests of the packaged core {}", features.join(" ")), &mut test));
+        result =
+            result.and(run_step(&format!("tests of the packaged core {}", features.join(" ")), &mut test));
     }
     let _ignored = fs::remove_dir_all(&unpacked);
     result

@@ -1,10 +1,10 @@
 //! The development tasks of the project: `cargo xtask …`.
 
 mod browser;
-mod openapi;
 mod embedder;
 mod in_memory;
 mod modules;
+mod openapi;
 mod purity;
 mod python;
 
@@ -19,27 +19,44 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test              everything that must hold: formatting, lints, each crate alone, the core's purity, tests, documentation;
-                    --offline leaves out the tests on a real cluster and in a virtual machine, and what has to be
-                    fetched; --machine runs those of jobs on one machine alone, --description holds the server against its
-                    own OpenAPI document, --browser looks at the operators' page in Chromium, --deployed runs its image on a
-                    cluster, as its manifests say. --kubernetes VERSION, with or without --deployed, runs the tests on
-                    that version, 1.34 or 1.36 (the default)
-  bench [OPTIONS]   compare with peers and print one table; --check only compiles it, --quick runs a few short rounds,
-                    --cluster measures on a real API server, --http the server, --local jobs on this machine;
-                    --kubernetes VERSION with the first two
-  cluster COMMAND   a Kubernetes for development: up [--node] [--kubernetes VERSION], down, status, env, import FILE,
-                    stop-apiserver, start-apiserver
-  documents         of `test` what the pages for readers show, as far as it takes no cluster
-  modules           of `test` the import cycles between the modules of a crate, and the picture of them in
-                    docs/architecture.md; --write updates the picture
-  image [OPTIONS]   write the server's container image to target/oci/runway-http.tar, or with --output FILE elsewhere;
-                    --program FILE writes the static program alone; --twice builds that in two folders and compares
-  deployment        of `test` what infra/ holds, as far as it takes no cluster, and the dependencies' licences
-  references        write docs/reference/, the manifests' guardrails and the rules' object anew
-  soak [OPTIONS]    runs that take too long for each commit, such as fifty repetitions of a test on a busy machine:
-                    --only NAME runs one of them, --times N so often; a wrong NAME prints all
-  sbom              write target/sbom/: what the programs are made of
+  test [OPTION]     run all checks: formatting, lints, a separate build of each
+                    crate, dependencies of the core, tests, documentation
+      --offline         skip a real cluster, the virtual machine and downloads
+      --machine         only run the tests of jobs on one machine
+      --description     only test the server against its OpenAPI document
+      --browser         only test the operators' page in Chromium
+      --deployed        only test the server's image on a cluster, with its
+                        manifests
+      --kubernetes VERSION
+                        use this version, 1.34 or 1.36 (the default), alone or
+                        with --deployed
+  bench [OPTIONS]   compare with peers and print one table
+      --check           only compile the benchmarks
+      --quick           run a few short rounds
+      --cluster         measure on a real API server
+      --http            measure the server
+      --local           measure jobs on this machine
+      --kubernetes VERSION
+                        use this version with --cluster or --http
+  cluster COMMAND   manage a Kubernetes for development:
+                    up [--node] [--kubernetes VERSION], down, status, env,
+                    import FILE, stop-apiserver, start-apiserver
+  documents         run the documents that need no cluster (part of `test`)
+  modules           check import cycles between the modules of each crate, and
+                    the picture in docs/architecture.md (part of `test`)
+      --write           update the picture
+  image             write the server's image to target/oci/runway-http.tar
+      --output FILE     write it to this file
+      --program FILE    only write the static program
+      --twice           build the program in two directories and compare
+  deployment        check infra/ and the licences of the dependencies, as far as
+                    no cluster is needed (part of `test`)
+  references        update docs/reference/, the guardrails in the manifests and
+                    the rule object
+  soak [OPTIONS]    repeat tests that take too long for each commit
+      --only NAME       select a run; a wrong NAME prints all runs
+      --times N         set the number of repetitions
+  sbom              write the SBOMs of the programs to target/sbom/
 ";
 
 /// Arguments that select one crate and its features. Each must pass the lints in a separate build.
@@ -215,7 +232,7 @@ fn run_all_tests(with_cluster: bool, kubernetes: Option<Release>) -> Result<(), 
         if !is_program || packages.contains(&"--no-default-features") {
             lint.env("K8S_OPENAPI_ENABLED_VERSION", OLDEST_KUBERNETES);
         }
-        steps::run_step(&format!("alone: {}", packages.join(" ")), &mut lint)?;
+        steps::run_step(&format!("separate build: {}", packages.join(" ")), &mut lint)?;
     }
     embedder::check()?;
     purity::check()?;
@@ -230,12 +247,13 @@ fn run_all_tests(with_cluster: bool, kubernetes: Option<Release>) -> Result<(), 
     )?;
     let deployment = deployment(with_cluster, kubernetes)?;
     if !with_cluster {
-        eprintln!("\nxtask: all that must hold offline holds");
+        eprintln!("\nxtask: all offline checks passed");
         print_skipped(deployment);
         let skipped = CLUSTER_TESTS.iter().map(|test| test.join(" ")).collect::<Vec<_>>().join(", ");
         eprintln!(
-            "xtask: left out: the server against its own description, its page in a browser, jobs in a virtual machine, and the tests on a \
-             real cluster ({skipped}, the documents, the manifests with the server's image, the dashboard)"
+            "xtask: skipped: the server and its OpenAPI document, its page in a browser, jobs in a virtual machine, \
+             and the tests on a real cluster ({skipped}, the documents, the manifests with the server's image, \
+             the dashboard)"
         );
         return Ok(());
     }
@@ -243,10 +261,10 @@ fn run_all_tests(with_cluster: bool, kubernetes: Option<Release>) -> Result<(), 
     browser::check()?;
     virtual_machine_test()?;
     let skipped = cluster_tests(kubernetes)?;
-    eprintln!("\nxtask: all that must hold holds");
+    eprintln!("\nxtask: all checks passed");
     print_skipped(deployment);
     for test in skipped {
-        eprintln!("xtask: left out, since this cluster is not ours: {}", test.join(" "));
+        eprintln!("xtask: skipped on a cluster that `cargo xtask cluster` did not start: {}", test.join(" "));
     }
     Ok(())
 }
@@ -270,10 +288,10 @@ fn virtual_machine_test() -> Result<(), StepError> {
 fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'static str>, StepError> {
     let mut skipped = Vec::new();
     if !observability::check(may_install)? {
-        skipped.push("the rules of Prometheus, since it is not installed");
+        skipped.push("the Prometheus rules: Prometheus is not installed");
     }
     if !manifests::check(may_install, kubernetes)? {
-        skipped.push("the manifests, since there is no `kubectl`");
+        skipped.push("the manifests: `kubectl` is not installed");
     }
     skipped.extend(terraform::check()?.map(terraform::SkippedChecks::as_str));
     if steps::locate("cargo-deny").is_some() {
@@ -281,14 +299,14 @@ fn deployment(may_install: bool, kubernetes: Option<Release>) -> Result<Vec<&'st
         let mut deny = steps::cargo_command(&["deny", "--log-level", "error"]);
         steps::run_step("licences and sources of the dependencies", deny.args(what))?;
     } else {
-        skipped.push("licences and sources of the dependencies, since there is no `cargo-deny`");
+        skipped.push("licences and sources of the dependencies: `cargo-deny` is not installed");
     }
     Ok(skipped)
 }
 
 fn print_skipped(skipped: Vec<&str>) {
     for part in skipped {
-        eprintln!("xtask: left out: {part}");
+        eprintln!("xtask: skipped: {part}");
     }
 }
 
@@ -302,7 +320,8 @@ fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static s
             continue;
         }
         let arguments: Vec<&str> = ["test", "--locked"].iter().chain(*test).copied().collect();
-        session.run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::cargo_command(&arguments))?;
+        session
+            .run(&format!("tests on a cluster: {}", test.join(" ")), &mut steps::cargo_command(&arguments))?;
     }
     if session.is_managed() {
         documents::check_on_cluster(&mut session)?;
@@ -319,11 +338,12 @@ fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static s
 /// Checks the server in its image on a cluster that `cargo xtask cluster` started. An external cluster may
 /// already use the namespaces and may not have the image.
 fn deployed_test(kubernetes: Option<Release>) -> Result<(), StepError> {
-    let mut session = start_session("the cluster for the deployed server", UpOptions { node: true, kubernetes })?;
+    let mut session =
+        start_session("the cluster for the deployed server", UpOptions { node: true, kubernetes })?;
     if session.is_managed() {
         return manifests::check_on_cluster(&mut session);
     }
-    let what = "the cluster of KUBECONFIG is not ours: unset the variable".to_owned();
+    let what = "KUBECONFIG names an external cluster: unset KUBECONFIG".to_owned();
     Err(StepError::CheckFailed { step: "the deployed server".to_owned(), what })
 }
 
@@ -335,25 +355,27 @@ fn start_session(step: &str, options: UpOptions) -> Result<Session, StepError> {
 fn bench(options: &[&str], kubernetes: Option<Release>) -> Result<(), StepError> {
     if options == ["--check"] {
         let lint = ["clippy", "--locked", "-p", "runway-bench", "--all-targets", "--", "-D", "warnings"];
-        return run_cargo("the comparisons compile", &lint);
+        return run_cargo("the benchmarks compile", &lint);
     }
     let is = |what: &str| options.contains(&what);
     let program = |name: &str| steps::target_dir().join("release").join(name);
     let options = options.iter().filter(|option| **option != "--http");
     if is("--cluster") {
-        let mut session = start_session("the cluster for the measurements", UpOptions { node: false, kubernetes })?;
-        return session.run("measurements on a cluster", bench_command(false)?.args(options));
+        let mut session =
+            start_session("the cluster for the benchmarks", UpOptions { node: false, kubernetes })?;
+        return session.run("benchmarks on a cluster", bench_command(false)?.args(options));
     }
     if is("--http") {
         run_cargo("build", &["build", "--locked", "--release", "-p", "runway-http"])?;
         let mut run = bench_command(false)?;
-        let mut session = start_session("the cluster for the measurements", UpOptions { node: false, kubernetes })?;
+        let mut session =
+            start_session("the cluster for the benchmarks", UpOptions { node: false, kubernetes })?;
         return session
-            .run("measurements of the server", run.arg("--http").arg(program("runway-http")).args(options));
+            .run("benchmarks of the server", run.arg("--http").arg(program("runway-http")).args(options));
     }
     run_cargo("build", &["build", "--locked", "--release", "-p", "runway-cli"])?;
     let mut run = bench_command(!is("--local"))?;
-    steps::run_step("comparisons", run.arg("--runway").arg(program("runway")).args(options))
+    steps::run_step("benchmarks", run.arg("--runway").arg(program("runway")).args(options))
 }
 
 /// Builds the benchmark program and returns a call of it. The peers include whole policy engines with long

@@ -32,22 +32,25 @@ pub(crate) fn check() -> Result<(), StepError> {
 /// Writes the picture into the document.
 pub(crate) fn write() -> Result<(), StepError> {
     let (_, current) = document(&read()?)?;
-    fs::write(workspace_root().join(DOCUMENT), current).map_err(|error| check_failed(DOCUMENT, error.to_string()))
+    fs::write(workspace_root().join(DOCUMENT), current)
+        .map_err(|error| check_failed(DOCUMENT, error.to_string()))
 }
 
 /// Returns the current text of the document, and the text with an updated picture.
 fn document(workspace: &Workspace) -> Result<(String, String), StepError> {
-    let committed =
-        fs::read_to_string(workspace_root().join(DOCUMENT)).map_err(|error| check_failed(DOCUMENT, error.to_string()))?;
+    let committed = fs::read_to_string(workspace_root().join(DOCUMENT))
+        .map_err(|error| check_failed(DOCUMENT, error.to_string()))?;
     let current = replace_picture(&committed, &workspace.picture());
-    let current = current.ok_or_else(|| check_failed(PICTURE, format!("{DOCUMENT} does not mark this part")))?;
+    let current =
+        current.ok_or_else(|| check_failed(PICTURE, format!("{DOCUMENT} does not mark this part")))?;
     Ok((committed, current))
 }
 
 fn read() -> Result<Workspace, StepError> {
     let metadata = ["metadata", "--locked", "--no-deps", "--format-version", "1"];
-    let output =
-        cargo_command(&metadata).output().map_err(|error| StepError::Io { step: CYCLES.to_owned(), error })?;
+    let output = cargo_command(&metadata)
+        .output()
+        .map_err(|error| StepError::Io { step: CYCLES.to_owned(), error })?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
         return Err(StepError::CommandFailed { step: CYCLES.to_owned() });

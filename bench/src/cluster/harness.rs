@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
-use runway_control::{ControlPlane, Settings, Env, SystemEnv};
+use runway_control::{ControlPlane, Env, Settings, SystemEnv};
 use runway_core::policy::PriceOverrides;
 use runway_core::{Gate, JobId, JobSpec, Policy, Submission, document, render::render};
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
@@ -56,8 +56,10 @@ pub(crate) struct BenchNamespace {
 
 impl Cluster {
     pub(crate) async fn connect() -> BenchResult<Self> {
-        let path_from_env = |variable| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let admin = path_from_env("KUBECONFIG").ok_or("KUBECONFIG is not set: run `cargo xtask bench --cluster`")?;
+        let path_from_env =
+            |variable| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let admin =
+            path_from_env("KUBECONFIG").ok_or("KUBECONFIG is not set: run `cargo xtask bench --cluster`")?;
         let user = path_from_env("RUNWAY_TEST_KUBECONFIG").unwrap_or_else(|| admin.clone());
         let connection = |file| Connection { kubeconfig: Some(file), context: None };
         Ok(Self { admin: connect(&connection(admin)).await?, user: connection(user) })
@@ -141,7 +143,8 @@ pub(crate) fn policy_text(namespace: &str) -> String {
 
 /// Starts a control plane as in a server. Returns it with the task that runs its watch.
 pub(crate) fn start_plane(client: Client, policy: &Arc<Policy>) -> (ControlPlane, JoinHandle<()>) {
-    let backend = KubernetesBackend::new(client, policy, KubernetesSettings::new(policy), Arc::new(SystemEnv));
+    let backend =
+        KubernetesBackend::new(client, policy, KubernetesSettings::new(policy), Arc::new(SystemEnv));
     let plane =
         ControlPlane::new(Arc::new(backend), Arc::clone(policy), Arc::new(SystemEnv), Settings::default());
     let watch = tokio::spawn(plane.clone().run());
@@ -149,7 +152,11 @@ pub(crate) fn start_plane(client: Client, policy: &Arc<Policy>) -> (ControlPlane
 }
 
 /// Opens one connection per submitter, so that no run includes the cost of connecting.
-pub(crate) async fn open_connections(client: &Client, place: &BenchNamespace, connections: usize) -> BenchResult {
+pub(crate) async fn open_connections(
+    client: &Client,
+    place: &BenchNamespace,
+    connections: usize,
+) -> BenchResult {
     let mut calls = JoinSet::new();
     for _ in 0..connections {
         let jobs: Api<Job> = Api::namespaced(client.clone(), &place.name);

@@ -1,9 +1,9 @@
 //! Runway on a real API server, compared with a minimal client: `cargo xtask bench --cluster`.
 
-pub(crate) mod harness;
 mod cpu_time;
-pub(crate) mod rebuild;
+pub(crate) mod harness;
 mod idle;
+pub(crate) mod rebuild;
 pub(crate) mod submit;
 pub(crate) mod table;
 
@@ -68,13 +68,19 @@ fn rows_of(load: Load, rounds: &[Round]) -> BenchResult<Vec<Row>> {
         many => format!("{many} submitters: {what}"),
     };
     let row = |name: &str, unit, compared_with, of: fn(&Run) -> f64| {
-        let pairs =
-            rounds.iter().map(|round| Ok((of(round.run_of(CreateClient::Runway)?), of(round.run_of(compared_with)?))));
-        Ok::<_, Box<dyn Error>>(Row::new(what(name), unit, pairs.collect::<BenchResult<Vec<_>>>()?.into_iter()))
+        let pairs = rounds
+            .iter()
+            .map(|round| Ok((of(round.run_of(CreateClient::Runway)?), of(round.run_of(compared_with)?))));
+        Ok::<_, Box<dyn Error>>(Row::new(
+            what(name),
+            unit,
+            pairs.collect::<BenchResult<Vec<_>>>()?.into_iter(),
+        ))
     };
     let slowest = row("p99", "ms", CreateClient::Bare, |turn| turn.p99)?.target(Target::AtMost(1.10));
     Ok(vec![
-        row("jobs created", "/s", CreateClient::Bare, |turn| turn.jobs_per_second)?.target(Target::AtLeast(0.95)),
+        row("jobs created", "/s", CreateClient::Bare, |turn| turn.jobs_per_second)?
+            .target(Target::AtLeast(0.95)),
         row("p50", "ms", CreateClient::Bare, |turn| turn.p50)?,
         if load.submitters == 100 { slowest.target(Target::Below(500.0)) } else { slowest },
         row("client, CPU time", "ms", CreateClient::Bare, |turn| turn.client)?,

@@ -1,7 +1,7 @@
 //! Rebuilds the ledger from the jobs of a cluster, compared with a plain list of the same jobs. Each
 //! measurement runs in a separate process, because the peak memory of a process never decreases.
 
-use super::harness::{Cluster, BenchNamespace, manifests, start_plane, policy, open_connections};
+use super::harness::{BenchNamespace, Cluster, manifests, open_connections, policy, start_plane};
 use super::idle::IdleWait;
 use crate::timing::BenchResult;
 use k8s_openapi::api::batch::v1::Job;
@@ -66,7 +66,8 @@ pub(crate) async fn create_jobs(cluster: &Cluster, namespace: &BenchNamespace, j
     let manifests = Arc::new(manifests);
     let mut creators = JoinSet::new();
     for creator in 0..CREATE_TASKS {
-        let (api, manifests) = (Api::<Job>::namespaced(client.clone(), &namespace.name), Arc::clone(&manifests));
+        let (api, manifests) =
+            (Api::<Job>::namespaced(client.clone(), &namespace.name), Arc::clone(&manifests));
         creators.spawn(async move {
             for job in manifests.iter().skip(creator).step_by(CREATE_TASKS) {
                 api.create(&PostParams::default(), job).await?;

@@ -1,7 +1,7 @@
 //! Creates jobs through the control plane, compared with plain create calls for the same manifests.
 
-use super::harness::{Cluster, BenchNamespace, manifests, start_plane, submissions, open_connections};
 use super::cpu_time::CpuTime;
+use super::harness::{BenchNamespace, Cluster, manifests, open_connections, start_plane, submissions};
 use super::idle::IdleWait;
 use crate::timing::BenchResult;
 use futures::StreamExt;
@@ -127,7 +127,12 @@ async fn run_with_runway(cluster: &Cluster, idle: &mut IdleWait, load: Load) -> 
 
 /// Creates pre-rendered manifests with `Api::create`. If `watches_jobs` is set, it also watches the Jobs and
 /// Pods, as a client that tracks them would.
-async fn run_bare(cluster: &Cluster, idle: &mut IdleWait, load: Load, watches_jobs: bool) -> BenchResult<Run> {
+async fn run_bare(
+    cluster: &Cluster,
+    idle: &mut IdleWait,
+    load: Load,
+    watches_jobs: bool,
+) -> BenchResult<Run> {
     let namespace = cluster.create_namespace().await?;
     let client = cluster.client().await?;
     let manifests = Arc::new(manifests(load.jobs, &namespace.policy()?)?);
@@ -174,7 +179,10 @@ async fn check_and_delete(namespace: BenchNamespace, load: Load, run: Run) -> Be
 pub(crate) type SubmitError = Box<dyn Error + Send + Sync>;
 
 /// Runs concurrent submitters. Each one creates jobs sequentially until the total is reached.
-pub(crate) async fn run<F>(load: Load, submit: impl Fn(usize) -> F + Clone + Send + 'static) -> BenchResult<Run>
+pub(crate) async fn run<F>(
+    load: Load,
+    submit: impl Fn(usize) -> F + Clone + Send + 'static,
+) -> BenchResult<Run>
 where
     F: Future<Output = Result<(), SubmitError>> + Send + 'static,
 {

@@ -34,7 +34,12 @@ impl Clients {
         Ok(Self { address, free: Arc::new(Mutex::new(free)) })
     }
 
-    pub(super) async fn post(&self, path: &'static str, body: Bytes, status: u16) -> Result<(), RequestError> {
+    pub(super) async fn post(
+        &self,
+        path: &'static str,
+        body: Bytes,
+        status: u16,
+    ) -> Result<(), RequestError> {
         self.send(Method::POST, path, body, status).await
     }
 
@@ -43,7 +48,13 @@ impl Clients {
     }
 
     /// Sends a request, reads the whole response, and checks its status.
-    async fn send(&self, method: Method, path: &'static str, body: Bytes, status: u16) -> Result<(), RequestError> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &'static str,
+        body: Bytes,
+        status: u16,
+    ) -> Result<(), RequestError> {
         let mut sender = self.free.lock().await.pop().ok_or("more requests than connections")?;
         let request = Request::builder()
             .method(method)

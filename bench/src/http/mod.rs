@@ -5,8 +5,8 @@ mod process;
 mod servers;
 
 use crate::cluster::harness::Cluster;
-use crate::cluster::rebuilding::create_jobs;
-use crate::cluster::submitting::{Load, Run, run};
+use crate::cluster::rebuild::create_jobs;
+use crate::cluster::submit::{Load, Run, run};
 use crate::cluster::table::{Row, Target, print};
 use crate::timing::BenchResult;
 use client::Clients;

@@ -38,13 +38,8 @@ pub(super) async fn runway(known: usize) -> BenchResult<SocketAddr> {
     let metrics = Arc::new(Metrics::default());
     let backend = Arc::new(cluster.connect());
     let policy = policy("jobs")?;
-    let plane = ControlPlane::with_observer(
-        backend,
-        policy,
-        env,
-        Settings::default(),
-        Arc::clone(&metrics) as _,
-    );
+    let plane =
+        ControlPlane::with_observer(backend, policy, env, Settings::default(), Arc::clone(&metrics) as _);
     tokio::spawn(plane.clone().run());
     plane.ready().await;
     for number in 0..known {

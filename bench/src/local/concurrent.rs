@@ -1,8 +1,8 @@
 //! Many jobs at the same time.
 
-use super::harness::Harness;
 use super::command::command;
-use crate::timing::{Benchmark, BenchResult};
+use super::harness::Harness;
+use crate::timing::{BenchResult, Benchmark};
 use runway_local::{Job, Supervision};
 use std::process::Stdio;
 use std::rc::Rc;
@@ -11,7 +11,8 @@ use std::thread;
 /// Starts all jobs at the same time, each in a separate thread, and waits for all of them.
 pub(super) fn jobs(harness: Rc<Harness>, count: usize) -> Benchmark {
     Benchmark::new(move |samples| {
-        let requests = (0..count).map(|_| harness.create_request(&["true"])).collect::<BenchResult<Vec<_>>>()?;
+        let requests =
+            (0..count).map(|_| harness.create_request(&["true"])).collect::<BenchResult<Vec<_>>>()?;
         let machine = &harness.machine;
         samples.time(count, || {
             thread::scope(|scope| {
@@ -21,7 +22,11 @@ pub(super) fn jobs(harness: Rc<Harness>, count: usize) -> Benchmark {
                             .map_err(|error| error.to_string())?;
                         let snapshot = job.wait(None).map_err(|error| error.to_string())?;
                         job.remove().map_err(|error| error.to_string())?;
-                        if snapshot.status.exit_code == Some(0) { Ok(()) } else { Err(snapshot.status.message) }
+                        if snapshot.status.exit_code == Some(0) {
+                            Ok(())
+                        } else {
+                            Err(snapshot.status.message)
+                        }
                     }
                 };
                 let all: Vec<_> = requests.iter().map(|order| scope.spawn(run(order))).collect();

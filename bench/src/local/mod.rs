@@ -1,8 +1,8 @@
 //! Jobs on this machine, compared with other programs that isolate a process: `cargo xtask bench --local`.
 
-mod harness;
 mod command;
 mod concurrent;
+mod harness;
 mod output;
 mod podman;
 mod start;
@@ -37,11 +37,14 @@ pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> BenchResu
         Row::new("`runway run`: start to exit", medians[2]),
     ];
     if let Some(bwrap) = of("bwrap") {
-        rows = rows.into_iter().map(|row| row.compared_with("bwrap", bwrap).at_most("at most 3", 3.0)).collect();
+        rows =
+            rows.into_iter().map(|row| row.compared_with("bwrap", bwrap).at_most("at most 3", 3.0)).collect();
     }
     if let Some(podman) = of("podman") {
         rows.push(
-            Row::new("`runway run` again", medians[2]).compared_with("podman", podman).at_most("at most 0.1", 0.1),
+            Row::new("`runway run` again", medians[2])
+                .compared_with("podman", podman)
+                .at_most("at most 0.1", 0.1),
         );
     }
     rows.extend(names.iter().zip(&medians[3..]).map(|(name, median)| Row::new(name, *median)));
@@ -77,7 +80,10 @@ pub(crate) fn measure(runway: &Path, rounds: usize, shorter: usize) -> BenchResu
     println!(
         "{rounds} interleaved rounds after a warm-up, {starts} starts each; median times of one operation"
     );
-    println!("{megabytes} MiB of output for each reader; {} concurrent jobs", CONCURRENT_JOBS / shorter.min(10));
+    println!(
+        "{megabytes} MiB of output for each reader; {} concurrent jobs",
+        CONCURRENT_JOBS / shorter.min(10)
+    );
     for missing in missing {
         println!("skipped: {missing}");
     }

@@ -1,7 +1,7 @@
 //! Throughput of a job's output to its file and to its readers.
 
 use super::harness::Harness;
-use crate::timing::{Benchmark, BenchResult};
+use crate::timing::{BenchResult, Benchmark};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::{io, thread};

@@ -34,7 +34,8 @@ impl Podman {
             [&[], &[&limits[0], &limits[1]], &["--runtime=runc", &limits[0], &limits[1]]];
         let mut last_error = String::new();
         for options in variants {
-            podman.words = podman.command_line(&[&["run", "--rm", "--network=none"], options, &[IMAGE, "true"]].concat());
+            podman.words = podman
+                .command_line(&[&["run", "--rm", "--network=none"], options, &[IMAGE, "true"]].concat());
             match podman.run() {
                 Ok(()) => return Ok(podman),
                 Err(error) => last_error = error.to_string(),
@@ -64,7 +65,12 @@ impl Podman {
         let image = self.root.join("image.tar");
         let mut tar = Command::new("tar");
         run_command(tar.arg("-C").arg(self.root.join("image")).arg("-cf").arg(&image).arg("."))?;
-        run_command(&mut command(&self.command_line(&["import", "--quiet", &image.display().to_string(), IMAGE])))
+        run_command(&mut command(&self.command_line(&[
+            "import",
+            "--quiet",
+            &image.display().to_string(),
+            IMAGE,
+        ])))
     }
 
     fn run(&self) -> BenchResult {

@@ -1,9 +1,9 @@
 //! The time from the start of `true` to its exit, and from the start of `echo` to its first output.
 
-use super::harness::Harness;
 use super::command::command;
+use super::harness::Harness;
 use super::podman::Podman;
-use crate::timing::{Benchmark, BenchResult};
+use crate::timing::{BenchResult, Benchmark};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;

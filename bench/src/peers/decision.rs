@@ -1,7 +1,7 @@
 //! `Gate::submit` for parsed jobs, with or without rendering the admitted job, and `Gate::release`.
 
 use crate::peers::random::Random;
-use crate::timing::{Benchmark, BenchResult};
+use crate::timing::{BenchResult, Benchmark};
 use runway_core::policy::PriceOverrides;
 use runway_core::spec::ResourceSpec;
 use runway_core::units::Timestamp;

@@ -6,8 +6,8 @@
 //! constant. A tenth of the jobs have GPUs. All random values are drawn before the measurement starts.
 
 use crate::peers::random::Random;
-use crate::timing::{Benchmark, BenchResult};
-use runway_core::quota::{HoldRequest, Ledger, QuotaKind, QuotaExceeded};
+use crate::timing::{BenchResult, Benchmark};
+use runway_core::quota::{HoldRequest, Ledger, QuotaExceeded, QuotaKind};
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{HashSeed, JobId, Tenant};
 use std::hint::black_box;
@@ -66,7 +66,9 @@ pub(crate) fn blocking_holds(holds: usize, operations: usize) -> BenchResult<Ben
     Ok(Benchmark::new(move |samples| {
         let found = samples.time(operations, || {
             BenchResult::Ok(
-                (0..operations).map(|_| black_box(&ledger).blocking_holds("", &shortage).len()).sum::<usize>(),
+                (0..operations)
+                    .map(|_| black_box(&ledger).blocking_holds("", &shortage).len())
+                    .sum::<usize>(),
             )
         })?;
         assert!(found >= operations, "at least one hold blocks the request");

@@ -6,7 +6,7 @@
 //! limiter also takes a token from the bucket of all tenants each time.
 
 use crate::peers::random::Random;
-use crate::timing::{Benchmark, BenchResult};
+use crate::timing::{BenchResult, Benchmark};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter as Governor};
 use runway_core::rate::{RateLimit, RateLimiter};
@@ -45,7 +45,9 @@ fn acquisitions(operations: usize, mut now: impl FnMut() -> Timestamp + 'static)
     let server = RateLimit { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX };
     let mut limiter = RateLimiter::new(HashSeed(0x5eed, 0xfeed));
     let tenants = tenants().iter().map(|tenant| tenant.parse()).collect::<Result<Vec<Tenant>, _>>()?;
-    Ok(benchmark(tenants, operations, move |tenant| limiter.try_acquire(tenant, server, limit, now()).is_ok()))
+    Ok(benchmark(tenants, operations, move |tenant| {
+        limiter.try_acquire(tenant, server, limit, now()).is_ok()
+    }))
 }
 
 /// Governor in its usual configuration: the default store (`DashMap`) and the default clock (`quanta`).

@@ -71,7 +71,9 @@ pub(crate) fn measure(runway: Option<PathBuf>, rounds: usize, shorter: usize) ->
             .at_most("at most 1", 1.0),
         Row::new("governor (HashMap, no clock)", governor),
         Row::new("ledger beside 100 holds", few),
-        Row::new("ledger beside 100,000 holds", many).compared_with("beside 100", few).at_most("at most 1.5", 1.5),
+        Row::new("ledger beside 100,000 holds", many)
+            .compared_with("beside 100", few)
+            .at_most("at most 1.5", 1.5),
         Row::new("ledger, random hold of 100", few_random),
         Row::new("ledger, random hold of 100,000", many_random).compared_with("of 100", few_random),
         Row::new("refusal for GPUs beside 100 holds", refusal_few),
@@ -79,10 +81,13 @@ pub(crate) fn measure(runway: Option<PathBuf>, rounds: usize, shorter: usize) ->
     ];
     let [files, cold] = processes.map_or([None, None], |contenders| contenders.map(|mut c| Some(c.median())));
     rows.push(
-        Row::optional("`check` of 1,000 files", files).compared_with("cold, 1,000 times", cold.unwrap_or(0.0) * 1e3),
+        Row::optional("`check` of 1,000 files", files)
+            .compared_with("cold, 1,000 times", cold.unwrap_or(0.0) * 1e3),
     );
     rows.push(
-        Row::optional("cold `check` of one file", cold).compared_with("10 ms", 10e6).at_most("less than 1", 1.0),
+        Row::optional("cold `check` of one file", cold)
+            .compared_with("10 ms", 10e6)
+            .at_most("less than 1", 1.0),
     );
     println!("{rounds} interleaved rounds after a warm-up round; median times of one operation");
     println!("{decisions} decisions, {draws} rate checks, {cycles} ledger cycles per round; 1,000 tenants\n");

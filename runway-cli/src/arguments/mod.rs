@@ -2,7 +2,7 @@
 
 mod server;
 
-pub(crate) use server::{OutputFormat, ServerArgs, ServerUrl, SubmitArgs, OutputArgs};
+pub(crate) use server::{OutputArgs, OutputFormat, ServerArgs, ServerUrl, SubmitArgs};
 
 use crate::Exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -160,7 +160,11 @@ const MAX_KEY_LENGTH: usize = 240;
 
 fn parse_idempotency_key(text: &str) -> Result<String, String> {
     let is_valid = (1..=MAX_KEY_LENGTH).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if is_valid { Ok(text.to_owned()) } else { Err(format!("must have 1 to {MAX_KEY_LENGTH} visible ASCII characters")) }
+    if is_valid {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must have 1 to {MAX_KEY_LENGTH} visible ASCII characters"))
+    }
 }
 
 #[cfg(test)]

@@ -16,13 +16,19 @@ pub(crate) enum ClientError {
     #[error("{0}")]
     Problem(Box<ProblemBody>),
     /// No complete response arrived. The request may have taken effect.
-    #[error("no response from {url}: {}; check the URL and that the server is running", escape_control(cause))]
+    #[error(
+        "no response from {url}: {}; check the URL and that the server is running",
+        escape_control(cause)
+    )]
     NoResponse { url: String, cause: String },
     /// The connection failed in a way that a retry cannot fix, such as a TLS error.
     #[error("cannot connect to {url}: {}; check `--ca`, `--cert` and `--key-file`", escape_control(cause))]
     ConnectionFailed { url: String, cause: String },
     /// The response is not that of a Runway server of a known version.
-    #[error("unexpected response from {url}: {}; check that the URL is that of a Runway server", escape_control(what))]
+    #[error(
+        "unexpected response from {url}: {}; check that the URL is that of a Runway server",
+        escape_control(what)
+    )]
     UnexpectedResponse { url: String, what: String },
 }
 
@@ -56,7 +62,16 @@ impl ProblemBody {
     pub(crate) fn parse(status: u16, body: &[u8], retry_after: Option<Duration>) -> Option<Self> {
         if let Ok(problem) = serde_json::from_slice::<Problem>(body) {
             let Problem { title, detail, instance: request, violations, job_id, free_by, .. } = problem;
-            return Some(Self { status, title, detail, request_id: request, violations, job_id, free_by, retry_after });
+            return Some(Self {
+                status,
+                title,
+                detail,
+                request_id: request,
+                violations,
+                job_id,
+                free_by,
+                retry_after,
+            });
         }
         let MinimalProblem { title, detail, instance: request } = serde_json::from_slice(body).ok()?;
         let (violations, job_id, free_by) = (Vec::new(), None, None);
@@ -124,7 +139,8 @@ impl ProblemBody {
         // A quota refusal has `free_by`, and a rate limit has `Retry-After`.
         if let Some(free_by) = self.free_by {
             let free_by = format_timestamp(free_by);
-            let _ = write!(hints, "\n  quota is available by {free_by} at the latest, unless other jobs use it");
+            let _ =
+                write!(hints, "\n  quota is available by {free_by} at the latest, unless other jobs use it");
         } else if let Some(after) = self.retry_after {
             let _ = write!(hints, "\n  retry in {} s", after.as_secs());
         }

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn frame_contents_are_not_parsed_as_headers() {
-        let frames = read_frames(b"attempt 1\nbytes 10\nattempt 9\nbytes 0\nbytes 1\n\xffattempt 2\n").unwrap();
+        let frames =
+            read_frames(b"attempt 1\nbytes 10\nattempt 9\nbytes 0\nbytes 1\n\xffattempt 2\n").unwrap();
         let expected = [
             LogFrame::Attempt(1),
             LogFrame::Bytes(b"attempt 9\n".to_vec()),

@@ -4,17 +4,17 @@
 //! job, and `error` has the errors. The client neither prints nor retries.
 
 mod config;
+mod error;
 mod framed_log;
 mod submission;
-mod error;
 
 pub(crate) use config::ClientConfigError;
-pub(crate) use framed_log::{FramedLog, FrameError, LogFrame};
+pub(crate) use error::{ClientError, ProblemBody};
+pub(crate) use framed_log::{FrameError, FramedLog, LogFrame};
 pub(crate) use submission::SubmitBody;
-pub(crate) use error::{ProblemBody, ClientError};
 
 use crate::arguments::{ServerArgs, ServerUrl};
-use runway_api::{JSON, JobList, JobView, IDEMPOTENCY_KEY_HEADER, LOG_RECORDS, TENANT_HEADER};
+use runway_api::{IDEMPOTENCY_KEY_HEADER, JSON, JobList, JobView, LOG_RECORDS, TENANT_HEADER};
 use runway_core::status::Phase;
 use runway_core::{ErrorChain, JobId, Tenant};
 use serde::de::DeserializeOwned;
@@ -70,10 +70,14 @@ impl Client {
     /// Submits a job. Returns whether the server created it, and the job.
     pub(crate) fn submit(&self, submission: &SubmitRequest<'_>) -> Result<(bool, JobView), ClientError> {
         let url = self.server.join("/v1/jobs");
-        let request =
-            self.build_request(Method::POST, &url).header(CONTENT_TYPE, JSON).header(IDEMPOTENCY_KEY_HEADER, submission.idempotency_key);
+        let request = self
+            .build_request(Method::POST, &url)
+            .header(CONTENT_TYPE, JSON)
+            .header(IDEMPOTENCY_KEY_HEADER, submission.idempotency_key);
         let request = request.body(submission.body).map_err(|error| self.unexpected(error.to_string()))?;
-        let timeout = submission.timeout.map_or(RESPONSE_TIMEOUT, |within| within.clamp(Duration::from_secs(1), RESPONSE_TIMEOUT));
+        let timeout = submission
+            .timeout
+            .map_or(RESPONSE_TIMEOUT, |within| within.clamp(Duration::from_secs(1), RESPONSE_TIMEOUT));
         let request = self.agent.configure_request(request).timeout_global(Some(timeout)).build();
         let response = self.read_response(self.agent.run(request))?;
         Ok((response.status == 201, self.decode(&response)?))
@@ -120,11 +124,11 @@ impl Client {
         follow: bool,
     ) -> Result<BufReader<impl Read + use<>>, ClientError> {
         let tail = tail.map(|lines| format!("&tail={lines}")).unwrap_or_default();
-        let url =
-            self.server.join(&format!("/v1/jobs/{id}/logs?follow={follow}&framed={follow}{tail}"));
+        let url = self.server.join(&format!("/v1/jobs/{id}/logs?follow={follow}&framed={follow}{tail}"));
         let request = self.build_request(Method::GET, &url).body(());
         let request = request.map_err(|error| self.unexpected(error.to_string()))?;
-        let request = self.agent.configure_request(request).timeout_per_read(Some(OUTPUT_IDLE_TIMEOUT)).build();
+        let request =
+            self.agent.configure_request(request).timeout_per_read(Some(OUTPUT_IDLE_TIMEOUT)).build();
         let response = self.agent.run(request).map_err(|error| self.no_response(&error))?;
         if response.status() != 200 {
             return match self.read_response(Ok(response)) {
@@ -165,7 +169,10 @@ impl Client {
     }
 
     /// Reads a response completely. Returns an error if its status is not a success.
-    fn read_response(&self, response: Result<Response<Body>, ureq::Error>) -> Result<RawResponse, ClientError> {
+    fn read_response(
+        &self,
+        response: Result<Response<Body>, ureq::Error>,
+    ) -> Result<RawResponse, ClientError> {
         let mut response = response.map_err(|error| self.no_response(&error))?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -201,7 +208,11 @@ impl Client {
             ureq::Error::Io(error) => error.to_string(),
             error => error.to_string(),
         };
-        if is_permanent(error) { ClientError::ConnectionFailed { url, cause } } else { ClientError::NoResponse { url, cause } }
+        if is_permanent(error) {
+            ClientError::ConnectionFailed { url, cause }
+        } else {
+            ClientError::NoResponse { url, cause }
+        }
     }
 }
 

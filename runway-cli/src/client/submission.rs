@@ -177,7 +177,10 @@ mod tests {
                 let sent = SubmitBody::new(&document, &original, |_| Ok("value".to_owned())).unwrap();
                 let document_sent = parse_all(sent.as_json().as_bytes()).remove(0).unwrap();
                 let parsed_sent = JobSpec::from_document(&document_sent, SecretLiterals::Accept);
-                assert_eq!((parsed_sent.violations, parsed_sent.spec.digest()), (Vec::new(), original.digest()));
+                assert_eq!(
+                    (parsed_sent.violations, parsed_sent.spec.digest()),
+                    (Vec::new(), original.digest())
+                );
                 count += 1;
             }
         }

@@ -11,11 +11,15 @@ pub(super) fn run(FileArgs { files, common, backend }: &FileArgs) -> Result<Exit
     let (sources, read_exit) = read_sources(files)?;
     let evaluated = evaluate(&sources, &policy, common, *backend)?;
     match common.output.format {
-        TextOrJson::Json => output::print_json(&evaluated.iter().map(Evaluated::dry_run_result).collect::<Vec<_>>())?,
+        TextOrJson::Json => {
+            output::print_json(&evaluated.iter().map(Evaluated::dry_run_result).collect::<Vec<_>>())?
+        }
         TextOrJson::Text => {
             let mut text = String::new();
             for document in &evaluated {
-                text.push_str(&render_admitted(document).unwrap_or_else(|| document.render_text(&policy, common)));
+                text.push_str(
+                    &render_admitted(document).unwrap_or_else(|| document.render_text(&policy, common)),
+                );
                 if document.decision.admitted().is_some() {
                     text.push_str(&document.unchecked_features(&policy));
                 }

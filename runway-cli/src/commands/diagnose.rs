@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::input;
 use crate::output::escape_control;
 use crate::{Exit, output};
-use runway_core::status::{KubectlList, JobObjects, Status, classify};
+use runway_core::status::{JobObjects, KubectlList, Status, classify};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
@@ -24,8 +24,8 @@ pub(super) fn run(file: &Path, format: TextOrJson) -> Result<Exit, CliError> {
     let source = input::read(file)?;
     let json = serde_json::from_slice(source.bytes())
         .map_err(|error| CliError::NotJson { path: file.to_owned(), error })?;
-    let list =
-        KubectlList::from_json(json).map_err(|error| CliError::NotKubernetes { path: file.to_owned(), error })?;
+    let list = KubectlList::from_json(json)
+        .map_err(|error| CliError::NotKubernetes { path: file.to_owned(), error })?;
     for skipped in list.skipped() {
         output::eprint(&format!("warning: `{}`: skipped: {skipped}\n", source.name))?;
     }
@@ -35,7 +35,8 @@ pub(super) fn run(file: &Path, format: TextOrJson) -> Result<Exit, CliError> {
         TextOrJson::Text if records.is_empty() => output::print(&format!("no Jobs in `{}`\n", source.name))?,
         TextOrJson::Text => {
             let namespaces: BTreeSet<_> = records.iter().map(|record| record.namespace).collect();
-            let texts: Vec<_> = records.iter().map(|record| record.render_text(namespaces.len() > 1)).collect();
+            let texts: Vec<_> =
+                records.iter().map(|record| record.render_text(namespaces.len() > 1)).collect();
             output::print(&texts.join("\n"))?;
         }
     }
@@ -54,7 +55,8 @@ impl<'a> DiagnosisRecord<'a> {
         let Status { phase, reason, message, hint, evidence, .. } = &self.status;
         let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
         let namespace = self.namespace.filter(|_| with_namespace);
-        let namespace = namespace.map(|namespace| format!("{}/", escape_control(namespace))).unwrap_or_default();
+        let namespace =
+            namespace.map(|namespace| format!("{}/", escape_control(namespace))).unwrap_or_default();
         let mut text = format!("{namespace}{}: {phase}{reason}\n  {message}\n", escape_control(self.job));
         if let Some(hint) = hint {
             let _ = writeln!(text, "  hint: {hint}");

@@ -4,11 +4,16 @@ use crate::Exit;
 use crate::arguments::ServerArgs;
 use crate::client::Client;
 use crate::error::CliError;
-use crate::remote::{RetryPolicy, Progress, follow, print_output};
+use crate::remote::{Progress, RetryPolicy, follow, print_output};
 use runway_core::JobId;
 use std::time::Duration;
 
-pub(super) fn run(server: &ServerArgs, id: JobId, is_following: bool, tail: Option<u32>) -> Result<Exit, CliError> {
+pub(super) fn run(
+    server: &ServerArgs,
+    id: JobId,
+    is_following: bool,
+    tail: Option<u32>,
+) -> Result<Exit, CliError> {
     let client = Client::new(server)?;
     if is_following {
         let job = client.job(id)?;

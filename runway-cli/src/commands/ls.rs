@@ -3,8 +3,8 @@
 use crate::arguments::{OutputFormat, ServerArgs};
 use crate::client::{Client, Jobs};
 use crate::error::CliError;
-use crate::remote::{RetryPolicy, TextTable, print_serialized};
 use crate::output::{OutputError, escape_control};
+use crate::remote::{RetryPolicy, TextTable, print_serialized};
 use crate::time::{format_age, format_timestamp};
 use crate::{Exit, output};
 use runway_api::JobView;
@@ -85,7 +85,12 @@ fn row_of(job: &JobView, form: OutputFormat, now: Timestamp) -> Vec<String> {
 
 /// Lists the jobs repeatedly, until the reader closes the pipe or the retry time of the server has passed.
 /// Redraws the table on a terminal. Prints only changed jobs otherwise.
-fn watch(client: &Client, form: OutputFormat, phase: Option<Phase>, mut retry_policy: RetryPolicy) -> Result<Exit, CliError> {
+fn watch(
+    client: &Client,
+    form: OutputFormat,
+    phase: Option<Phase>,
+    mut retry_policy: RetryPolicy,
+) -> Result<Exit, CliError> {
     let redraws = form.is_human_readable() && std::io::stdout().is_terminal();
     let mut last_printed = BTreeMap::new();
     loop {
@@ -111,7 +116,11 @@ fn watch(client: &Client, form: OutputFormat, phase: Option<Phase>, mut retry_po
 
 /// Formats the jobs that changed since the last call, oldest first. Omits jobs that the server no longer
 /// lists.
-fn render_changes(jobs: &Jobs, last_printed: &mut BTreeMap<JobId, JobView>, form: OutputFormat) -> Result<String, CliError> {
+fn render_changes(
+    jobs: &Jobs,
+    last_printed: &mut BTreeMap<JobId, JobView>,
+    form: OutputFormat,
+) -> Result<String, CliError> {
     let is_unchanged = |a: &JobView, b: &JobView| {
         (a.phase, a.reason, &a.message, a.attempts) == (b.phase, b.reason, &b.message, b.attempts)
     };

@@ -1,6 +1,6 @@
 //! `runway policy`: checks, shows and renders a policy.
 
-use crate::arguments::{EvalArgs, TextOrJson, PolicyCommand};
+use crate::arguments::{EvalArgs, PolicyCommand, TextOrJson};
 use crate::error::CliError;
 use crate::policy::{LoadedPolicy, PolicyLoadError, load};
 use crate::{Exit, output};
@@ -102,8 +102,9 @@ fn print_resolved(loaded: &LoadedPolicy, class: Option<&str>, common: &EvalArgs)
     table.add_limits(limits);
     table.add_row("quota", "gpus", &tenant_policy.gpus.map(|gpus| gpus.to_string()));
     table.add_row("quota", "concurrent jobs", &tenant_policy.concurrent_jobs.map(|jobs| jobs.to_string()));
-    let rate_limit =
-        tenant_policy.rate_limit.map(|limit| format!("{} per minute, burst {}", limit.per_minute, limit.burst));
+    let rate_limit = tenant_policy
+        .rate_limit
+        .map(|limit| format!("{} per minute, burst {}", limit.per_minute, limit.burst));
     table.add_row("rate limit", "", &rate_limit);
     let ranges = tenant_policy.internal_cidrs.map(|cidrs| join(cidrs.iter()));
     table.add_row("internal", "cidrs", &ranges);
@@ -142,7 +143,8 @@ impl PolicyTable<'_> {
     }
 
     fn add_row(&mut self, name: &str, part: &str, value: &WithSource<String>) {
-        let location = self.loaded.location(&value.source).map(|place| format!(" ({place})")).unwrap_or_default();
+        let location =
+            self.loaded.location(&value.source).map(|place| format!(" ({place})")).unwrap_or_default();
         let _ = writeln!(self.text, "  {name:<18}{part:<16}{:<24}{}{location}", value.value, value.source);
     }
 }

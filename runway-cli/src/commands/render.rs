@@ -22,7 +22,9 @@ pub(super) fn run(FileArgs { files, common, backend }: &FileArgs, id: JobId) -> 
         match document.decision.admitted() {
             Some(admitted) => {
                 let name = object_name(&admitted.job().name, id);
-                if !object_names.insert((policy.policy.run_settings().namespace_of(&admitted.job().tenant), name.clone())) {
+                if !object_names
+                    .insert((policy.policy.run_settings().namespace_of(&admitted.job().tenant), name.clone()))
+                {
                     return Err(CliError::RepeatedObject { name });
                 }
                 output::eprint(&document.unchecked_features(&policy))?;

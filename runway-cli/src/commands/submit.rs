@@ -1,13 +1,14 @@
 //! `runway submit`: submits jobs to a server.
 
 use crate::arguments::{OutputFormat, SubmitArgs};
-use crate::client::{Client, Jobs, SubmitBody, SubmitRequest, ClientError};
-use crate::document::{ParsedDocument, render_all, read_sources};
+use crate::client::{Client, ClientError, Jobs, SubmitBody, SubmitRequest};
+use crate::document::{ParsedDocument, read_sources, render_all};
 use crate::error::CliError;
-use crate::remote::{
-    InterruptHandler, RetryPolicy, Progress, follow, has_ended, print_serialized, render_job, render_summary, wait_for_jobs,
-};
 use crate::output::{OutputError, escape_control};
+use crate::remote::{
+    InterruptHandler, Progress, RetryPolicy, follow, has_ended, print_serialized, render_job, render_summary,
+    wait_for_jobs,
+};
 use crate::time::format_timestamp;
 use crate::{Exit, output};
 use runway_api::JobView;
@@ -48,7 +49,8 @@ pub(super) fn run(arguments: &SubmitArgs) -> Result<Exit, CliError> {
     }
     let key = arguments.idempotency_key.clone().unwrap_or_else(|| format!("{:032x}", SystemEnv.random()));
     let interrupt_handler = InterruptHandler::install().map_err(CliError::Interrupt)?;
-    let mut command = SubmitCommand { arguments, client, interrupt_handler, key, records: Vec::new(), exit: read_exit };
+    let mut command =
+        SubmitCommand { arguments, client, interrupt_handler, key, records: Vec::new(), exit: read_exit };
     command.submit_all(&documents)?;
     if (arguments.wait || arguments.follow)
         && let Err(error) = command.wait()
@@ -126,7 +128,8 @@ impl SubmitCommand<'_> {
             Ok(body) => Ok(Some(body)),
             Err(missing) => {
                 let renderer = source.renderer(tenant, None);
-                let notes = missing.iter().map(|missing| renderer.render_note(&missing.path, &missing.message));
+                let notes =
+                    missing.iter().map(|missing| renderer.render_note(&missing.path, &missing.message));
                 self.eprint_text(&notes.collect::<String>())?;
                 let messages: Vec<_> = missing.into_iter().map(|missing| missing.message).collect();
                 self.record_refusal(Vec::new(), &format!("{}; nothing was sent", messages.join("; ")));
@@ -140,13 +143,19 @@ impl SubmitCommand<'_> {
         let mut retry_policy = self.retry_policy();
         let Some(record) = self.records.last_mut() else { return Ok(()) };
         loop {
-            let request = SubmitRequest { body: body.as_json(), idempotency_key: &record.key, timeout: retry_policy.remaining() };
+            let request = SubmitRequest {
+                body: body.as_json(),
+                idempotency_key: &record.key,
+                timeout: retry_policy.remaining(),
+            };
             match self.client.submit(&request) {
                 Ok((is_new, job)) => {
                     let prefix = if is_new { "" } else { "already exists: " };
                     let line = format!("{}: {prefix}{}\n", job.id, render_summary(&job));
                     match self.arguments.output.format {
-                        OutputFormat::Table | OutputFormat::Wide if self.arguments.follow => output::eprint(&line)?,
+                        OutputFormat::Table | OutputFormat::Wide if self.arguments.follow => {
+                            output::eprint(&line)?
+                        }
                         OutputFormat::Table | OutputFormat::Wide => output::print(&line)?,
                         OutputFormat::Name => output::print(&format!("{}\n", job.id))?,
                         OutputFormat::Json | OutputFormat::Yaml => {}
@@ -160,7 +169,11 @@ impl SubmitCommand<'_> {
     }
 
     /// Prints and records the reason why a job was not submitted.
-    fn report_not_submitted(&mut self, document: &ParsedDocument<'_>, error: &ClientError) -> Result<(), CliError> {
+    fn report_not_submitted(
+        &mut self,
+        document: &ParsedDocument<'_>,
+        error: &ClientError,
+    ) -> Result<(), CliError> {
         let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
         if let ClientError::Problem(problem) = error {
             self.eprint_text(&render_all(&document.renderer(tenant, None), &problem.violations))?;
@@ -178,7 +191,8 @@ impl SubmitCommand<'_> {
             }
             _ => {}
         }
-        let uncertainty = if error.may_have_taken_effect() { "; the job may have been submitted" } else { "" };
+        let uncertainty =
+            if error.may_have_taken_effect() { "; the job may have been submitted" } else { "" };
         self.record_error(&format!("{error}{uncertainty}"), error.exit())
     }
 
@@ -203,7 +217,9 @@ impl SubmitCommand<'_> {
                 OutputFormat::Table | OutputFormat::Wide if self.arguments.follow => {
                     output::eprint(&render_job(&job, SystemEnv.now()))?;
                 }
-                OutputFormat::Table | OutputFormat::Wide => output::print(&render_job(&job, SystemEnv.now()))?,
+                OutputFormat::Table | OutputFormat::Wide => {
+                    output::print(&render_job(&job, SystemEnv.now()))?
+                }
                 OutputFormat::Name | OutputFormat::Json | OutputFormat::Yaml => {}
             }
             for record in &mut self.records {

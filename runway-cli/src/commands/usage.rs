@@ -10,7 +10,11 @@ use runway_api::{QuotaUsage, TenantView};
 use runway_core::Tenant;
 use std::collections::BTreeSet;
 
-pub(super) fn run(server: &ServerArgs, form: OutputFormat, of_tenant: Option<&Tenant>) -> Result<Exit, CliError> {
+pub(super) fn run(
+    server: &ServerArgs,
+    form: OutputFormat,
+    of_tenant: Option<&Tenant>,
+) -> Result<Exit, CliError> {
     let client = Client::new(server)?;
     let mut tenants = Vec::new();
     match of_tenant.or(server.tenant.as_ref()) {

@@ -3,8 +3,8 @@
 
 use super::retry::RetryPolicy;
 use super::wait::{MAX_POLL_INTERVAL, POLL_INTERVAL, Progress, has_ended};
-use crate::client::{Client, FramedLog, FrameError, LogFrame, ClientError};
-use crate::failure::CliError;
+use crate::client::{Client, ClientError, FrameError, FramedLog, LogFrame};
+use crate::error::CliError;
 use crate::output;
 use runway_api::JobView;
 use runway_core::JobId;
@@ -132,7 +132,9 @@ fn read_output(
                 }
                 std::thread::sleep(POLL_INTERVAL);
             }
-            ClientError::Problem(told) if told.status == 410 && resume_point.attempt.is_some() => return Ok(()),
+            ClientError::Problem(told) if told.status == 410 && resume_point.attempt.is_some() => {
+                return Ok(());
+            }
             _ => retry_policy.wait_or_fail(error)?,
         }
     }

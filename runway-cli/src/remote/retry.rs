@@ -1,7 +1,7 @@
 //! Retries with a growing delay, up to a time limit.
 
 use crate::client::ClientError;
-use crate::failure::CliError;
+use crate::error::CliError;
 use crate::output;
 use std::time::{Duration, Instant};
 
@@ -77,8 +77,15 @@ mod tests {
         let (limit, now) = (Duration::from_secs(1), Instant::now());
         let mut retry_policy = RetryPolicy::new(limit);
         assert_eq!(retry_policy.next_delay(&no_response(), now), Some(INITIAL_DELAY));
-        assert_eq!(retry_policy.next_delay(&no_response(), now + limit - INITIAL_DELAY * 2), Some(INITIAL_DELAY * 2));
-        assert_eq!(retry_policy.next_delay(&no_response(), now + limit - INITIAL_DELAY * 4 + Duration::from_nanos(1)), None);
+        assert_eq!(
+            retry_policy.next_delay(&no_response(), now + limit - INITIAL_DELAY * 2),
+            Some(INITIAL_DELAY * 2)
+        );
+        assert_eq!(
+            retry_policy
+                .next_delay(&no_response(), now + limit - INITIAL_DELAY * 4 + Duration::from_nanos(1)),
+            None
+        );
         retry_policy.reset();
         assert_eq!(retry_policy.next_delay(&no_response(), now + limit * 9), Some(INITIAL_DELAY));
     }
@@ -87,8 +94,11 @@ mod tests {
     fn retry_after_beyond_the_time_limit_is_not_awaited() {
         let now = Instant::now();
         let busy = |seconds| {
-            let problem =
-                crate::client::ProblemBody::parse(503, br#"{"title":"t"}"#, Some(Duration::from_secs(seconds)));
+            let problem = crate::client::ProblemBody::parse(
+                503,
+                br#"{"title":"t"}"#,
+                Some(Duration::from_secs(seconds)),
+            );
             ClientError::Problem(Box::new(problem.unwrap()))
         };
         assert_eq!(RetryPolicy::new(MAX_DELAY).next_delay(&busy(5), now), Some(MAX_DELAY));

@@ -29,13 +29,20 @@ pub(crate) fn render_summary(job: &JobView) -> String {
 }
 
 fn format_name(job: &JobView) -> String {
-    let class = job.class.as_ref().map(|class| format!(", class {}", escape_control(class))).unwrap_or_default();
+    let class =
+        job.class.as_ref().map(|class| format!(", class {}", escape_control(class))).unwrap_or_default();
     format!("{} (tenant {}{class})", escape_control(&job.name), escape_control(&job.tenant))
 }
 
 /// Formats all fields of a job for people.
 pub(crate) fn render_job(job: &JobView, now: Timestamp) -> String {
-    let mut details = format!("{} {}: {}\n  {}\n", job.id, format_name(job), format_phase(job), escape_control(&job.message));
+    let mut details = format!(
+        "{} {}: {}\n  {}\n",
+        job.id,
+        format_name(job),
+        format_phase(job),
+        escape_control(&job.message)
+    );
     if let Some(hint) = &job.hint {
         let _ = writeln!(details, "  hint: {}", escape_control(hint));
     }
@@ -57,7 +64,8 @@ pub(crate) fn render_job(job: &JobView, now: Timestamp) -> String {
         write_line("cost", format!("{cost} USD{so_far}{}", ceiling.unwrap_or_default()));
     }
     if !job.phase.is_final() && now.nanos_since(job.observed_at) / 1_000_000_000 > STALE_AFTER_SECONDS {
-        let last_observed = format!("{} ago; the server has received no status since then", format_age(job.observed_at, now));
+        let last_observed =
+            format!("{} ago; the server has received no status since then", format_age(job.observed_at, now));
         write_line("observed", last_observed);
     }
     details

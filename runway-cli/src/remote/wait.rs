@@ -2,8 +2,8 @@
 
 use super::retry::RetryPolicy;
 use super::show;
-use crate::client::{Client, Jobs, ClientError};
-use crate::failure::CliError;
+use crate::client::{Client, ClientError, Jobs};
+use crate::error::CliError;
 use crate::output::{self, OutputError, escape_control};
 use runway_api::JobView;
 use runway_core::JobId;

@@ -1,7 +1,7 @@
 //! The committed guardrails of each deployment match its policy.
 
-use crate::references::WRITE_VARIABLE;
 use crate::program::{root, runway};
+use crate::references::WRITE_VARIABLE;
 
 const OVERLAYS: [&str; 2] = ["dev", "eks"];
 

@@ -56,11 +56,7 @@ fn malformed_pod_is_skipped_with_a_warning() {
     let list = json!({"kind": "List", "items": [job("a"), {"kind": "Pod", "status": 7}]}).to_string();
     let ran = runway_with(&["diagnose", "-o", "json"], list.as_bytes());
     assert_eq!(ran.code, 0);
-    assert!(
-        ran.stderr.starts_with("warning: `-`: skipped: items[1] is not a valid Pod"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.starts_with("warning: `-`: skipped: items[1] is not a valid Pod"), "{}", ran.stderr);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Exit codes, standard input, closed pipes, colours, and input that cannot be evaluated.
 
-use crate::program::{runway_command, runway, runway_with};
+use crate::program::{runway, runway_command, runway_with};
 use std::io::Read;
 use std::process::Stdio;
 

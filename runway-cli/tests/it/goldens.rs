@@ -42,7 +42,10 @@ fn job_outputs_match_their_snapshots() {
         let mut outputs = vec![("text", render_output(&text)), ("json", render_output(&json))];
         if !file.contains("refused") {
             outputs.push(("quote", render_output(&run_with(&["quote"], file, options))));
-            outputs.push(("manifest", render_output(&run_with(&["render", "--id", "4d5c9fa91db4"], file, options))));
+            outputs.push((
+                "manifest",
+                render_output(&run_with(&["render", "--id", "4d5c9fa91db4"], file, options)),
+            ));
         }
         outputs
     });

@@ -94,7 +94,8 @@ async fn server_and_check_agree_on_every_fixture() {
                 let is_parse_error = violations.contains("\"code\":\"syntax\"")
                     || violations.contains("\"code\":\"too-large\"");
                 // A secret value is refused in a file and required in a request.
-                if violations.contains(Code::SecretLiteral.as_str()) || (is_parse_error && documents.len() > 1)
+                if violations.contains(Code::SecretLiteral.as_str())
+                    || (is_parse_error && documents.len() > 1)
                 {
                     continue;
                 }

@@ -218,7 +218,10 @@ fn secrets_come_from_the_environment_and_never_print() {
 /// Starts a job and waits for its first line of output. Enables SIGHUP and SIGINT, which are ignored in
 /// background jobs of scripts.
 fn start_job(harness: &Harness, script: &str) -> std::process::Child {
-    start_command(with_signals("--default-signal=HUP,INT", &harness.command(&[HELLO, "--", "sh", "-c", script])))
+    start_command(with_signals(
+        "--default-signal=HUP,INT",
+        &harness.command(&[HELLO, "--", "sh", "-c", script]),
+    ))
 }
 
 fn with_signals(option: &str, run: &Command) -> Command {
@@ -245,7 +248,8 @@ fn signal(child: &std::process::Child, name: &str) {
 #[test]
 fn first_interrupt_lets_the_job_clean_up() {
     let harness = Harness::new();
-    let mut child = start_job(&harness, "trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
+    let mut child =
+        start_job(&harness, "trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
     signal(&child, "-INT");
     let mut rest = String::new();
     child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();

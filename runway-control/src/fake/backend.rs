@@ -3,8 +3,8 @@
 use super::connection::{FakeBackend, FakeCallError};
 use super::{Call, watch_stream};
 use crate::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream,
-    JobSnapshot, CreateRequest, Unavailable, WatchEvent,
+    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, JobSnapshot, LogError,
+    LogEvent, LogOptions, LogStream, Unavailable, WatchEvent,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -31,18 +31,23 @@ impl Backend for FakeBackend {
 
     fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
         async move {
-            let (cluster, request, connection_id) = (self.cluster.clone(), request.clone(), self.connection_id);
+            let (cluster, request, connection_id) =
+                (self.cluster.clone(), request.clone(), self.connection_id);
             let fault = self.cluster.fault(Call::Create(request.id));
             let alive = Arc::clone(&self.alive);
             let sent_at = cluster.env.now();
-            let apply = move || cluster.apply_create(&request, (connection_id, !alive.load(Ordering::SeqCst)), sent_at);
+            let apply = move || {
+                cluster.apply_create(&request, (connection_id, !alive.load(Ordering::SeqCst)), sent_at)
+            };
             match self.call(fault, apply).await {
                 Ok(Ok(snapshot)) => Ok(snapshot),
                 Ok(Err(existing)) => Err(CreateError::IdConflict(existing)),
                 Err(FakeCallError::Rejected) => {
                     Err(CreateError::Rejected { reason: "the fake cluster rejected the job".to_owned() })
                 }
-                Err(unreachable @ FakeCallError::Unreachable) => Err(CreateError::Unavailable(unreachable.into())),
+                Err(unreachable @ FakeCallError::Unreachable) => {
+                    Err(CreateError::Unavailable(unreachable.into()))
+                }
                 Err(lost @ FakeCallError::Lost) => Err(CreateError::Uncertain(lost.into())),
             }
         }

@@ -1,7 +1,7 @@
 //! The connection of one process to the cluster.
 
 use super::world::FakeCluster;
-use super::{Response, Call, CrashPoint, Fault};
+use super::{Call, CrashPoint, Fault, Response};
 use crate::backend::{JobSnapshot, Unavailable};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -11,7 +11,7 @@ mod watch_stream;
 mod world;
 
 pub use connection::FakeBackend;
-pub use world::{FakeCluster, FakeJob, CreatedJob};
+pub use world::{CreatedJob, FakeCluster, FakeJob};
 
 use runway_core::JobId;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The state of the cluster, which all connections share.
 
-use super::{Call, NoFaults, FaultPlan, EventFault, Fault};
-use crate::backend::{JobSnapshot, CreateRequest};
+use super::{Call, EventFault, Fault, FaultPlan, NoFaults};
+use crate::backend::{CreateRequest, JobSnapshot};
 use crate::env::Env;
 use runway_core::JobId;
 use runway_core::price::AttemptSpan;
@@ -110,7 +110,12 @@ impl FakeCluster {
         let now = self.env.now();
         let mut world = self.world();
         let incarnation = world.created_jobs.len();
-        world.created_jobs.push(CreatedJob { id: snapshot.id, sent_at: now, created_at: now, removed_at: None });
+        world.created_jobs.push(CreatedJob {
+            id: snapshot.id,
+            sent_at: now,
+            created_at: now,
+            removed_at: None,
+        });
         world.log.push(Change::Updated(Box::new(snapshot.clone())));
         world.jobs.insert(snapshot.id, FakeJob { snapshot, connection_id: 0, untracked: false, incarnation });
         drop(world);
@@ -185,9 +190,14 @@ impl FakeCluster {
         }
         let snapshot = JobSnapshot::initial(request, now);
         let incarnation = world.created_jobs.len();
-        let was_removed_after_send = |created: &CreatedJob| created.id == request.id && created.removed_at >= Some(sent_at);
-        let untracked = (is_killed && world.connections > connection_id) || world.created_jobs.iter().any(was_removed_after_send);
-        world.jobs.insert(request.id, FakeJob { snapshot: snapshot.clone(), connection_id, untracked, incarnation });
+        let was_removed_after_send =
+            |created: &CreatedJob| created.id == request.id && created.removed_at >= Some(sent_at);
+        let untracked = (is_killed && world.connections > connection_id)
+            || world.created_jobs.iter().any(was_removed_after_send);
+        world.jobs.insert(
+            request.id,
+            FakeJob { snapshot: snapshot.clone(), connection_id, untracked, incarnation },
+        );
         world.created_jobs.push(CreatedJob { id: request.id, sent_at, created_at: now, removed_at: None });
         world.log.push(Change::Updated(Box::new(snapshot.clone())));
         let World { fault_plan, jobs, .. } = &mut *world;

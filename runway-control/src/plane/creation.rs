@@ -2,7 +2,7 @@
 
 use super::Inner;
 use super::submission::SubmitError;
-use crate::backend::{CreateError, JobSnapshot, CreateRequest, Unavailable};
+use crate::backend::{CreateError, CreateRequest, JobSnapshot, Unavailable};
 use crate::jobs::JobRecord;
 use runway_core::JobId;
 use std::sync::Arc;
@@ -74,7 +74,8 @@ impl Inner {
         let id = request.id;
         let started = monotonic_now();
         // An earlier task may have sent the request of a resumed creation.
-        let mut uncertain_cause = (generation > 0).then(|| Unavailable::new("an earlier request got no response"));
+        let mut uncertain_cause =
+            (generation > 0).then(|| Unavailable::new("an earlier request got no response"));
         for delay in self.backoff() {
             let sent_at = monotonic_now();
             let response = self.backend.create(&request).await;
@@ -83,9 +84,15 @@ impl Inner {
                 Ok(snapshot) => return Ok(CreateOutcome::Created(self.on_created(snapshot))),
                 Err(CreateError::IdConflict(existing)) => {
                     let digest = request.admitted.spec_digest();
-                    if existing.tenant == request.admitted.job().tenant && existing.spec_digest == Some(digest) {
+                    if existing.tenant == request.admitted.job().tenant
+                        && existing.spec_digest == Some(digest)
+                    {
                         let job = self.on_created(*existing);
-                        return Ok(if uncertain_cause.is_some() { CreateOutcome::Created(job) } else { CreateOutcome::AlreadyExists(job) });
+                        return Ok(if uncertain_cause.is_some() {
+                            CreateOutcome::Created(job)
+                        } else {
+                            CreateOutcome::AlreadyExists(job)
+                        });
                     }
                     self.on_not_created(id);
                     let now = self.now();
@@ -94,7 +101,8 @@ impl Inner {
                 }
                 Err(CreateError::Uncertain(cause)) => uncertain_cause = Some(cause),
                 // The backend may have accepted an earlier request, although it rejects this one.
-                Err(CreateError::Rejected { .. } | CreateError::Unavailable(_)) if uncertain_cause.is_some() => {}
+                Err(CreateError::Rejected { .. } | CreateError::Unavailable(_))
+                    if uncertain_cause.is_some() => {}
                 Err(error @ (CreateError::Rejected { .. } | CreateError::Unavailable(_))) => {
                     self.on_not_created(id);
                     return Err(SubmitError::Create { id, error });
@@ -157,7 +165,10 @@ impl Inner {
 
     fn must_poll(&self, id: JobId, generation: u64) -> bool {
         let state = self.state();
-        state.pending_creations.get(&id).is_some_and(|c| c.generation == generation && c.state == CreationState::Polling)
+        state
+            .pending_creations
+            .get(&id)
+            .is_some_and(|c| c.generation == generation && c.state == CreationState::Polling)
     }
 
     /// Records that the job exists. Confirms its hold, unless the watch has already reported that the job
@@ -173,7 +184,9 @@ impl Inner {
         }
         match state.jobs.get(id) {
             // The watch has already reported a newer state than the response.
-            Some(record) if record.snapshot.created_at >= snapshot.created_at || !is_held => Arc::clone(record),
+            Some(record) if record.snapshot.created_at >= snapshot.created_at || !is_held => {
+                Arc::clone(record)
+            }
             _ => {
                 let record = state.jobs.upsert(snapshot, now);
                 if !is_held {

@@ -10,14 +10,14 @@ pub use key::{IdempotencyKey, KeyError};
 pub use submission::{SubmitError, Submitted};
 
 use crate::backend::{Backend, BackendTiming, CancelOutcome, LogError, LogOptions, LogStream, Unavailable};
-use crate::jobs::{JobRecord, JobStore, Page, JobFilter};
-use crate::observer::{NoopObserver, Observer};
 use crate::env::Env;
+use crate::jobs::{JobFilter, JobRecord, JobStore, Page};
+use crate::observer::{NoopObserver, Observer};
 use backon::{Backoff, BackoffBuilder, ExponentialBuilder};
 use creation::PendingCreation;
 use runway_core::gate::NamespaceChanged;
 use runway_core::quota::{QuotaExceeded, Usage};
-use runway_core::rate::{RateRemaining, RateLimit};
+use runway_core::rate::{RateLimit, RateRemaining};
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
 use runway_core::{Decision, Gate, JobId, Policy, Submission, Tenant};
@@ -214,8 +214,9 @@ impl ControlPlane {
             let now = self.inner.now();
             self.inner.state().gate.snapshot(submission, now)
         };
-        let blocking_holds =
-            |tenant: &str, exceeded: &QuotaExceeded| self.inner.state().gate.ledger().blocking_holds(tenant, exceeded);
+        let blocking_holds = |tenant: &str, exceeded: &QuotaExceeded| {
+            self.inner.state().gate.ledger().blocking_holds(tenant, exceeded)
+        };
         snapshot.decide(submission, blocking_holds)
     }
 

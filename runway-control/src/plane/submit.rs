@@ -60,7 +60,8 @@ impl Inner {
         let id = match id_from_key {
             Some(id) => {
                 // A submission with parse violations is incomplete, so it never equals an admitted one.
-                let is_same = |digest| submission.parse_violations.is_empty() && submission.spec.digest() == digest;
+                let is_same =
+                    |digest| submission.parse_violations.is_empty() && submission.spec.digest() == digest;
                 if let Some(creation) = state.pending_creations.get_mut(&id) {
                     return if !is_same(creation.request.admitted.spec_digest()) {
                         Err(SubmitError::KeyReused { id })

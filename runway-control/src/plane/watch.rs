@@ -73,8 +73,7 @@ impl Inner {
     /// Cancels a job that a late create request created for a second time.
     async fn cancel_duplicate(self: Arc<Self>, duplicate: JobRef) {
         let cancel = || self.backend.cancel(&duplicate);
-        let failed =
-            |cause: &Unavailable, _| tracing::warn!(job = %duplicate.id, %cause, "cancelling a duplicate job failed; retrying");
+        let failed = |cause: &Unavailable, _| tracing::warn!(job = %duplicate.id, %cause, "cancelling a duplicate job failed; retrying");
         // The retries never end, so the result is a success.
         let _ = cancel.retry(self.backoff()).notify(failed).await;
     }
@@ -95,7 +94,8 @@ impl State {
     fn on_list(&mut self, jobs: Vec<JobSnapshot>, list_token: ListToken, now: Timestamp) {
         let is_first = self.watch.lists == 0;
         self.watch.lists = self.watch.lists.saturating_add(1);
-        let holds = jobs.iter().filter(|snapshot| snapshot.status.occupies_resources).map(JobSnapshot::to_hold);
+        let holds =
+            jobs.iter().filter(|snapshot| snapshot.status.occupies_resources).map(JobSnapshot::to_hold);
         let drift = match self.gate.reconcile(list_token, holds) {
             Ok(drift) => drift,
             Err(error) => {
@@ -112,7 +112,8 @@ impl State {
         if is_first {
             tracing::info!(jobs = count, holding = drift.adopted.len(), "ledger rebuilt from the first list");
         } else if corrections > 0 {
-            self.watch.drift = self.watch.drift.saturating_add(u64::try_from(corrections).unwrap_or(u64::MAX));
+            self.watch.drift =
+                self.watch.drift.saturating_add(u64::try_from(corrections).unwrap_or(u64::MAX));
             tracing::warn!(
                 adopted = ?drift.adopted,
                 dropped = ?drift.dropped,
@@ -125,7 +126,9 @@ impl State {
 
     /// Applies the new state of a job.
     pub(super) fn on_update(&mut self, snapshot: JobSnapshot, now: Timestamp) {
-        if snapshot.status.occupies_resources && self.gate.observe(snapshot.to_hold()) == ObserveOutcome::Adopted {
+        if snapshot.status.occupies_resources
+            && self.gate.observe(snapshot.to_hold()) == ObserveOutcome::Adopted
+        {
             tracing::warn!(job = %snapshot.id, tenant = %snapshot.tenant, "adopting a job that this process did not create");
         }
         self.settle_creation(&snapshot);

@@ -102,7 +102,9 @@ impl SubmissionRefusal {
     }
 
     pub(super) fn too_many_submissions(limit: usize) -> Self {
-        let message = format!("this tenant has the maximum of {limit} submissions in flight; retry when one has finished");
+        let message = format!(
+            "this tenant has the maximum of {limit} submissions in flight; retry when one has finished"
+        );
         Self::new(RefusalClass::TooManySubmissions, message).with_retry_after(1)
     }
 

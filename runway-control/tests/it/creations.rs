@@ -1,13 +1,13 @@
 //! Create requests with late, lost or negative responses, and callers that disconnect.
 
-use crate::harness::{ScriptedFaults, Harness, repeated, response_fault, long_running, sleep_seconds};
+use crate::harness::{Harness, ScriptedFaults, long_running, repeated, response_fault, sleep_seconds};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use runway_control::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogOptions, LogStream, CreateRequest,
-    Unavailable, WatchEvent,
+    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogOptions,
+    LogStream, Unavailable, WatchEvent,
 };
-use runway_control::fake::{Response, EventFault, FakeBackend, FakeCluster, Fault};
+use runway_control::fake::{EventFault, FakeBackend, FakeCluster, Fault, Response};
 use runway_control::{ControlPlane, JobSnapshot, Settings, SubmitError, Submitted};
 use runway_core::capability::Capabilities;
 use runway_core::status::Phase;
@@ -21,7 +21,11 @@ use std::time::Duration;
 #[test]
 fn lost_create_response_is_retried() {
     in_virtual_time(async {
-        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, response_fault(Response::Lost)), ..long_running() }).await;
+        let harness = Harness::ready(ScriptedFaults {
+            creates: repeated(1, response_fault(Response::Lost)),
+            ..long_running()
+        })
+        .await;
         let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap();
         assert!(matches!(job, Submitted::Created { .. }));
         assert_eq!((harness.cluster.created_jobs().len(), harness.held_count()), (1, 1));
@@ -54,7 +58,8 @@ fn lost_create_request_keeps_its_hold_until_it_expires() {
 #[test]
 fn late_create_is_found_by_polling() {
     in_virtual_time(async {
-        let delayed = Fault { request_delay: Duration::from_secs(50), response: Response::Lost, ..Fault::default() };
+        let delayed =
+            Fault { request_delay: Duration::from_secs(50), response: Response::Lost, ..Fault::default() };
         let mut creates = VecDeque::from([delayed]);
         creates.extend([response_fault(Response::RequestLost); 10]);
         let script = ScriptedFaults { creates: Arc::new(Mutex::new(creates)), ..long_running() };
@@ -75,7 +80,11 @@ fn late_create_is_found_by_polling() {
 fn failed_create_releases_its_hold() {
     in_virtual_time(async {
         for fault in [Response::Rejected, Response::Unreachable] {
-            let harness = Harness::ready(ScriptedFaults { creates: repeated(1, response_fault(fault)), ..long_running() }).await;
+            let harness = Harness::ready(ScriptedFaults {
+                creates: repeated(1, response_fault(fault)),
+                ..long_running()
+            })
+            .await;
             let result = harness.plane.submit(spec("a", "train", 4).into(), None).await;
             match fault {
                 Response::Rejected => assert!(
@@ -96,21 +105,30 @@ fn failed_create_releases_its_hold() {
 #[test]
 fn creation_completes_after_the_caller_disconnects() {
     in_virtual_time(async {
-        let slow = Fault { request_delay: Duration::from_secs(2), response_delay: Duration::from_secs(1), ..Fault::default() };
+        let slow = Fault {
+            request_delay: Duration::from_secs(2),
+            response_delay: Duration::from_secs(1),
+            ..Fault::default()
+        };
         let harness = Harness::ready(ScriptedFaults { creates: repeated(1, slow), ..long_running() }).await;
         let submission = harness.plane.submit(spec("a", "train", 1).into(), None);
         assert!(tokio::time::timeout(Duration::from_secs(1), submission).await.is_err());
         assert_eq!((harness.held_count(), harness.plane.cluster_usage().1), (1, 1));
         sleep_seconds(5).await;
-        assert_eq!((harness.held_count(), harness.plane.cluster_usage().1, harness.cluster.created_jobs().len()), (1, 0, 1));
+        assert_eq!(
+            (harness.held_count(), harness.plane.cluster_usage().1, harness.cluster.created_jobs().len()),
+            (1, 0, 1)
+        );
     });
 }
 
 #[test]
 fn late_duplicate_job_is_cancelled() {
     in_virtual_time(async {
-        let delayed = Fault { request_delay: Duration::from_secs(40), response: Response::Lost, ..Fault::default() };
-        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, delayed), ..long_running() }).await;
+        let delayed =
+            Fault { request_delay: Duration::from_secs(40), response: Response::Lost, ..Fault::default() };
+        let harness =
+            Harness::ready(ScriptedFaults { creates: repeated(1, delayed), ..long_running() }).await;
         let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
         assert_eq!(harness.cluster.created_jobs().len(), 1);
         harness.cluster.delete(job, Duration::ZERO);
@@ -129,14 +147,21 @@ fn late_duplicate_job_is_cancelled() {
 #[test]
 fn job_removed_during_retries_is_not_created_again() {
     in_virtual_time(async {
-        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, response_fault(Response::Lost)), ..long_running() }).await;
+        let harness = Harness::ready(ScriptedFaults {
+            creates: repeated(1, response_fault(Response::Lost)),
+            ..long_running()
+        })
+        .await;
         let plane = harness.plane.clone();
         let submission = tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), None).await });
         sleep_seconds(1).await;
         harness.cluster.delete(harness.cluster.created_jobs()[0].id, Duration::ZERO);
         let answer = submission.await.unwrap().unwrap();
         assert!(answer.job().gone && answer.job().snapshot.status.phase == Phase::Unknown);
-        assert_eq!((harness.cluster.created_jobs().len(), harness.held_count(), harness.plane.cluster_usage().1), (1, 0, 0));
+        assert_eq!(
+            (harness.cluster.created_jobs().len(), harness.held_count(), harness.plane.cluster_usage().1),
+            (1, 0, 0)
+        );
     });
 }
 
@@ -150,7 +175,12 @@ fn watch_event_settles_an_uncertain_creation() {
         }]);
         creates.extend([response_fault(Response::RequestLost); 10]);
         let finds = repeated(50, response_fault(Response::Unreachable));
-        let harness = Harness::ready(ScriptedFaults { creates: Arc::new(Mutex::new(creates)), finds, ..long_running() }).await;
+        let harness = Harness::ready(ScriptedFaults {
+            creates: Arc::new(Mutex::new(creates)),
+            finds,
+            ..long_running()
+        })
+        .await;
         let result = harness.plane.submit(spec("a", "train", 1).into(), None).await;
         assert!(
             matches!(result, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),

@@ -1,6 +1,8 @@
 //! A control plane on a fake cluster with scripted faults.
 
-use runway_control::fake::{Response, Call, FaultPlan, EventFault, FakeBackend, FakeCluster, Fault, JobTimings};
+use runway_control::fake::{
+    Call, EventFault, FakeBackend, FakeCluster, Fault, FaultPlan, JobTimings, Response,
+};
 use runway_control::{ControlPlane, IdempotencyKey, Settings};
 use runway_core::JobId;
 use runway_testing::env::VirtualEnv;
@@ -89,7 +91,10 @@ pub fn response_fault(answer: Response) -> Fault {
 }
 
 pub fn long_running() -> ScriptedFaults {
-    ScriptedFaults { timings: Some(JobTimings { run_time: Duration::from_secs(3000), ..JobTimings::default() }), ..ScriptedFaults::default() }
+    ScriptedFaults {
+        timings: Some(JobTimings { run_time: Duration::from_secs(3000), ..JobTimings::default() }),
+        ..ScriptedFaults::default()
+    }
 }
 
 pub fn repeated(count: usize, fault: Fault) -> Arc<Mutex<VecDeque<Fault>>> {

@@ -1,8 +1,10 @@
 //! Idempotency keys: repeated submissions, other specs with the same key, and restarts.
 
-use crate::harness::{ScriptedFaults, Harness, repeated, response_fault, key, long_running, sleep_seconds, start};
+use crate::harness::{
+    Harness, ScriptedFaults, key, long_running, repeated, response_fault, sleep_seconds, start,
+};
 use runway_control::backend::CreateError;
-use runway_control::fake::{Response, EventFault, Fault};
+use runway_control::fake::{EventFault, Fault, Response};
 use runway_control::{Settings, SubmitError, Submitted};
 use runway_testing::env::in_virtual_time;
 use runway_testing::jobs::spec;
@@ -82,7 +84,11 @@ fn restarted_plane_restores_holds_and_keys() {
 fn repeated_submission_resumes_an_uncertain_creation() {
     in_virtual_time(async {
         // For ten seconds no request arrives.
-        let harness = Harness::ready(ScriptedFaults { creates: repeated(2, response_fault(Response::RequestLost)), ..long_running() }).await;
+        let harness = Harness::ready(ScriptedFaults {
+            creates: repeated(2, response_fault(Response::RequestLost)),
+            ..long_running()
+        })
+        .await;
         let submit = |gpus| {
             let plane = harness.plane.clone();
             async move { plane.submit(spec("a", "train", gpus).into(), Some(&key("k"))).await }

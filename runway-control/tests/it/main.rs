@@ -5,9 +5,9 @@
 
 mod contract;
 mod creations;
+mod harness;
 mod keys;
 mod observer;
 mod records;
-mod harness;
 mod simulation;
 mod transport;

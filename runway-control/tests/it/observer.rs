@@ -43,13 +43,8 @@ fn observer_gets_each_finished_job_once() {
             let recorded = Arc::new(RecordingObserver::default());
             let (backend, observer) = (Arc::new(cluster.connect()), Arc::clone(&recorded));
             let settings = Settings::default();
-            let plane = ControlPlane::with_observer(
-                backend,
-                Arc::clone(&policy),
-                env.clone(),
-                settings,
-                observer,
-            );
+            let plane =
+                ControlPlane::with_observer(backend, Arc::clone(&policy), env.clone(), settings, observer);
             tokio::spawn(plane.clone().run());
             plane.ready().await;
             (plane, recorded)
@@ -64,14 +59,20 @@ fn observer_gets_each_finished_job_once() {
         sleep_seconds(5).await;
         cluster.delete(jobs[1], Duration::ZERO);
         sleep_seconds(400).await; // until the first job is deleted too
-        assert_eq!(*recorded.finished.lock().unwrap(), [(jobs[1], Phase::Unknown), (jobs[0], Phase::Succeeded)]);
+        assert_eq!(
+            *recorded.finished.lock().unwrap(),
+            [(jobs[1], Phase::Unknown), (jobs[0], Phase::Succeeded)]
+        );
         let third = plane.submit(spec("a", "ends-too", 0).into(), None).await.unwrap().job().snapshot.id;
         sleep_seconds(20).await;
         assert_eq!(recorded.finished.lock().unwrap().last(), Some(&(third, Phase::Succeeded)));
         let (restarted, recorded) = start().await;
         assert_eq!(restarted.phases()[&Phase::Succeeded], 1, "the job still exists");
         sleep_seconds(400).await;
-        assert!(recorded.finished.lock().unwrap().is_empty(), "jobs that had finished before are not reported");
+        assert!(
+            recorded.finished.lock().unwrap().is_empty(),
+            "jobs that had finished before are not reported"
+        );
         assert_eq!(restarted.phases()[&Phase::Succeeded], 0, "the job was removed and is not counted");
     });
 }

@@ -1,9 +1,9 @@
 //! Tests of holds and job records.
 
-use crate::harness::{ScriptedFaults, Harness, long_running, sleep_seconds, start};
+use crate::harness::{Harness, ScriptedFaults, long_running, sleep_seconds, start};
 use runway_control::backend::LogOptions;
 use runway_control::fake::{EventFault, FakeCluster, Fault, JobTimings};
-use runway_control::{CancelError, LogsError, JobFilter, Settings, SubmitError};
+use runway_control::{CancelError, JobFilter, LogsError, Settings, SubmitError};
 use runway_core::JobId;
 use runway_core::status::Phase;
 use runway_testing::env::{VirtualEnv, in_virtual_time};
@@ -29,7 +29,8 @@ fn submit_fails_before_the_first_list() {
 fn hold_is_released_when_the_pod_has_terminated() {
     in_virtual_time(async {
         let timings = JobTimings { termination_time: Duration::from_secs(7), ..JobTimings::default() };
-        let harness = Harness::ready(ScriptedFaults { timings: Some(timings), ..ScriptedFaults::default() }).await;
+        let harness =
+            Harness::ready(ScriptedFaults { timings: Some(timings), ..ScriptedFaults::default() }).await;
         let job = harness.plane.submit(spec("a", "train", 2).into(), None).await.unwrap().job().snapshot.id;
         assert_eq!((harness.plane.usage("a").held.gpus, harness.plane.cluster_usage().1), (2, 0));
         sleep_seconds(12).await; // 1 s until the start, 10 s of run time
@@ -39,7 +40,8 @@ fn hold_is_released_when_the_pod_has_terminated() {
         assert_eq!(harness.held_count(), 0);
         // The bill covers ten seconds.
         let record = harness.plane.job(job).unwrap();
-        let (bill, quote) = (record.bill(record.observed_at).unwrap(), record.snapshot.quote.clone().unwrap());
+        let (bill, quote) =
+            (record.bill(record.observed_at).unwrap(), record.snapshot.quote.clone().unwrap());
         assert_eq!(bill, quote.bill(runway_core::units::Seconds::new(10)));
     });
 }
@@ -70,7 +72,10 @@ fn cancelled_job_releases_its_hold_and_stays_cancelled() {
         harness.plane.cancel(job).await.unwrap();
         sleep_seconds(1).await;
         harness.plane.cancel(job).await.unwrap();
-        assert_eq!((harness.plane.job(job).unwrap().snapshot.status.phase, harness.held_count()), (Phase::Cancelled, 1));
+        assert_eq!(
+            (harness.plane.job(job).unwrap().snapshot.status.phase, harness.held_count()),
+            (Phase::Cancelled, 1)
+        );
         sleep_seconds(31).await;
         let record = harness.plane.job(job).unwrap();
         assert!(record.gone && record.snapshot.status.phase == Phase::Cancelled);
@@ -123,10 +128,15 @@ fn history_keeps_only_the_newest_jobs() {
     in_virtual_time(async {
         let timings = JobTimings { ttl: Duration::ZERO, run_time: Duration::ZERO, ..JobTimings::default() };
         let settings = Settings { history_limit: 3, ..Settings::default() };
-        let harness = Harness::with_settings(ScriptedFaults { timings: Some(timings), ..ScriptedFaults::default() }, settings).await;
+        let harness = Harness::with_settings(
+            ScriptedFaults { timings: Some(timings), ..ScriptedFaults::default() },
+            settings,
+        )
+        .await;
         let mut ids = Vec::new();
         for number in 0..5 {
-            let job = harness.plane.submit(spec("a", &format!("job-{number}"), 0).into(), None).await.unwrap();
+            let job =
+                harness.plane.submit(spec("a", &format!("job-{number}"), 0).into(), None).await.unwrap();
             ids.push(job.job().snapshot.id);
             sleep_seconds(5).await;
         }
@@ -208,7 +218,8 @@ fn job_created_during_a_list_is_not_marked_gone() {
         // The response of the list takes a long time, and the watch after it is late.
         let slow = Fault { response_delay: Duration::from_secs(4), ..Fault::default() };
         harness.faults.lists.lock().unwrap().push_back(slow);
-        harness.faults
+        harness
+            .faults
             .events
             .lock()
             .unwrap()

@@ -11,9 +11,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use runway_control::backend::CreateError;
 use runway_control::fake::{
-    Response, Call, NoFaults, FaultPlan, CrashPoint, EventFault, FakeBackend, FakeCluster, FakeJob, Fault, JobTimings,
+    Call, CrashPoint, EventFault, FakeBackend, FakeCluster, FakeJob, Fault, FaultPlan, JobTimings, NoFaults,
+    Response,
 };
-use runway_control::{ControlPlane, Settings, SubmitError, Submitted, Env};
+use runway_control::{ControlPlane, Env, Settings, SubmitError, Submitted};
 use runway_core::digest::Digest;
 use runway_core::units::{Seconds, Timestamp};
 use runway_core::{JobId, JobSpec};
@@ -47,7 +48,8 @@ impl RandomFaults {
 
 impl FaultPlan for RandomFaults {
     fn call(&mut self, call: Call) -> Fault {
-        let mut fault = Fault { request_delay: self.millis(200), response_delay: self.millis(200), ..Fault::default() };
+        let mut fault =
+            Fault { request_delay: self.millis(200), response_delay: self.millis(200), ..Fault::default() };
         if self.happens(10) {
             // A slow request, up to the request timeout of an API server.
             fault.request_delay = self.millis(59_000);
@@ -99,7 +101,12 @@ fn exceeded(jobs: &BTreeMap<JobId, FakeJob>) -> Vec<String> {
         let mine = live().filter(|job| tenant.is_none_or(|tenant| job.snapshot.tenant.as_str() == tenant));
         mine.fold((0, 0), |(gpus, jobs), job| (gpus + job.snapshot.gpus.units(), jobs + 1))
     };
-    let limits = [(None, CLUSTER_LIMIT), (Some("a"), TENANT_LIMIT), (Some("b"), TENANT_LIMIT), (Some("c"), TENANT_LIMIT)];
+    let limits = [
+        (None, CLUSTER_LIMIT),
+        (Some("a"), TENANT_LIMIT),
+        (Some("b"), TENANT_LIMIT),
+        (Some("c"), TENANT_LIMIT),
+    ];
     let beyond = |(tenant, limit): &(Option<&str>, (u64, usize))| {
         let held = held(*tenant);
         (held.0 > limit.0 || held.1 > limit.1).then(|| format!("{tenant:?} holds {held:?} of {limit:?}"))
@@ -146,7 +153,8 @@ async fn run_history(seed: u64) {
     let env = VirtualEnv::new(seed ^ 1);
     let severity = [0, 10, 50, 100][rng.random_range(0..4)];
     let exceeded = Arc::default();
-    let faults = RandomFaults { rng: StdRng::seed_from_u64(seed ^ 2), severity, exceeded: Arc::clone(&exceeded) };
+    let faults =
+        RandomFaults { rng: StdRng::seed_from_u64(seed ^ 2), severity, exceeded: Arc::clone(&exceeded) };
     let cluster = FakeCluster::with_fault_plan(Arc::clone(&env) as _, Box::new(faults));
     let results = Arc::new(Mutex::new(Vec::new()));
     let ready_times = ReadyTimes::default();
@@ -187,7 +195,8 @@ async fn run_history(seed: u64) {
     plane.ready().await;
     tokio::time::sleep(Duration::from_secs(160)).await;
     let jobs = cluster.jobs();
-    let holding: Vec<_> = jobs.iter().filter(|(_, job)| job.snapshot.status.occupies_resources).map(|(id, _)| *id).collect();
+    let holding: Vec<_> =
+        jobs.iter().filter(|(_, job)| job.snapshot.status.occupies_resources).map(|(id, _)| *id).collect();
     assert_eq!(plane.held_job_ids(), holding, "the ledger does not equal the cluster");
     assert_eq!(plane.cluster_usage().1, 0, "a creation is still pending");
     for (id, job) in &jobs {
@@ -206,7 +215,12 @@ async fn run_history(seed: u64) {
     check_history(&cluster, plane, &results.lock().unwrap(), &ready_times.lock().unwrap());
 }
 
-fn check_history(cluster: &FakeCluster, plane: &ControlPlane, results: &[SubmitResult], ready_times: &[Timestamp]) {
+fn check_history(
+    cluster: &FakeCluster,
+    plane: &ControlPlane,
+    results: &[SubmitResult],
+    ready_times: &[Timestamp],
+) {
     let created_jobs = cluster.created_jobs();
     let ids: BTreeSet<_> = created_jobs.iter().map(|landing| landing.id).collect();
     for result in results {
@@ -233,8 +247,10 @@ fn check_history(cluster: &FakeCluster, plane: &ControlPlane, results: &[SubmitR
     // - The first job was removed before a response or a watch event arrived, so the request was sent again.
     for (i, later) in created_jobs.iter().enumerate() {
         for earlier in created_jobs[..i].iter().filter(|first| first.id == later.id) {
-            let removed_at = earlier.removed_at.expect("the earlier job was removed before the later one was created");
-            let was_lost_by_restart = ready_times.iter().any(|counted| (removed_at..=later.created_at).contains(counted));
+            let removed_at =
+                earlier.removed_at.expect("the earlier job was removed before the later one was created");
+            let was_lost_by_restart =
+                ready_times.iter().any(|counted| (removed_at..=later.created_at).contains(counted));
             let was_late = later.sent_at < removed_at;
             let was_unanswered = later.sent_at < earlier.sent_at.saturating_add(Seconds::new(15));
             assert!(
@@ -309,7 +325,8 @@ fn equal_seeds_give_equal_histories() {
     let events = |seed| {
         in_virtual_time(async move {
             let env = VirtualEnv::new(seed);
-            let faults = RandomFaults { rng: StdRng::seed_from_u64(seed), severity: 100, exceeded: Arc::default() };
+            let faults =
+                RandomFaults { rng: StdRng::seed_from_u64(seed), severity: 100, exceeded: Arc::default() };
             let cluster = FakeCluster::with_fault_plan(Arc::clone(&env) as _, Box::new(faults));
             let process = start(&cluster, &env, &ReadyTimes::default());
             let results = Arc::new(Mutex::new(Vec::new()));

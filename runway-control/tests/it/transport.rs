@@ -1,9 +1,9 @@
 //! A second transport, in text: each line is a request, and the response is one line. It only translates
 //! between the text and the service.
 
-use crate::harness::{ScriptedFaults, Harness, repeated, response_fault, long_running, start};
+use crate::harness::{Harness, ScriptedFaults, long_running, repeated, response_fault, start};
 use futures::FutureExt;
-use runway_control::fake::{Response, Fault};
+use runway_control::fake::{Fault, Response};
 use runway_control::service::{RefusalClass, SubmissionRequest, SubmissionService};
 use runway_control::{RequestIdentity, Settings, Submitted};
 use runway_core::document::parse_json;

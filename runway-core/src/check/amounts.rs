@@ -2,9 +2,9 @@
 
 use super::Checker;
 use crate::code::Code;
+use crate::decoder::shorten;
 use crate::name::ClassName;
 use crate::policy::{Bounds, Limits};
-use crate::decoder::shorten;
 use crate::spec::RawScalar;
 use crate::units::{CpuMillis, GpuCount, MemoryBytes, Quantity, QuantityError, Seconds};
 use crate::violation::Violation;
@@ -135,7 +135,9 @@ pub(super) const RETRIES: AmountSpec<u32> = AmountSpec {
         let saturating_u32 = |units| u32::try_from(units).unwrap_or(u32::MAX);
         match text.parse::<GpuCount>() {
             Ok(count) => Ok(saturating_u32(count.units())),
-            Err(error) => Err(quantity_error(text, error, 0, "one; retries are counted whole", saturating_u32)),
+            Err(error) => {
+                Err(quantity_error(text, error, 0, "one; retries are counted whole", saturating_u32))
+            }
         }
     },
     to_json: Json::from,

@@ -2,10 +2,10 @@
 
 use super::Checker;
 use crate::code::Code;
+use crate::decoder::shorten;
 use crate::document::{MAX_DOCUMENT_BYTES, pointer};
 use crate::image::ImageRef;
-use crate::name::{RESERVED_ENV_NAMES, check_env_name, looks_like_assignment, is_reserved_env_name};
-use crate::decoder::shorten;
+use crate::name::{RESERVED_ENV_NAMES, check_env_name, is_reserved_env_name, looks_like_assignment};
 use crate::spec::{MAX_ARGUMENT_BYTES, MAX_PATH_BYTES, MAX_VARIABLES, Secret};
 use crate::violation::Violation;
 use serde_json::Value as Json;
@@ -175,7 +175,8 @@ fn resolve_dots(path: &str) -> String {
 /// Returns the image with its host and path in lower case. The tag stays, because tags are case-sensitive.
 fn lowercase_name(image: &str) -> String {
     let last = image.rfind('/').map_or(0, |slash| slash + 1);
-    let name_end = image.get(last..).and_then(|part| part.find([':', '@'])).map_or(image.len(), |at| last + at);
+    let name_end =
+        image.get(last..).and_then(|part| part.find([':', '@'])).map_or(image.len(), |at| last + at);
     let (name, rest) = image.split_at_checked(name_end).unwrap_or((image, ""));
     format!("{}{rest}", name.to_ascii_lowercase())
 }

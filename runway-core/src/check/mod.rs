@@ -8,10 +8,10 @@ mod container;
 
 use crate::capability::Capabilities;
 use crate::code::Code;
+use crate::decoder::shorten;
 use crate::job::{Job, Resources};
 use crate::name::{ClassName, JobName, Tenant, nearest_label};
 use crate::policy::{Limits, Network, Policy};
-use crate::decoder::shorten;
 use crate::spec::{FIELDS, JobSpec, RESOURCE_FIELDS};
 use crate::text::nearest;
 use crate::units::GpuCount;
@@ -102,9 +102,11 @@ impl<'a> Checker<'a> {
         // The bounds depend on the class, so without a class the check ends here.
         let (class, limits) = class?;
         let cpu = self.check_amount(&amounts::CPU, spec.resources.cpu.as_ref(), &limits.cpu, class);
-        let memory = self.check_amount(&amounts::MEMORY, spec.resources.memory.as_ref(), &limits.memory, class);
+        let memory =
+            self.check_amount(&amounts::MEMORY, spec.resources.memory.as_ref(), &limits.memory, class);
         let storage = spec.resources.ephemeral_storage.as_ref();
-        let storage = self.check_amount(&amounts::EPHEMERAL_STORAGE, storage, &limits.ephemeral_storage, class);
+        let storage =
+            self.check_amount(&amounts::EPHEMERAL_STORAGE, storage, &limits.ephemeral_storage, class);
         let gpu = self.check_amount(&amounts::GPU, spec.resources.gpu.as_ref(), &limits.gpu, class);
         let gpu_type = self.check_gpu_type(gpu);
         let shm = self.check_shm(memory.fixed);

@@ -7,8 +7,8 @@
 
 use super::scalar::plain_scalar_kind;
 use super::{
-    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, Node, ScalarKind, Span, RedactedStr,
-    Value,
+    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, Node, RedactedStr, ScalarKind,
+    Span, Value,
 };
 use serde::de::IgnoredAny;
 

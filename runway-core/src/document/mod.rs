@@ -6,8 +6,8 @@
 mod json;
 mod parse;
 mod pointer;
-mod scalar;
 mod redacted_str;
+mod scalar;
 
 pub use json::parse_json;
 pub use parse::{DocumentError, parse_all};

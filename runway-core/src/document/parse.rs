@@ -4,7 +4,7 @@
 use super::scalar::plain_scalar_kind;
 use super::{
     Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, MAX_DOCUMENTS, Node,
-    ScalarKind, Span, RedactedStr, Value, parse_json,
+    RedactedStr, ScalarKind, Span, Value, parse_json,
 };
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
@@ -84,7 +84,8 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
     }
     if documents.is_empty() {
         let span = Span { line: 1, column: 1, ..Span::default() };
-        let root = Node { value: Value::Scalar(ScalarKind::Null, RedactedStr::default()), span, anchor_span: None };
+        let root =
+            Node { value: Value::Scalar(ScalarKind::Null, RedactedStr::default()), span, anchor_span: None };
         documents.push(Ok(Document { root }));
     }
     documents
@@ -205,8 +206,7 @@ fn parse_chunk(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
         })?;
         let span = chunk.span(&span.start, &span.end);
         if builder.root.is_some() && matches!(event, Event::DocumentStart(..)) {
-            let message =
-                "another document begins here, but not with a line that starts with `---`";
+            let message = "another document begins here, but not with a line that starts with `---`";
             return Err(DocumentError::Syntax { message: message.to_owned(), at: span });
         }
         builder.event(event, span)?;
@@ -297,7 +297,10 @@ impl TreeBuilder {
     }
 
     fn alias(&mut self, id: usize, span: Span) -> Result<(), DocumentError> {
-        if self.stack.last().is_some_and(|open| matches!(open.value, Value::Map(_)) && open.pending_key.is_none())
+        if self
+            .stack
+            .last()
+            .is_some_and(|open| matches!(open.value, Value::Map(_)) && open.pending_key.is_none())
         {
             return Err(DocumentError::Syntax { message: "an alias cannot be a key".to_owned(), at: span });
         }

@@ -50,7 +50,8 @@ pub struct BlockingHolds {
 
 impl serde::Serialize for DecisionInputs {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut record = serializer.serialize_struct("DecisionInputs", 9 + usize::from(self.capabilities.is_some()))?;
+        let mut record =
+            serializer.serialize_struct("DecisionInputs", 9 + usize::from(self.capabilities.is_some()))?;
         record.serialize_field("policy", &self.policy)?;
         record.serialize_field("spec", &self.spec.redacted())?;
         record.serialize_field("faults", &self.parse_violations)?;

@@ -1,24 +1,25 @@
 //! The gate: decides on each submission by rate limit, spec, quotas and capacity, and records the result.
 
-mod decision_inputs;
 mod decision;
-mod replay;
+mod decision_inputs;
 mod quota_refusal;
+mod replay;
 
-pub use decision_inputs::{DecisionInputs, BlockingHolds};
 pub use decision::{AdmittedJob, Decision, Outcome, Refusal};
+pub use decision_inputs::{BlockingHolds, DecisionInputs};
 pub use replay::{ReplayError, replay};
 
 use crate::capability::Capabilities;
-use crate::check::{CheckResult, CheckInput, check};
+use crate::check::{CheckInput, CheckResult, check};
 use crate::code::Code;
 use crate::hash::HashSeed;
 use crate::name::{JobId, Tenant};
 use crate::policy::Policy;
 use crate::quota::{
-    Drift, HoldExpiry, Hold, HoldRequest, Ledger, LedgerError, ListToken, ObservedHold, QuotaExceeded, ObserveOutcome, Usage,
+    Drift, Hold, HoldExpiry, HoldRequest, Ledger, LedgerError, ListToken, ObserveOutcome, ObservedHold,
+    QuotaExceeded, Usage,
 };
-use crate::rate::{Buckets, RateRemaining, RateLimit, RateLimiter, RateScope, RateLimitExceeded};
+use crate::rate::{Buckets, RateLimit, RateLimitExceeded, RateLimiter, RateRemaining, RateScope};
 use crate::spec::{JobSpec, ParsedSpec};
 use crate::units::Timestamp;
 use crate::violation::Violation;
@@ -57,7 +58,12 @@ impl Submission {
     }
 
     fn check_input<'a>(&'a self, capabilities: Option<&'a Capabilities>) -> CheckInput<'a> {
-        CheckInput { spec: &self.spec, parse_violations: &self.parse_violations, tenant: self.tenant.as_deref(), capabilities }
+        CheckInput {
+            spec: &self.spec,
+            parse_violations: &self.parse_violations,
+            tenant: self.tenant.as_deref(),
+            capabilities,
+        }
     }
 
     /// Returns the tenant that submits and pays: the one from the header or command line, else the one in the
@@ -313,7 +319,8 @@ fn try_acquire(
     buckets: Buckets,
     now: Timestamp,
 ) -> Result<Buckets, RateLimitExceeded> {
-    let limit = tenant.map_or(RateLimit::DEFAULT, |tenant| policy.tenant_policy(tenant.as_str()).rate_limit.value);
+    let limit =
+        tenant.map_or(RateLimit::DEFAULT, |tenant| policy.tenant_policy(tenant.as_str()).rate_limit.value);
     buckets.try_acquire(policy.capacity().rate_limit, limit, now)
 }
 
@@ -341,7 +348,9 @@ fn decide(
     };
     if let Err(exceeded) = gate_inputs.rate_result {
         let policy_path = match (exceeded.scope, tenant) {
-            (RateScope::Tenant, Some(tenant)) => policy.tenant_policy(tenant.as_str()).rate_limit.source.to_string(),
+            (RateScope::Tenant, Some(tenant)) => {
+                policy.tenant_policy(tenant.as_str()).rate_limit.source.to_string()
+            }
             _ => "capacity.rate_limit".to_owned(),
         };
         let submitters = match exceeded.scope {
@@ -369,16 +378,28 @@ fn decide(
         && let Some(job) = &job
     {
         let tenant_policy = policy.tenant_policy(job.tenant.as_str());
-        let exceeded = quota_limits(policy, tenant_policy).exceeded(gate_inputs.tenant_usage, gate_inputs.cluster_usage, job.resources.gpu);
+        let exceeded = quota_limits(policy, tenant_policy).exceeded(
+            gate_inputs.tenant_usage,
+            gate_inputs.cluster_usage,
+            job.resources.gpu,
+        );
         if !exceeded.is_empty() {
             let blocking = |quota: &QuotaExceeded| blocking_holds(job.tenant.as_str(), quota);
-            inputs.holds = exceeded.iter().map(|s| BlockingHolds { quota: s.kind, holds: blocking(s) }).collect();
-            let available_times: Vec<_> =
-                exceeded.iter().zip(&inputs.holds).map(|(s, named)| available_at(s, &named.holds, now)).collect();
+            inputs.holds =
+                exceeded.iter().map(|s| BlockingHolds { quota: s.kind, holds: blocking(s) }).collect();
+            let available_times: Vec<_> = exceeded
+                .iter()
+                .zip(&inputs.holds)
+                .map(|(s, named)| available_at(s, &named.holds, now))
+                .collect();
             // The job fits when the last of its exceeded quotas becomes available.
-            free_by =
-                available_times.iter().copied().collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
-            violations = quota_violations(policy, tenant_policy, submission, job, &exceeded, &available_times);
+            free_by = available_times
+                .iter()
+                .copied()
+                .collect::<Option<Vec<_>>>()
+                .and_then(|times| times.into_iter().max());
+            violations =
+                quota_violations(policy, tenant_policy, submission, job, &exceeded, &available_times);
         }
     }
     let outcome = match (job, quote) {

@@ -5,20 +5,25 @@ use super::Submission;
 use crate::code::Code;
 use crate::job::Job;
 use crate::policy::{Policy, TenantPolicy};
-use crate::quota::{HoldExpiry, QuotaKind, QuotaLimits, QuotaExceeded, Usage};
+use crate::quota::{HoldExpiry, QuotaExceeded, QuotaKind, QuotaLimits, Usage};
 use crate::units::{GpuCount, Timestamp};
 use crate::violation::Violation;
 use serde_json::Value as Json;
 
 pub(super) fn quota_limits(policy: &Policy, tenant_policy: &TenantPolicy) -> QuotaLimits {
     let capacity = policy.capacity();
-    let tenant = Usage { gpus: tenant_policy.gpus.value.units(), jobs: tenant_policy.concurrent_jobs.value.into() };
+    let tenant =
+        Usage { gpus: tenant_policy.gpus.value.units(), jobs: tenant_policy.concurrent_jobs.value.into() };
     let cluster = Usage { gpus: capacity.gpus.units(), jobs: capacity.concurrent_jobs.into() };
     QuotaLimits { tenant, cluster }
 }
 
 /// Returns the latest time at which the holds have released enough of the quota; `None` if they never do.
-pub(super) fn available_at(exceeded: &QuotaExceeded, holds: &[HoldExpiry], now: Timestamp) -> Option<Timestamp> {
+pub(super) fn available_at(
+    exceeded: &QuotaExceeded,
+    holds: &[HoldExpiry],
+    now: Timestamp,
+) -> Option<Timestamp> {
     let frees_amount = |hold: &HoldExpiry| match exceeded.kind {
         QuotaKind::TenantGpus | QuotaKind::ClusterGpus => hold.gpus.units(),
         QuotaKind::TenantJobs | QuotaKind::ClusterJobs => 1,
@@ -48,12 +53,14 @@ pub(super) fn quota_violations(
     let available_gpus = exceeded.iter().filter(is_gpus).map(QuotaExceeded::available).min();
     let only_gpu_quotas = exceeded.iter().all(|shortage| is_gpus(&shortage));
     let fix = available_gpus.filter(|left| only_gpu_quotas && *left >= min_gpus.units().max(1));
-    let requested = submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::RawScalar::to_json);
+    let requested =
+        submission.spec.resources.gpu.as_ref().map_or(Json::Null, crate::spec::RawScalar::to_json);
     let violation = |(quota, available): (&QuotaExceeded, &Option<Timestamp>)| {
         let QuotaExceeded { kind, requested: amount, held, limit } = *quota;
         // The message omits the time if it is not known.
-        let availability =
-            |what: &str| available.map(|time| format!("; {what} by {time} at the latest")).unwrap_or_default();
+        let availability = |what: &str| {
+            available.map(|time| format!("; {what} by {time} at the latest")).unwrap_or_default()
+        };
         let (code, policy_path, message) = match kind {
             QuotaKind::TenantGpus => (
                 Code::TenantGpuQuota,

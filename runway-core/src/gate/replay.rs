@@ -1,6 +1,6 @@
 //! Replays a decision from its recorded inputs.
 
-use super::{DecisionInputs, Decision, GateInputs, Submission, decide, try_acquire};
+use super::{Decision, DecisionInputs, GateInputs, Submission, decide, try_acquire};
 use crate::digest::Digest;
 use crate::policy::Policy;
 use std::sync::Arc;
@@ -49,8 +49,10 @@ pub fn replay(policy: &Policy, inputs: &DecisionInputs) -> Result<Decision, Repl
         tenant_usage: inputs.tenant_usage,
         cluster_usage: inputs.cluster_usage,
     };
-    let blocking_of = |kind| inputs.holds.iter().find(|named| named.quota == kind).map(|named| named.holds.clone());
-    let blocking_holds = |_: &str, exceeded: &crate::quota::QuotaExceeded| blocking_of(exceeded.kind).unwrap_or_default();
+    let blocking_of =
+        |kind| inputs.holds.iter().find(|named| named.quota == kind).map(|named| named.holds.clone());
+    let blocking_holds =
+        |_: &str, exceeded: &crate::quota::QuotaExceeded| blocking_of(exceeded.kind).unwrap_or_default();
     Ok(decide(
         policy,
         inputs.capabilities.as_ref(),

@@ -1,6 +1,6 @@
 //! LimitRange: the resources that one container and one pod may request, and their defaults.
 
-use super::{OBJECT_NAME, NamespaceScope};
+use super::{NamespaceScope, OBJECT_NAME};
 use crate::policy::{Bounds, Limits};
 use crate::render::quantity;
 use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, LimitRangeSpec};
@@ -48,7 +48,10 @@ pub(super) fn limit_range(scope: &NamespaceScope<'_>) -> Option<LimitRange> {
     })
 }
 
-fn resource_range<T: Ord + Copy + Display>(scope: &NamespaceScope<'_>, pick: fn(&Limits) -> &Bounds<T>) -> Option<ResourceRange> {
+fn resource_range<T: Ord + Copy + Display>(
+    scope: &NamespaceScope<'_>,
+    pick: fn(&Limits) -> &Bounds<T>,
+) -> Option<ResourceRange> {
     let min = scope.limits().map(|limits| pick(limits).min.value).min()?;
     let max = scope.limits().map(|limits| pick(limits).max.value).max()?;
     let defaults = scope.tenants.iter().filter_map(|bounds| bounds.default_limits);

@@ -6,9 +6,9 @@
 //! enforce: images, timeouts, rate limits and prices are checked only by the gate. This module renders the
 //! objects and does not apply them.
 
+mod limit_range;
 mod network;
 mod resource_quota;
-mod limit_range;
 
 use crate::name::Tenant;
 use crate::policy::{Cidr, Limits, Network, Policy, TenantPolicy, UnknownTenants};

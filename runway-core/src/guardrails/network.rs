@@ -3,7 +3,7 @@
 //! NetworkPolicies are additive. One denies all connections of every pod. Each of the others allows a network
 //! for the pods that have the network's label. A pod that bypasses Runway has no such label.
 
-use super::{GuardrailsError, TenantBounds, NamespaceScope};
+use super::{GuardrailsError, NamespaceScope, TenantBounds};
 use crate::policy::{Cidr, Network};
 use crate::render::label;
 use k8s_openapi::api::networking::v1::{
@@ -19,27 +19,45 @@ const OPEN_RANGES: [(&str, &[&str]); 2] = [
     ("::/0", &["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"]),
 ];
 
-pub(super) fn network_policies(scope: &NamespaceScope<'_>, api_server: &[Cidr]) -> Result<Vec<NetworkPolicy>, GuardrailsError> {
-    let mut policies =
-        vec![network_policy(scope, "runway-deny-all", LabelSelector::default(), &["Ingress", "Egress"], None)];
+pub(super) fn network_policies(
+    scope: &NamespaceScope<'_>,
+    api_server: &[Cidr],
+) -> Result<Vec<NetworkPolicy>, GuardrailsError> {
+    let mut policies = vec![network_policy(
+        scope,
+        "runway-deny-all",
+        LabelSelector::default(),
+        &["Ingress", "Egress"],
+        None,
+    )];
     let mut allow = |name: &str, pods: LabelSelector, egress: Vec<NetworkPolicyEgressRule>| {
         policies.push(network_policy(scope, name, pods, &["Egress"], Some(egress)));
     };
     // A tenant with its own ranges must not get the shared ranges as well.
-    let shared_cidrs = &scope.policy.tenant_policy(scope.owner.map_or("", |tenant| tenant.as_str())).internal_cidrs.value;
+    let shared_cidrs =
+        &scope.policy.tenant_policy(scope.owner.map_or("", |tenant| tenant.as_str())).internal_cidrs.value;
     let may_use_internal = |bounds: &TenantBounds<'_>| bounds.path_allowing(Network::Internal).is_some();
-    let uses_shared_cidrs = |bounds: &TenantBounds<'_>| bounds.tenant_policy.internal_cidrs.value == *shared_cidrs;
-    if let Some(pods) = pod_selector(scope, Network::Internal, |bounds| may_use_internal(bounds) && uses_shared_cidrs(bounds)) {
+    let uses_shared_cidrs =
+        |bounds: &TenantBounds<'_>| bounds.tenant_policy.internal_cidrs.value == *shared_cidrs;
+    if let Some(pods) =
+        pod_selector(scope, Network::Internal, |bounds| may_use_internal(bounds) && uses_shared_cidrs(bounds))
+    {
         allow("runway-internal", pods, internal_egress(shared_cidrs));
     }
-    for separate in scope.tenants.iter().filter(|bounds| may_use_internal(bounds) && !uses_shared_cidrs(bounds)) {
-        let (Some(tenant), cidrs) = (separate.tenant, &separate.tenant_policy.internal_cidrs.value) else { continue };
-        if let Some(pods) = pod_selector(scope, Network::Internal, |bounds| bounds.tenant == separate.tenant) {
+    for separate in
+        scope.tenants.iter().filter(|bounds| may_use_internal(bounds) && !uses_shared_cidrs(bounds))
+    {
+        let (Some(tenant), cidrs) = (separate.tenant, &separate.tenant_policy.internal_cidrs.value) else {
+            continue;
+        };
+        if let Some(pods) = pod_selector(scope, Network::Internal, |bounds| bounds.tenant == separate.tenant)
+        {
             allow(&format!("runway-internal-{tenant}"), pods, internal_egress(cidrs));
         }
     }
     if let Some(allowed_by) = scope.tenants.iter().find_map(|bounds| bounds.path_allowing(Network::Open))
-        && let Some(pods) = pod_selector(scope, Network::Open, |bounds| bounds.path_allowing(Network::Open).is_some())
+        && let Some(pods) =
+            pod_selector(scope, Network::Open, |bounds| bounds.path_allowing(Network::Open).is_some())
     {
         if api_server.is_empty() {
             return Err(GuardrailsError::ApiServerUnknown { allowed_by: allowed_by.clone() });
@@ -51,7 +69,11 @@ pub(super) fn network_policies(scope: &NamespaceScope<'_>, api_server: &[Cidr]) 
 
 /// Returns the selector of the pods with this network whose tenant `is_allowed` to use it, or `None` if no
 /// tenant is. In a namespace with an owner, all pods belong to that tenant.
-fn pod_selector(scope: &NamespaceScope<'_>, network: Network, is_allowed: impl Fn(&TenantBounds<'_>) -> bool) -> Option<LabelSelector> {
+fn pod_selector(
+    scope: &NamespaceScope<'_>,
+    network: Network,
+    is_allowed: impl Fn(&TenantBounds<'_>) -> bool,
+) -> Option<LabelSelector> {
     let (included, excluded): (Vec<_>, Vec<_>) = scope.tenants.iter().partition(|bounds| is_allowed(bounds));
     if included.is_empty() {
         return None;
@@ -61,7 +83,8 @@ fn pod_selector(scope: &NamespaceScope<'_>, network: Network, is_allowed: impl F
     };
     // Tenants that are not listed can be selected only by excluding the listed ones.
     let with_unlisted = included.iter().any(|bounds| bounds.tenant.is_none());
-    let (operator, tenants) = if with_unlisted { ("NotIn", names(&excluded)) } else { ("In", names(&included)) };
+    let (operator, tenants) =
+        if with_unlisted { ("NotIn", names(&excluded)) } else { ("In", names(&included)) };
     let needs_tenant_match = scope.owner.is_none() && !tenants.is_empty();
     let requirement = LabelSelectorRequirement {
         key: label::TENANT.to_owned(),

@@ -1,6 +1,6 @@
 //! ResourceQuota: the resources that the pods of a namespace may hold together.
 
-use super::{OBJECT_NAME, TenantBounds, NamespaceScope};
+use super::{NamespaceScope, OBJECT_NAME, TenantBounds};
 use crate::policy::TenantPolicy;
 use crate::render::{DEFAULT_GPU_RESOURCE, quantity};
 use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec};
@@ -16,8 +16,12 @@ use std::collections::BTreeSet;
 pub(super) fn resource_quota(scope: &NamespaceScope<'_>) -> ResourceQuota {
     let capacity = scope.policy.capacity();
     let can_run = |bounds: &TenantBounds<'_>| !bounds.limits.is_empty();
-    let jobs =
-        combined_quota(scope, can_run, |tenant_policy| tenant_policy.concurrent_jobs.value.into(), capacity.concurrent_jobs.into());
+    let jobs = combined_quota(
+        scope,
+        can_run,
+        |tenant_policy| tenant_policy.concurrent_jobs.value.into(),
+        capacity.concurrent_jobs.into(),
+    );
     let gpus = combined_quota(
         scope,
         |bounds| bounds.has_gpus(),

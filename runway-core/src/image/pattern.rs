@@ -131,7 +131,8 @@ impl FromStr for ImagePattern {
         if text.contains('@') || rest.contains(':') || (rest.is_empty() && first.contains(':')) {
             return Err(PatternError::HasTag);
         }
-        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':' | b'*');
+        let is_allowed =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':' | b'*');
         if !text.bytes().all(is_allowed) || rest.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(PatternError::BadCharacter);
         }

@@ -9,19 +9,19 @@ use super::file::{
 };
 use super::formats::{
     BOOLEAN, CIDRS, CLASS_NAME, CPU, EXTENDED_RESOURCE, GPU, GPU_COUNT, IMAGE_PATTERNS, MAX_I32, MEMORY,
-    NAMESPACE, NETWORK_LIST, NODE_LABELS, PRICE, PULL_POLICY, RETRIES, SECRET_NAMES, SUBMISSIONS, STRING,
+    NAMESPACE, NETWORK_LIST, NODE_LABELS, PRICE, PULL_POLICY, RETRIES, SECRET_NAMES, STRING, SUBMISSIONS,
     TIMEOUT, UNKNOWN_TENANTS, VERSION, count, seconds,
 };
 use super::section::{
-    Canonical, Field, Format, canonical_entries, field, field_names, schema_properties, read_fields, read_section, section_schema,
-    write_section,
+    Canonical, Field, Format, canonical_entries, field, field_names, read_fields, read_section,
+    schema_properties, section_schema, write_section,
 };
 use super::values::{describe_name_error, name_map};
+use crate::decoder::{Decoder, Path};
 use crate::document::{Node, Value};
 use crate::name::{ClassName, Tenant};
 use crate::price::UnitPrices;
 use crate::rate::RateLimit;
-use crate::decoder::{Path, Decoder};
 use crate::schema_parts::{CLASS_PATTERN, LABEL_PATTERN, object};
 use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds};
 use crate::violation::Violation;
@@ -67,9 +67,19 @@ pub(super) const POLICY: &[Field<PolicyFile>] = &[
     ),
     field!(default_class, CLASS_NAME, optional, "Class of a job that does not set one."),
     field!(classes, CLASSES, always, "Bounds per class. They replace the base bounds, field by field."),
-    field!(gpu_types, GPU_TYPES, always, "GPU types. If the policy has any, every job with GPUs needs a type."),
+    field!(
+        gpu_types,
+        GPU_TYPES,
+        always,
+        "GPU types. If the policy has any, every job with GPUs needs a type."
+    ),
     field!(default_gpu_type, STRING, optional, "GPU type of a job that does not set one."),
-    field!(networks, section!(NETWORKS, NetworksLayer::default()), always, "Address ranges of the named networks."),
+    field!(
+        networks,
+        section!(NETWORKS, NetworksLayer::default()),
+        always,
+        "Address ranges of the named networks."
+    ),
     field!(
         rates,
         section!(UNIT_PRICES, UnitPrices::default()),
@@ -77,12 +87,7 @@ pub(super) const POLICY: &[Field<PolicyFile>] = &[
         "Prices in USD.",
         required: "the policy needs `rates`, the prices of CPU, memory and GPUs"
     ),
-    field!(
-        rate_limit,
-        RATE_LIMIT,
-        always,
-        "Rate limit of each tenant. Default: 60 per minute, burst of 10."
-    ),
+    field!(rate_limit, RATE_LIMIT, always, "Rate limit of each tenant. Default: 60 per minute, burst of 10."),
     field!(quota, QUOTA, always, "GPUs and jobs that each tenant may hold at the same time."),
     field!(
         capacity,
@@ -123,7 +128,12 @@ const LIMITS: &[Field<LimitsLayer>] = &[
         if_set,
         "Time from the start to the end of the job, retries included."
     ),
-    field!(retries, bounds!(RETRIES, u32), if_set, "Retries after a failed attempt. The maximum is 0 unless set."),
+    field!(
+        retries,
+        bounds!(RETRIES, u32),
+        if_set,
+        "Retries after a failed attempt. The maximum is 0 unless set."
+    ),
     field!(
         network,
         NETWORK_LIST,
@@ -147,12 +157,7 @@ const QUOTA_LAYER: &[Field<QuotaLayer>] = &[
 
 const CAPACITY: &[Field<Capacity>] = &[
     field!(gpus, GPU_COUNT, always, "GPUs of all tenants together. Default: 64."),
-    field!(
-        concurrent_jobs,
-        count::<0, MAX_U32>(),
-        always,
-        "Jobs of all tenants together. Default: 500."
-    ),
+    field!(concurrent_jobs, count::<0, MAX_U32>(), always, "Jobs of all tenants together. Default: 500."),
     field!(
         rate_limit,
         RATE_LIMIT,
@@ -240,12 +245,7 @@ const IMAGES: &[Field<Images>] = &[
         always,
         "Patterns for the whole `host/path`: `*` within a segment, `**` across segments. Default: `[\"**\"]`."
     ),
-    field!(
-        require_digest,
-        BOOLEAN,
-        always,
-        "Whether images must be named by digest. Default: `false`."
-    ),
+    field!(require_digest, BOOLEAN, always, "Whether images must be named by digest. Default: `false`."),
 ];
 
 const RUN: &[Field<RunSettings>] = &[
@@ -267,13 +267,13 @@ const RUN: &[Field<RunSettings>] = &[
         always,
         "Time between SIGTERM and SIGKILL. Default: `30s`. Maximum: `12h`."
     ),
+    field!(run_as_user, count::<1, MAX_I32>(), always, "User id of the process, never 0. Default: 65532."),
     field!(
-        run_as_user,
-        count::<1, MAX_I32>(),
+        image_pull_policy,
+        PULL_POLICY,
         always,
-        "User id of the process, never 0. Default: 65532."
+        "Kubernetes pull policy of the image. Default: `IfNotPresent`."
     ),
-    field!(image_pull_policy, PULL_POLICY, always, "Kubernetes pull policy of the image. Default: `IfNotPresent`."),
     field!(image_pull_secrets, SECRET_NAMES, always, "Secrets with registry credentials."),
 ];
 
@@ -321,13 +321,16 @@ const TENANTS: Format<BTreeMap<Tenant, TenantLayer>> = Format {
     },
     write: |tenants| {
         write_map(tenants, |tenant| {
-            Canonical::Map(canonical_entries(&tenant.limits, LIMITS).chain(canonical_entries(tenant, TENANT)).collect())
+            Canonical::Map(
+                canonical_entries(&tenant.limits, LIMITS).chain(canonical_entries(tenant, TENANT)).collect(),
+            )
         })
     },
 };
 
 fn read_tenant(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> Option<TenantLayer> {
-    let present = decoder.fields(node, path, &field_names(LIMITS).chain(field_names(TENANT)).collect::<Vec<_>>())?;
+    let present =
+        decoder.fields(node, path, &field_names(LIMITS).chain(field_names(TENANT)).collect::<Vec<_>>())?;
     let mut tenant = TenantLayer::default();
     read_fields(decoder, &present, path, LIMITS, &mut tenant.limits);
     read_fields(decoder, &present, path, TENANT, &mut tenant);

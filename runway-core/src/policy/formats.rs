@@ -3,14 +3,14 @@
 use super::file::{Cidr, ImagePullPolicy, Network, UnknownTenants};
 use super::section::{Canonical, Format};
 use super::values::{
-    non_zero, boolean, choice, describe_cidr_error, is_dns_subdomain, is_extended_resource, is_label_value,
-    is_qualified_name, describe_name_error, parsed, quantity, unit_price, timeout, integer,
+    boolean, choice, describe_cidr_error, describe_name_error, integer, is_dns_subdomain,
+    is_extended_resource, is_label_value, is_qualified_name, non_zero, parsed, quantity, timeout, unit_price,
 };
 use crate::code::Code;
+use crate::decoder::{Decoder, Path, shorten};
 use crate::document::{Node, ScalarKind, Value};
 use crate::image::ImagePattern;
 use crate::name::{ClassName, DnsLabel};
-use crate::decoder::{Path, Decoder, shorten};
 use crate::schema_parts::{self, CLASS_PATTERN};
 use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, UnitPrice};
 use crate::violation::Violation;
@@ -42,16 +42,19 @@ pub(super) const CPU: Format<CpuMillis> =
 pub(super) const MEMORY: Format<MemoryBytes> =
     Format { read: non_zero, schema: schema_parts::quantity, write: display };
 
-pub(super) const GPU: Format<GpuCount> = Format { read: quantity, schema: schema_parts::quantity, write: display };
+pub(super) const GPU: Format<GpuCount> =
+    Format { read: quantity, schema: schema_parts::quantity, write: display };
 
 pub(super) const GPU_COUNT: Format<GpuCount> =
     Format { read: quantity, schema: schema_parts::quantity, write: |gpus| Canonical::Number(gpus.units()) };
 
-pub(super) const TIMEOUT: Format<Seconds> = Format { read: timeout, schema: schema_parts::duration, write: display };
+pub(super) const TIMEOUT: Format<Seconds> =
+    Format { read: timeout, schema: schema_parts::duration, write: display };
 
 pub(super) const RETRIES: Format<u32> = Format { write: display, ..count::<0, MAX_I32>() };
 
-pub(super) const PRICE: Format<UnitPrice> = Format { read: unit_price, schema: schema_parts::price, write: display };
+pub(super) const PRICE: Format<UnitPrice> =
+    Format { read: unit_price, schema: schema_parts::price, write: display };
 
 pub(super) const STRING: Format<String> = Format {
     read: |decoder, node, path| decoder.string(node, path).map(str::to_owned),
@@ -123,7 +126,9 @@ pub(super) const NETWORK_LIST: Format<Vec<Network>> = Format {
 };
 
 pub(super) const CIDRS: Format<Vec<Cidr>> = Format {
-    read: |decoder, node, path| Some(items(decoder, node, path, |r, n, p| parsed(r, n, p, describe_cidr_error))),
+    read: |decoder, node, path| {
+        Some(items(decoder, node, path, |r, n, p| parsed(r, n, p, describe_cidr_error)))
+    },
     schema: schema_parts::strings,
     write: |cidrs| list(cidrs),
 };
@@ -164,7 +169,8 @@ pub(super) const UNKNOWN_TENANTS: Format<UnknownTenants> = Format {
     read: |decoder, node, path| choice(decoder, node, path, &UNKNOWN_TENANT_CHOICES),
     schema: || schema_parts::one_of(UNKNOWN_TENANT_CHOICES.map(|(name, _)| name)),
     write: |value| {
-        let name = UNKNOWN_TENANT_CHOICES.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name);
+        let name =
+            UNKNOWN_TENANT_CHOICES.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name);
         Canonical::Text(name.to_owned())
     },
 };

@@ -14,13 +14,13 @@ pub use file::{Capacity, Cidr, GpuType, ImagePullPolicy, Network, Quota, RunSett
 pub use resolve::{Bounds, Limits, WithSource, policy_path_pointer};
 
 use crate::code::Code;
+use crate::decoder::Decoder;
 use crate::digest::Digest;
 use crate::document::{Document, parse_all};
 use crate::image::ImageRef;
 use crate::name::{ClassName, Tenant};
 use crate::price::{Amounts, Quote, UnitPrices};
 use crate::rate::RateLimit;
-use crate::decoder::Decoder;
 use crate::units::{GpuCount, MoneyError, UnitPrice};
 use crate::violation::Violation;
 use file::{InternalNetwork, LimitsLayer, PolicyFile, TenantLayer};
@@ -404,7 +404,11 @@ fn check_references(file: &PolicyFile, violations: &mut Vec<Violation>) {
         for tenant in file.tenants.keys() {
             let namespace = file.run.namespace_of(tenant);
             if namespace.len() > Tenant::MAX_LENGTH {
-                report_contradiction(violations, "run.namespace", format!("`{namespace}` has more than 63 characters"));
+                report_contradiction(
+                    violations,
+                    "run.namespace",
+                    format!("`{namespace}` has more than 63 characters"),
+                );
             }
         }
     }

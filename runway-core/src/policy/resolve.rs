@@ -108,8 +108,13 @@ pub(super) fn resolve(
     gpu_caps: &[WithSource<GpuCount>],
     violations: &mut Vec<Violation>,
 ) -> Limits {
-    let mut gpu =
-        bounds(layers, "gpu", |l| &l.gpu, initial_bounds(GpuCount::ZERO, GpuCount::ZERO, GpuCount::ZERO), violations);
+    let mut gpu = bounds(
+        layers,
+        "gpu",
+        |l| &l.gpu,
+        initial_bounds(GpuCount::ZERO, GpuCount::ZERO, GpuCount::ZERO),
+        violations,
+    );
     for cap in gpu_caps {
         if cap.value < gpu.max.value {
             gpu.max = cap.clone();
@@ -235,7 +240,8 @@ fn networks(layers: &[Layer<'_>], violations: &mut Vec<Violation>) -> WithSource
 
 /// Reports a contradiction, unless the same one has been reported for another tenant or class.
 pub(super) fn report_contradiction(violations: &mut Vec<Violation>, policy_path: &str, message: String) {
-    let violation = Violation::new(Code::PolicyContradiction, policy_path_pointer(policy_path), message).policy(policy_path);
+    let violation = Violation::new(Code::PolicyContradiction, policy_path_pointer(policy_path), message)
+        .policy(policy_path);
     if !violations.contains(&violation) {
         violations.push(violation);
     }

@@ -1,8 +1,8 @@
 //! Sections of a policy: mappings whose fields are declared in a table.
 
+use crate::decoder::{Decoder, Fields, Path};
 use crate::document::Node;
-use crate::decoder::{Fields, Path, Decoder};
-use crate::schema_parts::{with_description, object};
+use crate::schema_parts::{object, with_description};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value as Json};
 
@@ -123,7 +123,10 @@ pub(super) fn write_section<S>(section: &S, fields: &[Field<S>]) -> Canonical {
     Canonical::Map(canonical_entries(section, fields).collect())
 }
 
-pub(super) fn canonical_entries<S>(section: &S, fields: &[Field<S>]) -> impl Iterator<Item = (String, Canonical)> {
+pub(super) fn canonical_entries<S>(
+    section: &S,
+    fields: &[Field<S>],
+) -> impl Iterator<Item = (String, Canonical)> {
     fields.iter().filter_map(|field| Some((field.name.to_owned(), (field.write)(section)?)))
 }
 

@@ -2,9 +2,9 @@
 
 use super::file::CidrError;
 use crate::code::Code;
+use crate::decoder::{Decoder, Path, shorten};
 use crate::document::{Key, Node, ScalarKind, Value};
 use crate::name::{DnsLabel, NameError};
-use crate::decoder::{Path, Decoder, shorten};
 use crate::units::{GpuCount, Seconds, UnitPrice};
 use crate::violation::Violation;
 use serde_json::Value as Json;
@@ -49,7 +49,13 @@ pub(super) fn non_zero<T: FromStr<Err: Display> + Default + PartialEq>(
 }
 
 /// Parses a whole number between `min` and `max`.
-pub(super) fn integer(decoder: &mut Decoder, node: &Node, path: &Path<'_>, min: u64, max: u64) -> Option<u64> {
+pub(super) fn integer(
+    decoder: &mut Decoder,
+    node: &Node,
+    path: &Path<'_>,
+    min: u64,
+    max: u64,
+) -> Option<u64> {
     let count: GpuCount = quantity(decoder, node, path)?;
     let count = count.units();
     if (min..=max).contains(&count) {
@@ -109,7 +115,10 @@ pub(super) fn choice<T: Copy>(
         let closest = crate::text::nearest(text, names.clone());
         let message = format!("`{}` is not an accepted value", shorten(text));
         decoder.violations.push(
-            Violation::new(Code::WrongType, path.pointer(), message).requested(text).one_of(names).fix(closest),
+            Violation::new(Code::WrongType, path.pointer(), message)
+                .requested(text)
+                .one_of(names)
+                .fix(closest),
         );
     }
     found
@@ -192,7 +201,9 @@ pub(super) fn is_dns_subdomain(text: &str) -> bool {
 pub(super) fn is_extended_resource(text: &str) -> bool {
     let is_kubernetes_domain = |prefix: &str| prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io");
     is_qualified_name(&format!("requests.{text}"))
-        && text.split_once('/').is_some_and(|(prefix, _)| !is_kubernetes_domain(prefix) && !prefix.starts_with("requests."))
+        && text
+            .split_once('/')
+            .is_some_and(|(prefix, _)| !is_kubernetes_domain(prefix) && !prefix.starts_with("requests."))
 }
 
 /// One year. Kubernetes stores a deadline as nanoseconds in a signed 64-bit integer, which ends at 292 years.

@@ -10,7 +10,7 @@
 
 mod limits;
 
-pub use limits::{QuotaKind, QuotaLimits, QuotaExceeded, Usage};
+pub use limits::{QuotaExceeded, QuotaKind, QuotaLimits, Usage};
 
 use crate::hash::{HashSeed, KeyedMap};
 use crate::name::{JobId, Tenant};
@@ -63,7 +63,6 @@ pub struct HoldRequest {
     /// The job's GPUs.
     pub gpus: GpuCount,
     /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
-    #[serde(rename = "term")]
     pub max_duration: Seconds,
 }
 
@@ -77,7 +76,6 @@ pub struct ObservedHold {
     /// The job's GPUs.
     pub gpus: GpuCount,
     /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
-    #[serde(rename = "term")]
     pub max_duration: Seconds,
     /// The time at which the job has finished at the latest.
     pub deadline: Timestamp,
@@ -414,7 +412,8 @@ impl Ledger {
         let is_tenant_quota = matches!(exceeded.kind, QuotaKind::TenantGpus | QuotaKind::TenantJobs);
         let is_gpu_quota = matches!(exceeded.kind, QuotaKind::TenantGpus | QuotaKind::ClusterGpus);
         let counts_toward_quota = |hold: &Hold| {
-            (!is_tenant_quota || hold.tenant.as_str() == tenant) && (!is_gpu_quota || hold.gpus != GpuCount::ZERO)
+            (!is_tenant_quota || hold.tenant.as_str() == tenant)
+                && (!is_gpu_quota || hold.gpus != GpuCount::ZERO)
         };
         let mut holds: Vec<_> = self
             .holds

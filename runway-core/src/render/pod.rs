@@ -62,8 +62,9 @@ fn container(
     gpu_resource: &str,
 ) -> Container {
     let (job, spec) = (admitted.job(), admitted.spec());
-    let escaped =
-        |items: &[String]| (!items.is_empty()).then(|| items.iter().map(|item| escape_dollars(item)).collect());
+    let escaped = |items: &[String]| {
+        (!items.is_empty()).then(|| items.iter().map(|item| escape_dollars(item)).collect())
+    };
     let amounts = amounts(admitted, gpu_resource);
     Container {
         name: CONTAINER_NAME.to_owned(),

@@ -1,6 +1,6 @@
 //! The type of one entry in the field tables.
 
-use super::{ResourceSpec, Secret, RawScalar};
+use super::{RawScalar, ResourceSpec, Secret};
 use crate::job::Resources;
 use crate::policy::Policy;
 use serde_json::Value as Json;

@@ -4,7 +4,7 @@
 //! unknown fields, the digest, the recorded inputs of a decision, and the normalised form. To add a field,
 //! add it to [`JobSpec`] or [`ResourceSpec`], and declare it in the table.
 
-use super::field::{Access, Field, FieldType, DigestPart, NormalisedValue, Recorded, Secrecy};
+use super::field::{Access, DigestPart, Field, FieldType, NormalisedValue, Recorded, Secrecy};
 use super::{JobSpec, MAX_PATH_BYTES, ResourceSpec};
 use crate::job::{Job, Resources};
 use crate::name::{JobName, Tenant};

@@ -4,9 +4,9 @@ mod field;
 mod fields;
 mod normalised;
 mod parse;
+mod raw_scalar;
 mod record;
 mod schema;
-mod raw_scalar;
 
 pub use fields::{FIELDS, RESOURCE_FIELDS};
 pub use parse::{ParsedSpec, SecretLiterals, redacted_spans};

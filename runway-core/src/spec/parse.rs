@@ -2,11 +2,11 @@
 
 use super::field::{Field, FieldType, Secrecy};
 use super::fields::{FIELDS, JOB, RESOURCE_FIELDS, RESOURCES, is_secret_path};
-use super::{JobSpec, Secret, RawScalar};
+use super::{JobSpec, RawScalar, Secret};
 use crate::code::Code;
+use crate::decoder::{Decoder, Fields, Path};
 use crate::document::{Document, DocumentError, Node, ScalarKind, Span, Value, parse_all};
-use crate::name::{check_env_name, looks_like_assignment, is_reserved_env_name};
-use crate::decoder::{Fields, Path, Decoder};
+use crate::name::{check_env_name, is_reserved_env_name, looks_like_assignment};
 use crate::violation::{Violation, truncate};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -256,7 +256,9 @@ fn parse_secret(
                 let message = "a file must not contain the value of a secret; name its environment variable";
                 let is_usable = check_env_name(name).is_ok() && !is_reserved_env_name(name) && !is_in_env;
                 let fix = is_usable.then(|| json!({"from_env": name}));
-                decoder.violations.push(Violation::new(Code::SecretLiteral, path.pointer(), message).fix(fix));
+                decoder
+                    .violations
+                    .push(Violation::new(Code::SecretLiteral, path.pointer(), message).fix(fix));
                 None
             }
             _ => decoder.string(node, path).map(|value| Secret::Value(value.to_owned())),

@@ -1,6 +1,6 @@
 //! The digest of a job, and the redacted form in which a decision records the job.
 
-use super::field::{Field, FieldType, DigestPart, Recorded, Secrecy};
+use super::field::{DigestPart, Field, FieldType, Recorded, Secrecy};
 use super::fields::{JOB, RESOURCES};
 use super::{JobSpec, Secret};
 use crate::digest::Digest;
@@ -125,7 +125,9 @@ fn set_field<S, N>(spec: &mut S, field: &Field<S, N>, value: Json) -> Result<(),
         Secrecy::Secret => parse(value).map(RedactedValue::placeholder),
     };
     match &field.value {
-        FieldType::String(at) => *(at.get_mut)(spec) = parse::<Option<Json>>(value)?.map(string).transpose()?,
+        FieldType::String(at) => {
+            *(at.get_mut)(spec) = parse::<Option<Json>>(value)?.map(string).transpose()?
+        }
         FieldType::Strings(at) => {
             let values: Vec<Json> = parse(value)?;
             *(at.get_mut)(spec) = values.into_iter().map(string).collect::<Result<_, _>>()?;

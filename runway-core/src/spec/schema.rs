@@ -2,7 +2,7 @@
 
 use super::field::Field;
 use crate::policy::Policy;
-use crate::schema_parts::{with_description, object};
+use crate::schema_parts::{object, with_description};
 use serde_json::{Map, Value as Json, json};
 
 /// Returns the JSON Schema of a mapping with these fields.

@@ -13,17 +13,20 @@ pub(in crate::status) struct Cause {
     pub hint: Option<String>,
     /// The evidence, strongest first.
     pub evidence: Vec<Evidence>,
-    #[cfg_attr(
-        not(feature = "kubernetes"),
-        expect(dead_code, reason = "only used for clusters")
-    )]
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
     /// Whether the deletion of the pod may explain this cause as well. Any other cause takes precedence.
     pub low_confidence: bool,
 }
 
 impl Cause {
     pub(in crate::status) fn new(reason: Reason, description: impl Into<String>) -> Self {
-        Self { reason, description: description.into(), hint: None, evidence: Vec::new(), low_confidence: false }
+        Self {
+            reason,
+            description: description.into(),
+            hint: None,
+            evidence: Vec::new(),
+            low_confidence: false,
+        }
     }
 
     pub(in crate::status) fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -31,10 +34,7 @@ impl Cause {
         self
     }
 
-    #[cfg_attr(
-        not(feature = "kubernetes"),
-        expect(dead_code, reason = "only used for clusters")
-    )]
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
     pub(in crate::status) fn with_evidence(mut self, evidence: Evidence) -> Self {
         self.evidence.push(evidence);
         self

@@ -2,7 +2,9 @@
 
 use crate::price::AttemptSpan;
 use crate::status::cause::{Cause, evidence};
-use crate::status::termination::{ProgramSource, child_out_of_memory, exited, not_started, out_of_memory, signaled};
+use crate::status::termination::{
+    ProgramSource, child_out_of_memory, exited, not_started, out_of_memory, signaled,
+};
 use crate::status::{Evidence, Phase, Reason, Status};
 use crate::units::{MemoryBytes, Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -149,7 +151,11 @@ pub fn classify_local(state: &LocalJobState<'_>) -> Status {
         evidence: state.evidence(),
         started_at: state.started_at,
         finished_at: state.finished_at,
-        attempt_spans: state.attempts.iter().map(|a| AttemptSpan { scheduled: a.scheduled, ended: a.ended }).collect(),
+        attempt_spans: state
+            .attempts
+            .iter()
+            .map(|a| AttemptSpan { scheduled: a.scheduled, ended: a.ended })
+            .collect(),
         occupies_resources: state.finished_at.is_none(),
     }
 }
@@ -180,10 +186,12 @@ impl LocalJobState<'_> {
 
     fn deadline_exceeded(&self, is_finished: bool) -> PhaseDetails {
         let previous_failure = self.attempts.iter().rev().skip(1).find_map(|attempt| self.cause(attempt));
-        let earlier_cause = previous_failure.map(|cause| format!("; before that: {}", cause.description)).unwrap_or_default();
+        let earlier_cause =
+            previous_failure.map(|cause| format!("; before that: {}", cause.description)).unwrap_or_default();
         let suffix = if self.attempts.len() > 1 { self.attempt_suffix() } else { String::new() };
         let ending = if is_finished { "" } else { "; its processes are being terminated" };
-        let message = format!("took longer than its timeout of {}{suffix}{earlier_cause}{ending}", self.timeout);
+        let message =
+            format!("took longer than its timeout of {}{suffix}{earlier_cause}{ending}", self.timeout);
         let hint =
             "raise `timeout` within the policy's bounds, or give the job less work; the timeout includes retries".to_owned();
         let phase = if is_finished { Phase::Failed } else { Phase::Running };
@@ -194,7 +202,9 @@ impl LocalJobState<'_> {
     fn cause(&self, attempt: &LocalAttempt) -> Option<Cause> {
         let limit = self.memory.to_string();
         match attempt.termination.as_ref()? {
-            LocalTermination::NotStarted { message, .. } => Some(not_started(Some(message), ProgramSource::Machine)),
+            LocalTermination::NotStarted { message, .. } => {
+                Some(not_started(Some(message), ProgramSource::Machine))
+            }
             LocalTermination::StorageExceeded { limit } => Some(storage_exceeded(*limit)),
             LocalTermination::Lost => Some(lost()),
             LocalTermination::Exited { code: 0 } => {
@@ -203,7 +213,9 @@ impl LocalJobState<'_> {
             _ if attempt.oom_kills > 0 => Some(out_of_memory(Some(&limit))),
             LocalTermination::Signaled { signal } => Some(signaled(*signal, signal.saturating_add(128))),
             // A shell reports the end by signal n as exit code 128 + n. Clusters apply the same rule.
-            LocalTermination::Exited { code: code @ 129..=192 } => Some(signaled(code.saturating_sub(128), *code)),
+            LocalTermination::Exited { code: code @ 129..=192 } => {
+                Some(signaled(code.saturating_sub(128), *code))
+            }
             LocalTermination::Exited { code } => Some(exited(*code, ProgramSource::Machine)),
         }
     }
@@ -230,7 +242,9 @@ impl LocalJobState<'_> {
                 Some(LocalTermination::Exited { code }) => add("process", &format!("exit code {code}")),
                 Some(LocalTermination::Signaled { signal }) => add("process", &format!("signal {signal}")),
                 Some(LocalTermination::NotStarted { message, .. }) => add("process", message),
-                Some(LocalTermination::StorageExceeded { limit }) => add("storage", &format!("more than {limit}")),
+                Some(LocalTermination::StorageExceeded { limit }) => {
+                    add("storage", &format!("more than {limit}"))
+                }
                 Some(LocalTermination::Lost) | None => {}
             }
         }
@@ -327,13 +341,14 @@ mod tests {
         let waiting = LocalAttempt { started: None, ..attempt(None, 0) };
         assert_eq!(classify(0, std::slice::from_ref(&waiting), None, false).phase, Phase::Pending);
         let running = classify(0, &[attempt(None, 0)], None, false);
-        assert_eq!((running.phase, running.message.as_str(), running.occupies_resources), (Phase::Running, "runs", true));
-        let restarting = classify(2, &[attempt(Some(LocalTermination::Exited { code: 3 }), 0), waiting], None, false);
-        assert_eq!(restarting.phase, Phase::Running);
         assert_eq!(
-            restarting.message,
-            "is restarting, attempt 2 of 3; attempt 1: ended with exit code 3"
+            (running.phase, running.message.as_str(), running.occupies_resources),
+            (Phase::Running, "runs", true)
         );
+        let restarting =
+            classify(2, &[attempt(Some(LocalTermination::Exited { code: 3 }), 0), waiting], None, false);
+        assert_eq!(restarting.phase, Phase::Running);
+        assert_eq!(restarting.message, "is restarting, attempt 2 of 3; attempt 1: ended with exit code 3");
     }
 
     #[test]
@@ -350,7 +365,8 @@ mod tests {
     #[test]
     fn last_attempt_decides_the_phase() {
         let failed = || attempt(Some(LocalTermination::Exited { code: 1 }), 0);
-        let status = classify(1, &[failed(), attempt(Some(LocalTermination::Exited { code: 0 }), 0)], None, true);
+        let status =
+            classify(1, &[failed(), attempt(Some(LocalTermination::Exited { code: 0 }), 0)], None, true);
         assert_eq!((status.phase, status.message.as_str()), (Phase::Succeeded, "succeeded, attempt 2 of 2"));
         let status = classify(1, &[failed(), failed()], None, true);
         assert_eq!((status.phase, status.attempts, status.attempt_spans.len()), (Phase::Failed, 2, 2));

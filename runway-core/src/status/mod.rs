@@ -5,15 +5,17 @@
 //! reported about the processes of a job on one machine.
 
 mod cause;
-mod termination;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod local;
+mod termination;
 
-pub use local::{LocalAttempt, LocalTermination, LocalJobState, StopReason, classify_local};
+pub use local::{LocalAttempt, LocalJobState, LocalTermination, StopReason, classify_local};
 
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{KubectlList, KubectlListError, JobObjects, classify, has_run, is_active, is_less_informative};
+pub use kubernetes::{
+    JobObjects, KubectlList, KubectlListError, classify, has_run, is_active, is_less_informative,
+};
 
 use crate::price::{AttemptSpan, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};
@@ -184,7 +186,10 @@ impl Status {
     /// Returns the status of a job that disappeared before its end was observed.
     #[must_use]
     pub fn gone() -> Self {
-        Self { occupies_resources: false, ..Self::without_details(Phase::Unknown, "disappeared before its end was observed") }
+        Self {
+            occupies_resources: false,
+            ..Self::without_details(Phase::Unknown, "disappeared before its end was observed")
+        }
     }
 
     fn without_details(phase: Phase, message: &str) -> Self {

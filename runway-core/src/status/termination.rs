@@ -35,7 +35,9 @@ pub(in crate::status) fn child_out_of_memory(limit: Option<&str>) -> Cause {
         Reason::ChildOOMKilled,
         format!("but the kernel killed one of its child processes for exceeding the memory limit{of}"),
     )
-    .with_hint(format!("the results may be incomplete; raise `resources.memory`{above}, or make the job use less"))
+    .with_hint(format!(
+        "the results may be incomplete; raise `resources.memory`{above}, or make the job use less"
+    ))
 }
 
 /// Returns the cause of a process that could not be started.
@@ -77,9 +79,7 @@ pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
             "the sender is not recorded, and SIGKILL does not prove an OOM kill: a process of the job can have sent it, the \
              node, or the kernel because another process used too much memory; check the logs"
         }
-        15 => {
-            "SIGTERM requests a normal end; a process of the job or the node sent it; check the logs"
-        }
+        15 => "SIGTERM requests a normal end; a process of the job or the node sent it; check the logs",
         _ => "check the logs",
     };
     let description = format!("ended by signal {signal}{name}, exit code {code}");
@@ -89,9 +89,7 @@ pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
 /// Returns the cause of a process that exited with a code other than zero.
 pub(in crate::status) fn exited(code: i32, source: ProgramSource) -> Cause {
     let hint = match (code, source) {
-        (126, _) => {
-            "a shell returns 126 if it cannot execute the program; check `command` and `args`"
-        }
+        (126, _) => "a shell returns 126 if it cannot execute the program; check `command` and `args`",
         (127, ProgramSource::Image) => {
             "a shell returns 127 if it does not find the program; check `command`, `args` and the image"
         }

@@ -11,7 +11,7 @@ mod timestamp;
 
 pub use duration::{DurationError, Seconds};
 pub(crate) use money::{Decimal, decimal, parse_decimal};
-pub use money::{MoneyError, Usd, UnitPrice};
+pub use money::{MoneyError, UnitPrice, Usd};
 pub use quantity::{Quantity, QuantityError};
 pub use resource::{CpuMillis, GpuCount, MemoryBytes};
 pub use timestamp::{Timestamp, TimestampError};

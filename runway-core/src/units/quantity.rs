@@ -35,9 +35,7 @@ pub enum QuantityError {
     #[error("is not a number; write one such as `2`, `500m` or `4Gi`")]
     NotANumber,
     /// The suffix is not part of the grammar.
-    #[error(
-        "has an unknown suffix; use n u m k M G T P E, Ki Mi Gi Ti Pi Ei, or an exponent such as e3"
-    )]
+    #[error("has an unknown suffix; use n u m k M G T P E, Ki Mi Gi Ti Pi Ei, or an exponent such as e3")]
     UnknownSuffix,
     /// The exponent has no digits, or too many.
     #[error("has an invalid exponent")]

@@ -459,7 +459,8 @@ fn assert_network_policies(labels: &Value, policy: &Policy, guarded: &Guardrails
             assert_eq!(selected.len(), 2, "{labels}");
             assert!(selected[1].0.starts_with(&format!("runway-{kind}")), "{}", selected[1].0);
             if kind == "internal" {
-                let cidrs = &policy.tenant_policy(labels["runway.dev/tenant"].as_str().unwrap()).internal_cidrs.value;
+                let cidrs =
+                    &policy.tenant_policy(labels["runway.dev/tenant"].as_str().unwrap()).internal_cidrs.value;
                 let cidrs: Vec<_> = cidrs.iter().map(ToString::to_string).collect();
                 let opened = selected[1].2.get(1).cloned().unwrap_or(json!({"to": []}));
                 assert_eq!(opened, ranges(&cidrs.iter().map(String::as_str).collect::<Vec<_>>()));

@@ -21,7 +21,8 @@ fn decide_all(source: &[u8]) -> Vec<Decision> {
 /// Returns the only error of a text that cannot be parsed, with its code, message, line and column.
 fn single_error(source: &[u8]) -> (Code, String, usize, usize) {
     let documents = parse_all(source);
-    let error = documents.iter().find_map(|document| document.as_ref().err()).expect("the source cannot be parsed");
+    let error =
+        documents.iter().find_map(|document| document.as_ref().err()).expect("the source cannot be parsed");
     let code = match error {
         DocumentError::Syntax { .. } => Code::Syntax,
         DocumentError::TooLarge { .. } => Code::TooLarge,

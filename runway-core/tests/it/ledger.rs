@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use runway_core::quota::{
-    HoldExpiry, HoldRequest, HoldState, Ledger, LedgerError, ListToken, ObservedHold, QuotaKind, QuotaLimits,
-    QuotaExceeded, ObserveOutcome, Usage,
+    HoldExpiry, HoldRequest, HoldState, Ledger, LedgerError, ListToken, ObserveOutcome, ObservedHold,
+    QuotaExceeded, QuotaKind, QuotaLimits, Usage,
 };
 use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{HashSeed, JobId, Tenant};
@@ -140,8 +140,11 @@ impl Model {
                     let ways = self.ledger.blocking_holds(tenant(owner).as_str(), shortage);
                     prop_assert_eq!(ways, self.expected_blocking_holds(owner, shortage));
                 }
-                let request =
-                    HoldRequest { tenant: tenant(owner), gpus: GpuCount::new(gpus), max_duration: Seconds::new(600) };
+                let request = HoldRequest {
+                    tenant: tenant(owner),
+                    gpus: GpuCount::new(gpus),
+                    max_duration: Seconds::new(600),
+                };
                 if !fits {
                     return Ok(());
                 }
@@ -343,7 +346,8 @@ fn stale_list_is_rejected() {
 fn changes_during_a_list_are_kept() {
     let mut ledger = Ledger::new(HashSeed::default());
     let now = Timestamp::from_seconds(1);
-    let request = || HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), max_duration: Seconds::new(60) };
+    let request =
+        || HoldRequest { tenant: tenant(0), gpus: GpuCount::new(1), max_duration: Seconds::new(60) };
     for id in [1, 2] {
         ledger.reserve(job_id(id), request(), now).unwrap();
         ledger.confirm(job_id(id), now).unwrap();
@@ -387,7 +391,8 @@ fn listed_job_confirms_its_hold() {
 fn reused_id_keeps_its_new_size_during_a_list() {
     let mut ledger = Ledger::new(HashSeed::default());
     let now = Timestamp::from_seconds(1);
-    let request = |gpus| HoldRequest { tenant: tenant(0), gpus: GpuCount::new(gpus), max_duration: Seconds::new(60) };
+    let request =
+        |gpus| HoldRequest { tenant: tenant(0), gpus: GpuCount::new(gpus), max_duration: Seconds::new(60) };
     ledger.reserve(job_id(1), request(1), now).unwrap();
     ledger.confirm(job_id(1), now).unwrap();
     let listing = ledger.begin_list();

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use runway_core::units::{
-    CpuMillis, GpuCount, MemoryBytes, Quantity, QuantityError, Seconds, Timestamp, Usd, UnitPrice,
+    CpuMillis, GpuCount, MemoryBytes, Quantity, QuantityError, Seconds, Timestamp, UnitPrice, Usd,
 };
 
 /// Returns a decimal number times a power of ten, by moving its decimal point in the text.

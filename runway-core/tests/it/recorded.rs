@@ -26,7 +26,9 @@ fn recorded_digests_match() {
     let different: BTreeSet<_> = digests.iter().map(|recorded| &recorded.digest).collect();
     assert_eq!(different.len(), digests.len());
     for RecordedDigest { document, digest } in &digests {
-        let [reading] = &JobSpec::parse_all(document.as_bytes(), SecretLiterals::Accept)[..] else { panic!() };
+        let [reading] = &JobSpec::parse_all(document.as_bytes(), SecretLiterals::Accept)[..] else {
+            panic!()
+        };
         assert_eq!(reading.spec.digest().to_string(), *digest, "{document}");
     }
 }

@@ -9,7 +9,7 @@ mod sample;
 
 use clap::Parser;
 use runway_control::fake::FakeCluster;
-use runway_control::{ControlPlane, Settings, Env, SystemEnv};
+use runway_control::{ControlPlane, Env, Settings, SystemEnv};
 use runway_core::Policy;
 use runway_core::policy::PriceOverrides;
 use runway_http::metrics::Metrics;
@@ -46,7 +46,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sample::jobs(SystemEnv.now())?.into_iter().for_each(|job| cluster.insert_job(job));
     }
     let (backend, observer) = (Arc::new(cluster.connect()), Arc::clone(&metrics));
-    let plane = ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
+    let plane =
+        ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
     tokio::spawn(plane.clone().run());
     plane.ready().await;
     let state = AppState::new(plane, Arc::clone(&metrics), RequestLimits::default());

@@ -131,7 +131,11 @@ impl Sample {
             attempts: u32::from(has_run),
             started_at: Some(created_at),
             finished_at,
-            attempt_spans: if has_run { vec![AttemptSpan { scheduled: created_at, finished_at }] } else { Vec::new() },
+            attempt_spans: if has_run {
+                vec![AttemptSpan { scheduled: created_at, ended: finished_at }]
+            } else {
+                Vec::new()
+            },
             occupies_resources: matches!(self.phase, Phase::Pending | Phase::Running),
             ..Status::created()
         };

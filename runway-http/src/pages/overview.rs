@@ -83,7 +83,10 @@ pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
         ("state", state(overview)),
         ("now", figures(overview)),
         ("jobs", jobs(overview)),
-        ("more", html! { @if overview.omitted_jobs > 0 { "and " (overview.omitted_jobs) " more: " code { "runway ls" } } }),
+        (
+            "more",
+            html! { @if overview.omitted_jobs > 0 { "and " (overview.omitted_jobs) " more: " code { "runway ls" } } },
+        ),
         ("tenants", tenants(overview)),
     ]);
     if let Some(counts) = &overview.refusals {
@@ -204,7 +207,7 @@ fn refusals(counts: &[RefusalCount]) -> Markup {
         @for RefusalCount { code, count } in counts {
             tr role="row" id={ "code-" (code) } {
                 td role="cell" data-what="code" { code { (code) } }
-                td role="cell" .number data-what="count" { (times) }
+                td role="cell" .number data-what="count" { (count) }
                 td role="cell" data-what="meaning" { details { summary { "explain" } (code.explanation()) } }
             }
         }

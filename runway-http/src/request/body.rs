@@ -36,7 +36,8 @@ impl FromRequest<AppState> for JobBody {
             Some(bytes) => bytes?,
             None => Box::pin(tokio::time::timeout(limits.body_timeout, reading)).await.map_err(|_| {
                 let seconds = limits.body_timeout.as_secs();
-                ApiError::new(ProblemKind::BodyTimeout, format!("the body did not arrive within {seconds} s")).closing_connection()
+                ApiError::new(ProblemKind::BodyTimeout, format!("the body did not arrive within {seconds} s"))
+                    .closing_connection()
             })??,
         };
         parse_document(&bytes, format).map(Self)
@@ -51,8 +52,7 @@ fn body_format(request: &Request) -> Result<Format, ApiError> {
         Some(JSON) => Ok(Format::Json),
         Some(YAML) => Ok(Format::Yaml),
         _ => {
-            let detail =
-                format!("send the job as `{JSON}` or `{YAML}`, and set the `Content-Type` header");
+            let detail = format!("send the job as `{JSON}` or `{YAML}`, and set the `Content-Type` header");
             Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail))
         }
     }
@@ -69,7 +69,9 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     while !body.is_end_stream()
         && let Some(frame) = body.frame().await
     {
-        let frame = frame.map_err(|_| ApiError::new(ProblemKind::Malformed, "the body is incomplete or malformed").closing_connection())?;
+        let frame = frame.map_err(|_| {
+            ApiError::new(ProblemKind::Malformed, "the body is incomplete or malformed").closing_connection()
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len().max(all.len()).saturating_add(data.len()) > limit {
             return Err(too_large(limit));
@@ -104,7 +106,9 @@ fn parse_document(bytes: &[u8], format: Format) -> Result<Document, ApiError> {
     {
         let (line, column) = (error.line(), error.column());
         // Do not include the message of the parser: it can quote the text, which may contain a secret.
-        let detail = format!("the body is not valid JSON: line {line}, column {column}; for YAML, set the content type `{YAML}`");
+        let detail = format!(
+            "the body is not valid JSON: line {line}, column {column}; for YAML, set the content type `{YAML}`"
+        );
         let violations = documents.iter().filter_map(|document| document.as_ref().err()).map(Violation::from);
         return Err(ApiError::new(ProblemKind::Malformed, detail).with_violations(violations.collect()));
     }

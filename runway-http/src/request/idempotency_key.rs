@@ -16,8 +16,9 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKeyHeader {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let mut values = parts.headers.get_all(HeaderName::from_static(IDEMPOTENCY_KEY_HEADER)).iter();
         let Some(value) = values.next() else { return Ok(Self(None)) };
-        let malformed =
-            |what: &str| ApiError::new(ProblemKind::Malformed, format!("the header `Idempotency-Key` {what}"));
+        let malformed = |what: &str| {
+            ApiError::new(ProblemKind::Malformed, format!("the header `Idempotency-Key` {what}"))
+        };
         if values.next().is_some() {
             return Err(malformed("occurs more than once"));
         }

@@ -114,7 +114,9 @@ async fn call_limited(
 ) -> Response {
     let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
     let outcome = if is_limited {
-        let Some(_permit) = state.concurrency().try_acquire_request() else { return overloaded_response(state) };
+        let Some(_permit) = state.concurrency().try_acquire_request() else {
+            return overloaded_response(state);
+        };
         let limit = state.limits().request_timeout;
         // Most calls complete at the first poll and need no timer.
         match call.as_mut().now_or_never() {
@@ -143,13 +145,18 @@ async fn call_limited(
         message,
         "panic while handling a request"
     );
-    ApiError::new(ProblemKind::Internal, "internal server error; search the log of the server for the id of this request")
-        .into_response()
+    ApiError::new(
+        ProblemKind::Internal,
+        "internal server error; search the log of the server for the id of this request",
+    )
+    .into_response()
 }
 
 fn overloaded_response(state: &AppState) -> Response {
-    let detail =
-        format!("the server is handling {} requests, which is its limit; retry later", state.limits().max_requests);
+    let detail = format!(
+        "the server is handling {} requests, which is its limit; retry later",
+        state.limits().max_requests
+    );
     ApiError::new(ProblemKind::Overloaded, detail).with_retry_after(1).into_response()
 }
 
@@ -172,6 +179,7 @@ fn ambiguous_framing(headers: &HeaderMap) -> Option<&'static str> {
     if headers.contains_key(CONTENT_LENGTH) {
         return Some("the request has both `Content-Length` and `Transfer-Encoding`");
     }
-    let is_single_chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
+    let is_single_chunked =
+        encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
     (!is_single_chunked).then_some("the `Transfer-Encoding` header must be exactly `chunked`")
 }

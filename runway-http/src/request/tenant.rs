@@ -15,7 +15,10 @@ impl TenantHeader {
         let mut values = parts.headers.get_all(HeaderName::from_static(TENANT_HEADER)).iter();
         let Some(value) = values.next() else { return Ok(Self(None)) };
         if values.next().is_some() {
-            return Err(ApiError::new(ProblemKind::Malformed, "the header `X-Tenant-ID` occurs more than once"));
+            return Err(ApiError::new(
+                ProblemKind::Malformed,
+                "the header `X-Tenant-ID` occurs more than once",
+            ));
         }
         Ok(Self(Some(String::from_utf8_lossy(value.as_bytes()).into_owned())))
     }
@@ -47,7 +50,10 @@ impl<S: Sync> FromRequestParts<S> for TenantScope {
         let TenantHeader(text) = TenantHeader::from_parts(parts)?;
         let parsed = text.map(|text| text.parse::<Tenant>()).transpose();
         let tenant = parsed.map_err(|error| {
-            ApiError::new(ProblemKind::Malformed, format!("the header `X-Tenant-ID` is not a valid tenant: it {error}"))
+            ApiError::new(
+                ProblemKind::Malformed,
+                format!("the header `X-Tenant-ID` is not a valid tenant: it {error}"),
+            )
         })?;
         Ok(Self(tenant))
     }

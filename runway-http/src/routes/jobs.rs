@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use runway_api::{JobList, JobView};
-use runway_control::{CancelError, JobRecord, PageToken, JobFilter};
+use runway_control::{CancelError, JobFilter, JobRecord, PageToken};
 use runway_core::status::Phase;
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Tenant};
@@ -53,8 +53,9 @@ impl ListQuery {
             )));
         }
         let tenant = self.tenant.map(|name| name.parse::<Tenant>()).transpose();
-        let tenant =
-            tenant.map_err(|error| malformed(format!("the parameter `tenant` is not a valid tenant: it {error}")))?;
+        let tenant = tenant.map_err(|error| {
+            malformed(format!("the parameter `tenant` is not a valid tenant: it {error}"))
+        })?;
         if let (Some(tenant), Some(scope)) = (&tenant, &scope.0)
             && tenant != scope
         {
@@ -179,10 +180,13 @@ pub(super) async fn cancel(
     let result = state.plane().cancel(id).await;
     let record = result.map_err(|error| match error {
         CancelError::NotFound => job_not_found(),
-        CancelError::BeingCreated => ApiError::new(ProblemKind::Conflict, error.to_string()).with_job_id(id).with_retry_after(1),
+        CancelError::BeingCreated => {
+            ApiError::new(ProblemKind::Conflict, error.to_string()).with_job_id(id).with_retry_after(1)
+        }
         CancelError::AlreadyFinished(record) => {
             let phase = record.snapshot.status.phase;
-            ApiError::new(ProblemKind::Conflict, format!("the job is already finished: it is {phase}")).with_job_id(id)
+            ApiError::new(ProblemKind::Conflict, format!("the job is already finished: it is {phase}"))
+                .with_job_id(id)
         }
         CancelError::Unavailable(cause) => {
             let detail = format!("{cause}; it is safe to retry the cancellation");
@@ -200,7 +204,11 @@ pub(super) async fn cancel(
 }
 
 /// Returns the job if it exists and the request can see its tenant.
-pub(super) fn find_visible_job(state: &AppState, scope: &TenantScope, id: &str) -> Result<Arc<JobRecord>, ApiError> {
+pub(super) fn find_visible_job(
+    state: &AppState,
+    scope: &TenantScope,
+    id: &str,
+) -> Result<Arc<JobRecord>, ApiError> {
     let record = id.parse::<JobId>().ok().and_then(|id| state.plane().job(id));
     record.filter(|record| scope.includes(record.snapshot.tenant.as_str())).ok_or_else(job_not_found)
 }

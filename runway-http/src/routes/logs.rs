@@ -70,7 +70,10 @@ pub(super) async fn read(
     let LogQuery { follow, tail, framed } = parse_query(query)?;
     let id = find_visible_job(&state, &scope, &id)?.snapshot.id;
     let Some(permit) = state.concurrency().try_acquire_log_reader() else {
-        let detail = format!("{} log readers are connected, which is the limit; retry later", state.limits().max_log_readers);
+        let detail = format!(
+            "{} log readers are connected, which is the limit; retry later",
+            state.limits().max_log_readers
+        );
         return Err(ApiError::new(ProblemKind::Overloaded, detail).with_retry_after(5));
     };
     let stream = state.plane().logs(id, LogOptions { follow, tail }).await.map_err(|error| match error {
@@ -80,7 +83,9 @@ pub(super) async fn read(
             ApiError::new(ProblemKind::Conflict, error.to_string()).with_job_id(id).with_retry_after(1)
         }
         LogsError::Log(LogError::Unavailable(_)) => {
-            ApiError::new(ProblemKind::BackendUnavailable, error.to_string()).with_job_id(id).with_retry_after(5)
+            ApiError::new(ProblemKind::BackendUnavailable, error.to_string())
+                .with_job_id(id)
+                .with_retry_after(5)
         }
     })?;
     let headers = [(CONTENT_TYPE, if framed { LOG_RECORDS } else { "text/plain; charset=utf-8" })];
@@ -105,7 +110,8 @@ fn to_body_stream(
         let _ = draining.wait_for(|draining| *draining).await;
     });
     let shutdown_error = futures::stream::once(async move {
-        let error = || LogError::Unavailable(Unavailable::new("the server is shutting down; reconnect to resume"));
+        let error =
+            || LogError::Unavailable(Unavailable::new("the server is shutting down; reconnect to resume"));
         is_draining.borrow().then(|| Err(error()))
     });
     let stream = stream.take_until(drained).chain(shutdown_error.filter_map(futures::future::ready));

@@ -53,7 +53,8 @@ pub fn ops(state: AppState) -> Router {
 /// Returns the OpenAPI document.
 #[must_use]
 pub fn openapi() -> Value {
-    let routes = OpenApiRouter::with_openapi(SharedSchemas::openapi()).merge(api_routes()).merge(probe_routes());
+    let routes =
+        OpenApiRouter::with_openapi(SharedSchemas::openapi()).merge(api_routes()).merge(probe_routes());
     crate::openapi::build_document(&routes.split_for_parts().1)
 }
 

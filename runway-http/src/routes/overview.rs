@@ -2,7 +2,7 @@
 
 use super::NO_STORE;
 use crate::pages::SECURITY_POLICY;
-use crate::pages::overview::{Overview, MAX_JOBS, page, parts};
+use crate::pages::overview::{MAX_JOBS, Overview, page, parts};
 use crate::problem::{ApiError, ProblemKind};
 use crate::request::tenant::TenantScope;
 use crate::state::AppState;
@@ -44,9 +44,11 @@ async fn script() -> Response {
 /// Sends the parts of the page as JSON when they differ from the last event.
 async fn events(State(state): State<AppState>, scope: TenantScope) -> Result<Response, ApiError> {
     let Some(permit) = state.concurrency().try_acquire_log_reader() else {
-        return Err(
-            ApiError::new(ProblemKind::Overloaded, "too many log readers are connected; retry later").with_retry_after(5)
-        );
+        return Err(ApiError::new(
+            ProblemKind::Overloaded,
+            "too many log readers are connected; retry later",
+        )
+        .with_retry_after(5));
     };
     let mut draining = state.subscribe_draining();
     let drained = Box::pin(async move {
@@ -93,7 +95,8 @@ fn build_overview(state: &AppState, scope: &TenantScope) -> Overview {
         }
     }
     // Active jobs come first. Both lists are sorted by age already.
-    let (active, finished): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.snapshot.status.occupies_resources);
+    let (active, finished): (Vec<_>, Vec<_>) =
+        records.iter().partition(|record| record.snapshot.status.occupies_resources);
     let shown = active.into_iter().chain(finished).take(MAX_JOBS);
     let shows_all_tenants = scope.0.is_none();
     let (held, _) = plane.cluster_usage();

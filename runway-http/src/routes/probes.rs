@@ -59,7 +59,8 @@ pub(super) async fn readiness(State(state): State<AppState>) -> Result<Response,
         return Err(ApiError::new(ProblemKind::NotReady, "the server is shutting down").with_retry_after(1));
     }
     if !state.plane().is_ready() {
-        return Err(ApiError::new(ProblemKind::NotReady, "waiting for the first list from the backend").with_retry_after(1));
+        return Err(ApiError::new(ProblemKind::NotReady, "waiting for the first list from the backend")
+            .with_retry_after(1));
     }
     let backend_connected = state.plane().watch_state().connected;
     Ok(([NO_STORE], Json(Readiness { ready: true, backend_connected })).into_response())

@@ -8,7 +8,7 @@ use crate::state::AppState;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use runway_api::{Manifest, DryRunResult};
+use runway_api::{DryRunResult, Manifest};
 use runway_core::JobId;
 use serde::Deserialize;
 

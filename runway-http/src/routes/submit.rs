@@ -91,7 +91,9 @@ fn to_response(report: SubmissionReport, state: &AppState) -> Response {
 }
 
 fn rate_headers(state: &AppState, tenant: Option<&Tenant>) -> Vec<(HeaderName, HeaderValue)> {
-    let headers = |tenant: &Tenant| rate_limit::rate_limit_headers(&state.plane().usage(tenant.as_str()), state.plane().now());
+    let headers = |tenant: &Tenant| {
+        rate_limit::rate_limit_headers(&state.plane().usage(tenant.as_str()), state.plane().now())
+    };
     tenant.map(headers).unwrap_or_default()
 }
 

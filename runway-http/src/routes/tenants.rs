@@ -8,7 +8,7 @@ use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use runway_api::{RateRemaining, QuotaUsage, TenantView};
+use runway_api::{QuotaUsage, RateRemaining, TenantView};
 use runway_core::Tenant;
 
 /// Read the usage of a tenant

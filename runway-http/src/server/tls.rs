@@ -1,6 +1,6 @@
 //! TLS 1.3, and the role of a client from its certificate.
 
-use crate::request::access::{Access, RoleError, Role};
+use crate::request::access::{Access, Role, RoleError};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -108,7 +108,9 @@ impl Tls {
         let access = self.is_mutual().then(|| {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             // A handshake without a client certificate fails, so the chain is never empty here.
-            chain.first().map_or(Access::NoRole(RoleError::Missing), |certificate| access_from_certificate(certificate))
+            chain.first().map_or(Access::NoRole(RoleError::Missing), |certificate| {
+                access_from_certificate(certificate)
+            })
         });
         Ok((stream, access))
     }
@@ -116,8 +118,10 @@ impl Tls {
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |source| TlsError::Pem { path: path.to_owned(), source };
-    let found: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(unreadable)?
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
     if found.is_empty() { Err(TlsError::NoCertificate { path: path.to_owned() }) } else { Ok(found) }
 }
 

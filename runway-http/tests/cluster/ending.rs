@@ -95,7 +95,10 @@ async fn shutdown_under_load_answers_every_submission() {
     let created: usize = results.iter().map(|lane| lane.created.len()).sum();
     let timed_out: usize = results.iter().map(|lane| lane.timed_out.len()).sum();
     let existing = server.jobs.list_metadata(&ListParams::default()).await.unwrap().items.len();
-    assert!((created..=created + timed_out).contains(&existing), "{existing} jobs, {created} created, {timed_out} timed out");
+    assert!(
+        (created..=created + timed_out).contains(&existing),
+        "{existing} jobs, {created} created, {timed_out} timed out"
+    );
     server.delete_jobs().await;
 }
 

@@ -1,11 +1,11 @@
 //! A test namespace, and the program that runs jobs in it.
 
-use crate::process::{TempDir, Process};
+use crate::process::{Process, TempDir};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, ListParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
-use runway_testing::cluster::{self, image, create_namespace, unique};
+use runway_testing::cluster::{self, create_namespace, image, unique};
 use runway_testing::policies;
 use runway_testing::wire::{HttpResponse, RawConnection, exchange, get, post, wait_until};
 use serde_json::{Value as Json, json};
@@ -49,8 +49,7 @@ impl Server {
 
     /// Restarts the program on the same namespace.
     pub async fn restart(&mut self) {
-        self.process =
-            Process::start(self.dir.path("policy.yaml"), kubeconfig(&self.dir), &self.flags).await;
+        self.process = Process::start(self.dir.path("policy.yaml"), kubeconfig(&self.dir), &self.flags).await;
         self.ready().await;
     }
 

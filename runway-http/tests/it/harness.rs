@@ -165,14 +165,17 @@ fn check_against_openapi(method: &str, path: &str, answer: &TestResponse) {
         return;
     };
     let found = content.iter().find(|(name, _)| name.split(';').next() == Some(media));
-    let (_, body) = found.unwrap_or_else(|| panic!("{method} {template} {status}: {media} is not documented"));
+    let (_, body) =
+        found.unwrap_or_else(|| panic!("{method} {template} {status}: {media} is not documented"));
     if media.ends_with("json") {
         let mut schema = body["schema"].clone();
         schema["components"] = document["components"].clone();
         let validator = jsonschema::validator_for(&schema).unwrap();
         let value = answer.json();
-        let errors: Vec<_> =
-            validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let errors: Vec<_> = validator
+            .iter_errors(&value)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(errors.is_empty(), "{method} {template} {status}: {errors:?}\n{value}");
     }
 }

@@ -13,7 +13,9 @@ async fn pages_continue_despite_new_and_deleted_jobs() {
     let harness = Harness::new().await;
     let mut ids = Vec::new();
     for n in 0..7 {
-        ids.push(harness.create_job(&job(&format!("j{n}"), "listed")).await["id"].as_str().unwrap().to_owned());
+        ids.push(
+            harness.create_job(&job(&format!("j{n}"), "listed")).await["id"].as_str().unwrap().to_owned(),
+        );
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
     let first = harness.get("/v1/jobs?limit=3").await.json();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
 async fn requests_above_the_limit_are_rejected_at_once() {
-    let harness = Harness::with_limits(POLICY, RequestLimits { max_requests: 3, ..RequestLimits::default() }).await;
+    let harness =
+        Harness::with_limits(POLICY, RequestLimits { max_requests: 3, ..RequestLimits::default() }).await;
     harness.faults.set_delay(Duration::from_secs(2));
     let one = |n: usize| {
         let harness = &harness;
@@ -30,7 +31,9 @@ async fn requests_above_the_limit_are_rejected_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn submissions_of_one_tenant_are_limited() {
-    let harness = Harness::with_limits(POLICY, RequestLimits { max_tenant_submissions: 2, ..RequestLimits::default() }).await;
+    let harness =
+        Harness::with_limits(POLICY, RequestLimits { max_tenant_submissions: 2, ..RequestLimits::default() })
+            .await;
     harness.faults.set_delay(Duration::from_secs(2));
     let one = |tenant: &'static str| {
         let harness = &harness;

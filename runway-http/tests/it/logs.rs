@@ -35,7 +35,8 @@ async fn followed_log_streams_until_the_job_finishes() {
 
 #[tokio::test(start_paused = true)]
 async fn log_readers_are_limited_and_release_their_permit() {
-    let harness = Harness::with_limits(POLICY, RequestLimits { max_log_readers: 2, ..RequestLimits::default() }).await;
+    let harness =
+        Harness::with_limits(POLICY, RequestLimits { max_log_readers: 2, ..RequestLimits::default() }).await;
     let id = harness.create_job(&job("a", "t")).await["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/jobs/{id}/logs?follow=true");
     let follow = || harness.router.clone().oneshot(Request::get(&path).body(Body::empty()).unwrap());

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(unreachable_pub, reason = "modules of one test program")]
 
-mod harness;
 mod cancel;
+mod harness;
 mod idempotency;
 mod jobs;
 mod limits;

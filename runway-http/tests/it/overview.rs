@@ -76,8 +76,10 @@ async fn page_loads_only_its_own_script() {
 
 #[tokio::test(start_paused = true)]
 async fn event_is_sent_when_the_overview_changes() {
-    let harness = Harness::with_limits(POLICY, RequestLimits { max_log_readers: 1, ..RequestLimits::default() }).await;
-    let follow = || harness.router.clone().oneshot(Request::get("/overview/events").body(Body::empty()).unwrap());
+    let harness =
+        Harness::with_limits(POLICY, RequestLimits { max_log_readers: 1, ..RequestLimits::default() }).await;
+    let follow =
+        || harness.router.clone().oneshot(Request::get("/overview/events").body(Body::empty()).unwrap());
     let answer = follow().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     assert_eq!(follow().await.unwrap().status(), 503, "the limit is one reader");

@@ -37,7 +37,10 @@ async fn unsupported_media_type_is_415() {
         ["", "text/plain", "application/jsonx", "application/x-www-form-urlencoded", "multipart/form-data"]
     {
         for path in ["/v1/jobs", "/v1/quotes"] {
-            harness.post(path, "{}", &[("content-type", media)]).await.expect_problem(415, "unsupported-media-type");
+            harness
+                .post(path, "{}", &[("content-type", media)])
+                .await
+                .expect_problem(415, "unsupported-media-type");
         }
     }
 }
@@ -69,7 +72,9 @@ async fn unparsable_body_is_400() {
 
 #[tokio::test(start_paused = true)]
 async fn body_above_the_size_limit_is_413() {
-    let harness = Harness::with_limits(POLICY, RequestLimits { max_body_bytes: 1000, ..RequestLimits::default() }).await;
+    let harness =
+        Harness::with_limits(POLICY, RequestLimits { max_body_bytes: 1000, ..RequestLimits::default() })
+            .await;
     let padded = |length: usize| {
         let text = job("a", "listed").to_string();
         let padding = " ".repeat(length - text.len());

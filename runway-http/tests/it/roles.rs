@@ -37,7 +37,8 @@ async fn viewer_can_read_all_but_logs_and_request_quotes() {
     for (method, path, viewer_is_allowed) in routes {
         let viewer = status(&harness, Access::Role(Role::Viewer), method.clone(), &path).await;
         assert_eq!(viewer != 403, viewer_is_allowed, "viewer {method} {path}: {viewer}");
-        let without_role = status(&harness, Access::NoRole(runway_http::RoleError::Unknown), method.clone(), &path).await;
+        let without_role =
+            status(&harness, Access::NoRole(runway_http::RoleError::Unknown), method.clone(), &path).await;
         assert_eq!(without_role, 403, "stranger {method} {path}");
         let admin = status(&harness, Access::Role(Role::Admin), method.clone(), &path).await;
         assert!(admin != 403 && admin < 500, "admin {method} {path}: {admin}");

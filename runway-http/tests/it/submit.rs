@@ -47,7 +47,11 @@ async fn tenant_can_come_from_the_header() {
     assert_eq!(both.expect_problem(400, "malformed")["violations"][0]["code"], "tenant-mismatch");
     for bad in ["Search", "a b", &"x".repeat(64)] {
         let answer = harness.post("/v1/jobs", nameless.clone(), &[("x-tenant-id", bad)]).await;
-        assert_eq!(answer.expect_problem(400, "malformed")["violations"][0]["code"], "invalid-tenant", "{bad}");
+        assert_eq!(
+            answer.expect_problem(400, "malformed")["violations"][0]["code"],
+            "invalid-tenant",
+            "{bad}"
+        );
     }
     let twice = harness.post("/v1/jobs", nameless, &[("x-tenant-id", "a"), ("x-tenant-id", "a")]).await;
     twice.expect_problem(400, "malformed");
@@ -61,11 +65,14 @@ async fn refused_job_is_422_and_malformed_job_is_400() {
         job[field] = value;
         job.to_string()
     };
-    let refused =
-        harness.post("/v1/jobs", with("resources", json!({"cpu": "64"})), &[]).await.expect_problem(422, "refused");
+    let refused = harness
+        .post("/v1/jobs", with("resources", json!({"cpu": "64"})), &[])
+        .await
+        .expect_problem(422, "refused");
     let violation = &refused["violations"][0];
     assert_eq!((&violation["code"], &violation["fix"]), (&json!("cpu-above-max"), &json!("4")));
-    let malformed = harness.post("/v1/jobs", with("imagee", json!("x")), &[]).await.expect_problem(400, "malformed");
+    let malformed =
+        harness.post("/v1/jobs", with("imagee", json!("x")), &[]).await.expect_problem(400, "malformed");
     assert_eq!(malformed["violations"][0]["code"], "unknown-field");
     // A job with both kinds of violations is malformed, and the response lists both.
     let both = with("resources", json!({"cpu": "64", "memory": "lots"}));
@@ -80,9 +87,11 @@ async fn refused_job_is_422_and_malformed_job_is_400() {
 
 #[tokio::test(start_paused = true)]
 async fn rate_limited_retry_after_is_exact() {
-    let harness =
-        Harness::with_limits(&POLICY.replace("concurrent_jobs: 3", "concurrent_jobs: 100"), RequestLimits::default())
-            .await;
+    let harness = Harness::with_limits(
+        &POLICY.replace("concurrent_jobs: 3", "concurrent_jobs: 100"),
+        RequestLimits::default(),
+    )
+    .await;
     for _ in 0..10 {
         harness.create_job(&job("a", "t")).await;
     }
@@ -127,8 +136,10 @@ async fn backend_failure_response_has_job_id() {
     harness.faults.set_response(Reply::Rejected);
     harness.post("/v1/jobs", job("a", "t").to_string(), &[]).await.expect_problem(422, "rejected-by-backend");
     harness.faults.set_response(Reply::RequestLost);
-    let uncertain =
-        harness.post("/v1/jobs", job("a", "t").to_string(), &[]).await.expect_problem(503, "backend-unavailable");
+    let uncertain = harness
+        .post("/v1/jobs", job("a", "t").to_string(), &[])
+        .await
+        .expect_problem(503, "backend-unavailable");
     assert!(uncertain["detail"].as_str().unwrap().contains("Idempotency-Key"), "{uncertain}");
     harness.faults.set_response(Reply::Delivered);
     assert_eq!(harness.get("/v1/tenants/t").await.json()["jobs"]["held"], 1, "the uncertain job is held");

@@ -1,8 +1,8 @@
 //! The clients that can reach a server whose jobs run on its own machine.
 
-use crate::harness::{Harness, failed_start};
 use crate::certificates::{self, Authority, Client};
-use crate::process::{Folder, Process};
+use crate::harness::{Harness, failed_start};
+use crate::process::{Process, TempDir};
 use runway_http::server::TlsFiles;
 use runway_testing::wire::exchange;
 use rustix::process::Signal;
@@ -33,7 +33,7 @@ async fn non_loopback_address_is_refused() {
 }
 
 /// Returns the flags of mutual TLS. The last two are for client certificates.
-fn mutual_tls(dir: &Folder, authority: &Authority) -> Vec<String> {
+fn mutual_tls(dir: &TempDir, authority: &Authority) -> Vec<String> {
     let TlsFiles { certificate, key, client_ca } =
         certificates::write_tls_files(dir, &authority.server(), Some(authority));
     let flags = [("--tls-cert", certificate), ("--tls-key", key), ("--client-ca", client_ca.unwrap())];
@@ -43,7 +43,7 @@ fn mutual_tls(dir: &Folder, authority: &Authority) -> Vec<String> {
 #[tokio::test]
 async fn tls_without_client_ca_does_not_allow_other_addresses() {
     let harness = Harness::new();
-    let dir = Folder::at(harness.path("tls"));
+    let dir = TempDir::at(harness.path("tls"));
     let files = mutual_tls(&dir, &Authority::new("authority"));
     let flags = [harness.flags(), files[..4].to_vec()].concat();
     assert_eq!(failed_start(&["--listen", "0.0.0.0:0"], &flags).await.0, Some(2));
@@ -53,7 +53,7 @@ async fn tls_without_client_ca_does_not_allow_other_addresses() {
 async fn mutual_tls_allows_other_addresses() {
     let harness = Harness::new();
     let authority = Authority::new("authority");
-    let dir = Folder::at(harness.path("tls"));
+    let dir = TempDir::at(harness.path("tls"));
     let (flags, files) = (harness.flags(), mutual_tls(&dir, &authority));
     let mut flags: Vec<_> = flags.iter().chain(&files).map(String::as_str).collect();
     flags.extend(["--listen-ops", "0.0.0.0:0"]);
@@ -78,7 +78,7 @@ async fn loopback_works_with_ipv4_and_ipv6() {
             let mut process = Process::launch_on(address, &flags).await;
             assert_eq!(exchange(process.address, runway_testing::wire::get("/healthz")).await.status, 200);
             process.signal(Signal::KILL);
-            process.ended().await;
+            process.wait_for_exit().await;
         }
     }
 }

@@ -20,10 +20,7 @@ async fn gpu_stays_assigned_after_a_server_restart() {
     // three never.
     let refused = server.submit(&with_gpus(2, "true"), "").await;
     assert_eq!((refused.status, refused.problem().as_str()), (503, "backend-unavailable"));
-    assert!(
-        refused.json()["detail"].as_str().unwrap().contains("only 1 of 2 are free"),
-        "{refused:?}"
-    );
+    assert!(refused.json()["detail"].as_str().unwrap().contains("only 1 of 2 are free"), "{refused:?}");
     let refused = server.submit(&with_gpus(3, "true"), "").await;
     assert_eq!((refused.status, refused.problem().as_str()), (422, "rejected-by-backend"));
     assert_eq!(server.cancel(&held).await, 202);

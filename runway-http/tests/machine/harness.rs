@@ -190,7 +190,7 @@ impl Server {
     /// Kills the server with SIGKILL.
     pub async fn kill(mut self) {
         self.process.signal(rustix::process::Signal::KILL);
-        self.process.ended().await;
+        self.process.wait_for_exit().await;
     }
 }
 

@@ -60,10 +60,13 @@ async fn deadline_oom_and_cancel_set_phase_and_reason() {
     let harness = Harness::new();
     let server = harness.serve(&[]).await;
     let late = server.submit_admitted(&with_field(script("sleep 60"), "timeout", json!("1s"))).await;
-    let big =
-        server.submit_admitted(&with_field(script("exec tail /dev/zero"), "resources", json!({"memory": "32Mi"}))).await;
+    let big = server
+        .submit_admitted(&with_field(script("exec tail /dev/zero"), "resources", json!({"memory": "32Mi"})))
+        .await;
     let stopped = server
-        .submit_admitted(&script("trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done"))
+        .submit_admitted(&script(
+            "trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done",
+        ))
         .await;
     server.wait_for_output(&stopped, "ready\n").await;
     assert_eq!(server.cancel(&stopped).await, 202);

@@ -6,14 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
-mod harness;
 #[path = "../server/certificates.rs"]
 mod certificates;
+mod exposure;
 mod gpus;
+mod harness;
 mod lifecycle;
 mod plain;
 #[path = "../server/process.rs"]
 mod process;
-mod exposure;
 mod refusals;
 mod restarts;

@@ -3,5 +3,10 @@
 #[test]
 fn everything_as_a_plain_user() {
     let programs = [("RUNWAY_TEST_SERVER", crate::process::program())];
-    runway_testing::delegation::rerun_unprivileged("everything_as_a_plain_user", &programs, "/".as_ref(), &[]);
+    runway_testing::delegation::rerun_unprivileged(
+        "everything_as_a_plain_user",
+        &programs,
+        "/".as_ref(),
+        &[],
+    );
 }

@@ -57,7 +57,7 @@ async fn jobs_survive_a_server_shutdown() {
     let mut server = harness.serve(&[]).await;
     let jobs = three_jobs(&server).await;
     server.process.signal(Signal::TERM);
-    assert_eq!(server.process.ended().await.code(), Some(0), "{:#?}", server.process.log());
+    assert_eq!(server.process.wait_for_exit().await.code(), Some(0), "{:#?}", server.process.log());
     check_three_jobs(&harness.serve(&[]).await, jobs).await;
 }
 
@@ -65,7 +65,8 @@ async fn jobs_survive_a_server_shutdown() {
 async fn jobs_finish_correctly_without_a_server() {
     let harness = Harness::new();
     let server = harness.serve(&[]).await;
-    let late = server.submit_admitted(&with_field(script("echo begun; sleep 1000"), "timeout", json!("1s"))).await;
+    let late =
+        server.submit_admitted(&with_field(script("echo begun; sleep 1000"), "timeout", json!("1s"))).await;
     let short = server.submit_admitted(&script(SHORT_SCRIPT)).await;
     server.wait_for_output(&late, "begun\n").await;
     server.wait_for_output(&short, "begun\n").await;

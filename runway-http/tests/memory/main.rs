@@ -52,7 +52,8 @@ async fn memory_does_not_grow_with_tenants() {
     // Each tenant has its own rate limit, and the capacity is ten jobs.
     let policy =
         policies::UNLIMITED.replace("concurrent_jobs: 100000, rate_limit", "concurrent_jobs: 10, rate_limit");
-    let harness = Harness::start(ServerSetup { policy, ..ServerSetup::default() }, |_, backend| backend).await;
+    let harness =
+        Harness::start(ServerSetup { policy, ..ServerSetup::default() }, |_, backend| backend).await;
     submit_as_each(&harness, 0..20_000).await;
     let before = resident_kib();
     submit_as_each(&harness, 20_000..100_000).await;

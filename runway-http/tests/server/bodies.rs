@@ -1,6 +1,6 @@
 //! Request bodies: large, slow, truncated and invalid bodies.
 
-use crate::harness::{TestServer, SHORT_TIMEOUT};
+use crate::harness::{SHORT_TIMEOUT, TestServer};
 use runway_testing::wire::{RawConnection, get, job, metric, post, request, wait_until};
 use std::time::{Duration, Instant};
 
@@ -115,11 +115,13 @@ async fn bodies_that_are_not_jobs_are_rejected() {
     let began = Instant::now();
     for body in ["", " ", "null", "[]", "{", "\"\"", "0", "{}{}", "\u{feff}{}", "{\"a\":\"\\ud800\"}", &deep]
     {
-        let answer = server.exchange(request("POST", "/v1/jobs", "Content-Type: application/json\r\n", body)).await;
+        let answer =
+            server.exchange(request("POST", "/v1/jobs", "Content-Type: application/json\r\n", body)).await;
         assert_eq!(answer.problem(), "malformed", "{:?}", &body[..body.len().min(40)]);
     }
     for body in [bombs, "---\n---\n", "a: 1\n---\nb: 2\n", "!!binary x", &deep] {
-        let answer = server.exchange(request("POST", "/v1/jobs", "Content-Type: application/yaml\r\n", body)).await;
+        let answer =
+            server.exchange(request("POST", "/v1/jobs", "Content-Type: application/yaml\r\n", body)).await;
         assert_eq!(answer.problem(), "malformed", "{:?}", &body[..body.len().min(40)]);
     }
     for media in [

@@ -1,6 +1,6 @@
 //! Test certificates for servers and clients, and TLS clients.
 
-use crate::process::Folder;
+use crate::process::TempDir;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair,
@@ -78,7 +78,7 @@ impl Authority {
 }
 
 /// Writes the files for [`Tls`](runway_http::server::Tls).
-pub fn write_tls_files(dir: &Folder, server: &Certificate, clients: Option<&Authority>) -> TlsFiles {
+pub fn write_tls_files(dir: &TempDir, server: &Certificate, clients: Option<&Authority>) -> TlsFiles {
     let client_ca = clients.map(|authority| dir.write("clients.pem", authority.pem()));
     let certificate = dir.write("server.pem", &server.pem);
     TlsFiles { certificate, key: dir.write("server.key", &server.key_pem), client_ca }

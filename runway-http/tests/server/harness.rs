@@ -5,8 +5,8 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use runway_control::backend::{
-    BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream, CreateRequest,
-    Unavailable, WatchEvent,
+    BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogEvent, LogOptions,
+    LogStream, Unavailable, WatchEvent,
 };
 use runway_control::fake::FakeBackend;
 use runway_control::{Backend, JobSnapshot};
@@ -36,7 +36,11 @@ impl TestServer {
         let mut setup = ServerSetup::default();
         change(&mut setup);
         let (create_gate, open_log_streams) = (watch::Sender::new(true), Arc::new(AtomicUsize::new(0)));
-        let gated = |inner| GatedBackend { inner, create_gate: create_gate.subscribe(), open_log_streams: Arc::clone(&open_log_streams) };
+        let gated = |inner| GatedBackend {
+            inner,
+            create_gate: create_gate.subscribe(),
+            open_log_streams: Arc::clone(&open_log_streams),
+        };
         let harness = Harness::start(setup, |_, inner| gated(inner)).await;
         Self { harness, create_gate, open_log_streams }
     }

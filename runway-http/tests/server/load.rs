@@ -1,6 +1,6 @@
 //! Many concurrent connections, requests, submissions and tenants.
 
-use crate::harness::{TestServer, SHORT_TIMEOUT};
+use crate::harness::{SHORT_TIMEOUT, TestServer};
 use futures::future::join_all;
 use runway_testing::wire::{HttpResponse, RawConnection, get, job, metric, post, wait_until};
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ async fn slow_clients_do_not_block_other_requests() {
         slow.push(wire);
     }
     // Each request with a partial body needs a permit: 512 get one, and the others receive 503.
-    wait_until("the clients to connect", async || server.metric("runway_http_connections").await >= 1000).await;
+    wait_until("the clients to connect", async || server.metric("runway_http_connections").await >= 1000)
+        .await;
     let began = Instant::now();
     for _ in 0..100 {
         assert_eq!(server.exchange(get("/healthz")).await.status, 200);
@@ -27,8 +28,12 @@ async fn slow_clients_do_not_block_other_requests() {
     let in_progress = server.metric("runway_http_requests_in_progress").await;
     assert!(in_progress <= 512, "{in_progress}");
     drop(slow);
-    wait_until("the connections to close", async || server.metric("runway_http_connections").await == 1).await;
-    wait_until("the permits to be released", async || server.metric("runway_http_requests_in_progress").await == 0).await;
+    wait_until("the connections to close", async || server.metric("runway_http_connections").await == 1)
+        .await;
+    wait_until("the permits to be released", async || {
+        server.metric("runway_http_requests_in_progress").await == 0
+    })
+    .await;
     assert_eq!(server.exchange(post("/v1/jobs", "", &job("after", "search"))).await.status, 201);
     assert_eq!(server.cluster.created_jobs().len(), 1);
 }
@@ -60,8 +65,10 @@ async fn requests_above_the_limit_are_503_except_probes() {
         let mut wire = RawConnection::connect(server.address).await.unwrap();
         wire.send(post("/v1/jobs", "", &job("inside", &format!("team-{n}")))).await.unwrap();
         in_flight.push(wire);
-        wait_until("the request to be in progress", async || server.metric("runway_http_requests_in_progress").await == n + 1)
-            .await;
+        wait_until("the request to be in progress", async || {
+            server.metric("runway_http_requests_in_progress").await == n + 1
+        })
+        .await;
     }
     for request in
         [get("/v1/policy"), get("/v1/jobs"), post("/v1/quotes", "", &job("more", "search")), get("/docs")]
@@ -90,7 +97,8 @@ async fn submissions_are_limited_per_tenant() {
         wire.send(post("/v1/jobs", "", &job("inside", "search"))).await.unwrap();
         in_flight.push(wire);
     }
-    wait_until("both creates to be pending", async || server.metric("runway_creations_pending").await == 2).await;
+    wait_until("both creates to be pending", async || server.metric("runway_creations_pending").await == 2)
+        .await;
     let third = server.exchange(post("/v1/jobs", "", &job("third", "search"))).await;
     assert_eq!((third.problem().as_str(), third.status), ("too-many-submissions", 429));
     assert_eq!(third.header("retry-after"), Some("1"));
@@ -100,11 +108,18 @@ async fn submissions_are_limited_per_tenant() {
     drop(in_flight.pop());
     let mut other = RawConnection::connect(server.address).await.unwrap();
     other.send(post("/v1/jobs", "", &job("other", "vision"))).await.unwrap();
-    wait_until("the create of the other tenant to be pending", async || server.metric("runway_creations_pending").await == 3).await;
+    wait_until("the create of the other tenant to be pending", async || {
+        server.metric("runway_creations_pending").await == 3
+    })
+    .await;
     let mut again = RawConnection::connect(server.address).await.unwrap();
-    wait_until("the permit to be released", async || server.metric("runway_http_requests_in_progress").await == 2).await;
+    wait_until("the permit to be released", async || {
+        server.metric("runway_http_requests_in_progress").await == 2
+    })
+    .await;
     again.send(post("/v1/jobs", "", &job("again", "search"))).await.unwrap();
-    wait_until("the create to be pending", async || server.metric("runway_creations_pending").await == 4).await;
+    wait_until("the create to be pending", async || server.metric("runway_creations_pending").await == 4)
+        .await;
     server.create_gate.send_replace(true);
     for wire in in_flight.iter_mut().chain([&mut other, &mut again]) {
         assert_eq!(wire.response().await.unwrap().status, 201);
@@ -165,7 +180,8 @@ async fn metrics_match_the_requests_of_100_clients() {
         }
         assert_eq!(statuses, [201, 201, 200, 422, 422, 400, 200, 200, 200, 200, 404, 405]);
         // The quota has room for four more jobs of each tenant: two of its six are held already.
-        let more: Vec<HttpResponse> = join_all((0..9).map(|_| server.exchange(post("/v1/jobs", "", &good)))).await;
+        let more: Vec<HttpResponse> =
+            join_all((0..9).map(|_| server.exchange(post("/v1/jobs", "", &good)))).await;
         let created = more.iter().filter(|answer| answer.status == 201).count();
         let refused = more.iter().filter(|answer| answer.status == 429).count();
         assert_eq!((created, refused), (4, 5));

@@ -8,15 +8,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
-mod harness;
 mod bodies;
 mod certificates;
+mod harness;
 mod load;
-mod shutdown;
-mod request_heads;
 mod log_readers;
 mod process;
 mod reloading;
+mod request_heads;
 mod roles;
 mod secrecy;
+mod shutdown;
 mod smuggling;

@@ -98,8 +98,13 @@ impl Process {
         let mut process = Self { child, address: "127.0.0.1:0".parse().unwrap(), ops: None, log, reader };
         process.address = process.wait_for_log("the address", |line| logged_address(line, "listening")).await;
         if flags.contains(&"--listen-ops") {
-            process.ops =
-                Some(process.wait_for_log("the address of the probes", |line| logged_address(line, "probes and metrics")).await);
+            process.ops = Some(
+                process
+                    .wait_for_log("the address of the probes", |line| {
+                        logged_address(line, "probes and metrics")
+                    })
+                    .await,
+            );
         }
         process
     }
@@ -119,7 +124,8 @@ impl Process {
             if let Some(found) = found {
                 return found;
             }
-            let has_failed = self.child.try_wait().unwrap().is_some() || tokio::time::Instant::now() > deadline;
+            let has_failed =
+                self.child.try_wait().unwrap().is_some() || tokio::time::Instant::now() > deadline;
             assert!(!has_failed, "timed out waiting for {what}: {lines:#?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

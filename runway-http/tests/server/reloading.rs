@@ -1,7 +1,7 @@
 //! Reloads of the policy and the TLS files.
 
-use crate::certificates::{Authority, Client, write};
-use crate::process::{Folder, NOWHERE, Process};
+use crate::certificates::{Authority, Client, write_tls_files};
+use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
 use runway_testing::policies::UNLIMITED;
 use runway_testing::wire::{exchange, get, metric, wait_until};
 use rustix::process::Signal;
@@ -29,9 +29,9 @@ async fn is_current(process: &Process) -> bool {
 /// An alert uses this metric: it must be 0 exactly while the file is not the active policy.
 #[tokio::test]
 async fn reload_metric_is_0_while_the_policy_file_is_bad() {
-    let dir = Folder::new("policy-current");
+    let dir = TempDir::new("policy-current");
     let policy = dir.write("policy.yaml", with_cpu("4"));
-    let process = Process::start(policy.clone(), dir.write("kubeconfig", NOWHERE), &[]).await;
+    let process = Process::start(policy.clone(), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
     assert!(is_current(&process).await);
     dir.write("policy.yaml", "version: 1");
     wait_until("the bad policy to be rejected", async || !is_current(&process).await).await;
@@ -53,9 +53,10 @@ async fn reload_metric_is_0_while_the_policy_file_is_bad() {
 
 #[tokio::test]
 async fn sighup_reloads_policy_and_rejects_bad_ones() {
-    let dir = Folder::new("policy-hangup");
+    let dir = TempDir::new("policy-hangup");
     let policy = dir.write("policy.yaml", with_cpu("4"));
-    let mut process = Process::start(policy.clone(), dir.write("kubeconfig", NOWHERE), &[]).await;
+    let mut process =
+        Process::start(policy.clone(), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
     assert_eq!(cpu_max(&process).await, "4");
     assert_eq!((reloads(&process, "applied").await, reloads(&process, "failed").await), (0, 0));
     let first = exchange(process.address, get("/v1/policy")).await;
@@ -64,7 +65,7 @@ async fn sighup_reloads_policy_and_rejects_bad_ones() {
     dir.write("policy.yaml", with_cpu("8"));
     process.signal(Signal::HUP);
     process
-        .said("the changed bound", |line| {
+        .wait_for_log("the changed bound", |line| {
             (line["at"] == "limits.cpu.max" && line["after"] == "\"8\"").then_some(())
         })
         .await;
@@ -86,30 +87,33 @@ async fn sighup_reloads_policy_and_rejects_bad_ones() {
     wait_until("the error to be logged", async || reloads(&process, "failed").await > before).await;
     assert_eq!(cpu_max(&process).await, "8");
     let reload_error = |line: &serde_json::Value| {
-        let is_reload_error = line["message"] == "policy reload failed; the active policy stays" && line["level"] == "ERROR";
+        let is_reload_error =
+            line["message"] == "policy reload failed; the active policy stays" && line["level"] == "ERROR";
         is_reload_error.then(|| line["error"].as_str().unwrap().to_owned())
     };
-    assert!(process.said("the reload error", reload_error).await.contains("is invalid"));
+    assert!(process.wait_for_log("the reload error", reload_error).await.contains("is invalid"));
 
     // A changed namespace requires a restart.
     let applied = reloads(&process, "applied").await;
     dir.write("policy.yaml", format!("{}run: {{namespace: elsewhere}}\n", with_cpu("2")));
     process.signal(Signal::HUP);
-    process.said("the namespace", |line| line["error"].as_str()?.contains("namespace").then_some(())).await;
+    process
+        .wait_for_log("the namespace", |line| line["error"].as_str()?.contains("namespace").then_some(()))
+        .await;
     assert_eq!((cpu_max(&process).await.as_str(), reloads(&process, "applied").await), ("8", applied));
 }
 
 /// The kubelet updates a mounted ConfigMap by replacing a symbolic link.
 #[tokio::test]
 async fn symlinked_policy_reloads_when_the_link_changes() {
-    let dir = Folder::new("policy-link");
+    let dir = TempDir::new("policy-link");
     for (version, max) in [("..1", "4"), ("..2", "6")] {
         std::fs::create_dir(dir.path(version)).unwrap();
         dir.write(&format!("{version}/policy.yaml"), with_cpu(max));
     }
     symlink("..1", dir.path("..data")).unwrap();
     symlink("..data/policy.yaml", dir.path("policy.yaml")).unwrap();
-    let kubeconfig = dir.write("kubeconfig", NOWHERE);
+    let kubeconfig = dir.write("kubeconfig", UNREACHABLE_KUBECONFIG);
     let process = Process::start(dir.path("policy.yaml"), kubeconfig, &[]).await;
     assert_eq!(cpu_max(&process).await, "4");
     symlink("..2", dir.path("..data.new")).unwrap();
@@ -127,16 +131,16 @@ async fn symlinked_policy_reloads_when_the_link_changes() {
 
 #[tokio::test]
 async fn sighup_reloads_tls_and_ops_needs_no_certificate() {
-    let dir = Folder::new("tls");
+    let dir = TempDir::new("tls");
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
-    let files = write(&dir, &servers.server(), Some(&clients));
+    let files = write_tls_files(&dir, &servers.server(), Some(&clients));
     let policy = dir.write("policy.yaml", UNLIMITED);
     let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let (certificate, key, ca) =
         (text(&files.certificate), text(&files.key), text(&files.client_ca.unwrap()));
     let flags =
         ["--listen-ops", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key, "--client-ca", &ca];
-    let mut process = Process::start(policy, dir.write("kubeconfig", NOWHERE), &flags).await;
+    let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &flags).await;
     let (address, ops) = (process.address, process.ops.unwrap());
 
     // Without a certificate, only the probes and the metrics are reachable.
@@ -155,15 +159,17 @@ async fn sighup_reloads_tls_and_ops_needs_no_certificate() {
     // Invalid files do not replace the active configuration.
     dir.write("server.key", "no key");
     process.signal(Signal::HUP);
-    process.said("the bad key", |line| line["message"].as_str()?.contains("stay").then_some(())).await;
+    process
+        .wait_for_log("the bad key", |line| line["message"].as_str()?.contains("stay").then_some(()))
+        .await;
     assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
 
     // Both authorities change. Open connections stay open, and new connections use the new authorities.
     let (servers, clients) = (Authority::new("new servers"), Authority::new("new clients"));
-    write(&dir, &servers.server(), Some(&clients));
+    write_tls_files(&dir, &servers.server(), Some(&clients));
     process.signal(Signal::HUP);
     let reloaded = |line: &serde_json::Value| (line["message"] == "TLS files reloaded").then_some(());
-    process.said("the TLS reload", reloaded).await;
+    process.wait_for_log("the TLS reload", reloaded).await;
     assert_eq!(open.exchange(get("/v1/policy")).await.status, 200);
     assert!(before.status(address, &get("/v1/policy")).await.is_err());
     assert!(Client::new(&servers, Some(&admin)).status(address, &get("/v1/policy")).await.is_err());

@@ -1,6 +1,6 @@
 //! Request heads: number and size of headers, malformed and slow heads.
 
-use crate::harness::{TestServer, SHORT_TIMEOUT};
+use crate::harness::{SHORT_TIMEOUT, TestServer};
 use runway_testing::wire::{RawConnection, get, job, post, request, wait_until};
 use std::time::{Duration, Instant};
 
@@ -133,7 +133,8 @@ async fn slow_head_closes_the_connection() {
         tokio::time::sleep(SHORT_TIMEOUT / 10).await;
     }
     assert!(drip.response().await.is_none());
-    wait_until("the connections to be gone", async || server.metric("runway_http_connections").await == 1).await;
+    wait_until("the connections to be gone", async || server.metric("runway_http_connections").await == 1)
+        .await;
 }
 
 #[tokio::test]

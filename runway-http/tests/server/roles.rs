@@ -1,8 +1,8 @@
 //! Mutual TLS: the certificates that are accepted, and the requests that each role permits.
 
+use crate::certificates::{Authority, Certificate, Client, write_tls_files};
 use crate::harness::TestServer;
-use crate::certificates::{Authority, Certificate, Client, write};
-use crate::process::Folder;
+use crate::process::TempDir;
 use rcgen::{DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use runway_http::server::Tls;
 use runway_testing::wire::{RawConnection, get, job, post, request};
@@ -17,8 +17,8 @@ struct MutualTlsServer {
 impl MutualTlsServer {
     async fn start(name: &str) -> Self {
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
-        let dir = Folder::new(name);
-        let tls = Tls::load(write(&dir, &servers.server(), Some(&clients))).unwrap();
+        let dir = TempDir::new(name);
+        let tls = Tls::load(write_tls_files(&dir, &servers.server(), Some(&clients))).unwrap();
         let server = TestServer::with(|setup| setup.tls = Some(tls)).await;
         Self { server, servers, clients }
     }
@@ -164,11 +164,14 @@ async fn invalid_client_certificate_cannot_connect() {
 #[tokio::test]
 async fn tls_without_client_ca_needs_no_certificate() {
     let servers = Authority::new("servers");
-    let dir = Folder::new("no-clients");
-    let tls = Tls::load(write(&dir, &servers.server(), None)).unwrap();
+    let dir = TempDir::new("no-clients");
+    let tls = Tls::load(write_tls_files(&dir, &servers.server(), None)).unwrap();
     let server = TestServer::with(|setup| setup.tls = Some(tls)).await;
     let client = Client::new(&servers, None);
-    assert_eq!(client.status(server.address, &post("/v1/jobs", "", &job("tls", "search"))).await.unwrap(), 201);
+    assert_eq!(
+        client.status(server.address, &post("/v1/jobs", "", &job("tls", "search"))).await.unwrap(),
+        201
+    );
     let old = Client::with(&servers, None, &[&rustls::version::TLS12]).connect(server.address).await;
     assert!(old.is_err());
     let other = Client::new(&Authority::new("servers"), None).connect(server.address).await;
@@ -178,8 +181,8 @@ async fn tls_without_client_ca_needs_no_certificate() {
 /// The server closes a connection whose TLS handshake does not finish in time.
 #[tokio::test]
 async fn slow_tls_handshake_is_closed() {
-    let (servers, dir) = (Authority::new("servers"), Folder::new("handshake"));
-    let tls = Tls::load(write(&dir, &servers.server(), None)).unwrap();
+    let (servers, dir) = (Authority::new("servers"), TempDir::new("handshake"));
+    let tls = Tls::load(write_tls_files(&dir, &servers.server(), None)).unwrap();
     let server = TestServer::with(|setup| {
         setup.tls = Some(tls);
         setup.connections.header_timeout = crate::harness::SHORT_TIMEOUT;

@@ -1,14 +1,14 @@
 //! The log has one JSON object per line, and never contains a secret or the value of a variable, at any
 //! level.
 
-use crate::process::{Folder, NOWHERE, Process};
+use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
 use runway_testing::policies::UNLIMITED;
 use runway_testing::wire::{RawConnection, exchange, get, post, request};
 use rustix::process::Signal;
 
 #[tokio::test]
 async fn secret_and_env_values_are_never_logged() {
-    let dir = Folder::new("secrecy");
+    let dir = TempDir::new("secrecy");
     let policy = dir.write("policy.yaml", UNLIMITED);
     let flags = [
         "--log",
@@ -16,7 +16,7 @@ async fn secret_and_env_values_are_never_logged() {
         "--shutdown-delay",
         "1s",
     ];
-    let mut process = Process::start(policy, dir.write("kubeconfig", NOWHERE), &flags).await;
+    let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &flags).await;
     let address = process.address;
     let job = r#"{"name":"quiet","tenant":"search","image":"registry.internal/embed:1.8.0","env":{"A":"hush-env"},"secrets":{"B":"hush-secret"}}"#;
     let cut = &job[..job.len() - 3];
@@ -33,7 +33,8 @@ async fn secret_and_env_values_are_never_logged() {
             let hidden = if route.contains("manifest") { "hush-secret" } else { "hush" };
             assert!(!answer.text().contains(hidden), "{route} {body}: {}", answer.text());
         }
-        let answer = exchange(address, request("POST", route, "Content-Type: application/yaml\r\n", yaml)).await;
+        let answer =
+            exchange(address, request("POST", route, "Content-Type: application/yaml\r\n", yaml)).await;
         assert!(!answer.text().contains("hush"), "{}", answer.text());
     }
     // A truncated body, an oversized body, and a body after a malformed head.
@@ -46,7 +47,7 @@ async fn secret_and_env_values_are_never_logged() {
     exchange(address, post("/v1/jobs", "Bad Header: x\r\n", job)).await;
     exchange(address, get("/healthz")).await;
     process.signal(Signal::TERM);
-    assert_eq!(process.ended().await.code(), Some(0));
+    assert_eq!(process.wait_for_exit().await.code(), Some(0));
     let log = process.log();
     for line in &log {
         assert!(!line.contains("hush"), "{line}");
@@ -63,15 +64,15 @@ async fn secret_and_env_values_are_never_logged() {
 
 #[tokio::test]
 async fn audit_line_has_request_and_trace_id() {
-    let dir = Folder::new("names");
+    let dir = TempDir::new("names");
     let policy = dir.write("policy.yaml", UNLIMITED);
-    let mut process = Process::start(policy, dir.write("kubeconfig", NOWHERE), &[]).await;
+    let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
     let (id, trace) = ("nightly-7", "4bf92f3577b34da6a3ce929d0e0e4736");
     let headers = format!("X-Request-ID: {id}\r\nTraceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
     exchange(process.address, post("/v1/jobs", &headers, "{}")).await;
     exchange(process.address, post("/v1/jobs", "", "{}")).await;
     process.signal(Signal::TERM);
-    assert_eq!(process.ended().await.code(), Some(0));
+    assert_eq!(process.wait_for_exit().await.code(), Some(0));
     let lines: Vec<serde_json::Value> =
         process.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let [from_client, generated] = lines
@@ -80,7 +81,11 @@ async fn audit_line_has_request_and_trace_id() {
         .collect::<Vec<_>>()
         .try_into()
         .unwrap_or_else(|_| panic!("{lines:#?}"));
-    assert_eq!((&from_client["request"], &from_client["trace"]), (&id.into(), &trace.into()), "{from_client}");
+    assert_eq!(
+        (&from_client["request"], &from_client["trace"]),
+        (&id.into(), &trace.into()),
+        "{from_client}"
+    );
     assert_eq!(generated["request"], generated["trace"], "{generated}");
     assert_eq!(generated["trace"].as_str().map(str::len), Some(32), "{generated}");
 }

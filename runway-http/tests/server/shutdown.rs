@@ -1,7 +1,7 @@
 //! Shutdown: the server completes in-flight requests first.
 
-use crate::harness::{TestServer, SHORT_TIMEOUT};
-use crate::process::{Folder, NOWHERE, Process};
+use crate::harness::{SHORT_TIMEOUT, TestServer};
+use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
 use runway_testing::policies::UNLIMITED;
 use runway_testing::wire::{RawConnection, get, job, post, wait_until};
 use rustix::process::Signal;
@@ -20,7 +20,12 @@ struct ClientCounts {
 
 /// Sends requests until the server is not ready, like a load balancer. With `keep_alive`, uses a connection
 /// until the server closes it.
-async fn load(address: SocketAddr, request: String, keep_alive: bool, is_ready: Arc<AtomicBool>) -> ClientCounts {
+async fn load(
+    address: SocketAddr,
+    request: String,
+    keep_alive: bool,
+    is_ready: Arc<AtomicBool>,
+) -> ClientCounts {
     let mut counts = ClientCounts::default();
     while is_ready.load(Ordering::SeqCst) {
         let mut wire = RawConnection::connect(address).await.unwrap();
@@ -45,10 +50,10 @@ async fn load(address: SocketAddr, request: String, keep_alive: bool, is_ready: 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_under_load_answers_every_request() {
-    let dir = Folder::new("ending");
+    let dir = TempDir::new("ending");
     let policy = dir.write("policy.yaml", UNLIMITED);
     let flags = ["--shutdown-delay", "1s", "--listen-ops", "127.0.0.1:0"];
-    let mut process = Process::start(policy, dir.write("kubeconfig", NOWHERE), &flags).await;
+    let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &flags).await;
     let is_ready = Arc::new(AtomicBool::new(true));
     let clients: Vec<_> = (0..16)
         .map(|n| {
@@ -82,23 +87,25 @@ async fn shutdown_under_load_answers_every_request() {
         counts.lost += lost;
     }
     assert_eq!(counts.lost, 0, "{counts:?}");
-    let status = process.ended().await;
+    let status = process.wait_for_exit().await;
     assert_eq!(status.code(), Some(0), "{:#?}", process.log());
     assert!(process.log().last().unwrap().contains("all in-flight requests were answered"));
 }
 
 #[tokio::test]
 async fn second_signal_exits_at_once() {
-    let dir = Folder::new("second");
+    let dir = TempDir::new("second");
     let policy = dir.write("policy.yaml", UNLIMITED);
-    let kubeconfig = dir.write("kubeconfig", NOWHERE);
+    let kubeconfig = dir.write("kubeconfig", UNREACHABLE_KUBECONFIG);
     let mut process = Process::start(policy, kubeconfig, &["--shutdown-delay", "1h"]).await;
     process.signal(Signal::INT);
     process
-        .said("the shutdown", |line| line["message"].as_str()?.starts_with("shutdown signal").then_some(()))
+        .wait_for_log("the shutdown", |line| {
+            line["message"].as_str()?.starts_with("shutdown signal").then_some(())
+        })
         .await;
     process.signal(Signal::TERM);
-    assert_eq!(process.ended().await.code(), Some(1));
+    assert_eq!(process.wait_for_exit().await.code(), Some(1));
 }
 
 #[tokio::test]
@@ -109,7 +116,10 @@ async fn shutdown_waits_for_submissions_not_for_idle_connections() {
     assert_eq!(idle.exchange(get("/healthz")).await.status, 200);
     let mut submitting = RawConnection::connect(server.address).await.unwrap();
     submitting.send(post("/v1/jobs", "", &job("working", "search"))).await.unwrap();
-    wait_until("the submission to be in flight", async || server.metric("runway_creations_pending").await == 1).await;
+    wait_until("the submission to be in flight", async || {
+        server.metric("runway_creations_pending").await == 1
+    })
+    .await;
     server.shut_down();
     assert!(idle.closed_without_data().await);
     server.create_gate.send_replace(true);
@@ -127,7 +137,10 @@ async fn connections_without_a_request_are_closed_at_shutdown() {
     for _ in 0..50 {
         wires.push(RawConnection::connect(server.address).await.unwrap());
     }
-    wait_until("the connections to be accepted", async || server.metric("runway_http_connections").await > 50).await;
+    wait_until("the connections to be accepted", async || {
+        server.metric("runway_http_connections").await > 50
+    })
+    .await;
     server.shut_down();
     for wire in &mut wires {
         assert!(wire.closed_without_data().await);
@@ -141,11 +154,18 @@ async fn shutdown_stops_waiting_at_the_drain_timeout() {
     server.create_gate.send_replace(false);
     let mut stuck = RawConnection::connect(server.address).await.unwrap();
     stuck.send(post("/v1/jobs", "", &job("stuck", "search"))).await.unwrap();
-    wait_until("the submission to be in flight", async || server.metric("runway_creations_pending").await == 1).await;
+    wait_until("the submission to be in flight", async || {
+        server.metric("runway_creations_pending").await == 1
+    })
+    .await;
     let began = Instant::now();
     server.shut_down();
     assert!(!server.finished().await);
-    assert!((SHORT_TIMEOUT..SHORT_TIMEOUT + Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert!(
+        (SHORT_TIMEOUT..SHORT_TIMEOUT + Duration::from_secs(2)).contains(&began.elapsed()),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 /// The shutdown completes even if clients keep connecting.
@@ -153,8 +173,9 @@ async fn shutdown_stops_waiting_at_the_drain_timeout() {
 async fn new_connections_do_not_delay_shutdown() {
     let server = TestServer::start().await;
     let address = server.address;
-    let clients: Vec<_> =
-        (0..32).map(|_| tokio::spawn(async move { while RawConnection::connect(address).await.is_ok() {} })).collect();
+    let clients: Vec<_> = (0..32)
+        .map(|_| tokio::spawn(async move { while RawConnection::connect(address).await.is_ok() {} }))
+        .collect();
     wait_until("the clients to connect", async || server.metric("runway_http_connections").await > 0).await;
     server.shut_down();
     let ended = tokio::time::timeout(Duration::from_secs(10), server.finished()).await;

@@ -43,7 +43,11 @@ async fn ambiguous_framing_is_rejected_and_closes_the_connection() {
             format!("{quote}\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
             good.clone(),
         ),
-        ("chunked twice in one header", format!("{quote}\r\nTransfer-Encoding: chunked, chunked"), good.clone()),
+        (
+            "chunked twice in one header",
+            format!("{quote}\r\nTransfer-Encoding: chunked, chunked"),
+            good.clone(),
+        ),
         ("compressed, and chunked", format!("{quote}\r\nTransfer-Encoding: gzip, chunked"), good.clone()),
         (
             "two lengths",
@@ -87,7 +91,11 @@ async fn ambiguous_framing_is_rejected_and_closes_the_connection() {
         ),
         ("version 1.2", quote.replace("1.1", "1.2") + "\r\nContent-Length: 0", SMUGGLED.to_owned()),
         ("version 2.0", quote.replace("1.1", "2.0") + "\r\nContent-Length: 0", SMUGGLED.to_owned()),
-        ("no version", "POST /v1/quotes\r\nHost: runway\r\nContent-Length: 0".to_owned(), SMUGGLED.to_owned()),
+        (
+            "no version",
+            "POST /v1/quotes\r\nHost: runway\r\nContent-Length: 0".to_owned(),
+            SMUGGLED.to_owned(),
+        ),
         ("two spaces", quote.replacen(' ', "  ", 1) + "\r\nContent-Length: 0", SMUGGLED.to_owned()),
         ("an invalid method", quote.replace("POST", "PO(T") + "\r\nContent-Length: 0", SMUGGLED.to_owned()),
         ("huge chunk", format!("{quote}\r\nTransfer-Encoding: chunked"), format!("{long}\r\n{SMUGGLED}")),
@@ -101,7 +109,11 @@ async fn ambiguous_framing_is_rejected_and_closes_the_connection() {
             format!("{quote}\r\nTransfer-Encoding: chunked"),
             format!("+0\r\n\r\n{SMUGGLED}"),
         ),
-        ("chunk size 0x0", format!("{quote}\r\nTransfer-Encoding: chunked"), format!("0x0\r\n\r\n{SMUGGLED}")),
+        (
+            "chunk size 0x0",
+            format!("{quote}\r\nTransfer-Encoding: chunked"),
+            format!("0x0\r\n\r\n{SMUGGLED}"),
+        ),
         (
             "negative chunk size",
             format!("{quote}\r\nTransfer-Encoding: chunked"),

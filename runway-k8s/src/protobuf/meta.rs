@@ -1,6 +1,6 @@
 //! Decodes the messages of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`, and of `pkg/runtime`.
 
-use super::wire::{FieldReader, DecodeError, Message, Value};
+use super::wire::{DecodeError, FieldReader, Message, Value};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
 use kube::core::Status;
 

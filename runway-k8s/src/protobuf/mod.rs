@@ -10,13 +10,13 @@
 
 mod batch;
 mod core;
-mod meta;
 pub(crate) mod encode;
+mod meta;
+#[cfg(test)]
+pub(crate) mod test_encode;
 #[cfg(test)]
 mod tests;
 mod wire;
-#[cfg(test)]
-pub(crate) mod test_encode;
 
 pub(crate) use meta::CreateResponse;
 pub(crate) use wire::{DecodeError, Message};

@@ -1,6 +1,8 @@
 //! Compares decoded protobuf with decoded JSON of the same objects.
 
-use super::test_encode::{TestField, watch_event, map_entry, encode_message, nested, int, in_envelope, put_varint, string, time};
+use super::test_encode::{
+    TestField, encode_message, in_envelope, int, map_entry, nested, put_varint, string, time, watch_event,
+};
 use super::*;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -41,7 +43,8 @@ fn template() -> TestField {
         (8, resources),
         (18, TestField::Varint(0)),
     ]);
-    let init = nested(&[(1, string("proxy")), (2, string("proxy:1")), (8, nested(&[])), (24, string("Always"))]);
+    let init =
+        nested(&[(1, string("proxy")), (2, string("proxy:1")), (8, nested(&[])), (24, string("Always"))]);
     nested(&[
         (1, nested(&[(1, string("not read"))])),
         (2, nested(&[(2, container), (3, string("Never")), (4, int(30)), (10, string("node1")), (20, init)])),
@@ -118,10 +121,12 @@ fn job_decodes_as_its_json() {
 #[test]
 fn create_response_decodes_uid_and_time() {
     let response: CreateResponse =
-        decode_object(&in_envelope(&[(1, metadata()), (2, nested(&[(6, template())])), (3, string(""))])).unwrap();
+        decode_object(&in_envelope(&[(1, metadata()), (2, nested(&[(6, template())])), (3, string(""))]))
+            .unwrap();
     assert_eq!(response.uid.as_deref(), Some("u-1"));
     assert_eq!(response.created_at.unwrap().0.as_second(), 1_800_000_000);
-    let nothing: CreateResponse = decode_object(&in_envelope(&[(1, nested(&[(5, string("")), (8, nested(&[]))]))])).unwrap();
+    let nothing: CreateResponse =
+        decode_object(&in_envelope(&[(1, nested(&[(5, string("")), (8, nested(&[]))]))])).unwrap();
     assert!(nothing.uid.is_none() && nothing.created_at.is_none());
     let cut = in_envelope(&[(1, TestField::Bytes(vec![0x2a, 9]))]);
     assert_eq!(decode_object::<CreateResponse>(&cut).unwrap_err(), DecodeError::Truncated);
@@ -257,12 +262,15 @@ fn list_pages_and_watch_events_decode() {
         (page.metadata.resource_version, page.metadata.continue_),
         (Some("9".into()), Some("more".into()))
     );
-    let last: Page<Job> = decode_object(&in_envelope(&[(1, nested(&[(2, string("9")), (3, string(""))]))])).unwrap();
+    let last: Page<Job> =
+        decode_object(&in_envelope(&[(1, nested(&[(2, string("9")), (3, string(""))]))])).unwrap();
     assert_eq!((last.metadata.continue_, last.items.len()), (None, 0));
 
     let named = [(1, nested(&[(1, string("a")), (6, string("9"))]))];
     let decode = |kind| super::decode_watch_event::<Job>(&watch_event(kind, &named)).unwrap();
-    assert!(matches!(decode("ADDED"), RawWatchEvent::Applied(job) if job.metadata.name.as_deref() == Some("a")));
+    assert!(
+        matches!(decode("ADDED"), RawWatchEvent::Applied(job) if job.metadata.name.as_deref() == Some("a"))
+    );
     assert!(matches!(decode("MODIFIED"), RawWatchEvent::Applied(_)));
     assert!(matches!(decode("DELETED"), RawWatchEvent::Deleted(_)));
     assert!(
@@ -288,7 +296,10 @@ fn unknown_fields_are_ignored() {
     assert_eq!(job.metadata.name.as_deref(), Some("train"));
     // The last value of a field counts. A string can contain invalid UTF-8.
     let twice = [(1, nested(&[(1, string("a"))])), (1, nested(&[(1, TestField::Bytes(vec![b'b', 0xff]))]))];
-    assert_eq!(decode_object::<Job>(&in_envelope(&twice)).unwrap().metadata.name.as_deref(), Some("b\u{fffd}"));
+    assert_eq!(
+        decode_object::<Job>(&in_envelope(&twice)).unwrap().metadata.name.as_deref(),
+        Some("b\u{fffd}")
+    );
     // An entry without a value has an empty value.
     let bare = [(1, nested(&[(11, nested(&[(1, string("key"))]))]))];
     let labels = decode_object::<Job>(&in_envelope(&bare)).unwrap().metadata.labels.unwrap();

@@ -1,7 +1,7 @@
 //! Garbage collection: deletes abandoned incomplete Jobs, and the Secrets of finished jobs.
 
-use crate::cluster::Cluster;
 use crate::call_error::retry;
+use crate::cluster::Cluster;
 use crate::params::delete_in_background;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;

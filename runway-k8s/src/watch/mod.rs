@@ -4,13 +4,12 @@
 //! longer has the position of a watch (`410 Gone`), this watch relists. At an interval, all three watches
 //! relist, even if nothing seems wrong.
 
-mod watch_stream;
 mod gc;
 mod store;
+mod watch_stream;
 
 use crate::cluster::Cluster;
 use crate::object::runway_selector;
-use watch_stream::{ListSelector, list_and_watch};
 use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -20,6 +19,7 @@ use runway_core::ErrorChain;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use store::{Store, StoreEvent};
+use watch_stream::{ListSelector, list_and_watch};
 
 /// An event of one of the three watches, or of the relist timer.
 enum SourceEvent {
@@ -102,9 +102,21 @@ fn sources(cluster: &Arc<Cluster>) -> SelectAll<BoxStream<'static, SourceEvent>>
         SourceEvent::Relist
     });
     stream::select_all([
-        source_stream(list_and_watch(cluster.watch_scope_api(), runway_objects.clone()), "watching jobs", SourceEvent::Job),
-        source_stream(list_and_watch(cluster.watch_scope_api(), runway_objects), "watching pods", SourceEvent::Pod),
-        source_stream(list_and_watch(cluster.watch_scope_api(), failure_events), "watching events", SourceEvent::Event),
+        source_stream(
+            list_and_watch(cluster.watch_scope_api(), runway_objects.clone()),
+            "watching jobs",
+            SourceEvent::Job,
+        ),
+        source_stream(
+            list_and_watch(cluster.watch_scope_api(), runway_objects),
+            "watching pods",
+            SourceEvent::Pod,
+        ),
+        source_stream(
+            list_and_watch(cluster.watch_scope_api(), failure_events),
+            "watching events",
+            SourceEvent::Event,
+        ),
         relist.boxed(),
     ])
 }
@@ -138,6 +150,8 @@ fn source_stream<K: Send + 'static>(
     };
     watch
         .default_backoff()
-        .map(move |event| event.map_or_else(|error| SourceEvent::Failed(to_unavailable(error)), into_source_event))
+        .map(move |event| {
+            event.map_or_else(|error| SourceEvent::Failed(to_unavailable(error)), into_source_event)
+        })
         .boxed()
 }

@@ -7,7 +7,9 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use runway_control::backend::Backend;
 use runway_control::{SubmitError, Submitted};
 use runway_core::JobSpec;
-use runway_testing::cluster::{Harness, TIMEOUT, admin_client, create_namespace, policy, runway_client, shell, unique};
+use runway_testing::cluster::{
+    Harness, TIMEOUT, admin_client, create_namespace, policy, runway_client, shell, unique,
+};
 use std::collections::BTreeSet;
 
 const JOBS: usize = 200;
@@ -62,12 +64,16 @@ async fn burst_after_a_kill_creates_each_job_once() {
     let created_count = count().await;
     assert!((JOBS / 4..JOBS).contains(&created_count), "{created_count} jobs were created before the kill");
 
-    let harness = Harness::start(name.clone(), admin, runway_client().await, policy(&name, |policy| policy)).await;
+    let harness =
+        Harness::start(name.clone(), admin, runway_client().await, policy(&name, |policy| policy)).await;
     let results = submit(&harness, JOBS).await;
     let ids: BTreeSet<_> = results.iter().map(|answer| answer.as_ref().unwrap().job().snapshot.id).collect();
     let replayed = results.iter().filter(|answer| matches!(answer, Ok(Submitted::Replayed { .. }))).count();
     assert_eq!(ids.len(), JOBS);
-    assert!(replayed >= created_count && replayed < JOBS, "{replayed} of {created_count} existing jobs were replayed");
+    assert!(
+        replayed >= created_count && replayed < JOBS,
+        "{replayed} of {created_count} existing jobs were replayed"
+    );
     // No job exists twice, and the ledger equals the cluster.
     assert_eq!(count().await, JOBS);
     let listed: Vec<_> = harness.backend.list().await.unwrap().iter().map(|seen| seen.id).collect();

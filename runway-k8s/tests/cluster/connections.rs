@@ -151,7 +151,9 @@ async fn changes_during_a_disconnect_are_applied_later() {
     other.wait_until(job, "the end of it", |record| record.snapshot.status.phase == Phase::Failed).await;
     assert_eq!((harness.plane.held_job_ids(), other.plane.held_job_ids()), (vec![job], vec![]));
     proxied.proxy.set(Mode::Open);
-    let record = harness.wait_until(job, "the end of it", |record| record.snapshot.status.phase == Phase::Failed).await;
+    let record = harness
+        .wait_until(job, "the end of it", |record| record.snapshot.status.phase == Phase::Failed)
+        .await;
     assert_eq!(record.snapshot.status.exit_code, Some(6));
     assert_eq!(harness.plane.held_job_ids(), []);
 }
@@ -170,7 +172,8 @@ async fn lost_create_response_is_retried_on_a_cluster() {
     let other = harness.restart().await;
     let filter = runway_control::JobFilter::default();
     let id =
-        wait_until("the job", async || other.plane.jobs(&filter).items.first().map(|job| job.snapshot.id)).await;
+        wait_until("the job", async || other.plane.jobs(&filter).items.first().map(|job| job.snapshot.id))
+            .await;
     assert_eq!((harness.plane.job(id), harness.plane.held_job_ids()), (None, vec![id]));
     proxied.proxy.set(Mode::Open);
     proxied.proxy.cut();
@@ -190,7 +193,11 @@ async fn refused_connection_is_unavailable_without_a_hold() {
     let unused_address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let text = std::fs::read_to_string(&proxied.kubeconfig).unwrap();
     let unreachable = std::env::temp_dir().join(unique("kubeconfig"));
-    std::fs::write(&unreachable, text.replace(&proxied.proxy.address.to_string(), &unused_address.to_string())).unwrap();
+    std::fs::write(
+        &unreachable,
+        text.replace(&proxied.proxy.address.to_string(), &unused_address.to_string()),
+    )
+    .unwrap();
     let client = connect(&Connection { kubeconfig: Some(unreachable.clone()), context: None }).await.unwrap();
     std::fs::remove_file(&unreachable).unwrap();
     let settings = runway_k8s::KubernetesSettings::new(&harness.policy);
@@ -216,7 +223,8 @@ async fn refused_connection_is_unavailable_without_a_hold() {
         "{result:?}"
     );
     proxied.proxy.set(Mode::Open);
-    wait_until("its hold to be settled", async || harness.plane.held_job_ids().is_empty().then_some(())).await;
+    wait_until("its hold to be settled", async || harness.plane.held_job_ids().is_empty().then_some(()))
+        .await;
     let job = harness.submit(shell("c", "true")).await;
     harness.wait_for_phase(job, Phase::Succeeded, None).await;
 }

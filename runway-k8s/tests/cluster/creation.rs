@@ -7,10 +7,10 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use runway_control::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogOptions, LogStream, CreateRequest,
-    Unavailable, WatchEvent,
+    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogOptions,
+    LogStream, Unavailable, WatchEvent,
 };
-use runway_control::{JobSnapshot, SubmitError, Submitted, Env, SystemEnv};
+use runway_control::{Env, JobSnapshot, SubmitError, Submitted, SystemEnv};
 use runway_core::capability::Capabilities;
 use runway_core::render::{label, render};
 use runway_core::status::{Phase, Reason};
@@ -213,7 +213,8 @@ impl Backend for HalfCreate {
 #[tokio::test]
 async fn uncertain_secret_create_is_retried() {
     let harness = Harness::new("unanswered").await;
-    let backend = HalfCreate { inner: harness.backend.clone(), jobs: harness.api(), creations: AtomicU32::new(0) };
+    let backend =
+        HalfCreate { inner: harness.backend.clone(), jobs: harness.api(), creations: AtomicU32::new(0) };
     let (policy, settings) = (Arc::clone(&harness.policy), runway_control::Settings::default());
     let plane = runway_control::ControlPlane::new(Arc::new(backend), policy, Arc::new(SystemEnv), settings);
     tokio::spawn(plane.clone().run());
@@ -373,7 +374,8 @@ async fn protobuf_and_json_create_the_same_job() {
         policy.replace("ttl_after_finished: 600s", run)
             + "gpu_types: {a100: {usd_per_gpu_second: '0.001', node_selector: {example.com/gpu: a100}}}\n"
     };
-    let (harness, other) = (Harness::with_policy("sent", rich).await, Harness::with_policy("sent-json", rich).await);
+    let (harness, other) =
+        (Harness::with_policy("sent", rich).await, Harness::with_policy("sent-json", rich).await);
     let mut spec = with_secret("exit 0");
     spec.args = vec!["a".to_owned(), String::new(), "$(ä)".to_owned()];
     spec.resources.gpu = Some(1.into());

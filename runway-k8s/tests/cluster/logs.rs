@@ -32,7 +32,10 @@ async fn logs_return_all_or_the_last_lines() {
     let harness = Harness::new("logs").await;
     let job = harness.submit(shell("train", "seq 1 5; printf 'no line'")).await;
     harness.wait_for_phase(job, Phase::Succeeded, None).await;
-    assert_eq!(read_text(&harness, job, LogOptions::default()).await, (vec![1], "1\n2\n3\n4\n5\nno line".into()));
+    assert_eq!(
+        read_text(&harness, job, LogOptions::default()).await,
+        (vec![1], "1\n2\n3\n4\n5\nno line".into())
+    );
     assert_eq!(read_text(&harness, job, LogOptions { tail: Some(2), follow: false }).await.1, "5\nno line");
     assert_eq!(read_text(&harness, job, FOLLOW).await.1, "1\n2\n3\n4\n5\nno line");
 }

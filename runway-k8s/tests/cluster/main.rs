@@ -13,10 +13,10 @@ mod burst;
 mod connections;
 mod contract;
 mod creation;
-mod outcomes;
-mod permissions;
 mod logs;
 mod outage;
+mod outcomes;
+mod pending;
+mod permissions;
 #[path = "../../../runway-core/tests/it/restricted.rs"]
 mod restricted;
-mod pending;

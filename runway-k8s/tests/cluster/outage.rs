@@ -8,8 +8,9 @@ use runway_testing::cluster::{Harness, shell, wait_until};
 use std::time::{Duration, Instant};
 
 async fn api_server(command: &str) {
-    let xtask = std::env::var_os("RUNWAY_TEST_XTASK")
-        .expect("RUNWAY_TEST_XTASK is not set; `cargo xtask cluster env` prints it for a cluster that it created");
+    let xtask = std::env::var_os("RUNWAY_TEST_XTASK").expect(
+        "RUNWAY_TEST_XTASK is not set; `cargo xtask cluster env` prints it for a cluster that it created",
+    );
     let done = tokio::process::Command::new(xtask).args(["cluster", command]).status().await.unwrap();
     assert!(done.success(), "{command}");
 }
@@ -53,7 +54,8 @@ async fn api_server_outage_is_survived_without_a_restart() {
     assert_eq!(record.snapshot.status.exit_code, Some(9));
     let after = harness.submit(shell("after", "true")).await;
     harness.wait_for_phase(after, Phase::Succeeded, None).await;
-    wait_until("the holds to be settled", async || (harness.plane.held_job_ids() == [long]).then_some(())).await;
+    wait_until("the holds to be settled", async || (harness.plane.held_job_ids() == [long]).then_some(()))
+        .await;
     assert_eq!(harness.plane.cluster_usage().1, 0);
     let live: Vec<_> = harness
         .backend

@@ -146,7 +146,9 @@ async fn restarted_runway_finds_why_a_job_never_ran() {
     // One process starts while the pod waits, one while it is being deleted, and one after it was deleted.
     harness.wait_for_phase(job, Phase::Pending, Some(Reason::ImagePull)).await;
     let waiting = harness.restart().await;
-    harness.wait_until(job, "the deadline", |record| is_at(record, Phase::Running, Reason::DeadlineExceeded)).await;
+    harness
+        .wait_until(job, "the deadline", |record| is_at(record, Phase::Running, Reason::DeadlineExceeded))
+        .await;
     let deleting = harness.restart().await;
     harness.wait_until(job, "the end", |record| is_at(record, Phase::Failed, Reason::DeadlineExceeded)).await;
     let pods = harness.api::<k8s_openapi::api::core::v1::Pod>();

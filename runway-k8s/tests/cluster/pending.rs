@@ -4,7 +4,9 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason};
-use runway_testing::cluster::{Harness, container, create_forged_job, set_gpu_capacity, refer_to_missing_secret, shell, wait_until};
+use runway_testing::cluster::{
+    Harness, container, create_forged_job, refer_to_missing_secret, set_gpu_capacity, shell, wait_until,
+};
 
 #[tokio::test]
 async fn unreachable_image_is_pending_with_image_pull() {
@@ -14,7 +16,11 @@ async fn unreachable_image_is_pending_with_image_pull() {
     let record = harness.wait_for_phase(job, Phase::Pending, Some(Reason::ImagePull)).await;
     harness.wait_for_waiting_reason(job).await;
     harness.capture("image-pull", job).await;
-    assert!(record.snapshot.status.message.contains("registry.invalid/none:1"), "{}", record.snapshot.status.message);
+    assert!(
+        record.snapshot.status.message.contains("registry.invalid/none:1"),
+        "{}",
+        record.snapshot.status.message
+    );
     assert!(record.snapshot.status.hint.is_some());
     assert_eq!(harness.plane.held_job_ids(), [job], "it keeps its hold until its deadline");
     harness.cancel(job).await;
@@ -59,7 +65,8 @@ async fn oversized_cpu_request_is_unschedulable() {
 
 #[tokio::test]
 async fn gpu_quota_is_released_when_the_job_terminates() {
-    let harness = Harness::with_policy("gpus", |policy| policy.replace("quota: {gpus: 8", "quota: {gpus: 4")).await;
+    let harness =
+        Harness::with_policy("gpus", |policy| policy.replace("quota: {gpus: 8", "quota: {gpus: 4")).await;
     set_gpu_capacity(&harness.admin, 3).await;
     let gpus = |count: u64, script| {
         let mut spec = shell("train", script);

@@ -8,9 +8,11 @@ use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use runway_control::SystemEnv;
 use runway_core::guardrails::guardrails;
-use runway_core::status::{Phase, Reason, JobObjects, classify};
+use runway_core::status::{JobObjects, Phase, Reason, classify};
 use runway_k8s::{KubernetesBackend, KubernetesSettings, REQUIRED_PERMISSIONS};
-use runway_testing::cluster::{Harness, admin_client, image, policy, runway_client, shell, unique, wait_until};
+use runway_testing::cluster::{
+    Harness, admin_client, image, policy, runway_client, shell, unique, wait_until,
+};
 use runway_testing::policies;
 use serde_json::json;
 use std::sync::Arc;
@@ -27,8 +29,10 @@ async fn role_grants_exactly_the_required_permissions() {
             }
         }
     }
-    let mut needed: Vec<_> =
-        REQUIRED_PERMISSIONS.iter().map(|n| (n.group.to_owned(), n.resource.to_owned(), n.verb.to_owned())).collect();
+    let mut needed: Vec<_> = REQUIRED_PERMISSIONS
+        .iter()
+        .map(|n| (n.group.to_owned(), n.resource.to_owned(), n.verb.to_owned()))
+        .collect();
     granted.sort();
     needed.sort();
     assert_eq!(granted, needed);
@@ -42,7 +46,10 @@ async fn missing_permissions_are_reported_with_consequence() {
     let missing = backend.missing_permissions().await.unwrap();
     assert_eq!(missing.len(), REQUIRED_PERMISSIONS.len());
     let message = missing[0].to_string();
-    assert!(message.starts_with("Runway is not allowed to create jobs.batch in namespace `t-nowhere-"), "{message}");
+    assert!(
+        message.starts_with("Runway is not allowed to create jobs.batch in namespace `t-nowhere-"),
+        "{message}"
+    );
     assert!(message.ends_with(": jobs cannot be created"), "{message}");
     // Without the permission, a create request is rejected with the reason.
     let request = {

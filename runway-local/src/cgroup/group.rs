@@ -1,6 +1,6 @@
 //! The control groups of one job: sets limits, reads usage, kills processes.
 
-use super::{Controller, Limits, CgroupVersion};
+use super::{CgroupVersion, Controller, Limits};
 use runway_core::units::MemoryBytes;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,8 @@ const MAX_PERIOD: u64 = 1_000_000;
 /// The minimum CPU quota that the kernel accepts, in microseconds.
 const MIN_QUOTA: u64 = 1_000;
 /// `null`, `zero`, `full`, `random`, `urandom` and `tty`: the default devices in a job's `/dev`.
-const DEFAULT_DEVICES: [&str; 6] = ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"];
+const DEFAULT_DEVICES: [&str; 6] =
+    ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"];
 
 type LimitError = (Controller, &'static str, io::Error);
 
@@ -78,7 +79,8 @@ impl Cgroup {
                 }
                 if self.has(Controller::Devices) {
                     set(Controller::Devices, "devices.deny", "a".to_owned());
-                    let assigned = limits.devices.iter().map(|(major, minor)| format!("c {major}:{minor} rw"));
+                    let assigned =
+                        limits.devices.iter().map(|(major, minor)| format!("c {major}:{minor} rw"));
                     for rule in DEFAULT_DEVICES.into_iter().map(str::to_owned).chain(assigned) {
                         set(Controller::Devices, "devices.allow", rule);
                     }
@@ -254,7 +256,8 @@ impl JobCgroups {
 
 /// Returns the quota and the period, in microseconds, of a limit in thousandths of a core.
 fn quota(millis: u64) -> (u64, u64) {
-    let period = if millis.saturating_mul(DEFAULT_PERIOD) / 1000 < MIN_QUOTA { MAX_PERIOD } else { DEFAULT_PERIOD };
+    let period =
+        if millis.saturating_mul(DEFAULT_PERIOD) / 1000 < MIN_QUOTA { MAX_PERIOD } else { DEFAULT_PERIOD };
     ((millis.saturating_mul(period) / 1000).max(MIN_QUOTA), period)
 }
 

@@ -1,7 +1,7 @@
 //! The control group hierarchies of this machine, and where in them the groups of jobs are created.
 
 use super::group::{Cgroup, JobCgroups};
-use super::{Controller, Limits, UnenforcedLimit, NotEnforced, CgroupVersion};
+use super::{CgroupVersion, Controller, Limits, NotEnforced, UnenforcedLimit};
 use crate::errno;
 use rustix::fs::{Access, access};
 use std::fs;
@@ -110,7 +110,10 @@ impl CgroupLayout {
         let mut unenforced = Vec::new();
         for limit in Controller::REQUIRED {
             if !self.hierarchies.iter().any(|hierarchy| hierarchy.controllers.contains(&limit)) {
-                unenforced.push(UnenforcedLimit { limit, reason: "no control group hierarchy limits it".to_owned() });
+                unenforced.push(UnenforcedLimit {
+                    limit,
+                    reason: "no control group hierarchy limits it".to_owned(),
+                });
             }
         }
         for hierarchy in &self.hierarchies {
@@ -297,7 +300,10 @@ mod tests {
         let unenforced = UnenforcedLimit { limit: Controller::Memory, reason: "x".to_owned() };
         let session = read("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service");
         let message = session.not_enforced(std::slice::from_ref(&unenforced)).to_string();
-        assert!(message.contains("memory: x; start the program with `systemd-run --user --scope`"), "{message}");
+        assert!(
+            message.contains("memory: x; start the program with `systemd-run --user --scope`"),
+            "{message}"
+        );
         assert_eq!(read("/").not_enforced(&[unenforced]).advice, None);
     }
 
@@ -322,7 +328,8 @@ mod tests {
             pids: 10,
             devices: Vec::new(),
         };
-        let (cgroups, unenforced) = CgroupLayout { hierarchies: Vec::new(), has_custom_parent: false }.create("x", &limits);
+        let (cgroups, unenforced) =
+            CgroupLayout { hierarchies: Vec::new(), has_custom_parent: false }.create("x", &limits);
         assert!(cgroups.procs_files().is_empty());
         let limits: Vec<_> = unenforced.iter().map(|missing| missing.limit).collect();
         assert_eq!(limits, [Controller::Cpu, Controller::Memory, Controller::Pids]);

@@ -10,7 +10,7 @@ mod writer;
 
 pub use index::Stream;
 pub use reader::{LogChunk, LogReader};
-pub(crate) use writer::{PumpOutcome, LogWriter, finish_abandoned};
+pub(crate) use writer::{LogWriter, PumpOutcome, finish_abandoned};
 
 const DATA_FILE: &str = "output";
 const INDEX_FILE: &str = "index";

@@ -2,8 +2,8 @@
 
 use super::index::{IndexEntry, Stream};
 use super::{DATA_FILE, INDEX_FILE};
-use crate::notify::{Notifier, Subscription, subscribe};
 use crate::job_dir::JobDir;
+use crate::notify::{Notifier, Subscription, subscribe};
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, Read};

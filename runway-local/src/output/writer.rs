@@ -104,13 +104,21 @@ impl LogWriter {
 
     /// Discards the available data of a pipe, so that the job can continue to write.
     fn discard(&mut self, pipe: &PipeReader) -> io::Result<PumpOutcome> {
-        match splice(pipe, None, &self.dev_null, None, MAX_SPLICE_BYTES, SpliceFlags::NONBLOCK | SpliceFlags::MOVE) {
+        match splice(
+            pipe,
+            None,
+            &self.dev_null,
+            None,
+            MAX_SPLICE_BYTES,
+            SpliceFlags::NONBLOCK | SpliceFlags::MOVE,
+        ) {
             Ok(0) => Ok(PumpOutcome::Closed),
             Ok(count) => {
                 self.dropped_bytes = self.dropped_bytes.saturating_add(u64::try_from(count).unwrap_or(0));
                 if !self.is_truncated {
                     self.is_truncated = true;
-                    let _ = self.write_marker("\n[runway: output limit reached; further output is discarded]\n");
+                    let _ =
+                        self.write_marker("\n[runway: output limit reached; further output is discarded]\n");
                 }
                 Ok(PumpOutcome::More)
             }
@@ -122,7 +130,8 @@ impl LogWriter {
     /// Ends the output. Writes how many bytes were discarded.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         if self.dropped_bytes > 0 {
-            let _ = self.write_marker(&format!("[runway: {} bytes of output were discarded]\n", self.dropped_bytes));
+            let _ = self
+                .write_marker(&format!("[runway: {} bytes of output were discarded]\n", self.dropped_bytes));
         }
         self.write_index_entry(None)
     }

@@ -1,7 +1,7 @@
 //! The entry process, used without root: creates a user namespace and a PID namespace, and starts init in
 //! them.
 
-use crate::plan::{EntryPlan, ChildReport};
+use crate::plan::{ChildReport, EntryPlan};
 use crate::reexec::{Role, SELF_EXE};
 use crate::sandbox::{ErrorContext, SandboxError, die_with_parent, privileges, unshare};
 use crate::wire;

@@ -2,8 +2,10 @@
 //! children. When it exits, the kernel kills every process in the namespace.
 
 use crate::errno;
-use crate::plan::{InitPlan, Process, ChildReport};
-use crate::sandbox::{ErrorContext, SandboxError, die_with_parent, loopback, mounts, privileges, seccomp, unshare};
+use crate::plan::{ChildReport, InitPlan, Process};
+use crate::sandbox::{
+    ErrorContext, SandboxError, die_with_parent, loopback, mounts, privileges, seccomp, unshare,
+};
 use crate::wire;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -33,7 +35,8 @@ pub(super) fn run(supervisor_socket: &UnixStream) -> Result<(), SandboxError> {
     let plan = plan.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)).context("receiving the plan")?;
     let InitPlan { procs_files: join, sandbox, files_dir: files, process } = plan;
     for procs_file in &join {
-        fs::write(procs_file, "0").context(format_args!("joining the control group `{}`", procs_file.display()))?;
+        fs::write(procs_file, "0")
+            .context(format_args!("joining the control group `{}`", procs_file.display()))?;
     }
     let mut namespaces =
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
@@ -57,7 +60,8 @@ pub(super) fn run(supervisor_socket: &UnixStream) -> Result<(), SandboxError> {
     let job = match start_job(&process, &mut oom_score_adj) {
         Ok(job) => job,
         Err((message, code)) => {
-            return wire::send(supervisor_socket, &ChildReport::NotStarted { message, code }).context("sending the report");
+            return wire::send(supervisor_socket, &ChildReport::NotStarted { message, code })
+                .context("sending the report");
         }
     };
     drop(process);
@@ -113,7 +117,8 @@ fn wait_and_reap(supervisor_socket: &UnixStream, signals: &mut Signals, job: Pid
                 return wire::send(supervisor_socket, &report);
             }
         }
-        let mut polled = [PollFd::new(supervisor_socket, PollFlags::IN), PollFd::new(signals.get_read(), PollFlags::IN)];
+        let mut polled =
+            [PollFd::new(supervisor_socket, PollFlags::IN), PollFd::new(signals.get_read(), PollFlags::IN)];
         match poll(&mut polled, None) {
             Err(Errno::INTR) => {}
             result => drop(result?),

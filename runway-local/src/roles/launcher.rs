@@ -4,11 +4,11 @@
 
 use crate::cgroup::{JobCgroups, Limits};
 use crate::error::StartError;
-use crate::job_dir::JobDir;
 use crate::gpu::{self, AssignedGpus};
-use crate::job::{SupervisorConnection, Job, Supervision};
-use crate::machine::{Retention, Machine};
-use crate::plan::{SupervisorReply, SupervisorPlan, Process, Sandbox, RunAs};
+use crate::job::{Job, Supervision, SupervisorConnection};
+use crate::job_dir::JobDir;
+use crate::machine::{Machine, Retention};
+use crate::plan::{Process, RunAs, Sandbox, SupervisorPlan, SupervisorReply};
 use crate::record::JobFile;
 use crate::reexec::Role;
 use crate::wire;
@@ -41,7 +41,11 @@ impl Job {
     ///
     /// # Errors
     /// [`StartError`] if the job was not started. No files, processes or control groups of it remain.
-    pub fn start(machine: &Machine, request: &CreateRequest, supervision: Supervision) -> Result<Self, StartError> {
+    pub fn start(
+        machine: &Machine,
+        request: &CreateRequest,
+        supervision: Supervision,
+    ) -> Result<Self, StartError> {
         let process = job_process(request)?;
         if request.admitted.job().network == Network::Internal {
             return Err(StartError::UnsupportedNetwork);
@@ -117,7 +121,11 @@ impl JobStart<'_> {
         let mut gpus = self.machine.free_gpus().map_err(StartError::ListGpus)?;
         let (free, count) = (gpus.len(), usize::try_from(requested.units()).unwrap_or(usize::MAX));
         if free < count {
-            return Err(StartError::NotEnoughGpus { requested, free, total: self.machine.settings().gpus.len() });
+            return Err(StartError::NotEnoughGpus {
+                requested,
+                free,
+                total: self.machine.settings().gpus.len(),
+            });
         }
         gpus.truncate(count);
         Ok(gpus)
@@ -192,7 +200,11 @@ impl JobStart<'_> {
 
     /// Starts the supervisor and waits for its reply. The supervisor inherits the lock of the job's
     /// directory.
-    fn spawn_supervisor(&self, plan: &SupervisorPlan, lock: File) -> Result<Option<SupervisorConnection>, StartError> {
+    fn spawn_supervisor(
+        &self,
+        plan: &SupervisorPlan,
+        lock: File,
+    ) -> Result<Option<SupervisorConnection>, StartError> {
         let (socket, supervisor_end) = UnixStream::pair().map_err(StartError::CreateSocket)?;
         let mut supervisor = Role::Supervisor
             .command(&self.machine.settings().supervisor_program)
@@ -219,7 +231,11 @@ impl JobStart<'_> {
     }
 
     /// Waits for the supervisor's exit in a background thread, then recovers the job.
-    fn reap_supervisor(&self, mut supervisor: Child, connection: Option<&SupervisorConnection>) -> std::io::Result<()> {
+    fn reap_supervisor(
+        &self,
+        mut supervisor: Child,
+        connection: Option<&SupervisorConnection>,
+    ) -> std::io::Result<()> {
         let (machine, id) = (self.machine.clone(), self.request.id);
         let notifier = connection.map(SupervisorConnection::notifier);
         let thread = std::thread::Builder::new().name("runway-supervisor".to_owned()).stack_size(128 * 1024);
@@ -242,7 +258,8 @@ fn job_process(request: &CreateRequest) -> Result<Process, StartError> {
         return Err(StartError::NoCommand);
     }
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let mut env = vec![variable("RUNWAY_JOB_ID", request.id.as_str()), variable("RUNWAY_TENANT", job.tenant.as_str())];
+    let mut env =
+        vec![variable("RUNWAY_JOB_ID", request.id.as_str()), variable("RUNWAY_TENANT", job.tenant.as_str())];
     for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", "/tmp")] {
         if !spec.env.contains_key(name) && !spec.secrets.contains_key(name) {
             env.push(variable(name, value));

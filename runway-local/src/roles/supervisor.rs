@@ -1,9 +1,9 @@
 //! The supervisor: runs the attempts of one job, enforces its limits and writes its outcome.
 
 use crate::attempt::Attempt;
-use crate::job_dir::{JobDir, ControlRequest};
+use crate::job_dir::{ControlRequest, JobDir};
 use crate::output::LogWriter;
-use crate::plan::{SupervisorReply, SupervisorPlan, ChildReport};
+use crate::plan::{ChildReport, SupervisorPlan, SupervisorReply};
 use crate::process::{ProcessId, kill_processes};
 use crate::record::StatusFile;
 use crate::storage::StorageMeter;
@@ -197,7 +197,9 @@ impl Supervisor {
         kill_processes(&self.plan.cgroups, self.status.init, DRAIN_TIMEOUT);
         self.drain(&mut attempt)?;
         if is_evicted {
-            return Ok(AttemptOutcome::Terminated(LocalTermination::StorageExceeded { limit: self.plan.max_storage_bytes }));
+            return Ok(AttemptOutcome::Terminated(LocalTermination::StorageExceeded {
+                limit: self.plan.max_storage_bytes,
+            }));
         }
         // Without a report, init was killed.
         Ok(outcome.unwrap_or(AttemptOutcome::Terminated(LocalTermination::Signaled { signal: 9 })))
@@ -265,7 +267,9 @@ impl Supervisor {
                 Some(AttemptOutcome::Terminated(LocalTermination::NotStarted { message, code }))
             }
             ChildReport::Exited(code) => Some(AttemptOutcome::Terminated(LocalTermination::Exited { code })),
-            ChildReport::Signaled(signal) => Some(AttemptOutcome::Terminated(LocalTermination::Signaled { signal })),
+            ChildReport::Signaled(signal) => {
+                Some(AttemptOutcome::Terminated(LocalTermination::Signaled { signal }))
+            }
         })
     }
 

@@ -29,7 +29,10 @@ pub(crate) trait ErrorContext<T> {
 
 impl<T, E: Into<io::Error>> ErrorContext<T> for Result<T, E> {
     fn context(self, action: impl Display) -> Result<T, SandboxError> {
-        self.map_err(|error| SandboxError { action: action.to_string(), reason: errno::message(&error.into()) })
+        self.map_err(|error| SandboxError {
+            action: action.to_string(),
+            reason: errno::message(&error.into()),
+        })
     }
 }
 

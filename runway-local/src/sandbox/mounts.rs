@@ -35,8 +35,9 @@ pub(crate) fn setup(sandbox: &Sandbox, files_dir: &Path) -> Result<(), SandboxEr
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("making the mounts private")?;
     // Cloned before the new root covers the directory.
-    let files_mount = open_tree(CWD, files_dir, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
-        .context(format_args!("opening `{}`", files_dir.display()))?;
+    let files_mount =
+        open_tree(CWD, files_dir, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+            .context(format_args!("opening `{}`", files_dir.display()))?;
     let resolver = if sandbox.open_network { fs::read("/etc/resolv.conf").ok() } else { None };
     let root = Path::new(NEW_ROOT);
     mount("tmpfs", root, "tmpfs", BASE_FLAGS, Some(c"mode=755,size=1m")).context("mounting the new root")?;
@@ -48,7 +49,8 @@ pub(crate) fn setup(sandbox: &Sandbox, files_dir: &Path) -> Result<(), SandboxEr
         .context("binding `/tmp`")?;
     remount(&root.join("tmp"), BASE_FLAGS)?;
     setup_devices(root, sandbox)?;
-    mount("proc", root.join("proc"), "proc", BASE_FLAGS | MountFlags::NOEXEC, None).context("mounting `/proc`")?;
+    mount("proc", root.join("proc"), "proc", BASE_FLAGS | MountFlags::NOEXEC, None)
+        .context("mounting `/proc`")?;
     bound.extend(bind_sysfs(root, !sandbox.devices.is_empty())?);
     make_read_only(&bound)?;
     for hidden_dir in &sandbox.hidden_dirs {
@@ -119,7 +121,8 @@ fn setup_devices(root: &Path, sandbox: &Sandbox) -> Result<(), SandboxError> {
         link.context(format_args!("linking `/dev/{name}`"))?;
     }
     create_dir(&dev.join("shm"))?;
-    let size = std::ffi::CString::new(format!("mode=1777,size={}", sandbox.shm_size.units())).unwrap_or_default();
+    let size =
+        std::ffi::CString::new(format!("mode=1777,size={}", sandbox.shm_size.units())).unwrap_or_default();
     mount("tmpfs", dev.join("shm"), "tmpfs", BASE_FLAGS | MountFlags::NOEXEC, Some(size.as_c_str()))
         .context("mounting `/dev/shm`")
 }

@@ -44,7 +44,8 @@ pub(crate) fn drop_privileges(run_as: RunAs) -> std::result::Result<(), SandboxE
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
         .context("dropping capabilities")?;
     rustix::thread::set_no_new_privs(true).context("setting `no_new_privs`")?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("disabling core dumps")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .context("disabling core dumps")?;
     // The job runs as the same user and must not inspect this process. The `exec` of the job resets the flag
     // for the job itself.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("making init non-dumpable")?;

@@ -64,7 +64,10 @@ async fn control_plane_runs_retries_and_cancels_jobs() {
     let followed = read_log(&plane, id, LogOptions { follow: true, tail: None }).await;
     assert!(followed == "[1]one\ntwo\n[2]one\ntwo\n" || followed == "[2]one\ntwo\n", "{followed}");
     let job = wait_for_job(&plane, id, |job| !job.snapshot.status.occupies_resources).await;
-    assert_eq!((job.snapshot.status.phase, job.snapshot.status.reason), (Phase::Failed, Some(Reason::NonZeroExit)));
+    assert_eq!(
+        (job.snapshot.status.phase, job.snapshot.status.reason),
+        (Phase::Failed, Some(Reason::NonZeroExit))
+    );
     assert!(job.bill(runway_core::units::Timestamp::EPOCH).unwrap().usd.micros() > 0);
     assert_eq!(read_log(&plane, id, LogOptions { follow: false, tail: Some(1) }).await, "[2]two\n");
     assert_eq!(read_log(&plane, id, LogOptions { follow: false, tail: Some(0) }).await, "[2]");
@@ -75,7 +78,10 @@ async fn control_plane_runs_retries_and_cancels_jobs() {
     let id = submit(script("echo begun; sleep 1000")).await;
     wait_for_job(&plane, id, |job| job.snapshot.status.phase == Phase::Running).await;
     plane.cancel(id).await.unwrap();
-    wait_for_job(&plane, id, |job| job.snapshot.status.phase == Phase::Cancelled && !job.snapshot.status.occupies_resources).await;
+    wait_for_job(&plane, id, |job| {
+        job.snapshot.status.phase == Phase::Cancelled && !job.snapshot.status.occupies_resources
+    })
+    .await;
     assert_eq!(plane.watch_state().drift, 0);
     follow.abort();
 }

@@ -1,6 +1,6 @@
 //! Tests of all ways in which a job can end.
 
-use crate::harness::{Harness, POLICY, FinishedJob, command, wait_finished, order_by, script, wait_until};
+use crate::harness::{FinishedJob, Harness, POLICY, command, order_by, script, wait_finished, wait_until};
 use runway_control::backend::CancelOutcome;
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason, Status};
@@ -38,7 +38,11 @@ fn unstartable_programs_fail_with_start_error() {
     let harness = Harness::new();
     let ran = harness.run(command(&["no-such-program"]));
     assert_eq!(outcome(&ran), (Phase::Failed, Some(Reason::StartError), Some(127)));
-    assert!(ran.snapshot.status.message.contains("no-such-program: No such file"), "{:?}", ran.snapshot.status);
+    assert!(
+        ran.snapshot.status.message.contains("no-such-program: No such file"),
+        "{:?}",
+        ran.snapshot.status
+    );
     let ran = harness.run(command(&["/etc/passwd"]));
     assert_eq!(outcome(&ran), (Phase::Failed, Some(Reason::StartError), Some(126)));
 }
@@ -84,7 +88,12 @@ fn unusable_workdir_fails_the_job() {
 fn oom_kills_of_job_and_child_are_distinguished() {
     let harness = Harness::new();
     let ran = harness.run(command(&["tail", "/dev/zero"]));
-    assert_eq!(outcome(&ran), (Phase::Failed, Some(Reason::OOMKilled), Some(137)), "{:?}", ran.snapshot.status);
+    assert_eq!(
+        outcome(&ran),
+        (Phase::Failed, Some(Reason::OOMKilled), Some(137)),
+        "{:?}",
+        ran.snapshot.status
+    );
     let ran = harness.run(script("tail /dev/zero; exit 0"));
     assert_eq!(outcome(&ran), (Phase::Succeeded, Some(Reason::ChildOOMKilled), Some(0)));
     let ran = harness.run(script("tail /dev/zero; exit 1"));
@@ -116,7 +125,8 @@ fn job_that_ignores_sigterm_is_killed_after_its_grace() {
 #[test]
 fn cancelled_job_can_clean_up_during_its_grace() {
     let harness = Harness::new();
-    let job = harness.start(script("trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done"));
+    let job =
+        harness.start(script("trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done"));
     let mut reader = job.reader().unwrap();
     assert_eq!(&*reader.next_blocking().unwrap().unwrap().bytes, b"ready\n");
     assert_eq!(job.cancel().unwrap(), CancelOutcome::Started);

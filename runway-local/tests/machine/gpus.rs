@@ -1,6 +1,6 @@
 //! Tests of GPU assignment: a GPU belongs to one job at a time.
 
-use crate::harness::{Harness, wait_finished, script};
+use crate::harness::{Harness, script, wait_finished};
 use runway_core::JobSpec;
 use runway_core::spec::ResourceSpec;
 use runway_core::status::Phase;
@@ -15,9 +15,12 @@ fn with_gpus(count: u64, text: &str) -> JobSpec {
 
 #[test]
 fn gpus_are_exclusive_until_the_job_has_ended() {
-    let harness = Harness::with_settings(|settings| settings.gpus = vec!["GPU-a".into(), "GPU-b".into(), "GPU-c".into()]);
+    let harness = Harness::with_settings(|settings| {
+        settings.gpus = vec!["GPU-a".into(), "GPU-b".into(), "GPU-c".into()]
+    });
     let print_gpus = "echo $CUDA_VISIBLE_DEVICES; echo $NVIDIA_VISIBLE_DEVICES";
-    let two = harness.start(with_gpus(2, &format!("{print_gpus}; trap '' TERM; while :; do sleep 0.1; done")));
+    let two =
+        harness.start(with_gpus(2, &format!("{print_gpus}; trap '' TERM; while :; do sleep 0.1; done")));
     assert_eq!(two.gpus(), ["GPU-a", "GPU-b"]);
     let mut reader = two.reader().unwrap();
     let mut output = String::new();
@@ -37,7 +40,10 @@ fn gpus_are_exclusive_until_the_job_has_ended() {
     assert_eq!(harness.run(script(print_gpus)).stdout, "\nvoid\n");
     // The job is being cancelled, and still holds its GPUs.
     two.cancel().unwrap();
-    assert!(matches!(harness.try_start(with_gpus(2, print_gpus)), Err(StartError::NotEnoughGpus { free: 1, .. })));
+    assert!(matches!(
+        harness.try_start(with_gpus(2, print_gpus)),
+        Err(StartError::NotEnoughGpus { free: 1, .. })
+    ));
     two.kill().unwrap();
     assert_eq!(wait_finished(&two).snapshot.status.phase, Phase::Cancelled);
     assert_eq!(harness.run(with_gpus(3, print_gpus)).stdout, "GPU-a,GPU-b,GPU-c\nGPU-a,GPU-b,GPU-c\n");

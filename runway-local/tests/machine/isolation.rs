@@ -1,6 +1,6 @@
 //! Tests of isolation: the files, processes, networks and system calls that a job must not reach.
 
-use crate::harness::{Harness, wait_finished, script};
+use crate::harness::{Harness, script, wait_finished};
 use runway_testing::delegation::{TEST_UID, is_unprivileged_run};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -70,7 +70,11 @@ fn environment_has_only_the_variables_of_the_job() {
             "TOKEN"
         ]
     );
-    assert!(ran.stdout.contains("GREETING=$(x) $$ !\n") && ran.stdout.contains("HOME=/tmp\n"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("GREETING=$(x) $$ !\n") && ran.stdout.contains("HOME=/tmp\n"),
+        "{}",
+        ran.stdout
+    );
     assert!(ran.stdout.contains("TOKEN=hush-hush\n"));
     // The job's directory contains no environment, except where the job has printed it.
     let job_dir = harness.state_dir().join("jobs").join(job.id().as_str());
@@ -114,7 +118,10 @@ fn host_files_are_read_only() {
 #[test]
 fn homes_and_other_jobs_are_hidden() {
     let harness = Harness::new();
-    assert_eq!(run_script(&harness, "ls -A /root /home /run /sys/fs 2>/dev/null | grep -v ':$' | tr -d '\\n'"), "");
+    assert_eq!(
+        run_script(&harness, "ls -A /root /home /run /sys/fs 2>/dev/null | grep -v ':$' | tr -d '\\n'"),
+        ""
+    );
     let state = harness.state_dir().display().to_string();
     assert!(
         run_script(&harness, &format!("ls -A {state}")).contains("No such file"),
@@ -191,7 +198,8 @@ fn unneeded_system_calls_are_denied() {
         assert!(run_script(&harness, &format!("unshare {flags} true")).contains("not permitted"), "{flags}");
     }
     if cfg!(target_arch = "x86_64") {
-        let errno = |call: &str| run_script(&harness, &format!("perl -e 'print syscall({call}) == -1 ? $!+0 : 0'"));
+        let errno =
+            |call: &str| run_script(&harness, &format!("perl -e 'print syscall({call}) == -1 ? $!+0 : 0'"));
         let (eperm, enosys) = ("1", "38");
         assert_eq!(errno("101, 0, 0, 0, 0"), eperm, "ptrace");
         assert_eq!(errno("248, 0, 0, 0, 0"), eperm, "add_key");

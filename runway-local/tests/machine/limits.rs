@@ -1,6 +1,6 @@
 //! Tests that measure whether limits are enforced.
 
-use crate::harness::{Harness, wait_finished, script};
+use crate::harness::{Harness, script, wait_finished};
 use runway_core::JobSpec;
 use runway_core::spec::ResourceSpec;
 use runway_core::status::{Phase, Reason};
@@ -44,7 +44,10 @@ fn memory_above_the_limit_is_oom_killed() {
     let harness = Harness::new();
     let limited = || ResourceSpec { memory: Some("32Mi".into()), ..ResourceSpec::default() };
     let hold = |size: u64| script(&format!("head -c {size} /dev/zero | tail -c {size} >/dev/null"));
-    assert_eq!(harness.run(with_resources(limited(), hold(20_000_000))).snapshot.status.phase, Phase::Succeeded);
+    assert_eq!(
+        harness.run(with_resources(limited(), hold(20_000_000))).snapshot.status.phase,
+        Phase::Succeeded
+    );
     let ran = harness.run(with_resources(limited(), hold(40_000_000)));
     assert_eq!(ran.snapshot.status.reason, Some(Reason::OOMKilled), "{:?}", ran.snapshot.status);
 }
@@ -81,7 +84,8 @@ fn job_above_its_storage_limit_is_evicted() {
     let ran = harness.run(with_resources(limited(), script(hidden)));
     assert_eq!(ran.snapshot.status.reason, Some(Reason::Evicted), "an unlinked file");
     // The job is evicted before it has written much more than its limit.
-    let ran = harness.run(with_resources(limited(), script("head -c 4294967296 /dev/zero >/tmp/a; sleep 20; echo no")));
+    let ran = harness
+        .run(with_resources(limited(), script("head -c 4294967296 /dev/zero >/tmp/a; sleep 20; echo no")));
     assert_eq!(ran.snapshot.status.reason, Some(Reason::Evicted));
 }
 

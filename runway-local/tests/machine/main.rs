@@ -5,14 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod backend;
-mod harness;
 mod contract;
 mod endings;
 mod gpus;
+mod harness;
+mod isolation;
 mod limits;
 mod order;
 mod output;
 mod plain;
 mod refusals;
 mod restarts;
-mod isolation;

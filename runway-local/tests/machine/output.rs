@@ -1,6 +1,6 @@
 //! Tests of the output of jobs and of its readers.
 
-use crate::harness::{Harness, command, wait_finished, script};
+use crate::harness::{Harness, command, script, wait_finished};
 use runway_core::JobSpec;
 use runway_core::spec::ResourceSpec;
 use runway_core::status::Phase;
@@ -123,7 +123,8 @@ fn two_gibibytes_of_output_use_little_memory() {
     let harness = Harness::with_settings(|settings| settings.max_log_bytes = MemoryBytes::new(4 << 30));
     let storage = ResourceSpec { ephemeral_storage: Some("8Gi".into()), ..ResourceSpec::default() };
     let job = harness.start(JobSpec { resources: storage, ..command(&["head", "-c", "2G", "/dev/zero"]) });
-    let status = std::fs::read(harness.state_dir().join("jobs").join(job.id().as_str()).join("status.json")).unwrap();
+    let status =
+        std::fs::read(harness.state_dir().join("jobs").join(job.id().as_str()).join("status.json")).unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
     let supervisor = status["supervisor"]["pid"].as_u64().unwrap();
     let (most, read) = (AtomicU64::new(0), AtomicU64::new(0));

@@ -6,5 +6,10 @@ fn everything_as_a_plain_user() {
         ("RUNWAY_TEST_SUPERVISOR", crate::harness::supervisor()),
         ("RUNWAY_TEST_LAUNCHER", crate::harness::launcher()),
     ];
-    runway_testing::delegation::rerun_unprivileged("everything_as_a_plain_user", &programs, "/".as_ref(), &[]);
+    runway_testing::delegation::rerun_unprivileged(
+        "everything_as_a_plain_user",
+        &programs,
+        "/".as_ref(),
+        &[],
+    );
 }

@@ -13,7 +13,9 @@ fn unenforceable_limit_fails_without_best_effort() {
     let nowhere = PathBuf::from("/two\nlines");
     let strict = Harness::with_settings(|settings| settings.cgroup_parent = Some(nowhere.clone()));
     let refused = strict.try_start(script("echo hi"));
-    let Err(StartError::NotEnforced(NotEnforced { limits: missing, .. })) = refused else { panic!("{refused:?}") };
+    let Err(StartError::NotEnforced(NotEnforced { limits: missing, .. })) = refused else {
+        panic!("{refused:?}")
+    };
     assert_eq!(strict.machine.try_limits().unwrap_err().limits.len(), 3);
     assert!(missing.iter().any(|limit| limit.starts_with("memory: ")), "{missing:?}");
     assert_eq!(missing.len(), 3, "{missing:?}");
@@ -60,7 +62,8 @@ fn start_with_a_used_id_returns_id_conflict() {
     let harness = Harness::new();
     let request = order(script("true"));
     let job = Job::start(&harness.machine, &request, Supervision::Detached).unwrap();
-    let Err(StartError::IdConflict(existing)) = Job::start(&harness.machine, &request, Supervision::Detached) else {
+    let Err(StartError::IdConflict(existing)) = Job::start(&harness.machine, &request, Supervision::Detached)
+    else {
         panic!()
     };
     assert_eq!(existing.id, job.id());

@@ -53,7 +53,8 @@ fn next_server_can_cancel_a_running_job() {
 }
 
 fn supervisor_pid(harness: &Harness, id: JobId) -> i32 {
-    let status = std::fs::read(harness.state_dir().join("jobs").join(id.as_str()).join("status.json")).unwrap();
+    let status =
+        std::fs::read(harness.state_dir().join("jobs").join(id.as_str()).join("status.json")).unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
     i32::try_from(status["supervisor"]["pid"].as_u64().unwrap()).unwrap()
 }
@@ -135,7 +136,8 @@ fn job_without_server_and_supervisor_is_recovered() {
 #[test]
 fn deleting_the_job_directory_ends_the_job() {
     let harness = Harness::new();
-    let (server, id) = launch(&harness, "trap '' TERM; setsid sleep 1000 & sleep 1000", Supervision::Detached);
+    let (server, id) =
+        launch(&harness, "trap '' TERM; setsid sleep 1000 & sleep 1000", Supervision::Detached);
     kill(server);
     let job = Job::find(&harness.reopen(), id).unwrap().unwrap();
     let supervisor = supervisor_pid(&harness, id);

@@ -1,6 +1,6 @@
 //! Checks the format of the Terraform files, and runs their tests as far as the providers are available.
 
-use runway_steps::{self as steps, StepError, locate, workspace_root, target_dir};
+use runway_steps::{self as steps, StepError, locate, target_dir, workspace_root};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -69,7 +69,9 @@ fn test(module: &str, terraform: &impl Fn(&str) -> Command) -> Result<(), StepEr
     let step = format!("terraform test: {}", name.display());
     steps::run_step(
         &step,
-        terraform(module).args(["init", "-backend=false", "-input=false"]).stdout(std::process::Stdio::null()),
+        terraform(module)
+            .args(["init", "-backend=false", "-input=false"])
+            .stdout(std::process::Stdio::null()),
     )?;
     steps::run_step(&step, terraform(module).arg("test"))
 }

@@ -71,7 +71,12 @@ impl<'a> ApiClient<'a> {
 }
 
 /// Returns the kubeconfig of one user. It is JSON, which is also valid YAML.
-pub(crate) fn kubeconfig(dir: &ClusterDir, state: &ClusterState, user: &str, token: &str) -> Result<String, ToolError> {
+pub(crate) fn kubeconfig(
+    dir: &ClusterDir,
+    state: &ClusterState,
+    user: &str,
+    token: &str,
+) -> Result<String, ToolError> {
     let authority = dir.join("certificates/apiserver.crt");
     let config = serde_json::json!({
         "apiVersion": "v1",

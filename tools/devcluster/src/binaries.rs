@@ -5,7 +5,7 @@ use crate::build::{self, Component};
 use crate::go::{self, ALTERNATIVES};
 use crate::process::{APISERVER, CONTAINERD, CONTROLLER_MANAGER, ETCD, KUBECTL, KUBELET, SCHEDULER, SOCAT};
 use crate::release::Release;
-use runway_steps::{ToolError, ProgramPaths, is_executable, locate, find_or_install};
+use runway_steps::{ProgramPaths, ToolError, find_or_install, is_executable, locate};
 use std::path::{Path, PathBuf};
 
 /// Hint for a missing system program.
@@ -44,9 +44,8 @@ impl BinarySource {
     pub(crate) fn new(kubernetes: Option<Release>) -> Result<Self, ToolError> {
         match assets_dir() {
             Some(_) if kubernetes.is_some() => Err(ToolError::FailedPrecondition {
-                what:
-                    "KUBEBUILDER_ASSETS sets the version of Kubernetes: unset it, or omit `--kubernetes`"
-                        .to_owned(),
+                what: "KUBEBUILDER_ASSETS sets the version of Kubernetes: unset it, or omit `--kubernetes`"
+                    .to_owned(),
             }),
             Some(folder) => Ok(Self::AssetsDir(folder)),
             None => Ok(Self::Cache(kubernetes.unwrap_or_default())),
@@ -107,7 +106,8 @@ pub(crate) fn find_or_build(source: &BinarySource, with_node: bool) -> Result<Pr
             if is_executable(&folder.join(KUBECTL)) {
                 programs.push(KUBECTL);
             }
-            let advice = "KUBEBUILDER_ASSETS names this directory; add the missing programs, or unset the variable";
+            let advice =
+                "KUBEBUILDER_ASSETS names this directory; add the missing programs, or unset the variable";
             found.extend(find_in_dir(folder, &programs, advice)?);
         }
         BinarySource::Cache(release) => {
@@ -123,7 +123,10 @@ pub(crate) fn find_or_build(source: &BinarySource, with_node: bool) -> Result<Pr
 
 /// Finds `kubectl` in the directory of KUBEBUILDER_ASSETS, in the cache, or on the search path. If there is
 /// none, builds it if `may_build` is set, and returns `None` otherwise.
-pub(crate) fn find_or_build_kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Option<PathBuf>, ToolError> {
+pub(crate) fn find_or_build_kubectl(
+    kubernetes: Option<Release>,
+    may_build: bool,
+) -> Result<Option<PathBuf>, ToolError> {
     let asset = assets_dir().map(|folder| folder.join(KUBECTL)).filter(|program| is_executable(program));
     if asset.is_some() {
         return Ok(asset);
@@ -163,6 +166,8 @@ mod tests {
     #[test]
     fn find_in_dir_names_each_missing_program() {
         let failure = find_in_dir(Path::new("/nonexistent"), &["etcd", "kubelet"], "");
-        assert!(matches!(failure, Err(ToolError::MissingPrograms { programs, .. }) if programs == ["etcd", "kubelet"]));
+        assert!(
+            matches!(failure, Err(ToolError::MissingPrograms { programs, .. }) if programs == ["etcd", "kubelet"])
+        );
     }
 }

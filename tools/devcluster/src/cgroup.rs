@@ -61,7 +61,8 @@ pub(crate) fn remove(state: &ClusterState) -> Result<(), ToolError> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            let last = remaining.iter().map(|group| group.display().to_string()).collect::<Vec<_>>().join(", ");
+            let last =
+                remaining.iter().map(|group| group.display().to_string()).collect::<Vec<_>>().join(", ");
             let what = "the containers to exit".to_owned();
             return Err(ToolError::Timeout { what, seconds: TIMEOUT.as_secs(), last });
         }

@@ -2,10 +2,10 @@
 
 use crate::api::ApiClient;
 use crate::lifecycle::{
-    KUBECTL_LINK, UpOptions, down, test_environment, import_images, external_kubeconfig, load_state, is_node_process, start_apiserver, stop_apiserver,
-    up,
+    KUBECTL_LINK, UpOptions, down, external_kubeconfig, import_images, is_node_process, load_state,
+    start_apiserver, stop_apiserver, test_environment, up,
 };
-use crate::process::{APISERVER, ETCD, ProcessIdentity, KUBELET, PROCESSES};
+use crate::process::{APISERVER, ETCD, KUBELET, PROCESSES, ProcessIdentity};
 use crate::release::Release;
 use crate::session;
 use crate::state::ClusterDir;
@@ -144,8 +144,9 @@ fn status() -> Result<(), ToolError> {
         api.version().unwrap_or_else(|reason| format!("unknown: {reason}"))
     ));
     if state.has_node() {
-        let ready =
-            api.check_node_ready().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
+        let ready = api
+            .check_node_ready()
+            .map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
         lines.push(format!("{:<24} {ready}", "node"));
     }
     lines.push(format!("{:<24} {}", "state directory", dir.path().display()));
@@ -164,7 +165,8 @@ mod tests {
 
     #[test]
     fn parse_rejects_unknown_commands() {
-        let (up, old) = (|node, kubernetes| Some(Action::Up(UpOptions { node, kubernetes })), Some(Release::V1_34));
+        let (up, old) =
+            (|node, kubernetes| Some(Action::Up(UpOptions { node, kubernetes })), Some(Release::V1_34));
         assert_eq!(Action::parse(&["up"], None), up(false, None));
         assert_eq!(Action::parse(&["up", "--node"], old), up(true, old));
         assert_eq!(Action::parse(&["stop-apiserver"], None), Some(Action::StopApiserver));

@@ -80,7 +80,9 @@ pub(crate) fn start_apiserver(dir: &ClusterDir, state: &ClusterState) -> Result<
         "--kubelet-preferred-address-types=Hostname".to_owned(),
     ];
     process::start_process(dir, APISERVER, None, &command)?;
-    process::wait_for(dir, "the API server's readiness", READY_TIMEOUT_SECS, || ApiClient::new(dir, state).check_ready())
+    process::wait_for(dir, "the API server's readiness", READY_TIMEOUT_SECS, || {
+        ApiClient::new(dir, state).check_ready()
+    })
 }
 
 fn start_controller_manager(dir: &ClusterDir, state: &ClusterState) -> Result<(), ToolError> {

@@ -3,7 +3,7 @@
 
 use crate::state::ClusterDir;
 use runway_image::SourceEpoch;
-use runway_image::oci::{ImageArchive, Image, Layer, ContainerConfig};
+use runway_image::oci::{ContainerConfig, Image, ImageArchive, Layer};
 use runway_steps::ToolError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,12 @@ fn build_archive(busybox: &[u8], applets: &str) -> io::Result<Vec<u8>> {
         archive.add(&Image {
             names,
             layer: &layer,
-            config: ContainerConfig { user: "65532:65532", env: &["PATH=/bin"], cmd: words, ..ContainerConfig::default() },
+            config: ContainerConfig {
+                user: "65532:65532",
+                env: &["PATH=/bin"],
+                cmd: words,
+                ..ContainerConfig::default()
+            },
             created: time,
             annotations: BTreeMap::new(),
         })?;

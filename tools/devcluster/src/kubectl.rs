@@ -16,7 +16,8 @@ impl Kubectl {
     /// # Errors
     /// [`StepError::MissingTool`] if there is no `kubectl`.
     pub fn new() -> Result<Self, StepError> {
-        let missing = ToolError::Unsupported { what: "`kubectl` is not on the search path; install it".to_owned() };
+        let missing =
+            ToolError::Unsupported { what: "`kubectl` is not on the search path; install it".to_owned() };
         Self::find_or_build(None, false)?.ok_or(StepError::MissingTool { failure: missing })
     }
 
@@ -26,7 +27,8 @@ impl Kubectl {
     /// # Errors
     /// [`StepError::MissingTool`] if the program cannot be built.
     pub fn find_or_build(kubernetes: Option<Release>, may_build: bool) -> Result<Option<Self>, StepError> {
-        let found = find_or_build_kubectl(kubernetes, may_build).map_err(|failure| StepError::MissingTool { failure })?;
+        let found = find_or_build_kubectl(kubernetes, may_build)
+            .map_err(|failure| StepError::MissingTool { failure })?;
         Ok(found.map(Self))
     }
 

@@ -1,7 +1,7 @@
 //! Removes everything that a cluster leaves on the machine, after a normal or an abrupt end.
 
 use crate::cgroup;
-use crate::process::{ProcessIdentity, PROCESSES};
+use crate::process::{PROCESSES, ProcessIdentity};
 use crate::state::{ClusterDir, ClusterState};
 use runway_steps::{ToolError, search_path};
 use rustix::mount::{UnmountFlags, unmount};

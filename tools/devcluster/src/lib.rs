@@ -12,13 +12,13 @@ mod control_plane;
 mod go;
 mod image;
 mod kubectl;
+mod leftovers;
 mod lifecycle;
 mod network;
 mod node;
 mod process;
 mod random;
 mod release;
-mod leftovers;
 mod session;
 mod state;
 

@@ -1,10 +1,12 @@
 //! Starts, finds, interrupts and removes a cluster.
 
 use crate::binaries::{self, BinarySource};
-use crate::process::{self, APISERVER, CONTAINERD, ProcessIdentity, KUBECTL, KUBELET, PROCESSES, SCHEDULER, SOCAT};
+use crate::process::{
+    self, APISERVER, CONTAINERD, KUBECTL, KUBELET, PROCESSES, ProcessIdentity, SCHEDULER, SOCAT,
+};
 use crate::release::Release;
 use crate::state::{ClusterDir, ClusterState};
-use crate::{control_plane, node, leftovers};
+use crate::{control_plane, leftovers, node};
 use runway_steps::ToolError;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -121,11 +123,13 @@ pub fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), ToolError>
 
 /// Returns the kubeconfig of an external cluster. Fails if the user selects a version, because an external
 /// cluster has its own.
-fn external_kubeconfig_for(dir: &ClusterDir, kubernetes: Option<Release>) -> Result<Option<PathBuf>, ToolError> {
+fn external_kubeconfig_for(
+    dir: &ClusterDir,
+    kubernetes: Option<Release>,
+) -> Result<Option<PathBuf>, ToolError> {
     let config = external_kubeconfig(dir)?;
     if config.is_some() && kubernetes.is_some() {
-        let what =
-            "KUBECONFIG names a cluster with its own version: unset it, or omit `--kubernetes`";
+        let what = "KUBECONFIG names a cluster with its own version: unset it, or omit `--kubernetes`";
         return Err(ToolError::FailedPrecondition { what: what.to_owned() });
     }
     Ok(config)
@@ -145,7 +149,10 @@ fn check_version(state: &ClusterState, kubernetes: Option<Release>) -> Result<()
 pub(crate) const KUBECTL_LINK: &str = "bin/kubectl";
 
 /// Finds the `kubectl` of the running cluster, or else searches like [`binaries::find_or_build_kubectl`].
-pub(crate) fn find_or_build_kubectl(kubernetes: Option<Release>, may_build: bool) -> Result<Option<PathBuf>, ToolError> {
+pub(crate) fn find_or_build_kubectl(
+    kubernetes: Option<Release>,
+    may_build: bool,
+) -> Result<Option<PathBuf>, ToolError> {
     let state = ClusterState::load(&ClusterDir::of_checkout()?).unwrap_or_default();
     match state.and_then(|state| state.programs.get(KUBECTL).cloned()) {
         Some(program) => Ok(Some(program)),
@@ -214,7 +221,9 @@ pub(crate) fn import_images(file: &Path) -> Result<(), ToolError> {
     let what = match running_state(&dir)? {
         _ if external_kubeconfig(&dir)?.is_some() => "cannot import images into the cluster of KUBECONFIG",
         Some(state) if state.has_node() => return node::import_images(&dir, &state, file),
-        _ => "this checkout has no running cluster with a node: start one with `cargo xtask cluster up --node`",
+        _ => {
+            "this checkout has no running cluster with a node: start one with `cargo xtask cluster up --node`"
+        }
     };
     Err(ToolError::FailedPrecondition { what: what.to_owned() })
 }

@@ -91,7 +91,13 @@ mod tests {
     fn networks_do_not_overlap() {
         let shown = |number| {
             let network = PodNetwork(number);
-            format!("{} {} {} {}", network.gateway_address(), network.service_cidr(), network.first_pod_address(), network.pod_cidr())
+            format!(
+                "{} {} {} {}",
+                network.gateway_address(),
+                network.service_cidr(),
+                network.first_pod_address(),
+                network.pod_cidr()
+            )
         };
         assert_eq!(shown(0), "198.18.0.1 198.18.0.0/24 198.18.1.0 198.18.0.0/22");
         assert_eq!(shown(63), "198.18.252.1 198.18.252.0/24 198.18.253.0 198.18.252.0/22");

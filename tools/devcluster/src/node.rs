@@ -6,7 +6,7 @@
 
 use crate::api::ApiClient;
 use crate::network::{self, PodNetwork};
-use crate::process::{self, CONTAINERD, ProcessIdentity, KUBELET, SCHEDULER, SOCAT};
+use crate::process::{self, CONTAINERD, KUBELET, ProcessIdentity, SCHEDULER, SOCAT};
 use crate::state::{ClusterDir, ClusterState};
 use crate::{cgroup, image};
 use runway_steps::{ToolError, search_path};
@@ -49,7 +49,9 @@ pub(crate) fn start(dir: &ClusterDir, state: &ClusterState, network: PodNetwork)
     import_images(dir, state, &image::write_archive(dir, Path::new(&state.program_path("busybox")))?)?;
     start_relay(dir, state, &group, network)?;
     start_kubelet(dir, state, &group)?;
-    process::wait_for(dir, "the node's readiness", READY_TIMEOUT_SECS, || ApiClient::new(dir, state).check_node_ready())
+    process::wait_for(dir, "the node's readiness", READY_TIMEOUT_SECS, || {
+        ApiClient::new(dir, state).check_node_ready()
+    })
 }
 
 fn start_scheduler(dir: &ClusterDir, state: &ClusterState) -> Result<(), ToolError> {
@@ -62,8 +64,14 @@ fn start_scheduler(dir: &ClusterDir, state: &ClusterState) -> Result<(), ToolErr
     process::start_process(dir, SCHEDULER, None, &command)
 }
 
-fn start_containerd(dir: &ClusterDir, state: &ClusterState, group: &Path, network: PodNetwork) -> Result<(), ToolError> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(ToolError::io("`/proc/self/mounts`"))?;
+fn start_containerd(
+    dir: &ClusterDir,
+    state: &ClusterState,
+    group: &Path,
+    network: PodNetwork,
+) -> Result<(), ToolError> {
+    let mounts =
+        std::fs::read_to_string("/proc/self/mounts").map_err(ToolError::io("`/proc/self/mounts`"))?;
     // overlayfs cannot use another overlayfs as its upper layer. In this case the native snapshotter copies
     // the layers.
     let snapshotter =
@@ -73,8 +81,7 @@ fn start_containerd(dir: &ClusterDir, state: &ClusterState, group: &Path, networ
     dir.write_private("node/snapshots", snapshotter)?;
     // The kubelet probes the pods, and pods call the API server. So this machine needs an address in the pod
     // network.
-    let addresses =
-        json!({ "subnet": network.pod_cidr(), "rangeStart": network.first_pod_address(), "gateway": network.gateway_address() });
+    let addresses = json!({ "subnet": network.pod_cidr(), "rangeStart": network.first_pod_address(), "gateway": network.gateway_address() });
     let network = json!({
         "cniVersion": "0.4.0",
         "name": state.tag,
@@ -111,7 +118,12 @@ fn start_containerd(dir: &ClusterDir, state: &ClusterState, group: &Path, networ
 
 /// Starts the relay from the API server's cluster IP to the API server. The bridge and its address do not
 /// exist before the first pod, so the relay binds the address in advance.
-fn start_relay(dir: &ClusterDir, state: &ClusterState, group: &Path, network: PodNetwork) -> Result<(), ToolError> {
+fn start_relay(
+    dir: &ClusterDir,
+    state: &ClusterState,
+    group: &Path,
+    network: PodNetwork,
+) -> Result<(), ToolError> {
     let gateway = network.gateway_address();
     let command = [
         state.program_path(SOCAT),

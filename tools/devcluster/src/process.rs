@@ -119,7 +119,8 @@ impl ProcessIdentity {
     /// ports are free.
     fn signal_until_exit(self, signals: &[Signal]) -> Result<(), ToolError> {
         let handle = Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let Some(handle) = handle.filter(|_| ProcessStat::read(self.pid).is_some_and(|stat| stat.identity == self))
+        let Some(handle) =
+            handle.filter(|_| ProcessStat::read(self.pid).is_some_and(|stat| stat.identity == self))
         else {
             return Ok(());
         };
@@ -214,7 +215,10 @@ mod tests {
     fn parse_reads_identity_group_and_state() {
         let line = "4711 (kube (x) let) S 1 4710 4709 0 -1 4194560 9 8 7 6 5 4 3 2 20 0 12 0 987654 1 2 3";
         let identity = ProcessIdentity { pid: 4711, start_ticks: 987_654 };
-        assert_eq!(ProcessStat::parse(line), Some(ProcessStat { identity, process_group: 4710, has_exited: false }));
+        assert_eq!(
+            ProcessStat::parse(line),
+            Some(ProcessStat { identity, process_group: 4710, has_exited: false })
+        );
         let exited = ProcessStat::parse(&line.replace(") S ", ") Z "));
         assert_eq!(exited, Some(ProcessStat { identity, process_group: 4710, has_exited: true }));
         assert_eq!(ProcessStat::parse("4711 (kubelet"), None);
@@ -226,6 +230,9 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let identity = ProcessIdentity::of_running(own);
         assert!(identity.is_some_and(ProcessIdentity::is_alive));
-        assert!(identity.is_some_and(|own| !ProcessIdentity { start_ticks: own.start_ticks + 1, ..own }.is_alive()));
+        assert!(
+            identity
+                .is_some_and(|own| !ProcessIdentity { start_ticks: own.start_ticks + 1, ..own }.is_alive())
+        );
     }
 }

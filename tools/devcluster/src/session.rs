@@ -123,7 +123,8 @@ fn kill_group(group: i32) {
 fn group_members(group: i32) -> Vec<ProcessIdentity> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let stats = pids.filter_map(ProcessStat::read).filter(|stat| stat.process_group == group && !stat.has_exited);
+    let stats =
+        pids.filter_map(ProcessStat::read).filter(|stat| stat.process_group == group && !stat.has_exited);
     stats.map(|stat| stat.identity).collect()
 }
 

@@ -147,9 +147,9 @@ impl ClusterState {
     pub(crate) fn load(dir: &ClusterDir) -> Result<Option<Self>, ToolError> {
         let path = dir.join("state.json");
         match fs::read(&path) {
-            Ok(text) => {
-                serde_json::from_slice(&text).map(Some).map_err(|error| ToolError::InvalidState { path, error })
-            }
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| ToolError::InvalidState { path, error }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(ToolError::Io { what: format!("`{}`", path.display()), error }),
         }
@@ -203,7 +203,8 @@ impl Ports {
         let mut listeners = (0..count)
             .map(|step| PORT_RANGE.start + (start + step) % count)
             .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok().map(|held| (port, held)));
-        let mut next = || listeners.next().ok_or_else(|| ToolError::Unsupported { what: "no port is free".to_owned() });
+        let mut next =
+            || listeners.next().ok_or_else(|| ToolError::Unsupported { what: "no port is free".to_owned() });
         let (one, two, three, four) = (next()?, next()?, next()?, next()?);
         Ok(Self { etcd: one.0, etcd_peers: two.0, apiserver: three.0, kubelet: four.0 })
     }
@@ -215,7 +216,7 @@ fn random_token() -> Result<String, ToolError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClusterDir, PORT_RANGE, Ports, Release, ClusterState};
+    use super::{ClusterDir, ClusterState, PORT_RANGE, Ports, Release};
 
     #[test]
     fn saved_state_is_loaded_unchanged() {

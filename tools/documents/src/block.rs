@@ -83,7 +83,9 @@ fn parse_block(line: usize, info: &str, text: String) -> Result<Block, String> {
         match word.split_once('=').unwrap_or((word, "")) {
             ("file", name) => file = Some(BlockAction::Write { file: name.to_owned() }),
             ("from", name) => file = Some(BlockAction::Excerpt { file: name.to_owned() }),
-            ("exit", code) => exit = code.parse().map_err(|_| format!("`{word}` is not a valid exit code"))?,
+            ("exit", code) => {
+                exit = code.parse().map_err(|_| format!("`{word}` is not a valid exit code"))?
+            }
             ("vary", "") => vary = true,
             ("background", "") => background = true,
             ("cluster", "") => target = Some(RunTarget::Cluster),
@@ -141,7 +143,8 @@ mod tests {
             output: Some(output.to_owned()),
         };
         let commands = vec![shown("one \\\n  two\n", "out\n"), shown("three\n", "")];
-        let block = |line, text: &str, only, action| Block { line, text: text.to_owned(), target: only, action };
+        let block =
+            |line, text: &str, only, action| Block { line, text: text.to_owned(), target: only, action };
         assert_eq!(
             parse_blocks(page).unwrap(),
             [

@@ -68,7 +68,8 @@ fn normalize_numbers(line: &str) -> String {
                 after.find(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).unwrap_or(after.len());
             let (marks, more) = after.split_at(mark);
             // The decimal point is part of the number.
-            if !(marks == "." && normalized.ends_with('0') && more.starts_with(|c: char| c.is_ascii_digit())) {
+            if !(marks == "." && normalized.ends_with('0') && more.starts_with(|c: char| c.is_ascii_digit()))
+            {
                 normalized.push_str(marks);
             }
             rest = more;

@@ -1,6 +1,6 @@
 //! Runs the blocks of one page in order.
 
-use super::block::{BlockAction, Block, ShownCommand, parse_blocks};
+use super::block::{Block, BlockAction, ShownCommand, parse_blocks};
 use super::output_match::{matches, matches_prefix};
 use super::shell::Shell;
 use super::{EXCLUDED_BLOCKS, RunTarget};
@@ -37,8 +37,9 @@ impl Page {
     pub(super) fn runnable_blocks(&self) -> Result<Vec<&Block>, String> {
         let mut plan = Vec::new();
         for block in &self.blocks {
-            let is_excluded =
-                EXCLUDED_BLOCKS.iter().any(|(name, start, _)| *name == self.name && block.text.starts_with(start));
+            let is_excluded = EXCLUDED_BLOCKS
+                .iter()
+                .any(|(name, start, _)| *name == self.name && block.text.starts_with(start));
             match (&block.action, is_excluded) {
                 (_, true) => {}
                 (BlockAction::Unspecified, false) => {
@@ -72,7 +73,8 @@ fn run_block(block: &Block, shell: &mut Shell) -> Result<(), String> {
         BlockAction::Unspecified => Ok(()),
         BlockAction::Write { file } => shell.write(file, &block.text),
         BlockAction::Excerpt { file } => {
-            let whole = fs::read_to_string(workspace_root().join(file)).map_err(|error| format!("{file}: {error}"))?;
+            let whole = fs::read_to_string(workspace_root().join(file))
+                .map_err(|error| format!("{file}: {error}"))?;
             if is_excerpt(&block.text, &whole) { Ok(()) } else { Err(format!("not found in {file}")) }
         }
         BlockAction::Run { commands, exit, vary, background } => {

@@ -1,7 +1,7 @@
 //! The shell of one page: one bash process with its own directory.
 
 use runway_devcluster::Kubectl;
-use runway_steps::{workspace_root, target_dir};
+use runway_steps::{target_dir, workspace_root};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -100,7 +100,8 @@ impl Shell {
 
     /// Writes a file to the working directory.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), String> {
-        fs::write(self.reader_dir.join(name), self.with_address(text)).map_err(|error| format!("{name}: {error}"))
+        fs::write(self.reader_dir.join(name), self.with_address(text))
+            .map_err(|error| format!("{name}: {error}"))
     }
 
     /// Runs commands and waits until they have finished.
@@ -109,7 +110,10 @@ impl Shell {
         let code = match self.exit_codes.recv_timeout(TIMEOUT) {
             Ok(code) => code.parse().map_err(|_| format!("unexpected exit code `{code}`"))?,
             Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("the block takes longer than {TIMEOUT:?}:\n{}", self.read_output(&output)));
+                return Err(format!(
+                    "the block takes longer than {TIMEOUT:?}:\n{}",
+                    self.read_output(&output)
+                ));
             }
             Err(RecvTimeoutError::Disconnected) => return Err("the block ended the shell".to_owned()),
         };
@@ -117,7 +121,11 @@ impl Shell {
     }
 
     /// Runs a command in the background and waits until `is_ready` accepts its output.
-    pub(super) fn run_background(&mut self, command: &str, is_ready: impl Fn(&str) -> bool) -> Result<(), String> {
+    pub(super) fn run_background(
+        &mut self,
+        command: &str,
+        is_ready: impl Fn(&str) -> bool,
+    ) -> Result<(), String> {
         let output = self.send(BACKGROUND_SCRIPT, command)?;
         let started_at = Instant::now();
         loop {

@@ -63,7 +63,7 @@ fn git(arguments: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SourceEpoch, MAX_SECONDS};
+    use super::{MAX_SECONDS, SourceEpoch};
 
     #[test]
     fn parse_accepts_seconds_up_to_year_9999() {

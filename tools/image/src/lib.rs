@@ -7,4 +7,4 @@ pub mod sbom;
 mod server;
 
 pub use epoch::SourceEpoch;
-pub use server::{ImageCommand, write_archive, default_archive};
+pub use server::{ImageCommand, default_archive, write_archive};

@@ -2,7 +2,7 @@
 //! program or runs at build time as a macro, with licence and checksum. It contains no time and no random
 //! number, so the same tree gives the same bytes.
 
-use runway_steps::{self as steps, StepError, workspace_root, target_dir};
+use runway_steps::{self as steps, StepError, target_dir, workspace_root};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,9 +24,11 @@ type Crate = (String, String);
 /// [`StepError`] if cargo fails, or a file cannot be written.
 pub fn write() -> Result<(), StepError> {
     let wrong = |what: String| StepError::CheckFailed { step: STEP.to_owned(), what };
-    let metadata = cargo_output(&["metadata", "--format-version", "1", "--locked", "--filter-platform", TARGET])?;
+    let metadata =
+        cargo_output(&["metadata", "--format-version", "1", "--locked", "--filter-platform", TARGET])?;
     let metadata: Value = serde_json::from_str(&metadata).map_err(|error| wrong(error.to_string()))?;
-    let checksums = parse_checksums(&fs::read_to_string(workspace_root().join("Cargo.lock")).map_err(io_error)?);
+    let checksums =
+        parse_checksums(&fs::read_to_string(workspace_root().join("Cargo.lock")).map_err(io_error)?);
     let dir = target_dir().join("sbom");
     fs::create_dir_all(&dir).map_err(io_error)?;
     for program in PROGRAMS {

@@ -82,7 +82,9 @@ fn topological_order<'a>(uses: &Uses<'a>) -> Vec<&'a str> {
     let mut order = Vec::new();
     while let Some(first) = remaining.first().copied() {
         let is_used = |name: &&str| {
-            remaining.iter().any(|user| user != name && uses.get(user).is_some_and(|used| used.contains(name)))
+            remaining
+                .iter()
+                .any(|user| user != name && uses.get(user).is_some_and(|used| used.contains(name)))
         };
         let next = remaining.iter().copied().find(|name| !is_used(name)).unwrap_or(first);
         remaining.remove(next);

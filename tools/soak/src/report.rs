@@ -50,12 +50,18 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use super::{RunResult, Report};
+    use super::{Report, RunResult};
     use std::time::Duration;
 
     fn entry(name: &'static str, failed: &[u32], broken: Option<&str>) -> RunResult {
         let elapsed = Duration::from_millis(61_900);
-        RunResult { name, completed: 20, failed: failed.to_vec(), elapsed, stopped_by: broken.map(str::to_owned) }
+        RunResult {
+            name,
+            completed: 20,
+            failed: failed.to_vec(),
+            elapsed,
+            stopped_by: broken.map(str::to_owned),
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::ClusterTests;
 use crate::load::MachineLoad;
-use crate::report::{RunResult, Report};
+use crate::report::{Report, RunResult};
 use runway_devcluster::{Release, Session, UpOptions};
 use runway_steps::{self as steps, StepError, target_dir};
 use std::fs::{self, File};
@@ -85,7 +85,10 @@ pub(crate) const RUNS: &[SoakRun] = &[
         name: "machine",
         description: "jobs on this machine, as root",
         times: 10,
-        kind: RunKind::Tests(TestCommand { target: &["-p", "runway-local", "--test", "machine"], filter: &[] }),
+        kind: RunKind::Tests(TestCommand {
+            target: &["-p", "runway-local", "--test", "machine"],
+            filter: &[],
+        }),
     },
     SoakRun {
         name: "virtual-machine",
@@ -114,7 +117,8 @@ impl Soak<'_> {
     pub(crate) fn execute(&self, run: &SoakRun, report: &mut Report) {
         eprintln!("\nxtask: soak {}: {}, {} times", run.name, run.description, self.times);
         let started_at = Instant::now();
-        let mut repetitions = Repetitions { name: run.name, times: self.times, completed: 0, failed: Vec::new() };
+        let mut repetitions =
+            Repetitions { name: run.name, times: self.times, completed: 0, failed: Vec::new() };
         let result = self.run_repetitions(&run.kind, &mut repetitions);
         report.add(RunResult {
             name: run.name,
@@ -139,10 +143,13 @@ impl Soak<'_> {
                 let _busy = busy.map_err(|error| io_error("the load", error))?;
                 repetitions.run_all(|step, log| tests.run(log, |command| session.run(step, command)))
             }
-            RunKind::AllOnCluster { kubernetes } => repetitions.run_all(|_, _| (self.cluster_tests)(*kubernetes)),
+            RunKind::AllOnCluster { kubernetes } => {
+                repetitions.run_all(|_, _| (self.cluster_tests)(*kubernetes))
+            }
             RunKind::Simulations { seeds } => {
                 let count = seeds.saturating_mul(self.times).to_string();
-                let mut command = steps::cargo_command(&["test", "--locked", "-p", "runway-control", "simulation"]);
+                let mut command =
+                    steps::cargo_command(&["test", "--locked", "-p", "runway-control", "simulation"]);
                 // One process runs all simulations and prints the seed that fails.
                 steps::run_step(&format!("{count} histories"), command.env("RUNWAY_SIMULATIONS", &count))?;
                 repetitions.completed = self.times;
@@ -163,7 +170,11 @@ impl TestCommand {
     ///
     /// # Errors
     /// [`StepError`] if a test fails, or no test matches the filter.
-    fn run(&self, log: &Path, run: impl FnOnce(&mut Command) -> Result<(), StepError>) -> Result<(), StepError> {
+    fn run(
+        &self,
+        log: &Path,
+        run: impl FnOnce(&mut Command) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
         let name = log.display().to_string();
         let output = File::create(log).map_err(|error| io_error(&name, error))?;
         let errors = output.try_clone().map_err(|error| io_error(&name, error))?;
@@ -190,7 +201,10 @@ struct Repetitions {
 impl Repetitions {
     /// Calls `run` for each repetition with a title and the path of a log. The logs of failed repetitions are
     /// kept.
-    fn run_all(&mut self, mut run: impl FnMut(&str, &Path) -> Result<(), StepError>) -> Result<(), StepError> {
+    fn run_all(
+        &mut self,
+        mut run: impl FnMut(&str, &Path) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
         let dir = log_dir();
         fs::create_dir_all(&dir).map_err(|error| io_error(&dir.display().to_string(), error))?;
         for number in 1..=self.times {
@@ -229,7 +243,7 @@ fn io_error(step: &str, error: io::Error) -> StepError {
 
 #[cfg(test)]
 mod tests {
-    use super::{RUNS, Repetitions, TestCommand, RunKind};
+    use super::{RUNS, Repetitions, RunKind, TestCommand};
     use runway_steps::{StepError, workspace_root};
     use std::collections::BTreeSet;
     use std::fs;

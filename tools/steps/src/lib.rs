@@ -7,6 +7,6 @@ mod programs;
 mod steps;
 
 pub use error::{ToolError, last_lines};
-pub use packages::{install_packages, run_logged, find_or_install};
+pub use packages::{find_or_install, install_packages, run_logged};
 pub use programs::{ProgramPaths, cache_dir, is_executable, is_static, locate, search_path};
-pub use steps::{StepError, ChildGuard, run_cargo, cargo_command, workspace_root, run_step, target_dir};
+pub use steps::{ChildGuard, StepError, cargo_command, run_cargo, run_step, target_dir, workspace_root};

@@ -24,8 +24,9 @@ pub fn search_path() -> String {
 pub fn cache_dir() -> Result<PathBuf, ToolError> {
     let env_path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let caches = env_path("XDG_CACHE_HOME").or_else(|| env_path("HOME").map(|home| home.join(".cache")));
-    let caches = caches
-        .ok_or_else(|| ToolError::Unsupported { what: "neither XDG_CACHE_HOME nor HOME is set".to_owned() })?;
+    let caches = caches.ok_or_else(|| ToolError::Unsupported {
+        what: "neither XDG_CACHE_HOME nor HOME is set".to_owned(),
+    })?;
     Ok(caches.join("runway"))
 }
 

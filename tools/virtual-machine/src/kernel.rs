@@ -23,7 +23,8 @@ pub(super) fn fetch() -> Result<PathBuf, ToolError> {
     let depends = run(Command::new("apt-cache").args(["depends", PACKAGE]), &work)?;
     let depends = String::from_utf8_lossy(&depends.stdout).into_owned();
     let name = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
-    let name = name.ok_or_else(|| ToolError::Unsupported { what: format!("{PACKAGE} depends on no kernel") })?;
+    let name =
+        name.ok_or_else(|| ToolError::Unsupported { what: format!("{PACKAGE} depends on no kernel") })?;
     run(Command::new("apt-get").args(["download", &format!("linux-image-{name}")]), &work)?;
     let packages = fs::read_dir(&work).map_err(io_error())?.flatten().map(|entry| entry.path());
     for package in packages.filter(|path| path.extension().is_some_and(|extension| extension == "deb")) {

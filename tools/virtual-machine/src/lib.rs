@@ -7,7 +7,9 @@ mod archive;
 mod kernel;
 
 use archive::CpioArchive;
-use runway_steps::{self as steps, StepError, ToolError, install_packages, workspace_root, search_path, target_dir};
+use runway_steps::{
+    self as steps, StepError, ToolError, install_packages, search_path, target_dir, workspace_root,
+};
 use serde_json::Value as Json;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -171,8 +173,12 @@ fn boot(kernel: &Path, image: &Path) -> Result<bool, ToolError> {
         .arg(image)
         .arg("-append")
         .arg(format!("console=ttyS0 quiet panic=-1 tests={TEST_FILTERS}"));
-    let mut machine =
-        machine.current_dir(workspace_root()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(io_error())?;
+    let mut machine = machine
+        .current_dir(workspace_root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(io_error())?;
     let output = machine.stdout.take();
     let started_at = Instant::now();
     let last = Arc::new(Mutex::new(String::from("no output")));
@@ -212,5 +218,7 @@ fn find_or_install_program((package, name): (&str, &str)) -> Result<PathBuf, Too
         return Ok(found);
     }
     install_packages(&[package], &[name.to_owned()], INSTALL_HINT)?;
-    find().ok_or_else(|| ToolError::Unsupported { what: format!("the package {package} does not contain {name}") })
+    find().ok_or_else(|| ToolError::Unsupported {
+        what: format!("the package {package} does not contain {name}"),
+    })
 }

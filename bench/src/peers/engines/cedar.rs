@@ -1,7 +1,7 @@
 //! The rules in Cedar, as the conditions of one `permit` policy.
 
 use super::JobInputs;
-use crate::timing::{Benchmark, BenchResult};
+use crate::timing::{BenchResult, Benchmark};
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression,
 };

@@ -1,7 +1,7 @@
 //! The rules in CEL, as one compiled expression over variables.
 
 use super::JobInputs;
-use crate::timing::{Benchmark, BenchResult};
+use crate::timing::{BenchResult, Benchmark};
 use cel::{Context, Env, Value};
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ pub(crate) mod cedar;
 pub(crate) mod cel;
 pub(crate) mod rego;
 
-use crate::timing::{Benchmark, BenchResult};
+use crate::timing::{BenchResult, Benchmark};
 use std::hint::black_box;
 
 /// The number of inputs.
@@ -67,7 +67,8 @@ fn benchmark<I: 'static>(
     for (rule, facts) in JobInputs::refused().iter().enumerate() {
         assert!(!allows(&prepare(facts)?)?, "rule {rule} refuses");
     }
-    let inputs = (0..INPUTS).map(|number| prepare(&JobInputs::allowed(number))).collect::<BenchResult<Vec<_>>>()?;
+    let inputs =
+        (0..INPUTS).map(|number| prepare(&JobInputs::allowed(number))).collect::<BenchResult<Vec<_>>>()?;
     Ok(Benchmark::new(move |samples| {
         let allowed = samples.time(operations, || {
             let mut allowed = 0;

@@ -1,7 +1,7 @@
 //! The rules in Rego, compiled for `regorus`'s register machine. It is the fastest of its evaluators.
 
 use super::JobInputs;
-use crate::timing::{Benchmark, BenchResult};
+use crate::timing::{BenchResult, Benchmark};
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::vm::RegoVM;
 use regorus::{Engine, Value};

@@ -5,14 +5,14 @@ mod outcome;
 mod screen;
 mod signals;
 
-use crate::arguments::{TextOrJson, RunArgs};
+use crate::arguments::{RunArgs, TextOrJson};
 use crate::document::{Evaluated, evaluate_with, read_sources};
 use crate::error::CliError;
 use crate::{Exit, output, policy};
 use error::RunError;
 use outcome::Outcome;
 use runway_control::backend::CreateRequest;
-use runway_control::{JobSnapshot, Env, SystemEnv};
+use runway_control::{Env, JobSnapshot, SystemEnv};
 use runway_core::capability::BackendKind;
 use runway_core::spec::Secret;
 use runway_core::{AdmittedJob, JobId, JobSpec};
@@ -40,8 +40,9 @@ fn try_run(arguments: &RunArgs) -> Result<Exit, RunError> {
     let (sources, Exit::Success) = read_sources(std::slice::from_ref(&arguments.file))? else {
         return Ok(Exit::NOT_RUN);
     };
-    let evaluated =
-        evaluate_with(&sources, &policy, common, Some(BackendKind::Local), |spec| apply_overrides(spec, arguments))?;
+    let evaluated = evaluate_with(&sources, &policy, common, Some(BackendKind::Local), |spec| {
+        apply_overrides(spec, arguments)
+    })?;
     let [evaluated] = evaluated.as_slice() else {
         return Err(RunError::NotOneJob { file: arguments.file.clone(), count: evaluated.len() });
     };
@@ -74,7 +75,12 @@ fn try_run(arguments: &RunArgs) -> Result<Exit, RunError> {
 }
 
 /// Passes the job's output through until the job ends, and prints the result.
-fn run_to_completion(job: &Job, request: &CreateRequest, signals: &Signals, format: TextOrJson) -> Result<Exit, RunError> {
+fn run_to_completion(
+    job: &Job,
+    request: &CreateRequest,
+    signals: &Signals,
+    format: TextOrJson,
+) -> Result<Exit, RunError> {
     let FollowedJob { final_snapshot, signal, write_error } = follow_job(job, request, signals, format)?;
     let outcome = Outcome::new(job, final_snapshot, SystemEnv.now()).map_err(RunError::Usage)?;
     match format {
@@ -141,7 +147,12 @@ struct FollowedJob {
 }
 
 /// Passes the job's output through and forwards signals to the job, until it no longer occupies resources.
-fn follow_job(job: &Job, request: &CreateRequest, signals: &Signals, format: TextOrJson) -> Result<FollowedJob, RunError> {
+fn follow_job(
+    job: &Job,
+    request: &CreateRequest,
+    signals: &Signals,
+    format: TextOrJson,
+) -> Result<FollowedJob, RunError> {
     let screen = Screen::new(format == TextOrJson::Json);
     let timeout = request.admitted.job().timeout;
     let mut reader = job.reader().map_err(RunError::ReadOutput)?;
@@ -178,7 +189,11 @@ fn follow_job(job: &Job, request: &CreateRequest, signals: &Signals, format: Tex
             Ok(read) => read?,
             Err(_) => None,
         };
-        Ok(FollowedJob { final_snapshot: final_snapshot.map_err(RunError::Follow)?, signal: signals.first(), write_error })
+        Ok(FollowedJob {
+            final_snapshot: final_snapshot.map_err(RunError::Follow)?,
+            signal: signals.first(),
+            write_error,
+        })
     })
 }
 

@@ -27,7 +27,8 @@ impl Signals {
     /// Registers for SIGINT, SIGTERM and SIGHUP, except for those that the process ignores, as under `nohup`.
     pub(super) fn register() -> io::Result<Self> {
         let ignored_mask = parse_ignored_signals(&fs::read_to_string("/proc/self/status")?);
-        let handled = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored_mask >> (signal - 1) & 1 == 0);
+        let handled =
+            [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored_mask >> (signal - 1) & 1 == 0);
         let incoming = Incoming::new(handled)?;
         let handle = incoming.handle();
         Ok(Self { incoming: Mutex::new(incoming), handle, first: AtomicI32::new(0) })

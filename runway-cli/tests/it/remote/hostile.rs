@@ -1,6 +1,6 @@
 //! Responses from broken and malicious servers.
 
-use super::scripted_server::{response, job, serve_responses};
+use super::scripted_server::{job, response, serve_responses};
 use super::{HELLO, runway_at};
 
 /// Commands that read a response.
@@ -104,7 +104,8 @@ fn control_characters_from_a_server_are_escaped() {
     let problem = format!(
         r#"{{"type":"{hostile_text}","title":"{hostile_text}","status":422,"detail":"{hostile_text}","instance":"{hostile_text}","violations":[{{"code":"unknown-class","path":"/image","message":"{hostile_text}","requested":"{hostile_text}","allowed":{{"one_of":["{hostile_text}"]}},"policy":"{hostile_text}","fix":"{hostile_text}"}}]}}"#
     );
-    let bare = format!(r#"{{"title":"{hostile_text}","detail":"{hostile_text}","instance":"{hostile_text}"}}"#);
+    let bare =
+        format!(r#"{{"title":"{hostile_text}","detail":"{hostile_text}","instance":"{hostile_text}"}}"#);
     let usage = format!(
         r#"{{"tenant":"{hostile_text}","gpus":{{"held":0,"limit":0}},"jobs":{{"held":0,"limit":0}},"rate":{{"remaining":0,"reset_seconds":18446744073709551615}}}}"#
     );

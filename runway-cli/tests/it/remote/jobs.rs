@@ -1,6 +1,6 @@
 //! The life of a job with all commands.
 
-use super::server::{ServerConfig, Server, policy_with_high_rate_limit, short_timings};
+use super::server::{Server, ServerConfig, policy_with_high_rate_limit, short_timings};
 use super::{HELLO, json, remote_command, runway_at, runway_at_with};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -48,7 +48,8 @@ fn job_is_submitted_listed_shown_and_cancelled() {
 
     let cancelled = runway_at(url, &["cancel", &id]);
     assert_eq!((cancelled.code, cancelled.stderr.as_str()), (0, ""));
-    let resubmitted = json(&runway_at(url, &["submit", HELLO, "--idempotency-key", "once", "--wait", "-o", "json"]));
+    let resubmitted =
+        json(&runway_at(url, &["submit", HELLO, "--idempotency-key", "once", "--wait", "-o", "json"]));
     assert_eq!(resubmitted[0]["job"]["phase"], "cancelled");
     let again = runway_at(url, &["submit", HELLO, "--idempotency-key", "once", "--wait"]);
     assert_eq!(again.code, 3);
@@ -134,7 +135,11 @@ fn watch_redraws_the_list_on_a_terminal() {
 
 #[test]
 fn watch_prints_each_change() {
-    let server = Server::start(ServerConfig { policy: policy_with_high_rate_limit(), timings: short_timings(true), ..ServerConfig::default() });
+    let server = Server::start(ServerConfig {
+        policy: policy_with_high_rate_limit(),
+        timings: short_timings(true),
+        ..ServerConfig::default()
+    });
     let url = &server.url();
     let mut watching = remote_command(url, &["ls", "--watch", "-o", "json"])
         .stdout(Stdio::piped())

@@ -1,8 +1,8 @@
 //! Lost responses: a retry never creates a job twice.
 
 use super::proxy::{Delivery, start_proxy};
-use super::scripted_server::{response, header, job, serve_responses};
-use super::server::{ServerConfig, Server};
+use super::scripted_server::{header, job, response, serve_responses};
+use super::server::{Server, ServerConfig};
 use super::{HELLO, runway_at};
 
 /// Returns the idempotency key in the hint of a failed submission.
@@ -18,7 +18,11 @@ fn submit_is_retried_after_a_lost_response() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let created_jobs = server.created_jobs();
     assert_eq!(created_jobs.len(), 1);
-    assert!(ran.stdout.starts_with(&format!("{}: already exists: hello ", created_jobs[0])), "{}", ran.stdout);
+    assert!(
+        ran.stdout.starts_with(&format!("{}: already exists: hello ", created_jobs[0])),
+        "{}",
+        ran.stdout
+    );
     assert!(ran.stderr.contains("retrying for up to 60 s"), "{}", ran.stderr);
 }
 
@@ -41,7 +45,8 @@ fn unreachable_server_is_reported() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
-    let ran = runway_at(&unused_url, &["submit", HELLO, "fixtures/jobs/smoke-test.yaml", "--retry-for", "1s"]);
+    let ran =
+        runway_at(&unused_url, &["submit", HELLO, "fixtures/jobs/smoke-test.yaml", "--retry-for", "1s"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (4, ""));
     assert!(ran.stderr.contains(&format!("no response from {unused_url}: ")), "{}", ran.stderr);
     assert!(ran.stderr.contains("smoke-test.yaml: not sent: the server is unreachable"), "{}", ran.stderr);

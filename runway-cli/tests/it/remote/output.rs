@@ -1,8 +1,8 @@
 //! The output of jobs.
 
 use super::proxy::{Delivery, start_proxy};
-use super::scripted_server::{response, job, serve_responses, serve_by_path};
-use super::server::{ServerConfig, Server, long_timings, short_timings};
+use super::scripted_server::{job, response, serve_by_path, serve_responses};
+use super::server::{Server, ServerConfig, long_timings, short_timings};
 use super::{HELLO, remote_command, runway_at};
 use bytes::Bytes;
 use runway_control::backend::LogEvent;
@@ -60,9 +60,17 @@ fn follow_resumes_after_a_disconnect() {
     let id = runway_at(&server.url(), &["submit", HELLO, "--wait", "-o", "name"]).stdout;
     // The first request reads the job's status. The output is then truncated at different positions, once or
     // several times.
-    let once = (0..75).step_by(4).map(|cut| vec![Delivery::Complete, Delivery::Truncated(cut), Delivery::Complete]);
-    let often =
-        [20, 40].map(|cut| vec![Delivery::Complete, Delivery::Truncated(cut), Delivery::Truncated(cut + 9), Delivery::Lost, Delivery::Complete]);
+    let once =
+        (0..75).step_by(4).map(|cut| vec![Delivery::Complete, Delivery::Truncated(cut), Delivery::Complete]);
+    let often = [20, 40].map(|cut| {
+        vec![
+            Delivery::Complete,
+            Delivery::Truncated(cut),
+            Delivery::Truncated(cut + 9),
+            Delivery::Lost,
+            Delivery::Complete,
+        ]
+    });
     for fates in once.chain(often) {
         let url = start_proxy(server.address, fates);
         let ran = remote_command(&url, &["logs", "-f", id.trim()]).output().unwrap();
@@ -88,10 +96,14 @@ fn follow_with_tail_reports_missing_output() {
     let id = runway_at(&server.url(), &["submit", HELLO, "--wait", "-o", "name"]).stdout;
     // Both frames of the first attempt arrive, and nothing more.
     let cut = "attempt 1\n".len() + 64;
-    let url = start_proxy(server.address, vec![Delivery::Complete, Delivery::Truncated(cut), Delivery::Complete]);
+    let url =
+        start_proxy(server.address, vec![Delivery::Complete, Delivery::Truncated(cut), Delivery::Complete]);
     let ran = remote_command(&url, &["logs", "-f", "--tail", "2", id.trim()]).output().unwrap();
     let stderr = String::from_utf8(ran.stderr).unwrap();
-    assert!(stderr.contains("disconnected; output that the job prints before the reconnect is lost"), "{stderr}");
+    assert!(
+        stderr.contains("disconnected; output that the job prints before the reconnect is lost"),
+        "{stderr}"
+    );
     assert!(ran.stdout.starts_with(b"one\n"), "{:?}", ran.stdout);
 }
 

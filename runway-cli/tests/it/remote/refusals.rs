@@ -1,9 +1,9 @@
 //! Refusals by the command line and by the server.
 
-use super::server::{ServerConfig, Server, policy_with_high_rate_limit};
+use super::server::{Server, ServerConfig, policy_with_high_rate_limit};
 use super::{HELLO, json, remote_command, runway_at, runway_at_with};
-use crate::program::{fixtures, to_program_output, runway};
-use runway_control::fake::{Response, Fault};
+use crate::program::{fixtures, runway, to_program_output};
+use runway_control::fake::{Fault, Response};
 
 #[test]
 fn submit_renders_violations_as_check_does() {
@@ -32,10 +32,9 @@ fn submit_json_has_the_violations_of_check() {
         let checked = json(&runway(&["check", &file, "-o", "json", "--policy", policy.to_str().unwrap()]));
         let mut command = remote_command(&server.url(), &["submit", &file, "-o", "json"]);
         // The variables of the secrets in these files.
-        let ran = to_program_output(command
-            .envs(["TOKEN", "DB_PASSWORD", "API_TOKEN"].map(|name| (name, "x")))
-            .output()
-            .unwrap());
+        let ran = to_program_output(
+            command.envs(["TOKEN", "DB_PASSWORD", "API_TOKEN"].map(|name| (name, "x"))).output().unwrap(),
+        );
         assert_eq!(ran.code, 1, "{file}: {}", ran.stderr);
         let records = json(&ran);
         for (record, checked) in records.as_array().unwrap().iter().zip(checked.as_array().unwrap()) {
@@ -90,7 +89,7 @@ fn job_with_a_missing_secret_is_not_sent() {
 
 #[test]
 fn secret_value_is_sent_but_never_printed() {
-    let (url, requests) = super::scripted_server::serve_responses(vec![remote::scripted_server::response(
+    let (url, requests) = super::scripted_server::serve_responses(vec![super::scripted_server::response(
         "422 Unprocessable",
         "",
         br#"{"title":"Refused","detail":"no","instance":"1"}"#,
@@ -105,8 +104,11 @@ fn secret_value_is_sent_but_never_printed() {
 fn secret_value_in_a_file_is_never_printed() {
     let sources: Vec<String> =
         serde_json::from_str(include_str!("../../../../fixtures/secrets.json")).unwrap();
-    let (url, requests) =
-        super::scripted_server::serve_responses(vec![remote::scripted_server::response("500 No", "", b"{\"title\":\"t\"}")]);
+    let (url, requests) = super::scripted_server::serve_responses(vec![super::scripted_server::response(
+        "500 No",
+        "",
+        b"{\"title\":\"t\"}",
+    )]);
     for source in sources {
         let source = source.replace("SECRET-not", "plain").replace("SECRET", "hunter2-xyzzy");
         let ran = runway_at_with(&url, &["submit", "-"], &source);
@@ -150,8 +152,11 @@ fn rejection_by_the_backend_shows_its_reason() {
 
 #[test]
 fn invalid_usage_is_reported_without_a_request() {
-    let (url, requests) =
-        super::scripted_server::serve_responses(vec![remote::scripted_server::response("500 No", "", b"{\"title\":\"t\"}")]);
+    let (url, requests) = super::scripted_server::serve_responses(vec![super::scripted_server::response(
+        "500 No",
+        "",
+        b"{\"title\":\"t\"}",
+    )]);
     for (arguments, message) in [
         (&["submit", HELLO, HELLO, "--follow"][..], "`--follow` accepts one job"),
         (&["submit", HELLO, "--follow", "-o", "json"], "leave out `--output`"),

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use runway_control::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, JobRef, LogError, LogEvent, LogOptions, LogStream,
-    JobSnapshot, CreateRequest, Unavailable, WatchEvent,
+    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, JobSnapshot, LogError,
+    LogEvent, LogOptions, LogStream, Unavailable, WatchEvent,
 };
 use runway_control::fake::{FakeBackend, FakeCluster, Fault, JobTimings};
 use runway_core::JobId;
@@ -20,7 +20,8 @@ use tokio::runtime::Runtime;
 
 /// Returns the built-in policy with a rate limit that tests do not reach.
 pub fn policy_with_high_rate_limit() -> String {
-    let policy = std::fs::read_to_string(crate::program::root().join("fixtures/policies/default.yaml")).unwrap();
+    let policy =
+        std::fs::read_to_string(crate::program::root().join("fixtures/policies/default.yaml")).unwrap();
     policy.replace("rate_limit: {per_minute: 60, burst: 10}", "rate_limit: {per_minute: 6000, burst: 500}")
 }
 

@@ -1,7 +1,7 @@
 //! Server and client certificates.
 
 use super::HELLO;
-use super::server::{ServerConfig, Server};
+use super::server::{Server, ServerConfig};
 use crate::program::{ProgramOutput, runway};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use runway_http::server::{Tls, TlsFiles};
@@ -73,7 +73,8 @@ fn client_certificate_decides_the_role() {
         key: file("server.key").into(),
         client_ca: Some(file("ca.pem").into()),
     };
-    let server = Server::start(ServerConfig { tls: Some(Tls::load(files).unwrap()), ..ServerConfig::default() });
+    let server =
+        Server::start(ServerConfig { tls: Some(Tls::load(files).unwrap()), ..ServerConfig::default() });
     let url = format!("https://{}", server.address);
     let call = |identity: Option<&str>, ca: Option<&str>, arguments: &[&str]| -> ProgramOutput {
         let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();

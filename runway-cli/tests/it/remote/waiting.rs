@@ -1,7 +1,7 @@
 //! Waiting for the end of jobs.
 
-use super::scripted_server::{response, header, job, serve_responses};
-use super::server::{ServerConfig, Server, long_timings, short_timings};
+use super::scripted_server::{header, job, response, serve_responses};
+use super::server::{Server, ServerConfig, long_timings, short_timings};
 use super::{HELLO, json, remote_command, runway_at, runway_at_with};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 #[test]
 fn wait_exits_with_0_or_3_depending_on_the_job() {
     for (succeeds, code, end) in [(true, 0, "succeeded"), (false, 3, "failed, NonZeroExit")] {
-        let server = Server::start(ServerConfig { timings: short_timings(succeeds), ..ServerConfig::default() });
+        let server =
+            Server::start(ServerConfig { timings: short_timings(succeeds), ..ServerConfig::default() });
         let ran = runway_at(&server.url(), &["submit", HELLO, "--wait"]);
         assert_eq!(ran.code, code, "{}", ran.stderr);
         let id = server.created_jobs()[0];
@@ -95,7 +96,10 @@ fn interrupt_before_the_response_prints_the_key() {
     let mut stderr_text = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr_text).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(stderr_text.contains(&format!("repeat the command with `--idempotency-key {key}`")), "{stderr_text}");
+    assert!(
+        stderr_text.contains(&format!("repeat the command with `--idempotency-key {key}`")),
+        "{stderr_text}"
+    );
 }
 
 #[test]
@@ -117,7 +121,10 @@ fn exit_code_is_that_of_the_worst_job() {
     let ran = runway_at_with(&server.url(), &["submit", "-", "--wait", "-o", "json"], jobs);
     assert_eq!(ran.code, 3);
     let records = json(&ran);
-    assert_eq!((&records[0]["job"]["phase"], &records[0]["error"]), (&"failed".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&records[0]["job"]["phase"], &records[0]["error"]),
+        (&"failed".into(), &serde_json::Value::Null)
+    );
     assert_eq!(
         (&records[1]["job"], &records[1]["violations"][0]["code"]),
         (&serde_json::Value::Null, &"invalid-name".into())

@@ -50,7 +50,9 @@ impl Classifier<'_> {
         {
             match pod.cause(&self.events) {
                 Some(cause) if !cause.low_confidence => return Some((cause, self.attempt_number(index))),
-                found => low_confidence = low_confidence.or(found.map(|cause| (cause, self.attempt_number(index)))),
+                found => {
+                    low_confidence = low_confidence.or(found.map(|cause| (cause, self.attempt_number(index))))
+                }
             }
         }
         low_confidence
@@ -97,6 +99,10 @@ impl Classifier<'_> {
 
     /// Returns the latest time at which a pod with an unknown end can have terminated.
     pub(super) fn latest_possible_end(&self) -> Option<Timestamp> {
-        self.pods.iter().filter(|pod| pod.ended_at().is_none()).filter_map(ObservedPod::deletion_deadline).max()
+        self.pods
+            .iter()
+            .filter(|pod| pod.ended_at().is_none())
+            .filter_map(ObservedPod::deletion_deadline)
+            .max()
     }
 }

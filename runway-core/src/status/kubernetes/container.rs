@@ -1,10 +1,13 @@
 //! One container: how it terminated, or what prevents its start.
 
 use crate::status::cause::{Cause, evidence, quoted};
-use crate::status::termination::{ProgramSource, child_out_of_memory, exited, not_started, out_of_memory, signaled};
+use crate::status::termination::{
+    ProgramSource, child_out_of_memory, exited, not_started, out_of_memory, signaled,
+};
 use crate::status::{Evidence, Reason};
 use k8s_openapi::api::core::v1::{
-    Container as ContainerSpec, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodStatus,
+    Container as ContainerSpec, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
+    PodStatus,
 };
 
 /// One container of a pod, with its status.
@@ -115,16 +118,19 @@ impl<'a> Container<'a> {
     /// Returns whether a process of the container was ever observed.
     pub(super) fn has_run(&self) -> bool {
         self.is_running()
-            || self.last_terminated().is_some_and(|(_, terminated)| match Termination::from_state(terminated) {
-                Termination::NotStarted => false,
-                Termination::Lost => terminated.started_at.is_some() || self.was_restarted(),
-                _ => true,
+            || self.last_terminated().is_some_and(|(_, terminated)| {
+                match Termination::from_state(terminated) {
+                    Termination::NotStarted => false,
+                    Termination::Lost => terminated.started_at.is_some() || self.was_restarted(),
+                    _ => true,
+                }
             })
     }
 
     /// Returns whether the node lost the container and cannot tell whether it ever ran.
     pub(super) fn is_lost(&self) -> bool {
-        self.terminated().is_some_and(|terminated| Termination::from_state(terminated) == Termination::Lost) && !self.has_run()
+        self.terminated().is_some_and(|terminated| Termination::from_state(terminated) == Termination::Lost)
+            && !self.has_run()
     }
 
     /// Returns the termination before the last start.
@@ -134,7 +140,9 @@ impl<'a> Container<'a> {
 
     fn was_restarted(&self) -> bool {
         self.status.restart_count > 0
-            || self.previous_termination().is_some_and(|end| !matches!(Termination::from_state(end), Termination::NotStarted | Termination::Lost))
+            || self.previous_termination().is_some_and(|end| {
+                !matches!(Termination::from_state(end), Termination::NotStarted | Termination::Lost)
+            })
     }
 
     /// Returns whether the container is an init container that keeps running next to the main containers.
@@ -167,7 +175,9 @@ impl<'a> Container<'a> {
             _ => cause,
         };
         let cause = match terminated.signal {
-            Some(signal @ 1..) => cause.with_evidence(self.evidence(&format!("{state}.signal"), &signal.to_string())),
+            Some(signal @ 1..) => {
+                cause.with_evidence(self.evidence(&format!("{state}.signal"), &signal.to_string()))
+            }
             _ => cause,
         };
         let code = self.evidence(&format!("{state}.exitCode"), &terminated.exit_code.to_string());
@@ -242,7 +252,9 @@ impl<'a> Container<'a> {
         let name = quoted(&self.status.name);
         let others = self.pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
         match self.role {
-            ContainerRole::Init => cause.description = format!("its init container {name}: {}", cause.description),
+            ContainerRole::Init => {
+                cause.description = format!("its init container {name}: {}", cause.description)
+            }
             ContainerRole::Main if others.is_some_and(|all| all.len() > 1) => {
                 cause.description = format!("its container {name}: {}", cause.description);
             }

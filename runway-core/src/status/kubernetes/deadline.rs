@@ -27,7 +27,8 @@ impl Classifier<'_> {
                 verdict
             }
             (HasRun::Unknown, cause) => {
-                let detail = cause.as_ref().map(|cause| format!(": {}", cause.description)).unwrap_or_default();
+                let detail =
+                    cause.as_ref().map(|cause| format!(": {}", cause.description)).unwrap_or_default();
                 let message = format!(
                     "did not end within its timeout{timeout}; whether it ever ran is unknown{detail}"
                 );
@@ -39,7 +40,8 @@ impl Classifier<'_> {
             (HasRun::Yes | HasRun::No, cause) => {
                 let attempts = self.attempts();
                 let suffix = if attempts > 1 { self.attempt_suffix(attempts) } else { String::new() };
-                let earlier_cause = cause.map(|cause| format!("; before that: {}", cause.description)).unwrap_or_default();
+                let earlier_cause =
+                    cause.map(|cause| format!("; before that: {}", cause.description)).unwrap_or_default();
                 let message = format!("took longer than its timeout{timeout}{suffix}{earlier_cause}");
                 let mut verdict = Verdict::new(Phase::Failed, message);
                 verdict.add_hint(

@@ -4,7 +4,7 @@
 use super::container::{config_error, pull_hint};
 use super::node::{disrupted, evicted};
 use super::scheduler::unschedulable;
-use super::time::{micro_instant, instant};
+use super::time::{instant, micro_instant};
 use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::termination::{ProgramSource, not_started};
 use crate::status::{Evidence, Reason};
@@ -30,7 +30,9 @@ pub(super) struct PullFailure<'a> {
 impl<'a> Events<'a> {
     pub(super) fn new(events: &'a [Event]) -> Self {
         let mut events: Vec<_> = events.iter().collect();
-        events.sort_by_key(|event| (event_time(event), event.metadata.name.as_deref(), event.message.as_deref()));
+        events.sort_by_key(|event| {
+            (event_time(event), event.metadata.name.as_deref(), event.message.as_deref())
+        });
         let mut grouped = Self { job_events: Vec::new(), pod_events: BTreeMap::new() };
         for event in events {
             let about = &event.involved_object;
@@ -76,15 +78,17 @@ impl<'a> Events<'a> {
     /// first.
     pub(super) fn unobserved_pod_cause(&self, is_observed: impl Fn(&str) -> bool) -> Option<Cause> {
         let unobserved = self.pod_events.iter().filter(|(name, _)| !is_observed(name));
-        let mut unobserved: Vec<_> =
-            unobserved.map(|(name, events)| (events.last().and_then(|event| event_time(event)), *name)).collect();
+        let mut unobserved: Vec<_> = unobserved
+            .map(|(name, events)| (events.last().and_then(|event| event_time(event)), *name))
+            .collect();
         unobserved.sort();
         unobserved.into_iter().rev().find_map(|(_, name)| self.pod_cause(Some(name)))
     }
 
     /// Returns whether an event shows that a main container of any pod started.
     pub(super) fn show_start(&self) -> bool {
-        let is_start = |event: &Event| event.reason.as_deref() == Some("Started") && is_about_main_container(event);
+        let is_start =
+            |event: &Event| event.reason.as_deref() == Some("Started") && is_about_main_container(event);
         self.pod_events.values().flatten().any(|event| is_start(event))
     }
 
@@ -146,7 +150,12 @@ fn event_cause(event: &Event) -> Option<Cause> {
     let cause = match event.reason.as_deref()? {
         "Failed" if mentions(&["InvalidImageName"]) => invalid_image(message),
         "Failed"
-            if mentions(&["Failed to pull image", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"]) =>
+            if mentions(&[
+                "Failed to pull image",
+                "ErrImagePull",
+                "ImagePullBackOff",
+                "ErrImageNeverPull",
+            ]) =>
         {
             pull_failed(message)
         }

@@ -45,7 +45,7 @@ struct ListedJob {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KubectlListError {
     /// The value is not an object, or it has no `kind`.
-    #[error("{namespaced_name} is not a Kubernetes object: it has no `kind`")]
+    #[error("{location} is not a Kubernetes object: it has no `kind`")]
     NotAnObject {
         /// The position of the value: `items[3]`, or `the input`.
         location: String,
@@ -57,7 +57,7 @@ pub enum KubectlListError {
         kind: String,
     },
     /// An object is not valid for its kind.
-    #[error("{namespaced_name} is not a valid {kind}: {detail}")]
+    #[error("{location} is not a valid {kind}: {detail}")]
     Malformed {
         /// The position of the object: `items[3]`, or `the input`.
         location: String,
@@ -77,19 +77,22 @@ impl KubectlList {
     /// or event is [skipped](Self::skipped).
     pub fn from_json(json: Json) -> Result<Self, KubectlListError> {
         let mut objects = ParsedObjects::default();
-        let kind = kind_of(&json).ok_or_else(|| KubectlListError::NotAnObject { location: WHOLE_INPUT.to_owned() })?;
+        let kind = kind_of(&json)
+            .ok_or_else(|| KubectlListError::NotAnObject { location: WHOLE_INPUT.to_owned() })?;
         match (kind.strip_suffix("List"), json) {
             (Some(item_kind), Json::Object(mut list)) => {
                 let item_kind = item_kind.to_owned();
                 let items = match list.remove("items") {
                     Some(Json::Array(items)) => items,
                     None | Some(Json::Null) => Vec::new(),
-                    Some(_) => return Err(KubectlListError::ItemsNotAList { kind: format!("{item_kind}List") }),
+                    Some(_) => {
+                        return Err(KubectlListError::ItemsNotAList { kind: format!("{item_kind}List") });
+                    }
                 };
                 for (index, item) in items.into_iter().enumerate() {
                     // The API server writes the kind only once, on the list.
-                    let kind =
-                        kind_of(&item).or_else(|| (!item_kind.is_empty() && item.is_object()).then(|| item_kind.clone()));
+                    let kind = kind_of(&item)
+                        .or_else(|| (!item_kind.is_empty() && item.is_object()).then(|| item_kind.clone()));
                     objects.add(&format!("items[{index}]"), kind, item)?;
                 }
             }
@@ -197,7 +200,11 @@ impl ParsedObjects {
     }
 }
 
-fn decode<T: DeserializeOwned>(location: &str, kind: &'static str, object: Json) -> Result<T, KubectlListError> {
+fn decode<T: DeserializeOwned>(
+    location: &str,
+    kind: &'static str,
+    object: Json,
+) -> Result<T, KubectlListError> {
     serde_json::from_value(object).map_err(|error| {
         let message = error.to_string();
         // The rest of the message repeats the value.
@@ -391,7 +398,10 @@ mod tests {
             error_message(json!({"kind": "List", "items": [job("a", "1"), 3]})),
             "items[1] is not a Kubernetes object: it has no `kind`"
         );
-        assert_eq!(error_message(json!({"kind": "List", "items": {}})), "the `items` of the List are not a list");
+        assert_eq!(
+            error_message(json!({"kind": "List", "items": {}})),
+            "the `items` of the List are not a list"
+        );
         let mut wrong = job("a", "1");
         wrong["spec"] = json!({"template": {"spec": {"containers": [{"name": "x", "env": [{"name": "P", "value": 123_456}]}]}}});
         let message = error_message(json!({"kind": "List", "items": [wrong]}));
@@ -404,7 +414,8 @@ mod tests {
         assert!(!error_message(wrong).contains("hunter2"));
         let mut wrong = pod("p", Json::Null);
         wrong["status"] = json!("hunter2");
-        let listing = KubectlList::from_json(json!({"kind": "List", "items": [wrong, job("a", "1")]})).unwrap();
+        let listing =
+            KubectlList::from_json(json!({"kind": "List", "items": [wrong, job("a", "1")]})).unwrap();
         assert_eq!((listing.skipped().len(), listing.jobs().count()), (1, 1));
         assert!(!listing.skipped()[0].to_string().contains("hunter2"));
     }

@@ -69,13 +69,17 @@ pub struct JobObjects<'a> {
 /// ```
 #[must_use]
 pub fn classify(objects: &JobObjects<'_>) -> Status {
-    let classifier =
-        Classifier { job: objects.job.map(ObservedJob), pods: ObservedPod::all(objects), events: Events::new(objects.events) };
+    let classifier = Classifier {
+        job: objects.job.map(ObservedJob),
+        pods: ObservedPod::all(objects),
+        events: Events::new(objects.events),
+    };
     if classifier.job.is_none() && classifier.pods.is_empty() {
         return Status::gone();
     }
     let verdict = classifier.verdict();
-    let occupies_resources = classifier.pods.iter().any(ObservedPod::is_active) || (classifier.job.is_some() && !verdict.phase.is_final());
+    let occupies_resources = classifier.pods.iter().any(ObservedPod::is_active)
+        || (classifier.job.is_some() && !verdict.phase.is_final());
     let mut spans: Vec<_> = classifier.pods.iter().filter_map(ObservedPod::attempt_span).collect();
     spans.sort_by_key(|run| (run.scheduled, run.ended));
     Status {
@@ -122,7 +126,10 @@ impl Classifier<'_> {
                 return self.succeeding(job, complete);
             }
             let finished_at = job.completed_at().or_else(|| complete.since());
-            return Verdict { finished_at, ..self.succeeded().with_evidence(job.condition_evidence(complete)) };
+            return Verdict {
+                finished_at,
+                ..self.succeeded().with_evidence(job.condition_evidence(complete))
+            };
         }
         if let Some(failed) = job.condition("Failed").filter(precedes_deletion) {
             if has_active_pods {
@@ -150,9 +157,8 @@ impl Classifier<'_> {
         let note =
             self.pods.iter().rev().filter(|pod| pod.has_succeeded()).find_map(|pod| pod.cause(&self.events));
         match note {
-            Some(note) => {
-                Verdict::new(Phase::Succeeded, format!("succeeded{attempt}, {}", note.description)).with_cause(note)
-            }
+            Some(note) => Verdict::new(Phase::Succeeded, format!("succeeded{attempt}, {}", note.description))
+                .with_cause(note),
             None => Verdict::new(Phase::Succeeded, format!("succeeded{attempt}")),
         }
     }
@@ -168,12 +174,15 @@ impl Classifier<'_> {
             return Verdict::new(Phase::Failed, message).with_cause(cause).with_evidence(proof);
         }
         if let Some(cause) = self.events.rejection(self.newest_creation()) {
-            return Verdict::new(Phase::Failed, cause.description.clone()).with_cause(cause).with_evidence(proof);
+            return Verdict::new(Phase::Failed, cause.description.clone())
+                .with_cause(cause)
+                .with_evidence(proof);
         }
         let message = condition.inner.message.as_deref().filter(|message| !message.is_empty());
         let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
         let mut verdict =
-            Verdict::new(Phase::Failed, format!("failed{}{detail}", self.attempt_suffix(self.attempts()))).with_evidence(proof);
+            Verdict::new(Phase::Failed, format!("failed{}{detail}", self.attempt_suffix(self.attempts())))
+                .with_evidence(proof);
         if matches!(condition.reason(), Some("BackoffLimitExceeded" | "PodFailurePolicy") | None) {
             verdict.reason = Some(Reason::BackoffLimitExceeded);
         }
@@ -191,8 +200,11 @@ impl Classifier<'_> {
                 cancelled_at,
             ))
             .with_evidence(deletion);
-        verdict.finished_at =
-            if has_active_pods { None } else { self.last_end().max(self.latest_possible_end()).or(job.deleted_at()).or(at) };
+        verdict.finished_at = if has_active_pods {
+            None
+        } else {
+            self.last_end().max(self.latest_possible_end()).or(job.deleted_at()).or(at)
+        };
         verdict
     }
 
@@ -242,8 +254,12 @@ impl Classifier<'_> {
             return self.between_attempts(last);
         }
         match (ready, active, job.counted_attempts() > 0) {
-            (true, ..) => Verdict::new(Phase::Running, format!("runs{}", self.attempt_suffix(self.attempts()))),
-            (false, true, _) => Verdict::new(Phase::Pending, "its pod was created, and has not been observed yet"),
+            (true, ..) => {
+                Verdict::new(Phase::Running, format!("runs{}", self.attempt_suffix(self.attempts())))
+            }
+            (false, true, _) => {
+                Verdict::new(Phase::Pending, "its pod was created, and has not been observed yet")
+            }
             (false, false, true) => Verdict::new(
                 Phase::Running,
                 format!("ended{}; the next step is not decided yet", self.attempt_suffix(self.attempts())),
@@ -300,7 +316,8 @@ impl Classifier<'_> {
         let waits_for_cluster = matches!(cause.reason, Reason::Unschedulable | Reason::PodsRejected);
         let is_transient = container::is_transient(&cause);
         let occupied_resources = self.occupied_resources();
-        let mut verdict = Verdict::new(Phase::Pending, format!("{}{suffix}", cause.description)).with_cause(cause);
+        let mut verdict =
+            Verdict::new(Phase::Pending, format!("{}{suffix}", cause.description)).with_cause(cause);
         verdict.add_hint(&if waits_for_cluster {
             format!("until then it holds {occupied_resources}")
         } else if is_transient {
@@ -325,7 +342,9 @@ impl Classifier<'_> {
                 let message = format!("{}{suffix}; {next} or the end of the job follows", cause.description);
                 Verdict::new(Phase::Running, message).with_cause(cause)
             }
-            None => Verdict::new(Phase::Running, format!("ended{suffix}; {next} or the end of the job follows")),
+            None => {
+                Verdict::new(Phase::Running, format!("ended{suffix}; {next} or the end of the job follows"))
+            }
         }
     }
 
@@ -346,7 +365,11 @@ impl Classifier<'_> {
         match last.cause(&self.events) {
             // A Job would retry an attempt that a node ended, so the disruption does not prove a failure.
             Some(cause) if failed && cause.reason != Reason::Disrupted => {
-                let message = format!("{}{}; its Job no longer exists", cause.description, self.attempt_suffix(self.attempts()));
+                let message = format!(
+                    "{}{}; its Job no longer exists",
+                    cause.description,
+                    self.attempt_suffix(self.attempts())
+                );
                 Verdict { finished_at, ..Verdict::new(Phase::Failed, message).with_cause(cause) }
             }
             None if failed => Verdict {
@@ -360,7 +383,8 @@ impl Classifier<'_> {
     /// Describes the resources that the job occupies, and until when.
     fn occupied_resources(&self) -> String {
         let devices = self.job.and_then(|job| job.devices());
-        let description = devices.map_or_else(|| "its resources".to_owned(), |devices| format!("its {devices}"));
+        let description =
+            devices.map_or_else(|| "its resources".to_owned(), |devices| format!("its {devices}"));
         match self.job.and_then(|job| job.timeout()) {
             Some(timeout) => format!("{description} until its deadline, {timeout} after its start"),
             None => format!("{description} indefinitely, because it has no deadline"),

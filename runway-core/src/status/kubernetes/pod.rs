@@ -1,6 +1,6 @@
 //! One pod of a job, as it was last observed.
 
-use super::container::{Container, Termination, ContainerRole};
+use super::container::{Container, ContainerRole, Termination};
 use super::event::Events;
 use super::time::instant;
 use super::{JobObjects, node, scheduler};
@@ -133,7 +133,9 @@ impl<'a> ObservedPod<'a> {
     pub(super) fn has_ever_run(&self, events: &Events<'_>) -> HasRun {
         if self.has_run() {
             HasRun::Yes
-        } else if self.containers().any(|container| container.is_lost()) && self.startup_cause(events).is_none() {
+        } else if self.containers().any(|container| container.is_lost())
+            && self.startup_cause(events).is_none()
+        {
             HasRun::Unknown
         } else {
             HasRun::No
@@ -199,8 +201,9 @@ impl<'a> ObservedPod<'a> {
     pub(super) fn exit_code(&self) -> Option<i32> {
         let ends = self.containers().filter_map(|container| container.last_terminated());
         // The kubelet invents an exit code for a container that it lost.
-        let known =
-            ends.map(|(_, end)| end).filter(|end| Termination::from_state(end) != Termination::Lost || end.started_at.is_some());
+        let known = ends
+            .map(|(_, end)| end)
+            .filter(|end| Termination::from_state(end) != Termination::Lost || end.started_at.is_some());
         let worst = known.min_by_key(|end| Termination::from_state(end).rank())?;
         match (worst.exit_code, worst.signal) {
             (0, Some(signal @ 1..)) => signal.checked_add(128),
@@ -241,7 +244,9 @@ impl<'a> ObservedPod<'a> {
 
     /// Returns the cause that prevents, or prevented, the start of the main container.
     fn startup_cause(&self, events: &Events<'_>) -> Option<Cause> {
-        self.blocking_cause(events).or_else(|| self.unschedulable()).or_else(|| self.cause_from_events(events))
+        self.blocking_cause(events)
+            .or_else(|| self.unschedulable())
+            .or_else(|| self.cause_from_events(events))
     }
 
     fn cause_from_events(&self, events: &Events<'_>) -> Option<Cause> {
@@ -270,7 +275,8 @@ impl<'a> ObservedPod<'a> {
             })
             .min_by_key(|(key, ..)| *key)
             .map(|(_, end, cause)| (end, cause))?;
-        let is_ambiguous = matches!(worst, Termination::Signaled(_) | Termination::ExitCode(_) | Termination::Lost);
+        let is_ambiguous =
+            matches!(worst, Termination::Signaled(_) | Termination::ExitCode(_) | Termination::Lost);
         cause.low_confidence = is_ambiguous && self.ended_by_deletion();
         Some((worst, cause))
     }
@@ -306,7 +312,9 @@ impl<'a> ObservedPod<'a> {
     /// Returns whether a container waits with a message that contains this error.
     fn waits_with_error(&self, error: &str) -> bool {
         let pods = [Some(self.pod), self.earlier].into_iter().flatten();
-        let all = pods.flat_map(|pod| Container::all(pod, ContainerRole::Init).chain(Container::all(pod, ContainerRole::Main)));
+        let all = pods.flat_map(|pod| {
+            Container::all(pod, ContainerRole::Init).chain(Container::all(pod, ContainerRole::Main))
+        });
         let mut messages = all.filter_map(|container| container.waiting()?.message.as_deref());
         messages.any(|message| message.contains(error))
     }
@@ -345,9 +353,12 @@ impl<'a> ObservedPod<'a> {
             let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
             let cause = node::disrupted(format!("disrupted because {why}{detail}"));
             let path = format!("status.conditions[{index}]");
-            let cause = cause.with_evidence(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
+            let cause =
+                cause.with_evidence(evidence("pod", self.name(), format!("{path}.type"), &condition.type_));
             return Some(match condition.reason.as_deref() {
-                Some(reason) => cause.with_evidence(evidence("pod", self.name(), format!("{path}.reason"), reason)),
+                Some(reason) => {
+                    cause.with_evidence(evidence("pod", self.name(), format!("{path}.reason"), reason))
+                }
                 None => cause,
             });
         }
@@ -360,7 +371,12 @@ impl<'a> ObservedPod<'a> {
         let (index, condition) = self.condition("PodScheduled", "False")?;
         let reason = condition.reason.as_deref().filter(|reason| *reason == "Unschedulable")?;
         let cause = scheduler::unschedulable(condition.message.as_deref().unwrap_or_default());
-        Some(cause.with_evidence(evidence("pod", self.name(), format!("status.conditions[{index}].reason"), reason)))
+        Some(cause.with_evidence(evidence(
+            "pod",
+            self.name(),
+            format!("status.conditions[{index}].reason"),
+            reason,
+        )))
     }
 }
 

@@ -21,8 +21,7 @@ pub(super) fn unschedulable(message: &str) -> Cause {
         "the nodes are tainted, because they are reserved or unhealthy; ask the administrators of the cluster"
             .to_owned()
     } else {
-        "it starts when a node meets the job's requirements; ask the administrators of the cluster"
-            .to_owned()
+        "it starts when a node meets the job's requirements; ask the administrators of the cluster".to_owned()
     };
     Cause::new(Reason::Unschedulable, format!("no node meets the job's requirements{detail}")).with_hint(hint)
 }

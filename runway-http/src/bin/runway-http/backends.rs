@@ -56,7 +56,9 @@ async fn open_local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
     let settings = backend.machine().settings();
     match limits {
         Ok(()) => {}
-        Err(error) if settings.best_effort => tracing::warn!("{error}; jobs run without these limits, because `--best-effort` is set"),
+        Err(error) if settings.best_effort => {
+            tracing::warn!("{error}; jobs run without these limits, because `--best-effort` is set")
+        }
         Err(error) => return Err(ServeError::NotEnforced(error)),
     }
     tracing::info!(folder = %settings.state_dir.display(), gpus = settings.gpus.len(), "jobs run on the files of this machine; images are not used");

@@ -91,7 +91,8 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let backend = backends::open(flags, &policy).await?;
     let metrics = Arc::new(Metrics::default());
     let observer = Arc::clone(&metrics);
-    let plane = ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
+    let plane =
+        ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
     let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits());
     tokio::spawn(plane.clone().run());
     tokio::spawn(reload::watch_policy(source, plane, Arc::clone(&metrics), policy_hangups));
@@ -174,7 +175,11 @@ fn raise_fd_limit(limits: ConnectionLimits) {
     let files = getrlimit(Resource::Nofile).current;
     let wanted = u64::try_from(limits.max_connections).unwrap_or(u64::MAX);
     if let Some(files) = files.filter(|files| *files <= wanted) {
-        tracing::warn!(files, connections = wanted, "the limit on open files is not above the limit on connections");
+        tracing::warn!(
+            files,
+            connections = wanted,
+            "the limit on open files is not above the limit on connections"
+        );
     }
 }
 
@@ -182,7 +187,9 @@ async fn reload_tls(tls: Tls, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         match tls.reload() {
             Ok(()) => tracing::info!("TLS files reloaded"),
-            Err(error) => tracing::error!("TLS reload failed; the active files stay: {}", ErrorChain::new(&error)),
+            Err(error) => {
+                tracing::error!("TLS reload failed; the active files stay: {}", ErrorChain::new(&error))
+            }
         }
     }
 }

@@ -68,10 +68,13 @@ const JOB_SPEC: FieldTable = &[
 
 const FAILURE_POLICY: FieldTable = &[("rules", field_tag(1, FieldType::Message(FAILURE_RULE)))];
 
-const FAILURE_RULE: FieldTable =
-    &[("action", field_tag(1, FieldType::String)), ("onPodConditions", field_tag(3, FieldType::Message(POD_CONDITION)))];
+const FAILURE_RULE: FieldTable = &[
+    ("action", field_tag(1, FieldType::String)),
+    ("onPodConditions", field_tag(3, FieldType::Message(POD_CONDITION))),
+];
 
-const POD_CONDITION: FieldTable = &[("type", field_tag(1, FieldType::String)), ("status", field_tag(2, FieldType::String))];
+const POD_CONDITION: FieldTable =
+    &[("type", field_tag(1, FieldType::String)), ("status", field_tag(2, FieldType::String))];
 
 /// A message of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 const METADATA: FieldTable = &[
@@ -82,8 +85,10 @@ const METADATA: FieldTable = &[
 ];
 
 /// This message and the following ones are in `k8s.io/api/core/v1/generated.proto`.
-const TEMPLATE: FieldTable =
-    &[("metadata", field_tag(1, FieldType::Message(METADATA))), ("spec", field_tag(2, FieldType::Message(POD_SPEC)))];
+const TEMPLATE: FieldTable = &[
+    ("metadata", field_tag(1, FieldType::Message(METADATA))),
+    ("spec", field_tag(2, FieldType::Message(POD_SPEC))),
+];
 
 const POD_SPEC: FieldTable = &[
     ("volumes", field_tag(1, FieldType::Message(VOLUME))),
@@ -98,9 +103,13 @@ const POD_SPEC: FieldTable = &[
     ("enableServiceLinks", field_tag(30, FieldType::Varint)),
 ];
 
-const VOLUME: FieldTable = &[("name", field_tag(1, FieldType::String)), ("emptyDir", nested_field_tag(2, 2, FieldType::Message(EMPTY_DIR)))];
+const VOLUME: FieldTable = &[
+    ("name", field_tag(1, FieldType::String)),
+    ("emptyDir", nested_field_tag(2, 2, FieldType::Message(EMPTY_DIR))),
+];
 
-const EMPTY_DIR: FieldTable = &[("medium", field_tag(1, FieldType::String)), ("sizeLimit", field_tag(2, FieldType::Wrapped))];
+const EMPTY_DIR: FieldTable =
+    &[("medium", field_tag(1, FieldType::String)), ("sizeLimit", field_tag(2, FieldType::Wrapped))];
 
 const CONTAINER: FieldTable = &[
     ("name", field_tag(1, FieldType::String)),
@@ -123,12 +132,16 @@ const VARIABLE: FieldTable = &[
 
 const VARIABLE_SOURCE: FieldTable = &[("secretKeyRef", field_tag(4, FieldType::Message(SECRET_KEY)))];
 
-const SECRET_KEY: FieldTable = &[("name", nested_field_tag(1, 1, FieldType::String)), ("key", field_tag(2, FieldType::String))];
+const SECRET_KEY: FieldTable =
+    &[("name", nested_field_tag(1, 1, FieldType::String)), ("key", field_tag(2, FieldType::String))];
 
-const RESOURCES: FieldTable =
-    &[("limits", field_tag(1, FieldType::Map(&FieldType::Wrapped))), ("requests", field_tag(2, FieldType::Map(&FieldType::Wrapped)))];
+const RESOURCES: FieldTable = &[
+    ("limits", field_tag(1, FieldType::Map(&FieldType::Wrapped))),
+    ("requests", field_tag(2, FieldType::Map(&FieldType::Wrapped))),
+];
 
-const MOUNT: FieldTable = &[("name", field_tag(1, FieldType::String)), ("mountPath", field_tag(3, FieldType::String))];
+const MOUNT: FieldTable =
+    &[("name", field_tag(1, FieldType::String)), ("mountPath", field_tag(3, FieldType::String))];
 
 const SECURITY: FieldTable = &[
     ("capabilities", field_tag(1, FieldType::Message(CAPABILITIES))),
@@ -152,8 +165,11 @@ const SECCOMP: FieldTable = &[("type", field_tag(1, FieldType::String))];
 
 const REFERENCE: FieldTable = &[("name", field_tag(1, FieldType::String))];
 
-const TOLERATION: FieldTable =
-    &[("key", field_tag(1, FieldType::String)), ("operator", field_tag(2, FieldType::String)), ("effect", field_tag(4, FieldType::String))];
+const TOLERATION: FieldTable = &[
+    ("key", field_tag(1, FieldType::String)),
+    ("operator", field_tag(2, FieldType::String)),
+    ("effect", field_tag(4, FieldType::String)),
+];
 
 /// Encodes a Job in its envelope.
 pub(crate) fn encode_job(job: &Job) -> Result<Vec<u8>, EncodeError> {

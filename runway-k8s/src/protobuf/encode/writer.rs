@@ -3,7 +3,7 @@
 //! See <https://protobuf.dev/programming-guides/encoding/>. A message is preceded by its length, which is
 //! known only after the message was encoded. The encoder then moves the message by the size of the length.
 
-use super::{FieldTable, FieldType, FieldTag, field_tag};
+use super::{FieldTable, FieldTag, FieldType, field_tag};
 use serde::ser::{Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 use std::fmt::Display;
 
@@ -91,7 +91,9 @@ impl<'a> FieldSerializer<'a> {
 
     fn serialize_int(self, value: impl TryInto<i64>) -> Result<(), EncodeError> {
         match (self.tag.field_type, value.try_into()) {
-            (FieldType::Varint, Ok(value)) => self.write_scalar(|bytes, number| put_int(bytes, number, value)),
+            (FieldType::Varint, Ok(value)) => {
+                self.write_scalar(|bytes, number| put_int(bytes, number, value))
+            }
             _ => self.type_mismatch(),
         }
     }
@@ -252,7 +254,9 @@ impl<'a> Serializer for FieldSerializer<'a> {
 
     fn serialize_map(self, _: Option<usize>) -> Result<MapSerializer<'a>, EncodeError> {
         match self.tag.field_type {
-            FieldType::Map(kind) => Ok(MapSerializer { entry_start: 0, value_tag: field_tag(2, *kind), map: self }),
+            FieldType::Map(kind) => {
+                Ok(MapSerializer { entry_start: 0, value_tag: field_tag(2, *kind), map: self })
+            }
             _ => self.type_mismatch(),
         }
     }
@@ -354,7 +358,7 @@ impl SerializeStruct for StructSerializer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protobuf::test_encode::{TestField, map_entry, encode_message, nested, int, string};
+    use crate::protobuf::test_encode::{TestField, encode_message, int, map_entry, nested, string};
     use std::collections::BTreeMap;
 
     const INNER: FieldTable = &[("text", field_tag(1, FieldType::String))];
@@ -373,7 +377,8 @@ mod tests {
     /// Returns the encoding of one field, without the start of its message.
     fn encode_field(name: &'static str, value: &impl Serialize) -> Result<Vec<u8>, EncodeError> {
         let mut bytes = Vec::new();
-        let mut members = StructSerializer { bytes: &mut bytes, fields: FIELDS, outer_start: 0, inner_start: None };
+        let mut members =
+            StructSerializer { bytes: &mut bytes, fields: FIELDS, outer_start: 0, inner_start: None };
         members.serialize_field(name, value)?;
         Ok(bytes)
     }
@@ -405,7 +410,10 @@ mod tests {
         assert_eq!(encode_field("map", &map), Ok(encode_message(&entries)));
         assert_eq!(encode_field("message", &inner("one")), of(5, nested(&[(1, string("one"))])));
         assert_eq!(encode_field("above", &"batch/v1"), Ok(Vec::new()));
-        assert_eq!(encode_field("within", &inner("one")), of(7, nested(&[(3, nested(&[(1, string("one"))]))])));
+        assert_eq!(
+            encode_field("within", &inner("one")),
+            of(7, nested(&[(3, nested(&[(1, string("one"))]))]))
+        );
         assert_eq!(encode_field("text_within", &"one"), of(8, nested(&[(2, string("one"))])));
     }
 
@@ -414,7 +422,10 @@ mod tests {
     fn messages_of_every_length_size_encode() {
         for length in [0, 1, 124, 125, 126, 127, 128, 16_379, 16_380, 16_381, 16_384, 100_000] {
             let long = "x".repeat(length);
-            assert_eq!(encode_field("message", &inner(&long)), Ok(encode_message(&[(5, nested(&[(1, string(&long))]))])));
+            assert_eq!(
+                encode_field("message", &inner(&long)),
+                Ok(encode_message(&[(5, nested(&[(1, string(&long))]))]))
+            );
         }
     }
 

@@ -9,7 +9,9 @@ use crate::object::{has_secret, id_of_job, id_of_name, id_of_pod, is_incomplete,
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::runtime::watcher;
-use namespaced_name::{NamespacedName, may_be_runway_job, job_name_of_event, job_name_of_pod, namespaced_name};
+use namespaced_name::{
+    NamespacedName, job_name_of_event, job_name_of_pod, may_be_runway_job, namespaced_name,
+};
 use progress::{Milestone, Progress};
 use runway_control::JobSnapshot;
 use runway_control::backend::{JobRef, WatchEvent};
@@ -111,10 +113,7 @@ impl Store {
     pub(super) fn upsert_job(&mut self, job: Box<Job>) -> Option<JobId> {
         let Some(id) = id_of_job(&job) else {
             let name = job.metadata.name.as_deref().unwrap_or_default();
-            tracing::warn!(
-                name,
-                "ignoring a Job whose name does not match its Runway labels"
-            );
+            tracing::warn!(name, "ignoring a Job whose name does not match its Runway labels");
             return None;
         };
         // An incomplete Job that is being deleted was never reported, so it is ignored.
@@ -298,7 +297,9 @@ impl Store {
         }
         let mut store_events = Vec::new();
         let snapshot = known.snapshot(&self.events);
-        if let Some(snapshot) = snapshot.map(Box::new).filter(|seen| known.last_emitted.as_ref() != Some(seen)) {
+        if let Some(snapshot) =
+            snapshot.map(Box::new).filter(|seen| known.last_emitted.as_ref() != Some(seen))
+        {
             let has_finished = snapshot.status.phase.is_final() && !snapshot.status.occupies_resources;
             if has_finished && self.jobs_with_secrets.remove(&id) && !known.is_gone {
                 store_events.push(StoreEvent::StaleSecret(snapshot.job_ref()));
@@ -321,11 +322,18 @@ impl Store {
     /// Returns the finished jobs whose Secrets still exist.
     pub(super) fn stale_secrets(&mut self) -> Vec<JobRef> {
         let has_finished = |known: &&TrackedJob| {
-            known.last_emitted.as_ref().is_some_and(|seen| seen.status.phase.is_final() && !seen.status.occupies_resources)
+            known
+                .last_emitted
+                .as_ref()
+                .is_some_and(|seen| seen.status.phase.is_final() && !seen.status.occupies_resources)
         };
         let finished: Vec<_> =
             self.jobs.values().filter(has_finished).filter_map(|known| known.last_emitted.as_ref()).collect();
-        finished.into_iter().filter(|seen| self.jobs_with_secrets.remove(&seen.id)).map(|seen| seen.job_ref()).collect()
+        finished
+            .into_iter()
+            .filter(|seen| self.jobs_with_secrets.remove(&seen.id))
+            .map(|seen| seen.job_ref())
+            .collect()
     }
 
     /// Returns the jobs of which only pods are known.
@@ -371,7 +379,8 @@ impl Store {
         self.progress = self.progress.after(Milestone::ListTaken);
         let events = &self.events;
         let to_snapshot = |known: &mut TrackedJob| {
-            let is_complete = known.last_emitted.is_some() || !known.job.as_deref().is_some_and(is_incomplete);
+            let is_complete =
+                known.last_emitted.is_some() || !known.job.as_deref().is_some_and(is_incomplete);
             let snapshot = if is_complete { known.snapshot(events) } else { None };
             known.last_emitted = snapshot.clone().map(Box::new);
             snapshot

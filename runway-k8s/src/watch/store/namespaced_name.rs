@@ -15,7 +15,10 @@ const POD_NAME_BASE_LENGTH: usize = 58;
 const POD_NAME_SUFFIX_LENGTH: usize = 5;
 
 pub(super) fn namespaced_name(meta: &ObjectMeta) -> NamespacedName {
-    (meta.namespace.clone().unwrap_or_default(), pod_name_base(meta.name.as_deref().unwrap_or_default()).to_owned())
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        pod_name_base(meta.name.as_deref().unwrap_or_default()).to_owned(),
+    )
 }
 
 /// Returns the name of the Job that an event is about, directly or through its pod. `None` if the event
@@ -24,7 +27,9 @@ pub(super) fn job_name_of_event(event: &Event) -> Option<NamespacedName> {
     let object = &event.involved_object;
     let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref()?);
     match (object.kind.as_deref()?, event.reason.as_deref()?) {
-        ("Job", "FailedCreate") => Some((namespace.unwrap_or_default().to_owned(), pod_name_base(name).to_owned())),
+        ("Job", "FailedCreate") => {
+            Some((namespace.unwrap_or_default().to_owned(), pod_name_base(name).to_owned()))
+        }
         ("Pod", "Failed" | "Started") => job_name_of_pod(namespace, name),
         _ => None,
     }

@@ -63,7 +63,11 @@ fn reasons(store_events: &[StoreEvent]) -> Vec<Option<Reason>> {
 #[test]
 fn event_before_its_job_is_kept_for_it() {
     let mut store = store_after_first_list(&[]);
-    assert!(store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(1))))).is_empty());
+    assert!(
+        store
+            .on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(1)))))
+            .is_empty()
+    );
     let store_events = store.on_job(watcher::Event::Apply(job(id(1))));
     assert_eq!(reasons(&store_events), [Some(Reason::PodsRejected)]);
     // A relist does not drop the event.
@@ -78,9 +82,16 @@ fn event_matches_only_the_job_with_its_namespaced_name() {
     let name = format!("train-{}", id(1));
     for (namespace, name) in [("elsewhere", name.as_str()), ("runway-jobs", "train"), ("runway-jobs", "a-b")]
     {
-        assert!(store.on_event(watcher::Event::Apply(failed_create_event(namespace, name))).is_empty(), "{namespace} {name}");
+        assert!(
+            store.on_event(watcher::Event::Apply(failed_create_event(namespace, name))).is_empty(),
+            "{namespace} {name}"
+        );
     }
-    assert!(store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("other-{}", id(2))))).is_empty());
+    assert!(
+        store
+            .on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("other-{}", id(2)))))
+            .is_empty()
+    );
     assert_eq!(
         reasons(&store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &name)))),
         [Some(Reason::PodsRejected)]
@@ -94,14 +105,23 @@ fn oldest_unmatched_events_are_dropped_above_the_limit() {
     let mut store = store_after_first_list(&[]);
     let count = MAX_UNMATCHED_NAMES as u64;
     for number in 0..=count {
-        store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(number)))));
+        store.on_event(watcher::Event::Apply(failed_create_event(
+            "runway-jobs",
+            &format!("train-{}", id(number)),
+        )));
     }
-    assert_eq!((store.events.len(), store.unmatched_events.len()), (MAX_UNMATCHED_NAMES, MAX_UNMATCHED_NAMES));
+    assert_eq!(
+        (store.events.len(), store.unmatched_events.len()),
+        (MAX_UNMATCHED_NAMES, MAX_UNMATCHED_NAMES)
+    );
     assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(0))))), [None]);
     assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(1))))), [Some(Reason::PodsRejected)]);
     // Events with a known Job are not dropped.
     for number in count..3 * count {
-        store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(number)))));
+        store.on_event(watcher::Event::Apply(failed_create_event(
+            "runway-jobs",
+            &format!("train-{}", id(number)),
+        )));
     }
     assert!(store.events.contains_key(&("runway-jobs".to_owned(), format!("train-{}", id(1)))));
     assert!(!store.events.contains_key(&("runway-jobs".to_owned(), format!("train-{}", id(2)))));
@@ -205,7 +225,8 @@ fn cause_is_kept_after_the_pod_is_deleted() {
     store.on_pod(watcher::Event::Apply(last.clone()));
     let status_message = message(&store.on_job(watcher::Event::Apply(deadline_exceeded(&job))));
     assert!(
-        status_message.starts_with("never ran within its timeout of 1m") && status_message.contains("no such host"),
+        status_message.starts_with("never ran within its timeout of 1m")
+            && status_message.contains("no such host"),
         "{status_message}"
     );
     // The cause is kept after the pod was removed.
@@ -237,7 +258,10 @@ fn pod_event_matches_its_job_by_name() {
                     false => store.on_job(watcher::Event::Apply(deadline_exceeded(&job))),
                 });
             }
-            assert!(status_message.starts_with("never ran") && status_message.contains("no such host"), "{length}: {status_message}");
+            assert!(
+                status_message.starts_with("never ran") && status_message.contains("no such host"),
+                "{length}: {status_message}"
+            );
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! It works like the watcher of `kube` and uses its event types, but it decodes protobuf.
 
-use crate::api::{WatchStream, ProtobufApi};
-use crate::protobuf::{RawWatchEvent, Message};
+use crate::api::{ProtobufApi, WatchStream};
+use crate::protobuf::{Message, RawWatchEvent};
 use futures::stream::{self, Stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ListParams, WatchParams};
@@ -69,9 +69,10 @@ where
     K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
     match state {
-        State::Start => {
-            (Some(Ok(Event::Init)), State::Listing { page: Vec::new().into_iter(), after_page: AfterPage::FirstPage })
-        }
+        State::Start => (
+            Some(Ok(Event::Init)),
+            State::Listing { page: Vec::new().into_iter(), after_page: AfterPage::FirstPage },
+        ),
         State::Listing { mut page, after_page } => {
             if let Some(object) = page.next() {
                 return (Some(Ok(Event::InitApply(Box::new(object)))), State::Listing { page, after_page });
@@ -79,7 +80,9 @@ where
             let token = match after_page {
                 AfterPage::FirstPage => None,
                 AfterPage::NextPage(token) => Some(token),
-                AfterPage::Watch { version } => return (Some(Ok(Event::InitDone)), State::Listed { version }),
+                AfterPage::Watch { version } => {
+                    return (Some(Ok(Event::InitDone)), State::Listed { version });
+                }
             };
             list(api, selector, token).await
         }

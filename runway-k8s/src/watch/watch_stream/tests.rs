@@ -1,7 +1,7 @@
 //! Lists and watches a server with scripted responses and connection ends.
 
 use super::*;
-use crate::protobuf::written::{TestField, watch_event, nested, int, in_envelope, string};
+use crate::protobuf::test_encode::{TestField, in_envelope, int, nested, string, watch_event};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response};
@@ -66,7 +66,8 @@ impl Server {
         };
         assert_eq!(parameter("labelSelector="), "a%3Db");
         self.requests.lock().unwrap().push(summary);
-        let ScriptedResponse { status, chunks: pieces, end } = self.responses.lock().unwrap().pop_front().expect("an answer");
+        let ScriptedResponse { status, chunks: pieces, end } =
+            self.responses.lock().unwrap().pop_front().expect("an answer");
         let pieces = pieces.into_iter().map(|piece| Ok(http_body::Frame::data(Bytes::from(piece))));
         let end = match end {
             BodyEnd::Closed => stream::empty().boxed(),
@@ -105,7 +106,11 @@ fn watch_response(chunks: Vec<Vec<u8>>, end: BodyEnd) -> ScriptedResponse {
 
 fn error_response(code: i64) -> ScriptedResponse {
     let status = [(3, string("no")), (4, string("Why")), (6, int(code))];
-    ScriptedResponse { status: u16::try_from(code).unwrap(), chunks: vec![in_envelope(&status)], end: BodyEnd::Closed }
+    ScriptedResponse {
+        status: u16::try_from(code).unwrap(),
+        chunks: vec![in_envelope(&status)],
+        end: BodyEnd::Closed,
+    }
 }
 
 /// Collects descriptions of all events, until none arrives for a minute.
@@ -149,7 +154,11 @@ async fn lists_pages_then_watches_with_any_chunk_size() {
     for size in [1, 3, 4, 5, 64, changes.len()] {
         let pieces = changes.chunks(size).map(<[u8]>::to_vec).collect();
         assert_events(
-            vec![list_response(&["a", "b"], "10", "more"), list_response(&["c"], "10", ""), watch_response(pieces, BodyEnd::Silent)],
+            vec![
+                list_response(&["a", "b"], "10", "more"),
+                list_response(&["c"], "10", ""),
+                watch_response(pieces, BodyEnd::Silent),
+            ],
             &["list -", "list more", "watch 10"],
             &["init", "has a", "has b", "has c", "listed", "is d", "is a", "was b"],
         )
@@ -178,8 +187,11 @@ async fn ended_watch_resumes_at_the_last_version() {
 
 #[tokio::test(start_paused = true)]
 async fn silent_watch_is_reopened_after_the_idle_timeout() {
-    let server =
-        Server::new(vec![list_response(&[], "10", ""), watch_response(vec![], BodyEnd::Silent), watch_response(vec![], BodyEnd::Silent)]);
+    let server = Server::new(vec![
+        list_response(&[], "10", ""),
+        watch_response(vec![], BodyEnd::Silent),
+        watch_response(vec![], BodyEnd::Silent),
+    ]);
     let mut events = server.jobs().boxed();
     let request_count = || server.requests.lock().unwrap().len();
     assert!(matches!(events.next().await, Some(Ok(Event::Init))));
@@ -277,7 +289,10 @@ async fn malformed_event_causes_a_relist() {
     }
     // A frame of exactly the maximum length is accepted, so the stream waits for its content.
     assert_events(
-        vec![list_response(&[], "10", ""), watch_response(vec![(16_u32 << 20).to_be_bytes().to_vec()], BodyEnd::Silent)],
+        vec![
+            list_response(&[], "10", ""),
+            watch_response(vec![(16_u32 << 20).to_be_bytes().to_vec()], BodyEnd::Silent),
+        ],
         &["list -", "watch 10"],
         &["init", "listed"],
     )

@@ -24,7 +24,11 @@ pub(super) fn check(pod: &str) -> Result<(), String> {
     };
     let read = |name| fs::read_to_string(proc_dir.join(name)).map_err(|error| format!("{name}: {error}"));
     let deviations = find_deviations(&read("status")?, &read("mounts")?);
-    if deviations.is_empty() { Ok(()) } else { Err(format!("the server is not confined: {}", deviations.join(", "))) }
+    if deviations.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("the server is not confined: {}", deviations.join(", ")))
+    }
 }
 
 fn process_dirs() -> impl Iterator<Item = PathBuf> {

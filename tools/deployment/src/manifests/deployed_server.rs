@@ -110,7 +110,11 @@ impl CliClient<'_> {
         let spec = json!({
             "name": job.name, "tenant": "search", "image": IMAGE, "command": ["sh", "-c", job.script],
         });
-        let id = self.run_cli(job.cli_exit_code, &["submit", "--wait", "--output", "name", "-"], &spec.to_string())?;
+        let id = self.run_cli(
+            job.cli_exit_code,
+            &["submit", "--wait", "--output", "name", "-"],
+            &spec.to_string(),
+        )?;
         let id = id.trim();
         let output = self.run_cli(0, &["status", "--output", "json", id], "")?;
         let status: Value = serde_json::from_str(&output).map_err(|error| format!("`{output}`: {error}"))?;

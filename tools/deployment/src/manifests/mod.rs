@@ -6,7 +6,7 @@ mod deployed_server;
 
 use runway_devcluster::{Kubectl, Release, Session};
 use runway_image as image;
-use runway_steps::{self as steps, StepError, workspace_root, target_dir};
+use runway_steps::{self as steps, StepError, target_dir, workspace_root};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,7 +47,8 @@ pub fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, StepE
     let Some(kubectl) = Kubectl::find_or_build(kubernetes, may_build)? else { return Ok(false) };
     eprintln!("\nxtask: building the manifests");
     let overlays = OVERLAYS.map(|(name, expected)| (overlay_dir(name), expected));
-    let additions = ADDONS.map(|(name, expected)| (workspace_root().join("infra/kubernetes").join(name), expected));
+    let additions =
+        ADDONS.map(|(name, expected)| (workspace_root().join("infra/kubernetes").join(name), expected));
     for (folder, expected) in overlays.into_iter().chain(additions) {
         let built = kustomize(&kubectl, &folder).map_err(check_failed)?;
         let objects = documents(&built).count();
@@ -67,8 +68,7 @@ pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
     let file = image::default_archive();
     image::write_archive(&file)?;
     steps::run_cargo("the command line", &["build", "--locked", "-p", "runway-cli"])?;
-    let program =
-        std::env::current_exe().map_err(|error| StepError::Io { step: STEP.to_owned(), error })?;
+    let program = std::env::current_exe().map_err(|error| StepError::Io { step: STEP.to_owned(), error })?;
     session.run("the image on a cluster", Command::new(&program).args(["cluster", "import"]).arg(file))?;
     session.run(STEP, Command::new(program).arg("manifests"))
 }
@@ -102,7 +102,8 @@ fn delete_overlay(kubectl: &Kubectl, dev: &str) -> Result<(), String> {
 
 fn check_deployed_objects(kubectl: &Kubectl) -> Result<(), String> {
     for (verb, resource, expected) in PERMISSIONS {
-        let result = kubectl.run(&["auth", "can-i", verb, resource, "-n", "runway-jobs", SERVER_ACCOUNT_FLAG], None);
+        let result =
+            kubectl.run(&["auth", "can-i", verb, resource, "-n", "runway-jobs", SERVER_ACCOUNT_FLAG], None);
         // `kubectl auth can-i` fails if the answer is no.
         let actual = if result.is_ok() { "yes" } else { "no" };
         if actual != expected {

@@ -1,9 +1,9 @@
 //! A server on a real cluster, with test load: jobs that succeed or fail, refused jobs, and reads.
 
 use super::scraper::{curl, free_port, wait_until};
-use super::{io_error, write_file, check_failed};
+use super::{check_failed, io_error, write_file};
 use runway_devcluster::Kubectl;
-use runway_steps::{StepError, ChildGuard, workspace_root, target_dir};
+use runway_steps::{ChildGuard, StepError, target_dir, workspace_root};
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::Path;
@@ -26,7 +26,10 @@ impl TestLoad {
         let policy = fs::read_to_string(workspace_root().join("fixtures/policies/default.yaml"));
         let policy = policy.map_err(|error| io_error("the policy", error))?;
         let policy_file = place.join("policy.yaml");
-        write_file(&policy_file, &policy.replace("namespace: runway-jobs", &format!("namespace: {}", namespace.name)))?;
+        write_file(
+            &policy_file,
+            &policy.replace("namespace: runway-jobs", &format!("namespace: {}", namespace.name)),
+        )?;
         let (port, ops_port) = (free_port()?, free_port()?);
         let log = File::create(place.join("runway-http.log"));
         let server = Command::new(target_dir().join("debug/runway-http"))

@@ -6,7 +6,9 @@ mod scraper;
 
 use load::TestLoad;
 use runway_devcluster::Session;
-use runway_steps::{self as steps, StepError, ProgramPaths, locate, find_or_install, workspace_root, target_dir};
+use runway_steps::{
+    self as steps, ProgramPaths, StepError, find_or_install, locate, target_dir, workspace_root,
+};
 use scraper::Prometheus;
 use serde_json::{Value, json};
 use std::fs;
@@ -86,18 +88,20 @@ pub fn check_dashboard() -> Result<(), StepError> {
             break;
         }
         if started_at.elapsed() > TIMEOUT {
-            return Err(check_failed("the dashboard", format!("panels stay empty:\n  {}", empty.join("\n  "))));
+            return Err(check_failed(
+                "the dashboard",
+                format!("panels stay empty:\n  {}", empty.join("\n  ")),
+            ));
         }
         sleep(Duration::from_secs(1));
     }
     if prometheus.has_value(r#"ALERTS{severity="critical",alertstate="firing"}"#)? {
-        return Err(check_failed("the dashboard", "a critical alert fires although the server works".to_owned()));
+        return Err(check_failed(
+            "the dashboard",
+            "a critical alert fires although the server works".to_owned(),
+        ));
     }
-    eprintln!(
-        "xtask: {} queries have data after {} s",
-        queries.len(),
-        started_at.elapsed().as_secs()
-    );
+    eprintln!("xtask: {} queries have data after {} s", queries.len(), started_at.elapsed().as_secs());
     Ok(())
 }
 
@@ -212,7 +216,7 @@ fn io_error(step: &str, error: std::io::Error) -> StepError {
 
 #[cfg(test)]
 mod tests {
-    use super::{observability_dir, dashboard_queries, rule_files};
+    use super::{dashboard_queries, observability_dir, rule_files};
     use runway_steps::workspace_root;
     use std::collections::BTreeSet;
     use std::fs;
@@ -288,7 +292,8 @@ mod tests {
     #[test]
     fn queries_use_documented_metrics_only() {
         let known = metrics(&fs::read_to_string(workspace_root().join("docs/server.md")).unwrap());
-        let mut used: Vec<String> = rule_files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        let mut used: Vec<String> =
+            rule_files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         used.extend(dashboard_queries().unwrap().into_iter().map(|query| query.expression));
         used.extend(super::runbook_queries().unwrap());
         let used = metrics(&used.join("\n"));

@@ -1,7 +1,7 @@
 //! A Prometheus that scrapes one server every second.
 
-use super::{io_error, write_file, check_failed};
-use runway_steps::{StepError, ProgramPaths, ChildGuard};
+use super::{check_failed, io_error, write_file};
+use runway_steps::{ChildGuard, ProgramPaths, StepError};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};

@@ -1,6 +1,6 @@
 //! An archive of images: a packed OCI image layout. Container engines and registry tools can import it.
 
-use super::documents::{ImageConfig, Descriptor, ImageIndex, OciLayout, ImageManifest};
+use super::documents::{Descriptor, ImageConfig, ImageIndex, ImageManifest, OciLayout};
 use super::{Image, digest};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -6,8 +6,8 @@ mod documents;
 mod layer;
 
 pub use archive::ImageArchive;
-pub use documents::{EmptyObject, ContainerConfig};
-pub use layer::{LayerBuilder, Layer};
+pub use documents::{ContainerConfig, EmptyObject};
+pub use layer::{Layer, LayerBuilder};
 
 use crate::epoch::SourceEpoch;
 use sha2::{Digest as _, Sha256};
@@ -35,7 +35,7 @@ fn digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ImageArchive, Image, Layer, ContainerConfig, digest};
+    use super::{ContainerConfig, Image, ImageArchive, Layer, digest};
     use crate::epoch::SourceEpoch;
     use flate2::read::GzDecoder;
     use serde_json::{Value, json};

@@ -5,7 +5,7 @@
 mod program;
 
 use crate::epoch::{SourceEpoch, clean_commit};
-use crate::oci::{ImageArchive, EmptyObject, Image, Layer, ContainerConfig};
+use crate::oci::{ContainerConfig, EmptyObject, Image, ImageArchive, Layer};
 use runway_steps::{StepError, target_dir};
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,7 +80,10 @@ pub fn write_archive(file: &Path) -> Result<(), StepError> {
     let content = fs::read(&program).map_err(io_error(&program))?;
     // The revision is omitted if the checkout changed during the build, because the built sources are then
     // unknown.
-    let build_info = BuildInfo { created, revision: revision.filter(|revision| clean_commit().as_ref() == Some(revision)) };
+    let build_info = BuildInfo {
+        created,
+        revision: revision.filter(|revision| clean_commit().as_ref() == Some(revision)),
+    };
     let packed = pack_image(&content, build_info).map_err(io_error(file))?;
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(io_error(folder))?;
@@ -146,7 +149,7 @@ fn pack_image(program: &[u8], build_info: BuildInfo) -> io::Result<PackedImage> 
 
 #[cfg(test)]
 mod tests {
-    use super::{BuildInfo, DESCRIPTION, NAME, PORTS, TITLE, USER, ImageCommand, pack_image};
+    use super::{BuildInfo, DESCRIPTION, ImageCommand, NAME, PORTS, TITLE, USER, pack_image};
     use crate::epoch::SourceEpoch;
     use flate2::read::GzDecoder;
     use runway_steps::workspace_root;

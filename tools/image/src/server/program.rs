@@ -2,7 +2,7 @@
 
 use super::STEP;
 use crate::epoch::clean_commit;
-use runway_steps::{self as steps, StepError, is_static, workspace_root, target_dir};
+use runway_steps::{self as steps, StepError, is_static, target_dir, workspace_root};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -57,7 +57,10 @@ pub(super) fn verify_reproducible() -> Result<(), StepError> {
 fn compare_builds(dir: &Path, revision: &str) -> Result<(), StepError> {
     let wrong = |what: String| StepError::CheckFailed { step: STEP.to_owned(), what };
     let mut copy = Command::new("git");
-    steps::run_step("copy of the sources", copy.args(["clone", "--quiet", "--shared"]).arg(workspace_root()).arg(dir))?;
+    steps::run_step(
+        "copy of the sources",
+        copy.args(["clone", "--quiet", "--shared"]).arg(workspace_root()).arg(dir),
+    )?;
     let mut check_out = Command::new("git");
     check_out.args(["checkout", "--quiet", "--detach", revision]).current_dir(dir);
     steps::run_step("checkout of the commit", &mut check_out)?;

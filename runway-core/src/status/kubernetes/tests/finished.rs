@@ -48,18 +48,14 @@ fn oom_kill_evidence_names_the_terminated_reason() {
 #[test]
 fn older_attempt_explains_failure_if_newest_cannot() {
     let without_status = pod(1, json!({"phase": "Failed"}));
-    let scene =
-        Scene::of(failed()).gone(&[ended(0, "Failed", "Error", 3)]).pods(std::slice::from_ref(&without_status));
+    let scene = Scene::of(failed())
+        .gone(&[ended(0, "Failed", "Error", 3)])
+        .pods(std::slice::from_ref(&without_status));
     let status = expect(&scene, Failed, Some(Reason::NonZeroExit), "attempt 1 of 3");
     assert_eq!((status.exit_code, status.attempts), (Some(3), 2));
     let scene = Scene::of(failed()).pods(&[without_status]);
     expect(&scene, Failed, Some(Reason::BackoffLimitExceeded), "as the controller says");
-    expect(
-        &Scene::of(failed()),
-        Failed,
-        Some(Reason::BackoffLimitExceeded),
-        "no pod of the job exists",
-    );
+    expect(&Scene::of(failed()), Failed, Some(Reason::BackoffLimitExceeded), "no pod of the job exists");
 }
 
 #[test]
@@ -123,11 +119,16 @@ fn failed_job_is_running_until_its_pods_end() {
     let mut terminating = running(0);
     terminating["metadata"]["deletionTimestamp"] = json!(at(930));
     let ending = late().pods(std::slice::from_ref(&terminating)).classify();
-    assert_eq!((ending.phase, ending.reason, ending.occupies_resources), (Running, Some(Reason::DeadlineExceeded), true));
+    assert_eq!(
+        (ending.phase, ending.reason, ending.occupies_resources),
+        (Running, Some(Reason::DeadlineExceeded), true)
+    );
     assert!(!late().pods(&[ended(0, "Failed", "Error", 137)]).classify().occupies_resources);
     assert!(!late().gone(std::slice::from_ref(&terminating)).classify().occupies_resources);
     // A pod that is both listed and gone counts as listed.
-    assert!(late().pods(std::slice::from_ref(&terminating)).gone(&[terminating]).classify().occupies_resources);
+    assert!(
+        late().pods(std::slice::from_ref(&terminating)).gone(&[terminating]).classify().occupies_resources
+    );
 }
 
 #[test]
@@ -217,9 +218,18 @@ fn job_finished_before_deletion_is_not_cancelled() {
         Scene::of(object).classify().phase
     };
     // The annotation was set, and the first deletion failed.
-    assert_eq!((phase_when_finished_at("Complete", 800), phase_when_finished_at("Failed", 800)), (Succeeded, Failed));
-    assert_eq!((phase_when_finished_at("Complete", 900), phase_when_finished_at("Failed", 900)), (Succeeded, Cancelled));
-    assert_eq!((phase_when_finished_at("Complete", 901), phase_when_finished_at("Failed", 901)), (Cancelled, Cancelled));
+    assert_eq!(
+        (phase_when_finished_at("Complete", 800), phase_when_finished_at("Failed", 800)),
+        (Succeeded, Failed)
+    );
+    assert_eq!(
+        (phase_when_finished_at("Complete", 900), phase_when_finished_at("Failed", 900)),
+        (Succeeded, Cancelled)
+    );
+    assert_eq!(
+        (phase_when_finished_at("Complete", 901), phase_when_finished_at("Failed", 901)),
+        (Cancelled, Cancelled)
+    );
 }
 
 #[test]
@@ -403,7 +413,10 @@ fn attempts_are_billed_from_scheduling_to_end() {
         scheduled: instant_at(scheduled),
         ended: ended.map(instant_at),
     };
-    assert_eq!(scene.classify().attempt_spans, [run(11, None), run(22, Some(28)), run(31, None), run(41, Some(48))]);
+    assert_eq!(
+        scene.classify().attempt_spans,
+        [run(11, None), run(22, Some(28)), run(31, None), run(41, Some(48))]
+    );
     // A time equal to the Unix epoch counts as unset.
     let mut unset = ended(0, "Failed", "ContainerStatusUnknown", 137);
     unset["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] =

@@ -22,7 +22,10 @@ fn container_start_failure_is_reported_while_pending() {
         let scene = Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, reason, "what is said")]);
         let status = expect(&scene, Pending, Some(is), says);
         assert_eq!((status.evidence[0].value.as_str(), status.occupies_resources), (reason, true));
-        assert_eq!(status.attempt_spans, [crate::price::AttemptSpan { scheduled: instant_at(1), ended: None }]);
+        assert_eq!(
+            status.attempt_spans,
+            [crate::price::AttemptSpan { scheduled: instant_at(1), ended: None }]
+        );
     }
     for reason in ["ContainerCreating", "PodInitializing", ""] {
         expect(&Scene::of(job(json!({}))).pods(&[waiting(0, reason, "")]), Pending, None, "scheduled");
@@ -121,7 +124,12 @@ fn init_container_failure_is_reported() {
     with_sidecar["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
     with_sidecar["status"]["initContainerStatuses"] =
         json!([{"name": "proxy", "state": {"terminated": {"exitCode": 143}}}]);
-    expect(&Scene::of(job(condition("Complete", "", 30))).pods(&[with_sidecar]), Succeeded, None, "succeeded");
+    expect(
+        &Scene::of(job(condition("Complete", "", 30))).pods(&[with_sidecar]),
+        Succeeded,
+        None,
+        "succeeded",
+    );
 }
 
 #[test]
@@ -180,7 +188,10 @@ fn healthy_job_passes_through_each_phase() {
     let status = expect(&scene, Running, None, "runs, attempt 2 of 3; attempt 1: ended with exit code 9");
     assert_eq!((status.exit_code, status.attempts), (Some(9), 2));
     let scene = Scene::of(job(json!({"failed": 1}))).pods(&[ended(0, "Failed", "Error", 9)]);
-    assert!(expect(&scene, Running, Some(Reason::NonZeroExit), "another attempt or the end of the job follows").occupies_resources);
+    assert!(
+        expect(&scene, Running, Some(Reason::NonZeroExit), "another attempt or the end of the job follows")
+            .occupies_resources
+    );
     let scene = Scene::of(job(json!({"succeeded": 1}))).pods(&[ended(0, "Succeeded", "Completed", 0)]);
     assert!(expect(&scene, Running, None, "has not reported it yet").occupies_resources);
     expect(&Scene::of(job(json!({"succeeded": 1}))), Running, None, "ended");
@@ -217,8 +228,12 @@ fn restarted_container_reports_its_last_termination() {
     let mut with_running_cache = looping.clone();
     let other = json!({"name": "cache", "state": {"running": {}}});
     with_running_cache["status"]["containerStatuses"].as_array_mut().unwrap().push(other);
-    let status =
-        expect(&Scene::of(job(json!({}))).pods(&[with_running_cache]), Running, Some(Reason::NonZeroExit), "`job`");
+    let status = expect(
+        &Scene::of(job(json!({}))).pods(&[with_running_cache]),
+        Running,
+        Some(Reason::NonZeroExit),
+        "`job`",
+    );
     assert!(status.message.starts_with("runs"), "{}", status.message);
     let mut ending = looping.clone();
     ending["metadata"]["deletionTimestamp"] = json!(at(40));
@@ -304,7 +319,12 @@ fn events_explain_unobserved_pods() {
         expect(&Scene::of(failed()).events(std::slice::from_ref(&failure)), Failed, Some(is), "");
         // The event is outdated if the pod has started since.
         let started = event("Pod", "embed-9", "Started", "Started container job", 4);
-        expect(&Scene::of(failed()).events(&[failure, started]), Failed, Some(Reason::BackoffLimitExceeded), "");
+        expect(
+            &Scene::of(failed()).events(&[failure, started]),
+            Failed,
+            Some(Reason::BackoffLimitExceeded),
+            "",
+        );
     }
     let mount = event("Pod", "embed-0", "FailedMount", "MountVolume.SetUp failed", 3);
     let pulling = event("Pod", "embed-0", "Pulling", "Pulling image", 4);
