@@ -421,7 +421,7 @@ mod tests {
             limiter.try_acquire(&tenant, UNLIMITED, limit(60, 10), now).unwrap();
             let remaining = limiter.remaining("t", limit(60, 10), now);
             let full_at = Timestamp::from_seconds(1000 + u64::from(10 - requests));
-            assert_eq!(remaining, RateRemaining { requests: requests, full_at });
+            assert_eq!(remaining, RateRemaining { requests, full_at });
         }
         assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1001)).requests, 1);
         assert_eq!(

@@ -114,7 +114,7 @@ impl LogFollower {
                         }
                         // The pod was just removed, or its container is not ready yet.
                         Err(LogError::Gone | LogError::NotStarted) if self.polls < MAX_POLLS => {
-                            self.polls += 1
+                            self.polls += 1;
                         }
                         Err(error) => return Err(error),
                     }

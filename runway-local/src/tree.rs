@@ -81,7 +81,7 @@ pub(crate) fn remove(dir: &Path) -> Result<(), Errno> {
             };
             // The owner needs these permissions to delete entries of the directory.
             let _ = rustix::fs::fchmod(&inner, Mode::RWXU);
-            for deep in self::entry_names(inner.as_fd())? {
+            for deep in entry_names(inner.as_fd())? {
                 if !remove_entry(inner.as_fd(), &deep)? {
                     let _ = rustix::fs::chmodat(&inner, &deep, Mode::RWXU, AtFlags::empty());
                     loop {

@@ -144,7 +144,7 @@ impl Harness {
     pub async fn with_policy(name: &str, change: impl FnOnce(String) -> String) -> Self {
         let namespace = unique(name);
         let admin = admin_client().await;
-        self::create_namespace(&admin, &namespace).await;
+        create_namespace(&admin, &namespace).await;
         let policy = policy(&namespace, change);
         Self::start(namespace, admin, runway_client().await, policy).await
     }

@@ -109,7 +109,7 @@ async fn creation(tested: &mut impl BackendUnderTest) {
     // A request for another job with the same id changes nothing.
     let mut spec = tested.job("creation");
     spec.env.insert("OTHER".into(), "1".into());
-    let other_request = CreateRequest { id: request.id, ..self::create_request(tested, spec) };
+    let other_request = CreateRequest { id: request.id, ..create_request(tested, spec) };
     match backend.create(&other_request).await {
         Err(CreateError::IdConflict(snapshot)) => assert_matches(&snapshot, &request),
         unexpected => panic!("{unexpected:?}"),

@@ -12,7 +12,7 @@ pub(super) fn run(FileArgs { files, common, backend }: &FileArgs) -> Result<Exit
     let evaluated = evaluate(&sources, &policy, common, *backend)?;
     match common.output.format {
         TextOrJson::Json => {
-            output::print_json(&evaluated.iter().map(Evaluated::dry_run_result).collect::<Vec<_>>())?
+            output::print_json(&evaluated.iter().map(Evaluated::dry_run_result).collect::<Vec<_>>())?;
         }
         TextOrJson::Text => {
             let mut text = String::new();

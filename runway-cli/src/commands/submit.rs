@@ -154,7 +154,7 @@ impl SubmitCommand<'_> {
                     let line = format!("{}: {prefix}{}\n", job.id, render_summary(&job));
                     match self.arguments.output.format {
                         OutputFormat::Table | OutputFormat::Wide if self.arguments.follow => {
-                            output::eprint(&line)?
+                            output::eprint(&line)?;
                         }
                         OutputFormat::Table | OutputFormat::Wide => output::print(&line)?,
                         OutputFormat::Name => output::print(&format!("{}\n", job.id))?,
@@ -218,7 +218,7 @@ impl SubmitCommand<'_> {
                     output::eprint(&render_job(&job, SystemEnv.now()))?;
                 }
                 OutputFormat::Table | OutputFormat::Wide => {
-                    output::print(&render_job(&job, SystemEnv.now()))?
+                    output::print(&render_job(&job, SystemEnv.now()))?;
                 }
                 OutputFormat::Name | OutputFormat::Json | OutputFormat::Yaml => {}
             }

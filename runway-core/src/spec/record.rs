@@ -126,7 +126,7 @@ fn set_field<S, N>(spec: &mut S, field: &Field<S, N>, value: Json) -> Result<(),
     };
     match &field.value {
         FieldType::String(at) => {
-            *(at.get_mut)(spec) = parse::<Option<Json>>(value)?.map(string).transpose()?
+            *(at.get_mut)(spec) = parse::<Option<Json>>(value)?.map(string).transpose()?;
         }
         FieldType::Strings(at) => {
             let values: Vec<Json> = parse(value)?;

@@ -243,7 +243,7 @@ impl LocalJobState<'_> {
                 Some(LocalTermination::Signaled { signal }) => add("process", &format!("signal {signal}")),
                 Some(LocalTermination::NotStarted { message, .. }) => add("process", message),
                 Some(LocalTermination::StorageExceeded { limit }) => {
-                    add("storage", &format!("more than {limit}"))
+                    add("storage", &format!("more than {limit}"));
                 }
                 Some(LocalTermination::Lost) | None => {}
             }

@@ -267,7 +267,7 @@ fn list_pages_and_watch_events_decode() {
     assert_eq!((last.metadata.continue_, last.items.len()), (None, 0));
 
     let named = [(1, nested(&[(1, string("a")), (6, string("9"))]))];
-    let decode = |kind| super::decode_watch_event::<Job>(&watch_event(kind, &named)).unwrap();
+    let decode = |kind| decode_watch_event::<Job>(&watch_event(kind, &named)).unwrap();
     assert!(
         matches!(decode("ADDED"), RawWatchEvent::Applied(job) if job.metadata.name.as_deref() == Some("a"))
     );
@@ -278,7 +278,7 @@ fn list_pages_and_watch_events_decode() {
     );
     assert!(matches!(decode("LATER"), RawWatchEvent::Unknown));
     let status = [(2, string("Failure")), (3, string("too old")), (4, string("Expired")), (6, int(410))];
-    let decoded = super::decode_watch_event::<Job>(&watch_event("ERROR", &status)).unwrap();
+    let decoded = decode_watch_event::<Job>(&watch_event("ERROR", &status)).unwrap();
     let RawWatchEvent::Error(status) = decoded else { panic!("{decoded:?}") };
     assert_eq!((status.code, status.reason.as_str(), status.message.as_str()), (410, "Expired", "too old"));
 }

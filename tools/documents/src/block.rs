@@ -84,7 +84,7 @@ fn parse_block(line: usize, info: &str, text: String) -> Result<Block, String> {
             ("file", name) => file = Some(BlockAction::Write { file: name.to_owned() }),
             ("from", name) => file = Some(BlockAction::Excerpt { file: name.to_owned() }),
             ("exit", code) => {
-                exit = code.parse().map_err(|_| format!("`{word}` is not a valid exit code"))?
+                exit = code.parse().map_err(|_| format!("`{word}` is not a valid exit code"))?;
             }
             ("vary", "") => vary = true,
             ("background", "") => background = true,

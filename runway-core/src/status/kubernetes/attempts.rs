@@ -51,7 +51,8 @@ impl Classifier<'_> {
             match pod.cause(&self.events) {
                 Some(cause) if !cause.low_confidence => return Some((cause, self.attempt_number(index))),
                 found => {
-                    low_confidence = low_confidence.or(found.map(|cause| (cause, self.attempt_number(index))))
+                    low_confidence =
+                        low_confidence.or(found.map(|cause| (cause, self.attempt_number(index))));
                 }
             }
         }

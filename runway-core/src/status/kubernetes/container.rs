@@ -253,7 +253,7 @@ impl<'a> Container<'a> {
         let others = self.pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
         match self.role {
             ContainerRole::Init => {
-                cause.description = format!("its init container {name}: {}", cause.description)
+                cause.description = format!("its init container {name}: {}", cause.description);
             }
             ContainerRole::Main if others.is_some_and(|all| all.len() > 1) => {
                 cause.description = format!("its container {name}: {}", cause.description);

@@ -57,7 +57,7 @@ async fn open_local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
     match limits {
         Ok(()) => {}
         Err(error) if settings.best_effort => {
-            tracing::warn!("{error}; jobs run without these limits, because `--best-effort` is set")
+            tracing::warn!("{error}; jobs run without these limits, because `--best-effort` is set");
         }
         Err(error) => return Err(ServeError::NotEnforced(error)),
     }

@@ -188,7 +188,7 @@ async fn reload_tls(tls: Tls, mut hangups: Signal) {
         match tls.reload() {
             Ok(()) => tracing::info!("TLS files reloaded"),
             Err(error) => {
-                tracing::error!("TLS reload failed; the active files stay: {}", ErrorChain::new(&error))
+                tracing::error!("TLS reload failed; the active files stay: {}", ErrorChain::new(&error));
             }
         }
     }
