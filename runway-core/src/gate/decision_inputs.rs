@@ -73,6 +73,7 @@ impl serde::Serialize for DecisionInputs {
 struct DecisionInputsRecord {
     policy: Digest,
     spec: serde_json::Value,
+    #[serde(rename = "faults")]
     parse_violations: Vec<Violation>,
     tenant: Option<String>,
     buckets: Buckets,

@@ -93,7 +93,7 @@ fn client_certificate_decides_the_role() {
     assert_eq!(call(Some("viewer"), Some("ca.pem"), &["ls"]).code, 0);
     let viewer = call(Some("viewer"), Some("ca.pem"), &["submit", HELLO]);
     assert_eq!(viewer.code, 1);
-    assert!(viewer.stderr.contains("this needs the role `admin`"), "{}", viewer.stderr);
+    assert!(viewer.stderr.contains("this request requires the role `admin`"), "{}", viewer.stderr);
     // The server rejects a missing or untrusted client certificate, and the client rejects an untrusted
     // server.
     for (who, ca) in [
