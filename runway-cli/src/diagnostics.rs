@@ -79,6 +79,11 @@ impl<'a> DiagnosticRenderer<'a> {
         self.render_diagnostic(&message, Some(violation.code.as_str()), location, label, notes)
     }
 
+    /// Returns the position of a violation in the file, in bytes, or `None` if it has none.
+    pub(crate) fn offset(&self, violation: &Violation) -> Option<usize> {
+        self.span(violation).map(|span| span.start)
+    }
+
     /// Renders an error without a code at a JSON pointer, such as a missing environment variable.
     pub(crate) fn render_note(&self, path: &str, message: &str) -> String {
         let location = match &self.target {

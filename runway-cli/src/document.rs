@@ -63,10 +63,13 @@ impl<'a> ParsedDocument<'a> {
     }
 }
 
-/// Renders the violations of a document in their source, up to [`MAX_RENDERED`].
+/// Renders the violations of a document in the order of the file, up to [`MAX_RENDERED`]. Violations without a
+/// position come first.
 pub(crate) fn render_all(renderer: &DiagnosticRenderer<'_>, violations: &[Violation]) -> String {
+    let mut ordered: Vec<&Violation> = violations.iter().collect();
+    ordered.sort_by_key(|violation| renderer.offset(violation));
     let mut text: String =
-        violations.iter().take(MAX_RENDERED).map(|violation| renderer.render(violation)).collect();
+        ordered.into_iter().take(MAX_RENDERED).map(|violation| renderer.render(violation)).collect();
     if violations.len() > MAX_RENDERED {
         let more = violations.len() - MAX_RENDERED;
         text.push_str(&format!("… and {more} more violations; `-o json` prints all of them\n\n"));

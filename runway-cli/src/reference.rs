@@ -5,6 +5,9 @@ use clap::{Command, CommandFactory};
 use runway_core::{Code, Policy, schema};
 use std::fmt::Write;
 
+/// Width of the help texts in columns.
+const WIDTH: usize = 80;
+
 /// Returns every generated file: its name below `docs/reference/` and its content.
 #[must_use]
 pub fn pages() -> Vec<(&'static str, String)> {
@@ -19,7 +22,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
 fn cli_page() -> String {
     let mut page =
         String::from("# The command line\n\nGenerated from the program by `cargo xtask references`.\n");
-    let mut root = Cli::command();
+    let mut root = Cli::command().term_width(WIDTH);
     root.build();
     write_command(&mut page, &mut root, "");
     page

@@ -1,11 +1,14 @@
 //! The commands and their options. `server` has the options of the commands that need a server.
 
+mod known_values;
+mod leading_options;
 mod server;
 
 pub(crate) use server::{OutputArgs, OutputFormat, ServerArgs, ServerUrl, SubmitArgs};
 
 use crate::Exit;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use runway_core::capability::BackendKind;
 use runway_core::policy::Cidr;
 use runway_core::status::Phase;
@@ -48,15 +51,20 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Parses the command line. Prints the help, the version or a usage error if the command line requests or
-    /// causes it.
+    /// Parses the command line. Options can stand before or after the command. Prints the help, the version or a
+    /// usage error if the command line requests or causes it.
     ///
     /// # Errors
     ///
     /// The exit status of the program, if there is no command to run.
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
-        let args: Vec<_> = args.into_iter().collect();
-        Self::try_parse_from(&args).map_err(|error| {
+        let root = Self::command();
+        let args = leading_options::move_behind_command(args.into_iter().collect(), &root);
+        Self::try_parse_from(&args).map_err(|mut error| {
+            if let Some(variable) = invalid_variable(&error, &args, &root) {
+                let tip = format!("the value comes from the environment variable `{variable}`");
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
             // A failure to print the message cannot be reported.
             let _ = error.print();
             match error.exit_code() {
@@ -67,6 +75,16 @@ impl Cli {
             }
         })
     }
+}
+
+/// Returns the environment variable with the invalid value, or `None` if the value is an argument.
+fn invalid_variable(error: &clap::Error, args: &[OsString], root: &clap::Command) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = option.split(' ').next().unwrap_or_default();
+    let is_given = args.iter().any(|arg| arg.to_string_lossy().starts_with(flag));
+    let option = leading_options::find_option(root, flag.strip_prefix("--")?)?;
+    let variable = option.get_env().filter(|variable| std::env::var_os(variable).is_some() && !is_given);
+    variable.map(|variable| variable.to_string_lossy().into_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,7 +143,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: OutputArgs,
         /// Show only jobs in this phase
-        #[arg(long, value_name = "PHASE", value_parser = parse_phase)]
+        #[arg(long, value_name = "PHASE", value_parser = known_values::phases())]
         phase: Option<Phase>,
         /// Watch the list and print changes
         #[arg(long)]
@@ -190,7 +208,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: TextOrJsonArgs,
         /// Explain this code, such as `cpu-above-max`
-        #[arg(value_name = "CODE")]
+        #[arg(value_name = "CODE", hide_possible_values = true, value_parser = known_values::codes())]
         code: Option<Code>,
     },
     /// Check, show or render a policy
@@ -219,9 +237,7 @@ pub(crate) struct FileArgs {
     #[command(flatten)]
     pub common: EvalArgs,
     /// Check that this backend supports the jobs
-    ///
-    /// The backends are `kubernetes` and `local`.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = known_values::backends())]
     pub backend: Option<BackendKind>,
     /// Read jobs from these files; `-` is standard input
     ///
@@ -362,7 +378,3 @@ pub(crate) enum PolicyCommand {
     Schema,
 }
 
-fn parse_phase(text: &str) -> Result<Phase, String> {
-    let known = Phase::ALL.into_iter().find(|phase| phase.as_str() == text);
-    known.ok_or_else(|| format!("expected one of {}", Phase::ALL.map(Phase::as_str).join(", ")))
-}

@@ -13,7 +13,7 @@ pub(super) fn run(code: Option<Code>, format: TextOrJson) -> Result<Exit, CliErr
     let codes = code.as_ref().map_or(Code::ALL, std::slice::from_ref);
     match format {
         TextOrJson::Json => {
-            let record = |code: &Code| json!({"code": code, "explanation": code.explanation()});
+            let record = |code: &Code| json!({"code": code, "summary": code.summary(), "explanation": code.explanation()});
             output::print_json(&codes.iter().map(record).collect::<Vec<_>>())?;
         }
         TextOrJson::Text if code.is_some() => {
@@ -22,18 +22,11 @@ pub(super) fn run(code: Option<Code>, format: TextOrJson) -> Result<Exit, CliErr
             }
         }
         TextOrJson::Text => {
-            let line = |code: &Code| format!("{code:<28}{}\n", first_sentence(code.explanation()));
+            let line = |code: &Code| format!("{code:<28}{}\n", code.summary());
             output::print(&codes.iter().map(line).collect::<String>())?;
         }
     }
     Ok(Exit::Success)
-}
-
-fn first_sentence(text: &str) -> &str {
-    text.split_once(". ")
-        .map_or(text, |(first, _)| first)
-        .split_once(": ")
-        .map_or_else(|| text.split_once(". ").map_or(text, |(first, _)| first), |(first, _)| first)
 }
 
 fn wrap(text: &str) -> String {

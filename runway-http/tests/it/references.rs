@@ -9,7 +9,7 @@ const WRITE: &str = "RUNWAY_WRITE_REFERENCES";
 
 #[test]
 fn the_references_are_up_to_date() {
-    let help = Flags::command().render_long_help().to_string();
+    let help = Flags::command().term_width(80).render_long_help().to_string();
     let help: Vec<_> = help.trim_end().lines().map(str::trim_end).collect();
     let flags = format!(
         "# The server's flags\n\nGenerated from the program by `cargo xtask references`.\n\n```text\n{}\n```\n",

@@ -58,7 +58,7 @@ pub(crate) const RUNS: &[SoakRun] = &[
         kind: RunKind::OnCluster {
             tests: TestCommand {
                 target: K8S,
-                filter: &["--exact", "creation::a_creation_that_fails_half_way_is_undone"],
+                filter: &["--exact", "creation::failed_secret_create_rolls_back_the_job"],
             },
             is_busy: true,
         },
