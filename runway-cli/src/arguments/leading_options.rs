@@ -62,9 +62,9 @@ fn option_length(word: &str, root: &Command) -> Option<usize> {
 
 /// Returns the first option in the subcommands of this command that matches.
 fn find<'a>(command: &'a Command, matches: &dyn Fn(&Arg) -> bool) -> Option<&'a Arg> {
-    command.get_subcommands().find_map(|child| {
-        child.get_arguments().find(|arg| matches(arg)).or_else(|| find(child, matches))
-    })
+    command
+        .get_subcommands()
+        .find_map(|child| child.get_arguments().find(|arg| matches(arg)).or_else(|| find(child, matches)))
 }
 
 #[cfg(test)]

@@ -377,4 +377,3 @@ pub(crate) enum PolicyCommand {
     /// Print the JSON Schema of policy files
     Schema,
 }
-

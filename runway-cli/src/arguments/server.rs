@@ -135,7 +135,7 @@ impl FromStr for ServerUrl {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let uri: Uri = text.parse().map_err(|_| "not a URL such as `https://runway.internal`")?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err("`--server` or RUNWAY_SERVER must begin with `https://` or `http://`");
+            return Err("the URL must begin with `https://` or `http://`");
         }
         let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
         if authority.is_empty() || authority.contains('@') {

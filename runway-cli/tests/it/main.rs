@@ -8,6 +8,7 @@ mod diagnose;
 mod exit_codes;
 mod formats;
 mod goldens;
+mod help;
 mod manual;
 mod program;
 mod references;
