@@ -12,6 +12,7 @@ use runway_core::document::{Document, DocumentError, Span, Value};
 use runway_core::spec::redacted_spans;
 use runway_core::violation::Allowed;
 use serde_json::Value as Json;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Renders the violations of one document.
@@ -182,7 +183,7 @@ impl<'a> DiagnosticRenderer<'a> {
         // A byte order mark does not count as a column.
         let start = if start == 0 && text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start };
         let end = text.get(span.start..)?.find(['\n', '\r']).map_or(text.len(), |i| span.start + i);
-        // Show the name of an unknown field, but not its value.
+        // Show the name of an unknown field, and `…` in place of its value.
         let is_truncated = self.redacted.iter().any(|hidden| (span.end..end).contains(&hidden.start));
         let end = if is_truncated { span.end } else { end };
         let shown = Span { start, end, line: span.line, column: 1 };
@@ -190,13 +191,15 @@ impl<'a> DiagnosticRenderer<'a> {
             return None;
         }
         let highlight = (span.start - start)..(span.end.clamp(span.start, end) - start);
-        Some(Excerpt { text: text.get(start..end)?, highlight })
+        let text = text.get(start..end)?;
+        let text = if is_truncated { format!("{text}: …").into() } else { text.into() };
+        Some(Excerpt { text, highlight })
     }
 }
 
 /// A source line and the highlighted range in it.
 struct Excerpt<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     highlight: Range<usize>,
 }
 

@@ -54,6 +54,9 @@ pub(crate) struct Decoder {
     /// Returns `true` if the value at a JSON pointer may be a secret. `None` if the document contains no
     /// secrets.
     pub(crate) is_secret: Option<fn(&str) -> bool>,
+    /// Returns the section that has a field with this name, for an unknown field of the root. `None` if the
+    /// document has no sections.
+    pub(crate) section_of: Option<fn(&str) -> Option<&'static str>>,
 }
 
 /// The entries of a mapping with a fixed set of fields.
@@ -99,10 +102,12 @@ impl Decoder {
     /// an assignment: both may be secrets if the field is a misspelt `secrets`.
     fn unknown_field(&mut self, name: &str, parent: &Path<'_>, known: &[&str]) {
         let name_to_show = if self.is_secret_path(parent) { "" } else { name_part(name) };
+        let section = self.section_of.filter(|_| parent.is_root()).and_then(|section_of| section_of(name));
         let hint = match nearest(name_to_show, known.iter().copied()) {
             _ if looks_like_assignment(name) => {
                 "write `name: value`, with a space after the colon".to_owned()
             }
+            _ if let Some(section) = section => format!("it belongs under `{section}`"),
             Some(near) => format!("did you mean `{near}`?"),
             None => "remove it; `allowed` lists the known fields".to_owned(),
         };
@@ -179,10 +184,26 @@ impl Decoder {
         path: &Path<'_>,
         quotable: fn(&str) -> bool,
     ) -> Vec<String> {
+        if let Some(fix) = self.words_of(node, path, quotable) {
+            let message = format!("expected a list, found {}", node.kind_name());
+            let _: Option<()> = self.push_wrong_type(node, path, message, fix.into());
+            return Vec::new();
+        }
         let items = self.list(node, path).unwrap_or_default();
         let decode_item =
             |(i, item): (usize, &Node)| self.string_or_fix(item, &path.index(i), quotable).map(str::to_owned);
         items.iter().enumerate().filter_map(decode_item).collect()
+    }
+
+    /// Returns the words of a command line in the place of a list. Returns `None` if the value is not a string, if
+    /// a message must not show it, or if a shell would not split it at its spaces only.
+    fn words_of(&self, node: &Node, path: &Path<'_>, is_valid: fn(&str) -> bool) -> Option<Vec<String>> {
+        let Value::Scalar(ScalarKind::String, text) = &node.value else { return None };
+        let is_plain = |c: char| c == ' ' || c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+        let words: Vec<_> = text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        let is_fix =
+            !words.is_empty() && text.chars().all(is_plain) && words.iter().all(|word| is_valid(word));
+        (is_fix && !self.is_redacted(node, path)).then_some(words)
     }
 
     /// Reports a value of the wrong type.

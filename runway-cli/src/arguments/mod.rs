@@ -51,7 +51,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Parses the command line. Options can stand before or after the command. Prints the help, the version or a
+    /// Parses the command line. Options are accepted before or after the command. Prints the help, the version or a
     /// usage error if the command line requests or causes it.
     ///
     /// # Errors

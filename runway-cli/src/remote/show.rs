@@ -5,6 +5,7 @@ use crate::output::{self, OutputError, escape_control};
 use crate::time::{format_age, format_timestamp};
 use runway_api::JobView;
 use runway_control::{Env, SystemEnv};
+use runway_core::status::CHECK_LOGS;
 use runway_core::units::Timestamp;
 use serde::Serialize;
 use std::fmt::Write;
@@ -43,8 +44,14 @@ pub(crate) fn render_job(job: &JobView, now: Timestamp) -> String {
         format_phase(job),
         escape_control(&job.message)
     );
-    if let Some(hint) = &job.hint {
-        let _ = writeln!(details, "  hint: {}", escape_control(hint));
+    match job.hint.as_deref() {
+        Some(CHECK_LOGS) => {
+            let _ = writeln!(details, "  hint: check its output: `runway logs {}`", job.id);
+        }
+        Some(hint) => {
+            let _ = writeln!(details, "  hint: {}", escape_control(hint));
+        }
+        None => {}
     }
     let mut write_line = |name: &str, text: String| {
         let _ = writeln!(details, "  {name:<9} {text}");

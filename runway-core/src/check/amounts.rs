@@ -115,9 +115,10 @@ pub(super) const TIMEOUT: AmountSpec<Seconds> = AmountSpec {
         text.parse().map_err(|error| AmountError {
             message: format!("`{}` {error}", shorten(text)),
             suggestion: match error {
-                E::Malformed => Suggestion::Unknown,
+                E::Malformed | E::TooFine => {
+                    Seconds::nearest(text).map_or(Suggestion::Unknown, Suggestion::Near)
+                }
                 E::Negative => Suggestion::Min,
-                E::TooFine => Seconds::nearest(text).map_or(Suggestion::Unknown, Suggestion::Near),
                 E::TooLarge => Suggestion::Max,
             },
         })

@@ -57,7 +57,12 @@ impl JobSpec {
     #[must_use]
     pub fn from_document(document: &Document, secrets: SecretLiterals) -> ParsedSpec {
         let redacted = redacted_spans(document);
-        let mut decoder = Decoder { redacted, is_secret: Some(is_secret_path), ..Decoder::default() };
+        let mut decoder = Decoder {
+            redacted,
+            is_secret: Some(is_secret_path),
+            section_of: Some(|name| RESOURCE_FIELDS.contains(&name).then_some("resources")),
+            ..Decoder::default()
+        };
         let fields = decoder.fields(&document.root, &Path::default(), FIELDS);
         let spec = fields.map(|fields| parse_fields(&mut decoder, &fields, JOB, secrets)).unwrap_or_default();
         ParsedSpec { spec, violations: truncate(decoder.violations) }

@@ -21,6 +21,10 @@ use crate::price::{AttemptSpan, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};
 use std::fmt;
 
+/// The hint of a failure whose cause only the job's own output can show. A client that knows where the output is can
+/// print a better one.
+pub const CHECK_LOGS: &str = "check the logs";
+
 /// The phase of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,7 +1,7 @@
 //! Causes for the end of a process, with the same messages for every backend.
 
-use crate::status::Reason;
 use crate::status::cause::{Cause, quoted};
+use crate::status::{CHECK_LOGS, Reason};
 
 /// Where the program of a job comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
              node, or the kernel because another process used too much memory; check the logs"
         }
         15 => "SIGTERM requests a normal end; a process of the job or the node sent it; check the logs",
-        _ => "check the logs",
+        _ => CHECK_LOGS,
     };
     let description = format!("ended by signal {signal}{name}, exit code {code}");
     Cause::new(Reason::Signaled, description).with_hint(hint)
@@ -97,7 +97,7 @@ pub(in crate::status) fn exited(code: i32, source: ProgramSource) -> Cause {
             "a shell returns 127 if it does not find the program; check `command`, `args` and this machine"
         }
         (255, _) => "an exit code of -1 becomes 255; check the logs",
-        _ => "check the logs",
+        _ => CHECK_LOGS,
     };
     Cause::new(Reason::NonZeroExit, format!("ended with exit code {code}")).with_hint(hint)
 }

@@ -54,19 +54,33 @@ impl Seconds {
         self.0
     }
 
-    /// Rounds a single number with a unit to whole seconds, such as `1.5h` or `2500ms`.
+    /// Returns the duration that a text in another notation means, rounded to whole seconds: `1.5h`, `2500ms`,
+    /// `5 minutes`, or `1h30`, in which the last number is in the next smaller unit. Returns `None` if the text
+    /// is not a duration.
     pub(crate) fn nearest(text: &str) -> Option<Self> {
-        let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-        let (number, unit) = text.split_at_checked(end)?;
-        let millis_of_unit = match unit {
-            "" | "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "ms" => 1,
-            _ => return None,
-        };
-        let micros = number.parse::<Quantity>().ok()?.in_units_of(6).ok()?.checked_mul(millis_of_unit)?;
-        let seconds = micros.checked_add(500_000_000)? / 1_000_000_000;
+        let mut rest = text.trim();
+        let mut total_micros: i128 = 0;
+        let mut default_unit = "seconds";
+        while !rest.is_empty() {
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+            let (number, tail) = rest.split_at_checked(end)?;
+            let tail = tail.trim_start();
+            let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+            let (unit, tail) = tail.split_at_checked(end)?;
+            let (millis_of_unit, next_unit) = match if unit.is_empty() { default_unit } else { unit } {
+                "d" | "day" | "days" => (86_400_000, "hours"),
+                "h" | "hr" | "hrs" | "hour" | "hours" => (3_600_000, "minutes"),
+                "m" | "min" | "mins" | "minute" | "minutes" => (60_000, "seconds"),
+                "s" | "sec" | "secs" | "second" | "seconds" => (1000, ""),
+                "ms" | "millisecond" | "milliseconds" => (1, ""),
+                _ => return None,
+            };
+            let micros = number.parse::<Quantity>().ok()?.in_units_of(6).ok()?;
+            total_micros = total_micros.checked_add(micros.checked_mul(millis_of_unit)?)?;
+            default_unit = next_unit;
+            rest = tail.trim_start();
+        }
+        let seconds = total_micros.checked_add(500_000_000)? / 1_000_000_000;
         u64::try_from(seconds).ok().map(Self)
     }
 
@@ -215,9 +229,22 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Seconds>(), Err(error), "{text}");
         }
-        for (text, nearest) in
-            [("1.5h", Some(5400)), ("2500ms", Some(3)), ("0.4s", Some(0)), ("1h1.5m", None)]
-        {
+        for (text, nearest) in [
+            ("1.5h", Some(5400)),
+            ("2500ms", Some(3)),
+            ("0.4s", Some(0)),
+            ("1h1.5m", Some(3690)),
+            ("5 minutes", Some(300)),
+            ("1h30", Some(5400)),
+            ("1 hour 30 min", Some(5400)),
+            ("2m5", Some(125)),
+            ("1d", Some(86_400)),
+            ("5s5", None),
+            ("5M", None),
+            ("soon", None),
+            ("h", None),
+            ("99999999999999999999d", None),
+        ] {
             assert_eq!(Seconds::nearest(text), nearest.map(Seconds), "{text}");
         }
         assert_eq!("9223372036854775807s".parse(), Ok(Seconds(i64::MAX.unsigned_abs())));

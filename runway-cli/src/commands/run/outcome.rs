@@ -3,7 +3,7 @@
 use crate::Exit;
 use runway_api::{JobFacts, JobView};
 use runway_control::JobSnapshot;
-use runway_core::status::Reason;
+use runway_core::status::{CHECK_LOGS, Reason};
 use runway_core::units::{CpuMillis, MemoryBytes, Seconds, Timestamp};
 use runway_local::{Job, JobError, Usage, advise};
 use serde::Serialize;
@@ -89,7 +89,8 @@ impl Outcome {
         if *message != phase.as_str() {
             let _ = writeln!(text, "  {message}");
         }
-        if let Some(hint) = hint {
+        // The output of the job is on the terminal already.
+        if let Some(hint) = hint.as_deref().filter(|hint| *hint != CHECK_LOGS) {
             let _ = writeln!(text, "  hint: {hint}");
         }
         for limit in &self.not_enforced {
