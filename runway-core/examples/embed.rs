@@ -89,7 +89,7 @@ impl Service {
 fn parse_job(job: &str) -> Result<Submission, Box<dyn Error>> {
     let mut parsed = JobSpec::parse_all(job.as_bytes(), SecretLiterals::Require).into_iter();
     match (parsed.next(), parsed.next()) {
-        (Some(reading), None) => Ok(Submission::from(reading)),
+        (Some(spec), None) => Ok(Submission::from(spec)),
         _ => Err("a request must contain one job".into()),
     }
 }

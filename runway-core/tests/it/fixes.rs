@@ -115,3 +115,39 @@ fn generated_documents_cover_every_kind_of_fix() {
         assert!(codes.get(&code).is_some_and(|n| *n >= 3), "{code} is hardly seen: {codes:?}");
     }
 }
+
+#[test]
+fn unique_readings_become_fixes() {
+    let policy = Arc::new(Policy::builtin());
+    let good = serde_json::json!({"name": "a", "tenant": "t", "image": "busybox", "command": ["true"]});
+    for (path, written, fix) in [
+        ("/timeout", "5 minutes", serde_json::json!("5m")),
+        ("/timeout", "1h30", serde_json::json!("15m")),
+        ("/timeout", "soon", Value::Null),
+        ("/command", "python train.py --epochs=3", serde_json::json!(["python", "train.py", "--epochs=3"])),
+        ("/args", "-v", serde_json::json!(["-v"])),
+        ("/command", "echo $HOME", Value::Null),
+        ("/command", "sh -c 'a b'", Value::Null),
+        ("/command", "", Value::Null),
+    ] {
+        let mut document = good.clone();
+        set_at(&mut document, path, written.into());
+        let decision = decide(&policy, &document);
+        let [violation] = decision.violations() else { panic!("{:?}", decision.violations()) };
+        assert_eq!((violation.path.as_str(), &violation.fix), (path, &fix), "{written}");
+    }
+}
+
+#[test]
+fn misplaced_resource_is_sent_to_its_section() {
+    let policy = Arc::new(Policy::builtin());
+    for field in ["cpu", "memory", "gpu", "shm"] {
+        let mut document = serde_json::json!({"name": "a", "tenant": "t", "image": "busybox"});
+        document[field] = "1Gi".into();
+        let decision = decide(&policy, &document);
+        let [violation] = decision.violations() else { panic!("{:?}", decision.violations()) };
+        assert_eq!(violation.code, Code::UnknownField);
+        assert!(violation.message.contains("it belongs under `resources`"), "{}", violation.message);
+        assert!(!violation.message.contains("1Gi"));
+    }
+}

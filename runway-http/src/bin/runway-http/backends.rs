@@ -61,6 +61,6 @@ async fn open_local(flags: &Flags) -> Result<Arc<dyn Backend>, ServeError> {
         }
         Err(error) => return Err(ServeError::NotEnforced(error)),
     }
-    tracing::info!(folder = %settings.state_dir.display(), gpus = settings.gpus.len(), "jobs run on the files of this machine; images are not used");
+    tracing::info!(state_dir = %settings.state_dir.display(), gpus = settings.gpus.len(), "jobs run on the files of this machine; images are not used");
     Ok(Arc::new(backend))
 }
