@@ -153,8 +153,8 @@ fn manifest(
     Manifest { job, secret: has_secrets.then(|| secret(meta(None))) }
 }
 
-/// Returns the name of the Job and its Secret. It has at most 50 + 1 + 12 characters, so it is never
-/// truncated.
+/// Returns the name of the Job and its Secret: the job's name, a hyphen and the id. It has at most 50 + 1 +
+/// 12 characters, so it is never truncated.
 #[must_use]
 pub fn object_name(name: &JobName, id: JobId) -> String {
     format!("{name}-{id}")
@@ -187,7 +187,7 @@ fn annotations(admitted: &AdmittedJob, policy: &Policy) -> BTreeMap<String, Stri
     .collect()
 }
 
-/// Returns a policy by which a drained or preempted pod does not use up a retry.
+/// Returns the pod failure policy of the Job. A pod that is drained or preempted does not use up a retry.
 fn pod_failure_policy() -> PodFailurePolicy {
     #[allow(
         clippy::useless_conversion,

@@ -1,4 +1,5 @@
-//! Renders the pod of a job. It is stricter than the `restricted` profile requires.
+//! Renders the pod of a job. The pod is stricter than the `restricted` profile requires: for example, its
+//! root file system is read-only.
 
 use super::{CONTAINER_NAME, seconds};
 use crate::gate::AdmittedJob;
@@ -164,7 +165,7 @@ fn volumes(admitted: &AdmittedJob) -> Vec<Volume> {
         ..Volume::default()
     };
     let tmp = empty_dir("tmp", None, resources.ephemeral_storage);
-    // Kubernetes treats a size of zero as no limit.
+    // Kubernetes treats a size limit of zero as no limit, so such a volume is left out.
     let shm = resources.shm.filter(|shm| shm.units() > 0).map(|shm| empty_dir("shm", Some("Memory"), shm));
     std::iter::once(tmp).chain(shm).collect()
 }

@@ -1,4 +1,5 @@
-//! The rules for pods without privileges. The cluster tests check real pods with the same rules.
+//! Assertions for the `restricted` profile of the Pod Security Standards. The cluster tests of runway-k8s
+//! apply them to real pods.
 
 use serde_json::{Value, json};
 
