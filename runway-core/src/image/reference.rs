@@ -32,7 +32,7 @@ pub enum ImageError {
     /// The host is not a host name with an optional port.
     #[error("has a host that is not a host name with an optional port")]
     BadHost,
-    /// A segment of the path is empty or contains an invalid character.
+    /// A segment of the path is empty, or contains an invalid character or separator.
     #[error(
         "has a path that is not made of lower-case letters, digits and single `.`, `_`, `__` or `-` between them"
     )]

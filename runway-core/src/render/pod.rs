@@ -123,11 +123,13 @@ fn variables(admitted: &AdmittedJob, id: JobId, secret: &str) -> Vec<EnvVar> {
         vec![variable("RUNWAY_JOB_ID", id.as_str()), variable("RUNWAY_TENANT", job.tenant.as_str())];
     let is_set = |name: &str| spec.env.contains_key(name) || spec.secrets.contains_key(name);
     if !is_set("HOME") {
-        // The root file system is read-only, so the home directory of the image would be read-only too.
+        // The root file system is read-only, so a home directory in the image is read-only too. `/tmp` is
+        // writable.
         variables.push(variable("HOME", "/tmp"));
     }
     if job.resources.gpu == GpuCount::ZERO {
-        // Some GPU runtimes expose every device to a container that does not set this variable.
+        // Some GPU runtimes expose every device to a container that does not set this variable. The value
+        // `void` hides all devices.
         variables.push(variable("NVIDIA_VISIBLE_DEVICES", "void"));
     }
     variables.extend(spec.env.iter().map(|(name, value)| variable(name, value)));

@@ -147,8 +147,9 @@ pub struct Evidence {
     /// The object with the value: `job/NAME`, `pod/NAME`, `event/NAME`, or `kernel/NAME` for a local job.
     pub object: String,
     /// The path of the value in the object, such as `status.containerStatuses[0].state.terminated.reason`.
+    /// For a local job, the attempt, such as `attempt 2`.
     pub path: String,
-    /// The value.
+    /// The observed value.
     pub value: String,
 }
 
@@ -157,7 +158,7 @@ pub struct Evidence {
 pub struct Status {
     /// The phase.
     pub phase: Phase,
-    /// The reason for the phase, if the phase does not say everything.
+    /// The reason for the phase. `None` if the phase needs no reason, or if the reason is unknown.
     pub reason: Option<Reason>,
     /// A description of what happened, as one sentence.
     pub message: String,

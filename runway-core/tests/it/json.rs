@@ -65,7 +65,7 @@ proptest! {
         // Both parsers must return the same tree, or both must reject the text.
         match (document, as_yaml(&text)) {
             (Some(json), Some(yaml)) => prop_assert_eq!(json, yaml),
-            // The text has a duplicate key.
+            // Both parsers reject the text, because it has a duplicate key.
             (None, None) => {}
             (json, yaml) => prop_assert!(false, "{}: {:?} {:?}", text, json, yaml),
         }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-/// Asserts each field of the `restricted` profile:
+/// Asserts that a pod spec satisfies the `restricted` profile:
 /// https://kubernetes.io/docs/concepts/security/pod-security-standards/
 pub fn assert_restricted(pod: &Value) {
     for host in ["hostNetwork", "hostPID", "hostIPC"] {

@@ -331,7 +331,7 @@ fn job_is_cancelled_only_if_annotated_and_deleted() {
     );
     let status = expect(&Scene::of(deleted(true, json!({}))), Cancelled, None, "cancelled");
     assert_eq!(status.finished_at, Some(instant_at(40)));
-    // The job finished before it was cancelled.
+    // The job finished before it was cancelled. So its own result counts.
     let scene = Scene::of(deleted(true, condition("Complete", "", 30))).pods(&[ended(
         0,
         "Succeeded",
@@ -345,7 +345,7 @@ fn job_is_cancelled_only_if_annotated_and_deleted() {
         Some(Reason::DeadlineExceeded),
         "",
     );
-    // The job failed because it was cancelled.
+    // The job failed because it was cancelled. So it counts as cancelled.
     let scene = Scene::of(deleted(true, condition("Failed", "BackoffLimitExceeded", 45))).pods(&[killed]);
     expect(&scene, Cancelled, None, "cancelled");
     // Another client deleted the Job: the annotation of Runway is missing. So the job is not cancelled.
