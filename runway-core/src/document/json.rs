@@ -1,9 +1,9 @@
-//! A parser for JSON that returns the same tree as the YAML parser. It is faster, because programs send many
-//! JSON documents.
+//! A parser for JSON that returns the same tree as the YAML parser. Programs send many JSON documents, and
+//! this parser is faster.
 //!
 //! `serde_json` validates the text. Then this module builds the tree from the text itself, because numbers
-//! keep their literals and every node has a position. If this parser returns `None`, the YAML parser reads
-//! the text and reports the errors. So each error has only one message.
+//! keep their literals and every node has a position. If this parser returns `None`, the YAML parser parses
+//! the text and reports the error. So only the YAML parser has error messages.
 
 use super::scalar::plain_scalar_kind;
 use super::{
@@ -12,8 +12,9 @@ use super::{
 };
 use serde::de::IgnoredAny;
 
-/// Parses a text that is one JSON object or list. Returns `None` if the text is not JSON or exceeds a limit
-/// of this module. [`parse_all`](super::parse_all) reports the error.
+/// Parses a text that is one JSON object or list. Returns `None` for any other text, and if the text
+/// exceeds a limit of this module or has a duplicate key. [`parse_all`](super::parse_all) reports the
+/// error.
 ///
 /// ```
 /// use runway_core::document::{parse_all, parse_json};
@@ -158,7 +159,8 @@ impl<'a> JsonCursor<'a> {
 
     /// Advances by a number of bytes. They must not contain a line break.
     fn advance(&mut self, bytes: usize) -> Option<()> {
-        // Counts characters: bytes of this form continue a UTF-8 sequence.
+        // The column counts characters. Bytes from 0x80 to 0xbf continue a character, so they are not
+        // counted.
         let is_first = |byte: &u8| !matches!(byte, 0x80..=0xbf);
         self.column += self.rest()?.as_bytes().get(..bytes)?.iter().copied().filter(is_first).count();
         self.offset += bytes;

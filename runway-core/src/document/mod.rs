@@ -23,7 +23,8 @@ use std::fmt;
 /// aliases expanded.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
-/// Maximum number of scalars, lists and mappings in a document, with all aliases expanded.
+/// Maximum number of scalars, lists and mappings in a document, with all aliases expanded. Keys count as
+/// scalars.
 pub const MAX_DOCUMENT_NODES: usize = 20_000;
 
 /// Maximum nesting depth of lists and mappings.
@@ -73,7 +74,7 @@ pub struct Node {
     pub value: Value,
     /// The position of the value, or of the alias that stands for it.
     pub span: Span,
-    /// The position of the anchor, if the value comes from an alias.
+    /// The position of the value with the anchor, if this value comes from an alias.
     pub anchor_span: Option<Box<Span>>,
 }
 
@@ -173,7 +174,8 @@ impl Node {
         }
     }
 
-    /// Returns whether the value is `null` or empty.
+    /// Returns whether the value is null: `null`, `~`, or no text at all. A quoted empty string, an empty
+    /// list and an empty mapping are not null.
     #[must_use]
     pub const fn is_null(&self) -> bool {
         matches!(self.value, Value::Scalar(ScalarKind::Null, _))
@@ -192,8 +194,8 @@ impl Node {
         }
     }
 
-    /// Returns the value as JSON. A number that JSON cannot represent exactly becomes a string with its
-    /// literal.
+    /// Returns the value as JSON. A number becomes a string with its literal, unless it is a decimal
+    /// integer in the range of `i64` or `u64`.
     #[must_use]
     pub fn to_json(&self) -> Json {
         match &self.value {
@@ -214,7 +216,8 @@ impl Node {
     }
 }
 
-/// Returns a whole number as JSON: a number if it is decimal and fits, or a string otherwise.
+/// Returns a whole number as JSON. The result is a number if the text is decimal, has no `+` or leading
+/// zeros, and fits in `i64` or `u64`. Otherwise it is a string.
 pub(crate) fn integer_to_json(text: &str) -> Json {
     let plain = !text.starts_with('+') && (text == "0" || !text.trim_start_matches('-').starts_with('0'));
     if plain && let Ok(n) = text.parse::<i64>() {

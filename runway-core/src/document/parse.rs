@@ -1,5 +1,5 @@
-//! The YAML parser, with limits on the size, the depth and the number of values. The limits also stop alias
-//! bombs.
+//! The YAML parser, with limits on the size, the depth and the number of values. The limits also stop small
+//! documents whose aliases expand to a huge tree.
 
 use super::scalar::plain_scalar_kind;
 use super::{
@@ -47,7 +47,8 @@ impl DocumentError {
 
 /// Parses all documents of a text. An invalid document does not hide the documents after it.
 ///
-/// Empty documents are skipped. A text without any other document yields one document that is null.
+/// Empty and null documents are skipped. If no other document remains, the result is one document that is
+/// null.
 ///
 /// ```
 /// use runway_core::document::parse_all;
@@ -111,14 +112,15 @@ fn decode(source: &[u8]) -> Result<&str, DocumentError> {
 /// The text of one document, with its position in the source.
 struct Chunk<'a> {
     text: &'a str,
-    /// The number of bytes before it.
+    /// The number of bytes before this document in the source.
     offset: usize,
-    /// The number of lines before it.
+    /// The number of lines before this document in the source.
     lines: usize,
 }
 
 /// Splits a text at lines that begin with `---` or `...`. In YAML, such a line is always a marker (chapter
-/// 9.1.2 of the specification). So the splitter needs no parser, and skips invalid and oversized documents.
+/// 9.1.2 of the specification). So the text is split before it is parsed, and an invalid or oversized
+/// document does not affect the others.
 fn split_documents(text: &str) -> impl Iterator<Item = Chunk<'_>> {
     // The byte order mark is not part of the first line.
     let without_bom = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -214,7 +216,8 @@ fn parse_chunk(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
     Ok(builder.root.map(|root| Document { root }))
 }
 
-/// Returns the message of the parser, except for errors whose message quotes a character of the document.
+/// Returns the message for a syntax error. It replaces messages of the parser that quote the document or
+/// are hard to understand.
 fn syntax_message(kind: &granit_parser::ErrorKind) -> String {
     use granit_parser::ErrorKind as E;
     match kind {
@@ -287,7 +290,8 @@ impl TreeBuilder {
         {
             return Err(foreign_tag(span));
         }
-        // Aliases can nest collections deeper than the parser notices. `alias` checks their depth.
+        // This check applies to the lists and mappings in the source. The function `alias` checks the depth
+        // of expanded aliases, which the parser does not count.
         if self.stack.len() >= MAX_DOCUMENT_DEPTH {
             return Err(too_deep(span));
         }

@@ -1,4 +1,4 @@
-//! Strings of a document: mostly names and short values.
+//! Strings of a document. Their `Debug` output hides the text.
 
 use smol_str::SmolStr;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Types of plain scalars.
+//! The types of plain scalars: YAML values without quotes.
 
 use super::ScalarKind;
 

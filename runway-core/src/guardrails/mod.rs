@@ -1,9 +1,9 @@
 //! Guardrails: the Kubernetes objects that enforce the policy in a namespace, also for pods that bypass
 //! Runway.
 //!
-//! Each namespace of jobs gets its Namespace with Pod Security labels, a ResourceQuota, a LimitRange and
-//! NetworkPolicies. Every job that the gate admits passes them. They enforce only what Kubernetes can
-//! enforce: images, timeouts, rate limits and prices are checked only by the gate. This module renders the
+//! Each namespace of jobs gets a Namespace with Pod Security labels, a ResourceQuota, a LimitRange and
+//! NetworkPolicies. Every job that the gate admits passes these objects. They enforce only what Kubernetes
+//! can enforce: only the gate checks images, timeouts, rate limits and prices. This module renders the
 //! objects and does not apply them.
 
 mod limit_range;
@@ -33,7 +33,7 @@ pub struct Guardrails {
     pub network_policies: Vec<NetworkPolicy>,
 }
 
-/// An error that prevents the guardrails of a policy.
+/// An error that prevents the rendering of the guardrails of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardrailsError {
     /// The policy allows the network `open`, which excludes the API server, and the address of the API server
@@ -45,7 +45,8 @@ pub enum GuardrailsError {
         /// The policy path that allows the network.
         allowed_by: Arc<str>,
     },
-    /// The given range covers all addresses, so that the network `open` would be empty.
+    /// The given range covers all IPv4 or all IPv6 addresses, so that the network `open` would exclude them
+    /// all.
     #[error("`{range}` contains all addresses; give only the API server's addresses")]
     ApiServerEverywhere {
         /// The given range.
@@ -53,8 +54,9 @@ pub enum GuardrailsError {
     },
 }
 
-/// Returns the guardrails of each namespace, in the order of the tenants. `api_server` contains the addresses
-/// of the cluster's API server. They are required if the policy allows the network `open`.
+/// Returns the guardrails of each namespace. If each tenant has a separate namespace, the result has the
+/// order of the tenants. `api_server` contains the addresses of the cluster's API server. They are required
+/// if the policy allows the network `open`.
 ///
 /// ```
 /// use runway_core::{Policy, guardrails::guardrails};
@@ -103,8 +105,8 @@ struct TenantBounds<'a> {
     /// The tenant. `None` stands for the tenants that are not listed.
     tenant: Option<&'a Tenant>,
     tenant_policy: &'a TenantPolicy,
-    /// The bounds of each class. Bounds that no job can satisfy are left out, such as a class with GPUs for a
-    /// tenant without GPUs.
+    /// The bounds of each class, and of jobs without a class. Bounds that no job can satisfy are left out,
+    /// such as a class with GPUs for a tenant without GPUs.
     limits: Vec<&'a Limits>,
     /// The bounds of a job without a class.
     default_limits: Option<&'a Limits>,

@@ -1,7 +1,7 @@
 //! NetworkPolicies: the connections that the pods of a namespace may open.
 //!
-//! NetworkPolicies are additive. One denies all connections of every pod. Each of the others allows a network
-//! for the pods that have the network's label. A pod that bypasses Runway has no such label.
+//! NetworkPolicies are additive. One denies all connections of every pod. Each of the others allows a
+//! network for the pods that have the network's label. A pod without such a label can open no connection.
 
 use super::{GuardrailsError, NamespaceScope, TenantBounds};
 use crate::policy::{Cidr, Network};
@@ -122,7 +122,8 @@ fn internal_egress(cidrs: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
     std::iter::once(dns_egress()).chain(ranges).collect()
 }
 
-/// DNS needs a separate rule: some network plugins do not match pods by address ranges.
+/// Returns the egress rules of the network `open`. DNS needs a separate rule, because some network plugins
+/// do not match pods by address ranges.
 fn open_egress(api_server: &[Cidr]) -> Vec<NetworkPolicyEgressRule> {
     let blocks = OPEN_RANGES.map(|(range, excluded)| {
         let is_ipv4 = !range.contains(':');

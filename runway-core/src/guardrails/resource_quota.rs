@@ -57,7 +57,7 @@ pub(super) fn resource_quota(scope: &NamespaceScope<'_>) -> ResourceQuota {
 
     ResourceQuota {
         metadata: scope.metadata(OBJECT_NAME),
-        // If a name occurs twice, the last amount applies.
+        // If a GPU type uses the default GPU resource, its name occurs twice. The last amount applies.
         spec: Some(ResourceQuotaSpec {
             hard: Some(hard.into_iter().collect()),
             ..ResourceQuotaSpec::default()
@@ -67,7 +67,7 @@ pub(super) fn resource_quota(scope: &NamespaceScope<'_>) -> ResourceQuota {
 }
 
 /// Returns the sum of the quotas of the tenants that `is_counted` selects, limited by the capacity. The
-/// number of tenants that are not listed is unlimited.
+/// number of unlisted tenants is unlimited, so only the capacity limits the sum of their quotas.
 fn combined_quota(
     scope: &NamespaceScope<'_>,
     is_counted: impl Fn(&TenantBounds<'_>) -> bool,

@@ -3,8 +3,8 @@
 use super::reference::{MAX_REPOSITORY_LENGTH, is_host};
 use std::{fmt, str::FromStr};
 
-/// A pattern for the `host/path` of images. `*` matches any part of a path segment, `**` matches across
-/// segments.
+/// A pattern for the `host/path` of images. `*` matches any text within one segment, and `**` matches
+/// across segments.
 ///
 /// ```
 /// use runway_core::image::ImagePattern;
@@ -74,8 +74,8 @@ impl ImagePattern {
     }
 }
 
-/// Matches a pattern by tracking all partial matches at once. The time is at most pattern length × text
-/// length, for any image name.
+/// Matches a pattern by tracking all partial matches at once. For any image name, the time is proportional
+/// to pattern length × text length.
 fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
     // `states[i]` is `true` if the first `i` bytes of the pattern match the text read so far.
     let mut states = vec![false; pattern.len() + 1];

@@ -32,7 +32,7 @@ pub enum ImageError {
     /// The host is not a host name with an optional port.
     #[error("has a host that is not a host name with an optional port")]
     BadHost,
-    /// A segment of the path is empty or contains an invalid character.
+    /// A segment of the path is empty, or contains an invalid character or separator.
     #[error(
         "has a path that is not made of lower-case letters, digits and single `.`, `_`, `__` or `-` between them"
     )]
@@ -101,7 +101,7 @@ impl FromStr for ImageRef {
         if host.is_some_and(|host| !is_valid_host(host)) {
             return Err(ImageError::BadHost);
         }
-        // Docker interprets 64 hexadecimal digits as the id of a local image.
+        // Docker interprets 64 hexadecimal digits as the id of a local image, so such a path is rejected.
         let is_id = host.is_none() && path.len() == 64 && path.bytes().all(|b| b.is_ascii_hexdigit());
         if is_id || !path.split('/').all(is_valid_segment) {
             return Err(ImageError::BadPath);

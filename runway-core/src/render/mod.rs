@@ -22,21 +22,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The labels and annotations by which Runway identifies its objects.
+/// The labels and annotations by which Runway identifies and describes its objects.
 pub mod label {
     /// Label of every object that Runway creates, with the value [`RUNWAY`].
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The value of [`MANAGED_BY`].
     pub const RUNWAY: &str = "runway";
-    /// The job's name.
+    /// Label: the job's name.
     pub const NAME: &str = "app.kubernetes.io/name";
-    /// The job's id.
+    /// Label: the job's id.
     pub const ID: &str = "runway.dev/id";
-    /// The job's tenant.
+    /// Label: the job's tenant.
     pub const TENANT: &str = "runway.dev/tenant";
-    /// The job's class.
+    /// Label: the job's class.
     pub const CLASS: &str = "runway.dev/class";
-    /// The job's network. The NetworkPolicies select pods by this label.
+    /// Label: the job's network. The NetworkPolicies select pods by this label.
     pub const NETWORK: &str = "runway.dev/network";
     /// Annotation: the quote as JSON.
     pub const QUOTE: &str = "runway.dev/quote";
@@ -77,7 +77,8 @@ pub const CONTAINER_NAME: &str = "job";
 /// The placeholder for the value of a secret in redacted output.
 pub const REDACTED: &str = "<redacted>";
 
-/// A secret has no value yet: the spec contains only the name of its environment variable.
+/// The error for a secret without a value: the spec contains only the name of the environment variable with
+/// the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the secret `{name}` has no value: the environment variable `{from_env}` was not read")]
 pub struct UnresolvedSecret {
@@ -153,8 +154,8 @@ fn manifest(
     Manifest { job, secret: has_secrets.then(|| secret(meta(None))) }
 }
 
-/// Returns the name of the Job and its Secret. It has at most 50 + 1 + 12 characters, so it is never
-/// truncated.
+/// Returns the name of the Job and its Secret: the job's name, a hyphen and the id. It has at most 50 + 1 +
+/// 12 characters, so it is never truncated.
 #[must_use]
 pub fn object_name(name: &JobName, id: JobId) -> String {
     format!("{name}-{id}")
@@ -187,7 +188,7 @@ fn annotations(admitted: &AdmittedJob, policy: &Policy) -> BTreeMap<String, Stri
     .collect()
 }
 
-/// Returns a policy by which a drained or preempted pod does not use up a retry.
+/// Returns the pod failure policy of the Job. A pod that is drained or preempted does not use up a retry.
 fn pod_failure_policy() -> PodFailurePolicy {
     #[allow(
         clippy::useless_conversion,

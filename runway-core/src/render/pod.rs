@@ -1,4 +1,5 @@
-//! Renders the pod of a job. It is stricter than the `restricted` profile requires.
+//! Renders the pod of a job. The pod is stricter than the `restricted` profile requires: for example, its
+//! root file system is read-only.
 
 use super::{CONTAINER_NAME, seconds};
 use crate::gate::AdmittedJob;
@@ -122,11 +123,13 @@ fn variables(admitted: &AdmittedJob, id: JobId, secret: &str) -> Vec<EnvVar> {
         vec![variable("RUNWAY_JOB_ID", id.as_str()), variable("RUNWAY_TENANT", job.tenant.as_str())];
     let is_set = |name: &str| spec.env.contains_key(name) || spec.secrets.contains_key(name);
     if !is_set("HOME") {
-        // The root file system is read-only, so the home directory of the image would be read-only too.
+        // The root file system is read-only, so a home directory in the image is read-only too. `/tmp` is
+        // writable.
         variables.push(variable("HOME", "/tmp"));
     }
     if job.resources.gpu == GpuCount::ZERO {
-        // Some GPU runtimes expose every device to a container that does not set this variable.
+        // Some GPU runtimes expose every device to a container that does not set this variable. The value
+        // `void` hides all devices.
         variables.push(variable("NVIDIA_VISIBLE_DEVICES", "void"));
     }
     variables.extend(spec.env.iter().map(|(name, value)| variable(name, value)));
@@ -164,7 +167,7 @@ fn volumes(admitted: &AdmittedJob) -> Vec<Volume> {
         ..Volume::default()
     };
     let tmp = empty_dir("tmp", None, resources.ephemeral_storage);
-    // Kubernetes treats a size of zero as no limit.
+    // Kubernetes treats a size limit of zero as no limit, so such a volume is left out.
     let shm = resources.shm.filter(|shm| shm.units() > 0).map(|shm| empty_dir("shm", Some("Memory"), shm));
     std::iter::once(tmp).chain(shm).collect()
 }

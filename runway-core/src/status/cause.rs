@@ -14,7 +14,8 @@ pub(in crate::status) struct Cause {
     /// The evidence, strongest first.
     pub evidence: Vec<Evidence>,
     #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
-    /// Whether the deletion of the pod may explain this cause as well. Any other cause takes precedence.
+    /// Whether the deletion of the pod can also explain the end of the process. A cause without this flag
+    /// takes precedence.
     pub low_confidence: bool,
 }
 

@@ -16,35 +16,36 @@ pub struct LocalJobState<'a> {
     pub timeout: Seconds,
     /// The memory limit of the job.
     pub memory: MemoryBytes,
-    /// How many times a failed attempt is retried.
+    /// The maximum number of retries after failed attempts.
     pub retries: u32,
-    /// When the job started. Its deadline counts from this time.
+    /// The time at which the job started. The timeout of the job counts from this time.
     pub started_at: Option<Timestamp>,
     /// The attempts, oldest first.
     pub attempts: &'a [LocalAttempt],
     /// The reason for which the backend stopped the job, if it did.
     pub stop: Option<StopReason>,
-    /// When the last process of the job ended. `None` while the job is active.
+    /// The time at which the last process of the job ended. `None` while the job is active.
     pub finished_at: Option<Timestamp>,
 }
 
 /// One attempt of a local job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalAttempt {
-    /// When the attempt began.
+    /// The time at which the attempt began. The bill of the attempt counts from this time.
     pub scheduled: Timestamp,
-    /// When the process of the attempt started.
+    /// The time at which the process of the attempt started. `None` if it has not started.
     pub started: Option<Timestamp>,
-    /// When the last process of the attempt ended.
+    /// The time at which the last process of the attempt ended. `None` if it has not ended or the time is
+    /// unknown.
     pub ended: Option<Timestamp>,
-    /// How the attempt ended.
+    /// The outcome of the attempt. `None` if it has not ended.
     #[serde(rename = "end")]
     pub termination: Option<LocalTermination>,
-    /// How many processes of the attempt the kernel killed because of the memory limit.
+    /// The number of processes of the attempt that the kernel killed because of the memory limit.
     pub oom_kills: u64,
 }
 
-/// How an attempt of a local job ended.
+/// The outcome of one attempt of a local job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalTermination {
@@ -60,7 +61,7 @@ pub enum LocalTermination {
     },
     /// The process could not be started.
     NotStarted {
-        /// The error.
+        /// The error that prevented the start.
         message: String,
         /// The exit code that a shell would use: 127 if the program does not exist, 126 if it cannot be
         /// executed.
@@ -68,7 +69,7 @@ pub enum LocalTermination {
     },
     /// The backend killed the attempt because it exceeded its storage limit.
     StorageExceeded {
-        /// The limit.
+        /// The storage limit of the attempt.
         limit: MemoryBytes,
     },
     /// The supervisor of the attempt was killed, or the machine went down.
@@ -163,7 +164,7 @@ pub fn classify_local(state: &LocalJobState<'_>) -> Status {
 type PhaseDetails = (Phase, Option<Reason>, String, Option<String>);
 
 impl LocalJobState<'_> {
-    /// Returns the details of a job that is neither finished nor being stopped.
+    /// Returns the phase, reason, message and hint of a job that is neither finished nor being stopped.
     fn unfinished(&self) -> PhaseDetails {
         let Some(last) = self.attempts.last() else {
             return (Phase::Pending, None, "is starting".to_owned(), None);
@@ -212,7 +213,8 @@ impl LocalJobState<'_> {
             }
             _ if attempt.oom_kills > 0 => Some(out_of_memory(Some(&limit))),
             LocalTermination::Signaled { signal } => Some(signaled(*signal, signal.saturating_add(128))),
-            // A shell reports the end by signal n as exit code 128 + n. Clusters apply the same rule.
+            // A shell reports the end by signal n as exit code 128 + n. The classification of Kubernetes
+            // jobs applies the same rule.
             LocalTermination::Exited { code: code @ 129..=192 } => {
                 Some(signaled(code.saturating_sub(128), *code))
             }

@@ -21,17 +21,18 @@ use crate::price::{AttemptSpan, Bill, Quote, billed_time};
 use crate::units::{Seconds, Timestamp};
 use std::fmt;
 
-/// The hint of a failure whose cause only the job's own output can show. A client that knows where the output is can
-/// print a better one.
+/// The hint for a failure that only the job's own output can explain. A client can replace it with a hint
+/// that names the place of the output.
 pub const CHECK_LOGS: &str = "check the logs";
 
 /// The phase of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// The job is created, and none of its processes runs yet.
+    /// The job is created, and its main process does not run yet. An init container may run.
     Pending,
-    /// A process of the job runs, or an attempt has ended and the outcome of the job is not decided yet.
+    /// A process of the job runs or is being terminated, or an attempt has ended and the job has not
+    /// finished yet.
     Running,
     /// The job finished successfully.
     Succeeded,
@@ -61,7 +62,8 @@ impl Phase {
         }
     }
 
-    /// Returns whether the phase is final: it will not change.
+    /// Returns whether the phase is final: `Succeeded`, `Failed` or `Cancelled`. A final phase does not
+    /// change.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
@@ -102,9 +104,9 @@ reasons! {
     OOMKilled,
     /// The job exceeded its timeout.
     DeadlineExceeded,
-    /// The process exited with a code other than zero.
+    /// The process exited with a code other than zero that does not stand for a signal.
     NonZeroExit,
-    /// A signal ended the process.
+    /// A signal ended the process. An exit code of 128 + n, up to 192, counts as signal n.
     Signaled,
     /// The process could not be started.
     StartError,
@@ -116,15 +118,17 @@ reasons! {
     InvalidImage,
     /// The container refers to something that is missing or wrong, such as a Secret.
     ConfigError,
-    /// No node has the resources that the job requests.
+    /// No node meets the requirements of the job, such as its resources or its GPU type.
     Unschedulable,
     /// The node evicted the job, because the job exceeded its storage or the node ran short of a resource.
     Evicted,
-    /// The job lost its node, or the node rejected the job's pod.
+    /// The environment ended the job: for example, its node was lost or drained, the node rejected its pod,
+    /// or its supervisor was killed.
     Disrupted,
     /// The cluster rejects the job's pods.
     PodsRejected,
-    /// The last retry failed, and no other evidence explains the failure.
+    /// The cluster ended the job, usually because its last retry failed. No other evidence explains the
+    /// failure.
     BackoffLimitExceeded,
     /// The job succeeded, but the kernel killed one of its child processes because it exceeded the memory
     /// limit.
@@ -143,8 +147,9 @@ pub struct Evidence {
     /// The object with the value: `job/NAME`, `pod/NAME`, `event/NAME`, or `kernel/NAME` for a local job.
     pub object: String,
     /// The path of the value in the object, such as `status.containerStatuses[0].state.terminated.reason`.
+    /// For a local job, the attempt, such as `attempt 2`.
     pub path: String,
-    /// The value.
+    /// The observed value.
     pub value: String,
 }
 
@@ -153,29 +158,30 @@ pub struct Evidence {
 pub struct Status {
     /// The phase.
     pub phase: Phase,
-    /// The reason for the phase, if the phase does not say everything.
+    /// The reason for the phase. `None` if the phase needs no reason, or if the reason is unknown.
     pub reason: Option<Reason>,
     /// A description of what happened, as one sentence.
     pub message: String,
     /// Advice for the user, if there is any.
     pub hint: Option<String>,
-    /// The exit code of the newest attempt that has one, or 128 + n if signal n ended it.
+    /// The exit code of the newest attempt that has one, or 128 + n if signal n ended it. If the job
+    /// failed, attempts that did not succeed take precedence.
     pub exit_code: Option<i32>,
     /// The number of attempts, including the current one.
     pub attempts: u32,
     /// The evidence for the phase and the reason, strongest first.
     pub evidence: Vec<Evidence>,
-    /// When the job started. Its deadline counts from this time.
+    /// The time at which the job started. The timeout of the job counts from this time.
     #[serde(skip)]
     pub started_at: Option<Timestamp>,
-    /// When the job finished. `None` if it has not finished, or if the time is unknown.
+    /// The time at which the job finished. `None` if the job has not finished, or if the time is unknown.
     #[serde(skip)]
     pub finished_at: Option<Timestamp>,
     /// The attempts that had a node, oldest first. The bill is computed from them.
     #[serde(skip)]
     pub attempt_spans: Vec<AttemptSpan>,
-    /// Whether the job still occupies resources: its phase is not final, or one of its pods has not
-    /// terminated.
+    /// Whether the job still occupies resources: it exists and its phase is not final, or one of its pods
+    /// or processes has not terminated.
     #[serde(skip)]
     pub occupies_resources: bool,
 }

@@ -26,8 +26,8 @@ pub(in crate::status) fn out_of_memory(limit: Option<&str>) -> Cause {
     }
 }
 
-/// Returns the note for a process that succeeded although the kernel killed one of its children for its
-/// memory.
+/// Returns the note for a process that succeeded although the kernel killed one of its child processes. The
+/// child process exceeded the memory limit.
 pub(in crate::status) fn child_out_of_memory(limit: Option<&str>) -> Cause {
     let of = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
     let above = limit.map(|limit| format!(" above {limit}")).unwrap_or_default();

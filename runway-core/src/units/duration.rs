@@ -4,7 +4,7 @@ use super::Quantity;
 use std::time::Duration;
 use std::{fmt, str::FromStr};
 
-/// A duration in whole seconds, at most `i64::MAX`.
+/// A duration in whole seconds. A parsed duration is at most `i64::MAX` seconds.
 ///
 /// ```
 /// use runway_core::units::Seconds;
@@ -54,9 +54,9 @@ impl Seconds {
         self.0
     }
 
-    /// Returns the duration that a text in another notation means, rounded to whole seconds: `1.5h`, `2500ms`,
-    /// `5 minutes`, or `1h30`, in which the last number is in the next smaller unit. Returns `None` if the text
-    /// is not a duration.
+    /// Returns the duration that a text in another notation means, rounded to the nearest second. Examples
+    /// are `1.5h`, `2500ms`, `5 minutes`, and `1h30`, in which the last number is in the next smaller unit.
+    /// Returns `None` if the text is not a duration or is out of range.
     pub(crate) fn nearest(text: &str) -> Option<Self> {
         let mut rest = text.trim();
         let mut total_micros: i128 = 0;

@@ -1,7 +1,7 @@
 //! Quantities with the unit in the type: CPU, memory, GPUs, durations, timestamps and money.
 //!
-//! Each type wraps an integer, is parsed from text, and is printed exactly. No type uses floating point:
-//! `0.1` CPU is exactly 100 millicores.
+//! Each type except [`Quantity`] wraps an integer and is printed exactly. All types are parsed from text.
+//! No type uses floating point: `0.1` CPU is exactly 100 millicores.
 
 mod duration;
 mod money;

@@ -37,7 +37,7 @@ pub enum QuantityError {
     /// The suffix is not part of the grammar.
     #[error("has an unknown suffix; use n u m k M G T P E, Ki Mi Gi Ti Pi Ei, or an exponent such as e3")]
     UnknownSuffix,
-    /// The exponent has no digits, or too many.
+    /// The exponent is not a whole number, or it is out of range.
     #[error("has an invalid exponent")]
     BadExponent,
     /// The number is negative.
@@ -46,13 +46,13 @@ pub enum QuantityError {
     /// The number has a part smaller than the unit can express.
     #[error("is not a whole number of the smallest unit")]
     TooFine,
-    /// The number does not fit.
+    /// The number exceeds the range of its type.
     #[error("is too large")]
     TooLarge,
 }
 
-/// Maximum number of digits before the decimal point. Larger numbers fit no unit: `i64::MAX` has 19 digits,
-/// and CPU is counted in thousandths.
+/// Maximum number of digits before the decimal point, with the exponent applied. Larger numbers fit no
+/// unit: `i64::MAX` has 19 digits, and CPU is counted in thousandths.
 const MAX_MAGNITUDE: i64 = 26;
 
 impl Quantity {
@@ -84,7 +84,8 @@ impl Quantity {
         i64::try_from(value).map(i64::unsigned_abs).map_err(|_| QuantityError::TooLarge)
     }
 
-    /// Rounds a value that is too fine to whole units of `10^-decimals`.
+    /// Rounds a value that is too fine to the nearest multiple of `10^-decimals`, and returns the number of
+    /// these units. A half is rounded up. Returns `None` if the result is negative or out of range.
     pub(crate) fn nearest_in_units_of(self, decimals: u8) -> Option<u64> {
         let exponent = i64::from(self.exp10) + i64::from(decimals);
         let power = 10i128.checked_pow(u32::try_from(-exponent).ok()?);
@@ -130,7 +131,8 @@ fn parse_number(number: &str, exp10: i32) -> Result<(i128, i32), QuantityError> 
             .checked_mul(10)
             .and_then(|m| m.checked_add(i128::from(digit - b'0')))
             .ok_or_else(|| {
-                // The number has too many digits for any unit, either before or after the decimal point.
+                // The digits exceed the range of `i128`. A number with many digits before the decimal point
+                // is too large. Any other number is too fine.
                 let magnitude = i64::try_from(whole.len()).unwrap_or(i64::MAX);
                 if magnitude.saturating_add(i64::from(exp10)) > MAX_MAGNITUDE {
                     QuantityError::TooLarge

@@ -14,7 +14,7 @@ macro_rules! resource {
             /// Zero units.
             pub const ZERO: Self = Self(0);
 
-            /// Creates an amount from a number of base units.
+            /// Creates an amount from a number of base units: thousandths of a core, bytes, or GPUs.
             #[must_use]
             pub const fn new(units: u64) -> Self {
                 Self(units)
@@ -37,7 +37,7 @@ macro_rules! resource {
             type Err = QuantityError;
 
             fn from_str(text: &str) -> Result<Self, QuantityError> {
-                // Fast path: most values are plain numbers, which do not need the quantity parser.
+                // Fast path: most values consist only of digits, and do not need the quantity parser.
                 if let Some(units) = plain_number(text).and_then(|n| n.checked_mul(10u64.pow($decimals)))
                     && i64::try_from(units).is_ok()
                 {
@@ -50,7 +50,7 @@ macro_rules! resource {
 }
 
 resource! {
-    /// CPU cores, in thousandths of a core, at most `i64::MAX`.
+    /// An amount of CPU in thousandths of a core. A parsed amount is at most `i64::MAX`.
     ///
     /// ```
     /// use runway_core::units::CpuMillis;
@@ -65,7 +65,7 @@ resource! {
 }
 
 resource! {
-    /// An amount of memory or storage in bytes, at most `i64::MAX`.
+    /// An amount of memory or storage in bytes. A parsed amount is at most `i64::MAX`.
     ///
     /// ```
     /// use runway_core::units::MemoryBytes;

@@ -88,7 +88,7 @@ fn gate_without_capabilities_checks_no_features() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// The fix of a field never names a value that the backend lacks.
+    /// The fix for `network` never names a network that the backend lacks.
     #[test]
     fn fixes_name_supported_networks_only(
         policy in policy(),

@@ -138,7 +138,8 @@ pub fn document() -> impl Strategy<Value = Value> {
     )
 }
 
-/// A document in which only amounts and names can be wrong, so that most violations have a fix.
+/// A document that has the required fields, and has neither `env` nor `args`. So most of its violations
+/// have a fix.
 pub fn nearly_good_document() -> impl Strategy<Value = Value> {
     document().prop_map(|mut document| {
         let fields = document.as_object_mut().unwrap();

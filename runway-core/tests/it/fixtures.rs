@@ -1,4 +1,5 @@
-//! Every code has a fixture that is refused with it. Every other fixture is admitted.
+//! For every violation code, a fixture is refused with this code. Every fixture in `jobs` itself is
+//! admitted.
 
 use runway_core::capability::BackendKind;
 use runway_core::policy::PriceOverrides;
@@ -225,8 +226,8 @@ fn job_quota_refusal_has_no_gpu_fix() {
     let decision = gate.submit(JobId::from_random(2), &both[1], now).unwrap();
     assert_eq!(codes(&decision), [Code::TenantGpuQuota, Code::TenantJobQuota]);
     assert!(decision.violations().iter().all(|violation| violation.fix.is_null()));
-    // Long after the deadline, the hold is still there. `free_by` is then the current time and not the
-    // deadline.
+    // Long after the deadline, the ledger still has the hold. `free_by` is then the current time and not
+    // the deadline.
     let late = Timestamp::from_seconds(100_000);
     let decision = gate.submit(JobId::from_random(2), &both[1], late).unwrap();
     assert_eq!(decision.refusal().unwrap().free_by, Some(late));

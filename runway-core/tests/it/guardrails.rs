@@ -259,7 +259,7 @@ fn network_is_denied_unless_a_job_may_use_it() {
     assert_eq!(names(&guarded), ["runway-deny-all"]);
     let deny = json_of(&guarded.network_policies[0]);
     assert_eq!(deny["spec"], json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}));
-    // The policy does not allow `open`, so the address of the API server is not required.
+    // The policy does not allow the network `open`, so the addresses of the API server are not required.
     assert!(guardrails(&policy("classes: {a: {network: [none, internal]}}\n"), &[]).is_ok());
 }
 
@@ -447,8 +447,8 @@ fn selects(selector: &Value, labels: &Value) -> bool {
         })
 }
 
-/// Asserts that two policies select a job: the one that denies all, and the one that allows its network with
-/// the ranges of its tenant.
+/// Asserts which NetworkPolicies select a job. One denies all connections. If the job has a network,
+/// exactly one more policy allows that network, with the ranges of the job's tenant.
 fn assert_network_policies(labels: &Value, policy: &Policy, guarded: &Guardrails) {
     let selected =
         networks(guarded).into_iter().filter(|(_, pods, _)| selects(pods, labels)).collect::<Vec<_>>();

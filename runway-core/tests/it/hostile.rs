@@ -74,7 +74,7 @@ fn alias_bomb_is_refused() {
         bomb.push_str(&format!("a{i}: &a{i} [{aliases}]\n"));
     }
     assert_eq!(single_error(bomb.as_bytes()).0, Code::TooLarge);
-    // A document with few but long values.
+    // A document with few values can exceed the byte limit if its aliases repeat a long value.
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 100].join(", "));
     assert_eq!(single_error(long.as_bytes()).0, Code::TooLarge);
 }
@@ -124,7 +124,7 @@ fn document_above_the_byte_limit_is_refused() {
     assert_eq!(largest.len(), MAX_DOCUMENT_BYTES);
     assert!(decide_all(largest.as_bytes())[0].admitted().is_some());
     assert_eq!(single_error(of_bytes(MAX_DOCUMENT_BYTES + 1).as_bytes()).0, Code::TooLarge);
-    // Earlier documents of the file do not count.
+    // Each document has its own limit. The first document does not reduce the limit of the second.
     let second = format!("name: first\n---\n{largest}");
     assert!(decide_all(second.as_bytes())[1].admitted().is_some());
 }
@@ -145,7 +145,8 @@ fn document_above_the_depth_limit_is_refused() {
         assert!(parse_all(of_depth(MAX_DOCUMENT_DEPTH).as_bytes())[0].is_ok());
         assert!(parse_all(of_depth(MAX_DOCUMENT_DEPTH + 1).as_bytes())[0].is_err());
     }
-    // Aliases nest collections that the parser reads side by side.
+    // In the source, no list contains another list. With all aliases expanded, 100 lists are nested, which
+    // exceeds the depth limit.
     let mut tower = String::from("a0: &a0 [x]\n");
     for i in 1..100 {
         tower.push_str(&format!("a{i}: &a{i} [*a{}]\n", i - 1));

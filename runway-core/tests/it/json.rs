@@ -22,7 +22,7 @@ fn text() -> impl Strategy<Value = String> {
     let to_json = |text: String| serde_json::to_string(&text).unwrap();
     prop_oneof![
         "[a-z~.:#&*!%@ -]{0,8}".prop_map(to_json),
-        // Without the characters that YAML requires to be escaped.
+        // This alphabet contains no character that YAML requires to be escaped.
         "[ -~äé€\u{2028}😀\\n\\t\"\\\\]{0,12}".prop_map(to_json),
         prop::sample::select(vec![
             r#""null""#,
@@ -65,7 +65,7 @@ proptest! {
         // Both parsers must return the same tree, or both must reject the text.
         match (document, as_yaml(&text)) {
             (Some(json), Some(yaml)) => prop_assert_eq!(json, yaml),
-            // The text has a duplicate key.
+            // Both parsers reject the text, because it has a duplicate key.
             (None, None) => {}
             (json, yaml) => prop_assert!(false, "{}: {:?} {:?}", text, json, yaml),
         }

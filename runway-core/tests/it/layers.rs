@@ -1,5 +1,5 @@
-//! The layers of a policy: classes replace bounds, tenants narrow them, and a tenant's class replaces them.
-//! Each bound knows its policy path.
+//! The layers of a policy: classes replace the base bounds, tenants narrow the bounds, and a tenant's own
+//! class replaces them. Each bound records the policy path that set it.
 
 use runway_core::policy::{Limits, PriceOverrides};
 use runway_core::{Code, Policy};

@@ -1,5 +1,5 @@
-//! Compares the ledger with a model of the ledger and the cluster. The events are lost, repeated and
-//! reordered.
+//! Compares the ledger with a model of the ledger and the cluster, for random events that are lost,
+//! repeated and reordered.
 
 use proptest::prelude::*;
 use runway_core::quota::{
@@ -33,7 +33,7 @@ enum Event {
     BeginList,
     /// The list arrives. It contains the state at its start or the current state, and each job once or twice.
     Reconcile { stale: bool, twice: bool },
-    /// The process crashes, restarts and lists the cluster.
+    /// The process that holds the ledger crashes, restarts and lists the cluster.
     Crash,
 }
 
@@ -131,8 +131,8 @@ impl Model {
                 let (mine, all) = (self.usage(Some(owner)), self.usage(None));
                 let shortages = LIMITS.exceeded(mine, all, GpuCount::new(gpus));
                 let fits = shortages.is_empty();
-                // Random ids are unique. An id can be reused after the job has finished, as with an
-                // idempotency key.
+                // The model skips an id that is in use, because random ids are unique. An id can be reused
+                // after its job has finished, as with an idempotency key.
                 if self.cluster.contains_key(&id) || self.in_flight.contains(&id) {
                     return Ok(());
                 }
@@ -365,7 +365,8 @@ fn changes_during_a_list_are_kept() {
     let mut held: Vec<_> = ledger.holds().map(|(id, _)| id).collect();
     held.sort_unstable();
     assert_eq!(held, [job_id(2), job_id(3), job_id(4)]);
-    // The next list contains neither job 2 nor job 3, which is confirmed by now. Job 4 is still in flight.
+    // Jobs 2 and 3 were confirmed before the next list, and this list is empty. So the ledger drops their
+    // holds. Job 4 is still in flight, so its hold remains.
     let listing = ledger.begin_list();
     let drift = ledger.reconcile(listing, []).unwrap();
     assert_eq!(drift.dropped, [job_id(2), job_id(3)]);
@@ -381,7 +382,8 @@ fn listed_job_confirms_its_hold() {
     let listing = ledger.begin_list();
     let cluster = BTreeMap::from([(1, (0, 1))]);
     assert!(ledger.reconcile(listing, Model::observed(&cluster, false, 1)).unwrap().is_empty());
-    // The event for the job's end is lost as well. The next list corrects this.
+    // The event for the end of the job is lost. The next list does not contain the job, so the ledger drops
+    // the hold.
     let listing = ledger.begin_list();
     assert_eq!(ledger.reconcile(listing, []).unwrap().dropped, [job_id(1)]);
     assert_eq!(ledger.cluster_usage(), Usage::default());

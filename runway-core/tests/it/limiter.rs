@@ -83,8 +83,8 @@ proptest! {
         let mut limiter = RateLimiter::new(HashSeed::default());
         let now = Timestamp::from_seconds(1_700_000_000);
         limiter.try_acquire(&tenant, server, limit(old, 1), now).unwrap();
-        // The bucket is used up for one interval of the old rate, whatever the new rate is. Conversion is
-        // exact to 1 ns.
+        // The first request used the only token. The token is available again after one interval of the old
+        // rate, whatever the new rate is. The conversion of this time to the new rate is exact to 1 ns.
         let refused = limiter.try_acquire(&tenant, server, limit(new, 1), now).unwrap_err();
         let interval = 60_000_000_000u64.div_ceil(u64::from(old));
         let waited = refused.retry_at.nanos_since(now);

@@ -117,7 +117,8 @@ fn workdir_is_rendered_as_written() {
         let job = job(&default_policy(), spec);
         job["spec"]["template"]["spec"]["containers"][0].clone()
     };
-    // The kubelet does not expand `$(X)` here.
+    // The kubelet does not expand `$(X)` in `workingDir`. So Runway does not escape dollar signs in this
+    // field.
     assert_eq!(container(Some("/data/$(X)"))["workingDir"], "/data/$(X)");
     assert!(container(None).get("workingDir").is_none());
 }

@@ -56,7 +56,8 @@ proptest! {
         eighths in 0u64..8,
         (suffix, power) in prop::sample::select(vec![("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50)]),
     ) {
-        // Eighths have three decimals, and every power of two here is divisible by eight.
+        // A multiple of 1/8 has at most three decimals, so the text is exact. Each suffix stands for at
+        // least 2^10, so the value is a whole number of bytes.
         let text = format!("{whole}.{:03}{suffix}", eighths * 125);
         let expected = (whole * 8 + eighths) << (power - 3);
         prop_assert_eq!(text.parse(), Ok(MemoryBytes::new(expected)), "{}", text);

@@ -1,5 +1,5 @@
-//! A decision can be replayed from its log line, byte for byte. A preview equals the decision of a
-//! submission.
+//! A decision can be replayed from its log line, byte for byte. A preview equals the decision on a
+//! submission at the same time.
 
 use crate::documents::{document, policy, submission};
 use proptest::prelude::*;

@@ -1,8 +1,9 @@
-//! The rules for pods without privileges. The cluster tests check real pods with the same rules.
+//! Assertions for the `restricted` profile of the Pod Security Standards. The cluster tests of runway-k8s
+//! apply them to real pods.
 
 use serde_json::{Value, json};
 
-/// Asserts each field of the `restricted` profile:
+/// Asserts that a pod spec satisfies the `restricted` profile:
 /// https://kubernetes.io/docs/concepts/security/pod-security-standards/
 pub fn assert_restricted(pod: &Value) {
     for host in ["hostNetwork", "hostPID", "hostIPC"] {

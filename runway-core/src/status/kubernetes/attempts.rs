@@ -34,8 +34,8 @@ impl Classifier<'_> {
         result
     }
 
-    /// Returns the cause and the number of the newest attempt that explains its failure. An attempt whose end
-    /// is explained by the deletion of its pod is used only if no other attempt has a cause.
+    /// Returns the cause and the number of the newest attempt that explains its failure. An attempt that
+    /// probably ended because its pod was deleted is used only if no other attempt has a cause.
     pub(super) fn strongest_cause(&self) -> Option<(Cause, u32)> {
         self.cause_before(self.pods.len()).or_else(|| {
             let observed: BTreeSet<_> = self.pods.iter().filter_map(ObservedPod::name).collect();
@@ -59,8 +59,8 @@ impl Classifier<'_> {
         low_confidence
     }
 
-    /// Returns the number of the attempt with the pod at `index`. Attempts without an observed pod are
-    /// counted before it.
+    /// Returns the number of the attempt with the pod at `index`. Attempts without an observed pod get the
+    /// lowest numbers.
     pub(super) fn attempt_number(&self, index: usize) -> u32 {
         let newer =
             u32::try_from(self.pods.len().saturating_sub(index).saturating_sub(1)).unwrap_or(u32::MAX);
@@ -76,8 +76,9 @@ impl Classifier<'_> {
         self.job.is_some_and(|job| job.has_multiple_pods())
     }
 
-    /// Returns a suffix such as ", attempt 2 of 3", if there is more than one attempt. Kubernetes does not
-    /// count attempts that a node ended against the retries, so the number can exceed the allowed one.
+    /// Returns a suffix such as ", attempt 2 of 3". The suffix is empty if the job can have only one
+    /// attempt, or runs several pods. Kubernetes does not count attempts that a node ended against the
+    /// retries. So the number of an attempt can exceed the allowed number.
     pub(super) fn attempt_suffix(&self, attempt: u32) -> String {
         if self.has_multiple_pods() {
             return String::new();

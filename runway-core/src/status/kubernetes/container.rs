@@ -92,7 +92,7 @@ impl<'a> Container<'a> {
         self.status.state.as_ref().is_some_and(|state| state.running.is_some())
     }
 
-    /// Returns the termination, unless the container was restarted since.
+    /// Returns the termination, or `None` if the container has not terminated or was restarted since.
     pub(super) fn terminated(&self) -> Option<&'a ContainerStateTerminated> {
         self.status.state.as_ref()?.terminated.as_ref()
     }
@@ -151,8 +151,8 @@ impl<'a> Container<'a> {
             && self.spec().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Always"))
     }
 
-    /// Returns the termination and its cause, unless the container succeeded. `succeeded` says whether the
-    /// pod succeeded.
+    /// Returns the last termination and its cause, or `None` if the container succeeded. If `succeeded` is
+    /// set, the OOM kill of a child process is only a note. Otherwise it is the cause of the failure.
     pub(super) fn failure(&self, succeeded: bool) -> Option<(Termination, Cause)> {
         let (state, terminated) = self.last_terminated()?;
         let termination = Termination::from_state(terminated);
@@ -247,7 +247,7 @@ impl<'a> Container<'a> {
         evidence("pod", self.pod.metadata.name.as_deref(), path, value)
     }
 
-    /// Adds the name of the container to the cause, if the pod has more than one.
+    /// Adds the name of the container to the cause, unless it is the only main container.
     fn with_container_name(&self, mut cause: Cause) -> Cause {
         let name = quoted(&self.status.name);
         let others = self.pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());

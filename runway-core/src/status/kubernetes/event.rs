@@ -1,5 +1,5 @@
-//! Causes from events. Often only events record a pod that no longer exists. They are weaker evidence than a
-//! pod's state.
+//! Causes from Kubernetes events. Often only events record a pod that no longer exists. Events are weaker
+//! evidence than the state of a pod.
 
 use super::container::{config_error, pull_hint};
 use super::node::{disrupted, evicted};
@@ -62,8 +62,8 @@ impl<'a> Events<'a> {
                 Some("FailedMount" | "FailedAttachVolume") if has_volumes => {}
                 _ => match event_cause(event) {
                     None => {}
-                    // "Back-off pulling image" does not contain the error. The event of the first failure
-                    // does.
+                    // The message "Back-off pulling image" does not contain the error. The event of the
+                    // failed pull contains it.
                     Some(found) if found.reason == Reason::ImagePull => {
                         return self.failed_pull_event(pod).and_then(event_cause).or(Some(found));
                     }
@@ -92,7 +92,7 @@ impl<'a> Events<'a> {
         self.pod_events.values().flatten().any(|event| is_start(event))
     }
 
-    /// Returns the newest rejection of a pod, if it is newer than `since`.
+    /// Returns the newest rejection of a pod, if it is newer than `since` or `since` is `None`.
     pub(super) fn rejection(&self, since: Option<Timestamp>) -> Option<Cause> {
         let newest =
             self.job_events.iter().rev().find(|event| event.reason.as_deref() == Some("FailedCreate"))?;

@@ -89,12 +89,13 @@ impl<'a> ObservedJob<'a> {
         u64::try_from(self.spec()?.active_deadline_seconds?).ok().map(Seconds::new)
     }
 
-    /// Returns the number of allowed attempts, if each attempt is a separate pod.
+    /// Returns the number of allowed attempts. Returns `None` if the Job needs several pods, or restarts
+    /// containers in place.
     pub(super) fn allowed_attempts(&self) -> Option<u32> {
         let spec = self.spec()?;
         let never = spec.template.spec.as_ref()?.restart_policy.as_deref() == Some("Never");
         let single = spec.parallelism.unwrap_or(1) == 1 && spec.completions.unwrap_or(1) == 1;
-        // The default of Kubernetes is 6.
+        // The default of `backoffLimit` in Kubernetes is 6.
         let retries = u32::try_from(spec.backoff_limit.unwrap_or(6)).ok()?;
         if never && single { retries.checked_add(1) } else { None }
     }

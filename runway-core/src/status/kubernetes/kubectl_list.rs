@@ -73,8 +73,8 @@ impl KubectlList {
     /// are ignored.
     ///
     /// # Errors
-    /// [`KubectlListError`] if a value is not a Kubernetes object, or if a Job is malformed. A malformed pod
-    /// or event is [skipped](Self::skipped).
+    /// [`KubectlListError`] if a value is not a Kubernetes object, `items` is not a list, or a Job is
+    /// malformed. A malformed pod or event is [skipped](Self::skipped).
     pub fn from_json(json: Json) -> Result<Self, KubectlListError> {
         let mut objects = ParsedObjects::default();
         let kind = kind_of(&json)
@@ -90,7 +90,7 @@ impl KubectlList {
                     }
                 };
                 for (index, item) in items.into_iter().enumerate() {
-                    // The API server writes the kind only once, on the list.
+                    // In a typed list such as `JobList`, the API server writes the kind only on the list.
                     let kind = kind_of(&item)
                         .or_else(|| (!item_kind.is_empty() && item.is_object()).then(|| item_kind.clone()));
                     objects.add(&format!("items[{index}]"), kind, item)?;
@@ -186,7 +186,8 @@ impl ParsedObjects {
                     None => index.owner_by_pod_name(&name).filter(|found| {
                         let job = jobs.get(*found).map(|listed| &listed.job.metadata);
                         let created_at = job.and_then(|job| instant(job.creation_timestamp.as_ref()));
-                        // The event can belong to an earlier Job of the same name.
+                        // An event before the creation of the Job belongs to an earlier Job of the same
+                        // name.
                         event::event_time(&event).is_none_or(|at| created_at.is_none_or(|made| made <= at))
                     }),
                 },
@@ -207,7 +208,7 @@ fn decode<T: DeserializeOwned>(
 ) -> Result<T, KubectlListError> {
     serde_json::from_value(object).map_err(|error| {
         let message = error.to_string();
-        // The rest of the message repeats the value.
+        // The text before `expected` can repeat the value, which can be a secret.
         let detail = match message.rfind("expected ").and_then(|at| message.get(at..)) {
             Some(expected) if message.starts_with("invalid ") => expected.to_owned(),
             _ => "one of its values is invalid".to_owned(),
@@ -232,7 +233,7 @@ fn uids_match(one: Option<&String>, other: Option<&String>) -> bool {
     one.is_none_or(|one| other.is_none_or(|other| one == other))
 }
 
-/// The index of each Job, by its uid, its name, and the name prefix of its pods.
+/// The position of each Job in the list, by its uid, its name, and the name prefix of its pods.
 #[derive(Default)]
 struct JobIndex {
     by_uid: BTreeMap<String, usize>,
@@ -281,7 +282,7 @@ impl JobIndex {
         self.by_name.get(&(namespace(), name.clone())).copied()
     }
 
-    /// Returns the Job to which a pod belongs according to the pod's name.
+    /// Returns the position of the Job to which a pod belongs according to the pod's name.
     fn owner_by_pod_name(&self, (namespace, pod): &NamespacedName) -> Option<usize> {
         let (prefix, suffix) = pod.split_at_checked(pod.len().checked_sub(SUFFIX_CHARS)?)?;
         let is_random = suffix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
@@ -334,8 +335,8 @@ mod tests {
             job("b", "2"),
             job("a", "1"),
             pod("a-2", controller("Job", "a", "1")),
-            // Not owned by the Job: an earlier Job of the same name, another kind, and an owner that is not
-            // the controller.
+            // The next three pods do not belong to the Job. Their owners are an earlier Job of the same
+            // name, a ReplicaSet, and an owner that is not the controller.
             pod("a-3", controller("Job", "a", "0")),
             pod("a-4", controller("ReplicaSet", "a", "1")),
             pod("a-5", json!({"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": "1"})),
@@ -358,7 +359,7 @@ mod tests {
             event("Job", "a", json!("1"), "other"),
             event("Pod", "a-xxxxx", json!("a-xxxxx"), "n"),
             event("Pod", "a-xxxxx", json!("earlier"), "n"),
-            // Pods that no longer exist.
+            // The pods of the next events are not in the list. Only their names can identify the Job.
             event("Pod", "a-yyyyy", json!("y"), "n"),
             event("Pod", "a-b-zzzzz", json!("z"), "n"),
             event("Pod", &format!("{}zzzzz", "l".repeat(58)), json!("z"), "n"),
@@ -384,7 +385,7 @@ mod tests {
         {
             assert_eq!(read(empty), Ok(0));
         }
-        // A Job of Volcano, which is another API group.
+        // The Job of Volcano has another API group, so it is ignored.
         assert_eq!(read(json!({"kind": "Job", "apiVersion": "batch.volcano.sh/v1alpha1", "spec": 1})), Ok(0));
     }
 

@@ -45,8 +45,8 @@ pub struct JobObjects<'a> {
     /// The last observed states of pods that no longer exist. They occupy no resources, but they are evidence
     /// and are billed.
     pub gone_pods: &'a [Pod],
-    /// Earlier states of the same pods, at most one for each pod. Keep the states for which
-    /// [`is_less_informative`] returns `true`. They are only evidence.
+    /// Earlier states of the same pods, at most one for each pod. The caller must keep an earlier state if
+    /// [`is_less_informative`] returns `true` for a later one. These states are only evidence.
     pub earlier_pods: &'a [Pod],
     /// The events of the job and of its pods, in any order.
     pub events: &'a [Event],
@@ -108,9 +108,9 @@ struct Classifier<'a> {
 impl Classifier<'_> {
     fn verdict(&self) -> Verdict {
         let Some(job) = self.job else { return self.without_job() };
-        // A cancelled job often looks failed, and sometimes succeeded. A condition counts if it precedes the
-        // deletion. Times have a resolution of one second: if both times are equal, `Complete` counts and
-        // `Failed` is attributed to the deletion.
+        // A cancelled Job often has the condition `Failed`, and sometimes `Complete`. Such a condition
+        // counts only if it precedes the deletion. Times have a resolution of one second: if both times are
+        // equal, `Complete` counts and `Failed` is attributed to the deletion.
         let cancelled = job.deletion_evidence().zip(job.cancelled_at());
         let deleted_at = job.deleted_at().or(job.cancelled_at().and_then(|at| at.parse().ok()));
         let precedes_deletion = |condition: &Condition<'_>| {
@@ -118,8 +118,8 @@ impl Classifier<'_> {
             let is_complete = condition.inner.type_ == "Complete";
             cancelled.is_none() || times.is_none_or(|(since, at)| since < at || (is_complete && since == at))
         };
-        // Before Kubernetes 1.31, a Job can have a final condition while its pods still terminate. Job and
-        // pod events can also arrive in any order.
+        // Before Kubernetes 1.31, a Job can have a final condition while its pods still terminate. A watch
+        // can also report changes of the Job and of its pods in any order.
         let has_active_pods = self.pods.iter().any(ObservedPod::is_active);
         if let Some(complete) = job.condition("Complete").filter(precedes_deletion) {
             if has_active_pods {
@@ -208,7 +208,7 @@ impl Classifier<'_> {
         verdict
     }
 
-    /// Returns the verdict on a failed job with pods that have not terminated, as far as observed.
+    /// Returns the verdict on a job that has failed and whose pods may still run.
     fn failing(&self, job: ObservedJob<'_>, condition: Condition<'_>) -> Verdict {
         let mut verdict = self.failed(job, condition);
         verdict.phase = Phase::Running;
@@ -219,7 +219,7 @@ impl Classifier<'_> {
         verdict
     }
 
-    /// Returns the verdict on a successful job with pods that have not terminated, as far as observed.
+    /// Returns the verdict on a job that has succeeded and whose pods may still run.
     fn succeeding(&self, job: ObservedJob<'_>, condition: Condition<'_>) -> Verdict {
         let message = "has succeeded; its pods are being terminated";
         Verdict::new(Phase::Running, message).with_evidence(job.condition_evidence(condition))
@@ -281,7 +281,7 @@ impl Classifier<'_> {
             let message = format!("{activity}{}", self.attempt_suffix(self.attempt_number(index)));
             let mut verdict = Verdict::new(Phase::Running, message);
             verdict.evidence.extend(back_off.or_else(|| pod.phase_evidence()));
-            // The cause is another container of the pod that has failed, or the node.
+            // A running pod has a cause if another of its containers failed, or if its node disrupts it.
             if let Some(cause) = pod.cause(&self.events).filter(|cause| !cause.low_confidence) {
                 verdict.message = format!("{}; {}", verdict.message, cause.description);
                 return Some(verdict.with_cause(cause));

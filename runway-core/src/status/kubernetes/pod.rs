@@ -30,7 +30,8 @@ pub(super) enum HasRun {
 }
 
 impl<'a> ObservedPod<'a> {
-    /// Returns every pod once, oldest first. A pod that is both listed and gone counts as listed.
+    /// Returns every pod once, oldest first. A pod that is in both `pods` and `gone_pods` counts as
+    /// existing.
     pub(super) fn all(objects: &JobObjects<'a>) -> Vec<Self> {
         let present = objects.pods.iter().map(|pod| Self { pod, earlier: None, gone: false });
         let gone = objects.gone_pods.iter().map(|pod| Self { pod, earlier: None, gone: true });
@@ -96,7 +97,8 @@ impl<'a> ObservedPod<'a> {
         self.phase() == "Succeeded"
     }
 
-    /// Returns whether the pod still occupies resources. A pod that is being deleted does.
+    /// Returns whether the pod still occupies resources. A pod that is being deleted occupies them until it
+    /// terminates.
     pub(super) fn is_active(&self) -> bool {
         !self.gone && !self.has_ended()
     }
@@ -128,8 +130,8 @@ impl<'a> ObservedPod<'a> {
             || self.earlier.is_some_and(has_run)
     }
 
-    /// Returns whether a main container ever ran, as the states of the pod show. A container that the node
-    /// lost proves neither.
+    /// Returns whether a main container ever ran. If the node lost a container and nothing explains why it
+    /// did not start, the result is [`HasRun::Unknown`].
     pub(super) fn has_ever_run(&self, events: &Events<'_>) -> HasRun {
         if self.has_run() {
             HasRun::Yes
@@ -178,7 +180,8 @@ impl<'a> ObservedPod<'a> {
         Some(AttemptSpan { scheduled, ended: self.ended_at() })
     }
 
-    /// Returns when the last container ended, or `None` if it has not ended or the time is unknown.
+    /// Returns the time at which the last container ended, or `None` if it has not ended or the time is
+    /// unknown.
     pub(super) fn ended_at(&self) -> Option<Timestamp> {
         let mut containers = self.containers().peekable();
         let all_terminated =
@@ -197,10 +200,12 @@ impl<'a> ObservedPod<'a> {
         instant(self.pod.metadata.deletion_timestamp.as_ref())
     }
 
-    /// Returns the exit code of the main container, or 128 + n if signal n ended it.
+    /// Returns the exit code of the main container, or 128 + n if signal n ended it. If there are several
+    /// main containers, the one that best explains the end of the pod counts.
     pub(super) fn exit_code(&self) -> Option<i32> {
         let ends = self.containers().filter_map(|container| container.last_terminated());
-        // The kubelet invents an exit code for a container that it lost.
+        // The kubelet invents an exit code for a container that it lost. Such a code counts only if the
+        // container has a start time.
         let known = ends
             .map(|(_, end)| end)
             .filter(|end| Termination::from_state(end) != Termination::Lost || end.started_at.is_some());
@@ -211,17 +216,19 @@ impl<'a> ObservedPod<'a> {
         }
     }
 
-    /// Returns whether the pod ended after its deletion was requested, and so probably because of it.
+    /// Returns whether the pod ended after its deletion was requested, and so probably because of the
+    /// deletion. A deleted pod with an unknown end counts as ended by the deletion.
     pub(super) fn ended_by_deletion(&self) -> bool {
         let Some(gone_by) = self.deletion_deadline() else { return false };
         let grace =
             self.pod.metadata.deletion_grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
-        // The timestamp is the time of the request plus the grace period.
+        // The deletion timestamp is the time of the delete request plus the grace period.
         let grace_period = Seconds::new(grace.unwrap_or_default());
         self.ended_at().is_none_or(|ended| ended.saturating_add(grace_period) >= gone_by)
     }
 
-    /// Returns the strongest cause for which the pod failed or cannot start.
+    /// Returns the strongest cause for which the pod failed or cannot start. For a pod that succeeded,
+    /// returns only the note that the kernel killed a child process.
     pub(super) fn cause(&self, events: &Events<'_>) -> Option<Cause> {
         let end = self.termination();
         if self.has_succeeded() {
@@ -257,13 +264,15 @@ impl<'a> ObservedPod<'a> {
         let is_outdated = match cause.reason {
             Reason::Unschedulable => self.is_scheduled(),
             Reason::Evicted | Reason::Disrupted => false,
-            // Other causes prevent the start of a container, and this one has started since.
+            // All other causes prevent the start of a container. They are outdated if a main container has
+            // run.
             _ => self.has_run(),
         };
         if is_outdated { None } else { Some(cause) }
     }
 
-    /// Returns the most informative termination of a main container. Of two equal ones, the earlier counts.
+    /// Returns the most informative termination of a main container. Of two terminations with the same
+    /// rank, the earlier one counts.
     fn termination(&self) -> Option<(Termination, Cause)> {
         let is_over = self.gone || self.has_ended() || self.is_being_deleted();
         let ended = self.containers().filter(|container| is_over || !container.is_running());
@@ -282,7 +291,7 @@ impl<'a> ObservedPod<'a> {
     }
 
     fn init_failure(&self) -> Option<Cause> {
-        // A container that runs again may still succeed.
+        // An init container that was restarted and runs again may still succeed.
         let (end, mut cause) = Container::all(self.pod, ContainerRole::Init)
             .filter(|container| !container.is_sidecar() && !container.is_running())
             .filter_map(|container| container.failure(true))
@@ -297,7 +306,8 @@ impl<'a> ObservedPod<'a> {
         // While a pod is being deleted, its containers no longer show the reason for which they waited.
         let mut cause = blocking_cause(self.pod)
             .or_else(|| self.earlier.filter(|_| is_over && !self.has_run()).and_then(blocking_cause))?;
-        // "Back-off pulling image" does not contain the error. The event of the first failure does.
+        // The message "Back-off pulling image" does not contain the error. The event of the failed pull
+        // contains it.
         if cause.reason == Reason::ImagePull
             && let Some(failure) = events.pull_failure(self.name())
             && !self.waits_with_error(failure.error)
@@ -381,14 +391,14 @@ impl<'a> ObservedPod<'a> {
 }
 
 /// Returns whether an existing pod has not terminated, and so still occupies resources. A pod that is being
-/// deleted does.
+/// deleted occupies them until it terminates.
 #[must_use]
 pub fn is_active(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Returns whether a process of the pod was ever observed, so that it may have printed output.
+/// Returns whether a process of a main container was ever observed. Such a process may have printed output.
 #[must_use]
 pub fn has_run(pod: &Pod) -> bool {
     Container::all(pod, ContainerRole::Main).any(|container| container.has_run())
@@ -409,7 +419,8 @@ pub fn is_less_informative(later: &Pod, earlier: &Pod) -> bool {
     }
 }
 
-/// Returns the reason for which a container of the pod waits, unless it only needs more time.
+/// Returns the first cause that prevents the start of a container. A container that only needs more time
+/// has none.
 fn blocking_cause(pod: &Pod) -> Option<Cause> {
     let mut all = Container::all(pod, ContainerRole::Init).chain(Container::all(pod, ContainerRole::Main));
     all.find_map(|container| container.blocking_cause())

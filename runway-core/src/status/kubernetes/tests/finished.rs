@@ -125,7 +125,7 @@ fn failed_job_is_running_until_its_pods_end() {
     );
     assert!(!late().pods(&[ended(0, "Failed", "Error", 137)]).classify().occupies_resources);
     assert!(!late().gone(std::slice::from_ref(&terminating)).classify().occupies_resources);
-    // A pod that is both listed and gone counts as listed.
+    // A pod that is in both `pods` and `gone` counts as existing. So the job still occupies resources.
     assert!(
         late().pods(std::slice::from_ref(&terminating)).gone(&[terminating]).classify().occupies_resources
     );
@@ -138,7 +138,8 @@ fn deadline_condition_overrides_pod_causes() {
         expect(&late(), Failed, Some(Reason::DeadlineExceeded), "took longer than its timeout of 15m");
     assert_eq!(status.evidence[0].path, "status.conditions[1].reason");
     expect(&late().gone(&[running(0)]), Failed, Some(Reason::DeadlineExceeded), "raise `timeout`");
-    // The end of a process that was deleted is not reported as a cause.
+    // The process exited because its pod was deleted after the deadline. So the message does not report
+    // this exit as an earlier cause.
     let mut killed = ended(0, "Failed", "Error", 143);
     killed["metadata"]["deletionTimestamp"] = json!(at(38));
     killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
@@ -217,7 +218,8 @@ fn job_finished_before_deletion_is_not_cancelled() {
         object["metadata"]["deletionTimestamp"] = json!(self::at(900));
         Scene::of(object).classify().phase
     };
-    // The annotation was set, and the first deletion failed.
+    // The time in the annotation is much earlier than the deletion, as after a failed delete request. So a
+    // condition is compared with the time of the deletion, which is second 900.
     assert_eq!(
         (phase_when_finished_at("Complete", 800), phase_when_finished_at("Failed", 800)),
         (Succeeded, Failed)
@@ -246,7 +248,8 @@ fn eviction_hint_names_the_exhausted_resource() {
         ("The node had condition: [DiskPressure]. ", "short of storage"),
         ("The node was low on resource: pids. ", "evicted by its node"),
     ] {
-        // Since Kubernetes 1.26, the kubelet adds the condition too.
+        // Since Kubernetes 1.26, the kubelet also adds the condition `DisruptionTarget` to an evicted pod.
+        // The reason is still `Evicted`.
         let target = json!({"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"});
         let status =
             json!({"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [target]});
@@ -296,7 +299,7 @@ fn disruption_does_not_blame_the_job() {
             "as the node says",
         );
     }
-    // An OOM kill is stronger evidence than the disruption.
+    // An OOM kill is stronger evidence than the condition `DisruptionTarget`.
     let mut dead = ended(0, "Failed", "OOMKilled", 137);
     dead["status"]["conditions"] =
         json!([{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}]);
@@ -328,7 +331,7 @@ fn job_is_cancelled_only_if_annotated_and_deleted() {
     );
     let status = expect(&Scene::of(deleted(true, json!({}))), Cancelled, None, "cancelled");
     assert_eq!(status.finished_at, Some(instant_at(40)));
-    // The job finished before it was cancelled.
+    // The job finished before it was cancelled. So its own result counts.
     let scene = Scene::of(deleted(true, condition("Complete", "", 30))).pods(&[ended(
         0,
         "Succeeded",
@@ -342,10 +345,10 @@ fn job_is_cancelled_only_if_annotated_and_deleted() {
         Some(Reason::DeadlineExceeded),
         "",
     );
-    // The job failed because it was cancelled.
+    // The job failed because it was cancelled. So it counts as cancelled.
     let scene = Scene::of(deleted(true, condition("Failed", "BackoffLimitExceeded", 45))).pods(&[killed]);
     expect(&scene, Cancelled, None, "cancelled");
-    // Another client deleted the Job.
+    // Another client deleted the Job: the annotation of Runway is missing. So the job is not cancelled.
     let status =
         expect(&Scene::of(deleted(false, json!({}))).pods(&[running(0)]), Running, None, "not by Runway");
     assert!(status.occupies_resources);
@@ -355,7 +358,8 @@ fn job_is_cancelled_only_if_annotated_and_deleted() {
         Some(Reason::ImagePull),
         "not by Runway",
     );
-    // The cancellation was requested, and the Job has not been deleted yet.
+    // Runway has set the annotation and has not deleted the Job yet. The job is cancelled only after the
+    // deletion.
     let mut annotated = deleted(true, json!({}));
     annotated["metadata"]["deletionTimestamp"] = Json::Null;
     expect(&Scene::of(annotated).pods(&[running(0)]), Running, None, "runs");
@@ -376,7 +380,7 @@ fn gone_job_is_unknown_unless_its_end_was_observed() {
         "its Job no longer exists",
     );
     assert_eq!((status.finished_at, status.occupies_resources), (Some(instant_at(8)), false));
-    // The deletion ended the process.
+    // The deletion of the pod ended the process. So the outcome of the job is unknown.
     let mut killed = ended(0, "Failed", "Error", 143);
     killed["metadata"]["deletionTimestamp"] = json!(at(37));
     killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);

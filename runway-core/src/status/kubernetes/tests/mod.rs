@@ -39,7 +39,8 @@ fn spec() -> Json {
     })
 }
 
-/// The pod of an attempt. Attempts are created ten seconds apart and scheduled one second later.
+/// The pod of an attempt. The pods are created ten seconds apart, and each is scheduled one second after
+/// its creation.
 fn pod(attempt: u64, status: Json) -> Json {
     let mut status = status;
     let scheduled =
@@ -105,7 +106,7 @@ fn failed() -> Json {
     job(condition("Failed", "BackoffLimitExceeded", 60))
 }
 
-/// The objects of one job, owned.
+/// The objects of one job. Unlike [`JobObjects`], this type owns them.
 #[derive(Debug, Clone, Default)]
 struct Scene {
     job: Option<Job>,

@@ -1,4 +1,4 @@
-//! Jobs whose containers never ran, up to the deletion of their pods.
+//! Jobs whose containers never ran before their pods were deleted.
 //!
 //! While Kubernetes deletes a pod, it replaces the reason for which a container waits by `ContainerCreating`.
 //! Then it replaces the container's state by `ContainerStatusUnknown` with exit code 137.
@@ -7,7 +7,7 @@ use super::*;
 
 const NO_HOST: &str = "failed to pull image: dial tcp: lookup registry.invalid: no such host";
 
-/// The states of the pod after its deletion.
+/// The states that a pod can have after the request to delete it.
 fn deletion_states() -> [Json; 3] {
     [deleted(waiting(0, "ContainerCreating", "")), deleted(waiting(0, "PodInitializing", "")), lost(0)]
 }
@@ -77,7 +77,7 @@ fn deleted_pod_reports_the_cause_from_its_events() {
         let scene = deadline("Failed").gone(&[state]).events(&pull_events("embed-0"));
         expect_never_ran(&scene, Failed, "no such host");
     }
-    // The pod may no longer exist.
+    // No pod was observed. The events of the pod still show the cause.
     expect_never_ran(&deadline("Failed").events(&pull_events("embed-x2v4z")), Failed, "no such host");
     let secret = event("Pod", "embed-0", "Failed", "Error: secret \"nowhere\" not found", 35);
     expect_never_ran(&deadline("Failed").gone(&[lost(0)]).events(&[secret]), Failed, "nowhere");

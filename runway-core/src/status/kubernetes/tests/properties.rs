@@ -7,7 +7,7 @@ fn one_of(all: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     prop::sample::select(all)
 }
 
-/// Pods in every state that the other tests use, with a few attempts of each.
+/// Pods in the states of the other tests, with random creation and deletion times.
 fn any_pod() -> impl Strategy<Value = Json> {
     let reasons: &[&str] = &["OOMKilled", "Error", "Completed", "StartError", "ContainerStatusUnknown", ""];
     let waits: &[&str] = &[
@@ -144,7 +144,8 @@ proptest! {
             prop_assert!(status.phase != Cancelled);
         }
         prop_assert!(status.attempts as usize >= scene.pods.len() + scene.gone.len());
-        // Pods that no longer exist occupy no resources.
+        // Pods that no longer exist occupy no resources. So a job with only such pods and a final phase
+        // occupies none.
         let gone = Scene { gone: [scene.pods.clone(), scene.gone.clone()].concat(), pods: Vec::new(), ..scene };
         let after = gone.classify();
         prop_assert!(!after.phase.is_final() || !after.occupies_resources);

@@ -119,7 +119,8 @@ fn init_container_failure_is_reported() {
         None,
         "init containers are running",
     );
-    // The kubelet terminates a sidecar after the main container.
+    // The kubelet terminates a sidecar after the main container. So exit code 143 of a sidecar is not a
+    // failure.
     let mut with_sidecar = ended(0, "Succeeded", "Completed", 0);
     with_sidecar["spec"]["initContainers"] = json!([{"name": "proxy", "restartPolicy": "Always"}]);
     with_sidecar["status"]["initContainerStatuses"] =
@@ -144,7 +145,7 @@ fn rejected_pods_are_reported_from_events() {
         let scene = Scene::of(job(json!({"startTime": AT}))).events(std::slice::from_ref(&rejection));
         let status = expect(&scene, Pending, Some(Reason::PodsRejected), says);
         assert_eq!((status.attempts, status.evidence[0].value.as_str()), (0, "FailedCreate"));
-        // The cluster accepted the pod after the rejection.
+        // An active pod shows that the cluster accepted a pod after the rejection.
         expect(&scene.clone().pods(&[running(1)]), Running, None, "runs");
         expect(
             &Scene::of(job(json!({"active": 1}))).events(&[rejection]),
@@ -338,7 +339,7 @@ fn events_explain_unobserved_pods() {
     expect(&creating().events(&[pulling, mount]), Pending, None, "scheduled");
     let unscheduled = event("Pod", "embed-0", "FailedScheduling", "Insufficient cpu", 3);
     expect(&creating().events(&[unscheduled]), Pending, None, "scheduled");
-    // The event is about another pod.
+    // The event is about another pod, so it does not explain why this pod waits.
     let other = event("Pod", "embed-7", "FailedMount", "MountVolume.SetUp failed", 3);
     expect(&creating().events(&[other]), Pending, None, "scheduled");
 }
@@ -377,7 +378,8 @@ fn other_containers_do_not_hide_the_failure() {
     let dead =
         with("Failed", json!({"terminated": {"reason": "StartError", "exitCode": 128, "finishedAt": at(9)}}));
     expect(&Scene::of(failed()).pods(&[dead]), Failed, Some(Reason::StartError), "`other`");
-    // The other container ended later, at an unknown time.
+    // The container `other` was last observed running, and its pod is gone. So the end of the attempt is
+    // unknown.
     let lost = with("Running", json!({"running": {}}));
     assert_eq!(Scene::of(failed()).gone(&[lost]).classify().attempt_spans[0].ended, None);
     let mut dead = ended(0, "Failed", "Error", 3);
