@@ -88,7 +88,7 @@ impl FakeBackend {
             Response::Delivered | Response::Lost => {}
         }
         let (response_sender, response) = oneshot::channel();
-        // A request that was sent arrives even if the process is killed before. It therefore has its own task.
+        // A request that was sent arrives even if the process is killed before, so it runs in its own task.
         tokio::spawn(async move {
             tokio::time::sleep(fault.request_delay).await;
             let _ = response_sender.send(effect());

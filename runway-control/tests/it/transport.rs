@@ -97,8 +97,7 @@ fn text_transport_translates_submissions() {
             assert!(transport.handle(&format!("submit team - {valid}")).await.starts_with("created "));
         }
         // The three jobs use up the quota of three jobs. Each occupies its slot for up to 630 s: a timeout of
-        // 10 min and a grace of 30 s. A refusal proposes a wait of at most 60 s, so the response is `quota
-        // 60`.
+        // 10 min and a grace of 30 s. A refusal proposes a wait of at most 60 s, so the response names 60 s.
         assert!(transport.handle(&format!("submit team - {valid}")).await.starts_with("quota 60 "));
     });
 }
