@@ -20,7 +20,7 @@ pub struct RequestIdentity<'a> {
 
 /// The audit record of one submission. It contains no values of variables or secrets.
 ///
-/// The record names the digest of the policy. With the decision and that policy,
+/// The decision in the record names the digest of the policy. With the decision and that policy,
 /// [`runway_core::gate::replay`] repeats the decision.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AuditRecord<'a> {
@@ -49,7 +49,7 @@ impl AuditRecord<'_> {
     }
 }
 
-/// Logs the end of a job.
+/// Logs the audit record of a job that finished, or that was removed before its end was observed.
 pub(crate) fn log_finished(job: &JobRecord, now: Timestamp) {
     let status = &job.snapshot.status;
     tracing::info!(

@@ -35,7 +35,7 @@ pub trait Backend: Send + Sync + 'static {
     /// [`CreateError`] if the job was not created, or may not have been created. The variant says which.
     fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>>;
 
-    /// Finds a job by its name, without a cache. Returns `None` if the job does not exist at the moment.
+    /// Finds a job by its reference, without a cache. Returns `None` if the job does not exist at the moment.
     ///
     /// # Errors
     /// [`Unavailable`] if the backend cannot be queried.
@@ -57,7 +57,8 @@ pub trait Backend: Send + Sync + 'static {
     /// [`Unavailable`] if the cancellation may not have started.
     fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>>;
 
-    /// Returns the output of the newest attempt of a job.
+    /// Returns the output of the newest attempt of a job. With [`LogOptions::follow`], the output of later
+    /// attempts follows.
     ///
     /// # Errors
     /// [`LogError`] if there is no output to read.
@@ -73,7 +74,7 @@ pub struct BackendTiming {
     /// The delay before the control plane first retries a call or first polls for a job. Each further delay
     /// is twice as long.
     pub min_poll_interval: Duration,
-    /// The maximum delay.
+    /// The maximum of these delays.
     pub max_poll_interval: Duration,
 }
 
@@ -125,11 +126,11 @@ pub struct JobSnapshot {
     pub timeout: Seconds,
     /// The time that the job's process gets to exit after the time limit or a cancellation.
     pub grace: Seconds,
-    /// The time of creation.
+    /// The time at which the backend created the job.
     pub created_at: Timestamp,
-    /// The quote from the time of admission. `None` if the backend lost it.
+    /// The quote from the time of admission. `None` if the backend no longer has a valid quote.
     pub quote: Option<Quote>,
-    /// The digest of the submitted spec.
+    /// The digest of the submitted spec. `None` if the backend no longer has a valid digest.
     pub spec_digest: Option<Digest>,
     /// The status of the job.
     pub status: Status,
@@ -161,7 +162,7 @@ impl JobSnapshot {
         JobRef { id: self.id, name: self.name.clone(), tenant: self.tenant.clone() }
     }
 
-    /// Returns the bill up to `now`, or of the whole run if the job has finished. `None` if the job lost its
+    /// Returns the bill up to `now`, or the final bill of a finished job. `None` if the snapshot has no
     /// quote.
     #[must_use]
     pub fn bill(&self, now: Timestamp) -> Option<Bill> {
@@ -240,8 +241,8 @@ pub enum LogError {
     Unavailable(#[from] Unavailable),
 }
 
-/// The failure of a create request. Backends, the control plane, metrics and the audit record use these four
-/// names.
+/// The failure of a create request. Metrics and the audit record use the same names for the outcomes
+/// `rejected`, `unavailable` and `uncertain`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
     /// The backend rejected the job and created nothing. It would reject the same request again.
@@ -254,10 +255,11 @@ pub enum CreateError {
     /// later.
     #[error("the job was not created: {0}")]
     Unavailable(Unavailable),
-    /// The backend may have created the job: its response was lost.
+    /// The backend may have created the job, for example because its response was lost.
     #[error("it is not known yet whether the job was created: {0}")]
     Uncertain(Unavailable),
-    /// Another job has this id.
+    /// A job with this id exists already. The request did not create or change it. If the job has the same
+    /// tenant and spec, an earlier request may have created it.
     #[error("another job already has this id")]
     IdConflict(Box<JobSnapshot>),
 }

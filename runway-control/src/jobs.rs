@@ -20,7 +20,8 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
-    /// Returns the cost up to `now`, or the final cost of a finished job. `None` if the job lost its quote.
+    /// Returns the cost up to `now`, or the final cost of a finished job. `None` if the snapshot has no
+    /// quote.
     #[must_use]
     pub fn bill(&self, now: Timestamp) -> Option<Bill> {
         self.snapshot.bill(now)
@@ -54,7 +55,7 @@ pub struct PageToken {
 pub struct Page {
     /// The jobs.
     pub items: Vec<Arc<JobRecord>>,
-    /// The position at which the next page starts. `None` on the last page.
+    /// The position of the last job of this page, to pass as [`JobFilter::after`]. `None` on the last page.
     pub next: Option<PageToken>,
 }
 
@@ -70,7 +71,8 @@ pub(crate) struct JobStore {
     history_limit: usize,
     /// The number of lists that have started.
     lists: u64,
-    /// The jobs that have finished since the last [`drain_finished`](Self::drain_finished).
+    /// The jobs that have finished, or were removed before their end was observed, since the last
+    /// [`drain_finished`](Self::drain_finished).
     finished: Vec<Arc<JobRecord>>,
 }
 
@@ -162,7 +164,8 @@ impl JobStore {
         }
     }
 
-    /// Returns the jobs that have finished since the last call.
+    /// Returns the jobs that have finished, or were removed before their end was observed, since the last
+    /// call.
     pub(crate) fn drain_finished(&mut self) -> Vec<Arc<JobRecord>> {
         std::mem::take(&mut self.finished)
     }
@@ -180,7 +183,8 @@ impl JobStore {
     /// removed.
     pub(crate) fn sync(&mut self, listed: Vec<JobSnapshot>, now: Timestamp) -> Vec<JobId> {
         let ids: BTreeSet<_> = listed.iter().map(|snapshot| snapshot.id).collect();
-        // The list need not contain a job that was updated after the list had started.
+        // A job that was updated after the list had started may be newer than the list. It does not count as
+        // missing.
         let missing = |(id, entry): (&JobId, &Entry)| {
             let is_missing = !entry.record.gone && entry.lists_at_update < self.lists && !ids.contains(id);
             is_missing.then_some(*id)
@@ -195,8 +199,8 @@ impl JobStore {
         missing
     }
 
-    /// Returns a page of the jobs, newest first. A page starts after the last job of the previous page, even
-    /// if jobs were added or removed in between.
+    /// Returns a page of the jobs, newest first. A page starts after the position of the last job of the
+    /// previous page, even if jobs were added or removed in between.
     pub(crate) fn page(&self, filter: &JobFilter) -> Page {
         let limit = filter.limit.unwrap_or(usize::MAX);
         let after = filter.after.map(|token| (token.created_at, token.id));

@@ -1,4 +1,4 @@
-//! Callbacks of the submission loop.
+//! Callbacks of the control plane.
 
 use crate::jobs::JobRecord;
 use crate::outcome::SubmissionOutcome;
@@ -7,21 +7,24 @@ use runway_core::units::Timestamp;
 use std::fmt;
 use std::time::Duration;
 
-/// Callbacks of the submission loop, for metrics and logs. A callback must not block, because the loop calls
-/// it inline.
+/// Callbacks of the control plane and the submission service, for metrics and logs.
+///
+/// A callback must not block, because it delays the submission or the watch that calls it. `on_decision` must
+/// not call the control plane, because it runs while the state of the control plane is locked.
 pub trait Observer: Send + Sync + 'static {
-    /// The gate decided on a submission.
+    /// The gate decided on a submission. `took` is the duration of the decision.
     fn on_decision(&self, took: Duration) {
         let _ = took;
     }
 
-    /// The [`SubmissionService`](crate::service::SubmissionService) finished a submission. `code` is the
-    /// first violation, if the submission was refused or its document could not be read.
+    /// The [`SubmissionService`](crate::service::SubmissionService) finished a submission. `code` is the code
+    /// of the first violation. It is `None` if there is no violation.
     fn on_submission(&self, outcome: SubmissionOutcome, code: Option<Code>, now: Timestamp) {
         let _ = (outcome, code, now);
     }
 
-    /// The backend responded to a create request, with success or with an error.
+    /// One attempt to create a job ended, with success, with an error, or without a response. `took` is the
+    /// duration of the attempt.
     fn on_create_response(&self, took: Duration) {
         let _ = took;
     }

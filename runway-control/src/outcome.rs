@@ -7,7 +7,7 @@ pub enum SubmissionOutcome {
     Created,
     /// An earlier submission with the same key had created the job.
     Replayed,
-    /// The document could not be read.
+    /// The transport could not read the document.
     Unreadable,
     /// The gate refused the submission.
     Refused,
@@ -53,7 +53,7 @@ impl SubmissionOutcome {
         }
     }
 
-    /// Returns `true` if submissions with this outcome have a violation code.
+    /// Returns `true` if submissions with this outcome can have a violation code.
     #[must_use]
     pub const fn has_code(self) -> bool {
         matches!(self, Self::Unreadable | Self::Refused)

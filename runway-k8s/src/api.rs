@@ -1,4 +1,4 @@
-//! API calls in protobuf: `get`, `list` and `watch` decode it, and `create` encodes Jobs in it.
+//! API calls in protobuf: all calls decode their responses, and `create` also encodes the Job.
 //!
 //! `kube` builds and sends the requests. It supports only JSON, so this module encodes and decodes the
 //! bodies.

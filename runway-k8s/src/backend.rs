@@ -79,8 +79,8 @@ impl Backend for KubernetesBackend {
         BackendKind::Kubernetes.capabilities()
     }
 
-    /// The API server cancels a request after 60 s (`--request-timeout`). The other 5 s allow for differences
-    /// between the clocks.
+    /// Returns the timing of a cluster. The API server cancels a request after 60 s (`--request-timeout`).
+    /// The expiry of a create request adds a margin of 5 s.
     fn timing(&self) -> BackendTiming {
         BackendTiming {
             create_expiry: Duration::from_secs(65),

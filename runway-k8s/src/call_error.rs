@@ -31,7 +31,7 @@ pub(crate) enum CallErrorCause {
     /// Another request changed the usage of the same ResourceQuota at the same time.
     #[error("{message}")]
     QuotaConflict { message: String },
-    /// The API server limits the number of requests.
+    /// The API server returned 429, because it limits the number of requests.
     #[error("the API server is busy: {message}")]
     Busy { message: String },
     /// The API server failed while it processed the request.
@@ -130,7 +130,7 @@ pub(crate) async fn with_timeout<T>(
     Err(CallError { call, cause })
 }
 
-/// Two retries, after 100 ms and after 400 ms.
+/// The backoff of [`retry`]: two retries, after delays of 100 ms and 400 ms.
 const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(100))
     .with_factor(4.0)
@@ -240,7 +240,8 @@ mod tests {
         assert_eq!(rejected.to_string(), "creating a Job: the API server returned 403: no");
     }
 
-    /// Makes calls with these responses. Returns the result, and the time of each call in milliseconds.
+    /// Makes calls that receive these status codes, and then 500. Returns the result of the last call, and
+    /// the time of each call in milliseconds.
     async fn calls(responses: &[u16]) -> (Result<(), CallError>, Vec<u128>) {
         let (started, times) = (Instant::now(), RefCell::new(Vec::new()));
         let request = || {

@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connection {
     /// The kubeconfig file. The default is the files in `KUBECONFIG`, then `~/.kube/config`, then the service
-    /// account of the pod.
+    /// account of the pod. The service account is not used if a context is given.
     pub kubeconfig: Option<PathBuf>,
     /// The context in the kubeconfig. The default is its current context.
     pub context: Option<String>,
@@ -45,7 +45,7 @@ pub enum ConnectError {
     /// There is no kubeconfig, and the process does not run in a pod.
     #[error("found neither a kubeconfig nor a service account; pass `--kubeconfig` or set KUBECONFIG")]
     NoCluster(#[source] KubeconfigError),
-    /// There is no kubeconfig, and the service account of the pod cannot be used.
+    /// The default kubeconfig cannot be used, and neither can the service account of the pod.
     #[error("cannot use the service account of this pod")]
     ServiceAccount(#[source] InClusterError),
     /// The user's credentials cannot be used, for example because the command that returns them is missing.
@@ -71,7 +71,7 @@ impl ConnectError {
     }
 }
 
-/// The time limit for a new connection.
+/// The time limit for opening a connection, and for each write to a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Creates a client. Does not connect yet.

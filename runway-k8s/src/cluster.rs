@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
     pub client: Client,
     pub settings: KubernetesSettings,
     pub env: Arc<dyn Env>,
-    /// Returns the namespace of a tenant.
+    /// The function that returns the namespace of a tenant.
     namespace_of: Box<dyn Fn(&Tenant) -> String + Send + Sync>,
     /// The ids of the jobs that this process is creating.
     in_flight: Mutex<BTreeSet<JobId>>,
@@ -52,7 +52,7 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &(self.namespace_of)(tenant))
     }
 
-    /// Returns a client that reads the objects of a tenant.
+    /// Returns a protobuf client for the objects in the namespace of a tenant.
     pub(crate) fn protobuf_api<K>(&self, tenant: &Tenant) -> ProtobufApi<K>
     where
         K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -60,7 +60,7 @@ impl Cluster {
         ProtobufApi::new(self.client.clone(), Some(&(self.namespace_of)(tenant)))
     }
 
-    /// Returns a client that reads the objects in the watch scope.
+    /// Returns a protobuf client for the objects in the watch scope.
     pub(crate) fn watch_scope_api<K>(&self) -> ProtobufApi<K>
     where
         K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -126,7 +126,7 @@ impl Cluster {
     }
 }
 
-/// Marks a job as in flight until it is dropped.
+/// A guard that marks a job as in flight until the guard is dropped.
 pub(crate) struct InFlightCreate<'a> {
     cluster: &'a Cluster,
     id: JobId,

@@ -2,8 +2,10 @@
 //!
 //! A job with secrets takes three steps. The first step creates the Job, suspended and annotated as
 //! incomplete. The second step creates the Secret. The Job owns it, so Kubernetes deletes the Secret together
-//! with the Job. The third step removes the annotation and resumes the Job. If a step fails, another call for
-//! the same request continues with it.
+//! with the Job. The third step removes the annotation and resumes the Job.
+//!
+//! If the second or third step definitely fails, the Job is deleted. If the outcome of a step is unknown, the
+//! Job stays. If the Job is still incomplete then, another call for the same request repeats both steps.
 //!
 //! The number of concurrent creates is limited. A burst therefore waits in this process and does not overload
 //! the API server.
@@ -39,10 +41,10 @@ enum CreateObjectsError {
     /// A Job with the same name exists, and Runway did not create it.
     #[error("a Job `{name}` exists that was not created by Runway")]
     ForeignJob { name: String },
-    /// A Job with the same id exists, and it has another spec.
+    /// A Job with the same id exists. It has another spec, or its creation is already complete.
     #[error("another job already has this id")]
     IdConflict(Box<JobSnapshot>),
-    /// The create call reported that the Job exists, but it had been removed when it was read.
+    /// The create call reported that the Job exists, but the Job was removed before Runway could read it.
     #[error("the Job with this name was removed a moment ago")]
     ExistingJobGone,
     /// The incomplete Job of an earlier attempt is being deleted.
@@ -51,7 +53,7 @@ enum CreateObjectsError {
     /// The Job exists, but it could not be read.
     #[error(transparent)]
     ExistingJobUnreadable(CallError),
-    /// The Job was created, but not its Secret. The deletion of the Job failed too.
+    /// The Job was created, but a later step failed. The deletion of the Job failed too.
     #[error(transparent)]
     RollbackFailed(CallError),
     /// Another call failed.
@@ -123,8 +125,8 @@ async fn create_objects(
     if let Some(secret) = secret
         && let Err(error) = attach_secret(cluster, request, &response, secret).await
     {
-        // If the effect is unknown, the Secret may exist. Another call for the same request continues from
-        // there.
+        // If the effect is unknown, the Job may be complete. It stays, and another call for the same request
+        // repeats the remaining steps.
         if error.effect() != CallEffect::Unknown {
             roll_back(cluster, request, response).await?;
         }
@@ -143,7 +145,7 @@ fn foreign_job(request: &CreateRequest) -> CreateObjectsError {
     CreateObjectsError::ForeignJob { name: object_name(&request.admitted.job().name, request.id) }
 }
 
-/// Returns the existing Job of this name.
+/// Returns the existing Job that has the name of the requested Job.
 async fn existing_job(cluster: &Cluster, request: &CreateRequest) -> Result<Job, CreateObjectsError> {
     let found = cluster.job(&request.job_ref()).await.map_err(CreateObjectsError::ExistingJobUnreadable)?;
     let found = found.ok_or(CreateObjectsError::ExistingJobGone)?;
@@ -177,8 +179,8 @@ async fn attach_secret(
     let mut created =
         with_timeout(timeout, "creating a Secret", secrets.create(&post_params(), &secret)).await;
     if created.as_ref().is_err_and(CallError::is_already_exists) {
-        // The Secret is from an attempt without a response, or from a removed Job. Runway may not read it, so
-        // it is replaced.
+        // The Secret is from an attempt without a response, or from a removed Job. Runway has no permission
+        // to read the Secret, so it replaces it.
         with_timeout(timeout, "deleting a Secret", secrets.delete(&name, &DeleteParams::default())).await?;
         created = with_timeout(timeout, "creating a Secret", secrets.create(&post_params(), &secret)).await;
     }
@@ -190,7 +192,7 @@ async fn attach_secret(
     Ok(())
 }
 
-/// Deletes a Job whose Secret could not be created.
+/// Deletes a Job after a later step of its creation has failed.
 async fn roll_back(
     cluster: &Cluster,
     request: &CreateRequest,
@@ -301,7 +303,8 @@ mod tests {
         let secret = ("TOKEN".to_owned(), spec::Secret::Value("hunter2".to_owned()));
         for secrets in [BTreeMap::new(), BTreeMap::from([secret])] {
             let has_secret = !secrets.is_empty();
-            // The requests after the one for the Job: the Secret, then the patch that resumes the Job.
+            // The server records the requests after the one that creates the Job. These are the request for
+            // the Secret and the patch that resumes the Job.
             let (received, response) = (Arc::new(Mutex::new(Vec::new())), response.clone());
             let shared = (Arc::clone(&received), response);
             let respond = move |request: Request<Body>| {

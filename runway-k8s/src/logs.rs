@@ -18,7 +18,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// One attempt of a job whose process has started.
+/// An attempt whose process has started.
 struct Attempt {
     number: u32,
     pod: String,
@@ -79,12 +79,12 @@ struct LogFollower {
     read_pods: BTreeSet<String>,
     /// The number of the last attempt that was read.
     last_attempt: u32,
-    /// The number of polls since the last output ended. It is reset when the next attempt is opened.
+    /// The number of polls that count towards [`MAX_POLLS`], since the output of the last attempt was opened.
     polls: u32,
 }
 
-/// The maximum number of polls for the termination of an attempt whose output has ended. A node normally
-/// reports the termination within two seconds.
+/// The maximum number of polls for the termination of an attempt whose output has ended, or for the output of
+/// a new attempt. A node normally reports the termination within two seconds.
 const MAX_POLLS: u32 = 15;
 
 type AttemptOutput = BoxStream<'static, Result<LogEvent, LogError>>;

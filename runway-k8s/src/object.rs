@@ -21,7 +21,7 @@ pub(crate) fn job_selector(id: JobId) -> String {
     format!("{}={},{}={id}", label::MANAGED_BY, label::RUNWAY, label::ID)
 }
 
-/// The annotation of a Job whose Secret does not exist yet.
+/// The annotation of a Job whose creation is not complete. Its Secret may not exist yet.
 pub(crate) const INCOMPLETE_ANNOTATION: &str = "runway.dev/incomplete";
 
 /// Returns a parsed label. `None` if the label is missing or invalid.
@@ -33,13 +33,13 @@ fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
-/// Returns the id of a Job that Runway created. `None` if the Job's name does not match its labels, as in a
-/// copy with another name.
+/// Returns the id of a Job that Runway created. `None` if the labels are missing or invalid, or if the Job's
+/// name does not match them, as in a copy with another name.
 pub(crate) fn id_of_job(job: &Job) -> Option<JobId> {
     id_of(&job.metadata, job.metadata.name.as_deref())
 }
 
-/// Returns the id of the job that a pod belongs to.
+/// Returns the id of the job that a pod belongs to. `None` if the labels of the pod are missing or invalid.
 pub(crate) fn id_of_pod(pod: &Pod) -> Option<JobId> {
     let labels = pod.metadata.labels.as_ref()?;
     let job = labels.get("batch.kubernetes.io/job-name");
@@ -77,7 +77,8 @@ fn created_at(meta: &ObjectMeta) -> Timestamp {
 /// The default termination grace period of Kubernetes.
 const DEFAULT_TERMINATION_GRACE: Seconds = Seconds::new(30);
 
-/// Converts the objects of a job to a snapshot. `None` if the labels are not valid labels of Runway.
+/// Converts the objects of a job to a snapshot. `None` if there is neither a Job nor a pod, or if the labels
+/// are not valid labels of Runway.
 pub(crate) fn to_snapshot(objects: &JobObjects<'_>) -> Option<JobSnapshot> {
     let pod = objects.pods.iter().chain(objects.gone_pods).next();
     let (id, meta, spec) = match (objects.job, pod) {
@@ -108,8 +109,8 @@ pub(crate) fn to_snapshot(objects: &JobObjects<'_>) -> Option<JobSnapshot> {
     })
 }
 
-/// Returns the number of GPUs of a pod. Runway requests no other resources except CPU, memory and ephemeral
-/// storage.
+/// Returns the number of GPUs of a pod. Every resource except CPU, memory and ephemeral storage counts as
+/// GPUs, because Runway requests no others.
 fn gpus(spec: &PodSpec) -> GpuCount {
     let amounts = spec
         .containers

@@ -19,12 +19,13 @@ pub(crate) const fn merge_patch(body: &Json) -> Patch<&Json> {
     Patch::Merge(body)
 }
 
-/// Returns parameters that delete the Job with this uid. Kubernetes deletes the objects that it owns later.
+/// Returns parameters that delete the Job with this uid. Kubernetes deletes the objects that the Job owns
+/// afterwards.
 pub(crate) fn delete_in_background(uid: Option<String>) -> DeleteParams {
     DeleteParams::background().preconditions(uid_precondition(uid))
 }
 
-/// Returns a precondition that matches only the Job with this uid, and no later one of the same name.
+/// Returns a precondition that matches only the Job with this uid, and no later Job with the same name.
 pub(crate) const fn uid_precondition(uid: Option<String>) -> Preconditions {
     Preconditions { uid, resource_version: None }
 }

@@ -83,7 +83,7 @@ impl KubernetesBackend {
     /// Checks each required permission and returns the missing ones.
     ///
     /// # Errors
-    /// [`Unavailable`] if the cluster cannot be reached.
+    /// [`Unavailable`] if a check fails, for example because the cluster cannot be reached.
     pub async fn missing_permissions(&self) -> Result<Vec<MissingPermission>, Unavailable> {
         let namespace = match &self.cluster.settings.scope {
             WatchScope::Namespace(namespace) => Some(namespace.clone()),

@@ -17,7 +17,7 @@ pub enum WatchScope {
 pub struct KubernetesSettings {
     /// The namespaces that the backend watches.
     pub scope: WatchScope,
-    /// The time limit of a call. Watches and log streams can take longer.
+    /// The time limit of each attempt of a call. Watches and log streams can take longer.
     pub call_timeout: Duration,
     /// The maximum number of concurrent creates, at least one. Further creates wait for a permit in order of
     /// arrival, at most for `call_timeout`. They wait in this process, so they do not overload the API
@@ -27,9 +27,10 @@ pub struct KubernetesSettings {
     pub page_size: u32,
     /// The interval at which the backend lists everything again, even if nothing seems wrong.
     pub relist_interval: Duration,
-    /// The interval at which a log follower polls for the start of the next attempt.
+    /// The interval at which a log follower polls for the end of an attempt and the start of the next one.
     pub log_poll_interval: Duration,
-    /// The age after which an incomplete Job counts as abandoned by the process that was creating it.
+    /// The age after which an incomplete Job counts as abandoned by the process that was creating it. The
+    /// first list after a start ignores the age.
     pub abandoned_after: Duration,
 }
 

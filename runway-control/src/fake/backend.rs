@@ -80,8 +80,9 @@ impl Backend for FakeBackend {
         .boxed()
     }
 
-    /// Returns the output of a job: one line when it starts and one when it ends. A follower receives the
-    /// second line when the job ends.
+    /// Returns the output of a job: one line about its start, and one line about its end. The second line is
+    /// missing while the job is not finished. A follower receives the first line at once, and the second line
+    /// when the job finishes.
     fn logs<'a>(
         &'a self,
         job: &'a JobRef,

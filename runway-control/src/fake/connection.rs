@@ -1,4 +1,4 @@
-//! The connection of one process to the cluster.
+//! The connection of one simulated process to the fake cluster.
 
 use super::world::FakeCluster;
 use super::{Call, CrashPoint, Fault, Response};
@@ -8,20 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The time that a process waits for a response.
+/// The time that a simulated process waits for a response. A [`Fault::response_delay`] does not count.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The connection of one process to a [`FakeCluster`].
+/// The connection of one simulated process to a [`FakeCluster`]. Clones belong to the same process.
 #[derive(Debug, Clone)]
 pub struct FakeBackend {
     pub(super) cluster: FakeCluster,
-    /// The number of the connection. The first one is 1.
+    /// The number of the connection. The first connection of a cluster has the number 1.
     pub(super) connection_id: usize,
     pub(super) alive: Arc<AtomicBool>,
 }
 
 impl FakeCluster {
-    /// Connects a new process.
+    /// Returns the connection of a new simulated process.
     #[must_use]
     pub fn connect(&self) -> FakeBackend {
         let (cluster, connection_id) = (self.clone(), self.next_connection());
@@ -30,18 +30,21 @@ impl FakeCluster {
 }
 
 impl FakeBackend {
-    /// Kills the process. From then on its calls have no effect, and it receives no responses.
+    /// Kills the simulated process that this connection belongs to.
+    ///
+    /// Calls that wait for a response, and all later calls except `logs`, never return. The later calls have
+    /// no effect on the cluster. A request that was sent before can still arrive.
     pub fn kill(&self) {
         self.alive.store(false, Ordering::SeqCst);
     }
 
-    /// Returns `true` if the process has not been killed.
+    /// Returns `true` if the simulated process of this connection has not been killed.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::SeqCst)
     }
 
-    /// Never returns if the process was killed.
+    /// Returns at once while the simulated process is alive. Never returns if it was killed.
     pub(super) async fn halt_if_killed(&self) {
         if !self.is_alive() {
             std::future::pending::<()>().await;
@@ -60,7 +63,8 @@ impl FakeBackend {
         self.halt_if_killed().await;
     }
 
-    /// Simulates a call: the request arrives, changes the cluster, and the response returns.
+    /// Simulates a call with a fault. Without a fault, the request arrives, runs `effect` on the cluster, and
+    /// the result of `effect` returns as the response.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         fault: Fault,
@@ -84,7 +88,7 @@ impl FakeBackend {
             Response::Delivered | Response::Lost => {}
         }
         let (response_sender, response) = oneshot::channel();
-        // A request that was sent arrives, even if its sender is killed.
+        // A request that was sent arrives even if the process is killed before, so it runs in its own task.
         tokio::spawn(async move {
             tokio::time::sleep(fault.request_delay).await;
             let _ = response_sender.send(effect());
@@ -110,7 +114,7 @@ impl FakeBackend {
     }
 }
 
-/// The reason that a call has no response.
+/// The reason that a simulated call failed.
 pub(super) enum FakeCallError {
     Rejected,
     Unreachable,

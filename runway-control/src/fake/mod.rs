@@ -1,9 +1,9 @@
 //! An in-memory cluster with injected faults, for tests of code that uses a [`Backend`](crate::Backend).
 //!
-//! A [`FakeCluster`] outlives the processes that connect to it. A [`FakeBackend`] is the connection of one
-//! process. After it was killed, the calls of that process have no effect. A [`FaultPlan`] decides which
-//! faults happen. The cluster uses the clock of tokio, so a test with a paused clock simulates hours in
-//! milliseconds.
+//! A [`FakeCluster`] outlives the simulated processes that connect to it. A [`FakeBackend`] is the connection
+//! of one simulated process. A test can kill such a process, and its later calls then have no effect. A
+//! [`FaultPlan`] decides which faults happen. All delays use the clock of tokio, so a test with a paused
+//! clock simulates hours in milliseconds.
 
 mod backend;
 mod connection;
@@ -45,13 +45,13 @@ pub enum Call {
 /// The fault of a call. The default is no fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// The delay of the request.
+    /// The time that the request takes to arrive.
     pub request_delay: Duration,
-    /// The delay of the response.
+    /// The time that the response takes to arrive.
     pub response_delay: Duration,
-    /// The response.
+    /// The kind of response that the caller receives.
     pub response: Response,
-    /// The time at which the calling process crashes. `None` if it does not crash.
+    /// The step of the call at which the calling process crashes. `None` if it does not crash.
     pub crash: Option<CrashPoint>,
 }
 
@@ -71,7 +71,7 @@ pub enum Response {
     Unreachable,
 }
 
-/// The time at which a process crashes.
+/// The step of a call at which the calling process crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashPoint {
     /// Before it sends the request.

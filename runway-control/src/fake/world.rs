@@ -29,9 +29,9 @@ pub struct FakeJob {
     pub snapshot: JobSnapshot,
     /// The number of the connection that created the job.
     pub connection_id: usize,
-    /// Whether no running process could have known about the job when it was created. There are two cases.
-    /// The connection had been killed, and another process had connected. Or an earlier job with this id was
-    /// removed after the request was sent.
+    /// Whether no running process could have counted the job when the cluster created it. There are two
+    /// cases. In the first case, the process that sent the request was killed, and another process had
+    /// connected. In the second case, an earlier job with this id was removed after the request was sent.
     pub untracked: bool,
     /// Distinguishes this job from other jobs with the same id.
     incarnation: usize,
@@ -45,7 +45,7 @@ struct World {
     connections: usize,
 }
 
-/// The record of a job that was created at some time.
+/// The record of the creation of one job. It remains after the job is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreatedJob {
     /// The id of the job.
@@ -122,7 +122,8 @@ impl FakeCluster {
         self.notify_watchers();
     }
 
-    /// Deletes a job without Runway. Its pod takes some time to terminate.
+    /// Deletes a job without Runway. The cluster removes the job after `termination_time`, which is the time
+    /// that its pod takes to terminate.
     pub fn delete(&self, id: JobId, termination_time: Duration) {
         let Some(incarnation) = self.world().jobs.get(&id).map(|job| job.incarnation) else { return };
         let cluster = self.clone();
@@ -241,7 +242,7 @@ impl FakeCluster {
         let World { jobs, log, .. } = &mut *world;
         let Some(job) = jobs.get_mut(&id).filter(|job| job.incarnation == incarnation) else { return };
         let before = job.snapshot.status.clone();
-        // A job that is being deleted does not change.
+        // The status of a cancelled job no longer changes.
         if before.phase != Phase::Cancelled {
             change(&mut job.snapshot.status);
         }

@@ -30,7 +30,8 @@ enum CreationState {
 pub(super) enum CreateOutcome {
     /// This request created the job.
     Created(Arc<JobRecord>),
-    /// The job existed already, created by a request of another process.
+    /// The first request of this creation found a job with the same id, tenant and spec. An earlier request,
+    /// usually of another process, created that job.
     AlreadyExists(Arc<JobRecord>),
 }
 
@@ -61,11 +62,14 @@ impl PendingCreation {
 }
 
 impl Inner {
-    /// Sends the create request of an admitted job, and confirms or releases its hold.
+    /// Sends the create request of an admitted job.
     ///
-    /// If a response is lost, the same request is sent again. Its job has the same name, so the response
-    /// shows whether the first request created it. If the outcome is still unknown at the end of
-    /// `create_timeout`, the caller receives `Uncertain`, and a task polls for the job.
+    /// If the job exists, the hold is confirmed. If the job was definitely not created, the hold is released.
+    ///
+    /// If the outcome of an attempt is unknown, the same request is sent again. All attempts use the same id,
+    /// so a later response shows whether an earlier attempt created the job. If the outcome is still unknown
+    /// when `create_timeout` allows no further attempt, the caller receives `Uncertain`. The hold then stays,
+    /// and a task polls for the job.
     pub(super) async fn create(
         self: Arc<Self>,
         request: Arc<CreateRequest>,
@@ -73,7 +77,7 @@ impl Inner {
     ) -> Result<CreateOutcome, SubmitError> {
         let id = request.id;
         let started = monotonic_now();
-        // An earlier task may have sent the request of a resumed creation.
+        // A generation above 0 is a resumed creation. An earlier task may have sent its request.
         let mut uncertain_cause =
             (generation > 0).then(|| Unavailable::new("an earlier request got no response"));
         for delay in self.backoff() {
@@ -100,7 +104,8 @@ impl Inner {
                     return Err(SubmitError::KeyReused { id });
                 }
                 Err(CreateError::Uncertain(cause)) => uncertain_cause = Some(cause),
-                // The backend may have accepted an earlier request, although it rejects this one.
+                // The outcome of an earlier attempt is unknown, so it may have created the job, although this
+                // attempt failed.
                 Err(CreateError::Rejected { .. } | CreateError::Unavailable(_))
                     if uncertain_cause.is_some() => {}
                 Err(error @ (CreateError::Rejected { .. } | CreateError::Unavailable(_))) => {
@@ -112,8 +117,8 @@ impl Inner {
                 break;
             }
             tokio::time::sleep(delay).await;
-            // The watch may have reported the job during the delay. It may even have reported the removal;
-            // then the request must not be sent again.
+            // The watch may have reported the job during the delay, and even its removal. In both cases an
+            // earlier attempt created the job, so the request must not be sent again.
             let known = self.state().jobs.get(id).cloned();
             if let Some(record) = known {
                 return Ok(CreateOutcome::Created(self.on_created(record.snapshot.clone())));
@@ -125,7 +130,8 @@ impl Inner {
         Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
     }
 
-    /// Starts to poll for a job whose creation has an unknown outcome. The create request is not sent again.
+    /// Starts a task that polls for a job whose creation has an unknown outcome. The task does not send the
+    /// create request again. Does nothing if the creation is settled or has another generation.
     pub(super) fn begin_polling(self: Arc<Self>, request: Arc<CreateRequest>, generation: u64) {
         match self.state().pending_creations.get_mut(&request.id) {
             Some(creation) if creation.generation == generation => creation.state = CreationState::Polling,
@@ -134,7 +140,11 @@ impl Inner {
         tokio::spawn(self.poll(request, generation, monotonic_now()));
     }
 
-    /// Polls for a job whose create request got no response, until the job exists or the request has expired.
+    /// Polls for a job whose creation has an unknown outcome.
+    ///
+    /// The polling ends when the backend finds the job, or when it does not find the job after the create
+    /// request has expired. In the second case the hold is released. The polling also ends when the watch
+    /// settles the creation, or when a repeated submission resumes it. A failed call never ends the polling.
     async fn poll(self: Arc<Self>, request: Arc<CreateRequest>, generation: u64, last_sent: Instant) {
         let (id, job) = (request.id, request.job_ref());
         for delay in self.backoff() {
@@ -171,8 +181,10 @@ impl Inner {
             .is_some_and(|c| c.generation == generation && c.state == CreationState::Polling)
     }
 
-    /// Records that the job exists. Confirms its hold, unless the watch has already reported that the job
-    /// occupies no resources.
+    /// Records that the job exists, and ends its pending creation.
+    ///
+    /// Confirms the hold, unless the watch has already released it. Releases the hold if the job no longer
+    /// occupies resources.
     fn on_created(&self, snapshot: JobSnapshot) -> Arc<JobRecord> {
         let now = self.now();
         let mut state = self.state();
@@ -183,7 +195,8 @@ impl Inner {
             state.gate.release(id);
         }
         match state.jobs.get(id) {
-            // The watch has already reported a newer state than the response.
+            // The stored record is not older than `snapshot`, or the watch has already released the hold. The
+            // stored record then stays.
             Some(record) if record.snapshot.created_at >= snapshot.created_at || !is_held => {
                 Arc::clone(record)
             }
@@ -201,13 +214,15 @@ impl Inner {
         let mut state = self.state();
         state.pending_creations.remove(&id);
         if let Err(error) = state.gate.abort(id) {
-            // The watch reported the job before it was rolled back, and will report its removal.
+            // The watch has reported a job with this id, so the hold is live. The job is rolled back, or it
+            // is another job with this id. The watch reports its end later and releases the hold.
             tracing::debug!(job = %id, %error, "rolled-back job still exists");
         }
     }
 }
 
-/// The clock of the runtime. Changes of the system time do not affect it, and tests can pause it.
+/// Returns the time of the tokio clock. Changes of the system time do not affect this clock, and tests can
+/// pause it.
 #[expect(clippy::disallowed_methods, reason = "it only measures durations")]
 pub(super) fn monotonic_now() -> Instant {
     Instant::now()

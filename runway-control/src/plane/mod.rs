@@ -30,10 +30,14 @@ use tokio::sync::watch as signal;
 /// Timeouts and limits of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// The time during which a create request without a response is retried. After it, the caller receives
-    /// [`CreateError::Uncertain`](crate::backend::CreateError::Uncertain).
+    /// The time within which retries of a create request with an unknown outcome start.
+    ///
+    /// The control plane checks this limit only between two attempts. It starts no further attempt if the
+    /// elapsed time plus the next delay reaches the limit. The caller then receives
+    /// [`CreateError::Uncertain`](crate::backend::CreateError::Uncertain). The limit never interrupts an
+    /// attempt, so a submission can take longer.
     pub create_timeout: Duration,
-    /// The number of removed jobs whose records are kept.
+    /// The maximum number of removed jobs whose records are kept.
     pub history_limit: usize,
 }
 
@@ -99,7 +103,8 @@ struct State {
 /// The state of the watch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WatchState {
-    /// The time of the last event from the backend.
+    /// The time of the last event from the backend. Interruptions do not count. `None` before the first
+    /// event.
     pub last_event_at: Option<Timestamp>,
     /// Whether the backend was reachable at the last event.
     pub connected: bool,
@@ -135,7 +140,7 @@ pub enum CancelError {
     /// The job is still being created.
     #[error("the job is still being created; retry in a moment")]
     BeingCreated,
-    /// The job has finished.
+    /// The job has finished, or it was removed from the backend.
     #[error("the job has already finished")]
     AlreadyFinished(Arc<JobRecord>),
     /// The backend could not be reached. A second call is safe.

@@ -65,13 +65,13 @@ pub enum SubmitError {
     /// The key belongs to another job.
     #[error("this idempotency key was used for another job, `{id}`; use a new key for a new job")]
     KeyReused {
-        /// The id of that job.
+        /// The id of the job that the key belongs to.
         id: JobId,
     },
-    /// Another submission with this key is in flight.
+    /// Another submission with this key is in flight, or the job of the key is not recorded yet.
     #[error("another request with this idempotency key is in flight; retry in a moment")]
     InFlight {
-        /// The id of its job.
+        /// The id of the job of the key.
         id: JobId,
     },
     /// The backend did not create the admitted job, or may not have created it. After

@@ -40,8 +40,8 @@ impl ControlPlane {
             Ok(Ok(CreateOutcome::AlreadyExists(job))) => Ok(Submitted::Replayed { job }),
             Ok(Err(error)) => Err(error),
             Err(error) => {
-                // The task panicked, or the runtime is shutting down. A request that it sent can still create
-                // the job.
+                // The task panicked, or the runtime is shutting down. A request that the task sent can still
+                // create the job.
                 Arc::clone(&self.inner).begin_polling(request, generation);
                 let cause = Unavailable::caused_by("the task that creates the job ended early", error);
                 Err(SubmitError::Create { id, error: CreateError::Uncertain(cause) })
@@ -51,8 +51,8 @@ impl ControlPlane {
 }
 
 impl Inner {
-    /// Looks up the key, then calls the gate. Both happen under one lock, so only one of two equal concurrent
-    /// submissions continues.
+    /// Looks up the key, then calls the gate. Both happen under one lock, so only one of two concurrent
+    /// submissions with the same key continues.
     fn plan(&self, submission: &Submission, key: Option<&IdempotencyKey>) -> Result<SubmitPlan, SubmitError> {
         let now = self.now();
         let id_from_key = key.and_then(|key| Some(JobId::from_key(&submission.tenant()?, key.as_str())));
@@ -86,7 +86,8 @@ impl Inner {
                 }
             },
         };
-        // The ledger can have a hold with this id although the store has no such job. `submit` fails then.
+        // The ledger can have a hold with this id although the store has no such job. The gate then returns
+        // an error.
         let started = monotonic_now();
         let decision = state.gate.submit(id, submission, now).map_err(|_| SubmitError::InFlight { id })?;
         self.observer.on_decision(started.elapsed());

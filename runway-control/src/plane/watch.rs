@@ -16,7 +16,7 @@ impl Inner {
     pub(super) async fn run_watch(self: Arc<Self>) {
         let mut events = self.backend.watch();
         let mut list_token = None;
-        // A watch never ends. If a backend ends its stream anyway, no more events can arrive.
+        // A backend must never end this stream. If it does, the loop ends, because no more events can arrive.
         while let Some(event) = events.next().await {
             self.on_event(event, &mut list_token);
         }
@@ -74,7 +74,7 @@ impl Inner {
     async fn cancel_duplicate(self: Arc<Self>, duplicate: JobRef) {
         let cancel = || self.backend.cancel(&duplicate);
         let failed = |cause: &Unavailable, _| tracing::warn!(job = %duplicate.id, %cause, "cancelling a duplicate job failed; retrying");
-        // The retries never end, so the result is a success.
+        // The retries continue until a call succeeds, so the result is never an error.
         let _ = cancel.retry(self.backoff()).notify(failed).await;
     }
 }
@@ -82,9 +82,9 @@ impl Inner {
 impl State {
     /// Returns `true` if the job is a duplicate that a late create request created.
     ///
-    /// A create request without a response is sent again. The first request can still arrive after the job of
-    /// the second one was cancelled and removed. It then creates a job with the same id and a later creation
-    /// time.
+    /// A create request without a response is sent again, and the second request creates the job. The first
+    /// request can still arrive after that job was removed. It then creates another job with the same id and
+    /// a later creation time.
     fn is_late_duplicate(&self, snapshot: &JobSnapshot) -> bool {
         let is_later = |before: &JobRecord| before.gone && before.snapshot.created_at < snapshot.created_at;
         let was_gone = self.jobs.get(snapshot.id).is_some_and(|record| is_later(record));

@@ -5,7 +5,7 @@
 //!
 //! - determine the tenant
 //! - enforce the limit on concurrent submissions
-//! - reject references to secrets in place of values
+//! - refuse a job that contains references to secrets in place of their values
 //! - write the audit record
 //! - determine the outcome and the class of a refusal
 
@@ -114,10 +114,10 @@ impl SubmissionService {
         self.plane.preview(&parse_submission(document, SecretLiterals::Accept, tenant))
     }
 
-    /// Parses a document into a submission. Secrets must have values.
+    /// Parses a document into a submission. In a submission, secrets must have values.
     ///
-    /// A document that the gate would otherwise admit is refused because of its references. Any other
-    /// document gets the same violations as in a preview.
+    /// If the gate would admit the document, each reference to a secret becomes a violation, and the gate
+    /// then refuses the submission. Any other document has the same violations as in a preview.
     fn submission(&self, document: &Document, tenant: Option<String>) -> Submission {
         let accepted = parse_submission(document, SecretLiterals::Accept, tenant);
         let has_references =

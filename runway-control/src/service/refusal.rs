@@ -54,8 +54,8 @@ impl RefusalClass {
         }
     }
 
-    /// Returns the class for the violations of a decision. `Malformed` takes precedence over all other
-    /// classes.
+    /// Returns the class for the violations of a decision. The order of precedence is `Malformed`, `Policy`,
+    /// `RateLimited`, `OverQuota`.
     fn from_violations(violations: &[Violation]) -> Self {
         let has = |remedy| violations.iter().any(|violation| violation.code.remedy() == remedy);
         if has(Remedy::Document) {
@@ -81,7 +81,8 @@ pub struct SubmissionRefusal {
     pub violations: Vec<Violation>,
     /// The id of the job, if the submission got one.
     pub job_id: Option<JobId>,
-    /// The latest time at which enough of the quota becomes available.
+    /// The latest time at which enough of the quota becomes available. `None` if this time is unknown, or if
+    /// no quota is exceeded.
     pub free_by: Option<Timestamp>,
     /// The time, in whole seconds, after which the same submission can have another result. `None` if waiting
     /// does not help.

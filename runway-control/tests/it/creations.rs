@@ -1,4 +1,4 @@
-//! Create requests with late, lost or negative responses, and callers that disconnect.
+//! Tests of create requests: late or lost responses, failed requests, and callers that disconnect.
 
 use crate::harness::{Harness, ScriptedFaults, long_running, repeated, response_fault, sleep_seconds};
 use futures::future::BoxFuture;
@@ -63,7 +63,7 @@ fn late_create_is_found_by_polling() {
         let mut creates = VecDeque::from([delayed]);
         creates.extend([response_fault(Response::RequestLost); 10]);
         let script = ScriptedFaults { creates: Arc::new(Mutex::new(creates)), ..long_running() };
-        // The watch must not settle the creation.
+        // The watch event of the job arrives too late, so only the polling can find the job.
         script.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
         let harness = Harness::ready(script).await;
         let result = harness.plane.submit(spec("a", "train", 1).into(), None).await;
@@ -134,7 +134,7 @@ fn late_duplicate_job_is_cancelled() {
         harness.cluster.delete(job, Duration::ZERO);
         sleep_seconds(20).await;
         assert_eq!(harness.held_count(), 0);
-        // The first cancel request is lost.
+        // The cancel request for the duplicate job is lost once. The control plane must retry it.
         harness.faults.cancels.lock().unwrap().push_back(response_fault(Response::RequestLost));
         sleep_seconds(30).await;
         assert_eq!(harness.cluster.created_jobs().len(), 2, "the first request arrived");

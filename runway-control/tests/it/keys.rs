@@ -1,4 +1,4 @@
-//! Idempotency keys: repeated submissions, other specs with the same key, and restarts.
+//! Tests of idempotency keys: repeated submissions, other specs with the same key, and restarts.
 
 use crate::harness::{
     Harness, ScriptedFaults, key, long_running, repeated, response_fault, sleep_seconds, start,
@@ -24,12 +24,12 @@ fn repeated_key_replays_its_job_or_conflicts() {
         assert!(matches!(&again, Submitted::Replayed { job } if job.snapshot.id == first.job().snapshot.id));
         let other = submit(2).await;
         assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
-        // A submission with parse violations is not equal to the admitted one.
+        // A submission with parse violations never equals the admitted one. Its key therefore conflicts.
         let mut faulty = runway_core::Submission::from(spec("a", "train", 1));
         faulty.parse_violations = harness.plane.preview(&spec("a", "Big", 1).into()).violations().to_vec();
         let faulty = harness.plane.submit(faulty, Some(&key("k"))).await;
         assert!(matches!(faulty, Err(SubmitError::KeyReused { .. })), "{faulty:?}");
-        // The same key of another tenant is another key.
+        // Each tenant has its own keys. Tenant `b` has not used this key, so its submission creates a job.
         harness.plane.submit(spec("b", "train", 1).into(), Some(&key("k"))).await.unwrap();
         assert_eq!(harness.cluster.created_jobs().len(), 2);
     });
@@ -83,7 +83,8 @@ fn restarted_plane_restores_holds_and_keys() {
 #[test]
 fn repeated_submission_resumes_an_uncertain_creation() {
     in_virtual_time(async {
-        // For ten seconds no request arrives.
+        // The first two create requests are lost. The control plane waits 5 s for each response, so the
+        // `create_timeout` of 10 s allows no third attempt.
         let harness = Harness::ready(ScriptedFaults {
             creates: repeated(2, response_fault(Response::RequestLost)),
             ..long_running()
@@ -120,7 +121,8 @@ fn key_used_before_a_restart_rejects_another_spec() {
         tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await });
         sleep_seconds(1).await;
         assert!(!harness.backend.is_alive());
-        // The next process lists the jobs before the request arrives, and its watch is late.
+        // The next process lists the jobs before the request arrives, and its watch is late. It therefore
+        // does not know the job when the key is used again.
         let (_, plane) = start(&harness.cluster, Settings::default());
         plane.ready().await;
         harness.faults.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
@@ -129,7 +131,7 @@ fn key_used_before_a_restart_rejects_another_spec() {
         let other = plane.submit(spec("a", "train", 2).into(), Some(&key("k"))).await;
         assert!(matches!(other, Err(SubmitError::KeyReused { .. })), "{other:?}");
         assert_eq!((plane.usage("a").held.gpus, plane.cluster_usage().1), (1, 0));
-        // The same spec is the same job.
+        // A submission with the same key and the same spec returns the existing job.
         let same = plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await.unwrap();
         assert!(matches!(same, Submitted::Replayed { .. }));
     });

@@ -58,7 +58,8 @@ fn observer_gets_each_finished_job_once() {
         assert_eq!((*recorded.decisions.lock().unwrap(), *recorded.creations.lock().unwrap()), (3, 2));
         sleep_seconds(5).await;
         cluster.delete(jobs[1], Duration::ZERO);
-        sleep_seconds(400).await; // until the first job is deleted too
+        // The cluster deletes the first job 300 s after its end.
+        sleep_seconds(400).await;
         assert_eq!(
             *recorded.finished.lock().unwrap(),
             [(jobs[1], Phase::Unknown), (jobs[0], Phase::Succeeded)]

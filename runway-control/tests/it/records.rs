@@ -33,12 +33,13 @@ fn hold_is_released_when_the_pod_has_terminated() {
             Harness::ready(ScriptedFaults { timings: Some(timings), ..ScriptedFaults::default() }).await;
         let job = harness.plane.submit(spec("a", "train", 2).into(), None).await.unwrap().job().snapshot.id;
         assert_eq!((harness.plane.usage("a").held.gpus, harness.plane.cluster_usage().1), (2, 0));
-        sleep_seconds(12).await; // 1 s until the start, 10 s of run time
+        // The job starts after 1 s and runs for 10 s.
+        sleep_seconds(12).await;
         assert_eq!(harness.plane.job(job).unwrap().snapshot.status.phase, Phase::Succeeded);
         assert_eq!(harness.held_count(), 1, "the pod has not terminated");
         sleep_seconds(7).await;
         assert_eq!(harness.held_count(), 0);
-        // The bill covers ten seconds.
+        // The bill covers the run time of 10 s. It does not cover the termination of the pod.
         let record = harness.plane.job(job).unwrap();
         let (bill, quote) =
             (record.bill(record.observed_at).unwrap(), record.snapshot.quote.clone().unwrap());
@@ -199,7 +200,8 @@ fn policy_change_keeps_existing_holds() {
 fn job_removed_before_the_watch_saw_it_releases_its_hold() {
     in_virtual_time(async {
         let harness = Harness::ready(long_running()).await;
-        // The watch is interrupted before its first event, and relists.
+        // The watch is interrupted before its first event, and relists. The relist is later than the removal
+        // of the job, so no event and no list contains the job.
         harness.faults.events.lock().unwrap().push_back(EventFault::Expired);
         let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
         harness.cluster.delete(job, Duration::ZERO);
@@ -215,7 +217,8 @@ fn job_created_during_a_list_is_not_marked_gone() {
         let harness = Harness::ready(long_running()).await;
         harness.plane.submit(spec("a", "first", 0).into(), None).await.unwrap();
         sleep_seconds(5).await;
-        // The response of the list takes a long time, and the watch after it is late.
+        // The watch relists because of the deletion below. The cluster reads the list before the second job
+        // exists, but the response arrives after the creation. Later events arrive too late to help.
         let slow = Fault { response_delay: Duration::from_secs(4), ..Fault::default() };
         harness.faults.lists.lock().unwrap().push_back(slow);
         harness

@@ -1,8 +1,8 @@
 //! Simulates thousands of random histories, each from a seed.
 //!
 //! A history contains submissions with and without keys, callers that disconnect, and jobs that finish, are
-//! cancelled, or are deleted without Runway. Responses are lost, watches are interrupted, and the process
-//! crashes between any two steps and restarts. After each history, the ledger must equal the cluster.
+//! cancelled, or are deleted without Runway. Responses are lost, watches are interrupted, and the simulated
+//! process crashes between any two steps and restarts. After each history, the ledger must equal the cluster.
 //!
 //! A failed seed is printed. `RUNWAY_SIMULATION_SEED=N` runs only the history of seed N.
 //! `RUNWAY_SIMULATIONS=N` runs N histories.
@@ -30,7 +30,7 @@ const CLUSTER_LIMIT: (u64, usize) = (6, 6);
 
 struct RandomFaults {
     rng: StdRng,
-    /// The probability of faults, from 0 to 100.
+    /// The factor for the probability of each fault, in percent. 0 means no faults.
     severity: u32,
     /// The limits that were exceeded at some time.
     exceeded: Arc<Mutex<Vec<String>>>,
@@ -230,7 +230,8 @@ fn check_history(
                 assert!(ids.contains(&job.id), "{} was reported but never created", job.id);
                 assert_eq!(job.spec_digest, Some(result.digest), "{} has another spec", job.id);
             }
-            // With a key, another submission may have created the job.
+            // Without a key, each submission has its own id. With a key, another submission may have created
+            // the job.
             Err(SubmitError::Create {
                 id,
                 error: CreateError::Rejected { .. } | CreateError::Unavailable(_),
@@ -272,7 +273,8 @@ fn check_history(
 fn submit(process: &Process, rng: &mut StdRng, results: &Arc<Mutex<Vec<SubmitResult>>>) {
     let tenant = ["a", "b", "c"][rng.random_range(0..3)];
     let number = rng.random_range(0..6);
-    // One in ten submissions has another spec with the same key.
+    // The key and the name depend only on `number`. One in ten submissions requests another number of GPUs,
+    // so its key may belong to another spec.
     let gpus = if rng.random_bool(0.1) { 4 } else { number % 3 };
     let spec: JobSpec = spec(tenant, &format!("job-{number}"), gpus);
     let key = rng.random_bool(0.6).then(|| format!("key-{number}").parse().unwrap());

@@ -1,5 +1,7 @@
-//! A second transport, in text: each line is a request, and the response is one line. It only translates
-//! between the text and the service.
+//! Tests of the service with a text transport: each line is a request, and the response is one line.
+//!
+//! The transport only translates between the text and the service. It shows that a transport needs no other
+//! logic.
 
 use crate::harness::{Harness, ScriptedFaults, long_running, repeated, response_fault, start};
 use futures::FutureExt;
@@ -94,7 +96,8 @@ fn text_transport_translates_submissions() {
         for _ in 0..2 {
             assert!(transport.handle(&format!("submit team - {valid}")).await.starts_with("created "));
         }
-        // All three jobs keep their holds for at most 630 s.
+        // The three jobs use up the quota of three jobs. Each occupies its slot for up to 630 s: a timeout of
+        // 10 min and a grace of 30 s. A refusal proposes a wait of at most 60 s, so the response names 60 s.
         assert!(transport.handle(&format!("submit team - {valid}")).await.starts_with("quota 60 "));
     });
 }

@@ -49,8 +49,8 @@ impl Message for Container {
             1 => self.name = value.string()?,
             2 => self.image = value.non_empty_string()?,
             7 => {
-                // Only references to Secrets are needed. Other variables are dropped, because their values
-                // can be large or secret.
+                // Runway needs only the variables that refer to a Secret. Variables with a plain value are
+                // dropped, because the values can be large or secret.
                 let variable: EnvVar = value.message()?;
                 if variable.value_from.is_some() {
                     self.env.get_or_insert_default().push(variable);
@@ -95,7 +95,8 @@ impl Message for SecretKeySelector {
     }
 }
 
-/// A separate message in protobuf. In JSON, its fields are part of the object that refers to it.
+/// The name of an object in the same namespace. Protobuf has a separate message for it. In JSON, the name is
+/// a field of the enclosing object.
 #[derive(Default)]
 struct LocalObjectReference {
     name: String,
@@ -119,7 +120,7 @@ impl Message for ResourceRequirements {
     }
 }
 
-/// Defined in `k8s.io/apimachinery/pkg/api/resource/generated.proto`.
+/// `Quantity` is defined in `k8s.io/apimachinery/pkg/api/resource/generated.proto`.
 impl Message for Quantity {
     fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         if field == 1 {

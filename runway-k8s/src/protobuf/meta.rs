@@ -1,4 +1,4 @@
-//! Decodes the messages of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`, and of `pkg/runtime`.
+//! Decodes the messages of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 
 use super::wire::{DecodeError, FieldReader, Message, Value};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
@@ -22,7 +22,7 @@ impl Message for ObjectMeta {
     }
 }
 
-/// The fields that Runway reads from the response to a create call. The other fields equal those of the
+/// The fields that Runway reads from the response to a create call. Runway takes all other fields from its
 /// request.
 #[derive(Debug, Default)]
 pub(crate) struct CreateResponse {

@@ -1,12 +1,12 @@
 //! Decodes the protobuf of the API server. It decodes only the fields that Runway needs, into the types of
 //! `k8s-openapi`.
 //!
-//! The API server encodes a change in protobuf once for all watches, as its own controllers use protobuf. It
-//! encodes JSON again for each watch.
+//! The controllers of Kubernetes also use protobuf. The API server encodes a change once for all watches with
+//! the same encoding, so a watch in protobuf needs no extra encoding.
 //!
 //! The fields have the numbers of the `generated.proto` files of Kubernetes, which never change. Go has no
-//! null for strings and counts, so protobuf contains them even if they are empty. JSON omits empty ones; the
-//! decoder therefore treats them as absent.
+//! null for strings and integers, so protobuf contains empty strings and zeros. JSON omits them, so the
+//! decoder treats them as absent.
 
 mod batch;
 mod core;
@@ -28,7 +28,7 @@ use wire::{FieldReader, Value};
 /// The first bytes of each object.
 const MAGIC: &[u8] = b"k8s\0";
 
-/// Returns the object in its envelope, which is `Unknown` in
+/// Returns the bytes of the object in an envelope. The envelope is the message `Unknown` in
 /// `k8s.io/apimachinery/pkg/runtime/generated.proto`.
 fn unwrap_envelope(bytes: &[u8]) -> Result<&[u8], DecodeError> {
     let envelope = bytes.strip_prefix(MAGIC).ok_or(DecodeError::MissingMagic)?;
@@ -47,7 +47,7 @@ fn last_field_bytes(message: &[u8], wanted: u32) -> Result<&[u8], DecodeError> {
     Ok(found)
 }
 
-/// Decodes an object.
+/// Decodes an object in its envelope.
 pub(crate) fn decode_object<T: Message>(bytes: &[u8]) -> Result<T, DecodeError> {
     T::decode(unwrap_envelope(bytes)?)
 }

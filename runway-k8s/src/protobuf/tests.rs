@@ -294,7 +294,7 @@ fn unknown_fields_are_ignored() {
     ];
     let job: Job = decode_object(&in_envelope(&fields)).unwrap();
     assert_eq!(job.metadata.name.as_deref(), Some("train"));
-    // The last value of a field counts. A string can contain invalid UTF-8.
+    // If a field occurs twice, the last value counts. Invalid UTF-8 in a string is replaced.
     let twice = [(1, nested(&[(1, string("a"))])), (1, nested(&[(1, TestField::Bytes(vec![b'b', 0xff]))]))];
     assert_eq!(
         decode_object::<Job>(&in_envelope(&twice)).unwrap().metadata.name.as_deref(),
@@ -323,13 +323,14 @@ fn malformed_messages_fail_to_decode() {
     assert_eq!(job(&[(2, nested(&[(1, string("1"))]))]), DecodeError::TypeMismatch);
     assert_eq!(job(&[(2, nested(&[(1, int(i64::from(i32::MAX) + 1))]))]), DecodeError::TypeMismatch);
     assert_eq!(job(&[(2, TestField::Fixed32)]), DecodeError::TypeMismatch);
-    // Groups, and unknown wire types.
+    // Wire types 3 and 4 are groups, which Kubernetes does not use. Wire types 6 and 7 do not exist.
     for key in [11, 12, 14, 15] {
         let expected = DecodeError::InvalidKey { key: u64::from(key) };
         assert_eq!(<Job as Message>::decode(&[key]).unwrap_err(), expected);
     }
     assert_eq!(<Job as Message>::decode(&[0, 0]).unwrap_err(), DecodeError::InvalidKey { key: 0 });
-    // The varint of 64 bits takes ten bytes; eleven bytes are an error.
+    // The longest varint has ten bytes. It decodes, but field 1 must not be an integer. A varint that
+    // continues after its tenth byte is an error.
     let mut longest = vec![8];
     put_varint(&mut longest, u64::MAX);
     assert_eq!(longest.len(), 11);
@@ -338,7 +339,7 @@ fn malformed_messages_fail_to_decode() {
         <Job as Message>::decode(&[[8].as_slice(), &[0x80; 10]].concat()).unwrap_err(),
         DecodeError::VarintTooLong
     );
-    // The length exceeds the input.
+    // The declared length of the field exceeds the rest of the input.
     let mut huge = vec![10];
     put_varint(&mut huge, u64::MAX);
     assert_eq!(<Job as Message>::decode(&huge).unwrap_err(), DecodeError::Truncated);

@@ -16,13 +16,13 @@ pub(crate) enum DecodeError {
     /// A varint has more than 64 bits.
     #[error("a varint has more than 64 bits")]
     VarintTooLong,
-    /// A key has no valid field number or wire type.
+    /// A key has an invalid field number or an invalid wire type.
     #[error("invalid field key {key:#x}")]
     InvalidKey {
         /// The key, which contains the field number and the wire type.
         key: u64,
     },
-    /// The value has another wire type, or is out of range.
+    /// The value does not have the wire type of the field, or is out of range.
     #[error("a field has the wrong type")]
     TypeMismatch,
     /// The input does not begin with the magic bytes of Kubernetes.
@@ -40,7 +40,7 @@ pub(crate) enum Value<'a> {
     Fixed,
 }
 
-/// An iterator over the fields of a message.
+/// An iterator over the fields of a message. It ends after the first error.
 pub(crate) struct FieldReader<'a>(&'a [u8]);
 
 impl<'a> FieldReader<'a> {
@@ -65,7 +65,7 @@ impl<'a> FieldReader<'a> {
         Ok((field, value))
     }
 
-    /// Seven bits per byte, lowest bits first. The eighth bit says that more bytes follow.
+    /// Reads a varint: seven bits per byte, lowest bits first. The eighth bit is set if more bytes follow.
     fn read_varint(&mut self) -> Result<u64, DecodeError> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
@@ -128,17 +128,17 @@ impl<'a> Value<'a> {
         T::decode(self.bytes()?)
     }
 
-    /// Replaces invalid UTF-8, as JSON does.
+    /// Returns the value as a string. Replaces invalid UTF-8 with U+FFFD, as Go's JSON encoder does.
     pub(crate) fn string(self) -> Result<String, DecodeError> {
         Ok(String::from_utf8_lossy(self.bytes()?).into_owned())
     }
 
-    /// Returns `None` for an empty string, which JSON omits.
+    /// Returns the value as a string. `None` for an empty string, which JSON omits.
     pub(crate) fn non_empty_string(self) -> Result<Option<String>, DecodeError> {
         self.string().map(|text| Some(text).filter(|text| !text.is_empty()))
     }
 
-    /// A negative number always takes 64 bits, even in a 32-bit field.
+    /// Returns the value as an integer. A negative number always takes 64 bits, even in a 32-bit field.
     pub(crate) const fn int64(self) -> Result<i64, DecodeError> {
         match self {
             Self::Varint(number) => Ok(number.cast_signed()),
@@ -150,7 +150,7 @@ impl<'a> Value<'a> {
         i32::try_from(self.int64()?).map_err(|_| DecodeError::TypeMismatch)
     }
 
-    /// Returns `None` for zero, which JSON omits.
+    /// Returns the value as an integer. `None` for zero, which JSON omits.
     pub(crate) fn non_zero_int32(self) -> Result<Option<i32>, DecodeError> {
         self.int32().map(|number| Some(number).filter(|number| *number != 0))
     }
@@ -188,7 +188,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// `Time` and `MicroTime` in `apimachinery/pkg/apis/meta/v1/generated.proto`.
+/// The messages `Time` and `MicroTime` of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 #[derive(Default)]
 struct ProtobufTime {
     seconds: i64,
@@ -196,7 +196,8 @@ struct ProtobufTime {
 }
 
 impl ProtobufTime {
-    /// Returns `None` for Go's zero time and for the Unix epoch, as the API server does.
+    /// Returns `None` if the number of seconds is not positive. Go's zero time, which stands for an absent
+    /// time, has a negative number.
     fn timestamp(&self) -> Result<Option<jiff::Timestamp>, DecodeError> {
         if self.seconds <= 0 {
             return Ok(None);

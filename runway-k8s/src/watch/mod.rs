@@ -1,8 +1,8 @@
 //! Watches the jobs of the cluster: combines three watches into one stream.
 //!
 //! Jobs, pods and events are listed and watched independently. An interrupted watch resumes. If the server no
-//! longer has the position of a watch (`410 Gone`), this watch relists. At an interval, all three watches
-//! relist, even if nothing seems wrong.
+//! longer has the position of a watch (`410 Gone`), only that watch relists. At an interval, all three
+//! watches relist, even if nothing seems wrong.
 
 mod gc;
 mod store;
@@ -121,7 +121,7 @@ fn sources(cluster: &Arc<Cluster>) -> SelectAll<BoxStream<'static, SourceEvent>>
     ])
 }
 
-/// The reasons of events that every Job or pod has, and that explain no failure.
+/// The reasons of frequent Job and pod events that Runway does not use. The watch of events excludes them.
 const ROUTINE_REASONS: &[&str] = &[
     "SuccessfulCreate",
     "SuccessfulDelete",
@@ -133,8 +133,8 @@ const ROUTINE_REASONS: &[&str] = &[
     "BackOff",
 ];
 
-/// Returns a field selector for all other events. The API server filters events one by one, so one watch with
-/// exclusions costs less than a watch for each reason.
+/// Returns a field selector for all events except those in [`ROUTINE_REASONS`]. The API server filters events
+/// one by one, so one watch with exclusions costs less than a watch for each reason.
 fn failure_event_selector() -> String {
     ROUTINE_REASONS.iter().map(|reason| format!("reason!={reason}")).collect::<Vec<_>>().join(",")
 }

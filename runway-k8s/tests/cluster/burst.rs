@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 const JOBS: usize = 200;
 
-/// A job that fits on no node. Only its submission matters here.
+/// Returns a job that fits on no node, because the test needs only its submission.
 fn spec(number: usize) -> JobSpec {
     let mut spec = shell(&format!("job-{number}"), "true");
     spec.resources.cpu = Some("500".into());
@@ -22,7 +22,7 @@ fn spec(number: usize) -> JobSpec {
     spec
 }
 
-/// Submits the first jobs of the burst, 32 at a time.
+/// Submits the first `count` jobs of the burst, 32 at a time.
 async fn submit(harness: &Harness, count: usize) -> Vec<Result<Submitted, SubmitError>> {
     let one = |number: usize| async move {
         let key = format!("burst-{number}").parse().unwrap();
@@ -31,8 +31,8 @@ async fn submit(harness: &Harness, count: usize) -> Vec<Result<Submitted, Submit
     stream::iter(0..count).map(one).buffer_unordered(32).collect().await
 }
 
-/// The environment variable that passes the namespace to the process to kill. That process runs this test
-/// too.
+/// The environment variable that passes the namespace to the child process. The child process runs the same
+/// test, and its parent kills it.
 const NAMESPACE_VARIABLE: &str = "RUNWAY_BURST_NAMESPACE";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,7 +40,7 @@ async fn burst_after_a_kill_creates_each_job_once() {
     let admin = admin_client().await;
     if let Ok(name) = std::env::var(NAMESPACE_VARIABLE) {
         let policy = policy(&name, |policy| policy);
-        // Some jobs are left for the next process, even if this one is fast.
+        // The child process submits only three quarters of the jobs. The rest is left for the parent process.
         submit(&Harness::start(name, admin, runway_client().await, policy).await, JOBS * 3 / 4).await;
         return;
     }

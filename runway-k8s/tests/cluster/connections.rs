@@ -25,7 +25,7 @@ enum Mode {
 
 struct Proxy {
     address: SocketAddr,
-    /// The mode, and the number of times that all connections were closed.
+    /// The mode, and the number of times that the proxy closed all its open connections.
     mode: Arc<watch::Sender<(Mode, u32)>>,
 }
 
@@ -162,7 +162,7 @@ async fn changes_during_a_disconnect_are_applied_later() {
 async fn lost_create_response_is_retried_on_a_cluster() {
     let proxied = ProxiedCluster::start().await;
     let harness = proxied.harness("lost").await;
-    // The next request uses the connection that is already open.
+    // This submission opens a connection, which the next request uses too.
     let before = harness.submit(shell("before", "true")).await;
     harness.wait_for_phase(before, Phase::Succeeded, None).await;
     proxied.proxy.set(Mode::DropResponses);
@@ -211,7 +211,8 @@ async fn refused_connection_is_unavailable_without_a_hold() {
     let request = CreateRequest { id, admitted, policy: Arc::clone(&harness.policy) };
     let result = backend.create(&request).await;
     assert!(matches!(result, Err(CreateError::Unavailable(_))), "{result:?}");
-    // Connections that are closed before a request was sent have the same result.
+    // The proxy closes all connections, the open ones and each new one. The result is the same, or
+    // `Uncertain` if the client has already sent the request.
     proxied.proxy.set(Mode::Closed);
     proxied.proxy.cut();
     let result = harness.plane.submit(shell("b", "true").into(), None).await;

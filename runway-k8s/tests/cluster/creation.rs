@@ -1,5 +1,5 @@
-//! Creation of jobs: with Secrets, after a partial or repeated create, with foreign objects, and compared
-//! with `find` and `list`.
+//! Tests of creation: jobs with Secrets, partial and repeated creates, and Jobs of other clients. Also tests
+//! that `find`, `list` and the watch agree.
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -85,7 +85,7 @@ async fn cancel_deletes_the_secret() {
 async fn repeated_create_completes_an_incomplete_job() {
     let harness = Harness::new("half").await;
     let request = create_request(&harness, with_secret("true"));
-    // The process ended after the first step: the Job exists, but not its Secret.
+    // This simulates a process that ended after the first step: the Job exists, but not its Secret.
     let mut job = render(&request.admitted, request.id, &request.policy).unwrap().job;
     let annotations = job.metadata.annotations.get_or_insert_default();
     annotations.insert("runway.dev/incomplete".into(), "x".into());
@@ -148,7 +148,7 @@ async fn failed_secret_create_rolls_back_the_job() {
     assert_eq!(harness.plane.job(id), None, "the watch did not report the job");
     // The Job stayed suspended, so it never had a pod.
     assert_eq!(created_pod_count(&harness).await, 0);
-    // The key can be used again.
+    // After the failure, a submission with the same key creates the job.
     quotas.delete("none", &DeleteParams::default()).await.unwrap();
     let again = harness.plane.submit(with_secret("true").into(), Some(&key)).await;
     assert!(matches!(again, Ok(Submitted::Created { .. })), "{again:?}");
@@ -253,7 +253,7 @@ async fn copy_of_a_job_does_not_change_its_record() {
     jobs.delete("train-debug", &DeleteParams::background()).await.unwrap();
     wait_until("the copy to go", async || jobs.get_opt("train-debug").await.unwrap().is_none().then_some(()))
         .await;
-    // The watch reports this job after the events of the copy.
+    // The watch reports this job after the events of the copy, so those events have been processed by then.
     let later = harness.submit(shell("later", "true")).await;
     harness.wait_for_phase(later, Phase::Succeeded, None).await;
     let record = harness.plane.job(id).unwrap();
@@ -318,7 +318,7 @@ async fn find_and_list_agree_with_the_watch() {
         harness.wait_for_phase(*id, Phase::Failed, Some(Reason::NonZeroExit)).await;
     }
     ids.sort_unstable();
-    // Two jobs per page.
+    // Each page of a list has two jobs, so the lists take several pages.
     let mut settings = runway_k8s::KubernetesSettings::new(&harness.policy);
     settings.page_size = 2;
     let client = runway_testing::cluster::runway_client().await;
@@ -354,8 +354,8 @@ async fn job_with_invalid_annotations_is_still_counted() {
     jobs.delete("no-id", &DeleteParams::background()).await.unwrap();
 }
 
-/// Returns a Job without the fields that differ between two creations. `suspend` is among them, because
-/// Kubernetes may have changed it.
+/// Returns a Job without the fields that differ between the two Jobs. `suspend` is among them, because only
+/// the backend resumes its Job.
 fn comparable_spec(job: &Job) -> serde_json::Value {
     let mut job = serde_json::to_value(job).unwrap();
     for pointer in ["/spec/selector", "/spec/suspend", "/metadata", "/status"] {

@@ -1,4 +1,4 @@
-//! Stops the API server for half a minute. No other test runs at the same time, because all tests use this
+//! Stops the API server for half a minute. No other test may run at the same time, because all tests use this
 //! API server.
 
 use runway_control::backend::{Backend, CreateError};
@@ -29,12 +29,12 @@ async fn api_server_outage_is_survived_without_a_restart() {
     while stopped.elapsed() < Duration::from_secs(30) {
         let sent_at = Instant::now();
         match harness.plane.submit(shell("during", "true").into(), None).await {
-            // Each submission fails at once, and its error says that nothing was created.
+            // Each submission fails within 8 s, and its error says that nothing was created.
             Err(SubmitError::Create { error: CreateError::Unavailable(cause), .. }) => {
                 assert!(cause.to_string().starts_with("creating a Job: "), "{cause}");
                 assert!(sent_at.elapsed() < Duration::from_secs(8), "{:?}", sent_at.elapsed());
             }
-            // The first request may have been in flight.
+            // The API server may have received the first request before it stopped.
             Err(SubmitError::Create { error: CreateError::Uncertain(_), .. }) if failures == 0 => {}
             other => panic!("{other:?}"),
         }

@@ -1,5 +1,5 @@
-//! All ways in which a job can end. Each test checks the phase, the reason and the hint, and that the hold is
-//! released.
+//! Tests of all ways in which a job can end. They check the phase and the reason, and most of them also check
+//! the message, the hint, and that the hold is released.
 
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason, Status};
@@ -221,7 +221,7 @@ async fn cancel_fails_for_a_finished_job() {
     harness.wait_for_phase(job, Phase::Succeeded, None).await;
     let result = harness.plane.cancel(job).await;
     assert!(matches!(result, Err(runway_control::CancelError::AlreadyFinished(_))), "{result:?}");
-    // The backend also returns this, independent of the control plane's record.
+    // The backend itself also returns `AlreadyFinished`, without the control plane's record.
     use runway_control::backend::{Backend, CancelOutcome};
     let reference = harness.plane.job(job).unwrap().snapshot.job_ref();
     assert_eq!(harness.backend.cancel(&reference).await.unwrap(), CancelOutcome::AlreadyFinished);

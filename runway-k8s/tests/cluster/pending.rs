@@ -1,4 +1,4 @@
-//! Jobs that wait, and jobs that will never start.
+//! Tests of pending jobs: jobs that wait for resources, and jobs that can never start.
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;

@@ -142,7 +142,7 @@ async fn guardrails_block_jobs_created_without_runway() {
     })
     .await;
 
-    // A job that Runway admits fits.
+    // The guardrails accept a job that Runway admits.
     let harness = Harness::start(name.clone(), admin.clone(), runway_client().await, policy).await;
     let job = harness.submit(shell("train", "true")).await;
     harness.wait_for_phase(job, Phase::Succeeded, None).await;

@@ -47,7 +47,7 @@ const fn nested_field_tag(outer: u8, number: u8, field_type: FieldType) -> Field
     FieldTag { number: outer, inner_number: Some(number), field_type }
 }
 
-/// Messages of `k8s.io/api/batch/v1/generated.proto`.
+/// This message and the following ones are in `k8s.io/api/batch/v1/generated.proto`.
 const JOB: FieldTable = &[
     ("apiVersion", field_tag(1, FieldType::Envelope)),
     ("kind", field_tag(1, FieldType::Envelope)),
@@ -229,7 +229,7 @@ mod tests {
         assert!(jobs.len() > 5);
         for mut expected in jobs {
             let decoded: Job = decode_object(&encode_job(&expected).unwrap()).unwrap();
-            // The decoder skips some fields, so these are not compared.
+            // The decoder skips some fields of the spec and of the template, so these are not compared.
             let (spec, expected_spec) = (decoded.spec.unwrap(), expected.spec.as_mut().unwrap());
             expected_spec.ttl_seconds_after_finished = None;
             expected_spec.pod_failure_policy = None;

@@ -27,7 +27,7 @@ impl Error for EncodeError {
     }
 }
 
-/// Encodes a field. `name` is for errors.
+/// Encodes a field. Errors contain `name`.
 pub(super) fn put_field<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     tag: FieldTag,
@@ -68,7 +68,7 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Seven bits per byte, lowest bits first. The eighth bit says that more bytes follow.
+/// Writes a varint: seven bits per byte, lowest bits first. The eighth bit is set if more bytes follow.
 fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number.to_le_bytes()[0] | 0x80);
@@ -325,7 +325,7 @@ impl SerializeMap for MapSerializer<'_> {
     }
 }
 
-/// Serializes the fields of a message, which can be nested in an outer one.
+/// Serializes the fields of a message. The message can be nested in an outer message.
 struct StructSerializer<'a> {
     bytes: &'a mut Vec<u8>,
     fields: FieldTable,
@@ -374,7 +374,7 @@ mod tests {
         ("text_within", super::super::nested_field_tag(8, 2, FieldType::String)),
     ];
 
-    /// Returns the encoding of one field, without the start of its message.
+    /// Returns the encoding of one field of [`FIELDS`], without the key and the length of the whole message.
     fn encode_field(name: &'static str, value: &impl Serialize) -> Result<Vec<u8>, EncodeError> {
         let mut bytes = Vec::new();
         let mut members =
@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(encode_field("text_within", &"one"), of(8, nested(&[(2, string("one"))])));
     }
 
-    /// The length of a message takes one, two or three bytes.
+    /// Tests messages whose length is encoded in one, two or three bytes.
     #[test]
     fn messages_of_every_length_size_encode() {
         for length in [0, 1, 124, 125, 126, 127, 128, 16_379, 16_380, 16_381, 16_384, 100_000] {

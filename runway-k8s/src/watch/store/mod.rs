@@ -22,13 +22,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tracked_job::TrackedJob;
 
-/// The effect of an update.
+/// An action that the caller must take after an update of the store.
 pub(super) enum StoreEvent {
-    /// Emit this event to the watch.
+    /// Emit this event on the stream of the watch.
     Emit(WatchEvent),
-    /// The list of all jobs is complete.
+    /// Emit the list of all jobs, because it is complete.
     ListComplete,
-    /// The job has finished, and its Secret still exists.
+    /// Delete the Secret of this job, because the job has finished.
     StaleSecret(JobRef),
 }
 
@@ -44,12 +44,12 @@ pub(super) struct Store {
     jobs: BTreeMap<JobId, TrackedJob>,
     /// The events of Jobs and pods by the name of the Job, because events have no labels.
     events: BTreeMap<NamespacedName, Vec<Event>>,
-    /// The names of unknown Jobs that have events, in order of arrival.
+    /// The names of Jobs that were unknown when their first event arrived, in order of arrival.
     unmatched_events: VecDeque<NamespacedName>,
     /// The jobs with a Secret that this process has not deleted.
     jobs_with_secrets: BTreeSet<JobId>,
-    /// The lists that are being received. Each watch lists independently, so they are not part of the
-    /// progress.
+    /// The lists that are being received. Each watch lists independently, so `progress` contains only
+    /// complete lists.
     partial: PartialLists,
     progress: Progress,
 }
@@ -90,7 +90,8 @@ impl Store {
                 for job in std::mem::take(&mut self.partial.jobs) {
                     self.upsert_job(Box::new(job));
                 }
-                // A removed job is not in the list, so it needs no separate event.
+                // A removed job is missing in the list that the watch emits next, so it needs no `Removed`
+                // event.
                 self.jobs.retain(|_, known| !known.is_gone || known.has_active_pods());
                 self.progress = self.progress.after(Milestone::JobsListed);
                 if self.progress.is_ready() { vec![StoreEvent::ListComplete] } else { Vec::new() }
@@ -109,14 +110,15 @@ impl Store {
         }
     }
 
-    /// Inserts or updates an existing Job.
+    /// Stores the state of a Job that exists in the cluster. Returns its id, or `None` if the store ignores
+    /// the Job.
     pub(super) fn upsert_job(&mut self, job: Box<Job>) -> Option<JobId> {
         let Some(id) = id_of_job(&job) else {
             let name = job.metadata.name.as_deref().unwrap_or_default();
             tracing::warn!(name, "ignoring a Job whose name does not match its Runway labels");
             return None;
         };
-        // An incomplete Job that is being deleted was never reported, so it is ignored.
+        // An incomplete Job that is being deleted is ignored, unless the watch has already reported it.
         let is_being_removed = is_incomplete(&job) && job.metadata.deletion_timestamp.is_some();
         if is_being_removed && self.jobs.get(&id).is_none_or(|known| known.last_emitted.is_none()) {
             return None;
@@ -225,7 +227,7 @@ impl Store {
 
     fn upsert_event(&mut self, event: Event) -> Vec<StoreEvent> {
         let Some(job_name) = job_name_of_event(&event) else { return Vec::new() };
-        // The Job cannot be one of Runway's.
+        // Runway gives no Job such a name.
         if !may_be_runway_job(&job_name) {
             return Vec::new();
         }
@@ -253,20 +255,20 @@ impl Store {
         is_started_event(event) && pod.is_some_and(has_run)
     }
 
-    /// Returns the job whose Job has this namespace and name. A Job with the same id in another namespace
-    /// does not match.
+    /// Returns the id of the job whose Job has this namespace and name. A Job with the same id in another
+    /// namespace does not match.
     fn job_by_name(&self, job_name: &NamespacedName) -> Option<JobId> {
         let has_name = |known: &TrackedJob| {
             known.job.as_ref().is_some_and(|job| namespaced_name(&job.metadata) == *job_name)
         };
         match id_of_name(&job_name.1) {
             Some(id) => self.jobs.get(&id).filter(|known| has_name(known)).map(|_| id),
-            // The name was cut within the id.
+            // The name may have been cut within the id, so all names are compared.
             None => self.jobs.iter().find(|(_, known)| has_name(known)).map(|(id, _)| *id),
         }
     }
 
-    /// Drops the oldest events of unknown Jobs above the limit.
+    /// Drops the events of unknown Jobs above [`MAX_UNMATCHED_NAMES`], those of the oldest names first.
     fn drop_unmatched(&mut self) {
         while self.unmatched_events.len() > MAX_UNMATCHED_NAMES {
             let Some(oldest) = self.unmatched_events.pop_front() else { return };
@@ -276,19 +278,20 @@ impl Store {
         }
     }
 
-    /// Emits the events for a job that has changed.
+    /// Returns the actions for a job that may have changed. The result is empty before the first lists are
+    /// complete. It is also empty if the snapshot is unchanged and the job still exists.
     fn emit(&mut self, id: Option<JobId>) -> Vec<StoreEvent> {
         let Some(id) = id.filter(|_| self.progress.is_ready()) else { return Vec::new() };
         let Some(known) = self.jobs.get_mut(&id) else { return Vec::new() };
-        // A pod can arrive before its Job, or after the removal of the Job was reported. A job
-        // with only pods is reported in the next list.
+        // A pod can arrive before its Job, or after the removal of the Job was reported. A job that has only
+        // pods is not reported here. If a pod is active, the next list reports the job.
         if known.job.is_none() && known.last_emitted.is_none() {
             if !known.has_active_pods() {
                 self.jobs.remove(&id);
             }
             return Vec::new();
         }
-        // An incomplete Job is not reported: its creation continues, or it is deleted.
+        // An incomplete Job is not reported. A later change completes it, or the Job is deleted.
         if known.last_emitted.is_none() && known.job.as_deref().is_some_and(is_incomplete) {
             if known.is_gone && !known.has_active_pods() {
                 self.jobs.remove(&id);
@@ -319,7 +322,7 @@ impl Store {
         store_events
     }
 
-    /// Returns the finished jobs whose Secrets still exist.
+    /// Returns the finished jobs whose Secrets this process has not deleted. Each job is returned only once.
     pub(super) fn stale_secrets(&mut self) -> Vec<JobRef> {
         let has_finished = |known: &&TrackedJob| {
             known
@@ -349,8 +352,11 @@ impl Store {
             .collect()
     }
 
-    /// Removes and returns the incomplete Jobs that were abandoned. At the first list these are all
-    /// incomplete Jobs that this process is not creating, because the process that created them has ended.
+    /// Removes and returns the incomplete Jobs that were abandoned. Jobs that this process is creating never
+    /// count.
+    ///
+    /// At the first list all other incomplete Jobs count, because the process that created them has ended. At
+    /// later lists only those count that are older than `abandoned_after`.
     pub(super) fn take_abandoned(&mut self, cluster: &Cluster) -> Vec<Job> {
         let now = cluster.env.now();
         let is_abandoned = |id: &JobId, known: &TrackedJob| {
@@ -365,7 +371,8 @@ impl Store {
         ids.iter().filter_map(|id| self.jobs.remove(id)?.job.map(|job| *job)).collect()
     }
 
-    /// Returns the snapshots of all jobs, for a list.
+    /// Returns the snapshots of all jobs, for a list. Incomplete Jobs that were never reported are left out.
+    /// Also drops the data of removed jobs.
     pub(super) fn take_list(&mut self) -> Vec<JobSnapshot> {
         self.jobs.retain(|_, known| known.job.is_some() && !known.is_gone || known.has_active_pods());
         let job_names: BTreeSet<_> = self

@@ -21,8 +21,8 @@ pub(super) fn namespaced_name(meta: &ObjectMeta) -> NamespacedName {
     )
 }
 
-/// Returns the name of the Job that an event is about, directly or through its pod. `None` if the event
-/// explains no failure.
+/// Returns the name of the Job that an event is about, directly or through its pod. `None` if Runway does not
+/// use the event.
 pub(super) fn job_name_of_event(event: &Event) -> Option<NamespacedName> {
     let object = &event.involved_object;
     let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref()?);
@@ -35,7 +35,7 @@ pub(super) fn job_name_of_event(event: &Event) -> Option<NamespacedName> {
     }
 }
 
-/// Returns the name of the Job that a pod belongs to.
+/// Returns the name of the Job that a pod belongs to. `None` if the pod's name is too short.
 pub(super) fn job_name_of_pod(namespace: Option<&str>, name: &str) -> Option<NamespacedName> {
     let of_job = name.get(..name.len().checked_sub(POD_NAME_SUFFIX_LENGTH)?)?;
     Some((namespace.unwrap_or_default().to_owned(), pod_name_base(of_job).to_owned()))

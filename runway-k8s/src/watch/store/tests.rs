@@ -70,7 +70,7 @@ fn event_before_its_job_is_kept_for_it() {
     );
     let store_events = store.on_job(watcher::Event::Apply(job(id(1))));
     assert_eq!(reasons(&store_events), [Some(Reason::PodsRejected)]);
-    // A relist does not drop the event.
+    // Taking a list drops the events of removed Jobs, but not those of Jobs that are still unknown.
     store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &format!("train-{}", id(2)))));
     store.take_list();
     assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(2))))), [Some(Reason::PodsRejected)]);
@@ -96,7 +96,7 @@ fn event_matches_only_the_job_with_its_namespaced_name() {
         reasons(&store.on_event(watcher::Event::Apply(failed_create_event("runway-jobs", &name)))),
         [Some(Reason::PodsRejected)]
     );
-    // Names that do not end in an id are ignored.
+    // Events of Jobs whose names do not end in an id are not stored.
     assert!(store.events.keys().all(|(_, name)| !["train", "a-b"].contains(&name.as_str())));
 }
 
@@ -116,7 +116,7 @@ fn oldest_unmatched_events_are_dropped_above_the_limit() {
     );
     assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(0))))), [None]);
     assert_eq!(reasons(&store.on_job(watcher::Event::Apply(job(id(1))))), [Some(Reason::PodsRejected)]);
-    // Events with a known Job are not dropped.
+    // The events of a known Job are not dropped, even if more unknown names than the limit arrive later.
     for number in count..3 * count {
         store.on_event(watcher::Event::Apply(failed_create_event(
             "runway-jobs",
@@ -233,7 +233,7 @@ fn cause_is_kept_after_the_pod_is_deleted() {
     store.on_pod(watcher::Event::Delete(last));
     let seen = store.take_list().pop().unwrap().status;
     assert_eq!((seen.message, seen.exit_code), (status_message, None));
-    // Another Job with this name has other pods.
+    // Another Job with this name has other pods, so the store drops the earlier states of the old pods.
     let mut other = job.clone();
     other.metadata.uid = Some("u-2".to_owned());
     store.on_job(watcher::Event::Apply(other));
@@ -330,7 +330,7 @@ fn relist_before_the_first_list_waits_for_new_jobs() {
     assert!(list_jobs(&mut store, [job(id(1))]).is_empty());
     store.reset_for_relist();
     assert!(list_pods(&mut store).is_empty(), "the relist of Jobs is not complete");
-    // The known pods are sufficient.
+    // The pods were listed before the second relist, so only the list of Jobs is missing.
     store.reset_for_relist();
     assert_eq!(store.progress, Progress::AwaitingJobs);
     assert!(matches!(list_jobs(&mut store, [job(id(2))])[..], [StoreEvent::ListComplete]));
@@ -345,7 +345,7 @@ fn relist_drops_partial_lists() {
     assert_eq!(store.progress, Progress::Following);
     assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [StoreEvent::ListComplete]));
     assert_eq!(store.take_list().len(), 1);
-    // A second list also drops the partial one.
+    // A new list of Jobs also drops a partial list that was never completed.
     store.on_job(watcher::Event::Init);
     store.on_job(watcher::Event::InitApply(job(id(2))));
     assert!(matches!(list_jobs(&mut store, [job(id(1))])[..], [StoreEvent::ListComplete]));
@@ -410,7 +410,8 @@ async fn young_incomplete_jobs_are_abandoned_only_at_startup() {
     drop(creating);
     assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(1), 9)]);
     assert_eq!(store.take_list().len(), 1);
-    // In later lists, another process may still be creating a young Job.
+    // In later lists, another process may still be creating a young Job. Job 1 is one minute old and stays.
+    // Job 2 is five minutes old, which exceeds `abandoned_after`.
     list_jobs(&mut store, [incomplete(id(1), 9), incomplete(id(2), 5), job(id(3))]);
     assert_eq!(store.take_abandoned(&cluster), [*incomplete(id(2), 5)]);
 }

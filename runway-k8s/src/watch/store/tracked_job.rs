@@ -34,7 +34,7 @@ impl TrackedJob {
         if let Some(at) = self.pods.iter().position(|pod| pod.metadata.name.as_deref() == name) {
             self.gone_pods.push(self.pods.swap_remove(at));
             if self.gone_pods.len() > MAX_GONE_PODS {
-                // The oldest attempts explain the end of the job least.
+                // The oldest pod is dropped, because later attempts explain the end of the job better.
                 let forgotten = self.gone_pods.remove(0);
                 self.earlier_pods.retain(|pod| pod.metadata.uid != forgotten.metadata.uid);
             }

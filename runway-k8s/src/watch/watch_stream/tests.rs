@@ -113,11 +113,11 @@ fn error_response(code: i64) -> ScriptedResponse {
     }
 }
 
-/// Collects descriptions of all events, until none arrives for a minute.
+/// Collects descriptions of all events, until no event arrives for a minute.
 async fn collect_events(server: &Arc<Server>) -> Vec<String> {
     let mut descriptions = Vec::new();
     let mut events = server.jobs().boxed();
-    // Each test ends with a silent watch.
+    // The last response of each script is a silent watch, so the timeout ends this loop.
     while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(60), events.next()).await {
         let name = |job: Box<Job>| job.metadata.name.unwrap();
         descriptions.push(match event {
@@ -174,7 +174,8 @@ async fn ended_watch_resumes_at_the_last_version() {
             list_response(&[], "10", ""),
             watch_response(vec![event_frame("ADDED", "a", "11")], BodyEnd::Closed),
             watch_response(vec![event_frame("BOOKMARK", "", "12"), half], BodyEnd::Cut),
-            // A watch without events. The next one starts after a delay, to spare a server that has problems.
+            // This watch has no events. The next watch starts after a delay, to spare a server that has
+            // problems.
             watch_response(vec![], BodyEnd::Cut),
             watch_response(vec![event_frame("LATER", "", "13")], BodyEnd::Closed),
             watch_response(vec![event_frame("ADDED", "b", "14")], BodyEnd::Silent),
@@ -201,7 +202,7 @@ async fn silent_watch_is_reopened_after_the_idle_timeout() {
     };
     assert_no_event(&mut events, IDLE_TIMEOUT - Duration::from_secs(1)).await;
     assert_eq!(request_count(), 2);
-    // The rest of the idle timeout, and the retry delay.
+    // The next watch starts after the rest of the idle timeout and the retry delay.
     assert_no_event(&mut events, Duration::from_secs(1) + RETRY_DELAY + Duration::from_millis(1)).await;
     assert_eq!(request_count(), 3);
 }
@@ -297,7 +298,7 @@ async fn malformed_event_causes_a_relist() {
         &["init", "listed"],
     )
     .await;
-    // A watch cannot resume after an object without a resource version.
+    // A watch cannot resume after an object without a resource version, so the stream relists.
     assert_events(
         vec![
             list_response(&[], "10", ""),
