@@ -42,7 +42,7 @@ impl Job {
     /// failed to start.
     ///
     /// # Errors
-    /// [`StartError`] if the job was not started. What the start created is removed again.
+    /// [`StartError`] if the job was not started. Everything that the start created is removed again.
     pub fn start(
         machine: &Machine,
         request: &CreateRequest,
