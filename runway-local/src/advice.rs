@@ -7,8 +7,10 @@ use std::time::Duration;
 /// Minimum duration of a job for advice about CPU. The average of a shorter job is not representative.
 const MIN_WALL_TIME: Duration = Duration::from_secs(10);
 
-/// Returns advice for each resource of which the job requested at least twice the suggested value. The
-/// suggestion is the usage plus a margin.
+/// Returns advice for each resource of which the job requested at least twice the suggested value.
+///
+/// The suggestion is the used amount plus a margin, rounded up. Advice about CPU requires a job of 10 seconds
+/// or more.
 ///
 /// ```
 /// use runway_core::units::{CpuMillis, MemoryBytes};
@@ -55,12 +57,12 @@ pub fn advise(usage: &Usage, cpu: CpuMillis, memory: MemoryBytes) -> Vec<String>
     advice
 }
 
-/// Adds a fifth, because the next run can need more.
+/// Adds a fifth to the amount, because the next run of the job can need more.
 const fn with_margin(amount: u64) -> u64 {
     amount.saturating_add(amount / 5)
 }
 
-/// Returns the smallest of 16, 24, 32, 48, 64, … MiB that covers the peak and its margin.
+/// Returns the smallest of 16, 24, 32, 48, 64, … MiB that covers the peak memory and a margin.
 fn sufficient_memory(peak: u64) -> u64 {
     let required = with_margin(peak);
     let mut power_of_two = 16u64 << 20;

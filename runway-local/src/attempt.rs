@@ -25,14 +25,16 @@ const MAX_PIPE_BYTES: usize = 1 << 20;
 /// The processes of one attempt.
 pub(crate) struct Attempt {
     run_as: RunAs,
-    /// The process that the supervisor started: init, or the entry. When it exits, the other processes end.
+    /// The process that the supervisor started: init if the supervisor is root, otherwise the entry process.
+    /// When it exits, the other processes end.
     first: Child,
     first_fd: OwnedFd,
-    /// The socket over which the processes report.
+    /// The socket to the entry process and init. They receive plans and signals over it, and send reports.
     socket: UnixStream,
     is_socket_closed: bool,
-    /// Standard output and standard error, until they are closed.
+    /// The pipe of the job's standard output. `None` after the pipe is closed.
     stdout: Option<PipeReader>,
+    /// The pipe of the job's standard error. `None` after the pipe is closed.
     stderr: Option<PipeReader>,
 }
 
@@ -40,15 +42,15 @@ pub(crate) struct Attempt {
 pub(crate) struct Ready {
     /// The first process has exited.
     pub exited: bool,
-    /// A file was created in the job's directory.
+    /// A file was created in the job's directory or moved into it, such as a request to cancel the job.
     pub control: bool,
-    /// Standard output is readable.
+    /// Standard output is readable or closed.
     pub stdout: bool,
-    /// Standard error is readable.
+    /// Standard error is readable or closed.
     pub stderr: bool,
-    /// A report is readable.
+    /// A report is readable, or the socket of the processes is closed.
     pub report: bool,
-    /// The launcher has exited.
+    /// The launcher has exited or closed its socket.
     pub launcher: bool,
 }
 
@@ -78,8 +80,8 @@ impl Attempt {
         };
         let pid = i32::try_from(first.id()).ok().and_then(Pid::from_raw);
         let first_fd = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
-        // Returning drops `command`, which holds the write ends of the pipes. Otherwise the pipes would never
-        // end.
+        // Returning drops `command`, which holds the write ends of the pipes. While it exists, readers of the
+        // pipes cannot reach the end of the output.
         Ok(Self {
             run_as,
             first,
@@ -91,7 +93,8 @@ impl Attempt {
         })
     }
 
-    /// Returns init if it is the first process. Otherwise [`ChildReport::InitStarted`] has its pid.
+    /// Returns the id of init if init is the first process. Otherwise [`ChildReport::InitStarted`] has its
+    /// pid.
     pub(crate) fn init(&self) -> Option<ProcessId> {
         match self.run_as {
             RunAs::Other { .. } => ProcessId::lookup(self.first.id()),
@@ -99,7 +102,7 @@ impl Attempt {
         }
     }
 
-    /// Sends the instructions for the processes.
+    /// Sends the instructions to the entry process, if there is one, and to init.
     pub(crate) fn send_plans(&self, plan: &SupervisorPlan, files_dir: &Path) -> io::Result<()> {
         if let RunAs::Caller { uid, gid } = self.run_as {
             wire::send(&self.socket, &EntryPlan { supervisor_pid: std::process::id(), uid, gid })?;
@@ -113,19 +116,19 @@ impl Attempt {
         wire::send(&self.socket, &init)
     }
 
-    /// Receives the next report. Returns `None` after the last one.
+    /// Receives the next report. Returns `None` after the last report, or if a report is invalid.
     pub(crate) fn receive(&mut self) -> Option<ChildReport> {
         let received = if self.is_socket_closed { None } else { wire::receive(&self.socket).ok().flatten() };
         self.is_socket_closed = received.is_none();
         received
     }
 
-    /// Sends a signal to the job's process through init. Returns whether it was sent.
+    /// Sends a signal to init, which forwards it to the job's process. Returns whether it was sent to init.
     pub(crate) fn signal(&mut self, signal: Signal) -> bool {
         u8::try_from(signal.as_raw()).is_ok_and(|signal| self.socket.write_all(&[signal]).is_ok())
     }
 
-    /// Kills the first process, which ends all processes in its namespaces.
+    /// Kills the first process. The kernel then kills all processes in the job's PID namespace.
     pub(crate) fn kill(&self) {
         let _ = pidfd_send_signal(&self.first_fd, Signal::KILL);
     }
@@ -141,7 +144,7 @@ impl Attempt {
         self.stdout.is_some() || self.stderr.is_some()
     }
 
-    /// Moves output from the ready pipes to the log. Returns whether it moved any.
+    /// Moves output from the ready pipes to the log. Returns whether any output was moved.
     pub(crate) fn pump(&mut self, output: &mut LogWriter, out: bool, err: bool) -> io::Result<bool> {
         let mut has_moved = false;
         for (pipe, stream, is_ready) in
@@ -158,14 +161,14 @@ impl Attempt {
         Ok(has_moved)
     }
 
-    /// Waits until a pipe is readable or closed, or until the timeout expires.
+    /// Waits until an output pipe is readable or closed, or until the timeout expires.
     pub(crate) fn wait_for_output(&self, timeout: Duration) -> io::Result<()> {
         let pipes = self.stdout.iter().chain(&self.stderr);
         let mut polled: Vec<_> = pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
         poll_with_timeout(&mut polled, timeout)
     }
 
-    /// Waits until a source is ready, or until the timeout expires.
+    /// Waits until an event source is ready, or until the timeout expires.
     pub(crate) fn wait(
         &self,
         control_fd: &OwnedFd,
@@ -203,7 +206,8 @@ impl Attempt {
     }
 }
 
-/// Creates the directory that becomes `/tmp` and the working directory in it, both owned by the job's user.
+/// Creates the directory that becomes the job's `/tmp`, and the working directory in it. The job's user owns
+/// both.
 fn create_files_dir(files_dir: &Path, run_as: RunAs) -> io::Result<()> {
     for dir in [files_dir, &files_dir.join("work")] {
         create_private_dir(dir)?;

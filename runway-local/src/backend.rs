@@ -23,20 +23,21 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Maximum time between two recoveries. A recovery also deletes expired job directories.
+/// Minimum time between two recoveries of a watch. A recovery also deletes expired job directories. The same
+/// time limits each wait for a change, and delays the retry of a failed subscription.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One Linux machine as a backend. A clone refers to the same backend.
 #[derive(Debug, Clone)]
 pub struct LocalBackend {
     machine: Machine,
-    /// The server lock, held while a clone of the backend exists. A second server would account for the same
-    /// jobs separately.
+    /// The server lock, held while a clone of the backend exists. A second server on the same state directory
+    /// would count the same jobs in a separate ledger.
     _server_lock: Arc<File>,
 }
 
 impl LocalBackend {
-    /// Opens the state directory for a server and takes over its jobs. See [`Machine::open`].
+    /// Opens the state directory for a server and recovers the jobs in it. See [`Machine::open`].
     ///
     /// # Errors
     /// - [`OpenError::AlreadyServed`] if another server uses the state directory.
@@ -53,13 +54,15 @@ impl LocalBackend {
         &self.machine
     }
 
-    /// Returns `None` for an attached job: it belongs to the process that started it, not to the server.
+    /// Returns the snapshot of a detached job, or `None` if the job does not exist. Also returns `None` for
+    /// an attached job: it belongs to the process that started it, not to the server.
     fn read_snapshot(&self, id: JobId) -> io::Result<Option<JobSnapshot>> {
         let found = self.machine.read_job(id)?.filter(|(job, _)| !job.attached);
         Ok(found.map(|(job, status)| {
             let mut snapshot = job.to_snapshot(&status);
             if !job.not_enforced.is_empty() {
-                // Clients of the server see this list only in the message.
+                // The API has no field for the limits that are not enforced, so clients see them only in the
+                // message.
                 snapshot.status.message.push_str("; not enforced: ");
                 snapshot.status.message.push_str(&job.not_enforced.join("; "));
             }
@@ -75,7 +78,8 @@ impl LocalBackend {
         Ok(snapshots)
     }
 
-    /// Logs an error and returns `None`, so that one unreadable job does not hide the others.
+    /// Returns the snapshot of a job. Logs an error and returns `None`, so that one unreadable job does not
+    /// hide the others.
     fn read_snapshot_or_warn(&self, id: JobId) -> Option<JobSnapshot> {
         self.read_snapshot(id).unwrap_or_else(|error| {
             tracing::warn!(job = %id, %error, "cannot read the job's directory");
@@ -114,7 +118,7 @@ impl LocalBackend {
         started.await.map_err(CreateError::Uncertain)?.map_err(create_error)
     }
 
-    /// Opens the output of a job's newest attempt. Returns the number of the attempt.
+    /// Opens the output of a job's newest attempt. Returns a reader and the number of the attempt.
     fn open_logs(&self, id: JobId, options: LogOptions) -> io::Result<Result<(LogReader, u32), LogError>> {
         let Some((_, status)) = self.machine.read_job(id)? else { return Ok(Err(LogError::Gone)) };
         let started_attempts = status.attempts.iter().filter(|attempt| attempt.started.is_some()).count();
@@ -141,7 +145,8 @@ impl Backend for LocalBackend {
         BackendKind::Local.capabilities()
     }
 
-    /// A create request takes effect before it returns, or not at all.
+    /// Returns the timing of this backend. A create request takes effect before `create` returns, or not at
+    /// all.
     fn timing(&self) -> BackendTiming {
         BackendTiming {
             create_expiry: Duration::from_secs(5),
@@ -230,7 +235,7 @@ fn create_error(error: StartError) -> CreateError {
     }
 }
 
-/// Follows the output of a job over its attempts.
+/// Reads the output of a job, and emits an event when the output of the next attempt begins.
 struct LogFollower {
     reader: LogReader,
     attempt: u32,
@@ -256,7 +261,7 @@ impl LogFollower {
     }
 }
 
-/// Watches all jobs. Emits the differences between successive states.
+/// Watches all detached jobs. Emits the differences between successive states.
 struct JobWatch {
     backend: LocalBackend,
     subscriptions: Option<Subscriptions>,
@@ -311,7 +316,8 @@ impl JobWatch {
         Ok(Subscriptions { notifier, _jobs_dir: jobs_dir, by_job: BTreeMap::new() })
     }
 
-    /// Reads all unfinished jobs and queues an event for each change.
+    /// Reads all unfinished jobs and queues an event for each change. The first call queues one list instead.
+    /// Recovers the jobs first if [`RECOVERY_INTERVAL`] has passed since the last recovery.
     async fn refresh(&mut self) -> Result<(), Unavailable> {
         let is_due = self.recovered_at.is_none_or(|recovered_at| recovered_at.elapsed() >= RECOVERY_INTERVAL);
         if is_due {
@@ -357,7 +363,8 @@ impl JobWatch {
         Ok(())
     }
 
-    /// Subscribes to each job before it is read, so that no change is missed. Returns the ids of all jobs.
+    /// Subscribes to the directory of each job, so that no later change is missed. Returns the ids of all
+    /// jobs.
     async fn subscribe_to_jobs(&mut self) -> Result<Vec<JobId>, Unavailable> {
         let ids = self.backend.try_blocking("cannot list the jobs", |this| this.machine.job_ids()).await?;
         let Some(subscriptions) = &mut self.subscriptions else { return Ok(ids) };

@@ -66,7 +66,7 @@ pub enum OpenError {
     ReadCgroups(#[source] io::Error),
 }
 
-/// The job was not started. No files, processes or control groups of it remain.
+/// The job was not started. Files, processes and control groups that the start created are removed again.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another job has this id.

@@ -32,8 +32,8 @@ impl AssignedGpus {
 
     /// Returns the environment variables that select the GPUs for CUDA and for container runtimes.
     ///
-    /// Uses the UUIDs of the driver where they are known. Without access to the other devices, CUDA would
-    /// number the assigned ones from zero.
+    /// Uses the UUIDs of the driver where they are known. Device numbers could select the wrong GPU: a job
+    /// sees only its assigned GPUs, and CUDA numbers the visible GPUs from zero.
     pub(crate) fn env_vars(&self) -> [(String, String); 2] {
         let gpus = read_driver_gpus(Path::new("/proc/driver/nvidia/gpus"));
         let name = |id: &String| {
@@ -41,12 +41,14 @@ impl AssignedGpus {
             card.map_or_else(|| id.clone(), |card| card.uuid.clone())
         };
         let ids = self.ids.iter().map(name).collect::<Vec<_>>().join(",");
-        // Some GPU runtimes expose all devices to a process without this variable.
+        // Without `NVIDIA_VISIBLE_DEVICES`, some GPU runtimes expose all devices. With `void`, they expose
+        // none.
         let visible = if ids.is_empty() { "void".to_owned() } else { ids.clone() };
         [("CUDA_VISIBLE_DEVICES".to_owned(), ids), ("NVIDIA_VISIBLE_DEVICES".to_owned(), visible)]
     }
 
-    /// Returns the device files of the assigned GPUs, and the files that all GPUs share.
+    /// Returns the existing device files of the assigned GPUs, and the files that all GPUs share. Returns no
+    /// files for a job without GPUs.
     pub(crate) fn device_files(&self) -> Vec<PathBuf> {
         if self.ids.is_empty() {
             return Vec::new();

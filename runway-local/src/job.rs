@@ -41,12 +41,13 @@ pub(crate) struct SupervisorConnection {
     /// The socket to the supervisor, which cancels the job when the socket is closed.
     socket: UnixStream,
     /// Notified when the supervisor reports a change. Closed after the supervisor has exited and the job is
-    /// recovered. An inotify subscription would delay the exit of this process by about 10 ms.
+    /// recovered. The supervisor sends the changes over the socket, because an inotify subscription would
+    /// delay the exit of this process by about 10 ms.
     notifier: Arc<Notifier>,
 }
 
 impl SupervisorConnection {
-    /// Starts a thread that reads the notifications of the supervisor.
+    /// Starts a thread that receives the supervisor's notifications and passes them to the notifier.
     pub(crate) fn open(socket: UnixStream) -> io::Result<Self> {
         let connection = Self { socket, notifier: Arc::new(Notifier::default()) };
         let (mut socket, notifier) = (connection.socket.try_clone()?, connection.notifier());
@@ -66,7 +67,8 @@ impl SupervisorConnection {
     }
 
     fn disconnect(&self) {
-        // The reader thread holds a copy of the socket, so dropping this one would not close the connection.
+        // The reader thread holds a copy of the socket, so dropping the other copy would not close the
+        // connection.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
@@ -159,8 +161,8 @@ impl Job {
         &self.record.not_enforced
     }
 
-    /// Requests the job's cancellation: a signal, then a kill after the grace period. Does not wait for the
-    /// end.
+    /// Requests the job's cancellation: a signal, then a kill after the grace period. Does not wait until the
+    /// job has ended.
     ///
     /// # Errors
     /// - [`JobError::ReadStatus`] if the job's status cannot be read.
@@ -169,7 +171,7 @@ impl Job {
         self.request(ControlRequest::Cancel)
     }
 
-    /// Requests to kill the job at once. Does not wait for the end.
+    /// Requests that the supervisor kill the job at once. Does not wait until the job has ended.
     ///
     /// # Errors
     /// - [`JobError::ReadStatus`] if the job's status cannot be read.
@@ -192,9 +194,9 @@ impl Job {
         }
     }
 
-    /// Closes the connection to the supervisor of an attached job, which cancels the job, and waits until the
-    /// job is finished. Works even if the job's directory cannot be used. Does nothing for a job that this
-    /// process did not start as attached.
+    /// Closes the connection to the supervisor of an attached job, which cancels the job. Waits until the
+    /// supervisor has exited and the job is recovered. Works even if the job's directory cannot be used. Does
+    /// nothing for a job that this process did not start as attached.
     pub fn disconnect(&self) {
         let Some(connection) = &self.connection else { return };
         connection.disconnect();
@@ -222,8 +224,8 @@ impl Job {
         }
     }
 
-    /// Waits until the job no longer occupies resources, or until the timeout expires. Returns the final or
-    /// the current status.
+    /// Waits until the job no longer occupies resources, or until the timeout expires. Without a timeout, it
+    /// waits as long as necessary. Returns the final status, or the current one after a timeout.
     ///
     /// # Errors
     /// - [`JobError::Removed`] if the job's directory is deleted.

@@ -7,7 +7,7 @@
 //! - `log/` holds the output.
 //! - `files/` becomes the job's `/tmp`. It exists only during an attempt.
 //!
-//! The command and the environment of the job are never written here.
+//! The command and the environment of the job are never written to this directory.
 
 use crate::record::{JobFile, StatusFile};
 use runway_core::JobId;
@@ -32,7 +32,7 @@ impl JobDir {
         Self { path }
     }
 
-    /// Returns the directory of the job in the directory of all jobs.
+    /// Returns the directory of the job with this id, below the directory of all jobs.
     pub(crate) fn for_job(jobs_dir: &Path, id: JobId) -> Self {
         Self { path: jobs_dir.join(id.as_str()) }
     }
@@ -49,7 +49,7 @@ impl JobDir {
         self.path.join("files")
     }
 
-    /// Creates the directory. Fails if it exists.
+    /// Creates the job's directory and its log directory. Fails if the job's directory exists.
     pub(crate) fn create(&self) -> io::Result<()> {
         create_private_dir(&self.path)?;
         create_private_dir(&self.log_dir())
@@ -59,8 +59,8 @@ impl JobDir {
         self.path.is_dir()
     }
 
-    /// Creates the lock file and locks it. The lock is held while any process has this open file or a copy of
-    /// it.
+    /// Creates the lock file and locks it. The lock is held until every copy of the returned file is closed,
+    /// in this process and in child processes.
     pub(crate) fn create_lock(&self) -> io::Result<File> {
         let file =
             OpenOptions::new().create_new(true).write(true).mode(0o600).open(self.path.join("lock"))?;
@@ -83,7 +83,8 @@ impl JobDir {
     }
 
     pub(crate) fn write_job(&self, job: &JobFile) -> io::Result<()> {
-        // An attached job does not survive a power failure, so its record need not be durable.
+        // An attached job ends with its launcher. Nothing needs its record after a power failure, so the
+        // record need not be durable.
         self.write_json("job.json", job, !job.attached)
     }
 
@@ -110,20 +111,21 @@ impl JobDir {
         self.path.join(request.file_name()).exists()
     }
 
-    /// Deletes the directory with its content. It is renamed first, so that other processes do not take a
-    /// partly deleted directory for an interrupted start.
+    /// Deletes the directory with its content. Renames the directory first, so that other processes do not
+    /// take a partly deleted directory for an interrupted start.
     pub(crate) fn remove(&self) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let removed_path = self.path.with_file_name(format!("{REMOVED_PREFIX}{name}-{}", std::process::id()));
         match fs::rename(&self.path, &removed_path) {
-            // Another process has deleted it.
+            // Another process has deleted the directory.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             result => result?,
         }
         Ok(crate::tree::remove(&removed_path)?)
     }
 
-    /// Replaces a file atomically. A reader finds either the old or the new content, also after a crash.
+    /// Replaces a file atomically. A reader finds either the old or the new content, even if this process is
+    /// killed. With `is_durable`, this also holds after a power failure.
     fn write_json(&self, name: &str, value: &impl Serialize, is_durable: bool) -> io::Result<()> {
         let new_path = self.path.join(format!("{name}.new"));
         let mut file =
@@ -143,7 +145,7 @@ impl JobDir {
 /// A request to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ControlRequest {
-    /// Cancel the job: send a signal, then kill it after its grace period.
+    /// Send `SIGTERM` to the job's process, then kill the job after its grace period.
     Cancel,
     /// Kill the job at once.
     Kill,
@@ -159,7 +161,7 @@ impl ControlRequest {
 }
 
 /// Reads a JSON file. Returns `None` if the file does not exist or is truncated, as after a power failure.
-/// Other syntax errors are returned, because another version may have written the file.
+/// Other parse errors are returned, because another version may have written the file.
 fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

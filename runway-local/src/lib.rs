@@ -1,11 +1,11 @@
 //! Runs jobs on one Linux machine, with the limits that a cluster would apply. The kernel enforces them.
 //!
-//! Each job has a supervisor, a process that outlives the launcher that started the job. The supervisor is
-//! the program itself in a hidden role. A program that uses this library must therefore call [`reexec_init`]
-//! first in `main`. The supervisor starts init, which enters the job's control groups and namespaces and runs
-//! the job's command. The supervisor writes the job's output to a file, enforces its time and storage limits,
-//! and records its outcome in the job's directory. Any process that can read this directory can follow and
-//! cancel the job, also after a restart.
+//! Each job has a supervisor, a process that outlives the launcher that started the job. By default, the
+//! supervisor is the launcher's own program, started again in a hidden role. A program that uses this library
+//! must therefore call [`reexec_init`] first in `main`. The supervisor starts init, which enters the job's
+//! control groups and namespaces and runs the job's command. The supervisor writes the job's output to a
+//! file, enforces the job's time and storage limits, and records the outcome in the job's directory. Any
+//! process with access to this directory can follow and cancel the job, even after the launcher has exited.
 //!
 //! Images are not used. The command of a job runs on the files of the machine, which are read-only for the
 //! job.

@@ -32,21 +32,23 @@ struct Inner {
     layout: CgroupLayout,
 }
 
-/// Which job directories survive the recovery of a job.
+/// Which job directories the recovery of a job keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retention {
-    /// Only directories of detached jobs. An attached job has lost its launcher, so its directory is deleted.
+    /// Directories of detached jobs only. The directory of an attached job is deleted, because only the
+    /// launcher of the job reads the outcome.
     Detached,
-    /// Directories of attached jobs too. The launcher recovers its own job and still reads the outcome.
+    /// Directories of attached jobs too. The launcher uses this value for its own job, because it still reads
+    /// the outcome.
     Attached,
 }
 
-/// Time limit for killing the processes of one job and for removing its control groups.
+/// Time limit of each cleanup step: killing the processes of one job, and removing its control groups.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Machine {
-    /// Opens the state directory and recovers the jobs in it. Jobs with a running supervisor continue. If the
-    /// supervisor was killed, the job's processes are killed too, and only its outcome remains.
+    /// Opens the state directory and recovers the jobs in it. A job with a running supervisor continues. If
+    /// the supervisor of a job was killed, the job's processes are killed too, and its outcome is written.
     ///
     /// # Errors
     /// [`OpenError`] if the settings, the state directory or the control groups cannot be used.
@@ -58,11 +60,12 @@ impl Machine {
         let state_dir = settings.state_dir.clone();
         create_private_dirs(&state_dir.join("jobs"))
             .map_err(|source| OpenError::CreateStateDir { state_dir: state_dir.clone(), source })?;
-        // Jobs must not see the state directory, so its path must not contain symbolic links.
+        // The sandbox hides the state directory by its path, so symbolic links in the path are resolved
+        // first.
         settings.state_dir = state_dir
             .canonicalize()
             .map_err(|source| OpenError::ResolveStateDir { state_dir: state_dir.clone(), source })?;
-        // A GPU that is listed twice would be assigned to two jobs.
+        // A GPU that is listed twice would count as two free GPUs. An empty id names no GPU.
         let mut seen_ids = BTreeSet::new();
         settings.gpus.retain(|gpu| !gpu.is_empty() && seen_ids.insert(gpu.clone()));
         let layout =
@@ -81,7 +84,7 @@ impl Machine {
         &self.inner.settings
     }
 
-    /// Checks whether limits can be enforced, by creating a temporary control group.
+    /// Checks whether limits can be enforced, by creating temporary control groups.
     ///
     /// # Errors
     /// [`NotEnforced`] with the limits that cannot be enforced.
@@ -121,21 +124,23 @@ impl Machine {
         Ok(ids)
     }
 
-    /// Reads the record and the status of a job. Returns `None` if there is no record, or none yet.
+    /// Reads the record and the status of a job. Returns `None` if the record is missing or truncated.
     pub(crate) fn read_job(&self, id: JobId) -> io::Result<Option<(JobFile, StatusFile)>> {
         let dir = self.job_dir(id);
         let Some(job) = dir.read_job()? else { return Ok(None) };
         Ok(Some((job, dir.read_status()?.unwrap_or_default())))
     }
 
-    /// Locks the machine. While the file is held, no other process can start a job or assign GPUs.
+    /// Locks the machine, and waits while another caller holds the lock. Until the returned file is closed,
+    /// no other caller can claim a job's id or assign GPUs.
     pub(crate) fn lock_machine(&self) -> io::Result<File> {
         let file = open_lock_file(&self.inner.settings.state_dir.join("lock"))?;
         file.lock()?;
         Ok(file)
     }
 
-    /// Locks the state directory for this server while the file is held.
+    /// Locks the state directory for one server, until the returned file is closed. Fails if another server
+    /// holds the lock.
     pub(crate) fn lock_server(&self) -> Result<File, OpenError> {
         let state_dir = self.inner.settings.state_dir.clone();
         let locked = open_lock_file(&state_dir.join("server")).map_err(TryLockError::Error);
@@ -170,7 +175,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Recovers all jobs that have lost their supervisor, and deletes expired job directories.
+    /// Recovers every job in the state directory, as in [`recover_job`](Self::recover_job), and deletes
+    /// expired job directories.
     pub(crate) fn recover(&self) -> io::Result<()> {
         let now = SystemEnv.now();
         for id in self.job_ids()? {
@@ -189,8 +195,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Recovers a job whose supervisor has exited without an outcome. Kills its processes, removes its
-    /// control groups and files, and writes the outcome.
+    /// Recovers a job whose supervisor has exited without an outcome. Kills the job's processes, removes its
+    /// control groups and temporary files, and writes the outcome.
+    ///
+    /// Deletes the job's directory if it has no record, or if `retention` does not keep it. Does nothing if
+    /// the job is finished, or if another process holds the lock of its directory.
     pub(crate) fn recover_job(&self, id: JobId, retention: Retention) -> io::Result<()> {
         let dir = self.job_dir(id);
         if !dir.exists() {
@@ -204,7 +213,7 @@ impl Machine {
         }
         let lock = match dir.try_lock() {
             Ok(Some(lock)) => lock,
-            // The supervisor is running, or is just exiting.
+            // A supervisor that still runs holds the lock, or another process is recovering the job.
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -234,8 +243,8 @@ impl Machine {
         if job.attached && retention == Retention::Detached { dir.remove() } else { Ok(()) }
     }
 
-    /// Deletes the directory of an interrupted start, or of a job whose record was lost, and kills its
-    /// processes.
+    /// Deletes the directory of an interrupted start, or of a job whose record was lost. Kills the job's
+    /// processes first.
     ///
     /// The caller must hold the machine lock. A launcher holds it until the job's record is written, so a
     /// directory without a record belongs to no running launcher.

@@ -31,13 +31,12 @@ struct NotifierState {
 }
 
 impl Notifier {
-    /// Returns the number of notifications so far. Read it before the state that you wait for.
+    /// Returns the number of notifications so far. Read the count before the state that you wait for.
     pub(crate) fn count(&self) -> u64 {
         self.lock_state().count
     }
 
-    /// Returns whether no further notification will follow. Read it before the state: after that, the state
-    /// is final.
+    /// Returns whether no further notification will follow. If so, a state that is read afterwards is final.
     pub(crate) fn is_closed(&self) -> bool {
         self.lock_state().is_closed
     }
@@ -74,7 +73,7 @@ impl Notifier {
         self.advance(false);
     }
 
-    /// Sends the last notification.
+    /// Closes the notifier with the last notification.
     pub(crate) fn close(&self) {
         self.advance(true);
     }
@@ -101,8 +100,8 @@ pub(crate) struct Subscription {
     notifier: Weak<Notifier>,
 }
 
-/// Notifies `notifier` when a file in the directory is written, closed after a write, created, renamed or
-/// deleted.
+/// Notifies `notifier` until the subscription is dropped: when a file in the directory is written, closed
+/// after a write, created, renamed or deleted, and when the directory itself is deleted.
 pub(crate) fn subscribe(dir: &Path, notifier: &Arc<Notifier>) -> io::Result<Subscription> {
     let hub = InotifyHub::global()?;
     let changes = WatchFlags::MODIFY
@@ -129,7 +128,7 @@ impl Drop for Subscription {
         }
         if notifiers.is_empty() {
             subscribers.remove(&self.watch_descriptor);
-            // The kernel removes the watch itself when the directory is deleted.
+            // If the directory was deleted, the kernel has already removed the watch, and this call fails.
             let _ = inotify::remove_watch(&hub.inotify, self.watch_descriptor);
         }
     }
@@ -168,7 +167,7 @@ impl InotifyHub {
             let (watch_descriptor, flags) = match reader.next() {
                 Ok(event) => (event.wd(), event.events()),
                 Err(Errno::INTR) => continue,
-                // No event will follow. Wake all subscribers, so that they check their state.
+                // The instance can deliver no further events. All subscribers wake up and check their state.
                 Err(_) => return self.notify_all(),
             };
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {

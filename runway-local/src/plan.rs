@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub(crate) struct SupervisorPlan {
     /// The job's directory.
     pub job_dir: PathBuf,
-    /// Whether the job ends with its launcher.
+    /// Whether the job is cancelled when its launcher exits.
     pub attached: bool,
     /// Maximum duration of the job, with all its attempts.
     pub timeout: Seconds,
@@ -86,7 +86,7 @@ pub(crate) struct Process {
     pub command: Vec<String>,
     /// The complete environment.
     pub env: Vec<(String, String)>,
-    /// The working directory, if it is not the default one.
+    /// The working directory, or `None` for the default one.
     pub workdir: Option<String>,
 }
 
@@ -100,9 +100,9 @@ impl fmt::Debug for Process {
 /// The reply of the supervisor to its plan.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum SupervisorReply {
-    /// The sandbox is set up. The job's program runs, or could not be started.
+    /// The job has started: its program runs, has already ended, or could not be started.
     Started,
-    /// The sandbox could not be set up, and nothing was run.
+    /// The sandbox could not be set up, or another step before the start failed. Nothing was run.
     SandboxFailed(String),
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct InitPlan {
 /// A report to the supervisor from the processes that it started.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ChildReport {
-    /// Init is started. The value is its pid outside of the namespaces.
+    /// Init is started. The value is the pid of init outside of the job's namespaces.
     InitStarted(u32),
     /// The sandbox could not be set up.
     SandboxFailed(String),

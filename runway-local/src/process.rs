@@ -17,12 +17,14 @@ pub(crate) struct ProcessId {
 }
 
 impl ProcessId {
-    /// Returns the id of the process with this pid. Returns `None` if there is none, or if it has exited.
+    /// Returns the id of the process with this pid. Returns `None` if no such process exists, or if it has
+    /// exited.
     pub(crate) fn lookup(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name is in parentheses and can contain anything. The start time is the 20th field after it.
+        // The name of the program is in parentheses and can contain any character. The start time is the 20th
+        // field after it.
         let (_, fields) = stat.rsplit_once(')')?;
-        // A zombie: it has exited, but its parent has not waited for it.
+        // The states `Z` (zombie) and `X` (dead) belong to processes that have exited.
         if fields.trim_start().starts_with(['Z', 'X']) {
             return None;
         }
@@ -39,7 +41,8 @@ impl ProcessId {
     /// Kills the process if it still runs.
     pub(crate) fn kill(self) {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
-        // The pid cannot be reused while this descriptor is open.
+        // The descriptor refers to the same process even if the pid is reused. The process is therefore
+        // checked after the descriptor is opened.
         let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
         if self.is_alive() {
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
@@ -47,14 +50,14 @@ impl ProcessId {
     }
 }
 
-/// Kills the processes in the control groups and init, whose end kills its namespace. Returns whether all of
-/// them have ended before the timeout.
+/// Kills the processes in the control groups, and then init, whose exit ends all processes in its PID
+/// namespace. Returns whether all of them have ended before the timeout.
 pub(crate) fn kill_processes(cgroups: &JobCgroups, init: Option<ProcessId>, timeout: Duration) -> bool {
     let began = Instant::now();
     if !cgroups.kill_all(timeout) {
         return false;
     }
-    // Without control groups, init is the only known process.
+    // Without control groups, only the pid of init is known.
     let mut delay = Duration::from_micros(100);
     while let Some(init) = init.filter(|init| init.is_alive()) {
         if began.elapsed() > timeout {

@@ -32,7 +32,7 @@ pub(crate) struct JobFile {
     pub ttl_after_finished: Seconds,
     pub groups: JobCgroups,
     pub not_enforced: Vec<String>,
-    /// Whether the job ends with its launcher.
+    /// Whether the job is cancelled when its launcher exits.
     pub attached: bool,
 }
 
@@ -44,8 +44,9 @@ pub(crate) struct StatusFile {
     pub stop: Option<StopReason>,
     pub finished_at: Option<Timestamp>,
     pub usage: Usage,
-    /// The supervisor, and the init process of the newest attempt.
+    /// The process that supervises the job.
     pub supervisor: Option<ProcessId>,
+    /// The init process of the newest attempt.
     pub init: Option<ProcessId>,
 }
 

@@ -14,7 +14,8 @@ pub struct LocalSettings {
     /// The parent of the jobs' control groups, as a path from the root of each hierarchy.
     ///
     /// The default with cgroup version 1 is the group `runway` below this process's own group. With version 2
-    /// it is the group `runway` below the highest group that this process may write to.
+    /// it is the group `runway` below the highest writable group on the path from the root to this process's
+    /// group.
     pub cgroup_parent: Option<PathBuf>,
     /// The GPUs that jobs may use, as device numbers or as UUIDs of the driver.
     pub gpus: Vec<String>,
@@ -22,11 +23,11 @@ pub struct LocalSettings {
     pub best_effort: bool,
     /// Maximum number of processes and threads in a job.
     pub max_pids: u64,
-    /// Upper bound of a job's output in bytes. The limit of a job is half of its ephemeral storage, or this
-    /// value if that is smaller.
+    /// Upper bound of a job's output in bytes. A job's output may use half of the job's ephemeral storage,
+    /// but not more than this value.
     pub max_log_bytes: MemoryBytes,
-    /// The program to run as the supervisor of each job. It must call [`reexec_init`](crate::reexec_init)
-    /// first.
+    /// The program to run as the supervisor of each job. The program must call
+    /// [`reexec_init`](crate::reexec_init) first in `main`.
     pub supervisor_program: PathBuf,
 }
 
@@ -52,7 +53,8 @@ impl LocalSettings {
     /// `~/.local/state/runway`.
     ///
     /// # Errors
-    /// [`NoStateDir`] if the flag is missing and neither variable holds an absolute path.
+    /// [`NoStateDir`] if the flag is missing, the user is not root, and neither `XDG_STATE_HOME` nor `HOME`
+    /// is an absolute path.
     pub fn with_state_dir(flag: Option<PathBuf>) -> Result<Self, NoStateDir> {
         let state_dir = flag.or_else(|| default_state_dir(getuid().is_root(), |name| std::env::var_os(name)));
         state_dir.map(Self::new).ok_or(NoStateDir)

@@ -1,9 +1,10 @@
 //! Measures the disk usage of a job, so that the supervisor can evict a job above its limit.
 //!
 //! Linux has no directory quota that every file system supports, so the directory is measured. The smaller
-//! the remaining space, the sooner the next measurement. It is skipped if nothing on the file system has
-//! changed. A job can exceed its limit only by what it writes between two measurements, and is then evicted,
-//! as by a kubelet. Deleted files that are still open count too.
+//! the remaining space, the sooner the next measurement. A measurement is skipped if the free space of the
+//! file system has not changed since the last one. A job can exceed its limit only by what it writes between
+//! two measurements, and is then evicted, as by a kubelet. Deleted files that the job still holds open count
+//! too.
 
 use crate::tree;
 use rustix::fs::Stat;
@@ -44,7 +45,7 @@ impl StorageMeter {
     }
 
     /// Returns whether the directory, the deleted files that these processes hold open, and `other_bytes`
-    /// exceed the limit.
+    /// together exceed the limit.
     pub(crate) fn is_exceeded(
         &mut self,
         other_bytes: u64,

@@ -1,7 +1,7 @@
 //! Measures and deletes directory trees that a job has filled.
 //!
-//! No function follows a symbolic link or passes a path with more than one component to the kernel. Depth and
-//! names of the tree therefore do not matter.
+//! Below the top directory, no function follows a symbolic link, and each path that is passed to the kernel
+//! has one component. The length of a path in the tree therefore does not matter.
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -16,7 +16,9 @@ const FILE_OVERHEAD: u64 = 256;
 
 /// Returns the disk usage of a directory in bytes. Stops counting above `limit`.
 ///
-/// A file with several hard links counts once. Files that are deleted during the measurement do not count.
+/// A file with several hard links counts once. A file that is deleted during the measurement may not count.
+/// The function keeps one open file per level, so it fails for a tree that is deeper than the limit of open
+/// files.
 pub(crate) fn disk_usage(dir_path: &Path, limit: u64) -> Result<u64, Errno> {
     let mut open = vec![Dir::new(open_dir(CWD, dir_path)?)?];
     let mut linked = BTreeSet::new();
@@ -54,8 +56,8 @@ pub(crate) fn disk_usage(dir_path: &Path, limit: u64) -> Result<u64, Errno> {
     Ok(total)
 }
 
-/// Deletes a directory with its content. Nested directories are first moved to the top, one by one. Neither
-/// the depth of the tree nor the limit of open files then matters.
+/// Deletes a directory with its content. Nested directories are first moved to the top directory, one by one.
+/// Neither the depth of the tree nor the limit of open files then matters.
 pub(crate) fn remove(dir: &Path) -> Result<(), Errno> {
     let top = match open_dir(CWD, dir) {
         Err(Errno::NOENT) => return Ok(()),
@@ -66,7 +68,7 @@ pub(crate) fn remove(dir: &Path) -> Result<(), Errno> {
         let entries = entry_names(top.as_fd())?;
         if entries.is_empty() {
             return match rustix::fs::rmdir(dir) {
-                // Another process has deleted it.
+                // Another process has deleted the directory.
                 Err(Errno::NOENT) => Ok(()),
                 result => result,
             };
@@ -96,7 +98,7 @@ pub(crate) fn remove(dir: &Path) -> Result<(), Errno> {
                 }
             }
             match rustix::fs::unlinkat(&top, &name, AtFlags::REMOVEDIR) {
-                // Entries that were created since are deleted in the next iteration.
+                // Entries that another process created after the listing are deleted in the next iteration.
                 Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => {}
                 Err(error) => return Err(error),
             }
@@ -104,7 +106,8 @@ pub(crate) fn remove(dir: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Opens a directory. Adds the owner's permissions if they are missing, because this process is the owner.
+/// Opens a directory. If access is denied, adds the permissions of the owner and opens it again. The owner of
+/// a job's files is the user of this process, unless this process is root.
 fn open_dir(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(&at, name, flags, Mode::empty()) {
@@ -127,7 +130,8 @@ fn entry_names(dir: impl AsFd) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-/// Deletes a file or an empty directory. Returns `false` for a directory that is not empty.
+/// Deletes a file or an empty directory. Returns `false` for a directory that is not empty or may not be
+/// deleted.
 fn remove_entry(at: impl AsFd, name: &CString) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(at.as_fd(), name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),

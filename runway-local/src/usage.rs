@@ -9,11 +9,11 @@ use std::time::Duration;
 /// the value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// The duration from the start to the end, or until now.
+    /// The duration from the start to the end of the job, or until now if the job is not finished.
     pub wall: Duration,
-    /// The CPU time of all processes.
+    /// The CPU time of all processes of the job.
     pub cpu: Option<Duration>,
-    /// The time during which the CPU limit throttled the job.
+    /// The time for which the CPU limit throttled the job, summed over all CPUs.
     pub throttled: Option<Duration>,
     /// The peak memory, page cache included.
     pub peak_memory: Option<MemoryBytes>,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobCgroups {
     groups: Vec<Cgroup>,
-    /// Whether the parent is Runway's own. It is deleted with the group of the last job.
+    /// Whether the parent is the default one. Runway deletes this parent with the group of the last job.
     owns_parent: bool,
 }
 
@@ -52,7 +52,8 @@ impl Cgroup {
         fs::read_to_string(self.path.join(file)).ok()
     }
 
-    /// Sets the limits of this hierarchy's controllers. Returns the ones that could not be set.
+    /// Sets the limits of this hierarchy's controllers. Returns an error for each file that could not be
+    /// written.
     pub(super) fn set_limits(&self, limits: &Limits) -> Vec<LimitError> {
         let mut failed = Vec::new();
         let mut set = |controller, file, value: String| {
@@ -132,7 +133,7 @@ impl JobCgroups {
         self.groups.iter().map(|group| group.path.join(file(group.version))).collect()
     }
 
-    /// Returns how many processes the kernel has killed for lack of memory.
+    /// Returns how many processes the kernel has killed for lack of memory, or 0 if no group counts them.
     pub(crate) fn oom_kills(&self) -> u64 {
         let kills = self.with_controller(Controller::Memory).and_then(|group| {
             let file = match group.version {
@@ -182,11 +183,11 @@ impl JobCgroups {
         group.read(file)?.trim().parse().ok().map(MemoryBytes::new)
     }
 
-    /// Kills all processes in the groups.
+    /// Kills the processes in the groups once.
     ///
-    /// Version 2 kills them at once. With version 1, each listed process is killed, and processes that start
-    /// during the call can escape. The caller repeats the call until the groups are empty. The process limit
-    /// ensures that this ends.
+    /// Version 2 kills them together. With version 1, each listed process is killed, and processes that start
+    /// during the call can escape. A caller must repeat the call until the groups are empty. This ends,
+    /// because the number of processes is limited.
     pub(crate) fn kill(&self) {
         let version_2 = self.groups.iter().filter(|group| group.version == CgroupVersion::V2);
         let killed = version_2.map(|group| group.write("cgroup.kill", 1)).any(|result| result.is_ok());
@@ -199,7 +200,8 @@ impl JobCgroups {
         }
     }
 
-    /// Returns the pids of the processes in the groups.
+    /// Returns the pids of the processes in the groups. All groups have the same processes, so one group is
+    /// read.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let listed = self.groups.first().and_then(|group| group.read("cgroup.procs")).unwrap_or_default();
         listed.lines().filter_map(|pid| pid.parse().ok()).collect()
@@ -225,8 +227,8 @@ impl JobCgroups {
         true
     }
 
-    /// Deletes the groups. Retries while the kernel reports an empty group as busy, which it can do for a
-    /// moment.
+    /// Deletes the groups. The kernel can report an empty group as busy for a moment. Deleting is then
+    /// retried until the timeout expires.
     pub(crate) fn remove(&self, timeout: Duration) -> io::Result<()> {
         let began = Instant::now();
         for group in &self.groups {
@@ -242,7 +244,7 @@ impl JobCgroups {
                 }
             }
             if self.owns_parent {
-                // Fails while other jobs have groups here. Only the last one deletes the parent.
+                // Fails while the parent has groups of other jobs. Only the last job deletes the parent.
                 let _ = group.path.parent().map(fs::remove_dir);
             }
         }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CgroupLayout {
     hierarchies: Vec<Hierarchy>,
-    /// Whether the parent was configured. Runway then does not delete it.
+    /// Whether the parent was configured. Runway never deletes a configured parent.
     has_custom_parent: bool,
 }
 
@@ -23,8 +23,8 @@ struct Hierarchy {
     /// The parent of the jobs' groups.
     base: PathBuf,
     controllers: Vec<Controller>,
-    /// The `cgroup.procs` file that this process must be able to write to in order to move processes to
-    /// `base`, if it may not.
+    /// The `cgroup.procs` file that this process may not write to, although moving processes to `base`
+    /// requires it. `None` if this process may move processes.
     unwritable_procs: Option<PathBuf>,
 }
 
@@ -63,7 +63,8 @@ impl CgroupLayout {
                 _ => (CgroupVersion::V2, Vec::new()),
             };
             let own = own_group(own, version, &available).unwrap_or("/");
-            // A mount can show only a part of the hierarchy, starting at its root.
+            // A mount can show only a part of the hierarchy. `mount.root` is the path of this part in the
+            // hierarchy.
             let own = Path::new(own).strip_prefix(mount.root).unwrap_or(Path::new(""));
             let base = match (parent, version) {
                 (Some(parent), _) => mount.point.join(parent.strip_prefix("/").unwrap_or(parent)),
@@ -77,14 +78,15 @@ impl CgroupLayout {
                 }
             };
             if version == CgroupVersion::V2 {
-                // If a controller cannot be enabled in `base`, its files are missing there. Setting the limit
-                // then fails, which is reported.
+                // If a controller cannot be enabled in `base`, the files of its limits are missing there.
+                // Setting the limit then fails and is reported.
                 let offered = controllers(mount.point);
                 let offers =
                     |known: &Controller| offered.split_whitespace().any(|name| name == known.as_str());
                 available = Controller::ALL.into_iter().filter(offers).collect();
             }
-            // Version 2 moves a process only if the caller may write to the common ancestor of both groups.
+            // Version 2 moves a process only if the caller may write to `cgroup.procs` of the common ancestor
+            // of both groups.
             let own_path = mount.point.join(own);
             let common_ancestor = base.ancestors().find(|at| own_path.starts_with(at)).unwrap_or(mount.point);
             let procs_file = common_ancestor.join("cgroup.procs");
@@ -103,8 +105,8 @@ impl CgroupLayout {
         Self { hierarchies, has_custom_parent: parent.is_some() }
     }
 
-    /// Creates the groups of a job in all hierarchies and sets the limits. Returns the limits that could not
-    /// be set.
+    /// Creates the groups of a job in all hierarchies and sets the limits. Returns the groups, and the
+    /// required limits that could not be set.
     pub(crate) fn create(&self, name: &str, limits: &Limits) -> (JobCgroups, Vec<UnenforcedLimit>) {
         let mut cgroups = JobCgroups::new(!self.has_custom_parent);
         let mut unenforced = Vec::new();
@@ -162,7 +164,7 @@ impl CgroupLayout {
         }
     }
 
-    /// Returns the existing groups of a job without a record.
+    /// Returns the existing groups with this name. Also finds the groups of a job that has no record.
     pub(crate) fn existing(&self, name: &str) -> JobCgroups {
         let mut cgroups = JobCgroups::new(!self.has_custom_parent);
         for hierarchy in &self.hierarchies {
@@ -185,7 +187,8 @@ impl Hierarchy {
             return Err((procs_file.clone(), ErrorKind::PermissionDenied.into()));
         }
         let path = self.base.join(name);
-        // Another process can delete the parent with the last group in it, between the two calls.
+        // A process that removes the last group in the parent also deletes the parent. If this happens
+        // between the two calls, they are repeated.
         for _ in 0..100 {
             if let Err(error) = fs::create_dir_all(&self.base) {
                 return Err((self.base.clone(), error));
@@ -202,8 +205,8 @@ impl Hierarchy {
         Err((path, ErrorKind::NotFound.into()))
     }
 
-    /// Enables the controllers in all groups above the jobs. Errors are ignored: if a controller is missing,
-    /// setting its limit fails later, which is reported.
+    /// Enables the controllers in `base` and in all groups above it. Errors are ignored: if a controller is
+    /// missing, setting its limit fails later, which is reported.
     fn enable_controllers(&self) {
         let mut above: Vec<_> = self.base.ancestors().take_while(|at| at.starts_with(&self.mount)).collect();
         above.reverse();
@@ -224,7 +227,7 @@ struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    /// Parses a line of `/proc/self/mountinfo`. Returns `None` for other file systems.
+    /// Parses a line of `/proc/self/mountinfo`. Returns `None` for mounts of other file systems.
     fn parse(line: &'a str) -> Option<Self> {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut mount = mount.split(' ').skip(3);

@@ -1,9 +1,12 @@
 //! Control groups: each job has one in every hierarchy that limits or measures it.
 //!
-//! Version 2 is used for the controllers that it has, version 1 for the others. A limit that cannot be set is
-//! always reported. A version 2 hierarchy without controllers is not used. It could kill all processes of a
-//! job at once, but the end of the job's PID namespace does that too. Joining another group would take longer
-//! than all other steps of a start together.
+//! Version 2 is used for the controllers that it has, version 1 for the others. A limit of CPU, memory or
+//! processes that cannot be set is always reported. A failure to restrict devices is not reported, because
+//! the mounts of the sandbox restrict them too.
+//!
+//! A version 2 hierarchy without controllers is not used. It could kill all processes of a job at once, but
+//! the end of the job's PID namespace does that too. Joining its group would take longer than all other steps
+//! of a start together.
 
 mod group;
 mod layout;
@@ -46,7 +49,7 @@ pub(crate) enum Controller {
 
 impl Controller {
     const ALL: [Self; 5] = [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Devices];
-    /// The controllers without which a job is refused, unless `best_effort` is set.
+    /// The controllers without which the start of a job fails, unless `best_effort` is set.
     const REQUIRED: [Self; 3] = [Self::Cpu, Self::Memory, Self::Pids];
 
     const fn as_str(self) -> &'static str {
@@ -75,7 +78,7 @@ pub(crate) struct UnenforcedLimit {
     pub reason: String,
 }
 
-/// Limits that cannot be enforced here.
+/// Limits that cannot be enforced on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct NotEnforced {
     /// Each limit, with the reason.

@@ -7,7 +7,7 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
-    /// A message from Runway that marks where output was cut.
+    /// A message from Runway about discarded output.
     Marker,
 }
 

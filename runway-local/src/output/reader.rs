@@ -16,8 +16,8 @@ const MAX_CHUNK_BYTES: u64 = 64 * 1024;
 
 /// A reader of one job's output. Readers are independent of each other and never block the job.
 ///
-/// As [`std::io::Read`], it returns both streams together, in the order in which they were written. It waits
-/// for more output until the job is finished.
+/// As [`std::io::Read`], it returns both streams together, in the order in which the supervisor received the
+/// output. It waits for more output until the job is finished.
 #[derive(Debug)]
 pub struct LogReader {
     data: File,
@@ -28,12 +28,12 @@ pub struct LogReader {
     next: Option<IndexEntry>,
     /// The number of index entries that were read.
     entries_read: u64,
-    /// The job's directory. `None` for output that belongs to no job.
+    /// The job's directory. `None` in tests of output that belongs to no job.
     job_dir: Option<JobDir>,
     /// Notified when there may be more output.
     notifier: Arc<Notifier>,
     _subscription: Option<Subscription>,
-    /// The rest of a chunk, for [`Read`].
+    /// The rest of the last chunk that [`Read`] has not returned yet.
     unread: Bytes,
 }
 
@@ -42,9 +42,9 @@ pub struct LogReader {
 pub struct LogChunk {
     /// The offset of the first byte. A reader resumes after this chunk at `offset + bytes.len()`.
     pub offset: u64,
-    /// The attempt that wrote it. The first one is 1.
+    /// The number of the attempt that wrote the bytes. The first attempt is 1.
     pub attempt: u32,
-    /// The stream that it was written to.
+    /// The stream to which the bytes were written.
     pub stream: Stream,
     /// The bytes.
     pub bytes: Bytes,
@@ -64,7 +64,7 @@ impl LogReader {
         Ok(reader)
     }
 
-    /// Returns a reader for a job whose supervisor notifies this notifier of output.
+    /// Returns a reader that waits on `notifier`. The supervisor's notifications must reach this notifier.
     pub(crate) fn with_notifier(dir: &JobDir, offset: u64, notifier: &Arc<Notifier>) -> io::Result<Self> {
         let mut reader = Self::with_subscription(&dir.log_dir(), offset, Arc::clone(notifier), None)?;
         reader.job_dir = Some(dir.clone());
@@ -98,11 +98,11 @@ impl LogReader {
         })
     }
 
-    /// Returns a reader that starts at this attempt. With `lines`, it starts at the last lines that the
-    /// attempt has written.
+    /// Returns a reader that starts at the output of this attempt and continues with later attempts. With
+    /// `lines`, it skips all but that many last lines of this output.
     pub(crate) fn for_attempt(dir: &JobDir, attempt: u32, lines: Option<u32>) -> io::Result<Self> {
         let mut reader = Self::for_job(dir, 0)?;
-        // The output of an attempt that has written nothing yet starts at the current end.
+        // If the attempt has written nothing yet, its output starts at the current end.
         let mut start = reader.data.metadata()?.len();
         while let Some(entry) = reader.read_entry()? {
             if entry.attempt >= attempt {
@@ -124,7 +124,8 @@ impl LogReader {
         self.offset
     }
 
-    /// Returns the next chunk, or `None` at the end of the output. Blocks until one of them is known.
+    /// Returns the next chunk, or `None` at the end of the output. Blocks until a chunk is available or the
+    /// output has ended.
     ///
     /// # Errors
     /// The error of the file system.
@@ -172,7 +173,7 @@ impl LogReader {
             ReadOutcome::Pending if is_closed || self.job_dir.as_ref().is_some_and(|job| !may_grow(job)) => {
                 match self.read_chunk()? {
                     ReadOutcome::Pending => Ok(ReadOutcome::Ended),
-                    // The output was written just before the job finished.
+                    // This output was written just before the job finished.
                     now => Ok(now),
                 }
             }
@@ -182,7 +183,7 @@ impl LogReader {
 
     fn read_chunk(&mut self) -> io::Result<ReadOutcome> {
         loop {
-            // The length must be read before the index, see the module documentation.
+            // The length must be read before the index, see the documentation of the module `output`.
             let length = self.data.metadata()?.len();
             if self.next.is_none() {
                 self.next = self.read_entry()?;
@@ -241,8 +242,8 @@ impl Read for LogReader {
     }
 }
 
-/// Returns the offset of the last `lines` lines of the file, at least `start`. An unterminated last line
-/// counts too.
+/// Returns the offset at which the last `lines` lines of the file begin, but at least `start`. An
+/// unterminated last line counts too.
 fn tail_offset(data: &File, start: u64, lines: u32) -> io::Result<u64> {
     let mut end = data.metadata()?.len();
     let mut is_last = true;
@@ -269,8 +270,8 @@ fn tail_offset(data: &File, start: u64, lines: u32) -> io::Result<u64> {
     Ok(start)
 }
 
-/// Returns whether more output can follow. If the supervisor was killed, the recovery writes the time of the
-/// end.
+/// Returns whether more output of the job can follow, because the job is not finished. If the supervisor was
+/// killed, the recovery finishes the job. A status that cannot be read counts as finished.
 fn may_grow(dir: &JobDir) -> bool {
     match dir.read_status() {
         Ok(Some(status)) => status.finished_at.is_none(),

@@ -1,4 +1,5 @@
-//! Moves the output of a job from its pipes to its data file, without copying it through memory.
+//! Moves the output of a job from its pipes to its data file, without copying it to the memory of this
+//! process.
 
 use super::index::{IndexEntry, Stream};
 use super::{DATA_FILE, INDEX_FILE};
@@ -46,6 +47,7 @@ pub(crate) enum PumpOutcome {
 
 impl LogWriter {
     /// Creates the output files of a job. `limit` is the maximum size of data and index together, in bytes.
+    /// The messages of Runway and the last index entries can exceed it.
     pub(crate) fn create(log_dir: &Path, limit: u64) -> io::Result<Self> {
         let new =
             |name: &str| OpenOptions::new().create_new(true).write(true).mode(0o600).open(log_dir.join(name));
@@ -63,12 +65,12 @@ impl LogWriter {
         })
     }
 
-    /// Starts the output of this attempt.
+    /// Sets the attempt to which the following output belongs.
     pub(crate) fn begin_attempt(&mut self, attempt: u32) {
         self.attempt = attempt;
     }
 
-    /// Returns the size of the output on disk, in bytes.
+    /// Returns the size of data and index on disk, in bytes.
     pub(crate) const fn disk_bytes(&self) -> u64 {
         self.data_len.saturating_add(self.index_len)
     }
@@ -96,7 +98,7 @@ impl LogWriter {
                 Ok(PumpOutcome::More)
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(PumpOutcome::Empty),
-            // The disk is full or broken. The job must not block on its output, so it is discarded.
+            // The disk is full or broken. The job must not block on its output, so the output is discarded.
             Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO) => self.discard(pipe),
             Err(error) => Err(error.into()),
         }
@@ -127,7 +129,7 @@ impl LogWriter {
         }
     }
 
-    /// Ends the output. Writes how many bytes were discarded.
+    /// Writes the end of the output. If bytes were discarded, a message with their number comes first.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         if self.dropped_bytes > 0 {
             let _ = self
@@ -152,21 +154,21 @@ impl LogWriter {
     }
 }
 
-/// Ends the output of a killed supervisor, so that its readers end.
+/// Writes the end of the output for a supervisor that was killed, so that readers reach the end.
 pub(crate) fn finish_abandoned(log_dir: &Path) -> io::Result<()> {
     let open = OpenOptions::new().append(true).open(log_dir.join(INDEX_FILE));
     let mut index = match open {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         index => index?,
     };
-    // Removes a partially written entry, which would shift the following ones.
+    // A partially written entry is removed, because it would shift the following entries.
     let entry_len = IndexEntry::LENGTH as u64;
     index.set_len(index.metadata()?.len() / entry_len * entry_len)?;
     let start = log_dir.join(DATA_FILE).metadata()?.len();
     index.write_all(&IndexEntry { start, attempt: u32::MAX, stream: None }.to_bytes())
 }
 
-/// Returns whether a pipe has data.
+/// Returns [`PumpOutcome::More`] if a pipe has data, and otherwise whether it is empty or closed.
 fn poll_pipe(pipe: &PipeReader) -> io::Result<PumpOutcome> {
     let mut polled = [PollFd::new(pipe, PollFlags::IN)];
     rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
@@ -237,7 +239,8 @@ mod tests {
 
     #[test]
     fn output_above_the_limit_is_cut_with_a_marker() {
-        // The index entry counts towards the limit too.
+        // The limit leaves `kept` bytes beside one index entry. The 10 bytes of output fit into 10 bytes, but
+        // not into 9.
         for (kept, cut) in [(10, false), (9, true)] {
             let dir = create_test_dir(&format!("cut-{kept}"));
             let mut writer = LogWriter::create(&dir, ENTRY_BYTES + kept).unwrap();

@@ -30,7 +30,7 @@ pub(super) fn run(supervisor_socket: &UnixStream) -> Result<(), SandboxError> {
     unshare(UnshareFlags::NEWPID).context("creating a PID namespace")?;
     let mut init = Role::Init.command(SELF_EXE).spawn().context("starting init")?;
     wire::send(supervisor_socket, &ChildReport::InitStarted(init.id())).context("sending the report")?;
-    // Init reports its own outcome.
+    // Init itself reports how the job ended.
     let _ = init.wait();
     Ok(())
 }

@@ -20,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// The signals that are forwarded to the job, from any sender.
+/// The signals that init forwards to the job's process when any process sends them to init.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
 /// The default working directory of a job.
@@ -77,13 +77,13 @@ fn register_signals() -> io::Result<Signals> {
 }
 
 /// Starts the job's process. When memory runs out, the kernel must kill the job and not init, so only the job
-/// gets a high `oom_score_adj`.
+/// gets a high `oom_score_adj`. If the start fails, returns the message and the exit code of the job.
 fn start_job(process: &Process, oom_score_adj: &mut File) -> Result<Pid, (String, i32)> {
     let [program, arguments @ ..] = process.command.as_slice() else {
         return Err(("the job has no command".to_owned(), 127));
     };
     if let Some(workdir) = &process.workdir {
-        // Mounts and permissions are already those of the job.
+        // Init already has the mounts and the permissions of the job.
         let enter = std::env::set_current_dir(workdir);
         enter.map_err(|error| (format!("working directory {workdir}: {}", errno::message(&error)), 126))?;
     }

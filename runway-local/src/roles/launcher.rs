@@ -29,10 +29,12 @@ use std::time::Duration;
 /// The `PATH` of a job that does not set it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The default size of `/dev/shm`, as in container engines.
+/// The default size of `/dev/shm`, as in container engines. A job with less memory gets the size of its
+/// memory.
 const DEFAULT_SHM: MemoryBytes = MemoryBytes::new(64 << 20);
 
-/// Time limit for killing and removing the remains of a failed start.
+/// Time limit of each rollback step: killing the processes of a failed start, and removing its control
+/// groups.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Job {
@@ -40,7 +42,7 @@ impl Job {
     /// failed to start.
     ///
     /// # Errors
-    /// [`StartError`] if the job was not started. No files, processes or control groups of it remain.
+    /// [`StartError`] if the job was not started. Everything that the start created is removed again.
     pub fn start(
         machine: &Machine,
         request: &CreateRequest,
@@ -61,7 +63,8 @@ impl Job {
     }
 }
 
-/// Creates the directory of the job, which reserves its id.
+/// Creates the directory of the job, which reserves the job's id. Deletes the remains of an interrupted start
+/// with the same id first.
 fn claim_id(machine: &Machine, id: JobId, machine_lock: &File) -> Result<JobDir, StartError> {
     let dir = machine.job_dir(id);
     for _ in 0..2 {
@@ -97,14 +100,14 @@ impl JobStart<'_> {
         let (cgroups, not_enforced) = self.create_cgroups(&devices)?;
         let record = self.record(gpus, cgroups, not_enforced);
         self.dir.write_job(&record).map_err(StartError::WriteRecord)?;
-        // The record now shows who owns the id and the GPUs.
+        // The record now reserves the id and the GPUs, so the machine lock is no longer needed.
         drop(machine_lock);
         let attached = self.spawn_supervisor(&self.plan(&record, process, devices), lock)?;
         Ok(Job::new(self.dir.clone(), record, attached))
     }
 
-    /// Deletes the control groups and the directory of a failed start. A started supervisor has already ended
-    /// its processes.
+    /// Kills the processes in the control groups of a failed start. Deletes the control groups and the job's
+    /// directory. A supervisor that still runs kills the job when its directory is missing.
     fn roll_back(&self) {
         let cgroups = self.machine.layout().existing(self.request.id.as_str());
         cgroups.kill_all(ROLLBACK_TIMEOUT);
@@ -131,7 +134,8 @@ impl JobStart<'_> {
         Ok(gpus)
     }
 
-    /// Creates the job's control groups. Returns the limits that they do not enforce.
+    /// Creates the job's control groups. Returns them with the limits that they do not enforce. With such
+    /// limits, the start fails unless `best_effort` is set.
     fn create_cgroups(&self, devices: &[PathBuf]) -> Result<(JobCgroups, Vec<String>), StartError> {
         let (settings, resources) = (self.machine.settings(), &self.request.admitted.job().resources);
         let limits = Limits {
@@ -198,8 +202,8 @@ impl JobStart<'_> {
         }
     }
 
-    /// Starts the supervisor and waits for its reply. The supervisor inherits the lock of the job's
-    /// directory.
+    /// Starts the supervisor and waits for its reply. The supervisor inherits the lock of the job's directory
+    /// as its standard output. Returns the connection to the supervisor of an attached job.
     fn spawn_supervisor(
         &self,
         plan: &SupervisorPlan,
@@ -251,7 +255,7 @@ impl JobStart<'_> {
     }
 }
 
-/// Returns the job's command and its complete environment.
+/// Returns the job's command and its environment, without the variables for GPUs.
 fn job_process(request: &CreateRequest) -> Result<Process, StartError> {
     let (job, spec) = (request.admitted.job(), request.admitted.spec());
     if spec.command.is_empty() {
@@ -278,7 +282,8 @@ fn job_process(request: &CreateRequest) -> Result<Process, StartError> {
     Ok(Process { command, env, workdir: job.workdir.clone() })
 }
 
-/// Returns the directories to hide from jobs: the state directory and the home of the user that starts them.
+/// Returns the directories to hide from jobs: the state directory, and the directory that `HOME` names in
+/// this process.
 fn hidden_dirs(machine: &Machine) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let home = home.filter(|home| home.is_absolute() && home.parent().is_some());

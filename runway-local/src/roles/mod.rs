@@ -2,8 +2,8 @@
 //!
 //! The launcher is the process that uses this library. It starts the supervisor, the supervisor starts init,
 //! and init starts the job's command. Without root, the supervisor starts the entry, which creates a user
-//! namespace and then starts init. Each process except the launcher is the program itself, started again in a
-//! hidden role.
+//! namespace and then starts init. The supervisor, the entry and init are hidden roles of one program, which
+//! by default is the launcher's program.
 
 mod entry;
 mod init;

@@ -19,10 +19,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Time limit for the end of killed processes.
+/// Time limit for the end of killed processes, and for removing the control groups.
 const KILL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time limit for reading the remaining output after the job's processes have ended. Only these processes
-/// hold the write ends of the pipes, so the output is complete.
+/// Time limit for killing the processes that outlive init, and then for reading the remaining output. Only
+/// these processes hold the write ends of the pipes, so no further output can follow.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the supervisor until the job is finished.
@@ -51,11 +51,11 @@ enum AttemptOutcome {
 enum ShutdownState {
     /// No shutdown was requested.
     NotRequested,
-    /// Send the signal to stop next.
+    /// The next step is to send `SIGTERM`.
     Requested,
-    /// The signal was sent. Kill the job at this time.
+    /// The signal was sent. The job must be killed at this time.
     KillAt(Instant),
-    /// Kill the job next.
+    /// The next step is to kill the job.
     KillNow,
     /// The job was killed.
     Killed,
@@ -68,7 +68,7 @@ struct Supervisor {
     output: LogWriter,
     /// The inotify descriptor for new files in the job's directory.
     control_fd: OwnedFd,
-    /// The socket to the launcher, while it is needed.
+    /// The socket to the launcher. Closed after the reply for a detached job, and when the launcher exits.
     launcher: Option<UnixStream>,
     is_reply_sent: bool,
     status: StatusFile,
@@ -119,7 +119,7 @@ impl Supervisor {
             self.clean_up();
             let end = match outcome {
                 Ok(AttemptOutcome::Terminated(end)) => {
-                    // A job that ended before its process ran has not sent the reply yet.
+                    // If the attempt ended before the job's process ran, the reply has not been sent yet.
                     self.confirm_start();
                     end
                 }
@@ -149,7 +149,7 @@ impl Supervisor {
 
     /// Runs the job's command once.
     fn run_attempt(&mut self) -> io::Result<AttemptOutcome> {
-        // A request can arrive before the attempt starts.
+        // A request to cancel or kill the job can arrive before the attempt starts.
         self.poll_control();
         let files_dir = self.dir.files_dir();
         let mut attempt = Attempt::spawn(&files_dir, self.plan.sandbox.run_as)?;
@@ -177,8 +177,8 @@ impl Supervisor {
             if attempt.pump(&mut self.output, ready.stdout, ready.stderr)? {
                 self.notify_launcher();
             }
-            // inotify reports the deletion of the directory only after its last file is closed, so check it
-            // here.
+            // inotify reports the deletion of the directory only after the last file in it is closed. The
+            // loop therefore checks whether the directory exists.
             if ready.control || !self.dir.exists() {
                 self.poll_control();
             }
@@ -201,18 +201,19 @@ impl Supervisor {
                 limit: self.plan.max_storage_bytes,
             }));
         }
-        // Without a report, init was killed.
+        // Without a report of the end, init itself was killed.
         Ok(outcome.unwrap_or(AttemptOutcome::Terminated(LocalTermination::Signaled { signal: 9 })))
     }
 
-    /// Advances the shutdown of the job, and starts it at the deadline.
+    /// Starts the shutdown of the job at the deadline. Takes the next step of a started shutdown.
     fn enforce_deadlines(&mut self, attempt: &mut Attempt, now: Instant) {
         if now >= self.deadline {
             self.request_shutdown(StopReason::Deadline);
         }
         self.shutdown = match self.shutdown {
             ShutdownState::Requested => {
-                // A process that has not started cannot receive the signal.
+                // A process that has not started cannot receive the signal, so the job is killed without a
+                // grace period.
                 let has_started = self.status.attempts.last().is_some_and(|last| last.started.is_some());
                 if has_started && attempt.signal(Signal::TERM) {
                     ShutdownState::KillAt(now + Duration::from_secs(self.plan.grace.get()))
@@ -285,7 +286,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Cancels an attached job, because its launcher has exited.
+    /// Handles the exit of the launcher: an attached job is cancelled.
     fn on_launcher_exit(&mut self) {
         self.launcher = None;
         if self.plan.attached {
@@ -293,7 +294,7 @@ impl Supervisor {
         }
     }
 
-    /// Kills the remaining processes of an attempt and deletes its files.
+    /// Kills the remaining processes of an attempt and deletes the attempt's files.
     fn clean_up(&mut self) {
         // A process that cannot be killed still uses its files and resources, so they are kept.
         if kill_processes(&self.plan.cgroups, self.status.init, KILL_TIMEOUT) {
@@ -301,7 +302,8 @@ impl Supervisor {
         }
     }
 
-    /// Writes the outcome as the last step, so that a reader of the outcome finds no remains of the job.
+    /// Writes the outcome as the last step, so that a reader of the outcome finds no remains of the job. If a
+    /// process of the job cannot be killed, the job stays unfinished, and a later recovery retries.
     fn write_outcome(mut self) -> io::Result<()> {
         // The outcome is more important than the end marker of the output, so this error is ignored.
         let _ = self.output.finish();
@@ -326,15 +328,15 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Notifies the launcher of an attached job of a change. If the socket is full, an earlier notification
-    /// is still unread.
+    /// Notifies the launcher of an attached job of a change, after the reply was sent. If the socket is full,
+    /// the launcher has not read an earlier notification, so none is lost.
     fn notify_launcher(&self) {
         if let Some(launcher) = self.launcher.as_ref().filter(|_| self.is_reply_sent) {
             let _ = rustix::net::send(launcher, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         }
     }
 
-    /// Sends the reply to the launcher that the sandbox is set up.
+    /// Sends the reply to the launcher that the job has started, unless it was sent before.
     fn confirm_start(&mut self) {
         if self.is_reply_sent {
             return;
@@ -356,7 +358,7 @@ impl Supervisor {
         }
     }
 
-    /// Checks the job's directory for requests.
+    /// Reads the requests in the job's directory, and requests the shutdown that they ask for.
     fn poll_control(&mut self) {
         // Only the arrival of events matters, not their content.
         let mut buffer = [0; 4096];

@@ -45,7 +45,7 @@ fn request() -> Vec<u8> {
     bytes
 }
 
-/// Returns the error number of an acknowledgement, or 0 for success.
+/// Returns the error number of an acknowledgement, or 0 for success. Returns `None` for another message.
 fn parse_ack(response: &[u8]) -> Option<i32> {
     let kind = u16::from_ne_bytes(*response.get(4..)?.first_chunk()?);
     let code = i32::from_ne_bytes(*response.get(16..)?.first_chunk()?);

@@ -1,7 +1,7 @@
 //! The sandbox of a job's process: namespaces, mounts, dropped privileges and filtered system calls.
 //!
-//! Init sets it up. Without root, the entry process first creates a user namespace, in which init has the
-//! necessary capabilities.
+//! Init sets up the sandbox. Without root, the entry process first creates a user namespace, in which init
+//! has the necessary capabilities.
 
 pub(crate) mod loopback;
 pub(crate) mod mounts;
@@ -41,10 +41,10 @@ pub(crate) fn die_with_parent() -> Result<(), SandboxError> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("setting the parent death signal")
 }
 
-/// Moves this process to new namespaces.
+/// Moves this process to new namespaces. With `NEWPID`, only later children are in the new namespace.
 ///
 /// `rustix` deprecates the called function for an unsafe one, because the flag `FILES` gives a thread its own
-/// descriptor table. This flag is not used here, and the process has only one thread.
+/// descriptor table. No caller passes this flag, and the process has only one thread.
 #[expect(deprecated, reason = "its replacement is the same function, marked as unsafe")]
 pub(crate) fn unshare(namespaces: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(namespaces)

@@ -17,15 +17,16 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Where the new root is mounted. Jobs never see the machine's `/tmp`, so it can be covered.
+/// The mount point of the new root during the setup. Jobs never see the machine's `/tmp`, so the new root can
+/// cover it.
 const NEW_ROOT: &str = "/tmp";
 /// Directories that are empty or private in a job.
 const PRIVATE_DIRS: [&str; 7] = ["dev", "home", "proc", "root", "run", "sys", "tmp"];
 /// Devices that every job can use.
 const DEFAULT_DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-/// The part of `/sys` that describes processors and memory.
+/// The part of `/sys` that describes processors and memory. A job without GPUs sees only this part.
 const SYSFS_DIR: &str = "/sys/devices/system";
-/// The parts of `/sys` that GPU libraries read.
+/// The parts of `/sys` that GPU libraries read. A job with GPUs sees only these parts.
 const GPU_SYSFS_DIRS: [&str; 3] = ["/sys/bus", "/sys/devices", "/sys/module"];
 
 const BASE_FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -34,7 +35,7 @@ const BASE_FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 pub(crate) fn setup(sandbox: &Sandbox, files_dir: &Path) -> Result<(), SandboxError> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("making the mounts private")?;
-    // Cloned before the new root covers the directory.
+    // The directory can be below `/tmp`, which the new root covers. Its mount is therefore cloned first.
     let files_mount =
         open_tree(CWD, files_dir, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
             .context(format_args!("opening `{}`", files_dir.display()))?;
@@ -72,7 +73,8 @@ pub(crate) fn setup(sandbox: &Sandbox, files_dir: &Path) -> Result<(), SandboxEr
     std::env::set_current_dir("/").context("changing to the new root")
 }
 
-/// Binds the top-level directories of the machine. Returns the mount points.
+/// Binds the top-level directories of the machine, except for the private ones, and copies top-level symbolic
+/// links. Returns the mount points.
 fn bind_host_root(root: &Path) -> Result<Vec<PathBuf>, SandboxError> {
     let mut bound = Vec::new();
     for entry in fs::read_dir("/").context("reading `/`")? {
@@ -93,7 +95,7 @@ fn bind_host_root(root: &Path) -> Result<Vec<PathBuf>, SandboxError> {
     Ok(bound)
 }
 
-/// Binds a directory with all mounts below it. Skips a directory that this process may not read.
+/// Binds a directory with all mounts below it. A directory that this process may not access stays empty.
 fn bind(from: &Path, to: &Path, bound: &mut Vec<PathBuf>) -> Result<(), SandboxError> {
     create_dir(to)?;
     match mount_bind_recursive(from, to) {
@@ -156,7 +158,7 @@ fn make_read_only(bound: &[PathBuf]) -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// Covers a directory with an empty one.
+/// Covers a directory with an empty one. Does nothing if the directory does not exist in the new root.
 fn mask_dir(root: &Path, hidden_dir: &Path) -> Result<(), SandboxError> {
     let at = root.join(hidden_dir.strip_prefix("/").unwrap_or(hidden_dir));
     if !at.is_dir() {
@@ -166,8 +168,8 @@ fn mask_dir(root: &Path, hidden_dir: &Path) -> Result<(), SandboxError> {
         .context(format_args!("hiding `{}`", hidden_dir.display()))
 }
 
-/// Gives a job on the machine's network the name servers of the machine. On many systems `/etc/resolv.conf`
-/// is a link to a file below `/run`, which jobs do not see.
+/// Copies the list of name servers to the new root. On many systems `/etc/resolv.conf` is a link to a file
+/// below `/run`, which jobs do not see. Does nothing if the file is elsewhere.
 fn setup_resolver(root: &Path, resolver: &[u8]) -> Result<(), SandboxError> {
     let Ok(target) = fs::canonicalize("/etc/resolv.conf") else { return Ok(()) };
     if !target.starts_with("/run") {

@@ -10,8 +10,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid, capabilities, set_
 const SETUP_CAPABILITIES: CapabilitySet =
     CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::SETPCAP);
 
-/// Keeps the capabilities of a user namespace across the next `exec`. Without this, a user other than root
-/// loses them.
+/// Keeps the setup capabilities of a user namespace across the next `exec`. Without this, a user other than
+/// root loses them.
 pub(crate) fn keep_capabilities_over_exec() -> Result<()> {
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
     set_capabilities(None, CapabilitySets { effective, permitted, inheritable: SETUP_CAPABILITIES })?;
@@ -21,10 +21,10 @@ pub(crate) fn keep_capabilities_over_exec() -> Result<()> {
     Ok(())
 }
 
-/// Drops all privileges of this process and its children permanently: other users, capabilities, and ways to
-/// regain them.
+/// Drops the privileges of this process and its children permanently: all capabilities, and the ways to
+/// regain them. Changes to the job's user if that is another user.
 pub(crate) fn drop_privileges(run_as: RunAs) -> std::result::Result<(), SandboxError> {
-    // The kernel can have more capabilities than this program knows. `EINVAL` follows the last one.
+    // The kernel can have more capabilities than this program knows. It returns `EINVAL` after the last one.
     for number in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -46,8 +46,8 @@ pub(crate) fn drop_privileges(run_as: RunAs) -> std::result::Result<(), SandboxE
     rustix::thread::set_no_new_privs(true).context("setting `no_new_privs`")?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .context("disabling core dumps")?;
-    // The job runs as the same user and must not inspect this process. The `exec` of the job resets the flag
-    // for the job itself.
+    // The job runs as the same user and must not inspect init. The `exec` of the job's program resets the
+    // flag for the job.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("making init non-dumpable")?;
     // The kernel clears the death signal when the user changes.
     die_with_parent()

@@ -69,7 +69,7 @@ const ALLOWED: &[c_long] = &[
     SYS_unlinkat, SYS_utimensat, SYS_vmsplice, SYS_wait4, SYS_waitid, SYS_write, SYS_writev,
 ];
 
-/// The legacy calls that only this architecture has.
+/// Further allowed calls of this architecture, most of them legacy calls.
 #[rustfmt::skip]
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_ON_ARCH: &[c_long] = &[
@@ -97,7 +97,7 @@ const NAMESPACE_FLAGS: [c_int; 7] =
 /// in `uname`.
 const ALLOWED_PERSONALITIES: [u64; 5] = [0xffff_ffff, 0, 0x8, 0x2_0000, 0x2_0008];
 
-/// Applies the filters to this process and its children.
+/// Applies both filters to this process and its children.
 pub(crate) fn apply() -> io::Result<()> {
     for program in filter_programs().map_err(io::Error::other)? {
         seccompiler::apply_filter(&program).map_err(io::Error::other)?;
@@ -138,7 +138,7 @@ fn filter_programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     Ok([known_calls_filter(&known.collect()), denied.try_into()?])
 }
 
-/// Returns a filter that returns `ENOSYS` for all calls except these.
+/// Returns a filter that allows the known calls and returns `ENOSYS` for all others.
 ///
 /// The numbers are nearly contiguous, so the filter compares with a few dozen ranges. When a filter is
 /// installed, the kernel evaluates it for every call number. With one comparison per call, this would take a
@@ -162,7 +162,7 @@ fn known_calls_filter(known: &BTreeSet<u32>) -> BpfProgram {
     // The call number is at offset 0 of `struct seccomp_data`.
     let mut program = vec![instruction(LOAD, 0, 0, 0)];
     for (first, last) in ranges {
-        // The ranges are sorted: a number below the start of this range is in none.
+        // The ranges are sorted. A number below the start of this range is therefore in no range.
         program.push(instruction(JUMP_GE, 1, 0, first));
         program.push(return_action(SeccompAction::Errno(ENOSYS.unsigned_abs())));
         program.push(instruction(JUMP_GT, 1, 0, last));

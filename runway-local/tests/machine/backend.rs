@@ -72,7 +72,7 @@ async fn control_plane_runs_retries_and_cancels_jobs() {
     assert_eq!(read_log(&plane, id, LogOptions { follow: false, tail: Some(1) }).await, "[2]two\n");
     assert_eq!(read_log(&plane, id, LogOptions { follow: false, tail: Some(0) }).await, "[2]");
     assert_eq!(read_log(&plane, id, LogOptions { follow: false, tail: Some(9) }).await, "[2]one\ntwo\n");
-    // The job's directory is deleted after one second. The control plane still knows the job.
+    // One second after the end, the job's directory is deleted. The control plane still knows the job.
     wait_for_job(&plane, id, |job| job.gone).await;
 
     let id = submit(script("echo begun; sleep 1000")).await;

@@ -1,4 +1,4 @@
-//! The local backend passes the contract test of all backends.
+//! Runs the contract test of all backends against the local backend.
 
 use crate::harness::{Harness, POLICY, script};
 use runway_control::backend::Backend;

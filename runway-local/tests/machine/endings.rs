@@ -11,7 +11,8 @@ fn outcome(ran: &FinishedJob) -> (Phase, Option<Reason>, Option<i32>) {
     (ran.snapshot.status.phase, ran.snapshot.status.reason, ran.snapshot.status.exit_code)
 }
 
-/// Returns the duration of a job by its own timestamps, so that other load on the machine counts less.
+/// Returns the duration of a job in milliseconds. Uses the job's own timestamps, so that other load on the
+/// machine matters less.
 fn milliseconds(status: &Status) -> u64 {
     status.finished_at.unwrap().nanos_since(status.started_at.unwrap()) / 1_000_000
 }
@@ -56,10 +57,10 @@ fn job_starts_in_its_workdir() {
     let ran = harness.run(at("/bin", script("pwd -P; ls -d ./sh; cd /; pwd -P")));
     assert_eq!(outcome(&ran), (Phase::Succeeded, None, Some(0)), "{:?}", ran.snapshot.status);
     assert_eq!(ran.stdout, format!("{}\n./sh\n/\n", dir.display()));
-    // The path of a relative program starts at the working directory.
+    // The relative path of a program is resolved from the job's working directory.
     let ran = harness.run(at("/bin", command(&["./sh", "-c", "true"])));
     assert_eq!(outcome(&ran), (Phase::Succeeded, None, Some(0)), "{:?}", ran.snapshot.status);
-    // This is the job's own `/tmp`, not the one of the machine.
+    // The job has its own `/tmp`. It contains only the default working directory `work`.
     let ran = harness.run(at("/tmp", script("ls -A")));
     assert_eq!((outcome(&ran).0, ran.stdout.as_str()), (Phase::Succeeded, "work\n"));
 }
@@ -118,7 +119,7 @@ fn job_that_ignores_sigterm_is_killed_after_its_grace() {
     let spec = JobSpec { timeout: Some("2s".into()), ..script("trap '' TERM; while :; do sleep 0.1; done") };
     let ran = harness.run(spec);
     assert_eq!(ran.snapshot.status.reason, Some(Reason::DeadlineExceeded));
-    // The grace period is two seconds.
+    // The timeout and the grace period are two seconds each, so the job lasts at least four seconds.
     assert!((4_000..6_500).contains(&milliseconds(&ran.snapshot.status)), "{:?}", ran.snapshot.status);
 }
 
@@ -158,7 +159,8 @@ fn retries_start_clean_and_the_last_attempt_counts() {
         (4, ""),
         "each attempt starts with an empty directory"
     );
-    // The job compares the uptime, in hundredths of a second, to detect whether this is the first attempt.
+    // `BEGAN` is the uptime before the start, in hundredths of a second. The first attempt finds that at most
+    // three seconds have passed, so it sleeps for three seconds and fails. The second attempt succeeds.
     let second =
         "read up idle </proc/uptime; [ $(( ${up%.*}${up#*.} - BEGAN )) -gt 300 ] || { sleep 3; exit 1; }";
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();

@@ -28,7 +28,7 @@ fn gpus_are_exclusive_until_the_job_has_ended() {
         output.push_str(std::str::from_utf8(&reader.next_blocking().unwrap().unwrap().bytes).unwrap());
     }
     assert_eq!(output, "GPU-a,GPU-b\nGPU-a,GPU-b\n");
-    // Another process with the same state directory sees the same assignments.
+    // A machine that is opened again, as in another process, sees the same assignments.
     let reopened = harness.reopen();
     let refused = runway_local::Job::start(
         &reopened,
@@ -38,7 +38,7 @@ fn gpus_are_exclusive_until_the_job_has_ended() {
     assert!(matches!(refused, Err(StartError::NotEnoughGpus { free: 1, total: 3, .. })), "{refused:?}");
     assert_eq!(harness.run(with_gpus(1, print_gpus)).stdout, "GPU-c\nGPU-c\n");
     assert_eq!(harness.run(script(print_gpus)).stdout, "\nvoid\n");
-    // The job is being cancelled, and still holds its GPUs.
+    // The job ignores `SIGTERM`. It is being cancelled and still occupies its GPUs.
     two.cancel().unwrap();
     assert!(matches!(
         harness.try_start(with_gpus(2, print_gpus)),
@@ -49,11 +49,11 @@ fn gpus_are_exclusive_until_the_job_has_ended() {
     assert_eq!(harness.run(with_gpus(3, print_gpus)).stdout, "GPU-a,GPU-b,GPU-c\nGPU-a,GPU-b,GPU-c\n");
 }
 
-/// A device file that is deleted with the test.
+/// A device file that is deleted when this value is dropped.
 struct Device(PathBuf);
 
 impl Device {
-    /// Creates a device file that works like `/dev/null` or `/dev/zero`.
+    /// Creates a device file that works like `/dev/null` (minor number 3) or `/dev/zero` (minor number 5).
     fn new(path: impl Into<PathBuf>, minor: &str) -> Self {
         let path = path.into();
         let mut mknod = Command::new("mknod");
@@ -86,7 +86,7 @@ fn device_files_of_other_gpus_are_hidden() {
     let [one, other] = ["1000006", "1000007"];
     let _one = Device::new(format!("/dev/nvidia{one}"), "3");
     let _other = Device::new(format!("/dev/nvidia{other}"), "5");
-    // A device file in a directory that the job sees.
+    // The job sees this directory, but must not be able to open the device file in it.
     let elsewhere = Device::new(format!("/var/runway-test-{}", std::process::id()), "5");
     let harness = Harness::with_settings(|settings| settings.gpus = vec![one.into(), other.into()]);
     let job = harness.start(with_gpus(
@@ -106,14 +106,14 @@ fn device_files_of_other_gpus_are_hidden() {
     }
     assert_eq!(out, format!("nvidia{one}\nopened\n0\n0\n"), "{err}");
     assert!(err.contains("No such file") && err.contains("Permission denied"), "{err}");
-    // Version 1 lists the allowed devices: the default ones and the assigned ones.
+    // With cgroup version 1, `devices.list` contains the default devices and the assigned ones.
     let group = harness.machine.settings().cgroup_parent.clone().unwrap().join(job.id().as_str());
     let lists =
         cgroup_mounts().into_iter().map(|at| at.join(group.strip_prefix("/").unwrap()).join("devices.list"));
     for list in lists.filter_map(|list| std::fs::read_to_string(list).ok()) {
         let mut lines: Vec<_> = list.lines().collect();
         lines.sort_unstable();
-        // The assigned device has the same numbers as `/dev/null`.
+        // The assigned device has the same numbers as `/dev/null`, so it adds no line to the list.
         assert_eq!(lines, ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm"]);
     }
     job.kill().unwrap();

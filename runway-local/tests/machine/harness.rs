@@ -1,5 +1,5 @@
-//! The harness of the tests: a machine with its own state directory and control group. It checks that no job
-//! leaves anything behind.
+//! The harness of the tests: a machine with its own state directory and control group. When it is dropped, it
+//! checks that no job has left anything behind.
 
 pub use crate::order::{POLICY, command, order, order_by, script};
 use runway_control::JobSnapshot;
@@ -21,7 +21,7 @@ pub fn supervisor() -> PathBuf {
     configured.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-supervisor")))
 }
 
-/// The path of a program that starts a job and never exits.
+/// The path of the test launcher: a program that starts a job and never exits.
 pub fn launcher() -> PathBuf {
     let configured = std::env::var_os("RUNWAY_TEST_LAUNCHER").map(PathBuf::from);
     configured.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-test-launcher")))
@@ -45,7 +45,7 @@ impl Harness {
         Self { machine, state_dir, cgroup }
     }
 
-    /// Opens the same state directory again, as another process or a restarted one would.
+    /// Opens the same state directory again, as another process or a restarted server would.
     pub fn reopen(&self) -> Machine {
         Machine::open(self.machine.settings().clone()).unwrap()
     }
@@ -105,7 +105,8 @@ pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 impl Drop for Harness {
-    /// Checks that no process, control group, mount or file of a job remains.
+    /// Checks that no process, control group, mount or temporary file of a job remains. Then deletes the
+    /// state directory. Does nothing if the test has panicked.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

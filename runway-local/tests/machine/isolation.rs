@@ -15,7 +15,7 @@ fn run_script(harness: &Harness, text: &str) -> String {
 fn job_sees_only_its_own_processes() {
     let harness = Harness::new();
     let numbers = run_script(&harness, "cd /proc; echo [0-9]*");
-    // Init and the job itself.
+    // The job sees two processes: init with pid 1, and its own shell with pid 2.
     assert_eq!(numbers, "1 2\n");
     assert_eq!(
         run_script(&harness, "kill -0 1 2>/dev/null; cat /proc/1/environ; cat /proc/1/maps; hostname")
@@ -76,7 +76,7 @@ fn environment_has_only_the_variables_of_the_job() {
         ran.stdout
     );
     assert!(ran.stdout.contains("TOKEN=hush-hush\n"));
-    // The job's directory contains no environment, except where the job has printed it.
+    // The two records contain no environment variables. Only the output does, because the job printed them.
     let job_dir = harness.state_dir().join("jobs").join(job.id().as_str());
     for file in ["job.json", "status.json"] {
         let text = std::fs::read_to_string(job_dir.join(file)).unwrap();
@@ -87,7 +87,7 @@ fn environment_has_only_the_variables_of_the_job() {
 #[test]
 fn only_standard_streams_are_open() {
     let harness = Harness::new();
-    // The last descriptor is the directory that `ls` has opened.
+    // Descriptor 3 is the directory that `ls` itself has opened.
     assert_eq!(run_script(&harness, "ls /proc/self/fd | tr '\\n' ' '"), "0 1 2 3 ");
     assert_eq!(run_script(&harness, "readlink /proc/self/fd/0"), "/dev/null\n");
 }
@@ -146,11 +146,11 @@ fn network_is_loopback_only_unless_open() {
     );
     assert_eq!(run_script(&harness, &connect), "0");
     assert_eq!(run_script(&harness, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' \\n'"), "lo");
-    // The loopback interface of the job is enabled.
+    // The loopback interface of the job is enabled, so the job can connect to itself.
     let own = "perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 1, LocalAddr => q(127.0.0.1)); \
                print IO::Socket::INET->new(PeerAddr => q(127.0.0.1), PeerPort => $l->sockport) ? 1 : 0'";
     assert_eq!(run_script(&harness, own), "1");
-    // The policy of the tests allows the network of the machine.
+    // A job with the network `open` uses the network of the machine, so it reaches the listener.
     let open = harness.run(runway_core::JobSpec { network: Some("open".into()), ..script(&connect) });
     assert_eq!(open.stdout, "1");
 }
@@ -178,7 +178,7 @@ fn jobs_cannot_reach_sockets_of_each_other() {
     let connect = "print IO::Socket::INET->new(PeerAddr => q(127.0.0.1), PeerPort => PORT) ? 1 : 0; \
                    socket(B, PF_UNIX, SOCK_STREAM, 0); print connect(B, pack_sockaddr_un(qq(\\0runway-of-one))) ? 1 : 0; \
                    socket(C, PF_UNIX, SOCK_STREAM, 0); print connect(C, pack_sockaddr_un(q(/tmp/socket))) ? 1 : 0;";
-    // The job reaches its own sockets.
+    // A job reaches its own three sockets.
     let own = listen.replace("CONNECT", &connect.replace("PORT", "$tcp->sockport")).replace("sleep 1000", "");
     assert_eq!(run_script(&harness, &own).lines().last(), Some("111"));
     let one = harness.start(script(&listen.replace("CONNECT", "")));
@@ -210,7 +210,7 @@ fn unneeded_system_calls_are_denied() {
         assert_eq!(errno("41, 40, 1, 0"), eperm, "a vsock socket");
         assert_eq!(errno("435, 0, 0"), enosys, "clone3");
         assert_eq!(errno("9999"), enosys, "an unknown call");
-        // The number of a call in the x32 ABI.
+        // Calls of the x32 ABI have the bit 0x40000000 in their number. The call 521 is `ptrace`.
         assert_eq!(errno("0x40000000 + 521, 0, 0, 0, 0"), enosys, "ptrace in the x32 ABI");
     }
 }
@@ -218,7 +218,7 @@ fn unneeded_system_calls_are_denied() {
 #[test]
 fn setuid_programs_gain_no_privileges() {
     let harness = Harness::new();
-    // `su` is a setuid program. Without privileges it cannot even check a correct password.
+    // `su` is a setuid program. In a job it gains no privileges, so it cannot become root.
     let output = run_script(&harness, "su -c id root </dev/null");
     assert!(!output.contains("uid=0"), "{output}");
     let output = run_script(&harness, "cp /bin/sh own; chmod 4755 own; ./own -p -c 'id -u'");

@@ -19,7 +19,8 @@ fn cpu_usage_is_throttled_to_the_limit() {
     assert_eq!(wait_finished(&job).snapshot.status.phase, Phase::Succeeded);
     let usage = job.usage().unwrap();
     let share = usage.cpu.unwrap().as_secs_f64() / usage.wall.as_secs_f64();
-    // A partial period at each end is tolerated.
+    // The limit is 0.2 CPUs. The range is wider, because a period of the limit can be incomplete at each end
+    // of the job.
     assert!((0.12..0.24).contains(&share), "{share}: {usage:?}");
     assert!(usage.throttled.unwrap() > Duration::from_millis(500), "{usage:?}");
 }
@@ -27,11 +28,11 @@ fn cpu_usage_is_throttled_to_the_limit() {
 #[test]
 fn fork_bomb_stops_at_the_process_limit() {
     let harness = Harness::with_settings(|settings| settings.max_pids = 20);
-    // `sh` exits if it cannot fork. The processes that it started continue.
+    // `sh` exits if it cannot fork, so the job fails although the started processes continue.
     let ran = harness.run(script("for i in $(seq 100); do sleep 1000 & done; wait"));
     assert!(ran.stderr.contains("fork"), "{}", ran.stderr);
     assert_eq!(ran.snapshot.status.phase, Phase::Failed);
-    // Exactly the allowed number, `sh` included.
+    // The job can have exactly 20 processes: `sh` and 19 others.
     let exact = Harness::with_settings(|settings| settings.max_pids = 20);
     let count = "n=0; while sleep 1000 & do n=$((n+1)); echo $n; [ $n -lt 19 ] || exit 0; done";
     assert_eq!(exact.run(script(count)).stdout.lines().last(), Some("19"));
@@ -83,13 +84,13 @@ fn job_above_its_storage_limit_is_evicted() {
     let hidden = "exec 3>/tmp/a; rm /tmp/a; head -c 41943040 /dev/zero >&3; sleep 20; echo no";
     let ran = harness.run(with_resources(limited(), script(hidden)));
     assert_eq!(ran.snapshot.status.reason, Some(Reason::Evicted), "an unlinked file");
-    // The job is evicted before it has written much more than its limit.
+    // A job that writes 4 GiB as fast as possible is evicted too.
     let ran = harness
         .run(with_resources(limited(), script("head -c 4294967296 /dev/zero >/tmp/a; sleep 20; echo no")));
     assert_eq!(ran.snapshot.status.reason, Some(Reason::Evicted));
 }
 
-/// Asserts that a script that writes more than one mebibyte is evicted.
+/// Asserts that a job with a storage limit of 1 MiB is evicted when it runs this script.
 fn assert_evicted(text: &str) {
     let limited = ResourceSpec { ephemeral_storage: Some("1Mi".into()), ..ResourceSpec::default() };
     let ran = Harness::new().run(with_resources(limited, script(text)));

@@ -1,4 +1,4 @@
-//! Create requests for jobs that a test policy has admitted.
+//! Builds job specs and create requests for the tests. A gate with a test policy admits each spec first.
 
 use runway_control::backend::CreateRequest;
 use runway_core::policy::PriceOverrides;

@@ -66,7 +66,7 @@ fn fifty_readers_read_everything_despite_stalls() {
     });
     assert_eq!(wait_finished(&job).snapshot.status.phase, Phase::Succeeded);
     for mut reader in stalled {
-        // The stalled readers have missed nothing.
+        // A stalled reader receives all output after its first chunk.
         let mut rest = Vec::new();
         let read = usize::try_from(reader.offset()).unwrap();
         reader.read_to_end(&mut rest).unwrap();
@@ -146,7 +146,7 @@ fn two_gibibytes_of_output_use_little_memory() {
 #[test]
 fn output_is_cut_at_its_limit_and_the_job_continues() {
     let harness = Harness::new();
-    // Half of the storage is available for output.
+    // Half of the 2 MiB of storage is available for output.
     let storage = ResourceSpec { ephemeral_storage: Some("2Mi".into()), ..ResourceSpec::default() };
     let spec = JobSpec {
         resources: storage,

@@ -1,4 +1,4 @@
-//! Runs all tests again as an unprivileged user.
+//! Runs all tests again as an unprivileged user. Requires root.
 
 #[test]
 fn everything_as_a_plain_user() {

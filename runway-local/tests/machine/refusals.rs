@@ -1,4 +1,4 @@
-//! Tests of jobs and settings that the machine refuses.
+//! Tests of jobs and settings that the machine rejects.
 
 use crate::harness::{Harness, command, order, script};
 use runway_core::JobSpec;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[test]
 fn unenforceable_limit_fails_without_best_effort() {
-    // No control group can have this name.
+    // The kernel rejects a newline in the name of a control group, so no limit can be set.
     let nowhere = PathBuf::from("/two\nlines");
     let strict = Harness::with_settings(|settings| settings.cgroup_parent = Some(nowhere.clone()));
     let refused = strict.try_start(script("echo hi"));

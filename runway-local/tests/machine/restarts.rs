@@ -1,4 +1,4 @@
-//! Tests of recovery after a launcher or a supervisor was killed.
+//! Tests of jobs whose launcher or supervisor was killed, or whose files were damaged or deleted.
 
 use crate::harness::{Harness, launcher, script, supervisor, wait_until};
 use runway_control::backend::CancelOutcome;
@@ -8,7 +8,7 @@ use runway_local::{Job, JobError, Supervision};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-/// Starts a launcher process with a job.
+/// Starts a launcher process that runs a script as a job. Returns the process and the job's id.
 fn launch(harness: &Harness, text: &str, supervision: Supervision) -> (Child, JobId) {
     let supervision = match supervision {
         Supervision::Attached => "attached",
@@ -70,11 +70,12 @@ fn job_of_a_killed_supervisor_fails_as_disrupted() {
     let mut reader = job.reader().unwrap();
     assert_eq!(&*reader.next_blocking().unwrap().unwrap().bytes, b"begun\n");
     kill_pid(supervisor_pid(&harness, job.id()));
-    // The output ends, and the job has an outcome.
+    // The supervisor is dead, so it cannot write the end of the output. The recovery writes it, and the
+    // reader reaches it.
     assert_eq!(reader.next_blocking().unwrap(), None);
     let status = crate::harness::wait_finished(&job).snapshot.status;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::Disrupted)), "{status:?}");
-    // The bill covers the time until the end.
+    // The last attempt ends when the job finishes. The bill therefore covers the time until then.
     assert_eq!(status.attempt_spans.last().unwrap().ended, status.finished_at);
 }
 
@@ -142,7 +143,7 @@ fn deleting_the_job_directory_ends_the_job() {
     let job = Job::find(&harness.reopen(), id).unwrap().unwrap();
     let supervisor = supervisor_pid(&harness, id);
     std::fs::remove_dir_all(harness.state_dir().join("jobs").join(id.as_str())).unwrap();
-    // The handles to the job report that it no longer exists.
+    // Each method of the existing handle reports that the job is gone.
     assert!(matches!(job.status(), Err(JobError::Removed { .. })));
     assert!(matches!(job.usage(), Err(JobError::Removed { .. })));
     assert!(matches!(job.wait(None), Err(JobError::Removed { .. })));
