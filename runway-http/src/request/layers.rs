@@ -91,8 +91,8 @@ where
             };
             let mut response = finalize(response, &ids);
             if state.is_stopping() {
-                // Otherwise, a client that reuses the connection could lose a request that it sends while the
-                // server closes the connection.
+                // Ask the client not to reuse the connection. Otherwise, a request that the client sends
+                // while the server closes the connection could be lost.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             let (status, elapsed) = (response.status(), started.elapsed());

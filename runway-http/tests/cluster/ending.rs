@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The results of one submitter: the job of each created key, the keys whose requests timed out at the
-/// backend, and the keys without a response.
+/// The results of one submitter. `created` maps keys to job ids. `timed_out` are the keys whose requests
+/// timed out at the backend. `unanswered` are the keys without a response.
 #[derive(Debug, Default)]
 struct LaneResult {
     created: BTreeMap<String, String>,
