@@ -4,7 +4,7 @@
 //! services can call it directly. [`server`] accepts connections, enforces their limits, terminates TLS and
 //! shuts down gracefully. The binary of the same name connects both to a backend.
 //!
-//! Each route has a file in `routes`. Middleware and extractors are in `request`.
+//! The handlers are in `routes`, one file per resource or page. Middleware and extractors are in `request`.
 
 mod concurrency;
 pub mod flags;

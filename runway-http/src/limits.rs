@@ -11,7 +11,7 @@ pub struct RequestLimits {
     pub body_timeout: Duration,
     /// Time within which a response must start.
     pub request_timeout: Duration,
-    /// Maximum number of concurrent requests. Probes and open log streams do not count.
+    /// Maximum number of concurrent requests. Probes, `/metrics` and open log streams do not count.
     pub max_requests: usize,
     /// Maximum number of concurrent submissions per tenant.
     pub max_tenant_submissions: usize,

@@ -48,7 +48,7 @@ fn is_loopback(ip: IpAddr) -> bool {
 ///
 /// This prevents DNS rebinding. In such an attack, the host name of a foreign web page suddenly resolves to
 /// 127.0.0.1, and the page sends its requests to this server. The browser still sends the foreign name as the
-/// host.
+/// host. A request without a host is accepted, because browsers always send one.
 pub fn require_loopback_host(routes: Router) -> Router {
     routes.layer(from_fn(reject_foreign_host))
 }

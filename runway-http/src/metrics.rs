@@ -1,5 +1,5 @@
-//! Metrics in the OpenMetrics text format. Labels never contain values that clients choose, so the number of
-//! series is bounded.
+//! Metrics in the OpenMetrics text format. The values of each label are a fixed set, and clients cannot
+//! extend it. So the number of series is bounded.
 
 use crate::concurrency::ConcurrencyLimits;
 use crate::refusals::{RefusalCount, RefusalWindow};
@@ -189,7 +189,8 @@ impl Default for Metrics {
         registry.register("http_connections", "Open HTTP connections", metrics.connections.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Build information", build);
-        // Create these series in advance, so that they are exported as 0 before their first event.
+        // Create the series of all reload results, and of the outcomes without a code, in advance. So they
+        // are exported as 0 before their first event.
         for result in RELOAD_RESULTS {
             drop(metrics.reloads.get_or_create(&ReloadLabels { result }));
         }
@@ -205,7 +206,7 @@ impl Default for Metrics {
 const RELOAD_RESULTS: [&str; 2] = ["applied", "failed"];
 
 impl Metrics {
-    /// Also exports the state of the control plane, which is read at each scrape.
+    /// Adds metrics of the control plane and of the concurrency limits. Their values are read at each scrape.
     pub(crate) fn register_plane(&self, plane: &ControlPlane, concurrency: ConcurrencyLimits) {
         let collector = Box::new(PlaneCollector { plane: plane.clone(), concurrency });
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(collector);
@@ -295,7 +296,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Collects gauges and counters from the control plane at each scrape.
+/// Collects gauges and counters from the control plane and the concurrency limits at each scrape.
 #[derive(Debug)]
 struct PlaneCollector {
     plane: ControlPlane,

@@ -10,7 +10,7 @@ runs the jobs, and reports their status.
 Errors are problem details (RFC 9457). Every response has the header `X-Request-ID`. Its value is also the `instance` of a problem, \
 and appears in the log of the server. A client can send its own value. The server continues a `traceparent` (W3C Trace Context).";
 
-/// Error responses that every operation can return.
+/// Error responses that [`describe_errors`] adds to every operation. To the probes, it adds only the 500.
 const COMMON_RESPONSES: &[(&str, &str)] = &[
     (
         "403",
@@ -52,7 +52,7 @@ fn job_links() -> Value {
     json!({"read": link("readJob"), "cancel": link("cancelJob"), "logs": link("readLogs")})
 }
 
-/// The schemas of string parameters by parameter name.
+/// Returns the schemas that replace the generated schemas of string parameters, by parameter name.
 fn parameter_schemas(job: &Value) -> Map<String, Value> {
     let tenant = |field| job.pointer(&format!("/properties/tenant/{field}")).cloned().unwrap_or_default();
     let tenant = json!({"type": "string", "minLength": 1, "maxLength": tenant("maxLength"), "pattern": tenant("pattern")});
@@ -79,7 +79,8 @@ fn describe_parameters(operation: &mut Value, schemas: &Map<String, Value>) {
     }
 }
 
-/// Describes the error responses of an operation. They all have the same body.
+/// Adds the common error responses to an operation. Sets the body of each error response to `Problem`, and
+/// the header `Retry-After` of the statuses 409, 429 and 503.
 fn describe_errors(operation: &mut Value) {
     let is_probe = operation.pointer("/tags/0").is_some_and(|tag| tag == "probes");
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
@@ -103,16 +104,21 @@ fn describe_errors(operation: &mut Value) {
     }
 }
 
-/// The schema of a submitted job. It differs from the schema of a job file in two points: secrets contain
-/// their values, and classes and GPU types are arbitrary strings, because they depend on the active policy.
+/// Returns the schema of a submitted job. It is the schema of a job file with these changes:
+///
+/// - The fields `name` and `image` are required, and must not be `null`.
+/// - Secrets contain their values.
+/// - Classes and GPU types are arbitrary strings, because they depend on the active policy.
+/// - The title differs, and the keywords `$schema` and `$id` are removed.
 fn job_spec() -> Value {
     let mut schema = runway_core::schema::job(&Policy::builtin());
     if let Some(root) = schema.as_object_mut() {
         root.remove("$schema");
         root.remove("$id");
     }
-    // `null` is equivalent to a missing field, and these two fields are required. The tenant is optional,
-    // because it can be set in the header.
+    // The schema of a job file accepts `null` for each field, which then counts as missing. `name` and
+    // `image` are required, so they must be strings. The tenant is optional, because the header can contain
+    // it.
     set_at(&mut schema, "/required", json!(["name", "image"]));
     set_at(&mut schema, "/properties/name/type", "string".into());
     set_at(&mut schema, "/properties/image/type", "string".into());
@@ -134,7 +140,7 @@ fn job_spec() -> Value {
     schema
 }
 
-/// Sets a value at a JSON pointer. The parent must be an existing object.
+/// Sets a value at a JSON pointer. Does nothing if the parent is not an existing object.
 fn set_at(root: &mut Value, pointer: &str, value: Value) {
     let Some((parent, name)) = pointer.rsplit_once('/') else { return };
     if let Some(parent) = root.pointer_mut(parent).and_then(Value::as_object_mut) {

@@ -1,7 +1,7 @@
 //! Error responses as problem details (RFC 9457).
 //!
-//! A handler returns an [`ApiError`]. The outermost layer renders its body, because only that layer knows the
-//! ids of the request.
+//! A handler returns an [`ApiError`]. The outermost layer renders its body and adds the ids of the request,
+//! so handlers do not need the ids to return an error.
 
 use crate::request_id::{RequestIds, TRACEPARENT};
 use axum::body::Body;
@@ -40,7 +40,7 @@ pub(crate) enum ProblemKind {
     RejectedByBackend,
     /// The idempotency key belongs to a different job.
     KeyReused,
-    /// The tenant exceeds its rate limit.
+    /// The tenant, or all tenants together, exceed the rate limit.
     RateLimited,
     /// The job exceeds a quota or the capacity.
     OverQuota,
@@ -52,7 +52,7 @@ pub(crate) enum ProblemKind {
     NotReady,
     /// The server has too many concurrent requests or log readers.
     Overloaded,
-    /// The backend is unreachable, or the outcome of a create request is unknown.
+    /// The backend is unreachable or too busy, or the outcome of a create request is unknown.
     BackendUnavailable,
     /// The response did not start in time.
     TimedOut,
@@ -160,7 +160,8 @@ impl ApiError {
         self
     }
 
-    /// Adds `Connection: close`. The rest of the body is not read, so the next request cannot be found.
+    /// Adds `Connection: close`. The server does not read the rest of the body, so it cannot find the start
+    /// of a next request on the connection.
     pub(crate) fn closing_connection(mut self) -> Self {
         self.headers.push((CONNECTION, HeaderValue::from_static("close")));
         self
@@ -179,8 +180,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Finalizes a response: adds the request ids, and renders the body of an error. Error responses of the
-/// framework become an [`ApiError`] first.
+/// Finalizes a response: adds the request ids, and renders the body of an error. An error response without an
+/// [`ApiError`], such as a 404 of the router, gets one from its status.
 pub(crate) fn finalize(mut response: Response, ids: &RequestIds) -> Response {
     let status = response.status();
     let error = match response.extensions_mut().remove::<PendingError>() {
@@ -224,7 +225,7 @@ fn render(error: &ApiError, ids: &RequestIds) -> Response {
     response
 }
 
-/// Adds the headers that every response has.
+/// Adds the headers that every response has: the request id, the trace and `nosniff`.
 fn add_request_ids(headers: &mut HeaderMap, ids: &RequestIds) {
     headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), ids.id.to_header_value());
     headers.insert(TRACEPARENT, ids.trace.to_header_value());

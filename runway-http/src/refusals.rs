@@ -29,7 +29,8 @@ impl RefusalWindow {
         let current = minute_of(now);
         self.drop_expired(current);
         match self.minutes.back_mut() {
-            // After the clock was set back, count in the latest minute of the window.
+            // Refusals of the same minute share a bucket. If the clock was set back, refusals are counted in
+            // the latest bucket.
             Some((latest, counts)) if *latest >= current => *counts.entry(code).or_default() += 1,
             _ => self.minutes.push_back((current, BTreeMap::from([(code, 1)]))),
         }

@@ -26,7 +26,7 @@ const MAX_POLICY_BYTES: usize = 64 * 1024 * 1024;
 pub struct PolicySource {
     path: PathBuf,
     overrides: PriceOverrides,
-    /// The content at the last read.
+    /// The content of the file at the last successful read. Empty before the first read.
     last_read: Vec<u8>,
 }
 
@@ -60,7 +60,8 @@ pub enum LoadError {
     Namespace(#[from] NamespaceChanged),
 }
 
-/// Formats violations in one line. `runway policy check` shows their positions in the file.
+/// Formats up to 10 violations in one line. `runway policy check` shows all, with their positions in the
+/// file.
 struct ViolationSummary<'a>(&'a [Violation]);
 
 impl fmt::Display for ViolationSummary<'_> {
@@ -90,7 +91,7 @@ impl PolicySource {
     /// Loads the policy.
     ///
     /// # Errors
-    /// [`LoadError`] if the file cannot be read or does not contain a valid policy.
+    /// [`LoadError`] if the file cannot be read, is too large, or does not contain a valid policy.
     pub async fn load(&mut self) -> Result<Arc<Policy>, LoadError> {
         self.last_read = self.read().await?;
         self.parse(&self.last_read)
@@ -123,7 +124,7 @@ pub async fn watch_policy(
     mut hangups: Signal,
 ) {
     let mut last_error: Option<String> = None;
-    // Whether the content at the last read is the active policy.
+    // Whether the content at the last successful read is the active policy.
     let mut is_active = true;
     loop {
         let is_requested = tokio::select! {
@@ -151,7 +152,7 @@ pub async fn watch_policy(
                 last_error = None;
                 metrics.record_reload(true);
             }
-            // A poll that repeats the last error does not log it again.
+            // A poll that repeats the last error neither logs nor counts it again.
             Err(error) if !is_requested && last_error == Some(error.to_string()) => {}
             Err(error) => {
                 tracing::error!(%error, "policy reload failed; the active policy stays");

@@ -14,8 +14,10 @@ pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 /// Maximum length of a request id from a client.
 const MAX_ID_LENGTH: usize = 128;
 
-/// Generates unique 128-bit numbers that look random. The system provides randomness once per generator,
-/// because request ids need not be unpredictable.
+/// Generates 128-bit numbers that look random and practically never repeat.
+///
+/// Each number is a hash of a counter with random keys. This needs no randomness from the operating system
+/// per number, because request ids need not be unpredictable.
 #[derive(Debug, Default)]
 pub(crate) struct RequestIdGen {
     hashers: [RandomState; 2],
@@ -52,7 +54,9 @@ impl RequestIds {
     }
 }
 
-/// A new trace, whose id is also the request id. It is used unless the client sends its own ids.
+/// A generated trace, as a `traceparent` header. Its trace id is also the request id, unless the client
+/// sends a valid request id. Its span id is the span of this server, even if the server continues a trace of
+/// the client.
 #[derive(Debug)]
 struct NewTrace(Bytes);
 
@@ -61,7 +65,7 @@ impl NewTrace {
     const SPAN: Range<usize> = 36..52;
 
     fn new(random: u128) -> Self {
-        // Ids of zeros are invalid.
+        // A trace id or span id that consists only of zeros is invalid.
         let (id, span) = (random.max(1), u64::try_from(random >> 64).unwrap_or(1).max(1));
         let mut text = String::with_capacity(55);
         // Writing to a string cannot fail.
@@ -135,8 +139,8 @@ fn header_value(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Returns the trace id and the flags of a `traceparent`. For a later version of the header, only the fields
-/// of version 00 are parsed.
+/// Returns the trace id and the flags of a `traceparent`, or `None` if it is invalid. For a later version of
+/// the header, only the fields of version 00 are parsed.
 fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
     let is_hex = |part: &str, length| {
         part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -150,7 +154,7 @@ fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
     (is_known_version && has_valid_ids && is_hex(flags, 2)).then_some((id, flags))
 }
 
-/// Returns the value of a header as a string if the header occurs exactly once.
+/// Returns the value of a header if the header occurs exactly once and the value is visible ASCII.
 pub(crate) fn single_str<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     single(headers, name)?.to_str().ok()
 }

@@ -53,7 +53,7 @@ impl AppState {
         self.inner.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Starts to drain the server: endless responses, such as followed logs, are aborted.
+    /// Starts to drain the server: aborts followed logs, and ends the event streams of the overview page.
     pub fn begin_drain(&self) {
         self.inner.draining.send_replace(true);
     }
@@ -67,7 +67,7 @@ impl AppState {
         self.inner.stopping.load(Ordering::Relaxed)
     }
 
-    /// Returns a number that is unique among requests.
+    /// Returns a new number from which the ids of a request are generated.
     pub(crate) fn next_request_id(&self) -> u128 {
         self.inner.request_ids.next()
     }

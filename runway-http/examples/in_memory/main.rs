@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(flags.listen).await?;
     println!("http://{}", listener.local_addr()?);
     let end_of_input = async {
-        // A read error stops the server, too.
+        // The server also stops if the read fails, so the result is ignored.
         let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
     };
     serve(listener, app(state), ConnectionLimits::default(), None, metrics, end_of_input).await;

@@ -7,7 +7,7 @@ use runway_core::status::{Phase, Reason, Status};
 use runway_core::units::{CpuMillis, GpuCount, MemoryBytes, Seconds, Timestamp};
 use std::error::Error;
 
-/// HTML that takes effect if the page does not escape it. Scripts in it set `window.owned`.
+/// HTML that takes effect if the page does not escape it. The scripts in this HTML set `window.owned`.
 const HOSTILE_TEXTS: [&str; 6] = [
     r#"<script>window.owned="script"</script>"#,
     r#"<img src=x onerror="window.owned='img'">"#,

@@ -1,4 +1,6 @@
-//! The HTML pages. `maud` escapes all inserted values. The pages load nothing from other hosts.
+//! The HTML pages. The pages load nothing from other hosts.
+//!
+//! `maud` escapes all inserted values, except the style sheet and HTML that `maud` itself has rendered.
 
 pub(crate) mod overview;
 pub(crate) mod reference;

@@ -23,7 +23,7 @@ pub(crate) struct Overview {
     pub last_event_at: Option<Timestamp>,
     pub ready: bool,
     pub policy: Digest,
-    /// The number of jobs in each phase.
+    /// The number of jobs in each phase. Jobs that the backend has deleted do not count.
     pub phases: BTreeMap<Phase, usize>,
     /// The cost per hour of the running jobs.
     pub usd_per_hour: Usd,
@@ -32,7 +32,7 @@ pub(crate) struct Overview {
     /// The held GPUs and the GPU capacity. `None` if the client sees only one tenant.
     pub gpus: Option<(u64, u64)>,
     pub tenants: BTreeMap<Tenant, TenantUsage>,
-    /// The newest jobs. Active jobs come first.
+    /// At most [`MAX_JOBS`] jobs: first the jobs that occupy resources, then the others, newest first.
     pub jobs: Vec<JobView>,
     /// The number of jobs that the page omits.
     pub omitted_jobs: usize,
@@ -215,7 +215,7 @@ fn refusals(counts: &[RefusalCount]) -> Markup {
     }
 }
 
-/// Formats an age in its two largest units.
+/// Formats an age in one unit, or in two from one hour on. Rounds down.
 fn age(from: Timestamp, now: Timestamp) -> String {
     let seconds = now.nanos_since(from) / 1_000_000_000;
     match seconds {

@@ -26,8 +26,8 @@ impl Role {
     }
 }
 
-/// The access of a client. The TLS layer adds it to the extensions of each request if the server requires
-/// client certificates. A request without this extension is permitted everything.
+/// The access of a client. If the server requires client certificates, it adds the access to the extensions
+/// of each request. A request without this extension has full access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// A client with a role.
@@ -75,7 +75,7 @@ pub(crate) fn access_error(request: &Request) -> Option<ApiError> {
     let detail = match request.extensions().get::<Access>()? {
         Access::NoRole(error) => error.to_string(),
         Access::Role(role) => {
-            // The router responds to a path without a route with 404.
+            // Each role permits a request that matches no route, because the router responds with 404.
             let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
             if path.is_none_or(|path| is_allowed(*role, request.method(), path)) {
                 return None;

@@ -44,7 +44,10 @@ impl FromRequest<AppState> for JobBody {
     }
 }
 
-/// Returns the format for the media type. A parameter such as `charset=utf-8` has no effect.
+/// Returns the format of the body from its media type. A parameter such as `charset=utf-8` has no effect.
+///
+/// # Errors
+/// An [`ApiError`] if the media type is neither JSON nor YAML, or the header does not occur exactly once.
 fn body_format(request: &Request) -> Result<Format, ApiError> {
     let essence = single_str(request.headers(), &CONTENT_TYPE)
         .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());

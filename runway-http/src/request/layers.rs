@@ -1,5 +1,5 @@
-//! Middleware around every route: request ids, authorization, the concurrency limit, the timeout, metrics and
-//! error bodies.
+//! Middleware around every route: request ids, the framing check, authorization, the concurrency limit, the
+//! timeout, metrics and error bodies.
 
 use super::access;
 use crate::metrics::RouteLabels;
@@ -35,9 +35,9 @@ pub(crate) fn wrap_probes(routes: Router, state: &AppState) -> Router {
     routes.layer(layer_fn(move |inner| Instrumented { state: state.clone(), is_limited: false, inner }))
 }
 
-/// The middleware around a route. It adds the request ids, records metrics, and renders error bodies. It is
-/// one hand-written service, because each further service or middleware function would copy and box every
-/// request.
+/// The middleware around a route. It adds the request ids, rejects forbidden requests, applies the limits,
+/// records metrics, and renders error bodies. It is one hand-written service, because each further service or
+/// middleware function would copy and box every request.
 #[derive(Clone)]
 struct Instrumented<S> {
     state: AppState,
@@ -64,7 +64,8 @@ where
         let ids = RequestIds::from_headers(request.headers(), self.state.next_request_id());
         let route = RouteLabels::from_request(&request);
         // A span at the info level would be formatted for every request, which takes longer than many
-        // handlers. Log lines at higher levels include the request id themselves.
+        // handlers. So the span has the debug level. Log lines about a request at the info level and
+        // above include the request id as a field.
         let span = tracing::debug_span!(
             "request",
             id = ids.id.as_str(),
@@ -78,8 +79,8 @@ where
             .or_else(|| access::access_error(&request));
         let call = match rejection {
             Some(error) => Err(error.into_response()),
-            // Calling the service only creates the future. A handler can panic only when its future is
-            // polled.
+            // This call only creates the future. A handler can panic only when its future is polled, and
+            // `call_limited` catches such a panic.
             None => Ok(Box::pin(span.in_scope(|| self.inner.call(request)))),
         };
         let (state, is_limited) = (self.state.clone(), self.is_limited);
@@ -90,8 +91,8 @@ where
             };
             let mut response = finalize(response, &ids);
             if state.is_stopping() {
-                // Otherwise, a client that reuses the connection could lose a request that it sends while the
-                // server closes the connection.
+                // Ask the client not to reuse the connection. Otherwise, a request that the client sends
+                // while the server closes the connection could be lost.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             let (status, elapsed) = (response.status(), started.elapsed());
@@ -105,7 +106,8 @@ where
     }
 }
 
-/// Runs a route within the concurrency limit and the timeout. Converts a panic to an error response.
+/// Runs a route. Applies the concurrency limit and the timeout if `is_limited` is set. Converts a panic to an
+/// error response.
 async fn call_limited(
     state: &AppState,
     is_limited: bool,
@@ -171,8 +173,9 @@ fn timeout_response(limit: Duration) -> Response {
 /// Returns the reason to reject a request with ambiguous framing (RFC 9112, section 6). If a proxy finds
 /// another end of the body than this server, the rest of the body can be smuggled in as the next request.
 ///
-/// For its own connections, hyper drops a `Content-Length` next to chunks before this check, and closes the
-/// connection after the response.
+/// If a request on a connection has both headers, hyper removes `Content-Length` before this check, and
+/// closes the connection after the response. The check for both headers therefore matters only for callers
+/// that use the router without a connection.
 fn ambiguous_framing(headers: &HeaderMap) -> Option<&'static str> {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let encoding = encodings.next()?;

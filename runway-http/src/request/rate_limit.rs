@@ -1,13 +1,13 @@
 //! The headers `RateLimit-Policy` and `RateLimit` (the IETF draft `draft-ietf-httpapi-ratelimit-headers-11`).
 //!
 //! `q` is the burst, and `w` is the number of seconds in which the whole burst refills. `r` is the number of
-//! remaining requests, and `t` is the number of seconds until the burst is full again.
+//! submissions that are currently permitted, and `t` is the number of seconds until the burst is full again.
 
 use axum::http::{HeaderName, HeaderValue};
 use runway_control::TenantUsage;
 use runway_core::units::Timestamp;
 
-/// Returns the whole seconds from `now` to `then`, rounded up.
+/// Returns the whole seconds from `now` to `then`, rounded up, or 0 if `then` has passed.
 pub(crate) fn seconds_until(then: Timestamp, now: Timestamp) -> u64 {
     then.nanos_since(now).div_ceil(1_000_000_000)
 }

@@ -7,7 +7,8 @@ use axum::http::request::Parts;
 use runway_api::TENANT_HEADER;
 use runway_core::Tenant;
 
-/// The value of the header as sent. The gate checks whether it is a valid tenant name.
+/// The value of the header as sent, or `None` if the header is missing. The gate checks whether it is a valid
+/// tenant name.
 pub(crate) struct TenantHeader(pub Option<String>);
 
 impl TenantHeader {

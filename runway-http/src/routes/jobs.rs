@@ -171,7 +171,8 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id: JobId = id.parse().map_err(|_| job_not_found())?;
-    // A job that is being created has no record yet, so its tenant cannot be checked here.
+    // A job that is being created has no record yet, so its tenant cannot be checked. Its cancellation fails
+    // with a conflict.
     if let Some(record) = state.plane().job(id)
         && !scope.includes(record.snapshot.tenant.as_str())
     {

@@ -93,9 +93,9 @@ pub(super) async fn read(
     Ok(([NO_STORE], headers, Body::from_stream(bytes)).into_response())
 }
 
-/// Converts the output to a body. The body ends if the job never started or no longer exists. It is aborted
-/// if the backend fails or the server shuts down. The permit is released when the body ends or the client
-/// disconnects.
+/// Converts the output to a body. The body ends with the output, or when the backend reports that the job
+/// never started or no longer exists. It is aborted if the backend fails or the server shuts down. The permit
+/// is released when the body ends or the client disconnects.
 fn to_body_stream(
     stream: LogStream,
     permit: OwnedSemaphorePermit,
@@ -106,7 +106,7 @@ fn to_body_stream(
         |event: &Result<LogEvent, LogError>| matches!(event, Err(LogError::Gone | LogError::NotStarted));
     let is_draining = draining.clone();
     let drained = Box::pin(async move {
-        // The sender exists until the server exits.
+        // `wait_for` fails only if the sender is dropped, which also means that the server is exiting.
         let _ = draining.wait_for(|draining| *draining).await;
     });
     let shutdown_error = futures::stream::once(async move {

@@ -1,4 +1,4 @@
-//! The routes, with one file per route.
+//! The routes. Each file contains the routes of one resource or page.
 
 mod docs;
 mod jobs;

@@ -52,7 +52,7 @@ async fn events(State(state): State<AppState>, scope: TenantScope) -> Result<Res
     };
     let mut draining = state.subscribe_draining();
     let drained = Box::pin(async move {
-        // The sender exists until the server exits.
+        // `wait_for` fails only if the sender is dropped, which also means that the server is exiting.
         let _ = draining.wait_for(|draining| *draining).await;
     });
     let updates = futures::stream::unfold((state, scope, None), |(state, scope, last)| async move {
@@ -94,7 +94,7 @@ fn build_overview(state: &AppState, scope: &TenantScope) -> Overview {
             }
         }
     }
-    // Active jobs come first. Both lists are sorted by age already.
+    // Active jobs come first. `records` is sorted from newest to oldest, and so are both parts.
     let (active, finished): (Vec<_>, Vec<_>) =
         records.iter().partition(|record| record.snapshot.status.occupies_resources);
     let shown = active.into_iter().chain(finished).take(MAX_JOBS);

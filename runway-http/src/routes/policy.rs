@@ -41,7 +41,8 @@ pub(super) async fn read(State(state): State<AppState>, headers: HeaderMap) -> R
     (common_headers, Json(policy.canonical())).into_response()
 }
 
-/// Returns whether the request names this tag. The comparison is weak (RFC 9110, section 13.1.2).
+/// Returns whether the header `If-None-Match` contains this tag or `*`. The comparison is weak (RFC 9110,
+/// section 13.1.2).
 fn matches_etag(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values

@@ -55,7 +55,7 @@ pub(super) async fn quote(
     let decision = state.service().preview(&body.0, tenant);
     let mut result = DryRunResult::new("-", 0, &decision);
     if let (true, Some(admitted)) = (manifest, decision.admitted()) {
-        // The id of a job is generated at its submission.
+        // The id of a job is generated at its submission, so the manifest contains a placeholder.
         result.manifest = Some(Manifest::redacted(admitted, JobId::from_random(0), &state.plane().policy()));
     }
     let mut body = Vec::with_capacity(1024);

@@ -1,4 +1,4 @@
-//! `POST /v1/jobs`: converts a request to a submission, and the submission report to a response.
+//! `POST /v1/jobs`: submits a job. Converts the request to a submission, and the result to a response.
 
 use super::NO_STORE;
 use crate::problem::{ApiError, ProblemKind};

@@ -30,7 +30,7 @@ pub struct ConnectionLimits {
     pub max_connections: usize,
     /// Time limit for a TLS handshake, for the head of a request, and for an idle connection.
     pub header_timeout: Duration,
-    /// Time limit for in-flight responses after the shutdown has started.
+    /// Time limit for in-flight responses after the server has stopped accepting connections.
     pub drain_timeout: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Default for ConnectionLimits {
 }
 
 /// Buffer size for the head of a request. A head of this size is always accepted, and a head of twice this
-/// size never. The response to a larger head, or to a head with more than 100 headers, is 431.
+/// size never. If a head is too large, or has more than 100 headers, the response is 431.
 const HEAD_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Delay after a failed accept. The usual cause is the limit on open files.
@@ -124,8 +124,8 @@ impl Server {
         });
     }
 
-    /// Serves the requests of one connection. Only HTTP/1.1 is supported. A client that needs another version
-    /// requires a proxy.
+    /// Serves the requests of one connection. Only HTTP/1.0 and HTTP/1.1 are supported. Clients that use
+    /// HTTP/2 need a proxy in front of the server.
     async fn serve_connection<S>(&self, stream: S, access: Option<Access>, watcher: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -136,7 +136,7 @@ impl Server {
             if let Some(access) = access {
                 request.extensions_mut().insert(access);
             }
-            // A router is always ready.
+            // A router is always ready, so `poll_ready` is not needed.
             router.clone().call(request)
         });
         let connection = http1::Builder::new()

@@ -17,13 +17,16 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[cfg(target_os = "linux")]
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Limits on what a closed connection still reads and discards.
+/// Maximum number of bytes that a [`Lingering`] stream reads and discards during its shutdown.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Time for which a [`Lingering`] stream reads and discards data during its shutdown.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// Sets the options that let the kernel detect a client that vanished or stopped reading. Without them, such
-/// a client would hold its connection forever: a client that follows the log of a silent job can be idle for
-/// hours.
+/// Sets the options of a connection. They let the kernel detect a client that vanished or stopped reading.
+///
+/// Without them, such a client would hold its connection forever. An idle timeout cannot replace them,
+/// because a client that follows the log of a silent job can be idle for hours.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     // Send small responses at once instead of collecting them.
     stream.set_nodelay(true)?;
@@ -37,11 +40,11 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A stream whose shutdown lingers: it closes its write half, then reads and discards data from the client,
-/// up to 16 MiB and for 2 s.
+/// A stream whose shutdown lingers: it closes its write half, then reads and discards data from the client.
+/// It stops after 16 MiB or 2 s.
 ///
 /// If a client sends data to a closed connection, the kernel replies with a reset. The reset can overtake the
-/// response. The response tells the client why its body was not read.
+/// response, and the client then does not learn why the server did not read its body.
 pub(super) struct Lingering<S> {
     stream: S,
     state: LingerState,

@@ -1,4 +1,4 @@
-//! Shutdown and SIGKILL of the program under load: no response and no job is lost.
+//! Exit of the program under load. After SIGTERM, no response is lost. After SIGKILL, no job is lost.
 
 use crate::server::{Server, is_backend_timeout, unschedulable_job};
 use kube::api::ListParams;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The results of one submitter: the job of each created key, the keys whose requests timed out at the
-/// backend, and the keys without a response.
+/// The results of one submitter. `created` maps keys to job ids. `timed_out` are the keys whose requests
+/// timed out at the backend. `unanswered` are the keys without a response.
 #[derive(Debug, Default)]
 struct LaneResult {
     created: BTreeMap<String, String>,
@@ -24,7 +24,7 @@ fn submission(key: &str) -> String {
     post("/v1/jobs", &format!("Idempotency-Key: {key}\r\n"), &unschedulable_job(name, "search").to_string())
 }
 
-/// Submits jobs sequentially until the server is not ready or does not listen.
+/// Submits jobs sequentially until `is_ready` is `false` or the server does not listen.
 async fn submit(address: SocketAddr, lane: usize, is_ready: Arc<AtomicBool>) -> LaneResult {
     let mut result = LaneResult::default();
     let mut number = 0;
@@ -108,8 +108,8 @@ async fn restart_after_sigkill_loses_no_job() {
     let results = under_load(&mut server, Signal::KILL).await;
     assert!(!server.process.wait_for_exit().await.success());
     server.restart().await;
-    // All reported jobs exist. A client without a response learns the outcome by repeating the request with
-    // its key.
+    // Each job with a 201 response exists. A client without a response, or with a timeout, repeats its
+    // request with the same key and receives the job.
     let mut all = BTreeMap::new();
     for LaneResult { created, timed_out, unanswered } in results {
         for (key, id) in made {

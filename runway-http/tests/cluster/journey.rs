@@ -48,7 +48,7 @@ async fn job_can_be_followed_read_and_cancelled() {
     let finished = request("DELETE", &format!("/v1/jobs/{id}"), "", "");
     assert_eq!(server.exchange(finished).await.status, 409);
 
-    // The log never contains the value of a variable or a secret.
+    // The server's log never contains the value of a variable or a secret.
     server.process.signal(Signal::TERM);
     assert_eq!(server.process.wait_for_exit().await.code(), Some(0));
     let log = server.process.log();

@@ -1,4 +1,4 @@
-//! Quota and rate limit from the view of a client: waiting as the response says is sufficient.
+//! Quota and rate limit, as a client observes them. A refused client that waits is then admitted.
 
 use crate::server::{Server, shell_job, unschedulable_job};
 use runway_testing::wire::{get, request};
@@ -55,7 +55,8 @@ async fn rate_limited_retry_after_is_exact() {
     assert!(refused.header("ratelimit").unwrap().starts_with("\"tenant\";r=0;"), "{refused:?}");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     let refused_at = Instant::now();
-    // A token refills in ten seconds. The value is rounded up to whole seconds.
+    // The limit of 6 per minute permits one more submission every ten seconds. `Retry-After` is rounded up to
+    // whole seconds.
     assert!((1..=10).contains(&wait), "{wait}");
     if wait > 1 && began.elapsed() < Duration::from_secs(1) {
         tokio::time::sleep_until((refused_at + Duration::from_secs(wait - 1) - began.elapsed()).into()).await;

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Time limit for a call to the API server.
+/// The program's time limit for a call to the API server of the cluster.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Server {
@@ -22,7 +22,8 @@ pub struct Server {
     flags: Vec<&'static str>,
 }
 
-/// Returns the kubeconfig of the user `runway`. Without one, an administrator impersonates this user.
+/// Returns a kubeconfig for the user `runway`. If `RUNWAY_TEST_KUBECONFIG` is not set, the user of the
+/// default kubeconfig impersonates `runway`.
 fn kubeconfig(dir: &TempDir) -> PathBuf {
     if let Some(path) = std::env::var_os("RUNWAY_TEST_KUBECONFIG") {
         return path.into();
@@ -97,8 +98,9 @@ impl Server {
     }
 }
 
-/// Returns whether the API server did not respond in time, so the client must retry with the same key. On a
-/// busy machine, the API server can stall. Only a response after the call timeout counts.
+/// Returns whether the API server of the cluster did not respond in time, so the client must retry with the
+/// same key. On a busy machine, the API server can stall. Panics if such a response came before the call
+/// timeout.
 pub fn is_backend_timeout(answer: &HttpResponse, took: Duration) -> bool {
     let is_timeout = answer.status == 503 && answer.problem() == "backend-unavailable";
     assert!(!is_timeout || took >= CALL_TIMEOUT, "after {took:?}: {}", answer.text());

@@ -27,7 +27,8 @@ async fn hundred_concurrent_submitters_all_succeed() {
             let sent = Instant::now();
             let mut answer = wire.exchange(post("/v1/jobs", &key, &job)).await;
             if is_backend_timeout(&answer, sent.elapsed()) {
-                // The status is 409 while the server polls for the job.
+                // The outcome of the create request is unknown. The status is 409 while the server polls for
+                // the job.
                 while matches!(answer.status, 409 | 503) && sent.elapsed() < RETRY_TIMEOUT {
                     println!("{}", answer.text());
                     let after = answer.header("retry-after").unwrap().parse().unwrap();

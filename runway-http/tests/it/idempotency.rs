@@ -14,10 +14,11 @@ async fn same_key_returns_the_existing_job() {
     assert_eq!(again.status, 200);
     assert_eq!(again.json()["id"], first.json()["id"]);
     assert_eq!(again.header("location"), first.header("location"));
-    // The draft defines the key as a quoted string.
+    // The draft defines the key as a quoted string. The key with quotes is the same as the key without
+    // quotes.
     let quoted = harness.post("/v1/jobs", body.clone(), &[("idempotency-key", "\"nightly-7\"")]).await;
     assert_eq!(quoted.json()["id"], first.json()["id"]);
-    // A replay does not use the rate limit.
+    // A replay does not use the rate limit, so only the first of three submissions was counted.
     assert_eq!(quoted.header("ratelimit"), "\"tenant\";r=9;t=1");
     tokio::time::sleep(Duration::from_secs(30)).await;
     let late = harness.post("/v1/jobs", body, &[("idempotency-key", "nightly-7")]).await;

@@ -83,7 +83,7 @@ async fn read_returns_a_running_finished_and_deleted_job() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let ended = harness.get(&path).await.json();
     assert_eq!(ended["phase"], "succeeded");
-    // 10 s with 0.5 CPU and 0.5 GiB.
+    // The job used 0.5 CPU and 0.5 GiB for 10 s: 0.000050 USD and, rounded up, 0.000006 USD.
     assert_eq!(ended["cost_usd"], "0.000056");
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert!(harness.cluster.jobs().is_empty(), "the backend has deleted the job");

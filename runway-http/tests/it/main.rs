@@ -1,5 +1,5 @@
-//! Tests that call the router without sockets, over an in-memory cluster and with virtual time. Each response
-//! is checked against the OpenAPI document.
+//! Tests that call the router without sockets, over an in-memory cluster and with virtual time. The harness
+//! checks each response of a documented route against the OpenAPI document.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(unreachable_pub, reason = "modules of one test program")]

@@ -1,4 +1,4 @@
-//! `GET /metrics` counts the requests that were sent.
+//! `GET /metrics`: the counters of requests, submissions and jobs.
 
 use crate::harness::{Harness, job};
 use runway_control::fake::JobTimings;

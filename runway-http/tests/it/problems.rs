@@ -1,4 +1,4 @@
-//! All errors are problem details (RFC 9457), including those of the framework.
+//! All error responses are problem details (RFC 9457), including those that the framework creates.
 
 use crate::harness::{Harness, POLICY, job};
 use axum::body::{Body, Bytes};
@@ -63,7 +63,7 @@ async fn unparsable_body_is_400() {
             assert_eq!(problem["violations"].as_array().unwrap().len(), violations, "{problem}");
         }
     }
-    // These bodies can be parsed, so the response lists violations.
+    // These bodies are valid JSON, but not valid jobs, so the response lists violations.
     for body in ["[]", "null", "3", "\"text\""] {
         let problem = harness.post("/v1/jobs", body, &[]).await.expect_problem(400, "malformed");
         assert!(!problem["violations"].as_array().unwrap().is_empty(), "{problem}");
@@ -84,7 +84,7 @@ async fn body_above_the_size_limit_is_413() {
     let answer = harness.post("/v1/jobs", padded(1001), &[]).await;
     answer.expect_problem(413, "body-too-large");
     assert_eq!(answer.header("connection"), "close");
-    // In chunks, without a `Content-Length`.
+    // The body arrives in chunks, without a `Content-Length`.
     let pieces = |text: String| {
         let pieces: Vec<_> = text
             .into_bytes()

@@ -18,7 +18,9 @@ async fn created_job_has_location_quote_and_rate_headers() {
     assert_eq!(answer.header("ratelimit-policy"), "\"tenant\";q=10;w=10");
     assert_eq!(answer.header("ratelimit"), "\"tenant\";r=9;t=1");
     assert_eq!((&created["phase"], &created["tenant"]), (&json!("pending"), &json!("search")));
-    // 0.5 x 0.00001 x 630 + 0.536870912 x 0.000001 x 630, with each product rounded up to the micro-dollar.
+    // The ceiling covers 630 s: the timeout of 10 minutes, and the grace period of 30 s. The price of 0.5 CPU
+    // is 0.5 x 0.00001 x 630. The price of 0.536870912 GB is 0.536870912 x 0.000001 x 630. Each product is
+    // rounded up to the micro-dollar.
     assert_eq!(created["quote"]["ceiling_usd"], "0.003489");
     assert_eq!(harness.cluster.jobs().len(), 1);
     let read = harness.get(&format!("/v1/jobs/{id}")).await;
@@ -177,7 +179,7 @@ async fn secret_value_is_accepted_and_never_returned() {
     let quote = harness.post("/v1/quotes?manifest=true", job.to_string(), &[]).await;
     let text = String::from_utf8_lossy(&quote.bytes).into_owned();
     assert!(text.contains("<redacted>") && !text.contains("hunter2"), "{text}");
-    // The server cannot read the environment of the client.
+    // The server cannot read the environment of the client, so it rejects `from_env`.
     job["secrets"] = json!({"PASSWORD": {"from_env": "PASSWORD"}});
     let answer = harness.post("/v1/jobs", job.to_string(), &[]).await;
     answer.expect_problem(400, "malformed");

@@ -28,11 +28,11 @@ async fn non_loopback_address_is_refused() {
         assert_eq!(code, Some(2), "{stderr}");
         assert!(stderr.contains("host names are not resolved"), "{stderr}");
     }
-    // The server has not created its state directory.
+    // None of the refused servers has created its state directory.
     assert!(!harness.state_dir().exists());
 }
 
-/// Returns the flags of mutual TLS. The last two are for client certificates.
+/// Returns the flags of mutual TLS. The last two elements are `--client-ca` and its file.
 fn mutual_tls(dir: &TempDir, authority: &Authority) -> Vec<String> {
     let TlsFiles { certificate, key, client_ca } =
         certificates::write_tls_files(dir, &authority.server(), Some(authority));
@@ -60,7 +60,7 @@ async fn mutual_tls_allows_other_addresses() {
     let process = Process::launch_on("0.0.0.0:0", &flags).await;
     assert!(process.address.ip().is_unspecified());
     let here = SocketAddr::from(([127, 0, 0, 1], process.address.port()));
-    // The host is not a loopback name.
+    // With client certificates, the server accepts a host that is not a loopback name.
     let request = "GET /v1/policy HTTP/1.1\r\nHost: runway.example.com\r\n\r\n";
     let admin = Client::new(&authority, Some(&authority.client(&["admin"])));
     assert_eq!(admin.status(here, request).await.unwrap(), 200);

@@ -16,8 +16,8 @@ async fn gpu_stays_assigned_after_a_server_restart() {
     let other = server.submit_admitted(&with_gpus(1, "echo $NVIDIA_VISIBLE_DEVICES")).await;
     server.wait_until_finished(&other).await;
     assert_eq!(server.logs(&other, "").await, "GPU-b\n");
-    // The policy permits more GPUs than the machine has. A job with two GPUs can run later, and a job with
-    // three never.
+    // The policy permits 8 GPUs per job. The machine has two, and `held` holds one. A job with two GPUs can
+    // run later, so the status is 503. A job with three GPUs can never run, so the status is 422.
     let refused = server.submit(&with_gpus(2, "true"), "").await;
     assert_eq!((refused.status, refused.problem().as_str()), (503, "backend-unavailable"));
     assert!(refused.json()["detail"].as_str().unwrap().contains("only 1 of 2 are free"), "{refused:?}");

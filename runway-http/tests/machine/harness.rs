@@ -91,7 +91,8 @@ pub fn status(job: &Path) -> Json {
 }
 
 impl Drop for Harness {
-    /// Asserts that no process, cgroup, mount or file of a job is left.
+    /// Waits until all jobs are finished, and asserts that no process, cgroup, mount or `files` directory of
+    /// a job is left. If the test has failed, only kills the jobs.
     fn drop(&mut self) {
         if std::thread::panicking() {
             for job in self.jobs() {
@@ -124,8 +125,8 @@ fn is_alive(process: &Json) -> bool {
     started == Some(&process["started"].to_string())
 }
 
-/// Starts a server that is expected to fail. Returns its exit code and its error output. Listens on loopback
-/// unless `listen` is set.
+/// Starts a server that is expected to fail. Returns its exit code and its error output. `listen` contains
+/// the flags for the addresses. If it is empty, the server listens on a loopback address.
 pub async fn failed_start(listen: &[&str], flags: &[String]) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(crate::process::program());
     command.args(if listen.is_empty() { &["--listen", "127.0.0.1:0"] } else { listen });

@@ -42,7 +42,8 @@ async fn followed_log_spans_attempts() {
         text.push_str(&String::from_utf8(wire.chunk().await.unwrap().unwrap()).unwrap());
     }
     assert_eq!(text, "attempt 1\nbytes 4\none\n");
-    // The output arrives while the first attempt runs. The watch can report the phase slightly later.
+    // The output arrived while the first attempt was running. The watch can report the phase `running`
+    // slightly later, so the test waits for it.
     server.wait_until("the job to run", async || server.job(&id).await["phase"] == "running").await;
     assert_eq!(server.job(&id).await["attempts"], 1);
     while let Some(chunk) = wire.chunk().await.unwrap() {

@@ -1,5 +1,5 @@
-//! Tests of the program with jobs on this machine. As root, all tests run twice: as root, and in `plain` as
-//! an unprivileged user.
+//! Tests of the program with jobs on this machine. The whole suite must run as root. The test in `plain` runs
+//! all other tests again as an unprivileged user.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "tests, which share files with others")]

@@ -1,4 +1,4 @@
-//! Runs all tests again as an unprivileged user.
+//! Runs all other tests again as an unprivileged user. Fails if the user is not root.
 
 #[test]
 fn everything_as_a_plain_user() {

@@ -39,7 +39,7 @@ async fn state_dir_allows_only_one_server() {
 #[tokio::test]
 async fn start_fails_if_limits_cannot_be_enforced() {
     let harness = Harness::new();
-    // A cgroup with this name cannot be created.
+    // Linux does not permit a line break in the name of a cgroup, so the cgroup cannot be created.
     let mut flags = harness.flags();
     let at = flags.iter().position(|flag| flag == "--cgroup-parent").unwrap();
     flags[at + 1] = "/two\nlines".to_owned();
@@ -58,7 +58,7 @@ async fn start_fails_if_limits_cannot_be_enforced() {
     assert!(message.contains("not enforced: ") && message.contains("memory: "), "{message}");
 }
 
-/// An attached job in the same state directory, as `runway run` starts it.
+/// Starts an attached job in the state directory of the server, as `runway run` does.
 #[tokio::test]
 async fn server_ignores_attached_jobs() {
     let harness = Harness::new();
@@ -82,7 +82,7 @@ async fn server_ignores_attached_jobs() {
     let decision = gate.submit(id, &Submission::from(spec), Timestamp::from_seconds(1_795_248_000)).unwrap();
     let request = CreateRequest { id, admitted: decision.admitted().unwrap().clone(), policy };
     let job = Job::start(&Machine::open(settings).unwrap(), &request, Supervision::Attached).unwrap();
-    // When a later job of the server is finished, the server has observed the attached job, too.
+    // The server would have observed the attached job before the end of a job that started later.
     let own = server.submit_admitted(&script("true")).await;
     server.wait_until_finished(&own).await;
     assert_eq!(server.get(&format!("/v1/jobs/{id}")).await.status, 404);

@@ -4,7 +4,7 @@ use crate::harness::{Harness, Server, script, with_field};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// Prints a line at its start, and exits one second later.
+/// A script that prints a line, and one second later prints another line and exits with code 3.
 const SHORT_SCRIPT: &str = "echo begun; sleep 1; echo ended; exit 3";
 
 async fn three_jobs(server: &Server) -> [String; 3] {
@@ -20,10 +20,11 @@ async fn three_jobs(server: &Server) -> [String; 3] {
     [short, running, done]
 }
 
-/// Asserts that the server knows the state, output and holds of all three jobs.
+/// Asserts that the server knows the state, output and holds of all three jobs, and can cancel the running
+/// job.
 async fn check_three_jobs(server: &Server, [short, running, done]: [String; 3]) {
     assert_eq!(server.job(&running).await["phase"], "running");
-    // Active jobs count against the quota of three.
+    // Only active jobs count against the quota: the running job, and the short job if it still runs.
     let used = server.get("/v1/tenants/search").await.json()["jobs"]["held"].as_u64().unwrap();
     assert!((1..=2).contains(&used), "{used}");
     let again = server.submit(&script("echo begun; sleep 1000"), "Idempotency-Key: long\r\n").await;
@@ -35,7 +36,7 @@ async fn check_three_jobs(server: &Server, [short, running, done]: [String; 3]) 
     let job = server.job(&done).await;
     assert_eq!((&job["exit_code"], &job["phase"]), (&json!(0), &json!("succeeded")));
     assert_eq!(server.logs(&done, "").await, "done\n");
-    // The new server can cancel them.
+    // The new server can cancel the running job.
     assert_eq!(server.cancel(&running).await, 202);
     assert_eq!(server.wait_until_finished(&running).await["phase"], "cancelled");
     let metrics = server.get("/metrics").await.text();
@@ -98,7 +99,7 @@ async fn job_without_supervisor_fails_as_disrupted() {
     let job = server.wait_until_finished(&own).await;
     assert_eq!((&job["phase"], &job["reason"]), (&json!("failed"), &json!("Disrupted")), "{job}");
     server.kill().await;
-    // The new server is not the parent of this supervisor.
+    // The new server is not the parent process of the supervisor of `taken_over`.
     let server = harness.serve(&[]).await;
     kill(&taken_over);
     let job = server.wait_until_finished(&taken_over).await;

@@ -17,7 +17,7 @@ fn resident_kib() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Submits once for each tenant, over a few connections.
+/// Sends one submission for each tenant in the range, over eight connections. All submissions are refused.
 async fn submit_as_each(harness: &Harness, tenants: std::ops::Range<u32>) {
     let request = |n: u32| {
         post("/v1/jobs", &format!("X-Tenant-ID: a-tenant-whose-name-is-fairly-long-{n:06}\r\n"), "{}")
@@ -30,8 +30,8 @@ async fn submit_as_each(harness: &Harness, tenants: std::ops::Range<u32>) {
             let mut answer = vec![0; 16 * 1024];
             for n in tenants.filter(|n| n % lanes == lane) {
                 stream.write_all(request(n).as_bytes()).unwrap();
-                // Parsing the response would take longer than creating it. It ends with the list of
-                // violations.
+                // The test does not parse the response, because parsing takes longer than creating it. The
+                // response ends with the list of violations, so `]}` marks its end.
                 let mut length = 0;
                 while !answer[..length].ends_with(b"]}") {
                     let more = stream.read(&mut answer[length..]).unwrap();
@@ -49,7 +49,7 @@ async fn submit_as_each(harness: &Harness, tenants: std::ops::Range<u32>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_does_not_grow_with_tenants() {
-    // Each tenant has its own rate limit, and the capacity is ten jobs.
+    // Under this policy, each tenant has its own rate limit, and all tenants together can hold ten jobs.
     let policy =
         policies::UNLIMITED.replace("concurrent_jobs: 100000, rate_limit", "concurrent_jobs: 10, rate_limit");
     let harness =
@@ -59,7 +59,7 @@ async fn memory_does_not_grow_with_tenants() {
     submit_as_each(&harness, 20_000..100_000).await;
     let after = resident_kib();
     println!("{before} KiB after 20,000 tenants, {after} KiB after 100,000");
-    // Even 60 bytes per tenant would exceed this.
+    // The second step adds 80,000 tenants. 60 bytes per tenant would already exceed the limit of 4 MiB.
     assert!(after < before + 4 * 1024, "{before} KiB grew to {after} KiB");
     let metrics = harness.metrics().await;
     let refused = metric(&metrics, r#"runway_submissions_total{outcome="refused",code="missing-field"}"#);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 const LIMIT: usize = 256 * 1024;
 
-/// Returns a job, padded with spaces to the given size.
+/// Returns a job in JSON, padded with spaces to the given number of bytes.
 fn padded(bytes: usize) -> String {
     let job = job("bodies", "search");
     format!("{job}{}", " ".repeat(bytes - job.len()))
@@ -51,14 +51,15 @@ async fn client_of_oversized_body_receives_413() {
             );
         }
     }
-    // With `Expect: 100-continue`, the client sends no body.
+    // With `Expect: 100-continue`, a client sends only the head and waits. The server rejects the body
+    // because of its `Content-Length`.
     let head = format!(
         "POST /v1/jobs HTTP/1.1\r\nHost: runway\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         10_000_000
     );
     let answer = server.exchange(head).await;
     assert_eq!(answer.problem(), "body-too-large");
-    // Also for requests whose body is not read.
+    // If the response does not depend on the body, a client of an oversized body receives that response.
     for method in ["GET", "DELETE", "PUT"] {
         let answer = server.exchange(request(method, "/v1/policy", "", &padded(10_000_000))).await;
         assert_eq!(answer.status, if method == "GET" { 200 } else { 405 });
@@ -89,7 +90,7 @@ async fn stalled_body_is_408_and_truncated_body_is_400() {
         assert!((SHORT_TIMEOUT..SHORT_TIMEOUT + Duration::from_secs(2)).contains(&began.elapsed()));
         assert!(answer.closes_connection() && wire.closed_without_data().await);
     }
-    // A truncated body is rejected as well.
+    // The client closes its write half before the body is complete. If it receives a response, that is a 400.
     for sent in [&whole[..whole.len() - 1], &chunks[..chunks.len() - 7]] {
         let mut wire = RawConnection::connect(server.address).await.unwrap();
         wire.send(sent).await.unwrap();

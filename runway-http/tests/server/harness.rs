@@ -23,7 +23,7 @@ pub struct TestServer {
     harness: Harness,
     /// Create calls wait while this is `false`.
     pub create_gate: watch::Sender<bool>,
-    /// The number of open log streams.
+    /// The number of open log streams of the jobs `silent` and `chatty`.
     pub open_log_streams: Arc<AtomicUsize>,
 }
 
@@ -112,7 +112,8 @@ impl Backend for GatedBackend {
         self.inner.cancel(job)
     }
 
-    /// A job named `silent` prints one line and keeps running. A job named `chatty` never stops printing.
+    /// The output of a job named `silent` is one line and does not end. A job named `chatty` prints forever.
+    /// For other jobs, returns the output from the in-memory cluster.
     fn logs<'a>(
         &'a self,
         job: &'a JobRef,

@@ -11,13 +11,14 @@ async fn slow_clients_do_not_block_other_requests() {
     let mut slow = Vec::new();
     for n in 0..2000 {
         let mut wire = RawConnection::connect(server.address).await.unwrap();
-        // A third each: no bytes, part of a head, and a head with part of a body.
+        // One third of the clients sends nothing, one third sends part of a head, and one third sends a head
+        // with part of a body.
         let whole = post("/v1/jobs", "", &job("slow", "search"));
         let sent = [0, 10, whole.len() - 40][n % 3];
         wire.send(&whole[..sent]).await.unwrap();
         slow.push(wire);
     }
-    // Each request with a partial body needs a permit: 512 get one, and the others receive 503.
+    // Each request with part of a body needs a permit. The limit is 512, and further requests receive 503.
     wait_until("the clients to connect", async || server.metric("runway_http_connections").await >= 1000)
         .await;
     let began = Instant::now();
@@ -179,7 +180,8 @@ async fn metrics_match_the_requests_of_100_clients() {
             statuses.push(wire.exchange(request).await.status);
         }
         assert_eq!(statuses, [201, 201, 200, 422, 422, 400, 200, 200, 200, 200, 404, 405]);
-        // The quota has room for four more jobs of each tenant: two of its six are held already.
+        // The quota of each tenant is six jobs, and each tenant holds two. So four of nine submissions
+        // succeed.
         let more: Vec<HttpResponse> =
             join_all((0..9).map(|_| server.exchange(post("/v1/jobs", "", &good)))).await;
         let created = more.iter().filter(|answer| answer.status == 201).count();
@@ -214,6 +216,6 @@ async fn metrics_match_the_requests_of_100_clients() {
     assert_eq!(metric(&metrics, "runway_create_duration_seconds_count"), 600);
     assert_eq!(metric(&metrics, "runway_jobs_held"), 600);
     assert_eq!(server.cluster.created_jobs().len(), 600);
-    // No metric names a tenant.
+    // No metric contains the name of a tenant.
     assert!(!metrics.contains("team-"), "{metrics}");
 }

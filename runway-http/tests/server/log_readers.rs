@@ -43,7 +43,7 @@ async fn stalled_log_reader_gets_backpressure() {
     let mut wire = RawConnection::connect(server.address).await.unwrap();
     wire.send(&logs).await.unwrap();
     assert_eq!(wire.head().await.unwrap().status, 200);
-    // Other readers and requests are not blocked.
+    // The stalled reader does not block other readers and requests.
     let mut quick = RawConnection::connect(server.address).await.unwrap();
     quick.send(&logs).await.unwrap();
     quick.head().await.unwrap();

@@ -1,8 +1,8 @@
 //! Tests of the server over real sockets: TLS and roles, limits and abuse, reloads and shutdown.
 //!
 //! Most tests run the server in this process, over an in-memory cluster. Tests of signals and files start the
-//! program, with a kubeconfig for an unreachable cluster. Everything except submissions works without a
-//! cluster.
+//! program, with a kubeconfig for an unreachable cluster. The program is then not ready and creates no jobs,
+//! but it answers all other requests.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]

@@ -1,4 +1,4 @@
-//! Runs the program in its own process.
+//! Runs the program `runway-http` in its own process.
 
 use runway_control::{Env, SystemEnv};
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,7 +55,7 @@ users: [{name: tester, user: {token: the-secret-token}}]
 contexts: [{name: nowhere, context: {cluster: nowhere, user: tester}}]
 ";
 
-/// Returns the path of the built program.
+/// Returns the path of the program: the value of `RUNWAY_TEST_SERVER`, or the program that cargo built.
 pub fn program() -> PathBuf {
     let elsewhere = std::env::var_os("RUNWAY_TEST_SERVER").map(PathBuf::from);
     elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-http")))
@@ -67,7 +67,7 @@ pub struct Process {
     pub address: SocketAddr,
     pub ops: Option<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
-    /// Task that reads the log until the process closes it.
+    /// The task that reads the log, which is the standard error of the process.
     reader: JoinHandle<()>,
 }
 
@@ -109,12 +109,13 @@ impl Process {
         process
     }
 
-    /// Returns all log lines.
+    /// Returns the log lines so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits until `find` returns a value for a log line. Panics after 30 s or if the process exits.
+    /// Waits until `find` returns a value for a log line, and returns that value. Panics after 30 s, or if
+    /// the process exits without such a line.
     pub async fn wait_for_log<T>(&mut self, what: &str, find: impl Fn(&Json) -> Option<T>) -> T {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         loop {

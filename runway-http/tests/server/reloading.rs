@@ -26,7 +26,8 @@ async fn is_current(process: &Process) -> bool {
     metric(&metrics, "runway_policy_last_reload_successful") == 1
 }
 
-/// An alert uses this metric: it must be 0 exactly while the file is not the active policy.
+/// An alert uses the metric `runway_policy_last_reload_successful`. The metric must be 0 exactly while the
+/// file is not the active policy.
 #[tokio::test]
 async fn reload_metric_is_0_while_the_policy_file_is_bad() {
     let dir = TempDir::new("policy-current");
@@ -35,7 +36,7 @@ async fn reload_metric_is_0_while_the_policy_file_is_bad() {
     assert!(is_current(&process).await);
     dir.write("policy.yaml", "version: 1");
     wait_until("the bad policy to be rejected", async || !is_current(&process).await).await;
-    // The file is deleted, and restored with the same content.
+    // Delete the file, and restore its bad content. The metric must stay 0.
     std::fs::remove_file(&policy).unwrap();
     wait_until("the missing file to be counted", async || reloads(&process, "failed").await == 2).await;
     dir.write("policy.yaml", "version: 1");
@@ -73,7 +74,8 @@ async fn sighup_reloads_policy_and_rejects_bad_ones() {
     let second = exchange(process.address, get("/v1/policy")).await;
     assert_ne!(second.header("etag").unwrap(), etag);
 
-    // Invalid YAML, a contradiction, an empty file, and a NUL byte: the active policy stays.
+    // These policies are invalid YAML, a maximum below the minimum, an empty file, and a NUL byte. For each,
+    // the active policy stays.
     for (n, bad) in ["version: 1\nlimits: [", &with_cpu("1m"), "", "\0"].iter().enumerate() {
         let before = reloads(&process, "failed").await;
         dir.write("policy.yaml", bad);
@@ -93,7 +95,7 @@ async fn sighup_reloads_policy_and_rejects_bad_ones() {
     };
     assert!(process.wait_for_log("the reload error", reload_error).await.contains("is invalid"));
 
-    // A changed namespace requires a restart.
+    // A changed namespace requires a restart, so the reload fails.
     let applied = reloads(&process, "applied").await;
     dir.write("policy.yaml", format!("{}run: {{namespace: elsewhere}}\n", with_cpu("2")));
     process.signal(Signal::HUP);
@@ -103,7 +105,7 @@ async fn sighup_reloads_policy_and_rejects_bad_ones() {
     assert_eq!((cpu_max(&process).await.as_str(), reloads(&process, "applied").await), ("8", applied));
 }
 
-/// The kubelet updates a mounted ConfigMap by replacing a symbolic link.
+/// The kubelet updates a mounted ConfigMap by replacing a symbolic link. This test does the same.
 #[tokio::test]
 async fn symlinked_policy_reloads_when_the_link_changes() {
     let dir = TempDir::new("policy-link");
@@ -143,7 +145,7 @@ async fn sighup_reloads_tls_and_ops_needs_no_certificate() {
     let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &flags).await;
     let (address, ops) = (process.address, process.ops.unwrap());
 
-    // Without a certificate, only the probes and the metrics are reachable.
+    // The address of `--listen-ops` requires no certificate. It serves only the probes and the metrics.
     assert_eq!(exchange(ops, get("/healthz")).await.status, 200);
     assert_eq!(exchange(ops, get("/metrics")).await.status, 200);
     assert_eq!(exchange(ops, get("/readyz")).await.problem(), "not-ready");
@@ -164,7 +166,7 @@ async fn sighup_reloads_tls_and_ops_needs_no_certificate() {
         .await;
     assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
 
-    // Both authorities change. Open connections stay open, and new connections use the new authorities.
+    // Replace both authorities. Open connections stay open, and new connections use the new authorities.
     let (servers, clients) = (Authority::new("new servers"), Authority::new("new clients"));
     write_tls_files(&dir, &servers.server(), Some(&clients));
     process.signal(Signal::HUP);

@@ -29,7 +29,8 @@ async fn heads_up_to_64_kib_are_accepted() {
     let long = format!("/v1/jobs?continue={}", "x".repeat(128 * 1024));
     let answer = server.exchange(get(&long)).await;
     assert!([414, 431].contains(&answer.status), "{answer:?}");
-    // The path is too long, but the head is not.
+    // A path with its query can have 65,534 bytes. A longer one is rejected with 414, even if the server
+    // accepts a head of this size.
     let with_path = |bytes: usize| get(&format!("/v1/jobs?continue={}", "x".repeat(bytes - 18)));
     assert_eq!(server.exchange(with_path(65_534)).await.problem(), "malformed");
     assert_eq!(server.exchange(with_path(65_535)).await.status, 414);
@@ -45,7 +46,7 @@ async fn malformed_head_is_400_on_new_and_used_connections() {
         assert_eq!(wire.exchange(get("/healthz")).await.status, 200);
         let answer = wire.exchange(bad).await;
         assert_eq!((answer.status, answer.closes_connection()), (400, true), "{bad:?}");
-        // Both requests in one write.
+        // The client sends the valid and the malformed request in one write.
         let mut wire = RawConnection::connect(server.address).await.unwrap();
         wire.send(format!("{}{bad}", get("/healthz"))).await.unwrap();
         assert_eq!(wire.response().await.unwrap().status, 200);
@@ -53,7 +54,7 @@ async fn malformed_head_is_400_on_new_and_used_connections() {
     }
 }
 
-/// Sends each header that the server reads twice, empty, and with the maximum size.
+/// Sends each of these headers in three requests: repeated, empty, and with a value of 60 KiB.
 #[tokio::test]
 async fn repeated_and_huge_headers_never_cause_500() {
     let server = TestServer::start().await;

@@ -7,7 +7,7 @@ use rcgen::{DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use runway_http::server::Tls;
 use runway_testing::wire::{RawConnection, get, job, post, request};
 
-/// A server that requires client certificates, and the two authorities.
+/// A server that requires client certificates, its own authority, and the authority of its clients.
 struct MutualTlsServer {
     server: TestServer,
     servers: Authority,
@@ -35,7 +35,7 @@ async fn roles_permit_only_their_routes() {
     let body = job("roles", "search");
     let nowhere = "/v1/jobs/aaaaaaaaaaaa";
     let logs = format!("{nowhere}/logs");
-    // The request, and the expected status for an admin and for a viewer.
+    // Each row: the request, the expected status for an admin, and the expected status for a viewer.
     let matrix = [
         (post("/v1/jobs", "", &body), 201, 403),
         (post("/v1/quotes", "", &body), 200, 200),
@@ -71,7 +71,7 @@ async fn roles_permit_only_their_routes() {
     assert_eq!(mtls.server.cluster.created_jobs().len(), 1);
 }
 
-/// A client certificate without exactly one role can connect, but each request receives 403.
+/// A client whose certificate does not name exactly one role can connect, but each request receives 403.
 #[tokio::test]
 async fn certificate_without_exactly_one_role_is_403() {
     let mtls = MutualTlsServer::start("no-role").await;
@@ -153,7 +153,7 @@ async fn invalid_client_certificate_cannot_connect() {
     let old = Client::with(&mtls.servers, Some(&admin), &[&rustls::version::TLS12]);
     let error = old.connect(address).await.err().unwrap();
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
-    // A plain HTTP request receives no HTTP response.
+    // An HTTP request without TLS receives no HTTP response.
     let mut plain = RawConnection::connect(address).await.unwrap();
     plain.send(get("/healthz")).await.unwrap();
     assert!(plain.response().await.is_none());

@@ -1,5 +1,5 @@
-//! The log has one JSON object per line, and never contains a secret or the value of a variable, at any
-//! level.
+//! The log with `--log-format json` has one JSON object per line. At no level does it contain a secret or the
+//! value of a variable.
 
 use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
 use runway_testing::policies::UNLIMITED;
@@ -29,7 +29,7 @@ async fn secret_and_env_values_are_never_logged() {
         for body in [job, cut, &misplaced, &refused, &reserved] {
             let answer = exchange(address, post(route, "", body)).await;
             assert!(answer.status >= 200);
-            // The manifest contains variables, but no secrets.
+            // The manifest contains the values of variables, but no secrets.
             let hidden = if route.contains("manifest") { "hush-secret" } else { "hush" };
             assert!(!answer.text().contains(hidden), "{route} {body}: {}", answer.text());
         }
@@ -37,7 +37,7 @@ async fn secret_and_env_values_are_never_logged() {
             exchange(address, request("POST", route, "Content-Type: application/yaml\r\n", yaml)).await;
         assert!(!answer.text().contains("hush"), "{}", answer.text());
     }
-    // A truncated body, an oversized body, and a body after a malformed head.
+    // Send a truncated body, an oversized body, and a body after a malformed head.
     let mut wire = RawConnection::connect(address).await.unwrap();
     let whole = post("/v1/jobs", "", job);
     wire.send(&whole[..whole.len() - 2]).await.unwrap();
@@ -56,7 +56,7 @@ async fn secret_and_env_values_are_never_logged() {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
     }
-    // The log contains all levels, and an audit line for each submission.
+    // The log contains lines of the TRACE level and of hyper, and one audit line for each of 8 submissions.
     let has = |text: &str| log.iter().filter(|line| line.contains(text)).count();
     assert!(has(r#""level":"TRACE""#) > 0 && has(r#""target":"hyper"#) > 0, "{log:#?}");
     assert_eq!(has(r#""target":"runway::audit""#), 8, "{log:#?}");

@@ -1,4 +1,4 @@
-//! Shutdown: the server completes in-flight requests first.
+//! Shutdown: the server answers in-flight requests before it exits.
 
 use crate::harness::{SHORT_TIMEOUT, TestServer};
 use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
@@ -18,8 +18,8 @@ struct ClientCounts {
     lost: usize,
 }
 
-/// Sends requests until the server is not ready, like a load balancer. With `keep_alive`, uses a connection
-/// until the server closes it.
+/// Sends requests until `is_ready` is `false`, as a load balancer does. With `keep_alive`, uses each
+/// connection until the server closes it. Otherwise, sends one request per connection.
 async fn load(
     address: SocketAddr,
     request: String,

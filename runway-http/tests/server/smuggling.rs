@@ -1,10 +1,10 @@
-//! Requests whose end is ambiguous. A proxy in front of the server must never find another end of a request
-//! than the server.
+//! Requests whose end is ambiguous (request smuggling). A proxy and the server behind it could disagree about
+//! the end of such a request. So the server must reject it, or close the connection after its response.
 
 use crate::harness::TestServer;
 use runway_testing::wire::{RawConnection, get, job, metric, post};
 
-/// A request that is hidden behind the ambiguous one. A response to it means that it was smuggled in.
+/// A second request, hidden in the body of the ambiguous request. The server must never respond to it.
 const SMUGGLED: &str = "DELETE /v1/jobs/smuggled0000 HTTP/1.1\r\nHost: runway\r\n\r\n";
 
 /// Sends a head and a body that hides a second request. Returns the statuses of all responses.
@@ -146,8 +146,8 @@ async fn ambiguous_framing_is_rejected_and_closes_the_connection() {
         assert!(statuses.len() <= 1, "{what}: {statuses:?}");
         assert!(statuses.iter().all(|status| (400..500).contains(status)), "{what}: {statuses:?}");
     }
-    // With both a length and chunks, the chunks count. The following bytes are never parsed as a request (RFC
-    // 9112, section 6.1).
+    // If a request has both a `Content-Length` and chunks, the server uses the chunks. It never parses the
+    // bytes after the last chunk as a request (RFC 9112, section 6.1).
     for both in
         ["Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked"]
     {
@@ -185,7 +185,7 @@ async fn unusual_but_valid_framing_is_accepted() {
     ];
     for (what, request) in shapes {
         let mut wire = RawConnection::connect(server.address).await.unwrap();
-        // The next request starts exactly at the end of this one.
+        // A second request follows directly. Its response shows that the server found the end of the first.
         let both = format!("{request}{}", get("/healthz"));
         let first = wire.exchange(both).await;
         assert_eq!(first.status, 200, "{what}: {}", first.text());

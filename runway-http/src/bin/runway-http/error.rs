@@ -48,7 +48,7 @@ pub(crate) enum ServeError {
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     NoStateDir(#[from] runway_local::NoStateDir),
-    /// This machine cannot enforce the limits of jobs.
+    /// At least one limit of jobs cannot be enforced on this machine.
     #[cfg(target_os = "linux")]
     #[error("{0}; use `--best-effort` to run jobs without these limits")]
     NotEnforced(runway_local::NotEnforced),

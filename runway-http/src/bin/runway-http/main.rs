@@ -21,12 +21,13 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// Disables the log of the Kubernetes client. It logs responses that it cannot parse, which can contain
-/// secrets.
+/// Disables the log of the Kubernetes client, because the client logs responses that it cannot parse. Such a
+/// response can contain secrets.
 const KUBE_CLIENT_FILTER: &str = "kube_client=off";
 
 fn main() -> ExitCode {
-    // The supervisor of each local job is a separate process of this program.
+    // Each local job has a supervisor, which is another process of this program. In such a process, this call
+    // runs the supervisor and exits.
     #[cfg(target_os = "linux")]
     runway_local::reexec_init();
     let flags = Flags::parse();
@@ -165,12 +166,12 @@ fn log_exposure(listener: &TcpListener, tls: Option<&Tls>) -> Result<(), ServeEr
     Ok(())
 }
 
-/// Raises the limit on open files. Each connection is an open file, and the default limit on many systems is
-/// 1024.
+/// Raises the soft limit on open files to the hard limit. Each connection is an open file, and the default
+/// soft limit on many systems is 1024.
 fn raise_fd_limit(limits: ConnectionLimits) {
     let allowed = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: allowed.maximum, ..allowed };
-    // If this fails, the current limit stays.
+    // If the call fails, the current limit stays.
     let _ = setrlimit(Resource::Nofile, raised);
     let files = getrlimit(Resource::Nofile).current;
     let wanted = u64::try_from(limits.max_connections).unwrap_or(u64::MAX);
