@@ -1,7 +1,7 @@
 //! Renders violations in their source file, in the style of compiler diagnostics.
 //!
 //! Source lines can contain secrets. The renderer never shows any part of `env`, of `secrets` or of the value
-//! of an unknown field: it shortens or omits such lines. It shows no line of a document that failed to parse.
+//! of an unknown field: it shortens or omits such lines. A document that failed to parse is not shown at all.
 
 use crate::input::Source;
 use crate::output::escape_control;

@@ -18,8 +18,8 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Maximum delay between two polls of a job.
 pub(super) const MAX_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Returns whether a command must stop waiting for the job. This is the case if the phase is final, or if it
-/// is `unknown` because the outcome cannot be known.
+/// Returns whether a command must stop waiting for the job: the phase is final, or the phase is `unknown`
+/// because the outcome cannot be known.
 pub(crate) fn has_ended(job: &JobView) -> bool {
     job.phase.is_final() || job.phase == Phase::Unknown
 }
@@ -50,7 +50,7 @@ impl Progress {
     }
 }
 
-/// Waits until all of these jobs have ended. Returns their final status.
+/// Waits until all given jobs have ended. Returns the jobs with their final status.
 pub(crate) fn wait_for_jobs(
     client: &Client,
     retry_policy: &mut RetryPolicy,

@@ -59,7 +59,7 @@ fn try_run(arguments: &RunArgs) -> Result<Exit, RunError> {
         admitted: admitted.clone(),
         policy: Arc::new(policy.policy.clone()),
     };
-    // After this line, a signal cancels the job. It no longer ends this process directly.
+    // After this line, a signal cancels the job. A signal no longer ends `runway run` directly.
     let signals = Signals::register().map_err(RunError::Signals)?;
     let machine = Machine::open(settings(arguments)?).map_err(RunError::Open)?;
     let job = Job::start(&machine, &request, Supervision::Attached).map_err(RunError::Start)?;
