@@ -1,7 +1,7 @@
 //! Renders violations in their source file, in the style of compiler diagnostics.
 //!
-//! Source lines can contain secrets. The renderer never shows a line with any part of `env`, `secrets` or the
-//! value of an unknown field, and no line of a document that failed to parse.
+//! Source lines can contain secrets. The renderer never shows any part of `env`, of `secrets` or of the value
+//! of an unknown field: it shortens or omits such lines. A document that failed to parse is not shown at all.
 
 use crate::input::Source;
 use crate::output::escape_control;
@@ -21,7 +21,8 @@ pub(crate) struct DiagnosticRenderer<'a> {
     target: DiagnosticTarget<'a>,
     /// The value of `--tenant`.
     tenant: Option<&'a str>,
-    /// The policy of the evaluation; `None` if a server evaluated the job.
+    /// The policy that the job was evaluated against. `None` if a server evaluated the job, or if the
+    /// document is a policy.
     policy: Option<&'a LoadedPolicy>,
     /// Source ranges that must not be shown.
     redacted: Vec<Span>,
@@ -36,8 +37,8 @@ pub(crate) enum DiagnosticTarget<'a> {
     NoDocument,
 }
 
-/// Maximum length in bytes of a source line that is shown. The renderer shortens lines below this limit to
-/// the part around the violation that fits a terminal.
+/// Maximum length in bytes of a source line that is shown. Of a longer line, only the position is shown.
+/// Shorter lines that do not fit a terminal are cut to the part around the violation.
 const MAX_LINE_LENGTH: usize = 4000;
 /// Maximum number of allowed values that a label lists.
 const MAX_ALLOWED_VALUES: usize = 12;
@@ -54,11 +55,12 @@ impl<'a> DiagnosticRenderer<'a> {
         Self { source, target: place, tenant, policy, redacted }
     }
 
-    /// Renders one violation with colours. Escapes all parts of it, because they may come from a server.
+    /// Renders one violation with colours. Escapes control characters in the message, the policy path, the
+    /// fix and the allowed values, because they may come from a server.
     pub(crate) fn render(&self, violation: &Violation) -> String {
         let message = match self.target {
-            // The message of the violation repeats the line and column, which the rendered header already
-            // shows.
+            // Use the message of the parse error. The message of the violation also contains the line and the
+            // column, which the rendered header shows already.
             DiagnosticTarget::ParseError(error) => error.to_string(),
             _ => violation.message.clone(),
         };
@@ -80,12 +82,14 @@ impl<'a> DiagnosticRenderer<'a> {
         self.render_diagnostic(&message, Some(violation.code.as_str()), location, label, notes)
     }
 
-    /// Returns the position of a violation in the file, in bytes, or `None` if it has none.
+    /// Returns the position of a violation in the file, in bytes. Returns `None` if the violation has no
+    /// position, for example because it concerns the value of `--tenant`.
     pub(crate) fn offset(&self, violation: &Violation) -> Option<usize> {
         self.span(violation).map(|span| span.start)
     }
 
-    /// Renders an error without a code at a JSON pointer, such as a missing environment variable.
+    /// Renders an error that is not a violation, such as a missing environment variable. `path` is a JSON
+    /// pointer to the field that the error concerns.
     pub(crate) fn render_note(&self, path: &str, message: &str) -> String {
         let location = match &self.target {
             DiagnosticTarget::Job(document) => Ok(document.nearest(path).span),
@@ -142,8 +146,8 @@ impl<'a> DiagnosticRenderer<'a> {
             return None;
         }
         match (document.find_key(path), document.find(path)) {
-            // Show the key: the name of an unknown field is the error, and the value may belong to a misspelt
-            // `secrets`.
+            // Highlight the key if the key is the error, or if the value is null. The value of an unknown
+            // field must not be shown, because the field may be a misspelt `secrets`.
             (Some(key), Some(node)) if highlights_key(violation) || node.is_null() => Some(key.span),
             (_, Some(node)) if !path.is_empty() => Some(node.span),
             _ => Some(self.first_word(&document.nearest(path).span)),
@@ -163,14 +167,16 @@ impl<'a> DiagnosticRenderer<'a> {
         if self.is_from_command_line(violation) { "--tenant".to_owned() } else { self.source.name.clone() }
     }
 
-    /// Shortens a span to its first word, for violations about a missing part that has no span.
+    /// Shortens a span to its first word. A missing field has no span, so its violation points to the first
+    /// word of the mapping that must contain the field.
     fn first_word(&self, span: &Span) -> Span {
         let text = self.source.bytes().get(span.start..).unwrap_or_default();
         let word = text.iter().take_while(|b| !b.is_ascii_whitespace() && !matches!(b, b':' | b',')).count();
         Span { end: span.start + word.max(1), ..*span }
     }
 
-    /// Returns the source line of a span, or `None` if it must not be shown.
+    /// Returns the source line of a span. Returns `None` if the line must not be shown, is longer than
+    /// [`MAX_LINE_LENGTH`], or belongs to a file that is not valid UTF-8.
     fn excerpt(&self, span: &Span) -> Option<Excerpt<'_>> {
         match &self.target {
             // A document whose root is not a mapping has no fields, so its text may contain secrets anywhere.
@@ -183,7 +189,8 @@ impl<'a> DiagnosticRenderer<'a> {
         // A byte order mark does not count as a column.
         let start = if start == 0 && text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start };
         let end = text.get(span.start..)?.find(['\n', '\r']).map_or(text.len(), |i| span.start + i);
-        // Show the name of an unknown field, and `…` in place of its value.
+        // If a part of the line after the span must not be shown, print `…` in place of the rest of the line.
+        // An example is the value of an unknown field.
         let is_truncated = self.redacted.iter().any(|hidden| (span.end..end).contains(&hidden.start));
         let end = if is_truncated { span.end } else { end };
         let shown = Span { start, end, line: span.line, column: 1 };
@@ -215,7 +222,7 @@ fn highlights_key(violation: &Violation) -> bool {
     )
 }
 
-/// Formats the allowed values for a label.
+/// Formats the allowed values of a violation for a label. Returns `None` if the violation has none.
 fn allowed_label(violation: &Violation) -> Option<String> {
     match violation.allowed.as_ref()? {
         Allowed::OneOf { one_of } if one_of.is_empty() => None,
@@ -232,7 +239,7 @@ fn allowed_label(violation: &Violation) -> Option<String> {
     }
 }
 
-/// Formats the fix as a YAML line.
+/// Formats the fix of a violation as a YAML line. Returns `None` if the violation has no fix.
 fn fix_label(violation: &Violation) -> Option<String> {
     if violation.fix.is_null() {
         return None;

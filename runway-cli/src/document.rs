@@ -28,7 +28,7 @@ pub(crate) struct ParsedDocument<'a> {
 }
 
 impl<'a> ParsedDocument<'a> {
-    /// Parses all documents of these files.
+    /// Parses all documents of the given files, in the order of the files.
     pub(crate) fn parse_sources(sources: &'a [Source]) -> impl Iterator<Item = Self> {
         sources.iter().flat_map(|source| {
             let parsed = parse_all(source.bytes()).into_iter().enumerate();
@@ -63,8 +63,8 @@ impl<'a> ParsedDocument<'a> {
     }
 }
 
-/// Renders the violations of a document in the order of the file, up to [`MAX_RENDERED`]. Violations without a
-/// position come first.
+/// Renders the violations of a document in the order of their positions in the file, up to [`MAX_RENDERED`].
+/// Violations without a position come first.
 pub(crate) fn render_all(renderer: &DiagnosticRenderer<'_>, violations: &[Violation]) -> String {
     let mut ordered: Vec<&Violation> = violations.iter().collect();
     ordered.sort_by_key(|violation| renderer.offset(violation));
@@ -94,14 +94,14 @@ impl Evaluated<'_> {
         DryRunResult::new(self.file(), self.document.index, &self.decision)
     }
 
-    /// Renders all violations in their source.
+    /// Renders the violations of the document with their source lines, up to [`MAX_RENDERED`].
     pub(crate) fn render_text(&self, policy: &LoadedPolicy, common: &EvalArgs) -> String {
         let renderer = self.document.renderer(common.tenant.as_deref(), Some(policy));
         render_all(&renderer, self.decision.violations())
     }
 
-    /// Renders a note for each backend that lacks a feature of the admitted job. Returns an empty string if
-    /// `--backend` is given, because the decision then covers the features.
+    /// Renders a note for each backend that does not support all features of the admitted job. Returns an
+    /// empty string if `--backend` is given, because the decision then includes the features.
     pub(crate) fn unchecked_features(&self, policy: &LoadedPolicy) -> String {
         if self.decision.inputs.capabilities.is_some() {
             return String::new();
@@ -126,7 +126,8 @@ impl Evaluated<'_> {
     }
 }
 
-/// Reads all files. Prints an error for each unreadable file and continues with the others.
+/// Reads all files. Prints an error for each unreadable file and continues with the others. The returned exit
+/// status is [`Exit::InvalidInput`] if a file was unreadable, and [`Exit::Success`] otherwise.
 ///
 /// # Errors
 ///
@@ -161,7 +162,7 @@ pub(crate) fn evaluate<'a>(
     evaluate_with(sources, policy, common, backend, |_| Ok(()))
 }
 
-/// Evaluates every document like [`evaluate`], after `apply_overrides` has changed its spec.
+/// Evaluates every document like [`evaluate`], after `apply_overrides` has changed the parsed spec.
 pub(crate) fn evaluate_with<'a>(
     sources: &'a [Source],
     policy: &LoadedPolicy,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// A file cannot be read.
+    /// A file cannot be read, or it is too large.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The policy does not load.
@@ -80,13 +80,13 @@ pub(crate) enum CliError {
     )]
     ApiServerUnknown {
         error: GuardrailsError,
-        /// The file and line of the policy that allow the network, in parentheses; empty if unknown.
+        /// The file and line where the policy allows the network `open`, as ` (FILE:LINE)`. Empty if unknown.
         place: String,
     },
     /// `policy render` receives `0.0.0.0/0` or `::/0` as an address range of the API server.
     #[error("{0}; pass the API server's own address, such as `--api-server 172.18.0.2/32`")]
     ApiServerEverywhere(GuardrailsError),
-    /// `render` would give two jobs the same name.
+    /// `render` would print two Kubernetes Jobs with the same namespace and name.
     #[error("two jobs would have the name `{name}`; render them one at a time with `--id`")]
     RepeatedObject {
         /// The object name.
@@ -98,7 +98,7 @@ pub(crate) enum CliError {
     /// `submit --follow` is called with several jobs.
     #[error("`--follow` accepts one job, but the files have {jobs}; use `--wait`")]
     FollowSeveral {
-        /// The number of jobs.
+        /// The number of jobs in the files.
         jobs: usize,
     },
     /// The handler for Ctrl-C cannot be installed.
@@ -114,8 +114,8 @@ pub(crate) enum CliError {
         folder: PathBuf,
         error: io::Error,
     },
-    /// The environment variable of a secret is not set or not valid UTF-8. The error does not contain the
-    /// value.
+    /// The environment variable of a secret is not set or not valid UTF-8. The message does not show the
+    /// value of the variable.
     #[cfg(target_os = "linux")]
     #[error("the secret `{secret}` comes from the environment variable `{variable}`, which {}", if *is_set { "is not valid UTF-8" } else { "is not set" })]
     SecretVariable {
@@ -123,7 +123,7 @@ pub(crate) enum CliError {
         secret: String,
         /// The name of the environment variable.
         variable: String,
-        /// Whether the variable is set.
+        /// Whether the variable is set. If it is, the value is not valid UTF-8.
         is_set: bool,
     },
 }
@@ -140,7 +140,8 @@ impl CliError {
         }
     }
 
-    /// Prints the error to standard error. Renders the violations of an invalid policy in its source.
+    /// Prints the error to standard error. If the policy is invalid, prints its violations with their source
+    /// lines first.
     pub(crate) fn print(&self) {
         let mut text = String::new();
         if let Self::Policy(PolicyLoadError::Invalid { file, error }) = self {

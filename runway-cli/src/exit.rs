@@ -15,13 +15,14 @@ pub enum Exit {
     JobFailed,
     /// The server is unreachable, or it fails to answer.
     Unreachable,
-    /// The exit code of `runway run`: the job's own code, or one of the codes in its help.
+    /// The exit code of `runway run`: the exit code of the job's program, or one of the codes that
+    /// `runway run --help` lists.
     Code(u8),
 }
 
 impl Exit {
-    /// The exit code of `runway run` without a result: wrong usage, a refused job, or an error of `run`
-    /// itself.
+    /// The exit code of `runway run` if the job has no result: after wrong usage, for a refused job, or after
+    /// an error of `run` itself.
     pub(crate) const NOT_RUN: Self = Self::Code(125);
 
     /// Returns the more severe of two results.

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Maximum size of an input file. One job document may have 256 KiB, so this is space for hundreds of them.
+/// Maximum size of an input file. One job document may have 256 KiB, so a file can contain hundreds of jobs.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The name and the content of an input file.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// The path as given on the command line; `-` for standard input.
+    /// The path as given on the command line, `-` for standard input, or the name of the built-in policy.
     pub name: String,
     /// The content: text, or bytes that are not valid UTF-8.
     content: Result<String, Vec<u8>>,
@@ -35,7 +35,7 @@ impl Source {
     }
 }
 
-/// An error from reading a file.
+/// An error from reading a file or standard input.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// The file cannot be opened or read.

@@ -22,15 +22,16 @@ pub(crate) enum OutputError {
     Yaml(serde_saphyr::SerializeError),
 }
 
-/// Writes text to standard output. Removes the colours if standard output is not a terminal.
+/// Writes text to standard output and escapes C1 control characters. Removes the colours if standard output
+/// is not a terminal, unless an environment variable such as `CLICOLOR_FORCE` says otherwise.
 pub(crate) fn print(text: &str) -> Result<(), OutputError> {
     ignore_broken_pipe(write_all(anstream::stdout().lock(), escape_c1_controls(text).as_bytes()))
         .map_err(OutputError::Stdout)?;
     Ok(())
 }
 
-/// Writes one part of an endless output to standard output. Returns `false` if the reader has closed the
-/// pipe.
+/// Writes one part of an endless output to standard output, without escaping C1 control characters. Returns
+/// `false` if the reader has closed the pipe.
 pub(crate) fn print_stream(text: &str) -> Result<bool, OutputError> {
     ignore_broken_pipe(write_all(anstream::stdout().lock(), text.as_bytes())).map_err(OutputError::Stdout)
 }
@@ -40,7 +41,8 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<bool, OutputError> {
     ignore_broken_pipe(write_all(io::stdout().lock(), bytes)).map_err(OutputError::Stdout)
 }
 
-/// Writes text to standard error. Removes the colours if standard error is not a terminal.
+/// Writes text to standard error and escapes C1 control characters. Removes the colours if standard error is
+/// not a terminal, unless an environment variable such as `CLICOLOR_FORCE` says otherwise.
 pub(crate) fn eprint(text: &str) -> Result<(), OutputError> {
     ignore_broken_pipe(write_all(anstream::stderr().lock(), escape_c1_controls(text).as_bytes()))
         .map_err(OutputError::Stderr)?;
@@ -64,9 +66,10 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
     print(&format!("{text}\n"))
 }
 
-/// Replaces the C1 control characters (U+0080 to U+009F), because some terminals execute them like those
-/// below U+0020. The characters below U+0020 stay: the colours need them, and the callers have escaped those
-/// in data.
+/// Replaces the C1 control characters (U+0080 to U+009F), because some terminals execute them.
+///
+/// Characters below U+0020 stay, because colours and line breaks need them. The callers have already escaped
+/// such characters in names, messages and other data.
 fn escape_c1(text: &str, replacement: impl Fn(char) -> String) -> Cow<'_, str> {
     let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
     if !text.contains(is_c1) {
@@ -85,7 +88,8 @@ fn write_all(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// Returns `false` if the reader has closed the pipe, and all other errors unchanged.
+/// Returns `true` for a successful write, and `false` if the reader has closed the pipe. Returns all other
+/// errors unchanged.
 fn ignore_broken_pipe(result: io::Result<()>) -> io::Result<bool> {
     match result {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),

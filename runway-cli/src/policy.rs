@@ -20,7 +20,7 @@ pub(crate) struct LoadedPolicy {
 
 impl LoadedPolicy {
     /// Returns the file and line that define a policy path such as `classes.gpu.cpu.max`. Returns `None` if
-    /// the file does not contain the path.
+    /// the policy does not contain the path.
     pub(crate) fn location(&self, policy_path: &str) -> Option<String> {
         let document = self.document.as_ref()?;
         let pointer = policy_path_pointer(policy_path);

@@ -1,4 +1,4 @@
-//! Generates the pages of `docs/reference/` from the commands, the codes and the schemas.
+//! Generates the pages of `docs/reference/` that describe the commands, the violation codes and the schemas.
 
 use crate::arguments::Cli;
 use clap::{Command, CommandFactory};
@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// Width of the help texts in columns.
 const WIDTH: usize = 80;
 
-/// Returns every generated file: its name below `docs/reference/` and its content.
+/// Returns the name and the content of each generated file. The names are relative to `docs/reference/`.
 #[must_use]
 pub fn pages() -> Vec<(&'static str, String)> {
     vec![

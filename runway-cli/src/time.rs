@@ -42,7 +42,8 @@ mod tests {
             assert_eq!(format_duration(seconds), expected);
         }
         let [then, now] = [Timestamp::from_seconds(100), Timestamp::from_seconds(160)];
-        // A timestamp from a clock that runs ahead can lie in the future.
+        // The clock of the server can be ahead of the local clock. A timestamp from the server is then in the
+        // future, and its age is 0.
         assert_eq!((format_age(then, now), format_age(now, then)), ("60s".to_owned(), "0s".to_owned()));
     }
 }

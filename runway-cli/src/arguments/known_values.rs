@@ -9,17 +9,18 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Parses the names of jobs' phases.
+/// Returns a parser for the phases of jobs.
 pub(super) fn phases() -> impl TypedValueParser<Value = Phase> {
     KnownValues { names: Phase::ALL.map(Phase::as_str).to_vec(), parse: parse_phase }
 }
 
-/// Parses violation codes. The error of an unknown code suggests the most similar one.
+/// Returns a parser for violation codes. The error for an unknown code suggests a similar code, if there is
+/// one.
 pub(super) fn codes() -> impl TypedValueParser<Value = Code> {
     KnownValues { names: Code::ALL.iter().map(|code| code.as_str()).collect(), parse: parse_name }
 }
 
-/// Parses the names of backends.
+/// Returns a parser for the names of backends.
 pub(super) fn backends() -> impl TypedValueParser<Value = BackendKind> {
     KnownValues { names: BackendKind::ALL.map(BackendKind::as_str).to_vec(), parse: parse_name }
 }
@@ -33,7 +34,8 @@ fn parse_name<T: FromStr<Err: Display>>(name: &str) -> Result<T, String> {
     name.parse().map_err(|error: T::Err| error.to_string())
 }
 
-/// A parser that knows all valid names. Its errors come from `parse`.
+/// A parser for a fixed set of names. Shells complete `names`, and the function `parse` accepts or rejects a
+/// value.
 #[derive(Clone)]
 struct KnownValues<T> {
     names: Vec<&'static str>,

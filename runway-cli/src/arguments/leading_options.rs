@@ -3,8 +3,8 @@
 use clap::{Arg, Command};
 use std::ffi::{OsStr, OsString};
 
-/// Moves the options before the command behind it. Returns the arguments unchanged if there is no command, or if
-/// an option is unknown to all commands, so that `clap` reports the error.
+/// Moves the options before the command behind it. Returns the arguments unchanged if there is no command, or
+/// if an option is unknown to all commands, so that `clap` reports the error.
 pub(super) fn move_behind_command(args: Vec<OsString>, root: &Command) -> Vec<OsString> {
     let Some((options, commands)) = split(args.get(1..).unwrap_or_default(), root) else { return args };
     if options == 0 {
@@ -16,12 +16,13 @@ pub(super) fn move_behind_command(args: Vec<OsString>, root: &Command) -> Vec<Os
     [program, commands, options, rest].concat()
 }
 
-/// Returns the option of any command with this long name, such as `server`.
+/// Returns the first option with this long name, such as `server`, in the subcommands of `command`.
 pub(super) fn find_option<'a>(command: &'a Command, long: &str) -> Option<&'a Arg> {
     find(command, &|arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&long)))
 }
 
-/// Returns the number of words that are options and their values, and the number of words that name the command.
+/// Returns the number of leading words that are options and their values, and the number of words after them
+/// that name the command. Returns `None` if no command is named, or if no command has one of the options.
 fn split(words: &[OsString], root: &Command) -> Option<(usize, usize)> {
     let mut options = 0;
     while let Some(word) = words.get(options).and_then(|word| word.to_str()) {
@@ -60,7 +61,7 @@ fn option_length(word: &str, root: &Command) -> Option<usize> {
     Some(if option.get_action().takes_values() && !has_value { 2 } else { 1 })
 }
 
-/// Returns the first option in the subcommands of this command that matches.
+/// Returns the first option in the subcommands of `command` for which `matches` returns `true`.
 fn find<'a>(command: &'a Command, matches: &dyn Fn(&Arg) -> bool) -> Option<&'a Arg> {
     command
         .get_subcommands()

@@ -51,8 +51,8 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Parses the command line. Options are accepted before or after the command. Prints the help, the version or a
-    /// usage error if the command line requests or causes it.
+    /// Parses the command line. Options are accepted before or after the command. Prints the help, the
+    /// version or a usage error if the command line requests or causes it.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Cli {
             let _ = error.print();
             match error.exit_code() {
                 0 => Exit::Success,
-                // The other exit codes of `run` belong to the job.
+                // `run` exits with 125 after a usage error, because other codes can be those of the job.
                 _ if args.get(1).is_some_and(|command| command == "run") => Exit::NOT_RUN,
                 _ => Exit::InvalidInput,
             }
@@ -77,7 +77,8 @@ impl Cli {
     }
 }
 
-/// Returns the environment variable with the invalid value, or `None` if the value is an argument.
+/// Returns the name of the environment variable that contains the invalid value. Returns `None` if the value
+/// comes from the command line.
 fn invalid_variable(error: &clap::Error, args: &[OsString], root: &clap::Command) -> Option<String> {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
     let flag = option.split(' ').next().unwrap_or_default();

@@ -107,7 +107,7 @@ pub(crate) enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// Returns whether the format is for people.
+    /// Returns whether the format is for people, and not for programs.
     pub(crate) const fn is_human_readable(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
@@ -118,7 +118,7 @@ impl OutputFormat {
 pub(crate) struct ServerUrl(String);
 
 impl ServerUrl {
-    /// Appends a path, which must begin with a slash.
+    /// Returns the URL with `path` appended. `path` must begin with a slash.
     pub(crate) fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }

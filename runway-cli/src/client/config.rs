@@ -18,7 +18,7 @@ pub(crate) enum ClientConfigError {
     /// Neither the command line nor the environment names a server.
     #[error("no server is given; use `--server URL`, or set RUNWAY_SERVER")]
     NoServer,
-    /// A certificate option is used with a URL without TLS.
+    /// `--cert` or `--ca` is used with an `http` URL.
     #[error("certificates require an `https` URL, but the server is `{server}`")]
     CertificateWithoutTls {
         /// The URL of the server.
@@ -52,8 +52,8 @@ pub(super) fn create_agent(options: &ServerArgs, server: &ServerUrl) -> Result<A
         return Err(ClientConfigError::CertificateWithoutTls { server: server.clone() });
     }
     let config = Agent::config_builder()
-        // The client reads error responses itself. It follows no redirects, because a request can carry
-        // secrets.
+        // The client decodes error responses itself. It does not follow redirects, because a request can
+        // contain secrets that must not reach another server.
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -64,7 +64,7 @@ pub(super) fn create_agent(options: &ServerArgs, server: &ServerUrl) -> Result<A
     Ok(config.build().new_agent())
 }
 
-/// Builds the TLS configuration from the options. `ring` is the only compiled-in provider.
+/// Builds the TLS configuration from the options. `ring` is the only cryptography provider in this program.
 fn tls_config(options: &ServerArgs) -> Result<TlsConfig, ClientConfigError> {
     let roots = match &options.ca {
         Some(path) => certificates(path)?,

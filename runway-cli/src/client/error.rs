@@ -15,7 +15,8 @@ pub(crate) enum ClientError {
     /// The server returned a problem document.
     #[error("{0}")]
     Problem(Box<ProblemBody>),
-    /// No complete response arrived. The request may have taken effect.
+    /// No complete response of the server arrived, or a proxy responded with 502, 503 or 504. The request may
+    /// have taken effect.
     #[error(
         "no response from {url}: {}; check the URL and that the server is running",
         escape_control(cause)
@@ -32,13 +33,14 @@ pub(crate) enum ClientError {
     UnexpectedResponse { url: String, what: String },
 }
 
-/// The body of an error response (`application/problem+json`), with the status and `Retry-After`.
+/// The body of an error response (`application/problem+json`), with the HTTP status and the `Retry-After`
+/// header.
 #[derive(Debug, Clone)]
 pub(crate) struct ProblemBody {
     pub status: u16,
     pub title: String,
     pub detail: String,
-    /// The request id, which the server's log contains as well.
+    /// The request id. The log of the server contains the same id.
     pub request_id: String,
     pub violations: Vec<Violation>,
     pub job_id: Option<JobId>,
@@ -47,7 +49,8 @@ pub(crate) struct ProblemBody {
     pub retry_after: Option<Duration>,
 }
 
-/// The fields that problem documents of all server versions have.
+/// The fields that problem documents of all server versions have. They are used if the body is not a
+/// valid [`Problem`], for example because it contains an unknown violation code.
 #[derive(serde::Deserialize)]
 struct MinimalProblem {
     title: String,
@@ -84,7 +87,8 @@ impl ClientError {
     /// idempotency key.
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
-            // 409 with `Retry-After`: an earlier request with the same key is still in progress.
+            // A 409 with `Retry-After` is temporary. An example is an earlier submission with the same
+            // idempotency key that is still in progress.
             Self::Problem(problem) => match problem.status {
                 409 => problem.retry_after.is_some(),
                 status => matches!(status, 408 | 502..=504),
@@ -136,7 +140,7 @@ impl ProblemBody {
     /// Returns further lines for the message: when to retry, the job id and the request id.
     pub(crate) fn render_hints(&self) -> String {
         let mut hints = String::new();
-        // A quota refusal has `free_by`, and a rate limit has `Retry-After`.
+        // A refusal because of a quota has `free_by`. A refusal because of the rate limit has `Retry-After`.
         if let Some(free_by) = self.free_by {
             let free_by = format_timestamp(free_by);
             let _ =

@@ -86,7 +86,8 @@ fn truncated() -> FrameError {
     FrameError::Disconnected(ErrorKind::UnexpectedEof.into())
 }
 
-/// Returns whether a header line is incomplete because the input ended, and not because it is too long.
+/// Returns whether a header line is incomplete because the input ended. Returns `false` if the line is
+/// incomplete because it is longer than [`MAX_HEADER_LENGTH`].
 fn is_truncated(header: &[u8]) -> bool {
     !header.ends_with(b"\n") && u64::try_from(header.len()).unwrap_or(u64::MAX) < MAX_HEADER_LENGTH
 }

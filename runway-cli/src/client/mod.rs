@@ -24,11 +24,11 @@ use ureq::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body};
 
-/// Time limit for a response. The server limits itself to 30 s.
+/// Time limit for a response. The server handles a request for at most 30 s by default.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Maximum pause in a job's output. After it, the client reconnects, because a lost connection is also
-/// silent.
+/// Maximum time without a byte of a job's output. After this time, the read fails and a command that follows
+/// the job reconnects, because a lost connection looks like a job that prints nothing.
 const OUTPUT_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Maximum size of a response body. A page of 1,000 jobs has about 1 MB.
@@ -67,7 +67,7 @@ impl Client {
         Ok(Self { agent: config::create_agent(options, &server)?, server, tenant: options.tenant.clone() })
     }
 
-    /// Submits a job. Returns whether the server created it, and the job.
+    /// Submits a job. Returns the job, and `false` if an earlier request with the same key has created it.
     pub(crate) fn submit(&self, submission: &SubmitRequest<'_>) -> Result<(bool, JobView), ClientError> {
         let url = self.server.join("/v1/jobs");
         let request = self
@@ -143,7 +143,7 @@ impl Client {
         Ok(BufReader::new(response.into_body().into_with_config().limit(u64::MAX).reader()))
     }
 
-    /// Returns the error for a response that ended early.
+    /// Returns the error for a response body that could not be read completely.
     pub(crate) fn disconnected(&self, error: &std::io::Error) -> ClientError {
         let cause = format!("the connection closed early: {error}");
         ClientError::NoResponse { url: self.server.to_string(), cause }
@@ -186,7 +186,7 @@ impl Client {
             200..=299 => Ok(RawResponse { status, body }),
             _ => Err(match ProblemBody::parse(status, &body, retry_after) {
                 Some(problem) => ClientError::Problem(Box::new(problem)),
-                // Usually a proxy sent this, and the server behind it may come back.
+                // A proxy sends such a response if the server behind it is unavailable. A retry may succeed.
                 None if matches!(status, 502..=504) => {
                     let cause = format!("received {status} without an explanation, probably from a proxy");
                     ClientError::NoResponse { url: self.server.to_string(), cause }
@@ -204,7 +204,7 @@ impl Client {
     fn no_response(&self, error: &ureq::Error) -> ClientError {
         let url = self.server.to_string();
         let cause = match error {
-            // Omit the prefix `io: ` of `ureq`.
+            // Print the inner error, because `ureq` adds the prefix `io: `.
             ureq::Error::Io(error) => error.to_string(),
             error => error.to_string(),
         };
@@ -228,7 +228,7 @@ fn is_permanent(error: &ureq::Error) -> bool {
             .get_ref()
             .is_some_and(|error| ErrorChain::new(error).any(|cause| cause.is::<rustls::Error>())),
         ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => false,
-        // A server that shuts down can send a malformed response.
+        // A server that shuts down can send a malformed response. A retry may succeed after its restart.
         ureq::Error::Protocol(_) => false,
         _ => true,
     }

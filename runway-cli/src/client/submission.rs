@@ -10,7 +10,7 @@ use std::env::VarError;
 /// The JSON body of a submission. It contains secrets, so it does not implement `Debug`.
 pub(crate) struct SubmitBody(String);
 
-/// A secret without a value in the environment.
+/// A secret whose environment variable is not set or not valid UTF-8.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MissingSecret {
     /// JSON pointer to the secret's `from_env` field.
@@ -20,7 +20,8 @@ pub(crate) struct MissingSecret {
 }
 
 impl SubmitBody {
-    /// Encodes the document of `spec`. Secrets with `from_env` get their value from `variable`.
+    /// Encodes the document from which `spec` was parsed. Secrets with `from_env` get their value from
+    /// `variable`, which returns the value of an environment variable.
     ///
     /// # Errors
     ///
@@ -89,14 +90,14 @@ fn encode_job(document: &Document, secrets: &BTreeMap<&str, String>) -> String {
     text
 }
 
-/// Writes a value with its original digits: `1.50` and `1e3` stay as they are.
+/// Writes a value as JSON. Numbers keep their original digits: `1.50` and `1e3` stay as they are.
 fn write_node(node: &Node, text: &mut String) {
     match &node.value {
         Value::Scalar(kind, literal) => match kind {
             ScalarKind::Null => text.push_str("null"),
             ScalarKind::Bool => text.push_str(&literal.to_ascii_lowercase()),
             ScalarKind::Integer | ScalarKind::Float if is_json_number(literal) => text.push_str(literal),
-            // The server accepts a number such as `.5`, which is not valid JSON, as a string.
+            // A number such as `.5` is not valid JSON. It is sent as a string, which the server accepts too.
             ScalarKind::Integer | ScalarKind::Float | ScalarKind::String => write_string(literal, text),
         },
         Value::List(items) => {

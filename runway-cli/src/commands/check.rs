@@ -32,7 +32,7 @@ pub(super) fn run(FileArgs { files, common, backend }: &FileArgs) -> Result<Exit
     Ok(evaluated.iter().map(Evaluated::exit).fold(read_exit, Exit::or_worse))
 }
 
-/// Formats the line for an admitted job. Returns `None` for a refused job.
+/// Formats the line for an admitted job, with its maximum cost. Returns `None` for a refused job.
 fn render_admitted(document: &Evaluated<'_>) -> Option<String> {
     let admitted = document.decision.admitted()?;
     let (job, quote) = (admitted.job(), admitted.quote());

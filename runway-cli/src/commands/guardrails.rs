@@ -1,4 +1,5 @@
-//! `runway policy render`: prints the Kubernetes objects that enforce the policy for pods that bypass Runway.
+//! `runway policy render`: prints the guardrails, which are Kubernetes objects that enforce the policy. They
+//! also apply to pods that Runway did not create.
 
 use super::render::{print_objects, to_json};
 use crate::arguments::TextOrJson;

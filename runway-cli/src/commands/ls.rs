@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// The interval between two lists of `--watch`.
+/// The delay between two requests of `--watch` for the list of jobs.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Moves the cursor to the top left and clears the screen below it.
+/// The escape sequence that moves the cursor to the top left and clears the screen.
 const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[J";
 
 pub(super) fn run(
@@ -83,8 +83,9 @@ fn row_of(job: &JobView, form: OutputFormat, now: Timestamp) -> Vec<String> {
     row
 }
 
-/// Lists the jobs repeatedly, until the reader closes the pipe or the retry time of the server has passed.
-/// Redraws the table on a terminal. Prints only changed jobs otherwise.
+/// Lists the jobs repeatedly, until the reader of standard output closes the pipe or the retries fail.
+/// Redraws the table if the format is a table and standard output is a terminal. Otherwise, prints only
+/// changed jobs.
 fn watch(
     client: &Client,
     form: OutputFormat,
@@ -114,8 +115,8 @@ fn watch(
     }
 }
 
-/// Formats the jobs that changed since the last call, oldest first. Omits jobs that the server no longer
-/// lists.
+/// Formats the jobs whose phase, reason, message or attempts have changed since the last call, oldest first.
+/// Jobs that the server no longer lists are not printed.
 fn render_changes(
     jobs: &Jobs,
     last_printed: &mut BTreeMap<JobId, JobView>,
@@ -131,7 +132,7 @@ fn render_changes(
         }
         text.push_str(&match form {
             OutputFormat::Table | OutputFormat::Wide => {
-                // One space separates the cells, because single lines have no columns to align.
+                // Jobs are printed one by one, so columns cannot be aligned. One space separates the cells.
                 let cells = row_of(job, form, SystemEnv.now());
                 let cells: Vec<_> = cells.iter().map(|cell| escape_control(cell)).collect();
                 format!("{}\n", cells.join(" ").trim_end())

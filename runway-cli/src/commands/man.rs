@@ -1,4 +1,4 @@
-//! `runway man`: writes the manual pages, for packages.
+//! `runway man`: writes the manual pages to a directory, for example for a package.
 
 use crate::Exit;
 use crate::arguments::Cli;

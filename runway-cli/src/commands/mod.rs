@@ -1,4 +1,4 @@
-//! The commands, with one file for each.
+//! The commands, with one module for each.
 
 mod cancel;
 mod check;

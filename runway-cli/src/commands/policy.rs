@@ -13,7 +13,8 @@ pub(super) fn run(command: &PolicyCommand) -> Result<Exit, CliError> {
     match command {
         PolicyCommand::Check { policy, output, file } => {
             match load(file.as_deref().or(policy.file.as_deref())) {
-                // In JSON, the violations of an invalid policy are the output, and not only an error.
+                // With `-o json`, the violations of an invalid policy are printed to standard output, and not
+                // as an error.
                 Err(PolicyLoadError::Invalid { error, .. }) if output.format == TextOrJson::Json => {
                     output::print_json(
                         &json!({"file": file, "digest": null, "violations": error.violations}),
@@ -117,7 +118,7 @@ fn join(items: impl Iterator<Item = impl Display>) -> String {
     if items.is_empty() { "none".to_owned() } else { items.join(", ") }
 }
 
-/// A table of values with the policy paths that set them.
+/// A table of the bounds and limits of a tenant, each with the policy path that sets it.
 struct PolicyTable<'a> {
     loaded: &'a LoadedPolicy,
     text: String,

@@ -29,7 +29,7 @@ pub(super) fn run(FileArgs { files, common, backend }: &FileArgs) -> Result<Exit
     Ok(evaluated.iter().map(Evaluated::exit).fold(read_exit, Exit::or_worse))
 }
 
-/// Formats the lines of a quote and their sum, the ceiling.
+/// Formats a quote: the price of each resource, their sum (the ceiling), and the price of one hour.
 fn render_quote(file: &str, admitted: &AdmittedJob, policy: &Policy) -> String {
     let (job, quote) = (admitted.job(), admitted.quote());
     let mut text = format!("{file}: {} (tenant {})\n", job.name, job.tenant);

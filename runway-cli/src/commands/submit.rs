@@ -28,11 +28,11 @@ struct SubmitRecord {
     job: Option<JobView>,
     /// The violations of a refused job, as `check` prints them.
     violations: Vec<Violation>,
-    /// The error if the job was not submitted.
+    /// The reason why the job was not submitted, or why the result of the submission is unknown.
     error: Option<String>,
     /// The value of the server's `Retry-After` header, in seconds.
     retry_after: Option<u64>,
-    /// The time by which enough of an exceeded quota becomes available.
+    /// The time by which enough of the exceeded quota is available again, in RFC 3339 format.
     free_by: Option<String>,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &SubmitArgs) -> Result<Exit, CliError> {
     Ok(command.exit)
 }
 
-/// The state of one run of the command.
+/// The state of `runway submit` while it runs.
 struct SubmitCommand<'a> {
     arguments: &'a SubmitArgs,
     client: Client,
@@ -114,8 +114,8 @@ impl SubmitCommand<'_> {
         Ok(())
     }
 
-    /// Encodes a document for submission. Records a refusal and returns `None` if it has violations or a
-    /// secret is missing.
+    /// Encodes a document for submission. Records a refusal and returns `None` if the document is malformed,
+    /// or if the environment variable of a secret is missing.
     fn encode(&mut self, source: &ParsedDocument<'_>) -> Result<Option<SubmitBody>, CliError> {
         let parsed_spec = source.parse_spec();
         let tenant = self.arguments.server.tenant.as_ref().map(|tenant| tenant.as_str());
@@ -138,7 +138,8 @@ impl SubmitCommand<'_> {
         }
     }
 
-    /// Submits a job. Retries under the same idempotency key if no response arrives.
+    /// Submits a job, and retries under the same idempotency key if the error is retryable. Prints the job,
+    /// and stores it in the last record.
     fn send(&mut self, body: &SubmitBody) -> Result<(), CliError> {
         let mut retry_policy = self.retry_policy();
         let Some(record) = self.records.last_mut() else { return Ok(()) };
@@ -168,7 +169,7 @@ impl SubmitCommand<'_> {
         }
     }
 
-    /// Prints and records the reason why a job was not submitted.
+    /// Prints the reason why a job was not submitted, and stores it in the last record.
     fn report_not_submitted(
         &mut self,
         document: &ParsedDocument<'_>,
@@ -196,13 +197,15 @@ impl SubmitCommand<'_> {
         self.record_error(&format!("{error}{uncertainty}"), error.exit())
     }
 
-    /// Waits until all submitted jobs have ended, and prints their final status.
+    /// Waits until all submitted jobs have ended, and prints their final status. With `--follow`, prints the
+    /// output of the job first.
     fn wait(&mut self) -> Result<(), CliError> {
         let jobs: Jobs = self.records.iter().filter_map(|record| record.job.clone()).collect();
         let (mut retry_policy, mut progress) = (self.retry_policy(), Progress::default());
         if let ([job], true) = (jobs.as_slice(), self.arguments.follow) {
             match follow(&self.client, &mut retry_policy, job, None, &mut progress) {
-                // The output is gone, but the final status is still available.
+                // The server refuses to return the output, for example because it is deleted. The final
+                // status can still be available.
                 Err(failure @ CliError::Client(_)) if failure.exit() == Exit::Refused => {
                     failure.print();
                 }
@@ -231,7 +234,7 @@ impl SubmitCommand<'_> {
         Ok(())
     }
 
-    /// Formats the commands that manage the unfinished jobs.
+    /// Formats a line for each unfinished job, with the commands that show and cancel the job.
     fn render_unfinished_jobs(&self) -> String {
         let jobs = self.records.iter().filter_map(|record| record.job.as_ref());
         let line = |JobView { id, name, .. }: &JobView| {
@@ -247,7 +250,8 @@ impl SubmitCommand<'_> {
         RetryPolicy::new(Duration::from_secs(self.arguments.server.retry_for.get()))
     }
 
-    /// Updates the message that is printed on Ctrl-C.
+    /// Updates the message that is printed on Ctrl-C: the unfinished jobs, and a hint if a submission is in
+    /// progress.
     fn update_interrupt_message(&self) {
         let mut message = format!("\n{}", self.render_unfinished_jobs());
         if self.records.last().is_some_and(|record| record.job.is_none() && record.error.is_none()) {
@@ -259,7 +263,7 @@ impl SubmitCommand<'_> {
         self.interrupt_handler.set_message(message);
     }
 
-    /// Prints and records that the last document was not submitted.
+    /// Prints the reason why the last document was not submitted, and stores it in the last record.
     fn record_error(&mut self, message: &str, exit: Exit) -> Result<(), CliError> {
         if let Some(record) = self.records.last_mut() {
             let file = escape_control(&record.file);
@@ -270,7 +274,7 @@ impl SubmitCommand<'_> {
         Ok(())
     }
 
-    /// Records that the last document was refused. The caller has printed the reason.
+    /// Stores in the last record that the document was refused. Prints nothing: the caller prints the reason.
     fn record_refusal(&mut self, violations: Vec<Violation>, error: &str) {
         if let Some(record) = self.records.last_mut() {
             (record.violations, record.error) = (violations, Some(error.to_owned()));
@@ -278,7 +282,8 @@ impl SubmitCommand<'_> {
         self.exit = self.exit.or_worse(Exit::Refused);
     }
 
-    /// Prints text to standard error, unless the output is JSON or YAML, which contains the same at the end.
+    /// Prints text to standard error. Prints nothing if the output is JSON or YAML, because the records at
+    /// the end contain the same information.
     fn eprint_text(&self, text: &str) -> Result<(), OutputError> {
         match self.arguments.output.format {
             OutputFormat::Json | OutputFormat::Yaml => Ok(()),

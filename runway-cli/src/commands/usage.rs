@@ -20,11 +20,11 @@ pub(super) fn run(
     match of_tenant.or(server.tenant.as_ref()) {
         Some(tenant) => tenants.push(fetch_usage(&client, tenant)?),
         None => {
-            // The server has no list of tenants, so the jobs name them.
+            // The server cannot list its tenants, so collect the tenants of all jobs.
             let names: BTreeSet<_> = client.jobs(None)?.into_iter().map(|job| job.tenant).collect();
             for name in names.iter().filter_map(|name| name.parse().ok()) {
                 match fetch_usage(&client, &name) {
-                    // The policy may no longer accept this tenant.
+                    // Skip a tenant that the current policy no longer accepts.
                     Err(CliError::Client(error)) if error.is_not_found() => {}
                     view => tenants.push(view?),
                 }

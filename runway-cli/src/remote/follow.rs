@@ -13,25 +13,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// A connection that lasted longer than this counts as a success, even without output: it resets the retry
-/// time.
+/// A connection that lasted longer than this time counts as a success, even without output. The next failure
+/// then starts a new time limit for retries.
 const STABLE_CONNECTION: Duration = Duration::from_secs(10);
 
-/// The position up to which the output was printed.
+/// The position up to which the output of the job was printed.
 #[derive(Debug, Default)]
 struct ResumePoint {
-    /// The last attempt with printed output.
+    /// The newest attempt whose output the server has started to send.
     attempt: Option<u32>,
     /// The number of bytes printed from that attempt.
     bytes_read: u64,
-    /// The number of bytes that the server repeats after a reconnect, and that must not be printed again.
+    /// The number of next bytes that must not be printed, because the server repeats output after a
+    /// reconnect.
     skip_bytes: u64,
-    /// Dropped when the first attempt starts, which ends the status reports.
+    /// The sender that keeps the thread with the status reports running. It is dropped when the first attempt
+    /// starts, and the thread then stops.
     started_tx: Option<Sender<()>>,
 }
 
 impl ResumePoint {
-    /// Records that the next bytes are the output of an attempt, from its first byte.
+    /// Records that the next bytes are the output of `attempt`, from its first byte.
     fn start_attempt(&mut self, attempt: u32) {
         self.started_tx = None;
         self.skip_bytes = match self.attempt {
@@ -55,8 +57,11 @@ impl ResumePoint {
     }
 }
 
-/// Prints the output of a job until the job ends or the reader closes the pipe. Prints each byte once, even
-/// if the connection breaks. Reports the status on standard error until the job starts.
+/// Prints the output of a job until the job ends or the reader of standard output closes the pipe. Reports
+/// the status of the job on standard error until the job starts.
+///
+/// Without `tail`, prints each byte once, even if the connection breaks. With `tail`, a broken connection can
+/// lose output.
 pub(crate) fn follow(
     client: &Client,
     retry_policy: &mut RetryPolicy,
@@ -75,7 +80,8 @@ pub(crate) fn follow(
     })
 }
 
-/// Reports status changes of a job until it starts or ends, or the other side of the channel is dropped.
+/// Reports status changes of a job until the job ends or the sender of `started_rx` is dropped. The sender is
+/// dropped when the job starts, or when the reading of the output ends. Sets `ended` if the job has ended.
 fn report_waiting(
     client: &Client,
     mut job: JobView,
@@ -83,7 +89,8 @@ fn report_waiting(
     started_rx: &Receiver<()>,
     ended: &AtomicBool,
 ) {
-    // Ignore errors here: the thread that reads the output retries and reports them.
+    // Ignore failed requests. The thread that reads the output sees the same failures, and retries or reports
+    // them.
     let mut pause = POLL_INTERVAL;
     while progress.report_change(&job).is_ok() && !has_ended(&job) {
         if started_rx.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
@@ -112,8 +119,8 @@ fn read_output(
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     if tail.is_some() && resume_point.attempt.is_some() && lines != Some(0) {
-                        // The start of the last lines is unknown, so the server cannot resume there. Request
-                        // only new output.
+                        // With `tail`, the position of the printed lines in the output is unknown. So the
+                        // reading cannot resume there, and the client requests only new output.
                         output::eprint(
                             "disconnected; output that the job prints before the reconnect is lost\n",
                         )?;
@@ -125,7 +132,7 @@ fn read_output(
             Err(error) => error,
         };
         match &error {
-            // The job has not started.
+            // The status 409 means that the job has not started.
             ClientError::Problem(told) if told.status == 409 && resume_point.attempt.is_none() => {
                 if ended.load(Ordering::Relaxed) {
                     return Ok(());
@@ -140,7 +147,8 @@ fn read_output(
     }
 }
 
-/// Prints frames until the output ends, the reader closes the pipe, or the connection breaks.
+/// Prints frames until the output ends, the reader of standard output closes the pipe, or the connection
+/// breaks. The inner result is the error of a broken connection, after which the caller can retry.
 fn print_frames(
     client: &Client,
     mut log: FramedLog<impl BufRead>,
@@ -177,7 +185,7 @@ fn print_frames(
     }
 }
 
-/// Prints the existing output of a job.
+/// Prints the existing output of a job, and does not wait for more.
 pub(crate) fn print_output(client: &Client, id: JobId, tail: Option<u32>) -> Result<(), CliError> {
     let mut reader = client.job_output(id, tail, false)?;
     let mut bytes = vec![0; 64 * 1024];
@@ -203,7 +211,7 @@ mod tests {
         resume_point.start_attempt(1);
         assert_eq!(resume_point.unread(b"one "), b"");
         assert_eq!(resume_point.unread(b"two three"), b" three");
-        // The connection breaks before the server reaches the position.
+        // The server starts again, but the connection breaks before all printed bytes have been repeated.
         resume_point.start_attempt(1);
         assert_eq!(resume_point.unread(b"one"), b"");
         resume_point.start_attempt(1);

@@ -1,17 +1,17 @@
-//! Handles Ctrl-C in commands for a server. Submitted jobs continue, and a message says how to manage them.
+//! Handles Ctrl-C in `runway submit`. Submitted jobs continue, and a message says how to manage them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The exit code that shells report for a program that SIGINT ended.
+/// The exit code that shells report for a program that was ended by SIGINT.
 #[cfg(unix)]
 const SIGINT_EXIT_CODE: i32 = 130;
 
-/// The message that is printed on Ctrl-C.
+/// A handler for Ctrl-C, with the message to print. Clones share the message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InterruptHandler(Arc<Mutex<String>>);
 
 impl InterruptHandler {
-    /// Starts a thread that prints the current message on SIGINT and exits.
+    /// Starts a thread that waits for SIGINT, prints the current message and ends the process.
     #[cfg(unix)]
     pub(crate) fn install() -> std::io::Result<Self> {
         let this = Self::default();

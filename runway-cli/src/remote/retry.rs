@@ -5,10 +5,11 @@ use crate::error::CliError;
 use crate::output;
 use std::time::{Duration, Instant};
 
-/// The first delay. Each delay is twice as long as the previous one.
+/// Delay after the first failure. Each further delay is twice as long as the previous one, up to
+/// [`MAX_DELAY`].
 const INITIAL_DELAY: Duration = Duration::from_millis(200);
 
-/// Maximum delay, unless the server requests a longer one with `Retry-After`.
+/// Maximum delay between two attempts, unless the server requests a longer one with `Retry-After`.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// Maximum value of the time limit: one week.
@@ -32,20 +33,23 @@ impl RetryPolicy {
         (self.deadline, self.delay) = (None, INITIAL_DELAY);
     }
 
-    /// Returns the remaining time for retries, or `None` if no failure is pending.
+    /// Returns the remaining time for retries, or `None` if no request has failed since the last success.
     pub(crate) fn remaining(&self) -> Option<Duration> {
         self.deadline.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits for the delay before the next attempt.
+    /// Waits for the delay before the next attempt. Prints the error if it is the first one since the last
+    /// success.
     ///
     /// # Errors
     ///
-    /// Returns `error` if a retry cannot succeed, or if the time limit would pass during the delay.
+    /// Returns `error` if a retry cannot succeed, or if the delay would end after the time limit.
+    ///
+    /// [`CliError::Output`] if the message cannot be printed.
     pub(crate) fn wait_or_fail(&mut self, error: ClientError) -> Result<(), CliError> {
         let Some(delay) = self.next_delay(&error, Instant::now()) else { return Err(error.into()) };
         if self.delay == INITIAL_DELAY * 2 {
-            // Report only the first failure.
+            // The next delay has this value only after the first failure. Later failures are not reported.
             output::eprint(&format!("{error}\nretrying for up to {} s …\n", self.limit.as_secs()))?;
         }
         std::thread::sleep(delay);

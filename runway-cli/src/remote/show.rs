@@ -10,17 +10,17 @@ use runway_core::units::Timestamp;
 use serde::Serialize;
 use std::fmt::Write;
 
-/// Age in seconds at which the last snapshot of an unfinished job counts as stale. The server lists all jobs
-/// every five minutes.
+/// The status of an unfinished job is stale if it is older than this number of seconds. A server lists all
+/// jobs of a cluster every five minutes, so a newer status is expected.
 const STALE_AFTER_SECONDS: u64 = 6 * 60;
 
-/// Formats the phase and the reason.
+/// Formats the phase of a job, followed by the reason if there is one.
 pub(crate) fn format_phase(job: &JobView) -> String {
     let reason = job.reason.map(|reason| format!(", {reason}")).unwrap_or_default();
     format!("{}{reason}", job.phase)
 }
 
-/// Formats the name, the tenant, the class and the maximum cost of a job.
+/// Formats the name, the tenant, the class, the maximum cost and the cost per hour of a job.
 pub(crate) fn render_summary(job: &JobView) -> String {
     let price = job.quote.as_ref().map_or_else(
         || "the price is no longer known".to_owned(),
@@ -35,7 +35,7 @@ fn format_name(job: &JobView) -> String {
     format!("{} (tenant {}{class})", escape_control(&job.name), escape_control(&job.tenant))
 }
 
-/// Formats all fields of a job for people.
+/// Formats the status, the times and the cost of a job for people. Adds the age of the status if it is stale.
 pub(crate) fn render_job(job: &JobView, now: Timestamp) -> String {
     let mut details = format!(
         "{} {}: {}\n  {}\n",
@@ -87,7 +87,8 @@ pub(crate) fn print_job(format: OutputFormat, job: &JobView) -> Result<(), Outpu
     }
 }
 
-/// Prints a value as JSON or YAML, or prints only the names.
+/// Prints `value` as YAML with the format `Yaml`, or only `names` with the format `Name`. Prints `value` as
+/// JSON with all other formats.
 pub(crate) fn print_serialized(
     format: OutputFormat,
     value: &impl Serialize,

@@ -5,7 +5,7 @@ use crate::output::escape_control;
 /// The text between two columns.
 const COLUMN_GAP: &str = "  ";
 
-/// A table whose columns are as wide as their longest cell.
+/// A table in which each column is as wide as its longest cell.
 #[derive(Debug)]
 pub(crate) struct TextTable {
     rows: Vec<Vec<String>>,

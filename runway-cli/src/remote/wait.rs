@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// The delay between two polls of a job after a change.
+/// The first delay between two polls of a job. The delay doubles with each poll, and is reset after a change.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Maximum delay between two polls of a job without changes.
+/// Maximum delay between two polls of a job.
 pub(super) const MAX_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Returns whether waiting must stop: the phase is final, or the server does not know the outcome.
+/// Returns whether a command must stop waiting for the job: the phase is final, or the phase is `unknown`
+/// because the outcome cannot be known.
 pub(crate) fn has_ended(job: &JobView) -> bool {
     job.phase.is_final() || job.phase == Phase::Unknown
 }
@@ -30,7 +31,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Prints the status of an unfinished job if it has changed. Returns whether it has changed.
+    /// Prints the status of an unfinished job if it has changed since the last call. Returns whether the
+    /// status of the job has changed.
     pub(crate) fn report_change(&mut self, job: &JobView) -> Result<bool, OutputError> {
         let state = (job.phase, job.reason, job.message.clone());
         let has_changed = self.last_reported.get(&job.id) != Some(&state);
@@ -48,7 +50,7 @@ impl Progress {
     }
 }
 
-/// Waits until all of these jobs have ended. Returns their final status.
+/// Waits until all given jobs have ended. Returns the jobs with their final status.
 pub(crate) fn wait_for_jobs(
     client: &Client,
     retry_policy: &mut RetryPolicy,

@@ -1,4 +1,5 @@
-//! The committed guardrails of each deployment match its policy.
+//! The file `guardrails.yaml` of each Kubernetes overlay equals the output of `runway policy render` for the
+//! policy of the overlay, after one header line.
 
 use crate::program::{root, runway};
 use crate::references::WRITE_VARIABLE;

@@ -1,4 +1,4 @@
-//! `runway diagnose`: accepted input, order of the records, and errors.
+//! `runway diagnose`: accepted input, order of the records, escaped output, and errors.
 
 use crate::program::{runway, runway_with};
 use serde_json::{Value as Json, json};
@@ -70,7 +70,7 @@ fn control_characters_in_objects_are_escaped() {
 
 #[test]
 fn c1_control_characters_are_escaped() {
-    // U+009B has the same effect as ESC [.
+    // Some terminals treat U+009B like the sequence `ESC [`, which starts a command to the terminal.
     let hostile_job = job("a\u{9b}2J\u{80}\u{9f}\u{a0}");
     let ran = runway_with(&["diagnose"], hostile_job.to_string().as_bytes());
     assert!(ran.stdout.starts_with("a\\u{9b}2J\\u{80}\\u{9f}\u{a0}: pending"), "{:?}", ran.stdout);
@@ -128,7 +128,7 @@ fn thousands_of_jobs_are_diagnosed_in_bounded_time() {
     };
     let event = |n: usize| json!({"kind": "Event", "reason": "Killing", "involvedObject": {"kind": "Pod", "name": format!("p{n}")}});
     let mut items: Vec<_> = (0..2000).map(|n| job(&format!("j{n}"))).collect();
-    // One Job has thousands of pods and events.
+    // The Job `j0` owns about 10,000 of the pods. The other pods are distributed over all Jobs.
     items.extend((0..20_000).map(|n| pod(if n % 2 == 0 { n } else { n * 2000 })));
     items.extend((0..20_000).map(event));
     let started = std::time::Instant::now();

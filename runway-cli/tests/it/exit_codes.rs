@@ -1,4 +1,4 @@
-//! Exit codes, standard input, closed pipes, colours, and input that cannot be evaluated.
+//! Exit codes, standard input, closed pipes, colours, hostile input, and prices from the environment.
 
 use crate::program::{runway, runway_command, runway_with};
 use std::io::Read;
@@ -50,7 +50,7 @@ fn exit_code_is_that_of_the_worst_result() {
         (&["diagnose", "no-such-file.json"], 2),
         (&["diagnose"], 2),
         (&["--version"], 0),
-        // All other exit codes of `run` belong to the job.
+        // `run` reports its own errors with 125, because other exit codes can be those of the job.
         (&["run"], 125),
         (&["run", HELLO, "--no-such-flag"], 125),
         (&["run", HELLO, "-o", "xml"], 125),
@@ -146,7 +146,7 @@ fn output_has_colours_on_terminals_only() {
     assert!(String::from_utf8(forced.stdout).unwrap().contains('\u{1b}'));
 }
 
-/// Runs in a pseudo-terminal that `script` creates.
+/// The program `script` runs the command in a pseudo-terminal.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_color_disables_colours_on_a_terminal() {
@@ -254,7 +254,7 @@ fn environment_variables_override_prices() {
     let plain: serde_json::Value = serde_json::from_slice(&quoted(None).stdout).unwrap();
     let dearer: serde_json::Value = serde_json::from_slice(&quoted(Some("1")).stdout).unwrap();
     assert_eq!(plain[0]["quote"]["lines"][0]["rate_usd"], "0.0000112444");
-    // 0.5 cores for 630 seconds.
+    // The job gets 0.5 CPUs for at most 630 seconds. At 1 USD per CPU second, the price is 315 USD.
     assert_eq!(dearer[0]["quote"]["lines"][0]["usd"], "315.000000");
     let wrong = quoted(Some("cheap"));
     assert_eq!(wrong.status.code(), Some(2));

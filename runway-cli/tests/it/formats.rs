@@ -1,4 +1,4 @@
-//! The fields of the JSON output.
+//! The fields of the JSON output, policy digests, and checks of the features of a backend.
 
 use crate::program::runway;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn violation_has_exactly_the_documented_fields() {
     assert_eq!(violation["allowed"], json!({"min": "10m", "max": "4"}));
     assert_eq!(violation["policy"], "limits.cpu.max");
     assert_eq!(violation["fix"], "4");
-    // The requested resources are still parsed and priced.
+    // The record of a refused job still has the requested resources and their price.
     assert_eq!(records[0]["job"]["resources"]["cpu_millis"], 64_000);
     assert!(records[0]["quote"]["ceiling_usd"].is_string());
 }

@@ -1,9 +1,9 @@
-//! Snapshots over all fixtures: the result as text and JSON, the quote, the manifest and the diagnosis.
+//! Snapshots of the output for every fixture: jobs, policies, and states of a cluster.
 
 use crate::program::{ProgramOutput, root, runway};
 use insta::{assert_snapshot, glob, with_settings};
 
-/// The options for the fixtures of a directory.
+/// Returns the options for a fixture. The directory of the fixture determines its policy and its tenant.
 fn options(path: &str) -> Vec<&'static str> {
     match path {
         path if path.contains("/strict/") => vec!["--policy", "fixtures/policies/strict.yaml"],

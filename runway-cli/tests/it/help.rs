@@ -1,4 +1,4 @@
-//! Help texts, and the places of options on the command line.
+//! Help texts, completions, options before the command, usage errors, and the order of violations.
 
 use crate::program::{runway, runway_command, runway_with, to_program_output};
 
@@ -27,7 +27,7 @@ fn help_wraps_to_the_terminal() {
             let ran = to_program_output(help.env("COLUMNS", width.to_string()).output().unwrap());
             assert_eq!(ran.code, 0);
             for line in ran.stdout.lines() {
-                // The usage line and values such as paths are never broken.
+                // The program does not wrap the usage line, or a line without a space, such as a long path.
                 let is_breakable = line.trim().contains(' ') && !line.starts_with("Usage:");
                 assert!(line.chars().count() <= width || !is_breakable, "{command:?} at {width}: {line}");
             }

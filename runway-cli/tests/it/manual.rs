@@ -1,4 +1,4 @@
-//! The manual pages.
+//! The manual pages that `runway man` writes.
 
 use crate::program::runway;
 

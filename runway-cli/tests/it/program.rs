@@ -1,4 +1,4 @@
-//! Runs the program in the root directory of the workspace.
+//! Runs the `runway` program in the root directory of the workspace.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub fn runway_command(arguments: &[&str]) -> Command {
     {
         command.env_remove(name);
     }
-    // The test servers are on this machine, so no proxy may be used.
+    // The test servers are on this machine, so the program must not use a proxy.
     command.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost");
     command
 }
@@ -54,7 +54,8 @@ pub fn to_program_output(output: Output) -> ProgramOutput {
     }
 }
 
-/// Returns the files of a directory below `fixtures`, as paths relative to the workspace.
+/// Returns the files of a directory below `fixtures`, without subdirectories. The paths are relative to the
+/// workspace.
 pub fn fixtures(dir: &str) -> Vec<String> {
     let mut files: Vec<_> = std::fs::read_dir(root().join("fixtures").join(dir))
         .unwrap()

@@ -2,8 +2,8 @@
 
 use crate::program::root;
 
-/// The variable with which `cargo xtask references` makes the tests write the pages instead of comparing
-/// them.
+/// The environment variable that `cargo xtask references` sets. With it, the tests write the generated files
+/// and do not compare them.
 pub const WRITE_VARIABLE: &str = "RUNWAY_WRITE_REFERENCES";
 
 #[test]

@@ -1,4 +1,5 @@
-//! The server's results for a job equal the output of `runway check -o json` byte for byte.
+//! The server and `runway check -o json` return the same result for a job: the same violations, job and
+//! quote, byte for byte except for whitespace.
 
 use crate::program::{root, runway};
 use axum::body::Body;
@@ -19,7 +20,7 @@ use tower::ServiceExt;
 /// The fields of a JSON object as raw text.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// Removes the whitespace between the tokens.
+/// Returns the JSON text without the whitespace between its tokens.
 fn compact(text: &RawValue) -> String {
     let value: Box<RawValue> = serde_json::from_str(text.get()).unwrap();
     let mut compact = String::new();
@@ -90,10 +91,12 @@ async fn server_and_check_agree_on_every_fixture() {
             assert_eq!(documents.len(), printed.len(), "{path}");
             for (document, printed) in documents.iter().zip(&printed) {
                 let violations = compact(&printed["violations"]);
-                // Parse errors contain the line, which differs if the file has several documents.
+                // A parse error contains a line number. The number differs if the file has several documents,
+                // because each request contains only one of them.
                 let is_parse_error = violations.contains("\"code\":\"syntax\"")
                     || violations.contains("\"code\":\"too-large\"");
-                // A secret value is refused in a file and required in a request.
+                // A job file must not contain the value of a secret, but a request can contain it. So the
+                // results differ.
                 if violations.contains(Code::SecretLiteral.as_str())
                     || (is_parse_error && documents.len() > 1)
                 {

@@ -1,4 +1,4 @@
-//! The JSON Schemas agree with the parser: they accept admitted jobs and reject malformed ones.
+//! The JSON Schemas agree with the parser: they accept valid jobs and policies, and reject malformed ones.
 
 use crate::program::{fixtures, root, runway};
 use runway_core::document::parse_all;
@@ -10,7 +10,8 @@ fn schema(arguments: &[&str]) -> jsonschema::Validator {
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-/// Returns the documents of a file as an editor sees them, with floating-point values as numbers.
+/// Returns the documents of a file as JSON. Documents that do not parse are omitted. Floating-point numbers
+/// become strings, and integers become numbers if JSON can represent them exactly.
 fn documents(file: &str) -> Vec<Value> {
     parse_all(&std::fs::read(root().join(file)).unwrap())
         .into_iter()

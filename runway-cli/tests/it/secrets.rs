@@ -1,10 +1,11 @@
-//! No command prints a line of `env` or `secrets`, in any layout of the file.
+//! `check`, `quote` and `render` never print a secret value, in any layout of the job file.
 
 use crate::program::runway_with;
 
 const SECRET: &str = "hunter2-xyzzy";
 
-/// Documents with `SECRET` in every place that can contain a secret, also by mistake.
+/// Returns job documents that contain the word `SECRET` in each place where a secret value can be. Some of
+/// the documents are malformed, and contain the value in a wrong place.
 fn documents_with_secrets() -> Vec<String> {
     serde_json::from_str(include_str!("../../../fixtures/secrets.json")).unwrap()
 }

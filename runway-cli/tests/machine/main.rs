@@ -1,5 +1,5 @@
-//! `runway run` on the kernel of this machine. Root runs the tests twice: as root and as an unprivileged
-//! user.
+//! `runway run` with real processes and control groups on this machine. The tests must be started as root.
+//! They run twice: as root and as an unprivileged user.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
@@ -14,7 +14,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Returns the workspace, or the directory with the copied files for the unprivileged user.
+/// Returns the root directory of the workspace. In the run as the unprivileged user, returns the directory
+/// with copies of the required files.
 fn root() -> PathBuf {
     if delegation::is_unprivileged_run() {
         return std::env::current_dir().unwrap();
@@ -34,7 +35,8 @@ fn everything_as_a_plain_user() {
     delegation::rerun_unprivileged("everything_as_a_plain_user", &programs, &root(), &files);
 }
 
-/// A state directory and a control group for one test. Both must be empty after the test.
+/// A state directory and a control group for one test. After the test, the state directory must contain no
+/// jobs, and the control group must have no children.
 struct Harness {
     state_dir: PathBuf,
     cgroup: Option<PathBuf>,
@@ -62,7 +64,7 @@ impl Harness {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs a job from standard input.
+    /// Runs `runway run` with the job on standard input.
     fn run_job(&self, job: &str, options: &[&str]) -> Output {
         let mut command = self.command(&[&["-"], options].concat());
         let mut child =
@@ -99,7 +101,7 @@ fn text(bytes: &[u8]) -> String {
 fn run_prints_output_and_summary() {
     let mut harness = Harness::new();
     if !delegation::is_unprivileged_run() {
-        // Use the default control group.
+        // Without `--cgroup-parent`, the job uses the default control group.
         harness.cgroup = None;
     }
     let ran = harness.run(&[HELLO]);
@@ -215,8 +217,8 @@ fn secrets_come_from_the_environment_and_never_print() {
     std::fs::remove_file(file).unwrap();
 }
 
-/// Starts a job and waits for its first line of output. Enables SIGHUP and SIGINT, which are ignored in
-/// background jobs of scripts.
+/// Starts `runway run` with a shell script as the job, and waits until the script prints `ready`. Resets
+/// SIGHUP and SIGINT to their default action, because a background job of a shell script ignores them.
 fn start_job(harness: &Harness, script: &str) -> std::process::Child {
     start_command(with_signals(
         "--default-signal=HUP,INT",
@@ -268,7 +270,7 @@ fn second_interrupt_kills_the_job() {
     std::thread::sleep(Duration::from_millis(200));
     signal(&child, "-INT");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
-    // The termination grace is 30 seconds.
+    // The termination grace is 30 seconds. A job that ends earlier was killed by the second signal.
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
@@ -333,7 +335,7 @@ fn lost_supervisor_is_reported_as_disrupted() {
     assert!(text(&ran.stderr).contains("failed, Disrupted after"), "{}", text(&ran.stderr));
 }
 
-/// Returns the directory of the only running job.
+/// Returns the directory of the job, which must be the only one in the state directory.
 fn find_job_dir(harness: &Harness) -> PathBuf {
     std::fs::read_dir(harness.state_dir.join("jobs")).unwrap().next().unwrap().unwrap().path()
 }
@@ -354,8 +356,8 @@ fn removed_job_directory_ends_the_job_with_125() {
         assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
         let expected = format!("cannot follow the job: `{}` no longer exists", job_dir.display());
         assert!(text(&ran.stderr).contains(&expected), "{}", text(&ran.stderr));
-        // The supervisor kills the job without the termination grace of 30 seconds. Dropping the harness
-        // checks for leftovers.
+        // The job ignores SIGTERM, and the termination grace is 30 seconds. A job that ends earlier was
+        // killed at once. The `drop` of the harness then checks that no job and no control group remains.
         assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     }
 }
@@ -368,7 +370,8 @@ fn unwritable_outcome_ends_the_job_with_125() {
         let harness = Harness::new();
         let mut child = start_command(harness.command(&[spec.to_str().unwrap()]));
         let job_dir = find_job_dir(&harness);
-        // Not even root can open a directory for writing.
+        // The supervisor writes `status.json.new` before it replaces `status.json`. A directory with this
+        // name makes the write fail, even for root.
         std::fs::create_dir(job_dir.join("status.json.new")).unwrap();
         let mut rest = String::new();
         child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
@@ -376,7 +379,7 @@ fn unwritable_outcome_ends_the_job_with_125() {
         assert_eq!((ran.status.code(), rest.as_str()), (Some(125), ""), "{}", text(&ran.stderr));
         let expected = format!("the supervisor exited without an outcome in `{}`", job_dir.display());
         assert!(text(&ran.stderr).contains(&expected), "{}", text(&ran.stderr));
-        // The next run cleans up.
+        // The next `runway run` deletes the directory of this job.
         std::fs::remove_dir(job_dir.join("status.json.new")).unwrap();
         assert_eq!(harness.run(&[HELLO]).status.code(), Some(0));
         assert!(!job_dir.exists());
@@ -384,7 +387,7 @@ fn unwritable_outcome_ends_the_job_with_125() {
     std::fs::remove_file(spec).unwrap();
 }
 
-/// Runs in a pseudo-terminal that `script` creates.
+/// The program `script` runs the command in a pseudo-terminal.
 #[test]
 fn run_shows_a_status_line_on_a_terminal() {
     let harness = Harness::new();
@@ -399,6 +402,7 @@ fn run_shows_a_status_line_on_a_terminal() {
     let shown = text(&script.output().unwrap().stdout);
     assert!(shown.contains("of 10m; CPU "), "{shown:?}");
     assert!(shown.contains("memory ") && shown.contains("Mi of 512Mi"), "{shown:?}");
-    // The status line never overwrites a line of the job, and it is erased before the next output.
+    // The status line never overwrites a line of the job's output. It is erased before the job prints the
+    // next line.
     assert!(shown.contains("begun\r\n") && shown.contains("\r\u{1b}[Kended\r\n"), "{shown:?}");
 }

@@ -9,14 +9,14 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// An error that leaves `runway run` without a result of its job.
+/// An error after which `runway run` exits with 125.
 #[derive(Debug)]
 pub(super) enum RunError {
     /// An error that other commands can have as well.
     Command(CliError),
     /// The file contains no job, or several.
     NotOneJob { file: PathBuf, count: usize },
-    /// No state directory is known.
+    /// `--state-dir` is missing, and the environment does not determine a state directory.
     StateDir(NoStateDir),
     /// The signal handlers cannot be installed.
     Signals(io::Error),

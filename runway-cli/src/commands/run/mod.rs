@@ -59,7 +59,7 @@ fn try_run(arguments: &RunArgs) -> Result<Exit, RunError> {
         admitted: admitted.clone(),
         policy: Arc::new(policy.policy.clone()),
     };
-    // From here on, a signal must end the job and not this process.
+    // After this line, a signal cancels the job. A signal no longer ends `runway run` directly.
     let signals = Signals::register().map_err(RunError::Signals)?;
     let machine = Machine::open(settings(arguments)?).map_err(RunError::Open)?;
     let job = Job::start(&machine, &request, Supervision::Attached).map_err(RunError::Start)?;
@@ -93,7 +93,8 @@ fn run_to_completion(
     }
 }
 
-/// Applies the command of the command line, and the secrets from the environment.
+/// Replaces the command of the job with the one from the command line, if there is one. Replaces references
+/// to environment variables in secrets with the values of the variables.
 fn apply_overrides(spec: &mut JobSpec, arguments: &RunArgs) -> Result<(), CliError> {
     if !arguments.command.is_empty() {
         spec.command.clone_from(&arguments.command);
@@ -140,13 +141,15 @@ fn render_admitted(evaluated: &Evaluated<'_>, admitted: &AdmittedJob) -> String 
 /// The result of [`follow_job`].
 struct FollowedJob {
     final_snapshot: JobSnapshot,
-    /// The first signal that `runway run` received.
+    /// The first signal that `runway run` received, or SIGPIPE if the reader of standard output closed the
+    /// pipe first.
     signal: Option<i32>,
-    /// The error from writing the job's output.
+    /// The error from writing the job's output. `None` if only the pipe was closed.
     write_error: Option<io::Error>,
 }
 
-/// Passes the job's output through and forwards signals to the job, until it no longer occupies resources.
+/// Passes the job's output through and forwards signals to the job, until the job no longer occupies
+/// resources.
 fn follow_job(
     job: &Job,
     request: &CreateRequest,
@@ -165,7 +168,8 @@ fn follow_job(
                     if error.kind() != ErrorKind::BrokenPipe {
                         return Ok(Some(error));
                     }
-                    // The reader has closed the pipe: stop the job and exit as SIGPIPE would.
+                    // The reader of the output has closed the pipe. Exit with the same code as a program that
+                    // was ended by SIGPIPE.
                     signals.record_broken_pipe();
                     break;
                 }
@@ -179,7 +183,8 @@ fn follow_job(
             }
         });
         if final_snapshot.is_err() {
-            // The supervisor ends the job when the socket closes, and that ends the output.
+            // Closing the socket makes the supervisor cancel the job. The thread that reads the output then
+            // ends too.
             job.disconnect();
         }
         signals.close();
@@ -197,7 +202,8 @@ fn follow_job(
     })
 }
 
-/// Waits until the job no longer occupies resources. Reports its usage at each interval.
+/// Waits until the job no longer occupies resources. Calls `report_usage` at each [`REDRAW_INTERVAL`], and
+/// after each status change.
 fn wait_for_end(job: &Job, report_usage: impl Fn(&Usage)) -> Result<JobSnapshot, JobError> {
     loop {
         let snapshot = job.wait(Some(REDRAW_INTERVAL))?;

@@ -89,7 +89,7 @@ impl Outcome {
         if *message != phase.as_str() {
             let _ = writeln!(text, "  {message}");
         }
-        // The output of the job is on the terminal already.
+        // Omit the hint to check the output of the job, because `runway run` has printed the output.
         if let Some(hint) = hint.as_deref().filter(|hint| *hint != CHECK_LOGS) {
             let _ = writeln!(text, "  hint: {hint}");
         }
@@ -102,7 +102,8 @@ impl Outcome {
         text
     }
 
-    /// Returns the exit code of `runway run`. `signal` is the signal that ended the job.
+    /// Returns the exit code of `runway run`. `signal` is the first signal that `runway run` received. It
+    /// determines the code if the job has no exit code and did not exceed its timeout.
     pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
         let job_exit_code = self.view.exit_code.and_then(|code| u8::try_from(code).ok());
         let code = match (self.view.reason, signal) {
@@ -138,7 +139,7 @@ fn to_seconds(duration: Duration) -> f64 {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
-/// Formats a duration; below a minute with two decimals.
+/// Formats a duration. A duration below one minute has two decimals, which are truncated and not rounded.
 fn format_short_duration(duration: Duration) -> String {
     if duration < Duration::from_secs(60) {
         format!("{}.{:02}s", duration.as_secs(), duration.subsec_millis() / 10)

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Standard output and standard error, with the status line.
 pub(super) struct Screen {
-    /// Whether standard output is reserved for the JSON record.
+    /// Whether standard output is reserved for the JSON record. The job's standard output then goes to
+    /// standard error.
     reserves_stdout: bool,
     has_status: bool,
     state: Mutex<ScreenState>,
@@ -14,7 +15,8 @@ pub(super) struct Screen {
 #[derive(Default)]
 struct ScreenState {
     has_status_line: bool,
-    /// Whether the last output ended within a line. The status line would overwrite that line.
+    /// Whether the last output of the job did not end with a line break. The status line would overwrite the
+    /// unfinished line.
     is_mid_line: bool,
 }
 
@@ -26,7 +28,8 @@ impl Screen {
         Self { reserves_stdout, has_status: io::stderr().is_terminal() && !is_dumb, state: Mutex::default() }
     }
 
-    /// Returns whether a status line is shown.
+    /// Returns whether the screen can show a status line: standard error is a terminal, and `TERM` is set to
+    /// a value other than `dumb`.
     pub(super) fn has_status(&self) -> bool {
         self.has_status
     }
@@ -43,23 +46,23 @@ impl Screen {
         }
     }
 
-    /// Draws the status line, unless it would overwrite output.
+    /// Draws the status line, unless it would overwrite an unfinished line of the job's output.
     pub(super) fn draw_status(&self, status: &str) {
         let mut state = self.erase_status();
         if !state.is_mid_line && self.has_status {
             let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
-            // Some terminals report a width of 0.
+            // Some terminals report a width of 0. Assume 80 columns.
             let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(80);
             let line: String = status.chars().take(width.saturating_sub(1)).collect();
             state.has_status_line = io::stderr().lock().write_all(line.as_bytes()).is_ok();
         }
     }
 
-    /// Erases the status line.
+    /// Erases the status line, and ends an unfinished line of the job's output.
     pub(super) fn clear_status(&self) {
         let state = self.erase_status();
         if state.is_mid_line && self.has_status {
-            // Start a new line for the text that follows.
+            // The text that follows starts on a new line.
             let _ = io::stderr().lock().write_all(b"\n");
         }
     }

@@ -1,4 +1,4 @@
-//! Forwards signals to the job of `runway run`: the first one cancels the job, the second one kills it.
+//! Handles signals to `runway run`: the first one cancels the job, and the second one kills it.
 
 use runway_local::Job;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
@@ -16,7 +16,7 @@ fn parse_ignored_signals(status: &str) -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
-/// The received signals.
+/// Receives signals for the job, and stores the first one.
 pub(super) struct Signals {
     incoming: Mutex<Incoming>,
     handle: Handle,
@@ -24,7 +24,8 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Registers for SIGINT, SIGTERM and SIGHUP, except for those that the process ignores, as under `nohup`.
+    /// Installs handlers for SIGINT, SIGTERM and SIGHUP. Signals that this process already ignores, for
+    /// example under `nohup`, stay ignored.
     pub(super) fn register() -> io::Result<Self> {
         let ignored_mask = parse_ignored_signals(&fs::read_to_string("/proc/self/status")?);
         let handled =
@@ -34,19 +35,20 @@ impl Signals {
         Ok(Self { incoming: Mutex::new(incoming), handle, first: AtomicI32::new(0) })
     }
 
-    /// Starts a thread that forwards the signals to the job until `close`.
+    /// Starts a thread that cancels the job at the first signal and kills it at the next one. The thread ends
+    /// after a call of [`Signals::close`].
     pub(super) fn forward_to<'scope>(&'scope self, job: &'scope Job, scope: &'scope Scope<'scope, '_>) {
         scope.spawn(move || {
             let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
             for signal in incoming.forever() {
-                // If the job's directory is not writable, the job ends when this process exits: the
-                // supervisor notices that.
+                // Ignore errors, such as a job directory that is not writable. The supervisor still cancels
+                // the job when this process exits.
                 let _ = if self.record(signal) { job.cancel() } else { job.kill() };
             }
         });
     }
 
-    /// Records a signal. Returns whether it is the first.
+    /// Stores a signal if it is the first one. Returns whether it is the first one.
     fn record(&self, signal: i32) -> bool {
         self.first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -55,7 +57,7 @@ impl Signals {
         self.record(SIGPIPE);
     }
 
-    /// Returns the first signal.
+    /// Returns the first signal, or `None` if no signal was received.
     pub(super) fn first(&self) -> Option<i32> {
         Some(self.first.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }

@@ -3,7 +3,7 @@
 use super::scripted_server::{job, response, serve_responses};
 use super::{HELLO, runway_at};
 
-/// Commands that read a response.
+/// Commands that send a request and read the response.
 const COMMANDS: [&[&str]; 6] = [
     &["ls"],
     &["status", "4d5c9fa91db4"],

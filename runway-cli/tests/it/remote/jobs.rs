@@ -1,11 +1,11 @@
-//! The life of a job with all commands.
+//! Submitting, listing, watching, showing and cancelling jobs on a server.
 
 use super::server::{Server, ServerConfig, policy_with_high_rate_limit, short_timings};
 use super::{HELLO, json, remote_command, runway_at, runway_at_with};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-/// Submits one job and returns it as JSON.
+/// Submits one job and returns the job in the JSON output.
 fn submit_job(url: &str, arguments: &[&str]) -> serde_json::Value {
     let ran = runway_at(url, &[&["submit", HELLO, "-o", "json"], arguments].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
@@ -107,12 +107,12 @@ fn several_jobs_share_one_idempotency_key() {
         assert_eq!(first[i]["job"]["id"], second[i]["job"]["id"]);
     }
     assert_eq!(server.created_jobs().len(), 2);
-    // Without a key, each command creates new jobs.
+    // Without `--idempotency-key`, each command creates new jobs.
     assert_eq!(runway_at_with(url, &["submit", "-"], jobs).code, 0);
     assert_eq!(server.created_jobs().len(), 4);
 }
 
-/// Runs in a pseudo-terminal that `script` creates.
+/// The program `script` runs the command in a pseudo-terminal.
 #[cfg(target_os = "linux")]
 #[test]
 fn watch_redraws_the_list_on_a_terminal() {

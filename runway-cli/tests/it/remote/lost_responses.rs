@@ -1,11 +1,11 @@
-//! Lost responses: a retry never creates a job twice.
+//! Retries of `runway submit` after lost responses and other errors. A retry never creates a job twice.
 
 use super::proxy::{Delivery, start_proxy};
 use super::scripted_server::{header, job, response, serve_responses};
 use super::server::{Server, ServerConfig};
 use super::{HELLO, runway_at};
 
-/// Returns the idempotency key in the hint of a failed submission.
+/// Returns the idempotency key from the hint that a failed `runway submit` prints.
 fn key_in_hint(stderr: &str) -> &str {
     stderr.split_once("--idempotency-key ").unwrap().1.split('`').next().unwrap()
 }

@@ -1,4 +1,4 @@
-//! Commands against the real server with a cluster in memory, and against servers that misbehave.
+//! Commands that need a server. The server is the real one with a fake cluster, or one that misbehaves.
 
 mod hostile;
 mod jobs;
@@ -27,7 +27,7 @@ pub fn runway_at(url: &str, arguments: &[&str]) -> ProgramOutput {
     to_program_output(remote_command(url, arguments).output().unwrap())
 }
 
-/// Like [`runway_at`], with standard input.
+/// Runs a command like [`runway_at`], with `stdin` as its standard input.
 pub fn runway_at_with(url: &str, arguments: &[&str], stdin: &str) -> ProgramOutput {
     use std::io::Write;
     let mut command = remote_command(url, arguments);

@@ -1,4 +1,4 @@
-//! The output of jobs.
+//! `runway logs` and `runway submit --follow`, which print the output of jobs.
 
 use super::proxy::{Delivery, start_proxy};
 use super::scripted_server::{job, response, serve_by_path, serve_responses};
@@ -13,7 +13,8 @@ fn bytes(text: &'static [u8]) -> LogEvent {
     LogEvent::Bytes(Bytes::from_static(text))
 }
 
-/// A job with two attempts. One byte of its output is not valid UTF-8.
+/// Returns the configuration of a server whose jobs print output in two attempts. One byte of the output is
+/// not valid UTF-8.
 fn two_attempts() -> ServerConfig {
     let now = vec![LogEvent::Attempt(1), bytes(b"one\n"), bytes(b"\xfftwo\n")];
     let later = vec![LogEvent::Attempt(2), bytes(b"three\n")];
@@ -29,7 +30,7 @@ fn follow_prints_exactly_the_output_of_the_job() {
     let stderr = String::from_utf8(ran.stderr).unwrap();
     assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(0), ALL), "{stderr}");
     let id = server.created_jobs()[0];
-    // Standard error shows the submission, the waiting and the end.
+    // Standard error shows the submitted job, the job while it is pending, and the final status.
     for line in [
         format!("{id}: hello (tenant "),
         format!("{id} hello: pending: "),
@@ -49,7 +50,7 @@ fn follow_exits_with_3_if_the_job_fails() {
     let server = Server::start(ServerConfig { timings: short_timings(false), ..two_attempts() });
     let ran = remote_command(&server.url(), &["submit", HELLO, "--follow"]).output().unwrap();
     assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(3), ALL));
-    // `logs -f` does not report the result of the job.
+    // `logs -f` exits with 0 even if the job failed, because it only prints the output.
     let id = server.created_jobs()[0].to_string();
     assert_eq!(remote_command(&server.url(), &["logs", "-f", &id]).status().unwrap().code(), Some(0));
 }
@@ -58,8 +59,8 @@ fn follow_exits_with_3_if_the_job_fails() {
 fn follow_resumes_after_a_disconnect() {
     let server = Server::start(two_attempts());
     let id = runway_at(&server.url(), &["submit", HELLO, "--wait", "-o", "name"]).stdout;
-    // The first request reads the job's status. The output is then truncated at different positions, once or
-    // several times.
+    // The first request reads the job's status, and its response is complete. The response to the request for
+    // the output is then truncated at different positions, once or several times.
     let once =
         (0..75).step_by(4).map(|cut| vec![Delivery::Complete, Delivery::Truncated(cut), Delivery::Complete]);
     let often = [20, 40].map(|cut| {
@@ -94,7 +95,7 @@ fn follow_fails_if_a_connection_never_makes_progress() {
 fn follow_with_tail_reports_missing_output() {
     let server = Server::start(two_attempts());
     let id = runway_at(&server.url(), &["submit", HELLO, "--wait", "-o", "name"]).stdout;
-    // Both frames of the first attempt arrive, and nothing more.
+    // The connection breaks after the output of the first attempt, and before the end of the second one.
     let cut = "attempt 1\n".len() + 64;
     let url =
         start_proxy(server.address, vec![Delivery::Complete, Delivery::Truncated(cut), Delivery::Complete]);
@@ -146,7 +147,7 @@ fn missing_output_is_reported() {
     let ran = runway_at(&url, &["logs", "4d5c9fa91db4"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("its output with it"), "{}", ran.stderr);
-    // For a pending job, the command reports the reason until the job ends.
+    // `logs -f` prints each new status of a pending job. It exits when the job is cancelled before its start.
     let not_yet = br#"{"title":"Not yet","detail":"it has not started","instance":"1"}"#;
     let waiting = job("4d5c9fa91db4", "pending").replace(r#""hint":null"#, r#""hint":"ask for less""#);
     let url = serve_by_path(

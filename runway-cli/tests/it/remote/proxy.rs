@@ -1,4 +1,4 @@
-//! A proxy that loses responses.
+//! A proxy between the client and the server that loses or truncates responses.
 
 use super::scripted_server::read_request;
 use std::io::{Read, Write};
@@ -11,12 +11,12 @@ pub enum Delivery {
     Complete,
     /// The server handles the request, and the connection closes without a response.
     Lost,
-    /// Only this many bytes of the body arrive.
+    /// The connection closes after this many bytes of the body, including its chunk headers.
     Truncated(usize),
 }
 
-/// Starts a proxy and returns its URL. Each connection uses the next delivery, and all further ones use the
-/// last.
+/// Starts a proxy and returns its URL. Each connection uses the next item of `deliveries`. When all items are
+/// used, further connections use the last item.
 pub fn start_proxy(server: SocketAddr, deliveries: Vec<Delivery>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -36,7 +36,8 @@ fn forward(mut client: TcpStream, server: SocketAddr, delivery: Delivery) {
         return;
     }
     let mut server = TcpStream::connect(server).unwrap();
-    // Each connection carries one request, so each request has its own delivery.
+    // `Connection: close` limits a connection to one request, so each request uses its own item of
+    // `deliveries`.
     server.write_all(request.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes()).unwrap();
     let mut response = Vec::new();
     let mut buffer = [0; 4096];

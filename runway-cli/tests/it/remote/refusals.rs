@@ -1,4 +1,4 @@
-//! Refusals by the command line and by the server.
+//! Jobs that the command line or the server refuses, and command lines that are invalid.
 
 use super::server::{Server, ServerConfig, policy_with_high_rate_limit};
 use super::{HELLO, json, remote_command, runway_at, runway_at_with};
@@ -12,7 +12,8 @@ fn submit_renders_violations_as_check_does() {
     let ran = runway_at(&server.url(), &["submit", file]);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     let checked = runway(&["check", file]).stdout;
-    // The server's policy is not a local file, so only the policy path is shown.
+    // `submit` does not know the file of the server's policy, so it shows only the policy path. The lines
+    // below remove the file from the output of `check`.
     let expected: String = checked
         .lines()
         .filter(|line| !line.ends_with("refused"))
@@ -31,7 +32,7 @@ fn submit_json_has_the_violations_of_check() {
     for file in fixtures("jobs/refused") {
         let checked = json(&runway(&["check", &file, "-o", "json", "--policy", policy.to_str().unwrap()]));
         let mut command = remote_command(&server.url(), &["submit", &file, "-o", "json"]);
-        // The variables of the secrets in these files.
+        // Set the environment variables that the secrets in these files refer to.
         let ran = to_program_output(
             command.envs(["TOKEN", "DB_PASSWORD", "API_TOKEN"].map(|name| (name, "x"))).output().unwrap(),
         );
@@ -41,8 +42,8 @@ fn submit_json_has_the_violations_of_check() {
             let [reported, all] =
                 [&record["violations"], &checked["violations"]].map(|list| list.as_array().unwrap());
             if record["error"] == "refused locally; nothing was sent" {
-                // The server would report more violations, but a file that does not parse may contain
-                // secrets.
+                // `submit` does not send a malformed job, because it may contain secrets in a wrong place. So
+                // the policy is not applied, and `submit` reports only a part of the violations.
                 assert!(!reported.is_empty() && reported.iter().all(|one| all.contains(one)), "{file}");
                 refused_locally += 1;
             } else {
@@ -79,7 +80,7 @@ fn job_with_a_missing_secret_is_not_sent() {
         "{}",
         refused.stderr
     );
-    // The other job was submitted.
+    // The second job of the command has no secrets, so it was submitted.
     assert_eq!(server.created_jobs().len(), 1);
     let mut command = remote_command(&server.url(), &["submit", file]);
     let set = to_program_output(command.env("DB_PASSWORD", "hunter2-xyzzy").output().unwrap());
@@ -115,7 +116,7 @@ fn secret_value_in_a_file_is_never_printed() {
         assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"), "{source}\n{}", ran.stderr);
         assert!(ran.code == 1 || source.contains("env"), "{source}\n{}", ran.stderr);
     }
-    // Only `env` values are sent, as intended.
+    // `submit` sends only those documents that have their value in `env`, because `env` is not secret.
     for sent in requests.try_iter() {
         assert!(sent.contains("\"env\":{"), "{sent}");
     }

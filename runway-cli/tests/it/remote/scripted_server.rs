@@ -11,8 +11,8 @@ pub fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Sends the next response to each connection, and the last one to all further ones. Returns the URL and a
-/// receiver of the requests.
+/// Starts a server that sends the next item of `responses` to each connection. When all items are used, it
+/// sends the last item again. Returns the URL of the server and a receiver of the requests.
 pub fn serve_responses(responses: Vec<Vec<u8>>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -30,7 +30,8 @@ pub fn serve_responses(responses: Vec<Vec<u8>>) -> (String, Receiver<String>) {
     (url, requests)
 }
 
-/// Like [`serve_responses`], with separate responses for log requests and for all others.
+/// Starts a server like [`serve_responses`], with separate responses: `output` for requests to read the
+/// output of a job, and `others` for all other requests. Returns the URL of the server.
 pub fn serve_by_path(output: Vec<Vec<u8>>, others: Vec<Vec<u8>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -47,7 +48,7 @@ pub fn serve_by_path(output: Vec<Vec<u8>>, others: Vec<Vec<u8>>) -> String {
     url
 }
 
-/// Reads a request: its head and the announced body.
+/// Reads the head of a request, and a body of the length in the `Content-Length` header.
 pub fn read_request(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 * 1024];
@@ -69,7 +70,7 @@ pub fn read_request(stream: &mut TcpStream) -> String {
     }
 }
 
-/// Returns the value of a header.
+/// Returns the value of a header of a request.
 pub fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
     let head = request.split("\r\n\r\n").next()?;
     head.lines()

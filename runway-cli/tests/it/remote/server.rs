@@ -1,4 +1,4 @@
-//! A server on the loopback interface, with a cluster in memory.
+//! The real server on the loopback interface, with a fake cluster in memory.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -30,7 +30,8 @@ pub struct ServerConfig {
     pub policy: String,
     pub timings: JobTimings,
     pub fault: Fault,
-    /// The output of each job: at its start, and after its end.
+    /// The output of each job: one part that the job prints when it starts, and one part that it prints when
+    /// it ends.
     pub output: (Vec<LogEvent>, Vec<LogEvent>),
     pub tls: Option<Tls>,
 }
@@ -47,7 +48,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// A server that runs until it is dropped.
+/// A running server, which stops when this value is dropped.
 pub struct Server {
     pub address: std::net::SocketAddr,
     pub cluster: FakeCluster,
@@ -79,7 +80,7 @@ impl Server {
     }
 }
 
-/// The cluster in memory, with jobs that print scripted output.
+/// The backend of the fake cluster, with jobs that print scripted output.
 struct PrintingBackend {
     backend: FakeBackend,
     cluster: FakeCluster,
@@ -121,7 +122,7 @@ impl Backend for PrintingBackend {
         options: LogOptions,
     ) -> BoxFuture<'a, Result<LogStream, LogError>> {
         Box::pin(async move {
-            // The fake backend reports whether the job has output.
+            // The fake backend returns an error if the job has no output. Its output itself is not used.
             drop(self.backend.logs(job, options).await?);
             let (now, later) = self.output.clone();
             let (cluster, id) = (self.cluster.clone(), job.id);

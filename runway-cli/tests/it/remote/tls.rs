@@ -1,4 +1,4 @@
-//! Server and client certificates.
+//! Connections with TLS: certificates of servers and clients, and roles of clients.
 
 use super::HELLO;
 use super::server::{Server, ServerConfig};
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use runway_http::server::{Tls, TlsFiles};
 use std::path::{Path, PathBuf};
 
-/// A directory of certificates, deleted after the test.
+/// A temporary directory of certificates and keys. It is deleted when this value is dropped.
 struct Certificates(PathBuf);
 
 struct Authority {

@@ -1,4 +1,4 @@
-//! Waiting for the end of jobs.
+//! `runway submit --wait`: status reports, exit codes, lost servers, and Ctrl-C.
 
 use super::scripted_server::{header, job, response, serve_responses};
 use super::server::{Server, ServerConfig, long_timings, short_timings};
@@ -32,7 +32,7 @@ fn wait_reports_each_change_once() {
         job_response("201 Created", "pending", "waits"),
         job_response("200 OK", "pending", "waits"),
         job_response("200 OK", "pending", "pulls"),
-        // The server is unavailable for a moment.
+        // One request fails, and the command retries it without a status report.
         response("502 Bad Gateway", "", b""),
         job_response("200 OK", "running", "runs"),
         job_response("200 OK", "succeeded", "ran"),
@@ -144,7 +144,7 @@ fn interrupt_during_wait_prints_follow_up_commands() {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
-    // The command waits as soon as it has reported the status.
+    // The first line on standard error is the status of the job. After it, the command waits for the job.
     stderr.read_line(&mut String::new()).unwrap();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let mut stderr_text = String::new();
