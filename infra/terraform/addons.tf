@@ -1,5 +1,6 @@
 # Add-ons for the network of the cluster. The network plugin gets its permissions by Pod Identity, so the
-# nodes do not have them. It enforces NetworkPolicies, which Runway's networks `none` and `internal` need.
+# nodes do not need these permissions. The plugin enforces NetworkPolicies, which Runway's networks `none` and
+# `internal` need.
 #
 # Runway itself needs no permission in AWS and gets none.
 
@@ -34,8 +35,8 @@ resource "aws_eks_addon" "network_plugin" {
   cluster_name = aws_eks_cluster.this.name
   addon_name   = "vpc-cni"
 
-  # A pod's policies take effect shortly after its start. The mode `strict` would block the network of every
-  # pod without a policy, including the DNS servers of the cluster.
+  # In the mode `standard`, NetworkPolicies take effect shortly after the start of a pod. The mode `strict`
+  # would block the network of every pod without a policy, including the DNS servers of the cluster.
   configuration_values = jsonencode({
     enableNetworkPolicy = "true"
     env                 = { NETWORK_POLICY_ENFORCING_MODE = "standard" }
@@ -57,7 +58,7 @@ resource "aws_eks_addon" "proxy" {
   addon_name   = "kube-proxy"
 }
 
-# The add-on runs on nodes, so the nodes are created first.
+# The DNS servers run on nodes, so the nodes are created first.
 resource "aws_eks_addon" "dns" {
   cluster_name = aws_eks_cluster.this.name
   addon_name   = "coredns"

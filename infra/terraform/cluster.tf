@@ -1,5 +1,5 @@
-# The cluster: a private API server, Secrets encrypted with its own key, and all logs enabled. The creator
-# gets no permissions in the cluster.
+# The cluster. The API server is private unless `public_endpoint_cidrs` is set. Secrets are encrypted with
+# their own key, and all logs are enabled. The creator of the cluster gets no permissions in it.
 
 resource "aws_iam_role" "cluster" {
   name = "${var.name}-cluster"
@@ -41,7 +41,7 @@ resource "aws_eks_cluster" "this" {
 
   enabled_cluster_log_types = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 
-  # addons.tf configures the add-ons.
+  # The file addons.tf installs the add-ons, so EKS does not install its own.
   bootstrap_self_managed_addons = false
 
   access_config {

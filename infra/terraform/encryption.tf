@@ -9,7 +9,7 @@ locals {
   partition = data.aws_partition.current.partition
   account   = data.aws_caller_identity.current.account_id
 
-  # Without this statement, IAM policies do not apply to the key, and nobody could ever change it.
+  # Without this statement, IAM policies do not apply to the key, and the key could never be changed.
   key_administration = {
     Sid       = "Administration"
     Effect    = "Allow"

@@ -1,9 +1,9 @@
-# Logs of the API server and flow logs of the network.
+# Logs of the cluster, such as those of the API server, and flow logs of the network.
 
 locals {
   log_groups = {
-    # EKS writes to a log group with this name. Terraform creates it, so that it has a key and a retention
-    # time.
+    # EKS writes to a log group with this name. Terraform creates it, so that the group has a key and a
+    # retention time.
     cluster = "/aws/eks/${var.name}/cluster"
     network = "/${var.name}/network"
   }

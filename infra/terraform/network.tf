@@ -140,7 +140,8 @@ resource "aws_route_table_association" "nodes" {
   route_table_id = aws_route_table.nodes[each.key].id
 }
 
-# Image layers come from S3. Traffic through this gateway is free, while NAT charges for each GB.
+# Image layers come from S3. Traffic through this endpoint is free, while a NAT gateway costs money for each
+# GB.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   service_name      = "com.amazonaws.${var.region}.s3"

@@ -1,5 +1,5 @@
-# Three node groups: for the cluster itself and Runway, for jobs, and for jobs with GPUs. Nodes can only join
-# the cluster and pull images.
+# Three node groups: for the cluster's own pods and Runway, for jobs without GPUs, and for jobs with GPUs. The
+# permissions of nodes in AWS suffice only to join the cluster and to pull images.
 
 resource "aws_iam_role" "nodes" {
   name = "${var.name}-nodes"

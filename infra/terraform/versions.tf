@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.10"
 
-  # `terraform init` sets the location of the state.
+  # The location of the state is an argument of `terraform init`.
   backend "s3" {
     encrypt      = true
     use_lockfile = true

@@ -1,4 +1,4 @@
-//! Tests the status page for operators in Debian's Chromium without a window. Playwright controls the
+//! Tests the server's status page for operators in Chromium without a window. Playwright controls the
 //! browser, and axe-core checks the accessibility. Screenshots are written to `target/browser/`.
 
 use crate::in_memory::InMemoryServer;
@@ -13,7 +13,7 @@ const INSTALL_HINT: &str = "install Chromium (`chromium`)";
 /// Python packages that control the browser and check the accessibility, with their versions.
 const PACKAGES: &[(&str, &str)] = &[("playwright", "1.65.2"), ("axe-playwright-python", "0.1.8")];
 
-/// Tests the page of a server with an in-memory cluster.
+/// Tests the status page of a server with an in-memory cluster.
 pub(crate) fn check() -> Result<(), StepError> {
     let found =
         find_or_install(PROGRAMS, INSTALL_HINT).map_err(|failure| StepError::MissingTool { failure })?;

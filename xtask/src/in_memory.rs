@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct InMemoryServer(Child);
 
 impl InMemoryServer {
-    /// Builds and starts the server. Returns it with its address.
+    /// Builds and starts the server. Returns the server and its URL.
     pub(crate) fn start(options: impl FnOnce(&mut Command)) -> Result<(Self, String), StepError> {
         let step = "the server with an in-memory cluster";
         run_cargo(step, &["build", "--locked", "-p", "runway-http", "--example", "in_memory"])?;

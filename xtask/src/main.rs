@@ -116,7 +116,8 @@ const CLUSTER_TESTS: &[&[&str]] = &[
         "burst",
         "--test-threads=8",
     ],
-    // Tests that run jobs come before tests that create very many jobs, because those would delay other jobs.
+    // Tests that run jobs come before tests that create very many jobs, because a backlog of many jobs would
+    // delay the others.
     &["-p", "runway-http", "--test", "cluster", "--", "journey", "limits"],
     &["-p", "runway-http", "--test", "cluster", "--", "ending", "submitters", "--test-threads=1"],
     &["-p", "runway-k8s", "--test", "cluster", "--", "burst"],
@@ -162,8 +163,8 @@ fn main() -> ExitCode {
         ["deployment"] => deployment(true, None).map(print_skipped),
         ["references"] => write_references(),
         ["sbom"] => sbom::write(),
-        // These commands use the cluster of KUBECONFIG. Only `test` calls them, after it has started a
-        // cluster.
+        // These commands use the cluster of KUBECONFIG. Only `test` and `soak` call them, after they have
+        // started a cluster.
         ["documents", "--cluster"] => documents::run_on_cluster(),
         ["manifests"] => manifests::apply_and_check(),
         ["dashboard"] => observability::check_dashboard(),
@@ -203,7 +204,7 @@ fn extract_version<'a>(
     Ok((words, kubernetes))
 }
 
-/// Whether these benchmarks start a cluster.
+/// Whether the benchmarks with these options need a cluster.
 fn uses_cluster(options: &[&str]) -> bool {
     options.iter().any(|option| matches!(*option, "--cluster" | "--http"))
 }
@@ -278,7 +279,8 @@ fn machine_tests() -> Result<(), StepError> {
     Ok(())
 }
 
-/// Runs these tests with cgroup v2 in a virtual machine, unless this machine uses cgroup v2.
+/// Runs the tests of jobs with cgroup v2 in a virtual machine, if [`virtual_machine::is_needed`] returns
+/// `true`.
 fn virtual_machine_test() -> Result<(), StepError> {
     if virtual_machine::is_needed() { virtual_machine::run_tests() } else { Ok(()) }
 }
@@ -335,8 +337,9 @@ fn cluster_tests(kubernetes: Option<Release>) -> Result<Vec<&'static [&'static s
     Ok(skipped)
 }
 
-/// Checks the server in its image on a cluster that `cargo xtask cluster` started. An external cluster may
-/// already use the namespaces and may not have the image.
+/// Checks the server in its image on this checkout's cluster. Starts the cluster if it is not running. Fails
+/// if KUBECONFIG names an external cluster, because an external cluster may already use the namespaces and
+/// may not have the image.
 fn deployed_test(kubernetes: Option<Release>) -> Result<(), StepError> {
     let mut session =
         start_session("the cluster for the deployed server", UpOptions { node: true, kubernetes })?;

@@ -32,7 +32,8 @@ const FORBIDDEN_CRATES: &[&str] = &[
     "ureq",
 ];
 
-/// Checks the whole dependency tree of `runway-core` with all features.
+/// Checks the whole dependency tree of `runway-core` with all features and for all targets, without
+/// development dependencies.
 pub(crate) fn check() -> Result<(), StepError> {
     let step = "the core's dependencies";
     eprintln!("\nxtask: {step}");

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Returns the virtual environment with these packages and versions. Creates it if it does not exist.
+/// Returns the directory of the virtual environment with these packages and versions. Creates the environment
+/// if it does not exist.
 pub(crate) fn ensure_venv(packages: &[(&str, &str)]) -> Result<PathBuf, StepError> {
     let cache_dir = runway_steps::cache_dir().map_err(|failure| StepError::Cluster { failure })?;
     let name: Vec<String> =

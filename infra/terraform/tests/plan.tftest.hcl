@@ -1,5 +1,5 @@
-# Tests the whole configuration with a mock provider: no account, no credentials. Terraform chooses the values
-# of resources that do not exist yet, so these tests check only the values in the configuration.
+# Tests the whole configuration with a mock provider, without an account and credentials. AWS chooses some
+# values only when it creates a resource, so these tests check only the values in the configuration.
 
 mock_provider "aws" {
   mock_data "aws_availability_zones" {

@@ -16,10 +16,10 @@ impl<'a> ApiClient<'a> {
         Self { dir, state }
     }
 
-    /// Returns the response body.
+    /// Sends a GET request and returns the response body.
     ///
     /// # Errors
-    /// The error message of `curl`.
+    /// The error message of `curl` if it fails, or if the response has an error status.
     pub(crate) fn get(&self, path: &str) -> Result<String, String> {
         let output = Command::new("curl")
             .env("PATH", search_path())
@@ -70,7 +70,7 @@ impl<'a> ApiClient<'a> {
     }
 }
 
-/// Returns the kubeconfig of one user. It is JSON, which is also valid YAML.
+/// Returns the kubeconfig of one user. The text is JSON, which is also valid YAML.
 pub(crate) fn kubeconfig(
     dir: &ClusterDir,
     state: &ClusterState,

@@ -8,7 +8,7 @@ use crate::release::Release;
 use runway_steps::{ProgramPaths, ToolError, find_or_install, is_executable, locate};
 use std::path::{Path, PathBuf};
 
-/// Hint for a missing system program.
+/// Advice to the user if a system program is missing and cannot be installed.
 const INSTALL_HINT: &str = "install them (as root on Debian 12, this is automatic), set KUBECONFIG to the kubeconfig of a \
     running cluster, or skip the cluster with `cargo xtask test --offline`";
 
@@ -30,9 +30,9 @@ const NODE_PROGRAMS: &[(&str, &str)] = &[
 /// The source of etcd and of the Kubernetes programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BinarySource {
-    /// The directory that KUBEBUILDER_ASSETS names. Its version is not checked.
+    /// The directory that KUBEBUILDER_ASSETS names. The version of its programs is not checked.
     AssetsDir(PathBuf),
-    /// The cache. Missing programs are built once.
+    /// The cache of built programs for this version of Kubernetes. Missing programs are built once.
     Cache(Release),
 }
 
@@ -52,7 +52,8 @@ impl BinarySource {
         }
     }
 
-    /// Fails if the programs are missing and cannot be built. The check returns at once and builds nothing.
+    /// Fails if the cache lacks programs and no suitable Go is installed to build them. The check builds
+    /// nothing. It always accepts the directory of KUBEBUILDER_ASSETS.
     pub(crate) fn check_available(&self) -> Result<(), ToolError> {
         let Self::Cache(release) = self else { return Ok(()) };
         for component in components(*release) {
@@ -80,7 +81,8 @@ const fn components(release: Release) -> [Component; 2] {
     [Component::Etcd, Component::Kubernetes(release)]
 }
 
-/// Finds every program. Installs or builds missing programs if possible.
+/// Finds every program of the cluster. Installs missing system programs if possible, and builds missing
+/// programs of the cache.
 pub(crate) fn find_or_build(source: &BinarySource, with_node: bool) -> Result<ProgramPaths, ToolError> {
     if !cfg!(target_os = "linux") {
         return Err(ToolError::Unsupported {
@@ -121,8 +123,11 @@ pub(crate) fn find_or_build(source: &BinarySource, with_node: bool) -> Result<Pr
     Ok(found)
 }
 
-/// Finds `kubectl` in the directory of KUBEBUILDER_ASSETS, in the cache, or on the search path. If there is
-/// none, builds it if `may_build` is set, and returns `None` otherwise.
+/// Finds `kubectl` in the directory of KUBEBUILDER_ASSETS, in the cache, or on the search path, in this
+/// order.
+///
+/// If `may_build` is set, a missing `kubectl` is built. In this case, a `kubectl` on the search path is used
+/// only if the user selects no version. Returns `None` if there is no `kubectl` and `may_build` is not set.
 pub(crate) fn find_or_build_kubectl(
     kubernetes: Option<Release>,
     may_build: bool,

@@ -1,4 +1,4 @@
-//! Builds Kubernetes and etcd from the Go modules in `tools/devcluster/`.
+//! Builds the programs of Kubernetes and etcd from the Go modules in `tools/devcluster/`.
 //!
 //! Each version is built once and kept in a cache outside of the repository.
 
@@ -47,7 +47,7 @@ impl Component {
         }
     }
 
-    /// The programs, as they are named in the cache.
+    /// The file names of the programs in the cache.
     pub(crate) const fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Etcd => &[ETCD],
@@ -86,7 +86,8 @@ impl Component {
         }
     }
 
-    /// The linker flags. Without these values, the programs report the version `v0.0.0-master`.
+    /// The linker flags. For Kubernetes, they set the version. Without these flags, the programs would report
+    /// `v0.0.0-master`.
     fn linker_flags(self) -> Result<String, ToolError> {
         let mut flags = "-s -w".to_owned();
         if let Self::Kubernetes(release) = self {
@@ -114,8 +115,8 @@ fn pinned_version(go_mod: &str, module: &str) -> Option<String> {
     go_mod.lines().find_map(requirement)
 }
 
-/// Builds the components that are not in the cache. If another process is building, waits until it has
-/// finished.
+/// Builds the components that are not in the cache. If another process is building, waits until that process
+/// has finished.
 pub(crate) fn build(components: &[Component]) -> Result<(), ToolError> {
     let is_cached = || {
         let built = components.iter().map(|component| component.is_built());
@@ -158,8 +159,8 @@ fn build_component(component: Component, go: &Path, stages: &Stages) -> Result<(
         "xtask: building {name} once; Kubernetes takes six to eight minutes on two cores; log: `{log}`"
     );
     let mut command = Command::new(go);
-    // The caller's Go settings must not change the build. Only the source of the modules remains the caller's
-    // choice.
+    // These settings of the caller would change the build. Other settings still apply, such as GOPROXY, the
+    // source of the modules.
     for variable in ["GOFLAGS", "GOOS", "GOARCH", "GOEXPERIMENT"] {
         command.env_remove(variable);
     }
@@ -185,7 +186,7 @@ fn remove(path: &Path) -> Result<(), ToolError> {
     }
 }
 
-/// Prints each stage of a build with the time since its start.
+/// Prints each stage of a build with the time since the build started.
 struct Stages {
     started_at: Instant,
     log: PathBuf,

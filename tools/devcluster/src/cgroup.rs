@@ -16,8 +16,8 @@ const CONTROLLERS: &[&str] = &["+cpuset", "+cpu", "+io", "+memory", "+pids", "+h
 /// Maximum time for killed processes to leave their cgroups.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Creates the cluster's cgroup in every hierarchy. Returns the `cgroup.procs` file through which containerd
-/// and the kubelet join it.
+/// Creates the cluster's cgroup in every hierarchy, with a child cgroup `node`. Returns the `cgroup.procs`
+/// file of `node` in one hierarchy. Through this file, containerd, the relay and the kubelet join the cgroup.
 pub(crate) fn create(state: &ClusterState) -> Result<PathBuf, ToolError> {
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(ToolError::io("`/proc/self/mounts`"))?;
     let roots = hierarchies(&mounts);
@@ -25,14 +25,16 @@ pub(crate) fn create(state: &ClusterState) -> Result<PathBuf, ToolError> {
         let group = root.join(&state.tag);
         let io_error = |error| ToolError::Io { what: format!("control group `{}`", group.display()), error };
         for controller in CONTROLLERS {
-            // A controller may be missing. The kubelet reports an error if it needs it.
+            // The kernel may lack a controller. The kubelet reports an error if it needs a missing
+            // controller.
             let _missing = fs::write(root.join("cgroup.subtree_control"), controller);
         }
         fs::create_dir_all(group.join("node")).map_err(io_error)?;
         for controller in CONTROLLERS {
             let _missing = fs::write(group.join("cgroup.subtree_control"), controller);
         }
-        // In cgroup v1, a new cpuset group has no CPUs and no memory nodes.
+        // In cgroup v1, a new cpuset group has no CPUs and no memory nodes. So it gets those of the root
+        // group.
         for file in ["cpuset.cpus", "cpuset.mems"] {
             if let Ok(all) = fs::read(root.join(file)) {
                 fs::write(group.join(file), all).map_err(io_error)?;
@@ -70,8 +72,8 @@ pub(crate) fn remove(state: &ClusterState) -> Result<(), ToolError> {
     }
 }
 
-/// Kills one process. The pidfd is opened first and the cgroup is checked afterwards, so that a reused pid is
-/// never killed.
+/// Kills one process. The pidfd is opened first and the cgroup is checked afterwards, so that a process that
+/// reuses the pid is never killed.
 fn kill_member(pid: i32, tag: &str) {
     let handle = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();

@@ -43,8 +43,10 @@ enum Action {
     Import(PathBuf),
     StopApiserver,
     StartApiserver,
-    /// Waits until its standard input is closed, then cleans up. Only a [`session::Session`] uses this
-    /// command.
+    /// Runs the guard of a [`session::Session`].
+    ///
+    /// The guard reads ids of process groups from standard input until the input ends. Then it kills these
+    /// groups, and removes the cluster if `remove` is set. Only a session uses this command.
     Guard {
         remove: bool,
     },

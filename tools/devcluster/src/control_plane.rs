@@ -6,14 +6,14 @@ use crate::state::{ClusterDir, ClusterState};
 use runway_steps::ToolError;
 use rustix::mount::{MountFlags, mount};
 
-/// Maximum time until the API server is ready, in seconds.
+/// Maximum time in seconds until the API server is ready, and then until the default service account exists.
 const READY_TIMEOUT_SECS: u64 = 90;
 
-/// Mount options of the file system for etcd's data. Its size is twice the 2 GiB at which etcd stops
+/// Mount options of the file system for etcd's data. The file system has twice the 2 GiB at which etcd stops
 /// accepting writes.
 const ETCD_TMPFS_OPTIONS: &std::ffi::CStr = c"size=4g,mode=700";
 
-/// Starts the control plane and waits until it works.
+/// Starts the control plane, and waits until the controller manager has created the default service account.
 pub(crate) fn start(dir: &ClusterDir, state: &ClusterState) -> Result<(), ToolError> {
     dir.write_private("header", &format!("Authorization: Bearer {}\n", state.admin))?;
     let users = format!("{},admin,admin,\"system:masters\"\n{},runway,runway\n", state.admin, state.user);

@@ -19,6 +19,7 @@ const DEFAULT_INSTALL_DIR: &str = "/usr/local/go/bin";
 ///
 /// # Errors
 /// [`ToolError::Unsupported`] if Go is missing or too old. The message names the alternatives.
+/// [`ToolError::Io`] if the program cannot be started.
 pub(crate) fn find() -> Result<PathBuf, ToolError> {
     let (major, minor) = MIN_VERSION;
     let unsupported = |found: &str| ToolError::Unsupported {

@@ -1,5 +1,5 @@
-//! The images for pods on the node. They contain one layer with busybox. containerd imports them as one
-//! archive.
+//! The images for pods on the node. All of them have the same single layer, which contains busybox.
+//! containerd imports them from one archive.
 
 use crate::state::ClusterDir;
 use runway_image::SourceEpoch;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-/// The pause image. Its container holds the namespaces of a pod.
+/// The pause image. Its container only sleeps, and so keeps the namespaces of a pod in existence.
 pub(crate) const PAUSE_IMAGE: &str = "runway.test/pause:1";
 
 /// Image names that jobs use. The second one appears in the example jobs.
@@ -19,7 +19,7 @@ pub(crate) const JOB_IMAGES: &[&str] = &["runway.test/busybox:1", "registry.inte
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nnonroot:x:65532:\n";
 
-/// Writes the archive and returns its path.
+/// Writes the archive of all images and returns its path.
 pub(crate) fn write_archive(dir: &ClusterDir, busybox: &Path) -> Result<PathBuf, ToolError> {
     let file = dir.join("images.tar");
     let listed = Command::new(busybox).arg("--list").output().map_err(ToolError::io("busybox"))?;

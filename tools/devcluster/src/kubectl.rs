@@ -7,11 +7,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A `kubectl` program. It uses the cluster of `KUBECONFIG`.
+/// The path of a `kubectl` program. Its commands use the cluster of `KUBECONFIG`.
 pub struct Kubectl(PathBuf);
 
 impl Kubectl {
-    /// Finds the program for the cluster of `KUBECONFIG`.
+    /// Finds a `kubectl`, without building it.
     ///
     /// # Errors
     /// [`StepError::MissingTool`] if there is no `kubectl`.
@@ -21,8 +21,8 @@ impl Kubectl {
         Self::find_or_build(None, false)?.ok_or(StepError::MissingTool { failure: missing })
     }
 
-    /// Finds the program for a version of Kubernetes. If there is none, builds it if `may_build` is set, and
-    /// returns `None` otherwise.
+    /// Finds a `kubectl`, preferably of this version of Kubernetes. If there is none, builds it if
+    /// `may_build` is set, and returns `None` otherwise.
     ///
     /// # Errors
     /// [`StepError::MissingTool`] if the program cannot be built.

@@ -20,7 +20,7 @@ pub(crate) fn remove(dir: &ClusterDir) -> Result<(), ToolError> {
             identity.stop()?;
         }
     }
-    // The state is written before anything starts. So nothing was started if it cannot be read.
+    // The state is saved before anything starts. So if the state cannot be loaded, nothing was started.
     if let Ok(Some(state)) = ClusterState::load(dir) {
         cgroup::remove(&state)?;
         remove_bridge(&state)?;
@@ -48,8 +48,8 @@ fn remove_bridge(state: &ClusterState) -> Result<(), ToolError> {
     Err(ToolError::CommandFailed { what, output: String::from_utf8_lossy(&output.stderr).into_owned() })
 }
 
-/// Returns the mount points at or below a directory. The deepest comes first, and the last of several mounts
-/// on the same point.
+/// Returns the mount points at or below a directory, the deepest first. A point with several mounts is listed
+/// once for each of them.
 fn mounts_below(mounts: &str, dir: &Path) -> Vec<PathBuf> {
     let mount_points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
     let mount_points = mount_points.map(|place| PathBuf::from(place.replace("\\040", " ")));

@@ -16,11 +16,13 @@ use std::time::Instant;
 pub struct UpOptions {
     /// Whether to start a node, which runs pods.
     pub node: bool,
-    /// The version that the user selects. With `None`, a running cluster of any version is used.
+    /// The version that the user selects. With `None`, a running cluster of any version is used, and a new
+    /// cluster has the default version.
     pub kubernetes: Option<Release>,
 }
 
-/// Starts a cluster with these options unless it is already running.
+/// Starts a cluster with these options. Starts nothing if this checkout's cluster is already running, or if
+/// KUBECONFIG names an external cluster.
 pub(crate) fn up(options: UpOptions) -> Result<(), ToolError> {
     let dir = ClusterDir::of_checkout()?;
     if let Some(config) = external_kubeconfig_for(&dir, options.kubernetes)? {
@@ -77,7 +79,7 @@ fn start(dir: &ClusterDir, mut state: ClusterState) -> Result<(), ToolError> {
 
 /// Removes a partly started cluster. Keeps its logs and names their directory in the error.
 fn clean_up_after(dir: &ClusterDir, failure: ToolError) -> ToolError {
-    // The message quotes a log, so it is created before the logs are moved.
+    // The message quotes a log, so the message is created before the logs are moved.
     let what = failure.to_string();
     let logs = dir.failed_logs_dir();
     let _ignored = std::fs::remove_dir_all(&logs);
@@ -104,11 +106,15 @@ pub(crate) fn down() -> Result<(), ToolError> {
     Ok(())
 }
 
-/// Fails if a cluster of this version cannot be started here. The check returns at once.
+/// Checks the selected version and the Go toolchain, so that a later start of the cluster does not fail
+/// because of them. The check starts and builds nothing.
 ///
 /// # Errors
-/// [`ToolError::FailedPrecondition`] if the user selects a version and KUBECONFIG, KUBEBUILDER_ASSETS or a
-/// running cluster has another one.
+/// [`ToolError::FailedPrecondition`] if the user selects a version although KUBECONFIG or KUBEBUILDER_ASSETS
+/// is set.
+/// [`ToolError::FailedPrecondition`] if this checkout's running cluster has another version than the selected
+/// one.
+/// [`ToolError::FailedPrecondition`] if KUBECONFIG names only files that do not exist.
 /// [`ToolError::Unsupported`] if the programs must be built and Go is missing or too old.
 pub fn check_prerequisites(kubernetes: Option<Release>) -> Result<(), ToolError> {
     let dir = ClusterDir::of_checkout()?;
@@ -144,11 +150,12 @@ fn check_version(state: &ClusterState, kubernetes: Option<Release>) -> Result<()
     Err(ToolError::FailedPrecondition { what })
 }
 
-/// Path of the link to the cluster's `kubectl` in the state directory. Its directory contains nothing else,
-/// so that it can be added to `PATH`.
+/// Path of the link to the cluster's `kubectl` in the state directory. The link's directory contains nothing
+/// else, so that the directory can be added to `PATH`.
 pub(crate) const KUBECTL_LINK: &str = "bin/kubectl";
 
-/// Finds the `kubectl` of the running cluster, or else searches like [`binaries::find_or_build_kubectl`].
+/// Returns the `kubectl` of this checkout's cluster, of whatever version. Without a saved cluster or without
+/// its `kubectl`, searches like [`binaries::find_or_build_kubectl`].
 pub(crate) fn find_or_build_kubectl(
     kubernetes: Option<Release>,
     may_build: bool,
@@ -160,7 +167,8 @@ pub(crate) fn find_or_build_kubectl(
     }
 }
 
-/// Returns the kubeconfig of an external cluster: KUBECONFIG names it, and this checkout did not start it.
+/// Returns the kubeconfig of an external cluster: KUBECONFIG names it, and this checkout did not start the
+/// cluster. Fails if no file that KUBECONFIG names exists.
 pub(crate) fn external_kubeconfig(dir: &ClusterDir) -> Result<Option<PathBuf>, ToolError> {
     let Some(value) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) else {
         return Ok(None);
@@ -177,7 +185,8 @@ pub(crate) fn external_kubeconfig(dir: &ClusterDir) -> Result<Option<PathBuf>, T
     Err(ToolError::FailedPrecondition { what })
 }
 
-/// Returns the state of this checkout's cluster if it has become ready and all its processes are running.
+/// Returns the state of this checkout's cluster if the cluster has become ready and all its processes are
+/// running.
 fn running_state(dir: &ClusterDir) -> Result<Option<ClusterState>, ToolError> {
     let state = ClusterState::load(dir).unwrap_or_default();
     Ok(state.filter(|state| {

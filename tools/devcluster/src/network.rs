@@ -2,8 +2,8 @@
 //!
 //! There is no kube-proxy, so the cluster IPs of Services do not work, with one exception. The API server's
 //! Service has the first address of the Service range. The Service range is the start of the pod network, so
-//! this address is also the address of the bridge on this machine. A relay listens there and forwards to the
-//! API server.
+//! this address is also the address of the bridge on this machine. A relay listens on this address and
+//! forwards connections to the API server.
 
 use crate::random::random_bytes;
 use runway_steps::ToolError;
@@ -16,7 +16,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// The port of the API server's Service.
 pub(crate) const SERVICE_PORT: u16 = 443;
 
-/// Number of networks: 198.18.0.0/15, a range reserved for tests, in blocks of 1,024 addresses.
+/// Number of networks. The range 198.18.0.0/15, which is reserved for tests, contains this many blocks of
+/// 1,024 addresses.
 const NETWORK_COUNT: u8 = 128;
 
 /// The index of one block of 1,024 addresses.
@@ -24,7 +25,8 @@ const NETWORK_COUNT: u8 = 128;
 pub(crate) struct PodNetwork(u8);
 
 impl PodNetwork {
-    /// Returns a network that nothing on this machine uses, in particular no other cluster.
+    /// Returns a network whose gateway address is not in use on this machine, so no other cluster has this
+    /// network.
     pub(crate) fn allocate() -> Result<Self, ToolError> {
         let [start] = random_bytes::<1>()?;
         let mut all = (0..NETWORK_COUNT).map(|step| Self((start % NETWORK_COUNT + step) % NETWORK_COUNT));
@@ -32,8 +34,8 @@ impl PodNetwork {
             .ok_or_else(|| ToolError::Unsupported { what: "no pod network is free".to_owned() })
     }
 
-    /// Whether the gateway address is free: it is not assigned to this machine, and no process has bound it
-    /// in advance (`IP_FREEBIND`).
+    /// Whether the gateway address is free: it is not assigned to this machine, and no process has bound this
+    /// port of it in advance (`IP_FREEBIND`).
     fn is_free(self, port: u16) -> bool {
         let address = SocketAddrV4::new(self.gateway_address(), port);
         let try_bind = |early| {
@@ -62,7 +64,7 @@ impl PodNetwork {
         format!("{}/22", self.address(0, 0))
     }
 
-    /// The first address that a pod can get.
+    /// The first address that a pod can get. The addresses before it are for the gateway and for Services.
     pub(crate) fn first_pod_address(self) -> Ipv4Addr {
         self.address(1, 0)
     }
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn network_of_another_cluster_is_not_free() {
-        // An unprivileged port, so that the test does not need root.
+        // The port is unprivileged, so that the test does not need root.
         let (network, port) = (PodNetwork(77), 20_443);
         assert!(network.is_free(port));
         let relay = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();

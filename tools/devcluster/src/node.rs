@@ -1,8 +1,9 @@
 //! The node: scheduler, containerd and kubelet.
 //!
-//! containerd and the kubelet share a mount namespace. In it, `/run`, `/var/lib`, `/var/log` and some kernel
-//! settings are files of the state directory. So the node changes nothing on the machine, clusters do not
-//! conflict, and the kernel removes every mount when the processes exit.
+//! containerd and the kubelet share a mount namespace. In this namespace, directories and files of the state
+//! directory replace `/run`, `/var/lib`, `/var/log` and some kernel settings. So the node does not change
+//! these paths of the machine, and clusters do not conflict. The kernel removes the mounts when the processes
+//! exit.
 
 use crate::api::ApiClient;
 use crate::network::{self, PodNetwork};
@@ -38,7 +39,7 @@ shift
 exec "$@"
 "#;
 
-/// Starts the node for a running control plane and waits until it accepts pods.
+/// Starts the node for a running control plane, and waits until the node is ready and has no taint.
 pub(crate) fn start(dir: &ClusterDir, state: &ClusterState, network: PodNetwork) -> Result<(), ToolError> {
     for name in ["run", "lib", "log", "settings", "network", "kubelet", "containerd"] {
         dir.create_dir(&format!("node/{name}"))?;
@@ -79,8 +80,8 @@ fn start_containerd(
     let plugins = state.program_path("cni");
     dir.write_private("node/containerd.toml", &containerd_config(dir, snapshotter, &plugins))?;
     dir.write_private("node/snapshots", snapshotter)?;
-    // The kubelet probes the pods, and pods call the API server. So this machine needs an address in the pod
-    // network.
+    // The kubelet probes the pods, and pods call the API server. So the bridge is a gateway: it gives this
+    // machine an address in the pod network.
     let addresses = json!({ "subnet": network.pod_cidr(), "rangeStart": network.first_pod_address(), "gateway": network.gateway_address() });
     let network = json!({
         "cniVersion": "0.4.0",
@@ -174,7 +175,8 @@ fn start_kubelet(dir: &ClusterDir, state: &ClusterState, group: &Path) -> Result
         format!("--kubeconfig={}", dir.path_string("admin.kubeconfig")),
         format!("--root-dir={}", dir.path_string("node/kubelet")),
         format!("--cert-dir={}", dir.path_string("node/certificates")),
-        // The node name is also its address, so it needs no name resolution and no network.
+        // The name of the node is also its address. So the API server reaches the kubelet without name
+        // resolution.
         "--hostname-override=127.0.0.1".to_owned(),
     ]);
     process::start_process(dir, KUBELET, Some(group), &command)
@@ -258,7 +260,7 @@ runtime_type = \"io.containerd.runc.v2\"
 }
 
 /// Returns the type of the file system that contains a path, from the text of `/proc/self/mounts`. The
-/// deepest mount point wins, and the last of several mounts on the same point.
+/// deepest mount point wins. If several mounts are on the same point, the last one wins.
 fn file_system_type<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
     let mut found: Option<(PathBuf, &str)> = None;
     for line in mounts.lines() {

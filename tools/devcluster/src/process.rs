@@ -21,17 +21,18 @@ pub(crate) const SCHEDULER: &str = "kube-scheduler";
 pub(crate) const CONTAINERD: &str = "containerd";
 pub(crate) const SOCAT: &str = "socat";
 pub(crate) const KUBELET: &str = "kubelet";
-/// The client. It is not a process of the cluster.
+/// The command-line client of Kubernetes. It is not a process of the cluster.
 pub(crate) const KUBECTL: &str = "kubectl";
 
 /// Interval at which a condition is polled.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Maximum time for a process to start, and to exit after each signal.
+/// Maximum time for a process to record its identity after its start, and to exit after each signal.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Records the identity of the process before it becomes the program, so that no process runs unrecorded.
-/// Then it joins the cgroup, if there is one.
+/// The script of a shell that becomes a process of the cluster. The shell first records its own identity in a
+/// file, so that no process runs unrecorded. Then it joins the cgroup, if there is one, and executes the
+/// program.
 const START_SCRIPT: &str = r#"
 read -r identity < /proc/self/stat && printf '%s\n' "$identity" > "$1" || exit 1
 [ -z "$2" ] || echo $$ > "$2" || exit 1
@@ -93,8 +94,8 @@ impl ProcessIdentity {
         Self::of_running(self.pid) == Some(self)
     }
 
-    /// Sends a signal to this process. The pidfd is opened before the identity is checked, so that a reused
-    /// pid receives no signal.
+    /// Sends a signal to this process. The pidfd is opened before the identity is checked, so that a process
+    /// that reuses the pid receives no signal.
     pub(crate) fn signal(self, signal: Signal) {
         let Some(handle) = Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
         else {
@@ -115,8 +116,8 @@ impl ProcessIdentity {
         self.signal_until_exit(&[Signal::KILL])
     }
 
-    /// Sends one signal after the other until the process has exited. Then all its threads have ended and its
-    /// ports are free.
+    /// Sends one signal after the other until the process has exited, and waits after each signal. After the
+    /// exit, all threads have ended and the ports are free.
     fn signal_until_exit(self, signals: &[Signal]) -> Result<(), ToolError> {
         let handle = Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let Some(handle) =
@@ -137,8 +138,8 @@ impl ProcessIdentity {
     }
 }
 
-/// Starts one of the [`PROCESSES`]. Its output goes to its log. It does not inherit this program's
-/// environment.
+/// Starts one of the [`PROCESSES`] and returns when its identity is recorded. The process writes its output
+/// to its log file. It does not inherit the environment of this program.
 pub(crate) fn start_process(
     dir: &ClusterDir,
     name: &'static str,
@@ -186,8 +187,8 @@ pub(crate) fn check_all_alive(dir: &ClusterDir) -> Result<(), ToolError> {
     Ok(())
 }
 
-/// Polls `check` until it returns `Ok`. Fails if the time is over or a process of the cluster has exited. The
-/// time-out error contains the last error of `check`.
+/// Polls `check` until it returns `Ok`. Fails after this number of seconds, or if a process of the cluster
+/// has exited. The time-out error contains the last error of `check`.
 pub(crate) fn wait_for<T>(
     dir: &ClusterDir,
     what: &str,

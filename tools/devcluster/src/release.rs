@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A minor version of Kubernetes. Each one has a Go module in `tools/devcluster/`, which pins the patch version.
+/// A minor version of Kubernetes. For each version, a Go module in `tools/devcluster/` pins the patch
+/// version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Release {
     /// Kubernetes 1.34.

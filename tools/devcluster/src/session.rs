@@ -1,9 +1,8 @@
-//! A cluster that exists as long as a program uses it. However the program ends, the cluster and the running
-//! step end, too.
+//! A cluster for the time in which this program runs. However the program ends, the running step is killed
+//! and the cluster is removed. A cluster that was already running is kept.
 //!
 //! A second process, the guard, reads from a pipe. The kernel closes the pipe when this program ends: by
-//! success, failure, panic, signal or `SIGKILL`. The guard then kills the running step and removes the
-//! cluster.
+//! success, failure, panic or any signal, including `SIGKILL`. The guard then cleans up.
 
 use crate::lifecycle::{self, UpOptions, down, test_environment, up};
 use crate::process::{ProcessIdentity, ProcessStat};
@@ -21,14 +20,15 @@ use std::time::{Duration, Instant};
 /// Maximum time for the processes of a step to exit after each signal.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A cluster in use.
+/// A cluster in use. When this value is dropped, the guard cleans up.
 pub struct Session {
     guard: Child,
     variables: Vec<(String, String)>,
 }
 
 impl Session {
-    /// Starts a cluster, or uses a running one. A cluster that was already running is not removed afterwards.
+    /// Starts a cluster, or uses a running or external one. Only a cluster that this session starts is
+    /// removed afterwards.
     ///
     /// # Errors
     /// [`ToolError`] if the guard or the cluster cannot be started.
@@ -62,7 +62,8 @@ impl Session {
         self.variables.iter().any(|(name, _)| name == "RUNWAY_TEST_XTASK")
     }
 
-    /// Runs one step on the cluster, in a process group that the guard knows.
+    /// Runs one step on the cluster and waits for it. The step has its own process group, which the guard
+    /// kills when this program ends.
     ///
     /// # Errors
     /// [`StepError::Io`] if the program cannot be started.
@@ -90,13 +91,14 @@ impl Drop for Session {
     }
 }
 
-/// Runs the guard. Returns when the pipe is closed and everything is removed.
+/// Runs the guard: waits until standard input is closed, and kills the process groups whose ids it has read.
+/// Then removes the cluster if `remove` is set.
 pub(crate) fn run_guard(remove: bool) -> Result<(), ToolError> {
     let mut groups: Vec<i32> = Vec::new();
     for line in std::io::stdin().lock().lines() {
         groups.extend(line.map_err(ToolError::io("the guard"))?.parse::<i32>());
     }
-    // The kernel does not reuse the number of a process group while a member is alive.
+    // The kernel does not reuse the id of a process group while the group has a member.
     for group in groups {
         kill_group(group);
     }
@@ -128,8 +130,8 @@ fn group_members(group: i32) -> Vec<ProcessIdentity> {
     stats.map(|stat| stat.identity).collect()
 }
 
-/// Waits for a signal. Then this program re-executes itself as a process that only waits for the guard. This
-/// closes the pipe and releases the locks, and the pid stays the same.
+/// Waits for a signal. Then this program re-executes itself as a process that only waits for the guard. The
+/// re-execution closes the pipe and releases the locks, and the pid stays the same.
 fn wait_for_guard_on_signal(mut signals: Signals, guard: u32) {
     let Some(signal) = signals.forever().next() else { return };
     eprintln!("\nxtask: received signal {signal}, shutting down");
@@ -140,7 +142,8 @@ fn wait_for_guard_on_signal(mut signals: Signals, guard: u32) {
     std::process::exit(1);
 }
 
-/// Waits for the guard, which is a child of this pid, and returns the exit code.
+/// Waits until the guard, a child of this process, has exited. Returns `code` as the exit code of this
+/// program.
 pub(crate) fn wait_for_guard(guard: &str, code: &str) -> ExitCode {
     let child = guard.parse().ok().and_then(rustix::process::Pid::from_raw);
     if let Some(child) = child {

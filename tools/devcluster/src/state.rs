@@ -10,8 +10,8 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
-/// Range of ports. It is below the ephemeral ports of the kernel, so that no outgoing connection gets the API
-/// server's port while the API server is stopped.
+/// Range of the cluster's ports. The range is below the ephemeral ports of the kernel. So no outgoing
+/// connection gets the API server's port while the API server is stopped.
 const PORT_RANGE: std::ops::Range<u16> = 16_384..32_000;
 
 /// The state directory of this checkout's cluster.
@@ -32,7 +32,7 @@ pub(crate) struct ClusterState {
     pub(crate) programs: BTreeMap<String, PathBuf>,
     /// The token of the cluster's administrator.
     pub(crate) admin: String,
-    /// The token of the plain user `runway`.
+    /// The token of the user `runway`, which is not an administrator.
     pub(crate) user: String,
     /// Whether the cluster has become ready after its start.
     pub(crate) ready: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Ports {
 }
 
 impl ClusterDir {
-    /// Returns the directory of this checkout's cluster. It may not exist.
+    /// Returns the directory of this checkout's cluster. The directory need not exist.
     pub(crate) fn of_checkout() -> Result<Self, ToolError> {
         let target = target_dir();
         let path = std::path::absolute(&target).map_err(ToolError::io(format!("`{}`", target.display())))?;
@@ -63,7 +63,7 @@ impl ClusterDir {
         self.0.join(name)
     }
 
-    /// Returns a path as text, for the command line of another program.
+    /// Returns the path of a file in the directory as text, for the command line of another program.
     pub(crate) fn path_string(&self, name: &str) -> String {
         self.join(name).display().to_string()
     }
@@ -124,7 +124,7 @@ impl ClusterDir {
 }
 
 impl ClusterState {
-    /// Chooses everything that differs between clusters.
+    /// Creates the state of a new cluster. Chooses free ports, a free pod network and random tokens.
     pub(crate) fn new(
         node: bool,
         kubernetes: Option<Release>,
@@ -164,7 +164,7 @@ impl ClusterState {
         fs::rename(dir.join("state.json.new"), &path).map_err(ToolError::io(format!("`{}`", path.display())))
     }
 
-    /// The name of the pods' bridge. Linux limits the name to fifteen bytes.
+    /// The name of the network bridge for pods. Linux limits such a name to fifteen bytes.
     pub(crate) fn bridge(&self) -> String {
         format!("rw{}", self.ports.apiserver)
     }

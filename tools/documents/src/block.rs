@@ -39,7 +39,8 @@ pub(super) enum BlockAction {
     Unspecified,
 }
 
-/// A command and the output that the page shows; `None` if the page shows no output.
+/// A command, and the output that the page shows below it. The output is `None` in a `sh` block, and is then
+/// not compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ShownCommand {
     pub(super) command: String,
@@ -109,8 +110,8 @@ fn parse_block(line: usize, info: &str, text: String) -> Result<Block, String> {
     Ok(Block { line, text, target, action })
 }
 
-/// Parses a console block. A line that starts with `$ ` is a command. It continues after a `\`. The other
-/// lines are the output of the command above them.
+/// Parses a console block. A line that starts with `$ ` is a command. A command continues on the next line
+/// after a `\` at the end of the line. The other lines are the output of the command above them.
 fn parse_commands(text: &str) -> Result<Vec<ShownCommand>, String> {
     let mut all: Vec<ShownCommand> = Vec::new();
     let mut continues = false;

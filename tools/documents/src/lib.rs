@@ -1,4 +1,4 @@
-//! Checks the pages for users: runs every command, compares its output with the page, and checks that every
+//! Checks the pages for users: runs the commands, compares their output with the page, and checks that every
 //! excerpt matches its file.
 
 mod block;

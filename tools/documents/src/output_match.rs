@@ -1,7 +1,8 @@
 //! Compares printed output with the output that a page shows.
 //!
 //! `…` on its own line matches any number of lines. Inside of a line it matches any text. With `vary`, all
-//! numbers are equal, all ids are equal, and the number of spaces between words is ignored.
+//! numbers are equal, all ids are equal, and the number of spaces between words is ignored. Every run of 12
+//! lower-case letters and digits counts as an id.
 
 const ELLIPSIS: &str = "…";
 

@@ -33,7 +33,7 @@ impl Page {
         self.blocks.iter().any(|block| block.text.starts_with(start))
     }
 
-    /// Returns the blocks to run. Fails if another block is neither excluded nor has an action.
+    /// Returns the blocks that are not excluded, for all targets. Fails if one of them has no action.
     pub(super) fn runnable_blocks(&self) -> Result<Vec<&Block>, String> {
         let mut plan = Vec::new();
         for block in &self.blocks {
@@ -51,7 +51,8 @@ impl Page {
         Ok(plan)
     }
 
-    /// Runs the blocks for this target. Returns the number of blocks that were run.
+    /// Runs the blocks for this target. Returns the number of blocks that were run, or the messages of all
+    /// blocks that failed.
     pub(super) fn run(&self, place: RunTarget) -> Result<usize, String> {
         let mut shell = Shell::open(place == RunTarget::Cluster)?;
         let (mut ran, mut failures) = (0, String::new());

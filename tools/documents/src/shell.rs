@@ -15,7 +15,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Maximum time for one block.
+/// Maximum time for one call of [`Shell::run`]. A background command must print the expected output within a
+/// fifth of this time.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Maximum time for background processes to exit after SIGTERM.
@@ -25,8 +26,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 /// with another address.
 const DOCUMENTED_ADDRESS: &str = "127.0.0.1:8080";
 
-/// A replacement for the `cargo` of the pages. It runs the programs that were already built, instead of
-/// building them in release mode.
+/// A replacement for the `cargo` of the pages. It runs the programs and the `xtask` that were already built,
+/// instead of building them. It passes all other commands to the real `cargo`.
 const CARGO_WRAPPER: &str = r#"#!/bin/sh
 if [ "$1 $2 $3 $5" = "run --release --bin --" ]; then program=$4; shift 5; exec "$program" "$@"; fi
 if [ "$1" = xtask ]; then shift; exec "$XTASK" "$@"; fi
@@ -185,7 +186,8 @@ impl Drop for Shell {
     }
 }
 
-/// Returns a call of bash in a clean environment: without startup files and without Runway's variables.
+/// Returns a call of bash without startup files and without the caller's `RUNWAY_*` variables. KUBECONFIG is
+/// passed only if the page is run on a cluster.
 fn bash_command(programs: &Path, address: &str, on_cluster: bool) -> std::io::Result<Command> {
     let mut bash = Command::new("bash");
     bash.args(["--noprofile", "--norc"]).process_group(0);
@@ -205,8 +207,8 @@ fn bash_command(programs: &Path, address: &str, on_cluster: bool) -> std::io::Re
     Ok(bash)
 }
 
-/// Links the project's files and directories into a directory, so that commands can read them and write next
-/// to them.
+/// Links the project's files and directories, except `target` and hidden ones, into a directory. So commands
+/// can read them, and write new files next to the links.
 fn link_project(dir: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(workspace_root())? {
         let entry = entry?;

@@ -19,8 +19,8 @@ impl SourceEpoch {
     /// Returns the value of `SOURCE_DATE_EPOCH`, or else the time of the current commit.
     ///
     /// # Errors
-    /// [`StepError::CheckFailed`] if the variable is not a number of seconds, or if there is neither the
-    /// variable nor a repository.
+    /// [`StepError::CheckFailed`] if the value is not a number of seconds up to the year 9999, or if there is
+    /// neither the variable nor a repository.
     pub fn from_sources() -> Result<Self, StepError> {
         let (source, text) = match std::env::var(VARIABLE) {
             Ok(text) => (VARIABLE, Some(text)),

@@ -1,5 +1,5 @@
 //! Builds container images in the format of the Open Container Initiative (OCI), the server's own image, and
-//! the SBOMs of the programs. It needs no container engine, and the same sources give the same bytes.
+//! the SBOMs of the programs. No container engine is needed, and the same sources give the same bytes.
 
 mod epoch;
 pub mod oci;

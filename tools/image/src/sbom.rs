@@ -1,6 +1,6 @@
-//! Writes an SBOM of each program in the CycloneDX 1.6 format. It lists every crate that is linked into the
-//! program or runs at build time as a macro, with licence and checksum. It contains no time and no random
-//! number, so the same tree gives the same bytes.
+//! Writes an SBOM (software bill of materials) of each program in the CycloneDX 1.6 format. An SBOM lists
+//! every crate that is linked into the program or runs at build time as a macro, with licence and checksum.
+//! An SBOM contains no time and no random number, so the same sources give the same bytes.
 
 use runway_steps::{self as steps, StepError, target_dir, workspace_root};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use std::fs;
 /// The released programs.
 const PROGRAMS: [&str; 2] = ["runway-http", "runway-cli"];
 
-/// The target of the released programs. Other targets link other crates.
+/// The target of the released programs. Programs for other targets can contain other crates.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 const STEP: &str = "the SBOMs";
@@ -126,7 +126,7 @@ fn render_sbom(
     }))
 }
 
-/// Whether a dependency is a normal one, not only for tests or build scripts.
+/// Whether a dependency is needed outside of tests and build scripts.
 fn is_linked(dependency: &Value) -> bool {
     list(dependency, "dep_kinds").any(|kind| kind.get("kind").is_none_or(Value::is_null))
 }

@@ -55,7 +55,7 @@ impl fmt::Display for Cycle {
     }
 }
 
-/// Returns the graphs of all modules of a crate that have children.
+/// Returns one graph for each module of a crate that has children.
 pub(crate) fn graphs(tree: &ModuleTree) -> Vec<SiblingGraph> {
     let mut uses: BTreeMap<ModuleId, BTreeMap<(ModuleId, ModuleId), Vec<Occurrence>>> = BTreeMap::new();
     let mut resolver = Resolver::new(tree);
@@ -94,8 +94,8 @@ pub(crate) fn graphs(tree: &ModuleTree) -> Vec<SiblingGraph> {
         .collect()
 }
 
-/// Returns the parent of both modules that has them in different children, and these two children. `None` if
-/// one module contains the other.
+/// Returns the closest module that contains both modules, the child that contains `user`, and the child that
+/// contains `used`. Returns `None` if `user` and `used` are equal, or if one contains the other.
 fn siblings(tree: &ModuleTree, user: ModuleId, used: ModuleId) -> Option<(ModuleId, ModuleId, ModuleId)> {
     let chain = |id| {
         let mut chain: Vec<ModuleId> = tree.ancestry(id).collect();
@@ -108,7 +108,7 @@ fn siblings(tree: &ModuleTree, user: ModuleId, used: ModuleId) -> Option<(Module
 }
 
 impl SiblingGraph {
-    /// Returns the shortest cycle through each use that is part of a cycle, the shortest first.
+    /// Returns the shortest cycle through each use that is part of a cycle. Shorter cycles come first.
     pub(crate) fn cycles(&self) -> Vec<Cycle> {
         let mut found: BTreeSet<(usize, Vec<&str>)> = BTreeSet::new();
         for (user, used) in self.uses.keys() {

@@ -16,7 +16,8 @@ const END: &str = "<!-- end of the generated part -->\n";
 type Uses<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 impl Workspace {
-    /// Renders the picture as Markdown. Each crate and each module is listed above those that it uses.
+    /// Renders the picture as Markdown. Each crate and each module is listed above the crates or modules that
+    /// it uses.
     #[must_use]
     pub fn picture(&self) -> String {
         let crates = self.packages.iter().map(|package| {
@@ -35,7 +36,8 @@ impl Workspace {
     }
 }
 
-/// Returns the top-level modules of each target of a package. Targets without modules are omitted.
+/// Returns the title and the top-level modules of each target of a package. Targets without modules are
+/// omitted.
 fn modules(package: &Package) -> Vec<(String, Uses<'_>)> {
     let mut found = Vec::new();
     for target in &package.targets {
@@ -76,7 +78,8 @@ fn block(title: &str, uses: &Uses<'_>) -> String {
 }
 
 /// Returns the names in an order that lists each user above the names that it uses. Otherwise the order is
-/// alphabetical. A cycle starts with its first name.
+/// alphabetical. If a cycle makes this order impossible, the alphabetically first of the remaining names is
+/// next.
 fn topological_order<'a>(uses: &Uses<'a>) -> Vec<&'a str> {
     let mut remaining: BTreeSet<&str> = uses.keys().copied().collect();
     let mut order = Vec::new();

@@ -36,8 +36,8 @@ impl<'a> Resolver<'a> {
     pub(crate) fn modules(&mut self, from: ModuleId, reference: &Reference) -> BTreeSet<ModuleId> {
         let mut named = Vec::new();
         let found = match reference.path.as_slice() {
-            // The declaration that imports a single name has already been counted, unless the name comes from
-            // a glob.
+            // A `use` declaration brings a single name into the module, and this declaration has already been
+            // counted. Only a name from a glob import is not counted yet.
             [name] if reference.kind == ReferenceKind::Inline && !is_keyword(name) => {
                 self.lookup_through_globs(from, name)
             }

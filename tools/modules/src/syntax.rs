@@ -13,7 +13,7 @@ pub(crate) struct Import {
     pub(crate) path: Vec<String>,
     /// The name in this module; `None` for a glob.
     pub(crate) name: Option<String>,
-    /// Visible outside of its module.
+    /// Whether the import is visible outside of its module.
     pub(crate) is_public: bool,
 }
 
@@ -28,11 +28,11 @@ pub(crate) struct Reference {
 /// The syntax in which a path is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReferenceKind {
-    /// In code.
+    /// A path in code, outside of `use` declarations.
     Inline,
-    /// In a `use` declaration.
+    /// A path in a `use` declaration.
     Use,
-    /// In a `use` declaration that ends with `*`.
+    /// A path in a `use` declaration that ends with `*`.
     Glob,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum ReferenceKind {
 #[derive(Debug)]
 pub(crate) struct ModuleDeclaration {
     pub(crate) name: String,
-    /// The value of its `#[path]` attribute.
+    /// The value of the declaration's `#[path]` attribute.
     pub(crate) path: Option<String>,
     /// The content of an inline module; `None` if the module has its own file.
     pub(crate) content: Option<ModuleSource>,
@@ -90,7 +90,8 @@ fn source(items: &[Item]) -> ModuleSource {
     source
 }
 
-/// The name that an item defines in its module.
+/// Returns the name that an item defines in its module. Returns `None` for an item without a name, such as an
+/// `impl` block.
 fn defined_name(item: &Item) -> Option<&Ident> {
     match item {
         Item::Const(item) => Some(&item.ident),
@@ -125,7 +126,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether the item is compiled only for tests.
+/// Whether an item with these attributes is compiled only for tests.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let condition = attribute.path().is_ident("cfg").then(|| attribute.parse_args::<Meta>().ok());
@@ -155,7 +156,8 @@ fn path_attribute(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// Returns the names of one `use` declaration, each with its path.
+/// Returns the names of one `use` declaration, each with its path. A declaration with a leading `::` refers
+/// to another crate and returns nothing.
 fn imports(item: &syn::ItemUse) -> Vec<(Import, Reference)> {
     let mut found = Vec::new();
     if item.leading_colon.is_none() {
@@ -208,7 +210,7 @@ struct Collector {
     references: Vec<Reference>,
     /// Glob imports inside of functions. They count for the whole module.
     globs: Vec<Import>,
-    /// Imports inside of the enclosing functions; the innermost block is last.
+    /// The imports of each enclosing block inside of a function; the innermost block is last.
     scopes: Vec<Vec<Import>>,
 }
 
@@ -225,7 +227,7 @@ impl Collector {
     }
 
     /// Records the paths among the tokens of a macro or an attribute. Single names are ignored, because they
-    /// can be anything.
+    /// need not be paths.
     fn scan(&mut self, tokens: TokenStream, in_attribute: bool) {
         let mut path: Vec<String> = Vec::new();
         let (mut line, mut colons) = (0, 0);
@@ -315,7 +317,7 @@ impl<'ast> Visit<'ast> for Collector {
     }
 
     fn visit_item(&mut self, item: &'ast Item) {
-        // `visit_block` reads the declarations of blocks. Modules inside of functions are ignored.
+        // `visit_block` reads the `use` declarations of blocks. Modules inside of functions are ignored.
         if !is_test(attributes(item)) && !matches!(item, Item::Use(_) | Item::Mod(_)) {
             visit::visit_item(self, item);
         }
@@ -345,6 +347,6 @@ impl<'ast> Visit<'ast> for Collector {
         }
     }
 
-    /// `pub(in path)` names a module that contains this one.
+    /// Ignores visibilities: a path as in `pub(in path)` can only name a module that contains this one.
     fn visit_visibility(&mut self, _visibility: &'ast Visibility) {}
 }

@@ -1,4 +1,4 @@
-//! Tests of the check with small generated crates.
+//! Tests for the detection of uses and cycles between modules, with small generated crates.
 
 use crate::graph::{SiblingGraph, graphs};
 use crate::tree::{ModuleTree, TreeError};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct TestCrate(PathBuf);
 
 impl TestCrate {
-    /// Writes files to `src/`.
+    /// Creates a crate with these files in `src/`.
     fn new(files: &[(&str, &str)]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -34,7 +34,8 @@ impl Drop for TestCrate {
     }
 }
 
-/// Returns the uses between siblings of a crate, such as `demo: a -> b`.
+/// Returns the uses between sibling modules of a crate. `demo: a -> b` means that module `a` uses module `b`
+/// of the crate `demo`.
 fn uses(files: &[(&str, &str)]) -> Vec<String> {
     let graphs = graphs(&TestCrate::new(files).read().unwrap());
     let lines = |graph: &SiblingGraph| {
@@ -44,8 +45,8 @@ fn uses(files: &[(&str, &str)]) -> Vec<String> {
     graphs.iter().flat_map(lines).collect()
 }
 
-/// Returns the uses between siblings of a crate whose modules `a`, `b` and `c` have these texts. In addition,
-/// `b` defines `Thing` and `f`.
+/// Returns the uses between sibling modules of a crate. `root`, `a`, `b` and `c` are the source texts of its
+/// root module and of the modules `a`, `b` and `c`. In addition, `b` defines `Thing` and `f`.
 fn uses_of(root: &str, a: &str, b: &str, c: &str) -> Vec<String> {
     let root = format!("mod a; mod b; mod c;\n{root}");
     let b = format!("pub struct Thing; pub fn f() {{}}\n{b}");
@@ -157,7 +158,7 @@ fn globs_are_followed() {
     assert_eq!(uses_of("pub use b::*;", "use super::*;", "", ""), [""; 0]);
     assert_eq!(uses_of("pub use b::*;", "use super::*; fn g(_: Thing) {}", "", ""), ["demo: a -> b"]);
     assert_eq!(uses_of("pub use b::*;", "use super::*; fn g() { f() }", "", ""), ["demo: a -> b"]);
-    // A module's own item hides an item from a glob.
+    // A module's own item hides an item of the same name from a glob import.
     assert_eq!(uses_of("pub use b::*;", "use super::*; fn f() {} fn g() { f() }", "", ""), [""; 0]);
     let through = uses_of("", "use super::c::*; fn g(_: Thing) {}", "", "pub use super::b::Thing;");
     assert_eq!(through, ["demo: a -> b", "demo: a -> c", "demo: c -> b"]);
@@ -244,7 +245,8 @@ fn path_attributes_select_the_file() {
         ("elsewhere/one.rs", "mod two; use super::b;"),
         ("elsewhere/two.rs", "use super::super::b;"),
         ("b.rs", ""),
-        // The path is relative to the directory of the file, or to that of the enclosing inline module.
+        // A `#[path]` is relative to the directory of the file, or to the directory of the enclosing inline
+        // module.
         ("c.rs", "#[path = \"below.rs\"] mod x; mod y { #[path = \"z.rs\"] mod z; }"),
         ("below.rs", "use crate::b;"),
         ("c/y/z.rs", "use crate::a;"),

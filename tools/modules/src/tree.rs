@@ -73,13 +73,13 @@ pub(crate) struct ModuleTree {
     modules: Vec<Module>,
 }
 
-/// The directories in which the modules of a file are found.
+/// The file of a module, and the directories in which the files of its child modules are found.
 #[derive(Debug, Clone)]
 struct Location {
     file: PathBuf,
-    /// The directory of `mod name;`.
+    /// The directory with the file of a child that is declared as `mod name;`.
     children: PathBuf,
-    /// The directory to which a `#[path]` attribute is relative.
+    /// The directory to which the `#[path]` attribute of a child is relative.
     attribute: PathBuf,
 }
 
@@ -87,7 +87,7 @@ impl ModuleTree {
     /// Reads a crate from the file of its root module. Messages show paths relative to `base`.
     ///
     /// # Errors
-    /// [`TreeError`] if a file of the crate is missing or is not Rust.
+    /// [`TreeError`] if a file of the crate is missing, cannot be read, or is not Rust.
     pub(crate) fn read(name: &str, base: &Path, root: &Path) -> Result<Self, TreeError> {
         let mut tree = Self { name: name.to_owned(), base: base.to_owned(), modules: Vec::new() };
         tree.add_file("crate", None, root, true)?;
@@ -102,7 +102,7 @@ impl ModuleTree {
         (0..self.modules.len()).map(ModuleId)
     }
 
-    /// A module of this tree.
+    /// Returns the module with this id; `None` if the tree does not contain it.
     pub(crate) fn module(&self, id: ModuleId) -> Option<&Module> {
         self.modules.get(id.0)
     }

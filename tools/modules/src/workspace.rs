@@ -10,9 +10,9 @@ use std::path::Path;
 /// An error while reading the workspace.
 #[derive(Debug)]
 pub enum WorkspaceError {
-    /// The output of `cargo metadata` is not what this program expects.
+    /// The output of `cargo metadata` lacks a field, or the field has another type.
     Metadata {
-        /// The missing field.
+        /// The name of the field.
         field: &'static str,
     },
     /// A crate cannot be read.
@@ -32,7 +32,7 @@ impl fmt::Display for WorkspaceError {
 
 impl std::error::Error for WorkspaceError {}
 
-/// One library or program, and the dependencies between its modules.
+/// A library or a program of a package, with the dependencies between its modules.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) graphs: Vec<SiblingGraph>,
@@ -57,7 +57,8 @@ impl Workspace {
     /// Reads the sources of all packages that `cargo metadata --no-deps --format-version 1` lists.
     ///
     /// # Errors
-    /// [`WorkspaceError`] if `metadata` lacks a field, or a source file is missing or is not Rust.
+    /// [`WorkspaceError`] if `metadata` lacks a field, or a source file is missing, cannot be read, or is not
+    /// Rust.
     pub fn read(metadata: &Value) -> Result<Self, WorkspaceError> {
         let base = text(metadata, "workspace_root")?;
         let listed = list(metadata, "packages")?;

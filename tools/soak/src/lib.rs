@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: test runs that take too long for each commit. They repeat tests, on a busy machine and
-//! with other versions.
+//! `cargo xtask soak`: test runs that take too long for each commit. Most runs repeat tests. One run also
+//! loads the machine, and one run uses the oldest version of Kubernetes.
 
 mod load;
 mod options;

@@ -13,7 +13,7 @@ const BUSY_LOOPS: usize = 2;
 /// Number of 1 MiB blocks in the file. The writer syncs each block to the disk and starts again at the end.
 const BLOCKS: usize = 64;
 
-/// The load on the machine. It stops when this value is dropped, or when the program exits.
+/// The load on the machine. The load stops when this value is dropped, or when the program exits.
 pub(crate) struct MachineLoad {
     is_stopped: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,

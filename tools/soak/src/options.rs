@@ -14,7 +14,8 @@ impl Options {
     /// Parses the arguments after `soak`.
     ///
     /// # Errors
-    /// A message if an argument is not an option, a run does not exist, or a number is not positive.
+    /// A message if an argument is not an option, an option has no value, a run does not exist, or a number
+    /// is not positive.
     pub(crate) fn parse(words: &[&str]) -> Result<Self, String> {
         let mut options = Self { runs: Vec::new(), times: None };
         let mut words = words.iter();

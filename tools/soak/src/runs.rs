@@ -113,7 +113,8 @@ pub(crate) struct Soak<'a> {
 }
 
 impl Soak<'_> {
-    /// Executes a run and adds its result to the report. A failed repetition does not stop the run.
+    /// Executes a run and adds its result to the report. A failed repetition does not stop the run, except in
+    /// simulations, whose repetitions share one process.
     pub(crate) fn execute(&self, run: &SoakRun, report: &mut Report) {
         eprintln!("\nxtask: soak {}: {}, {} times", run.name, run.description, self.times);
         let started_at = Instant::now();
@@ -166,7 +167,7 @@ impl TestCommand {
         steps::run_cargo("build", &[&["test", "--locked", "--no-run"], self.target].concat())
     }
 
-    /// Passes the command of the tests to `run` once, with its output in a log.
+    /// Passes the command of the tests to `run` once. The output of the command goes to the file `log`.
     ///
     /// # Errors
     /// [`StepError`] if a test fails, or no test matches the filter.
@@ -199,8 +200,8 @@ struct Repetitions {
 }
 
 impl Repetitions {
-    /// Calls `run` for each repetition with a title and the path of a log. The logs of failed repetitions are
-    /// kept.
+    /// Calls `run` for each repetition with a title and the path of a log. Keeps only the logs of failed
+    /// repetitions.
     fn run_all(
         &mut self,
         mut run: impl FnMut(&str, &Path) -> Result<(), StepError>,
@@ -284,7 +285,8 @@ mod tests {
         fs::remove_file(log).unwrap();
     }
 
-    /// Filters with the path of a test name an existing test.
+    /// Each filter that contains `::` is the path of a test. A test with this path must exist in the cluster
+    /// tests of `runway-k8s`.
     #[test]
     fn filters_name_existing_tests() {
         for run in RUNS {

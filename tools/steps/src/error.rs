@@ -9,7 +9,7 @@ const TAIL_LINES: usize = 15;
 /// The cause of a failed step, with the data that helps to fix it.
 #[derive(Debug)]
 pub enum ToolError {
-    /// A system call failed.
+    /// An I/O operation failed.
     Io {
         /// The attempted operation.
         what: String,
@@ -55,7 +55,7 @@ pub enum ToolError {
         /// How to fix the problem.
         advice: String,
     },
-    /// This machine does not meet a requirement.
+    /// A requirement is not met, such as a program or a permission.
     Unsupported {
         /// The requirement and how to meet it.
         what: String,

@@ -14,7 +14,8 @@ const SERVICE_POLICY_FILE: &str = "/usr/sbin/policy-rc.d";
 /// user how to continue if the packages cannot be installed.
 ///
 /// # Errors
-/// [`ToolError::MissingPrograms`] if this system is not Debian 12, or the user is not root.
+/// [`ToolError::MissingPrograms`] if this system is not Debian 12, has no `apt-get`, or the user is not root.
+/// [`ToolError::Io`] if `apt-get` cannot be started, or the policy file for services cannot be written.
 /// [`ToolError::CommandFailed`] if `apt-get` fails.
 pub fn install_packages(packages: &[&str], programs: &[String], advice: &str) -> Result<(), ToolError> {
     let mut packages = packages.to_vec();

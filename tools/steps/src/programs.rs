@@ -30,7 +30,7 @@ pub fn cache_dir() -> Result<PathBuf, ToolError> {
     Ok(caches.join("runway"))
 }
 
-/// Finds a program on the system.
+/// Finds a program on the system. For `cni`, returns the directory of the CNI plugins.
 #[must_use]
 pub fn locate(program: &str) -> Option<PathBuf> {
     if program == "cni" {
@@ -41,7 +41,7 @@ pub fn locate(program: &str) -> Option<PathBuf> {
     }
     let path = search_path();
     let mut candidates = std::env::split_paths(&path).map(|folder| folder.join(program));
-    // Images contain no shared libraries, so busybox must be static.
+    // The images for pods contain no shared libraries, so their busybox must be static.
     candidates.find(|place| is_executable(place) && (program != "busybox" || is_static(place)))
 }
 
@@ -52,7 +52,8 @@ pub fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether a program is statically linked: its header names no dynamic loader.
+/// Whether a program is statically linked: its first 4,096 bytes name no dynamic loader. A file that cannot
+/// be read also counts as static.
 #[must_use]
 pub fn is_static(path: &Path) -> bool {
     let program = std::fs::read(path).unwrap_or_default();

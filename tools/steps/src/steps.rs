@@ -10,7 +10,7 @@ use std::{fmt, io};
 pub enum StepError {
     /// A program could not be started, or a file could not be read or written.
     Io {
-        /// The step that needs the program.
+        /// The step that needs the program or the file.
         step: String,
         /// The I/O error.
         error: io::Error,
@@ -70,7 +70,8 @@ pub fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
 }
 
-/// Returns a call of the same `cargo` that started this program.
+/// Returns a call of the same `cargo` that started this program, or else of the `cargo` on the search path.
+/// The call runs in the root directory of the workspace.
 #[must_use]
 pub fn cargo_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,6 +1,6 @@
-//! A cpio archive in the `newc` format. The kernel unpacks it into memory at boot.
+//! A cpio archive in the `newc` format. A Linux kernel unpacks such an archive into memory at boot.
 
-/// Builds an archive.
+/// Builds a cpio archive.
 #[derive(Default)]
 pub(super) struct CpioArchive {
     bytes: Vec<u8>,

@@ -1,14 +1,14 @@
-//! Gets Debian's kernel for virtual machines. The package is unpacked, not installed.
+//! Downloads Debian's kernel for virtual machines. The package is unpacked, not installed.
 
 use runway_steps::{ToolError, cache_dir, search_path};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The package that depends on the newest kernel package.
+/// The Debian package that depends on the package of the newest kernel.
 const PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// Returns the path of the kernel. Downloads it if it is not in the cache.
+/// Returns the path of the kernel. Downloads the kernel if it is not in the cache.
 pub(super) fn fetch() -> Result<PathBuf, ToolError> {
     let cache = cache_dir()?;
     let kernel = cache.join("vmlinuz");

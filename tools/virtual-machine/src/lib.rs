@@ -1,7 +1,7 @@
-//! Runs tests with cgroup v2 on a machine whose own limits use cgroup v1: in a virtual machine that runs
-//! nothing else.
+//! Runs the tests of `runway-local` with cgroup v2 in a virtual machine, for machines without cgroup v2. The
+//! virtual machine runs nothing else.
 //!
-//! The CPU is emulated, so the machine needs no virtualization support. It boots in seconds.
+//! QEMU emulates the CPU, so the host needs no virtualization support. The virtual machine boots in seconds.
 
 mod archive;
 mod kernel;
@@ -29,18 +29,18 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const INSTALL_HINT: &str =
     "install them manually on other systems, or run the tests on a machine with cgroup v2";
 
-/// Name filters for the tests. They include only tests whose programs busybox provides. `plain` repeats tests
-/// as a plain user with a delegated cgroup.
+/// Name filters for the tests. They include only tests whose programs busybox provides. The filter `plain`
+/// repeats tests as an unprivileged user with a delegated cgroup.
 const TEST_FILTERS: &str = "endings,limits,refusals,restarts,gpus,plain";
 
-/// The beginning of the last line of output. The exit code of the tests follows.
+/// The beginning of the line that the virtual machine prints last. The exit code of the tests follows.
 const RESULT_PREFIX: &str = "runway-tests-ended: ";
 
 /// QEMU's `-icount` option: the clock advances 2 ns per instruction, and jumps to the next timer when the CPU
-/// is idle. So measured times do not depend on the load of this machine.
+/// is idle. So times that the tests measure do not depend on the load of the host.
 const ICOUNT: &str = "shift=1,sleep=off";
 
-/// Maximum time for boot and tests.
+/// Maximum time for one boot and the tests.
 const TIMEOUT: Duration = Duration::from_secs(1200);
 
 /// The `/init` script. It creates a root file system that supports `pivot_root`, and starts the second script
@@ -89,8 +89,8 @@ pub fn run_tests() -> Result<(), StepError> {
     let [tests, supervisor, launcher] = build()?;
     let image = build_initramfs(&tests, &supervisor, &launcher).map_err(machine)?;
     let passed = match boot(&kernel, &image) {
-        // On a busy machine, the emulated machine sometimes stops while it boots. So the boot is repeated
-        // once after a time-out. A failed test is not repeated.
+        // On a busy host, the virtual machine sometimes stops while it boots. So the boot is repeated once if
+        // the virtual machine prints no result. A failed test is not repeated.
         Err(failure @ ToolError::Timeout { .. }) => {
             eprintln!("xtask: {failure}; restarting the virtual machine");
             boot(&kernel, &image)
@@ -101,7 +101,8 @@ pub fn run_tests() -> Result<(), StepError> {
     if passed { Ok(()) } else { Err(StepError::CommandFailed { step: step.to_owned() }) }
 }
 
-/// Builds the tests, their launcher and the supervisor as static programs.
+/// Builds the tests, the supervisor and the launcher of the tests as static programs. Returns their paths in
+/// this order.
 fn build() -> Result<[PathBuf; 3], StepError> {
     let step = "building the tests for the virtual machine".to_owned();
     let started = |error| StepError::Io { step: step.clone(), error };

@@ -1,5 +1,5 @@
-# Calculates the monthly cost at list price, without usage. It needs no provider: it only uses a list of
-# prices.
+# Calculates the monthly cost at list price, without usage such as traffic. The module needs no provider,
+# because it only uses a list of prices.
 
 terraform {
   required_version = ">= 1.9"

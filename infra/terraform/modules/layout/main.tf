@@ -1,4 +1,5 @@
-# Divides the network into ranges. It needs no provider, so it can be tested anywhere.
+# Divides the network into ranges. The module needs no provider, so it can be tested anywhere. For the network
+# 10.42.0.0/16, the ranges are:
 #
 #     control   10.42.0.0/20     addresses of the API server
 #     public    10.42.16.0/20    NAT gateways only

@@ -16,7 +16,7 @@ const EXPECTED_STATUS: [(&str, &str); 6] = [
     ("Seccomp:", "2"),
 ];
 
-/// Finds the server's process in its pod and checks it.
+/// Finds the server's process in the pod with this uid and checks the process.
 pub(super) fn check(pod: &str) -> Result<(), String> {
     let found: Vec<PathBuf> = process_dirs().filter(|place| is_server_of(place, pod)).collect();
     let [proc_dir] = found.as_slice() else {
@@ -35,13 +35,15 @@ fn process_dirs() -> impl Iterator<Item = PathBuf> {
     fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// The kubelet puts the uid of the pod into the names of cgroups.
+/// Whether a process is the server in the pod with this uid. The kubelet puts the uid into the names of the
+/// pod's cgroups.
 fn is_server_of(proc_dir: &Path, pod: &str) -> bool {
     let read = |name| fs::read_to_string(proc_dir.join(name)).unwrap_or_default();
     read("comm").trim() == PROCESS_NAME && read("cgroup").contains(&format!("/pod{pod}/"))
 }
 
-/// Returns the deviations from the expected values, each with the kernel's name of the field.
+/// Returns the deviations from [`EXPECTED_STATUS`], and whether the root file system is not mounted
+/// read-only.
 fn find_deviations(status: &str, mounts: &str) -> Vec<String> {
     let mut deviations = Vec::new();
     for (name, expected) in EXPECTED_STATUS {

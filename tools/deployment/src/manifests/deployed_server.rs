@@ -46,7 +46,7 @@ const JOBS: [TestJob; 2] = [
     },
 ];
 
-/// Waits until the server is ready, checks it, and submits jobs to it with the command line.
+/// Waits until the server is ready, checks it, and submits jobs to it with the program `runway`.
 pub(super) fn check_server(kubectl: &Kubectl, runway: &Path) -> Result<(), String> {
     wait_until_ready(kubectl)?;
     check_no_shell(kubectl)?;
@@ -98,7 +98,7 @@ fn port_forward(kubectl: &Kubectl) -> Result<(ChildGuard, String), String> {
     Ok((forwarding, format!("http://{address}")))
 }
 
-/// The command line and the URL of its server.
+/// The path of the program `runway` and the URL of its server.
 struct CliClient<'a> {
     runway: &'a Path,
     address: String,
@@ -133,8 +133,8 @@ impl CliClient<'_> {
         if logs == job.logs { Ok(()) } else { Err(format!("unexpected output `{logs}`")) }
     }
 
-    /// Runs the command line. Returns its standard output if it exits with this code, and its standard error
-    /// otherwise.
+    /// Runs `runway`. Returns its standard output if it exits with this code. Otherwise fails with its
+    /// standard error.
     fn run_cli(&self, code: i32, arguments: &[&str], input: &str) -> Result<String, String> {
         let io_error = |error| format!("runway: {error}");
         let mut command = Command::new(self.runway);

@@ -10,7 +10,8 @@ use runway_steps::{self as steps, StepError, target_dir, workspace_root};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The overlays, each with its number of objects. The number detects an object that was lost.
+/// The overlays, each with its number of objects. The number detects an object that was lost or added by
+/// mistake.
 const OVERLAYS: [(&str, usize); 2] = [("dev", 14), ("eks", 16)];
 
 /// The optional add-ons, each with its number of objects.
@@ -41,8 +42,8 @@ fn overlay_dir(overlay: &str) -> PathBuf {
 /// Builds the overlays and the add-ons. Returns `false` if there is no `kubectl` and `may_build` is not set.
 ///
 /// # Errors
-/// [`StepError`] if `kubectl` cannot be built, or an overlay cannot be built or has another number of
-/// objects.
+/// [`StepError`] if `kubectl` cannot be built.
+/// [`StepError`] if an overlay or an add-on cannot be built or has another number of objects.
 pub fn check(may_build: bool, kubernetes: Option<Release>) -> Result<bool, StepError> {
     let Some(kubectl) = Kubectl::find_or_build(kubernetes, may_build)? else { return Ok(false) };
     eprintln!("\nxtask: building the manifests");
@@ -76,8 +77,8 @@ pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
 const STEP: &str = "the manifests on a cluster";
 
 /// Applies the overlay for development to the cluster of `KUBECONFIG`, submits jobs to the server and checks
-/// the objects. Validates the other overlay on the API server, as far as the cluster has its kinds. Finally
-/// deletes everything.
+/// the objects. Validates the objects of the overlay `eks` on the API server, except kinds that the cluster
+/// does not have. Finally deletes the overlay for development, even if a check fails.
 ///
 /// # Errors
 /// [`StepError`] if a check of the deployed server fails.
@@ -94,7 +95,7 @@ pub fn apply_and_check() -> Result<(), StepError> {
 fn delete_overlay(kubectl: &Kubectl, dev: &str) -> Result<(), String> {
     let system = ["-n", "runway-system", "delete"];
     let delete = |what: &[&str]| kubectl.run(&[&system[..], what].concat(), None);
-    // The grace period of the server is for running requests, and there are none.
+    // The grace period of the server is for in-flight requests. There are none, so one second is enough.
     delete(&["deploy", "runway-http", "--ignore-not-found", "--wait=false"])?;
     delete(&["pods", "--all", "--grace-period=1"])?;
     kubectl.run(&["delete", "-k", dev, "--ignore-not-found", "--timeout=180s"], None).map(drop)

@@ -20,7 +20,7 @@ pub(super) struct TestLoad {
 }
 
 impl TestLoad {
-    /// Starts a server with its own namespace.
+    /// Starts a server with its own namespace for jobs, and waits until the server is ready.
     pub(super) fn start(place: &Path) -> Result<Self, StepError> {
         let namespace = NamespaceGuard::create(Kubectl::new()?)?;
         let policy = fs::read_to_string(workspace_root().join("fixtures/policies/default.yaml"));
@@ -54,7 +54,8 @@ impl TestLoad {
         self.ops_port
     }
 
-    /// Sends one request of each kind.
+    /// Submits a job that succeeds, a job that fails and a job that is refused. Then reads the jobs, the
+    /// policy and a tenant.
     pub(super) fn send_requests(&self) -> Result<(), StepError> {
         for (tenant, command) in [("search", "true"), ("vision", "false")] {
             self.submit(tenant, json!({ "name": "load", "image": IMAGE, "command": [command] }))?;

@@ -53,10 +53,10 @@ pub fn check(may_install: bool) -> Result<bool, StepError> {
     Ok(true)
 }
 
-/// Checks the dashboard with the session's cluster.
+/// Checks the dashboard and the critical alerts with a server on the session's cluster.
 ///
 /// # Errors
-/// [`StepError`] if the server cannot be built, or a panel stays empty.
+/// [`StepError`] if the server cannot be built, a panel stays empty, or a critical alert fires.
 pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
     steps::run_cargo("the server", &["build", "--locked", "-p", "runway-http"])?;
     let program = std::env::current_exe().map_err(|error| io_error("the dashboard", error))?;
@@ -67,7 +67,8 @@ pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
 /// while jobs run.
 ///
 /// # Errors
-/// [`StepError`] if Prometheus cannot be installed, a panel stays empty, or a critical alert fires.
+/// [`StepError`] if Prometheus or the server cannot be started, a panel stays empty, or a critical alert
+/// fires.
 pub fn check_dashboard() -> Result<(), StepError> {
     let programs = programs()?;
     let work_dir = target_dir().join("dashboard");
@@ -113,7 +114,7 @@ fn promtool(programs: &ProgramPaths) -> Command {
     Command::new(programs.get("promtool").cloned().unwrap_or_else(|| "promtool".into()))
 }
 
-/// The first lines of the rule object.
+/// The first lines of the PrometheusRule object, up to its groups.
 const RULE_OBJECT_HEADER: &str = "\
 # Generated from ../../observability/rules for the Prometheus Operator. To update it, run `cargo xtask references`.
 apiVersion: monitoring.coreos.com/v1
@@ -195,7 +196,7 @@ fn runbook_queries() -> Result<Vec<String>, StepError> {
     Ok(queries)
 }
 
-/// Replaces the variables of a query as Grafana does. The interval fits one scrape per second.
+/// Replaces Grafana's variable `$__rate_interval` with ten seconds, which fits one scrape per second.
 fn expand_rate_interval(expression: &str) -> String {
     expression.replace("$__rate_interval", "10s")
 }
@@ -277,8 +278,8 @@ mod tests {
         }
     }
 
-    /// Returns the names of Runway's metrics in a text, without the suffixes of histogram and counter
-    /// samples.
+    /// Returns the names of Runway's metrics in a text, without the suffixes of histogram samples, such as
+    /// `_bucket`.
     fn metrics(text: &str) -> BTreeSet<String> {
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
         let ours = words.filter(|word| word.starts_with("runway_"));

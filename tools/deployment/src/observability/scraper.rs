@@ -61,7 +61,7 @@ impl Prometheus {
     }
 }
 
-/// Runs curl. If it fails, the error contains its standard error.
+/// Runs curl and returns the response body. If curl fails, the error contains its standard error.
 pub(super) fn curl(arguments: &[&str]) -> Result<String, StepError> {
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "10"])

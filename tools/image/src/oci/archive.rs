@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use tar::{Builder, EntryType, Header};
 
-/// Builds an archive.
+/// Builds an archive of images.
 #[derive(Default)]
 pub struct ImageArchive {
     /// Blobs by digest.
@@ -16,7 +16,8 @@ pub struct ImageArchive {
 }
 
 impl ImageArchive {
-    /// Adds an image under each of its names. Returns the digest of its manifest, which registries also use.
+    /// Adds an image under each of its names. Returns the digest of its manifest, by which registries also
+    /// identify the image.
     ///
     /// # Errors
     /// [`io::Error`] if a document of the image cannot be encoded.

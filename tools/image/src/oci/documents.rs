@@ -1,4 +1,4 @@
-//! The JSON documents of an image. They are types instead of free JSON, so that the order of fields is fixed.
+//! The JSON documents of an image. Each document is a Rust type, so that the order of its fields is fixed.
 //! The digests depend on this order.
 
 use super::{Image, digest};
@@ -76,8 +76,8 @@ impl Descriptor {
         Self { media_type, digest: digest(bytes), size: bytes.len(), platform: None, annotations }
     }
 
-    /// Returns the descriptor of a manifest under a name. containerd and Docker read the full name, other
-    /// tools the tag.
+    /// Returns the descriptor of a manifest under a name. containerd and Docker read the full name from an
+    /// annotation. Other tools read the tag from another annotation.
     pub(super) fn for_name(manifest: &[u8], name: &str) -> Self {
         let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
         let annotations = [

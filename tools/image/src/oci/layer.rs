@@ -1,4 +1,4 @@
-//! A layer of an image: files, directories and links that belong to root and have the same time.
+//! A layer of an image: files, directories and links that belong to root and have the same modification time.
 
 use super::digest;
 use crate::epoch::SourceEpoch;
@@ -19,7 +19,7 @@ pub struct LayerBuilder {
 }
 
 impl Layer {
-    /// Returns a builder for a layer. All its entries get this time.
+    /// Returns a builder for a layer. All its entries get this modification time.
     #[must_use]
     pub fn builder(time: SourceEpoch) -> LayerBuilder {
         LayerBuilder { tar: Builder::new(Vec::new()), time: time.seconds() }

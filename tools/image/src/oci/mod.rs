@@ -71,7 +71,7 @@ mod tests {
         entries.collect()
     }
 
-    /// Returns the blob of a descriptor. Checks digest, size and type.
+    /// Returns the blob of a descriptor. Checks that the digest, the size and the media type are right.
     fn blob_of<'a>(files: &'a BTreeMap<String, Vec<u8>>, descriptor: &Value, media_type: &str) -> &'a [u8] {
         let name = descriptor["digest"].as_str().unwrap();
         let blob = &files[&format!("blobs/{}", name.replace(':', "/"))];
@@ -125,7 +125,8 @@ mod tests {
             assert_eq!(config["architecture"], index["manifests"][0]["platform"]["architecture"]);
         }
         assert_eq!(manifests.len(), 2);
-        // Layout, index, one manifest, one config and one layer: there are no unreferenced files.
+        // The archive contains the layout, the index, one manifest, one config and one layer. So it has no
+        // unreferenced file.
         assert_eq!(files.len(), 5);
     }
 

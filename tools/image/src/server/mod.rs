@@ -1,6 +1,6 @@
-//! `cargo xtask image`: builds the server's container image without a container engine. It contains one
-//! static program: no shell, no libraries, no user database. The same commit and the same compiler give the
-//! same bytes.
+//! `cargo xtask image`: builds the server's container image without a container engine. The image contains
+//! one static program: no shell, no libraries, no user database. The same commit and the same compiler give
+//! the same bytes.
 
 mod program;
 
@@ -37,7 +37,7 @@ pub enum ImageCommand {
 }
 
 impl ImageCommand {
-    /// Parses the options of the command.
+    /// Parses the options of the command. Returns `None` if they are invalid.
     #[must_use]
     pub fn parse(words: &[&str]) -> Option<Self> {
         match words {
@@ -53,7 +53,7 @@ impl ImageCommand {
     ///
     /// # Errors
     /// [`StepError`] if the server cannot be built, its program is not static, or a file cannot be written.
-    /// [`StepError`] if two builds differ.
+    /// [`StepError`] if two builds differ, or cannot be compared because of uncommitted changes.
     pub fn run(self) -> Result<(), StepError> {
         match self {
             Self::Archive(file) => write_archive(&file.unwrap_or_else(default_archive)),
@@ -72,7 +72,8 @@ pub fn default_archive() -> PathBuf {
 /// Builds the server and writes its image as an archive.
 ///
 /// # Errors
-/// [`StepError`] if the server cannot be built, or a file cannot be written.
+/// [`StepError`] if the time of the sources is unknown, the server cannot be built, or a file cannot be
+/// written.
 pub fn write_archive(file: &Path) -> Result<(), StepError> {
     let (created, revision) = (SourceEpoch::from_sources()?, clean_commit());
     let program = program::build()?;
@@ -99,7 +100,7 @@ fn io_error(what: &Path) -> impl FnOnce(io::Error) -> StepError {
     move |error| StepError::CheckFailed { step: STEP.to_owned(), what: format!("{what}: {error}") }
 }
 
-/// The sources of an image.
+/// The time of the sources of an image, and their commit if it is known.
 struct BuildInfo {
     created: SourceEpoch,
     revision: Option<String>,

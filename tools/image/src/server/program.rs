@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The separator of encoded flags, because flags may contain spaces.
+/// The separator of the flags in `CARGO_ENCODED_RUSTFLAGS`. It is not a space, because flags may contain
+/// spaces.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
-/// Builds the program and returns its path.
+/// Builds the program from this checkout and returns its path.
 pub(super) fn build() -> Result<PathBuf, StepError> {
     let target = target_dir();
     // Flags need absolute paths.
@@ -43,7 +44,8 @@ fn build_in(sources: &Path, target: &Path) -> Result<PathBuf, StepError> {
     if is_static(&program) { Ok(program) } else { Err(wrong("the program is not statically linked")) }
 }
 
-/// Builds the current commit a second time in another directory and compares the programs.
+/// Builds the current commit in this checkout and in a copy at another path, and compares the two programs.
+/// Fails if there are uncommitted changes.
 pub(super) fn verify_reproducible() -> Result<(), StepError> {
     let wrong = |what: String| StepError::CheckFailed { step: STEP.to_owned(), what };
     let revision = clean_commit().ok_or_else(|| wrong("commit the changes first".to_owned()))?;
