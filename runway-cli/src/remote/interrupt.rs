@@ -30,7 +30,7 @@ impl InterruptHandler {
 
     /// Does nothing: on other platforms Ctrl-C ends the program without a message.
     #[cfg(not(unix))]
-    pub(crate) fn listen() -> std::io::Result<Self> {
+    pub(crate) fn install() -> std::io::Result<Self> {
         Ok(Self::default())
     }
 

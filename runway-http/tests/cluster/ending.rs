@@ -112,13 +112,13 @@ async fn restart_after_sigkill_loses_no_job() {
     // request with the same key and receives the job.
     let mut all = BTreeMap::new();
     for LaneResult { created, timed_out, unanswered } in results {
-        for (key, id) in made {
+        for (key, id) in created {
             let job = server.exchange(get(&format!("/v1/jobs/{id}"))).await;
             assert_eq!((job.status, job.json()["tenant"].as_str()), (200, Some("search")), "{key}");
             assert_eq!(server.exchange(submission(&key)).await.json()["id"], id.as_str(), "{key}");
             all.insert(key, id);
         }
-        for key in put_off.into_iter().chain(unanswered) {
+        for key in timed_out.into_iter().chain(unanswered) {
             let answer = server.exchange(submission(&key)).await;
             assert!([200, 201].contains(&answer.status), "{}", answer.text());
             all.insert(key, answer.json()["id"].as_str().unwrap().to_owned());

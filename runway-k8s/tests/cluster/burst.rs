@@ -47,7 +47,7 @@ async fn burst_after_a_kill_creates_each_job_once() {
     let name = unique("burst");
     create_namespace(&admin, &name).await;
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["burst::a_process_that_is_killed_in_a_burst_makes_each_job_once", "--exact"])
+        .args(["burst::burst_after_a_kill_creates_each_job_once", "--exact"])
         .env(NAMESPACE_VARIABLE, &name)
         .stdout(std::process::Stdio::null())
         .kill_on_drop(true)

@@ -1,6 +1,6 @@
 //! Tests of the local backend, directly and through the control plane.
 
-use crate::harness::{Harness, order, script};
+use crate::harness::{Harness, create_request, script};
 use futures::StreamExt;
 use runway_control::backend::{Backend, CreateError, LogError, LogEvent, LogOptions, WatchEvent};
 use runway_control::{ControlPlane, Settings, Submitted, SystemEnv};
@@ -93,7 +93,7 @@ async fn backend_creates_finds_watches_and_rejects_jobs() {
     let mut events = backend.watch();
     assert_eq!(events.next().await, Some(WatchEvent::ListStarted));
     assert_eq!(events.next().await, Some(WatchEvent::Listed(Vec::new())));
-    let request = order(script("sleep 0.2"));
+    let request = create_request(script("sleep 0.2"));
     let snapshot = backend.create(&request).await.unwrap();
     assert_eq!((snapshot.id, snapshot.status.phase), (request.id, Phase::Running));
     assert_eq!(snapshot.spec_digest, Some(request.admitted.spec_digest()));
@@ -110,16 +110,16 @@ async fn backend_creates_finds_watches_and_rejects_jobs() {
         }
     }
     assert_eq!(backend.list().await.unwrap().len(), 1);
-    let missing = crate::harness::order(crate::harness::command(&["no-such-program"]));
+    let missing = crate::harness::create_request(crate::harness::command(&["no-such-program"]));
     assert_eq!(backend.create(&missing).await.unwrap().id, missing.id);
     harness.find_job(missing.id).wait(None).unwrap();
     for follow in [false, true] {
         let logs = backend.logs(&missing.job_ref(), LogOptions { follow, tail: None }).await;
         assert!(matches!(logs, Err(LogError::NotStarted)), "the job has never run");
     }
-    let unknown = crate::harness::order(script("true")).job_ref();
+    let unknown = crate::harness::create_request(script("true")).job_ref();
     assert_eq!(backend.find(&unknown).await.unwrap(), None);
     assert!(matches!(backend.logs(&unknown, LogOptions::default()).await, Err(LogError::Gone)));
-    let no_command = crate::harness::order(crate::harness::command(&[]));
+    let no_command = crate::harness::create_request(crate::harness::command(&[]));
     assert!(matches!(backend.create(&no_command).await, Err(CreateError::Rejected { .. })));
 }

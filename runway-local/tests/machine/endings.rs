@@ -1,6 +1,8 @@
 //! Tests of all ways in which a job can end.
 
-use crate::harness::{FinishedJob, Harness, POLICY, command, order_by, script, wait_finished, wait_until};
+use crate::harness::{
+    FinishedJob, Harness, POLICY, command, create_request_with_policy, script, wait_finished, wait_until,
+};
 use runway_control::backend::CancelOutcome;
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason, Status};
@@ -141,7 +143,7 @@ fn cancelled_job_can_clean_up_during_its_grace() {
 fn kill_skips_the_grace_period() {
     let harness = Harness::new();
     let patient = POLICY.replace("termination_grace: 2s", "termination_grace: 10m");
-    let request = order_by(&patient, script("trap '' TERM; while :; do sleep 0.05; done"));
+    let request = create_request_with_policy(&patient, script("trap '' TERM; while :; do sleep 0.05; done"));
     let job = Job::start(&harness.machine, &request, Supervision::Detached).unwrap();
     assert_eq!(job.cancel().unwrap(), CancelOutcome::Started);
     assert_eq!(job.kill().unwrap(), CancelOutcome::Started);

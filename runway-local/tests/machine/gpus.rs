@@ -32,7 +32,7 @@ fn gpus_are_exclusive_until_the_job_has_ended() {
     let reopened = harness.reopen();
     let refused = runway_local::Job::start(
         &reopened,
-        &crate::harness::order(with_gpus(2, print_gpus)),
+        &crate::harness::create_request(with_gpus(2, print_gpus)),
         runway_local::Supervision::Detached,
     );
     assert!(matches!(refused, Err(StartError::NotEnoughGpus { free: 1, total: 3, .. })), "{refused:?}");

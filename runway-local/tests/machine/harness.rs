@@ -1,7 +1,7 @@
 //! The harness of the tests: a machine with its own state directory and control group. When it is dropped, it
 //! checks that no job has left anything behind.
 
-pub use crate::order::{POLICY, command, order, order_by, script};
+pub use crate::order::{POLICY, command, create_request, create_request_with_policy, script};
 use runway_control::JobSnapshot;
 use runway_core::{JobId, JobSpec};
 use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision};
@@ -55,7 +55,7 @@ impl Harness {
     }
 
     pub fn try_start(&self, spec: JobSpec) -> Result<Job, StartError> {
-        Job::start(&self.machine, &order(spec), Supervision::Detached)
+        Job::start(&self.machine, &create_request(spec), Supervision::Detached)
     }
 
     /// Runs a job until it is finished.

@@ -1,6 +1,6 @@
 //! Tests of jobs and settings that the machine rejects.
 
-use crate::harness::{Harness, command, order, script};
+use crate::harness::{Harness, command, create_request, script};
 use runway_core::JobSpec;
 use runway_core::spec::Secret;
 use runway_core::status::Phase;
@@ -60,7 +60,7 @@ fn unsupported_network_command_or_secret_fails() {
 #[test]
 fn start_with_a_used_id_returns_id_conflict() {
     let harness = Harness::new();
-    let request = order(script("true"));
+    let request = create_request(script("true"));
     let job = Job::start(&harness.machine, &request, Supervision::Detached).unwrap();
     let Err(StartError::IdConflict(existing)) = Job::start(&harness.machine, &request, Supervision::Detached)
     else {
@@ -73,7 +73,7 @@ fn start_with_a_used_id_returns_id_conflict() {
 #[test]
 fn start_replaces_an_interrupted_start() {
     let harness = Harness::new();
-    let request = order(script("echo made"));
+    let request = create_request(script("echo made"));
     let job_dir = harness.state_dir().join("jobs").join(request.id.as_str());
     std::fs::create_dir(&job_dir).unwrap();
     let job = Job::start(&harness.machine, &request, Supervision::Detached).unwrap();
