@@ -1,6 +1,6 @@
 //! The table of results.
 
-/// One row: the measured time, the baseline of the ratio, and the target.
+/// One row: the measured time, the time that it is divided by for the ratio, and the target of the ratio.
 pub(crate) struct Row {
     name: &'static str,
     nanos: Option<f64>,
@@ -13,7 +13,7 @@ impl Row {
         Self::optional(what, Some(nanos))
     }
 
-    /// Creates a row without a time if `nanos` is `None`, because no `runway` program was given.
+    /// Creates a row. `nanos` is `None` if the time was not measured, because no `runway` program was given.
     pub(crate) const fn optional(what: &'static str, nanos: Option<f64>) -> Self {
         Self { name: what, nanos, baseline: None, target: None }
     }

@@ -25,7 +25,7 @@ impl Samples {
     }
 }
 
-/// Returns the median. There must be at least one number.
+/// Sorts the numbers and returns their median. There must be at least one number.
 pub(crate) fn median(numbers: &mut [f64]) -> f64 {
     numbers.sort_by(f64::total_cmp);
     let middle = numbers.len() / 2;
@@ -36,7 +36,7 @@ pub(crate) fn median(numbers: &mut [f64]) -> f64 {
     }
 }
 
-/// One benchmark. A round prepares its data and times the operations.
+/// One benchmark. The function `round` prepares the data of a round, and times the operations.
 pub(crate) struct Benchmark {
     round: Box<dyn FnMut(&mut Samples) -> BenchResult>,
     samples: Samples,
@@ -57,8 +57,8 @@ impl Benchmark {
     }
 }
 
-/// Runs one round of each benchmark per iteration, after a warm-up round. Each iteration starts with the next
-/// benchmark.
+/// Runs a warm-up round of each benchmark and discards its samples. Then each iteration runs one round of
+/// each benchmark. The iterations start with different benchmarks in turn.
 pub(crate) fn run_interleaved(benchmarks: &mut [&mut Benchmark], rounds: usize) -> BenchResult {
     for contender in benchmarks.iter_mut() {
         contender.run_round()?;

@@ -17,9 +17,10 @@ pub struct DryRunResult<'a> {
     pub admitted: bool,
     /// The backend whose features were checked; `None` if none were checked.
     pub backend: Option<&'a str>,
-    /// The normalised job; `None` if a part of the job is invalid.
+    /// The normalised job. `None` if the rate limit would refuse the job, or if a part of the job is missing
+    /// or cannot be parsed.
     pub job: Option<&'a Job>,
-    /// The quote; `None` if the price cannot be computed.
+    /// The quote; `None` if there is no normalised job, or if its price cannot be computed.
     pub quote: Option<&'a Quote>,
     /// The reasons to refuse the job.
     pub violations: &'a [Violation],

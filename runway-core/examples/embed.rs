@@ -65,7 +65,7 @@ impl Service {
         start: impl FnOnce(&AdmittedJob) -> Result<(), Box<dyn Error>>,
     ) -> Result<Decision, Box<dyn Error>> {
         let submission = parse_job(job)?;
-        // The gate now holds the job's GPUs, so the lock can be released.
+        // `submit` reserves the GPUs of an admitted job. So the lock can be released before the job starts.
         let decision = self.gate().submit(id, &submission, now()?)?;
         if let Some(admitted) = decision.admitted() {
             match start(admitted) {

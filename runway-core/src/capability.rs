@@ -1,8 +1,8 @@
 //! The job features that a backend can support.
 //!
-//! A backend declares its [`Capabilities`]. The gate refuses a job that needs a missing feature, before it
-//! computes a price or reserves a hold. The capabilities are a recorded input of the decision, so the
-//! decision can be replayed.
+//! A backend declares its [`Capabilities`]. The gate refuses a job that needs a missing feature, and
+//! reserves no hold for it. The capabilities are a recorded input of the decision, so the decision can be
+//! replayed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,7 +28,7 @@ macro_rules! capabilities {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// The job field that needs the feature, as a JSON pointer.
+            /// The job field that decides whether the job needs the feature, as a JSON pointer.
             #[must_use]
             pub const fn path(self) -> &'static str {
                 match self { $(Self::$variant => $path),* }

@@ -89,7 +89,7 @@ codes! {
 /// The change after which a refused job can be admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// Change the document. Every policy refuses it.
+    /// Change the document. In general, a change of the policy does not help.
     Document,
     /// Change the job or the policy.
     Policy,

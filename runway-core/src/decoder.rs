@@ -48,8 +48,9 @@ pub(crate) struct Decoder {
     pub(crate) violations: Vec<Violation>,
     /// Spans whose values may be secret. An alias to one of them must not be shown either.
     pub(crate) redacted: Vec<Span>,
-    /// If `true`, a field with the value null is a violation. Otherwise it counts as missing. In a policy,
-    /// `allow:` with all its lines commented out would otherwise allow every image.
+    /// If `true`, a known field with the value null is a violation. If `false`, it counts as missing. A
+    /// policy needs `true`: if all lines below `allow:` were commented out, the default would allow every
+    /// image.
     pub(crate) reject_null: bool,
     /// Returns `true` if the value at a JSON pointer may be a secret. `None` if the document contains no
     /// secrets.
@@ -98,8 +99,8 @@ impl Decoder {
         Some(Fields { entries, path: *path })
     }
 
-    /// Reports an unknown field. The message shows neither its value nor the tail of a name that looks like
-    /// an assignment: both may be secrets if the field is a misspelt `secrets`.
+    /// Reports an unknown field. The message does not show the value of the field. If the name looks like an
+    /// assignment, the message also omits its tail. Both may be secrets if the field is a misspelt `secrets`.
     fn unknown_field(&mut self, name: &str, parent: &Path<'_>, known: &[&str]) {
         let name_to_show = if self.is_secret_path(parent) { "" } else { name_part(name) };
         let section = self.section_of.filter(|_| parent.is_root()).and_then(|section_of| section_of(name));
@@ -195,8 +196,9 @@ impl Decoder {
         items.iter().enumerate().filter_map(decode_item).collect()
     }
 
-    /// Returns the words of a command line in the place of a list. Returns `None` if the value is not a string, if
-    /// a message must not show it, or if a shell would not split it at its spaces only.
+    /// Returns the words of a string in the place of a list, such as `command: python main.py`. Returns
+    /// `None` if the value is not such a string, if a message must not show it, or if a word is not valid.
+    /// Also returns `None` if the string contains characters that a shell may interpret, such as quotes.
     fn words_of(&self, node: &Node, path: &Path<'_>, is_valid: fn(&str) -> bool) -> Option<Vec<String>> {
         let Value::Scalar(ScalarKind::String, text) = &node.value else { return None };
         let is_plain = |c: char| c == ' ' || c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
@@ -245,7 +247,7 @@ impl Decoder {
         anchor_span.is_some_and(|defined| self.redacted.iter().any(|redacted| redacted.overlaps(defined)))
     }
 
-    /// Reports an alias that would show a redacted value in a public field.
+    /// Reports an alias that would show a redacted value in a public field. Returns `true` if it reports one.
     fn leaks_secret(&mut self, node: &Node, path: &Path<'_>) -> bool {
         let leaks = self.is_alias_to_redacted(node) && !self.is_secret_path(path);
         if leaks {
@@ -256,7 +258,8 @@ impl Decoder {
     }
 }
 
-/// Returns a string for use in a message: at most 80 characters, with terminal controls escaped.
+/// Returns the first 80 characters of a string for use in a message, with terminal controls escaped. If the
+/// string is longer, `…` follows.
 pub(crate) fn shorten(text: &str) -> String {
     const LIMIT: usize = 80;
     let mut short = String::new();

@@ -6,7 +6,7 @@ use std::fmt;
 /// An error and its chain of causes, from the outermost error to the root cause.
 ///
 /// The iterator returns the errors in this order. `Display` prints them in one line. It skips a cause whose
-/// text is part of the previous message, because many messages already include their cause.
+/// text is part of the last printed message, because many messages already include their cause.
 ///
 /// ```
 /// use runway_core::ErrorChain;

@@ -18,7 +18,7 @@ pub struct Job {
     pub tenant: Tenant,
     /// The policy class; `None` if the job names no class and the policy has no default class.
     pub class: Option<ClassName>,
-    /// The container image, with its name completed.
+    /// The container image. Its short name is completed, as in `docker.io/library/busybox`.
     pub image: ImageRef,
     /// The working directory of the command; `None` selects the default of the image or the machine.
     pub workdir: Option<String>,

@@ -1,12 +1,13 @@
 //! Decides whether a batch job may run, computes the ceiling of its price, and renders its Kubernetes
 //! objects.
 //!
-//! The library is pure: it uses no files, clocks, randomness, logging, threads or locks. A job passes through
-//! the modules `spec → check → price → gate (rate, quota) → render`. The same inputs give the same decision,
-//! byte for byte, in the command line, in the server and in a service that embeds the crate.
+//! The library is pure: it uses no files, clocks, randomness, logging, threads or locks. A submission passes
+//! through the modules `spec → rate → check → price → quota → render`. The module `gate` runs the steps from
+//! `rate` to `quota`. The same inputs give the same decision, byte for byte, in the command line, in the
+//! server and in a service that embeds the crate.
 //!
 //! The feature `kubernetes` adds the modules `render` and `guardrails`, and the function `status::classify`.
-//! The feature requires one version feature of `k8s-openapi`, which the program chooses.
+//! The feature requires one version feature of `k8s-openapi`. The program that uses the library chooses it.
 //!
 //! The entry point is [`Gate`]. It takes a [`Submission`] and returns a [`Decision`].
 

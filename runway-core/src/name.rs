@@ -33,7 +33,7 @@ pub enum NameError {
 
 const LABEL_CHARACTERS: &str = "lower-case letters, digits and `-`";
 
-/// Checks that a string is a DNS label (RFC 1123, section 2.1) of at most `limit` characters.
+/// Checks that a string is a DNS label (RFC 1123, section 2.1) of at most `limit` characters, in lower case.
 fn check_label(text: &str, limit: usize) -> Result<(), NameError> {
     let bytes = text.as_bytes();
     if bytes.is_empty() {
@@ -61,8 +61,9 @@ fn check_class_name(text: &str, limit: usize) -> Result<(), NameError> {
     }
 }
 
-/// Returns the valid label that is closest to an invalid one: in lower case, with `-` in place of invalid
-/// characters.
+/// Returns the valid label that is closest to an invalid one: in lower case, with one `-` in place of each
+/// sequence of invalid characters, and cut to `limit` characters. Returns `None` if no valid character is
+/// left.
 pub(crate) fn nearest_label(text: &str, limit: usize) -> Option<String> {
     let mut label = String::new();
     for c in text.chars().flat_map(char::to_lowercase) {
@@ -276,8 +277,8 @@ pub(crate) fn name_part(name: &str) -> &str {
     name.split(['=', ':', ' ']).next().unwrap_or("")
 }
 
-/// The reserved names, as messages show them. With them, a container could select GPUs and bypass the device
-/// plugin.
+/// The reserved names of variables, as messages show them. With the first two, a container could select GPUs
+/// and bypass the device plugin.
 pub(crate) const RESERVED_ENV_NAMES: &str = "`NVIDIA_*`, `CUDA_VISIBLE_DEVICES` and `RUNWAY_*`";
 
 /// Returns `true` if only Runway may set a variable of this name.

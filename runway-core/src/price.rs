@@ -28,11 +28,11 @@ pub struct UnitPrices {
 /// The amounts of the priced resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amounts {
-    /// Cores, in thousandths.
+    /// CPU, in thousandths of a core.
     pub cpu: CpuMillis,
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory: MemoryBytes,
-    /// Whole GPUs.
+    /// Number of whole GPUs.
     pub gpu: GpuCount,
 }
 
@@ -64,10 +64,10 @@ pub struct Quote {
     /// The price of the maximum duration of the job.
     #[serde(rename = "ceiling_usd")]
     pub ceiling: Usd,
-    /// The price of one hour.
+    /// The price of one hour with these amounts.
     #[serde(rename = "per_hour_usd")]
     pub per_hour: Usd,
-    /// The lines that add up to the ceiling, one for each resource.
+    /// The lines that add up to the ceiling, one for each resource. A job without GPUs has no line for GPUs.
     pub lines: Vec<QuoteLine>,
 }
 
@@ -78,7 +78,7 @@ pub struct QuoteLine {
     pub resource: Resource,
     /// The amount in the resource's base unit: thousandths of a core, bytes, or GPUs.
     pub units: u64,
-    /// The duration.
+    /// The duration that the line is the price of.
     pub seconds: Seconds,
     /// The price of one unit for one second. The JSON key is `rate_usd`.
     pub unit_price: UnitPrice,
@@ -120,7 +120,7 @@ pub struct AttemptSpan {
 ///
 /// Each attempt counts from its scheduling to the termination of its container. The sum is rounded up to
 /// whole seconds once. An attempt with an unknown end counts until `finished_at` plus `grace`: the end of the
-/// job, and the termination grace after it.
+/// job plus the termination grace.
 ///
 /// ```
 /// use runway_core::price::{AttemptSpan, billed_time};
@@ -182,7 +182,8 @@ impl Quote {
 }
 
 impl Resource {
-    /// One priced unit is `10^decimals` base units: 10^3 thousandths of a core, or 10^9 bytes of a GB.
+    /// Returns the exponent of 10 that converts base units to priced units. A core has 10^3 thousandths, a GB
+    /// has 10^9 bytes, and GPUs have only one unit.
     const fn decimals(self) -> u8 {
         match self {
             Self::Cpu => 3,
@@ -192,7 +193,8 @@ impl Resource {
     }
 
     fn price(self, units: u64, unit_price: UnitPrice, time: Seconds) -> Option<Usd> {
-        // Unit prices are in pico-dollars and money is in micro-dollars, which are 10^6 pico-dollars.
+        // Unit prices are in pico-dollars, and money is in micro-dollars. One micro-dollar is 10^6
+        // pico-dollars. The divisor below is 10^6 times the number of base units in a priced unit.
         let picos = u128::from(units)
             .checked_mul(u128::from(unit_price.picos()))?
             .checked_mul(u128::from(time.get()))?;

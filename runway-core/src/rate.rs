@@ -1,9 +1,10 @@
 //! Rate limits per tenant and for the whole server, as an exact GCRA.
 //!
 //! The generic cell rate algorithm (ITU-T I.371, appendix; "virtual scheduling") keeps one time for each
-//! tenant: the theoretical arrival time, up to which its tokens are used. A request is allowed if that time
-//! lies at most `burst - 1` intervals ahead. Times are counted in ticks of `1/per_minute` nanoseconds. The
-//! interval is then a whole number of ticks for every rate, so the retry time is exact.
+//! bucket: the theoretical arrival time. The tokens of all intervals before this time are used; an interval
+//! is the time in which one token becomes available. A request is allowed if the theoretical arrival time
+//! lies at most `burst - 1` intervals after the current time. Times are counted in ticks of `1/per_minute`
+//! nanoseconds. The interval is then a whole number of ticks for every rate, so the retry time is exact.
 
 use crate::hash::{HashSeed, KeyedMap};
 use crate::name::Tenant;
@@ -45,9 +46,9 @@ impl RateLimit {
 
     /// Returns the time up to which the bucket's tokens are used, in ticks of this limit, but at least `now`.
     ///
-    /// A small step of the clock backwards counts as no time passed. A bucket that is used further ahead than
-    /// one burst plus one minute can only come from a clock that was set back. It counts as unused. Otherwise
-    /// requests would be refused until the clock has caught up.
+    /// A small step of the clock backwards adds no tokens. If a bucket is used further ahead than one burst
+    /// plus one minute, the clock was set back. Such a bucket counts as unused. Otherwise, requests would be
+    /// refused until the clock has caught up.
     fn used_up_to(self, bucket: Bucket, now: Timestamp) -> u128 {
         let now = self.ticks(now);
         let ticks = self.to_own_ticks(bucket);
@@ -120,7 +121,8 @@ pub struct Bucket {
     per_minute: u32,
 }
 
-/// The serialized form of a bucket: the time in nanoseconds, and the remainder in ticks.
+/// The serialized form of a bucket: the time in whole nanoseconds, and the remaining ticks below a
+/// nanosecond.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct BucketRecord {
     used_up_to: Timestamp,
@@ -211,8 +213,8 @@ impl Buckets {
 
 /// The rate limiter: one bucket for the whole server, and one for each active tenant.
 ///
-/// The limiter removes tenants whose buckets are full again. The server's limit bounds how many new tenants
-/// can appear until then. So memory is bounded even if clients invent tenant names.
+/// From time to time, the limiter removes the tenants whose buckets are full again. The server's limit bounds
+/// how many new tenants can appear before that. So memory is bounded even if clients invent tenant names.
 #[derive(Debug, Clone)]
 pub struct RateLimiter {
     server: Bucket,
@@ -220,8 +222,8 @@ pub struct RateLimiter {
     sweep_at: usize,
 }
 
-/// The limiter does not remove idle tenants below this number, because the scan would cost more than it
-/// saves.
+/// The limiter does not remove idle tenants while it stores fewer tenants than this. The scan would cost more
+/// than it saves.
 const MIN_SWEEP_TENANTS: usize = 1024;
 
 impl RateLimiter {
@@ -231,7 +233,7 @@ impl RateLimiter {
         Self { server: Bucket::default(), tenants: KeyedMap::with_hasher(seed), sweep_at: MIN_SWEEP_TENANTS }
     }
 
-    /// Returns the buckets for the next request of a tenant.
+    /// Returns the bucket of a tenant, and the bucket for all tenants together.
     #[must_use]
     pub fn buckets(&self, tenant: &str) -> Buckets {
         Buckets { server: self.server, tenant: self.tenants.get(tenant).copied().unwrap_or_default() }
@@ -272,8 +274,8 @@ impl RateLimiter {
         let existing = self.tenants.get_mut(tenant.as_str());
         let before =
             Buckets { server: self.server, tenant: existing.as_deref().copied().unwrap_or_default() };
-        // Check the server's bucket before inserting the tenant. New tenant names then use no memory once it
-        // is empty.
+        // Check the server's bucket before inserting the tenant. When the server's bucket is empty, new
+        // tenant names then use no memory.
         let after = before.try_acquire(server_limit, limit, now)?;
         match existing {
             Some(bucket) => *bucket = after.tenant,

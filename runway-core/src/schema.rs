@@ -7,7 +7,7 @@ use crate::policy::Policy;
 use serde_json::Value as Json;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
-/// Returns the schema of a job file. It lists the policy's classes, GPU types and networks.
+/// Returns the schema of a job file. It lists the classes and GPU types of the policy, and all networks.
 #[must_use]
 pub fn job(policy: &Policy) -> Json {
     titled("A Runway job", crate::spec::schema(policy))

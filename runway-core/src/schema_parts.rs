@@ -29,7 +29,7 @@ pub(crate) fn string() -> Json {
     json!({"type": "string"})
 }
 
-/// Returns the schema of an absolute path of at most `limit` bytes.
+/// Returns the schema of an absolute path of at most `limit` characters.
 pub(crate) fn absolute_path(limit: usize) -> Json {
     json!({"type": "string", "pattern": "^/", "maxLength": limit})
 }

@@ -3,8 +3,9 @@
 /// Returns `true` if a terminal interprets the character instead of showing it. Such a character moves the
 /// cursor, starts a command, breaks the line, or changes the direction of the following text.
 ///
-/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), and the line and paragraph separators.
-/// The marks, embeddings and isolates of the Unicode bidirectional algorithm belong to them as well.
+/// These are the control characters (U+0000 to U+001F, U+007F to U+009F), and the line and paragraph
+/// separators. They also include the marks, embeddings, overrides and isolates of the Unicode bidirectional
+/// algorithm.
 ///
 /// ```
 /// use runway_core::text::is_terminal_control;
@@ -38,7 +39,7 @@ pub(crate) fn push_escaped(text: &mut String, c: char) {
 
 /// Returns the known name that is most similar to `input`, if it is similar enough to be a likely correction.
 pub(crate) fn nearest<'a>(input: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A name of thousands of characters is not a typing error, and the comparison would be slow.
+    // A name of more than 64 bytes is hardly a typing error. The comparison of very long names would be slow.
     if input.len() > 64 {
         return None;
     }

@@ -6,22 +6,25 @@ use serde_json::Value as Json;
 
 /// One reason to refuse a job or a policy.
 ///
-/// The JSON form is `{"code","path","message","requested","allowed","policy","fix"}`. If a capability is
-/// missing, `capability` precedes `fix`.
+/// The JSON form is `{"code","path","message","requested","allowed","policy","fix"}`. If the backend
+/// lacks a capability, the key `capability` precedes `fix`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Violation {
     /// The code of the violation.
     pub code: Code,
-    /// The path in the document, as a JSON pointer (RFC 6901). It is empty for the whole document.
+    /// The path of the refused value in the document, as a JSON pointer (RFC 6901). The path is empty if the
+    /// violation concerns the whole document.
     pub path: String,
     /// The message for the author of the document. It describes the problem and the remedy.
     pub message: String,
-    /// The scalar at this path. Null if the value is not a scalar, and always null below `/env` and
-    /// `/secrets`.
+    /// The refused scalar. Null if the violation concerns no scalar, or if it does not show the scalar.
+    /// Always null below `/env` and `/secrets`.
     pub requested: Json,
-    /// The accepted values, if a list or a range describes them.
+    /// The accepted values, if a list or a range describes them. For an unknown field, the names of the known
+    /// fields.
     pub allowed: Option<Allowed>,
-    /// The policy path of the violated rule, such as `classes.gpu.cpu.max`.
+    /// The policy path of the violated rule, such as `classes.gpu.cpu.max`, or `built-in default`. `None` if
+    /// the violation names no rule of the policy.
     pub policy: Option<String>,
     /// The feature that the backend lacks. Present only with the code `unsupported-by-backend`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +52,7 @@ pub enum Allowed {
 }
 
 impl Violation {
-    /// Creates a violation with only a code, a path and a message.
+    /// Creates a violation with only a code, a path and a message. The other fields are null or `None`.
     pub(crate) fn new(code: Code, path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -94,7 +97,8 @@ impl Violation {
     }
 }
 
-/// Maximum number of violations reported for one document.
+/// Maximum number of violations reported for one job. If there are more, one `too-large` violation follows
+/// them.
 pub const MAX_VIOLATIONS: usize = 1000;
 
 /// Truncates a list of violations to [`MAX_VIOLATIONS`]. If it removes any, it adds a `too-large` violation.

@@ -1,4 +1,5 @@
-//! A test harness with a namespace on a real cluster, its role, and a control plane.
+//! A test harness for a real cluster: it creates a namespace with Runway's role, and runs a control plane for
+//! this namespace in the test's process.
 
 use crate::policies;
 use k8s_openapi::api::batch::v1::Job;
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Returns an image with the programs of busybox. The nodes have this image or can pull it.
+/// Returns the name of an image with the programs of busybox: `RUNWAY_TEST_IMAGE`, or the image of the test
+/// cluster. The nodes have this image or can pull it.
 #[must_use]
 pub fn image() -> String {
     std::env::var("RUNWAY_TEST_IMAGE").unwrap_or_else(|_| "runway.test/busybox:1".to_owned())
@@ -26,7 +28,7 @@ pub fn image() -> String {
 
 /// A control plane and its namespace.
 pub struct Harness {
-    /// The namespace.
+    /// The name of the namespace.
     pub namespace: String,
     /// The client with administrator rights.
     pub admin: Client,
@@ -57,8 +59,8 @@ pub async fn admin_client() -> Client {
     connect(&connection).await.unwrap()
 }
 
-/// Returns a client with the rights of the role: the user `runway`. Without a kubeconfig for this user, the
-/// administrator impersonates it.
+/// Returns a client of the user `runway`, which has only the rights of Runway's role. Without a kubeconfig
+/// for this user, the administrator impersonates the user.
 pub async fn runway_client() -> Client {
     if let Some(connection) = kubeconfig("RUNWAY_TEST_KUBECONFIG") {
         return connect(&connection).await.unwrap();
@@ -68,14 +70,14 @@ pub async fn runway_client() -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// Returns the policy of a namespace, after `change` has edited its text.
+/// Returns the policy of the cluster tests for a namespace, after `change` has edited the text of the policy.
 #[must_use]
 pub fn policy(namespace: &str, change: impl FnOnce(String) -> String) -> Arc<Policy> {
     let text = change(policies::in_namespace(namespace));
     policies::parse(&text)
 }
 
-/// Returns the role from `infra/`.
+/// Returns Runway's role from `infra/kubernetes/rbac.yaml`.
 #[must_use]
 pub fn role() -> Role {
     let text = std::fs::read_to_string(root().join("infra/kubernetes/rbac.yaml")).unwrap();
@@ -92,7 +94,7 @@ pub async fn create_namespace(admin: &Client, name: &str) {
     grant_role(admin, name).await;
 }
 
-/// Grants Runway its role in a namespace.
+/// Grants Runway its role in a namespace, and waits until the namespace has a service account.
 pub async fn grant_role(admin: &Client, name: &str) {
     let mut role = role();
     role.metadata.namespace = Some(name.to_owned());
@@ -122,7 +124,7 @@ pub fn unique(name: &str) -> String {
 /// Limit on each wait of a test. After an outage of the API server, a watch can take two minutes to resume.
 pub const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Polls until there is a result. Panics after [`TIMEOUT`].
+/// Polls until `poll` returns a result, and returns this result. Panics after [`TIMEOUT`].
 pub async fn wait_until<T>(awaited: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
@@ -210,7 +212,8 @@ impl Harness {
         found.unwrap_or_else(|_| panic!("waited for {awaited}: {:#?}", self.plane.job(id)))
     }
 
-    /// Waits until the job has this phase and reason.
+    /// Waits until the job has this phase and reason. If the phase is final, also waits until the job
+    /// occupies no resources.
     pub async fn wait_for_phase(&self, id: JobId, phase: Phase, reason: Option<Reason>) -> Arc<JobRecord> {
         let what = format!("{phase} {reason:?}");
         let record = self.wait_until(id, &what, |record| {
@@ -224,7 +227,8 @@ impl Harness {
         record
     }
 
-    /// Asserts that decoding from protobuf gives the same status as decoding from JSON.
+    /// Asserts that the backend, which decodes protobuf, finds the same status as a classification of the
+    /// same objects in JSON.
     async fn assert_decoders_agree(&self, record: &JobRecord) {
         let selector = ListParams::default().labels(&format!("runway.dev/id={}", record.snapshot.id));
         let list_objects = async || {
@@ -247,8 +251,8 @@ impl Harness {
         }
     }
 
-    /// Waits until the status of the pod contains the reason why its container does not start. The event can
-    /// arrive earlier.
+    /// Waits until the status of the pod contains the reason why its container does not start. An event with
+    /// this reason can arrive earlier.
     pub async fn wait_for_waiting_reason(&self, id: JobId) {
         let selector = ListParams::default().labels(&format!("runway.dev/id={id}"));
         wait_until("the waiting state of its pod", async || {
@@ -260,13 +264,13 @@ impl Harness {
         .await;
     }
 
-    /// Cancels a job.
+    /// Cancels a job that has not finished.
     pub async fn cancel(&self, id: JobId) {
         let job = self.plane.job(id).unwrap().snapshot.job_ref();
         assert_eq!(self.backend.cancel(&job).await.unwrap(), CancelOutcome::Started);
     }
 
-    /// Waits until the cluster contains no object of the job.
+    /// Waits until the cluster contains no object of the job, and the control plane has released its hold.
     pub async fn wait_until_deleted(&self, id: JobId) {
         let selector = ListParams::default().labels(&format!("runway.dev/id={id}"));
         wait_until("the deletion of its objects", async || {
@@ -280,7 +284,8 @@ impl Harness {
         assert!(!self.plane.held_job_ids().contains(&id), "the hold is released");
     }
 
-    /// Saves the objects and events of a job as a fixture, if `RUNWAY_CAPTURE` is set.
+    /// Saves the objects and events of a job as a fixture in `fixtures/cluster/captured`, if `RUNWAY_CAPTURE`
+    /// is set.
     pub async fn capture(&self, name: &str, id: JobId) {
         if std::env::var_os("RUNWAY_CAPTURE").is_none() {
             return;
@@ -345,7 +350,8 @@ pub async fn set_gpu_capacity(admin: &Client, count: u32) {
     }
 }
 
-/// Creates a Job with Runway's labels that the gate would refuse.
+/// Renders a Job with Runway's labels, edits it with `change`, and creates it without the control plane. So a
+/// test can create a Job that Runway would never create. Waits until the control plane has observed the Job.
 pub async fn create_forged_job(harness: &Harness, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
     let mut gate = Gate::new(Arc::clone(&harness.policy), HashSeed(1, 2));
     let id = JobId::from_random(runway_control::Env::random(&SystemEnv));

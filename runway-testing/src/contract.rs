@@ -20,10 +20,10 @@ const TIMEOUT: Duration = Duration::from_secs(240);
 
 /// A backend under test.
 pub trait BackendUnderTest {
-    /// The backend of the running process.
+    /// Returns the current backend.
     fn backend(&self) -> Arc<dyn Backend>;
 
-    /// Replaces the backend by one that another process would open for the same jobs.
+    /// Replaces the current backend by a new one for the same jobs, as after a restart of the server.
     fn restart(&mut self);
 
     /// Returns the policy that admits the jobs of the suite. It allows every network.
@@ -47,8 +47,8 @@ pub async fn check(tested: &mut impl BackendUnderTest) {
     capabilities(tested).await;
 }
 
-/// Returns a create request for a job. The job is admitted without other jobs, and without a check of the
-/// backend's features.
+/// Returns a create request for a job. A new gate admits the job. This gate holds no other jobs and does not
+/// check the features of the backend.
 fn create_request(tested: &impl BackendUnderTest, spec: JobSpec) -> CreateRequest {
     let policy = tested.policy();
     let gate = Gate::new(Arc::clone(&policy), HashSeed::default());
@@ -78,7 +78,8 @@ async fn list_job(backend: &dyn Backend, id: JobId) -> Vec<JobSnapshot> {
     backend.list().await.unwrap().into_iter().filter(|snapshot| snapshot.id == id).collect()
 }
 
-/// Asserts that the snapshot contains all data of the create request. Another process has no other source.
+/// Asserts that the snapshot contains all data of the create request. A server that restarts has no other
+/// source for these data.
 fn assert_matches(snapshot: &JobSnapshot, request: &CreateRequest) {
     let expected = JobSnapshot::initial(request, snapshot.created_at);
     assert_eq!(JobSnapshot { status: expected.status.clone(), ..snapshot.clone() }, expected);
@@ -131,8 +132,8 @@ async fn creation(tested: &mut impl BackendUnderTest) {
     assert_eq!(backend.cancel(&request.job_ref()).await.unwrap(), CancelOutcome::AlreadyFinished);
 }
 
-/// A caller that stops waiting does not know whether the request arrived. A repeated request leaves exactly
-/// one job.
+/// A caller that stops waiting for the response does not know whether the request arrived. After a repeated
+/// request, exactly one job exists.
 async fn create_without_response(tested: &impl BackendUnderTest) {
     let request = create_request(tested, tested.job("unanswered"));
     let backend = tested.backend();
@@ -157,7 +158,8 @@ async fn create_without_response(tested: &impl BackendUnderTest) {
     assert_eq!(list_job(&*backend, request.id).await.len(), 1);
 }
 
-/// A watch first lists the jobs. It then reports each phase of the new job, including the last one.
+/// A watch first lists the jobs. It then reports a new job until its phase is `succeeded`, and reports no
+/// other phase after that.
 async fn watch(tested: &impl BackendUnderTest) {
     let request = create_request(tested, tested.job("watch"));
     let backend = tested.backend();
@@ -191,7 +193,7 @@ async fn watch(tested: &impl BackendUnderTest) {
     assert_eq!(sorted, phases, "a phase follows the final one");
 }
 
-/// The output is complete, and the stream ends when the job ends.
+/// The followed output of a job is complete, and its stream ends when the job ends.
 async fn output(tested: &impl BackendUnderTest) {
     let request = create_request(tested, tested.job("output"));
     let backend = tested.backend();
@@ -235,8 +237,8 @@ async fn cancellation(tested: &impl BackendUnderTest) {
     }
 }
 
-/// The gate refuses a job that needs a missing feature. The backend rejects it too and does not ignore the
-/// feature.
+/// The gate refuses a job that needs a feature which the backend lacks. If the backend receives such a job
+/// without the gate, it rejects the job instead of ignoring the feature.
 async fn capabilities(tested: &impl BackendUnderTest) {
     let backend = tested.backend();
     let capabilities = backend.capabilities();

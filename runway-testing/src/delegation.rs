@@ -13,7 +13,7 @@ pub const TEST_UID: u32 = 64_999;
 /// The variable with the path of the delegated cgroup, relative to the root of each hierarchy.
 const CGROUP_VARIABLE: &str = "RUNWAY_TEST_GROUP";
 
-/// Returns `true` in the rerun as the unprivileged user.
+/// Returns `true` in the process that [`rerun_unprivileged`] starts.
 #[must_use]
 pub fn is_unprivileged_run() -> bool {
     std::env::var_os(CGROUP_VARIABLE).is_some()
@@ -39,7 +39,7 @@ pub fn cgroup_mounts() -> Vec<PathBuf> {
     found
 }
 
-/// Asserts that a test's cgroup has no children, and removes it.
+/// Asserts that the cgroup of a test has no child cgroups, and removes the cgroup.
 pub fn assert_cgroup_empty(cgroup: &Path) {
     for hierarchy in cgroup_mounts() {
         let group = hierarchy.join(cgroup.strip_prefix("/").unwrap());
@@ -47,16 +47,18 @@ pub fn assert_cgroup_empty(cgroup: &Path) {
         let left: Vec<_> = entries.filter(|entry| entry.path().is_dir()).collect();
         assert!(left.is_empty(), "cgroups remain: {left:?}");
         let _ = std::fs::remove_dir(&group);
-        // The last test also removes the shared parent. The delegated cgroup stays.
+        // Only the last test can remove the shared parent, because the kernel removes no cgroup with
+        // children. The delegated cgroup stays.
         let _ = group.parent().filter(|_| !is_unprivileged_run()).map(std::fs::remove_dir);
     }
 }
 
 /// Reruns all tests of this program except `skipped_test` as the unprivileged user, in a directory of that
-/// user.
+/// user. The test `skipped_test` is the caller.
 ///
-/// `programs` are variables with the paths of programs. The programs are copied, because the user cannot
-/// access the originals. `files` are copied from `root` to the same relative paths in the directory.
+/// `programs` contains environment variables, each with the path of a program. The programs are copied,
+/// because the user cannot access the originals. `files` are copied from `root` to the same relative paths in
+/// the directory.
 pub fn rerun_unprivileged(skipped_test: &str, programs: &[(&str, PathBuf)], root: &Path, files: &[&str]) {
     assert!(!is_unprivileged_run(), "the rerun must skip this test");
     let me = std::fs::metadata("/proc/self").unwrap().uid();
@@ -64,8 +66,8 @@ pub fn rerun_unprivileged(skipped_test: &str, programs: &[(&str, PathBuf)], root
     let name = format!("runway-plain-{}", std::process::id());
     let cgroups: Vec<_> = cgroup_mounts().into_iter().map(|at| at.join(&name)).collect();
     for group in &cgroups {
-        // As systemd does for a user: with cgroup v2, the parent must enable the controllers for its
-        // children.
+        // Delegate the cgroup as systemd does for a user. With cgroup v2, the parent must enable the
+        // controllers for its children.
         let parent = group.parent().unwrap();
         let controllers = std::fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
         for controller in
@@ -94,8 +96,9 @@ pub fn rerun_unprivileged(skipped_test: &str, programs: &[(&str, PathBuf)], root
         std::fs::create_dir_all(home.join(file).parent().unwrap()).unwrap();
         copy(&root.join(file), &format!("own/{file}"));
     }
-    // With cgroup v2, a user can move processes only within the delegated cgroup. So the shell starts in it,
-    // and waits until it has been moved before it runs the tests.
+    // With cgroup v2, the user can move processes only within the delegated cgroup. So the tests must start
+    // in it. The child process is a shell that first waits for a line of input. This process moves the shell
+    // into the delegated cgroup and then sends the line. After that, the shell runs the tests.
     let process_cgroups: Vec<_> = cgroups
         .iter()
         .filter(|group| group.join("cgroup.kill").exists())
@@ -105,7 +108,7 @@ pub fn rerun_unprivileged(skipped_test: &str, programs: &[(&str, PathBuf)], root
     command
         .args(["-c", "read begin && exec \"$@\" </dev/null", "sh"])
         .arg(tests)
-        // The arguments of this run, without the filter that selected it.
+        // The arguments of this process, without the filter `plain`, which selects only the calling test.
         .args(std::env::args().skip(1).filter(|word| word != "plain"))
         .args(["--skip", skipped_test])
         .env(CGROUP_VARIABLE, format!("/{name}"))
@@ -125,7 +128,7 @@ pub fn rerun_unprivileged(skipped_test: &str, programs: &[(&str, PathBuf)], root
     }
     child.stdin.take().unwrap().write_all(b"begin\n").unwrap();
     let status = child.wait().unwrap();
-    // Clean up after failed tests as well.
+    // Remove the directory and the cgroups even if the tests failed.
     std::fs::remove_dir_all(&directory).unwrap();
     let removed = process_cgroups.iter().chain(&cgroups);
     let left: Vec<_> = removed.filter(|group| !remove_cgroup(group)).collect();
@@ -133,7 +136,8 @@ pub fn rerun_unprivileged(skipped_test: &str, programs: &[(&str, PathBuf)], root
     assert!(left.is_empty(), "cgroups remain: {left:?}");
 }
 
-/// Removes a cgroup after its last process has ended. Returns `false` if this fails.
+/// Removes a cgroup. As long as the cgroup is busy, because processes in it still exit, the removal is
+/// retried for up to 10 seconds. Returns `false` if the cgroup could not be removed.
 fn remove_cgroup(cgroup: &Path) -> bool {
     let start = Instant::now();
     while let Err(error) = std::fs::remove_dir(cgroup) {

@@ -5,7 +5,8 @@ use runway_core::JobId;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A fault and job timings that a test changes while it runs. Clones share them. Lists never fail.
+/// One fault for all calls except lists, and one set of job timings. A test can change both while it runs.
+/// Clones share both.
 #[derive(Debug, Clone, Default)]
 pub struct ScriptedFaults {
     current: Arc<Mutex<(Fault, JobTimings)>>,
@@ -18,12 +19,12 @@ impl ScriptedFaults {
         Self { current: Arc::new(Mutex::new((fault, timings))) }
     }
 
-    /// Sets the response to all later calls.
+    /// Sets the response to all later calls except lists, and removes every delay.
     pub fn set_response(&self, response: Response) {
         self.current.lock().unwrap().0 = Fault { response, ..Fault::default() };
     }
 
-    /// Sets the request delay of all later calls.
+    /// Sets the request delay of all later calls except lists. The responses to these calls arrive.
     pub fn set_delay(&self, request_delay: Duration) {
         self.current.lock().unwrap().0 = Fault { request_delay, ..Fault::default() };
     }

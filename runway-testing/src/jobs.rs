@@ -2,7 +2,7 @@
 
 use runway_core::JobSpec;
 
-/// Returns the spec of a job that requests GPUs.
+/// Returns the spec of a job that requests this number of GPUs, which can be 0.
 #[must_use]
 pub fn spec(tenant: &str, name: &str, gpus: u64) -> JobSpec {
     let mut spec = JobSpec {

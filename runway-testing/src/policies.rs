@@ -4,7 +4,7 @@ use runway_core::Policy;
 use runway_core::policy::PriceOverrides;
 use std::sync::Arc;
 
-/// Small quotas and a small capacity. No test reaches the rate limits.
+/// A policy with small quotas and a small capacity. No test reaches its rate limits.
 pub const SMALL: &str = "
 version: 1
 limits:
@@ -18,7 +18,8 @@ quota: {gpus: 4, concurrent_jobs: 3}
 capacity: {gpus: 6, concurrent_jobs: 6, rate_limit: {per_minute: 60000, burst: 10000}}
 ";
 
-/// Small quotas and a small rate limit, with higher ones for the tenant `listed`.
+/// A policy with small quotas and a small rate limit. The tenant `listed` has a higher job quota and a higher
+/// rate limit.
 pub const LISTED_TENANT: &str = "
 version: 1
 limits:
@@ -32,7 +33,7 @@ quota: {gpus: 4, concurrent_jobs: 3}
 tenants: {listed: {quota: {concurrent_jobs: 100}, rate_limit: {per_minute: 6000, burst: 1000}}}
 ";
 
-/// Limits that no test reaches, without GPUs.
+/// A policy without GPUs. No test reaches its quotas, its capacity and its rate limits.
 pub const UNLIMITED: &str = r#"
 version: 1
 limits:

@@ -45,14 +45,15 @@ pub struct Harness {
     pub address: SocketAddr,
     /// The fake cluster.
     pub cluster: FakeCluster,
-    /// The state of the router.
+    /// The application state that all routes of the server share.
     pub state: AppState,
     stop: Arc<Notify>,
     server: JoinHandle<bool>,
 }
 
 impl Harness {
-    /// Starts a server and waits until it is ready. `wrap` returns the server's backend.
+    /// Starts a server and waits until its control plane is ready. `wrap` receives the backend of the fake
+    /// cluster and returns the backend that the server uses.
     pub async fn start<B: Backend>(
         setup: ServerSetup,
         wrap: impl FnOnce(&FakeCluster, FakeBackend) -> B,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Limit on each wait for a response.
+/// Limit on each wait, for example for a response.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A complete response.
@@ -39,7 +39,8 @@ impl HttpResponse {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Returns the kind of the problem in the body.
+    /// Returns the kind of the problem in the body, without its URN prefix. Asserts that the body is a
+    /// problem with the status and the request id of the response.
     #[must_use]
     pub fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
@@ -49,7 +50,7 @@ impl HttpResponse {
         problem["type"].as_str().unwrap().trim_start_matches("urn:runway:problem:").to_owned()
     }
 
-    /// Returns `true` if the server closes the connection after this response.
+    /// Returns `true` if the response announces that the server closes the connection after it.
     #[must_use]
     pub fn closes_connection(&self) -> bool {
         self.header("connection") == Some("close")
@@ -169,7 +170,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawConnection<S> {
         }
     }
 
-    /// Waits until the server closes the connection. Returns `true` if it sent no further data.
+    /// Waits until the server closes the connection. Returns `true` if the server sent no data after the last
+    /// response that was read.
     pub async fn closed_without_data(&mut self) -> bool {
         let closed = async {
             loop {

@@ -1,4 +1,5 @@
-//! CPU time of the client and the cluster's servers. It shows which process causes a longer wall-clock time.
+//! CPU time of the client and of the cluster's servers. The CPU time shows which of them causes a longer
+//! wall-clock time.
 
 use crate::timing::BenchResult;
 use std::path::PathBuf;
@@ -38,7 +39,8 @@ impl CpuTime {
         Ok(Self { client: cpu_millis("self")?, servers })
     }
 
-    /// Returns the CPU time used since `before`. It first waits until the servers are idle.
+    /// Returns the CPU time used since `before`. It first waits until the servers are idle, for at most
+    /// [`TIMEOUT`].
     pub(super) async fn since(before: Self) -> BenchResult<Self> {
         let deadline = Instant::now() + TIMEOUT;
         let mut last = Self::now()?;
@@ -55,10 +57,12 @@ impl CpuTime {
     }
 }
 
-/// Returns the user and system time of a process. The kernel counts it in hundredths of a second.
+/// Returns the user and system time of a process in milliseconds. The kernel counts this time in hundredths
+/// of a second.
 fn cpu_millis(process: &str) -> BenchResult<f64> {
     let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The program's name can contain any character, so the fields are counted from its end.
+    // The program's name is in parentheses and can contain any character. So the fields are counted from the
+    // last parenthesis.
     let (_, rest) = text.rsplit_once(')').ok_or("/proc has an unexpected format")?;
     let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(ticks as f64 * 10.0)

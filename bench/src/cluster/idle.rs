@@ -1,5 +1,5 @@
-//! Waits until the machine is idle. Otherwise, the next run would include work that the cluster's controllers
-//! do for the last one.
+//! Waits between two runs until the machine is idle. Otherwise, a run would include work that the cluster's
+//! controllers still do for the run before it.
 
 use crate::timing::BenchResult;
 use std::fs;

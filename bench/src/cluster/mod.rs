@@ -22,8 +22,8 @@ const SUBMITTER_COUNTS: [usize; 3] = [1, 32, 100];
 
 const REBUILD_JOBS: usize = 10_000;
 
-/// Returns the number of jobs in a run. In each run the API server should collect its garbage several times.
-/// Otherwise, one collection more or less would change the result.
+/// Returns the number of jobs in a run. The run must be so long that the API server's Go runtime collects
+/// garbage several times. Otherwise, one garbage collection more or less would change the result.
 const fn jobs(submitters: usize) -> usize {
     if submitters == 1 { 1_000 } else { 4_000 }
 }

@@ -31,7 +31,8 @@ pub(crate) struct RebuildCost {
     pub(crate) mebibytes: f64,
 }
 
-/// Runs Runway and the plain list in alternation. Each round starts with the other one.
+/// In each round, runs Runway and the plain list once. The order alternates between the rounds. The first
+/// round is a warm-up.
 pub(super) async fn run_interleaved(
     cluster: &Cluster,
     idle: &mut IdleWait,

@@ -1,4 +1,5 @@
-//! Creates jobs through the control plane, compared with plain create calls for the same manifests.
+//! Benchmarks of job creation through the control plane, compared with plain create calls for the same
+//! manifests.
 
 use super::cpu_time::CpuTime;
 use super::harness::{BenchNamespace, Cluster, manifests, open_connections, start_plane, submissions};
@@ -35,7 +36,7 @@ pub(crate) struct Run {
     pub(crate) servers: f64,
 }
 
-/// Consecutive runs, one of each client.
+/// One round: three consecutive runs, one with each [`CreateClient`].
 #[derive(Default)]
 pub(crate) struct Round {
     runs: [Option<Run>; 3],
@@ -48,7 +49,7 @@ pub(crate) enum CreateClient {
     Runway,
     /// A client that only creates the jobs.
     Bare,
-    /// A client that also watches the jobs with `kube`'s watcher.
+    /// A client that creates the jobs, and watches the Jobs and Pods with `kube`'s watcher.
     Watching,
 }
 
@@ -74,7 +75,7 @@ impl Round {
     }
 }
 
-/// Runs all clients in each round, after a warm-up round. Each round starts with the next client.
+/// Runs all clients in each round, after a warm-up round. The rounds start with different clients in turn.
 pub(super) async fn run_interleaved(
     cluster: &Cluster,
     idle: &mut IdleWait,
@@ -212,7 +213,8 @@ where
     let seconds = start.elapsed().as_secs_f64();
     times.sort_by(f64::total_cmp);
     let percentile = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1];
-    // The controllers still create pods at this point, and the client receives their watch events.
+    // The controllers still create pods at this point, and the client receives watch events about the pods.
+    // The measured CPU time includes this work, for a limited time.
     let spent = CpuTime::since(before).await?;
     let jobs = times.len() as f64;
     Ok(Run {

@@ -5,11 +5,11 @@ use crate::timing::median;
 /// The target of a row.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
-    /// The ratio is at least this.
+    /// The median ratio must be at least this value.
     AtLeast(f64),
-    /// The ratio is at most this.
+    /// The median ratio must be at most this value.
     AtMost(f64),
-    /// Runway's own value is below this.
+    /// The median of Runway's own values must be below this value.
     Below(f64),
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Row {
     name: String,
     unit: &'static str,
     runway: f64,
-    /// The plain client's value, and the quartiles of the ratio with the median in the middle.
+    /// The plain client's value, and the three quartiles of the ratio. `None` if there is no comparison.
     bare: Option<(f64, [f64; 3])>,
     targets: Vec<Target>,
 }
@@ -34,7 +34,7 @@ impl Row {
         Self { name: what, unit, runway: median(&mut runway), bare, targets: Vec::new() }
     }
 
-    /// Creates a row without a comparison.
+    /// Creates a row without a comparison. The value is the median of `values`.
     pub(crate) fn single(what: String, unit: &'static str, values: &mut [f64]) -> Self {
         Self { name: what, unit, runway: median(values), bare: None, targets: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! The server, compared with a minimal one: `cargo xtask bench --http`.
+//! Benchmarks of Runway's HTTP server, partly compared with a minimal server: `cargo xtask bench --http`.
 
 mod client;
 mod process;
@@ -27,10 +27,11 @@ const QUOTES: &str = "/v1/quotes";
 
 /// Prints one table for the benchmarks without a cluster, and one for those on a cluster.
 pub(crate) fn measure(server: &Path, rounds: usize, shorter: usize) -> BenchResult {
-    // The server in this process must also spend the time for its logs.
+    // Format the log messages and discard them. So the server in this process also spends the time for its
+    // logs.
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::sink).init();
-    // A run takes only a fraction of a second, so other processes affect it more. More rounds compensate for
-    // this.
+    // A run of the quotes takes only a fraction of a second, so other processes affect it more. More rounds
+    // compensate for this.
     let mut rows = quotes(3 * rounds, 20_000 / shorter)?;
     Runtime::new()?.block_on(async {
         rows.push(lists(rounds, KNOWN_JOBS / shorter, 2_000 / shorter).await?);
@@ -90,7 +91,7 @@ fn quotes(rounds: usize, requests: usize) -> BenchResult<Vec<Row>> {
     ])
 }
 
-/// Requests pages of 100 jobs from a server with many jobs.
+/// Measures requests for a page of 100 jobs to a server that knows many jobs.
 async fn lists(rounds: usize, known: usize, requests: usize) -> BenchResult<Row> {
     eprintln!("{LIST_CLIENTS} clients list {known} jobs, {requests} requests per run, {rounds} rounds");
     let address = servers::runway(known).await?;
@@ -110,7 +111,7 @@ async fn lists(rounds: usize, known: usize, requests: usize) -> BenchResult<Row>
     Ok(Row::single(format!("a page of {known} jobs: p99"), "ms", &mut p99s).target(Target::Below(10.0)))
 }
 
-/// Submits jobs to the server program, on a real API server.
+/// Measures submissions to the server program, which creates the jobs on a real API server.
 async fn submissions(server: &Path, rounds: usize, jobs: usize) -> BenchResult<Row> {
     let cluster = Cluster::connect().await?;
     let load = Load { submitters: SUBMIT_CLIENTS, jobs: jobs.max(SUBMIT_CLIENTS) };

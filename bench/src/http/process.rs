@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-/// A ready server for one namespace.
+/// A running server program for the jobs of one namespace.
 pub(super) struct ServerProcess {
     pub(super) address: SocketAddr,
     child: Child,

@@ -31,7 +31,7 @@ pub(super) fn job(tenant: &str) -> Bytes {
     job.to_string().into()
 }
 
-/// Starts Runway's server with this number of known jobs.
+/// Starts Runway's server, and submits this number of jobs to its control plane.
 pub(super) async fn runway(known: usize) -> BenchResult<SocketAddr> {
     let env = Arc::new(SystemEnv);
     let cluster = FakeCluster::new(env.clone());

@@ -1,4 +1,4 @@
-//! Many jobs at the same time.
+//! Benchmarks of many jobs, and of many `bwrap` processes, that run at the same time.
 
 use super::command::command;
 use super::harness::Harness;
@@ -37,7 +37,8 @@ pub(super) fn jobs(harness: Rc<Harness>, count: usize) -> Benchmark {
     })
 }
 
-/// Starts the same number of `bwrap` processes. Returns `None` if `bwrap` cannot run.
+/// Starts this number of `bwrap` processes at the same time, and waits for all of them. Returns `None` if
+/// `bwrap` cannot run.
 pub(super) fn bwraps(count: usize) -> Option<Benchmark> {
     let start = || {
         let words =

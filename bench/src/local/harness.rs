@@ -1,4 +1,4 @@
-//! A machine in a temporary directory, for one run of the benchmarks.
+//! A [`Machine`] with its state in a temporary directory, for all benchmarks of one process.
 
 use crate::timing::BenchResult;
 use runway_control::backend::CreateRequest;

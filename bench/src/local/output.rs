@@ -16,7 +16,8 @@ pub(super) fn bare(harness: &Harness, megabytes: usize) -> Benchmark {
     })
 }
 
-/// A job that prints, with this number of concurrent readers. Each one reads the whole output.
+/// A job that prints this number of MiB, with this number of concurrent readers. Each reader reads the whole
+/// output.
 pub(super) fn job(harness: Rc<Harness>, megabytes: usize, readers: usize) -> Benchmark {
     Benchmark::new(move |samples| {
         let size = format!("{megabytes}M");

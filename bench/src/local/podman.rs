@@ -18,7 +18,11 @@ pub(super) struct Podman {
 }
 
 impl Podman {
-    /// Imports the image and finds options with which it runs. Otherwise, returns podman's last error.
+    /// Imports the image and finds options with which podman can run a container.
+    ///
+    /// # Errors
+    /// The last error of podman if it cannot run a container.
+    /// Another error if there is no busybox, or if the import fails.
     pub(super) fn set_up() -> BenchResult<Self> {
         let busybox =
             ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(Path::new).find(|path| path.is_file());
@@ -79,7 +83,8 @@ impl Podman {
 }
 
 impl Drop for Podman {
-    /// podman's cleanup processes may still be running, so this retries for up to 10 seconds.
+    /// Removes the directory. The removal is retried for up to 10 seconds, because podman's cleanup processes
+    /// may still be running.
     fn drop(&mut self) {
         let start = Instant::now();
         while let Err(error) = fs::remove_dir_all(&self.root) {

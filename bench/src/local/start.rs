@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-/// The peers except podman: the name, and the command that runs `true`.
+/// The peers except podman. Each has a name and a command that runs `true`.
 const PEERS: [(&str, &str); 3] = [
     ("sh", "sh -c true"),
     ("unshare", "unshare --fork --pid --mount true"),
@@ -90,7 +90,8 @@ pub(super) fn peers(starts: usize) -> (Vec<(&'static str, Benchmark)>, Vec<Strin
     (installed, missing)
 }
 
-/// Runs the command repeatedly. `guard` keeps the command's files until the end.
+/// Returns a benchmark that runs the command repeatedly. `guard` keeps the command's files until the
+/// benchmark is dropped.
 fn benchmark_of<T: 'static>(words: Vec<String>, guard: T, starts: usize) -> Benchmark {
     Benchmark::new(move |samples| {
         let _kept = &guard;

@@ -1,4 +1,4 @@
-//! The command line as whole processes, from start to exit.
+//! Benchmarks of `runway check` as a whole process, from its start to its exit.
 
 use crate::timing::{BenchResult, Benchmark};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::{env, fs, process};
 
 const FILES: usize = 1_000;
 
-/// Returns two benchmarks: one process that checks many files, and one process per file.
+/// Returns two benchmarks. In the first, one process checks 1,000 files. In the second, each process checks
+/// the same single file.
 pub(crate) fn benchmarks(runway: &Path, rounds: usize) -> BenchResult<[Benchmark; 2]> {
     let runway = runway.canonicalize()?;
     let directory = Rc::new(Directory::with_jobs()?);
@@ -17,7 +18,7 @@ pub(crate) fn benchmarks(runway: &Path, rounds: usize) -> BenchResult<[Benchmark
         let (runway, directory, names) = (runway.clone(), Rc::clone(&directory), names.clone());
         Benchmark::new(move |samples| samples.time(1, || check(&runway, &directory, &names)))
     };
-    // At least 30 processes in all rounds together.
+    // The second benchmark starts at least 30 processes in all rounds together.
     let starts = 30usize.div_ceil(rounds);
     let one_file = Benchmark::new(move |samples| {
         (0..starts).try_for_each(|_| samples.time(1, || check(&runway, &directory, &names[..1])))

@@ -1,4 +1,5 @@
-//! `Gate::submit` for parsed jobs, with or without rendering the admitted job, and `Gate::release`.
+//! Benchmarks of `Gate::submit` and `Gate::release` for parsed jobs, with or without rendering the admitted
+//! job.
 
 use crate::peers::random::Random;
 use crate::timing::{BenchResult, Benchmark};
@@ -11,17 +12,18 @@ use std::sync::Arc;
 
 const TENANTS: usize = 1_000;
 
-/// Only decides.
+/// Returns the benchmark that decides on jobs and does not render them.
 pub(crate) fn decide(operations: usize) -> BenchResult<Benchmark> {
     benchmark(operations, |_, _, _| true)
 }
 
-/// Decides and renders the Kubernetes objects.
+/// Returns the benchmark that decides on jobs and renders their Kubernetes objects.
 pub(crate) fn decide_and_render(operations: usize) -> BenchResult<Benchmark> {
     benchmark(operations, |job, id, policy| black_box(render(job, id, policy)).is_ok())
 }
 
-/// Releases each job directly after its decision. The clock advances by 1 ms per decision.
+/// Returns a benchmark that submits jobs and calls `then` for each admitted job. It releases each job before
+/// the next submission. The clock advances by 1 ms per submission.
 fn benchmark(
     operations: usize,
     then: impl Fn(&AdmittedJob, JobId, &Policy) -> bool + 'static,

@@ -1,4 +1,5 @@
-//! The lifecycle of a hold in the ledger, with few and with many other live holds.
+//! Benchmarks of the ledger with few and with many live holds: the lifecycle of one more hold, and the search
+//! for blocking holds.
 //!
 //! A cycle reserves a hold of one to four hours for a random tenant. It confirms the hold five milliseconds
 //! later, as after the cluster's response; this moves the deadline. Then it releases either this hold or a
@@ -27,7 +28,8 @@ pub(crate) enum Released {
     Random,
 }
 
-/// The number of tenants. It is independent of the number of holds, which should be the only difference.
+/// The number of tenants. It does not grow with the number of holds, so that two benchmarks differ only in
+/// their number of holds.
 const TENANTS: usize = 1_000;
 
 /// A ledger with live holds, and the state from which the next cycles are generated.
@@ -57,8 +59,8 @@ impl LiveLedger {
     }
 }
 
-/// Finds the holds that block a request for four GPUs when none is available. This is the cost of a quota
-/// refusal.
+/// Finds the holds that block a request for four GPUs when no GPU is available. This search is the main cost
+/// of a refusal for a quota.
 pub(crate) fn blocking_holds(holds: usize, operations: usize) -> BenchResult<Benchmark> {
     let LiveLedger { ledger, .. } = LiveLedger::new(holds)?;
     let held = ledger.cluster_usage().gpus;

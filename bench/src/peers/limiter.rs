@@ -1,9 +1,10 @@
 //! `RateLimiter::try_acquire` with 10,000 tenants, compared with the keyed limiter of `governor`, which uses
 //! the same algorithm.
 //!
-//! Runway's limiter takes the time as an argument, and governor's reads a clock. So there are two pairs. In
-//! one, both limiters read the clock for each request, as in a server. In the other, neither does. Runway's
-//! limiter also takes a token from the bucket of all tenants each time.
+//! Runway's limiter takes the time as an argument, and governor's limiter reads a clock. So there are two
+//! pairs of benchmarks. In the first pair, a clock is read for each request, as in a server. In the second
+//! pair, no clock is read. For each request, Runway's limiter also takes a token from the bucket of all
+//! tenants.
 
 use crate::peers::random::Random;
 use crate::timing::{BenchResult, Benchmark};
@@ -23,7 +24,7 @@ const TENANTS: usize = 10_000;
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 const BURST: NonZeroU32 = NonZeroU32::new(1_000_000).expect("not zero");
 
-/// Runway's limiter with a simulated time. It advances by 1 µs per request.
+/// Runway's limiter with a simulated time, which advances by 1 µs per request.
 pub(crate) fn runway(operations: usize) -> BenchResult<Benchmark> {
     let mut now = Timestamp::from_seconds(1_795_248_000);
     acquisitions(operations, move || {

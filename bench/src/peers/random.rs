@@ -1,4 +1,4 @@
-//! SplitMix64: pseudo-random numbers that are equal in every run.
+//! Pseudo-random numbers that are the same in every run of the program (SplitMix64).
 
 use runway_core::JobId;
 

@@ -11,7 +11,8 @@ use crate::violation::Violation;
 use serde_json::Value as Json;
 use std::fmt::Display;
 
-/// The definition of one amount: its field, its parser, its JSON form, its bounds and its violation codes.
+/// The definition of one amount of a job, such as the memory or the timeout: its field, its parser, its JSON
+/// form, its bounds and its violation codes.
 pub(super) struct AmountSpec<T> {
     pub(super) path: &'static str,
     noun: &'static str,
@@ -48,9 +49,10 @@ fn with_range<T: Ord + Copy>(spec: &AmountSpec<T>, violation: Violation, bounds:
 /// The result of checking an amount.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Amount<T> {
-    /// The value in the spec, or the default; `None` if it is invalid or missing.
+    /// The value in the spec, or the default. It can be outside the bounds. `None` if it cannot be parsed, or
+    /// if it is missing and has no default.
     pub value: Option<T>,
-    /// The value after the fix is applied; `None` if there is no fix.
+    /// The value after the fix is applied: the same value if it is valid. `None` if there is no fix.
     pub fixed: Option<T>,
 }
 
@@ -176,7 +178,8 @@ fn quantity_error<T>(
     AmountError { message, suggestion }
 }
 
-/// Parses bytes. For `128m`, which means 128 thousandths of a byte, the error suggests `128Mi`.
+/// Parses bytes. For `128m`, which means 128 thousandths of a byte, the error suggests `128Mi`. For `4GB`, it
+/// suggests `4G`.
 fn parse_bytes(text: &str) -> Result<MemoryBytes, AmountError<MemoryBytes>> {
     text.parse().map_err(|error| {
         if let Some(Ok(bytes)) = text.strip_suffix('B').map(str::parse::<MemoryBytes>) {
@@ -277,7 +280,7 @@ impl Checker<'_> {
         Amount { value: Some(value), fixed }
     }
 
-    /// Returns the other classes that allow this value, as a part of a message. Returns at most three.
+    /// Returns the names of at most three other classes that allow this value, as a part of a message.
     fn classes_allowing<T: Ord + Copy>(
         &self,
         spec: &AmountSpec<T>,
@@ -301,8 +304,9 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks the shared memory, which is a part of the memory. `memory` is the memory that the job has after
-    /// its fixes are applied.
+    /// Checks the shared memory, which counts towards the memory of the job. `memory` is the memory after its
+    /// fix is applied. Returns `None` if the shared memory cannot be parsed, and `Some(None)` if the job does
+    /// not set it.
     #[expect(clippy::option_option, reason = "outer: valid or not; inner: set or not")]
     pub(super) fn check_shm(&mut self, memory: Option<MemoryBytes>) -> Option<Option<MemoryBytes>> {
         const PATH: &str = "/resources/shm";

@@ -34,7 +34,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks the features that the job needs because a field is set or absent.
+    /// Checks the features that the job needs because it sets a field, or because it has no `command`.
     pub(super) fn check_features(&mut self) {
         let spec = self.input.spec;
         if spec.command.is_empty() {
@@ -74,8 +74,8 @@ impl Checker<'_> {
         allowed.filter(|network| self.supports(capability_of(*network))).collect()
     }
 
-    /// Checks whether the backend supports a network. `requested` is null if the network is the policy's
-    /// default.
+    /// Checks whether the backend supports a network. `requested` is null if the job does not set the network
+    /// and gets the default of the policy.
     pub(super) fn check_network_feature(&mut self, network: Network, requested: Json, usable: &[Network]) {
         if let Some(violation) = self.unsupported(capability_of(network)) {
             let fix = nearest_network(network, usable).map(Network::as_str);
@@ -85,8 +85,8 @@ impl Checker<'_> {
     }
 }
 
-/// Returns the widest network that is narrower than the requested one. If there is none, returns the
-/// narrowest.
+/// Returns the widest usable network that is narrower than the requested one. If there is none, returns the
+/// narrowest usable network.
 pub(super) fn nearest_network(requested: Network, usable: &[Network]) -> Option<Network> {
     let narrower = usable.iter().copied().filter(|network| *network < requested).max();
     narrower.or_else(|| usable.iter().copied().min())

@@ -152,8 +152,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Returns the violation for a string that is too long. It omits the exact length, because the recorded inputs
-/// of a decision cap the length of a value.
+/// Returns the violation for a string that is too long. It omits the exact length, because the recorded
+/// inputs of a decision cap the length of a value.
 fn too_long(path: String, what: &str) -> Violation {
     let message = format!("{what} is too long: Linux takes fewer than {MAX_ARGUMENT_BYTES} bytes");
     Violation::new(Code::TooLarge, path, message).range(Json::Null, MAX_ARGUMENT_BYTES - 1)
@@ -172,7 +172,8 @@ fn resolve_dots(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// Returns the image with its host and path in lower case. The tag stays, because tags are case-sensitive.
+/// Returns the image with its host and path in lower case. The tag and the digest do not change, because tags
+/// are case-sensitive.
 fn lowercase_name(image: &str) -> String {
     let last = image.rfind('/').map_or(0, |slash| slash + 1);
     let name_end =

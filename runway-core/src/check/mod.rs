@@ -1,6 +1,7 @@
-//! Checks a job against a policy, and reports every violation with the nearest accepted value.
+//! Checks a job against a policy and the features of a backend, and reports all violations. If an accepted
+//! value near the refused one is known, the violation suggests it as the fix.
 //!
-//! The check does not consider quotas and capacity. The [`gate`](crate::gate) does.
+//! The check does not consider how many GPUs and jobs are held at this time. The [`gate`](crate::gate) does.
 
 mod amounts;
 mod backend;
@@ -36,13 +37,14 @@ pub struct CheckInput<'a> {
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
-    /// The normalised job; `None` if a part of the spec is missing or invalid.
+    /// The normalised job; `None` if a part of the spec is missing or cannot be parsed. The suggested fix
+    /// replaces an invalid tenant or an unknown class.
     pub job: Option<Job>,
-    /// All violations, in the order of the fields. Empty if the policy allows the job.
+    /// All violations, in the order of the fields. Empty if the policy and the backend allow the job.
     pub violations: Vec<Violation>,
 }
 
-/// Checks a job against a policy and returns every violation.
+/// Checks a job against a policy, and against the features of a backend if the input contains them.
 ///
 /// ```
 /// use runway_core::check::{CheckInput, check};
@@ -58,7 +60,8 @@ pub struct CheckResult {
 /// ```
 #[must_use]
 pub fn check(policy: &Policy, input: CheckInput<'_>) -> CheckResult {
-    // An empty path means that the document could not be parsed. A check would only report missing fields.
+    // An empty path means that a parse violation concerns the whole document, such as a syntax error. The
+    // spec is then incomplete, and a check would report fields as missing.
     if input.parse_violations.iter().any(|violation| violation.path.is_empty()) {
         return CheckResult { job: None, violations: input.parse_violations.to_vec() };
     }

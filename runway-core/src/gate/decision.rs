@@ -26,7 +26,8 @@ pub struct Decision {
 /// The outcome of a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The job may run. The ledger holds its GPUs and its job slot.
+    /// The job may run. After [`Gate::submit`](super::Gate::submit), the ledger holds its GPUs and its job
+    /// slot. A preview reserves nothing.
     Admitted(AdmittedJob),
     /// The job may not run, either in general or at this time.
     Refused(Refusal),
@@ -38,7 +39,7 @@ pub struct AdmittedJob {
     job: Job,
     quote: Quote,
     spec: Arc<JobSpec>,
-    /// Computed on first use.
+    /// The digest of the spec. It is computed on first use.
     spec_digest: OnceLock<Digest>,
 }
 
@@ -85,7 +86,8 @@ impl AdmittedJob {
 /// The refusal of a job, with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The normalised job; `None` if a part of the spec is missing or invalid.
+    /// The normalised job. `None` if the rate limit refused the submission, or if a part of the spec is
+    /// missing or cannot be parsed. The suggested fix replaces an invalid tenant or an unknown class.
     pub job: Option<Job>,
     /// The quote; `None` if there is no normalised job or if its price does not fit in a
     /// [`Usd`](crate::units::Usd).
@@ -95,8 +97,8 @@ pub struct Refusal {
     /// The earliest time at which the rate limit accepts the same submission, unless other submissions come
     /// first. `None` if the rate limit did not refuse it.
     pub retry_at: Option<Timestamp>,
-    /// The latest time at which the exceeded quotas become available, unless other jobs are admitted first.
-    /// `None` if no quota is exceeded, or if even the release of all holds would not be enough.
+    /// The time by which the job fits into the exceeded quotas at the latest, unless other jobs are admitted
+    /// first. `None` if no quota is exceeded, or if even the release of all holds would not be enough.
     pub free_by: Option<Timestamp>,
 }
 
@@ -119,7 +121,7 @@ impl Decision {
         }
     }
 
-    /// Returns the normalised job; `None` if a part of the spec is missing or invalid.
+    /// Returns the normalised job; `None` for a refusal without one, see [`Refusal::job`].
     #[must_use]
     pub const fn job(&self) -> Option<&Job> {
         match &self.outcome {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// The recorded inputs of a decision, apart from the policy itself.
 ///
-/// The record holds everything that the decision depends on, but no values of `env` and `secrets`. It is the
-/// key `basis` of a serialized [`Decision`](super::Decision).
+/// The record contains everything else that the decision depends on. It contains no values of `env` and
+/// `secrets`. In a serialized [`Decision`](super::Decision), its key is `basis`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionInputs {
     /// The digest of the policy, including price overrides.
@@ -31,7 +31,8 @@ pub struct DecisionInputs {
     pub tenant_usage: Usage,
     /// The usage of all tenants together before the decision.
     pub cluster_usage: Usage,
-    /// The holds that block the job, for each exceeded quota. Empty if no quota is exceeded.
+    /// The holds that block the job, for each exceeded quota. Empty if no quota is exceeded, or if the job
+    /// was refused before the check of the quotas.
     pub holds: Vec<BlockingHolds>,
     /// The time of the decision.
     pub now: Timestamp,
@@ -86,8 +87,8 @@ struct DecisionInputsRecord {
 }
 
 impl<'de> serde::Deserialize<'de> for DecisionInputs {
-    /// Restores a record. A placeholder of the same length replaces each value of a variable, since the
-    /// record does not contain the values.
+    /// Restores a record. The record does not contain the values of `env` and `secrets`. A placeholder of the
+    /// same length replaces each of them.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let record = DecisionInputsRecord::deserialize(deserializer)?;
         Ok(Self {

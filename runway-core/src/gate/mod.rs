@@ -140,8 +140,9 @@ impl Gate {
 
     /// Decides on a submission and records the result.
     ///
-    /// The ledger reserves the GPUs and the job slot of an admitted job under `id`. Every submission costs a
-    /// token, whether admitted or refused, unless the rate limit refuses it.
+    /// The ledger reserves the GPUs and the job slot of an admitted job under `id`. A submission costs a
+    /// token of the rate limit, whether the job is admitted or refused. Only a submission that the rate limit
+    /// itself refuses costs no token.
     ///
     /// # Errors
     /// [`LedgerError::AlreadyHeld`] if the id is in use. The gate then decides nothing and changes nothing.
@@ -173,10 +174,12 @@ impl Gate {
         self.snapshot(submission, now).decide(submission, |t, s| self.ledger.blocking_holds(t, s))
     }
 
-    /// Returns a snapshot of everything that the decision on this submission depends on.
+    /// Returns a snapshot of the state that the decision on this submission depends on, without the blocking
+    /// holds.
     ///
     /// The snapshot is cheap to take. [`GateSnapshot::decide`] can take much longer, and does not borrow the
-    /// gate. A caller that guards the gate with a lock can release the lock before the decision.
+    /// gate. A caller that guards the gate with a lock can release the lock before the decision. The caller
+    /// needs the lock again only to read the blocking holds of a refused job.
     #[must_use]
     pub fn snapshot(&self, submission: &Submission, now: Timestamp) -> GateSnapshot {
         let tenant = submission.tenant();
@@ -206,7 +209,7 @@ impl Gate {
         self.ledger.confirm(id, started)
     }
 
-    /// Releases the hold of a job that was definitely not created. The token stays spent.
+    /// Releases the hold of a job that was definitely not created. The rate-limit token stays spent.
     ///
     /// # Errors
     /// [`LedgerError::JobExists`] if the hold is confirmed, so the job exists.
@@ -247,7 +250,8 @@ impl Gate {
         &self.policy
     }
 
-    /// Replaces the active policy. Existing holds and spent tokens remain.
+    /// Replaces the active policy. Existing holds remain. Spent rate-limit tokens remain spent, up to the new
+    /// burst.
     ///
     /// # Errors
     /// [`NamespaceChanged`] if the new policy runs jobs in another namespace. The active policy then stays in
@@ -269,7 +273,7 @@ impl Gate {
         &self.ledger
     }
 
-    /// Returns the remaining requests of a tenant under its own rate limit.
+    /// Returns the remaining submissions of a tenant under the rate limit of this tenant.
     #[must_use]
     pub fn rate_remaining(&self, tenant: &str, now: Timestamp) -> RateRemaining {
         self.limiter.remaining(tenant, self.policy.tenant_policy(tenant).rate_limit.value, now)
@@ -311,8 +315,8 @@ struct GateInputs {
     cluster_usage: Usage,
 }
 
-/// Takes a token from the buckets. If the tenant is missing or invalid, only the server's bucket loses a
-/// token.
+/// Takes a token from the buckets and returns the new buckets. If the tenant is missing or invalid, the
+/// bucket of the tenant is a full one that the gate never stores, so only the server's bucket loses a token.
 fn try_acquire(
     policy: &Policy,
     tenant: Option<&Tenant>,

@@ -1,5 +1,5 @@
-//! Refusals for exceeded quotas, with the time at which they become available and the number of GPUs that
-//! fits.
+//! Refusals for exceeded quotas. A refusal contains the time at which the quotas become available, and the
+//! number of GPUs that fits at this time.
 
 use super::Submission;
 use crate::code::Code;
@@ -18,7 +18,8 @@ pub(super) fn quota_limits(policy: &Policy, tenant_policy: &TenantPolicy) -> Quo
     QuotaLimits { tenant, cluster }
 }
 
-/// Returns the latest time at which the holds have released enough of the quota; `None` if they never do.
+/// Returns the time by which the holds release enough of the quota at the latest. Returns `None` if all of
+/// these holds together do not release enough.
 pub(super) fn available_at(
     exceeded: &QuotaExceeded,
     holds: &[HoldExpiry],
@@ -32,7 +33,7 @@ pub(super) fn available_at(
     if freed < exceeded.excess() {
         return None;
     }
-    // An overdue hold is due for release now, not in the past.
+    // A hold whose deadline has passed can be released at any time. Its deadline counts as `now`.
     holds.iter().map(|hold| hold.deadline.max(now)).max()
 }
 

@@ -28,7 +28,7 @@ use crate::violation::Violation;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
-/// Twelve hours, which is longer than the drain of a node takes.
+/// The maximum termination grace in seconds: twelve hours. The drain of a node takes less time.
 const MAX_GRACE: u64 = 12 * 3600;
 const MAX_U32: u64 = u32::MAX as u64;
 
@@ -277,7 +277,8 @@ const RUN: &[Field<RunSettings>] = &[
     field!(image_pull_secrets, SECRET_NAMES, always, "Secrets with registry credentials."),
 ];
 
-/// The base bounds. They must contain each maximum that has no built-in value.
+/// The base bounds. They must contain the maximum of `cpu`, `memory` and `timeout`, which have no built-in
+/// maximum.
 const BASE_LIMITS: Format<LimitsLayer> = Format {
     read: |decoder, node, path| {
         let present = decoder.fields(node, path, &field_names(LIMITS).collect::<Vec<_>>())?;

@@ -31,7 +31,7 @@ pub(crate) struct PolicyFile {
 }
 
 impl Default for PolicyFile {
-    /// A policy file in which every field has its default.
+    /// Returns a policy file in which every field has its default.
     fn default() -> Self {
         Self {
             version: 1,
@@ -96,17 +96,17 @@ pub(crate) struct QuotaLayer {
     pub concurrent_jobs: Option<u32>,
 }
 
-/// The quota: the limits of one tenant.
+/// The quota: how many GPUs and jobs one tenant may hold at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// GPUs of all types together.
+    /// The maximum number of GPUs, of all types together.
     pub gpus: GpuCount,
-    /// Jobs at the same time.
+    /// The maximum number of jobs.
     pub concurrent_jobs: u32,
 }
 
 impl Default for Quota {
-    /// 4 GPUs and 10 jobs.
+    /// Returns the default quota: 4 GPUs and 10 jobs.
     fn default() -> Self {
         Self { gpus: GpuCount::new(4), concurrent_jobs: 10 }
     }
@@ -115,16 +115,16 @@ impl Default for Quota {
 /// The capacity: the limits for all tenants together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// GPUs of all types together.
+    /// The maximum number of GPUs that are held at the same time, of all types together.
     pub gpus: GpuCount,
-    /// Jobs at the same time.
+    /// The maximum number of jobs at the same time.
     pub concurrent_jobs: u32,
-    /// Rate limit of submissions.
+    /// The rate limit of submissions.
     pub rate_limit: RateLimit,
 }
 
 impl Default for Capacity {
-    /// 64 GPUs, 500 jobs, and [`RateLimit::SERVER_DEFAULT`].
+    /// Returns the default capacity: 64 GPUs, 500 jobs, and [`RateLimit::SERVER_DEFAULT`].
     fn default() -> Self {
         Self { gpus: GpuCount::new(64), concurrent_jobs: 500, rate_limit: RateLimit::SERVER_DEFAULT }
     }
@@ -134,11 +134,11 @@ impl Default for Capacity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// No access.
+    /// The job has no network access.
     None,
-    /// DNS and the address ranges in the policy.
+    /// The job can reach DNS and the address ranges in the policy.
     Internal,
-    /// Everything except the metadata service and the API server.
+    /// The job can reach all addresses except the metadata service and the API server.
     Open,
 }
 
@@ -213,10 +213,11 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, CidrError> {
-        // Stricter than `IpNet::from_str`, which accepts `010.0.0.0/8`. Other parsers read `010` as octal.
+        // This parser is stricter than `IpNet::from_str`, which accepts `010.0.0.0/8`. Other parsers read
+        // `010` as an octal number.
         let (address, prefix) = text.split_once('/').ok_or(CidrError::Malformed)?;
         let address: IpAddr = address.parse().map_err(|_| CidrError::Malformed)?;
-        // Reject IPv4-mapped IPv6 addresses, which Kubernetes reads as either version.
+        // Reject IPv4-mapped IPv6 addresses. Kubernetes can read such an address as IPv4 or as IPv6.
         let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
         if is_mapped || prefix.is_empty() || prefix.len() > 3 || !prefix.bytes().all(|b| b.is_ascii_digit()) {
             return Err(CidrError::Malformed);
@@ -243,7 +244,7 @@ impl Serialize for Cidr {
 /// A GPU type: its Kubernetes resource, its price and its nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuType {
-    /// The extended resource of the device plugin.
+    /// The name of the Kubernetes extended resource, under which the device plugin offers these GPUs.
     pub resource: String,
     /// The price of one GPU for one second.
     pub usd_per_gpu_second: UnitPrice,
@@ -270,7 +271,7 @@ pub(crate) struct Images {
 }
 
 impl Default for Images {
-    /// All images.
+    /// Returns the default, which allows all images.
     fn default() -> Self {
         Self { allow: "**".parse().into_iter().collect(), require_digest: false }
     }
@@ -279,9 +280,9 @@ impl Default for Images {
 /// The rule for tenants that the policy does not list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownTenants {
-    /// Accept their jobs, with the bounds of the base and the classes.
+    /// The gate accepts jobs of these tenants, with the bounds of the base and the classes.
     Allow,
-    /// Refuse their jobs.
+    /// The gate refuses jobs of these tenants.
     Deny,
 }
 
@@ -290,9 +291,9 @@ pub enum UnknownTenants {
 pub struct RunSettings {
     /// The namespace of the jobs. `{tenant}` stands for the tenant.
     pub namespace: String,
-    /// Time after which a finished job is deleted from the cluster.
+    /// The time between the end of a job and its deletion.
     pub ttl_after_finished: Seconds,
-    /// Time between SIGTERM and SIGKILL.
+    /// The termination grace: the time between SIGTERM and SIGKILL.
     pub termination_grace: Seconds,
     /// The user id of the process. It is never 0.
     pub run_as_user: u32,
@@ -303,7 +304,7 @@ pub struct RunSettings {
 }
 
 impl Default for RunSettings {
-    /// Namespace `runway-jobs`, deletion after 300 s, and a grace of 30 s.
+    /// Returns the default settings, such as the namespace `runway-jobs` and a termination grace of 30 s.
     fn default() -> Self {
         Self {
             namespace: "runway-jobs".to_owned(),
@@ -335,11 +336,11 @@ const TENANT_PLACEHOLDER: &str = "{tenant}";
 /// The Kubernetes pull policy: it tells the kubelet when to pull an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImagePullPolicy {
-    /// Pull at every start.
+    /// The kubelet pulls the image at every start.
     Always,
-    /// Pull if the node does not have the image.
+    /// The kubelet pulls the image if the node does not have it.
     IfNotPresent,
-    /// Never pull.
+    /// The kubelet never pulls the image.
     Never,
 }
 

@@ -20,7 +20,7 @@ use std::num::NonZeroU32;
 
 /// The largest user id, number of retries and TTL in seconds that Kubernetes accepts.
 pub(super) const MAX_I32: u64 = i32::MAX.unsigned_abs() as u64;
-/// One million submissions per minute. A higher limit would have no effect.
+/// The maximum of a rate limit per minute and of a burst. A higher limit would have no effect in practice.
 const MAX_PER_MINUTE: u64 = 1_000_000;
 
 pub(super) const VERSION: Format<u8> = Format {
@@ -186,7 +186,8 @@ pub(super) const PULL_POLICY: Format<ImagePullPolicy> = Format {
 pub(super) const NAMESPACE: Format<String> = Format {
     read: |decoder, node, path| {
         let text = decoder.string(node, path)?;
-        // Check with the shortest tenant name. The lengths with the listed tenants are checked later.
+        // Check the namespace with the shortest tenant name. The lengths of the namespaces of the listed
+        // tenants are checked when the policy is resolved.
         let message = match DnsLabel::check(&text.replace("{tenant}", "t")) {
             Ok(()) if text.starts_with("kube-") || text == "default" => {
                 format!("jobs cannot run in the Kubernetes namespace `{text}`; use another namespace")

@@ -446,7 +446,7 @@ fn resolve_tenant(
         ),
     };
     let gpu_caps = [gpus.clone(), WithSource::new(file.capacity.gpus, "capacity.gpus")];
-    // A tenant that sets no bounds shares the bounds of unlisted tenants.
+    // A tenant that sets neither bounds nor a GPU quota shares the bounds of unlisted tenants.
     if let (Some(shared), Some(tenant_layer)) = (shared, tenant_layer)
         && tenant_layer.limits == LimitsLayer::default()
         && tenant_layer.classes.is_empty()
@@ -462,7 +462,8 @@ fn resolve_tenant(
     for (name, limits) in &file.classes {
         classes.insert(name.clone(), resolve_class(Some((name, limits)), violations));
     }
-    // With a default class no job uses the base bounds, so they may contradict the tenant's bounds.
+    // If there is a default class, no job uses the base bounds. So the base bounds may contradict the
+    // tenant's bounds.
     let base_is_unused = file.default_class.is_some() && tenant.is_some();
     let mut ignored = Vec::new();
     let base = Arc::new(resolve_class(None, if base_is_unused { &mut ignored } else { violations }));

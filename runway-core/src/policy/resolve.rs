@@ -1,11 +1,11 @@
 //! Resolves the layers of a policy: base, class, tenant, and the tenant's bounds for a class.
 //!
 //! - The bounds of a class replace those of the base, field by field.
-//! - The bounds of a tenant outside `classes` can only narrow the bounds.
+//! - The bounds of a tenant outside `classes` can only narrow these bounds.
 //! - The bounds of a tenant for a class replace the result, again field by field.
 //!
-//! Every resolved value keeps the policy path that it comes from. If a layer sets a default outside its
-//! bounds, the policy is rejected. An inherited default is clamped into the bounds.
+//! Every resolved value keeps the policy path that it comes from. If a layer sets a default outside the
+//! bounds resolved up to this layer, the policy is rejected. An inherited default is clamped into the bounds.
 
 use super::file::{BoundLayer, LimitsLayer, Network};
 use crate::code::Code;
@@ -14,7 +14,7 @@ use crate::violation::Violation;
 use std::fmt::Display;
 use std::sync::Arc;
 
-/// A value with the policy path that it comes from, such as `classes.gpu.cpu.max`.
+/// A value with the policy path that it comes from, such as `classes.gpu.cpu.max`, or `built-in default`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct WithSource<T> {
     /// The value.
@@ -75,15 +75,16 @@ impl<T: Ord + Copy> Bounds<T> {
 /// The bounds of a tenant's jobs in a class.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Limits {
-    /// Cores, in thousandths.
+    /// CPU, in thousandths of a core.
     pub cpu: Bounds<CpuMillis>,
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory: Bounds<MemoryBytes>,
-    /// Bytes of scratch space and logs.
+    /// Scratch space and logs, in bytes.
     pub ephemeral_storage: Bounds<MemoryBytes>,
-    /// GPUs. The maximum is the least of the layers' maximum, the tenant's quota and the capacity.
+    /// Number of whole GPUs. The maximum is the least of the layers' maximum, the tenant's quota and the
+    /// capacity.
     pub gpu: Bounds<GpuCount>,
-    /// Time from the start to the end of the job, retries included.
+    /// The time from the start to the end of the job, retries included.
     pub timeout: Bounds<Seconds>,
     /// Number of retries after a failed attempt.
     pub retries: Bounds<u32>,
@@ -102,7 +103,7 @@ pub(super) struct Layer<'a> {
 /// The source of a value that no layer sets.
 const BUILT_IN_SOURCE: &str = "built-in default";
 
-/// Resolves the layers. The base is the first.
+/// Resolves the layers to bounds. The layer of the base comes first.
 pub(super) fn resolve(
     layers: &[Layer<'_>],
     gpu_caps: &[WithSource<GpuCount>],
@@ -247,7 +248,8 @@ pub(super) fn report_contradiction(violations: &mut Vec<Violation>, policy_path:
     }
 }
 
-/// Returns the JSON pointer of a policy path. Names in a policy path contain no dots.
+/// Returns the JSON pointer of a policy path. The function replaces each dot by a slash, because the names in
+/// a policy path contain no dots.
 #[must_use]
 pub fn policy_path_pointer(path: &str) -> String {
     format!("/{}", path.replace('.', "/"))

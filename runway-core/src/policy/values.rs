@@ -31,7 +31,7 @@ pub(super) fn quantity<T: FromStr<Err: Display>>(
     }
 }
 
-/// Parses a quantity that must not be zero. Kubernetes treats a limit of zero as no limit.
+/// Parses a quantity, and reports zero as a violation. Kubernetes treats a limit of zero as no limit.
 pub(super) fn non_zero<T: FromStr<Err: Display> + Default + PartialEq>(
     decoder: &mut Decoder,
     node: &Node,
@@ -131,7 +131,8 @@ pub(super) fn boolean(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> Op
     }
 }
 
-/// Parses a mapping from names to values. A null value stands for the default.
+/// Parses a mapping from names to values. A null value stands for `V::default()`. The result omits invalid
+/// entries.
 pub(super) fn name_map<K: FromStr<Err = NameError> + Ord, V>(
     decoder: &mut Decoder,
     node: &Node,
@@ -171,8 +172,8 @@ pub(super) fn unit_price(decoder: &mut Decoder, node: &Node, path: &Path<'_>) ->
         .ok()
 }
 
-/// Returns `true` for a Kubernetes label value, or the name part of a label key (`IsValidLabelValue`):
-/// `[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?`.
+/// Returns `true` for a non-empty Kubernetes label value (`IsValidLabelValue`), or the name part of a label
+/// key. It has at most 63 characters and the form `[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?`.
 pub(super) fn is_label_value(text: &str) -> bool {
     let alphanumeric = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -191,13 +192,13 @@ pub(super) fn is_qualified_name(text: &str) -> bool {
 }
 
 /// Returns `true` for a DNS subdomain (`IsDNS1123Subdomain`): labels separated by dots, at most 253
-/// characters.
+/// characters. Each label has at most 63 characters.
 pub(super) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| DnsLabel::check(label).is_ok())
 }
 
 /// Returns `true` for the name of an extended resource (`IsExtendedResourceName`). The name with the prefix
-/// `requests.` must be a qualified name, and the domain must not belong to Kubernetes.
+/// `requests.` must be a qualified name. The domain must not belong to Kubernetes or start with `requests.`.
 pub(super) fn is_extended_resource(text: &str) -> bool {
     let is_kubernetes_domain = |prefix: &str| prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io");
     is_qualified_name(&format!("requests.{text}"))
@@ -206,10 +207,11 @@ pub(super) fn is_extended_resource(text: &str) -> bool {
             .is_some_and(|(prefix, _)| !is_kubernetes_domain(prefix) && !prefix.starts_with("requests."))
 }
 
-/// One year. Kubernetes stores a deadline as nanoseconds in a signed 64-bit integer, which ends at 292 years.
+/// The maximum timeout: one year. Kubernetes stores a deadline as nanoseconds in a signed 64-bit integer,
+/// which overflows after 292 years.
 const MAX_TIMEOUT: Seconds = Seconds::new(365 * 24 * 3600);
 
-/// Parses a bound of a timeout.
+/// Parses a bound of a timeout: at least one second, and at most [`MAX_TIMEOUT`].
 pub(super) fn timeout(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> Option<Seconds> {
     let value: Seconds = non_zero(decoder, node, path)?;
     if value <= MAX_TIMEOUT {

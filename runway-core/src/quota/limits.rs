@@ -2,7 +2,7 @@
 
 use crate::units::GpuCount;
 
-/// The GPUs and jobs that are held, or that may be held.
+/// A number of GPUs and jobs: either those that are held, or the maximum that may be held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// Number of GPUs.
@@ -66,7 +66,7 @@ impl QuotaExceeded {
         self.held.saturating_add(self.requested).saturating_sub(self.limit)
     }
 
-    /// Returns the amount that a request could have at this time.
+    /// Returns the amount that is not held: the largest request that would fit at this time.
     #[must_use]
     pub const fn available(&self) -> u64 {
         self.limit.saturating_sub(self.held)
@@ -85,7 +85,7 @@ impl QuotaLimits {
             (QuotaKind::ClusterJobs, 1, cluster.jobs, self.cluster.jobs),
         ]
         .into_iter()
-        // A job without GPUs is never refused for GPUs, even if others hold more than the limit.
+        // A job without GPUs never exceeds a GPU quota, even if other jobs hold more GPUs than the limit.
         .filter(|(_, requested, held, limit)| *requested > 0 && held.saturating_add(*requested) > *limit)
         .map(|(kind, requested, held, limit)| QuotaExceeded { kind, requested, held, limit })
         .collect()

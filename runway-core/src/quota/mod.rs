@@ -5,8 +5,8 @@
 //! allowed, because watches repeat and lose events. The totals of each tenant and of the cluster always equal
 //! the sums of the holds.
 //!
-//! Holds are unordered, so reserve, confirm and release take constant time. Only a refusal scans the holds,
-//! for those with the earliest deadlines. The scan takes linear time.
+//! Holds are unordered, so reserve, confirm and release take constant time. A refusal for a quota scans all
+//! holds for those with the earliest deadlines, which takes linear time.
 
 mod limits;
 
@@ -23,7 +23,7 @@ use std::num::NonZeroU64;
 pub struct HoldExpiry {
     /// The id of the job.
     pub id: JobId,
-    /// The time at which the hold is released at the latest.
+    /// The time by which the job must have finished; see [`Hold::deadline`].
     pub deadline: Timestamp,
     /// The GPUs of the hold.
     pub gpus: GpuCount,
@@ -39,7 +39,8 @@ pub struct Hold {
     /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
     #[serde(rename = "term")]
     pub max_duration: Seconds,
-    /// The time at which the job has finished at the latest.
+    /// The time by which the job must have finished: its start plus `max_duration`. As long as the hold is
+    /// reserved, the time of the reservation counts as the start.
     pub deadline: Timestamp,
     /// The state of the hold.
     pub state: HoldState,
@@ -51,7 +52,8 @@ pub struct Hold {
 pub enum HoldState {
     /// The backend is creating the job. It is unknown whether the job exists.
     Reserved,
-    /// The job exists. The number orders confirmations and lists.
+    /// The job exists. The number is the position of the confirmation in the sequence of confirmations and
+    /// lists. It shows whether a list started before or after the confirmation.
     Live(NonZeroU64),
 }
 
@@ -77,7 +79,7 @@ pub struct ObservedHold {
     pub gpus: GpuCount,
     /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
     pub max_duration: Seconds,
-    /// The time at which the job has finished at the latest.
+    /// The time by which the job must have finished.
     pub deadline: Timestamp,
 }
 
@@ -102,7 +104,7 @@ pub enum ObserveOutcome {
 pub struct Drift {
     /// Jobs without a hold. The ledger added one for each.
     pub adopted: Vec<JobId>,
-    /// Jobs that no longer exist. The ledger removed their holds.
+    /// Jobs with a live hold that the list does not contain. The ledger removed their holds.
     pub dropped: Vec<JobId>,
     /// Jobs whose holds had another tenant or another number of GPUs. The ledger replaced these holds.
     pub corrected: Vec<JobId>,
@@ -159,7 +161,7 @@ pub struct Ledger {
     holds: KeyedMap<JobId, Hold>,
     tenants: KeyedMap<Tenant, Usage>,
     cluster: Usage,
-    /// Counts confirmations and lists. Their order then does not depend on a clock.
+    /// The number of confirmations, observations and lists so far. It defines their order without a clock.
     sequence: NonZeroU64,
     open_list: Option<OpenList>,
 }
@@ -222,8 +224,8 @@ impl Ledger {
     /// A second call changes nothing.
     ///
     /// # Errors
-    /// [`LedgerError::NotHeld`] if the hold has been released in the meantime, because the job has already
-    /// finished.
+    /// [`LedgerError::NotHeld`] if there is no hold, for example because the job has already finished and its
+    /// hold was released.
     pub fn confirm(&mut self, id: JobId, started: Timestamp) -> Result<(), LedgerError> {
         self.apply(id, HoldEvent::Confirm, started).map(drop)
     }
@@ -272,8 +274,9 @@ impl Ledger {
 
     /// Records a job that the backend's watch reports and that still occupies resources.
     ///
-    /// The report confirms a reserved hold. A job without a hold gets one even if it exceeds a limit, because
-    /// it already exists. If the hold has another tenant or GPU count, only the next list corrects them.
+    /// The report confirms a reserved hold and updates the deadline. A job without a hold gets one even if it
+    /// exceeds a limit, because the job already exists. If the hold has another tenant or number of GPUs,
+    /// this method does not change them. The next list corrects them.
     pub fn observe(&mut self, job: ObservedHold) -> ObserveOutcome {
         self.sequence = self.sequence.saturating_add(1);
         let state = HoldState::Live(self.sequence);
@@ -309,8 +312,9 @@ impl Ledger {
     ///   stays, because the create request may still be in flight. Its sender must call
     ///   [`abort`](Self::abort) if the request fails.
     /// - A live hold whose job is not in the list is removed, if it was confirmed before the list started.
-    /// - A job without a hold gets one even if it exceeds a limit, because it already exists. A job that
-    ///   was released after the list started gets none.
+    /// - A hold that differs from the listed job is replaced. Another deadline does not count as drift.
+    /// - A job without a hold gets one even if it exceeds a limit, because the job already exists. A job
+    ///   whose hold was released after the list started gets none.
     ///
     /// # Errors
     /// [`LedgerError::StaleList`] if another list has started since. The ledger is then unchanged.
@@ -337,8 +341,8 @@ impl Ledger {
                 state: HoldState::Live(self.sequence),
             };
             match self.holds.get(&id) {
-                // The list is older than the release of this id. Even if a new job has the id, the list
-                // describes the old one.
+                // The hold of this id was released after the list started. So the list may describe a job
+                // that has ended, even if a new job has the same id.
                 _ if open.released.contains(&id) => {}
                 None => {
                     self.insert(id, observed_hold);
@@ -404,7 +408,8 @@ impl Ledger {
         self.tenants.iter().map(|(tenant, usage)| (tenant, *usage))
     }
 
-    /// Returns the holds that expire first and together release enough for the request, by deadline.
+    /// Returns the holds with the earliest deadlines that together release enough for the request. They are
+    /// in the order of their deadlines.
     ///
     /// If all holds together do not release enough, the result contains all of them.
     #[must_use]

@@ -21,8 +21,8 @@ pub(super) struct Field<S: 'static, N: 'static> {
     pub(super) recorded: Recorded,
     pub(super) secrecy: Secrecy,
     pub(super) digest: DigestPart,
-    /// Returns `true` if this text is a valid value of the field. A number or boolean in a string field then
-    /// gets the quoted text as its fix.
+    /// Returns `true` if this text is a valid string for the field, or for one item of its list. If a
+    /// document has a number or boolean in the place of this string, the fix is the text in quotes.
     pub(super) quotable: fn(&str) -> bool,
     /// The field's entry in the normalised job; `None` if the normalised job leaves the field out.
     pub(super) normalised: Option<NormalisedField<N>>,
@@ -35,8 +35,8 @@ pub(super) enum Recorded {
     /// mapping. Only the fields of the first version use this variant, because their digests and decisions
     /// already exist.
     Always,
-    /// The field is recorded only if the job sets it. A new field uses this variant, which changes no
-    /// existing digest or decision.
+    /// The field is recorded only if the job sets it to a value that is not empty. Every new field uses this
+    /// variant, because it changes no existing digest or decision.
     IfPresent,
 }
 
@@ -44,7 +44,8 @@ pub(super) enum Recorded {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Secrecy {
     Public,
-    /// Messages never show the values. A record contains only their lengths.
+    /// Messages never show the values. For each value, a record contains only the length, and whether the
+    /// value contains a NUL byte.
     Secret,
 }
 

@@ -200,7 +200,9 @@ pub(super) fn is_secret_path(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// An always recorded field changes the digest of every job that does not set it.
+    /// A new field with `Recorded::Always` would be in the digest of every job, even of a job that does not
+    /// set it. All existing digests would change. So only the fields of the first version may be always
+    /// recorded.
     #[test]
     fn only_first_version_fields_are_always_recorded() {
         let first = [

@@ -25,15 +25,16 @@ pub enum SecretLiterals {
 /// A parsed job document: the spec and the violations found while parsing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedSpec {
-    /// The valid parts of the document. Invalid fields are left out.
+    /// The fields that could be parsed. A field with a parse violation is left out, or is incomplete. The
+    /// values of the other fields have not been checked.
     pub spec: JobSpec,
     /// The violations found while parsing.
     pub violations: Vec<Violation>,
 }
 
 impl JobSpec {
-    /// Parses every document of a file. A document with a syntax error gives an empty spec and a `syntax`
-    /// violation.
+    /// Parses every document of a file. A document that cannot be parsed gives an empty spec and one
+    /// violation: `syntax` or `too-large`.
     ///
     /// ```
     /// use runway_core::{Code, JobSpec, spec::SecretLiterals};
@@ -90,8 +91,9 @@ impl From<&DocumentError> for Violation {
 
 /// Returns the spans of a document whose text may be secret. Messages and diagnostics must not show them.
 ///
-/// The spans cover the values of `env` and `secrets`. They also cover values that a misspelt or misplaced
-/// `secrets` field could produce: unknown fields, and lists or mappings in place of scalars.
+/// The spans cover the values of `env` and `secrets`. They also cover the text that a misspelt or misplaced
+/// `secrets` field could leave elsewhere: the values of unknown fields, lists or mappings in place of
+/// scalars, and keys such as `TOKEN=x`.
 #[must_use]
 pub fn redacted_spans(document: &Document) -> Vec<Span> {
     let mut spans = Vec::new();
@@ -181,8 +183,8 @@ fn parse_amount(decoder: &mut Decoder, node: &Node, path: &Path<'_>) -> Option<R
     Some(if kind == ScalarKind::String { scalar } else { scalar.as_number() })
 }
 
-/// Reports a name that looks like an assignment, such as `TOKEN:x` or `TOKEN=x`. The message does not show
-/// the name, because it may contain a secret.
+/// Reports a name that looks like an assignment, such as `TOKEN:x` or `TOKEN=x`, and returns `true` for it.
+/// The message does not show the name, because it may contain a secret.
 fn reject_assignment(decoder: &mut Decoder, name: &str, parent: &Path<'_>) -> bool {
     let is_assignment = looks_like_assignment(name);
     if is_assignment {

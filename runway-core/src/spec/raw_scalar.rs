@@ -1,4 +1,5 @@
-//! A scalar as its author wrote it. Messages quote it, and the check parses it in the unit of its field.
+//! A scalar as the author of a job wrote it. Messages quote the text of the scalar. The check parses the text
+//! in the unit of the field.
 
 use crate::document::integer_to_json;
 use serde_json::Value as Json;
@@ -32,8 +33,8 @@ impl RawScalar {
         self
     }
 
-    /// Returns a JSON number if the scalar is a whole number that fits in 64 bits. Otherwise, returns the
-    /// literal text as a string.
+    /// Returns a JSON number if the scalar is a decimal whole number without quotes that fits in 64 bits.
+    /// Otherwise, returns the literal text as a string.
     #[must_use]
     pub fn to_json(&self) -> Json {
         if self.is_number { integer_to_json(&self.text) } else { Json::String(self.text.clone()) }

@@ -28,8 +28,8 @@ impl JobSpec {
         from_json(redacted, JOB)
     }
 
-    /// Returns the total length of all strings in bytes. The check limits it, because not every spec comes from
-    /// a document.
+    /// Returns the total length in bytes of the strings in the spec, without amounts. The check limits this
+    /// length, because a program can build a spec without a document.
     pub(crate) fn byte_len(&self) -> usize {
         JOB.iter().map(|field| field_byte_len(self, field)).fold(0, usize::saturating_add)
     }
@@ -55,7 +55,8 @@ fn to_json<S, N>(spec: &S, fields: &[Field<S, N>], form: JsonForm) -> Json {
         (is_set || field.recorded == Recorded::Always).then(|| (field.name.to_owned(), value))
     };
     let mut entries: Vec<_> = fields.iter().filter_map(entry).collect();
-    // The entries are sorted, because `serde_json` may keep the insertion order.
+    // The entries are sorted here, because `serde_json` keeps the insertion order with its feature
+    // `preserve_order`.
     entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Json::Object(entries.into_iter().collect())
 }
@@ -104,7 +105,7 @@ fn field_json<S, N>(spec: &S, field: &Field<S, N>, form: JsonForm) -> (bool, Jso
     }
 }
 
-/// Parses a recorded spec. A field with [`Recorded::IfPresent`] may be missing.
+/// Parses a recorded spec. A missing field is an error, unless it has [`Recorded::IfPresent`].
 fn from_json<S: Default, N>(recorded: Json, fields: &[Field<S, N>]) -> Result<S, Error> {
     let mut recorded: Map<String, Json> = parse(recorded)?;
     let mut spec = S::default();
@@ -155,7 +156,8 @@ fn parse<T: DeserializeOwned>(value: Json) -> Result<T, Error> {
     serde_json::from_value(value)
 }
 
-/// Returns the length of a field's strings in bytes. Amounts count as 0, because they are short.
+/// Returns the length of a field's strings in bytes. An amount counts as 0, because a valid amount is short.
+/// The variable name in a secret's `from_env` counts as 0 too.
 fn field_byte_len<S, N>(spec: &S, field: &Field<S, N>) -> usize {
     let sum = |lengths: &mut dyn Iterator<Item = usize>| lengths.fold(0, usize::saturating_add);
     match &field.value {
@@ -171,7 +173,8 @@ fn field_byte_len<S, N>(spec: &S, field: &Field<S, N>) -> usize {
     }
 }
 
-/// The facts about a possibly secret value that a decision depends on.
+/// The properties of a possibly secret value that a decision depends on: its length, and whether it contains
+/// a NUL byte.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct RedactedValue {
     bytes: usize,
@@ -180,7 +183,8 @@ struct RedactedValue {
 
 impl RedactedValue {
     fn new(value: &str) -> Self {
-        // A longer value gives the same decision, so the recorded length is capped.
+        // The gate refuses every job with a value above this length. A larger number would give the same
+        // decision, so the recorded length is capped.
         let bytes = value.len().min(MAX_DOCUMENT_BYTES + 1);
         Self { bytes, nul: value.contains('\0') }
     }

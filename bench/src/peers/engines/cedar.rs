@@ -1,4 +1,4 @@
-//! The rules in Cedar, as the conditions of one `permit` policy.
+//! The admission rules in Cedar, as the conditions of one `permit` policy.
 
 use super::JobInputs;
 use crate::timing::{BenchResult, Benchmark};

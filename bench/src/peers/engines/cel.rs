@@ -1,4 +1,4 @@
-//! The rules in CEL, as one compiled expression over variables.
+//! The admission rules in CEL, as one compiled expression over variables.
 
 use super::JobInputs;
 use crate::timing::{BenchResult, Benchmark};

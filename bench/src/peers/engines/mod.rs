@@ -1,7 +1,7 @@
 //! Three policy engines, each with the same ten admission rules.
 //!
-//! The rules are one conjunction with literal bounds, which every engine evaluates fastest. The policies are
-//! compiled and the inputs are parsed in advance. So an engine does less work than Runway does for a
+//! The rules are one conjunction with literal bounds. Every engine evaluates this form fastest. The policies
+//! are compiled and the inputs are parsed in advance. So an engine does less work than Runway does for a
 //! decision.
 
 pub(crate) mod cedar;
@@ -11,7 +11,7 @@ pub(crate) mod rego;
 use crate::timing::{BenchResult, Benchmark};
 use std::hint::black_box;
 
-/// The number of inputs.
+/// The number of different inputs in a benchmark.
 const INPUTS: u32 = 1_000;
 
 /// The input of the rules. The units are thousandths of a core, bytes, GPUs and seconds.
@@ -40,7 +40,7 @@ impl JobInputs {
         }
     }
 
-    /// Returns one job per rule that only this rule refuses.
+    /// Returns ten jobs, in the order of the rules. Only the rule at the same position refuses the job.
     fn refused() -> [Self; 10] {
         let job = || Self::allowed(0);
         [
@@ -58,7 +58,8 @@ impl JobInputs {
     }
 }
 
-/// Runs `allows` on prepared inputs. It first asserts that each of the ten rules works.
+/// Returns a benchmark that runs `allows` on prepared inputs. Before that, the function asserts that each of
+/// the ten rules refuses its job.
 fn benchmark<I: 'static>(
     operations: usize,
     prepare: impl Fn(&JobInputs) -> BenchResult<I>,

@@ -1,4 +1,5 @@
-//! The rules in Rego, compiled for `regorus`'s register machine. It is the fastest of its evaluators.
+//! The admission rules in Rego, compiled for the register machine of `regorus`. The register machine is the
+//! fastest evaluator of that library.
 
 use super::JobInputs;
 use crate::timing::{BenchResult, Benchmark};
@@ -39,7 +40,7 @@ pub(crate) fn benchmark(operations: usize) -> BenchResult<Benchmark> {
         operations,
         |facts| Ok(input(facts)),
         move |input: &Value| {
-            machine.set_input(input.clone()); // increments a reference count
+            machine.set_input(input.clone()); // the clone only increments a reference count
             Ok(machine.execute()? == Value::Bool(true))
         },
     )
