@@ -110,16 +110,16 @@ async fn backend_creates_finds_watches_and_rejects_jobs() {
         }
     }
     assert_eq!(backend.list().await.unwrap().len(), 1);
-    let missing = crate::harness::create_request(crate::harness::command(&["no-such-program"]));
+    let missing = create_request(crate::harness::command(&["no-such-program"]));
     assert_eq!(backend.create(&missing).await.unwrap().id, missing.id);
     harness.find_job(missing.id).wait(None).unwrap();
     for follow in [false, true] {
         let logs = backend.logs(&missing.job_ref(), LogOptions { follow, tail: None }).await;
         assert!(matches!(logs, Err(LogError::NotStarted)), "the job has never run");
     }
-    let unknown = crate::harness::create_request(script("true")).job_ref();
+    let unknown = create_request(script("true")).job_ref();
     assert_eq!(backend.find(&unknown).await.unwrap(), None);
     assert!(matches!(backend.logs(&unknown, LogOptions::default()).await, Err(LogError::Gone)));
-    let no_command = crate::harness::create_request(crate::harness::command(&[]));
+    let no_command = create_request(crate::harness::command(&[]));
     assert!(matches!(backend.create(&no_command).await, Err(CreateError::Rejected { .. })));
 }

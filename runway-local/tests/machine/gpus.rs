@@ -16,7 +16,7 @@ fn with_gpus(count: u64, text: &str) -> JobSpec {
 #[test]
 fn gpus_are_exclusive_until_the_job_has_ended() {
     let harness = Harness::with_settings(|settings| {
-        settings.gpus = vec!["GPU-a".into(), "GPU-b".into(), "GPU-c".into()]
+        settings.gpus = vec!["GPU-a".into(), "GPU-b".into(), "GPU-c".into()];
     });
     let print_gpus = "echo $CUDA_VISIBLE_DEVICES; echo $NVIDIA_VISIBLE_DEVICES";
     let two =
