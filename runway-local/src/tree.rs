@@ -130,8 +130,8 @@ fn entry_names(dir: impl AsFd) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-/// Deletes a file or an empty directory. Returns `false` for a directory that is not empty or may not be
-/// deleted.
+/// Deletes a file or an empty directory. Returns `true` if the entry does not exist afterwards. Returns
+/// `false` if the entry is a directory that is not empty, or if `rmdir` fails with `EACCES`.
 fn remove_entry(at: impl AsFd, name: &CString) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(at.as_fd(), name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),

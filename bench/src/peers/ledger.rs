@@ -32,7 +32,8 @@ pub(crate) enum Released {
 /// their number of holds.
 const TENANTS: usize = 1_000;
 
-/// A ledger with live holds, and the state from which the next cycles are generated.
+/// A ledger with live holds, and the data for further reservations: the ids of the live holds, the tenants,
+/// the random number generator and the current time.
 struct LiveLedger {
     ledger: Ledger,
     live: Vec<JobId>,

@@ -72,6 +72,7 @@ struct SubmitCommand<'a> {
     interrupt_handler: InterruptHandler,
     /// The idempotency key of the command. Each job's key derives from it.
     key: String,
+    /// One record for each document so far. The last one belongs to the document in progress.
     records: Vec<SubmitRecord>,
     exit: Exit,
 }

@@ -354,7 +354,8 @@ fn removed_job_directory_ends_the_job_with_125() {
         }
         let ran = child.wait_with_output().unwrap();
         assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
-        let expected = format!("cannot follow the job: `{}` no longer exists", job_dir.display());
+        let expected =
+            format!("cannot follow the job: the job directory `{}` no longer exists", job_dir.display());
         assert!(text(&ran.stderr).contains(&expected), "{}", text(&ran.stderr));
         // The job ignores SIGTERM, and the termination grace is 30 seconds. A job that ends earlier was
         // killed at once. The `drop` of the harness then checks that no job and no control group remains.

@@ -67,8 +67,9 @@ pub(super) fn network_policies(
     Ok(policies)
 }
 
-/// Returns the selector of the pods with this network whose tenant `is_allowed` to use it, or `None` if no
-/// tenant is. In a namespace with an owner, all pods belong to that tenant.
+/// Returns the selector of the pods that use this network and whose tenant `is_allowed`. Returns `None` if no
+/// tenant is allowed. In a namespace with an owner, all pods belong to the owner, so the selector names no
+/// tenant.
 fn pod_selector(
     scope: &NamespaceScope<'_>,
     network: Network,

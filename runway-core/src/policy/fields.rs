@@ -28,7 +28,8 @@ use crate::violation::Violation;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
-/// The maximum termination grace in seconds: twelve hours. The drain of a node takes less time.
+/// The maximum termination grace in seconds: twelve hours, which is longer than the drain of a node usually
+/// takes.
 const MAX_GRACE: u64 = 12 * 3600;
 const MAX_U32: u64 = u32::MAX as u64;
 

@@ -27,7 +27,7 @@ const NODE_PROGRAMS: &[(&str, &str)] = &[
     ("mount", "mount"),
 ];
 
-/// The source of etcd and of the Kubernetes programs.
+/// The location of the etcd and Kubernetes programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BinarySource {
     /// The directory that KUBEBUILDER_ASSETS names. The version of its programs is not checked.

@@ -89,7 +89,7 @@ impl Outcome {
         if *message != phase.as_str() {
             let _ = writeln!(text, "  {message}");
         }
-        // Omit the hint to check the output of the job, because `runway run` has printed the output.
+        // `runway run` has already printed the job's output, so the hint `CHECK_LOGS` is omitted.
         if let Some(hint) = hint.as_deref().filter(|hint| *hint != CHECK_LOGS) {
             let _ = writeln!(text, "  hint: {hint}");
         }
