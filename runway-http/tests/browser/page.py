@@ -123,7 +123,8 @@ def keyboard(browser):
             outline, text, seen, html = page.evaluate(
                 """() => {
                   const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
-                  const seen = box.top >= 0 && box.bottom <= innerHeight && box.height > 0;
+                  // The browser scrolls by whole pixels, so a fraction of one can be outside.
+                  const seen = box.top > -1 && box.bottom < innerHeight + 1 && box.height > 0;
                   return [style.outlineStyle + " " + style.outlineWidth, e.innerText, seen, e.outerHTML];
                 }"""
             )
