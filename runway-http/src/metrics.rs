@@ -339,7 +339,7 @@ impl Collector for PlaneCollector {
         }
         let counters = [
             ("watch_restarts", "Times that the watch of the backend was interrupted", watch.interruptions),
-            ("listings", "Complete lists received from the backend", watch.lists),
+            ("backend_lists", "Complete lists received from the backend", watch.lists),
             ("ledger_drift", "Holds that a list corrected", watch.drift),
         ];
         for (name, help, value) in counters {
