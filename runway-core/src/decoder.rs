@@ -124,6 +124,10 @@ impl Decoder {
             _ if self.leaks_secret(node, path) => None,
             Value::Map(entries) => Some(entries),
             _ if node.is_null() && !path.is_root() => None,
+            _ if node.is_null() => {
+                let message = "the document is empty; expected a mapping".to_owned();
+                self.push_wrong_type(node, path, message, Json::Null)
+            }
             _ => self.wrong_type(node, path, "a mapping"),
         }
     }

@@ -28,7 +28,7 @@ usage: cargo xtask COMMAND
       --deployed        only test the server's image on a cluster, with its
                         manifests
       --kubernetes VERSION
-                        use this version, 1.34 or 1.36 (the default), alone or
+                        use this version, 1.34 or 1.36 (the default); also
                         with --deployed
   bench [OPTIONS]   compare with peers and print one table
       --check           only compile the benchmarks

@@ -44,14 +44,12 @@ pub(crate) fn render_job(job: &JobView, now: Timestamp) -> String {
         format_phase(job),
         escape_control(&job.message)
     );
-    match job.hint.as_deref() {
-        Some(CHECK_LOGS) => {
-            let _ = writeln!(details, "  hint: check its output: `runway logs {}`", job.id);
-        }
-        Some(hint) => {
-            let _ = writeln!(details, "  hint: {}", escape_control(hint));
-        }
-        None => {}
+    let hint = match job.hint.as_deref() {
+        Some(CHECK_LOGS) => Some(format!("check its output: `runway logs {}`", job.id)),
+        hint => hint.map(escape_control),
+    };
+    if let Some(hint) = hint {
+        let _ = writeln!(details, "  hint: {hint}");
     }
     let mut write_line = |name: &str, text: String| {
         let _ = writeln!(details, "  {name:<9} {text}");

@@ -136,6 +136,10 @@ fn every_code_is_explained() {
     let ran = runway(&["explain", "-o", "json"]);
     let all: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(all.as_array().unwrap().len(), runway_core::Code::ALL.len());
+    for line in runway(&["explain"]).stdout.lines() {
+        let summary = line.split_once(' ').unwrap().1.trim_start();
+        assert!(summary.ends_with('.') && !summary.contains(". "), "{line}");
+    }
     let one = runway(&["explain", "oom"]);
     assert_eq!(one.code, 2);
     assert!(one.stderr.contains("unknown code `oom`"), "{}", one.stderr);

@@ -56,7 +56,9 @@ fn invalid_variable_is_named() {
     let ran = to_program_output(ls.env("RUNWAY_SERVER", "localhost:8080").output().unwrap());
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("environment variable `RUNWAY_SERVER`"), "{}", ran.stderr);
-    let ran = runway(&["ls", "--server", "localhost:8080"]);
+    // An argument takes precedence over the variable, so the variable is not at fault.
+    let mut ls = runway_command(&["ls", "--server", "localhost:8080"]);
+    let ran = to_program_output(ls.env("RUNWAY_SERVER", "http://127.0.0.1:1").output().unwrap());
     assert_eq!(ran.code, 2);
     assert!(!ran.stderr.contains("RUNWAY_SERVER"), "{}", ran.stderr);
 }

@@ -167,6 +167,16 @@ fn best_effort_reports_unenforced_limits() {
 }
 
 #[test]
+fn printed_output_needs_no_hint_to_check_it() {
+    let harness = Harness::new();
+    let ran = harness.run_job(&job("exit 3", ""), &[]);
+    assert_eq!(ran.status.code(), Some(3));
+    let summary = text(&ran.stderr);
+    assert!(summary.contains("ended with exit code 3"), "{summary}");
+    assert!(!summary.contains("hint:"), "{summary}");
+}
+
+#[test]
 fn json_output_is_only_the_record() {
     let harness = Harness::new();
     let ran = harness.run_job(&job("echo out; echo err >&2; exit 3", "retries: 1"), &["-o", "json"]);

@@ -145,7 +145,7 @@ fn set_field<S, N>(spec: &mut S, field: &Field<S, N>, value: Json) -> Result<(),
                 RedactedSecret::FromEnv { from_env } => Secret::FromEnv(from_env),
                 RedactedSecret::Value(value) => Secret::Value(value.placeholder()),
             };
-            *(at.get_mut)(spec) = values.into_iter().map(|(name, outline)| (name, secret(outline))).collect();
+            *(at.get_mut)(spec) = values.into_iter().map(|(name, value)| (name, secret(value))).collect();
         }
         FieldType::Resources(at) => *(at.get_mut)(spec) = from_json(value, RESOURCES)?,
     }

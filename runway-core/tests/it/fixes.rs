@@ -2,8 +2,9 @@
 
 use crate::documents::{nearly_good_document, policy, submission};
 use proptest::prelude::*;
+use runway_core::spec::SecretLiterals;
 use runway_core::units::{CpuMillis, MemoryBytes, Seconds, Timestamp};
-use runway_core::{Code, Decision, Gate, HashSeed, Policy, Violation};
+use runway_core::{Code, Decision, Gate, HashSeed, JobSpec, Policy, Violation};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -150,4 +151,25 @@ fn misplaced_resource_is_sent_to_its_section() {
         assert!(violation.message.contains("it belongs under `resources`"), "{}", violation.message);
         assert!(!violation.message.contains("1Gi"));
     }
+}
+
+#[test]
+fn section_is_suggested_at_the_root_only() {
+    let policy = Arc::new(Policy::builtin());
+    let secret = serde_json::json!({"from_env": "TOKEN", "cpu": 1});
+    let document =
+        serde_json::json!({"name": "a", "tenant": "t", "image": "busybox", "secrets": {"TOKEN": secret}});
+    let decision = decide(&policy, &document);
+    let [violation] = decision.violations() else { panic!("{:?}", decision.violations()) };
+    assert_eq!(violation.code, Code::UnknownField);
+    assert!(!violation.message.contains("belongs"), "{}", violation.message);
+}
+
+#[test]
+fn alias_to_a_secret_is_not_split_into_words() {
+    let text = "name: a\ntenant: t\nimage: busybox\nenv: {X: &x 'run hunter2'}\ncommand: *x\n";
+    let mut parsed = JobSpec::parse_all(text.as_bytes(), SecretLiterals::Refuse);
+    let violations = parsed.remove(0).violations;
+    assert!(violations.iter().any(|violation| violation.path == "/command"), "{violations:?}");
+    assert!(!format!("{violations:?}").contains("hunter2"), "{violations:?}");
 }

@@ -17,6 +17,7 @@ mod documents;
 mod fixes;
 mod fixtures;
 mod guardrails;
+mod guardrails_admission;
 mod hostile;
 mod json;
 mod layers;

@@ -1,7 +1,7 @@
 //! The harness of the tests: a machine with its own state directory and control group. When it is dropped, it
 //! checks that no job has left anything behind.
 
-pub use crate::order::{POLICY, command, create_request, create_request_with_policy, script};
+pub use crate::requests::{POLICY, command, create_request, create_request_with_policy, script};
 use runway_control::JobSnapshot;
 use runway_core::{JobId, JobSpec};
 use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision};

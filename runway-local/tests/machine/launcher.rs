@@ -5,7 +5,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod order;
+mod requests;
 
 use runway_local::{Job, LocalSettings, Machine, Supervision};
 
@@ -21,7 +21,8 @@ fn main() {
         other => panic!("`{other}` is neither `attached` nor `detached`"),
     };
     let machine = Machine::open(settings).unwrap();
-    let job = Job::start(&machine, &order::create_request(order::script(&next())), supervision).unwrap();
+    let job =
+        Job::start(&machine, &requests::create_request(requests::script(&next())), supervision).unwrap();
     println!("{}", job.id());
     loop {
         std::thread::park();

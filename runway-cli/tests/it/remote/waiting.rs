@@ -76,6 +76,14 @@ fn failed_job_shows_its_reason_and_hint() {
 }
 
 #[test]
+fn hint_to_check_the_logs_names_the_command() {
+    let failed = job("4d5c9fa91db4", "failed").replace(r#""hint":null"#, r#""hint":"check the logs""#);
+    let (url, _) = serve_responses(vec![response("200 OK", "", failed.as_bytes())]);
+    let ran = runway_at(&url, &["status", "4d5c9fa91db4"]);
+    assert!(ran.stdout.contains("hint: check its output: `runway logs 4d5c9fa91db4`\n"), "{}", ran.stdout);
+}
+
+#[test]
 fn unreachable_server_during_wait_keeps_the_job_id() {
     let (url, _) = serve_responses(vec![
         response("201 Created", "", job("4d5c9fa91db4", "pending").as_bytes()),

@@ -319,9 +319,9 @@ impl Classifier<'_> {
         let mut verdict =
             Verdict::new(Phase::Pending, format!("{}{suffix}", cause.description)).with_cause(cause);
         verdict.add_hint(&if waits_for_cluster {
-            format!("meanwhile, it holds {occupied_resources}")
+            format!("while it waits, it holds {occupied_resources}")
         } else if is_transient {
-            format!("its node retries with growing delays; meanwhile, it holds {occupied_resources}")
+            format!("its node retries with growing delays; while it waits, it holds {occupied_resources}")
         } else {
             format!("it cannot start without a change, and holds {occupied_resources}; cancel it")
         });

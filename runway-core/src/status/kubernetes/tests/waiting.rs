@@ -71,8 +71,8 @@ fn unschedulable_job_names_the_missing_resource() {
         ("0/3 nodes are available: 3 Insufficient ephemeral-storage.", "`resources.ephemeral_storage`"),
         ("0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.", "`gpu_type`"),
         ("0/1 nodes are available: 1 node(s) had untolerated taint {a: b}.", "taint"),
-        ("no nodes available to schedule pods", "meanwhile, it holds its 2 nvidia.com/gpu"),
-        ("", "meanwhile"),
+        ("no nodes available to schedule pods", "while it waits, it holds its 2 nvidia.com/gpu"),
+        ("", "while it waits"),
     ] {
         let status = expect(
             &Scene::of(job(json!({}))).pods(&[unscheduled(message)]),
