@@ -214,11 +214,25 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Fails if the file system of the target directory is too small for the artifacts of all tests.
+fn check_free_space() -> Result<(), StepError> {
+    let dir = steps::target_dir();
+    let needed = if dir.join("debug").exists() { 4 << 30 } else { TARGET_SIZE };
+    steps::check_free_space(&dir, needed, u64::MAX).map_err(|failure| StepError::CheckFailed {
+        step: "free space".to_owned(),
+        what: failure.to_string(),
+    })
+}
+
+/// The size of the target directory after all tests, rounded up, in bytes.
+const TARGET_SIZE: u64 = 20 << 30;
+
 fn run_all_tests(with_cluster: bool, kubernetes: Option<Release>) -> Result<(), StepError> {
     if with_cluster {
         // Fail now instead of after half an hour of other tests.
         cluster::check_prerequisites(kubernetes).map_err(|failure| StepError::Cluster { failure })?;
     }
+    check_free_space()?;
     run_cargo("formatting", &["fmt", "--all", "--check"])?;
     run_cargo("lints", &["clippy", "--all-targets", "--locked", "--", "-D", "warnings"])?;
     // `--all-targets` skips targets with `test = false`.

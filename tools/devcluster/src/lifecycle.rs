@@ -7,7 +7,7 @@ use crate::process::{
 use crate::release::Release;
 use crate::state::{ClusterDir, ClusterState};
 use crate::{control_plane, leftovers, node};
-use runway_steps::ToolError;
+use runway_steps::{ToolError, check_free_space};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -57,6 +57,11 @@ pub(crate) fn up(options: UpOptions) -> Result<(), ToolError> {
     Ok(())
 }
 
+/// The free space that a node needs, in bytes. The kubelet evicts pods and taints the node if less than 1% of
+/// the file system is free.
+const NODE_SPACE: u64 = 4 << 30;
+const NODE_SPACE_FRACTION: u64 = 50;
+
 fn start(dir: &ClusterDir, mut state: ClusterState) -> Result<(), ToolError> {
     for name in ["", "bin", "logs", "processes", "certificates", "plugins"] {
         dir.create_dir(name)?;
@@ -69,6 +74,7 @@ fn start(dir: &ClusterDir, mut state: ClusterState) -> Result<(), ToolError> {
     eprintln!("xtask: starting the control plane: {}", state.server_url());
     control_plane::start(dir, &state)?;
     if let Some(network) = state.network {
+        check_free_space(dir.path(), NODE_SPACE, NODE_SPACE_FRACTION)?;
         eprintln!("xtask: starting the node");
         node::start(dir, &state, network)?;
     }
