@@ -21,7 +21,7 @@ pub struct RequestIdentity<'a> {
 /// The audit record of one submission. It contains no values of variables or secrets.
 ///
 /// The decision in the record names the digest of the policy. With the decision and that policy,
-/// [`runway_core::gate::replay`] repeats the decision.
+/// [`runway_core::gate::replay_line`] repeats the decision.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AuditRecord<'a> {
     pub(crate) outcome: SubmissionOutcome,

@@ -40,7 +40,7 @@ pub(crate) enum ProblemKind {
     RejectedByBackend,
     /// The idempotency key belongs to a different job.
     KeyReused,
-    /// The tenant, or all tenants together, exceed the rate limit.
+    /// The tenant, or all tenants together, exceed their rate limit.
     RateLimited,
     /// The job exceeds a quota or the capacity.
     OverQuota,
@@ -93,7 +93,7 @@ impl ProblemKind {
                 "The idempotency key was used for another job",
             ),
             Self::RateLimited => {
-                (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The tenant exceeds its rate limit")
+                (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The submission exceeds a rate limit")
             }
             Self::OverQuota => {
                 (StatusCode::TOO_MANY_REQUESTS, "over-quota", "The job exceeds a quota or the capacity")

@@ -1,4 +1,7 @@
 //! Parsers for options whose values are known in advance, so that shells can complete them.
+//!
+//! Job ids are not completed. `runway completions` prints static scripts, which cannot query a server, and the
+//! dynamic engine of `clap_complete` is an unstable feature.
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command};

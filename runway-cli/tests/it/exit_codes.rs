@@ -96,11 +96,24 @@ fn dash_reads_standard_input() {
 }
 
 #[test]
-fn empty_file_is_refused() {
-    for source in [&b""[..], b"# only a comment\n", b"---\n---\n", b"null\n"] {
+fn empty_file_is_refused_as_such() {
+    const MESSAGE: &str = "error[wrong-type]: the document is empty; expected a mapping";
+    for source in [&b""[..], b"\n \n", b"# only a comment\n", b"---\n---\n", b"null\n"] {
         let ran = runway_with(&["check", "-"], source);
         assert_eq!(ran.code, 1, "{}", ran.stdout);
-        assert!(ran.stdout.contains("error[wrong-type]"), "{}", ran.stdout);
+        assert!(ran.stdout.contains(MESSAGE), "{}", ran.stdout);
+        let ran = runway_with(&["policy", "check", "-"], source);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains(MESSAGE), "{}", ran.stderr);
+    }
+    for extension in ["yaml", "json"] {
+        let path = std::env::temp_dir().join(format!("runway-empty-{}.{extension}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let file = path.to_str().unwrap();
+        let [job, policy] = [runway(&["check", file]), runway(&["policy", "check", file])];
+        std::fs::remove_file(&path).unwrap();
+        assert!(job.code == 1 && job.stdout.contains(MESSAGE), "{}", job.stdout);
+        assert!(policy.code == 2 && policy.stderr.contains(MESSAGE), "{}", policy.stderr);
     }
 }
 

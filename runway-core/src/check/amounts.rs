@@ -139,7 +139,7 @@ pub(super) const RETRIES: AmountSpec<u32> = AmountSpec {
         match text.parse::<GpuCount>() {
             Ok(count) => Ok(saturating_u32(count.units())),
             Err(error) => {
-                Err(quantity_error(text, error, 0, "one; retries are counted whole", saturating_u32))
+                Err(quantity_error(text, error, 0, "one; retries are whole numbers", saturating_u32))
             }
         }
     },
@@ -184,8 +184,7 @@ fn parse_bytes(text: &str) -> Result<MemoryBytes, AmountError<MemoryBytes>> {
     text.parse().map_err(|error| {
         if let Some(Ok(bytes)) = text.strip_suffix('B').map(str::parse::<MemoryBytes>) {
             let corrected = shorten(text.trim_end_matches('B'));
-            let message =
-                format!("`{}` has an unknown suffix; bytes are not written: `{corrected}`", shorten(text));
+            let message = format!("`{}` has an unknown suffix; write `{corrected}`", shorten(text));
             return AmountError { message, suggestion: Suggestion::Near(bytes) };
         }
         let millis = text.strip_suffix('m').filter(|_| error == QuantityError::TooFine);
@@ -193,7 +192,7 @@ fn parse_bytes(text: &str) -> Result<MemoryBytes, AmountError<MemoryBytes>> {
         match mebibytes.as_deref().map(str::parse::<MemoryBytes>) {
             Some(Ok(bytes)) => AmountError {
                 message: format!(
-                    "`{}` is {} byte, since `m` stands for thousandths; mebibytes are written `{}`",
+                    "`{}` is {} byte, because `m` means thousandths; for mebibytes write `{}`",
                     shorten(text),
                     millis.and_then(format_thousandths).unwrap_or_else(|| "a fraction of a".to_owned()),
                     shorten(mebibytes.as_deref().unwrap_or_default()),
@@ -224,7 +223,7 @@ impl Checker<'_> {
                 return Amount::UNKNOWN;
             }
             let Some(default) = &bounds.default else {
-                let message = format!("the policy sets no default for `{}`: say how much", spec.noun);
+                let message = format!("the policy has no default for `{}`: set it in the job", spec.noun);
                 self.report_missing(spec.path, &message);
                 return Amount::UNKNOWN;
             };
@@ -331,7 +330,7 @@ impl Checker<'_> {
         if let Some(most) = memory
             && shm > most
         {
-            let message = format!("shared memory {shm} is more than the memory {most} that it counts within");
+            let message = format!("shared memory {shm} is more than the memory of {most}, which includes it");
             let violation = Violation::new(Code::ShmAboveMemory, PATH, message).requested(scalar.to_json());
             self.report(violation.range("0", most.to_string()).fix(most.to_string()));
         }

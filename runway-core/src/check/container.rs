@@ -62,7 +62,7 @@ impl<'a> Checker<'a> {
                     self.report(Violation::new(
                         Code::NulByte,
                         path(),
-                        "an argument of a process ends at its first NUL",
+                        "an argument must not contain NUL characters",
                     ));
                 }
             }
@@ -78,7 +78,7 @@ impl<'a> Checker<'a> {
             return (!self.has_parse_violation(PATH)).then_some(None);
         };
         let violation = if workdir.contains('\0') {
-            Violation::new(Code::NulByte, PATH, "a path ends at its first NUL").requested(workdir)
+            Violation::new(Code::NulByte, PATH, "a path must not contain NUL characters").requested(workdir)
         } else if workdir.len() >= MAX_PATH_BYTES {
             let message = format!(
                 "this path is too long: Linux accepts fewer than {MAX_PATH_BYTES} bytes (`PATH_MAX`)"
@@ -102,7 +102,7 @@ impl<'a> Checker<'a> {
         let spec = self.input.spec;
         if spec.variable_count() > MAX_VARIABLES {
             let message =
-                format!("there are {} variables; at most {MAX_VARIABLES} are taken", spec.variable_count());
+                format!("the job has {} variables; the maximum is {MAX_VARIABLES}", spec.variable_count());
             self.report(Violation::new(Code::TooLarge, "/env", message).range(Json::Null, MAX_VARIABLES));
         }
         for (name, value) in &spec.env {
@@ -115,7 +115,7 @@ impl<'a> Checker<'a> {
             };
             self.check_variable("secrets", name, value);
             if spec.env.contains_key(name) {
-                let message = "this name stands under `env` as well; take one of the two out";
+                let message = "`env` has a variable of this name; remove one of the two";
                 self.report(Violation::new(Code::DuplicateEnvName, pointer(["secrets", name]), message));
             }
         }
@@ -128,7 +128,7 @@ impl<'a> Checker<'a> {
             self.report(Violation::new(Code::InvalidEnvName, path(), message));
         }
         if is_reserved_env_name(name) {
-            let message = format!("{RESERVED_ENV_NAMES} are Runway's to set");
+            let message = format!("{RESERVED_ENV_NAMES} are reserved for Runway");
             self.report(Violation::new(Code::ReservedEnvName, path(), message));
         }
         let bytes = name.len() + 1 + value.len();
@@ -136,17 +136,13 @@ impl<'a> Checker<'a> {
             self.report(too_long(path(), "this variable with its name and `=`"));
         }
         if value.contains('\0') {
-            self.report(Violation::new(
-                Code::NulByte,
-                path(),
-                "a variable of a process ends at its first NUL",
-            ));
+            self.report(Violation::new(Code::NulByte, path(), "a variable must not contain NUL characters"));
         }
     }
 
     pub(super) fn check_size(&mut self) {
         if self.input.spec.byte_len() > MAX_DOCUMENT_BYTES {
-            let message = format!("the job has more text than the {MAX_DOCUMENT_BYTES} bytes that are taken");
+            let message = format!("the job has more than {MAX_DOCUMENT_BYTES} bytes of text");
             self.report(Violation::new(Code::TooLarge, "", message).range(Json::Null, MAX_DOCUMENT_BYTES));
         }
     }
@@ -155,7 +151,7 @@ impl<'a> Checker<'a> {
 /// Returns the violation for a string that is too long. It omits the exact length, because the recorded
 /// inputs of a decision cap the length of a value.
 fn too_long(path: String, what: &str) -> Violation {
-    let message = format!("{what} is too long: Linux takes fewer than {MAX_ARGUMENT_BYTES} bytes");
+    let message = format!("{what} is too long: Linux accepts fewer than {MAX_ARGUMENT_BYTES} bytes");
     Violation::new(Code::TooLarge, path, message).range(Json::Null, MAX_ARGUMENT_BYTES - 1)
 }
 

@@ -178,7 +178,7 @@ impl<'a> Checker<'a> {
         let text = match (self.input.tenant, spec_tenant) {
             (Some(submitted), Some(spec_tenant)) if submitted != spec_tenant => {
                 let message = format!(
-                    "the job names the tenant `{}`, and it is submitted as `{}`",
+                    "the job sets the tenant `{}`, but it is submitted as `{}`",
                     shorten(spec_tenant),
                     shorten(submitted)
                 );
@@ -193,7 +193,7 @@ impl<'a> Checker<'a> {
             (None, None) => {
                 self.report_missing(
                     "/tenant",
-                    "a job needs a `tenant`: here, by `--tenant`, or by the header `X-Tenant-ID`",
+                    "a job needs a `tenant`: set the field, `--tenant`, or the header `X-Tenant-ID`",
                 );
                 return None;
             }
@@ -212,7 +212,7 @@ impl<'a> Checker<'a> {
             }
         };
         if !self.policy.accepts_tenant(tenant.as_str()) {
-            let message = format!("the tenant `{tenant}` is not among those that the policy lists");
+            let message = format!("the policy does not list the tenant `{tenant}`");
             let violation = Violation::new(Code::UnknownTenant, "/tenant", message).requested(text);
             self.report(violation.policy("unknown_tenants"));
         }
@@ -260,7 +260,7 @@ impl<'a> Checker<'a> {
         if gpu.fixed.or(gpu.value)? == GpuCount::ZERO {
             let Some(requested) = requested else { return Some(None) };
             if gpu.value == Some(GpuCount::ZERO) {
-                let message = format!("`gpu_type` is `{}`, but the job asks for no GPU", shorten(requested));
+                let message = format!("`gpu_type` is `{}`, but the job requests no GPUs", shorten(requested));
                 let violation = Violation::new(Code::GpuTypeWithoutGpu, "/gpu_type", message);
                 self.report(violation.requested(requested));
             } else if let Some(gpus) = self.violations.iter_mut().find(|v| v.path == amounts::GPU.path) {
@@ -277,7 +277,7 @@ impl<'a> Checker<'a> {
                     let hint = closest.map_or_else(
                         || {
                             if types.is_empty() {
-                                "; the policy knows no types: leave it out".to_owned()
+                                "; the policy has no GPU types: remove the field".to_owned()
                             } else {
                                 String::new()
                             }
@@ -295,7 +295,7 @@ impl<'a> Checker<'a> {
             None => match policy.default_gpu_type() {
                 Some(default) => Some(Some(default)),
                 None => {
-                    let message = "the job asks for GPUs and must say of which type";
+                    let message = "a job with GPUs must set `gpu_type`";
                     let single = (types.len() == 1).then(|| names().next()).flatten();
                     let violation = Violation::new(Code::GpuTypeRequired, "/gpu_type", message);
                     self.report(violation.one_of(names()).policy("gpu_types").fix(single));

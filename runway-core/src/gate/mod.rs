@@ -7,7 +7,7 @@ mod replay;
 
 pub use decision::{AdmittedJob, Decision, Outcome, Refusal};
 pub use decision_inputs::{BlockingHolds, DecisionInputs};
-pub use replay::{ReplayError, replay};
+pub use replay::{ReplayError, ReplayLineError, ReplayResult, replay, replay_line};
 
 use crate::capability::Capabilities;
 use crate::check::{CheckInput, CheckResult, check};
@@ -357,14 +357,11 @@ fn decide(
             }
             _ => "capacity.rate_limit".to_owned(),
         };
-        let submitters = match exceeded.scope {
-            RateScope::Server => "all tenants together submit",
-            RateScope::Tenant => "this tenant submits",
+        let excess = match exceeded.scope {
+            RateScope::Server => "all tenants together exceed their rate limit",
+            RateScope::Tenant => "the tenant exceeds its rate limit",
         };
-        let message = format!(
-            "{submitters} faster than the policy allows; the next submission may pass at {}",
-            exceeded.retry_at
-        );
+        let message = format!("{excess}; retry at {}", exceeded.retry_at);
         let refusal = Refusal {
             job: None,
             quote: None,

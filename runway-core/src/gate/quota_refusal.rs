@@ -59,40 +59,39 @@ pub(super) fn quota_violations(
     let violation = |(quota, available): (&QuotaExceeded, &Option<Timestamp>)| {
         let QuotaExceeded { kind, requested: amount, held, limit } = *quota;
         // The message omits the time if it is not known.
-        let availability = |what: &str| {
-            available.map(|time| format!("; {what} by {time} at the latest")).unwrap_or_default()
-        };
+        let availability =
+            |what: &str| available.map(|time| format!("; {what} by {time}")).unwrap_or_default();
         let (code, policy_path, message) = match kind {
             QuotaKind::TenantGpus => (
                 Code::TenantGpuQuota,
                 &*tenant_policy.gpus.source,
                 format!(
-                    "the tenant holds {held} of its {limit} GPUs and asks for {amount}{}",
-                    availability("enough are free")
+                    "the tenant holds {held} of its {limit} GPUs and requests {amount}{}",
+                    availability("enough become available")
                 ),
             ),
             QuotaKind::ClusterGpus => (
                 Code::ClusterGpuCapacity,
                 "capacity.gpus",
                 format!(
-                    "all tenants hold {held} of {limit} GPUs and this job asks for {amount}{}",
-                    availability("enough are free")
+                    "all tenants together hold {held} of {limit} GPUs and the job requests {amount}{}",
+                    availability("enough become available")
                 ),
             ),
             QuotaKind::TenantJobs => (
                 Code::TenantJobQuota,
                 &*tenant_policy.concurrent_jobs.source,
                 format!(
-                    "the tenant has {held} of the {limit} jobs it may have at a time{}",
-                    availability("there is room")
+                    "the tenant has {held} of at most {limit} concurrent jobs{}",
+                    availability("another job can start")
                 ),
             ),
             QuotaKind::ClusterJobs => (
                 Code::ClusterJobCapacity,
                 "capacity.concurrent_jobs",
                 format!(
-                    "all tenants have {held} of the {limit} jobs there may be at a time{}",
-                    availability("there is room")
+                    "all tenants together have {held} of at most {limit} concurrent jobs{}",
+                    availability("another job can start")
                 ),
             ),
         };

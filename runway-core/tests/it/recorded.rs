@@ -1,10 +1,9 @@
-//! Recorded digests and decisions of an earlier version still match and replay.
+//! Recorded digests and decisions of an earlier version still match and replay. Only messages may differ.
 
-use runway_core::gate::{DecisionInputs, replay};
+use runway_core::gate::{ReplayResult, replay_line};
 use runway_core::policy::PriceOverrides;
 use runway_core::spec::SecretLiterals;
 use runway_core::{JobSpec, Policy};
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -35,18 +34,18 @@ fn recorded_digests_match() {
 
 #[test]
 fn recorded_decisions_replay() {
-    let mut lines = 0;
+    let (mut identical, mut reworded) = (0, 0);
     for name in ["default", "strict", "in-sequence", "minimal"] {
         let directory = recorded().join(name);
         let source = std::fs::read(directory.join("policy.yaml")).unwrap();
         let policy = Policy::parse(&source, PriceOverrides::default()).unwrap();
         for line in std::fs::read_to_string(directory.join("decisions.jsonl")).unwrap().lines() {
-            let logged: Value = serde_json::from_str(line).unwrap();
-            let basis: DecisionInputs = serde_json::from_value(logged["basis"].clone()).unwrap();
-            let replayed = serde_json::to_string(&replay(&policy, &basis).unwrap()).unwrap();
-            assert_eq!(replayed, line, "{name}");
-            lines += 1;
+            match replay_line(&policy, line) {
+                Ok(ReplayResult::Identical) => identical += 1,
+                Ok(ReplayResult::Reworded) => reworded += 1,
+                Err(error) => panic!("{name}: {error:?}\n{line}"),
+            }
         }
     }
-    assert!(lines >= 10, "{lines}");
+    assert!(identical >= 5 && reworded >= 10, "{identical} identical, {reworded} reworded");
 }

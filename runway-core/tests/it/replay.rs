@@ -1,17 +1,19 @@
-//! A decision can be replayed from its log line, byte for byte. A preview equals the decision on a
-//! submission at the same time.
+//! A decision can be replayed from its log line: byte for byte, or with other messages if another version
+//! wrote the line. A preview equals the decision on a submission at the same time.
 
 use crate::documents::{document, policy, submission};
 use proptest::prelude::*;
-use runway_core::gate::{DecisionInputs, replay};
+use runway_core::gate::{DecisionInputs, ReplayLineError, ReplayResult, replay, replay_line};
 use runway_core::policy::PriceOverrides;
 use runway_core::spec::Secret;
 use runway_core::units::Timestamp;
-use runway_core::{Code, Decision, Gate, HashSeed, JobId, JobSpec, Policy};
+use runway_core::{Code, Decision, Gate, HashSeed, JobId, JobSpec, Policy, Submission};
 use std::sync::Arc;
 
+/// Replays a decision from its line. Returns the replayed line and the line.
 pub fn replayed(policy: &Policy, decision: &Decision) -> (String, String) {
     let line = serde_json::to_string(decision).unwrap();
+    assert_eq!(replay_line(policy, &line).unwrap(), ReplayResult::Identical);
     let logged: serde_json::Value = serde_json::from_str(&line).unwrap();
     let basis: DecisionInputs = serde_json::from_value(logged["basis"].clone()).unwrap();
     (serde_json::to_string(&replay(policy, &basis).unwrap()).unwrap(), line)
@@ -85,6 +87,56 @@ fn refusals_for_redacted_values_replay() {
     }
 }
 
+/// Returns the built-in policy and the line of a refusal for too much CPU.
+fn refused_line() -> (Policy, String) {
+    let mut spec = JobSpec {
+        name: Some("a".into()),
+        tenant: Some("search".into()),
+        image: Some("busybox".into()),
+        ..JobSpec::default()
+    };
+    spec.resources.cpu = Some("64".into());
+    let gate = Gate::new(Arc::new(Policy::builtin()), HashSeed::default());
+    let decision = gate.preview(&Submission::from(spec), Timestamp::EPOCH);
+    (Policy::builtin(), serde_json::to_string(&decision).unwrap())
+}
+
+#[test]
+fn line_with_other_messages_replays_as_reworded() {
+    let (policy, line) = refused_line();
+    let reworded = line.replace(r#""message":"cpu 64 is above"#, r#""message":"64 \"CPUs\" are above"#);
+    assert_ne!(reworded, line);
+    assert_eq!(replay_line(&policy, &reworded).unwrap(), ReplayResult::Reworded);
+    assert_eq!(replay_line(&policy, &line).unwrap(), ReplayResult::Identical);
+}
+
+#[test]
+fn line_with_another_decision_is_an_error() {
+    let (policy, line) = refused_line();
+    for (original, other) in [
+        (r#""admitted":false"#, r#""admitted":true"#),
+        (r#""code":"cpu-above-max""#, r#""code":"cpu-below-min""#),
+        (r#""path":"/resources/cpu""#, r#""path":"/resources/memory""#),
+        (r#""fix":"4""#, r#""fix":"3""#),
+        (r#""max":"4""#, r#""max":"5""#),
+        (r#""retry_at":null"#, r#""retry_at":"1970-01-01T00:00:01Z""#),
+        (r#""violations":[{"#, r#""violations":[{"message":"first"},{"#),
+        (r#""free_by":null"#, r#""free_by": null"#),
+    ] {
+        let different = line.replace(original, other);
+        assert_ne!(different, line, "{original}");
+        // Another message does not hide another decision.
+        for line in [different.clone(), different.replace("cpu 64 is above", "64 CPUs are above")] {
+            let error = replay_line(&policy, &line).unwrap_err();
+            assert!(matches!(error, ReplayLineError::Different { .. }), "{original}: {error:?}");
+        }
+    }
+    for line in ["", "{}", "null", line.split_at(line.len() / 2).0] {
+        let error = replay_line(&policy, line).unwrap_err();
+        assert!(matches!(error, ReplayLineError::Malformed(_)), "{line}: {error:?}");
+    }
+}
+
 #[test]
 fn replay_with_another_policy_fails() {
     let [one, other, ..] = &crate::documents::policies()[..] else { panic!() };
@@ -92,6 +144,8 @@ fn replay_with_another_policy_fails() {
     let decision = gate.preview(&submission(&serde_json::json!({})), Timestamp::EPOCH);
     let error = replay(other, &decision.inputs).unwrap_err();
     assert_eq!((error.expected, error.found), (one.digest(), other.digest()));
+    let error = replay_line(other, &serde_json::to_string(&decision).unwrap()).unwrap_err();
+    assert!(matches!(error, ReplayLineError::OtherPolicy(_)), "{error:?}");
 }
 
 #[test]

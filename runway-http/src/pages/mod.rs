@@ -32,3 +32,33 @@ fn page(title: &str, script: Option<&str>, content: &Markup) -> Markup {
         }
     }
 }
+
+/// Renders text that marks code with backticks. A backtick without a partner stays as it is.
+fn inline_code(text: &str) -> Markup {
+    let parts: Vec<&str> = text.split('`').collect();
+    html! {
+        @for (index, part) in parts.iter().enumerate() {
+            @if index % 2 == 0 { (part) }
+            @else if index + 1 == parts.len() { "`" (part) }
+            @else { code { (part) } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inline_code;
+
+    #[test]
+    fn backticks_become_code_elements() {
+        for (text, html) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("`a` and `<b>`", "<code>a</code> and <code>&lt;b&gt;</code>"),
+            ("an unclosed `tick", "an unclosed `tick"),
+            ("`a` and `", "<code>a</code> and `"),
+        ] {
+            assert_eq!(inline_code(text).into_string(), html);
+        }
+    }
+}

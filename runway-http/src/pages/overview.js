@@ -1,7 +1,15 @@
 // Keeps the page up to date. The server sends each part as escaped HTML. Unchanged nodes stay in the document, so
 // that the focus, the selection and open details are preserved.
 "use strict";
+// Without an update, the server sends an `alive` event every 15 s.
+const MAX_SILENCE_MS = 40_000;
+const RECONNECT_DELAY_MS = 5_000;
 const state = document.getElementById("state");
+const outage = document.getElementById("outage");
+const title = document.title;
+let lastNews = new Date();
+let events;
+let timer;
 
 function update(old, next) {
   if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
@@ -43,10 +51,9 @@ function updateChildren(old, next) {
   }
 }
 
-const events = new EventSource("overview/events");
-events.onmessage = (event) => {
+function updateParts(parts) {
   const focused = document.activeElement;
-  for (const [id, html] of Object.entries(JSON.parse(event.data))) {
+  for (const [id, html] of Object.entries(parts)) {
     const part = document.getElementById(id);
     if (part) {
       const next = document.createElement("template");
@@ -56,7 +63,50 @@ events.onmessage = (event) => {
   }
   // An element that was moved has lost the focus.
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
-};
-events.onerror = () => {
-  state.textContent = "The server does not respond. The data may be outdated. Reconnecting.";
-};
+}
+
+function setOutage(isOutage) {
+  // Change the alert only once, because screen readers announce each change.
+  if (isOutage === !outage.hidden) return;
+  if (isOutage) {
+    const time = outage.querySelector("time");
+    time.dateTime = lastNews.toISOString();
+    time.textContent = lastNews.toLocaleString();
+  }
+  outage.hidden = !isOutage;
+  state.hidden = isOutage;
+  document.body.classList.toggle("outdated", isOutage);
+  document.title = isOutage ? `⚠ No response – ${title}` : title;
+}
+
+function recordNews() {
+  lastNews = new Date();
+  setOutage(false);
+  reconnectAfter(MAX_SILENCE_MS);
+}
+
+function reconnectAfter(milliseconds) {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    setOutage(true);
+    connect();
+  }, milliseconds);
+}
+
+function connect() {
+  events?.close();
+  events = new EventSource("overview/events");
+  events.onmessage = (event) => {
+    updateParts(JSON.parse(event.data));
+    recordNews();
+  };
+  events.addEventListener("alive", recordNews);
+  events.onerror = () => {
+    setOutage(true);
+    // The browser reconnects after a lost connection, but not after an error response.
+    if (events.readyState === EventSource.CLOSED) reconnectAfter(RECONNECT_DELAY_MS);
+  };
+  reconnectAfter(MAX_SILENCE_MS);
+}
+
+connect();

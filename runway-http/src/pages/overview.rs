@@ -1,5 +1,6 @@
 //! The overview page for operators: jobs, tenants, costs and refusals.
 
+use super::inline_code;
 use crate::refusals::RefusalCount;
 use maud::{Markup, PreEscaped, html};
 use runway_api::JobView;
@@ -48,6 +49,11 @@ pub(crate) fn page(overview: &Overview) -> Markup {
         header {
             h1 { "Runway" }
             p #state role="status" { (part("state")) }
+            // The script shows this element in place of the state while the server does not respond.
+            p #outage role="alert" hidden {
+                span aria-hidden="true" { "⚠ " }
+                "The server does not respond. Last update: " time {} ". Reconnecting."
+            }
         }
         main {
             section aria-labelledby="h-now" {
@@ -154,6 +160,18 @@ const fn phase_symbol(phase: Phase) -> &'static str {
     }
 }
 
+/// Returns the part of a job's message that adds to the phase. For example, it is empty for `succeeded`, and
+/// `attempt 2 of 2` for `succeeded, attempt 2 of 2`.
+fn message_details(job: &JobView) -> &str {
+    let message = job.message.as_str();
+    let verb = if job.phase == Phase::Running { "runs" } else { job.phase.as_str() };
+    match message.strip_prefix(job.phase.as_str()).or_else(|| message.strip_prefix(verb)) {
+        Some("") => "",
+        Some(rest) => rest.strip_prefix([',', ';', ':']).map_or(message, str::trim_start),
+        None => message,
+    }
+}
+
 fn jobs(overview: &Overview) -> Markup {
     html! {
         @for job in &overview.jobs {
@@ -165,7 +183,7 @@ fn jobs(overview: &Overview) -> Markup {
                     @if let Some(reason) = job.reason { " " (reason) }
                 }
                 td role="cell" data-what="message" {
-                    (job.message)
+                    (message_details(job))
                     @if let Some(hint) = &job.hint { span .hint .dim { "→ " (hint) } }
                 }
                 td role="cell" .number data-what="age" { (age(job.created_at, overview.now)) }
@@ -208,7 +226,7 @@ fn refusals(counts: &[RefusalCount]) -> Markup {
             tr role="row" id={ "code-" (code) } {
                 td role="cell" data-what="code" { code { (code) } }
                 td role="cell" .number data-what="count" { (count) }
-                td role="cell" data-what="meaning" { details { summary { "explain" } (code.explanation()) } }
+                td role="cell" data-what="meaning" { details { summary { "explain" } (inline_code(code.explanation())) } }
             }
         }
         @if counts.is_empty() { (empty_row(3, "No refusals.")) }
@@ -246,18 +264,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn user_text_is_escaped() {
-        let hostile = "<script>alert(1)</script>\"' onload=x &amp;";
-        let job = JobView {
+    /// Returns a job with this text in every field that contains text.
+    fn job(phase: Phase, text: &str) -> JobView {
+        JobView {
             id: runway_core::JobId::from_random(1),
-            name: hostile.to_owned(),
-            tenant: hostile.to_owned(),
-            class: Some(hostile.to_owned()),
-            phase: Phase::Failed,
+            name: text.to_owned(),
+            tenant: text.to_owned(),
+            class: Some(text.to_owned()),
+            phase,
             reason: None,
-            message: hostile.to_owned(),
-            hint: Some(hostile.to_owned()),
+            message: text.to_owned(),
+            hint: Some(text.to_owned()),
             exit_code: None,
             attempts: 1,
             created_at: Timestamp::EPOCH,
@@ -266,7 +283,35 @@ mod tests {
             quote: None,
             cost_usd: None,
             observed_at: Timestamp::EPOCH,
-        };
+        }
+    }
+
+    #[test]
+    fn message_does_not_repeat_the_phase() {
+        for (phase, message, shown) in [
+            (Phase::Running, "runs", ""),
+            (Phase::Running, "running", ""),
+            (
+                Phase::Running,
+                "runs, attempt 2 of 3; attempt 1: exit code 1",
+                "attempt 2 of 3; attempt 1: exit code 1",
+            ),
+            (Phase::Running, "runs out of memory", "runs out of memory"),
+            (Phase::Succeeded, "succeeded", ""),
+            (Phase::Succeeded, "succeeded, attempt 2 of 2", "attempt 2 of 2"),
+            (Phase::Cancelled, "cancelled; its pods are being terminated", "its pods are being terminated"),
+            (Phase::Failed, "failed for an unknown reason", "failed for an unknown reason"),
+            (Phase::Failed, "runs", "runs"),
+            (Phase::Pending, "is starting", "is starting"),
+            (Phase::Pending, "", ""),
+        ] {
+            assert_eq!(message_details(&job(phase, message)), shown, "{message}");
+        }
+    }
+
+    #[test]
+    fn user_text_is_escaped() {
+        let hostile = "<script>alert(1)</script>\"' onload=x &amp;";
         let overview = Overview {
             now: Timestamp::EPOCH,
             connected: true,
@@ -278,7 +323,7 @@ mod tests {
             total_ceiling: Usd::ZERO,
             gpus: None,
             tenants: BTreeMap::new(),
-            jobs: vec![job],
+            jobs: vec![job(Phase::Failed, hostile)],
             omitted_jobs: 0,
             refusals: None,
         };

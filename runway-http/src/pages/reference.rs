@@ -1,7 +1,12 @@
 //! The API reference page.
 
+use super::inline_code;
 use maud::{Markup, html};
 use serde_json::Value;
+
+/// The job in the examples.
+const EXAMPLE_JOB: &str =
+    r#"{"name": "hello", "tenant": "search", "image": "busybox", "command": ["echo", "hello"]}"#;
 
 /// Renders the API reference page from the OpenAPI document.
 pub(crate) fn reference(document: &Value) -> Markup {
@@ -9,14 +14,19 @@ pub(crate) fn reference(document: &Value) -> Markup {
     let content = html! {
         main .description {
             h1 { "Runway API " span .dim { (str_at(document, "/info/version")) } }
-            p { (str_at(document, "/info/description")) }
+            p { (inline_code(str_at(document, "/info/description"))) }
             p { "OpenAPI document: " a href="openapi.json" { code { "/openapi.json" } } }
             h2 { "Routes" }
+            p {
+                "The examples expect the address of this server in the variable " code { "RUNWAY_SERVER" }
+                ". Replace the tenant and the job id. If the server requires client certificates, add the options "
+                code { "--cert" } ", " code { "--key" } " and " code { "--cacert" } "."
+            }
             @for (path, method, operation) in &operations { (operation_details(path, method, operation)) }
             h2 { "Schemas" }
             @for (name, schema) in fields_at(document, "/components/schemas") {
                 details #(name) {
-                    summary { code { (name) } " " span .dim { (str_at(schema, "/description")) } }
+                    summary { code { (name) } " " span .dim { (inline_code(str_at(schema, "/description"))) } }
                     pre { (pretty(schema)) }
                 }
             }
@@ -42,7 +52,8 @@ fn operation_details(path: &str, method: &str, operation: &Value) -> Markup {
     html! {
         details {
             summary { code { (method.to_uppercase()) " " (path) } " " span .dim { (str_at(operation, "/summary")) } }
-            p { (str_at(operation, "/description")) }
+            p { (inline_code(str_at(operation, "/description"))) }
+            pre { (curl_example(path, method, operation)) }
             @if let Some(parameters) = operation.pointer("/parameters").and_then(Value::as_array) {
                 h3 { "Parameters" }
                 table {
@@ -52,7 +63,7 @@ fn operation_details(path: &str, method: &str, operation: &Value) -> Markup {
                             tr {
                                 td { code { (str_at(parameter, "/name")) } }
                                 td { (str_at(parameter, "/in")) }
-                                td { (str_at(parameter, "/description")) }
+                                td { (inline_code(str_at(parameter, "/description"))) }
                             }
                         }
                     }
@@ -69,7 +80,7 @@ fn operation_details(path: &str, method: &str, operation: &Value) -> Markup {
                     @for (status, response) in fields_at(operation, "/responses") {
                         tr {
                             td { code { (status) } }
-                            td { (str_at(response, "/description")) }
+                            td { (inline_code(str_at(response, "/description"))) }
                             td {
                                 @for (_, body) in fields_at(response, "/content").take(1) {
                                     (schema_link(body))
@@ -80,6 +91,20 @@ fn operation_details(path: &str, method: &str, operation: &Value) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Returns a `curl` command that calls the operation.
+fn curl_example(path: &str, method: &str, operation: &Value) -> String {
+    let path = path.replace("{id}", "4d5c9fa91db4").replace("{tenant}", "search");
+    let command = format!("curl \"$RUNWAY_SERVER{path}\"");
+    if operation.get("requestBody").is_some() {
+        // `curl` sends a body with the method POST.
+        format!("{command} \\\n  -H 'Content-Type: application/json' \\\n  -d '{EXAMPLE_JOB}'")
+    } else if method == "get" {
+        command
+    } else {
+        format!("{command} -X {}", method.to_uppercase())
     }
 }
 

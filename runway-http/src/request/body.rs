@@ -15,6 +15,8 @@ use runway_core::document::{Document, parse_all, parse_json};
 use serde::de::IgnoredAny;
 use std::pin::pin;
 
+const EMPTY_BODY: &str = "the body is empty";
+
 /// The document in the body of a request.
 pub(crate) struct JobBody(pub Document);
 
@@ -107,6 +109,9 @@ fn parse_document(bytes: &[u8], format: Format) -> Result<Document, ApiError> {
     if format == Format::Json
         && let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes)
     {
+        if bytes.trim_ascii().is_empty() {
+            return Err(ApiError::new(ProblemKind::Malformed, EMPTY_BODY));
+        }
         let (line, column) = (error.line(), error.column());
         // Do not include the message of the parser: it can quote the text, which may contain a secret.
         let detail = format!(
@@ -125,6 +130,6 @@ fn parse_document(bytes: &[u8], format: Format) -> Result<Document, ApiError> {
             let detail = format!("cannot parse the body: {error}");
             Err(ApiError::new(ProblemKind::Malformed, detail).with_violations(vec![Violation::from(&error)]))
         }
-        None => Err(ApiError::new(ProblemKind::Malformed, "the body is empty")),
+        None => Err(ApiError::new(ProblemKind::Malformed, EMPTY_BODY)),
     }
 }

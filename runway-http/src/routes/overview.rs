@@ -23,12 +23,18 @@ use utoipa_axum::router::OpenApiRouter;
 /// Interval between two checks for changes of the page.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Interval of the `alive` events while the page does not change. The script reports an outage after 40 s
+/// without an event.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
 const SCRIPT: &str = include_str!("../pages/overview.js");
+const ICON: &[u8] = include_bytes!("../pages/favicon.ico");
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .route("/", get(index))
         .route("/overview.js", get(script))
+        .route("/favicon.ico", get(icon))
         .route("/overview/events", get(events))
 }
 
@@ -39,6 +45,11 @@ async fn index(State(state): State<AppState>, scope: TenantScope) -> Response {
 
 async fn script() -> Response {
     ([(CONTENT_TYPE, "text/javascript; charset=utf-8"), (CACHE_CONTROL, "no-cache")], SCRIPT).into_response()
+}
+
+/// Browsers request this path for every page, including responses in JSON.
+async fn icon() -> Response {
+    ([(CONTENT_TYPE, "image/x-icon"), (CACHE_CONTROL, "max-age=86400")], ICON).into_response()
 }
 
 /// Sends the parts of the page as JSON when they differ from the last event.
@@ -71,7 +82,10 @@ async fn events(State(state): State<AppState>, scope: TenantScope) -> Result<Res
         let _permit = &permit;
         Ok::<_, Infallible>(Event::default().data(parts))
     });
-    Ok(([NO_STORE], Sse::new(events).keep_alive(KeepAlive::default())).into_response())
+    // By default, axum sends comments. Scripts cannot observe them, and so cannot detect a silent connection.
+    let alive =
+        KeepAlive::new().interval(ALIVE_INTERVAL).event(Event::default().event("alive").data("alive"));
+    Ok(([NO_STORE], Sse::new(events).keep_alive(alive)).into_response())
 }
 
 /// Collects the current data of the page.

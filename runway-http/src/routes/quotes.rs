@@ -25,9 +25,9 @@ pub(super) struct QuoteQuery {
 
 /// Request a quote
 ///
-/// Checks and prices a job against the policy and the current rate limit and quota of the tenant. The quote
-/// changes nothing: it uses no rate limit and holds no quota. The response is the same as the output of
-/// `runway check -o json` for one document.
+/// Checks and prices a job against the policy, and against the current usage of the tenant and of all tenants
+/// together. The quote changes nothing: it uses no rate limit and holds no quota. The response is the same as
+/// the output of `runway check -o json` for one document.
 #[utoipa::path(
     post,
     path = "/v1/quotes",

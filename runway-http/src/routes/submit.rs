@@ -21,9 +21,9 @@ use runway_core::Tenant;
 
 /// Submit a job
 ///
-/// The server checks and prices the job, applies the rate limit and the quota of the tenant, and creates the
-/// job. If a request is repeated with the same `Idempotency-Key`, the server creates no second job and
-/// returns the existing job.
+/// The server checks and prices the job, applies the limits of the tenant and of all tenants together, and
+/// creates the job. These limits are rate limits, quotas and the capacity. If a request is repeated with the
+/// same `Idempotency-Key`, the server creates no second job and returns the existing job.
 #[utoipa::path(
     post,
     path = "/v1/jobs",
@@ -40,7 +40,7 @@ use runway_core::Tenant;
         (status = 201, description = "The job was created", body = JobView, headers(
             ("Location" = String, description = "Path of the job"),
             ("RateLimit-Policy" = String, description = "Rate limit of the tenant (draft-ietf-httpapi-ratelimit-headers-11)"),
-            ("RateLimit" = String, description = "Rest of the rate limit"),
+            ("RateLimit" = String, description = "Remaining submissions of the tenant under this rate limit"),
         )),
         (status = 200, description = "The job exists already: it was created with the same key", body = JobView),
         (status = 400, description = "The job is invalid under every policy"),
@@ -49,7 +49,7 @@ use runway_core::Tenant;
         (status = 413, description = "The body is too large"),
         (status = 415, description = "The body is neither JSON nor YAML"),
         (status = 422, description = "The policy refuses the job, the backend rejects it, or the key was used for another job"),
-        (status = 429, description = "A rate limit, quota or concurrency limit is exceeded; retry after `Retry-After` seconds"),
+        (status = 429, description = "A limit of the tenant or of all tenants together is exceeded: a rate limit, a quota, the capacity, or the limit on concurrent submissions; retry after `Retry-After` seconds"),
     )
 )]
 pub(super) async fn submit(

@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
@@ -23,7 +24,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 # The elements of the page. Any other element comes from unescaped text.
 ELEMENTS = set(
     "html head meta title style script body header main footer section h1 h2 p dl dt dd div table thead tbody tr th td"
-    " span code a meter details summary".split()
+    " span code a meter details summary time".split()
 )
 
 
@@ -55,13 +56,10 @@ class Browser:
         page.on("pageerror", lambda error: errors.append(error))
         page.on("dialog", lambda dialog: (errors.append(dialog.message), dialog.dismiss()))
         # This includes requests that the content security policy blocked: the page must not even try them.
-        page.on("console", lambda line: line.type == "error" and record_console_error(line))
-
-        def record_console_error(line):
-            # Browsers request an icon, and the server has none.
-            if not line.location["url"].endswith("/favicon.ico"):
-                errors.append(f"{line.text} {line.location['url']}")
-
+        page.on(
+            "console",
+            lambda line: line.type == "error" and errors.append(f"{line.text} {line.location['url']}"),
+        )
         prepare(page)
         page.goto(ADDRESS + path)
         page.errors = errors
@@ -177,21 +175,26 @@ def assistive_technology(browser):
             assert not [name for _, name in nodes if name.strip() in list("○▶✓✗■?")]
 
 
+def check_accessibility_rules(page, within):
+    options = {"runOnly": {"type": "tag", "values": RULES}}
+    # Axe cannot check the contrast of single symbols.
+    found = Axe().run(page, {"include": [within], "exclude": ["[aria-hidden]"]}, options)
+    assert not found.response["violations"], found.generate_report()
+    passed = [rule["id"] for rule in found.response["passes"]]
+    # The contrast of each text is checked: 4.5 to 1, and 3 to 1 for large text.
+    assert "color-contrast" in passed, passed
+    unsure = [rule for rule in found.response["incomplete"] if rule["id"] == "color-contrast"]
+    assert not unsure, [node["html"] for rule in unsure for node in rule["nodes"]]
+
+
 def accessibility_rules(browser):
     for path in "/", "/docs":
         for viewport in DESKTOP, PHONE:
             for scheme in "light", "dark":
                 with browser.page(path, viewport, color_scheme=scheme) as page:
-                    # Closed details have no color. Axe cannot check the contrast of single symbols.
+                    # Closed details have no color.
                     page.evaluate("document.querySelectorAll('details').forEach((e) => (e.open = true))")
-                    options = {"runOnly": {"type": "tag", "values": RULES}}
-                    found = Axe().run(page, {"exclude": ["[aria-hidden]"]}, options)
-                    assert not found.response["violations"], found.generate_report()
-                    passed = [rule["id"] for rule in found.response["passes"]]
-                    # The contrast of each text is checked: 4.5 to 1, and 3 to 1 for large text.
-                    assert "color-contrast" in passed, passed
-                    unsure = [rule for rule in found.response["incomplete"] if rule["id"] == "color-contrast"]
-                    assert not unsure, [node["html"] for rule in unsure for node in rule["nodes"]]
+                    check_accessibility_rules(page, "html")
 
 
 def narrow(browser):
@@ -218,10 +221,62 @@ def without_script(browser):
 
 
 def without_server(browser):
-    with browser.page(prepare=lambda page: page.route("**/overview/events", lambda route: route.abort())) as page:
+    block = lambda page: page.route("**/overview/events", lambda route: route.abort())
+    for scheme in "light", "dark":
+        with browser.page(prepare=block, color_scheme=scheme) as page:
+            page.wait_for_selector("text=The server does not respond.")
+            # The outage is marked by a sign and a color, in the title, and with the time of the last update.
+            assert page.inner_text("#outage").startswith("⚠"), page.inner_text("#outage")
+            color_of = lambda selector: page.evaluate(
+                "(selector) => getComputedStyle(document.querySelector(selector)).color", selector
+            )
+            assert color_of("#outage") == color_of(".phase.failed") != color_of("body")
+            assert page.title() == "⚠ No response – Runway", page.title()
+            assert page.is_hidden("#state")
+            assert page.evaluate("getComputedStyle(document.querySelector('main')).filter") == "grayscale(1)"
+            last_update = page.get_attribute("#outage time", "datetime").replace("Z", "+00:00")
+            age = datetime.now(timezone.utc) - datetime.fromisoformat(last_update)
+            assert 0 <= age.total_seconds() < 60, age
+            assert page.inner_text("#outage time").strip()
+            assert "alert" in [role for role, _ in accessibility_tree(page)]
+            check_accessibility_rules(page, "header")
+            assert "train-ranker" in page.inner_text("#jobs")
+            # The page recovers by itself.
+            page.unroute("**/overview/events")
+            assert_recovered(page)
+
+
+def rejected_stream(browser):
+    """The browser does not reconnect after an error response, so the script must."""
+    rejections = [503]
+
+    def answer(route):
+        if rejections:
+            route.fulfill(status=rejections.pop())
+        else:
+            route.continue_()
+
+    with browser.page(prepare=lambda page: page.route("**/overview/events", answer)) as page:
         page.wait_for_selector("text=The server does not respond.")
-        assert "train-ranker" in page.inner_text("#jobs")
-        page.errors.clear()
+        assert_recovered(page)
+
+
+def assert_recovered(page):
+    page.wait_for_selector("#outage", state="hidden", timeout=30_000)
+    assert page.title() == "Runway", page.title()
+    assert page.is_visible("#state")
+    assert page.evaluate("getComputedStyle(document.querySelector('main')).filter") == "none"
+    # The failed requests are in the console.
+    page.errors.clear()
+
+
+def icon(browser):
+    with browser.page() as page:
+        answer = page.request.get(f"{ADDRESS}/favicon.ico")
+        assert answer.ok, answer.status
+        # The browser must be able to decode the icon.
+        page.goto(f"{ADDRESS}/favicon.ico")
+        assert page.evaluate("document.images[0].naturalWidth") == 16
 
 
 CHECKS = [
@@ -234,6 +289,8 @@ CHECKS = [
     light_and_dark,
     without_script,
     without_server,
+    rejected_stream,
+    icon,
 ]
 
 with sync_playwright() as playwright:

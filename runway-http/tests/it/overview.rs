@@ -31,6 +31,7 @@ async fn page_shows_jobs_costs_and_refusals() {
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     let running = html(&harness).await;
+    assert!(running.contains("data-what=\"message\"></td>"), "the message repeats the phase\n{running}");
     for shown in [
         "train",
         "vision",
@@ -72,6 +73,9 @@ async fn page_loads_only_its_own_script() {
     }
     let script = harness.get("/overview.js").await;
     assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    // Browsers request the icon although no page refers to it.
+    let icon = harness.get("/favicon.ico").await;
+    assert_eq!((icon.status.as_u16(), icon.header("content-type")), (200, "image/x-icon"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,19 +88,23 @@ async fn event_is_sent_when_the_overview_changes() {
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     assert_eq!(follow().await.unwrap().status(), 503, "the limit is one reader");
     let mut body = answer.into_body();
-    let mut next = async || -> Value {
+    let next = async |body: &mut Body| -> Value {
         loop {
             let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
             let text = std::str::from_utf8(&frame).unwrap();
-            // Skip keep-alive comments.
+            // Skip `alive` events.
             if let Some(data) = text.strip_prefix("data: ") {
                 return serde_json::from_str(data.trim_end()).unwrap();
             }
         }
     };
-    assert!(next().await["jobs"].as_str().unwrap().contains("No jobs."));
+    assert!(next(&mut body).await["jobs"].as_str().unwrap().contains("No jobs."));
+    let started = tokio::time::Instant::now();
+    let alive = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(alive, "event: alive\ndata: alive\n\n");
+    assert_eq!(started.elapsed().as_secs(), 15, "no update was due");
     harness.create_job(&job("new", "a")).await;
-    let jobs = next().await["jobs"].as_str().unwrap().to_owned();
+    let jobs = next(&mut body).await["jobs"].as_str().unwrap().to_owned();
     assert!(jobs.contains("new") && jobs.contains("running"), "{jobs}");
     harness.state.begin_drain();
     assert!(body.frame().await.is_none(), "the stream ends at shutdown");

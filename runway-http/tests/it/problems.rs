@@ -63,6 +63,13 @@ async fn unparsable_body_is_400() {
             assert_eq!(problem["violations"].as_array().unwrap().len(), violations, "{problem}");
         }
     }
+    for body in ["", " \n"] {
+        let problem = harness.post("/v1/jobs", body, &[]).await.expect_problem(400, "malformed");
+        assert_eq!(problem["detail"], "the body is empty");
+        let yaml = harness.post("/v1/jobs", body, &[("content-type", "application/yaml")]).await;
+        let problem = yaml.expect_problem(400, "malformed");
+        assert_eq!(problem["detail"], "the document is empty; expected a mapping");
+    }
     // These bodies are valid JSON, but not valid jobs, so the response lists violations.
     for body in ["[]", "null", "3", "\"text\""] {
         let problem = harness.post("/v1/jobs", body, &[]).await.expect_problem(400, "malformed");

@@ -100,6 +100,10 @@ async fn rate_limited_retry_after_is_exact() {
     let answer = harness.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
     let problem = answer.expect_problem(429, "rate-limited");
     assert_eq!(problem["violations"][0]["code"], "rate-limited");
+    assert!(
+        problem["detail"].as_str().unwrap().starts_with("the tenant exceeds its rate limit"),
+        "{problem}"
+    );
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.header("ratelimit"), "\"tenant\";r=0;t=10");
     tokio::time::advance(Duration::from_millis(999)).await;
@@ -107,6 +111,21 @@ async fn rate_limited_retry_after_is_exact() {
     tokio::time::advance(Duration::from_millis(1)).await;
     harness.create_job(&job("a", "t")).await;
     harness.create_job(&job("a", "other")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rate_limit_of_all_tenants_is_named_as_such() {
+    let capacity = "capacity: {gpus: 4, concurrent_jobs: 100, rate_limit: {per_minute: 60, burst: 2}}";
+    let harness = Harness::with_limits(&format!("{POLICY}{capacity}\n"), RequestLimits::default()).await;
+    harness.create_job(&job("a", "one")).await;
+    harness.create_job(&job("a", "two")).await;
+    let answer = harness.post("/v1/jobs", job("a", "three").to_string(), &[]).await;
+    let problem = answer.expect_problem(429, "rate-limited");
+    assert_eq!(problem["title"], "The submission exceeds a rate limit");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.starts_with("all tenants together exceed their rate limit; retry at 2026-"), "{detail}");
+    assert_eq!(problem["violations"][0]["policy"], "capacity.rate_limit");
+    assert_eq!(answer.header("retry-after"), "1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Decides on one job and replays the decision. With the feature `kubernetes`, it also renders the job.
 
-use runway_core::gate::{DecisionInputs, replay};
+use runway_core::gate::{ReplayResult, replay_line};
 use runway_core::units::Timestamp;
 use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission};
 use std::error::Error;
@@ -23,9 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} costs at most {} USD", admitted.job().name, admitted.quote().ceiling);
 
     let line = serde_json::to_string(&decision)?;
-    let logged: serde_json::Value = serde_json::from_str(&line)?;
-    let inputs: DecisionInputs = serde_json::from_value(logged["basis"].clone())?;
-    assert_eq!(serde_json::to_string(&replay(&policy, &inputs)?)?, line);
+    assert_eq!(replay_line(&policy, &line)?, ReplayResult::Identical);
 
     #[cfg(feature = "kubernetes")]
     kubernetes(admitted, id, &policy)?;
