@@ -1,12 +1,8 @@
 //! Runs the `runway` program in the root directory of the workspace.
 
+pub use runway_testing::paths::workspace_root as root;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
 
 pub struct ProgramOutput {
     pub code: i32,
