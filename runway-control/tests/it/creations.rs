@@ -113,7 +113,7 @@ fn late_duplicate_job_is_cancelled() {
         let delayed =
             Fault { request_delay: Duration::from_secs(40), response: Response::Lost, ..Fault::default() };
         let harness = Harness::ready(long_running().with_creates([delayed])).await;
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 1)).await;
         assert_eq!(harness.cluster.created_jobs().len(), 1);
         harness.cluster.delete(job, Duration::ZERO);
         sleep_seconds(20).await;

@@ -2,6 +2,7 @@
 
 use runway_control::fake::{FakeBackend, FakeCluster, JobTimings};
 use runway_control::{Backend, ControlPlane, Env, IdempotencyKey, Settings};
+use runway_core::{JobId, JobSpec};
 use runway_testing::env::VirtualEnv;
 use runway_testing::faults::ScriptedFaults;
 use runway_testing::policies;
@@ -25,6 +26,11 @@ impl Harness {
         let (backend, plane) = start(&cluster, settings);
         plane.ready().await;
         Self { faults, cluster, backend, plane }
+    }
+
+    /// Submits a job that must be created, and returns its id.
+    pub async fn submit(&self, spec: JobSpec) -> JobId {
+        self.plane.submit(spec.into(), None).await.unwrap().job().snapshot.id
     }
 
     pub fn held_count(&self) -> usize {

@@ -31,7 +31,7 @@ fn hold_is_released_when_the_pod_has_terminated() {
     in_virtual_time(async {
         let timings = JobTimings { termination_time: Duration::from_secs(7), ..JobTimings::default() };
         let harness = Harness::ready(ScriptedFaults::with_timings(timings)).await;
-        let job = harness.plane.submit(spec("a", "train", 2).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 2)).await;
         assert_eq!((harness.plane.usage("a").held.gpus, harness.plane.cluster_usage().1), (2, 0));
         // The job starts after 1 s and runs for 10 s.
         sleep_seconds(12).await;
@@ -69,7 +69,7 @@ fn refused_submission_has_violations_and_no_hold() {
 fn cancelled_job_releases_its_hold_and_stays_cancelled() {
     in_virtual_time(async {
         let harness = Harness::ready(long_running()).await;
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 1)).await;
         harness.plane.cancel(job).await.unwrap();
         sleep_seconds(1).await;
         harness.plane.cancel(job).await.unwrap();
@@ -92,7 +92,7 @@ fn cancelled_job_releases_its_hold_and_stays_cancelled() {
 fn externally_deleted_job_is_unknown_and_releases_its_hold() {
     in_virtual_time(async {
         let harness = Harness::ready(long_running()).await;
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 1)).await;
         sleep_seconds(5).await;
         harness.cluster.delete(job, Duration::from_secs(3));
         sleep_seconds(2).await;
@@ -112,7 +112,7 @@ fn externally_deleted_job_is_unknown_and_releases_its_hold() {
 fn list_corrects_the_holds_after_a_lost_event() {
     in_virtual_time(async {
         let harness = Harness::ready(long_running()).await;
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 1)).await;
         sleep_seconds(5).await;
         harness.faults.events.push(EventFault::Expired);
         harness.cluster.delete(job, Duration::ZERO);
@@ -199,7 +199,7 @@ fn job_removed_before_the_watch_saw_it_releases_its_hold() {
         // The watch is interrupted before its first event, and relists. The relist is later than the removal
         // of the job, so no event and no list contains the job.
         harness.faults.events.push(EventFault::Expired);
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 1)).await;
         harness.cluster.delete(job, Duration::ZERO);
         sleep_seconds(10).await;
         assert_eq!((harness.held_count(), harness.plane.watch_state().lists), (0, 2));
@@ -220,7 +220,7 @@ fn job_created_during_a_list_is_not_marked_gone() {
         harness.faults.events.extend([EventFault::Expired, EventFault::Late(Duration::from_secs(500))]);
         harness.cluster.delete(harness.cluster.created_jobs()[0].id, Duration::ZERO);
         sleep_seconds(2).await;
-        let job = harness.plane.submit(spec("a", "second", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "second", 1)).await;
         sleep_seconds(5).await;
         assert_eq!(harness.plane.watch_state().lists, 2);
         assert!(!harness.plane.job(job).unwrap().gone);
