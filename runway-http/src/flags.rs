@@ -6,7 +6,9 @@ use crate::reload::PolicySource;
 use crate::server::{ConnectionLimits, TlsFiles};
 #[cfg(target_os = "linux")]
 use clap::builder::BoolishValueParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, ValueEnum};
+use runway_core::capability::BackendKind;
 use runway_core::policy::PriceVariableError;
 use runway_core::units::Seconds;
 use std::net::SocketAddr;
@@ -42,7 +44,7 @@ pub struct Flags {
     #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR", value_parser = loopback::parse_address)]
     pub listen_ops: Option<SocketAddr>,
     /// Run jobs on this backend
-    #[arg(long, env = "RUNWAY_BACKEND", value_enum, value_name = "BACKEND")]
+    #[arg(long, env = "RUNWAY_BACKEND", value_name = "BACKEND", value_parser = backends())]
     pub backend: BackendKind,
     /// Load the policy from this file, and reload it when it changes
     #[arg(long, env = "RUNWAY_POLICY", value_name = "FILE")]
@@ -71,26 +73,17 @@ pub struct Flags {
     pub log: String,
 }
 
-/// The backend that runs jobs. There is no default, so that a missing kubeconfig does not silently select
-/// another backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BackendKind {
-    /// Run jobs on a Kubernetes cluster
-    Kubernetes,
-    /// Run jobs on this machine; requires a loopback address or `--client-ca`
-    #[cfg(target_os = "linux")]
-    Local,
-}
-
-impl BackendKind {
-    /// Returns whether jobs are processes on the machine of the server.
-    const fn runs_locally(self) -> bool {
-        match self {
-            Self::Kubernetes => false,
-            #[cfg(target_os = "linux")]
-            Self::Local => true,
-        }
-    }
+/// Returns a parser for the backends that this platform supports. The flag has no default, so that a missing
+/// kubeconfig does not silently select another backend.
+fn backends() -> impl TypedValueParser<Value = BackendKind> {
+    let is_supported = |kind: &BackendKind| cfg!(target_os = "linux") || *kind != BackendKind::Local;
+    let values = BackendKind::ALL.into_iter().filter(is_supported).map(|kind| {
+        PossibleValue::new(kind.as_str()).help(match kind {
+            BackendKind::Kubernetes => "Run jobs on a Kubernetes cluster",
+            BackendKind::Local => "Run jobs on this machine; requires a loopback address or `--client-ca`",
+        })
+    });
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<BackendKind>())
 }
 
 /// The format of the log.
@@ -193,7 +186,7 @@ impl Flags {
     /// this machine, and no client certificates are required.
     #[must_use]
     pub fn is_loopback_only(&self) -> bool {
-        self.backend.runs_locally() && self.tls.client_ca.is_none()
+        self.backend == BackendKind::Local && self.tls.client_ca.is_none()
     }
 
     /// Rejects addresses that other machines can reach, if only clients on this machine are permitted.

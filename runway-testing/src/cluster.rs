@@ -1,21 +1,21 @@
 //! A test harness for a real cluster: it creates a namespace with Runway's role, and runs a control plane for
 //! this namespace in the test's process.
 
+use crate::jobs::{create_request, unique_id};
+use crate::paths::workspace_root;
 use crate::policies;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Secret};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use runway_control::backend::{Backend, CancelOutcome};
+use runway_control::backend::{Backend, CancelOutcome, CreateRequest};
 use runway_control::{ControlPlane, JobRecord, Settings, SubmitError, Submitted, SystemEnv};
 use runway_core::render::render;
 use runway_core::status::{JobObjects, Phase, Reason, classify};
-use runway_core::units::Timestamp;
-use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy};
+use runway_core::{JobId, JobSpec, Policy};
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
 use serde_json::{Value as Json, json};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,10 +38,6 @@ pub struct Harness {
     pub plane: ControlPlane,
     /// The policy.
     pub policy: Arc<Policy>,
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn kubeconfig(variable: &str) -> Option<Connection> {
@@ -80,7 +76,7 @@ pub fn policy(namespace: &str, change: impl FnOnce(String) -> String) -> Arc<Pol
 /// Returns Runway's role from `infra/kubernetes/rbac.yaml`.
 #[must_use]
 pub fn role() -> Role {
-    let text = std::fs::read_to_string(root().join("infra/kubernetes/rbac.yaml")).unwrap();
+    let text = std::fs::read_to_string(workspace_root().join("infra/kubernetes/rbac.yaml")).unwrap();
     let role = text.split("---\n").find(|document| document.contains("kind: Role\n")).unwrap();
     let document = runway_core::document::parse_all(role.as_bytes()).swap_remove(0).unwrap();
     serde_json::from_value(document.root.to_json()).unwrap()
@@ -117,8 +113,7 @@ pub async fn grant_role(admin: &Client, name: &str) {
 /// Returns a unique name for a namespace.
 #[must_use]
 pub fn unique(name: &str) -> String {
-    let random = JobId::from_random(runway_control::Env::random(&SystemEnv));
-    format!("t-{name}-{random}")
+    format!("t-{name}-{}", unique_id())
 }
 
 /// Limit on each wait of a test. After an outage of the API server, a watch can take two minutes to resume.
@@ -315,7 +310,7 @@ impl Harness {
         }
         let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items});
         let text = serde_json::to_string_pretty(&list).unwrap().replace(&self.namespace, "runway-jobs");
-        let directory = root().join("fixtures/cluster/captured");
+        let directory = workspace_root().join("fixtures/cluster/captured");
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join(format!("{name}.json")), text + "\n").unwrap();
     }
@@ -353,10 +348,8 @@ pub async fn set_gpu_capacity(admin: &Client, count: u32) {
 /// Renders a Job with Runway's labels, edits it with `change`, and creates it without the control plane. So a
 /// test can create a Job that Runway would never create. Waits until the control plane has observed the Job.
 pub async fn create_forged_job(harness: &Harness, spec: JobSpec, change: impl FnOnce(&mut Job)) -> JobId {
-    let mut gate = Gate::new(Arc::clone(&harness.policy), HashSeed(1, 2));
-    let id = JobId::from_random(runway_control::Env::random(&SystemEnv));
-    let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
-    let mut job = render(decision.admitted().unwrap(), id, &harness.policy).unwrap().job;
+    let CreateRequest { id, admitted, policy } = create_request(&harness.policy, unique_id(), spec);
+    let mut job = render(&admitted, id, &policy).unwrap().job;
     change(&mut job);
     harness.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
     harness.wait_until(id, "the first snapshot of the job", |_| true).await;

@@ -3,6 +3,7 @@
 //! The suite uses only the trait, so it runs on the fake, on one machine and on a cluster. It uses the clock
 //! of the runtime, so the fake passes in virtual time.
 
+use crate::jobs;
 use futures::StreamExt;
 use runway_control::JobSnapshot;
 use runway_control::backend::{
@@ -47,14 +48,8 @@ pub async fn check(tested: &mut impl BackendUnderTest) {
     capabilities(tested).await;
 }
 
-/// Returns a create request for a job. A new gate admits the job. This gate holds no other jobs and does not
-/// check the features of the backend.
 fn create_request(tested: &impl BackendUnderTest, spec: JobSpec) -> CreateRequest {
-    let policy = tested.policy();
-    let gate = Gate::new(Arc::clone(&policy), HashSeed::default());
-    let decision = gate.preview(&Submission::from(spec), Timestamp::from_seconds(1_795_248_000));
-    let admitted = decision.admitted().unwrap_or_else(|| panic!("{:?}", decision.violations())).clone();
-    CreateRequest { id: tested.id(), admitted, policy }
+    jobs::create_request(&tested.policy(), tested.id(), spec)
 }
 
 async fn wait_until(

@@ -8,6 +8,7 @@
 #![allow(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "a test fails if its setup fails")]
 #![allow(clippy::missing_errors_doc, reason = "the errors are those of the connection")]
 
+pub mod backends;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 pub mod contract;
@@ -15,9 +16,18 @@ pub mod contract;
 pub mod delegation;
 pub mod env;
 pub mod faults;
+pub mod generated;
 pub mod jobs;
+#[cfg(target_os = "linux")]
+pub mod machine;
+pub mod paths;
+pub mod pods;
 pub mod policies;
 #[cfg(feature = "http")]
+pub mod process;
+#[cfg(feature = "http")]
 pub mod server;
+#[cfg(feature = "http")]
+pub mod tls;
 #[cfg(feature = "http")]
 pub mod wire;

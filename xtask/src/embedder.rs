@@ -25,8 +25,7 @@ fn check_package(target: &Path) -> Result<(), StepError> {
     let name = format!("runway-core-{}", env!("CARGO_PKG_VERSION"));
     let unpacked = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
     let _absent = fs::remove_dir_all(&unpacked);
-    let step = "unpacking the core".to_owned();
-    fs::create_dir_all(&unpacked).map_err(|error| StepError::Io { step, error })?;
+    fs::create_dir_all(&unpacked).map_err(StepError::io("unpacking the core"))?;
     let mut unpack = std::process::Command::new("tar");
     unpack.arg("-xzf").arg(packed.join(format!("{name}.crate"))).arg("-C").arg(&unpacked);
     run_step("unpacking the core", &mut unpack)?;

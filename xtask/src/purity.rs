@@ -50,8 +50,7 @@ pub(crate) fn check() -> Result<(), StepError> {
         "--prefix",
         "none",
     ];
-    let output =
-        cargo_command(&tree).output().map_err(|error| StepError::Io { step: step.to_owned(), error })?;
+    let output = cargo_command(&tree).output().map_err(StepError::io(step))?;
     let tree = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !tree.starts_with("runway-core ") {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));

@@ -19,7 +19,7 @@ pub(crate) fn ensure_venv(packages: &[(&str, &str)]) -> Result<PathBuf, StepErro
         let mut pip = Command::new(dir.join("bin/pip"));
         let wanted = packages.iter().map(|(package, version)| format!("{package}=={version}"));
         steps::run_step(&name, pip.args(["install", "--quiet"]).args(wanted))?;
-        fs::write(&complete, "").map_err(|error| StepError::Io { step: name, error })?;
+        fs::write(&complete, "").map_err(StepError::io(name))?;
     }
     Ok(dir)
 }

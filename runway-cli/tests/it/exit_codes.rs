@@ -1,6 +1,7 @@
 //! Exit codes, standard input, closed pipes, colours, hostile input, and prices from the environment.
 
 use crate::program::{runway, runway_command, runway_with};
+use runway_testing::paths::TempDir;
 use std::io::Read;
 use std::process::Stdio;
 
@@ -143,10 +144,10 @@ fn failed_write_names_its_target() {
 
 #[test]
 fn file_above_the_size_limit_is_rejected() {
-    let path = std::env::temp_dir().join(format!("runway-large-{}.yaml", std::process::id()));
+    let dir = TempDir::new("large");
+    let path = dir.path("large.yaml");
     std::fs::File::create(&path).unwrap().set_len(64 * 1024 * 1024 + 1).unwrap();
     let ran = runway(&["check", path.to_str().unwrap()]);
-    std::fs::remove_file(&path).unwrap();
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("it is larger than 64 MiB"), "{}", ran.stderr);
 }

@@ -1,6 +1,7 @@
 //! The fields of the JSON output, policy digests, and checks of the features of a backend.
 
 use crate::program::runway;
+use runway_testing::paths::TempDir;
 use serde_json::{Value, json};
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -101,11 +102,9 @@ fn shown_policy_loads_with_the_same_digest() {
     };
     for format in ["text", "json"] {
         let shown = runway(&["policy", "show", "-o", format, "--policy", "fixtures/policies/strict.yaml"]);
-        let file = std::env::temp_dir().join(format!("runway-shown-{}-{format}.yaml", std::process::id()));
-        std::fs::write(&file, shown.stdout).unwrap();
-        let reloaded = digest(&[file.to_str().unwrap()]);
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!(reloaded, digest(&["fixtures/policies/strict.yaml"]));
+        let dir = TempDir::new("shown");
+        let file = dir.write("policy.yaml", shown.stdout);
+        assert_eq!(digest(&[file.to_str().unwrap()]), digest(&["fixtures/policies/strict.yaml"]));
     }
 }
 

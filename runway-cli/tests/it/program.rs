@@ -1,12 +1,8 @@
 //! Runs the `runway` program in the root directory of the workspace.
 
+pub use runway_testing::paths::workspace_root as root;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
 
 pub struct ProgramOutput {
     pub code: i32,
@@ -32,14 +28,16 @@ pub fn runway(arguments: &[&str]) -> ProgramOutput {
 }
 
 pub fn runway_with(arguments: &[&str], stdin: &[u8]) -> ProgramOutput {
-    let mut child = runway_command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    run_with_input(runway_command(arguments), stdin)
+}
+
+/// Runs a command with this standard input.
+pub fn run_with_input(mut command: Command, stdin: &[u8]) -> ProgramOutput {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let stdin = stdin.to_vec();
+    // The program may exit without reading its input.
     let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();

@@ -5,13 +5,13 @@
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use runway_testing::delegation;
+use runway_testing::paths::{self, TempDir};
+use runway_testing::{delegation, machine};
 use serde_json::Value as Json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Returns the root directory of the workspace. In the run as the unprivileged user, returns the directory
@@ -20,12 +20,11 @@ fn root() -> PathBuf {
     if delegation::is_unprivileged_run() {
         return std::env::current_dir().unwrap();
     }
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+    paths::workspace_root()
 }
 
 fn program() -> PathBuf {
-    let overridden = std::env::var_os("RUNWAY_TEST_PROGRAM").map(PathBuf::from);
-    overridden.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway")))
+    paths::program("RUNWAY_TEST_PROGRAM", env!("CARGO_BIN_EXE_runway"))
 }
 
 #[test]
@@ -44,8 +43,7 @@ struct Harness {
 
 impl Harness {
     fn new() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("runway-run-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = machine::unique_name("runway-run-");
         Self { state_dir: std::env::temp_dir().join(&name), cgroup: Some(delegation::cgroup().join(name)) }
     }
 
@@ -210,8 +208,8 @@ fn output_streams_are_separate_and_binary_safe() {
 fn secrets_come_from_the_environment_and_never_print() {
     let harness = Harness::new();
     let source = job("echo ${#TOKEN}", "secrets: {TOKEN: {from_env: RUN_TEST_TOKEN}}");
-    let file = std::env::temp_dir().join(format!("runway-secret-{}.yaml", std::process::id()));
-    std::fs::write(&file, source).unwrap();
+    let dir = TempDir::new("secret");
+    let file = dir.write("job.yaml", source);
     let file_name = file.to_str().unwrap();
     let ran = harness.command(&[file_name]).env("RUN_TEST_TOKEN", "hush-hush").output().unwrap();
     assert_eq!((ran.status.code(), text(&ran.stdout).as_str()), (Some(0), "9\n"), "{}", text(&ran.stderr));
@@ -224,7 +222,6 @@ fn secrets_come_from_the_environment_and_never_print() {
     assert_eq!(ran.status.code(), Some(125));
     let err = text(&ran.stderr);
     assert!(err.contains("`RUN_TEST_TOKEN`, which is not valid UTF-8") && !err.contains("hush"), "{err}");
-    std::fs::remove_file(file).unwrap();
 }
 
 /// Starts `runway run` with a shell script as the job, and waits until the script prints `ready`. Resets
@@ -324,9 +321,8 @@ fn killed_runway_process_ends_its_job() {
     let mut child = start_job(&harness, "echo ready; sleep 1000");
     child.kill().unwrap();
     child.wait().unwrap();
-    let jobs = harness.state_dir.join("jobs");
     let began = Instant::now();
-    while std::fs::read_dir(&jobs).unwrap().next().is_some() {
+    while !machine::job_dirs(&harness.state_dir).is_empty() {
         assert!(began.elapsed() < Duration::from_secs(60), "the job is still there");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -336,9 +332,7 @@ fn killed_runway_process_ends_its_job() {
 fn lost_supervisor_is_reported_as_disrupted() {
     let harness = Harness::new();
     let child = start_job(&harness, "echo ready; sleep 1000");
-    let status = std::fs::read(find_job_dir(&harness).join("status.json")).unwrap();
-    let status: Json = serde_json::from_slice(&status).unwrap();
-    let supervisor = status["supervisor"]["pid"].to_string();
+    let supervisor = machine::pid_of(&find_job_dir(&harness), "supervisor").to_string();
     assert!(Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
     let ran = child.wait_with_output().unwrap();
     assert_eq!(ran.status.code(), Some(125), "{}", text(&ran.stderr));
@@ -347,7 +341,7 @@ fn lost_supervisor_is_reported_as_disrupted() {
 
 /// Returns the directory of the job, which must be the only one in the state directory.
 fn find_job_dir(harness: &Harness) -> PathBuf {
-    std::fs::read_dir(harness.state_dir.join("jobs")).unwrap().next().unwrap().unwrap().path()
+    machine::job_dirs(&harness.state_dir).swap_remove(0)
 }
 
 #[test]
@@ -375,9 +369,9 @@ fn removed_job_directory_ends_the_job_with_125() {
 
 #[test]
 fn unwritable_outcome_ends_the_job_with_125() {
-    let spec = std::env::temp_dir().join(format!("runway-unwritten-{}.yaml", std::process::id()));
+    let dir = TempDir::new("unwritten");
     for retries in ["retries: 0", "retries: 3"] {
-        std::fs::write(&spec, job("echo ready; sleep 0.5; exit 3", retries)).unwrap();
+        let spec = dir.write("job.yaml", job("echo ready; sleep 0.5; exit 3", retries));
         let harness = Harness::new();
         let mut child = start_command(harness.command(&[spec.to_str().unwrap()]));
         let job_dir = find_job_dir(&harness);
@@ -395,7 +389,6 @@ fn unwritable_outcome_ends_the_job_with_125() {
         assert_eq!(harness.run(&[HELLO]).status.code(), Some(0));
         assert!(!job_dir.exists());
     }
-    std::fs::remove_file(spec).unwrap();
 }
 
 /// The program `script` runs the command in a pseudo-terminal.

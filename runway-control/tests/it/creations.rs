@@ -1,31 +1,21 @@
 //! Tests of create requests: late or lost responses, failed requests, and callers that disconnect.
 
-use crate::harness::{Harness, ScriptedFaults, long_running, repeated, response_fault, sleep_seconds};
+use crate::harness::{Harness, long_running, sleep_seconds, start_on};
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use runway_control::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogOptions,
-    LogStream, Unavailable, WatchEvent,
-};
+use runway_control::backend::{CreateError, CreateRequest};
 use runway_control::fake::{EventFault, FakeBackend, FakeCluster, Fault, Response};
-use runway_control::{ControlPlane, JobSnapshot, Settings, SubmitError, Submitted};
-use runway_core::capability::Capabilities;
+use runway_control::{JobSnapshot, Settings, SubmitError, Submitted};
 use runway_core::status::Phase;
+use runway_testing::backends::{BackendWrapper, WrappedBackend};
 use runway_testing::env::{VirtualEnv, in_virtual_time};
+use runway_testing::faults::response_fault;
 use runway_testing::jobs::spec;
-use runway_testing::policies;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[test]
 fn lost_create_response_is_retried() {
     in_virtual_time(async {
-        let harness = Harness::ready(ScriptedFaults {
-            creates: repeated(1, response_fault(Response::Lost)),
-            ..long_running()
-        })
-        .await;
+        let harness = Harness::ready(long_running().with_creates([response_fault(Response::Lost)])).await;
         let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap();
         assert!(matches!(job, Submitted::Created { .. }));
         assert_eq!((harness.cluster.created_jobs().len(), harness.held_count()), (1, 1));
@@ -35,8 +25,8 @@ fn lost_create_response_is_retried() {
 #[test]
 fn lost_create_request_keeps_its_hold_until_it_expires() {
     in_virtual_time(async {
-        let lost = repeated(50, response_fault(Response::RequestLost));
-        let harness = Harness::ready(ScriptedFaults { creates: lost, ..long_running() }).await;
+        let lost = [response_fault(Response::RequestLost); 50];
+        let harness = Harness::ready(long_running().with_creates(lost)).await;
         let result = harness.plane.submit(spec("a", "train", 4).into(), None).await;
         assert!(
             matches!(result, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
@@ -60,12 +50,11 @@ fn late_create_is_found_by_polling() {
     in_virtual_time(async {
         let delayed =
             Fault { request_delay: Duration::from_secs(50), response: Response::Lost, ..Fault::default() };
-        let mut creates = VecDeque::from([delayed]);
-        creates.extend([response_fault(Response::RequestLost); 10]);
-        let script = ScriptedFaults { creates: Arc::new(Mutex::new(creates)), ..long_running() };
+        let lost = [response_fault(Response::RequestLost); 10];
+        let faults = long_running().with_creates([delayed]).with_creates(lost);
         // The watch event of the job arrives too late, so only the polling can find the job.
-        script.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
-        let harness = Harness::ready(script).await;
+        faults.events.push(EventFault::Late(Duration::from_secs(500)));
+        let harness = Harness::ready(faults).await;
         let result = harness.plane.submit(spec("a", "train", 1).into(), None).await;
         let Err(SubmitError::Create { id, error: CreateError::Uncertain(_) }) = result else {
             panic!("{result:?}")
@@ -80,11 +69,7 @@ fn late_create_is_found_by_polling() {
 fn failed_create_releases_its_hold() {
     in_virtual_time(async {
         for fault in [Response::Rejected, Response::Unreachable] {
-            let harness = Harness::ready(ScriptedFaults {
-                creates: repeated(1, response_fault(fault)),
-                ..long_running()
-            })
-            .await;
+            let harness = Harness::ready(long_running().with_creates([response_fault(fault)])).await;
             let result = harness.plane.submit(spec("a", "train", 4).into(), None).await;
             match fault {
                 Response::Rejected => assert!(
@@ -110,7 +95,7 @@ fn creation_completes_after_the_caller_disconnects() {
             response_delay: Duration::from_secs(1),
             ..Fault::default()
         };
-        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, slow), ..long_running() }).await;
+        let harness = Harness::ready(long_running().with_creates([slow])).await;
         let submission = harness.plane.submit(spec("a", "train", 1).into(), None);
         assert!(tokio::time::timeout(Duration::from_secs(1), submission).await.is_err());
         assert_eq!((harness.held_count(), harness.plane.cluster_usage().1), (1, 1));
@@ -127,15 +112,14 @@ fn late_duplicate_job_is_cancelled() {
     in_virtual_time(async {
         let delayed =
             Fault { request_delay: Duration::from_secs(40), response: Response::Lost, ..Fault::default() };
-        let harness =
-            Harness::ready(ScriptedFaults { creates: repeated(1, delayed), ..long_running() }).await;
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let harness = Harness::ready(long_running().with_creates([delayed])).await;
+        let job = harness.submit(spec("a", "train", 1)).await;
         assert_eq!(harness.cluster.created_jobs().len(), 1);
         harness.cluster.delete(job, Duration::ZERO);
         sleep_seconds(20).await;
         assert_eq!(harness.held_count(), 0);
         // The cancel request for the duplicate job is lost once. The control plane must retry it.
-        harness.faults.cancels.lock().unwrap().push_back(response_fault(Response::RequestLost));
+        harness.faults.cancels.push(response_fault(Response::RequestLost));
         sleep_seconds(30).await;
         assert_eq!(harness.cluster.created_jobs().len(), 2, "the first request arrived");
         assert_eq!(harness.plane.job(job).unwrap().snapshot.status.phase, Phase::Cancelled);
@@ -147,11 +131,7 @@ fn late_duplicate_job_is_cancelled() {
 #[test]
 fn job_removed_during_retries_is_not_created_again() {
     in_virtual_time(async {
-        let harness = Harness::ready(ScriptedFaults {
-            creates: repeated(1, response_fault(Response::Lost)),
-            ..long_running()
-        })
-        .await;
+        let harness = Harness::ready(long_running().with_creates([response_fault(Response::Lost)])).await;
         let plane = harness.plane.clone();
         let submission = tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), None).await });
         sleep_seconds(1).await;
@@ -168,19 +148,12 @@ fn job_removed_during_retries_is_not_created_again() {
 #[test]
 fn watch_event_settles_an_uncertain_creation() {
     in_virtual_time(async {
-        let mut creates = VecDeque::from([Fault {
-            request_delay: Duration::from_secs(20),
-            response: Response::Lost,
-            ..Fault::default()
-        }]);
-        creates.extend([response_fault(Response::RequestLost); 10]);
-        let finds = repeated(50, response_fault(Response::Unreachable));
-        let harness = Harness::ready(ScriptedFaults {
-            creates: Arc::new(Mutex::new(creates)),
-            finds,
-            ..long_running()
-        })
-        .await;
+        let delayed =
+            Fault { request_delay: Duration::from_secs(20), response: Response::Lost, ..Fault::default() };
+        let lost = [response_fault(Response::RequestLost); 10];
+        let faults = long_running().with_creates([delayed]).with_creates(lost);
+        faults.finds.extend([response_fault(Response::Unreachable); 50]);
+        let harness = Harness::ready(faults).await;
         let result = harness.plane.submit(spec("a", "train", 1).into(), None).await;
         assert!(
             matches!(result, Err(SubmitError::Create { error: CreateError::Uncertain(_), .. })),
@@ -194,55 +167,23 @@ fn watch_event_settles_an_uncertain_creation() {
 /// A backend whose `create` panics. The other methods work.
 struct PanickingBackend(FakeBackend);
 
-impl Backend for PanickingBackend {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
+impl BackendWrapper for PanickingBackend {
+    type Inner = FakeBackend;
 
-    fn timing(&self) -> BackendTiming {
-        self.0.timing()
+    fn inner(&self) -> &FakeBackend {
+        &self.0
     }
 
     fn create<'a>(&'a self, _: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
         Box::pin(async { panic!("the backend panics") })
-    }
-
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>> {
-        self.0.find(job)
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>> {
-        self.0.list()
-    }
-
-    fn watch(&self) -> BoxStream<'_, WatchEvent> {
-        self.0.watch()
-    }
-
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>> {
-        self.0.cancel(job)
-    }
-
-    fn logs<'a>(
-        &'a self,
-        job: &'a JobRef,
-        options: LogOptions,
-    ) -> BoxFuture<'a, Result<LogStream, LogError>> {
-        self.0.logs(job, options)
     }
 }
 
 #[test]
 fn backend_panic_releases_the_hold_after_expiry() {
     in_virtual_time(async {
-        let backend = Arc::new(PanickingBackend(FakeCluster::new(VirtualEnv::new(1)).connect()));
-        let plane = ControlPlane::new(
-            backend,
-            policies::parse(policies::SMALL),
-            VirtualEnv::new(2),
-            Settings::default(),
-        );
-        tokio::spawn(plane.clone().run());
+        let backend = PanickingBackend(FakeCluster::new(VirtualEnv::new(1)).connect());
+        let plane = start_on(WrappedBackend(backend), VirtualEnv::new(2), Settings::default());
         plane.ready().await;
         let result = plane.submit(spec("a", "train", 1).into(), None).await;
         assert!(

@@ -1,46 +1,13 @@
 //! A control plane on a fake cluster with scripted faults.
 
-use runway_control::fake::{
-    Call, EventFault, FakeBackend, FakeCluster, Fault, FaultPlan, JobTimings, Response,
-};
-use runway_control::{ControlPlane, IdempotencyKey, Settings};
-use runway_core::JobId;
+use runway_control::fake::{FakeBackend, FakeCluster, JobTimings};
+use runway_control::{Backend, ControlPlane, Env, IdempotencyKey, Settings};
+use runway_core::{JobId, JobSpec};
 use runway_testing::env::VirtualEnv;
+use runway_testing::faults::ScriptedFaults;
 use runway_testing::policies;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// Faults in the order in which they happen. When a queue is empty, calls and events have no faults.
-#[derive(Clone, Default)]
-pub struct ScriptedFaults {
-    pub creates: Arc<Mutex<VecDeque<Fault>>>,
-    pub finds: Arc<Mutex<VecDeque<Fault>>>,
-    pub cancels: Arc<Mutex<VecDeque<Fault>>>,
-    pub lists: Arc<Mutex<VecDeque<Fault>>>,
-    pub events: Arc<Mutex<VecDeque<EventFault>>>,
-    pub timings: Option<JobTimings>,
-}
-
-impl FaultPlan for ScriptedFaults {
-    fn call(&mut self, call: Call) -> Fault {
-        let faults = match call {
-            Call::Create(_) => &self.creates,
-            Call::Find(_) => &self.finds,
-            Call::Cancel(_) => &self.cancels,
-            Call::List => &self.lists,
-        };
-        faults.lock().unwrap().pop_front().unwrap_or_default()
-    }
-
-    fn event(&mut self) -> EventFault {
-        self.events.lock().unwrap().pop_front().unwrap_or_default()
-    }
-
-    fn timings(&mut self, _: JobId) -> JobTimings {
-        self.timings.unwrap_or_default()
-    }
-}
 
 pub struct Harness {
     pub faults: ScriptedFaults,
@@ -61,6 +28,11 @@ impl Harness {
         Self { faults, cluster, backend, plane }
     }
 
+    /// Submits a job that must be created, and returns its id.
+    pub async fn submit(&self, spec: JobSpec) -> JobId {
+        self.plane.submit(spec.into(), None).await.unwrap().job().snapshot.id
+    }
+
     pub fn held_count(&self) -> usize {
         self.plane.held_job_ids().len()
     }
@@ -68,14 +40,15 @@ impl Harness {
 
 pub fn start(cluster: &FakeCluster, settings: Settings) -> (FakeBackend, ControlPlane) {
     let backend = cluster.connect();
-    let plane = ControlPlane::new(
-        Arc::new(backend.clone()),
-        policies::parse(policies::SMALL),
-        VirtualEnv::new(2),
-        settings,
-    );
-    tokio::spawn(plane.clone().run());
+    let plane = start_on(backend.clone(), VirtualEnv::new(2), settings);
     (backend, plane)
+}
+
+/// Starts a control plane with the policy [`policies::SMALL`].
+pub fn start_on(backend: impl Backend, env: Arc<dyn Env>, settings: Settings) -> ControlPlane {
+    let plane = ControlPlane::new(Arc::new(backend), policies::parse(policies::SMALL), env, settings);
+    tokio::spawn(plane.clone().run());
+    plane
 }
 
 pub async fn sleep_seconds(seconds: u64) {
@@ -86,17 +59,7 @@ pub fn key(text: &str) -> IdempotencyKey {
     text.parse().unwrap()
 }
 
-pub fn response_fault(answer: Response) -> Fault {
-    Fault { response: answer, ..Fault::default() }
-}
-
 pub fn long_running() -> ScriptedFaults {
-    ScriptedFaults {
-        timings: Some(JobTimings { run_time: Duration::from_secs(3000), ..JobTimings::default() }),
-        ..ScriptedFaults::default()
-    }
-}
-
-pub fn repeated(count: usize, fault: Fault) -> Arc<Mutex<VecDeque<Fault>>> {
-    Arc::new(Mutex::new(vec![fault; count].into()))
+    let run_time = Duration::from_secs(3000);
+    ScriptedFaults::with_timings(JobTimings { run_time, ..JobTimings::default() })
 }

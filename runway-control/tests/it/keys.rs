@@ -1,12 +1,11 @@
 //! Tests of idempotency keys: repeated submissions, other specs with the same key, and restarts.
 
-use crate::harness::{
-    Harness, ScriptedFaults, key, long_running, repeated, response_fault, sleep_seconds, start,
-};
+use crate::harness::{Harness, key, long_running, sleep_seconds, start};
 use runway_control::backend::CreateError;
 use runway_control::fake::{EventFault, Fault, Response};
 use runway_control::{Settings, SubmitError, Submitted};
 use runway_testing::env::in_virtual_time;
+use runway_testing::faults::response_fault;
 use runway_testing::jobs::spec;
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ fn refused_submission_leaves_its_key_unused() {
 fn concurrent_submission_with_the_same_key_is_in_flight() {
     in_virtual_time(async {
         let slow = Fault { response_delay: Duration::from_secs(2), ..Fault::default() };
-        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, slow), ..long_running() }).await;
+        let harness = Harness::ready(long_running().with_creates([slow])).await;
         let plane = harness.plane.clone();
         let first =
             tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await });
@@ -85,11 +84,8 @@ fn repeated_submission_resumes_an_uncertain_creation() {
     in_virtual_time(async {
         // The first two create requests are lost. The control plane waits 5 s for each response, so the
         // `create_timeout` of 10 s allows no third attempt.
-        let harness = Harness::ready(ScriptedFaults {
-            creates: repeated(2, response_fault(Response::RequestLost)),
-            ..long_running()
-        })
-        .await;
+        let harness =
+            Harness::ready(long_running().with_creates([response_fault(Response::RequestLost); 2])).await;
         let submit = |gpus| {
             let plane = harness.plane.clone();
             async move { plane.submit(spec("a", "train", gpus).into(), Some(&key("k"))).await }
@@ -116,7 +112,7 @@ fn key_used_before_a_restart_rejects_another_spec() {
             crash: Some(runway_control::fake::CrashPoint::WhileSent),
             ..Fault::default()
         };
-        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, dying), ..long_running() }).await;
+        let harness = Harness::ready(long_running().with_creates([dying])).await;
         let plane = harness.plane.clone();
         tokio::spawn(async move { plane.submit(spec("a", "train", 1).into(), Some(&key("k"))).await });
         sleep_seconds(1).await;
@@ -125,7 +121,7 @@ fn key_used_before_a_restart_rejects_another_spec() {
         // does not know the job when the key is used again.
         let (_, plane) = start(&harness.cluster, Settings::default());
         plane.ready().await;
-        harness.faults.events.lock().unwrap().push_back(EventFault::Late(Duration::from_secs(500)));
+        harness.faults.events.push(EventFault::Late(Duration::from_secs(500)));
         sleep_seconds(6).await;
         assert_eq!((harness.cluster.created_jobs().len(), plane.held_job_ids().len()), (1, 0));
         let other = plane.submit(spec("a", "train", 2).into(), Some(&key("k"))).await;

@@ -1,12 +1,13 @@
 //! Tests of holds and job records.
 
-use crate::harness::{Harness, ScriptedFaults, long_running, sleep_seconds, start};
+use crate::harness::{Harness, long_running, sleep_seconds, start};
 use runway_control::backend::LogOptions;
 use runway_control::fake::{EventFault, FakeCluster, Fault, JobTimings};
 use runway_control::{CancelError, JobFilter, LogsError, Settings, SubmitError};
 use runway_core::JobId;
 use runway_core::status::Phase;
 use runway_testing::env::{VirtualEnv, in_virtual_time};
+use runway_testing::faults::ScriptedFaults;
 use runway_testing::jobs::spec;
 use runway_testing::policies;
 use std::sync::Arc;
@@ -29,9 +30,8 @@ fn submit_fails_before_the_first_list() {
 fn hold_is_released_when_the_pod_has_terminated() {
     in_virtual_time(async {
         let timings = JobTimings { termination_time: Duration::from_secs(7), ..JobTimings::default() };
-        let harness =
-            Harness::ready(ScriptedFaults { timings: Some(timings), ..ScriptedFaults::default() }).await;
-        let job = harness.plane.submit(spec("a", "train", 2).into(), None).await.unwrap().job().snapshot.id;
+        let harness = Harness::ready(ScriptedFaults::with_timings(timings)).await;
+        let job = harness.submit(spec("a", "train", 2)).await;
         assert_eq!((harness.plane.usage("a").held.gpus, harness.plane.cluster_usage().1), (2, 0));
         // The job starts after 1 s and runs for 10 s.
         sleep_seconds(12).await;
@@ -69,7 +69,7 @@ fn refused_submission_has_violations_and_no_hold() {
 fn cancelled_job_releases_its_hold_and_stays_cancelled() {
     in_virtual_time(async {
         let harness = Harness::ready(long_running()).await;
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 1)).await;
         harness.plane.cancel(job).await.unwrap();
         sleep_seconds(1).await;
         harness.plane.cancel(job).await.unwrap();
@@ -92,7 +92,7 @@ fn cancelled_job_releases_its_hold_and_stays_cancelled() {
 fn externally_deleted_job_is_unknown_and_releases_its_hold() {
     in_virtual_time(async {
         let harness = Harness::ready(long_running()).await;
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 1)).await;
         sleep_seconds(5).await;
         harness.cluster.delete(job, Duration::from_secs(3));
         sleep_seconds(2).await;
@@ -112,9 +112,9 @@ fn externally_deleted_job_is_unknown_and_releases_its_hold() {
 fn list_corrects_the_holds_after_a_lost_event() {
     in_virtual_time(async {
         let harness = Harness::ready(long_running()).await;
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "train", 1)).await;
         sleep_seconds(5).await;
-        harness.faults.events.lock().unwrap().push_back(EventFault::Expired);
+        harness.faults.events.push(EventFault::Expired);
         harness.cluster.delete(job, Duration::ZERO);
         sleep_seconds(5).await;
         let watch = harness.plane.watch_state();
@@ -129,11 +129,7 @@ fn history_keeps_only_the_newest_jobs() {
     in_virtual_time(async {
         let timings = JobTimings { ttl: Duration::ZERO, run_time: Duration::ZERO, ..JobTimings::default() };
         let settings = Settings { history_limit: 3, ..Settings::default() };
-        let harness = Harness::with_settings(
-            ScriptedFaults { timings: Some(timings), ..ScriptedFaults::default() },
-            settings,
-        )
-        .await;
+        let harness = Harness::with_settings(ScriptedFaults::with_timings(timings), settings).await;
         let mut ids = Vec::new();
         for number in 0..5 {
             let job =
@@ -202,8 +198,8 @@ fn job_removed_before_the_watch_saw_it_releases_its_hold() {
         let harness = Harness::ready(long_running()).await;
         // The watch is interrupted before its first event, and relists. The relist is later than the removal
         // of the job, so no event and no list contains the job.
-        harness.faults.events.lock().unwrap().push_back(EventFault::Expired);
-        let job = harness.plane.submit(spec("a", "train", 1).into(), None).await.unwrap().job().snapshot.id;
+        harness.faults.events.push(EventFault::Expired);
+        let job = harness.submit(spec("a", "train", 1)).await;
         harness.cluster.delete(job, Duration::ZERO);
         sleep_seconds(10).await;
         assert_eq!((harness.held_count(), harness.plane.watch_state().lists), (0, 2));
@@ -220,16 +216,11 @@ fn job_created_during_a_list_is_not_marked_gone() {
         // The watch relists because of the deletion below. The cluster reads the list before the second job
         // exists, but the response arrives after the creation. Later events arrive too late to help.
         let slow = Fault { response_delay: Duration::from_secs(4), ..Fault::default() };
-        harness.faults.lists.lock().unwrap().push_back(slow);
-        harness
-            .faults
-            .events
-            .lock()
-            .unwrap()
-            .extend([EventFault::Expired, EventFault::Late(Duration::from_secs(500))]);
+        harness.faults.lists.push(slow);
+        harness.faults.events.extend([EventFault::Expired, EventFault::Late(Duration::from_secs(500))]);
         harness.cluster.delete(harness.cluster.created_jobs()[0].id, Duration::ZERO);
         sleep_seconds(2).await;
-        let job = harness.plane.submit(spec("a", "second", 1).into(), None).await.unwrap().job().snapshot.id;
+        let job = harness.submit(spec("a", "second", 1)).await;
         sleep_seconds(5).await;
         assert_eq!(harness.plane.watch_state().lists, 2);
         assert!(!harness.plane.job(job).unwrap().gone);

@@ -7,6 +7,7 @@
 //! A failed seed is printed. `RUNWAY_SIMULATION_SEED=N` runs only the history of seed N.
 //! `RUNWAY_SIMULATIONS=N` runs N histories.
 
+use crate::harness::start_on;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use runway_control::backend::CreateError;
@@ -20,7 +21,6 @@ use runway_core::units::{Seconds, Timestamp};
 use runway_core::{JobId, JobSpec};
 use runway_testing::env::{VirtualEnv, in_virtual_time};
 use runway_testing::jobs::spec;
-use runway_testing::policies;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -123,16 +123,8 @@ struct Process {
 type ReadyTimes = Arc<Mutex<Vec<Timestamp>>>;
 
 fn start(cluster: &FakeCluster, env: &Arc<VirtualEnv>, ready_times: &ReadyTimes) -> Process {
-    let backend = cluster.connect();
-    let settings = Settings::default();
-    let env: Arc<dyn Env> = Arc::clone(env) as _;
-    let plane = ControlPlane::new(
-        Arc::new(backend.clone()),
-        policies::parse(policies::SMALL),
-        Arc::clone(&env),
-        settings,
-    );
-    tokio::spawn(plane.clone().run());
+    let (backend, env) = (cluster.connect(), Arc::clone(env));
+    let plane = start_on(backend.clone(), Arc::clone(&env) as _, Settings::default());
     let (waiting_plane, ready_times) = (plane.clone(), Arc::clone(ready_times));
     tokio::spawn(async move {
         waiting_plane.ready().await;

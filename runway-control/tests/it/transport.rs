@@ -3,13 +3,14 @@
 //! The transport only translates between the text and the service. It shows that a transport needs no other
 //! logic.
 
-use crate::harness::{Harness, ScriptedFaults, long_running, repeated, response_fault, start};
+use crate::harness::{Harness, long_running, start};
 use futures::FutureExt;
 use runway_control::fake::{Fault, Response};
 use runway_control::service::{RefusalClass, SubmissionRequest, SubmissionService};
 use runway_control::{RequestIdentity, Settings, Submitted};
 use runway_core::document::parse_json;
 use runway_testing::env::in_virtual_time;
+use runway_testing::faults::response_fault;
 use std::time::Duration;
 
 /// The requests are `check TENANT JSON` and `submit TENANT KEY JSON`. A `-` means no tenant or no key.
@@ -106,11 +107,9 @@ fn text_transport_translates_submissions() {
 fn backend_errors_map_to_their_refusal_classes() {
     in_virtual_time(async {
         let slow = Fault { response_delay: Duration::from_secs(2), ..Fault::default() };
-        let faults = [response_fault(Response::Rejected), response_fault(Response::Unreachable), slow];
-        let creates = repeated(0, slow);
-        creates.lock().unwrap().extend(faults);
-        creates.lock().unwrap().extend(vec![response_fault(Response::RequestLost); 50]);
-        let harness = Harness::ready(ScriptedFaults { creates, ..long_running() }).await;
+        let failed = [response_fault(Response::Rejected), response_fault(Response::Unreachable), slow];
+        let lost = [response_fault(Response::RequestLost); 50];
+        let harness = Harness::ready(long_running().with_creates(failed).with_creates(lost)).await;
         let transport = TextTransport(SubmissionService::new(harness.plane.clone(), 1));
         let request = format!("submit team - {}", job(""));
         for expected in ["rejected 0 ", "unavailable 5 "] {

@@ -27,6 +27,5 @@ mod manifest;
 mod quantities;
 mod recorded;
 mod replay;
-mod restricted;
 mod secrets;
 mod workdir;

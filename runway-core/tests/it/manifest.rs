@@ -1,12 +1,12 @@
 //! The rendered objects: names, deadlines, limits, and the `restricted` profile of the Pod Security
 //! Standards.
 
-use crate::restricted::assert_restricted;
 use runway_core::policy::PriceOverrides;
 use runway_core::render::{Manifest, REDACTED, render, render_redacted};
 use runway_core::spec::Secret;
 use runway_core::units::Timestamp;
 use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy};
+use runway_testing::pods::assert_restricted;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

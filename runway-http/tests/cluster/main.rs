@@ -12,8 +12,5 @@
 mod ending;
 mod journey;
 mod limits;
-#[path = "../server/process.rs"]
-#[allow(dead_code, reason = "the server's tests need more of it")]
-mod process;
 mod server;
 mod submitters;

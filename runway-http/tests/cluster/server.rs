@@ -1,12 +1,13 @@
 //! A test namespace, and the program that runs jobs in it.
 
-use crate::process::{Process, TempDir};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, ListParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use runway_testing::cluster::{self, create_namespace, image, unique};
+use runway_testing::paths::{TempDir, program};
 use runway_testing::policies;
+use runway_testing::process::ServerProcess;
 use runway_testing::wire::{HttpResponse, RawConnection, exchange, get, post, wait_until};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::time::Duration;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Server {
-    pub process: Process,
+    pub process: ServerProcess,
     pub jobs: Api<Job>,
     dir: TempDir,
     flags: Vec<&'static str>,
@@ -35,6 +36,11 @@ fn kubeconfig(dir: &TempDir) -> PathBuf {
     dir.write("kubeconfig", serde_json::to_vec(&config).unwrap())
 }
 
+async fn start_program(dir: &TempDir, flags: &[&str]) -> ServerProcess {
+    let program = program("RUNWAY_TEST_SERVER", env!("CARGO_BIN_EXE_runway-http"));
+    ServerProcess::start_on_cluster(&program, dir, &kubeconfig(dir), flags).await
+}
+
 impl Server {
     pub async fn start(name: &str, change: impl FnOnce(String) -> String, flags: &[&'static str]) -> Self {
         let (admin, space): (Client, String) = (cluster::admin_client().await, unique(name));
@@ -42,7 +48,7 @@ impl Server {
         let dir = TempDir::new(name);
         dir.write("policy.yaml", change(policies::in_namespace(&space)));
         let flags: Vec<_> = ["--shutdown-delay", "1s"].iter().chain(flags).copied().collect();
-        let process = Process::start(dir.path("policy.yaml"), kubeconfig(&dir), &flags).await;
+        let process = start_program(&dir, &flags).await;
         let server = Self { process, jobs: Api::namespaced(admin, &space), dir, flags };
         server.ready().await;
         server
@@ -50,7 +56,7 @@ impl Server {
 
     /// Restarts the program on the same namespace.
     pub async fn restart(&mut self) {
-        self.process = Process::start(self.dir.path("policy.yaml"), kubeconfig(&self.dir), &self.flags).await;
+        self.process = start_program(&self.dir, &self.flags).await;
         self.ready().await;
     }
 

@@ -13,15 +13,10 @@ use runway_testing::faults::ScriptedFaults;
 use runway_testing::policies;
 pub use runway_testing::policies::LISTED_TENANT as POLICY;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use tower::ServiceExt;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(runway_http::openapi);
-
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
 
 pub struct Harness {
     pub router: Router,

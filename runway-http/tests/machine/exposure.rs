@@ -1,9 +1,10 @@
 //! The clients that can reach a server whose jobs run on its own machine.
 
-use crate::certificates::{self, Authority, Client};
-use crate::harness::{Harness, failed_start};
-use crate::process::{Process, TempDir};
+use crate::harness::{Harness, failed_start, program};
 use runway_http::server::TlsFiles;
+use runway_testing::paths::TempDir;
+use runway_testing::process::ServerProcess;
+use runway_testing::tls::{Authority, TlsClient, write_tls_files};
 use runway_testing::wire::exchange;
 use rustix::process::Signal;
 use std::net::SocketAddr;
@@ -34,8 +35,7 @@ async fn non_loopback_address_is_refused() {
 
 /// Returns the flags of mutual TLS. The last two elements are `--client-ca` and its file.
 fn mutual_tls(dir: &TempDir, authority: &Authority) -> Vec<String> {
-    let TlsFiles { certificate, key, client_ca } =
-        certificates::write_tls_files(dir, &authority.server(), Some(authority));
+    let TlsFiles { certificate, key, client_ca } = write_tls_files(dir, &authority.server(), Some(authority));
     let flags = [("--tls-cert", certificate), ("--tls-key", key), ("--client-ca", client_ca.unwrap())];
     flags.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]).collect()
 }
@@ -57,14 +57,14 @@ async fn mutual_tls_allows_other_addresses() {
     let (flags, files) = (harness.flags(), mutual_tls(&dir, &authority));
     let mut flags: Vec<_> = flags.iter().chain(&files).map(String::as_str).collect();
     flags.extend(["--listen-ops", "0.0.0.0:0"]);
-    let process = Process::launch_on("0.0.0.0:0", &flags).await;
+    let process = ServerProcess::launch_on(&program(), "0.0.0.0:0", &flags).await;
     assert!(process.address.ip().is_unspecified());
     let here = SocketAddr::from(([127, 0, 0, 1], process.address.port()));
     // With client certificates, the server accepts a host that is not a loopback name.
     let request = "GET /v1/policy HTTP/1.1\r\nHost: runway.example.com\r\n\r\n";
-    let admin = Client::new(&authority, Some(&authority.client(&["admin"])));
+    let admin = TlsClient::new(&authority, Some(&authority.client(&["admin"])));
     assert_eq!(admin.status(here, request).await.unwrap(), 200);
-    assert!(Client::new(&authority, None).status(here, request).await.is_err());
+    assert!(TlsClient::new(&authority, None).status(here, request).await.is_err());
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn loopback_works_with_ipv4_and_ipv6() {
     for address in ["127.1.2.3:0", "[::1]:0"] {
         let listens = std::net::TcpListener::bind(address).is_ok();
         if listens {
-            let mut process = Process::launch_on(address, &flags).await;
+            let mut process = ServerProcess::launch_on(&program(), address, &flags).await;
             assert_eq!(exchange(process.address, runway_testing::wire::get("/healthz")).await.status, 200);
             process.signal(Signal::KILL);
             process.wait_for_exit().await;

@@ -1,28 +1,16 @@
 //! A test directory, a cgroup and servers for one test, and a check that no job leaves anything behind.
 
-use crate::process::Process;
-use runway_testing::delegation;
+use runway_testing::process::ServerProcess;
 use runway_testing::wire::{HttpResponse, TIMEOUT, exchange, get, post, request};
+use runway_testing::{delegation, machine, policies};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const POLICY: &str = "
-version: 1
-limits:
-  cpu: {min: 10m, max: '4', default: 500m}
-  memory: {min: 1Mi, max: 1Gi, default: 64Mi}
-  ephemeral_storage: {min: 1Mi, max: 1Gi, default: 64Mi}
-  gpu: {max: 8}
-  timeout: {min: 1s, max: 10m, default: 1m}
-  retries: {max: 3, default: 0}
-  network: [none, internal, open]
-rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
-rate_limit: {per_minute: 60000, burst: 1000}
-quota: {gpus: 8, concurrent_jobs: 3}
-run: {termination_grace: 2s, run_as_user: 65532}
-";
+/// Returns the path of the server.
+pub fn program() -> PathBuf {
+    runway_testing::paths::program("RUNWAY_TEST_SERVER", env!("CARGO_BIN_EXE_runway-http"))
+}
 
 pub struct Harness {
     dir: PathBuf,
@@ -31,12 +19,11 @@ pub struct Harness {
 
 impl Harness {
     pub fn new() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("h{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = machine::unique_name("h");
         let cgroup = delegation::cgroup().join(&name);
         let dir = std::env::temp_dir().join(format!("runway-{name}"));
         std::fs::create_dir(&dir).unwrap();
-        std::fs::write(dir.join("policy.yaml"), POLICY).unwrap();
+        std::fs::write(dir.join("policy.yaml"), policies::MACHINE).unwrap();
         Self { dir, cgroup }
     }
 
@@ -68,26 +55,20 @@ impl Harness {
     pub async fn serve(&self, more: &[&str]) -> Server {
         let flags = self.flags();
         let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
-        let server = Server { process: Process::launch(&flags).await };
+        let server = Server { process: ServerProcess::launch(&program(), &flags).await };
         server.wait_until("the server to be ready", async || server.get("/readyz").await.status == 200).await;
         server
     }
 
     /// Returns the directories of all jobs.
     pub fn jobs(&self) -> Vec<PathBuf> {
-        let jobs = std::fs::read_dir(self.state_dir().join("jobs")).into_iter().flatten().flatten();
-        jobs.map(|job| job.path()).collect()
+        machine::job_dirs(&self.state_dir())
     }
 
     /// Returns the pid of a process of a job: its `supervisor` or its `init`.
     pub fn pid_of(&self, id: &str, which: &str) -> i32 {
-        let pid = &status(&self.state_dir().join("jobs").join(id))[which]["pid"];
-        i32::try_from(pid.as_u64().unwrap()).unwrap()
+        machine::pid_of(&self.state_dir().join("jobs").join(id), which)
     }
-}
-
-pub fn status(job: &Path) -> Json {
-    std::fs::read(job.join("status.json")).map_or(Json::Null, |text| serde_json::from_slice(&text).unwrap())
 }
 
 impl Drop for Harness {
@@ -102,9 +83,9 @@ impl Drop for Harness {
         }
         let began = Instant::now();
         let is_finished = |job: &PathBuf| {
-            let status = status(job);
+            let status = machine::read_status(job);
             !job.join("files").exists()
-                && ["supervisor", "init"].iter().all(|which| !is_alive(&status[*which]))
+                && ["supervisor", "init"].iter().all(|which| !machine::is_alive(&status[*which]))
                 && !status["finished_at"].is_null()
         };
         while !self.jobs().iter().all(is_finished) {
@@ -112,23 +93,14 @@ impl Drop for Harness {
             std::thread::sleep(Duration::from_millis(5));
         }
         delegation::assert_cgroup_empty(&self.cgroup);
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(self.dir.to_str().unwrap()), "mounts are left");
-        std::fs::remove_dir_all(&self.dir).unwrap();
+        machine::remove_test_dir(&self.dir);
     }
-}
-
-/// Returns whether the process still runs. The start time excludes a reused pid.
-fn is_alive(process: &Json) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process["pid"])).unwrap_or_default();
-    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
-    started == Some(&process["started"].to_string())
 }
 
 /// Starts a server that is expected to fail. Returns its exit code and its error output. `listen` contains
 /// the flags for the addresses. If it is empty, the server listens on a loopback address.
 pub async fn failed_start(listen: &[&str], flags: &[String]) -> (Option<i32>, String) {
-    let mut command = tokio::process::Command::new(crate::process::program());
+    let mut command = tokio::process::Command::new(program());
     command.args(if listen.is_empty() { &["--listen", "127.0.0.1:0"] } else { listen });
     let output = command.args(flags).kill_on_drop(true).output();
     let output = tokio::time::timeout(TIMEOUT, output).await.expect("the server exits in time").unwrap();
@@ -136,7 +108,7 @@ pub async fn failed_start(listen: &[&str], flags: &[String]) -> (Option<i32>, St
 }
 
 pub struct Server {
-    pub process: Process,
+    pub process: ServerProcess,
 }
 
 impl Server {

@@ -2,18 +2,14 @@
 //! all other tests again as an unprivileged user.
 
 #![cfg(target_os = "linux")]
-#![allow(missing_docs, unreachable_pub, dead_code, reason = "tests, which share files with others")]
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
-#[path = "../server/certificates.rs"]
-mod certificates;
 mod exposure;
 mod gpus;
 mod harness;
 mod lifecycle;
 mod plain;
-#[path = "../server/process.rs"]
-mod process;
 mod refusals;
 mod restarts;

@@ -2,7 +2,7 @@
 
 #[test]
 fn everything_as_a_plain_user() {
-    let programs = [("RUNWAY_TEST_SERVER", crate::process::program())];
+    let programs = [("RUNWAY_TEST_SERVER", crate::harness::program())];
     runway_testing::delegation::rerun_unprivileged(
         "everything_as_a_plain_user",
         &programs,

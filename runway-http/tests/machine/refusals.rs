@@ -1,12 +1,12 @@
 //! Jobs and configurations that the server refuses.
 
-use crate::harness::{Harness, failed_start, script, with_field};
-use runway_control::backend::CreateRequest;
-use runway_core::policy::PriceOverrides;
-use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission, units::Timestamp};
+use crate::harness::{Harness, Server, failed_start, program, script, with_field};
+use runway_core::JobSpec;
 use runway_local::{Job, LocalSettings, Machine, Supervision};
+use runway_testing::jobs::{create_request, unique_id};
+use runway_testing::policies;
+use runway_testing::process::ServerProcess;
 use serde_json::json;
-use std::sync::Arc;
 
 #[tokio::test]
 async fn unsupported_features_are_refused_with_the_reason() {
@@ -49,7 +49,7 @@ async fn start_fails_if_limits_cannot_be_enforced() {
         assert!(stderr.contains(limit), "{limit}: {stderr}");
     }
     let flags: Vec<_> = flags.iter().map(String::as_str).chain(["--best-effort"]).collect();
-    let server = crate::harness::Server { process: crate::process::Process::launch(&flags).await };
+    let server = Server { process: ServerProcess::launch(&program(), &flags).await };
     server.wait_until("the server to be ready", async || server.get("/readyz").await.status == 200).await;
     let id = server.submit_admitted(&script("echo hi")).await;
     let job = server.wait_until_finished(&id).await;
@@ -65,11 +65,9 @@ async fn server_ignores_attached_jobs() {
     let server = harness.serve(&[]).await;
     let settings = LocalSettings {
         cgroup_parent: Some(harness.cgroup().to_owned()),
-        supervisor_program: crate::process::program(),
+        supervisor_program: program(),
         ..LocalSettings::new(harness.state_dir())
     };
-    let policy = std::fs::read(harness.path("policy.yaml")).unwrap();
-    let policy = Arc::new(Policy::parse(&policy, PriceOverrides::default()).unwrap());
     let spec = JobSpec {
         name: Some("x".into()),
         tenant: Some("search".into()),
@@ -77,10 +75,8 @@ async fn server_ignores_attached_jobs() {
         command: ["sleep", "1000"].map(String::from).into(),
         ..JobSpec::default()
     };
-    let id = JobId::from_random(u128::from(std::process::id()) << 64 | 7);
-    let mut gate = Gate::new(Arc::clone(&policy), HashSeed(1, 2));
-    let decision = gate.submit(id, &Submission::from(spec), Timestamp::from_seconds(1_795_248_000)).unwrap();
-    let request = CreateRequest { id, admitted: decision.admitted().unwrap().clone(), policy };
+    let id = unique_id();
+    let request = create_request(&policies::parse(policies::MACHINE), id, spec);
     let job = Job::start(&Machine::open(settings).unwrap(), &request, Supervision::Attached).unwrap();
     // The server would have observed the attached job before the end of a job that started later.
     let own = server.submit_admitted(&script("true")).await;

@@ -1,6 +1,7 @@
 //! Restarts of the server: jobs keep running without it, and the next server manages them.
 
 use crate::harness::{Harness, Server, script, with_field};
+use runway_testing::machine;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -74,7 +75,7 @@ async fn jobs_finish_correctly_without_a_server() {
     server.kill().await;
     let finished = || {
         let jobs = harness.jobs();
-        jobs.len() == 2 && jobs.iter().all(|job| !crate::harness::status(job)["finished_at"].is_null())
+        jobs.len() == 2 && jobs.iter().all(|job| !machine::read_status(job)["finished_at"].is_null())
     };
     runway_testing::wire::wait_until("both jobs to finish", async || finished()).await;
     let server = harness.serve(&[]).await;

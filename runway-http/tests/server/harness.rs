@@ -2,15 +2,13 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use runway_control::backend::{
-    BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogEvent, LogOptions,
-    LogStream, Unavailable, WatchEvent,
+    CreateError, CreateRequest, JobRef, LogError, LogEvent, LogOptions, LogStream,
 };
 use runway_control::fake::FakeBackend;
 use runway_control::{Backend, JobSnapshot};
-use runway_core::capability::Capabilities;
+use runway_testing::backends::{BackendWrapper, WrappedBackend};
 use runway_testing::server::{Harness, ServerSetup};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -41,7 +39,7 @@ impl TestServer {
             create_gate: create_gate.subscribe(),
             open_log_streams: Arc::clone(&open_log_streams),
         };
-        let harness = Harness::start(setup, |_, inner| gated(inner)).await;
+        let harness = Harness::start(setup, |_, inner| WrappedBackend(gated(inner))).await;
         Self { harness, create_gate, open_log_streams }
     }
 
@@ -79,13 +77,11 @@ impl Drop for LogStreamGuard {
     }
 }
 
-impl Backend for GatedBackend {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+impl BackendWrapper for GatedBackend {
+    type Inner = FakeBackend;
 
-    fn timing(&self) -> BackendTiming {
-        self.inner.timing()
+    fn inner(&self) -> &FakeBackend {
+        &self.inner
     }
 
     fn create<'a>(&'a self, order: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
@@ -94,22 +90,6 @@ impl Backend for GatedBackend {
             self.inner.create(order).await
         }
         .boxed()
-    }
-
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>> {
-        self.inner.find(job)
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>> {
-        self.inner.list()
-    }
-
-    fn watch(&self) -> BoxStream<'_, WatchEvent> {
-        self.inner.watch()
-    }
-
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>> {
-        self.inner.cancel(job)
     }
 
     /// The output of a job named `silent` is one line and does not end. A job named `chatty` prints forever.

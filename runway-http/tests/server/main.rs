@@ -9,14 +9,23 @@
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
 mod bodies;
-mod certificates;
 mod harness;
 mod load;
 mod log_readers;
-mod process;
 mod reloading;
 mod request_heads;
 mod roles;
 mod secrecy;
 mod shutdown;
 mod smuggling;
+
+use runway_testing::paths::{TempDir, program};
+use runway_testing::process::{ServerProcess, UNREACHABLE_KUBECONFIG};
+
+/// Starts the program with the file `policy.yaml` of the directory and a kubeconfig for an unreachable
+/// cluster.
+async fn start_program(dir: &TempDir, flags: &[&str]) -> ServerProcess {
+    let program = program("RUNWAY_TEST_SERVER", env!("CARGO_BIN_EXE_runway-http"));
+    let kubeconfig = dir.write("kubeconfig", UNREACHABLE_KUBECONFIG);
+    ServerProcess::start_on_cluster(&program, dir, &kubeconfig, flags).await
+}

@@ -1,13 +1,15 @@
 //! Reloads of the policy and the TLS files.
 
-use crate::certificates::{Authority, Client, write_tls_files};
-use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
+use crate::start_program;
+use runway_testing::paths::TempDir;
 use runway_testing::policies::UNLIMITED;
+use runway_testing::process::ServerProcess;
+use runway_testing::tls::{Authority, TlsClient, write_tls_files};
 use runway_testing::wire::{exchange, get, metric, wait_until};
 use rustix::process::Signal;
 use std::os::unix::fs::symlink;
 
-async fn cpu_max(process: &Process) -> String {
+async fn cpu_max(process: &ServerProcess) -> String {
     let answer = exchange(process.address, get("/v1/policy")).await;
     answer.json()["limits"]["cpu"]["max"].as_str().unwrap().to_owned()
 }
@@ -16,12 +18,12 @@ fn with_cpu(max: &str) -> String {
     UNLIMITED.replace("max: \"4\"", &format!("max: \"{max}\""))
 }
 
-async fn reloads(process: &Process, result: &str) -> u64 {
+async fn reloads(process: &ServerProcess, result: &str) -> u64 {
     let metrics = exchange(process.address, get("/metrics")).await.text();
     metric(&metrics, &format!(r#"runway_policy_reloads_total{{result="{result}"}}"#))
 }
 
-async fn is_current(process: &Process) -> bool {
+async fn is_current(process: &ServerProcess) -> bool {
     let metrics = exchange(process.address, get("/metrics")).await.text();
     metric(&metrics, "runway_policy_last_reload_successful") == 1
 }
@@ -32,7 +34,7 @@ async fn is_current(process: &Process) -> bool {
 async fn reload_metric_is_0_while_the_policy_file_is_bad() {
     let dir = TempDir::new("policy-current");
     let policy = dir.write("policy.yaml", with_cpu("4"));
-    let process = Process::start(policy.clone(), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
+    let process = start_program(&dir, &[]).await;
     assert!(is_current(&process).await);
     dir.write("policy.yaml", "version: 1");
     wait_until("the bad policy to be rejected", async || !is_current(&process).await).await;
@@ -56,8 +58,7 @@ async fn reload_metric_is_0_while_the_policy_file_is_bad() {
 async fn sighup_reloads_policy_and_rejects_bad_ones() {
     let dir = TempDir::new("policy-hangup");
     let policy = dir.write("policy.yaml", with_cpu("4"));
-    let mut process =
-        Process::start(policy.clone(), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
+    let mut process = start_program(&dir, &[]).await;
     assert_eq!(cpu_max(&process).await, "4");
     assert_eq!((reloads(&process, "applied").await, reloads(&process, "failed").await), (0, 0));
     let first = exchange(process.address, get("/v1/policy")).await;
@@ -115,8 +116,7 @@ async fn symlinked_policy_reloads_when_the_link_changes() {
     }
     symlink("..1", dir.path("..data")).unwrap();
     symlink("..data/policy.yaml", dir.path("policy.yaml")).unwrap();
-    let kubeconfig = dir.write("kubeconfig", UNREACHABLE_KUBECONFIG);
-    let process = Process::start(dir.path("policy.yaml"), kubeconfig, &[]).await;
+    let process = start_program(&dir, &[]).await;
     assert_eq!(cpu_max(&process).await, "4");
     symlink("..2", dir.path("..data.new")).unwrap();
     std::fs::rename(dir.path("..data.new"), dir.path("..data")).unwrap();
@@ -136,13 +136,13 @@ async fn sighup_reloads_tls_and_ops_needs_no_certificate() {
     let dir = TempDir::new("tls");
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
     let files = write_tls_files(&dir, &servers.server(), Some(&clients));
-    let policy = dir.write("policy.yaml", UNLIMITED);
+    dir.write("policy.yaml", UNLIMITED);
     let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let (certificate, key, ca) =
         (text(&files.certificate), text(&files.key), text(&files.client_ca.unwrap()));
     let flags =
         ["--listen-ops", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key, "--client-ca", &ca];
-    let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &flags).await;
+    let mut process = start_program(&dir, &flags).await;
     let (address, ops) = (process.address, process.ops.unwrap());
 
     // The address of `--listen-ops` requires no certificate. It serves only the probes and the metrics.
@@ -153,7 +153,7 @@ async fn sighup_reloads_tls_and_ops_needs_no_certificate() {
         assert_eq!(exchange(ops, get(path)).await.problem(), "not-found", "{path}");
     }
     let admin = clients.client(&["admin"]);
-    let before = Client::new(&servers, Some(&admin));
+    let before = TlsClient::new(&servers, Some(&admin));
     assert_eq!(before.status(address, &get("/v1/policy")).await.unwrap(), 200);
     let mut open = before.connect(address).await.unwrap();
     assert_eq!(open.exchange(get("/v1/policy")).await.status, 200);
@@ -174,8 +174,8 @@ async fn sighup_reloads_tls_and_ops_needs_no_certificate() {
     process.wait_for_log("the TLS reload", reloaded).await;
     assert_eq!(open.exchange(get("/v1/policy")).await.status, 200);
     assert!(before.status(address, &get("/v1/policy")).await.is_err());
-    assert!(Client::new(&servers, Some(&admin)).status(address, &get("/v1/policy")).await.is_err());
+    assert!(TlsClient::new(&servers, Some(&admin)).status(address, &get("/v1/policy")).await.is_err());
     let admin = clients.client(&["admin"]);
-    let now = Client::new(&servers, Some(&admin));
+    let now = TlsClient::new(&servers, Some(&admin));
     assert_eq!(now.status(address, &get("/v1/policy")).await.unwrap(), 200);
 }

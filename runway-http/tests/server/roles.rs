@@ -1,10 +1,10 @@
 //! Mutual TLS: the certificates that are accepted, and the requests that each role permits.
 
-use crate::certificates::{Authority, Certificate, Client, write_tls_files};
 use crate::harness::TestServer;
-use crate::process::TempDir;
 use rcgen::{DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 use runway_http::server::Tls;
+use runway_testing::paths::TempDir;
+use runway_testing::tls::{Authority, Certificate, TlsClient, write_tls_files};
 use runway_testing::wire::{RawConnection, get, job, post, request};
 
 /// A server that requires client certificates, its own authority, and the authority of its clients.
@@ -24,7 +24,7 @@ impl MutualTlsServer {
     }
 
     async fn status(&self, certificate: &Certificate, request: &str) -> std::io::Result<u16> {
-        Client::new(&self.servers, Some(certificate)).status(self.server.address, request).await
+        TlsClient::new(&self.servers, Some(certificate)).status(self.server.address, request).await
     }
 }
 
@@ -98,7 +98,7 @@ async fn certificate_without_exactly_one_role_is_403() {
             assert_eq!(status, 403, "{units:?} {request}");
         }
         let mut wire =
-            Client::new(&mtls.servers, Some(&certificate)).connect(mtls.server.address).await.unwrap();
+            TlsClient::new(&mtls.servers, Some(&certificate)).connect(mtls.server.address).await.unwrap();
         let answer = wire.exchange(get("/v1/policy")).await;
         assert_eq!(answer.problem(), "forbidden");
         assert!(answer.json()["detail"].as_str().unwrap().contains("exactly one, `admin` or `viewer`"));
@@ -147,10 +147,10 @@ async fn invalid_client_certificate_cannot_connect() {
         let status = mtls.status(certificate, &get("/healthz")).await;
         assert!(status.is_err(), "{what}: {status:?}");
     }
-    let bare = Client::new(&mtls.servers, None).status(address, &get("/healthz")).await;
+    let bare = TlsClient::new(&mtls.servers, None).status(address, &get("/healthz")).await;
     assert!(bare.is_err(), "{bare:?}");
     let admin = mtls.clients.client(&["admin"]);
-    let old = Client::with(&mtls.servers, Some(&admin), &[&rustls::version::TLS12]);
+    let old = TlsClient::with_versions(&mtls.servers, Some(&admin), &[&rustls::version::TLS12]);
     let error = old.connect(address).await.err().unwrap();
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
     // An HTTP request without TLS receives no HTTP response.
@@ -167,14 +167,15 @@ async fn tls_without_client_ca_needs_no_certificate() {
     let dir = TempDir::new("no-clients");
     let tls = Tls::load(write_tls_files(&dir, &servers.server(), None)).unwrap();
     let server = TestServer::with(|setup| setup.tls = Some(tls)).await;
-    let client = Client::new(&servers, None);
+    let client = TlsClient::new(&servers, None);
     assert_eq!(
         client.status(server.address, &post("/v1/jobs", "", &job("tls", "search"))).await.unwrap(),
         201
     );
-    let old = Client::with(&servers, None, &[&rustls::version::TLS12]).connect(server.address).await;
+    let old =
+        TlsClient::with_versions(&servers, None, &[&rustls::version::TLS12]).connect(server.address).await;
     assert!(old.is_err());
-    let other = Client::new(&Authority::new("servers"), None).connect(server.address).await;
+    let other = TlsClient::new(&Authority::new("servers"), None).connect(server.address).await;
     assert!(other.is_err());
 }
 

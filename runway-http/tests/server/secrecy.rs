@@ -1,7 +1,8 @@
 //! The log with `--log-format json` has one JSON object per line. At no level does it contain a secret or the
 //! value of a variable.
 
-use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
+use crate::start_program;
+use runway_testing::paths::TempDir;
 use runway_testing::policies::UNLIMITED;
 use runway_testing::wire::{RawConnection, exchange, get, post, request};
 use rustix::process::Signal;
@@ -9,14 +10,14 @@ use rustix::process::Signal;
 #[tokio::test]
 async fn secret_and_env_values_are_never_logged() {
     let dir = TempDir::new("secrecy");
-    let policy = dir.write("policy.yaml", UNLIMITED);
+    dir.write("policy.yaml", UNLIMITED);
     let flags = [
         "--log",
         "trace,hyper=trace,kube=trace,kube_client=trace,tower=trace,h2=trace",
         "--shutdown-delay",
         "1s",
     ];
-    let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &flags).await;
+    let mut process = start_program(&dir, &flags).await;
     let address = process.address;
     let job = r#"{"name":"quiet","tenant":"search","image":"registry.internal/embed:1.8.0","env":{"A":"hush-env"},"secrets":{"B":"hush-secret"}}"#;
     let cut = &job[..job.len() - 3];
@@ -65,8 +66,8 @@ async fn secret_and_env_values_are_never_logged() {
 #[tokio::test]
 async fn audit_line_has_request_and_trace_id() {
     let dir = TempDir::new("names");
-    let policy = dir.write("policy.yaml", UNLIMITED);
-    let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
+    dir.write("policy.yaml", UNLIMITED);
+    let mut process = start_program(&dir, &[]).await;
     let (id, trace) = ("nightly-7", "4bf92f3577b34da6a3ce929d0e0e4736");
     let headers = format!("X-Request-ID: {id}\r\nTraceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
     exchange(process.address, post("/v1/jobs", &headers, "{}")).await;

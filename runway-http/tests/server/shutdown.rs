@@ -1,7 +1,8 @@
 //! Shutdown: the server answers in-flight requests before it exits.
 
 use crate::harness::{SHORT_TIMEOUT, TestServer};
-use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
+use crate::start_program;
+use runway_testing::paths::TempDir;
 use runway_testing::policies::UNLIMITED;
 use runway_testing::wire::{RawConnection, get, job, post, wait_until};
 use rustix::process::Signal;
@@ -51,9 +52,9 @@ async fn load(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_under_load_answers_every_request() {
     let dir = TempDir::new("ending");
-    let policy = dir.write("policy.yaml", UNLIMITED);
+    dir.write("policy.yaml", UNLIMITED);
     let flags = ["--shutdown-delay", "1s", "--listen-ops", "127.0.0.1:0"];
-    let mut process = Process::start(policy, dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &flags).await;
+    let mut process = start_program(&dir, &flags).await;
     let is_ready = Arc::new(AtomicBool::new(true));
     let clients: Vec<_> = (0..16)
         .map(|n| {
@@ -95,9 +96,8 @@ async fn shutdown_under_load_answers_every_request() {
 #[tokio::test]
 async fn second_signal_exits_at_once() {
     let dir = TempDir::new("second");
-    let policy = dir.write("policy.yaml", UNLIMITED);
-    let kubeconfig = dir.write("kubeconfig", UNREACHABLE_KUBECONFIG);
-    let mut process = Process::start(policy, kubeconfig, &["--shutdown-delay", "1h"]).await;
+    dir.write("policy.yaml", UNLIMITED);
+    let mut process = start_program(&dir, &["--shutdown-delay", "1h"]).await;
     process.signal(Signal::INT);
     process
         .wait_for_log("the shutdown", |line| {

@@ -1,74 +1,46 @@
 //! Decodes the messages of `k8s.io/api/batch/v1/generated.proto`.
 
-use super::wire::{DecodeError, Message, Value};
+use super::wire::{DecodeError, Message, Value, messages};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
 
-impl Message for Job {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.metadata = value.message()?,
-            2 => self.spec = Some(value.message()?),
-            3 => self.status = Some(value.message()?),
-            _ => {}
-        }
-        Ok(())
+messages! { |this, value|
+    Job {
+        1 => this.metadata = value.message()?,
+        2 => this.spec = Some(value.message()?),
+        3 => this.status = Some(value.message()?),
     }
-}
 
-impl Message for JobSpec {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.parallelism = Some(value.int32()?),
-            2 => self.completions = Some(value.int32()?),
-            3 => self.active_deadline_seconds = Some(value.int64()?),
-            6 => self.template = value.message()?,
-            7 => self.backoff_limit = Some(value.int32()?),
-            9 => self.completion_mode = value.non_empty_string()?,
-            10 => self.suspend = Some(value.boolean()?),
-            _ => {}
-        }
-        Ok(())
+    JobSpec {
+        1 => this.parallelism = Some(value.int32()?),
+        2 => this.completions = Some(value.int32()?),
+        3 => this.active_deadline_seconds = Some(value.int64()?),
+        6 => this.template = value.message()?,
+        7 => this.backoff_limit = Some(value.int32()?),
+        9 => this.completion_mode = value.non_empty_string()?,
+        10 => this.suspend = Some(value.boolean()?),
     }
-}
 
-impl Message for JobStatus {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.conditions.get_or_insert_default().push(value.message()?),
-            2 => self.start_time = value.time()?,
-            3 => self.completion_time = value.time()?,
-            4 => self.active = value.non_zero_int32()?,
-            5 => self.succeeded = value.non_zero_int32()?,
-            6 => self.failed = value.non_zero_int32()?,
-            8 => self.uncounted_terminated_pods = Some(value.message()?),
-            9 => self.ready = Some(value.int32()?),
-            _ => {}
-        }
-        Ok(())
+    JobStatus {
+        1 => this.conditions.get_or_insert_default().push(value.message()?),
+        2 => this.start_time = value.time()?,
+        3 => this.completion_time = value.time()?,
+        4 => this.active = value.non_zero_int32()?,
+        5 => this.succeeded = value.non_zero_int32()?,
+        6 => this.failed = value.non_zero_int32()?,
+        8 => this.uncounted_terminated_pods = Some(value.message()?),
+        9 => this.ready = Some(value.int32()?),
     }
-}
 
-impl Message for JobCondition {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.type_ = value.string()?,
-            2 => self.status = value.string()?,
-            4 => self.last_transition_time = value.time()?,
-            5 => self.reason = value.non_empty_string()?,
-            6 => self.message = value.non_empty_string()?,
-            _ => {}
-        }
-        Ok(())
+    JobCondition {
+        1 => this.type_ = value.string()?,
+        2 => this.status = value.string()?,
+        4 => this.last_transition_time = value.time()?,
+        5 => this.reason = value.non_empty_string()?,
+        6 => this.message = value.non_empty_string()?,
     }
-}
 
-impl Message for UncountedTerminatedPods {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.succeeded.get_or_insert_default().push(value.string()?),
-            2 => self.failed.get_or_insert_default().push(value.string()?),
-            _ => {}
-        }
-        Ok(())
+    UncountedTerminatedPods {
+        1 => this.succeeded.get_or_insert_default().push(value.string()?),
+        2 => this.failed.get_or_insert_default().push(value.string()?),
     }
 }

@@ -1,6 +1,6 @@
 //! Decodes the messages of `k8s.io/api/core/v1/generated.proto`.
 
-use super::wire::{DecodeError, Message, Value};
+use super::wire::{DecodeError, Message, Value, messages};
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, EnvVar, EnvVarSource, Event, EventSeries, ObjectReference, Pod, PodCondition, PodSpec,
@@ -8,90 +8,52 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-impl Message for Pod {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.metadata = value.message()?,
-            2 => self.spec = Some(value.message()?),
-            3 => self.status = Some(value.message()?),
-            _ => {}
-        }
-        Ok(())
+messages! { |this, value|
+    Pod {
+        1 => this.metadata = value.message()?,
+        2 => this.spec = Some(value.message()?),
+        3 => this.status = Some(value.message()?),
     }
-}
 
-impl Message for PodTemplateSpec {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        if field == 2 {
-            self.spec = Some(value.message()?);
-        }
-        Ok(())
+    PodTemplateSpec {
+        2 => this.spec = Some(value.message()?),
     }
-}
 
-impl Message for PodSpec {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            2 => self.containers.push(value.message()?),
-            3 => self.restart_policy = value.non_empty_string()?,
-            4 => self.termination_grace_period_seconds = Some(value.int64()?),
-            10 => self.node_name = value.non_empty_string()?,
-            20 => self.init_containers.get_or_insert_default().push(value.message()?),
-            _ => {}
-        }
-        Ok(())
+    PodSpec {
+        2 => this.containers.push(value.message()?),
+        3 => this.restart_policy = value.non_empty_string()?,
+        4 => this.termination_grace_period_seconds = Some(value.int64()?),
+        10 => this.node_name = value.non_empty_string()?,
+        20 => this.init_containers.get_or_insert_default().push(value.message()?),
     }
-}
 
-impl Message for Container {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.name = value.string()?,
-            2 => self.image = value.non_empty_string()?,
-            7 => {
-                // Runway needs only the variables that refer to a Secret. Variables with a plain value are
-                // dropped, because the values can be large or secret.
-                let variable: EnvVar = value.message()?;
-                if variable.value_from.is_some() {
-                    self.env.get_or_insert_default().push(variable);
-                }
+    Container {
+        1 => this.name = value.string()?,
+        2 => this.image = value.non_empty_string()?,
+        7 => {
+            // Runway needs only the variables that refer to a Secret. Variables with a plain value are
+            // dropped, because the values can be large or secret.
+            let variable: EnvVar = value.message()?;
+            if variable.value_from.is_some() {
+                this.env.get_or_insert_default().push(variable);
             }
-            8 => self.resources = Some(value.message()?),
-            24 => self.restart_policy = value.non_empty_string()?,
-            _ => {}
-        }
-        Ok(())
+        },
+        8 => this.resources = Some(value.message()?),
+        24 => this.restart_policy = value.non_empty_string()?,
     }
-}
 
-impl Message for EnvVar {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.name = value.string()?,
-            3 => self.value_from = Some(value.message()?),
-            _ => {}
-        }
-        Ok(())
+    EnvVar {
+        1 => this.name = value.string()?,
+        3 => this.value_from = Some(value.message()?),
     }
-}
 
-impl Message for EnvVarSource {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        if field == 4 {
-            self.secret_key_ref = Some(value.message()?);
-        }
-        Ok(())
+    EnvVarSource {
+        4 => this.secret_key_ref = Some(value.message()?),
     }
-}
 
-impl Message for SecretKeySelector {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.name = value.message::<LocalObjectReference>()?.name,
-            2 => self.key = value.string()?,
-            _ => {}
-        }
-        Ok(())
+    SecretKeySelector {
+        1 => this.name = value.message::<LocalObjectReference>()?.name,
+        2 => this.key = value.string()?,
     }
 }
 
@@ -102,162 +64,91 @@ struct LocalObjectReference {
     name: String,
 }
 
-impl Message for LocalObjectReference {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        if field == 1 {
-            self.name = value.string()?;
-        }
-        Ok(())
+messages! { |this, value|
+    LocalObjectReference {
+        1 => this.name = value.string()?,
     }
-}
 
-impl Message for ResourceRequirements {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        if field == 1 {
-            value.merge_map_entry(&mut self.limits, |value| value.message::<Quantity>())?;
-        }
-        Ok(())
+    ResourceRequirements {
+        1 => value.merge_map_entry(&mut this.limits, |value| value.message::<Quantity>())?,
     }
-}
 
-/// `Quantity` is defined in `k8s.io/apimachinery/pkg/api/resource/generated.proto`.
-impl Message for Quantity {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        if field == 1 {
-            self.0 = value.string()?;
-        }
-        Ok(())
+    /// `Quantity` is defined in `k8s.io/apimachinery/pkg/api/resource/generated.proto`.
+    Quantity {
+        1 => this.0 = value.string()?,
     }
-}
 
-impl Message for PodStatus {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.phase = value.non_empty_string()?,
-            2 => self.conditions.get_or_insert_default().push(value.message()?),
-            3 => self.message = value.non_empty_string()?,
-            4 => self.reason = value.non_empty_string()?,
-            7 => self.start_time = value.time()?,
-            8 => self.container_statuses.get_or_insert_default().push(value.message()?),
-            10 => self.init_container_statuses.get_or_insert_default().push(value.message()?),
-            _ => {}
-        }
-        Ok(())
+    PodStatus {
+        1 => this.phase = value.non_empty_string()?,
+        2 => this.conditions.get_or_insert_default().push(value.message()?),
+        3 => this.message = value.non_empty_string()?,
+        4 => this.reason = value.non_empty_string()?,
+        7 => this.start_time = value.time()?,
+        8 => this.container_statuses.get_or_insert_default().push(value.message()?),
+        10 => this.init_container_statuses.get_or_insert_default().push(value.message()?),
     }
-}
 
-impl Message for PodCondition {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.type_ = value.string()?,
-            2 => self.status = value.string()?,
-            4 => self.last_transition_time = value.time()?,
-            5 => self.reason = value.non_empty_string()?,
-            6 => self.message = value.non_empty_string()?,
-            _ => {}
-        }
-        Ok(())
+    PodCondition {
+        1 => this.type_ = value.string()?,
+        2 => this.status = value.string()?,
+        4 => this.last_transition_time = value.time()?,
+        5 => this.reason = value.non_empty_string()?,
+        6 => this.message = value.non_empty_string()?,
     }
-}
 
-impl Message for ContainerStatus {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.name = value.string()?,
-            2 => self.state = Some(value.message()?),
-            3 => self.last_state = Some(value.message()?),
-            4 => self.ready = value.boolean()?,
-            5 => self.restart_count = value.int32()?,
-            6 => self.image = value.string()?,
-            _ => {}
-        }
-        Ok(())
+    ContainerStatus {
+        1 => this.name = value.string()?,
+        2 => this.state = Some(value.message()?),
+        3 => this.last_state = Some(value.message()?),
+        4 => this.ready = value.boolean()?,
+        5 => this.restart_count = value.int32()?,
+        6 => this.image = value.string()?,
     }
-}
 
-impl Message for ContainerState {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.waiting = Some(value.message()?),
-            2 => self.running = Some(value.message()?),
-            3 => self.terminated = Some(value.message()?),
-            _ => {}
-        }
-        Ok(())
+    ContainerState {
+        1 => this.waiting = Some(value.message()?),
+        2 => this.running = Some(value.message()?),
+        3 => this.terminated = Some(value.message()?),
     }
-}
 
-impl Message for ContainerStateWaiting {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.reason = value.non_empty_string()?,
-            2 => self.message = value.non_empty_string()?,
-            _ => {}
-        }
-        Ok(())
+    ContainerStateWaiting {
+        1 => this.reason = value.non_empty_string()?,
+        2 => this.message = value.non_empty_string()?,
     }
-}
 
-impl Message for ContainerStateRunning {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        if field == 1 {
-            self.started_at = value.time()?;
-        }
-        Ok(())
+    ContainerStateRunning {
+        1 => this.started_at = value.time()?,
     }
-}
 
-impl Message for ContainerStateTerminated {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.exit_code = value.int32()?,
-            2 => self.signal = value.non_zero_int32()?,
-            3 => self.reason = value.non_empty_string()?,
-            4 => self.message = value.non_empty_string()?,
-            5 => self.started_at = value.time()?,
-            6 => self.finished_at = value.time()?,
-            _ => {}
-        }
-        Ok(())
+    ContainerStateTerminated {
+        1 => this.exit_code = value.int32()?,
+        2 => this.signal = value.non_zero_int32()?,
+        3 => this.reason = value.non_empty_string()?,
+        4 => this.message = value.non_empty_string()?,
+        5 => this.started_at = value.time()?,
+        6 => this.finished_at = value.time()?,
     }
-}
 
-impl Message for Event {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.metadata = value.message()?,
-            2 => self.involved_object = value.message()?,
-            3 => self.reason = value.non_empty_string()?,
-            4 => self.message = value.non_empty_string()?,
-            6 => self.first_timestamp = value.time()?,
-            7 => self.last_timestamp = value.time()?,
-            10 => self.event_time = value.micro_time()?,
-            11 => self.series = Some(value.message()?),
-            _ => {}
-        }
-        Ok(())
+    Event {
+        1 => this.metadata = value.message()?,
+        2 => this.involved_object = value.message()?,
+        3 => this.reason = value.non_empty_string()?,
+        4 => this.message = value.non_empty_string()?,
+        6 => this.first_timestamp = value.time()?,
+        7 => this.last_timestamp = value.time()?,
+        10 => this.event_time = value.micro_time()?,
+        11 => this.series = Some(value.message()?),
     }
-}
 
-impl Message for EventSeries {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        if field == 2 {
-            self.last_observed_time = value.micro_time()?;
-        }
-        Ok(())
+    EventSeries {
+        2 => this.last_observed_time = value.micro_time()?,
     }
-}
 
-impl Message for ObjectReference {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.kind = value.non_empty_string()?,
-            2 => self.namespace = value.non_empty_string()?,
-            3 => self.name = value.non_empty_string()?,
-            4 => self.uid = value.non_empty_string()?,
-            7 => self.field_path = value.non_empty_string()?,
-            _ => {}
-        }
-        Ok(())
+    ObjectReference {
+        1 => this.kind = value.non_empty_string()?,
+        2 => this.namespace = value.non_empty_string()?,
+        3 => this.name = value.non_empty_string()?,
+        4 => this.uid = value.non_empty_string()?,
+        7 => this.field_path = value.non_empty_string()?,
     }
 }

@@ -1,24 +1,20 @@
 //! Decodes the messages of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 
-use super::wire::{DecodeError, FieldReader, Message, Value};
+use super::wire::{DecodeError, FieldReader, Message, Value, messages};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
 use kube::core::Status;
 
-impl Message for ObjectMeta {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.name = value.non_empty_string()?,
-            3 => self.namespace = value.non_empty_string()?,
-            5 => self.uid = value.non_empty_string()?,
-            6 => self.resource_version = value.non_empty_string()?,
-            8 => self.creation_timestamp = value.time()?,
-            9 => self.deletion_timestamp = value.time()?,
-            10 => self.deletion_grace_period_seconds = Some(value.int64()?),
-            11 => value.merge_map_entry(&mut self.labels, |value| value.string())?,
-            12 => value.merge_map_entry(&mut self.annotations, |value| value.string())?,
-            _ => {}
-        }
-        Ok(())
+messages! { |this, value|
+    ObjectMeta {
+        1 => this.name = value.non_empty_string()?,
+        3 => this.namespace = value.non_empty_string()?,
+        5 => this.uid = value.non_empty_string()?,
+        6 => this.resource_version = value.non_empty_string()?,
+        8 => this.creation_timestamp = value.time()?,
+        9 => this.deletion_timestamp = value.time()?,
+        10 => this.deletion_grace_period_seconds = Some(value.int64()?),
+        11 => value.merge_map_entry(&mut this.labels, |value| value.string())?,
+        12 => value.merge_map_entry(&mut this.annotations, |value| value.string())?,
     }
 }
 
@@ -46,25 +42,15 @@ impl Message for CreateResponse {
     }
 }
 
-impl Message for ListMeta {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            2 => self.resource_version = value.non_empty_string()?,
-            3 => self.continue_ = value.non_empty_string()?,
-            _ => {}
-        }
-        Ok(())
+messages! { |this, value|
+    ListMeta {
+        2 => this.resource_version = value.non_empty_string()?,
+        3 => this.continue_ = value.non_empty_string()?,
     }
-}
 
-impl Message for Status {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            3 => self.message = value.string()?,
-            4 => self.reason = value.string()?,
-            6 => self.code = u16::try_from(value.int32()?).unwrap_or_default(),
-            _ => {}
-        }
-        Ok(())
+    Status {
+        3 => this.message = value.string()?,
+        4 => this.reason = value.string()?,
+        6 => this.code = u16::try_from(value.int32()?).unwrap_or_default(),
     }
 }

@@ -116,6 +116,29 @@ pub(crate) trait Message: Default {
     }
 }
 
+/// Implements [`Message`] for types. Each line has the number of a field, and an expression that merges its
+/// value. The names of the message and of the value come first.
+macro_rules! messages {
+    (
+        |$message:ident, $value:ident|
+        $($(#[$attribute:meta])* $name:ident { $($field:literal => $merge:expr,)+ })+
+    ) => {$(
+        $(#[$attribute])*
+        impl Message for $name {
+            fn merge_field(&mut self, field: u32, $value: Value<'_>) -> Result<(), DecodeError> {
+                let $message = self;
+                match field {
+                    $($field => $merge,)+
+                    _ => {}
+                }
+                Ok(())
+            }
+        }
+    )+};
+}
+
+pub(super) use messages;
+
 impl<'a> Value<'a> {
     pub(crate) const fn bytes(self) -> Result<&'a [u8], DecodeError> {
         match self {
@@ -206,13 +229,9 @@ impl ProtobufTime {
     }
 }
 
-impl Message for ProtobufTime {
-    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        match field {
-            1 => self.seconds = value.int64()?,
-            2 => self.nanos = value.int32()?,
-            _ => {}
-        }
-        Ok(())
+messages! { |this, value|
+    ProtobufTime {
+        1 => this.seconds = value.int64()?,
+        2 => this.nanos = value.int32()?,
     }
 }

@@ -5,8 +5,9 @@ use runway_control::{SubmitError, Submitted};
 use runway_core::status::Phase;
 use runway_k8s::{Connection, connect};
 use runway_testing::cluster::{Harness, admin_client, create_namespace, policy, shell, unique, wait_until};
+use runway_testing::jobs::create_request;
+use runway_testing::paths::TempDir;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -88,10 +89,10 @@ fn kubeconfig_path() -> std::ffi::OsString {
     named.expect("this test needs a cluster: set RUNWAY_TEST_KUBECONFIG or KUBECONFIG")
 }
 
-/// A copy of the kubeconfig that connects through a proxy.
+/// A directory with a copy of the kubeconfig that connects through a proxy.
 struct ProxiedCluster {
     proxy: Proxy,
-    kubeconfig: PathBuf,
+    dir: TempDir,
 }
 
 impl ProxiedCluster {
@@ -100,24 +101,18 @@ impl ProxiedCluster {
         let server = original.split("https://").nth(1).unwrap();
         let target: String = server.chars().take_while(|c| !matches!(c, '"' | '\n' | ' ' | '\'')).collect();
         let proxy = Proxy::listen(target.parse().unwrap()).await;
-        let kubeconfig = std::env::temp_dir().join(unique("kubeconfig"));
-        std::fs::write(&kubeconfig, original.replace(&target, &proxy.address.to_string())).unwrap();
-        Self { proxy, kubeconfig }
+        let dir = TempDir::new("proxy");
+        dir.write("kubeconfig", original.replace(&target, &proxy.address.to_string()));
+        Self { proxy, dir }
     }
 
     async fn harness(&self, name: &str) -> Harness {
         let admin = admin_client().await;
         let name = unique(name);
         create_namespace(&admin, &name).await;
-        let connection = Connection { kubeconfig: Some(self.kubeconfig.clone()), context: None };
+        let connection = Connection { kubeconfig: Some(self.dir.path("kubeconfig")), context: None };
         let client = connect(&connection).await.unwrap();
         Harness::start(name.clone(), admin, client, policy(&name, |policy| policy)).await
-    }
-}
-
-impl Drop for ProxiedCluster {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.kubeconfig));
     }
 }
 
@@ -191,24 +186,15 @@ async fn refused_connection_is_unavailable_without_a_hold() {
     let harness = proxied.harness("refused").await;
     // No process listens on this port.
     let unused_address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let text = std::fs::read_to_string(&proxied.kubeconfig).unwrap();
-    let unreachable = std::env::temp_dir().join(unique("kubeconfig"));
-    std::fs::write(
-        &unreachable,
-        text.replace(&proxied.proxy.address.to_string(), &unused_address.to_string()),
-    )
-    .unwrap();
-    let client = connect(&Connection { kubeconfig: Some(unreachable.clone()), context: None }).await.unwrap();
-    std::fs::remove_file(&unreachable).unwrap();
+    let text = std::fs::read_to_string(proxied.dir.path("kubeconfig")).unwrap();
+    let text = text.replace(&proxied.proxy.address.to_string(), &unused_address.to_string());
+    let unreachable = proxied.dir.write("unreachable", text);
+    let client = connect(&Connection { kubeconfig: Some(unreachable), context: None }).await.unwrap();
     let settings = runway_k8s::KubernetesSettings::new(&harness.policy);
     let env = Arc::new(runway_control::SystemEnv);
     let backend = runway_k8s::KubernetesBackend::new(client, &harness.policy, settings, env);
-    use runway_control::backend::{Backend, CreateError, CreateRequest};
-    let mut gate = runway_core::Gate::new(Arc::clone(&harness.policy), runway_core::HashSeed(1, 2));
-    let id = runway_core::JobId::from_random(1);
-    let now = runway_core::units::Timestamp::from_seconds(1);
-    let admitted = gate.submit(id, &shell("a", "true").into(), now).unwrap().admitted().unwrap().clone();
-    let request = CreateRequest { id, admitted, policy: Arc::clone(&harness.policy) };
+    use runway_control::backend::{Backend, CreateError};
+    let request = create_request(&harness.policy, runway_core::JobId::from_random(1), shell("a", "true"));
     let result = backend.create(&request).await;
     assert!(matches!(result, Err(CreateError::Unavailable(_))), "{result:?}");
     // The proxy closes all connections, the open ones and each new one. The result is the same, or

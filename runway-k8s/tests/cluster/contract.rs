@@ -1,11 +1,12 @@
 //! Runs the backend contract tests against a real cluster.
 
+use runway_control::SystemEnv;
 use runway_control::backend::Backend;
-use runway_control::{Env, SystemEnv};
 use runway_core::{JobId, JobSpec, Policy};
 use runway_k8s::{KubernetesBackend, KubernetesSettings};
 use runway_testing::cluster::{self, Harness, shell};
 use runway_testing::contract::{BackendUnderTest, check};
+use runway_testing::jobs::unique_id;
 use std::sync::Arc;
 
 struct Cluster {
@@ -34,7 +35,7 @@ impl BackendUnderTest for Cluster {
     }
 
     fn id(&self) -> JobId {
-        JobId::from_random(SystemEnv.random())
+        unique_id()
     }
 }
 

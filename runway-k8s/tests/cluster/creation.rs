@@ -2,21 +2,19 @@
 //! that `find`, `list` and the watch agree.
 
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Secret};
+use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use runway_control::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, LogError, LogOptions,
-    LogStream, Unavailable, WatchEvent,
-};
-use runway_control::{Env, JobSnapshot, SubmitError, Submitted, SystemEnv};
-use runway_core::capability::Capabilities;
+use runway_control::backend::{Backend, CreateError, CreateRequest, Unavailable};
+use runway_control::{JobSnapshot, SubmitError, Submitted, SystemEnv};
 use runway_core::render::{label, render};
 use runway_core::status::{Phase, Reason};
-use runway_core::units::Timestamp;
-use runway_core::{Gate, HashSeed, JobId, JobSpec};
+use runway_core::{JobId, JobSpec};
+use runway_k8s::KubernetesBackend;
+use runway_testing::backends::{BackendWrapper, WrappedBackend};
 use runway_testing::cluster::{Harness, shell, wait_until};
+use runway_testing::jobs;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,10 +27,15 @@ fn with_secret(script: &str) -> JobSpec {
 }
 
 fn create_request(harness: &Harness, spec: JobSpec) -> CreateRequest {
-    let mut gate = Gate::new(Arc::clone(&harness.policy), HashSeed(1, 2));
-    let id = JobId::from_random(SystemEnv.random());
-    let decision = gate.submit(id, &spec.into(), Timestamp::from_seconds(1)).unwrap();
-    CreateRequest { id, admitted: decision.admitted().unwrap().clone(), policy: Arc::clone(&harness.policy) }
+    jobs::create_request(&harness.policy, jobs::unique_id(), spec)
+}
+
+/// Creates the Job of a request without its Secret, as a process that ends after the first step.
+async fn create_incomplete(jobs: &Api<Job>, request: &CreateRequest) {
+    let mut job = render(&request.admitted, request.id, &request.policy).unwrap().job;
+    let annotations = job.metadata.annotations.get_or_insert_default();
+    annotations.insert("runway.dev/incomplete".into(), "x".into());
+    jobs.create(&PostParams::default(), &job).await.unwrap();
 }
 
 /// Returns the number of pods that Jobs have created, counted by their events.
@@ -85,11 +88,7 @@ async fn cancel_deletes_the_secret() {
 async fn repeated_create_completes_an_incomplete_job() {
     let harness = Harness::new("half").await;
     let request = create_request(&harness, with_secret("true"));
-    // This simulates a process that ended after the first step: the Job exists, but not its Secret.
-    let mut job = render(&request.admitted, request.id, &request.policy).unwrap().job;
-    let annotations = job.metadata.annotations.get_or_insert_default();
-    annotations.insert("runway.dev/incomplete".into(), "x".into());
-    harness.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    create_incomplete(&harness.api(), &request).await;
     let seen = harness.backend.create(&request).await.unwrap();
     assert_eq!(seen.id, request.id);
     harness.wait_for_phase(request.id, Phase::Succeeded, None).await;
@@ -113,10 +112,7 @@ async fn secret_of_an_earlier_create_is_replaced() {
 async fn incomplete_job_is_deleted_at_startup() {
     let harness = Harness::new("remains").await;
     let request = create_request(&harness, with_secret("true"));
-    let mut job = render(&request.admitted, request.id, &request.policy).unwrap().job;
-    let annotations = job.metadata.annotations.get_or_insert_default();
-    annotations.insert("runway.dev/incomplete".into(), "x".into());
-    harness.api::<Job>().create(&PostParams::default(), &job).await.unwrap();
+    create_incomplete(&harness.api(), &request).await;
     let again = harness.restart().await;
     assert_eq!(again.plane.job(request.id), None, "the watch did not report the job");
     assert_eq!(again.plane.held_job_ids(), []);
@@ -158,18 +154,16 @@ async fn failed_secret_create_rolls_back_the_job() {
 /// A backend whose first `create` creates only the Job, and then reports that the response about its Secret
 /// was lost.
 struct HalfCreate {
-    inner: runway_k8s::KubernetesBackend,
-    jobs: kube::Api<Job>,
+    inner: KubernetesBackend,
+    jobs: Api<Job>,
     creations: AtomicU32,
 }
 
-impl Backend for HalfCreate {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+impl BackendWrapper for HalfCreate {
+    type Inner = KubernetesBackend;
 
-    fn timing(&self) -> BackendTiming {
-        self.inner.timing()
+    fn inner(&self) -> &KubernetesBackend {
+        &self.inner
     }
 
     fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
@@ -177,44 +171,20 @@ impl Backend for HalfCreate {
             if self.creations.fetch_add(1, Ordering::SeqCst) > 0 {
                 return self.inner.create(request).await;
             }
-            let mut job = render(&request.admitted, request.id, &request.policy).unwrap().job;
-            let annotations = job.metadata.annotations.get_or_insert_default();
-            annotations.insert("runway.dev/incomplete".into(), "x".into());
-            self.jobs.create(&PostParams::default(), &job).await.unwrap();
+            create_incomplete(&self.jobs, request).await;
             Err(CreateError::Uncertain(Unavailable::new("creating a Secret: no response")))
         })
-    }
-
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>> {
-        self.inner.find(job)
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>> {
-        self.inner.list()
-    }
-
-    fn watch(&self) -> BoxStream<'_, WatchEvent> {
-        self.inner.watch()
-    }
-
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>> {
-        self.inner.cancel(job)
-    }
-
-    fn logs<'a>(
-        &'a self,
-        job: &'a JobRef,
-        options: LogOptions,
-    ) -> BoxFuture<'a, Result<LogStream, LogError>> {
-        self.inner.logs(job, options)
     }
 }
 
 #[tokio::test]
 async fn uncertain_secret_create_is_retried() {
     let harness = Harness::new("unanswered").await;
-    let backend =
-        HalfCreate { inner: harness.backend.clone(), jobs: harness.api(), creations: AtomicU32::new(0) };
+    let backend = WrappedBackend(HalfCreate {
+        inner: harness.backend.clone(),
+        jobs: harness.api(),
+        creations: AtomicU32::new(0),
+    });
     let (policy, settings) = (Arc::clone(&harness.policy), runway_control::Settings::default());
     let plane = runway_control::ControlPlane::new(Arc::new(backend), policy, Arc::new(SystemEnv), settings);
     tokio::spawn(plane.clone().run());
@@ -283,7 +253,7 @@ async fn create_in_a_missing_namespace_is_rejected() {
     let settings = runway_k8s::KubernetesSettings::new(&request.policy);
     let env = Arc::new(SystemEnv);
     let admin = harness.admin.clone();
-    let backend = runway_k8s::KubernetesBackend::new(admin, &request.policy, settings, env);
+    let backend = KubernetesBackend::new(admin, &request.policy, settings, env);
     let result = backend.create(&request).await;
     assert!(
         matches!(&result, Err(CreateError::Rejected { reason }) if reason.contains("no-such-namespace")),
@@ -322,7 +292,7 @@ async fn find_and_list_agree_with_the_watch() {
     let mut settings = runway_k8s::KubernetesSettings::new(&harness.policy);
     settings.page_size = 2;
     let client = runway_testing::cluster::runway_client().await;
-    let paged = runway_k8s::KubernetesBackend::new(client, &harness.policy, settings, Arc::new(SystemEnv));
+    let paged = KubernetesBackend::new(client, &harness.policy, settings, Arc::new(SystemEnv));
     let listed = paged.list().await.unwrap();
     assert_eq!(listed.iter().map(|seen| seen.id).collect::<Vec<_>>(), ids);
     for seen in listed {

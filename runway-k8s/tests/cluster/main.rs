@@ -18,5 +18,3 @@ mod outage;
 mod outcomes;
 mod pending;
 mod permissions;
-#[path = "../../../runway-core/tests/it/restricted.rs"]
-mod restricted;

@@ -1,18 +1,20 @@
 //! The permissions of Runway, the security profile of pods, and the guardrails of a namespace.
 
-use crate::restricted::assert_restricted;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, LimitRange, Namespace, Pod, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use runway_control::SystemEnv;
+use runway_core::JobId;
 use runway_core::guardrails::guardrails;
 use runway_core::status::{JobObjects, Phase, Reason, classify};
 use runway_k8s::{KubernetesBackend, KubernetesSettings, REQUIRED_PERMISSIONS};
 use runway_testing::cluster::{
     Harness, admin_client, image, policy, runway_client, shell, unique, wait_until,
 };
+use runway_testing::jobs::create_request;
+use runway_testing::pods::assert_restricted;
 use runway_testing::policies;
 use serde_json::json;
 use std::sync::Arc;
@@ -52,14 +54,7 @@ async fn missing_permissions_are_reported_with_consequence() {
     );
     assert!(message.ends_with(": jobs cannot be created"), "{message}");
     // Without the permission, a create request is rejected with the reason.
-    let request = {
-        let mut gate = runway_core::Gate::new(Arc::clone(&policy), runway_core::HashSeed(1, 2));
-        let id = runway_core::JobId::from_random(1);
-        let now = runway_core::units::Timestamp::from_seconds(1);
-        let decision = gate.submit(id, &shell("train", "true").into(), now).unwrap();
-        let admitted = decision.admitted().unwrap().clone();
-        runway_control::backend::CreateRequest { id, admitted, policy: Arc::clone(&policy) }
-    };
+    let request = create_request(&policy, JobId::from_random(1), shell("train", "true"));
     use runway_control::backend::{Backend, CreateError};
     let result = backend.create(&request).await;
     assert!(matches!(&result, Err(CreateError::Rejected { reason }) if reason.contains("403")), "{result:?}");

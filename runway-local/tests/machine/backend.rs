@@ -4,18 +4,12 @@ use crate::harness::{Harness, create_request, script};
 use futures::StreamExt;
 use runway_control::backend::{Backend, CreateError, LogError, LogEvent, LogOptions, WatchEvent};
 use runway_control::{ControlPlane, Settings, Submitted, SystemEnv};
+use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason};
-use runway_core::{JobSpec, Policy, policy::PriceOverrides};
 use runway_local::LocalBackend;
+use runway_testing::policies;
 use std::sync::Arc;
 use std::time::Duration;
-
-const POLICY: &[u8] = b"
-version: 1
-limits: {cpu: {max: '4', default: 500m}, memory: {max: 1Gi, default: 64Mi}, timeout: {max: 1h, default: 1m}, retries: {max: 3}}
-rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
-run: {termination_grace: 1s, ttl_after_finished: 1s}
-";
 
 async fn read_log(plane: &ControlPlane, id: runway_core::JobId, options: LogOptions) -> String {
     let mut stream = plane.logs(id, options).await.unwrap();
@@ -46,7 +40,8 @@ async fn wait_for_job(
 #[tokio::test(flavor = "multi_thread")]
 async fn control_plane_runs_retries_and_cancels_jobs() {
     let harness = Harness::new();
-    let policy = Arc::new(Policy::parse(POLICY, PriceOverrides::default()).unwrap());
+    let policy = policies::MACHINE.replace("run: {", "run: {ttl_after_finished: 1s, ");
+    let policy = policies::parse(&policy);
     let backend = Arc::new(LocalBackend::open(harness.machine.settings().clone()).unwrap());
     let plane = ControlPlane::new(backend, policy, Arc::new(SystemEnv), Settings::default());
     let follow = tokio::spawn(plane.clone().run());

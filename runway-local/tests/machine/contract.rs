@@ -1,11 +1,11 @@
 //! Runs the contract test of all backends against the local backend.
 
-use crate::harness::{Harness, POLICY, script};
+use crate::harness::{Harness, script};
 use runway_control::backend::Backend;
-use runway_control::{Env, SystemEnv};
 use runway_core::{JobId, JobSpec, Policy};
 use runway_local::LocalBackend;
 use runway_testing::contract::{BackendUnderTest, check};
+use runway_testing::jobs::unique_id;
 use runway_testing::policies;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl BackendUnderTest for LocalBackendUnderTest {
     }
 
     fn policy(&self) -> Arc<Policy> {
-        policies::parse(POLICY)
+        policies::parse(policies::MACHINE)
     }
 
     fn job(&self, name: &str) -> JobSpec {
@@ -40,7 +40,7 @@ impl BackendUnderTest for LocalBackendUnderTest {
     }
 
     fn id(&self) -> JobId {
-        JobId::from_random(SystemEnv.random())
+        unique_id()
     }
 }
 

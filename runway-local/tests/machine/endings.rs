@@ -1,12 +1,12 @@
 //! Tests of all ways in which a job can end.
 
-use crate::harness::{
-    FinishedJob, Harness, POLICY, command, create_request_with_policy, script, wait_finished, wait_until,
-};
+use crate::harness::{FinishedJob, Harness, command, script, wait_finished, wait_until};
+use crate::requests::create_request;
 use runway_control::backend::CancelOutcome;
 use runway_core::JobSpec;
 use runway_core::status::{Phase, Reason, Status};
 use runway_local::{Job, Supervision};
+use runway_testing::policies;
 use std::time::Duration;
 
 fn outcome(ran: &FinishedJob) -> (Phase, Option<Reason>, Option<i32>) {
@@ -142,8 +142,8 @@ fn cancelled_job_can_clean_up_during_its_grace() {
 #[test]
 fn kill_skips_the_grace_period() {
     let harness = Harness::new();
-    let patient = POLICY.replace("termination_grace: 2s", "termination_grace: 10m");
-    let request = create_request_with_policy(&patient, script("trap '' TERM; while :; do sleep 0.05; done"));
+    let patient = policies::MACHINE.replace("termination_grace: 2s", "termination_grace: 10m");
+    let request = create_request(&patient, script("trap '' TERM; while :; do sleep 0.05; done"));
     let job = Job::start(&harness.machine, &request, Supervision::Detached).unwrap();
     assert_eq!(job.cancel().unwrap(), CancelOutcome::Started);
     assert_eq!(job.kill().unwrap(), CancelOutcome::Started);
@@ -206,7 +206,7 @@ fn usage_is_measured_and_the_record_can_be_removed() {
     assert!((20_000_000..64 << 20).contains(&usage.peak_memory.unwrap().units()), "{usage:?}");
     assert!(usage.wall >= usage.cpu.unwrap() / 4, "{usage:?}");
     // The record of a finished job can be deleted.
-    let folder = harness.state_dir().join("jobs").join(job.id().as_str());
+    let folder = harness.job_dir(job.id());
     assert!(folder.exists() && job.remove().unwrap());
     wait_until("the directory to be deleted", || !folder.exists());
 }

@@ -1,13 +1,15 @@
 //! The harness of the tests: a machine with its own state directory and control group. When it is dropped, it
 //! checks that no job has left anything behind.
 
-pub use crate::requests::{POLICY, command, create_request, create_request_with_policy, script};
+use crate::requests;
+pub use crate::requests::{command, script};
 use runway_control::JobSnapshot;
+use runway_control::backend::CreateRequest;
 use runway_core::{JobId, JobSpec};
 use runway_local::{Job, LocalSettings, Machine, StartError, Stream, Supervision};
-use runway_testing::delegation;
+use runway_testing::paths::program;
+use runway_testing::{delegation, machine, policies};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub struct Harness {
@@ -17,14 +19,17 @@ pub struct Harness {
 }
 
 pub fn supervisor() -> PathBuf {
-    let configured = std::env::var_os("RUNWAY_TEST_SUPERVISOR").map(PathBuf::from);
-    configured.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-supervisor")))
+    program("RUNWAY_TEST_SUPERVISOR", env!("CARGO_BIN_EXE_runway-supervisor"))
 }
 
 /// The path of the test launcher: a program that starts a job and never exits.
 pub fn launcher() -> PathBuf {
-    let configured = std::env::var_os("RUNWAY_TEST_LAUNCHER").map(PathBuf::from);
-    configured.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-test-launcher")))
+    program("RUNWAY_TEST_LAUNCHER", env!("CARGO_BIN_EXE_runway-test-launcher"))
+}
+
+/// Returns a request to create a job under the policy [`policies::MACHINE`].
+pub fn create_request(spec: JobSpec) -> CreateRequest {
+    requests::create_request(policies::MACHINE, spec)
 }
 
 impl Harness {
@@ -33,8 +38,7 @@ impl Harness {
     }
 
     pub fn with_settings(change: impl FnOnce(&mut LocalSettings)) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = machine::unique_name("t");
         let cgroup = delegation::cgroup().join(&name);
         let state_dir = std::env::temp_dir().join(format!("runway-{name}"));
         let mut settings = LocalSettings::new(&state_dir);
@@ -70,6 +74,10 @@ impl Harness {
 
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
+    }
+
+    pub fn job_dir(&self, id: JobId) -> PathBuf {
+        self.state_dir.join("jobs").join(id.as_str())
     }
 }
 
@@ -112,31 +120,17 @@ impl Drop for Harness {
             return;
         }
         delegation::assert_cgroup_empty(&self.cgroup);
-        let jobs =
-            || std::fs::read_dir(self.state_dir.join("jobs")).unwrap().map(|job| job.unwrap().file_name());
-        wait_until("job directories to be deleted", || {
-            !jobs().any(|name| name.to_string_lossy().starts_with('.'))
-        });
-        for job in std::fs::read_dir(self.state_dir.join("jobs")).unwrap() {
-            let job = job.unwrap().path();
+        let jobs = || machine::job_dirs(&self.state_dir);
+        let is_hidden = |job: &PathBuf| job.file_name().unwrap().to_string_lossy().starts_with('.');
+        wait_until("job directories to be deleted", || !jobs().iter().any(is_hidden));
+        for job in jobs() {
             assert!(!job.join("files").exists(), "files are left in {job:?}");
-            let status = std::fs::read(job.join("status.json")).unwrap();
-            let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+            let status = machine::read_status(&job);
+            assert!(!status.is_null(), "no status in {job:?}");
             for process in ["supervisor", "init"] {
-                let (pid, start) = (&status[process]["pid"], &status[process]["started"]);
-                if pid.is_null() {
-                    continue;
-                }
-                let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                let field = |stat: String| {
-                    stat.rsplit_once(')')
-                        .and_then(|(_, rest)| rest.split_whitespace().nth(19).map(str::to_owned))
-                };
-                wait_until(&format!("the {process} to exit"), || field(stat()) != Some(start.to_string()));
+                wait_until(&format!("the {process} to exit"), || !machine::is_alive(&status[process]));
             }
         }
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(self.state_dir.to_str().unwrap()), "mounts are left");
-        std::fs::remove_dir_all(&self.state_dir).unwrap();
+        machine::remove_test_dir(&self.state_dir);
     }
 }

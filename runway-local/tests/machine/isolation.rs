@@ -77,7 +77,7 @@ fn environment_has_only_the_variables_of_the_job() {
     );
     assert!(ran.stdout.contains("TOKEN=hush-hush\n"));
     // The two records contain no environment variables. Only the output does, because the job printed them.
-    let job_dir = harness.state_dir().join("jobs").join(job.id().as_str());
+    let job_dir = harness.job_dir(job.id());
     for file in ["job.json", "status.json"] {
         let text = std::fs::read_to_string(job_dir.join(file)).unwrap();
         assert!(!text.contains("hush-hush") && !text.contains("GREETING"), "{text}");

@@ -1,6 +1,7 @@
 //! A launcher that starts one job, prints its id, and never exits: the tests kill it.
 //!
-//! Usage: `runway-test-launcher STATE_DIR CGROUP_PARENT SUPERVISOR attached|detached SCRIPT`
+//! Usage: `runway-test-launcher STATE_DIR CGROUP_PARENT SUPERVISOR attached|detached POLICY SCRIPT`, where
+//! `POLICY` is the text of a policy.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
@@ -21,8 +22,9 @@ fn main() {
         other => panic!("`{other}` is neither `attached` nor `detached`"),
     };
     let machine = Machine::open(settings).unwrap();
-    let job =
-        Job::start(&machine, &requests::create_request(requests::script(&next())), supervision).unwrap();
+    let (policy, script) = (next(), next());
+    let request = requests::create_request(&policy, requests::script(&script));
+    let job = Job::start(&machine, &request, supervision).unwrap();
     println!("{}", job.id());
     loop {
         std::thread::park();

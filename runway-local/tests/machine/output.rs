@@ -6,6 +6,7 @@ use runway_core::spec::ResourceSpec;
 use runway_core::status::Phase;
 use runway_core::units::MemoryBytes;
 use runway_local::Stream;
+use runway_testing::machine;
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -112,7 +113,7 @@ fn try_next_returns_none_without_output() {
 }
 
 /// Returns the peak memory of a process, in bytes.
-fn peak_memory(pid: u64) -> u64 {
+fn peak_memory(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024)
@@ -123,10 +124,7 @@ fn two_gibibytes_of_output_use_little_memory() {
     let harness = Harness::with_settings(|settings| settings.max_log_bytes = MemoryBytes::new(4 << 30));
     let storage = ResourceSpec { ephemeral_storage: Some("8Gi".into()), ..ResourceSpec::default() };
     let job = harness.start(JobSpec { resources: storage, ..command(&["head", "-c", "2G", "/dev/zero"]) });
-    let status =
-        std::fs::read(harness.state_dir().join("jobs").join(job.id().as_str()).join("status.json")).unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
-    let supervisor = status["supervisor"]["pid"].as_u64().unwrap();
+    let supervisor = machine::pid_of(&harness.job_dir(job.id()), "supervisor");
     let (most, read) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut reader = job.reader().unwrap();
     while let Some(chunk) = reader.next_blocking().unwrap() {

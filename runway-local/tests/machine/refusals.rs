@@ -74,7 +74,7 @@ fn start_with_a_used_id_returns_id_conflict() {
 fn start_replaces_an_interrupted_start() {
     let harness = Harness::new();
     let request = create_request(script("echo made"));
-    let job_dir = harness.state_dir().join("jobs").join(request.id.as_str());
+    let job_dir = harness.job_dir(request.id);
     std::fs::create_dir(&job_dir).unwrap();
     let job = Job::start(&harness.machine, &request, Supervision::Detached).unwrap();
     assert_eq!(crate::harness::wait_finished(&job).stdout, "made\n");

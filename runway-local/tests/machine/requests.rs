@@ -1,27 +1,11 @@
-//! Builds job specs and create requests for the tests. A gate with a test policy admits each spec first.
+//! Job specs and create requests, for the tests and for the test launcher. The launcher is a program, so it
+//! cannot use the development dependency `runway-testing`.
 
 use runway_control::backend::CreateRequest;
 use runway_core::policy::PriceOverrides;
 use runway_core::{Gate, HashSeed, JobId, JobSpec, Policy, Submission, units::Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-pub const POLICY: &str = "
-version: 1
-limits:
-  cpu: {min: 10m, max: '4', default: '1'}
-  memory: {min: 1Mi, max: 4Gi, default: 64Mi}
-  ephemeral_storage: {min: 1Mi, max: 20Gi, default: 64Mi}
-  gpu: {max: 8}
-  timeout: {min: 1s, max: 10m, default: 60s}
-  retries: {max: 3, default: 0}
-  network: [none, internal, open]
-rates: {usd_per_cpu_second: '0.00001', usd_per_gb_second: '0.000001', usd_per_gpu_second: '0.0007'}
-quota: {gpus: 1000, concurrent_jobs: 1000}
-capacity: {gpus: 1000, concurrent_jobs: 1000}
-rate_limit: {per_minute: 60000, burst: 1000}
-run: {termination_grace: 2s, run_as_user: 65532}
-";
 
 /// Returns the spec of a job that runs a shell script.
 pub fn script(text: &str) -> JobSpec {
@@ -38,11 +22,8 @@ pub fn command(words: &[&str]) -> JobSpec {
     }
 }
 
-pub fn create_request(spec: JobSpec) -> CreateRequest {
-    create_request_with_policy(POLICY, spec)
-}
-
-pub fn create_request_with_policy(policy: &str, spec: JobSpec) -> CreateRequest {
+/// Returns a request to create a job that the policy must admit.
+pub fn create_request(policy: &str, spec: JobSpec) -> CreateRequest {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let policy = Arc::new(Policy::parse(policy.as_bytes(), PriceOverrides::default()).unwrap());
     let bits = (u128::from(std::process::id()) << 64) | u128::from(COUNT.fetch_add(1, Ordering::Relaxed));

@@ -5,6 +5,7 @@ use runway_control::backend::CancelOutcome;
 use runway_core::JobId;
 use runway_core::status::{Phase, Reason};
 use runway_local::{Job, JobError, Supervision};
+use runway_testing::{machine, policies};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -16,7 +17,7 @@ fn launch(harness: &Harness, text: &str, supervision: Supervision) -> (Child, Jo
     };
     let mut server = Command::new(launcher());
     server.arg(harness.state_dir()).arg(harness.machine.settings().cgroup_parent.clone().unwrap());
-    server.arg(supervisor()).args([supervision, text]);
+    server.arg(supervisor()).args([supervision, policies::MACHINE, text]);
     let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
     let id = lines.next().unwrap().unwrap().parse().unwrap();
@@ -53,10 +54,7 @@ fn next_server_can_cancel_a_running_job() {
 }
 
 fn supervisor_pid(harness: &Harness, id: JobId) -> i32 {
-    let status =
-        std::fs::read(harness.state_dir().join("jobs").join(id.as_str()).join("status.json")).unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
-    i32::try_from(status["supervisor"]["pid"].as_u64().unwrap()).unwrap()
+    machine::pid_of(&harness.job_dir(id), "supervisor")
 }
 
 fn kill_pid(pid: i32) {
@@ -84,7 +82,7 @@ fn job_with_a_truncated_record_is_removed() {
     let harness = Harness::new();
     let (server, id) = launch(&harness, "setsid sleep 1000 & sleep 1000", Supervision::Detached);
     kill(server);
-    let job_dir = harness.state_dir().join("jobs").join(id.as_str());
+    let job_dir = harness.job_dir(id);
     let supervisor = supervisor_pid(&harness, id);
     std::fs::write(job_dir.join("job.json"), "").unwrap();
     assert_eq!(Job::find(&harness.reopen(), id).unwrap().map(|job| job.id()), None);
@@ -98,7 +96,7 @@ fn job_with_a_truncated_status_is_disrupted() {
     let (server, id) = launch(&harness, "sleep 1000", Supervision::Detached);
     kill(server);
     kill_pid(supervisor_pid(&harness, id));
-    std::fs::write(harness.state_dir().join("jobs").join(id.as_str()).join("status.json"), "{").unwrap();
+    std::fs::write(harness.job_dir(id).join("status.json"), "{").unwrap();
     wait_until("the outcome", || {
         let job = Job::find(&harness.reopen(), id).unwrap().unwrap();
         job.status().unwrap().status.reason == Some(Reason::Disrupted)
@@ -110,7 +108,7 @@ fn unknown_record_format_is_left_unchanged() {
     let harness = Harness::new();
     let (server, id) = launch(&harness, "sleep 1000", Supervision::Detached);
     kill(server);
-    let record = harness.state_dir().join("jobs").join(id.as_str()).join("job.json");
+    let record = harness.job_dir(id).join("job.json");
     let original = std::fs::read(&record).unwrap();
     std::fs::write(&record, r#"{"of": "another version"}"#).unwrap();
     let reopened = harness.reopen();
@@ -142,7 +140,7 @@ fn deleting_the_job_directory_ends_the_job() {
     kill(server);
     let job = Job::find(&harness.reopen(), id).unwrap().unwrap();
     let supervisor = supervisor_pid(&harness, id);
-    std::fs::remove_dir_all(harness.state_dir().join("jobs").join(id.as_str())).unwrap();
+    std::fs::remove_dir_all(harness.job_dir(id)).unwrap();
     // Each method of the existing handle reports that the job is gone.
     assert!(matches!(job.status(), Err(JobError::Removed { .. })));
     assert!(matches!(job.usage(), Err(JobError::Removed { .. })));
@@ -158,7 +156,7 @@ fn attached_job_ends_with_its_launcher_and_is_removed() {
     let harness = Harness::new();
     let (server, id) =
         launch(&harness, "trap 'sleep 0.2; exit 0' TERM; while :; do sleep 0.1; done", Supervision::Attached);
-    let job_dir = harness.state_dir().join("jobs").join(id.as_str());
+    let job_dir = harness.job_dir(id);
     assert!(job_dir.exists());
     kill(server);
     wait_until("the job directory to be deleted", || !job_dir.exists());

@@ -47,7 +47,7 @@ pub fn check() -> Result<(), StepError> {
 /// [`StepError`] if a program cannot be built, or a page does not match.
 pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
     build_programs()?;
-    let program = std::env::current_exe().map_err(|error| io_error("the documents", error))?;
+    let program = std::env::current_exe().map_err(StepError::io("the documents"))?;
     session.run("the documents on a cluster", Command::new(program).args(["documents", "--cluster"]))
 }
 
@@ -60,7 +60,7 @@ pub fn run_on_cluster() -> Result<(), StepError> {
     let result = run_pages(RunTarget::Cluster);
     // The namespace of the pages is deleted, so that later steps find the cluster unchanged.
     let removed = kubectl.run(&["delete", "namespace", "runway-jobs", "--ignore-not-found"], None);
-    result.and(removed.map(drop).map_err(|what| check_failed("the documents", what)))
+    result.and(removed.map(drop).map_err(|what| StepError::check_failed("the documents", what)))
 }
 
 fn build_programs() -> Result<(), StepError> {
@@ -79,31 +79,25 @@ fn run_pages(place: RunTarget) -> Result<(), StepError> {
             }
         }
     }
-    if failures.is_empty() { Ok(()) } else { Err(check_failed("the documents", failures)) }
+    if failures.is_empty() { Ok(()) } else { Err(StepError::check_failed("the documents", failures)) }
 }
 
 fn pages() -> Result<Vec<Page>, StepError> {
     let dir = workspace_root().join("docs/how-to");
-    let told = |error| io_error("the how-to pages", error);
+    let read_error = || StepError::io("the how-to pages");
     let mut names: Vec<PathBuf> = EXECUTED_PAGES.iter().map(PathBuf::from).collect();
     let mut how_to = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(told)? {
-        how_to.push(PathBuf::from("docs/how-to").join(entry.map_err(told)?.file_name()));
+    for entry in std::fs::read_dir(&dir).map_err(read_error())? {
+        how_to.push(PathBuf::from("docs/how-to").join(entry.map_err(read_error())?.file_name()));
     }
     how_to.sort();
     names.extend(how_to);
     names
         .iter()
-        .map(|name| Page::read(name).map_err(|what| check_failed(&name.display().to_string(), what)))
+        .map(|name| {
+            Page::read(name).map_err(|what| StepError::check_failed(name.display().to_string(), what))
+        })
         .collect()
-}
-
-fn check_failed(step: &str, what: String) -> StepError {
-    StepError::CheckFailed { step: step.to_owned(), what }
-}
-
-fn io_error(step: &str, error: std::io::Error) -> StepError {
-    StepError::Io { step: step.to_owned(), error }
 }
 
 #[cfg(test)]

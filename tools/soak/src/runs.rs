@@ -6,7 +6,6 @@ use crate::report::{Report, RunResult};
 use runway_devcluster::{Release, Session, UpOptions};
 use runway_steps::{self as steps, StepError, target_dir};
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -141,7 +140,7 @@ impl Soak<'_> {
                 let wanted = UpOptions { node: true, kubernetes: self.kubernetes };
                 let mut session = Session::start(wanted).map_err(|failure| StepError::Cluster { failure })?;
                 let busy = is_busy.then(|| MachineLoad::start(&log_dir())).transpose();
-                let _busy = busy.map_err(|error| io_error("the load", error))?;
+                let _busy = busy.map_err(StepError::io("the load"))?;
                 repetitions.run_all(|step, log| tests.run(log, |command| session.run(step, command)))
             }
             RunKind::AllOnCluster { kubernetes } => {
@@ -177,12 +176,12 @@ impl TestCommand {
         run: impl FnOnce(&mut Command) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let name = log.display().to_string();
-        let output = File::create(log).map_err(|error| io_error(&name, error))?;
-        let errors = output.try_clone().map_err(|error| io_error(&name, error))?;
+        let output = File::create(log).map_err(StepError::io(&name))?;
+        let errors = output.try_clone().map_err(StepError::io(&name))?;
         let mut command =
             steps::cargo_command(&[&["test", "--locked"], self.target, &["--"], self.filter].concat());
         run(command.stdin(Stdio::null()).stdout(output).stderr(errors))?;
-        let text = fs::read_to_string(log).map_err(|error| io_error(&name, error))?;
+        let text = fs::read_to_string(log).map_err(StepError::io(&name))?;
         if text.contains("\nrunning 0 tests\n") {
             let what = format!("no test has the name `{}`", self.filter.join(" "));
             return Err(StepError::CheckFailed { step: self.target.join(" "), what });
@@ -207,7 +206,7 @@ impl Repetitions {
         mut run: impl FnMut(&str, &Path) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let dir = log_dir();
-        fs::create_dir_all(&dir).map_err(|error| io_error(&dir.display().to_string(), error))?;
+        fs::create_dir_all(&dir).map_err(StepError::io(dir.display().to_string()))?;
         for number in 1..=self.times {
             let step = format!("{} {number}/{}", self.name, self.times);
             let log = dir.join(format!("{}-{number}.log", self.name));
@@ -236,10 +235,6 @@ impl Repetitions {
 /// Returns the directory of the logs.
 fn log_dir() -> PathBuf {
     target_dir().join("soak")
-}
-
-fn io_error(step: &str, error: io::Error) -> StepError {
-    StepError::Io { step: step.to_owned(), error }
 }
 
 #[cfg(test)]

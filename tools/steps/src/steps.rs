@@ -44,6 +44,19 @@ pub enum StepError {
     },
 }
 
+impl StepError {
+    /// Returns a function that adds the step to an I/O error.
+    pub fn io(step: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let step = step.into();
+        move |error| Self::Io { step, error }
+    }
+
+    /// Returns the error of a failed check.
+    pub fn check_failed(step: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::CheckFailed { step: step.into(), what: what.into() }
+    }
+}
+
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -32,15 +32,10 @@ pub(crate) fn benchmark(operations: usize) -> BenchResult<Benchmark> {
 }
 
 fn request(facts: &JobInputs) -> BenchResult<Request> {
-    let numbers = [
-        ("cpu", facts.cpu),
-        ("memory", facts.memory),
-        ("gpu", facts.gpu),
-        ("timeout", facts.timeout),
-        ("retries", facts.retries),
-    ]
-    .map(|(name, number)| (name.to_owned(), RestrictedExpression::new_long(number)));
-    let texts = [("network", facts.network), ("image", &facts.image)]
+    let numbers =
+        facts.numbers().map(|(name, number)| (name.to_owned(), RestrictedExpression::new_long(number)));
+    let texts = facts
+        .texts()
         .map(|(name, text)| (name.to_owned(), RestrictedExpression::new_string(text.to_owned())));
     let uid = |text: &str| BenchResult::<EntityUid>::Ok(text.parse()?);
     Ok(Request::new(

@@ -31,16 +31,11 @@ pub(crate) fn benchmark(operations: usize) -> BenchResult<Benchmark> {
 /// Returns the context for one input. All contexts share the environment.
 fn context(env: &Arc<Env>, facts: &JobInputs) -> BenchResult<Context<'static, 'static>> {
     let mut context = Context::with_env(Arc::clone(env));
-    for (name, number) in [
-        ("cpu", facts.cpu),
-        ("memory", facts.memory),
-        ("gpu", facts.gpu),
-        ("timeout", facts.timeout),
-        ("retries", facts.retries),
-    ] {
+    for (name, number) in facts.numbers() {
         context.add_variable_from_value(name, number);
     }
-    context.add_variable_from_value("network", facts.network);
-    context.add_variable_from_value("image", facts.image.as_str());
+    for (name, text) in facts.texts() {
+        context.add_variable_from_value(name, text);
+    }
     Ok(context)
 }

@@ -40,6 +40,22 @@ impl JobInputs {
         }
     }
 
+    /// Returns the numbers with their names in the rules.
+    fn numbers(&self) -> [(&'static str, i64); 5] {
+        [
+            ("cpu", self.cpu),
+            ("memory", self.memory),
+            ("gpu", self.gpu),
+            ("timeout", self.timeout),
+            ("retries", self.retries),
+        ]
+    }
+
+    /// Returns the texts with their names in the rules.
+    fn texts(&self) -> [(&'static str, &str); 2] {
+        [("network", self.network), ("image", &self.image)]
+    }
+
     /// Returns ten jobs, in the order of the rules. Only the rule at the same position refuses the job.
     fn refused() -> [Self; 10] {
         let job = || Self::allowed(0);

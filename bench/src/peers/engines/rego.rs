@@ -49,16 +49,8 @@ pub(crate) fn benchmark(operations: usize) -> BenchResult<Benchmark> {
 fn input(facts: &JobInputs) -> Value {
     let mut input = Value::new_object();
     if let Ok(object) = input.as_object_mut() {
-        let numbers = [
-            ("cpu", facts.cpu),
-            ("memory", facts.memory),
-            ("gpu", facts.gpu),
-            ("timeout", facts.timeout),
-            ("retries", facts.retries),
-        ];
-        object.extend(numbers.map(|(name, number)| (name.into(), number.into())));
-        let texts = [("network", facts.network), ("image", &facts.image)];
-        object.extend(texts.map(|(name, text)| (name.into(), text.into())));
+        object.extend(facts.numbers().map(|(name, number)| (name.into(), number.into())));
+        object.extend(facts.texts().map(|(name, text)| (name.into(), text.into())));
     }
     input
 }

@@ -1,9 +1,9 @@
 //! Submitting, listing, watching, showing and cancelling jobs on a server.
 
-use super::server::{Server, ServerConfig, policy_with_high_rate_limit, short_timings};
+use super::server::{Server, ServerConfig, short_timings};
 use super::{HELLO, json, remote_command, runway_at, runway_at_with};
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Stdio};
 
 /// Submits one job and returns the job in the JSON output.
 fn submit_job(url: &str, arguments: &[&str]) -> serde_json::Value {
@@ -133,20 +133,19 @@ fn watch_redraws_the_list_on_a_terminal() {
     script.wait().unwrap();
 }
 
+/// Starts `runway ls --watch`. Returns the process and the lines that it prints.
+fn watch(url: &str, format: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut command = remote_command(url, &["ls", "--watch", "-o", format]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
 #[test]
 fn watch_prints_each_change() {
-    let server = Server::start(ServerConfig {
-        policy: policy_with_high_rate_limit(),
-        timings: short_timings(true),
-        ..ServerConfig::default()
-    });
+    let server = Server::start(ServerConfig { timings: short_timings(true), ..ServerConfig::default() });
     let url = &server.url();
-    let mut watching = remote_command(url, &["ls", "--watch", "-o", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let (mut watching, mut lines) = watch(url, "json");
     let id = submit_job(url, &[])["id"].as_str().unwrap().to_owned();
     loop {
         let job: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -164,12 +163,7 @@ fn watch_separates_cells_with_one_space() {
     let server = Server::start(ServerConfig::default());
     let url = &server.url();
     let id = submit_job(url, &[])["id"].as_str().unwrap().to_owned();
-    let mut watching = remote_command(url, &["ls", "--watch", "-o", "wide"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let (mut watching, mut lines) = watch(url, "wide");
     let line = lines.next().unwrap().unwrap();
     watching.kill().unwrap();
     watching.wait().unwrap();

@@ -11,7 +11,7 @@ mod server;
 mod tls;
 mod waiting;
 
-use crate::program::{ProgramOutput, runway_command, to_program_output};
+use crate::program::{ProgramOutput, run_with_input, runway_command, to_program_output};
 use std::process::{Command, Stdio};
 
 pub const HELLO: &str = "fixtures/jobs/hello.yaml";
@@ -29,13 +29,7 @@ pub fn runway_at(url: &str, arguments: &[&str]) -> ProgramOutput {
 
 /// Runs a command like [`runway_at`], with `stdin` as its standard input.
 pub fn runway_at_with(url: &str, arguments: &[&str], stdin: &str) -> ProgramOutput {
-    use std::io::Write;
-    let mut command = remote_command(url, arguments);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The program may exit without reading its input.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    to_program_output(child.wait_with_output().unwrap())
+    run_with_input(remote_command(url, arguments), stdin.as_bytes())
 }
 
 pub fn json(ran: &ProgramOutput) -> serde_json::Value {

@@ -3,7 +3,8 @@
 use super::server::{Server, ServerConfig, policy_with_high_rate_limit};
 use super::{HELLO, json, remote_command, runway_at, runway_at_with};
 use crate::program::{fixtures, runway, to_program_output};
-use runway_control::fake::{Fault, Response};
+use runway_control::fake::Response;
+use runway_testing::paths::TempDir;
 
 #[test]
 fn submit_renders_violations_as_check_does() {
@@ -25,8 +26,8 @@ fn submit_renders_violations_as_check_does() {
 
 #[test]
 fn submit_json_has_the_violations_of_check() {
-    let policy = std::env::temp_dir().join(format!("runway-policy-{}.yaml", std::process::id()));
-    std::fs::write(&policy, policy_with_high_rate_limit()).unwrap();
+    let dir = TempDir::new("policy");
+    let policy = dir.write("policy.yaml", policy_with_high_rate_limit());
     let server = Server::start(ServerConfig::default());
     let (mut sent, mut refused_locally) = (0, 0);
     for file in fixtures("jobs/refused") {
@@ -52,7 +53,6 @@ fn submit_json_has_the_violations_of_check() {
             }
         }
     }
-    std::fs::remove_file(&policy).unwrap();
     assert!(sent > 15 && refused_locally > 3, "{sent} {refused_locally}");
     assert_eq!(server.created_jobs(), []);
 }
@@ -143,8 +143,7 @@ fn rate_limit_and_quota_refusals_say_when_to_retry() {
 
 #[test]
 fn rejection_by_the_backend_shows_its_reason() {
-    let fault = Fault { response: Response::Rejected, ..Fault::default() };
-    let server = Server::start(ServerConfig { fault, ..ServerConfig::default() });
+    let server = Server::start(ServerConfig { response: Response::Rejected, ..ServerConfig::default() });
     let ran = runway_at(&server.url(), &["submit", HELLO]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("The backend rejected the job (422)"), "{}", ran.stderr);
@@ -178,10 +177,9 @@ fn invalid_usage_is_reported_without_a_request() {
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(message), "{arguments:?}: {}", ran.stderr);
     }
-    let broken = std::env::temp_dir().join(format!("runway-broken-{}.pem", std::process::id()));
-    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
+    let dir = TempDir::new("broken");
+    let broken = dir.write("broken.pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
     let ran = runway_at("https://127.0.0.1:1", &["ls", "--ca", broken.to_str().unwrap()]);
-    std::fs::remove_file(&broken).unwrap();
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains(&format!("cannot use `{}`", broken.display())), "{}", ran.stderr);
     let without_server = runway(&["ls"]);

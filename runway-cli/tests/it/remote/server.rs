@@ -2,17 +2,14 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream, StreamExt};
-use runway_control::backend::{
-    Backend, BackendTiming, CancelOutcome, CreateError, CreateRequest, JobRef, JobSnapshot, LogError,
-    LogEvent, LogOptions, LogStream, Unavailable, WatchEvent,
-};
-use runway_control::fake::{FakeBackend, FakeCluster, Fault, JobTimings};
+use futures::stream::{self, StreamExt};
+use runway_control::backend::{Backend, JobRef, LogError, LogEvent, LogOptions, LogStream};
+use runway_control::fake::{FakeBackend, FakeCluster, JobTimings, Response};
 use runway_core::JobId;
-use runway_core::capability::Capabilities;
 use runway_core::status::Status;
 use runway_http::server::Tls;
-use runway_testing::faults::CreateFault;
+use runway_testing::backends::{BackendWrapper, WrappedBackend};
+use runway_testing::faults::ScriptedFaults;
 pub use runway_testing::faults::{long_timings, short_timings};
 use runway_testing::server::{Harness, ServerSetup};
 use std::time::Duration;
@@ -29,7 +26,8 @@ pub fn policy_with_high_rate_limit() -> String {
 pub struct ServerConfig {
     pub policy: String,
     pub timings: JobTimings,
-    pub fault: Fault,
+    /// The response of the cluster to all calls except lists.
+    pub response: Response,
     /// The output of each job: one part that the job prints when it starts, and one part that it prints when
     /// it ends.
     pub output: (Vec<LogEvent>, Vec<LogEvent>),
@@ -41,7 +39,7 @@ impl Default for ServerConfig {
         Self {
             policy: policy_with_high_rate_limit(),
             timings: long_timings(),
-            fault: Fault::default(),
+            response: Response::Delivered,
             output: (vec![LogEvent::Attempt(1), LogEvent::Bytes(Bytes::from_static(b"hello\n"))], vec![]),
             tls: None,
         }
@@ -59,13 +57,13 @@ pub struct Server {
 impl Server {
     pub fn start(config: ServerConfig) -> Self {
         let runtime = Runtime::new().unwrap();
-        let faults = Box::new(CreateFault { create: config.fault, timings: config.timings });
+        let faults = ScriptedFaults::with_timings(config.timings);
+        faults.set_response(config.response);
+        let faults = Box::new(faults);
         let setup = ServerSetup { policy: config.policy, faults, tls: config.tls, ..ServerSetup::default() };
         let output = config.output;
-        let harness = runtime.block_on(Harness::start(setup, |cluster, backend| PrintingBackend {
-            backend,
-            cluster: cluster.clone(),
-            output,
+        let harness = runtime.block_on(Harness::start(setup, |cluster, backend| {
+            WrappedBackend(PrintingBackend { backend, cluster: cluster.clone(), output })
         }));
         let (address, cluster) = (harness.address, harness.cluster.clone());
         Self { address, cluster, _runtime: runtime, _harness: harness }
@@ -87,33 +85,11 @@ struct PrintingBackend {
     output: (Vec<LogEvent>, Vec<LogEvent>),
 }
 
-impl Backend for PrintingBackend {
-    fn capabilities(&self) -> Capabilities {
-        self.backend.capabilities()
-    }
+impl BackendWrapper for PrintingBackend {
+    type Inner = FakeBackend;
 
-    fn timing(&self) -> BackendTiming {
-        self.backend.timing()
-    }
-
-    fn create<'a>(&'a self, request: &'a CreateRequest) -> BoxFuture<'a, Result<JobSnapshot, CreateError>> {
-        self.backend.create(request)
-    }
-
-    fn find<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<Option<JobSnapshot>, Unavailable>> {
-        self.backend.find(job)
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>> {
-        self.backend.list()
-    }
-
-    fn watch(&self) -> BoxStream<'_, WatchEvent> {
-        self.backend.watch()
-    }
-
-    fn cancel<'a>(&'a self, job: &'a JobRef) -> BoxFuture<'a, Result<CancelOutcome, Unavailable>> {
-        self.backend.cancel(job)
+    fn inner(&self) -> &FakeBackend {
+        &self.backend
     }
 
     fn logs<'a>(

@@ -3,78 +3,24 @@
 use super::HELLO;
 use super::server::{Server, ServerConfig};
 use crate::program::{ProgramOutput, runway};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use runway_http::server::{Tls, TlsFiles};
-use std::path::{Path, PathBuf};
-
-/// A temporary directory of certificates and keys. It is deleted when this value is dropped.
-struct Certificates(PathBuf);
-
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    fn sign(&self, dir: &Path, name: &str, unit: Option<&str>) {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        if let Some(unit) = unit {
-            params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
-        }
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(dir.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        std::fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let dir = std::env::temp_dir().join(format!("runway-tls-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let (trusted, untrusted) = (Authority::new(), Authority::new());
-        std::fs::write(dir.join("ca.pem"), &trusted.pem).unwrap();
-        std::fs::write(dir.join("other-ca.pem"), &untrusted.pem).unwrap();
-        trusted.sign(&dir, "server", None);
-        trusted.sign(&dir, "admin", Some("admin"));
-        trusted.sign(&dir, "viewer", Some("viewer"));
-        untrusted.sign(&dir, "stranger", Some("admin"));
-        Self(dir)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Certificates {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use runway_http::server::Tls;
+use runway_testing::paths::TempDir;
+use runway_testing::tls::{Authority, write_tls_files};
 
 #[test]
 fn client_certificate_decides_the_role() {
-    let certificates = Certificates::new();
-    let file = |name: &str| certificates.file(name);
-    let files = TlsFiles {
-        certificate: file("server.pem").into(),
-        key: file("server.key").into(),
-        client_ca: Some(file("ca.pem").into()),
-    };
-    let server =
-        Server::start(ServerConfig { tls: Some(Tls::load(files).unwrap()), ..ServerConfig::default() });
+    let dir = TempDir::new("tls");
+    let (trusted, untrusted) = (Authority::new("authority"), Authority::new("authority"));
+    dir.write("ca.pem", trusted.pem());
+    dir.write("other-ca.pem", untrusted.pem());
+    for (authority, name, role) in
+        [(&trusted, "admin", "admin"), (&trusted, "viewer", "viewer"), (&untrusted, "stranger", "admin")]
+    {
+        authority.client(&[role]).write(&dir, name);
+    }
+    let tls = Tls::load(write_tls_files(&dir, &trusted.server(), Some(&trusted))).unwrap();
+    let server = Server::start(ServerConfig { tls: Some(tls), ..ServerConfig::default() });
+    let file = |name: &str| dir.path(name).to_str().unwrap().to_owned();
     let url = format!("https://{}", server.address);
     let call = |identity: Option<&str>, ca: Option<&str>, arguments: &[&str]| -> ProgramOutput {
         let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();

@@ -4,7 +4,8 @@ use crate::error::ServeError;
 use runway_control::SystemEnv;
 use runway_control::backend::Backend;
 use runway_core::Policy;
-use runway_http::flags::{BackendKind, Flags};
+use runway_core::capability::BackendKind;
+use runway_http::flags::Flags;
 use runway_k8s::{Connection, KubernetesBackend, KubernetesSettings, connect};
 #[cfg(target_os = "linux")]
 use runway_local::{LocalBackend, LocalSettings, detect_gpus};
@@ -16,6 +17,8 @@ pub(crate) async fn open(flags: &Flags, policy: &Arc<Policy>) -> Result<Arc<dyn 
         BackendKind::Kubernetes => open_kubernetes(flags, policy).await,
         #[cfg(target_os = "linux")]
         BackendKind::Local => open_local(flags).await,
+        #[cfg(not(target_os = "linux"))]
+        BackendKind::Local => Err(ServeError::UnsupportedBackend),
     }
 }
 

@@ -40,6 +40,10 @@ pub(crate) enum ServeError {
     /// The cluster denies permissions that the server needs.
     #[error("{}; apply `infra/kubernetes/rbac.yaml`, which grants all required permissions", join_permissions(.0))]
     MissingPermissions(Vec<MissingPermission>),
+    /// This platform does not support the local backend.
+    #[cfg(not(target_os = "linux"))]
+    #[error("the backend `local` requires Linux")]
+    UnsupportedBackend,
     /// The state directory cannot be opened.
     #[cfg(target_os = "linux")]
     #[error(transparent)]

@@ -69,7 +69,7 @@ pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
     let file = image::default_archive();
     image::write_archive(&file)?;
     steps::run_cargo("the command line", &["build", "--locked", "-p", "runway-cli"])?;
-    let program = std::env::current_exe().map_err(|error| StepError::Io { step: STEP.to_owned(), error })?;
+    let program = std::env::current_exe().map_err(StepError::io(STEP))?;
     session.run("the image on a cluster", Command::new(&program).args(["cluster", "import"]).arg(file))?;
     session.run(STEP, Command::new(program).arg("manifests"))
 }
@@ -189,7 +189,7 @@ fn is_served(document: &str, served: &str) -> bool {
 }
 
 fn check_failed(what: impl Into<String>) -> StepError {
-    StepError::CheckFailed { step: STEP.to_owned(), what: what.into() }
+    StepError::check_failed(STEP, what)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A server on a real cluster, with test load: jobs that succeed or fail, refused jobs, and reads.
 
 use super::scraper::{curl, free_port, wait_until};
-use super::{check_failed, io_error, write_file};
+use super::write_file;
 use runway_devcluster::Kubectl;
 use runway_steps::{ChildGuard, StepError, target_dir, workspace_root};
 use serde_json::json;
@@ -24,7 +24,7 @@ impl TestLoad {
     pub(super) fn start(place: &Path) -> Result<Self, StepError> {
         let namespace = NamespaceGuard::create(Kubectl::new()?)?;
         let policy = fs::read_to_string(workspace_root().join("fixtures/policies/default.yaml"));
-        let policy = policy.map_err(|error| io_error("the policy", error))?;
+        let policy = policy.map_err(StepError::io("the policy"))?;
         let policy_file = place.join("policy.yaml");
         write_file(
             &policy_file,
@@ -37,9 +37,9 @@ impl TestLoad {
             .arg(&policy_file)
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--listen-ops", &format!("127.0.0.1:{ops_port}")])
-            .stderr(log.map_err(|error| io_error("the server", error))?)
+            .stderr(log.map_err(StepError::io("the server"))?)
             .spawn()
-            .map_err(|error| io_error("the server", error))?;
+            .map_err(StepError::io("the server"))?;
         let load = Self {
             api: format!("http://127.0.0.1:{port}"),
             ops_port,
@@ -87,7 +87,7 @@ impl NamespaceGuard {
     fn create(kubectl: Kubectl) -> Result<Self, StepError> {
         let name = format!("t-dashboard-{}", std::process::id());
         let created = kubectl.run(&["create", "namespace", &name], None);
-        created.map_err(|what| check_failed("the namespace of the dashboard's jobs", what))?;
+        created.map_err(|what| StepError::check_failed("the namespace of the dashboard's jobs", what))?;
         Ok(Self { kubectl, name })
     }
 }

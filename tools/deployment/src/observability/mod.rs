@@ -59,7 +59,7 @@ pub fn check(may_install: bool) -> Result<bool, StepError> {
 /// [`StepError`] if the server cannot be built, a panel stays empty, or a critical alert fires.
 pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
     steps::run_cargo("the server", &["build", "--locked", "-p", "runway-http"])?;
-    let program = std::env::current_exe().map_err(|error| io_error("the dashboard", error))?;
+    let program = std::env::current_exe().map_err(StepError::io("the dashboard"))?;
     session.run("the dashboard with a server under load", Command::new(program).arg("dashboard"))
 }
 
@@ -89,7 +89,7 @@ pub fn check_dashboard() -> Result<(), StepError> {
             break;
         }
         if started_at.elapsed() > TIMEOUT {
-            return Err(check_failed(
+            return Err(StepError::check_failed(
                 "the dashboard",
                 format!("panels stay empty:\n  {}", empty.join("\n  ")),
             ));
@@ -97,7 +97,7 @@ pub fn check_dashboard() -> Result<(), StepError> {
         sleep(Duration::from_secs(1));
     }
     if prometheus.has_value(r#"ALERTS{severity="critical",alertstate="firing"}"#)? {
-        return Err(check_failed(
+        return Err(StepError::check_failed(
             "the dashboard",
             "a critical alert fires although the server works".to_owned(),
         ));
@@ -148,7 +148,7 @@ fn render_rule_object() -> std::io::Result<(PathBuf, String)> {
 /// # Errors
 /// [`StepError`] if a file cannot be read or written.
 pub fn write_rule_object() -> Result<(), StepError> {
-    let (file, object) = render_rule_object().map_err(|error| io_error("the rules", error))?;
+    let (file, object) = render_rule_object().map_err(StepError::io("the rules"))?;
     write_file(&file, &object)
 }
 
@@ -164,9 +164,9 @@ struct Query {
 
 fn dashboard_queries() -> Result<Vec<Query>, StepError> {
     let file = observability_dir().join("dashboards/runway.json");
-    let text = fs::read_to_string(&file).map_err(|error| io_error("the dashboard", error))?;
-    let dashboard: Value =
-        serde_json::from_str(&text).map_err(|error| check_failed("the dashboard", error.to_string()))?;
+    let text = fs::read_to_string(&file).map_err(StepError::io("the dashboard"))?;
+    let dashboard: Value = serde_json::from_str(&text)
+        .map_err(|error| StepError::check_failed("the dashboard", error.to_string()))?;
     Ok(parse_queries(&dashboard))
 }
 
@@ -186,10 +186,10 @@ fn parse_queries(dashboard: &Value) -> Vec<Query> {
 
 /// Returns each line of the PromQL blocks in the runbooks.
 fn runbook_queries() -> Result<Vec<String>, StepError> {
-    let read_error = |error| io_error("the runbooks", error);
+    let read_error = || StepError::io("the runbooks");
     let mut queries = Vec::new();
-    for page in fs::read_dir(workspace_root().join("docs/runbooks")).map_err(read_error)? {
-        let text = fs::read_to_string(page.map_err(read_error)?.path()).map_err(read_error)?;
+    for page in fs::read_dir(workspace_root().join("docs/runbooks")).map_err(read_error())? {
+        let text = fs::read_to_string(page.map_err(read_error())?.path()).map_err(read_error())?;
         let blocks = text.split("```promql\n").skip(1).filter_map(|rest| rest.split("```").next());
         queries.extend(blocks.flat_map(str::lines).map(str::to_owned));
     }
@@ -204,15 +204,7 @@ fn expand_rate_interval(expression: &str) -> String {
 fn write_file(file: &PathBuf, text: &str) -> Result<(), StepError> {
     let dir = file.parent().map(PathBuf::from).unwrap_or_default();
     let result = fs::create_dir_all(dir).and_then(|()| fs::write(file, text));
-    result.map_err(|error| io_error(&file.display().to_string(), error))
-}
-
-fn check_failed(step: &str, what: String) -> StepError {
-    StepError::CheckFailed { step: step.to_owned(), what }
-}
-
-fn io_error(step: &str, error: std::io::Error) -> StepError {
-    StepError::Io { step: step.to_owned(), error }
+    result.map_err(StepError::io(file.display().to_string()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A Prometheus that scrapes one server every second.
 
-use super::{check_failed, io_error, write_file};
+use super::write_file;
 use runway_steps::{ChildGuard, ProgramPaths, StepError};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -34,8 +34,7 @@ impl Prometheus {
         let file = place.join("prometheus.yaml");
         write_file(&file, &config.to_string())?;
         let address = format!("127.0.0.1:{}", free_port()?);
-        let log =
-            File::create(place.join("prometheus.log")).map_err(|error| io_error("Prometheus", error))?;
+        let log = File::create(place.join("prometheus.log")).map_err(StepError::io("Prometheus"))?;
         let program = programs.get("prometheus").cloned().unwrap_or_else(|| "prometheus".into());
         let process = Command::new(program)
             .arg(format!("--config.file={}", file.display()))
@@ -43,7 +42,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address={address}"))
             .stderr(log)
             .spawn()
-            .map_err(|error| io_error("Prometheus", error))?;
+            .map_err(StepError::io("Prometheus"))?;
         let prometheus = Self { address, _process: ChildGuard(process) };
         wait_until("Prometheus", || curl(&[&format!("http://{}/-/ready", prometheus.address)]).is_ok())?;
         Ok(prometheus)
@@ -53,8 +52,8 @@ impl Prometheus {
     pub(super) fn has_value(&self, query: &str) -> Result<bool, StepError> {
         let (url, query) = (format!("http://{}/api/v1/query", self.address), format!("query={query}"));
         let answer = curl(&["--get", &url, "--data-urlencode", &query])?;
-        let answer: Value =
-            serde_json::from_str(&answer).map_err(|error| check_failed("Prometheus", error.to_string()))?;
+        let answer: Value = serde_json::from_str(&answer)
+            .map_err(|error| StepError::check_failed("Prometheus", error.to_string()))?;
         let series = answer.pointer("/data/result").and_then(Value::as_array).cloned().unwrap_or_default();
         let number = |series: &Value| series.pointer("/value/1").and_then(Value::as_str) != Some("NaN");
         Ok(series.iter().any(number))
@@ -67,11 +66,11 @@ pub(super) fn curl(arguments: &[&str]) -> Result<String, StepError> {
         .args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "10"])
         .args(arguments)
         .output()
-        .map_err(|error| io_error("curl", error))?;
+        .map_err(StepError::io("curl"))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(check_failed("curl", String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+        Err(StepError::check_failed("curl", String::from_utf8_lossy(&output.stderr).trim()))
     }
 }
 
@@ -80,7 +79,7 @@ pub(super) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Res
     let started_at = Instant::now();
     while !condition() {
         if started_at.elapsed() > Duration::from_secs(60) {
-            return Err(check_failed(what, "not ready within 60 s".to_owned()));
+            return Err(StepError::check_failed(what, "not ready within 60 s"));
         }
         sleep(Duration::from_millis(100));
     }
@@ -89,5 +88,5 @@ pub(super) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Res
 
 pub(super) fn free_port() -> Result<u16, StepError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    listener.map(|address| address.port()).map_err(|error| io_error("a port", error))
+    listener.map(|address| address.port()).map_err(StepError::io("a port"))
 }

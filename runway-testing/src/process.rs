@@ -1,49 +1,16 @@
 //! Runs the program `runway-http` in its own process.
 
-use runway_control::{Env, SystemEnv};
+use crate::paths::TempDir;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
-
-/// A temporary directory for one test.
-pub struct TempDir(PathBuf);
-
-impl TempDir {
-    pub fn new(name: &str) -> Self {
-        let name = format!("{name}-{:x}", SystemEnv.random());
-        Self::at(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
-    }
-
-    pub fn at(path: PathBuf) -> Self {
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Replaces a file atomically, because the server can read it at any time.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
-        std::fs::write(&new, content).unwrap();
-        std::fs::rename(new, &path).unwrap();
-        path
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A kubeconfig for an unreachable cluster. Its token must never appear in output.
 pub const UNREACHABLE_KUBECONFIG: &str = "\
@@ -55,36 +22,36 @@ users: [{name: tester, user: {token: the-secret-token}}]
 contexts: [{name: nowhere, context: {cluster: nowhere, user: tester}}]
 ";
 
-/// Returns the path of the program: the value of `RUNWAY_TEST_SERVER`, or the program that cargo built.
-pub fn program() -> PathBuf {
-    let elsewhere = std::env::var_os("RUNWAY_TEST_SERVER").map(PathBuf::from);
-    elsewhere.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runway-http")))
-}
-
 /// A running server.
-pub struct Process {
+pub struct ServerProcess {
     child: Child,
+    /// The address of the server.
     pub address: SocketAddr,
+    /// The address of the probes and the metrics, if `--listen-ops` is set.
     pub ops: Option<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
     /// The task that reads the log, which is the standard error of the process.
     reader: JoinHandle<()>,
 }
 
-impl Process {
-    /// Starts the program with the Kubernetes backend, and waits until it listens.
-    pub async fn start(policy: PathBuf, kubeconfig: PathBuf, flags: &[&str]) -> Self {
-        let backend = ["--backend", "kubernetes", "--policy", policy.to_str().unwrap(), "--kubeconfig"];
-        Self::launch(&[&backend[..], &[kubeconfig.to_str().unwrap()], flags].concat()).await
+impl ServerProcess {
+    /// Starts the program with the Kubernetes backend and the file `policy.yaml` of the directory, and waits
+    /// until it listens.
+    pub async fn start_on_cluster(program: &Path, dir: &TempDir, kubeconfig: &Path, flags: &[&str]) -> Self {
+        let (policy, kubeconfig) = (dir.path("policy.yaml"), kubeconfig.to_str().unwrap());
+        let policy = policy.to_str().unwrap();
+        let backend = ["--backend", "kubernetes", "--policy", policy, "--kubeconfig", kubeconfig];
+        Self::launch(program, &[&backend[..], flags].concat()).await
     }
 
     /// Starts the program, and waits until it listens.
-    pub async fn launch(flags: &[&str]) -> Self {
-        Self::launch_on("127.0.0.1:0", flags).await
+    pub async fn launch(program: &Path, flags: &[&str]) -> Self {
+        Self::launch_on(program, "127.0.0.1:0", flags).await
     }
 
-    pub async fn launch_on(listen: &str, flags: &[&str]) -> Self {
-        let mut command = Command::new(program());
+    /// Starts the program with this address, and waits until it listens.
+    pub async fn launch_on(program: &Path, listen: &str, flags: &[&str]) -> Self {
+        let mut command = Command::new(program);
         command.args(["--listen", listen, "--log-format", "json"]).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
@@ -110,6 +77,7 @@ impl Process {
     }
 
     /// Returns the log lines so far.
+    #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
@@ -132,6 +100,7 @@ impl Process {
         }
     }
 
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

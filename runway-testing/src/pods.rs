@@ -1,10 +1,9 @@
-//! Assertions for the `restricted` profile of the Pod Security Standards. The cluster tests of runway-k8s
-//! apply them to real pods.
+//! Assertions for the pods of jobs.
 
 use serde_json::{Value, json};
 
-/// Asserts that a pod spec satisfies the `restricted` profile:
-/// https://kubernetes.io/docs/concepts/security/pod-security-standards/
+/// Asserts that a pod spec satisfies the profile `restricted` of the
+/// [Pod Security Standards](https://kubernetes.io/docs/concepts/security/pod-security-standards/).
 pub fn assert_restricted(pod: &Value) {
     for host in ["hostNetwork", "hostPID", "hostIPC"] {
         assert!(pod.get(host).is_none_or(|value| value == false), "{host}");

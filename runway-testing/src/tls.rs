@@ -1,16 +1,17 @@
 //! Test certificates for servers and clients, and TLS clients.
 
-use crate::process::TempDir;
+use crate::paths::TempDir;
+use crate::wire::RawConnection;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair,
 };
 use runway_http::server::TlsFiles;
-use runway_testing::wire::RawConnection;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -19,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 /// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate and its private key.
+/// A certificate for `localhost` and `127.0.0.1`, and its private key.
 pub struct Certificate {
     der: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
@@ -27,7 +28,16 @@ pub struct Certificate {
     key_pem: String,
 }
 
+impl Certificate {
+    /// Writes the files `NAME.pem` and `NAME.key`, and returns their paths.
+    pub fn write(&self, dir: &TempDir, name: &str) -> (PathBuf, PathBuf) {
+        (dir.write(&format!("{name}.pem"), &self.pem), dir.write(&format!("{name}.key"), &self.key_pem))
+    }
+}
+
 impl Authority {
+    /// Creates an authority with this common name.
+    #[must_use]
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -35,8 +45,10 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// Signs a certificate after `change` has edited its parameters.
     pub fn sign(&self, change: impl FnOnce(&mut CertificateParams)) -> Certificate {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "somebody");
         change(&mut params);
@@ -50,12 +62,15 @@ impl Authority {
         }
     }
 
+    /// Signs a server certificate.
+    #[must_use]
     pub fn server(&self) -> Certificate {
         self.sign(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth])
     }
 
     /// Signs a client certificate with up to two organizational units. `rcgen` writes only one name per type,
     /// so the second unit uses the numeric object id.
+    #[must_use]
     pub fn client(&self, units: &[&str]) -> Certificate {
         self.sign(|params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -66,35 +81,41 @@ impl Authority {
         })
     }
 
-    pub fn roots(&self) -> RootCertStore {
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         roots
     }
 
+    /// Returns the certificate of the authority as PEM.
+    #[must_use]
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 }
 
-/// Writes the files for [`Tls`](runway_http::server::Tls).
+/// Writes the files for [`Tls`](runway_http::server::Tls): `server.pem`, `server.key` and `clients.pem`.
 pub fn write_tls_files(dir: &TempDir, server: &Certificate, clients: Option<&Authority>) -> TlsFiles {
     let client_ca = clients.map(|authority| dir.write("clients.pem", authority.pem()));
-    let certificate = dir.write("server.pem", &server.pem);
-    TlsFiles { certificate, key: dir.write("server.key", &server.key_pem), client_ca }
+    let (certificate, key) = server.write(dir, "server");
+    TlsFiles { certificate, key, client_ca }
 }
 
 /// A TLS client that trusts one authority and can present a certificate.
-pub struct Client {
+pub struct TlsClient {
     connector: TlsConnector,
 }
 
-impl Client {
+impl TlsClient {
+    /// Creates a client that uses TLS 1.3.
+    #[must_use]
     pub fn new(server: &Authority, certificate: Option<&Certificate>) -> Self {
-        Self::with(server, certificate, &[&rustls::version::TLS13])
+        Self::with_versions(server, certificate, &[&rustls::version::TLS13])
     }
 
-    pub fn with(
+    /// Creates a client that uses one of these versions of TLS.
+    #[must_use]
+    pub fn with_versions(
         server: &Authority,
         certificate: Option<&Certificate>,
         versions: &[&'static SupportedProtocolVersion],
@@ -120,9 +141,6 @@ impl Client {
     }
 
     /// Sends a request and returns the status of the response.
-    ///
-    /// # Errors
-    /// An I/O error if the connection fails or the server closes it.
     pub async fn status(&self, address: SocketAddr, request: &str) -> io::Result<u16> {
         let mut wire = self.connect(address).await?;
         wire.send(request).await?;
