@@ -58,9 +58,14 @@ pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
 pub fn run_on_cluster() -> Result<(), StepError> {
     let kubectl = Kubectl::new()?;
     let result = run_pages(RunTarget::Cluster);
-    // The namespace of the pages is deleted, so that later steps find the cluster unchanged.
-    let removed = kubectl.run(&["delete", "namespace", "runway-jobs", "--ignore-not-found"], None);
-    result.and(removed.map(drop).map_err(|what| check_failed("the documents", what)))
+    // The guardrails of the pages are deleted, so that later steps find the cluster unchanged.
+    let remove = |objects: [&str; 2]| {
+        let removed = kubectl.run(&["delete", objects[0], objects[1], "--ignore-not-found"], None);
+        removed.map(drop).map_err(|what| check_failed("the documents", what))
+    };
+    let admission = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let removed = remove(["namespace", "runway-jobs"]);
+    result.and(removed).and(remove([admission, "runway-jobs.runway.dev"]))
 }
 
 fn build_programs() -> Result<(), StepError> {
