@@ -313,7 +313,16 @@ fn open_network_excludes_metadata_and_api_server() {
         json!([{"key": "runway.dev/tenant", "operator": "NotIn", "values": ["closed"]}])
     );
     let v4 = ["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "172.18.0.2/32"];
-    let v6 = ["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128", "fd00:1::2/128"];
+    let v6 = [
+        "fe80::/10",
+        "fd00:ec2::/32",
+        "fd20:ce::254/128",
+        // The metadata service, 169.254.169.254, is 64:ff9b::a9fe:a9fe through NAT64, and in
+        // 2002:a9fe:a9fe::/48 through 6to4.
+        "64:ff9b::/96",
+        "2002::/16",
+        "fd00:1::2/128",
+    ];
     let blocks = json!({"to": [
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": v4}},
         {"ipBlock": {"cidr": "::/0", "except": v6}},
