@@ -73,7 +73,7 @@ async fn pod_meets_the_restricted_profile() {
     let harness = Harness::new("restricted").await;
     let mut spec = shell(
         "train",
-        "id -u; touch /no 2>/dev/null || echo read-only; touch $HOME/yes && echo tmp; cat /dev/shm/x 2>/dev/null; ls /var/run/secrets 2>/dev/null; true",
+        "id -u; touch /no 2>/dev/null || echo read-only; touch /volume/no 2>/dev/null || echo no volume; touch $HOME/yes && echo tmp; cat /dev/shm/x 2>/dev/null; ls /var/run/secrets 2>/dev/null; true",
     );
     spec.resources.shm = Some("4Mi".into());
     let job = harness.submit(spec).await;
@@ -94,7 +94,7 @@ async fn pod_meets_the_restricted_profile() {
             text.extend(bytes);
         }
     }
-    assert_eq!(String::from_utf8(text).unwrap(), "65532\nread-only\ntmp\n");
+    assert_eq!(String::from_utf8(text).unwrap(), "65532\nread-only\nno volume\ntmp\n");
 }
 
 #[tokio::test]
