@@ -34,6 +34,46 @@ resource "aws_iam_role_policy" "cluster_secrets" {
   })
 }
 
+# The clients of the private endpoint outside of the cluster. EKS creates another group for the API server and
+# the nodes. A rule in that group would also open port 443 of the nodes.
+resource "aws_security_group" "api_server" {
+  name        = "${var.name}-api-server"
+  description = "Clients of the API server outside of the cluster"
+  vpc_id      = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-api-server" }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "api_server_ranges" {
+  for_each = var.private_endpoint_cidrs
+
+  security_group_id = aws_security_group.api_server.id
+  description       = "The API server, from a private range"
+  cidr_ipv4         = each.value
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+}
+
+resource "aws_vpc_security_group_ingress_rule" "api_server_groups" {
+  for_each = var.private_endpoint_security_groups
+
+  security_group_id            = aws_security_group.api_server.id
+  description                  = "The API server, from a security group"
+  referenced_security_group_id = each.value
+  ip_protocol                  = "tcp"
+  from_port                    = 443
+  to_port                      = 443
+}
+
+data "aws_eks_cluster_versions" "standard" {
+  version_status = "STANDARD_SUPPORT"
+}
+
+locals {
+  standard_versions = [for version in data.aws_eks_cluster_versions.standard.cluster_versions : version.cluster_version]
+}
+
 resource "aws_eks_cluster" "this" {
   name     = var.name
   version  = var.kubernetes_version
@@ -51,6 +91,7 @@ resource "aws_eks_cluster" "this" {
 
   vpc_config {
     subnet_ids              = [for subnet in aws_subnet.control : subnet.id]
+    security_group_ids      = [aws_security_group.api_server.id]
     endpoint_private_access = true
     endpoint_public_access  = length(var.public_endpoint_cidrs) > 0
     public_access_cidrs     = length(var.public_endpoint_cidrs) > 0 ? var.public_endpoint_cidrs : null
@@ -70,6 +111,13 @@ resource "aws_eks_cluster" "this" {
 
   upgrade_policy {
     support_type = "STANDARD"
+  }
+
+  lifecycle {
+    precondition {
+      condition     = contains(local.standard_versions, var.kubernetes_version)
+      error_message = "EKS gives Kubernetes ${var.kubernetes_version} no standard support. It gives standard support to: ${join(", ", sort(local.standard_versions))}."
+    }
   }
 
   depends_on = [

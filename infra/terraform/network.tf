@@ -8,10 +8,23 @@ data "aws_availability_zones" "available" {
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
   }
+
+  lifecycle {
+    postcondition {
+      condition     = length([for id in self.zone_ids : id if !contains(local.unsupported_zone_ids, id)]) >= var.zones
+      error_message = "${var.region} has fewer than ${var.zones} availability zones that EKS supports. Lower `zones`, or choose another region."
+    }
+  }
 }
 
 locals {
-  zones     = slice(sort(data.aws_availability_zones.available.names), 0, var.zones)
+  # EKS creates no API server in these zones. The names of zones differ between accounts, so the zones are
+  # listed by id: https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
+  unsupported_zone_ids = ["use1-az3", "usw1-az2", "cac1-az3"]
+
+  zone_ids = zipmap(data.aws_availability_zones.available.names, data.aws_availability_zones.available.zone_ids)
+  zones    = slice(sort([for name, id in local.zone_ids : name if !contains(local.unsupported_zone_ids, id)]), 0, var.zones)
+
   nat_zones = var.nat_gateway_per_zone ? local.zones : slice(local.zones, 0, 1)
 }
 

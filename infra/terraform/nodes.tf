@@ -1,5 +1,6 @@
 # Three node groups: for the cluster's own pods and Runway, for jobs without GPUs, and for jobs with GPUs. The
-# permissions of nodes in AWS suffice only to join the cluster and to pull images.
+# permissions of nodes in AWS suffice only to join the cluster and to pull images. A node describes its own
+# instance before it starts the kubelet, so AmazonEKSWorkerNodeMinimalPolicy does not suffice.
 
 resource "aws_iam_role" "nodes" {
   name = "${var.name}-nodes"
@@ -15,7 +16,7 @@ resource "aws_iam_role" "nodes" {
 }
 
 resource "aws_iam_role_policy_attachment" "nodes" {
-  for_each = toset(["AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"])
+  for_each = toset(["AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly"])
 
   role       = aws_iam_role.nodes.name
   policy_arn = "arn:${local.partition}:iam::aws:policy/${each.key}"
@@ -29,6 +30,28 @@ locals {
   }
 
   node_subnets = [for subnet in aws_subnet.nodes : subnet.id]
+
+  # By default, containerd creates a writable volume for each `VOLUME` of an image. Neither the read-only root
+  # file system nor the storage limit of a job applies to such a volume. EKS adds this part to its own user
+  # data. The section has the name of containerd 2.
+  node_user_data = <<-EOT
+    MIME-Version: 1.0
+    Content-Type: multipart/mixed; boundary="RUNWAY"
+
+    --RUNWAY
+    Content-Type: application/node.eks.aws
+
+    ---
+    apiVersion: node.eks.aws/v1alpha1
+    kind: NodeConfig
+    spec:
+      containerd:
+        config: |
+          [plugins."io.containerd.cri.v1.runtime"]
+          ignore_image_defined_volumes = true
+
+    --RUNWAY--
+  EOT
 }
 
 resource "aws_launch_template" "nodes" {
@@ -36,6 +59,7 @@ resource "aws_launch_template" "nodes" {
 
   name_prefix            = "${var.name}-${each.key}-"
   update_default_version = true
+  user_data              = base64encode(local.node_user_data)
 
   # The hop limit is 1, so a pod cannot read the credentials of its node.
   metadata_options {

@@ -13,6 +13,14 @@ output "registry" {
   value       = aws_ecr_repository.server.repository_url
 }
 
+output "network" {
+  description = "The VPC, and the route table of the API server's subnets, which needs the route to a VPN."
+  value = {
+    vpc         = aws_vpc.this.id
+    route_table = aws_vpc.this.main_route_table_id
+  }
+}
+
 output "ranges" {
   description = "The ranges that the overlay for EKS and its policy must contain."
   value       = module.layout.ranges

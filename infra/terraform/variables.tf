@@ -21,12 +21,36 @@ variable "name" {
 }
 
 variable "kubernetes_version" {
-  description = "The version of Kubernetes. It has no default, because a version outside of standard support costs six times as much."
+  description = "The version of Kubernetes. EKS must still give it standard support, because extended support costs six times as much."
   type        = string
+  default     = "1.36"
 
   validation {
-    condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version)) && try(tonumber(split(".", var.kubernetes_version)[1]) >= 31, false)
-    error_message = "The version must be 1.31 or later, in the form 1.35. In older versions, a Job can fail while its pod is still running."
+    condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version))
+    error_message = "The version must have the form 1.36."
+  }
+
+  validation {
+    condition = try(
+      tonumber(split(".", var.kubernetes_version)[1]) >= tonumber(split(".", var.supported_kubernetes_versions.min)[1]) &&
+      tonumber(split(".", var.kubernetes_version)[1]) <= tonumber(split(".", var.supported_kubernetes_versions.max)[1]),
+      false,
+    )
+    error_message = "The version must be between ${var.supported_kubernetes_versions.min} and ${var.supported_kubernetes_versions.max}. Runway is tested with these versions (`supported_kubernetes_versions`)."
+  }
+}
+
+variable "supported_kubernetes_versions" {
+  description = "The oldest and the newest version that `kubernetes_version` can have. The defaults are the versions that Runway is tested with."
+  type = object({
+    min = optional(string, "1.34")
+    max = optional(string, "1.36")
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for version in values(var.supported_kubernetes_versions) : can(regex("^1\\.[0-9]{2}$", version))])
+    error_message = "Both versions must have the form 1.36."
   }
 }
 
@@ -71,6 +95,33 @@ variable "public_endpoint_cidrs" {
   validation {
     condition     = alltrue([for cidr in var.public_endpoint_cidrs : try(tonumber(split("/", cidr)[1]) >= 8, false)])
     error_message = "Ranges larger than a /8 are not allowed, because they are almost the whole internet."
+  }
+}
+
+variable "private_endpoint_cidrs" {
+  description = "The private ranges, such as that of a VPN, that can reach the API server on port 443. Nodes and pods need no entry."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.private_endpoint_cidrs : can(cidrnetmask(cidr))])
+    error_message = "Each element must be an IPv4 range such as 10.8.0.0/16."
+  }
+
+  validation {
+    condition     = alltrue([for cidr in var.private_endpoint_cidrs : try(tonumber(split("/", cidr)[1]) >= 8, false)])
+    error_message = "Ranges larger than a /8 are not allowed. List only the ranges of your own networks."
+  }
+}
+
+variable "private_endpoint_security_groups" {
+  description = "The security groups, such as that of a bastion, whose members can reach the API server on port 443."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for group in var.private_endpoint_security_groups : can(regex("^sg-[0-9a-f]{8,17}$", group))])
+    error_message = "Each element must be the id of a security group, such as sg-0123456789abcdef0."
   }
 }
 

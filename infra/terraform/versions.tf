@@ -1,5 +1,5 @@
 terraform {
-  required_version = ">= 1.10"
+  required_version = ">= 1.11"
 
   # The location of the state is an argument of `terraform init`.
   backend "s3" {

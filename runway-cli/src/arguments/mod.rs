@@ -361,7 +361,8 @@ pub(crate) enum PolicyCommand {
     },
     /// Print the Kubernetes objects that enforce the policy in a cluster
     ///
-    /// The objects are Namespaces, ResourceQuotas, LimitRanges and NetworkPolicies.
+    /// The objects are Namespaces, ResourceQuotas, LimitRanges, NetworkPolicies and
+    /// ValidatingAdmissionPolicies.
     Render {
         #[command(flatten)]
         policy: PolicyFlag,

@@ -28,6 +28,8 @@ pub(super) fn run(api_server: &[Cidr], file: Option<&Path>, format: TextOrJson) 
         for network in &namespace_guardrails.network_policies {
             objects.push(to_json(network)?);
         }
+        objects.push(to_json(&namespace_guardrails.admission_policy)?);
+        objects.push(to_json(&namespace_guardrails.admission_policy_binding)?);
     }
     print_objects(&objects, format)?;
     Ok(Exit::Success)

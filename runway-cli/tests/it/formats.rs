@@ -91,7 +91,18 @@ fn guardrails_json_is_a_kubernetes_list() {
     assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
     let kinds: Vec<_> =
         list["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["Namespace", "ResourceQuota", "LimitRange", "NetworkPolicy", "NetworkPolicy"]);
+    assert_eq!(
+        kinds,
+        [
+            "Namespace",
+            "ResourceQuota",
+            "LimitRange",
+            "NetworkPolicy",
+            "NetworkPolicy",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ]
+    );
 }
 
 #[test]

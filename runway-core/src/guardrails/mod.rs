@@ -1,11 +1,12 @@
 //! Guardrails: the Kubernetes objects that enforce the policy in a namespace, also for pods that bypass
 //! Runway.
 //!
-//! Each namespace of jobs gets a Namespace with Pod Security labels, a ResourceQuota, a LimitRange and
-//! NetworkPolicies. Every job that the gate admits passes these objects. They enforce only what Kubernetes
-//! can enforce: only the gate checks images, timeouts, rate limits and prices. This module renders the
-//! objects and does not apply them.
+//! Each namespace of jobs gets a Namespace with Pod Security labels, a ResourceQuota, a LimitRange,
+//! NetworkPolicies, and a ValidatingAdmissionPolicy with its binding. Every job that the gate admits passes
+//! these objects. They enforce only what Kubernetes can enforce: only the gate checks images, timeouts, rate
+//! limits and prices. This module renders the objects and does not apply them.
 
+mod job_changes;
 mod limit_range;
 mod network;
 mod resource_quota;
@@ -14,6 +15,9 @@ use crate::name::Tenant;
 use crate::policy::{Cidr, Limits, Network, Policy, TenantPolicy, UnknownTenants};
 use crate::render::label;
 use crate::units::GpuCount;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -31,6 +35,10 @@ pub struct Guardrails {
     pub limit_range: Option<LimitRange>,
     /// The network policies: one denies all connections, and the others allow the networks of the policy.
     pub network_policies: Vec<NetworkPolicy>,
+    /// The policy that rejects changes of Runway's Jobs. It belongs to no namespace, but selects this one.
+    pub admission_policy: ValidatingAdmissionPolicy,
+    /// The binding that puts the admission policy into effect.
+    pub admission_policy_binding: ValidatingAdmissionPolicyBinding,
 }
 
 /// An error that prevents the rendering of the guardrails of a policy.
@@ -83,6 +91,8 @@ pub fn guardrails(policy: &Policy, api_server: &[Cidr]) -> Result<Vec<Guardrails
                 resource_quota: resource_quota::resource_quota(scope),
                 limit_range: limit_range::limit_range(scope),
                 network_policies: network::network_policies(scope, api_server)?,
+                admission_policy: job_changes::admission_policy(scope),
+                admission_policy_binding: job_changes::admission_policy_binding(scope),
             })
         })
         .collect()

@@ -14,9 +14,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// All addresses, with the exceptions that a job must never reach. Clouds serve the credentials of their
 /// machines at link-local addresses. Some clouds also use other addresses: Azure, Alibaba, Amazon and Google.
+/// NAT64 and 6to4 reach IPv4 addresses through IPv6 ranges, so both ranges are excluded with all their
+/// addresses.
 const OPEN_RANGES: [(&str, &[&str]); 2] = [
     ("0.0.0.0/0", &["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"]),
-    ("::/0", &["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"]),
+    ("::/0", &["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128", "64:ff9b::/96", "2002::/16"]),
 ];
 
 pub(super) fn network_policies(

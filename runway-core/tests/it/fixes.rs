@@ -123,7 +123,7 @@ fn unique_readings_become_fixes() {
     let good = serde_json::json!({"name": "a", "tenant": "t", "image": "busybox", "command": ["true"]});
     for (path, written, fix) in [
         ("/timeout", "5 minutes", serde_json::json!("5m")),
-        ("/timeout", "1h30", serde_json::json!("15m")),
+        ("/timeout", "1h30", serde_json::json!("1h")),
         ("/timeout", "soon", Value::Null),
         ("/command", "python train.py --epochs=3", serde_json::json!(["python", "train.py", "--epochs=3"])),
         ("/args", "-v", serde_json::json!(["-v"])),

@@ -313,7 +313,16 @@ fn open_network_excludes_metadata_and_api_server() {
         json!([{"key": "runway.dev/tenant", "operator": "NotIn", "values": ["closed"]}])
     );
     let v4 = ["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "172.18.0.2/32"];
-    let v6 = ["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128", "fd00:1::2/128"];
+    let v6 = [
+        "fe80::/10",
+        "fd00:ec2::/32",
+        "fd20:ce::254/128",
+        // The metadata service, 169.254.169.254, is 64:ff9b::a9fe:a9fe through NAT64, and in
+        // 2002:a9fe:a9fe::/48 through 6to4.
+        "64:ff9b::/96",
+        "2002::/16",
+        "fd00:1::2/128",
+    ];
     let blocks = json!({"to": [
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": v4}},
         {"ipBlock": {"cidr": "::/0", "except": v6}},
@@ -326,11 +335,43 @@ fn open_network_excludes_metadata_and_api_server() {
 }
 
 #[test]
+fn admission_policy_selects_runway_jobs_of_its_namespace() {
+    let rest = "unknown_tenants: deny\ntenants: {a: {}, b: {}}\nrun: {namespace: 'jobs-{tenant}'}\n";
+    let guarded = all(&policy(rest));
+    assert_eq!(guarded.len(), 2);
+    for (guarded, namespace) in guarded.iter().zip(["jobs-a", "jobs-b"]) {
+        let name = format!("{namespace}.runway.dev");
+        let admission = json_of(&guarded.admission_policy);
+        assert_eq!(admission["metadata"]["name"], name);
+        assert_eq!(
+            admission["spec"]["matchConstraints"],
+            json!({
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "objectSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "runway"}},
+                "resourceRules": [{
+                    "apiGroups": ["batch"],
+                    "apiVersions": ["v1"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["jobs"],
+                }],
+            })
+        );
+        // If the API server cannot evaluate a condition, it must reject the change.
+        assert_eq!(admission["spec"]["failurePolicy"], "Fail");
+        let binding = json_of(&guarded.admission_policy_binding);
+        assert_eq!(binding["metadata"]["name"], name);
+        assert_eq!(binding["spec"], json!({"policyName": name, "validationActions": ["Deny"]}));
+    }
+}
+
+#[test]
 fn every_object_has_owner_labels_and_policy_digest() {
     for policy in crate::documents::policies() {
         for guarded in all(&policy) {
             let objects = [json_of(&guarded.namespace), json_of(&guarded.resource_quota)].into_iter();
             let objects = objects.chain(guarded.limit_range.iter().map(json_of));
+            let objects = objects
+                .chain([json_of(&guarded.admission_policy), json_of(&guarded.admission_policy_binding)]);
             for object in objects.chain(guarded.network_policies.iter().map(json_of)) {
                 let metadata = &object["metadata"];
                 assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "runway");
@@ -338,10 +379,14 @@ fn every_object_has_owner_labels_and_policy_digest() {
                 assert_eq!(*digest, policy.digest().to_string());
                 let name = metadata["name"].as_str().unwrap();
                 assert!(
-                    name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+                    name.len() <= 253
+                        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')),
                     "{name}"
                 );
-                if object["kind"] != "Namespace" {
+                let kind = object["kind"].as_str().unwrap();
+                if kind == "Namespace" || kind.starts_with("ValidatingAdmissionPolicy") {
+                    assert_eq!(metadata.get("namespace"), None);
+                } else {
                     assert_eq!(metadata["namespace"], guarded.namespace.metadata.name.clone().unwrap());
                 }
             }

@@ -28,4 +28,5 @@ mod quantities;
 mod recorded;
 mod replay;
 mod secrets;
+mod specification;
 mod workdir;

@@ -1,10 +1,13 @@
 //! The permissions of Runway, the security profile of pods, and the guardrails of a namespace.
 
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, LimitRange, Namespace, Pod, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use runway_control::SystemEnv;
 use runway_core::JobId;
 use runway_core::guardrails::guardrails;
@@ -65,7 +68,7 @@ async fn pod_meets_the_restricted_profile() {
     let harness = Harness::new("restricted").await;
     let mut spec = shell(
         "train",
-        "id -u; touch /no 2>/dev/null || echo read-only; touch $HOME/yes && echo tmp; cat /dev/shm/x 2>/dev/null; ls /var/run/secrets 2>/dev/null; true",
+        "id -u; touch /no 2>/dev/null || echo read-only; touch /volume/no 2>/dev/null || echo no volume; touch $HOME/yes && echo tmp; cat /dev/shm/x 2>/dev/null; ls /var/run/secrets 2>/dev/null; true",
     );
     spec.resources.shm = Some("4Mi".into());
     let job = harness.submit(spec).await;
@@ -86,7 +89,7 @@ async fn pod_meets_the_restricted_profile() {
             text.extend(bytes);
         }
     }
-    assert_eq!(String::from_utf8(text).unwrap(), "65532\nread-only\ntmp\n");
+    assert_eq!(String::from_utf8(text).unwrap(), "65532\nread-only\nno volume\ntmp\n");
 }
 
 #[tokio::test]
@@ -165,4 +168,64 @@ async fn guardrails_block_jobs_created_without_runway() {
         .await;
         assert!(held.message.contains(what), "{}", held.message);
     }
+}
+
+#[tokio::test]
+async fn guardrails_reject_changes_of_runway_jobs() {
+    let harness = Harness::new("unchanged").await;
+    let rails = guardrails(&harness.policy, &[]).unwrap().swap_remove(0);
+    let name = rails.admission_policy.metadata.name.clone().unwrap();
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(harness.admin.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(harness.admin.clone());
+    policies.create(&PostParams::default(), &rails.admission_policy).await.unwrap();
+    bindings.create(&PostParams::default(), &rails.admission_policy_binding).await.unwrap();
+
+    // A suspended Job that has never started. Kubernetes itself allows most changes of it.
+    let jobs = harness.api::<Job>();
+    let labels = json!({"app.kubernetes.io/managed-by": "runway"});
+    let suspended = |name: &str| {
+        json!({"metadata": {"name": name, "labels": labels}, "spec": {
+            "suspend": true, "parallelism": 1, "backoffLimit": 0, "activeDeadlineSeconds": 60,
+            "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "job", "image": image()}]}},
+        }})
+    };
+    let created = serde_json::from_value(suspended("suspended")).unwrap();
+    jobs.create(&PostParams::default(), &created).await.unwrap();
+    let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
+    let change = async |spec: serde_json::Value| {
+        jobs.patch("suspended", &dry_run, &Patch::Merge(json!({ "spec": spec }))).await.err()
+    };
+    // The API server applies a new admission policy after some seconds.
+    wait_until("the admission policy", async || change(json!({"parallelism": 2})).await.map(drop)).await;
+    for (spec, message) in [
+        (json!({"template": {"spec": {"nodeSelector": {"a": "b"}}}}), "the pod template of a Runway job"),
+        (json!({"parallelism": 2}), "the parallelism of a Runway job"),
+        (json!({"backoffLimit": 5}), "the retries of a Runway job"),
+        (json!({"activeDeadlineSeconds": 3600}), "the deadline of a Runway job"),
+    ] {
+        let error = change(spec.clone()).await.map(|error| format!("{error:?}")).unwrap_or_default();
+        assert!(error.contains(message), "{spec}: {error}");
+    }
+    assert!(change(json!({"suspend": false})).await.is_none(), "a Job can be resumed");
+    let mut foreign = suspended("foreign");
+    foreign["spec"]["managedBy"] = "example.com/other".into();
+    let foreign = serde_json::from_value(foreign).unwrap();
+    let error = jobs.create(&PostParams::default(), &foreign).await.unwrap_err();
+    assert!(format!("{error:?}").contains("must not have another controller"), "{error:?}");
+
+    // Runway creates and resumes a job with a secret, and cancels it. No client can suspend it.
+    let mut spec = shell("train", "sleep 300");
+    spec.secrets.insert("TOKEN".into(), runway_core::spec::Secret::Value("hush".into()));
+    let job = harness.submit(spec).await;
+    harness.wait_for_phase(job, Phase::Running, None).await;
+    let mine = ListParams::default().labels(&format!("runway.dev/id={job}"));
+    let running = jobs.list(&mine).await.unwrap().items[0].metadata.name.clone().unwrap();
+    let suspend = Patch::Merge(json!({"spec": {"suspend": true}}));
+    let error = jobs.patch(&running, &dry_run, &suspend).await.unwrap_err();
+    assert!(format!("{error:?}").contains("must not be suspended"), "{error:?}");
+    harness.plane.cancel(job).await.unwrap();
+    harness.wait_until_deleted(job).await;
+
+    bindings.delete(&name, &DeleteParams::default()).await.unwrap();
+    policies.delete(&name, &DeleteParams::default()).await.unwrap();
 }

@@ -3,7 +3,7 @@
 
 use crate::state::ClusterDir;
 use runway_image::SourceEpoch;
-use runway_image::oci::{ContainerConfig, Image, ImageArchive, Layer};
+use runway_image::oci::{ContainerConfig, EmptyObject, Image, ImageArchive, Layer};
 use runway_steps::ToolError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,9 @@ pub(crate) const PAUSE_IMAGE: &str = "runway.test/pause:1";
 
 /// Image names that jobs use. The second one appears in the example jobs.
 pub(crate) const JOB_IMAGES: &[&str] = &["runway.test/busybox:1", "registry.internal/embed:1.8.0"];
+
+/// A volume of all images. The node must ignore it: the storage limit of a job does not cover such volumes.
+const IGNORED_VOLUME: &str = "/volume";
 
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnonroot:x:65532:65532:nonroot:/tmp:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nnonroot:x:65532:\n";
@@ -52,6 +55,7 @@ fn build_archive(busybox: &[u8], applets: &str) -> io::Result<Vec<u8>> {
                 user: "65532:65532",
                 env: &["PATH=/bin"],
                 cmd: words,
+                volumes: BTreeMap::from([(IGNORED_VOLUME, EmptyObject {})]),
                 ..ContainerConfig::default()
             },
             created: time,

@@ -242,6 +242,7 @@ address = \"/run/containerd/containerd.sock\"
 sandbox_image = {pause}
 restrict_oom_score_adj = true
 disable_apparmor = true
+ignore_image_defined_volumes = true
 stream_server_address = \"127.0.0.1\"
 stream_server_port = \"0\"
 

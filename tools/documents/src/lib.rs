@@ -21,6 +21,7 @@ const EXCLUDED_BLOCKS: &[(&str, &str, &str)] = &[
     ("docs/tutorial.md", "cargo install ", "the built programs are on the search path"),
     ("docs/tutorial.md", "cargo xtask cluster down\n", "other tests need the cluster"),
     ("docs/how-to/embed.md", "[dependencies]\n", "the path of the project is an example"),
+    ("docs/how-to/run-jobs-from-rust.md", "[dependencies]\n", "the path of the project is an example"),
 ];
 
 /// The target on which blocks are run.
@@ -58,9 +59,14 @@ pub fn check_on_cluster(session: &mut Session) -> Result<(), StepError> {
 pub fn run_on_cluster() -> Result<(), StepError> {
     let kubectl = Kubectl::new()?;
     let result = run_pages(RunTarget::Cluster);
-    // The namespace of the pages is deleted, so that later steps find the cluster unchanged.
-    let removed = kubectl.run(&["delete", "namespace", "runway-jobs", "--ignore-not-found"], None);
-    result.and(removed.map(drop).map_err(|what| StepError::check_failed("the documents", what)))
+    // The guardrails of the pages are deleted, so that later steps find the cluster unchanged.
+    let remove = |objects: [&str; 2]| {
+        let removed = kubectl.run(&["delete", objects[0], objects[1], "--ignore-not-found"], None);
+        removed.map(drop).map_err(|what| StepError::check_failed("the documents", what))
+    };
+    let admission = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let removed = remove(["namespace", "runway-jobs"]);
+    result.and(removed).and(remove([admission, "runway-jobs.runway.dev"]))
 }
 
 fn build_programs() -> Result<(), StepError> {
@@ -138,6 +144,101 @@ mod tests {
                 kept.collect::<String>().replace(' ', "-")
             })
             .collect()
+    }
+
+    /// Returns the text below a heading of the second level.
+    fn section(page: &str, heading: &str) -> String {
+        let text = std::fs::read_to_string(workspace_root().join(page)).unwrap();
+        let (_, below) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+        below.split("\n## ").next().unwrap().to_owned()
+    }
+
+    /// Returns the abilities that version 1 lacks, each with its state and its alternative.
+    fn missing_abilities() -> Vec<(String, String)> {
+        // A list item can have several lines.
+        let text = section("docs/project_spec.md", "Planned, and left out").replace("\n  ", " ");
+        let items = text.lines().filter_map(|line| line.strip_prefix("- "));
+        let parts = items.map(|item| item.split_once(": ").unwrap());
+        parts.map(|(ability, state)| (ability.to_owned(), state.to_owned())).collect()
+    }
+
+    #[test]
+    fn each_missing_ability_has_state_and_alternative() {
+        for (ability, state) in missing_abilities() {
+            let (state, alternative) = state.split_once(" Instead: ").unwrap();
+            let is_known = state == "planned."
+                || state.strip_prefix("left out, because ").is_some_and(|why| !why.is_empty());
+            assert!(is_known, "{ability}: {state}");
+            assert!(!alternative.is_empty(), "{ability}");
+        }
+    }
+
+    #[test]
+    fn abilities_of_similar_systems_are_listed() {
+        let abilities: Vec<String> = missing_abilities().into_iter().map(|(ability, _)| ability).collect();
+        for wanted in [
+            "gRPC",
+            "start CMD",
+            "Schedules",
+            "arrays",
+            "Dependencies",
+            "Workflows",
+            "Queues",
+            "Containers",
+            "gpu_slurm",
+            "Volumes",
+            "Artifacts",
+            "Gang scheduling",
+            "services",
+            "environment manager",
+            "Hardened image",
+            "Warm pool",
+            "Hybrid mode",
+            "Auto-scaling",
+            "logs_url",
+            "Progress",
+            "started, completed",
+            "History",
+            "Models",
+            "FastAPI",
+            "replicas",
+            "Identity",
+            "webhooks",
+            "CI/CD",
+        ] {
+            assert!(abilities.iter().any(|ability| ability.contains(wanted)), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn planned_abilities_are_in_the_status() {
+        let next = section("docs/project_status.md", "Next");
+        for (ability, state) in missing_abilities() {
+            let name = ability.split("**").nth(1).unwrap();
+            assert_eq!(next.contains(name), state.starts_with("planned."), "{name}");
+        }
+    }
+
+    #[test]
+    fn changelog_begins_with_the_version_of_the_workspace() {
+        let text = std::fs::read_to_string(workspace_root().join("docs/changelog.md")).unwrap();
+        let newest = text.lines().find_map(|line| line.strip_prefix("## ")).unwrap();
+        assert_eq!(newest.split(' ').next(), Some(env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn overview_pages_have_their_sections() {
+        for (page, headings) in [
+            ("docs/features.md", &["Admission", "Rate limits and quotas", "Cost", "Observability"][..]),
+            (
+                "docs/project_status.md",
+                &["Milestones", "Complete", "In progress", "Next", "Known limits"][..],
+            ),
+        ] {
+            for heading in headings {
+                assert!(!section(page, heading).trim().is_empty(), "{page}: {heading}");
+            }
+        }
     }
 
     fn pages_below(dir: &Path, found: &mut Vec<std::path::PathBuf>) {

@@ -170,6 +170,9 @@ pub struct ContainerConfig {
     /// The working directory.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub working_dir: &'static str,
+    /// Paths at which a container runtime creates anonymous volumes, as `VOLUME` in a Dockerfile does.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<&'static str, EmptyObject>,
     /// Labels, by key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
