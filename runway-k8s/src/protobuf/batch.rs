@@ -25,6 +25,7 @@ impl Message for JobSpec {
             7 => self.backoff_limit = Some(value.int32()?),
             9 => self.completion_mode = value.non_empty_string()?,
             10 => self.suspend = Some(value.boolean()?),
+            15 => self.managed_by = value.non_empty_string()?,
             _ => {}
         }
         Ok(())
@@ -42,6 +43,7 @@ impl Message for JobStatus {
             6 => self.failed = value.non_zero_int32()?,
             8 => self.uncounted_terminated_pods = Some(value.message()?),
             9 => self.ready = Some(value.int32()?),
+            10 => self.failed_indexes = value.non_empty_string()?,
             _ => {}
         }
         Ok(())

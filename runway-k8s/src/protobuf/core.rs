@@ -3,8 +3,9 @@
 use super::wire::{DecodeError, Message, Value};
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, EnvVar, EnvVarSource, Event, EventSeries, ObjectReference, Pod, PodCondition, PodSpec,
-    PodStatus, PodTemplateSpec, ResourceRequirements, SecretKeySelector,
+    ContainerStatus, EnvVar, EnvVarSource, Event, EventSeries, EventSource, ImageVolumeSource,
+    ObjectReference, Pod, PodCondition, PodSchedulingGate, PodSpec, PodStatus, PodTemplateSpec,
+    ResourceRequirements, SecretKeySelector, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -32,12 +33,64 @@ impl Message for PodTemplateSpec {
 impl Message for PodSpec {
     fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
         match field {
+            1 => {
+                // Runway needs only volumes with an image, because a failed pull can be about such an image.
+                let volume: Volume = value.message()?;
+                if volume.image.is_some() {
+                    self.volumes.get_or_insert_default().push(volume);
+                }
+            }
             2 => self.containers.push(value.message()?),
             3 => self.restart_policy = value.non_empty_string()?,
             4 => self.termination_grace_period_seconds = Some(value.int64()?),
             10 => self.node_name = value.non_empty_string()?,
             20 => self.init_containers.get_or_insert_default().push(value.message()?),
+            38 => self.scheduling_gates.get_or_insert_default().push(value.message()?),
             _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Message for PodSchedulingGate {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
+        if field == 1 {
+            self.name = value.string()?;
+        }
+        Ok(())
+    }
+}
+
+impl Message for Volume {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
+        match field {
+            1 => self.name = value.string()?,
+            2 => self.image = value.message::<VolumeSource>()?.image,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The source of a volume. In JSON, its fields are fields of the volume.
+#[derive(Default)]
+struct VolumeSource {
+    image: Option<ImageVolumeSource>,
+}
+
+impl Message for VolumeSource {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
+        if field == 30 {
+            self.image = Some(value.message()?);
+        }
+        Ok(())
+    }
+}
+
+impl Message for ImageVolumeSource {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
+        if field == 1 {
+            self.reference = value.non_empty_string()?;
         }
         Ok(())
     }
@@ -169,6 +222,7 @@ impl Message for ContainerStatus {
             4 => self.ready = value.boolean()?,
             5 => self.restart_count = value.int32()?,
             6 => self.image = value.string()?,
+            9 => self.started = Some(value.boolean()?),
             _ => {}
         }
         Ok(())
@@ -229,11 +283,24 @@ impl Message for Event {
             2 => self.involved_object = value.message()?,
             3 => self.reason = value.non_empty_string()?,
             4 => self.message = value.non_empty_string()?,
+            5 => self.source = Some(value.message()?),
             6 => self.first_timestamp = value.time()?,
             7 => self.last_timestamp = value.time()?,
+            8 => self.count = value.non_zero_int32()?,
+            9 => self.type_ = value.non_empty_string()?,
             10 => self.event_time = value.micro_time()?,
             11 => self.series = Some(value.message()?),
+            14 => self.reporting_component = value.non_empty_string()?,
             _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Message for EventSource {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
+        if field == 1 {
+            self.component = value.non_empty_string()?;
         }
         Ok(())
     }
@@ -241,8 +308,10 @@ impl Message for Event {
 
 impl Message for EventSeries {
     fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
-        if field == 2 {
-            self.last_observed_time = value.micro_time()?;
+        match field {
+            1 => self.count = value.non_zero_int32()?,
+            2 => self.last_observed_time = value.micro_time()?,
+            _ => {}
         }
         Ok(())
     }
