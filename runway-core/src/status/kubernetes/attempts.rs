@@ -1,11 +1,23 @@
 //! The attempts of a job: their number, their order, and the attempt that explains a failure.
 
 use super::Classifier;
+use super::context::Context;
 use super::pod::{HasRun, ObservedPod};
 use crate::status::Phase;
 use crate::status::cause::Cause;
 use crate::units::Timestamp;
 use std::collections::BTreeSet;
+
+/// Returns the number of pods that were created for the job: those that exist, those that the Job counts, and
+/// those that only events name. A pod that was disrupted is missing in the counts of the Job.
+pub(super) fn count_attempts(context: &Context<'_>, pods: &[ObservedPod<'_>]) -> u32 {
+    let mut names = context.events.pod_names();
+    names.extend(pods.iter().filter_map(ObservedPod::name));
+    let unnamed = pods.iter().filter(|pod| pod.name().is_none()).count();
+    let known = u32::try_from(names.len().saturating_add(unnamed)).unwrap_or(u32::MAX);
+    let known = known.saturating_add(context.events.unnamed_pods());
+    known.max(context.job.map_or(0, |job| job.counted_attempts()))
+}
 
 impl Classifier<'_> {
     /// Returns the exit code of the newest attempt that has one. A failed job uses the newest attempt that
@@ -78,15 +90,9 @@ impl Classifier<'_> {
         self.attempts().saturating_sub(newer)
     }
 
-    /// Returns the number of pods that were created for the job: those that exist, those that the Job counts,
-    /// and those that only events name. A pod that was disrupted is missing in the counts of the Job.
+    /// Returns the number of pods that were created for the job.
     pub(super) fn attempts(&self) -> u32 {
-        let mut names = self.events().pod_names();
-        names.extend(self.pods.iter().filter_map(ObservedPod::name));
-        let unnamed = self.pods.iter().filter(|pod| pod.name().is_none()).count();
-        let known = u32::try_from(names.len().saturating_add(unnamed)).unwrap_or(u32::MAX);
-        let known = known.saturating_add(self.events().unnamed_pods());
-        known.max(self.job().map_or(0, |job| job.counted_attempts()))
+        self.attempts
     }
 
     pub(super) fn has_multiple_pods(&self) -> bool {

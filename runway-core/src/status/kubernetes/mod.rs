@@ -77,7 +77,9 @@ pub struct JobObjects<'a> {
 #[must_use]
 pub fn classify(objects: &JobObjects<'_>) -> Status {
     let context = Context { job: objects.job.map(ObservedJob), events: Events::new(objects.events) };
-    let classifier = Classifier { context: &context, pods: ObservedPod::all(objects, &context) };
+    let pods = ObservedPod::all(objects, &context);
+    let attempts = attempts::count_attempts(&context, &pods);
+    let classifier = Classifier { context: &context, pods, attempts };
     if classifier.job().is_none() && classifier.pods.is_empty() {
         return Status::gone();
     }
@@ -106,6 +108,8 @@ struct Classifier<'a> {
     context: &'a Context<'a>,
     /// The pods, oldest first.
     pods: Vec<ObservedPod<'a>>,
+    /// The number of pods that were created for the job.
+    attempts: u32,
 }
 
 impl<'a> Classifier<'a> {
