@@ -23,7 +23,7 @@ struct DiagnosisRecord<'a> {
     status: Status,
     /// The time since which the state has lasted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<Timestamp>,
+    since: Option<String>,
 }
 
 /// What a diagnosis is about.
@@ -69,7 +69,7 @@ impl<'a> DiagnosisRecord<'a> {
         let metadata = objects.job.map(|job| &job.metadata).or(pod);
         let namespace = metadata.and_then(|metadata| metadata.namespace.as_deref());
         let status = classify(objects);
-        Self { subject, namespace, since: status.since, status }
+        Self { subject, namespace, since: status.since.map(format_timestamp), status }
     }
 
     /// Formats the diagnosis for people: phase, message, hint and evidence. Adds the namespace if
@@ -85,7 +85,7 @@ impl<'a> DiagnosisRecord<'a> {
             Subject::Pod(name) => ("pod ", name),
         };
         let mut text = format!("{kind}{namespace}{}: {phase}{reason}\n  {message}\n", escape_control(name));
-        if let Some((since, now)) = self.since.zip(now) {
+        if let Some((since, now)) = self.status.since.zip(now) {
             let age = format_age(since, now);
             let _ = writeln!(text, "  for {age}, since {}", format_timestamp(since));
         }

@@ -29,4 +29,5 @@ mod recorded;
 mod replay;
 mod restricted;
 mod secrets;
+mod states;
 mod workdir;
