@@ -111,8 +111,9 @@ impl Classifier<'_> {
         };
         let retries = allowed.saturating_sub(1);
         let failed = self.job().map_or(0, |job| job.failed_pods());
-        // The newest attempt may have failed, and is not counted yet.
-        if self.attempts() > failed.saturating_add(1) && attempt > 1 {
+        // The newest attempt may have failed, and is not counted yet. A Job without any counts tells nothing.
+        let has_counts = self.job().is_some_and(|job| job.counted_attempts() > 0);
+        if has_counts && self.attempts() > failed.saturating_add(1) && attempt > 1 {
             return format!(", attempt {attempt}; retries used: {} of {retries}", failed.min(retries));
         }
         match allowed {

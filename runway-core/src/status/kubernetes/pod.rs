@@ -62,8 +62,7 @@ impl<'a> ObservedPod<'a> {
     }
 
     fn freshness(&self) -> (bool, bool, Option<u64>) {
-        let version = self.pod.metadata.resource_version.as_deref();
-        (!self.gone, self.has_ended(), version.and_then(|version| version.parse().ok()))
+        (!self.gone, self.has_ended(), version_of(self.pod))
     }
 
     pub(super) fn name(&self) -> Option<&'a str> {
@@ -302,11 +301,11 @@ impl<'a> ObservedPod<'a> {
             let requested = Timestamp::from_nanos(
                 gone_by.nanos().saturating_sub(grace.get().saturating_mul(1_000_000_000)),
             );
-            Some((rewritten, requested, pod))
+            Some((rewritten, requested, gone_by, pod))
         });
         requests
-            .min_by_key(|(rewritten, requested, _)| (*rewritten, *requested))
-            .map(|(_, at, pod)| (at, pod))
+            .min_by_key(|(rewritten, requested, gone_by, _)| (*rewritten, *requested, *gone_by))
+            .map(|(_, at, _, pod)| (at, pod))
     }
 
     /// Returns whether the pod ended after its deletion was requested, and so probably because of the
@@ -579,8 +578,11 @@ impl<'a> ObservedPod<'a> {
     fn blocking_cause(&self) -> Option<Cause> {
         let is_over = self.gone || self.has_ended() || self.is_being_deleted();
         // While a pod is being deleted, its containers no longer show the reason for which they waited.
-        let before =
-            || if is_over && !self.has_run() { self.earlier().find_map(blocking_cause) } else { None };
+        let before = || {
+            let mut states: Vec<_> = self.earlier().filter(|_| is_over && !self.has_run()).collect();
+            states.sort_by_key(|pod| std::cmp::Reverse(version_of(pod)));
+            states.into_iter().find_map(blocking_cause)
+        };
         let mut cause = blocking_cause(self.pod).or_else(before)?;
         // The message "Back-off pulling image" does not contain the error. The event of the failed pull
         // contains it.
@@ -761,6 +763,11 @@ pub fn is_less_informative(later: &Pod, earlier: &Pod) -> bool {
     let is_blocked = |pod| !has_run(pod) && blocking_cause(pod).is_some();
     let lost_cause = !has_run(later) && is_blocked(earlier) && !is_blocked(later);
     lost_deletion || lost_start || lost_cause
+}
+
+/// Returns the version of a state of a pod. A later state has a higher version.
+fn version_of(pod: &Pod) -> Option<u64> {
+    pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok())
 }
 
 /// Returns the uid of a pod, or its namespace and name if it has no uid.

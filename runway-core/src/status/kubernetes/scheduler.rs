@@ -153,7 +153,7 @@ impl MissingResource {
             "cpu" => ("the cores".to_owned(), Some("resources.cpu"), true),
             "memory" => ("the memory".to_owned(), Some("resources.memory"), false),
             "ephemeral-storage" => ("the storage".to_owned(), Some("resources.ephemeral_storage"), false),
-            "pods" => ("room for another pod".to_owned(), None, true),
+            "pods" => ("a place for another pod".to_owned(), None, true),
             // Vendors name their GPUs `VENDOR/gpu` or, for a part of one, `nvidia.com/mig-1g.5gb`.
             gpu if is_gpu(gpu) => ("the GPUs".to_owned(), Some("resources.gpu"), true),
             other => (quoted(other), None, true),
