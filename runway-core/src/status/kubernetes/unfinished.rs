@@ -38,6 +38,9 @@ impl Classifier<'_> {
         if let Some(verdict) = self.active_pods_verdict() {
             return verdict;
         }
+        if job.condition("Suspended").is_some() {
+            return Verdict::new(Phase::Pending, "resumed; no pod has been created since");
+        }
         let (active, ready) = job.active_and_ready();
         if let Some(cause) = self.events().rejection(self.newest_creation()).filter(|_| !active) {
             return self.rejected(cause);
