@@ -12,7 +12,7 @@
 
 use crate::call_error::{CallEffect, CallError, retry, with_timeout};
 use crate::cluster::Cluster;
-use crate::object::{INCOMPLETE_ANNOTATION, is_incomplete, is_managed_by_runway, timestamp, to_snapshot};
+use crate::object::{is_incomplete, is_managed_by_runway, timestamp, to_snapshot};
 use crate::params::{delete_in_background, merge_patch, patch_params, post_params};
 use crate::protobuf::CreateResponse;
 use k8s_openapi::api::batch::v1::Job;
@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::DeleteParams;
 use runway_control::JobSnapshot;
 use runway_control::backend::{CreateError, CreateRequest, Unavailable};
-use runway_core::render::{Manifest, UnresolvedSecret, object_name, render};
+use runway_core::render::{Manifest, UnresolvedSecret, label, object_name, render};
 use runway_core::status::{JobObjects, classify};
 use serde_json::json;
 use std::time::Duration;
@@ -103,7 +103,7 @@ async fn create_objects(
     let Manifest { mut job, secret } = render(&request.admitted, request.id, &request.policy)?;
     if secret.is_some() {
         let annotations = job.metadata.annotations.get_or_insert_default();
-        annotations.insert(INCOMPLETE_ANNOTATION.to_owned(), "waiting for its Secret".to_owned());
+        annotations.insert(label::INCOMPLETE.to_owned(), "waiting for its Secret".to_owned());
     }
     let jobs = cluster.protobuf_api::<Job>(&request.admitted.job().tenant);
     let response = match with_timeout(timeout, "creating a Job", jobs.create(&post_params(), &job)).await {
@@ -186,7 +186,7 @@ async fn attach_secret(
     }
     created?;
     let ready =
-        json!({"metadata": {"annotations": {INCOMPLETE_ANNOTATION: null}}, "spec": {"suspend": false}});
+        json!({"metadata": {"annotations": {(label::INCOMPLETE): null}}, "spec": {"suspend": false}});
     let jobs = cluster.api::<Job>(tenant);
     with_timeout(timeout, "resuming a Job", jobs.patch(&name, &patch_params(), &merge_patch(&ready))).await?;
     Ok(())

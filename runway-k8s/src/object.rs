@@ -21,9 +21,6 @@ pub(crate) fn job_selector(id: JobId) -> String {
     format!("{}={},{}={id}", label::MANAGED_BY, label::RUNWAY, label::ID)
 }
 
-/// The annotation of a Job whose creation is not complete. Its Secret may not exist yet.
-pub(crate) const INCOMPLETE_ANNOTATION: &str = "runway.dev/incomplete";
-
 /// Returns a parsed label. `None` if the label is missing or invalid.
 pub(crate) fn label<T: FromStr>(meta: &ObjectMeta, key: &str) -> Option<T> {
     meta.labels.as_ref()?.get(key)?.parse().ok()
@@ -63,7 +60,7 @@ pub(crate) fn is_managed_by_runway(meta: &ObjectMeta) -> bool {
 
 /// Returns `true` if the creation of the Job is not complete.
 pub(crate) fn is_incomplete(job: &Job) -> bool {
-    annotation(&job.metadata, INCOMPLETE_ANNOTATION).is_some()
+    annotation(&job.metadata, label::INCOMPLETE).is_some()
 }
 
 pub(crate) fn timestamp(time: &Time) -> Option<Timestamp> {

@@ -12,6 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use runway_core::capability::BackendKind;
 use runway_core::policy::Cidr;
 use runway_core::status::Phase;
+use runway_core::units::Timestamp;
 use runway_core::{Code, JobId, Tenant};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -190,16 +191,22 @@ pub(crate) enum Command {
         #[arg(value_name = "TENANT")]
         of_tenant: Option<Tenant>,
     },
-    /// Explain the state of Kubernetes Jobs from `kubectl` output
+    /// Explain the state of Kubernetes Jobs and pods from `kubectl` output
     ///
     /// Reads the output of `kubectl get job,pod,event -o json`.
     ///
-    /// The Jobs need not come from Runway.
+    /// The Jobs need not come from Runway. A pod without a Job is explained as well.
     ///
     /// The exit code is 0 if the input is valid, even if a Job failed.
     Diagnose {
         #[command(flatten)]
         output: TextOrJsonArgs,
+        /// Show how long each state has lasted at this time
+        ///
+        /// A time in RFC 3339, such as 2026-11-21T08:00:00Z. Without a value, the current time.
+        #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "now",
+              value_parser = parse_now)]
+        now: Option<Timestamp>,
         /// Read this file; `-` is standard input
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
@@ -378,4 +385,12 @@ pub(crate) enum PolicyCommand {
     },
     /// Print the JSON Schema of policy files
     Schema,
+}
+
+/// Parses the time of `--now`. The word `now` stands for the current time.
+fn parse_now(text: &str) -> Result<Timestamp, String> {
+    if text == "now" {
+        return Timestamp::try_from(std::time::SystemTime::now()).map_err(|error| error.to_string());
+    }
+    text.parse().map_err(|_| "expected a time in RFC 3339, such as 2026-11-21T08:00:00Z".to_owned())
 }

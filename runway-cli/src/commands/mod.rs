@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Cli) -> Result<Exit, CliError> {
         Command::Logs { server, follow, tail, id } => logs::run(server, *id, *follow, *tail),
         Command::Cancel { server, output, id } => cancel::run(server, output.format, *id),
         Command::Usage { server, output, of_tenant: of } => usage::run(server, output.format, of.as_ref()),
-        Command::Diagnose { output, file } => diagnose::run(file, output.format),
+        Command::Diagnose { output, now, file } => diagnose::run(file, *now, output.format),
         Command::Explain { output, code } => explain::run(*code, output.format),
         Command::Policy(command) => policy::run(command),
         Command::Schema { policy } => schema::run(policy),

@@ -27,7 +27,7 @@ fn input_without_jobs_succeeds() {
     let ran = runway_with(&["diagnose", "-", "-o", "json"], empty);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "[]\n"));
     let ran = runway_with(&["diagnose"], empty);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "no Jobs in `-`\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "no Jobs and no pods in `-`\n"));
 }
 
 #[test]

@@ -47,6 +47,9 @@ pub mod label {
     /// Annotation: the time of the cancellation, in RFC 3339. Runway sets it before it deletes the Job. It
     /// distinguishes a cancellation from a deletion by another client.
     pub const CANCELLED: &str = "runway.dev/cancelled-at";
+    /// Annotation: the creation of the job is not complete, because its Secret may not exist yet. Runway
+    /// suspends such a Job. A suspension without this annotation comes from another client.
+    pub const INCOMPLETE: &str = "runway.dev/incomplete";
 }
 
 /// The Kubernetes objects of one job.

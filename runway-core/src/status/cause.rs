@@ -6,32 +6,43 @@ use crate::text::is_terminal_control;
 /// The cause for which an attempt ended or cannot start.
 #[derive(Debug, Clone)]
 pub(in crate::status) struct Cause {
-    pub reason: Reason,
+    /// `None` if no reason of Runway names the cause. The description then quotes the words of the backend.
+    pub reason: Option<Reason>,
     /// The description, without a subject: "killed by the kernel …".
     pub description: String,
     /// Advice for the user.
     pub hint: Option<String>,
     /// The evidence, strongest first.
     pub evidence: Vec<Evidence>,
-    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
     /// Whether the deletion of the pod can also explain the end of the process. A cause without this flag
     /// takes precedence.
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
     pub low_confidence: bool,
+    /// Whether nothing changes unless somebody acts, because no retry can succeed.
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
+    pub permanent: bool,
 }
 
 impl Cause {
-    pub(in crate::status) fn new(reason: Reason, description: impl Into<String>) -> Self {
+    pub(in crate::status) fn new(reason: impl Into<Option<Reason>>, description: impl Into<String>) -> Self {
         Self {
-            reason,
+            reason: reason.into(),
             description: description.into(),
             hint: None,
             evidence: Vec::new(),
             low_confidence: false,
+            permanent: false,
         }
     }
 
     pub(in crate::status) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
+    pub(in crate::status) fn with_optional_hint(mut self, hint: Option<&str>) -> Self {
+        self.hint = hint.map(str::to_owned);
         self
     }
 

@@ -128,16 +128,16 @@ pub fn classify_local(state: &LocalJobState<'_>) -> Status {
         (None, Some(_)) => match (&cause, succeeded) {
             (Some(cause), true) => {
                 let message = format!("succeeded{}, {}", state.attempt_suffix(), cause.description);
-                (Phase::Succeeded, Some(cause.reason), message, cause.hint.clone())
+                (Phase::Succeeded, cause.reason, message, cause.hint.clone())
             }
             (None, true) => (Phase::Succeeded, None, format!("succeeded{}", state.attempt_suffix()), None),
             (Some(cause), false) => {
                 let message = format!("{}{}", cause.description, state.attempt_suffix());
-                (Phase::Failed, Some(cause.reason), message, cause.hint.clone())
+                (Phase::Failed, cause.reason, message, cause.hint.clone())
             }
             (None, false) => {
                 let cause = lost();
-                (Phase::Failed, Some(cause.reason), cause.description, cause.hint)
+                (Phase::Failed, cause.reason, cause.description, cause.hint)
             }
         },
     };
@@ -158,6 +158,7 @@ pub fn classify_local(state: &LocalJobState<'_>) -> Status {
             .map(|a| AttemptSpan { scheduled: a.scheduled, ended: a.ended })
             .collect(),
         occupies_resources: state.finished_at.is_none(),
+        ..Status::created()
     }
 }
 
@@ -204,7 +205,7 @@ impl LocalJobState<'_> {
         let limit = self.memory.to_string();
         match attempt.termination.as_ref()? {
             LocalTermination::NotStarted { message, .. } => {
-                Some(not_started(Some(message), ProgramSource::Machine))
+                Some(not_started(Some(message), PROGRAM_ON_MACHINE))
             }
             LocalTermination::StorageExceeded { limit } => Some(storage_exceeded(*limit)),
             LocalTermination::Lost => Some(lost()),
@@ -212,11 +213,11 @@ impl LocalJobState<'_> {
                 (attempt.oom_kills > 0).then(|| child_out_of_memory(Some(&limit)))
             }
             _ if attempt.oom_kills > 0 => Some(out_of_memory(Some(&limit))),
-            LocalTermination::Signaled { signal } => Some(signaled(*signal, signal.saturating_add(128))),
+            LocalTermination::Signaled { signal } => Some(signaled(*signal, signal.saturating_add(128), None)),
             // A shell reports the end by signal n as exit code 128 + n. The classification of Kubernetes
             // jobs applies the same rule.
             LocalTermination::Exited { code: code @ 129..=192 } => {
-                Some(signaled(code.saturating_sub(128), *code))
+                Some(signaled(code.saturating_sub(128), *code, None))
             }
             LocalTermination::Exited { code } => Some(exited(*code, ProgramSource::Machine)),
         }
@@ -278,6 +279,10 @@ impl LocalTermination {
         matches!(self, Self::Exited { code: 0 })
     }
 }
+
+/// The hint for a program that one machine could not start.
+const PROGRAM_ON_MACHINE: &str = "check `command`: the program must be on this machine, outside the directories that are \
+     hidden from jobs (`/home`, `/root`, `/run`, `/tmp`), and executable by the user that jobs run as";
 
 fn storage_exceeded(limit: MemoryBytes) -> Cause {
     let description = format!("evicted for exceeding its ephemeral storage limit of {limit}");

@@ -14,7 +14,8 @@ pub use local::{LocalAttempt, LocalJobState, LocalTermination, StopReason, class
 
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{
-    JobObjects, KubectlList, KubectlListError, classify, has_run, is_active, is_less_informative,
+    JobObjects, KubectlList, KubectlListError, classify, created_pod, has_run, is_active, is_evidence,
+    is_less_informative,
 };
 
 use crate::price::{AttemptSpan, Bill, Quote, billed_time};
@@ -177,6 +178,9 @@ pub struct Status {
     /// The time at which the job finished. `None` if the job has not finished, or if the time is unknown.
     #[serde(skip)]
     pub finished_at: Option<Timestamp>,
+    /// The time since which the job has been in its present state. `None` if it is unknown.
+    #[serde(skip)]
+    pub since: Option<Timestamp>,
     /// The attempts that had a node, oldest first. The bill is computed from them.
     #[serde(skip)]
     pub attempt_spans: Vec<AttemptSpan>,
@@ -184,6 +188,10 @@ pub struct Status {
     /// or processes has not terminated.
     #[serde(skip)]
     pub occupies_resources: bool,
+    /// Whether the job ends by itself, at the latest at its deadline. `false` if a pod is on a node that does
+    /// not respond: the pod ends when the node returns or when its Node object is deleted.
+    #[serde(skip)]
+    pub ends_by_itself: bool,
 }
 
 impl Status {
@@ -213,8 +221,10 @@ impl Status {
             evidence: Vec::new(),
             started_at: None,
             finished_at: None,
+            since: None,
             attempt_spans: Vec::new(),
             occupies_resources: true,
+            ends_by_itself: true,
         }
     }
 

@@ -41,22 +41,15 @@ pub(in crate::status) fn child_out_of_memory(limit: Option<&str>) -> Cause {
 }
 
 /// Returns the cause of a process that could not be started.
-pub(in crate::status) fn not_started(message: Option<&str>, source: ProgramSource) -> Cause {
+pub(in crate::status) fn not_started(message: Option<&str>, hint: &str) -> Cause {
     let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-    let hint = match source {
-        ProgramSource::Image => {
-            "check `command` and `args`: the program must be in the image, and executable by the user that jobs run as"
-        }
-        ProgramSource::Machine => {
-            "check `command`: the program must be on this machine, outside the directories that are hidden from jobs \
-             (`/home`, `/root`, `/run`, `/tmp`), and executable by the user that jobs run as"
-        }
-    };
     Cause::new(Reason::StartError, format!("its process could not be started{detail}")).with_hint(hint)
 }
 
 /// Returns the cause of a process that a signal ended.
-pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
+///
+/// `memory_limit` is the limit of the container, if the backend does not always report an OOM kill as such.
+pub(in crate::status) fn signaled(signal: i32, code: i32, memory_limit: Option<&str>) -> Cause {
     let name = match signal {
         1 => " (SIGHUP)",
         2 => " (SIGINT)",
@@ -72,18 +65,27 @@ pub(in crate::status) fn signaled(signal: i32, code: i32) -> Cause {
         15 => " (SIGTERM)",
         _ => "",
     };
+    let description = format!("ended by signal {signal}{name}, exit code {code}");
     let hint = match signal {
         4 => "the program uses instructions that the node's processor does not support",
         7 => "often `/dev/shm` is full: raise `resources.shm`",
-        9 => {
-            "the sender is not recorded, and SIGKILL does not prove an OOM kill: a process of the job can have sent it, the \
-             node, or the kernel because another process used too much memory; check the logs"
-        }
+        9 => return Cause::new(Reason::Signaled, description).with_hint(kill_hint(memory_limit)),
         15 => "SIGTERM requests a normal end; a process of the job or the node sent it; check the logs",
         _ => CHECK_LOGS,
     };
-    let description = format!("ended by signal {signal}{name}, exit code {code}");
     Cause::new(Reason::Signaled, description).with_hint(hint)
+}
+
+/// Returns the hint for a process that SIGKILL ended.
+fn kill_hint(memory_limit: Option<&str>) -> String {
+    let limit = memory_limit.map(|limit| {
+        format!("; a container that exceeds its memory limit of {limit} is not always reported as OOM killed")
+    });
+    format!(
+        "the sender is not recorded, and SIGKILL does not prove an OOM kill: a process of the job can have sent it, the \
+         node, or the kernel because too much memory was used{}; check the logs",
+        limit.unwrap_or_default()
+    )
 }
 
 /// Returns the cause of a process that exited with a code other than zero.

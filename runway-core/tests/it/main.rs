@@ -29,4 +29,5 @@ mod recorded;
 mod replay;
 mod secrets;
 mod specification;
+mod states;
 mod workdir;

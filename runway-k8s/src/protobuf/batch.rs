@@ -18,6 +18,7 @@ messages! { |this, value|
         7 => this.backoff_limit = Some(value.int32()?),
         9 => this.completion_mode = value.non_empty_string()?,
         10 => this.suspend = Some(value.boolean()?),
+        15 => this.managed_by = value.non_empty_string()?,
     }
 
     JobStatus {
@@ -29,6 +30,7 @@ messages! { |this, value|
         6 => this.failed = value.non_zero_int32()?,
         8 => this.uncounted_terminated_pods = Some(value.message()?),
         9 => this.ready = Some(value.int32()?),
+        10 => this.failed_indexes = value.non_empty_string()?,
     }
 
     JobCondition {

@@ -3,8 +3,9 @@
 use super::wire::{DecodeError, Message, Value, messages};
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, EnvVar, EnvVarSource, Event, EventSeries, ObjectReference, Pod, PodCondition, PodSpec,
-    PodStatus, PodTemplateSpec, ResourceRequirements, SecretKeySelector,
+    ContainerStatus, EnvVar, EnvVarSource, Event, EventSeries, EventSource, ImageVolumeSource,
+    ObjectReference, Pod, PodCondition, PodSchedulingGate, PodSpec, PodStatus, PodTemplateSpec,
+    ResourceRequirements, SecretKeySelector, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -20,11 +21,36 @@ messages! { |this, value|
     }
 
     PodSpec {
+        1 => {
+            // Runway needs only volumes with an image, because a failed pull can be about such an image.
+            let volume: Volume = value.message()?;
+            if volume.image.is_some() {
+                this.volumes.get_or_insert_default().push(volume);
+            }
+        },
         2 => this.containers.push(value.message()?),
         3 => this.restart_policy = value.non_empty_string()?,
         4 => this.termination_grace_period_seconds = Some(value.int64()?),
         10 => this.node_name = value.non_empty_string()?,
         20 => this.init_containers.get_or_insert_default().push(value.message()?),
+        38 => this.scheduling_gates.get_or_insert_default().push(value.message()?),
+    }
+
+    PodSchedulingGate {
+        1 => this.name = value.string()?,
+    }
+
+    Volume {
+        1 => this.name = value.string()?,
+        2 => this.image = value.message::<VolumeSource>()?.image,
+    }
+
+    VolumeSource {
+        30 => this.image = Some(value.message()?),
+    }
+
+    ImageVolumeSource {
+        1 => this.reference = value.non_empty_string()?,
     }
 
     Container {
@@ -62,6 +88,12 @@ messages! { |this, value|
 #[derive(Default)]
 struct LocalObjectReference {
     name: String,
+}
+
+/// The source of a volume. In JSON, its fields are fields of the volume.
+#[derive(Default)]
+struct VolumeSource {
+    image: Option<ImageVolumeSource>,
 }
 
 messages! { |this, value|
@@ -103,6 +135,7 @@ messages! { |this, value|
         4 => this.ready = value.boolean()?,
         5 => this.restart_count = value.int32()?,
         6 => this.image = value.string()?,
+        9 => this.started = Some(value.boolean()?),
     }
 
     ContainerState {
@@ -134,13 +167,22 @@ messages! { |this, value|
         2 => this.involved_object = value.message()?,
         3 => this.reason = value.non_empty_string()?,
         4 => this.message = value.non_empty_string()?,
+        5 => this.source = Some(value.message()?),
         6 => this.first_timestamp = value.time()?,
         7 => this.last_timestamp = value.time()?,
+        8 => this.count = value.non_zero_int32()?,
+        9 => this.type_ = value.non_empty_string()?,
         10 => this.event_time = value.micro_time()?,
         11 => this.series = Some(value.message()?),
+        14 => this.reporting_component = value.non_empty_string()?,
+    }
+
+    EventSource {
+        1 => this.component = value.non_empty_string()?,
     }
 
     EventSeries {
+        1 => this.count = value.non_zero_int32()?,
         2 => this.last_observed_time = value.micro_time()?,
     }
 

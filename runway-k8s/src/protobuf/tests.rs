@@ -27,6 +27,12 @@ fn metadata() -> TestField {
     ])
 }
 
+/// A volume whose source is in the field `source` and has the reference of an image.
+fn volume(name: &str, source: u8) -> TestField {
+    let image = nested(&[(1, string("registry.internal/model:7")), (2, string("IfNotPresent"))]);
+    nested(&[(1, string(name)), (2, nested(&[(source, image)]))])
+}
+
 fn template() -> TestField {
     let secret = |name: &str| nested(&[(1, nested(&[(1, string(name))])), (2, string("KEY"))]);
     let resources = nested(&[
@@ -47,7 +53,19 @@ fn template() -> TestField {
         nested(&[(1, string("proxy")), (2, string("proxy:1")), (8, nested(&[])), (24, string("Always"))]);
     nested(&[
         (1, nested(&[(1, string("not read"))])),
-        (2, nested(&[(2, container), (3, string("Never")), (4, int(30)), (10, string("node1")), (20, init)])),
+        (
+            2,
+            nested(&[
+                (1, volume("scratch", 2)),
+                (1, volume("model", 30)),
+                (2, container),
+                (3, string("Never")),
+                (4, int(30)),
+                (10, string("node1")),
+                (20, init),
+                (38, nested(&[(1, string("example.com/quota"))])),
+            ]),
+        ),
     ])
 }
 
@@ -70,6 +88,7 @@ fn job_decodes_as_its_json() {
         (8, int(300)),
         (9, string("Indexed")),
         (10, int(1)),
+        (15, string("example.com/controller")),
     ]);
     let uncounted = nested(&[(1, string("p-1")), (1, string("p-2")), (2, string("p-3"))]);
     let status = nested(&[
@@ -81,6 +100,7 @@ fn job_decodes_as_its_json() {
         (6, int(3)),
         (8, uncounted),
         (9, int(0)),
+        (10, string("1-3")),
     ]);
     let decoded: Job = decode_object(&in_envelope(&[(1, metadata()), (2, spec), (3, status)])).unwrap();
     let expected: Job = from_value(json!({
@@ -92,7 +112,7 @@ fn job_decodes_as_its_json() {
         },
         "spec": {
             "parallelism": 1, "completions": 0, "activeDeadlineSeconds": 900, "backoffLimit": 0,
-            "completionMode": "Indexed", "suspend": true,
+            "completionMode": "Indexed", "suspend": true, "managedBy": "example.com/controller",
             "template": {"spec": {
                 "containers": [{
                     "name": "job", "image": "registry.internal/embed:1",
@@ -103,6 +123,8 @@ fn job_decodes_as_its_json() {
                     {"name": "proxy", "image": "proxy:1", "resources": {}, "restartPolicy": "Always"},
                 ],
                 "restartPolicy": "Never", "terminationGracePeriodSeconds": 30, "nodeName": "node1",
+                "schedulingGates": [{"name": "example.com/quota"}],
+                "volumes": [{"name": "model", "image": {"reference": "registry.internal/model:7"}}],
             }},
         },
         "status": {
@@ -111,6 +133,7 @@ fn job_decodes_as_its_json() {
                 "reason": "DeadlineExceeded", "message": "too late",
             }],
             "startTime": "2027-01-15T08:00:00Z", "succeeded": 2, "failed": 3, "ready": 0,
+            "failedIndexes": "1-3",
             "uncountedTerminatedPods": {"succeeded": ["p-1", "p-2"], "failed": ["p-3"]},
         },
     }))
@@ -151,6 +174,7 @@ fn pod_decodes_as_its_json() {
         (5, int(2)),
         (6, string("embed:1")),
         (7, string("sha256:x")),
+        (9, int(1)),
     ]);
     let init = nested(&[
         (1, string("proxy")),
@@ -191,7 +215,7 @@ fn pod_decodes_as_its_json() {
                 "reason": "Unschedulable", "message": "0/1 nodes",
             }],
             "containerStatuses": [{
-                "name": "job", "image": "embed:1", "imageID": "", "ready": true, "restartCount": 2,
+                "name": "job", "image": "embed:1", "imageID": "", "ready": true, "restartCount": 2, "started": true,
                 "state": {"terminated": {
                     "exitCode": -1, "signal": 9, "reason": "OOMKilled", "message": "told",
                     "startedAt": "2027-01-15T08:00:03Z", "finishedAt": "2027-01-15T08:00:04Z",
@@ -225,12 +249,14 @@ fn event_decodes_as_its_json() {
         (2, about),
         (3, string("FailedCreate")),
         (4, string("exceeded quota")),
+        (5, nested(&[(1, string("job-controller")), (2, string("node1"))])),
         (6, time(1_800_000_000)),
         (7, time(1_800_000_001)),
         (8, int(3)),
         (9, string("Warning")),
         (10, precise),
         (11, nested(&[(1, int(2)), (2, nested(&[(1, int(1_800_000_002)), (2, int(0))]))])),
+        (14, string("job-controller")),
     ];
     let decoded: Event = decode_object(&in_envelope(&fields)).unwrap();
     let expected: Event = from_value(json!({
@@ -238,10 +264,11 @@ fn event_decodes_as_its_json() {
         "involvedObject": {
             "kind": "Job", "namespace": "runway-jobs", "name": "train", "uid": "u-1", "fieldPath": "spec.containers{job}",
         },
-        "reason": "FailedCreate", "message": "exceeded quota",
+        "reason": "FailedCreate", "message": "exceeded quota", "count": 3, "type": "Warning",
+        "source": {"component": "job-controller"}, "reportingComponent": "job-controller",
         "firstTimestamp": "2027-01-15T08:00:00Z", "lastTimestamp": "2027-01-15T08:00:01Z",
         "eventTime": "2027-01-15T08:00:00.000005Z",
-        "series": {"lastObservedTime": "2027-01-15T08:00:02.000000Z"},
+        "series": {"count": 2, "lastObservedTime": "2027-01-15T08:00:02.000000Z"},
     }))
     .unwrap();
     assert_eq!(decoded, expected);

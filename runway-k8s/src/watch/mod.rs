@@ -122,15 +122,16 @@ fn sources(cluster: &Arc<Cluster>) -> SelectAll<BoxStream<'static, SourceEvent>>
 }
 
 /// The reasons of frequent Job and pod events that Runway does not use. The watch of events excludes them.
+/// `BackOff` only repeats the cause of another event.
 const ROUTINE_REASONS: &[&str] = &[
-    "SuccessfulCreate",
-    "SuccessfulDelete",
     "Completed",
     "Scheduled",
     "Pulling",
     "Pulled",
     "Created",
     "BackOff",
+    "MissingClusterDNS",
+    "DNSConfigForming",
 ];
 
 /// Returns a field selector for all events except those in [`ROUTINE_REASONS`]. The API server filters events

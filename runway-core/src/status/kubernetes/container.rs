@@ -1,10 +1,13 @@
 //! One container: how it terminated, or what prevents its start.
 
+use super::rules::{self, matching_rule};
+use super::time::instant;
 use crate::status::cause::{Cause, evidence, quoted};
 use crate::status::termination::{
     ProgramSource, child_out_of_memory, exited, not_started, out_of_memory, signaled,
 };
 use crate::status::{Evidence, Reason};
+use crate::units::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container as ContainerSpec, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
     PodStatus,
@@ -88,6 +91,10 @@ impl<'a> Container<'a> {
         statuses.iter().enumerate().map(move |(index, status)| Self { pod, role, index, status })
     }
 
+    pub(super) fn name(&self) -> &'a str {
+        &self.status.name
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.status.state.as_ref().is_some_and(|state| state.running.is_some())
     }
@@ -109,6 +116,20 @@ impl<'a> Container<'a> {
         self.status.state.as_ref()?.waiting.as_ref()
     }
 
+    /// Returns the time at which the process started, if it runs.
+    pub(super) fn running_since(&self) -> Option<Timestamp> {
+        instant(self.status.state.as_ref()?.running.as_ref()?.started_at.as_ref())
+    }
+
+    pub(super) fn restart_count(&self) -> i32 {
+        self.status.restart_count
+    }
+
+    /// Returns whether the container has started. For a native sidecar, this includes its startup probe.
+    pub(super) fn is_started(&self) -> bool {
+        self.status.started == Some(true)
+    }
+
     /// Returns evidence if the node delays the restart, because the container failed too often.
     pub(super) fn back_off(&self) -> Option<Evidence> {
         let reason = self.waiting()?.reason.as_deref().filter(|reason| *reason == "CrashLoopBackOff")?;
@@ -121,7 +142,9 @@ impl<'a> Container<'a> {
             || self.last_terminated().is_some_and(|(_, terminated)| {
                 match Termination::from_state(terminated) {
                     Termination::NotStarted => false,
-                    Termination::Lost => terminated.started_at.is_some() || self.was_restarted(),
+                    Termination::Lost => {
+                        terminated.started_at.is_some() || self.was_restarted() || was_running(terminated)
+                    }
                     _ => true,
                 }
             })
@@ -140,8 +163,10 @@ impl<'a> Container<'a> {
 
     fn was_restarted(&self) -> bool {
         self.status.restart_count > 0
-            || self.previous_termination().is_some_and(|end| {
-                !matches!(Termination::from_state(end), Termination::NotStarted | Termination::Lost)
+            || self.previous_termination().is_some_and(|end| match Termination::from_state(end) {
+                Termination::NotStarted => false,
+                Termination::Lost => end.started_at.is_some() || was_running(end),
+                _ => true,
             })
     }
 
@@ -161,8 +186,10 @@ impl<'a> Container<'a> {
             Termination::OutOfMemory => out_of_memory(self.memory_limit().as_deref()),
             Termination::ChildOutOfMemory if succeeded => child_out_of_memory(self.memory_limit().as_deref()),
             Termination::ChildOutOfMemory => out_of_memory(self.memory_limit().as_deref()),
-            Termination::NotStarted => not_started(terminated.message.as_deref(), ProgramSource::Image),
-            Termination::Signaled(signal) => signaled(signal, terminated.exit_code),
+            Termination::NotStarted => not_started_in_image(terminated.message.as_deref()),
+            Termination::Signaled(signal) => {
+                signaled(signal, terminated.exit_code, self.memory_limit().as_deref())
+            }
             Termination::ExitCode(code) => exited(code, ProgramSource::Image),
             Termination::Lost => Cause::new(Reason::Disrupted, "lost by its node; how it ended is unknown")
                 .with_hint("the job did not cause this failure; submit it again"),
@@ -184,10 +211,15 @@ impl<'a> Container<'a> {
         Some((termination, self.with_container_name(cause.with_evidence(code))))
     }
 
+    /// Returns the exit code of the current termination as evidence.
+    pub(super) fn exit_code_evidence(&self, terminated: &ContainerStateTerminated) -> Evidence {
+        self.evidence("state.terminated.exitCode", &terminated.exit_code.to_string())
+    }
+
     /// Returns the cause that prevents the start, unless the container only needs more time.
     pub(super) fn blocking_cause(&self) -> Option<Cause> {
         let waiting = self.waiting()?;
-        let reason = waiting.reason.as_deref()?;
+        let reason = waiting.reason.as_deref().filter(|reason| !reason.is_empty())?;
         let message = waiting.message.as_deref().filter(|message| !message.trim().is_empty());
         let detail =
             message.map_or_else(|| reason.to_owned(), |message| format!("{reason}: {}", quoted(message)));
@@ -198,23 +230,44 @@ impl<'a> Container<'a> {
             | "ErrImageNeverPull"
             | "RegistryUnavailable"
             | "ImageInspectError"
-            | "SignatureValidationFailed" => {
-                Cause::new(Reason::ImagePull, format!("its image {image} cannot be pulled ({detail})"))
-                    .with_hint(pull_hint(reason, message.unwrap_or_default()))
+            | "SignatureValidationFailed" => match self.image_volume_in(message.unwrap_or_default()) {
+                Some((volume, image)) => Cause::new(
+                    Reason::ImagePull,
+                    format!("the image {image} of its volume {volume} cannot be pulled ({detail})"),
+                ),
+                None => {
+                    Cause::new(Reason::ImagePull, format!("its image {image} cannot be pulled ({detail})"))
+                }
             }
-            "InvalidImageName" => {
-                Cause::new(Reason::InvalidImage, format!("its image {image} is not a valid image name"))
-                    .with_hint("write `image` as `registry/path:tag`, in lower case")
+            .with_optional_hint(pull_hint(&format!("{reason}: {}", message.unwrap_or_default()))),
+            "InvalidImageName" => invalid_image(&image),
+            "CreateContainerConfigError" => {
+                config_error(&detail, message.unwrap_or_default(), Some(Reason::ConfigError))
             }
-            "CreateContainerConfigError"
-            | "CreateContainerError"
-            | "PreCreateHookError"
-            | "PreStartHookError"
-            | "PostStartHookError" => config_error(&detail),
-            "RunContainerError" => not_started(message, ProgramSource::Image),
-            _ => return None,
+            "CreateContainerError" | "PreCreateHookError" | "PreStartHookError" => {
+                config_error(&detail, message.unwrap_or_default(), None)
+            }
+            "RunContainerError" => not_started_in_image(message),
+            // The termination before the restart is the cause.
+            "CrashLoopBackOff" => return None,
+            "ContainerCreating" | "PodInitializing" if message.is_none() => return None,
+            _ => Cause::new(None, format!("its container waits ({detail})")),
         };
         Some(self.with_container_name(cause.with_evidence(self.evidence("state.waiting.reason", reason))))
+    }
+
+    /// Returns the volume and its image, if a message about a failed pull is about the image of a volume
+    /// rather than the image of the container.
+    fn image_volume_in(&self, message: &str) -> Option<(String, String)> {
+        let own = self.spec().and_then(|spec| spec.image.as_deref()).unwrap_or(&self.status.image);
+        if !own.is_empty() && message.contains(&format!("\"{own}\"")) {
+            return None;
+        }
+        let volumes = self.pod.spec.as_ref()?.volumes.as_deref().unwrap_or_default();
+        volumes.iter().find_map(|volume| {
+            let image = volume.image.as_ref()?.reference.as_deref()?;
+            message.contains(image).then(|| (quoted(&volume.name), quoted(image)))
+        })
     }
 
     /// Returns the image from the spec of the pod, or from the status if the spec has none.
@@ -223,7 +276,8 @@ impl<'a> Container<'a> {
         quoted(requested.unwrap_or(&self.status.image))
     }
 
-    fn memory_limit(&self) -> Option<String> {
+    /// Returns the memory limit as the pod specifies it.
+    pub(super) fn memory_limit(&self) -> Option<String> {
         let limits = self.spec()?.resources.as_ref()?.limits.as_ref()?;
         let limit = quoted(&limits.get("memory")?.0);
         Some(limit.trim_matches('`').to_owned())
@@ -252,6 +306,9 @@ impl<'a> Container<'a> {
         let name = quoted(&self.status.name);
         let others = self.pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
         match self.role {
+            ContainerRole::Init if self.is_sidecar() => {
+                cause.description = format!("its sidecar {name}: {}", cause.description);
+            }
             ContainerRole::Init => {
                 cause.description = format!("its init container {name}: {}", cause.description);
             }
@@ -264,36 +321,31 @@ impl<'a> Container<'a> {
     }
 }
 
-/// Returns the cause of a container that refers to something that is missing or wrong.
-pub(super) fn config_error(detail: &str) -> Cause {
-    Cause::new(Reason::ConfigError, format!("its container cannot be created ({detail})"))
-        .with_hint("the container refers to something that is missing or wrong: a Secret, one of its keys, a volume, or the user to run as")
+/// Returns whether the kubelet reports that a container ran before it was lost.
+fn was_running(terminated: &ContainerStateTerminated) -> bool {
+    terminated.message.as_deref().is_some_and(|message| message.contains("used to be Running"))
 }
 
-const REGISTRY_UNREACHABLE: &str =
-    "the registry does not respond: check its name in `image`, and the network of the nodes";
-const REGISTRY_RATE_LIMITED: &str = "the registry currently limits the rate of pulls";
-
-/// Returns whether the start may succeed later without any change by the user.
-pub(super) fn is_transient(cause: &Cause) -> bool {
-    matches!(cause.hint.as_deref(), Some(REGISTRY_UNREACHABLE | REGISTRY_RATE_LIMITED))
+/// Returns the cause of a container that cannot be created. `reason` applies if no rule matches the message.
+pub(super) fn config_error(detail: &str, message: &str, reason: Option<Reason>) -> Cause {
+    let rule = matching_rule(rules::CREATE, message);
+    Cause::new(rule.map_or(reason, |rule| rule.reason), format!("its container cannot be created ({detail})"))
+        .with_optional_hint(rule.map(|rule| rule.hint))
 }
 
-/// Returns advice on an image that cannot be pulled.
-pub(super) fn pull_hint(reason: &str, message: &str) -> &'static str {
-    let message = message.to_ascii_lowercase();
-    let mentions = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if reason == "ErrImageNeverPull" {
-        "the image is not on the node, and the policy's `image_pull_policy` forbids pulling it"
-    } else if mentions(&["no such host"]) {
-        "the registry cannot be reached: check its name in `image`, and the network of the nodes"
-    } else if reason == "RegistryUnavailable" || mentions(&["dial tcp", "timeout", "connection refused"]) {
-        REGISTRY_UNREACHABLE
-    } else if mentions(&["toomanyrequests", "too many requests"]) {
-        REGISTRY_RATE_LIMITED
-    } else if mentions(&["unauthorized", "authentication", "denied", "forbidden"]) {
-        "the registry denies access: check the name in `image`, and the policy's `image_pull_secrets`"
-    } else {
-        "check the name and the tag in `image`, and that the image is in the registry"
-    }
+/// Returns the cause of a process that the container runtime could not start.
+pub(super) fn not_started_in_image(message: Option<&str>) -> Cause {
+    let hint = matching_rule(rules::START, message.unwrap_or_default()).map(|rule| rule.hint);
+    not_started(message, hint.unwrap_or("the container runtime could not start the process"))
+}
+
+/// Returns the cause of an image with an invalid name. No retry can succeed.
+pub(super) fn invalid_image(image: &str) -> Cause {
+    let cause = Cause::new(Reason::InvalidImage, format!("its image {image} is not a valid image name"));
+    Cause { permanent: true, ..cause.with_hint("write `image` as `registry/path:tag`, in lower case") }
+}
+
+/// Returns advice on an image that cannot be pulled. `None` if the message does not name the cause.
+pub(super) fn pull_hint(message: &str) -> Option<&'static str> {
+    matching_rule(rules::IMAGE_PULL, message).map(|rule| rule.hint)
 }

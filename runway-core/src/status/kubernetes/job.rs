@@ -78,7 +78,55 @@ impl<'a> ObservedJob<'a> {
 
     /// Returns the time of the cancellation, from the Job's annotation.
     pub(super) fn cancelled_at(&self) -> Option<&'a str> {
-        self.0.metadata.annotations.as_ref()?.get(label::CANCELLED).map(String::as_str)
+        self.annotation(label::CANCELLED)
+    }
+
+    /// Returns whether Runway suspended the Job, because the creation of the job is not complete.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.annotation(label::INCOMPLETE).is_some()
+    }
+
+    fn annotation(&self, key: &str) -> Option<&'a str> {
+        self.0.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Returns the queue of Kueue in which the Job waits for its admission.
+    pub(super) fn queue(&self) -> Option<&'a str> {
+        let labels = self.0.metadata.labels.as_ref()?;
+        labels.get("kueue.x-k8s.io/queue-name").map(String::as_str).filter(|queue| !queue.is_empty())
+    }
+
+    /// Returns the controller that manages the Job instead of the controller of Kubernetes.
+    pub(super) fn foreign_manager(&self) -> Option<&'a str> {
+        let manager = self.spec()?.managed_by.as_deref()?;
+        (!manager.is_empty() && manager != "kubernetes.io/job-controller").then_some(manager)
+    }
+
+    /// Returns the failed indexes of an indexed Job, such as `1-3,7`.
+    pub(super) fn failed_indexes(&self) -> Option<&'a str> {
+        self.status()?.failed_indexes.as_deref().filter(|indexes| !indexes.is_empty())
+    }
+
+    /// Returns the names of the containers in the Job's template.
+    pub(super) fn container_names(self) -> impl Iterator<Item = &'a str> {
+        let containers = self.spec().and_then(|spec| spec.template.spec.as_ref()).map(|pod| &pod.containers);
+        containers.into_iter().flatten().map(|container| container.name.as_str())
+    }
+
+    /// Returns the time at which a suspended Job was resumed.
+    pub(super) fn resumed_at(&self) -> Option<Timestamp> {
+        let conditions = self.status()?.conditions.as_deref()?;
+        let resumed =
+            conditions.iter().find(|found| found.type_ == "Suspended" && found.status == "False")?;
+        instant(resumed.last_transition_time.as_ref())
+    }
+
+    /// Returns the number of pods that count as failed, and so use up a retry.
+    pub(super) fn failed_pods(&self) -> u32 {
+        let Some(status) = self.status() else { return 0 };
+        let counted = status.failed.and_then(|failed| u32::try_from(failed).ok()).unwrap_or(0);
+        let uncounted = status.uncounted_terminated_pods.as_ref().and_then(|pods| pods.failed.as_ref());
+        counted.saturating_add(u32::try_from(uncounted.map_or(0, Vec::len)).unwrap_or(u32::MAX))
     }
 
     pub(super) fn is_suspended(&self) -> bool {

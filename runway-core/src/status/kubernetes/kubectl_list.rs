@@ -2,7 +2,7 @@
 //!
 //! A pod belongs to the Job that controls it. A pod without a controller belongs to the Job that its label
 //! names. An event belongs to the Job of its object. If the object is a pod that no longer exists, the prefix
-//! of the pod's name identifies the Job.
+//! of the pod's name identifies the Job. A pod of the list that belongs to no listed Job is classified alone.
 
 use super::{JobObjects, event};
 use crate::status::kubernetes::time::instant;
@@ -31,6 +31,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub struct KubectlList {
     jobs: Vec<ListedJob>,
+    /// The pods that belong to no listed Job, with their events.
+    pods: Vec<(Pod, Vec<Event>)>,
     skipped: Vec<KubectlListError>,
 }
 
@@ -109,6 +111,14 @@ impl KubectlList {
         })
     }
 
+    /// Returns the name and the objects of each pod that belongs to no listed Job.
+    pub fn pods_without_job(&self) -> impl Iterator<Item = (&str, JobObjects<'_>)> {
+        self.pods.iter().map(|(pod, events)| {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            (name, JobObjects { pods: std::slice::from_ref(pod), events, ..JobObjects::default() })
+        })
+    }
+
     /// Returns the errors of pods and events that could not be parsed. These objects are not used as
     /// evidence.
     #[must_use]
@@ -166,12 +176,19 @@ impl ParsedObjects {
             }
         }
         let mut pods = BTreeMap::new();
+        let mut lone_pods: Vec<(Pod, Vec<Event>)> = Vec::new();
+        let mut lone_pod_index = BTreeMap::new();
         for pod in self.pods {
-            let Some(owner) = index.owner(&pod) else { continue };
+            let Some(owner) = index.owner(&pod) else {
+                lone_pod_index.insert(namespaced_name(&pod.metadata), lone_pods.len());
+                lone_pods.push((pod, Vec::new()));
+                continue;
+            };
             let Some(listed) = jobs.get_mut(owner) else { continue };
             pods.insert(namespaced_name(&pod.metadata), (pod.metadata.uid.clone(), owner));
             listed.pods.push(pod);
         }
+        let queue_entries = queue_entries(&self.events);
         for event in self.events {
             let about = &event.involved_object;
             let name = (or_empty(about.namespace.as_ref()), or_empty(about.name.as_ref()));
@@ -191,14 +208,34 @@ impl ParsedObjects {
                         event::event_time(&event).is_none_or(|at| created_at.is_none_or(|made| made <= at))
                     }),
                 },
+                Some("Workload") => queue_entries.get(&name).and_then(|job| index.by_name.get(job)).copied(),
                 _ => None,
             };
             if let Some(listed) = owner.and_then(|owner| jobs.get_mut(owner)) {
                 listed.events.push(event);
+            } else if about.kind.as_deref() == Some("Pod")
+                && let Some((pod, events)) = lone_pod_index.get(&name).and_then(|at| lone_pods.get_mut(*at))
+                && uids_match(about.uid.as_ref(), pod.metadata.uid.as_ref())
+            {
+                events.push(event);
             }
         }
-        KubectlList { jobs, skipped: self.skipped }
+        KubectlList { jobs, pods: lone_pods, skipped: self.skipped }
     }
+}
+
+/// Returns the Job of each entry in a queue of Kueue. Kueue reports the name of the entry, a `Workload`, in an
+/// event of the Job.
+fn queue_entries(events: &[Event]) -> BTreeMap<NamespacedName, NamespacedName> {
+    let created = events.iter().filter(|event| event.reason.as_deref() == Some("CreatedWorkload"));
+    created
+        .filter_map(|event| {
+            let about = &event.involved_object;
+            let (_, entry) = event.message.as_deref()?.rsplit_once('/')?;
+            let namespace = or_empty(about.namespace.as_ref());
+            Some(((namespace.clone(), entry.to_owned()), (namespace, or_empty(about.name.as_ref()))))
+        })
+        .collect()
 }
 
 fn decode<T: DeserializeOwned>(
@@ -371,6 +408,39 @@ mod tests {
         let mut earlier = event("Pod", "a-yyyyy", json!("y"), "n");
         earlier["lastTimestamp"] = json!("2026-11-21T07:59:59Z");
         assert_eq!(job_counts(vec![job("a", "1"), earlier]), [("a".to_owned(), 0, 0)]);
+    }
+
+    #[test]
+    fn pod_without_listed_job_is_listed_alone_with_its_events() {
+        let items = vec![
+            pod("b-1", Json::Null),
+            pod("gone-xxxxx", controller("Job", "gone", "9")),
+            pod("a-xxxxx", controller("Job", "a", "1")),
+            event("Pod", "b-1", json!("b-1"), "n"),
+            event("Pod", "b-1", json!("another"), "n"),
+            event("Pod", "gone-xxxxx", Json::Null, "n"),
+            event("Pod", "a-xxxxx", Json::Null, "n"),
+            job("a", "1"),
+        ];
+        let mut items = items;
+        items[0]["metadata"]["ownerReferences"] = Json::Null;
+        let list = KubectlList::from_json(json!({"kind": "List", "items": items})).unwrap();
+        let pods: Vec<_> = list.pods_without_job().map(|(name, seen)| (name, seen.events.len())).collect();
+        assert_eq!(pods, [("b-1", 1), ("gone-xxxxx", 1)]);
+    }
+
+    #[test]
+    fn queue_events_are_assigned_to_the_job_of_the_workload() {
+        let mut created = event("Job", "a", json!("1"), "n");
+        created["reason"] = json!("CreatedWorkload");
+        created["message"] = json!("Created Workload: n/job-a-x1y2z");
+        let items = vec![
+            job("a", "1"),
+            created,
+            event("Workload", "job-a-x1y2z", json!("w"), "n"),
+            event("Workload", "job-b-x1y2z", json!("w"), "n"),
+        ];
+        assert_eq!(job_counts(items), [("a".to_owned(), 0, 2)]);
     }
 
     #[test]

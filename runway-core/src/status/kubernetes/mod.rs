@@ -8,31 +8,38 @@
 //! A condition counts only if its status is `True`. `FailureTarget` and `SuccessCriteriaMet` announce an end;
 //! the job has not finished yet.
 
+mod admission;
 mod attempts;
 mod container;
+mod context;
 mod deadline;
 mod event;
+mod finished;
 mod job;
 mod kubectl_list;
 mod node;
 mod pod;
+mod rules;
 mod scheduler;
+mod suspension;
 #[cfg(test)]
 mod tests;
 mod time;
+mod unfinished;
 mod verdict;
 
+pub use event::{created_pod, is_evidence};
 pub use kubectl_list::{KubectlList, KubectlListError};
 pub use pod::{has_run, is_active, is_less_informative};
 
-use super::{Evidence, Phase, Reason, Status};
-use crate::status::cause::quoted;
-use crate::units::Timestamp;
+use super::Status;
+use crate::price::AttemptSpan;
+use context::Context;
 use event::Events;
 use job::{Condition, ObservedJob};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use pod::{HasRun, ObservedPod};
+use pod::ObservedPod;
 use verdict::Verdict;
 
 /// The Kubernetes objects of one job.
@@ -45,7 +52,7 @@ pub struct JobObjects<'a> {
     /// The last observed states of pods that no longer exist. They occupy no resources, but they are evidence
     /// and are billed.
     pub gone_pods: &'a [Pod],
-    /// Earlier states of the same pods, at most one for each pod. The caller must keep an earlier state if
+    /// Earlier states of the same pods, in any order. The caller must keep an earlier state if
     /// [`is_less_informative`] returns `true` for a later one. These states are only evidence.
     pub earlier_pods: &'a [Pod],
     /// The events of the job and of its pods, in any order.
@@ -69,19 +76,16 @@ pub struct JobObjects<'a> {
 /// ```
 #[must_use]
 pub fn classify(objects: &JobObjects<'_>) -> Status {
-    let classifier = Classifier {
-        job: objects.job.map(ObservedJob),
-        pods: ObservedPod::all(objects),
-        events: Events::new(objects.events),
-    };
-    if classifier.job.is_none() && classifier.pods.is_empty() {
+    let context = Context { job: objects.job.map(ObservedJob), events: Events::new(objects.events) };
+    let pods = ObservedPod::all(objects, &context);
+    let attempts = attempts::count_attempts(&context, &pods);
+    let classifier = Classifier { context: &context, pods, attempts };
+    if classifier.job().is_none() && classifier.pods.is_empty() {
         return Status::gone();
     }
     let verdict = classifier.verdict();
     let occupies_resources = classifier.pods.iter().any(ObservedPod::is_active)
-        || (classifier.job.is_some() && !verdict.phase.is_final());
-    let mut spans: Vec<_> = classifier.pods.iter().filter_map(ObservedPod::attempt_span).collect();
-    spans.sort_by_key(|run| (run.scheduled, run.ended));
+        || (classifier.job().is_some() && !verdict.phase.is_final());
     Status {
         phase: verdict.phase,
         reason: verdict.reason,
@@ -90,24 +94,64 @@ pub fn classify(objects: &JobObjects<'_>) -> Status {
         exit_code: classifier.exit_code(verdict.phase),
         attempts: classifier.attempts(),
         evidence: verdict.evidence,
-        started_at: classifier.job.and_then(|job| job.started_at()),
+        started_at: classifier.first_start(),
         finished_at: verdict.finished_at,
-        attempt_spans: spans,
+        since: verdict.finished_at.or_else(|| classifier.state_since()),
+        attempt_spans: classifier.attempt_spans(),
         occupies_resources,
+        ends_by_itself: classifier.lost_node().is_none(),
     }
 }
 
 /// Derives the status of one job from its Kubernetes objects.
 struct Classifier<'a> {
-    job: Option<ObservedJob<'a>>,
+    context: &'a Context<'a>,
     /// The pods, oldest first.
     pods: Vec<ObservedPod<'a>>,
-    events: Events<'a>,
+    /// The number of pods that were created for the job.
+    attempts: u32,
 }
 
-impl Classifier<'_> {
+impl<'a> Classifier<'a> {
+    fn job(&self) -> Option<ObservedJob<'a>> {
+        self.context.job
+    }
+
+    fn events(&self) -> &'a Events<'a> {
+        &self.context.events
+    }
+
+    /// Returns the node that does not respond, if an active pod of the job is on such a node.
+    fn lost_node(&self) -> Option<pod::LostNode> {
+        self.pods.iter().rev().find_map(ObservedPod::lost_node)
+    }
+
+    /// Returns the time since which the newest pod has been in its present state.
+    fn state_since(&self) -> Option<crate::units::Timestamp> {
+        let newest = self.pods.iter().rev().find(|pod| pod.is_active());
+        newest.or_else(|| self.pods.last()).and_then(ObservedPod::state_since)
+    }
+
+    /// Returns the times during which the pods had nodes. Only one pod exists at a time, unless the Job runs
+    /// several. So a pod without a known end ended at the latest when the next one was created.
+    fn attempt_spans(&self) -> Vec<AttemptSpan> {
+        let next = self.pods.iter().skip(1).map(ObservedPod::created).chain([None]);
+        let mut spans: Vec<_> = self
+            .pods
+            .iter()
+            .zip(next)
+            .filter_map(|(pod, next)| {
+                let span = pod.attempt_span()?;
+                let next = next.filter(|_| !self.has_multiple_pods() && !pod.is_active());
+                Some(AttemptSpan { ended: span.ended.or(next), ..span })
+            })
+            .collect();
+        spans.sort_by_key(|span| (span.scheduled, span.ended));
+        spans
+    }
+
     fn verdict(&self) -> Verdict {
-        let Some(job) = self.job else { return self.without_job() };
+        let Some(job) = self.job() else { return self.without_job() };
         // A cancelled Job often has the condition `Failed`, and sometimes `Complete`. Such a condition
         // counts only if it precedes the deletion. Times have a resolution of one second: if both times are
         // equal, `Complete` counts and `Failed` is attributed to the deletion.
@@ -141,253 +185,12 @@ impl Classifier<'_> {
         if let Some((deletion, cancelled_at)) = cancelled {
             return self.cancelled(job, deletion, cancelled_at);
         }
-        match job.deletion_evidence() {
-            Some(deletion) => {
-                let mut verdict = self.unfinished(job).with_evidence(deletion);
-                verdict.message.push_str("; its Job is being deleted, but not by Runway");
-                verdict.add_hint("another client is deleting the Job; cancel jobs through Runway instead");
-                verdict
-            }
-            None => self.unfinished(job),
+        let mut verdict = self.unfinished(job);
+        if let Some(deletion) = job.deletion_evidence() {
+            verdict.evidence.push(deletion);
+            verdict.message.push_str("; its Job is being deleted, but not by Runway");
+            verdict.add_hint("another client is deleting the Job; cancel jobs through Runway instead");
         }
-    }
-
-    fn succeeded(&self) -> Verdict {
-        let attempt = self.attempt_suffix(self.attempts());
-        let note =
-            self.pods.iter().rev().filter(|pod| pod.has_succeeded()).find_map(|pod| pod.cause(&self.events));
-        match note {
-            Some(note) => Verdict::new(Phase::Succeeded, format!("succeeded{attempt}, {}", note.description))
-                .with_cause(note),
-            None => Verdict::new(Phase::Succeeded, format!("succeeded{attempt}")),
-        }
-    }
-
-    /// Returns the verdict on a job that failed or is about to fail.
-    fn failed(&self, job: ObservedJob<'_>, condition: Condition<'_>) -> Verdict {
-        let proof = job.condition_evidence(condition);
-        if condition.reason() == Some("DeadlineExceeded") {
-            return self.deadline_exceeded(job).with_first_evidence(proof);
-        }
-        if let Some((cause, attempt)) = self.strongest_cause() {
-            let message = format!("{}{}", cause.description, self.attempt_suffix(attempt));
-            return Verdict::new(Phase::Failed, message).with_cause(cause).with_evidence(proof);
-        }
-        if let Some(cause) = self.events.rejection(self.newest_creation()) {
-            return Verdict::new(Phase::Failed, cause.description.clone())
-                .with_cause(cause)
-                .with_evidence(proof);
-        }
-        let message = condition.inner.message.as_deref().filter(|message| !message.is_empty());
-        let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-        let mut verdict =
-            Verdict::new(Phase::Failed, format!("failed{}{detail}", self.attempt_suffix(self.attempts())))
-                .with_evidence(proof);
-        if matches!(condition.reason(), Some("BackoffLimitExceeded" | "PodFailurePolicy") | None) {
-            verdict.reason = Some(Reason::BackoffLimitExceeded);
-        }
-        verdict.add_hint("no pod of the job exists to show the cause; check the logs, if they are stored");
         verdict
-    }
-
-    fn cancelled(&self, job: ObservedJob<'_>, deletion: Evidence, cancelled_at: &str) -> Verdict {
-        let at = cancelled_at.parse::<Timestamp>().ok();
-        let has_active_pods = self.pods.iter().any(ObservedPod::is_active);
-        let ending = if has_active_pods { "; its pods are being terminated" } else { "" };
-        let mut verdict = Verdict::new(Phase::Cancelled, format!("cancelled{ending}"))
-            .with_evidence(job.evidence(
-                format!("metadata.annotations['{}']", crate::render::label::CANCELLED),
-                cancelled_at,
-            ))
-            .with_evidence(deletion);
-        verdict.finished_at = if has_active_pods {
-            None
-        } else {
-            self.last_end().max(self.latest_possible_end()).or(job.deleted_at()).or(at)
-        };
-        verdict
-    }
-
-    /// Returns the verdict on a job that has failed and whose pods may still run.
-    fn failing(&self, job: ObservedJob<'_>, condition: Condition<'_>) -> Verdict {
-        let mut verdict = self.failed(job, condition);
-        verdict.phase = Phase::Running;
-        verdict.message.push_str(match self.has_ever_run() {
-            HasRun::No if !self.pods.is_empty() => "; it has failed, and its pod is being deleted",
-            _ => "; it has failed, and its pods are being terminated",
-        });
-        verdict
-    }
-
-    /// Returns the verdict on a job that has succeeded and whose pods may still run.
-    fn succeeding(&self, job: ObservedJob<'_>, condition: Condition<'_>) -> Verdict {
-        let message = "has succeeded; its pods are being terminated";
-        Verdict::new(Phase::Running, message).with_evidence(job.condition_evidence(condition))
-    }
-
-    /// Returns the verdict on a job that is neither finished nor being cancelled.
-    fn unfinished(&self, job: ObservedJob<'_>) -> Verdict {
-        if let Some(target) = job.condition("FailureTarget") {
-            return self.failing(job, target);
-        }
-        if let Some(met) = job.condition("SuccessCriteriaMet") {
-            return self.succeeding(job, met);
-        }
-        if let Some(verdict) = self.active_pods_verdict() {
-            return verdict;
-        }
-        if job.is_suspended() {
-            let mut verdict = Verdict::new(Phase::Pending, "suspended: no pod is created");
-            verdict.evidence.push(job.evidence("spec.suspend", "true"));
-            verdict.add_hint(
-                "it starts when `spec.suspend` is false; Runway sets that once the job's secrets exist",
-            );
-            return verdict;
-        }
-        let (active, ready) = job.active_and_ready();
-        if let Some(cause) = self.events.rejection(self.newest_creation()).filter(|_| !active) {
-            let mut verdict = Verdict::new(Phase::Pending, cause.description.clone()).with_cause(cause);
-            verdict.add_hint(&format!("it holds {}", self.occupied_resources()));
-            return verdict;
-        }
-        if let Some(last) = self.pods.last() {
-            return self.between_attempts(last);
-        }
-        match (ready, active, job.counted_attempts() > 0) {
-            (true, ..) => {
-                Verdict::new(Phase::Running, format!("runs{}", self.attempt_suffix(self.attempts())))
-            }
-            (false, true, _) => {
-                Verdict::new(Phase::Pending, "its pod was created, and has not been observed yet")
-            }
-            (false, false, true) => Verdict::new(
-                Phase::Running,
-                format!("ended{}; the next step is not decided yet", self.attempt_suffix(self.attempts())),
-            ),
-            (false, false, false) => Verdict::new(Phase::Pending, "no pod has been created yet"),
-        }
-    }
-
-    /// Returns the verdict of the active pods, or `None` if no pod is active.
-    fn active_pods_verdict(&self) -> Option<Verdict> {
-        let active_pods = || self.pods.iter().enumerate().rev().filter(|(_, pod)| pod.is_active());
-        if let Some((index, pod)) = active_pods().find(|(_, pod)| pod.is_running()) {
-            let back_off = pod.restart_back_off();
-            let activity = match &back_off {
-                Some(_) => "waits for its restart, which its node delays after repeated failures",
-                None if pod.is_being_deleted() => "is terminating",
-                None => "runs",
-            };
-            let message = format!("{activity}{}", self.attempt_suffix(self.attempt_number(index)));
-            let mut verdict = Verdict::new(Phase::Running, message);
-            verdict.evidence.extend(back_off.or_else(|| pod.phase_evidence()));
-            // A running pod has a cause if another of its containers failed, or if its node disrupts it.
-            if let Some(cause) = pod.cause(&self.events).filter(|cause| !cause.low_confidence) {
-                verdict.message = format!("{}; {}", verdict.message, cause.description);
-                return Some(verdict.with_cause(cause));
-            }
-            if let Some((cause, attempt)) = self.cause_before(index) {
-                let before = if self.has_multiple_pods() {
-                    "another of its pods".to_owned()
-                } else {
-                    format!("attempt {attempt}")
-                };
-                verdict.message = format!("{}; {before}: {}", verdict.message, cause.description);
-                verdict.evidence.extend(cause.evidence);
-            }
-            return Some(verdict);
-        }
-        let (index, pod) = active_pods().next()?;
-        let suffix = self.attempt_suffix(self.attempt_number(index));
-        let Some(cause) = pod.cause(&self.events) else {
-            let message = if pod.is_initializing() {
-                "its init containers are running"
-            } else if pod.is_scheduled() {
-                "scheduled; its image is being pulled and its container created"
-            } else if pod.has_scheduling_gate() {
-                "blocked by a scheduling gate"
-            } else {
-                "waits for a node"
-            };
-            let mut verdict = Verdict::new(Phase::Pending, format!("{message}{suffix}"));
-            verdict.evidence.extend(pod.phase_evidence());
-            return Some(verdict);
-        };
-        let waits_for_cluster = matches!(cause.reason, Reason::Unschedulable | Reason::PodsRejected);
-        let is_transient = container::is_transient(&cause);
-        let occupied_resources = self.occupied_resources();
-        let mut verdict =
-            Verdict::new(Phase::Pending, format!("{}{suffix}", cause.description)).with_cause(cause);
-        verdict.add_hint(&if waits_for_cluster {
-            format!("while it waits, it holds {occupied_resources}")
-        } else if is_transient {
-            format!("its node retries with growing delays; while it waits, it holds {occupied_resources}")
-        } else {
-            format!("it cannot start without a change, and holds {occupied_resources}; cancel it")
-        });
-        Some(verdict)
-    }
-
-    /// Returns the verdict on a job whose pods have all terminated, before the Job has reported the outcome.
-    fn between_attempts(&self, last: &ObservedPod<'_>) -> Verdict {
-        let suffix = self.attempt_suffix(self.attempts());
-        if last.has_succeeded() {
-            let verdict = self.succeeded();
-            let message = format!("{}; its Job has not reported it yet", verdict.message);
-            return Verdict { phase: Phase::Running, message, ..verdict };
-        }
-        let next = if self.has_multiple_pods() { "more pods" } else { "another attempt" };
-        match last.cause(&self.events) {
-            Some(cause) => {
-                let message = format!("{}{suffix}; {next} or the end of the job follows", cause.description);
-                Verdict::new(Phase::Running, message).with_cause(cause)
-            }
-            None => {
-                Verdict::new(Phase::Running, format!("ended{suffix}; {next} or the end of the job follows"))
-            }
-        }
-    }
-
-    /// Returns the verdict on a job whose Job object no longer exists.
-    fn without_job(&self) -> Verdict {
-        if let Some(mut verdict) = self.active_pods_verdict() {
-            verdict.message.push_str("; its Job no longer exists");
-            return verdict;
-        }
-        let finished_at = self.last_end().max(self.latest_possible_end());
-        if self.pods.iter().any(ObservedPod::has_succeeded) {
-            return Verdict { finished_at, ..self.succeeded() };
-        }
-        let Some(last) = self.pods.last() else {
-            return Verdict::new(Phase::Unknown, Status::gone().message);
-        };
-        let failed = last.has_ended() && !last.ended_by_deletion();
-        match last.cause(&self.events) {
-            // A Job would retry an attempt that a node ended, so the disruption does not prove a failure.
-            Some(cause) if failed && cause.reason != Reason::Disrupted => {
-                let message = format!(
-                    "{}{}; its Job no longer exists",
-                    cause.description,
-                    self.attempt_suffix(self.attempts())
-                );
-                Verdict { finished_at, ..Verdict::new(Phase::Failed, message).with_cause(cause) }
-            }
-            None if failed => Verdict {
-                finished_at,
-                ..Verdict::new(Phase::Failed, "failed for an unknown reason; its Job no longer exists")
-            },
-            _ => Verdict { finished_at, ..Verdict::new(Phase::Unknown, Status::gone().message) },
-        }
-    }
-
-    /// Describes the resources that the job occupies, and until when.
-    fn occupied_resources(&self) -> String {
-        let devices = self.job.and_then(|job| job.devices());
-        let description =
-            devices.map_or_else(|| "its resources".to_owned(), |devices| format!("its {devices}"));
-        match self.job.and_then(|job| job.timeout()) {
-            Some(timeout) => format!("{description} until its deadline, {timeout} after its start"),
-            None => format!("{description} indefinitely, because it has no deadline"),
-        }
     }
 }

@@ -1,29 +1,21 @@
 //! Pods that their node evicted or rejected, and pods that lost their node.
 
+use super::rules::{self, matching_rule};
 use crate::status::Reason;
 use crate::status::cause::{Cause, quoted};
 
 /// Returns the cause of a pod that its node evicted.
 pub(super) fn evicted(message: Option<&str>) -> Cause {
     let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
-    let message = message.unwrap_or_default().to_ascii_lowercase();
-    let mentions = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    let hint = if mentions(&["emptydir volume \"shm\""]) {
+    let message = message.unwrap_or_default();
+    let hint = if message.contains("EmptyDir volume \"shm\"") {
         "raise `resources.shm`, or store less in `/dev/shm`"
-    } else if mentions(&[
-        "emptydir",
-        "exceeds the total limit",
-        "local ephemeral storage limit",
-        "ephemeral local storage usage",
-    ]) {
-        "raise `resources.ephemeral_storage`, or write less; `/tmp` and the logs count"
-    } else if mentions(&["resource: memory"]) {
-        "its node ran short of memory; submit it again, and if this recurs, raise `resources.memory` to the actual use"
-    } else if mentions(&["resource: ephemeral-storage", "diskpressure", "inodes"]) {
-        "its node ran short of storage; submit it again, and if this recurs, raise `resources.ephemeral_storage` to the \
-         actual use"
     } else {
-        "its node ran short of a resource; submit it again (`/tmp` and the logs count as `resources.ephemeral_storage`)"
+        matching_rule(rules::EVICTION, message).map_or(
+            "its node ran short of the resource that the message names; submit it again, and if this recurs, ask the \
+             administrators of the cluster",
+            |rule| rule.hint,
+        )
     };
     Cause::new(Reason::Evicted, format!("evicted by its node{detail}")).with_hint(hint)
 }
@@ -48,22 +40,54 @@ pub(super) fn disruption_text(reason: Option<&str>) -> &'static str {
     }
 }
 
-/// Describes the end or the rejection of a pod by its node, from the reason in the pod's status. Returns
-/// `None` for any other reason.
-pub(super) fn rejection_text(reason: &str) -> Option<&'static str> {
+/// Describes the end of a pod by its node, from the reason in the pod's status. Returns `None` for any other
+/// reason.
+pub(super) fn end_by_node_text(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "Preempting" | "Preempted" => "disrupted because its node was given to a pod of higher priority",
         "NodeLost" => "disrupted because its node was lost",
         "Shutdown" | "NodeShutdown" | "Terminated" => "disrupted because its node shut down",
-        // The scheduler chose a node, and the kubelet rejected the pod because the node does not fit.
-        "UnexpectedAdmissionError"
-        | "NodeAffinity"
-        | "NodeName"
-        | "NodePorts"
-        | "NodeUnschedulable"
-        | "TopologyAffinityError"
-        | "InvalidNodeInfo" => "rejected by its node",
-        reason if reason.starts_with("OutOf") => "rejected by its node, which was full",
         _ => return None,
     })
+}
+
+/// Returns the cause of a pod that the kubelet rejected after the scheduler had chosen its node. Each release
+/// of Kubernetes adds reasons, so the reason is quoted.
+pub(super) fn rejected_by_node(reason: &str, message: Option<&str>) -> Cause {
+    let detail = message.map(|message| format!(": {}", quoted(message))).unwrap_or_default();
+    let reason = quoted(reason).replace('`', "");
+    Cause::new(Reason::Disrupted, format!("rejected by its node ({reason}){detail}")).with_hint(
+        "no container was started; submit it again, unless it is retried; if this recurs, ask the administrators of the \
+         cluster",
+    )
+}
+
+/// Returns the cause of a container that the kubelet stopped, where nothing tells on whose behalf.
+pub(super) fn stopped_from_outside() -> Cause {
+    Cause::new(
+        Reason::Disrupted,
+        "stopped from outside, not by the job: its pod was deleted or evicted, and no object names the client",
+    )
+    .with_hint("a deleted pod uses up a retry, and an eviction, as by `kubectl drain`, does not; submit it again")
+}
+
+/// Returns the cause of a container that ended because another client deleted its pod.
+pub(super) fn pod_deleted(end: &str) -> Cause {
+    Cause::new(
+        Reason::Disrupted,
+        format!(
+            "its pod was deleted while it ran, not by Runway or the Job{end}; no object names the client"
+        ),
+    )
+    .with_hint(
+        "a deleted pod uses up a retry, and an eviction, as by `kubectl drain`, does not; submit it again",
+    )
+}
+
+/// The remedy for a node that does not respond.
+pub(super) fn lost_node_hint(node: &str) -> String {
+    format!(
+        "the job ends when the node is back, or when its Node object is deleted; ask the administrators of the cluster \
+         to delete the Node {node}, or to taint it with `node.kubernetes.io/out-of-service`"
+    )
 }

@@ -1,8 +1,9 @@
 //! One pod of a job, as it was last observed.
 
 use super::container::{Container, ContainerRole, Termination};
-use super::event::Events;
-use super::time::instant;
+use super::context::{Context, main_container_of};
+use super::event::PodEvents;
+use super::time::{instant, to_rfc3339, whole_seconds};
 use super::{JobObjects, node, scheduler};
 use crate::price::AttemptSpan;
 use crate::status::cause::{Cause, evidence, quoted};
@@ -14,9 +15,10 @@ use std::collections::BTreeMap;
 /// A pod, and whether it still exists.
 #[derive(Clone, Copy)]
 pub(super) struct ObservedPod<'a> {
+    context: &'a Context<'a>,
     pod: &'a Pod,
-    /// An earlier state of the same pod with more information about its containers.
-    earlier: Option<&'a Pod>,
+    /// Earlier states of all pods of the job.
+    earlier_pods: &'a [Pod],
     gone: bool,
 }
 
@@ -32,9 +34,11 @@ pub(super) enum HasRun {
 impl<'a> ObservedPod<'a> {
     /// Returns every pod once, oldest first. A pod that is in both `pods` and `gone_pods` counts as
     /// existing.
-    pub(super) fn all(objects: &JobObjects<'a>) -> Vec<Self> {
-        let present = objects.pods.iter().map(|pod| Self { pod, earlier: None, gone: false });
-        let gone = objects.gone_pods.iter().map(|pod| Self { pod, earlier: None, gone: true });
+    pub(super) fn all(objects: &JobObjects<'a>, context: &'a Context<'a>) -> Vec<Self> {
+        let earlier_pods = objects.earlier_pods;
+        let observed = |gone: bool| move |pod| Self { context, pod, earlier_pods, gone };
+        let present = objects.pods.iter().map(observed(false));
+        let gone = objects.gone_pods.iter().map(observed(true));
         let mut pods = BTreeMap::new();
         for pod in present.chain(gone) {
             let latest = pods.entry(pod.identity()).or_insert(pod);
@@ -42,28 +46,23 @@ impl<'a> ObservedPod<'a> {
                 *latest = pod;
             }
         }
-        for earlier in objects.earlier_pods {
-            let identity = Self { pod: earlier, earlier: None, gone: false }.identity();
-            if let Some(pod) = pods.get_mut(&identity) {
-                pod.earlier = Some(earlier);
-            }
-        }
         let mut pods: Vec<_> = pods.into_values().collect();
-        pods.sort_by_key(|pod| (instant(pod.pod.metadata.creation_timestamp.as_ref()), pod.identity()));
+        pods.sort_by_key(|pod| (pod.created(), pod.identity()));
         pods
     }
 
+    /// Returns the earlier states of this pod.
+    fn earlier(&self) -> impl Iterator<Item = &'a Pod> {
+        let identity = identity_of(self.pod);
+        self.earlier_pods.iter().filter(move |earlier| identity_of(earlier) == identity)
+    }
+
     fn identity(&self) -> (&'a str, &'a str) {
-        let metadata = &self.pod.metadata;
-        match metadata.uid.as_deref() {
-            Some(uid) if !uid.is_empty() => (uid, ""),
-            _ => (metadata.namespace.as_deref().unwrap_or_default(), self.name().unwrap_or_default()),
-        }
+        identity_of(self.pod)
     }
 
     fn freshness(&self) -> (bool, bool, Option<u64>) {
-        let version = self.pod.metadata.resource_version.as_deref();
-        (!self.gone, self.has_ended(), version.and_then(|version| version.parse().ok()))
+        (!self.gone, self.has_ended(), version_of(self.pod))
     }
 
     pub(super) fn name(&self) -> Option<&'a str> {
@@ -103,6 +102,16 @@ impl<'a> ObservedPod<'a> {
         !self.gone && !self.has_ended()
     }
 
+    /// Returns whether a Job controls the pod.
+    pub(super) fn belongs_to_a_job(&self) -> bool {
+        let owners = self.pod.metadata.owner_references.iter().flatten();
+        let labels = self.pod.metadata.labels.as_ref();
+        owners.into_iter().any(|owner| owner.kind == "Job")
+            || labels.is_some_and(|labels| {
+                labels.contains_key("batch.kubernetes.io/job-name") || labels.contains_key("job-name")
+            })
+    }
+
     pub(super) fn is_being_deleted(&self) -> bool {
         self.pod.metadata.deletion_timestamp.is_some()
     }
@@ -123,20 +132,20 @@ impl<'a> ObservedPod<'a> {
         self.containers().find_map(|container| container.back_off())
     }
 
-    /// Returns whether a process of a main container was ever observed.
+    /// Returns whether a process of the main container was ever observed.
     pub(super) fn has_run(&self) -> bool {
-        matches!(self.phase(), "Running" | "Succeeded")
-            || has_run(self.pod)
-            || self.earlier.is_some_and(has_run)
+        let ran = |pod| has_container_run(pod, self.main_name());
+        matches!(self.phase(), "Running" | "Succeeded") || ran(self.pod) || self.earlier().any(ran)
     }
 
-    /// Returns whether a main container ever ran. If the node lost a container and nothing explains why it
+    /// Returns whether the main container ever ran. If the node lost the container and nothing explains why it
     /// did not start, the result is [`HasRun::Unknown`].
-    pub(super) fn has_ever_run(&self, events: &Events<'_>) -> HasRun {
-        if self.has_run() {
+    pub(super) fn has_ever_run(&self) -> HasRun {
+        if self.has_run() || self.events().main_start(self.main_name()).is_some() {
             HasRun::Yes
         } else if self.containers().any(|container| container.is_lost())
-            && self.startup_cause(events).is_none()
+            && self.rejection().is_none()
+            && self.startup_cause().is_none()
         {
             HasRun::Unknown
         } else {
@@ -146,6 +155,29 @@ impl<'a> ObservedPod<'a> {
 
     fn containers(&self) -> impl Iterator<Item = Container<'a>> {
         Container::all(self.pod, ContainerRole::Main)
+    }
+
+    /// Returns the name of the container that does the work of the job.
+    pub(super) fn main_name(&self) -> Option<&'a str> {
+        let in_template = self.context.job.into_iter().flat_map(|job| job.container_names());
+        main_container_of(self.pod, in_template)
+    }
+
+    fn main_container(&self) -> Option<Container<'a>> {
+        let name = self.main_name()?;
+        self.containers().find(|container| container.name() == name)
+    }
+
+    fn is_companion(&self, container: &Container<'a>) -> bool {
+        self.main_name().is_some_and(|main| main != container.name())
+    }
+
+    fn events(&self) -> PodEvents<'a, 'a> {
+        self.context.events.of_pod(self.name())
+    }
+
+    pub(super) fn node_name(&self) -> Option<&'a str> {
+        self.pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
     }
 
     /// Returns whether an init container runs.
@@ -164,10 +196,15 @@ impl<'a> ObservedPod<'a> {
             || self.pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
     }
 
-    /// Returns whether a scheduling gate holds the pod back.
-    pub(super) fn has_scheduling_gate(&self) -> bool {
-        self.condition("PodScheduled", "False")
-            .is_some_and(|(_, condition)| condition.reason.as_deref() == Some("SchedulingGated"))
+    /// Returns the names of the scheduling gates that hold the pod back.
+    pub(super) fn scheduling_gates(&self) -> Option<String> {
+        let gates =
+            self.pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_deref()).unwrap_or_default();
+        let names: Vec<_> = gates.iter().map(|gate| quoted(&gate.name)).collect();
+        let is_gated = self
+            .condition("PodScheduled", "False")
+            .is_some_and(|(_, condition)| condition.reason.as_deref() == Some("SchedulingGated"));
+        (is_gated || !names.is_empty()).then(|| names.join(", "))
     }
 
     /// Returns the time during which the pod had a node, for the bill. Image pulls are billed too, because
@@ -177,7 +214,36 @@ impl<'a> ObservedPod<'a> {
             .condition("PodScheduled", "True")
             .and_then(|(_, condition)| instant(condition.last_transition_time.as_ref()))
             .or_else(|| instant(self.status()?.start_time.as_ref()))?;
-        Some(AttemptSpan { scheduled, ended: self.ended_at() })
+        let never_started = self.has_ended() && self.containers().next().is_none();
+        let ended =
+            self.ended_at().or_else(|| if never_started { Some(scheduled) } else { self.latest_end() });
+        Some(AttemptSpan { scheduled, ended })
+    }
+
+    /// Returns the time by which the pod had ended, if it is over and its containers have no end: the time of
+    /// its disruption or of its deletion, whichever is earlier.
+    fn latest_end(&self) -> Option<Timestamp> {
+        if self.is_active() {
+            return None;
+        }
+        let disrupted = self
+            .condition("DisruptionTarget", "True")
+            .and_then(|(_, condition)| instant(condition.last_transition_time.as_ref()));
+        disrupted.into_iter().chain(self.deletion_deadline()).min()
+    }
+
+    /// Returns the time since which the pod has been in its present state, as far as it is known.
+    pub(super) fn state_since(&self) -> Option<Timestamp> {
+        let started = self.main_container().and_then(|container| container.running_since());
+        let waits = self.events().failures_to_start().since;
+        let transition = |kind: &str, value: &str| {
+            self.condition(kind, value).and_then(|(_, found)| instant(found.last_transition_time.as_ref()))
+        };
+        started
+            .or(waits)
+            .or_else(|| transition("PodScheduled", "True"))
+            .or_else(|| transition("PodScheduled", "False"))
+            .or_else(|| self.created())
     }
 
     /// Returns the time at which the last container ended, or `None` if it has not ended or the time is
@@ -216,55 +282,160 @@ impl<'a> ObservedPod<'a> {
         }
     }
 
+    /// Returns the time at which the deletion of the pod was requested, and the state that shows it.
+    ///
+    /// When the containers have ended, the kubelet deletes the pod a second time: it sets the grace period to 0
+    /// and the deletion timestamp to this moment. So an earlier state counts more. Without one, the grace
+    /// period of the spec takes the place of a grace period of 0.
+    fn deletion(&self) -> Option<(Timestamp, &'a Pod)> {
+        let requests = self.earlier().chain([self.pod]).filter_map(|pod| {
+            let gone_by = instant(pod.metadata.deletion_timestamp.as_ref())?;
+            let positive = |grace: i64| u64::try_from(grace).ok().filter(|grace| *grace > 0);
+            let rewritten = pod.metadata.deletion_grace_period_seconds.and_then(positive).is_none();
+            let grace = pod
+                .metadata
+                .deletion_grace_period_seconds
+                .and_then(positive)
+                .or_else(|| pod.spec.as_ref()?.termination_grace_period_seconds.and_then(positive));
+            let grace = Seconds::new(grace.unwrap_or(DEFAULT_GRACE_SECONDS));
+            let requested = Timestamp::from_nanos(
+                gone_by.nanos().saturating_sub(grace.get().saturating_mul(1_000_000_000)),
+            );
+            Some((rewritten, requested, gone_by, pod))
+        });
+        requests
+            .min_by_key(|(rewritten, requested, gone_by, _)| (*rewritten, *requested, *gone_by))
+            .map(|(_, at, _, pod)| (at, pod))
+    }
+
     /// Returns whether the pod ended after its deletion was requested, and so probably because of the
     /// deletion. A deleted pod with an unknown end counts as ended by the deletion.
     pub(super) fn ended_by_deletion(&self) -> bool {
-        let Some(gone_by) = self.deletion_deadline() else { return false };
-        let grace =
-            self.pod.metadata.deletion_grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
-        // The deletion timestamp is the time of the delete request plus the grace period.
-        let grace_period = Seconds::new(grace.unwrap_or_default());
-        self.ended_at().is_none_or(|ended| ended.saturating_add(grace_period) >= gone_by)
+        let Some((requested, _)) = self.deletion() else { return false };
+        self.ended_at().is_none_or(|ended| ended >= requested)
+    }
+
+    /// Returns whether the pod is or was deleted by a client other than Runway and the Job controller.
+    pub(super) fn is_deleted_by_another_client(&self) -> bool {
+        let Some(job) = self.context.job else { return false };
+        let job_deletes_pods = job.deletion_evidence().is_some()
+            || job.is_suspended()
+            || job.has_multiple_pods()
+            || self.context.events.job_deleted(self.name())
+            || ["FailureTarget", "Failed"].iter().any(|kind| {
+                job.condition(kind).is_some_and(|condition| condition.reason() == Some("DeadlineExceeded"))
+            })
+            || job.resumed_at().is_some_and(|at| self.created().is_none_or(|created| created < at));
+        self.ended_by_deletion() && !job_deletes_pods && self.condition("DisruptionTarget", "True").is_none()
     }
 
     /// Returns the strongest cause for which the pod failed or cannot start. For a pod that succeeded,
-    /// returns only the note that the kernel killed a child process.
-    pub(super) fn cause(&self, events: &Events<'_>) -> Option<Cause> {
+    /// returns only a note: the kernel killed a child process, or the pod was being stopped.
+    pub(super) fn cause(&self) -> Option<Cause> {
         let end = self.termination();
         if self.has_succeeded() {
-            return end.map(|(_, cause)| cause).filter(|cause| cause.reason == Reason::ChildOOMKilled);
+            return self.interruption().or_else(|| {
+                end.map(|(_, cause)| cause).filter(|cause| cause.reason == Some(Reason::ChildOOMKilled))
+            });
         }
         let ended_as = |kind| end.as_ref().is_some_and(|(end, _)| *end == kind);
         let (out_of_memory, lost) = (ended_as(Termination::OutOfMemory), ended_as(Termination::Lost));
+        let by_signal = end.as_ref().is_some_and(|(end, _)| matches!(end, Termination::Signaled(9 | 15)));
+        let is_deleted = (by_signal || lost || end.is_none()) && self.is_deleted_by_another_client();
         let end = end.map(|(_, cause)| cause);
         self.eviction()
+            .or_else(|| self.rejection())
             .or_else(|| end.clone().filter(|_| out_of_memory))
             .or_else(|| self.disruption())
             .or_else(|| self.deadline())
             .or_else(|| self.init_failure())
             // A lost container may never have run. The reason for which it waited is better evidence than the
             // loss.
-            .or_else(|| if lost && !self.has_run() { self.startup_cause(events) } else { None })
+            .or_else(|| if lost && !self.has_run() { self.startup_cause() } else { None })
+            .or_else(|| if is_deleted && self.has_run() { self.deletion_cause(end.as_ref()) } else { None })
+            .or_else(|| if by_signal { self.probe_failure(end.as_ref()) } else { None })
             .or(end)
-            .or_else(|| self.startup_cause(events))
+            .or_else(|| self.startup_cause())
+    }
+
+    /// Returns the note for a pod that succeeded while it was being stopped: its work may be incomplete.
+    fn interruption(&self) -> Option<Cause> {
+        let evicted = self.events().kubelet_eviction().map(|cause| Cause {
+            description: format!("but it was being {} when it ended", cause.description),
+            ..cause
+        });
+        let disrupted = || {
+            let cause = self.disruption()?;
+            Some(Cause {
+                description: format!("but it was being stopped when it ended: {}", cause.description),
+                ..cause
+            })
+        };
+        // The kubelet stops the main container of a pod only if the pod is being deleted or evicted.
+        let stopped = || {
+            let cause = self.events().stop_cause(self.main_name(), false)?;
+            let description = format!("but its node was stopping it when it ended: {}", cause.description);
+            Some(Cause { reason: Some(Reason::Disrupted), description, ..cause })
+        };
+        let note = evicted.or_else(disrupted).or_else(stopped)?;
+        Some(Cause {
+            hint: Some("the results may be incomplete; check them, or submit the job again".to_owned()),
+            ..note
+        })
+    }
+
+    fn deletion_cause(&self, end: Option<&Cause>) -> Option<Cause> {
+        let (_, state) = self.deletion()?;
+        let deleted = state.metadata.deletion_timestamp.as_ref()?;
+        let how = end.map(|end| format!(", and it was {}", end.description)).unwrap_or_default();
+        let mut cause = node::pod_deleted(&how).with_evidence(evidence(
+            "pod",
+            self.name(),
+            "metadata.deletionTimestamp",
+            &to_rfc3339(deleted),
+        ));
+        cause.evidence.extend(end.into_iter().flat_map(|end| end.evidence.clone()));
+        cause.low_confidence = true;
+        Some(cause)
+    }
+
+    fn probe_failure(&self, end: Option<&Cause>) -> Option<Cause> {
+        let mut cause = self.events().probe_failure(self.main_name())?;
+        cause.evidence.extend(end.into_iter().flat_map(|end| end.evidence.clone()));
+        Some(cause)
+    }
+
+    /// Returns the cause of a pod that its node rejected: the pod failed with a reason of its own, and no
+    /// container ever ran.
+    pub(super) fn rejection(&self) -> Option<Cause> {
+        let reason = self.reason().filter(|reason| !matches!(*reason, "Evicted" | "DeadlineExceeded"))?;
+        if self.phase() != "Failed" || self.has_run() || node::end_by_node_text(reason).is_some() {
+            return None;
+        }
+        let message = self.status().and_then(|status| status.message.as_deref());
+        Some(self.with_reason(node::rejected_by_node(reason, message), reason))
     }
 
     /// Returns the cause that prevents, or prevented, the start of the main container.
-    fn startup_cause(&self, events: &Events<'_>) -> Option<Cause> {
-        self.blocking_cause(events)
+    fn startup_cause(&self) -> Option<Cause> {
+        self.blocking_cause()
             .or_else(|| self.unschedulable())
-            .or_else(|| self.cause_from_events(events))
+            .or_else(|| self.blocking_sidecar())
+            .or_else(|| self.cause_from_events())
     }
 
-    fn cause_from_events(&self, events: &Events<'_>) -> Option<Cause> {
+    fn cause_from_events(&self) -> Option<Cause> {
         if self.has_run() && !self.has_ended() {
             return None;
         }
-        let cause = events.pod_cause(self.name())?;
+        let events = self.events();
+        let by_job = self.context.events.job_deleted(self.name());
+        let stop = if self.is_active() { None } else { events.stop_cause(self.main_name(), by_job) };
+        let cause = stop.or_else(|| events.startup_cause())?;
         let is_outdated = match cause.reason {
-            Reason::Unschedulable => self.is_scheduled(),
-            Reason::Evicted | Reason::Disrupted => false,
-            // All other causes prevent the start of a container. They are outdated if a main container has
+            Some(Reason::Unschedulable) => self.is_scheduled(),
+            Some(Reason::Evicted | Reason::Disrupted | Reason::Signaled) => false,
+            // All other causes prevent the start of a container. They are outdated if the main container has
             // run.
             _ => self.has_run(),
         };
@@ -276,18 +447,121 @@ impl<'a> ObservedPod<'a> {
     fn termination(&self) -> Option<(Termination, Cause)> {
         let is_over = self.gone || self.has_ended() || self.is_being_deleted();
         let ended = self.containers().filter(|container| is_over || !container.is_running());
-        let (worst, mut cause) = ended
+        let (container, worst, mut cause) = ended
             .filter_map(|container| {
                 let at = container.last_terminated().and_then(|(_, end)| instant(end.finished_at.as_ref()));
                 let (end, cause) = container.failure(self.has_succeeded())?;
-                Some(((end.rank(), at.is_none(), at), end, cause))
+                Some(((end.rank(), at.is_none(), at), container, end, cause))
             })
             .min_by_key(|(key, ..)| *key)
-            .map(|(_, end, cause)| (end, cause))?;
+            .map(|(_, container, end, cause)| (container, end, cause))?;
+        if self.is_companion(&container) {
+            cause = self.companion_failure(&container, worst, cause);
+        }
         let is_ambiguous =
             matches!(worst, Termination::Signaled(_) | Termination::ExitCode(_) | Termination::Lost);
         cause.low_confidence = is_ambiguous && self.ended_by_deletion();
         Some((worst, cause))
+    }
+
+    /// Rewrites the failure of a container that does not do the work of the job. Its resources do not come
+    /// from the job spec.
+    fn companion_failure(&self, companion: &Container<'a>, end: Termination, cause: Cause) -> Cause {
+        let name = quoted(companion.name());
+        let work = self.main_container().and_then(|main| Some((main, main.terminated()?)));
+        let work = match work {
+            Some((main, ended)) if Termination::from_state(ended) == Termination::Succeeded => {
+                format!("; the work of the job, in {}, ended with exit code 0", quoted(main.name()))
+            }
+            _ => String::new(),
+        };
+        let limit = companion.memory_limit().map(|limit| format!(" of {limit}")).unwrap_or_default();
+        let hint = match end {
+            Termination::OutOfMemory | Termination::ChildOutOfMemory => {
+                format!(
+                    "the memory limit{limit} belongs to {name}: whoever adds this container to the pod must raise it"
+                )
+            }
+            Termination::Signaled(9) => format!(
+                "whoever adds {name} to the pod must find out why it was killed; exceeding its memory limit{limit} is \
+                 possible, and not proved"
+            ),
+            _ => format!("whoever adds {name} to the pod must find out why it failed"),
+        };
+        Cause { description: format!("{}{work}", cause.description), hint: Some(hint), ..cause }
+    }
+
+    /// Returns the containers whose combination keeps the pod open: the container of the work, which has ended,
+    /// and one that still runs.
+    fn holding(&self) -> Option<(Container<'a>, Container<'a>)> {
+        let main = self.main_container().filter(|main| main.terminated().is_some())?;
+        let companion = self.containers().find(|other| self.is_companion(other) && other.is_running())?;
+        Some((main, companion))
+    }
+
+    /// Describes a pod whose work has ended and that another container keeps open.
+    pub(super) fn held_open(&self) -> Option<(String, String, Evidence)> {
+        let (main, companion) = self.holding()?;
+        let ended = main.terminated()?;
+        let at = ended.finished_at.as_ref().map(|at| format!(" at {}", to_rfc3339(at))).unwrap_or_default();
+        let (name, other) = (quoted(main.name()), quoted(companion.name()));
+        let message = format!(
+            "its work, in the container {name}, ended with exit code {}{at}; the container {other} still runs and keeps the \
+             pod open",
+            ended.exit_code
+        );
+        Some((message, keeps_open_hint(&other), main.exit_code_evidence(ended)))
+    }
+
+    /// Returns the name of the container that kept the pod open until its deletion although the work had ended,
+    /// and the exit code of the work if it is known.
+    pub(super) fn was_held_open(&self) -> Option<(String, Option<i32>)> {
+        let main = self.main_name()?;
+        let states = [self.pod].into_iter().chain(self.earlier());
+        for pod in states {
+            let state = Self { pod, ..*self };
+            let Some(work) = state.main_container().and_then(|main| main.terminated()) else { continue };
+            let requested = self.deletion().map(|(requested, _)| requested);
+            let ended = instant(work.finished_at.as_ref());
+            let before_deletion =
+                requested.is_none() || ended.is_some_and(|ended| requested.is_some_and(|at| ended < at));
+            let companion = state.containers().find(|other| {
+                state.is_companion(other)
+                    && (other.is_running()
+                        || other.terminated().is_some_and(|end| instant(end.finished_at.as_ref()) > ended))
+            });
+            if let Some(companion) = companion.filter(|_| before_deletion) {
+                return Some((quoted(companion.name()), Some(work.exit_code)));
+            }
+        }
+        events_show_held_open(&self.events(), main)
+    }
+
+    /// Returns the cause of a main container that waits for a native sidecar: an init container that keeps
+    /// running.
+    fn blocking_sidecar(&self) -> Option<Cause> {
+        if self.has_run() {
+            return None;
+        }
+        let sidecar = Container::all(self.pod, ContainerRole::Init).find(|container| {
+            container.is_sidecar()
+                && (container.back_off().is_some() || (container.is_running() && !container.is_started()))
+        })?;
+        let name = quoted(sidecar.name());
+        let restarts = match sidecar.restart_count() {
+            0 => String::new(),
+            1 => ", which was restarted once".to_owned(),
+            count => format!(", which was restarted {count} times"),
+        };
+        let last =
+            sidecar.failure(true).map(|(_, cause)| format!("; {}", cause.description)).unwrap_or_default();
+        let state = if sidecar.is_running() { "has not become ready" } else { "fails" };
+        let mut cause = Cause::new(None, format!("waits for its sidecar {name}{restarts}: it {state}{last}"))
+            .with_hint(format!(
+                "its work starts when {name} has started: whoever adds {name} to the pod must fix it"
+            ));
+        cause.evidence.extend(sidecar.back_off());
+        Some(cause)
     }
 
     fn init_failure(&self) -> Option<Cause> {
@@ -296,24 +570,28 @@ impl<'a> ObservedPod<'a> {
             .filter(|container| !container.is_sidecar() && !container.is_running())
             .filter_map(|container| container.failure(true))
             .find(|(end, _)| *end != Termination::ChildOutOfMemory)?;
-        cause.reason = Reason::InitFailed;
+        cause.reason = Some(Reason::InitFailed);
         cause.low_confidence = end != Termination::OutOfMemory && self.ended_by_deletion();
         Some(cause)
     }
 
-    fn blocking_cause(&self, events: &Events<'_>) -> Option<Cause> {
+    fn blocking_cause(&self) -> Option<Cause> {
         let is_over = self.gone || self.has_ended() || self.is_being_deleted();
         // While a pod is being deleted, its containers no longer show the reason for which they waited.
-        let mut cause = blocking_cause(self.pod)
-            .or_else(|| self.earlier.filter(|_| is_over && !self.has_run()).and_then(blocking_cause))?;
+        let before = || {
+            let mut states: Vec<_> = self.earlier().filter(|_| is_over && !self.has_run()).collect();
+            states.sort_by_key(|pod| std::cmp::Reverse(version_of(pod)));
+            states.into_iter().find_map(blocking_cause)
+        };
+        let mut cause = blocking_cause(self.pod).or_else(before)?;
         // The message "Back-off pulling image" does not contain the error. The event of the failed pull
         // contains it.
-        if cause.reason == Reason::ImagePull
-            && let Some(failure) = events.pull_failure(self.name())
+        if cause.reason == Some(Reason::ImagePull)
+            && let Some(failure) = self.events().pull_failure()
             && !self.waits_with_error(failure.error)
         {
             cause.description = format!("{}; {}", cause.description, failure.message);
-            cause.hint = Some(failure.hint.to_owned());
+            cause.hint = failure.hint.map(str::to_owned).or(cause.hint);
             cause.evidence.push(failure.evidence);
         }
         Some(cause)
@@ -321,12 +599,66 @@ impl<'a> ObservedPod<'a> {
 
     /// Returns whether a container waits with a message that contains this error.
     fn waits_with_error(&self, error: &str) -> bool {
-        let pods = [Some(self.pod), self.earlier].into_iter().flatten();
-        let all = pods.flat_map(|pod| {
+        let pods = [self.pod].into_iter().chain(self.earlier());
+        let mut all = pods.flat_map(|pod| {
             Container::all(pod, ContainerRole::Init).chain(Container::all(pod, ContainerRole::Main))
         });
-        let mut messages = all.filter_map(|container| container.waiting()?.message.as_deref());
-        messages.any(|message| message.contains(error))
+        all.any(|container| {
+            container
+                .waiting()
+                .and_then(|waiting| waiting.message.as_deref())
+                .is_some_and(|message| message.contains(error))
+        })
+    }
+
+    /// Describes how often the node tried to start the containers, and since when.
+    pub(super) fn retries_text(&self) -> String {
+        let failures = self.events().failures_to_start();
+        let since = failures.since.or_else(|| {
+            let (_, scheduled) = self.condition("PodScheduled", "True")?;
+            instant(scheduled.last_transition_time.as_ref())
+        });
+        let times = match failures.count {
+            0 | 1 => String::new(),
+            count => format!(", {count} times so far"),
+        };
+        let since = since.map(|since| format!(" since {}", whole_seconds(since))).unwrap_or_default();
+        format!("its node retries{since}{times}")
+    }
+
+    /// Returns the node that does not respond and the time since which it has not, if the pod is on such a
+    /// node. The node controller marks the pod as not ready although its container still runs.
+    pub(super) fn lost_node(&self) -> Option<LostNode> {
+        let node = self.node_name().filter(|_| self.is_active())?;
+        let (index, ready) = self.condition("Ready", "False")?;
+        let without_reason = ready.reason.as_deref().is_none_or(str::is_empty);
+        let runs = self.containers().any(|container| container.is_running());
+        let event = self.events().node_not_ready();
+        let by_taint = self
+            .condition("DisruptionTarget", "True")
+            .is_some_and(|(_, condition)| condition.reason.as_deref() == Some("DeletionByTaintManager"));
+        // A kubelet that reports a container as not ready also names the reason.
+        let is_lost = without_reason && (runs || event.is_some()) || event.is_some() && (!runs || by_taint);
+        if !is_lost {
+            return None;
+        }
+        let since =
+            event.as_ref().and_then(|(at, _)| *at).or_else(|| instant(ready.last_transition_time.as_ref()));
+        let evidence = event.map_or_else(
+            || evidence("pod", self.name(), format!("status.conditions[{index}].status"), "False"),
+            |(_, evidence)| evidence,
+        );
+        Some(LostNode { node: quoted(node), since, evidence })
+    }
+
+    /// Returns the node that was lost while the pod was on it. The pod is over.
+    pub(super) fn was_on_lost_node(&self) -> bool {
+        let by_gc = self
+            .condition("DisruptionTarget", "True")
+            .is_some_and(|(_, condition)| condition.reason.as_deref() == Some("DeletionByPodGC"));
+        by_gc
+            || self.reason() == Some("NodeLost")
+            || (self.gone || self.has_ended()) && self.events().node_not_ready().is_some()
     }
 
     fn reason(&self) -> Option<&'a str> {
@@ -373,20 +705,25 @@ impl<'a> ObservedPod<'a> {
             });
         }
         let reason = self.reason()?;
-        let what = node::rejection_text(reason)?;
+        let what = node::end_by_node_text(reason)?;
         Some(self.with_reason(node::disrupted(format!("{what}{}", self.status_message())), reason))
     }
 
     fn unschedulable(&self) -> Option<Cause> {
         let (index, condition) = self.condition("PodScheduled", "False")?;
         let reason = condition.reason.as_deref().filter(|reason| *reason == "Unschedulable")?;
-        let cause = scheduler::unschedulable(condition.message.as_deref().unwrap_or_default());
-        Some(cause.with_evidence(evidence(
+        let mut cause = scheduler::unschedulable(condition.message.as_deref().unwrap_or_default());
+        cause.evidence.push(evidence(
             "pod",
             self.name(),
             format!("status.conditions[{index}].reason"),
             reason,
-        )))
+        ));
+        if let Some((answer, evidence)) = self.events().autoscaler_answer() {
+            cause.description = format!("{}; {answer}", cause.description);
+            cause.evidence.push(evidence);
+        }
+        Some(cause)
     }
 }
 
@@ -401,21 +738,85 @@ pub fn is_active(pod: &Pod) -> bool {
 /// Returns whether a process of a main container was ever observed. Such a process may have printed output.
 #[must_use]
 pub fn has_run(pod: &Pod) -> bool {
-    Container::all(pod, ContainerRole::Main).any(|container| container.has_run())
+    has_container_run(pod, None)
 }
 
-/// Returns `true` if a later state of a pod has lost information: that a container ran, or why it did not
-/// start.
+/// Returns whether a process of the container `name`, or of any main container, was ever observed.
+fn has_container_run(pod: &Pod, name: Option<&str>) -> bool {
+    Container::all(pod, ContainerRole::Main)
+        .filter(|container| name.is_none_or(|name| name == container.name()))
+        .any(|container| container.has_run())
+}
+
+/// Returns `true` if a later state of a pod has lost information: that a container ran, why it did not start,
+/// or when the deletion of the pod was requested.
 ///
-/// Kubernetes overwrites both while it deletes a pod. The reason for which a container waits becomes
-/// `ContainerCreating`, and its termination becomes `ContainerStatusUnknown`. A program that watches pods
-/// must keep the earlier state for [`JobObjects::earlier_pods`].
+/// Kubernetes overwrites all of them while it deletes a pod. The reason for which a container waits becomes
+/// `ContainerCreating`, and its termination becomes `ContainerStatusUnknown`. The last deletion by the kubelet
+/// replaces the time of the first one. A program that watches pods must keep the earlier state for
+/// [`JobObjects::earlier_pods`].
 #[must_use]
 pub fn is_less_informative(later: &Pod, earlier: &Pod) -> bool {
-    match (has_run(earlier), has_run(later)) {
-        (true, still) => !still,
-        (false, true) => false,
-        (false, false) => blocking_cause(later).is_none() && blocking_cause(earlier).is_some(),
+    let lost_deletion = earlier.metadata.deletion_timestamp.is_some()
+        && earlier.metadata.deletion_grace_period_seconds > later.metadata.deletion_grace_period_seconds;
+    let lost_start = has_run(earlier) && !has_run(later);
+    let is_blocked = |pod| !has_run(pod) && blocking_cause(pod).is_some();
+    let lost_cause = !has_run(later) && is_blocked(earlier) && !is_blocked(later);
+    lost_deletion || lost_start || lost_cause
+}
+
+/// Returns the version of a state of a pod. A later state has a higher version.
+fn version_of(pod: &Pod) -> Option<u64> {
+    pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok())
+}
+
+/// Returns the uid of a pod, or its namespace and name if it has no uid.
+fn identity_of(pod: &Pod) -> (&str, &str) {
+    let metadata = &pod.metadata;
+    match metadata.uid.as_deref() {
+        Some(uid) if !uid.is_empty() => (uid, ""),
+        _ => {
+            (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+        }
+    }
+}
+
+/// Returns the container that kept a pod open according to the pod's events: the kubelet stopped it, and it did
+/// not have to stop the container `main`.
+pub(super) fn events_show_held_open(events: &PodEvents<'_, '_>, main: &str) -> Option<(String, Option<i32>)> {
+    if events.main_start(Some(main)).is_none() || events.killing(Some(main)).is_some() {
+        return None;
+    }
+    let companion = events.companion_killed(main).filter(|_| events.companion_started(main).is_some())?;
+    Some((quoted(companion), None))
+}
+
+/// The advice for a container that keeps a pod open.
+pub(super) fn keeps_open_hint(companion: &str) -> String {
+    format!(
+        "exclude the job from whatever adds {companion} to its pod (for Istio, the pod label `sidecar.istio.io/inject: \
+         \"false\"`), or have it added as a native sidecar, which ends with the work; ask the administrators of the cluster"
+    )
+}
+
+/// The grace period of pods that set none.
+const DEFAULT_GRACE_SECONDS: u64 = 30;
+
+/// A node that does not respond.
+pub(super) struct LostNode {
+    /// The name in backticks.
+    pub node: String,
+    pub since: Option<Timestamp>,
+    pub evidence: Evidence,
+}
+
+impl LostNode {
+    /// Describes the node, such as "its node `n1` has not responded since …".
+    pub(super) fn text(&self) -> String {
+        match self.since {
+            Some(since) => format!("its node {} has not responded since {}", self.node, whole_seconds(since)),
+            None => format!("its node {} does not respond", self.node),
+        }
     }
 }
 

@@ -22,3 +22,9 @@ fn nanos(nanos: i128) -> Option<Timestamp> {
 pub(super) fn to_rfc3339(time: &Time) -> String {
     serde_json::to_value(time).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
+
+/// Formats a time in RFC 3339, without fractions of a second.
+pub(super) fn whole_seconds(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.split_once('.').map_or_else(|| text.clone(), |(seconds, _)| format!("{seconds}Z"))
+}

@@ -27,7 +27,7 @@ impl Verdict {
 
     pub(super) fn with_cause(self, cause: Cause) -> Self {
         let evidence = cause.evidence.into_iter().chain(self.evidence).collect();
-        Self { reason: Some(cause.reason), hint: cause.hint, evidence, ..self }
+        Self { reason: cause.reason, hint: cause.hint, evidence, ..self }
     }
 
     pub(super) fn with_evidence(mut self, evidence: Evidence) -> Self {

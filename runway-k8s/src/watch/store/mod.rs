@@ -17,7 +17,7 @@ use runway_control::JobSnapshot;
 use runway_control::backend::{JobRef, WatchEvent};
 use runway_core::JobId;
 use runway_core::render::label;
-use runway_core::status::has_run;
+use runway_core::status::{created_pod, has_run};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tracked_job::TrackedJob;
@@ -186,20 +186,28 @@ impl Store {
 
     fn upsert_pod(&mut self, pod: Pod) -> Option<JobId> {
         let id = id_of_pod(&pod)?;
-        self.drop_started_event(&pod);
+        self.drop_redundant_events(&pod);
         self.jobs.entry(id).or_default().upsert_pod(pod);
         Some(id)
     }
 
-    /// Drops the `Started` event of a pod whose own status shows the start.
-    fn drop_started_event(&mut self, pod: &Pod) {
-        if self.events.is_empty() || !has_run(pod) {
+    /// Drops the event of the pod's creation, and its `Started` event if its own status shows the start.
+    fn drop_redundant_events(&mut self, pod: &Pod) {
+        if self.events.is_empty() {
             return;
         }
         let name = pod.metadata.name.as_deref();
         let job_name = name.and_then(|name| job_name_of_pod(pod.metadata.namespace.as_deref(), name));
-        if let Some(events) = job_name.and_then(|place| self.events.get_mut(&place)) {
-            events.retain(|event| !is_started_event(event) || event.involved_object.name.as_deref() != name);
+        let Some(job_name) = job_name else { return };
+        let Some(events) = self.events.get_mut(&job_name) else { return };
+        let has_run = has_run(pod);
+        events.retain(|event| {
+            let is_start =
+                has_run && is_started_event(event) && event.involved_object.name.as_deref() == name;
+            !is_start && (name.is_none() || created_pod(event) != name)
+        });
+        if events.is_empty() {
+            self.events.remove(&job_name);
         }
     }
 
@@ -248,11 +256,18 @@ impl Store {
         self.emit(id)
     }
 
-    /// Returns `true` for the `Started` event of a pod whose own status shows the start.
+    /// Returns `true` for the `Started` event of a pod whose own status shows the start, and for the event of
+    /// the creation of a pod that is known.
     fn is_redundant(&self, id: JobId, event: &Event) -> bool {
-        let pods = self.jobs.get(&id).map(|known| known.pods.as_slice()).unwrap_or_default();
-        let pod = pods.iter().find(|pod| pod.metadata.name == event.involved_object.name);
-        is_started_event(event) && pod.is_some_and(has_run)
+        let Some(known) = self.jobs.get(&id) else { return false };
+        let mut pods = known.pods.iter().chain(&known.gone_pods);
+        match created_pod(event) {
+            Some(created) => pods.any(|pod| pod.metadata.name.as_deref() == Some(created)),
+            None => {
+                let pod = pods.find(|pod| pod.metadata.name == event.involved_object.name);
+                is_started_event(event) && pod.is_some_and(has_run)
+            }
+        }
     }
 
     /// Returns the id of the job whose Job has this namespace and name. A Job with the same id in another
@@ -398,3 +413,5 @@ impl Store {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trace_tests;

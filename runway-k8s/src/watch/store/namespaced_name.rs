@@ -3,6 +3,7 @@
 use crate::object::id_of_name;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use runway_core::status::is_evidence;
 
 /// The namespace of a Job, and the part of its name that its pods' names begin with.
 pub(super) type NamespacedName = (String, String);
@@ -26,11 +27,12 @@ pub(super) fn namespaced_name(meta: &ObjectMeta) -> NamespacedName {
 pub(super) fn job_name_of_event(event: &Event) -> Option<NamespacedName> {
     let object = &event.involved_object;
     let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref()?);
-    match (object.kind.as_deref()?, event.reason.as_deref()?) {
-        ("Job", "FailedCreate") => {
-            Some((namespace.unwrap_or_default().to_owned(), pod_name_base(name).to_owned()))
-        }
-        ("Pod", "Failed" | "Started") => job_name_of_pod(namespace, name),
+    if !is_evidence(event) {
+        return None;
+    }
+    match object.kind.as_deref()? {
+        "Job" => Some((namespace.unwrap_or_default().to_owned(), pod_name_base(name).to_owned())),
+        "Pod" => job_name_of_pod(namespace, name),
         _ => None,
     }
 }

@@ -39,7 +39,7 @@ fn failed_create_event(namespace: &str, job: &str) -> Box<Event> {
 }
 
 /// Returns a store after its first list, which contained these jobs.
-fn store_after_first_list(jobs: &[JobId]) -> Store {
+pub(super) fn store_after_first_list(jobs: &[JobId]) -> Store {
     let mut store = Store::default();
     store.on_pod(watcher::Event::Init);
     store.on_pod(watcher::Event::InitDone);

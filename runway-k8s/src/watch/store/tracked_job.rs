@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// repeatedly.
 const MAX_GONE_PODS: usize = 32;
 
+/// The maximum number of earlier states to keep per pod: one for each kind of lost information.
+const MAX_STATES_PER_POD: usize = 3;
+
 #[derive(Default)]
 pub(super) struct TrackedJob {
     pub(super) job: Option<Box<Job>>,
@@ -19,7 +22,7 @@ pub(super) struct TrackedJob {
     pub(super) is_gone: bool,
     pub(super) pods: Vec<Pod>,
     pub(super) gone_pods: Vec<Pod>,
-    /// Earlier states of pods, at most one per pod. See [`is_less_informative`].
+    /// Earlier states of pods. See [`is_less_informative`].
     pub(super) earlier_pods: Vec<Pod>,
     /// The snapshot that was last emitted.
     pub(super) last_emitted: Option<Box<JobSnapshot>>,
@@ -49,7 +52,14 @@ impl TrackedJob {
         };
         let before = std::mem::replace(known, pod);
         if is_less_informative(known, &before) {
-            self.earlier_pods.retain(|pod| pod.metadata.uid != before.metadata.uid);
+            // An older state is kept if it has information that the newer one lacks.
+            let is_same_pod = |kept: &Pod| kept.metadata.uid == before.metadata.uid;
+            self.earlier_pods.retain(|kept| !is_same_pod(kept) || is_less_informative(&before, kept));
+            if self.earlier_pods.iter().filter(|kept| is_same_pod(kept)).count() >= MAX_STATES_PER_POD
+                && let Some(oldest) = self.earlier_pods.iter().position(is_same_pod)
+            {
+                self.earlier_pods.remove(oldest);
+            }
             self.earlier_pods.push(before);
         }
     }

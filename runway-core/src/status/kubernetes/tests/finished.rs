@@ -18,7 +18,7 @@ fn failure_cause_comes_from_the_newest_attempt() {
         ("Error", 127, Reason::NonZeroExit, "does not find"),
         ("Error", -1, Reason::NonZeroExit, "exit code -1"),
         ("Error", 3, Reason::NonZeroExit, "exit code 3, attempt 2 of 3"),
-        ("StartError", 128, Reason::StartError, "`command` and `args`"),
+        ("StartError", 128, Reason::StartError, "could not start the process"),
         ("ContainerCannotRun", 127, Reason::StartError, "could not be started"),
         ("ContainerStatusUnknown", 137, Reason::Disrupted, "lost by its node"),
     ] {
@@ -407,6 +407,8 @@ fn attempts_are_billed_from_scheduling_to_end() {
     let mut without_condition = ended(2, "Failed", "Error", 1);
     without_condition["status"]["conditions"] = json!([]);
     without_condition["status"]["startTime"] = json!(at(22));
+    // A pod without container statuses never started. A pod that was last observed running ended before the
+    // next one was created.
     let lost = pod(1, json!({"phase": "Failed", "reason": "Evicted"}));
     let scene = Scene::of(failed()).pods(&[without_condition, unscheduled("")]).gone(&[
         lost,
@@ -419,7 +421,7 @@ fn attempts_are_billed_from_scheduling_to_end() {
     };
     assert_eq!(
         scene.classify().attempt_spans,
-        [run(11, None), run(22, Some(28)), run(31, None), run(41, Some(48))]
+        [run(11, Some(11)), run(22, Some(28)), run(31, Some(40)), run(41, Some(48))]
     );
     // A time equal to the Unix epoch counts as unset.
     let mut unset = ended(0, "Failed", "ContainerStatusUnknown", 137);
@@ -435,7 +437,12 @@ fn end_by_deletion_is_the_weakest_cause() {
     killed["metadata"]["deletionGracePeriodSeconds"] = json!(30);
     let scene = Scene::of(failed()).pods(&[ended(0, "Failed", "OOMKilled", 137), killed.clone()]);
     expect(&scene, Failed, Some(Reason::OOMKilled), "attempt 1 of 3");
-    expect(&Scene::of(failed()).pods(&[killed]), Failed, Some(Reason::Signaled), "attempt 1 of 3");
+    let scene = Scene::of(failed()).pods(&[killed]);
+    let status = expect(&scene, Failed, Some(Reason::Disrupted), "its pod was deleted while it ran");
+    assert_eq!(
+        (status.exit_code, status.evidence[0].path.as_str()),
+        (Some(143), "metadata.deletionTimestamp")
+    );
 }
 
 #[test]

@@ -52,6 +52,7 @@ fn pod(attempt: u64, status: Json) -> Json {
     json!({
         "metadata": {
             "name": format!("embed-{attempt}"), "uid": format!("p{attempt}"), "creationTimestamp": at(attempt * 10),
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "embed", "uid": "j", "controller": true}],
         },
         "spec": {"containers": [spec()], "nodeName": "n1"},
         "status": status,

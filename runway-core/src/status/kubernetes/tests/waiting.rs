@@ -13,10 +13,9 @@ fn container_start_failure_is_reported_while_pending() {
         ),
         ("ErrImageNeverPull", Reason::ImagePull, "`image_pull_policy`"),
         ("RegistryUnavailable", Reason::ImagePull, "its node retries"),
-        ("ImageInspectError", Reason::ImagePull, "cannot start without a change"),
+        ("ImageInspectError", Reason::ImagePull, "its node retries since"),
         ("InvalidImageName", Reason::InvalidImage, "cannot start without a change"),
-        ("CreateContainerConfigError", Reason::ConfigError, "cannot start without a change"),
-        ("CreateContainerError", Reason::ConfigError, "what is said"),
+        ("CreateContainerConfigError", Reason::ConfigError, "its node retries since"),
         ("RunContainerError", Reason::StartError, "what is said"),
     ] {
         let scene = Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, reason, "what is said")]);
@@ -27,6 +26,11 @@ fn container_start_failure_is_reported_while_pending() {
             [crate::price::AttemptSpan { scheduled: instant_at(1), ended: None }]
         );
     }
+    // A reason that is in no list is reported in its own words.
+    for reason in ["CreateContainerError", "ImageVolumeMountFailed", "ReasonOfALaterRelease"] {
+        let scene = Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, reason, "what is said")]);
+        expect(&scene, Pending, None, &format!("{reason}: `what is said`"));
+    }
     for reason in ["ContainerCreating", "PodInitializing", ""] {
         expect(&Scene::of(job(json!({}))).pods(&[waiting(0, reason, "")]), Pending, None, "scheduled");
     }
@@ -35,8 +39,8 @@ fn container_start_failure_is_reported_while_pending() {
 #[test]
 fn pull_hint_matches_the_registry_error() {
     for (message, says) in [
-        ("dial tcp: lookup registry.internal: no such host", "cannot be reached"),
-        ("lookup registry.internal: no such host", "cannot start without a change"),
+        ("dial tcp: lookup registry.internal: no such host", "cannot be resolved"),
+        ("lookup registry.internal: no such host", "its node retries"),
         ("dial tcp 10.0.0.5:443: connect: connection refused", "does not respond"),
         ("dial tcp 10.0.0.5:443: i/o timeout", "its node retries"),
         ("toomanyrequests: You have reached your pull rate limit", "its node retries"),
@@ -66,7 +70,10 @@ fn unschedulable_job_names_the_missing_resource() {
             "lower `resources.cpu`, `resources.memory` and `resources.gpu` or choose another `gpu_type`;",
         ),
         ("0/3 nodes are available: 2 Insufficient pods, 1 Insufficient cpu.", "lower `resources.cpu`;"),
-        ("0/3 nodes are available: 3 Insufficient pods.", "it starts when a node has free capacity;"),
+        (
+            "0/3 nodes are available: 3 Insufficient pods.",
+            "it starts when a node has a place for another pod free;",
+        ),
         ("0/3 nodes are available: 3 Insufficient memory. preemption: 0/3", "`resources.memory`"),
         ("0/3 nodes are available: 3 Insufficient ephemeral-storage.", "`resources.ephemeral_storage`"),
         ("0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.", "`gpu_type`"),
@@ -311,7 +318,11 @@ fn events_explain_unobserved_pods() {
         ("Failed", "Error: InvalidImageName", Reason::InvalidImage),
         ("Failed", "Error: failed to create containerd task: OCI runtime create failed", Reason::StartError),
         ("Failed", "Error: secret \"x\" not found", Reason::ConfigError),
-        ("FailedMount", "MountVolume.SetUp failed for volume \"x\"", Reason::ConfigError),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"x\" : secret \"y\" not found",
+            Reason::ConfigError,
+        ),
         ("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", Reason::Unschedulable),
         ("Evicted", "The node was low on resource: memory.", Reason::Evicted),
         ("Preempted", "Preempted by a pod on node n1", Reason::Disrupted),
@@ -333,8 +344,8 @@ fn events_explain_unobserved_pods() {
     expect(
         &creating().events(std::slice::from_ref(&mount)),
         Pending,
-        Some(Reason::ConfigError),
-        "MountVolume",
+        None,
+        "a volume is not ready (`MountVolume.SetUp failed`)",
     );
     expect(&creating().events(&[pulling, mount]), Pending, None, "scheduled");
     let unscheduled = event("Pod", "embed-0", "FailedScheduling", "Insufficient cpu", 3);
