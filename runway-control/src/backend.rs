@@ -269,6 +269,8 @@ pub enum CreateError {
 pub struct Unavailable {
     /// The failed call and its cause.
     pub message: Arc<str>,
+    /// The time after which the backend accepts the next call, if it returned one.
+    pub retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -276,13 +278,19 @@ impl Unavailable {
     /// Creates an error without a source.
     #[must_use]
     pub fn new(message: impl Into<Arc<str>>) -> Self {
-        Self { message: message.into(), source: None }
+        Self { message: message.into(), retry_after: None, source: None }
     }
 
     /// Creates an error with a source. The source is not part of the message.
     #[must_use]
     pub fn caused_by(message: impl Into<Arc<str>>, source: impl Error + Send + Sync + 'static) -> Self {
-        Self { message: message.into(), source: Some(Arc::new(source)) }
+        Self { message: message.into(), retry_after: None, source: Some(Arc::new(source)) }
+    }
+
+    /// Sets the time after which the backend accepts the next call.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
     }
 }
 

@@ -123,3 +123,6 @@ impl fmt::Debug for KubernetesBackend {
         f.debug_struct("KubernetesBackend").field("settings", &self.cluster.settings).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
