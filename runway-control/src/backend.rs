@@ -191,6 +191,9 @@ pub enum WatchEvent {
     Updated(Box<JobSnapshot>),
     /// A job was removed, and none of its processes runs.
     Removed(JobId),
+    /// The backend found this number of objects that carry Runway's labels but are not Runway's: they are
+    /// outside of their tenant's namespace, or belong to no job. It ignores them.
+    ObjectsIgnored(u64),
     /// The backend cannot be reached, so earlier events may be out of date. The stream reconnects by itself.
     Interrupted(Unavailable),
 }

@@ -341,6 +341,11 @@ impl Collector for PlaneCollector {
             ("watch_restarts", "Times that the watch of the backend was interrupted", watch.interruptions),
             ("backend_lists", "Complete lists received from the backend", watch.lists),
             ("ledger_drift", "Holds that a list corrected", watch.drift),
+            (
+                "ignored_objects",
+                "Objects with the labels of Runway that belong to no job in the namespace of its tenant",
+                watch.ignored_objects,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

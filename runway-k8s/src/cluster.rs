@@ -2,7 +2,7 @@
 
 use crate::api::ProtobufApi;
 use crate::call_error::{CallError, retry};
-use crate::object::job_selector;
+use crate::object::{belongs_to, job_selector};
 use crate::protobuf::Message;
 use crate::settings::{KubernetesSettings, WatchScope};
 use k8s_openapi::NamespaceResourceScope;
@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use runway_control::Env;
 use runway_control::backend::JobRef;
+use runway_core::policy::RunSettings;
 use runway_core::render::object_name;
 use runway_core::{JobId, Policy, Tenant};
 use std::collections::BTreeSet;
@@ -23,8 +24,8 @@ pub(crate) struct Cluster {
     pub client: Client,
     pub settings: KubernetesSettings,
     pub env: Arc<dyn Env>,
-    /// The function that returns the namespace of a tenant.
-    namespace_of: Box<dyn Fn(&Tenant) -> String + Send + Sync>,
+    /// The settings of the policy, which contain the namespace of each tenant.
+    pub run: RunSettings,
     /// The ids of the jobs that this process is creating.
     in_flight: Mutex<BTreeSet<JobId>>,
     /// Limits the number of concurrent creates.
@@ -39,17 +40,16 @@ impl Cluster {
         env: Arc<dyn Env>,
     ) -> Self {
         let run = policy.run_settings().clone();
-        let namespace_of = Box::new(move |tenant: &Tenant| run.namespace_of(tenant));
         let create_permits = Semaphore::new(settings.max_concurrent_creates.clamp(1, Semaphore::MAX_PERMITS));
         let in_flight = Mutex::default();
-        Self { client, settings, env, namespace_of, in_flight, create_permits }
+        Self { client, settings, env, run, in_flight, create_permits }
     }
 
     pub(crate) fn api<K>(&self, tenant: &Tenant) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.client.clone(), &(self.namespace_of)(tenant))
+        Api::namespaced(self.client.clone(), &self.run.namespace_of(tenant))
     }
 
     /// Returns a protobuf client for the objects in the namespace of a tenant.
@@ -57,7 +57,7 @@ impl Cluster {
     where
         K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        ProtobufApi::new(self.client.clone(), Some(&(self.namespace_of)(tenant)))
+        ProtobufApi::new(self.client.clone(), Some(&self.run.namespace_of(tenant)))
     }
 
     /// Returns a protobuf client for the objects in the watch scope.
@@ -121,8 +121,12 @@ impl Cluster {
         }
     }
 
-    pub(crate) async fn pods(&self, job: &JobRef) -> Result<Vec<Pod>, CallError> {
-        self.list("listing the pods of a job", &self.protobuf_api(&job.tenant), &job_selector(job.id)).await
+    /// Returns the pods of a job. `owner` is its Job, or `None` if the Job does not exist.
+    pub(crate) async fn pods(&self, job: &JobRef, owner: Option<&Job>) -> Result<Vec<Pod>, CallError> {
+        let (api, selector) = (self.protobuf_api::<Pod>(&job.tenant), job_selector(job.id));
+        let mut pods = self.list("listing the pods of a job", &api, &selector).await?;
+        pods.retain(|pod| belongs_to(pod, owner));
+        Ok(pods)
     }
 }
 

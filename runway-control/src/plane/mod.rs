@@ -114,6 +114,8 @@ pub struct WatchState {
     pub lists: u64,
     /// The number of holds that lists corrected. The first list does not count.
     pub drift: u64,
+    /// The number of objects that the backend ignored, although they carry Runway's labels.
+    pub ignored_objects: u64,
 }
 
 /// The usage and the limits of a tenant.

@@ -54,6 +54,9 @@ impl Inner {
             }
             WatchEvent::Updated(snapshot) => state.on_update(*snapshot, now),
             WatchEvent::Removed(id) => state.on_removed(id, now),
+            WatchEvent::ObjectsIgnored(count) => {
+                state.watch.ignored_objects = state.watch.ignored_objects.saturating_add(count);
+            }
             WatchEvent::Interrupted(cause) => {
                 state.watch.interruptions = state.watch.interruptions.saturating_add(1);
                 tracing::warn!(%cause, "watch interrupted");

@@ -1,7 +1,7 @@
 //! Decodes the messages of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 
 use super::wire::{DecodeError, FieldReader, Message, Value};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, OwnerReference, Time};
 use kube::core::Status;
 
 impl Message for ObjectMeta {
@@ -16,6 +16,20 @@ impl Message for ObjectMeta {
             10 => self.deletion_grace_period_seconds = Some(value.int64()?),
             11 => value.merge_map_entry(&mut self.labels, |value| value.string())?,
             12 => value.merge_map_entry(&mut self.annotations, |value| value.string())?,
+            13 => self.owner_references.get_or_insert_default().push(value.message()?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Runway does not need the name of the owner, because its uid identifies it.
+impl Message for OwnerReference {
+    fn merge_field(&mut self, field: u32, value: Value<'_>) -> Result<(), DecodeError> {
+        match field {
+            1 => self.kind = value.string()?,
+            4 => self.uid = value.string()?,
+            6 => self.controller = Some(value.boolean()?),
             _ => {}
         }
         Ok(())

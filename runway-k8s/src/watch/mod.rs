@@ -40,7 +40,8 @@ struct JobWatch {
 
 pub(crate) fn watch(cluster: Arc<Cluster>) -> BoxStream<'static, WatchEvent> {
     let sources = sources(&cluster);
-    let start = JobWatch { cluster, sources, store: Store::default(), queue: VecDeque::new() };
+    let store = Store::new(cluster.run.clone());
+    let start = JobWatch { cluster, sources, store, queue: VecDeque::new() };
     stream::unfold(start, |mut job_watch| async move {
         loop {
             if let Some(event) = job_watch.queue.pop_front() {
@@ -88,6 +89,10 @@ impl JobWatch {
                 }
                 StoreEvent::StaleSecret(job) => gc::delete_secret(Arc::clone(&self.cluster), job),
             }
+        }
+        let ignored = self.store.take_ignored();
+        if ignored > 0 {
+            self.queue.push_back(WatchEvent::ObjectsIgnored(ignored));
         }
     }
 }
