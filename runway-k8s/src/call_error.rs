@@ -51,6 +51,9 @@ pub(crate) enum CallErrorCause {
     /// The connection ended before the response, or the response could not be decoded.
     #[error("{}", innermost(.0))]
     ResponseLost(Error),
+    /// The object changed before each attempt.
+    #[error("the object keeps changing")]
+    TooManyConflicts,
     /// The response did not arrive in time.
     #[error("no response within {} s", .after.as_secs())]
     TimedOut { after: Duration },
@@ -87,6 +90,7 @@ impl CallError {
             | CallErrorCause::QuotaExceeded { .. }
             | CallErrorCause::QuotaConflict { .. }
             | CallErrorCause::Busy { .. }
+            | CallErrorCause::TooManyConflicts
             // Nothing was sent.
             | CallErrorCause::InvalidRequest(_)
             | CallErrorCause::NoCredentials(_)
@@ -124,6 +128,7 @@ impl From<CallError> for Unavailable {
             | CallErrorCause::QuotaConflict { .. }
             | CallErrorCause::Busy { .. }
             | CallErrorCause::ServerError { .. }
+            | CallErrorCause::TooManyConflicts
             | CallErrorCause::TimedOut { .. } => Self::new(message),
         };
         unavailable.with_retry_after(retry_after)

@@ -1,8 +1,9 @@
 //! The client, the settings, and the API calls that several operations share.
 
 use crate::api::ProtobufApi;
-use crate::call_error::{CallError, retry};
-use crate::object::{belongs_to, job_selector};
+use crate::call_error::{CallError, CallErrorCause, retry};
+use crate::object::{belongs_to, is_incomplete, job_selector};
+use crate::params::delete_version;
 use crate::protobuf::Message;
 use crate::settings::{KubernetesSettings, WatchScope};
 use k8s_openapi::NamespaceResourceScope;
@@ -18,6 +19,9 @@ use runway_core::{JobId, Policy, Tenant};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// The maximum number of attempts to delete an incomplete Job whose status changes at the same time.
+const MAX_DELETE_ATTEMPTS: u32 = 5;
 
 /// The shared state of all operations on one cluster.
 pub(crate) struct Cluster {
@@ -119,6 +123,40 @@ impl Cluster {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Deletes an incomplete Job. Returns `false` if a request has completed the Job, so it stays.
+    ///
+    /// A request that completes the Job changes its resource version, so that the deletion of an older version
+    /// fails. A change of its status does so, too. The Job is then read again.
+    pub(crate) async fn delete_incomplete(&self, mut job: Job) -> Result<bool, CallError> {
+        let namespace = job.metadata.namespace.clone().unwrap_or_default();
+        let name = job.metadata.name.clone().unwrap_or_default();
+        let timeout = self.settings.call_timeout;
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &namespace);
+        let jobs = ProtobufApi::<Job>::new(self.client.clone(), Some(&namespace));
+        for _ in 0..MAX_DELETE_ATTEMPTS {
+            if !is_incomplete(&job) {
+                return Ok(false);
+            }
+            let parameters = delete_version(&job.metadata);
+            match retry(timeout, "deleting an incomplete Job", || api.delete(&name, &parameters)).await {
+                Err(error) if error.is_conflict() => {}
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => return Ok(true),
+            }
+            let is_same = |found: &Job| {
+                found.metadata.uid == job.metadata.uid && found.metadata.deletion_timestamp.is_none()
+            };
+            job = match retry(timeout, "reading an incomplete Job", || jobs.get(&name)).await {
+                Ok(found) if is_same(&found) => found,
+                Err(error) if !error.is_not_found() => return Err(error),
+                // The Job is deleted, or is being deleted.
+                _ => return Ok(true),
+            };
+        }
+        let cause = CallErrorCause::TooManyConflicts;
+        Err(CallError { call: "deleting an incomplete Job", cause, retry_after: None })
     }
 
     /// Returns the pods of a job. `owner` is its Job, or `None` if the Job does not exist.
