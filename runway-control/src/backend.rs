@@ -48,7 +48,8 @@ pub trait Backend: Send + Sync + 'static {
     fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>>;
 
     /// Lists all jobs, then reports every change. The stream never ends: after a lost connection it emits
-    /// [`WatchEvent::Interrupted`], waits, and then resumes or relists.
+    /// [`WatchEvent::Interrupted`], waits, and then resumes or relists. A backend that no longer responds
+    /// counts as a lost connection.
     fn watch(&self) -> BoxStream<'_, WatchEvent>;
 
     /// Marks a job as cancelled and starts its deletion. Does not wait until the deletion is complete.
@@ -194,6 +195,9 @@ pub enum WatchEvent {
     /// The backend found this number of objects that carry Runway's labels but are not Runway's: they are
     /// outside of their tenant's namespace, or belong to no job. It ignores them.
     ObjectsIgnored(u64),
+    /// The backend responds to every part of the watch. It follows an interruption, and may repeat while the
+    /// connection is healthy.
+    Connected,
     /// The backend cannot be reached, so earlier events may be out of date. The stream reconnects by itself.
     Interrupted(Unavailable),
 }

@@ -51,6 +51,9 @@ pub(crate) enum CallErrorCause {
     /// The connection ended before the response, or the response could not be decoded.
     #[error("{}", innermost(.0))]
     ResponseLost(Error),
+    /// The response contains an object without a resource version.
+    #[error("received an object without a resource version")]
+    NoResourceVersion,
     /// The object changed before each attempt.
     #[error("the object keeps changing")]
     TooManyConflicts,
@@ -97,6 +100,7 @@ impl CallError {
             | CallErrorCause::NotConnected(_) => CallEffect::NotDone,
             CallErrorCause::ServerError { .. }
             | CallErrorCause::ResponseLost(_)
+            | CallErrorCause::NoResourceVersion
             | CallErrorCause::TimedOut { .. } => CallEffect::Unknown,
         }
     }
@@ -128,6 +132,7 @@ impl From<CallError> for Unavailable {
             | CallErrorCause::QuotaConflict { .. }
             | CallErrorCause::Busy { .. }
             | CallErrorCause::ServerError { .. }
+            | CallErrorCause::NoResourceVersion
             | CallErrorCause::TooManyConflicts
             | CallErrorCause::TimedOut { .. } => Self::new(message),
         };

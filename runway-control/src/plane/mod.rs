@@ -103,10 +103,11 @@ struct State {
 /// The state of the watch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WatchState {
-    /// The time of the last event from the backend. Interruptions do not count. `None` before the first
-    /// event.
+    /// The time of the last response from the backend: of a list, of a change, or of an event that shows that
+    /// the watch works. `None` before the first one.
     pub last_event_at: Option<Timestamp>,
-    /// Whether the backend was reachable at the last event.
+    /// Whether the watch works. It does since the last list or
+    /// [`Connected`](crate::backend::WatchEvent::Connected), unless it was interrupted later.
     pub connected: bool,
     /// The number of interruptions of the watch.
     pub interruptions: u64,
