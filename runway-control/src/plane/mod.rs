@@ -8,6 +8,7 @@ mod watch;
 
 pub use key::{IdempotencyKey, KeyError};
 pub use submission::{SubmitError, Submitted};
+pub(crate) use submit::{CreationRecorder, SubmitPlan};
 
 use crate::backend::{Backend, BackendTiming, CancelOutcome, LogError, LogOptions, LogStream, Unavailable};
 use crate::env::Env;

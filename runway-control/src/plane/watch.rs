@@ -61,10 +61,13 @@ impl Inner {
         }
         let finished = state.jobs.drain_finished();
         drop(state);
-        // The first list contains jobs that finished before this process started. They are not reported.
-        for job in finished.iter().filter(|_| was_ready) {
-            audit::log_finished(job, now);
-            self.observer.on_finished(job, now);
+        // The first list contains jobs that finished before this process started. No process may have logged
+        // their end. Metrics do not count them, because an earlier process may have counted them.
+        for job in &finished {
+            audit::log_finished(job, now, !was_ready);
+            if was_ready {
+                self.observer.on_finished(job, now);
+            }
         }
     }
 }
