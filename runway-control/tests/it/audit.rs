@@ -7,6 +7,7 @@ use runway_control::service::{SubmissionReport, SubmissionRequest, SubmissionSer
 use runway_control::{AUDIT_TARGET, ControlPlane, RequestIdentity, Settings};
 use runway_core::document::parse_json;
 use runway_core::gate::{DecisionInputs, replay};
+use runway_core::status::Phase;
 use runway_testing::env::in_virtual_time;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -151,6 +152,29 @@ fn disconnected_client_leaves_both_lines() {
         sleep_seconds(5).await;
         assert_eq!(field(&log.take(), "outcome"), ["created"]);
         assert_eq!(harness.cluster.created_jobs().len(), 1);
+    });
+}
+
+#[test]
+fn cancelled_job_has_one_line_when_its_pod_has_terminated() {
+    let (log, _guard) = AuditLog::start();
+    in_virtual_time(async {
+        let harness = Harness::ready(long_running()).await;
+        let service = SubmissionService::new(harness.plane.clone(), 1);
+        let id = submit(&service, JOB).await.result.unwrap().job().snapshot.id;
+        sleep_seconds(5).await;
+        log.take();
+        harness.plane.cancel(id).await.unwrap();
+        sleep_seconds(5).await;
+        assert_eq!(harness.plane.job(id).unwrap().snapshot.status.phase, Phase::Cancelled);
+        assert!(log.take().is_empty(), "its pod still terminates, so its cost is not final");
+        // The grace of the policy is 30 s.
+        sleep_seconds(30).await;
+        let lines = log.take();
+        assert_eq!(field(&lines, "message"), ["ended"]);
+        assert_eq!(field(&lines, "phase"), ["cancelled"]);
+        let record = harness.plane.job(id).unwrap();
+        assert_eq!(lines[0]["cost_usd"], record.bill(record.observed_at).unwrap().usd.to_string());
     });
 }
 
