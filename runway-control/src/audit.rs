@@ -1,4 +1,4 @@
-//! The audit log: one line for each submission, and one for each finished job.
+//! The audit log: the decision on each admitted job, the outcome of each submission, and the end of each job.
 
 use crate::jobs::JobRecord;
 use crate::outcome::SubmissionOutcome;
@@ -18,7 +18,26 @@ pub struct RequestIdentity<'a> {
     pub trace_id: &'a str,
 }
 
-/// The audit record of one submission. It contains no values of variables or secrets.
+/// A copy of a [`RequestIdentity`] that outlives the request.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnedIdentity {
+    request_id: String,
+    trace_id: String,
+}
+
+impl From<RequestIdentity<'_>> for OwnedIdentity {
+    fn from(identity: RequestIdentity<'_>) -> Self {
+        Self { request_id: identity.request_id.to_owned(), trace_id: identity.trace_id.to_owned() }
+    }
+}
+
+impl OwnedIdentity {
+    pub(crate) fn borrow(&self) -> RequestIdentity<'_> {
+        RequestIdentity { request_id: &self.request_id, trace_id: &self.trace_id }
+    }
+}
+
+/// The audit record of the outcome of one submission. It contains no values of variables or secrets.
 ///
 /// The decision in the record names the digest of the policy. With the decision and that policy,
 /// [`runway_core::gate::replay_line`] repeats the decision.
@@ -27,6 +46,8 @@ pub(crate) struct AuditRecord<'a> {
     pub(crate) outcome: SubmissionOutcome,
     pub(crate) tenant: Option<&'a Tenant>,
     pub(crate) job: Option<JobId>,
+    /// The decision that refused the job. [`log_decision`] records the decision that admitted a job, before the
+    /// creation.
     pub(crate) decision: Option<&'a Decision>,
     pub(crate) detail: &'a str,
 }
@@ -49,8 +70,29 @@ impl AuditRecord<'_> {
     }
 }
 
-/// Logs the audit record of a job that finished, or that was removed before its end was observed.
-pub(crate) fn log_finished(job: &JobRecord, now: Timestamp) {
+/// Logs the decision that admitted a job, before the job is created.
+pub(crate) fn log_decision(
+    identity: RequestIdentity<'_>,
+    tenant: Option<&Tenant>,
+    job: JobId,
+    decision: &Decision,
+) {
+    let decision = serde_json::to_string(decision).ok();
+    tracing::info!(
+        target: AUDIT_TARGET,
+        tenant = tenant.map_or("", Tenant::as_str),
+        job = %job,
+        request = identity.request_id,
+        trace = identity.trace_id,
+        decision = decision.as_deref(),
+        "admitted"
+    );
+}
+
+/// Logs the audit record of a job that finished, or that was removed before its end was observed. `at_start`
+/// is true for a job that had finished before this process read its first list. Another process may have
+/// logged the same end.
+pub(crate) fn log_finished(job: &JobRecord, now: Timestamp, at_start: bool) {
     let status = &job.snapshot.status;
     tracing::info!(
         target: AUDIT_TARGET,
@@ -60,6 +102,7 @@ pub(crate) fn log_finished(job: &JobRecord, now: Timestamp) {
         reason = status.reason.map_or("", Reason::as_str),
         exit_code = status.exit_code,
         cost_usd = job.bill(now).map(|bill| bill.usd.to_string()),
+        at_start,
         "ended"
     );
 }

@@ -48,7 +48,8 @@ pub trait Backend: Send + Sync + 'static {
     fn list(&self) -> BoxFuture<'_, Result<Vec<JobSnapshot>, Unavailable>>;
 
     /// Lists all jobs, then reports every change. The stream never ends: after a lost connection it emits
-    /// [`WatchEvent::Interrupted`], waits, and then resumes or relists.
+    /// [`WatchEvent::Interrupted`], waits, and then resumes or relists. A backend that no longer responds
+    /// counts as a lost connection.
     fn watch(&self) -> BoxStream<'_, WatchEvent>;
 
     /// Marks a job as cancelled and starts its deletion. Does not wait until the deletion is complete.
@@ -191,6 +192,12 @@ pub enum WatchEvent {
     Updated(Box<JobSnapshot>),
     /// A job was removed, and none of its processes runs.
     Removed(JobId),
+    /// The backend found this number of objects that carry Runway's labels but are not Runway's: they are
+    /// outside of their tenant's namespace, or belong to no job. It ignores them.
+    ObjectsIgnored(u64),
+    /// The backend responds to every part of the watch. It follows an interruption, and may repeat while the
+    /// connection is healthy.
+    Connected,
     /// The backend cannot be reached, so earlier events may be out of date. The stream reconnects by itself.
     Interrupted(Unavailable),
 }
@@ -269,6 +276,8 @@ pub enum CreateError {
 pub struct Unavailable {
     /// The failed call and its cause.
     pub message: Arc<str>,
+    /// The time after which the backend accepts the next call, if it returned one.
+    pub retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -276,13 +285,19 @@ impl Unavailable {
     /// Creates an error without a source.
     #[must_use]
     pub fn new(message: impl Into<Arc<str>>) -> Self {
-        Self { message: message.into(), source: None }
+        Self { message: message.into(), retry_after: None, source: None }
     }
 
     /// Creates an error with a source. The source is not part of the message.
     #[must_use]
     pub fn caused_by(message: impl Into<Arc<str>>, source: impl Error + Send + Sync + 'static) -> Self {
-        Self { message: message.into(), source: Some(Arc::new(source)) }
+        Self { message: message.into(), retry_after: None, source: Some(Arc::new(source)) }
+    }
+
+    /// Sets the time after which the backend accepts the next call.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
     }
 }
 

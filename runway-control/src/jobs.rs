@@ -71,8 +71,8 @@ pub(crate) struct JobStore {
     history_limit: usize,
     /// The number of lists that have started.
     lists: u64,
-    /// The jobs that have finished, or were removed before their end was observed, since the last
-    /// [`drain_finished`](Self::drain_finished).
+    /// The jobs that have finished and released their resources, or were removed before their end was observed,
+    /// since the last [`drain_finished`](Self::drain_finished).
     finished: Vec<Arc<JobRecord>>,
 }
 
@@ -81,6 +81,8 @@ struct Entry {
     record: Arc<JobRecord>,
     /// The value of [`JobStore::lists`] at the last update of this job.
     lists_at_update: u64,
+    /// Whether [`JobStore::finished`] has contained this job.
+    is_end_reported: bool,
 }
 
 impl JobStore {
@@ -107,17 +109,19 @@ impl JobStore {
     pub(crate) fn upsert(&mut self, snapshot: JobSnapshot, now: Timestamp) -> Arc<JobRecord> {
         let id = snapshot.id;
         let record = Arc::new(JobRecord { snapshot, observed_at: now, gone: false });
-        let was_finished =
-            self.get(id).is_some_and(|before| before.gone || before.snapshot.status.phase.is_final());
-        if record.snapshot.status.phase.is_final() && !was_finished {
+        // The cost of a cancelled job grows until its last pod has terminated.
+        let status = &record.snapshot.status;
+        let has_ended = status.phase.is_final() && !status.occupies_resources;
+        let was_reported = self.by_id.get(&id).is_some_and(|entry| entry.is_end_reported);
+        if has_ended && !was_reported {
             self.finished.push(Arc::clone(&record));
         }
-        self.insert(id, &record);
+        self.insert(id, &record, was_reported || has_ended);
         record
     }
 
-    fn insert(&mut self, id: JobId, record: &Arc<JobRecord>) {
-        let entry = Entry { record: Arc::clone(record), lists_at_update: self.lists };
+    fn insert(&mut self, id: JobId, record: &Arc<JobRecord>, is_end_reported: bool) {
+        let entry = Entry { record: Arc::clone(record), lists_at_update: self.lists, is_end_reported };
         let created_at = record.snapshot.created_at;
         if let Some(Entry { record: before, .. }) = self.by_id.insert(id, entry) {
             if before.gone {
@@ -153,6 +157,8 @@ impl JobStore {
                 finished_at: Some(now),
                 ..Status::gone()
             };
+        }
+        if !std::mem::replace(&mut entry.is_end_reported, true) {
             self.finished.push(Arc::clone(&entry.record));
         }
         self.gone_ids.push_back(id);
@@ -164,8 +170,8 @@ impl JobStore {
         }
     }
 
-    /// Returns the jobs that have finished, or were removed before their end was observed, since the last
-    /// call.
+    /// Returns the jobs that have finished and released their resources, or were removed before their end was
+    /// observed, since the last call.
     pub(crate) fn drain_finished(&mut self) -> Vec<Arc<JobRecord>> {
         std::mem::take(&mut self.finished)
     }

@@ -29,8 +29,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = took;
     }
 
-    /// A job finished, or it was removed from the backend before its end was observed. Jobs that finished
-    /// before this process started are not reported.
+    /// A job finished and released its resources, or it was removed from the backend before its end was
+    /// observed. Jobs that finished before this process started are not reported.
     fn on_finished(&self, job: &JobRecord, now: Timestamp) {
         let _ = (job, now);
     }

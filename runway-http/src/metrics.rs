@@ -318,7 +318,7 @@ impl Collector for PlaneCollector {
             ("jobs_limit", "Job capacity of all tenants together", limits.concurrent_jobs.into()),
             ("creations_pending", "Create requests whose outcome is not known yet", to_u64(pending)),
             ("ready", "Whether the server accepts submissions", self.plane.is_ready().into()),
-            ("watch_connected", "Whether the backend is connected", watch.connected.into()),
+            ("watch_connected", "Whether the watch of the backend works", watch.connected.into()),
             (
                 "http_requests_in_progress",
                 "HTTP requests in progress",
@@ -333,7 +333,7 @@ impl Collector for PlaneCollector {
             encode_gauge(
                 &mut encoder,
                 "watch_silence_seconds",
-                "Seconds since the last event from the backend",
+                "Seconds since the last response from the backend to its watch",
                 seconds,
             )?;
         }
@@ -341,6 +341,11 @@ impl Collector for PlaneCollector {
             ("watch_restarts", "Times that the watch of the backend was interrupted", watch.interruptions),
             ("backend_lists", "Complete lists received from the backend", watch.lists),
             ("ledger_drift", "Holds that a list corrected", watch.drift),
+            (
+                "ignored_objects",
+                "Objects with the labels of Runway that belong to no job in the namespace of its tenant",
+                watch.ignored_objects,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

@@ -87,7 +87,7 @@ fn decode_failed(error: DecodeError) -> Error {
 }
 
 /// Decodes the status of a failed request. The body may be protobuf, JSON, or text from a proxy.
-fn error_status(code: u16, body: &[u8]) -> Status {
+pub(crate) fn error_status(code: u16, body: &[u8]) -> Status {
     let decoded = protobuf::decode_object::<Status>(body).ok().or_else(|| serde_json::from_slice(body).ok());
     let mut status = decoded.unwrap_or_else(|| {
         Status::failure(String::from_utf8_lossy(body).trim(), "Failed to parse error data")

@@ -2,7 +2,9 @@
 
 use crate::call_error::CallError;
 use crate::cluster::Cluster;
-use crate::object::{id_of_job, id_of_pod, is_incomplete, runway_selector, to_snapshot};
+use crate::object::{
+    belongs_to, id_of_job, id_of_pod, is_in_tenant_namespace, is_incomplete, runway_selector, to_snapshot,
+};
 use crate::settings::KubernetesSettings;
 use crate::{cancel, create, logs, watch};
 use futures::future::BoxFuture;
@@ -46,7 +48,7 @@ impl KubernetesBackend {
         let Some(found) = self.cluster.job(job).await?.filter(|job| !is_incomplete(job)) else {
             return Ok(None);
         };
-        let pods = self.cluster.pods(job).await?;
+        let pods = self.cluster.pods(job, Some(&found)).await?;
         Ok(to_snapshot(&JobObjects { job: Some(&found), pods: &pods, ..JobObjects::default() }))
     }
 
@@ -63,9 +65,10 @@ impl KubernetesBackend {
         }
         let mut snapshots: Vec<_> = jobs
             .iter()
-            .filter(|job| !is_incomplete(job))
+            .filter(|job| !is_incomplete(job) && is_in_tenant_namespace(&job.metadata, &self.cluster.run))
             .filter_map(|job| {
-                let pods = id_of_job(job).and_then(|id| by_id.remove(&id)).unwrap_or_default();
+                let mut pods = id_of_job(job).and_then(|id| by_id.remove(&id)).unwrap_or_default();
+                pods.retain(|pod| belongs_to(pod, Some(job)));
                 to_snapshot(&JobObjects { job: Some(job), pods: &pods, ..JobObjects::default() })
             })
             .collect();
@@ -123,3 +126,6 @@ impl fmt::Debug for KubernetesBackend {
         f.debug_struct("KubernetesBackend").field("settings", &self.cluster.settings).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

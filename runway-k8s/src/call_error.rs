@@ -14,6 +14,8 @@ pub(crate) struct CallError {
     /// The call, such as `creating a Job`.
     pub call: &'static str,
     pub cause: CallErrorCause,
+    /// The time after which the API server accepts the next request, if it returned one.
+    pub retry_after: Option<Duration>,
 }
 
 /// The cause of a [`CallError`].
@@ -49,6 +51,12 @@ pub(crate) enum CallErrorCause {
     /// The connection ended before the response, or the response could not be decoded.
     #[error("{}", innermost(.0))]
     ResponseLost(Error),
+    /// The response contains an object without a resource version.
+    #[error("received an object without a resource version")]
+    NoResourceVersion,
+    /// The object changed before each attempt.
+    #[error("the object keeps changing")]
+    TooManyConflicts,
     /// The response did not arrive in time.
     #[error("no response within {} s", .after.as_secs())]
     TimedOut { after: Duration },
@@ -66,6 +74,17 @@ pub(crate) enum CallEffect {
 }
 
 impl CallError {
+    /// Classifies the error of a call.
+    pub(crate) fn new(call: &'static str, error: Error) -> Self {
+        let seconds = match &error {
+            Error::Api(status) => status.details.as_ref().map(|details| details.retry_after_seconds),
+            _ => None,
+        };
+        let retry_after =
+            seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()));
+        Self { call, cause: classify_error(error), retry_after }
+    }
+
     pub(crate) const fn effect(&self) -> CallEffect {
         match self.cause {
             CallErrorCause::Rejected { .. } => CallEffect::Rejected,
@@ -74,12 +93,14 @@ impl CallError {
             | CallErrorCause::QuotaExceeded { .. }
             | CallErrorCause::QuotaConflict { .. }
             | CallErrorCause::Busy { .. }
+            | CallErrorCause::TooManyConflicts
             // Nothing was sent.
             | CallErrorCause::InvalidRequest(_)
             | CallErrorCause::NoCredentials(_)
             | CallErrorCause::NotConnected(_) => CallEffect::NotDone,
             CallErrorCause::ServerError { .. }
             | CallErrorCause::ResponseLost(_)
+            | CallErrorCause::NoResourceVersion
             | CallErrorCause::TimedOut { .. } => CallEffect::Unknown,
         }
     }
@@ -99,8 +120,8 @@ impl CallError {
 
 impl From<CallError> for Unavailable {
     fn from(error: CallError) -> Self {
-        let message = error.to_string();
-        match error.cause {
+        let (message, retry_after) = (error.to_string(), error.retry_after);
+        let unavailable = match error.cause {
             CallErrorCause::InvalidRequest(source)
             | CallErrorCause::NoCredentials(source)
             | CallErrorCause::NotConnected(source)
@@ -111,8 +132,11 @@ impl From<CallError> for Unavailable {
             | CallErrorCause::QuotaConflict { .. }
             | CallErrorCause::Busy { .. }
             | CallErrorCause::ServerError { .. }
+            | CallErrorCause::NoResourceVersion
+            | CallErrorCause::TooManyConflicts
             | CallErrorCause::TimedOut { .. } => Self::new(message),
-        }
+        };
+        unavailable.with_retry_after(retry_after)
     }
 }
 
@@ -122,12 +146,13 @@ pub(crate) async fn with_timeout<T>(
     call: &'static str,
     response: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, CallError> {
-    let cause = match tokio::time::timeout(timeout, response).await {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => classify_error(error),
-        Err(_) => CallErrorCause::TimedOut { after: timeout },
-    };
-    Err(CallError { call, cause })
+    match tokio::time::timeout(timeout, response).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(CallError::new(call, error)),
+        Err(_) => {
+            Err(CallError { call, cause: CallErrorCause::TimedOut { after: timeout }, retry_after: None })
+        }
+    }
 }
 
 /// The backoff of [`retry`]: two retries, after delays of 100 ms and 400 ms.
@@ -138,14 +163,22 @@ const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_times(2);
 
 /// Sends an idempotent request until it succeeds, is rejected, or has no retries left. Each attempt has the
-/// full time limit.
+/// full time limit. A retry waits at least as long as the API server asks for. If that is longer than the
+/// time limit, the request is not sent again.
 pub(crate) async fn retry<T, F: Future<Output = Result<T, Error>>>(
     timeout: Duration,
     call: &'static str,
     request: impl Fn() -> F,
 ) -> Result<T, CallError> {
     let attempt = || with_timeout(timeout, call, request());
-    attempt.retry(RETRIES).when(|error: &CallError| error.effect() != CallEffect::Rejected).await
+    attempt
+        .retry(RETRIES)
+        .when(|error: &CallError| error.effect() != CallEffect::Rejected)
+        .adjust(|error: &CallError, delay| {
+            let delay = delay?.max(error.retry_after.unwrap_or_default());
+            (delay <= timeout).then_some(delay)
+        })
+        .await
 }
 
 fn classify_error(error: Error) -> CallErrorCause {
@@ -199,7 +232,7 @@ mod tests {
     }
 
     fn failed(error: Error) -> CallError {
-        CallError { call: "creating a Job", cause: classify_error(error) }
+        CallError::new("creating a Job", error)
     }
 
     #[test]

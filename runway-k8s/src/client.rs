@@ -1,11 +1,18 @@
 //! Creates a client for a cluster, from a kubeconfig or from the service account of the pod.
 
-use kube::client::{AuthError, RustlsTlsError};
+use crate::api::error_status;
+use http::Response;
+use http::header::RETRY_AFTER;
+use http_body_util::BodyExt;
+use kube::client::{AuthError, ClientBuilder, DynBody, RustlsTlsError};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
+use kube::core::response::StatusDetails;
+use kube::{Client, Config, Error};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tower::BoxError;
+use tower::util::AndThenLayer;
 
 /// Selects the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,7 +63,7 @@ pub enum ConnectError {
     Certificates(#[source] RustlsTlsError),
     /// The client cannot be created for another reason, such as an unsupported proxy.
     #[error("cannot create a client for the cluster")]
-    Client(#[source] kube::Error),
+    Client(#[source] Error),
 }
 
 impl ConnectError {
@@ -96,11 +103,37 @@ pub async fn connect(connection: &Connection) -> Result<Client, ConnectError> {
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.write_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).map_err(|error| match error {
-        kube::Error::Auth(error) => ConnectError::Credentials(error),
-        kube::Error::RustlsTls(error) => ConnectError::Certificates(error),
+    // By default, `kube` repeats every request with the status 429, 503 or 504 up to 15 times. The callers in
+    // this crate decide which requests can be repeated, and when.
+    config.default_retry = false;
+    let builder = ClientBuilder::try_from(config).map_err(|error| match error {
+        Error::Auth(error) => ConnectError::Credentials(error),
+        Error::RustlsTls(error) => ConnectError::Certificates(error),
         error => ConnectError::Client(error),
-    })
+    })?;
+    Ok(builder.with_layer(&AndThenLayer::new(keep_retry_after)).build())
+}
+
+/// Converts a failed response with the header `Retry-After` to an error with this time. `kube` converts
+/// other failed responses, without their headers.
+async fn keep_retry_after(response: Response<Box<DynBody>>) -> Result<Response<Box<DynBody>>, BoxError> {
+    let code = response.status();
+    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after_seconds: u32 = header.and_then(|text| text.parse().ok()).unwrap_or_default();
+    let has_failed = code.is_client_error() || code.is_server_error();
+    if !has_failed || retry_after_seconds == 0 {
+        return Ok(response);
+    }
+    let body = response.into_body().collect().await?.to_bytes();
+    let details = StatusDetails {
+        name: String::new(),
+        group: String::new(),
+        kind: String::new(),
+        uid: String::new(),
+        causes: Vec::new(),
+        retry_after_seconds,
+    };
+    Err(Box::new(Error::Api(Box::new(error_status(code.as_u16(), &body).with_details(details)))))
 }
 
 /// Returns the configuration of the pod's service account, for the case that the default kubeconfig cannot be

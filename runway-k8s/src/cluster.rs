@@ -1,8 +1,9 @@
 //! The client, the settings, and the API calls that several operations share.
 
 use crate::api::ProtobufApi;
-use crate::call_error::{CallError, retry};
-use crate::object::job_selector;
+use crate::call_error::{CallError, CallErrorCause, retry};
+use crate::object::{belongs_to, is_incomplete, job_selector};
+use crate::params::delete_version;
 use crate::protobuf::Message;
 use crate::settings::{KubernetesSettings, WatchScope};
 use k8s_openapi::NamespaceResourceScope;
@@ -12,19 +13,23 @@ use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use runway_control::Env;
 use runway_control::backend::JobRef;
+use runway_core::policy::RunSettings;
 use runway_core::render::object_name;
 use runway_core::{JobId, Policy, Tenant};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+/// The maximum number of attempts to delete an incomplete Job whose status changes at the same time.
+const MAX_DELETE_ATTEMPTS: u32 = 5;
+
 /// The shared state of all operations on one cluster.
 pub(crate) struct Cluster {
     pub client: Client,
     pub settings: KubernetesSettings,
     pub env: Arc<dyn Env>,
-    /// The function that returns the namespace of a tenant.
-    namespace_of: Box<dyn Fn(&Tenant) -> String + Send + Sync>,
+    /// The settings of the policy, which contain the namespace of each tenant.
+    pub run: RunSettings,
     /// The ids of the jobs that this process is creating.
     in_flight: Mutex<BTreeSet<JobId>>,
     /// Limits the number of concurrent creates.
@@ -39,17 +44,16 @@ impl Cluster {
         env: Arc<dyn Env>,
     ) -> Self {
         let run = policy.run_settings().clone();
-        let namespace_of = Box::new(move |tenant: &Tenant| run.namespace_of(tenant));
         let create_permits = Semaphore::new(settings.max_concurrent_creates.clamp(1, Semaphore::MAX_PERMITS));
         let in_flight = Mutex::default();
-        Self { client, settings, env, namespace_of, in_flight, create_permits }
+        Self { client, settings, env, run, in_flight, create_permits }
     }
 
     pub(crate) fn api<K>(&self, tenant: &Tenant) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.client.clone(), &(self.namespace_of)(tenant))
+        Api::namespaced(self.client.clone(), &self.run.namespace_of(tenant))
     }
 
     /// Returns a protobuf client for the objects in the namespace of a tenant.
@@ -57,7 +61,7 @@ impl Cluster {
     where
         K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        ProtobufApi::new(self.client.clone(), Some(&(self.namespace_of)(tenant)))
+        ProtobufApi::new(self.client.clone(), Some(&self.run.namespace_of(tenant)))
     }
 
     /// Returns a protobuf client for the objects in the watch scope.
@@ -121,8 +125,46 @@ impl Cluster {
         }
     }
 
-    pub(crate) async fn pods(&self, job: &JobRef) -> Result<Vec<Pod>, CallError> {
-        self.list("listing the pods of a job", &self.protobuf_api(&job.tenant), &job_selector(job.id)).await
+    /// Deletes an incomplete Job. Returns `false` if a request has completed the Job, so it stays.
+    ///
+    /// A request that completes the Job changes its resource version, so that the deletion of an older version
+    /// fails. A change of its status does so, too. The Job is then read again.
+    pub(crate) async fn delete_incomplete(&self, mut job: Job) -> Result<bool, CallError> {
+        let namespace = job.metadata.namespace.clone().unwrap_or_default();
+        let name = job.metadata.name.clone().unwrap_or_default();
+        let timeout = self.settings.call_timeout;
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &namespace);
+        let jobs = ProtobufApi::<Job>::new(self.client.clone(), Some(&namespace));
+        for _ in 0..MAX_DELETE_ATTEMPTS {
+            if !is_incomplete(&job) {
+                return Ok(false);
+            }
+            let parameters = delete_version(&job.metadata);
+            match retry(timeout, "deleting an incomplete Job", || api.delete(&name, &parameters)).await {
+                Err(error) if error.is_conflict() => {}
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => return Ok(true),
+            }
+            let is_same = |found: &Job| {
+                found.metadata.uid == job.metadata.uid && found.metadata.deletion_timestamp.is_none()
+            };
+            job = match retry(timeout, "reading an incomplete Job", || jobs.get(&name)).await {
+                Ok(found) if is_same(&found) => found,
+                Err(error) if !error.is_not_found() => return Err(error),
+                // The Job is deleted, or is being deleted.
+                _ => return Ok(true),
+            };
+        }
+        let cause = CallErrorCause::TooManyConflicts;
+        Err(CallError { call: "deleting an incomplete Job", cause, retry_after: None })
+    }
+
+    /// Returns the pods of a job. `owner` is its Job, or `None` if the Job does not exist.
+    pub(crate) async fn pods(&self, job: &JobRef, owner: Option<&Job>) -> Result<Vec<Pod>, CallError> {
+        let (api, selector) = (self.protobuf_api::<Pod>(&job.tenant), job_selector(job.id));
+        let mut pods = self.list("listing the pods of a job", &api, &selector).await?;
+        pods.retain(|pod| belongs_to(pod, owner));
+        Ok(pods)
     }
 }
 

@@ -10,10 +10,10 @@
 //! The number of concurrent creates is limited. A burst therefore waits in this process and does not overload
 //! the API server.
 
-use crate::call_error::{CallEffect, CallError, retry, with_timeout};
+use crate::call_error::{CallEffect, CallError, with_timeout};
 use crate::cluster::Cluster;
 use crate::object::{is_incomplete, is_managed_by_runway, timestamp, to_snapshot};
-use crate::params::{delete_in_background, merge_patch, patch_params, post_params};
+use crate::params::{merge_patch, patch_params, post_params};
 use crate::protobuf::CreateResponse;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
@@ -44,7 +44,7 @@ enum CreateObjectsError {
     /// A Job with the same id exists. It has another spec, or its creation is already complete.
     #[error("another job already has this id")]
     IdConflict(Box<JobSnapshot>),
-    /// The create call reported that the Job exists, but the Job was removed before Runway could read it.
+    /// The Job existed a moment ago, but it was removed before Runway could read or resume it.
     #[error("the Job with this name was removed a moment ago")]
     ExistingJobGone,
     /// The incomplete Job of an earlier attempt is being deleted.
@@ -56,6 +56,9 @@ enum CreateObjectsError {
     /// The Job was created, but a later step failed. The deletion of the Job failed too.
     #[error(transparent)]
     RollbackFailed(CallError),
+    /// A later step failed, but another process has completed the Job at the same time.
+    #[error("another process has completed the creation of the Job")]
+    CompletedElsewhere,
     /// Another call failed.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -71,7 +74,9 @@ impl From<CreateObjectsError> for CreateError {
             CreateObjectsError::PermitTimeout { .. } | CreateObjectsError::ExistingJobTerminating => {
                 Self::Unavailable(Unavailable::new(message))
             }
-            CreateObjectsError::ExistingJobGone => Self::Uncertain(Unavailable::new(message)),
+            CreateObjectsError::ExistingJobGone | CreateObjectsError::CompletedElsewhere => {
+                Self::Uncertain(Unavailable::new(message))
+            }
             CreateObjectsError::IdConflict(job) => Self::IdConflict(job),
             CreateObjectsError::RollbackFailed(error) => Self::Uncertain(error.into()),
             CreateObjectsError::ExistingJobUnreadable(error) => match error.effect() {
@@ -125,6 +130,10 @@ async fn create_objects(
     if let Some(secret) = secret
         && let Err(error) = attach_secret(cluster, request, &response, secret).await
     {
+        // The Job was deleted, and may have been created again. Another call for the same request decides.
+        if error.call == RESUMING && (error.is_not_found() || error.is_conflict()) {
+            return Err(CreateObjectsError::ExistingJobGone);
+        }
         // If the effect is unknown, the Job may be complete. It stays, and another call for the same request
         // repeats the remaining steps.
         if error.effect() != CallEffect::Unknown {
@@ -185,12 +194,16 @@ async fn attach_secret(
         created = with_timeout(timeout, "creating a Secret", secrets.create(&post_params(), &secret)).await;
     }
     created?;
-    let ready =
-        json!({"metadata": {"annotations": {(label::INCOMPLETE): null}}, "spec": {"suspend": false}});
+    // The uid prevents that another Job with this name starts without its Secret.
+    let metadata = json!({"uid": job.uid, "annotations": {(label::INCOMPLETE): null}});
+    let ready = json!({"metadata": metadata, "spec": {"suspend": false}});
     let jobs = cluster.api::<Job>(tenant);
-    with_timeout(timeout, "resuming a Job", jobs.patch(&name, &patch_params(), &merge_patch(&ready))).await?;
+    with_timeout(timeout, RESUMING, jobs.patch(&name, &patch_params(), &merge_patch(&ready))).await?;
     Ok(())
 }
+
+/// The call that completes a Job.
+const RESUMING: &str = "resuming a Job";
 
 /// Deletes a Job after a later step of its creation has failed.
 async fn roll_back(
@@ -198,13 +211,11 @@ async fn roll_back(
     request: &CreateRequest,
     job: CreateResponse,
 ) -> Result<(), CreateObjectsError> {
-    let api = cluster.api::<Job>(&request.admitted.job().tenant);
-    let name = object_name(&request.admitted.job().name, request.id);
-    let parameters = delete_in_background(job.uid);
-    match retry(cluster.settings.call_timeout, "rolling back a Job", || api.delete(&name, &parameters)).await
-    {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() => Ok(()),
+    let found = cluster.job(&request.job_ref()).await.map_err(CreateObjectsError::RollbackFailed)?;
+    let Some(found) = found.filter(|found| found.metadata.uid == job.uid) else { return Ok(()) };
+    match cluster.delete_incomplete(found).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CreateObjectsError::CompletedElsewhere),
         Err(error) => Err(CreateObjectsError::RollbackFailed(error)),
     }
 }

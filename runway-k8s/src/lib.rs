@@ -20,6 +20,8 @@ mod params;
 mod preflight;
 mod protobuf;
 mod settings;
+#[cfg(test)]
+mod test_server;
 mod watch;
 
 pub use backend::KubernetesBackend;

@@ -136,7 +136,7 @@ impl LogFollower {
 impl Cluster {
     async fn attempt_state(&self, job: &JobRef) -> Result<AttemptState, LogError> {
         let found = self.job(job).await.map_err(Unavailable::from)?;
-        let mut pods = self.pods(job).await.map_err(Unavailable::from)?;
+        let mut pods = self.pods(job, found.as_ref()).await.map_err(Unavailable::from)?;
         if found.is_none() && pods.is_empty() {
             return Err(LogError::Gone);
         }

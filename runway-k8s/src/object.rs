@@ -4,11 +4,12 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use runway_control::JobSnapshot;
-use runway_core::JobId;
 use runway_core::name::JobName;
+use runway_core::policy::RunSettings;
 use runway_core::render::{label, object_name};
 use runway_core::status::{JobObjects, classify};
 use runway_core::units::{GpuCount, Seconds, Timestamp};
+use runway_core::{JobId, Tenant};
 use std::str::FromStr;
 
 /// Returns the label selector for all Jobs and pods of Runway.
@@ -46,6 +47,38 @@ pub(crate) fn id_of_pod(pod: &Pod) -> Option<JobId> {
 /// Returns the id at the end of a Job's name. `None` if the name does not end in an id.
 pub(crate) fn id_of_name(name: &str) -> Option<JobId> {
     name.rsplit_once('-')?.1.parse().ok()
+}
+
+/// Returns `true` if the object is in the namespace of the tenant that its labels name.
+pub(crate) fn is_in_tenant_namespace(meta: &ObjectMeta, run: &RunSettings) -> bool {
+    let tenant = label::<Tenant>(meta, label::TENANT);
+    tenant.is_some_and(|tenant| meta.namespace.as_deref() == Some(run.namespace_of(&tenant).as_str()))
+}
+
+/// Returns `true` if the pod belongs to the Job: the Job is its controller.
+///
+/// If the Job does not exist, the pod belongs to the job of its labels if any Job created it. The Job may no
+/// longer own such a pod, for example after `kubectl delete --cascade=orphan`.
+pub(crate) fn belongs_to(pod: &Pod, job: Option<&Job>) -> bool {
+    let controller = controller_uid(pod);
+    match job {
+        Some(job) => {
+            pod.metadata.namespace == job.metadata.namespace
+                && controller.is_some()
+                && controller == job.metadata.uid.as_deref()
+        }
+        None => controller.is_some() || label::<String>(&pod.metadata, CONTROLLER_UID).is_some(),
+    }
+}
+
+/// The label of a pod with the uid of the Job that created it. The Job controller sets it.
+const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+
+/// Returns the uid of the Job that is the controller of the pod.
+fn controller_uid(pod: &Pod) -> Option<&str> {
+    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+    let job = owners.iter().find(|owner| owner.kind == "Job" && owner.controller == Some(true))?;
+    Some(job.uid.as_str())
 }
 
 fn id_of(meta: &ObjectMeta, job: Option<&str>) -> Option<JobId> {

@@ -1,5 +1,6 @@
 //! Parameters and bodies of calls that change objects.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::Value as Json;
 
@@ -19,10 +20,12 @@ pub(crate) const fn merge_patch(body: &Json) -> Patch<&Json> {
     Patch::Merge(body)
 }
 
-/// Returns parameters that delete the Job with this uid. Kubernetes deletes the objects that the Job owns
-/// afterwards.
-pub(crate) fn delete_in_background(uid: Option<String>) -> DeleteParams {
-    DeleteParams::background().preconditions(uid_precondition(uid))
+/// Returns parameters that delete exactly this version of an object: its uid and its resource version must
+/// match. Kubernetes deletes the objects that it owns afterwards.
+pub(crate) fn delete_version(meta: &ObjectMeta) -> DeleteParams {
+    let resource_version = meta.resource_version.clone();
+    let preconditions = Preconditions { uid: meta.uid.clone(), resource_version };
+    DeleteParams::background().preconditions(preconditions)
 }
 
 /// Returns a precondition that matches only the Job with this uid, and no later Job with the same name.

@@ -17,8 +17,13 @@ pub enum WatchScope {
 pub struct KubernetesSettings {
     /// The namespaces that the backend watches.
     pub scope: WatchScope,
-    /// The time limit of each attempt of a call. Watches and log streams can take longer.
+    /// The time limit of each attempt of a call. The limit of a watch or a log stream applies to the head of
+    /// the response.
     pub call_timeout: Duration,
+    /// The time without an event after which a watch is opened again, at the same position. The API server
+    /// normally sends a bookmark once a minute. A server that does not respond is therefore noticed after this
+    /// time plus `call_timeout`.
+    pub watch_idle_timeout: Duration,
     /// The maximum number of concurrent creates, at least one. Further creates wait for a permit in order of
     /// arrival, at most for `call_timeout`. They wait in this process, so they do not overload the API
     /// server.
@@ -46,6 +51,7 @@ impl KubernetesSettings {
                 WatchScope::Namespace(run.namespace.clone())
             },
             call_timeout: Duration::from_secs(10),
+            watch_idle_timeout: Duration::from_secs(75),
             max_concurrent_creates: 64,
             page_size: 500,
             relist_interval: Duration::from_secs(300),

@@ -174,6 +174,7 @@ impl Backend for LocalBackend {
             subscriptions: None,
             last_emitted: None,
             events: VecDeque::new(),
+            is_interrupted: false,
             recovered_at: None,
         };
         stream::unfold(start, |mut watch| async move {
@@ -268,6 +269,8 @@ struct JobWatch {
     /// The snapshots as last emitted. `None` before the first list.
     last_emitted: Option<BTreeMap<JobId, JobSnapshot>>,
     events: VecDeque<WatchEvent>,
+    /// Whether the last read of the jobs failed.
+    is_interrupted: bool,
     /// The time of the last recovery.
     recovered_at: Option<Instant>,
 }
@@ -300,7 +303,11 @@ impl JobWatch {
             let Some(subscriptions) = &mut self.subscriptions else { return WatchEvent::ListStarted };
             let count = subscriptions.notifier.count();
             if let Err(error) = self.refresh().await {
+                self.is_interrupted = true;
                 return WatchEvent::Interrupted(error);
+            }
+            if std::mem::take(&mut self.is_interrupted) {
+                return WatchEvent::Connected;
             }
             if self.events.is_empty()
                 && let Some(subscriptions) = &self.subscriptions

@@ -63,6 +63,7 @@ pub async fn runway_client() -> Client {
     }
     let mut config = kube::Config::infer().await.unwrap();
     config.auth_info.impersonate = Some("runway".to_owned());
+    config.default_retry = false;
     Client::try_from(config).unwrap()
 }
 

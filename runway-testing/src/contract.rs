@@ -168,7 +168,10 @@ async fn watch(tested: &impl BackendUnderTest) {
         event = next().await;
     }
     assert_eq!(event, WatchEvent::ListStarted);
-    let event = next().await;
+    let mut event = next().await;
+    while event == WatchEvent::Connected {
+        event = next().await;
+    }
     let WatchEvent::Listed(jobs) = event else { panic!("{event:?}") };
     assert!(jobs.iter().all(|snapshot| snapshot.id != request.id));
     backend.create(&request).await.unwrap();

@@ -77,7 +77,7 @@ async fn deliver(
         EventFault::Twice => queue.extend([event.clone(), event]),
         EventFault::Cut => {
             backend.sleep(RECONNECT_DELAY).await;
-            queue.extend([cut(), event]);
+            queue.extend([cut(), WatchEvent::Connected, event]);
         }
         EventFault::Expired => {
             queue.push_back(cut());

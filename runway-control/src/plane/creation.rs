@@ -84,7 +84,7 @@ impl Inner {
             let sent_at = monotonic_now();
             let response = self.backend.create(&request).await;
             self.observer.on_create_response(sent_at.elapsed());
-            match response {
+            let retry_after = match response {
                 Ok(snapshot) => return Ok(CreateOutcome::Created(self.on_created(snapshot))),
                 Err(CreateError::IdConflict(existing)) => {
                     let digest = request.admitted.spec_digest();
@@ -103,16 +103,21 @@ impl Inner {
                     self.state().on_update(*existing, now);
                     return Err(SubmitError::KeyReused { id });
                 }
-                Err(CreateError::Uncertain(cause)) => uncertain_cause = Some(cause),
+                Err(CreateError::Uncertain(cause)) => {
+                    let retry_after = cause.retry_after;
+                    uncertain_cause = Some(cause);
+                    retry_after
+                }
                 // The outcome of an earlier attempt is unknown, so it may have created the job, although this
                 // attempt failed.
-                Err(CreateError::Rejected { .. } | CreateError::Unavailable(_))
-                    if uncertain_cause.is_some() => {}
+                Err(CreateError::Unavailable(cause)) if uncertain_cause.is_some() => cause.retry_after,
+                Err(CreateError::Rejected { .. }) if uncertain_cause.is_some() => None,
                 Err(error @ (CreateError::Rejected { .. } | CreateError::Unavailable(_))) => {
                     self.on_not_created(id);
                     return Err(SubmitError::Create { id, error });
                 }
-            }
+            };
+            let delay = delay.max(retry_after.unwrap_or_default());
             if started.elapsed() + delay >= self.settings.create_timeout {
                 break;
             }

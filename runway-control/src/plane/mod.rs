@@ -8,6 +8,7 @@ mod watch;
 
 pub use key::{IdempotencyKey, KeyError};
 pub use submission::{SubmitError, Submitted};
+pub(crate) use submit::{CreationRecorder, SubmitPlan};
 
 use crate::backend::{Backend, BackendTiming, CancelOutcome, LogError, LogOptions, LogStream, Unavailable};
 use crate::env::Env;
@@ -103,10 +104,11 @@ struct State {
 /// The state of the watch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WatchState {
-    /// The time of the last event from the backend. Interruptions do not count. `None` before the first
-    /// event.
+    /// The time of the last response from the backend: of a list, of a change, or of an event that shows that
+    /// the watch works. `None` before the first one.
     pub last_event_at: Option<Timestamp>,
-    /// Whether the backend was reachable at the last event.
+    /// Whether the watch works. It does since the last list or
+    /// [`Connected`](crate::backend::WatchEvent::Connected), unless it was interrupted later.
     pub connected: bool,
     /// The number of interruptions of the watch.
     pub interruptions: u64,
@@ -114,6 +116,8 @@ pub struct WatchState {
     pub lists: u64,
     /// The number of holds that lists corrected. The first list does not count.
     pub drift: u64,
+    /// The number of objects that the backend ignored, although they carry Runway's labels.
+    pub ignored_objects: u64,
 }
 
 /// The usage and the limits of a tenant.

@@ -1,7 +1,7 @@
 //! Consumes the backend's watch: updates the ledger and the job store, and settles pending creations.
 
 use super::creation::PendingCreation;
-use super::{Inner, State};
+use super::{Inner, State, WatchState};
 use crate::audit;
 use crate::backend::{JobRef, JobSnapshot, Unavailable, WatchEvent};
 use crate::jobs::JobRecord;
@@ -36,11 +36,7 @@ impl Inner {
             tracing::warn!(job = %duplicate.id, "cancelling a duplicate job created by a late request");
             tokio::spawn(Arc::clone(self).cancel_duplicate(duplicate.job_ref()));
         }
-        let is_connected = !matches!(event, WatchEvent::Interrupted(_));
-        state.watch.connected = is_connected;
-        if is_connected {
-            state.watch.last_event_at = Some(now);
-        }
+        state.watch.on_event(&event, now);
         match event {
             WatchEvent::ListStarted => {
                 *list_token = Some(state.gate.begin_list());
@@ -54,6 +50,10 @@ impl Inner {
             }
             WatchEvent::Updated(snapshot) => state.on_update(*snapshot, now),
             WatchEvent::Removed(id) => state.on_removed(id, now),
+            WatchEvent::ObjectsIgnored(count) => {
+                state.watch.ignored_objects = state.watch.ignored_objects.saturating_add(count);
+            }
+            WatchEvent::Connected => {}
             WatchEvent::Interrupted(cause) => {
                 state.watch.interruptions = state.watch.interruptions.saturating_add(1);
                 tracing::warn!(%cause, "watch interrupted");
@@ -61,10 +61,29 @@ impl Inner {
         }
         let finished = state.jobs.drain_finished();
         drop(state);
-        // The first list contains jobs that finished before this process started. They are not reported.
-        for job in finished.iter().filter(|_| was_ready) {
-            audit::log_finished(job, now);
-            self.observer.on_finished(job, now);
+        // The first list contains jobs that finished before this process started. No process may have logged
+        // their end. Metrics do not count them, because an earlier process may have counted them.
+        for job in &finished {
+            audit::log_finished(job, now, !was_ready);
+            if was_ready {
+                self.observer.on_finished(job, now);
+            }
+        }
+    }
+}
+
+impl WatchState {
+    /// Records whether the watch works. Only responses of the backend count, so a backend that accepts
+    /// connections and does not respond is not connected.
+    const fn on_event(&mut self, event: &WatchEvent, now: Timestamp) {
+        match event {
+            WatchEvent::Listed(_) | WatchEvent::Connected => {
+                self.connected = true;
+                self.last_event_at = Some(now);
+            }
+            WatchEvent::Updated(_) | WatchEvent::Removed(_) => self.last_event_at = Some(now),
+            WatchEvent::Interrupted(_) => self.connected = false,
+            WatchEvent::ListStarted | WatchEvent::ObjectsIgnored(_) => {}
         }
     }
 }

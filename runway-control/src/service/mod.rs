@@ -6,7 +6,7 @@
 //! - determine the tenant
 //! - enforce the limit on concurrent submissions
 //! - refuse a job that contains references to secrets in place of their values
-//! - write the audit record
+//! - write the audit records
 //! - determine the outcome and the class of a refusal
 
 mod limit;
@@ -14,10 +14,10 @@ mod refusal;
 
 pub use refusal::{RefusalClass, SubmissionRefusal};
 
-use crate::audit::{AuditRecord, RequestIdentity};
+use crate::audit::{AuditRecord, OwnedIdentity, RequestIdentity, log_decision};
 use crate::outcome::SubmissionOutcome;
-use crate::plane::{ControlPlane, IdempotencyKey, Submitted};
-use limit::SubmissionLimit;
+use crate::plane::{ControlPlane, CreationRecorder, IdempotencyKey, SubmitError, SubmitPlan, Submitted};
+use limit::{SubmissionLimit, SubmissionPermit};
 use runway_core::document::Document;
 use runway_core::spec::{Secret, SecretLiterals};
 use runway_core::{Code, Decision, JobId, JobSpec, Submission, Tenant, Violation};
@@ -65,8 +65,10 @@ impl SubmissionService {
         &self.plane
     }
 
-    /// Submits a job: calls the gate, creates the job, logs the audit record, and reports the outcome to the
+    /// Submits a job: calls the gate, creates the job, logs the audit records, and reports the outcome to the
     /// observer.
+    ///
+    /// If the caller stops waiting, an admitted job is still created, logged and reported.
     pub async fn submit(
         &self,
         request: SubmissionRequest<'_>,
@@ -86,10 +88,21 @@ impl SubmissionService {
                 }
             },
         };
-        let result = self.plane.submit(submission, key.as_ref()).await;
-        drop(permit);
-        let result = result.map_err(|error| SubmissionRefusal::from_error(error, self.plane.now()));
-        self.report(identity, tenant, result)
+        match self.plane.plan_submission(&submission, key.as_ref()) {
+            Ok(SubmitPlan::Create(creation)) => {
+                let (service, identity) = (self.clone(), identity.into());
+                let recorder =
+                    SubmissionRecorder { service, identity, tenant: tenant.clone(), _permit: permit };
+                let result = creation.run(recorder).await;
+                let result = result.map_err(|error| SubmissionRefusal::from_error(error, self.plane.now()).0);
+                SubmissionReport { tenant, result }
+            }
+            Ok(SubmitPlan::Replay(job)) => self.report(identity, tenant, Ok(Submitted::Replayed { job })),
+            Err(error) => {
+                let refusal = SubmissionRefusal::from_error(error, self.plane.now());
+                self.report(identity, tenant, Err(refusal))
+            }
+        }
     }
 
     /// Logs and counts a submission whose document the transport could not read. `tenant` is the tenant that
@@ -138,19 +151,60 @@ impl SubmissionService {
             Ok(submitted) => (Ok(submitted), None),
             Err((refusal, decision)) => (Err(refusal), decision),
         };
-        let (outcome, job, decision): (_, Option<JobId>, _) = match &result {
-            Ok(submitted) => (submitted.outcome(), Some(submitted.job().snapshot.id), submitted.decision()),
-            Err(refusal) => (refusal.class.outcome(), refusal.job_id, refused.as_deref()),
-        };
-        let detail = result.as_ref().err().map_or("", |refusal| &refusal.message);
-        let code = result.as_ref().err().and_then(SubmissionRefusal::code);
-        self.record(identity, AuditRecord { outcome, tenant: tenant.as_ref(), job, decision, detail }, code);
+        self.record_result(identity, tenant.as_ref(), result.as_ref(), refused.as_deref());
         SubmissionReport { tenant, result }
+    }
+
+    /// Logs and counts the outcome of a submission.
+    fn record_result(
+        &self,
+        identity: RequestIdentity<'_>,
+        tenant: Option<&Tenant>,
+        result: Result<&Submitted, &SubmissionRefusal>,
+        decision: Option<&Decision>,
+    ) {
+        let (outcome, job): (_, Option<JobId>) = match result {
+            Ok(submitted) => (submitted.outcome(), Some(submitted.job().snapshot.id)),
+            Err(refusal) => (refusal.class.outcome(), refusal.job_id),
+        };
+        let detail = result.err().map_or("", |refusal| refusal.message.as_str());
+        let code = result.err().and_then(SubmissionRefusal::code);
+        self.record(identity, AuditRecord { outcome, tenant, job, decision, detail }, code);
     }
 
     fn record(&self, identity: RequestIdentity<'_>, record: AuditRecord<'_>, code: Option<Code>) {
         self.plane.observer().on_submission(record.outcome, code, self.plane.now());
         record.log(identity);
+    }
+}
+
+/// Records the creation of a job, from the task that creates it. Counts the submission as in flight until the
+/// creation has ended, even if the client has disconnected.
+struct SubmissionRecorder {
+    service: SubmissionService,
+    identity: OwnedIdentity,
+    tenant: Option<Tenant>,
+    _permit: Option<SubmissionPermit>,
+}
+
+impl CreationRecorder for SubmissionRecorder {
+    fn on_start(&mut self, id: JobId, decision: Option<&Decision>) {
+        if let Some(decision) = decision {
+            log_decision(self.identity.borrow(), self.tenant.as_ref(), id, decision);
+        }
+    }
+
+    fn on_end(self, _: JobId, result: &Result<Submitted, SubmitError>) {
+        let now = self.service.plane.now();
+        let refusal;
+        let result = match result {
+            Ok(submitted) => Ok(submitted),
+            Err(error) => {
+                refusal = SubmissionRefusal::from_error(error.clone(), now).0;
+                Err(&refusal)
+            }
+        };
+        self.service.record_result(self.identity.borrow(), self.tenant.as_ref(), result, None);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The refusal of a submission, independent of the transport.
 
-use crate::backend::CreateError;
+use crate::backend::{CreateError, Unavailable};
 use crate::outcome::SubmissionOutcome;
 use crate::plane::SubmitError;
 use runway_core::code::Remedy;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// The longest `retry_after` of a refusal.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// The `retry_after` of a refusal if the backend is unavailable and returned no time itself.
+const BACKEND_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The class of a refusal. A transport maps each class to one of its status codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +105,11 @@ impl SubmissionRefusal {
         Self { retry_after: Some(Duration::from_secs(seconds)), ..self }
     }
 
+    fn with_backend_retry_after(self, cause: &Unavailable) -> Self {
+        let retry_after = cause.retry_after.unwrap_or(BACKEND_RETRY_AFTER).min(MAX_RETRY_AFTER);
+        self.with_retry_after(retry_after.as_secs().max(1))
+    }
+
     pub(super) fn too_many_submissions(limit: usize) -> Self {
         let message = format!(
             "this tenant has the maximum of {limit} submissions in flight; retry when one has finished"
@@ -122,11 +130,13 @@ impl SubmissionRefusal {
             SubmitError::Create { id, error } => match error {
                 CreateError::IdConflict(_) => Self::new(RefusalClass::KeyReused, message).with_job_id(id),
                 CreateError::Rejected { .. } => Self::new(RefusalClass::Rejected, message).with_job_id(id),
-                CreateError::Unavailable(_) => {
-                    Self::new(RefusalClass::Unavailable, message).with_job_id(id).with_retry_after(5)
+                CreateError::Unavailable(cause) => {
+                    let refusal = Self::new(RefusalClass::Unavailable, message).with_job_id(id);
+                    refusal.with_backend_retry_after(&cause)
                 }
-                CreateError::Uncertain(_) => {
-                    Self::new(RefusalClass::Uncertain, message).with_job_id(id).with_retry_after(5)
+                CreateError::Uncertain(cause) => {
+                    let refusal = Self::new(RefusalClass::Uncertain, message).with_job_id(id);
+                    refusal.with_backend_retry_after(&cause)
                 }
             },
         };

@@ -1,7 +1,7 @@
 //! Simulates thousands of random histories, each from a seed.
 //!
 //! A history contains submissions with and without keys, callers that disconnect, and jobs that finish, are
-//! cancelled, or are deleted without Runway. Responses are lost, watches are interrupted, and the simulated
+//! cancelled, or are deleted without Runway. Foreign jobs with extreme amounts come and go. Responses are lost, watches are interrupted, and the simulated
 //! process crashes between any two steps and restarts. After each history, the ledger must equal the cluster.
 //!
 //! A failed seed is printed. `RUNWAY_SIMULATION_SEED=N` runs only the history of seed N.
@@ -15,9 +15,10 @@ use runway_control::fake::{
     Call, CrashPoint, EventFault, FakeBackend, FakeCluster, FakeJob, Fault, FaultPlan, JobTimings, NoFaults,
     Response,
 };
-use runway_control::{ControlPlane, Env, Settings, SubmitError, Submitted};
+use runway_control::{ControlPlane, Env, JobSnapshot, Settings, SubmitError, Submitted};
 use runway_core::digest::Digest;
-use runway_core::units::{Seconds, Timestamp};
+use runway_core::status::Status;
+use runway_core::units::{GpuCount, Seconds, Timestamp};
 use runway_core::{JobId, JobSpec};
 use runway_testing::env::{VirtualEnv, in_virtual_time};
 use runway_testing::jobs::spec;
@@ -94,9 +95,11 @@ impl FaultPlan for RandomFaults {
     }
 }
 
-/// Returns the exceeded limits, of each tenant and of the cluster. Untracked jobs are not counted.
+/// Returns the exceeded limits, of each tenant and of the cluster. Untracked jobs and foreign jobs, which have
+/// no connection, are not counted.
 fn exceeded(jobs: &BTreeMap<JobId, FakeJob>) -> Vec<String> {
-    let live = || jobs.values().filter(|job| job.snapshot.status.occupies_resources && !job.untracked);
+    let is_counted = |job: &&FakeJob| !job.untracked && job.connection_id > 0;
+    let live = || jobs.values().filter(|job| job.snapshot.status.occupies_resources).filter(is_counted);
     let held = |tenant: Option<&str>| {
         let mine = live().filter(|job| tenant.is_none_or(|tenant| job.snapshot.tenant.as_str() == tenant));
         mine.fold((0, 0), |(gpus, jobs), job| (gpus + job.snapshot.gpus.units(), jobs + 1))
@@ -151,6 +154,7 @@ async fn run_history(seed: u64) {
     let results = Arc::new(Mutex::new(Vec::new()));
     let ready_times = ReadyTimes::default();
     let mut process = start(&cluster, &env, &ready_times);
+    let mut foreign_ids = BTreeSet::new();
 
     for _ in 0..rng.random_range(20..60) {
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..4_000))).await;
@@ -174,6 +178,9 @@ async fn run_history(seed: u64) {
                 }
             }
             88..91 if severity > 0 => process.backend.kill(),
+            91..95 => {
+                foreign_ids.insert(insert_foreign_job(&cluster, &env, &mut rng));
+            }
             _ => {}
         }
     }
@@ -204,7 +211,30 @@ async fn run_history(seed: u64) {
         assert_eq!((plane.usage(tenant).held.gpus, plane.usage(tenant).held.jobs), (0, 0));
     }
     assert_eq!(*exceeded.lock().unwrap(), Vec::<String>::new());
-    check_history(&cluster, plane, &results.lock().unwrap(), &ready_times.lock().unwrap());
+    let ready_times = ready_times.lock().unwrap();
+    check_history(&cluster, plane, &results.lock().unwrap(), &ready_times, &foreign_ids);
+}
+
+/// Creates a job without Runway, with amounts that the gate would never admit. It is deleted soon after.
+fn insert_foreign_job(cluster: &FakeCluster, env: &Arc<VirtualEnv>, rng: &mut StdRng) -> JobId {
+    let id = JobId::from_random(env.random());
+    let gpus = [0, 1, i64::MAX.unsigned_abs(), u64::MAX][rng.random_range(0..4)];
+    let tenant = ["a", "b", "c", "d"][rng.random_range(0..4)];
+    cluster.insert_job(JobSnapshot {
+        id,
+        name: "foreign".parse().unwrap(),
+        tenant: tenant.parse().unwrap(),
+        class: None,
+        gpus: GpuCount::new(gpus),
+        timeout: Seconds::new(u64::MAX),
+        grace: Seconds::new(u64::MAX),
+        created_at: env.now(),
+        quote: None,
+        spec_digest: None,
+        status: Status::created(),
+    });
+    cluster.delete(id, Duration::from_millis(rng.random_range(0..30_000)));
+    id
 }
 
 fn check_history(
@@ -212,6 +242,7 @@ fn check_history(
     plane: &ControlPlane,
     results: &[SubmitResult],
     ready_times: &[Timestamp],
+    foreign_ids: &BTreeSet<JobId>,
 ) {
     let created_jobs = cluster.created_jobs();
     let ids: BTreeSet<_> = created_jobs.iter().map(|landing| landing.id).collect();
@@ -253,9 +284,10 @@ fn check_history(
             );
         }
     }
-    // The last process has a record of every job that existed after it became ready.
+    // The last process has a record of every job that existed after it became ready. A foreign job can come and
+    // go while the watch is interrupted.
     let last_ready = ready_times.last().copied().unwrap();
-    for created in &created_jobs {
+    for created in created_jobs.iter().filter(|created| !foreign_ids.contains(&created.id)) {
         if created.removed_at.is_none_or(|left| left > last_ready) {
             assert!(plane.job(created.id).is_some_and(|job| job.gone), "{} has no record", created.id);
         }

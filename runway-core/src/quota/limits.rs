@@ -11,15 +11,28 @@ pub struct Usage {
     pub jobs: u64,
 }
 
-impl Usage {
-    pub(super) const fn add(&mut self, gpus: GpuCount) {
-        self.jobs += 1;
-        self.gpus = self.gpus.saturating_add(gpus.units());
+/// The exact sums of a set of holds. The number of GPUs of an observed job can be any `u64`, so the sum needs
+/// a larger type: a sum that saturates would stay wrong after the job has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    gpus: u128,
+    pub(super) jobs: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, gpus: GpuCount) {
+        self.jobs = self.jobs.saturating_add(1);
+        self.gpus = self.gpus.saturating_add(gpus.units().into());
     }
 
-    pub(super) const fn remove(&mut self, gpus: GpuCount) {
+    pub(super) fn remove(&mut self, gpus: GpuCount) {
         self.jobs = self.jobs.saturating_sub(1);
-        self.gpus = self.gpus.saturating_sub(gpus.units());
+        self.gpus = self.gpus.saturating_sub(gpus.units().into());
+    }
+
+    /// Returns the usage. A number of GPUs that does not fit is `u64::MAX`.
+    pub(super) fn usage(self) -> Usage {
+        Usage { gpus: u64::try_from(self.gpus).unwrap_or(u64::MAX), jobs: self.jobs }
     }
 }
 

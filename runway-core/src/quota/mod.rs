@@ -3,7 +3,7 @@
 //! A hold is `Reserved` while the backend creates the job, and `Live` once the job exists. It is released
 //! when the job has finished or has been deleted, and none of its pods is running. Releasing twice is
 //! allowed, because watches repeat and lose events. The totals of each tenant and of the cluster always equal
-//! the sums of the holds.
+//! the sums of the holds, whatever amounts the backend reports.
 //!
 //! Holds are unordered, so reserve, confirm and release take constant time. A refusal for a quota scans all
 //! holds for those with the earliest deadlines, which takes linear time.
@@ -15,6 +15,7 @@ pub use limits::{QuotaExceeded, QuotaKind, QuotaLimits, Usage};
 use crate::hash::{HashSeed, KeyedMap};
 use crate::name::{JobId, Tenant};
 use crate::units::{GpuCount, Seconds, Timestamp};
+use limits::Totals;
 use std::collections::{BTreeSet, hash_map::Entry};
 use std::num::NonZeroU64;
 
@@ -159,8 +160,8 @@ pub enum LedgerError {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     holds: KeyedMap<JobId, Hold>,
-    tenants: KeyedMap<Tenant, Usage>,
-    cluster: Usage,
+    tenants: KeyedMap<Tenant, Totals>,
+    cluster: Totals,
     /// The number of confirmations, observations and lists so far. It defines their order without a clock.
     sequence: NonZeroU64,
     open_list: Option<OpenList>,
@@ -180,7 +181,7 @@ impl Ledger {
         Self {
             holds: KeyedMap::with_hasher(seed),
             tenants: KeyedMap::with_hasher(seed),
-            cluster: Usage::default(),
+            cluster: Totals::default(),
             sequence: NonZeroU64::MIN,
             open_list: None,
         }
@@ -214,7 +215,7 @@ impl Ledger {
         };
         let deadline = now.saturating_add(request.max_duration);
         let HoldRequest { tenant, gpus, max_duration } = request;
-        add_usage(&mut self.cluster, &mut self.tenants, &tenant, gpus);
+        add_to_totals(&mut self.cluster, &mut self.tenants, &tenant, gpus);
         entry.insert(Hold { tenant, gpus, max_duration, deadline, state: HoldState::Reserved });
         Ok(())
     }
@@ -383,13 +384,13 @@ impl Ledger {
     /// Returns the usage of a tenant.
     #[must_use]
     pub fn tenant_usage(&self, tenant: &str) -> Usage {
-        self.tenants.get(tenant).copied().unwrap_or_default()
+        self.tenants.get(tenant).copied().unwrap_or_default().usage()
     }
 
     /// Returns the usage of all tenants together.
     #[must_use]
-    pub const fn cluster_usage(&self) -> Usage {
-        self.cluster
+    pub fn cluster_usage(&self) -> Usage {
+        self.cluster.usage()
     }
 
     /// Returns the hold of a job.
@@ -405,7 +406,7 @@ impl Ledger {
 
     /// Returns the tenants that have holds, with their usage, in no particular order.
     pub fn tenants(&self) -> impl Iterator<Item = (&Tenant, Usage)> {
-        self.tenants.iter().map(|(tenant, usage)| (tenant, *usage))
+        self.tenants.iter().map(|(tenant, totals)| (tenant, totals.usage()))
     }
 
     /// Returns the holds with the earliest deadlines that together release enough for the request. They are
@@ -445,16 +446,16 @@ impl Ledger {
     }
 
     fn insert(&mut self, id: JobId, hold: Hold) {
-        add_usage(&mut self.cluster, &mut self.tenants, &hold.tenant, hold.gpus);
+        add_to_totals(&mut self.cluster, &mut self.tenants, &hold.tenant, hold.gpus);
         self.holds.insert(id, hold);
     }
 
     fn remove(&mut self, id: JobId) -> Option<Hold> {
         let hold = self.holds.remove(&id)?;
         self.cluster.remove(hold.gpus);
-        if let Some(usage) = self.tenants.get_mut(&hold.tenant) {
-            usage.remove(hold.gpus);
-            if usage.jobs == 0 {
+        if let Some(totals) = self.tenants.get_mut(&hold.tenant) {
+            totals.remove(hold.gpus);
+            if totals.jobs == 0 {
                 self.tenants.remove(&hold.tenant);
             }
         }
@@ -463,10 +464,15 @@ impl Ledger {
 }
 
 /// Adds one job to the totals.
-fn add_usage(cluster: &mut Usage, tenants: &mut KeyedMap<Tenant, Usage>, tenant: &Tenant, gpus: GpuCount) {
+fn add_to_totals(
+    cluster: &mut Totals,
+    tenants: &mut KeyedMap<Tenant, Totals>,
+    tenant: &Tenant,
+    gpus: GpuCount,
+) {
     cluster.add(gpus);
     match tenants.get_mut(tenant) {
-        Some(usage) => usage.add(gpus),
+        Some(totals) => totals.add(gpus),
         None => tenants.entry(tenant.clone()).or_default().add(gpus),
     }
 }

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use runway_core::quota::{
-    HoldExpiry, HoldRequest, HoldState, Ledger, LedgerError, ListToken, ObserveOutcome, ObservedHold,
+    Hold, HoldExpiry, HoldRequest, HoldState, Ledger, LedgerError, ListToken, ObserveOutcome, ObservedHold,
     QuotaExceeded, QuotaKind, QuotaLimits, Usage,
 };
 use runway_core::units::{GpuCount, Seconds, Timestamp};
@@ -327,6 +327,87 @@ proptest! {
             world.step(event)?;
         }
     }
+}
+
+/// An operation on one of a few ids, with an amount that the gate would never admit.
+#[derive(Debug, Clone)]
+enum ExtremeStep {
+    Observe { id: u8, tenant: u8, gpus: u64 },
+    Release { id: u8 },
+    List { jobs: Vec<(u8, u8, u64)> },
+}
+
+fn extreme_step() -> impl Strategy<Value = ExtremeStep> {
+    let gpus = prop_oneof![
+        3 => 0u64..9,
+        2 => any::<u64>(),
+        2 => Just(u64::MAX),
+        1 => Just(i64::MAX.unsigned_abs()),
+    ];
+    let job = (0u8..6, 0u8..3, gpus);
+    prop_oneof![
+        5 => job.clone().prop_map(|(id, tenant, gpus)| ExtremeStep::Observe { id, tenant, gpus }),
+        4 => (0u8..6).prop_map(|id| ExtremeStep::Release { id }),
+        2 => prop::collection::vec(job, 0..6).prop_map(|jobs| ExtremeStep::List { jobs }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn totals_equal_the_holds_for_any_amount(steps in prop::collection::vec(extreme_step(), 1..60)) {
+        let observed = |(id, owner, gpus): (u8, u8, u64)| ObservedHold {
+            id: job_id(id),
+            tenant: tenant(owner),
+            gpus: GpuCount::new(gpus),
+            max_duration: Seconds::new(u64::MAX),
+            deadline: Timestamp::from_nanos(u64::MAX),
+        };
+        let mut ledger = Ledger::new(HashSeed(5, 6));
+        for step in steps {
+            match step {
+                ExtremeStep::Observe { id, tenant, gpus } => {
+                    ledger.observe(observed((id, tenant, gpus)));
+                }
+                ExtremeStep::Release { id } => drop(ledger.release(job_id(id))),
+                ExtremeStep::List { jobs } => {
+                    let list = ledger.begin_list();
+                    ledger.reconcile(list, jobs.into_iter().map(observed)).unwrap();
+                }
+            }
+            let sum = |of: Option<u8>| {
+                let of = of.map(tenant);
+                let mine = |hold: &&Hold| of.as_ref().is_none_or(|tenant| hold.tenant == *tenant);
+                let held: Vec<_> = ledger.holds().map(|(_, hold)| hold).filter(mine).collect();
+                let gpus: u128 = held.iter().map(|hold| u128::from(hold.gpus.units())).sum();
+                Usage { gpus: u64::try_from(gpus).unwrap_or(u64::MAX), jobs: held.len() as u64 }
+            };
+            prop_assert_eq!(ledger.cluster_usage(), sum(None));
+            for owner in 0..3 {
+                prop_assert_eq!(ledger.tenant_usage(tenant(owner).as_str()), sum(Some(owner)));
+            }
+        }
+    }
+}
+
+#[test]
+fn huge_observed_jobs_leave_no_trace_in_the_totals() {
+    let mut ledger = Ledger::new(HashSeed::default());
+    let now = Timestamp::from_seconds(1);
+    let request =
+        || HoldRequest { tenant: tenant(0), gpus: GpuCount::new(8), max_duration: Seconds::new(60) };
+    for id in 0..8 {
+        ledger.reserve(job_id(id), request(), now).unwrap();
+        ledger.confirm(job_id(id), now).unwrap();
+    }
+    let huge = BTreeMap::from([10, 11, 12].map(|id| (id, (1, i64::MAX.unsigned_abs()))));
+    for job in Model::observed(&huge, false, 1) {
+        ledger.observe(job);
+    }
+    assert_eq!(ledger.cluster_usage(), Usage { gpus: u64::MAX, jobs: 11 });
+    huge.keys().for_each(|id| drop(ledger.release(job_id(*id))));
+    assert_eq!(ledger.cluster_usage(), Usage { gpus: 64, jobs: 8 });
 }
 
 #[test]

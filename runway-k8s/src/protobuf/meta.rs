@@ -1,7 +1,7 @@
 //! Decodes the messages of `k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto`.
 
 use super::wire::{DecodeError, FieldReader, Message, Value, messages};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, OwnerReference, Time};
 use kube::core::Status;
 
 messages! { |this, value|
@@ -15,6 +15,14 @@ messages! { |this, value|
         10 => this.deletion_grace_period_seconds = Some(value.int64()?),
         11 => value.merge_map_entry(&mut this.labels, |value| value.string())?,
         12 => value.merge_map_entry(&mut this.annotations, |value| value.string())?,
+        13 => this.owner_references.get_or_insert_default().push(value.message()?),
+    }
+
+    /// Runway does not need the name of the owner, because its uid identifies it.
+    OwnerReference {
+        1 => this.kind = value.string()?,
+        4 => this.uid = value.string()?,
+        6 => this.controller = Some(value.boolean()?),
     }
 }
 

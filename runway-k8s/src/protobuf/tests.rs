@@ -23,6 +23,10 @@ fn metadata() -> TestField {
         (11, map_entry("runway.dev/id", string("abc"))),
         (11, map_entry("empty", string(""))),
         (12, map_entry("runway.dev/quote", string("{}"))),
+        (
+            13,
+            nested(&[(1, string("Job")), (3, string("train")), (4, string("u-2")), (6, int(1)), (7, int(1))]),
+        ),
         (17, TestField::Bytes(vec![0xff; 200])),
     ])
 }
@@ -109,6 +113,9 @@ fn job_decodes_as_its_json() {
             "creationTimestamp": "2027-01-15T08:00:00Z", "deletionTimestamp": "2027-01-15T08:01:00Z",
             "deletionGracePeriodSeconds": 0, "labels": {"runway.dev/id": "abc", "empty": ""},
             "annotations": {"runway.dev/quote": "{}"},
+            "ownerReferences": [
+                {"apiVersion": "", "kind": "Job", "name": "", "uid": "u-2", "controller": true},
+            ],
         },
         "spec": {
             "parallelism": 1, "completions": 0, "activeDeadlineSeconds": 900, "backoffLimit": 0,

@@ -2,29 +2,21 @@
 
 use crate::call_error::retry;
 use crate::cluster::Cluster;
-use crate::params::delete_in_background;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use kube::api::DeleteParams;
 use runway_control::backend::JobRef;
 use runway_core::render::object_name;
 use std::sync::Arc;
 
-/// Deletes an incomplete Job that will never get its Secret. The watch never reported it.
+/// Deletes an incomplete Job that no request seems to complete. The watch never reported it.
 pub(super) fn delete_incomplete(cluster: Arc<Cluster>, job: Job) {
     tokio::spawn(async move {
         let name = job.metadata.name.clone().unwrap_or_default();
-        let namespace = job.metadata.namespace.clone().unwrap_or_default();
-        let api: Api<Job> = Api::namespaced(cluster.client.clone(), &namespace);
-        let parameters = delete_in_background(job.metadata.uid);
-        match retry(cluster.settings.call_timeout, "deleting a Job", || api.delete(&name, &parameters)).await
-        {
-            Ok(_) => tracing::info!(name, "deleted an incomplete Job"),
-            Err(error) if error.is_not_found() || error.is_conflict() => {}
-            Err(error) => {
-                tracing::warn!(name, cause = %error, "deleting an incomplete Job failed");
-            }
+        match cluster.delete_incomplete(job).await {
+            Ok(true) => tracing::info!(name, "deleted an incomplete Job"),
+            Ok(false) => tracing::info!(name, "kept a Job that a request has completed"),
+            Err(error) => tracing::warn!(name, cause = %error, "deleting an incomplete Job failed"),
         }
     });
 }

@@ -3,30 +3,59 @@
 //! Jobs, pods and events are listed and watched independently. An interrupted watch resumes. If the server no
 //! longer has the position of a watch (`410 Gone`), only that watch relists. At an interval, all three
 //! watches relist, even if nothing seems wrong.
+//!
+//! The watch counts as connected while the last call of each of the three has received a response.
 
 mod gc;
 mod store;
 mod watch_stream;
 
+use crate::api::ProtobufApi;
+use crate::call_error::CallError;
 use crate::cluster::Cluster;
 use crate::object::runway_selector;
-use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
+use crate::protobuf::Message;
+use futures::stream::{self, BoxStream, SelectAll, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::Resource;
+use kube::runtime::watcher;
 use runway_control::backend::{Unavailable, WatchEvent};
-use runway_core::ErrorChain;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use store::{Store, StoreEvent};
-use watch_stream::{ListSelector, list_and_watch};
+use watch_stream::{CallNames, ListSelector, ListWatcher, WatchItem};
+
+/// One of the three watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Jobs,
+    Pods,
+    Events,
+}
+
+impl Source {
+    const ALL: [Self; 3] = [Self::Jobs, Self::Pods, Self::Events];
+
+    const fn call_names(self) -> CallNames {
+        match self {
+            Self::Jobs => CallNames { list: "listing jobs", watch: "watching jobs" },
+            Self::Pods => CallNames { list: "listing pods", watch: "watching pods" },
+            Self::Events => CallNames { list: "listing events", watch: "watching events" },
+        }
+    }
+}
 
 /// An event of one of the three watches, or of the relist timer.
 enum SourceEvent {
     Job(watcher::Event<Box<Job>>),
     Pod(watcher::Event<Box<Pod>>),
     Event(watcher::Event<Box<Event>>),
-    Failed(Unavailable),
+    /// The API server responded to a call of this watch.
+    Responded(Source),
+    /// A call of this watch failed.
+    Failed(Source, Unavailable),
     /// The relist interval has passed.
     Relist,
 }
@@ -36,11 +65,15 @@ struct JobWatch {
     sources: SelectAll<BoxStream<'static, SourceEvent>>,
     store: Store,
     queue: VecDeque<WatchEvent>,
+    /// The watches without a response since their last failure, or since the start.
+    disconnected: BTreeSet<Source>,
 }
 
 pub(crate) fn watch(cluster: Arc<Cluster>) -> BoxStream<'static, WatchEvent> {
     let sources = sources(&cluster);
-    let start = JobWatch { cluster, sources, store: Store::default(), queue: VecDeque::new() };
+    let store = Store::new(cluster.run.clone());
+    let disconnected = BTreeSet::from(Source::ALL);
+    let start = JobWatch { cluster, sources, store, queue: VecDeque::new(), disconnected };
     stream::unfold(start, |mut job_watch| async move {
         loop {
             if let Some(event) = job_watch.queue.pop_front() {
@@ -59,7 +92,15 @@ impl JobWatch {
             SourceEvent::Job(event) => self.store.on_job(event),
             SourceEvent::Pod(event) => self.store.on_pod(event),
             SourceEvent::Event(event) => self.store.on_event(event),
-            SourceEvent::Failed(cause) => vec![StoreEvent::Emit(WatchEvent::Interrupted(cause))],
+            SourceEvent::Responded(source) => {
+                self.disconnected.remove(&source);
+                let is_connected = self.disconnected.is_empty();
+                is_connected.then_some(StoreEvent::Emit(WatchEvent::Connected)).into_iter().collect()
+            }
+            SourceEvent::Failed(source, cause) => {
+                self.disconnected.insert(source);
+                vec![StoreEvent::Emit(WatchEvent::Interrupted(cause))]
+            }
             SourceEvent::Relist => {
                 self.sources = sources(&self.cluster);
                 self.store.reset_for_relist();
@@ -89,6 +130,10 @@ impl JobWatch {
                 StoreEvent::StaleSecret(job) => gc::delete_secret(Arc::clone(&self.cluster), job),
             }
         }
+        let ignored = self.store.take_ignored();
+        if ignored > 0 {
+            self.queue.push_back(WatchEvent::ObjectsIgnored(ignored));
+        }
     }
 }
 
@@ -102,21 +147,9 @@ fn sources(cluster: &Arc<Cluster>) -> SelectAll<BoxStream<'static, SourceEvent>>
         SourceEvent::Relist
     });
     stream::select_all([
-        source_stream(
-            list_and_watch(cluster.watch_scope_api(), runway_objects.clone()),
-            "watching jobs",
-            SourceEvent::Job,
-        ),
-        source_stream(
-            list_and_watch(cluster.watch_scope_api(), runway_objects),
-            "watching pods",
-            SourceEvent::Pod,
-        ),
-        source_stream(
-            list_and_watch(cluster.watch_scope_api(), failure_events),
-            "watching events",
-            SourceEvent::Event,
-        ),
+        source_stream(cluster, runway_objects.clone(), Source::Jobs, SourceEvent::Job),
+        source_stream(cluster, runway_objects, Source::Pods, SourceEvent::Pod),
+        source_stream(cluster, failure_events, Source::Events, SourceEvent::Event),
         relist.boxed(),
     ])
 }
@@ -140,19 +173,25 @@ fn failure_event_selector() -> String {
     ROUTINE_REASONS.iter().map(|reason| format!("reason!={reason}")).collect::<Vec<_>>().join(",")
 }
 
-fn source_stream<K: Send + 'static>(
-    watch: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-    call: &'static str,
-    into_source_event: fn(watcher::Event<K>) -> SourceEvent,
-) -> BoxStream<'static, SourceEvent> {
-    let to_unavailable = move |error: watcher::Error| {
-        let innermost = ErrorChain::new(&error).last().map(ToString::to_string).unwrap_or_default();
-        Unavailable::caused_by(format!("{call}: {innermost}"), error)
+fn source_stream<K>(
+    cluster: &Cluster,
+    selector: ListSelector,
+    source: Source,
+    into_source_event: fn(watcher::Event<Box<K>>) -> SourceEvent,
+) -> BoxStream<'static, SourceEvent>
+where
+    K: Message + Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Send + 'static,
+{
+    let api: ProtobufApi<K> = cluster.watch_scope_api();
+    let (call_timeout, idle_timeout) = (cluster.settings.call_timeout, cluster.settings.watch_idle_timeout);
+    let watcher = ListWatcher { api, selector, calls: source.call_names(), call_timeout, idle_timeout };
+    let to_source_event = move |item: Result<WatchItem<K>, CallError>| match item {
+        Ok(WatchItem::Event(event)) => into_source_event(event),
+        Ok(WatchItem::Responded) => SourceEvent::Responded(source),
+        Err(error) => SourceEvent::Failed(source, error.into()),
     };
-    watch
-        .default_backoff()
-        .map(move |event| {
-            event.map_or_else(|error| SourceEvent::Failed(to_unavailable(error)), into_source_event)
-        })
-        .boxed()
+    watcher.run().map(to_source_event).boxed()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,15 @@
 //! Stores the Jobs, pods and events of all jobs, and decides which changes to report.
 
+mod ignored;
 mod namespaced_name;
 mod progress;
 mod tracked_job;
 
 use crate::cluster::Cluster;
-use crate::object::{has_secret, id_of_job, id_of_name, id_of_pod, is_incomplete, label, timestamp};
+use crate::object::{
+    has_secret, id_of_job, id_of_name, id_of_pod, is_in_tenant_namespace, is_incomplete, label, timestamp,
+};
+use ignored::IgnoredObjects;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::runtime::watcher;
@@ -16,11 +20,12 @@ use progress::{Milestone, Progress};
 use runway_control::JobSnapshot;
 use runway_control::backend::{JobRef, WatchEvent};
 use runway_core::JobId;
+use runway_core::policy::RunSettings;
 use runway_core::render::label;
 use runway_core::status::{created_pod, has_run};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
-use tracked_job::TrackedJob;
+use tracked_job::{TrackedJob, age_key};
 
 /// An action that the caller must take after an update of the store.
 pub(super) enum StoreEvent {
@@ -31,6 +36,9 @@ pub(super) enum StoreEvent {
     /// Delete the Secret of this job, because the job has finished.
     StaleSecret(JobRef),
 }
+
+/// The reason to ignore a pod with the labels of a job.
+const NOT_OWNED: &str = "its Job does not own it";
 
 /// The maximum number of events to keep per job, including those of its pods.
 const MAX_EVENTS_PER_JOB: usize = 16;
@@ -52,6 +60,9 @@ pub(super) struct Store {
     /// complete lists.
     partial: PartialLists,
     progress: Progress,
+    /// The settings of the policy, which contain the namespace of each tenant.
+    run: RunSettings,
+    ignored: IgnoredObjects,
 }
 
 /// The objects of lists that are being received. They replace the stored objects when their list is complete.
@@ -67,6 +78,16 @@ fn is_started_event(event: &Event) -> bool {
 }
 
 impl Store {
+    pub(super) fn new(run: RunSettings) -> Self {
+        Self { run, ..Self::default() }
+    }
+
+    /// Returns the number of objects that were ignored since the last call, although they have Runway's
+    /// labels.
+    pub(super) fn take_ignored(&mut self) -> u64 {
+        self.ignored.take_count()
+    }
+
     /// Discards partial lists, because all three watches start again.
     pub(super) fn reset_for_relist(&mut self) {
         self.partial = PartialLists::default();
@@ -87,7 +108,10 @@ impl Store {
                 for known in self.jobs.values_mut() {
                     known.is_gone = true;
                 }
-                for job in std::mem::take(&mut self.partial.jobs) {
+                let mut jobs = std::mem::take(&mut self.partial.jobs);
+                // Of two Jobs with the same id, the older one counts.
+                jobs.sort_unstable_by(|one, other| age_key(one).cmp(&age_key(other)));
+                for job in jobs {
                     self.upsert_job(Box::new(job));
                 }
                 // A removed job is missing in the list that the watch emits next, so it needs no `Removed`
@@ -114,10 +138,21 @@ impl Store {
     /// the Job.
     pub(super) fn upsert_job(&mut self, job: Box<Job>) -> Option<JobId> {
         let Some(id) = id_of_job(&job) else {
-            let name = job.metadata.name.as_deref().unwrap_or_default();
-            tracing::warn!(name, "ignoring a Job whose name does not match its Runway labels");
+            self.ignored.record("Job", &job.metadata, "its name does not match its labels");
             return None;
         };
+        if !is_in_tenant_namespace(&job.metadata, &self.run) {
+            self.ignored.record("Job", &job.metadata, "it is not in the namespace of its tenant");
+            return None;
+        }
+        if let Some(other) = self.jobs.get(&id).and_then(|known| known.other_job(&job)) {
+            let is_known_older = age_key(other) < age_key(&job);
+            let ignored = if is_known_older { &job.metadata } else { &other.metadata };
+            self.ignored.record("Job", ignored, "an older Job has the same id");
+            if is_known_older {
+                return None;
+            }
+        }
         // An incomplete Job that is being deleted is ignored, unless the watch has already reported it.
         let is_being_removed = is_incomplete(&job) && job.metadata.deletion_timestamp.is_some();
         if is_being_removed && self.jobs.get(&id).is_none_or(|known| known.last_emitted.is_none()) {
@@ -127,13 +162,13 @@ impl Store {
             self.jobs_with_secrets.insert(id);
         }
         let known = self.jobs.entry(id).or_default();
-        let is_another = |before: &Job| before.metadata.uid != job.metadata.uid;
-        if known.job.as_deref().is_some_and(is_another) {
-            known.gone_pods.clear();
-            known.earlier_pods.clear();
+        let is_first = known.job.is_none();
+        known.set_job(job);
+        if is_first {
+            for pod in &known.other_pods {
+                self.ignored.record("Pod", &pod.metadata, NOT_OWNED);
+            }
         }
-        known.job = Some(job);
-        known.is_gone = false;
         Some(id)
     }
 
@@ -151,7 +186,8 @@ impl Store {
                 let pods = std::mem::take(&mut self.partial.pods);
                 let names: BTreeSet<_> = pods.iter().map(|pod| pod.metadata.name.clone()).collect();
                 for known in self.jobs.values_mut() {
-                    let removed = known.pods.iter().map(|pod| pod.metadata.name.clone());
+                    let removed = known.pods.iter().chain(&known.other_pods);
+                    let removed = removed.map(|pod| pod.metadata.name.clone());
                     let removed: Vec<_> = removed.filter(|name| !names.contains(name)).collect();
                     removed.iter().for_each(|name| known.remove_pod(name.as_deref()));
                 }
@@ -186,8 +222,16 @@ impl Store {
 
     fn upsert_pod(&mut self, pod: Pod) -> Option<JobId> {
         let id = id_of_pod(&pod)?;
+        if !is_in_tenant_namespace(&pod.metadata, &self.run) {
+            self.ignored.record("Pod", &pod.metadata, "it is not in the namespace of its tenant");
+            return None;
+        }
         self.drop_redundant_events(&pod);
-        self.jobs.entry(id).or_default().upsert_pod(pod);
+        let known = self.jobs.entry(id).or_default();
+        if !known.has_pod(&pod) {
+            self.ignored.record("Pod", &pod.metadata, NOT_OWNED);
+        }
+        known.upsert_pod(pod);
         Some(id)
     }
 

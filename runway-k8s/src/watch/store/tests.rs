@@ -167,13 +167,20 @@ fn pod(job: &Job, state: serde_json::Value) -> Box<Pod> {
     let mut labels = job.metadata.labels.clone().unwrap();
     labels.insert("batch.kubernetes.io/job-name".to_owned(), job.metadata.name.clone().unwrap());
     serde_json::from_value(json!({
-        "metadata": {"name": pod_name(job), "namespace": "runway-jobs", "uid": "p", "labels": labels},
+        "metadata": {
+            "name": pod_name(job), "namespace": "runway-jobs", "uid": "p", "labels": labels,
+            "ownerReferences": [owner(job.metadata.uid.as_deref().unwrap())],
+        },
         "spec": {"containers": [{"name": "job", "image": "registry.invalid/none:1"}]},
         "status": {"phase": "Pending", "containerStatuses": [
             {"name": "job", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state},
         ]},
     }))
     .unwrap()
+}
+
+fn owner(uid: &str) -> serde_json::Value {
+    json!({"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": uid, "controller": true})
 }
 
 fn image_pull_failing() -> serde_json::Value {
@@ -367,6 +374,126 @@ fn changes_are_reported_only_after_the_first_lists() {
     store.on_pod(watcher::Event::Init);
     store.on_pod(watcher::Event::InitApply(failing));
     assert_eq!(reasons(&store.on_pod(watcher::Event::InitDone)), [Some(Reason::ImagePull)]);
+}
+
+/// Returns the Job of another tenant or namespace.
+fn moved(mut job: Box<Job>, tenant: &str, namespace: &str) -> Box<Job> {
+    job.metadata.labels.as_mut().unwrap().insert("runway.dev/tenant".to_owned(), tenant.to_owned());
+    job.metadata.namespace = Some(namespace.to_owned());
+    job.metadata.uid = Some(format!("{namespace}/{}", job.metadata.name.as_deref().unwrap()));
+    job
+}
+
+/// Returns a pod in the namespace of its Job.
+fn moved_pod(job: &Job) -> Box<Pod> {
+    let mut pod = pod(job, image_pull_failing());
+    pod.metadata.namespace = job.metadata.namespace.clone();
+    pod
+}
+
+#[test]
+fn job_outside_of_its_tenants_namespace_is_ignored() {
+    let mut store = store_after_first_list(&[id(1)]);
+    let foreign = |number| moved(job(id(number)), "search", "elsewhere");
+    // Job 1 is a Job of Runway with the same id. It must stay.
+    for update in [
+        watcher::Event::Apply(foreign(1)),
+        watcher::Event::Apply(foreign(2)),
+        watcher::Event::Apply(foreign(2)),
+        watcher::Event::Delete(foreign(1)),
+    ] {
+        assert!(store.on_job(update).is_empty());
+    }
+    assert_eq!(store.take_ignored(), 2, "each object is counted once");
+    assert!(matches!(list_jobs(&mut store, [job(id(1)), foreign(2)])[..], [StoreEvent::ListComplete]));
+    assert_eq!((store.take_list().len(), store.take_ignored()), (1, 0));
+    let mut pod = pod(&job(id(1)), image_pull_failing());
+    pod.metadata.namespace = Some("elsewhere".to_owned());
+    assert!(store.on_pod(watcher::Event::Apply(pod)).is_empty());
+    assert_eq!(store.take_ignored(), 1);
+}
+
+#[test]
+fn older_of_two_jobs_with_the_same_id_counts() {
+    let run = RunSettings { namespace: "runway-{tenant}".to_owned(), ..RunSettings::default() };
+    let created = |tenant: &str, minute: u8| {
+        let mut job = moved(job(id(1)), tenant, &format!("runway-{tenant}"));
+        let created = json!(format!("2027-01-15T08:{minute:02}:00Z"));
+        job.metadata.creation_timestamp = serde_json::from_value(created).unwrap();
+        job
+    };
+    let (older, newer) = (created("vision", 0), created("search", 1));
+    for jobs in [[older.clone(), newer.clone()], [newer.clone(), older.clone()]] {
+        let mut store = Store::new(run.clone());
+        list_pods(&mut store);
+        assert!(matches!(list_jobs(&mut store, jobs)[..], [StoreEvent::ListComplete]));
+        let listed = store.take_list();
+        assert_eq!(listed.iter().map(|seen| seen.tenant.as_str()).collect::<Vec<_>>(), ["vision"]);
+        // The pod is removed before the next list, which must not drop it.
+        let pod = moved_pod(&older);
+        store.on_pod(watcher::Event::Apply(pod.clone()));
+        store.on_pod(watcher::Event::Delete(pod));
+        list_jobs(&mut store, [newer.clone(), older.clone()]);
+        assert_eq!(store.take_list().iter().map(|seen| seen.status.attempts).collect::<Vec<_>>(), [1]);
+        assert!(store.on_job(watcher::Event::Apply(newer.clone())).is_empty());
+        assert!(store.on_job(watcher::Event::Delete(newer.clone())).is_empty());
+        assert_eq!(store.take_ignored(), 1);
+        let removed = store.on_job(watcher::Event::Delete(older.clone()));
+        assert!(matches!(removed[..], [StoreEvent::Emit(WatchEvent::Removed(_))]));
+    }
+}
+
+#[test]
+fn pod_that_its_job_does_not_own_changes_nothing() {
+    let mut store = store_after_first_list(&[id(1)]);
+    let job = job(id(1));
+    for (name, owners) in [("copy", json!([])), ("other", json!([owner("another")]))] {
+        let mut pod = pod(&job, image_pull_failing());
+        pod.metadata.name = Some(name.to_owned());
+        pod.metadata.uid = Some(name.to_owned());
+        pod.metadata.owner_references = serde_json::from_value(owners).unwrap();
+        assert!(store.on_pod(watcher::Event::Apply(pod.clone())).is_empty());
+        assert!(store.on_pod(watcher::Event::Apply(pod)).is_empty());
+    }
+    assert_eq!(store.take_ignored(), 2);
+    // The pods are active, but they do not keep the job.
+    let removed = store.on_job(watcher::Event::Delete(job));
+    assert!(matches!(removed[..], [StoreEvent::Emit(WatchEvent::Removed(_))]));
+    // The pods can also arrive before the Job.
+    let mut store = Store::default();
+    let mut foreign = pod(&self::job(id(1)), image_pull_failing());
+    foreign.metadata.owner_references = serde_json::from_value(json!([owner("another")])).unwrap();
+    store.on_pod(watcher::Event::Init);
+    store.on_pod(watcher::Event::InitApply(foreign));
+    store.on_pod(watcher::Event::InitDone);
+    list_jobs(&mut store, [self::job(id(1))]);
+    let [seen] = &store.take_list()[..] else { panic!("one job") };
+    assert_eq!((seen.status.reason, seen.status.attempts, store.take_ignored()), (None, 0, 1));
+}
+
+#[test]
+fn orphaned_pod_still_belongs_to_its_job() {
+    let mut store = store_after_first_list(&[id(1)]);
+    let job = job(id(1));
+    store.on_pod(watcher::Event::Apply(pod(&job, image_pull_failing())));
+    // Kubernetes removes the owner of the pod, and then the Job.
+    let mut orphan = pod(&job, image_pull_failing());
+    orphan.metadata.owner_references = None;
+    store.on_pod(watcher::Event::Apply(orphan.clone()));
+    assert!(store.on_job(watcher::Event::Delete(job)).is_empty());
+    let removed = store.on_pod(watcher::Event::Delete(orphan.clone()));
+    assert!(matches!(removed[..], [.., StoreEvent::Emit(WatchEvent::Removed(_))]));
+    // After a restart, a label shows that a Job created the pod. A pod without this label is not counted.
+    for label in [Some("batch.kubernetes.io/controller-uid"), None] {
+        let mut orphan = orphan.clone();
+        orphan.metadata.labels.as_mut().unwrap().extend(label.map(|key| (key.to_owned(), "u".to_owned())));
+        let mut store = Store::default();
+        store.on_pod(watcher::Event::Init);
+        store.on_pod(watcher::Event::InitApply(orphan));
+        store.on_pod(watcher::Event::InitDone);
+        list_jobs(&mut store, []);
+        assert_eq!(store.take_list().len(), usize::from(label.is_some()), "{label:?}");
+    }
 }
 
 /// A clock that always shows 8:10.

@@ -1,9 +1,10 @@
 //! The objects of one job.
 
 use super::namespaced_name::{NamespacedName, namespaced_name};
-use crate::object::to_snapshot;
+use crate::object::{belongs_to, to_snapshot};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::jiff::Timestamp;
 use runway_control::JobSnapshot;
 use runway_core::status::{JobObjects, is_active, is_less_informative};
 use std::collections::BTreeMap;
@@ -21,6 +22,9 @@ pub(super) struct TrackedJob {
     /// Whether the Job was removed. `job` is then its last state.
     pub(super) is_gone: bool,
     pub(super) pods: Vec<Pod>,
+    /// The pods with the labels of this job that its Job does not own. They are kept, because another Job with
+    /// the same name may own them, and the watch of Jobs may be late.
+    pub(super) other_pods: Vec<Pod>,
     pub(super) gone_pods: Vec<Pod>,
     /// Earlier states of pods. See [`is_less_informative`].
     pub(super) earlier_pods: Vec<Pod>,
@@ -33,7 +37,35 @@ impl TrackedJob {
         self.pods.iter().any(is_active)
     }
 
+    /// Returns the existing Job, if it is in another namespace than `job` or has another name.
+    pub(super) fn other_job(&self, job: &Job) -> Option<&Job> {
+        let name = |job: &Job| (job.metadata.namespace.clone(), job.metadata.name.clone());
+        self.job.as_deref().filter(|known| !self.is_gone && name(known) != name(job))
+    }
+
+    /// Stores the state of a Job that exists. Drops the removed pods of another Job with the same name.
+    pub(super) fn set_job(&mut self, job: Box<Job>) {
+        if self.job.as_deref().is_none_or(|known| known.metadata.uid != job.metadata.uid) {
+            let owns = |pod: &Pod| belongs_to(pod, Some(&job));
+            let pods = std::mem::take(&mut self.pods).into_iter().chain(std::mem::take(&mut self.other_pods));
+            (self.pods, self.other_pods) = pods.partition(owns);
+            self.gone_pods.retain(owns);
+            self.earlier_pods.retain(owns);
+        }
+        self.job = Some(job);
+        self.is_gone = false;
+    }
+
+    /// Returns `true` if the pod belongs to this job. A pod that its Job owned before still belongs to it: a
+    /// pod loses its owner when its Job is deleted without it.
+    pub(super) fn has_pod(&self, pod: &Pod) -> bool {
+        let is_known = pod.metadata.uid.is_some()
+            && self.pods.iter().any(|known| known.metadata.uid == pod.metadata.uid);
+        is_known || belongs_to(pod, self.job.as_deref())
+    }
+
     pub(super) fn remove_pod(&mut self, name: Option<&str>) {
+        self.other_pods.retain(|pod| pod.metadata.name.as_deref() != name);
         if let Some(at) = self.pods.iter().position(|pod| pod.metadata.name.as_deref() == name) {
             self.gone_pods.push(self.pods.swap_remove(at));
             if self.gone_pods.len() > MAX_GONE_PODS {
@@ -46,6 +78,11 @@ impl TrackedJob {
 
     /// Stores the new state of a pod. Keeps the previous state if it is more informative.
     pub(super) fn upsert_pod(&mut self, pod: Pod) {
+        self.other_pods.retain(|known| known.metadata.name != pod.metadata.name);
+        if !self.has_pod(&pod) {
+            self.other_pods.push(pod);
+            return;
+        }
         let Some(known) = self.pods.iter_mut().find(|known| known.metadata.name == pod.metadata.name) else {
             self.pods.push(pod);
             return;
@@ -77,4 +114,12 @@ impl TrackedJob {
             events,
         })
     }
+}
+
+/// Returns the key that orders Jobs by their age. Jobs of the same age have the order of their namespaces and
+/// names.
+pub(super) fn age_key(job: &Job) -> (Option<Timestamp>, Option<&str>, Option<&str>) {
+    let meta = &job.metadata;
+    let created_at = meta.creation_timestamp.as_ref().map(|time| time.0);
+    (created_at, meta.namespace.as_deref(), meta.name.as_deref())
 }

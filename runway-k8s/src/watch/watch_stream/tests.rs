@@ -4,6 +4,7 @@ use super::*;
 use crate::protobuf::test_encode::{TestField, in_envelope, int, nested, string, watch_event};
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use http::{Request, Response};
 use http_body_util::StreamBody;
 use k8s_openapi::api::batch::v1::Job;
@@ -27,7 +28,12 @@ enum BodyEnd {
     Cut,
     /// The connection stays open, and nothing more arrives.
     Silent,
+    /// The connection stays open, and not even the head of the response arrives.
+    NoHead,
 }
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A server with scripted responses, which records its requests.
 struct Server {
@@ -40,18 +46,30 @@ impl Server {
         Arc::new(Self { responses: Mutex::new(responses.into()), requests: Mutex::default() })
     }
 
-    fn jobs(self: &Arc<Self>) -> impl Stream<Item = Result<Event<Box<Job>>, Error>> + use<> {
+    fn jobs(self: &Arc<Self>) -> BoxStream<'static, Result<WatchItem<Job>, CallError>> {
         let server = Arc::clone(self);
         let answer = move |request: Request<Body>| {
             let answer = server.respond(&request);
-            async move { Ok::<_, Infallible>(answer) }
+            async move {
+                match answer {
+                    Some(answer) => Ok::<_, Infallible>(answer),
+                    None => std::future::pending().await,
+                }
+            }
         };
         let client = Client::new(tower::service_fn(answer), "default");
-        let selector = ListSelector { labels: Some("a=b".into()), fields: None, page_size: 2 };
-        list_and_watch(ProtobufApi::new(client, Some("jobs")), selector)
+        let watcher = ListWatcher {
+            api: ProtobufApi::new(client, Some("jobs")),
+            selector: ListSelector { labels: Some("a=b".into()), fields: None, page_size: 2 },
+            calls: CallNames { list: "list", watch: "watch" },
+            call_timeout: CALL_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+        };
+        watcher.run().boxed()
     }
 
-    fn respond(&self, request: &Request<Body>) -> Response<StreamBody<BodyFrames>> {
+    /// Returns `None` for a request that gets no response.
+    fn respond(&self, request: &Request<Body>) -> Option<Response<StreamBody<BodyFrames>>> {
         let query = request.uri().query().unwrap_or_default();
         let parameter = |name: &str| query.split('&').find_map(|word| word.strip_prefix(name)).unwrap_or("-");
         let accept = request.headers()["accept"].to_str().unwrap();
@@ -73,9 +91,10 @@ impl Server {
             BodyEnd::Closed => stream::empty().boxed(),
             BodyEnd::Cut => stream::iter([Err(std::io::Error::other("cut"))]).boxed(),
             BodyEnd::Silent => stream::pending().boxed(),
+            BodyEnd::NoHead => return None,
         };
         let body = StreamBody::new(stream::iter(pieces).chain(end).boxed());
-        Response::builder().status(status).body(body).unwrap()
+        Some(Response::builder().status(status).body(body).unwrap())
     }
 }
 
@@ -113,24 +132,34 @@ fn error_response(code: i64) -> ScriptedResponse {
     }
 }
 
-/// Collects descriptions of all events, until no event arrives for a minute.
+/// A request without a response.
+fn no_response() -> ScriptedResponse {
+    ScriptedResponse { status: 200, chunks: vec![], end: BodyEnd::NoHead }
+}
+
+/// Collects descriptions of all events, until no event arrives for a minute. Responses without a change are
+/// left out.
 async fn collect_events(server: &Arc<Server>) -> Vec<String> {
     let mut descriptions = Vec::new();
-    let mut events = server.jobs().boxed();
+    let mut events = server.jobs();
     // The last response of each script is a silent watch, so the timeout ends this loop.
-    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(60), events.next()).await {
+    while let Ok(Some(item)) = tokio::time::timeout(Duration::from_secs(60), events.next()).await {
         let name = |job: Box<Job>| job.metadata.name.unwrap();
-        descriptions.push(match event {
-            Ok(Event::Init) => "init".to_owned(),
-            Ok(Event::InitApply(job)) => format!("has {}", name(job)),
-            Ok(Event::InitDone) => "listed".to_owned(),
-            Ok(Event::Apply(job)) => format!("is {}", name(job)),
-            Ok(Event::Delete(job)) => format!("was {}", name(job)),
-            Err(Error::InitialListFailed(_)) => "list failed".to_owned(),
-            Err(Error::WatchStartFailed(ClientError::Api(status))) => format!("no watch: {}", status.code),
-            Err(Error::WatchError(status)) => format!("ended: {}", status.code),
-            Err(Error::WatchFailed(error)) => format!("unreadable: {error}"),
-            Err(error) => format!("{error:?}"),
+        descriptions.push(match item {
+            Ok(WatchItem::Responded) => continue,
+            Ok(WatchItem::Event(event)) => match event {
+                Event::Init => "init".to_owned(),
+                Event::InitApply(job) => format!("has {}", name(job)),
+                Event::InitDone => "listed".to_owned(),
+                Event::Apply(job) => format!("is {}", name(job)),
+                Event::Delete(job) => format!("was {}", name(job)),
+            },
+            Err(error) => match error.cause {
+                CallErrorCause::Rejected { code, .. } | CallErrorCause::ServerError { code, .. } => {
+                    format!("{}: {code}", error.call)
+                }
+                _ => error.to_string(),
+            },
         });
     }
     descriptions
@@ -193,17 +222,18 @@ async fn silent_watch_is_reopened_after_the_idle_timeout() {
         watch_response(vec![], BodyEnd::Silent),
         watch_response(vec![], BodyEnd::Silent),
     ]);
-    let mut events = server.jobs().boxed();
+    let mut events = server.jobs();
     let request_count = || server.requests.lock().unwrap().len();
-    assert!(matches!(events.next().await, Some(Ok(Event::Init))));
-    assert!(matches!(events.next().await, Some(Ok(Event::InitDone))));
-    let assert_no_event = async |events: &mut stream::BoxStream<'_, _>, time| {
-        assert!(tokio::time::timeout(time, events.next()).await.is_err());
-    };
-    assert_no_event(&mut events, IDLE_TIMEOUT - Duration::from_secs(1)).await;
+    assert!(matches!(events.next().await, Some(Ok(WatchItem::Event(Event::Init)))));
+    // The server responds to the list and to the watch.
+    assert!(matches!(events.next().await, Some(Ok(WatchItem::Responded))));
+    assert!(matches!(events.next().await, Some(Ok(WatchItem::Event(Event::InitDone)))));
+    assert!(matches!(events.next().await, Some(Ok(WatchItem::Responded))));
+    let just_before = IDLE_TIMEOUT - Duration::from_secs(1);
+    assert!(tokio::time::timeout(just_before, events.next()).await.is_err());
     assert_eq!(request_count(), 2);
-    // The next watch starts after the rest of the idle timeout and the retry delay.
-    assert_no_event(&mut events, Duration::from_secs(1) + RETRY_DELAY + Duration::from_millis(1)).await;
+    // The server also responds to the next watch.
+    assert!(matches!(events.next().await, Some(Ok(WatchItem::Responded))));
     assert_eq!(request_count(), 3);
 }
 
@@ -225,11 +255,11 @@ async fn expired_version_causes_a_relist() {
             "has a",
             "listed",
             "is b",
-            "ended: 410",
+            "watch: 410",
             "init",
             "has b",
             "listed",
-            "no watch: 410",
+            "watch: 410",
             "init",
             "listed",
         ],
@@ -254,15 +284,15 @@ async fn errors_are_reported_and_retried() {
         &["list -", "list -", "list more", "list -", "watch 10", "watch 10", "watch 10"],
         &[
             "init",
-            "list failed",
+            "list: 503",
             "init",
             "has a",
-            "list failed",
+            "list: 410",
             "init",
             "has a",
             "listed",
-            "no watch: 403",
-            "ended: 500",
+            "watch: 403",
+            "watch: 500",
             "is b",
         ],
     )
@@ -284,7 +314,7 @@ async fn malformed_event_causes_a_relist() {
                 watch_response(vec![], BodyEnd::Silent),
             ],
             &["list -", "watch 10", "list -", "watch 20"],
-            &["init", "listed", &format!("unreadable: ServiceError: {why}"), "init", "listed"],
+            &["init", "listed", &format!("watch: {why}"), "init", "listed"],
         )
         .await;
     }
@@ -307,7 +337,60 @@ async fn malformed_event_causes_a_relist() {
             watch_response(vec![], BodyEnd::Silent),
         ],
         &["list -", "watch 10", "list -", "watch 20"],
-        &["init", "listed", "NoResourceVersion", "init", "listed"],
+        &["init", "listed", "watch: received an object without a resource version", "init", "listed"],
     )
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_without_a_response_fails_after_the_timeout() {
+    assert_events(
+        vec![
+            no_response(),
+            list_response(&["a"], "9", "more"),
+            no_response(),
+            list_response(&["a"], "10", ""),
+            no_response(),
+            watch_response(vec![event_frame("ADDED", "b", "11")], BodyEnd::Silent),
+        ],
+        &["list -", "list -", "list more", "list -", "watch 10", "watch 10"],
+        &[
+            "init",
+            "list: no response within 10 s",
+            "init",
+            "has a",
+            "list: no response within 10 s",
+            "init",
+            "has a",
+            "listed",
+            "watch: no response within 10 s",
+            "is b",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_calls_are_repeated_at_most_4_s_later() {
+    let server = Server::new((0..6).map(|_| error_response(503)).collect());
+    let mut events = server.jobs();
+    let started = tokio::time::Instant::now();
+    let mut failed_at = Vec::new();
+    while failed_at.len() < 6 {
+        if events.next().await.unwrap().is_err() {
+            failed_at.push(started.elapsed().as_millis());
+        }
+    }
+    assert_eq!(failed_at, [0, 500, 1500, 3500, 7500, 11_500]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bookmark_is_a_response() {
+    let server = Server::new(vec![
+        list_response(&[], "10", ""),
+        watch_response(vec![event_frame("BOOKMARK", "", "20")], BodyEnd::Silent),
+    ]);
+    let items: Vec<_> =
+        server.jobs().take(5).map(|item| matches!(item, Ok(WatchItem::Responded))).collect().await;
+    assert_eq!(items, [false, true, false, true, true]);
 }
