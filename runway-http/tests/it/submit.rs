@@ -146,6 +146,19 @@ async fn over_quota_response_has_free_by() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn job_limit_of_0_is_422_without_retry_after() {
+    let capacity = format!("{POLICY}capacity: {{concurrent_jobs: 0}}\n");
+    let quota = POLICY.replace("quota: {gpus: 4, concurrent_jobs: 3}", "quota: {concurrent_jobs: 0}");
+    for policy in [quota, capacity] {
+        let harness = Harness::with_limits(&policy, RequestLimits::default()).await;
+        let answer = harness.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
+        let problem = answer.expect_problem(422, "refused");
+        assert_eq!(problem["violations"][0]["code"], "jobs-not-allowed", "{problem}");
+        assert_eq!((answer.header("retry-after"), &problem["free_by"]), ("", &json!(null)), "{problem}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn backend_failure_response_has_job_id() {
     let harness = Harness::new().await;
     harness.faults.set_response(Reply::Unreachable);
