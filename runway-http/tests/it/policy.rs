@@ -11,10 +11,18 @@ use std::sync::Arc;
 async fn policy_response_parses_and_its_etag_is_the_digest() {
     let harness = Harness::new().await;
     let digest = harness.plane.policy().digest();
-    for accept in ["*/*", "application/json", "application/yaml"] {
+    let json = format!("\"{digest}\"");
+    let yaml = format!("\"{digest};yaml\"");
+    for (accept, media_type, tag) in [
+        ("*/*", "application/json", &json),
+        ("application/json", "application/json", &json),
+        ("application/json, application/yaml;q=0.1", "application/json", &json),
+        ("application/yaml", "application/yaml", &yaml),
+        ("application/json;q=0, */*", "application/yaml", &yaml),
+    ] {
         let request = Request::get("/v1/policy").header("accept", accept).body(Body::empty()).unwrap();
         let answer = harness.send(request).await;
-        assert_eq!(answer.header("etag"), format!("\"{digest}\""));
+        assert_eq!((answer.header("content-type"), answer.header("etag")), (media_type, tag.as_str()));
         let again = Policy::parse(&answer.bytes, PriceOverrides::default()).unwrap();
         assert_eq!(again.digest(), digest, "{accept}");
     }
@@ -32,6 +40,10 @@ async fn matching_etag_returns_304() {
         assert_eq!(answer.header("etag"), tag);
     }
     assert_eq!(harness.send(conditional_get("\"x\"".to_owned())).await.status, 200);
+    // The tag of the JSON response does not match the YAML response.
+    let request =
+        Request::get("/v1/policy").header("if-none-match", &tag).header("accept", "application/yaml");
+    assert_eq!(harness.send(request.body(Body::empty()).unwrap()).await.status, 200);
     let other =
         Policy::parse(POLICY.replace("max: '4'", "max: '8'").as_bytes(), PriceOverrides::default()).unwrap();
     harness.plane.set_policy(Arc::new(other)).unwrap();
