@@ -160,11 +160,15 @@ impl ApiError {
         self
     }
 
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
     /// Adds `Connection: close`. The server does not read the rest of the body, so it cannot find the start
     /// of a next request on the connection.
-    pub(crate) fn closing_connection(mut self) -> Self {
-        self.headers.push((CONNECTION, HeaderValue::from_static("close")));
-        self
+    pub(crate) fn closing_connection(self) -> Self {
+        self.with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 }
 
