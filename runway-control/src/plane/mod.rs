@@ -143,6 +143,9 @@ pub enum CancelError {
     /// The job has finished, or it was removed from the backend.
     #[error("the job has already finished")]
     AlreadyFinished(Arc<JobRecord>),
+    /// The backend no longer has the job, although its watch has not reported this yet.
+    #[error("the backend no longer has the job")]
+    Removed(Arc<JobRecord>),
     /// The backend could not be reached. A second call is safe.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -329,7 +332,7 @@ impl ControlPlane {
         match outcome {
             CancelOutcome::Started => Ok(latest),
             CancelOutcome::AlreadyFinished => Err(CancelError::AlreadyFinished(latest)),
-            CancelOutcome::NotFound => Err(CancelError::NotFound),
+            CancelOutcome::NotFound => Err(CancelError::Removed(latest)),
         }
     }
 

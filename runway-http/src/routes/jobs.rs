@@ -161,7 +161,7 @@ pub(super) async fn read(
         (status = 202, description = "The cancellation has started; the body is the last snapshot of the job", body = JobView),
         (status = 400, description = "A header is invalid"),
         (status = 404, description = "The job does not exist, or belongs to another tenant"),
-        (status = 409, description = "The job is already finished, or is still being created"),
+        (status = 409, description = "The job is already finished, is still being created, or has left the backend"),
     )
 )]
 pub(super) async fn cancel(
@@ -188,6 +188,11 @@ pub(super) async fn cancel(
             let phase = record.snapshot.status.phase;
             ApiError::new(ProblemKind::Conflict, format!("the job is already finished: it is {phase}"))
                 .with_job_id(id)
+        }
+        CancelError::Removed(record) => {
+            let phase = record.snapshot.status.phase;
+            let detail = format!("the backend no longer has the job; its last known phase is {phase}");
+            ApiError::new(ProblemKind::Conflict, detail).with_job_id(id)
         }
         CancelError::Unavailable(cause) => {
             let detail = format!("{cause}; it is safe to retry the cancellation");

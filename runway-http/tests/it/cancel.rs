@@ -39,6 +39,18 @@ async fn cancel_reports_unreachable_backend_and_finished_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cancel_of_a_job_that_left_the_backend_is_409() {
+    let harness = Harness::new().await;
+    let id = harness.create_job(&job("a", "t")).await["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/jobs/{id}");
+    // The cluster removes the job before it receives the cancellation.
+    harness.cluster.delete(id.parse().unwrap(), Duration::ZERO);
+    let answer = harness.delete(&path).await;
+    assert_eq!(answer.expect_problem(409, "conflict")["job_id"], *id);
+    assert_eq!(harness.get(&path).await.status, 200, "the same job can be read");
+}
+
+#[tokio::test(start_paused = true)]
 async fn cancel_conflicts_while_the_job_is_being_created() {
     let harness = Harness::new().await;
     harness.faults.set_delay(Duration::from_secs(2));
