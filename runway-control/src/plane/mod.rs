@@ -322,8 +322,10 @@ impl ControlPlane {
                 (None, false) => return Err(CancelError::NotFound),
             }
         };
-        match record.snapshot.status.phase {
-            Phase::Cancelled if !record.gone => return Ok(record),
+        let status = &record.snapshot.status;
+        match status.phase {
+            // At least one process of the cancelled job still runs.
+            Phase::Cancelled if !record.gone && status.occupies_resources => return Ok(record),
             phase if record.gone || phase.is_final() => return Err(CancelError::AlreadyFinished(record)),
             _ => {}
         }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use runway_api::{JobList, JobView};
 use runway_control::{CancelError, JobFilter, JobRecord, PageToken};
-use runway_core::status::Phase;
+use runway_core::status::{Phase, Status};
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Tenant};
 use serde::Deserialize;
@@ -185,9 +185,7 @@ pub(super) async fn cancel(
             ApiError::new(ProblemKind::Conflict, error.to_string()).with_job_id(id).with_retry_after(1)
         }
         CancelError::AlreadyFinished(record) => {
-            let phase = record.snapshot.status.phase;
-            ApiError::new(ProblemKind::Conflict, format!("the job is already finished: it is {phase}"))
-                .with_job_id(id)
+            ApiError::new(ProblemKind::Conflict, finished_detail(&record.snapshot.status)).with_job_id(id)
         }
         CancelError::Removed(record) => {
             let phase = record.snapshot.status.phase;
@@ -207,6 +205,16 @@ pub(super) async fn cancel(
         "cancelled"
     );
     Ok((StatusCode::ACCEPTED, [NO_STORE], Json(job_view(&record, state.plane().now()))).into_response())
+}
+
+/// Returns the reason that a finished job cannot be cancelled.
+fn finished_detail(status: &Status) -> String {
+    let reason = match status.phase {
+        Phase::Cancelled => "the job was already cancelled".to_owned(),
+        phase => format!("the job is already finished: it is {phase}"),
+    };
+    let ended = status.finished_at.map(|time| format!("; it ended at {time}")).unwrap_or_default();
+    format!("{reason}{ended}")
 }
 
 /// Returns the job if it exists and the request can see its tenant.

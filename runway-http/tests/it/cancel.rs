@@ -4,6 +4,8 @@ use crate::harness::{Harness, job};
 use axum::body::Body;
 use axum::http::Request;
 use runway_control::fake::Response as Reply;
+use runway_core::JobId;
+use runway_core::status::Phase;
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
@@ -19,6 +21,8 @@ async fn cancel_succeeds_until_the_job_is_finished() {
     assert_eq!(harness.get(&path).await.json()["phase"], "cancelled");
     let over = harness.delete(&path).await.expect_problem(409, "conflict");
     assert_eq!(over["job_id"], *id);
+    let detail = over["detail"].as_str().unwrap();
+    assert!(detail.starts_with("the job was already cancelled; it ended at 2026-"), "{detail}");
     harness.delete("/v1/jobs/000000000000").await.expect_problem(404, "not-found");
     harness.delete("/v1/jobs/x").await.expect_problem(404, "not-found");
 }
@@ -48,6 +52,24 @@ async fn cancel_of_a_job_that_left_the_backend_is_409() {
     let answer = harness.delete(&path).await;
     assert_eq!(answer.expect_problem(409, "conflict")["job_id"], *id);
     assert_eq!(harness.get(&path).await.status, 200, "the same job can be read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancel_of_a_cancelled_job_that_has_ended_is_409() {
+    let harness = Harness::new().await;
+    let id = harness.create_job(&job("a", "t")).await["id"].as_str().unwrap().parse().unwrap();
+    // On one machine, a cancelled job stays after its last process has terminated.
+    let mut ended = harness.plane.job(id).unwrap().snapshot.clone();
+    ended.id = JobId::from_random(7);
+    ended.status.phase = Phase::Cancelled;
+    ended.status.occupies_resources = false;
+    ended.status.finished_at = Some(harness.plane.now());
+    let path = format!("/v1/jobs/{}", ended.id);
+    harness.cluster.insert_job(ended);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let over = harness.delete(&path).await.expect_problem(409, "conflict");
+    let detail = over["detail"].as_str().unwrap();
+    assert!(detail.starts_with("the job was already cancelled; it ended at 2026-11-21T08:00:00"), "{detail}");
 }
 
 #[tokio::test(start_paused = true)]
