@@ -171,14 +171,7 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id: JobId = id.parse().map_err(|_| job_not_found())?;
-    // A job that is being created has no record yet, so its tenant cannot be checked. Its cancellation fails
-    // with a conflict.
-    if let Some(record) = state.plane().job(id)
-        && !scope.includes(record.snapshot.tenant.as_str())
-    {
-        return Err(job_not_found());
-    }
-    let result = state.plane().cancel(id).await;
+    let result = state.plane().cancel_in_scope(id, scope.0.as_ref()).await;
     let record = result.map_err(|error| match error {
         CancelError::NotFound => job_not_found(),
         CancelError::BeingCreated => {

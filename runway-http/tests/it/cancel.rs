@@ -79,11 +79,15 @@ async fn cancel_conflicts_while_the_job_is_being_created() {
     let key = [("idempotency-key", "k")];
     let id = runway_core::JobId::from_key(&"t".parse().unwrap(), "k");
     let body = job("a", "t").to_string();
-    let (created, cancelled) = tokio::join!(harness.post("/v1/jobs", body, &key), async {
+    let path = format!("/v1/jobs/{id}");
+    let (created, (foreign, cancelled)) = tokio::join!(harness.post("/v1/jobs", body, &key), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        harness.delete(&format!("/v1/jobs/{id}")).await
+        let foreign = Request::delete(&path).header("x-tenant-id", "other").body(Body::empty()).unwrap();
+        (harness.send(foreign).await, harness.delete(&path).await)
     });
     assert_eq!(created.status, 201);
+    // Another tenant does not learn that the job is being created.
+    foreign.expect_problem(404, "not-found");
     cancelled.expect_problem(409, "conflict");
     assert_eq!(cancelled.header("retry-after"), "1");
 }
