@@ -51,7 +51,7 @@ async fn missing_permissions_are_reported_with_consequence() {
         "{message}"
     );
     assert!(message.ends_with(": jobs cannot be created"), "{message}");
-    // Without the permission, a create request is rejected with the reason.
+    // Without the permission, the job is not created. The job is not at fault, so it is not rejected.
     let request = {
         let mut gate = runway_core::Gate::new(Arc::clone(&policy), runway_core::HashSeed(1, 2));
         let id = runway_core::JobId::from_random(1);
@@ -62,7 +62,10 @@ async fn missing_permissions_are_reported_with_consequence() {
     };
     use runway_control::backend::{Backend, CreateError};
     let result = backend.create(&request).await;
-    assert!(matches!(&result, Err(CreateError::Rejected { reason }) if reason.contains("403")), "{result:?}");
+    assert!(
+        matches!(&result, Err(CreateError::Unavailable(cause)) if cause.message.contains("cannot create resource")),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
