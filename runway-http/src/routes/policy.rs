@@ -109,8 +109,12 @@ fn quality(accepted: &[MediaRange<'_>], media_type: &str) -> u16 {
     responses(
         (status = 200, description = "The policy", content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml")), headers(
             ("ETag" = String, description = "Digest of the policy; in YAML with the suffix `;yaml`"),
+            ("Vary" = String, description = "Request headers that select the response"),
         )),
-        (status = 304, description = "The client has this policy already"),
+        (status = 304, description = "The client has this policy already", headers(
+            ("ETag" = String, description = "Digest of the policy; in YAML with the suffix `;yaml`"),
+            ("Vary" = String, description = "Request headers that select the response"),
+        )),
     )
 )]
 pub(super) async fn read(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, ApiError> {
