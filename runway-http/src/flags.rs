@@ -1,5 +1,6 @@
 //! The command-line flags of the server.
 
+use crate::hosts::{self, HostRules};
 use crate::limits::RequestLimits;
 use crate::loopback::{self, ExposedAddress};
 use crate::reload::PolicySource;
@@ -41,6 +42,12 @@ pub struct Flags {
     /// With `--backend local`, it must be a loopback address, too, unless `--client-ca` is set.
     #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR", value_parser = loopback::parse_address)]
     pub listen_ops: Option<SocketAddr>,
+    /// Accept requests for these hosts, besides `localhost`
+    ///
+    /// Loopback addresses are accepted, too, and on a cluster all IP addresses. The default on a cluster is
+    /// the Service `runway-http` in the namespace `runway-system`. With `--client-ca`, all hosts are accepted.
+    #[arg(long, env = "RUNWAY_ALLOWED_HOSTS", value_name = "HOST", value_delimiter = ',', value_parser = hosts::parse_host)]
+    pub allowed_hosts: Vec<String>,
     /// Run jobs on this backend
     #[arg(long, env = "RUNWAY_BACKEND", value_enum, value_name = "BACKEND")]
     pub backend: BackendKind,
@@ -194,6 +201,19 @@ impl Flags {
     #[must_use]
     pub fn is_loopback_only(&self) -> bool {
         self.backend.runs_locally() && self.tls.client_ca.is_none()
+    }
+
+    /// Returns the rules on the hosts of requests.
+    #[must_use]
+    pub fn host_rules(&self) -> HostRules {
+        let hosts = self.allowed_hosts.clone();
+        if self.tls.client_ca.is_some() {
+            HostRules::any()
+        } else if self.backend.runs_locally() {
+            HostRules::loopback(hosts)
+        } else {
+            HostRules::cluster(hosts)
+        }
     }
 
     /// Rejects addresses that other machines can reach, if only clients on this machine are permitted.

@@ -8,6 +8,7 @@
 
 mod concurrency;
 pub mod flags;
+mod hosts;
 mod limits;
 pub mod loopback;
 pub mod metrics;
@@ -24,6 +25,7 @@ pub mod server;
 mod state;
 mod view;
 
+pub use hosts::HostRules;
 pub use limits::RequestLimits;
 pub use request::access::{Access, Role, RoleError};
 pub use routes::{app, openapi, ops};

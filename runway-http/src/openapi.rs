@@ -10,12 +10,11 @@ runs the jobs, and reports their status.
 Errors are problem details (RFC 9457). Every response has the header `X-Request-ID`. Its value is also the `instance` of a problem, \
 and appears in the log of the server. A client can send its own value. The server continues a `traceparent` (W3C Trace Context).";
 
-/// Error responses that [`describe_errors`] adds to every operation. To the probes, it adds only the 500.
+/// Error responses that [`describe_errors`] adds to every operation. To the probes, it adds all but the 503.
 const COMMON_RESPONSES: &[(&str, &str)] = &[
-    (
-        "403",
-        "The client certificate does not permit this request, if the server requires client certificates",
-    ),
+    ("400", "The request is malformed"),
+    ("403", "The client certificate does not permit this request, or a web page of another site sent it"),
+    ("421", "The request names a host that is not this server"),
     ("500", "Internal server error"),
     ("503", "The server or its backend is unavailable or overloaded; retry after `Retry-After` seconds"),
 ];
@@ -97,7 +96,7 @@ fn describe_parameters(operation: &mut Value, schemas: &Map<String, Value>) {
 fn describe_errors(operation: &mut Value) {
     let is_probe = operation.pointer("/tags/0").is_some_and(|tag| tag == "probes");
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
-    for (status, description) in COMMON_RESPONSES.iter().filter(|(status, _)| !is_probe || *status == "500") {
+    for (status, description) in COMMON_RESPONSES.iter().filter(|(status, _)| !is_probe || *status != "503") {
         responses.entry(*status).or_insert_with(|| json!({"description": description}));
     }
     for (status, response) in responses {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub(crate) enum ProblemKind {
     /// The request or its document is invalid under every policy.
     Malformed,
-    /// The client certificate does not permit the request.
+    /// The client certificate does not permit the request, or a page of another site sent it.
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -62,9 +62,7 @@ impl ProblemKind {
     const fn definition(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is invalid"),
-            Self::Forbidden => {
-                (StatusCode::FORBIDDEN, "forbidden", "The client certificate does not permit this request")
-            }
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is not permitted"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")

@@ -1,6 +1,7 @@
 //! State that all requests share.
 
 use crate::concurrency::ConcurrencyLimits;
+use crate::hosts::HostRules;
 use crate::limits::RequestLimits;
 use crate::metrics::Metrics;
 use crate::request_id::RequestIdGen;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct AppState {
     inner: Arc<Inner>,
+    host_rules: Option<Arc<HostRules>>,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,18 @@ impl AppState {
                 stopping,
                 draining,
             }),
+            host_rules: None,
         }
+    }
+
+    /// Returns this state with rules on the hosts of requests. Without rules, no host is checked.
+    #[must_use]
+    pub fn with_host_rules(self, rules: HostRules) -> Self {
+        Self { host_rules: Some(Arc::new(rules)), ..self }
+    }
+
+    pub(crate) fn host_rules(&self) -> Option<&HostRules> {
+        self.host_rules.as_deref()
     }
 
     /// Marks the server as shutting down. It is no longer ready.

@@ -1,5 +1,5 @@
-//! Middleware around every route: request ids, the framing check, authorization, the concurrency limit, the
-//! timeout, metrics and error bodies.
+//! Middleware around every route: request ids, the checks of framing and host, authorization, the concurrency
+//! limit, the timeout, metrics and error bodies.
 
 use super::access;
 use crate::metrics::RouteLabels;
@@ -76,6 +76,7 @@ where
         request.extensions_mut().insert(ids.clone());
         let rejection = ambiguous_framing(request.headers())
             .map(|detail| ApiError::new(ProblemKind::Malformed, detail).closing_connection())
+            .or_else(|| self.state.host_rules()?.error(&request))
             .or_else(|| access::access_error(&request));
         let call = match rejection {
             Some(error) => Err(error.into_response()),

@@ -6,6 +6,7 @@
 
 mod cancel;
 mod harness;
+mod hosts;
 mod idempotency;
 mod jobs;
 mod limits;

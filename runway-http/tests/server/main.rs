@@ -11,6 +11,7 @@
 mod bodies;
 mod certificates;
 mod harness;
+mod hosts;
 mod load;
 mod log_readers;
 mod process;

@@ -10,7 +10,7 @@ use runway_core::ErrorChain;
 use runway_http::flags::{Flags, LogFormat};
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
-use runway_http::{AppState, app, loopback, ops, reload};
+use runway_http::{AppState, app, ops, reload};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -94,7 +94,8 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let observer = Arc::clone(&metrics);
     let plane =
         ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
-    let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits());
+    let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits())
+        .with_host_rules(flags.host_rules());
     tokio::spawn(plane.clone().run());
     tokio::spawn(reload::watch_policy(source, plane, Arc::clone(&metrics), policy_hangups));
     if let Some(tls) = tls.clone() {
@@ -105,7 +106,6 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let limits = flags.connection_limits();
     raise_fd_limit(limits);
     let routes = app(state.clone());
-    let routes = if flags.is_loopback_only() { loopback::require_loopback_host(routes) } else { routes };
     let main = serve(listener, routes, limits, tls, Arc::clone(&metrics), Arc::clone(&stop).notified_owned());
     let main = tokio::spawn(main);
     let probes = ops_listener.map(|listener| {
