@@ -18,7 +18,7 @@ use std::time::Duration;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  shutdown after SIGTERM or SIGINT; all in-flight requests were answered
-  1  failed to start, or exited before all in-flight requests were answered
+  1  failed, or exited before all in-flight requests were answered
   2  invalid usage";
 
 const ENVIRONMENT: &str = "\

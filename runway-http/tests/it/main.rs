@@ -20,4 +20,5 @@ mod quotes;
 mod references;
 mod roles;
 mod submit;
+mod tasks;
 mod tenants;
