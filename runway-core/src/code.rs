@@ -45,6 +45,7 @@ codes! {
     InvalidTenant = "invalid-tenant": "The tenant is not a DNS label (RFC 1123) of at most 63 characters.", "A DNS label consists of lower-case letters, digits and `-`, and starts and ends with a letter or digit. Such a name is also a valid Kubernetes label value."
     TenantMismatch = "tenant-mismatch": "The job names a different tenant than the option `--tenant` or the header `X-Tenant-ID`.", "Runway does not choose between them, because the tenant pays for the job. Remove one of them."
     UnknownTenant = "unknown-tenant": "The policy does not list this tenant and denies all other tenants (`unknown_tenants: deny`).", "The operators of the platform add tenants to the policy. The message does not show the names of other tenants."
+    JobsNotAllowed = "jobs-not-allowed": "The policy allows the tenant, or all tenants together, no jobs.", "The job quota or the job capacity in the policy is 0, so waiting does not help. The violation names the policy path. Only the operators of the platform can change the policy."
     UnknownClass = "unknown-class": "The policy has no class with this name.", "A class is a set of bounds for one kind of job, such as short CPU jobs or GPU jobs. The violation lists the classes of the policy."
     UnknownGpuType = "unknown-gpu-type": "The policy has no GPU type with this name.", "The type determines the price and the nodes, so it must be a type from the policy."
     GpuTypeRequired = "gpu-type-required": "The job requests GPUs and must set `gpu_type`, because the policy defines GPU types with separate prices.", "A policy can set `default_gpu_type` to make the field optional."
@@ -72,11 +73,11 @@ codes! {
     DuplicateEnvName = "duplicate-env-name": "The same name is in `env` and in `secrets`.", "Remove one of them, because a variable has only one value."
     SecretLiteral = "secret-literal": "A job file contains the value of a secret.", "Files are copied, committed and shown, so a file must contain only the name of an environment variable: `{from_env: NAME}`. The command line reads the variable when it submits the job. If the value was a real secret, change the secret."
     NulByte = "nul-byte": "The text contains a NUL character (`\\0`).", "Arguments and variables of a Linux process end at the first NUL, so the process would receive a truncated text."
-    TooLarge = "too-large": "The document is larger than Runway accepts.", "The limits are 256 KiB with aliases expanded, 20,000 values, 32 levels, and 256 variables in `env` and `secrets` together. An argument, or a variable with its name and `=`, must be shorter than 128 KiB, which is the limit of Linux (`MAX_ARG_STRLEN`). Pass large inputs through storage."
+    TooLarge = "too-large": "The document is larger than Runway accepts.", "The limits of a job are 256 KiB with aliases expanded, 20,000 values, 32 levels, and 256 variables in `env` and `secrets` together. An argument, or a variable with its name and `=`, must be shorter than 128 KiB, which is the limit of Linux (`MAX_ARG_STRLEN`). Pass large inputs through storage. The limits of a policy are 8 MiB, 500,000 values and 32 levels."
     UnsupportedByBackend = "unsupported-by-backend": "The job needs a feature that the backend does not support.", "The violation names the feature in `capability`, such as `network.internal`, or `image.entrypoint` for a job without a `command`. Change the field, or submit the job to another backend. `runway check --backend NAME` checks a file for a backend."
     RateLimited = "rate-limited": "The tenant, or all tenants together, submitted jobs faster than the policy allows.", "The job was not checked any further, and the submission used no token. The response gives the time of the next attempt. The same request passes this check at that time, unless other submissions use the token first."
     TenantGpuQuota = "tenant-gpu-quota": "The job would exceed the tenant's GPU quota, together with the tenant's running jobs.", "Waiting helps: the response gives the latest time at which enough GPUs are free, from the deadlines of the blocking jobs. To free GPUs at once, cancel one of the tenant's jobs."
-    TenantJobQuota = "tenant-job-quota": "The tenant already has as many jobs as its quota allows.", "Waiting helps, unless the quota is 0: the response gives the latest time at which one of the jobs ends."
+    TenantJobQuota = "tenant-job-quota": "The tenant already has as many jobs as its quota allows.", "Waiting helps: the response gives the latest time at which one of the jobs ends."
     ClusterGpuCapacity = "cluster-gpu-capacity": "The job would exceed the GPU capacity, together with the jobs of all tenants.", "Waiting helps: the response gives the latest time at which enough GPUs are free."
     ClusterJobCapacity = "cluster-job-capacity": "All tenants together already have as many jobs as the capacity allows.", "Waiting helps: the response gives the latest time at which one of the jobs ends."
     UnsupportedVersion = "unsupported-version": "The policy uses another version of the format.", "This version of Runway supports only `version: 1`."
@@ -128,6 +129,7 @@ impl Code {
             | Self::InvalidCidr
             | Self::PolicyContradiction => Remedy::Document,
             Self::UnknownTenant
+            | Self::JobsNotAllowed
             | Self::UnknownClass
             | Self::UnknownGpuType
             | Self::GpuTypeRequired

@@ -95,10 +95,16 @@ impl RateLimit {
     fn remaining(self, bucket: Bucket, now: Timestamp) -> RateRemaining {
         let used_up_to = self.used_up_to(bucket, now);
         let used = (used_up_to - self.ticks(now)).div_ceil(TICKS_PER_TOKEN);
-        let full_at = used_up_to.div_ceil(u128::from(self.per_minute.get()));
+        // After a small step of the clock backwards, more tokens than the burst can be in use.
+        let used_after_next = used.min(u128::from(self.burst.get())).saturating_sub(1);
+        let to_time = |ticks: u128| {
+            let nanos = ticks.div_ceil(u128::from(self.per_minute.get()));
+            Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        };
         RateRemaining {
             requests: self.burst.get().saturating_sub(u32::try_from(used).unwrap_or(u32::MAX)),
-            full_at: Timestamp::from_nanos(u64::try_from(full_at).unwrap_or(u64::MAX)),
+            next_at: to_time(used_up_to - TICKS_PER_TOKEN * used_after_next),
+            full_at: to_time(used_up_to),
         }
     }
 }
@@ -108,6 +114,8 @@ impl RateLimit {
 pub struct RateRemaining {
     /// Number of requests that are allowed at this time.
     pub requests: u32,
+    /// The time at which one more request is allowed than now. The current time if the burst is full.
+    pub next_at: Timestamp,
     /// The time at which the whole burst is available again.
     pub full_at: Timestamp,
 }
@@ -418,13 +426,20 @@ mod tests {
         let mut limiter = limiter();
         let tenant: Tenant = "t".parse().unwrap();
         let now = Timestamp::from_seconds(1000);
-        assert_eq!(limiter.remaining("t", limit(60, 10), now), RateRemaining { requests: 10, full_at: now });
+        let full = RateRemaining { requests: 10, next_at: now, full_at: now };
+        assert_eq!(limiter.remaining("t", limit(60, 10), now), full);
         for requests in (0..10).rev() {
             limiter.try_acquire(&tenant, UNLIMITED, limit(60, 10), now).unwrap();
             let remaining = limiter.remaining("t", limit(60, 10), now);
+            let next_at = Timestamp::from_seconds(1001);
             let full_at = Timestamp::from_seconds(1000 + u64::from(10 - requests));
-            assert_eq!(remaining, RateRemaining { requests, full_at });
+            assert_eq!(remaining, RateRemaining { requests, next_at, full_at });
         }
+        let refused = limiter.try_acquire(&tenant, UNLIMITED, limit(60, 10), now).unwrap_err();
+        assert_eq!(limiter.remaining("t", limit(60, 10), now).next_at, refused.retry_at);
+        // The clock steps back by 30 s, so 40 tokens are in use. The next request is allowed at the same time.
+        let earlier = Timestamp::from_seconds(970);
+        assert_eq!(limiter.remaining("t", limit(60, 10), earlier).next_at, refused.retry_at);
         assert_eq!(limiter.remaining("t", limit(60, 10), Timestamp::from_seconds(1001)).requests, 1);
         assert_eq!(
             limiter.remaining("t", limit(60, 10), Timestamp::from_nanos(1_000_999_999_999)).requests,

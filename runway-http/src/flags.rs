@@ -1,5 +1,6 @@
 //! The command-line flags of the server.
 
+use crate::hosts::{self, HostRules};
 use crate::limits::RequestLimits;
 use crate::loopback::{self, ExposedAddress};
 use crate::reload::PolicySource;
@@ -19,7 +20,7 @@ use std::time::Duration;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  shutdown after SIGTERM or SIGINT; all in-flight requests were answered
-  1  failed to start, or exited before all in-flight requests were answered
+  1  failed, or exited before all in-flight requests were answered
   2  invalid usage";
 
 const ENVIRONMENT: &str = "\
@@ -43,6 +44,12 @@ pub struct Flags {
     /// With `--backend local`, it must be a loopback address, too, unless `--client-ca` is set.
     #[arg(long, env = "RUNWAY_LISTEN_OPS", value_name = "ADDR", value_parser = loopback::parse_address)]
     pub listen_ops: Option<SocketAddr>,
+    /// Accept requests for these hosts, besides `localhost`
+    ///
+    /// Loopback addresses are accepted, too, and on a cluster all IP addresses. The default on a cluster is
+    /// the Service `runway-http` in the namespace `runway-system`. With `--client-ca`, all hosts are accepted.
+    #[arg(long, env = "RUNWAY_ALLOWED_HOSTS", value_name = "HOST", value_delimiter = ',', value_parser = hosts::parse_host)]
+    pub allowed_hosts: Vec<String>,
     /// Run jobs on this backend
     #[arg(long, env = "RUNWAY_BACKEND", value_name = "BACKEND", value_parser = backends())]
     pub backend: BackendKind,
@@ -134,6 +141,12 @@ pub struct TlsFlags {
     /// `admin` permits everything. `viewer` permits reading everything except logs, and requesting quotes.
     #[arg(long, env = "RUNWAY_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
+    /// Reject the client certificates on the revocation lists (CRLs) in this PEM file
+    ///
+    /// The file must contain a list of each authority that issues client certificates. SIGHUP reloads it. The
+    /// server does not check when the next list is due.
+    #[arg(long, env = "RUNWAY_CLIENT_CRL", value_name = "FILE", requires = "client_ca")]
+    pub client_crl: Option<PathBuf>,
 }
 
 /// Limits that protect the server.
@@ -167,6 +180,12 @@ pub struct LimitFlags {
     /// Limit open connections; further clients wait
     #[arg(long, env = "RUNWAY_MAX_CONNECTIONS", value_name = "N", default_value = "4096")]
     pub max_connections: NonZeroUsize,
+    /// Limit open connections per client address; further ones are closed
+    ///
+    /// The default is three quarters of `--max-connections`, so that one address cannot hold all connections.
+    /// Behind a proxy, all clients have the same address.
+    #[arg(long, env = "RUNWAY_MAX_CLIENT_CONNECTIONS", value_name = "N")]
+    pub max_client_connections: Option<NonZeroUsize>,
     /// Keep serving for this time after a shutdown signal, while not ready
     ///
     /// In this time, load balancers notice that the server is not ready.
@@ -187,6 +206,19 @@ impl Flags {
     #[must_use]
     pub fn is_loopback_only(&self) -> bool {
         self.backend == BackendKind::Local && self.tls.client_ca.is_none()
+    }
+
+    /// Returns the rules on the hosts of requests.
+    #[must_use]
+    pub fn host_rules(&self) -> HostRules {
+        let hosts = self.allowed_hosts.clone();
+        if self.tls.client_ca.is_some() {
+            HostRules::any()
+        } else if self.backend.runs_locally() {
+            HostRules::loopback(hosts)
+        } else {
+            HostRules::cluster(hosts)
+        }
     }
 
     /// Rejects addresses that other machines can reach, if only clients on this machine are permitted.
@@ -227,10 +259,14 @@ impl Flags {
     #[must_use]
     pub fn connection_limits(&self) -> ConnectionLimits {
         let limits = &self.limits;
+        let max_connections = limits.max_connections.get();
+        let three_quarters = (max_connections - max_connections.div_ceil(4)).max(1);
         ConnectionLimits {
-            max_connections: limits.max_connections.get(),
+            max_connections,
+            max_client_connections: limits.max_client_connections.map_or(three_quarters, NonZeroUsize::get),
             header_timeout: to_duration(limits.header_timeout),
             drain_timeout: to_duration(limits.drain_timeout),
+            ..ConnectionLimits::default()
         }
     }
 
@@ -243,7 +279,7 @@ impl Flags {
     /// Returns the TLS files if TLS is enabled.
     #[must_use]
     pub fn tls_files(&self) -> Option<TlsFiles> {
-        let TlsFlags { tls_cert, tls_key, client_ca } = &self.tls;
+        let TlsFlags { tls_cert, tls_key, client_ca, client_crl: _ } = &self.tls;
         let (certificate, key) = (tls_cert.clone()?, tls_key.clone()?);
         Some(TlsFiles { certificate, key, client_ca: client_ca.clone() })
     }

@@ -8,6 +8,7 @@
 
 mod concurrency;
 pub mod flags;
+mod hosts;
 mod limits;
 pub mod loopback;
 pub mod metrics;
@@ -20,10 +21,14 @@ pub mod reload;
 mod request;
 mod request_id;
 mod routes;
+mod scoped_cache;
 pub mod server;
 mod state;
+mod streaming;
+pub mod tasks;
 mod view;
 
+pub use hosts::HostRules;
 pub use limits::RequestLimits;
 pub use request::access::{Access, Role, RoleError};
 pub use routes::{app, openapi, ops};

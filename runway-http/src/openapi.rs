@@ -10,15 +10,26 @@ runs the jobs, and reports their status.
 Errors are problem details (RFC 9457). Every response has the header `X-Request-ID`. Its value is also the `instance` of a problem, \
 and appears in the log of the server. A client can send its own value. The server continues a `traceparent` (W3C Trace Context).";
 
-/// Error responses that [`describe_errors`] adds to every operation. To the probes, it adds only the 500.
+/// Error responses that [`describe_errors`] adds to every operation. To the probes, it adds all but the 503.
 const COMMON_RESPONSES: &[(&str, &str)] = &[
-    (
-        "403",
-        "The client certificate does not permit this request, if the server requires client certificates",
-    ),
+    ("400", "The request is malformed"),
+    ("403", "The client certificate does not permit this request, or a web page of another site sent it"),
+    ("421", "The request names a host that is not this server"),
     ("500", "Internal server error"),
     ("503", "The server or its backend is unavailable or overloaded; retry after `Retry-After` seconds"),
 ];
+
+/// Headers that every response can have, each with the name of its component.
+const COMMON_HEADERS: &[(&str, &str)] = &[
+    ("X-Request-ID", "RequestId"),
+    ("traceparent", "Traceparent"),
+    ("X-Content-Type-Options", "ContentTypeOptions"),
+    ("Cache-Control", "CacheControl"),
+    ("Connection", "Connection"),
+];
+
+/// Statuses of a submission that have the rate limit headers of a created job.
+const RATE_LIMITED_STATUSES: &[&str] = &["200", "400", "408", "409", "413", "415", "422", "429", "503"];
 
 /// Builds the OpenAPI document from the descriptions of the routes.
 pub(crate) fn build_document(description: &OpenApi) -> Value {
@@ -33,9 +44,11 @@ pub(crate) fn build_document(description: &OpenApi) -> Value {
     let job = job_spec();
     let schemas = parameter_schemas(&job);
     set_at(&mut document, "/components/schemas/JobSpec", job);
+    set_at(&mut document, "/components/headers", header_components());
     if let Some(paths) = document.pointer_mut("/paths").and_then(Value::as_object_mut) {
         for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
             describe_errors(operation);
+            describe_headers(operation);
             describe_parameters(operation, &schemas);
         }
     }
@@ -79,12 +92,11 @@ fn describe_parameters(operation: &mut Value, schemas: &Map<String, Value>) {
     }
 }
 
-/// Adds the common error responses to an operation. Sets the body of each error response to `Problem`, and
-/// the header `Retry-After` of the statuses 409, 429 and 503.
+/// Adds the common error responses to an operation. Sets the body of each error response to `Problem`.
 fn describe_errors(operation: &mut Value) {
     let is_probe = operation.pointer("/tags/0").is_some_and(|tag| tag == "probes");
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
-    for (status, description) in COMMON_RESPONSES.iter().filter(|(status, _)| !is_probe || *status == "500") {
+    for (status, description) in COMMON_RESPONSES.iter().filter(|(status, _)| !is_probe || *status != "503") {
         responses.entry(*status).or_insert_with(|| json!({"description": description}));
     }
     for (status, response) in responses {
@@ -93,13 +105,48 @@ fn describe_errors(operation: &mut Value) {
                 json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
             set_at(response, "/content", problem);
         }
-        if matches!(status.as_str(), "409" | "429" | "503") {
-            let description = "Seconds to wait before a retry";
-            set_at(
-                response,
-                "/headers",
-                json!({"Retry-After": {"description": description, "schema": {"type": "integer"}}}),
-            );
+    }
+}
+
+/// Returns the descriptions of the headers that several operations share.
+fn header_components() -> Value {
+    let header =
+        |description: &str, schema: &str| json!({"description": description, "schema": {"type": schema}});
+    json!({
+        "Accept": header("The media types of a job", "string"),
+        "AcceptEncoding": header("The content codings of a job: only `identity`", "string"),
+        "CacheControl": header("`no-store`, or `no-cache` for a response with a validator", "string"),
+        "Connection": header("`close` if the server closes the connection after this response", "string"),
+        "ContentTypeOptions": header("`nosniff`", "string"),
+        "RequestId": header("Id of the request, as in the log of the server", "string"),
+        "RetryAfter": header("Seconds to wait before a retry", "integer"),
+        "Traceparent": header("Trace and span of the request (W3C Trace Context)", "string"),
+    })
+}
+
+/// Lists the headers of all responses of an operation.
+fn describe_headers(operation: &mut Value) {
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    let created = responses.get("201").and_then(|created| created.get("headers")).and_then(Value::as_object);
+    let created = created.cloned().unwrap_or_default();
+    for (status, response) in responses {
+        let status = status.as_str();
+        let specific: &[(&str, &str)] = match status {
+            "409" | "429" | "503" => &[("Retry-After", "RetryAfter")],
+            "415" => &[("Accept", "Accept"), ("Accept-Encoding", "AcceptEncoding")],
+            _ => &[],
+        };
+        let references = COMMON_HEADERS.iter().chain(specific).map(|(name, component)| {
+            ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{component}")}))
+        });
+        // A replayed submission names the job as well, and each submission of a tenant names its rate limit.
+        let submission = created.clone().into_iter().filter(|(name, _)| {
+            RATE_LIMITED_STATUSES.contains(&status) && (status == "200" || name != "Location")
+        });
+        let Some(response) = response.as_object_mut() else { continue };
+        let headers = response.entry("headers").or_insert_with(|| json!({}));
+        for (name, header) in references.chain(submission) {
+            set_at(headers, &format!("/{name}"), header);
         }
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub(crate) enum ProblemKind {
     /// The request or its document is invalid under every policy.
     Malformed,
-    /// The client certificate does not permit the request.
+    /// The client certificate does not permit the request, or a page of another site sent it.
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -62,9 +62,7 @@ impl ProblemKind {
     const fn definition(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is invalid"),
-            Self::Forbidden => {
-                (StatusCode::FORBIDDEN, "forbidden", "The client certificate does not permit this request")
-            }
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The request is not permitted"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
@@ -160,11 +158,15 @@ impl ApiError {
         self
     }
 
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
     /// Adds `Connection: close`. The server does not read the rest of the body, so it cannot find the start
     /// of a next request on the connection.
-    pub(crate) fn closing_connection(mut self) -> Self {
-        self.headers.push((CONNECTION, HeaderValue::from_static("close")));
-        self
+    pub(crate) fn closing_connection(self) -> Self {
+        self.with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 }
 

@@ -1,9 +1,12 @@
 //! State that all requests share.
 
 use crate::concurrency::ConcurrencyLimits;
+use crate::hosts::HostRules;
 use crate::limits::RequestLimits;
 use crate::metrics::Metrics;
+use crate::pages::overview::RenderedOverview;
 use crate::request_id::RequestIdGen;
+use crate::scoped_cache::ScopedCache;
 use runway_control::ControlPlane;
 use runway_control::service::SubmissionService;
 use std::sync::Arc;
@@ -14,6 +17,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct AppState {
     inner: Arc<Inner>,
+    host_rules: Option<Arc<HostRules>>,
+    requires_access: bool,
 }
 
 #[derive(Debug)]
@@ -23,6 +28,7 @@ struct Inner {
     limits: RequestLimits,
     concurrency: ConcurrencyLimits,
     request_ids: RequestIdGen,
+    overview: ScopedCache<RenderedOverview>,
     stopping: AtomicBool,
     draining: watch::Sender<bool>,
 }
@@ -42,10 +48,34 @@ impl AppState {
                 limits,
                 concurrency,
                 request_ids: RequestIdGen::default(),
+                overview: ScopedCache::default(),
                 stopping,
                 draining,
             }),
+            host_rules: None,
+            requires_access: false,
         }
+    }
+
+    /// Returns this state with rules on the hosts of requests. Without rules, no host is checked.
+    #[must_use]
+    pub fn with_host_rules(self, rules: HostRules) -> Self {
+        Self { host_rules: Some(Arc::new(rules)), ..self }
+    }
+
+    /// Returns this state for a server that requires client certificates. A request without an
+    /// [`Access`](crate::Access) is then rejected. Otherwise, such a request has full access.
+    #[must_use]
+    pub fn with_required_access(self) -> Self {
+        Self { requires_access: true, ..self }
+    }
+
+    pub(crate) fn requires_access(&self) -> bool {
+        self.requires_access
+    }
+
+    pub(crate) fn host_rules(&self) -> Option<&HostRules> {
+        self.host_rules.as_deref()
     }
 
     /// Marks the server as shutting down. It is no longer ready.
@@ -78,6 +108,11 @@ impl AppState {
 
     pub(crate) fn plane(&self) -> &ControlPlane {
         self.inner.service.plane()
+    }
+
+    /// Returns the rendered parts of the overview page.
+    pub(crate) fn overview(&self) -> &ScopedCache<RenderedOverview> {
+        &self.inner.overview
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

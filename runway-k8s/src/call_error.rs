@@ -33,6 +33,13 @@ pub(crate) enum CallErrorCause {
     /// Another request changed the usage of the same ResourceQuota at the same time.
     #[error("{message}")]
     QuotaConflict { message: String },
+    /// The namespace of the job does not exist, or is being deleted.
+    #[error("{message}")]
+    NamespaceMissing { message: String },
+    /// Runway lacks a permission. The roles of a deleted namespace are gone as well, so a missing namespace can
+    /// have this cause, too.
+    #[error("{message}")]
+    PermissionDenied { message: String },
     /// The API server returned 429, because it limits the number of requests.
     #[error("the API server is busy: {message}")]
     Busy { message: String },
@@ -92,6 +99,9 @@ impl CallError {
             CallErrorCause::Unauthenticated { .. }
             | CallErrorCause::QuotaExceeded { .. }
             | CallErrorCause::QuotaConflict { .. }
+            // Only the operators can correct these, so the job is not at fault.
+            | CallErrorCause::NamespaceMissing { .. }
+            | CallErrorCause::PermissionDenied { .. }
             | CallErrorCause::Busy { .. }
             | CallErrorCause::TooManyConflicts
             // Nothing was sent.
@@ -103,6 +113,14 @@ impl CallError {
             | CallErrorCause::NoResourceVersion
             | CallErrorCause::TimedOut { .. } => CallEffect::Unknown,
         }
+    }
+
+    /// Returns `true` if only a change of the cluster by its operators can make the call succeed.
+    pub(crate) const fn is_misconfiguration(&self) -> bool {
+        matches!(
+            self.cause,
+            CallErrorCause::NamespaceMissing { .. } | CallErrorCause::PermissionDenied { .. }
+        )
     }
 
     pub(crate) const fn is_not_found(&self) -> bool {
@@ -130,6 +148,8 @@ impl From<CallError> for Unavailable {
             | CallErrorCause::Unauthenticated { .. }
             | CallErrorCause::QuotaExceeded { .. }
             | CallErrorCause::QuotaConflict { .. }
+            | CallErrorCause::NamespaceMissing { .. }
+            | CallErrorCause::PermissionDenied { .. }
             | CallErrorCause::Busy { .. }
             | CallErrorCause::ServerError { .. }
             | CallErrorCause::NoResourceVersion
@@ -192,9 +212,19 @@ fn classify_error(error: Error) -> CallErrorCause {
 }
 
 fn classify_status(status: Status) -> CallErrorCause {
-    let Status { code, reason, message, .. } = status;
+    let Status { code, reason, message, details, .. } = status;
+    let kind = details.as_ref().map_or("", |details| details.kind.as_str());
+    let has_cause = |reason: &str| {
+        details.as_ref().is_some_and(|details| details.causes.iter().any(|cause| cause.reason == reason))
+    };
     match code {
         401 => CallErrorCause::Unauthenticated { message },
+        // A namespace that is being deleted accepts no new objects.
+        403 if has_cause("NamespaceTerminating") => CallErrorCause::NamespaceMissing { message },
+        404 if kind == "namespaces" => CallErrorCause::NamespaceMissing { message },
+        403 if message.contains("is forbidden: User ") && message.contains(" cannot ") => {
+            CallErrorCause::PermissionDenied { message }
+        }
         403 if message.contains("exceeded quota") => CallErrorCause::QuotaExceeded { message },
         409 if reason == "Conflict" && message.contains("resourcequotas") => {
             CallErrorCause::QuotaConflict { message }
@@ -259,6 +289,44 @@ mod tests {
         }
         let exists = failed(status(409, "AlreadyExists", "jobs.batch already exists"));
         assert!(exists.is_already_exists() && exists.is_conflict());
+    }
+
+    #[test]
+    fn missing_namespace_or_permission_is_not_a_rejection() {
+        let with_details = |code, message: &str, details: serde_json::Value| {
+            let details = serde_json::from_value(details).unwrap();
+            let (message, details) = (message.to_owned(), Some(details));
+            failed(Error::Api(Box::new(Status { code, message, details, ..Status::default() })))
+        };
+        let missing = with_details(
+            404,
+            "namespaces \"runway-jobs\" not found",
+            serde_json::json!({"name": "runway-jobs", "kind": "namespaces"}),
+        );
+        let terminating = with_details(
+            403,
+            "jobs.batch \"a\" is forbidden: unable to create new content in namespace runway-jobs because it is being terminated",
+            serde_json::json!({"name": "a", "kind": "jobs", "causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}),
+        );
+        let denied = failed(status(
+            403,
+            "Forbidden",
+            "jobs.batch is forbidden: User \"system:serviceaccount:runway-system:runway-http\" cannot create resource \"jobs\" in API group \"batch\" in the namespace \"runway-jobs\"",
+        ));
+        for error in [missing, terminating, denied] {
+            assert_eq!(
+                (error.effect(), error.is_misconfiguration()),
+                (CallEffect::NotDone, true),
+                "{error:?}"
+            );
+            assert!(error.to_string().contains("runway-jobs"), "{error}");
+        }
+        // A missing object in an existing namespace, and a denial by a webhook, are still rejections.
+        let gone =
+            with_details(404, "jobs.batch \"a\" not found", serde_json::json!({"name": "a", "kind": "jobs"}));
+        assert!(gone.is_not_found());
+        let webhook = failed(status(403, "Forbidden", "admission webhook \"x\" denied the request: no"));
+        assert_eq!(webhook.effect(), CallEffect::Rejected);
     }
 
     #[test]

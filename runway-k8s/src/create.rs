@@ -94,7 +94,13 @@ impl From<CreateObjectsError> for CreateError {
 }
 
 pub(crate) async fn create(cluster: &Cluster, request: &CreateRequest) -> Result<JobSnapshot, CreateError> {
-    Ok(create_objects(cluster, request).await?)
+    let result = create_objects(cluster, request).await;
+    if let Err(CreateObjectsError::Call(error)) = &result
+        && error.is_misconfiguration()
+    {
+        tracing::error!(job = %request.id, %error, "the cluster is not set up for jobs");
+    }
+    Ok(result?)
 }
 
 async fn create_objects(

@@ -147,6 +147,9 @@ pub enum CancelError {
     /// The job has finished, or it was removed from the backend.
     #[error("the job has already finished")]
     AlreadyFinished(Arc<JobRecord>),
+    /// The backend no longer has the job, although its watch has not reported this yet.
+    #[error("the backend no longer has the job")]
+    Removed(Arc<JobRecord>),
     /// The backend could not be reached. A second call is safe.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -310,21 +313,40 @@ impl ControlPlane {
         self.inner.state().gate.set_policy(policy, now)
     }
 
-    /// Cancels a job. Returns when the cancellation has started; the job's phase shows when it is complete.
+    /// Cancels a job of any tenant. Otherwise the same as [`cancel_in_scope`](Self::cancel_in_scope).
     ///
     /// # Errors
     /// [`CancelError`] if the job was not cancelled. The variant says whether a retry makes sense.
     pub async fn cancel(&self, id: JobId) -> Result<Arc<JobRecord>, CancelError> {
+        self.cancel_in_scope(id, None).await
+    }
+
+    /// Cancels a job if the tenant owns it. `None` stands for all tenants. Returns when the cancellation has
+    /// started; the job's phase shows when it is complete.
+    ///
+    /// # Errors
+    /// [`CancelError`] if the job was not cancelled. The variant says whether a retry makes sense. It is
+    /// [`CancelError::NotFound`] for a job of another tenant, also while that job is being created.
+    pub async fn cancel_in_scope(
+        &self,
+        id: JobId,
+        tenant: Option<&Tenant>,
+    ) -> Result<Arc<JobRecord>, CancelError> {
+        let is_visible = |owner: &Tenant| tenant.is_none_or(|tenant| tenant == owner);
         let record = {
             let state = self.inner.state();
-            match (state.jobs.get(id), state.pending_creations.contains_key(&id)) {
-                (Some(record), _) => Arc::clone(record),
-                (None, true) => return Err(CancelError::BeingCreated),
-                (None, false) => return Err(CancelError::NotFound),
+            match (state.jobs.get(id), state.pending_creations.get(&id)) {
+                (Some(record), _) if is_visible(&record.snapshot.tenant) => Arc::clone(record),
+                (None, Some(creation)) if is_visible(&creation.request.admitted.job().tenant) => {
+                    return Err(CancelError::BeingCreated);
+                }
+                _ => return Err(CancelError::NotFound),
             }
         };
-        match record.snapshot.status.phase {
-            Phase::Cancelled if !record.gone => return Ok(record),
+        let status = &record.snapshot.status;
+        match status.phase {
+            // At least one process of the cancelled job still runs.
+            Phase::Cancelled if !record.gone && status.occupies_resources => return Ok(record),
             phase if record.gone || phase.is_final() => return Err(CancelError::AlreadyFinished(record)),
             _ => {}
         }
@@ -333,7 +355,7 @@ impl ControlPlane {
         match outcome {
             CancelOutcome::Started => Ok(latest),
             CancelOutcome::AlreadyFinished => Err(CancelError::AlreadyFinished(latest)),
-            CancelOutcome::NotFound => Err(CancelError::NotFound),
+            CancelOutcome::NotFound => Err(CancelError::Removed(latest)),
         }
     }
 

@@ -83,6 +83,9 @@ fn cancelled_job_releases_its_hold_and_stays_cancelled() {
         assert_eq!(harness.held_count(), 0);
         assert!(matches!(harness.plane.cancel(job).await, Err(CancelError::AlreadyFinished(_))));
         assert_eq!(harness.plane.cancel(JobId::from_random(7)).await, Err(CancelError::NotFound));
+        let other = "b".parse().unwrap();
+        let foreign = harness.plane.cancel_in_scope(job, Some(&other)).await;
+        assert_eq!(foreign, Err(CancelError::NotFound));
         let logs = harness.plane.logs(job, LogOptions::default()).await;
         assert!(matches!(logs, Err(LogsError::Log(_))));
     });

@@ -23,7 +23,7 @@ use crate::rate::{Buckets, RateLimit, RateLimitExceeded, RateLimiter, RateRemain
 use crate::spec::{JobSpec, ParsedSpec};
 use crate::units::Timestamp;
 use crate::violation::Violation;
-use quota_refusal::{available_at, quota_limits, quota_violations};
+use quota_refusal::{available_at, quota_limits, quota_violations, zero_limit_violations};
 use std::sync::Arc;
 
 /// A submission: a spec, the violations found while parsing it, and the tenant.
@@ -379,12 +379,12 @@ fn decide(
         && let Some(job) = &job
     {
         let tenant_policy = policy.tenant_policy(job.tenant.as_str());
-        let exceeded = quota_limits(policy, tenant_policy).exceeded(
-            gate_inputs.tenant_usage,
-            gate_inputs.cluster_usage,
-            job.resources.gpu,
-        );
-        if !exceeded.is_empty() {
+        let limits = quota_limits(policy, tenant_policy);
+        violations = zero_limit_violations(limits, tenant_policy);
+        let exceeded =
+            limits.exceeded(gate_inputs.tenant_usage, gate_inputs.cluster_usage, job.resources.gpu);
+        // No hold blocks the job if a limit is 0, so there is no time at which the job fits.
+        if violations.is_empty() && !exceeded.is_empty() {
             let blocking = |quota: &QuotaExceeded| blocking_holds(job.tenant.as_str(), quota);
             inputs.holds =
                 exceeded.iter().map(|s| BlockingHolds { quota: s.kind, holds: blocking(s) }).collect();

@@ -18,6 +18,22 @@ pub(super) fn quota_limits(policy: &Policy, tenant_policy: &TenantPolicy) -> Quo
     QuotaLimits { tenant, cluster }
 }
 
+/// Returns a violation for each job limit that is 0. Such a limit refuses every job, so waiting does not help.
+pub(super) fn zero_limit_violations(limits: QuotaLimits, tenant_policy: &TenantPolicy) -> Vec<Violation> {
+    let quota = (limits.tenant.jobs == 0).then_some((
+        "the policy sets the tenant's quota of concurrent jobs to 0",
+        &*tenant_policy.concurrent_jobs.source,
+    ));
+    let capacity = (limits.cluster.jobs == 0).then_some((
+        "the policy sets the capacity of concurrent jobs of all tenants to 0",
+        "capacity.concurrent_jobs",
+    ));
+    let violation = |(message, policy_path): (&str, &str)| {
+        Violation::new(Code::JobsNotAllowed, "", message).range(Json::Null, 0).policy(policy_path)
+    };
+    quota.into_iter().chain(capacity).map(violation).collect()
+}
+
 /// Returns the time by which the holds release enough of the quota at the latest. Returns `None` if all of
 /// these holds together do not release enough.
 pub(super) fn available_at(

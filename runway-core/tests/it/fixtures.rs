@@ -113,8 +113,34 @@ fn every_code_has_a_fixture_that_is_refused_with_it() {
         assert!(codes.contains(&expected_code(&path)), "{}: {codes:?}", path.display());
         covered.insert(expected_code(&path));
     }
+    for violation in check_zero_job_limits() {
+        covered.insert(violation);
+    }
     let uncovered: Vec<_> = Code::ALL.iter().filter(|code| !covered.contains(code)).collect();
     assert!(uncovered.is_empty(), "no fixture is refused with {uncovered:?}");
+}
+
+/// Asserts that a job quota of 0 and a job capacity of 0 refuse every job. Returns the codes.
+fn check_zero_job_limits() -> Vec<Code> {
+    let source = std::fs::read_to_string(fixtures().join("policies/in-sequence.yaml")).unwrap();
+    let quota = source.replace("quota: {gpus: 4, concurrent_jobs: 2}", "quota: {concurrent_jobs: 0}");
+    let capacity =
+        source.replace("capacity: {gpus: 7, concurrent_jobs: 3,", "capacity: {gpus: 7, concurrent_jobs: 0,");
+    let submission = &submissions(&fixtures().join("jobs/hello.yaml"), None)[0];
+    let mut found = Vec::new();
+    for (source, policy_path) in [(quota, "quota.concurrent_jobs"), (capacity, "capacity.concurrent_jobs")] {
+        let policy = Arc::new(Policy::parse(source.as_bytes(), PriceOverrides::default()).unwrap());
+        let mut gate = Gate::new(policy, HashSeed::default());
+        let decision = gate.submit(JobId::from_random(1), submission, Timestamp::from_seconds(1)).unwrap();
+        let [violation] = decision.violations() else { panic!("{:#?}", decision.violations()) };
+        assert_eq!(violation.policy.as_deref(), Some(policy_path));
+        assert_eq!(violation.code.remedy(), runway_core::code::Remedy::Policy);
+        assert_eq!(decision.refusal().unwrap().free_by, None, "waiting does not help");
+        let (again, line) = crate::replay::replayed(gate.policy(), &decision);
+        assert_eq!(again, line);
+        found.push(violation.code);
+    }
+    found
 }
 
 /// Asserts that the job is admitted at the time that the refusal names, once the blocking holds are released.

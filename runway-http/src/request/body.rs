@@ -5,7 +5,8 @@ use crate::request_id::single_str;
 use crate::state::AppState;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body_util::BodyExt;
@@ -49,8 +50,14 @@ impl FromRequest<AppState> for JobBody {
 /// Returns the format of the body from its media type. A parameter such as `charset=utf-8` has no effect.
 ///
 /// # Errors
-/// An [`ApiError`] if the media type is neither JSON nor YAML, or the header does not occur exactly once.
+/// An [`ApiError`] if the body is compressed, if the media type is neither JSON nor YAML, or if the header
+/// with the media type does not occur exactly once.
 fn body_format(request: &Request) -> Result<Format, ApiError> {
+    if is_encoded(request.headers()) {
+        let detail = "the body has a `Content-Encoding`, such as gzip; send it without one";
+        return Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail)
+            .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
     let essence = single_str(request.headers(), &CONTENT_TYPE)
         .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     match essence.as_deref() {
@@ -58,9 +65,19 @@ fn body_format(request: &Request) -> Result<Format, ApiError> {
         Some(YAML) => Ok(Format::Yaml),
         _ => {
             let detail = format!("send the job as `{JSON}` or `{YAML}`, and set the `Content-Type` header");
-            Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail))
+            Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail)
+                .with_header(ACCEPT, HeaderValue::from_static("application/json, application/yaml")))
         }
     }
+}
+
+/// Returns whether the body has a content coding other than `identity`.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let codings =
+        headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    codings
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use runway_api::{JobList, JobView};
 use runway_control::{CancelError, JobFilter, JobRecord, PageToken};
-use runway_core::status::Phase;
+use runway_core::status::{Phase, Status};
 use runway_core::units::Timestamp;
 use runway_core::{JobId, Tenant};
 use serde::Deserialize;
@@ -161,7 +161,7 @@ pub(super) async fn read(
         (status = 202, description = "The cancellation has started; the body is the last snapshot of the job", body = JobView),
         (status = 400, description = "A header is invalid"),
         (status = 404, description = "The job does not exist, or belongs to another tenant"),
-        (status = 409, description = "The job is already finished, or is still being created"),
+        (status = 409, description = "The job is already finished, is still being created, or has left the backend"),
     )
 )]
 pub(super) async fn cancel(
@@ -171,23 +171,19 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id: JobId = id.parse().map_err(|_| job_not_found())?;
-    // A job that is being created has no record yet, so its tenant cannot be checked. Its cancellation fails
-    // with a conflict.
-    if let Some(record) = state.plane().job(id)
-        && !scope.includes(record.snapshot.tenant.as_str())
-    {
-        return Err(job_not_found());
-    }
-    let result = state.plane().cancel(id).await;
+    let result = state.plane().cancel_in_scope(id, scope.0.as_ref()).await;
     let record = result.map_err(|error| match error {
         CancelError::NotFound => job_not_found(),
         CancelError::BeingCreated => {
             ApiError::new(ProblemKind::Conflict, error.to_string()).with_job_id(id).with_retry_after(1)
         }
         CancelError::AlreadyFinished(record) => {
+            ApiError::new(ProblemKind::Conflict, finished_detail(&record.snapshot.status)).with_job_id(id)
+        }
+        CancelError::Removed(record) => {
             let phase = record.snapshot.status.phase;
-            ApiError::new(ProblemKind::Conflict, format!("the job is already finished: it is {phase}"))
-                .with_job_id(id)
+            let detail = format!("the backend no longer has the job; its last known phase is {phase}");
+            ApiError::new(ProblemKind::Conflict, detail).with_job_id(id)
         }
         CancelError::Unavailable(cause) => {
             let detail = format!("{cause}; it is safe to retry the cancellation");
@@ -202,6 +198,16 @@ pub(super) async fn cancel(
         "cancelled"
     );
     Ok((StatusCode::ACCEPTED, [NO_STORE], Json(job_view(&record, state.plane().now()))).into_response())
+}
+
+/// Returns the reason that a finished job cannot be cancelled.
+fn finished_detail(status: &Status) -> String {
+    let reason = match status.phase {
+        Phase::Cancelled => "the job was already cancelled".to_owned(),
+        phase => format!("the job is already finished: it is {phase}"),
+    };
+    let ended = status.finished_at.map(|time| format!("; it ended at {time}")).unwrap_or_default();
+    format!("{reason}{ended}")
 }
 
 /// Returns the job if it exists and the request can see its tenant.

@@ -4,7 +4,7 @@ use super::NO_STORE;
 use crate::problem::{ApiError, ProblemKind};
 use crate::request::body::JobBody;
 use crate::request::idempotency_key::IdempotencyKeyHeader;
-use crate::request::rate_limit;
+use crate::request::rate_limit::{self, ExceededServerLimit};
 use crate::request::tenant::TenantHeader;
 use crate::request_id::RequestIds;
 use crate::state::AppState;
@@ -69,14 +69,19 @@ pub(super) async fn submit(
         Err(error) => {
             let tenant_name = tenant.as_deref();
             service.record_unreadable(request.identity(), tenant_name, &error.violations, &error.detail);
-            let rate = rate_headers(&state, tenant_name.and_then(|name| name.parse().ok()).as_ref());
+            let rate = rate_headers(&state, tenant_name.and_then(|name| name.parse().ok()).as_ref(), None);
             ApiError { headers: [error.headers, rate].concat(), ..error }.into_response()
         }
     }
 }
 
 fn to_response(report: SubmissionReport, state: &AppState) -> Response {
-    let rate = rate_headers(state, report.tenant.as_ref());
+    let exceeded = report
+        .result
+        .as_ref()
+        .err()
+        .and_then(|refusal| ExceededServerLimit::from_refusal(refusal, &state.plane().policy()));
+    let rate = rate_headers(state, report.tenant.as_ref(), exceeded);
     let (status, job) = match report.result {
         Ok(Submitted::Created { job, .. }) => (StatusCode::CREATED, job),
         Ok(Submitted::Replayed { job }) => (StatusCode::OK, job),
@@ -90,9 +95,13 @@ fn to_response(report: SubmissionReport, state: &AppState) -> Response {
     (status, [NO_STORE], location, AppendHeaders(rate), Json(view)).into_response()
 }
 
-fn rate_headers(state: &AppState, tenant: Option<&Tenant>) -> Vec<(HeaderName, HeaderValue)> {
+fn rate_headers(
+    state: &AppState,
+    tenant: Option<&Tenant>,
+    exceeded: Option<ExceededServerLimit>,
+) -> Vec<(HeaderName, HeaderValue)> {
     let headers = |tenant: &Tenant| {
-        rate_limit::rate_limit_headers(&state.plane().usage(tenant.as_str()), state.plane().now())
+        rate_limit::rate_limit_headers(&state.plane().usage(tenant.as_str()), exceeded, state.plane().now())
     };
     tenant.map(headers).unwrap_or_default()
 }

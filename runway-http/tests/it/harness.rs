@@ -153,6 +153,16 @@ fn check_against_openapi(method: &str, path: &str, answer: &TestResponse) {
     let status = answer.status.as_u16().to_string();
     let response = &operation["responses"][&status];
     assert!(response.is_object(), "{method} {template}: {status} is not documented");
+    let is_documented = |name: &str| {
+        let mut headers = response["headers"].as_object().unwrap().keys();
+        headers.any(|documented| documented.eq_ignore_ascii_case(name))
+    };
+    // OpenAPI describes the type of the body elsewhere, and the length is part of the framing.
+    for name in
+        answer.headers.keys().filter(|name| !["content-type", "content-length"].contains(&name.as_str()))
+    {
+        assert!(is_documented(name.as_str()), "{method} {template} {status}: `{name}` is not documented");
+    }
     let media = answer.header("content-type").split(';').next().unwrap();
     let content = response["content"].as_object();
     let Some(content) = content.filter(|content| !content.is_empty()) else {

@@ -6,6 +6,7 @@
 
 mod cancel;
 mod harness;
+mod hosts;
 mod idempotency;
 mod jobs;
 mod limits;
@@ -19,4 +20,5 @@ mod quotes;
 mod references;
 mod roles;
 mod submit;
+mod tasks;
 mod tenants;

@@ -37,11 +37,28 @@ async fn unsupported_media_type_is_415() {
         ["", "text/plain", "application/jsonx", "application/x-www-form-urlencoded", "multipart/form-data"]
     {
         for path in ["/v1/jobs", "/v1/quotes"] {
-            harness
-                .post(path, "{}", &[("content-type", media)])
-                .await
-                .expect_problem(415, "unsupported-media-type");
+            let answer = harness.post(path, "{}", &[("content-type", media)]).await;
+            answer.expect_problem(415, "unsupported-media-type");
+            assert_eq!(answer.header("accept"), "application/json, application/yaml");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_body_is_415() {
+    let harness = Harness::new().await;
+    let body = || job("a", "listed").to_string();
+    for coding in ["gzip", "br", "identity, gzip", "GZIP"] {
+        for path in ["/v1/jobs", "/v1/quotes"] {
+            let answer = harness.post(path, body(), &[("content-encoding", coding)]).await;
+            let problem = answer.expect_problem(415, "unsupported-media-type");
+            assert!(problem["detail"].as_str().unwrap().contains("Content-Encoding"), "{problem}");
+            assert_eq!(answer.header("accept-encoding"), "identity");
+        }
+    }
+    for coding in ["identity", "Identity"] {
+        let answer = harness.post("/v1/jobs", body(), &[("content-encoding", coding)]).await;
+        assert_eq!(answer.status, 201, "{coding}");
     }
 }
 

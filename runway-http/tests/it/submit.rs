@@ -105,7 +105,8 @@ async fn rate_limited_retry_after_is_exact() {
         "{problem}"
     );
     assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(answer.header("ratelimit"), "\"tenant\";r=0;t=10");
+    // A client that waits for `t` seconds does not wait longer than `Retry-After`.
+    assert_eq!(answer.header("ratelimit"), "\"tenant\";r=0;t=1");
     tokio::time::advance(Duration::from_millis(999)).await;
     harness.post("/v1/jobs", job("a", "t").to_string(), &[]).await.expect_problem(429, "rate-limited");
     tokio::time::advance(Duration::from_millis(1)).await;
@@ -129,6 +130,23 @@ async fn rate_limit_of_all_tenants_is_named_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refusal_by_the_server_limit_names_that_limit() {
+    let capacity = "capacity: {rate_limit: {per_minute: 30, burst: 2}}";
+    let harness = Harness::with_limits(&format!("{POLICY}{capacity}\n"), RequestLimits::default()).await;
+    for tenant in ["a", "b"] {
+        let answer = harness.post("/v1/jobs", job("a", tenant).to_string(), &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.header("ratelimit")), (201, "\"tenant\";r=9;t=1"));
+        assert_eq!(answer.header("ratelimit-policy"), "\"tenant\";q=10;w=10");
+    }
+    // The bucket of the third tenant is full, so it has no `t`.
+    let answer = harness.post("/v1/jobs", job("a", "c").to_string(), &[]).await;
+    answer.expect_problem(429, "rate-limited");
+    assert_eq!(answer.header("retry-after"), "2");
+    assert_eq!(answer.header("ratelimit-policy"), "\"tenant\";q=10;w=10, \"server\";q=2;w=4");
+    assert_eq!(answer.header("ratelimit"), "\"tenant\";r=10, \"server\";r=0;t=2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn over_quota_response_has_free_by() {
     let harness = Harness::new().await;
     for _ in 0..3 {
@@ -144,6 +162,19 @@ async fn over_quota_response_has_free_by() {
     // A job runs for ten seconds. Then the quota is free again.
     tokio::time::sleep(Duration::from_secs(30)).await;
     harness.create_job(&job("a", "t")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn job_limit_of_0_is_422_without_retry_after() {
+    let capacity = format!("{POLICY}capacity: {{concurrent_jobs: 0}}\n");
+    let quota = POLICY.replace("quota: {gpus: 4, concurrent_jobs: 3}", "quota: {concurrent_jobs: 0}");
+    for policy in [quota, capacity] {
+        let harness = Harness::with_limits(&policy, RequestLimits::default()).await;
+        let answer = harness.post("/v1/jobs", job("a", "t").to_string(), &[]).await;
+        let problem = answer.expect_problem(422, "refused");
+        assert_eq!(problem["violations"][0]["code"], "jobs-not-allowed", "{problem}");
+        assert_eq!((answer.header("retry-after"), &problem["free_by"]), ("", &json!(null)), "{problem}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

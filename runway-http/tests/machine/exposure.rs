@@ -97,7 +97,8 @@ async fn foreign_host_header_is_421() {
         ("/v1/jobs", "Host: localhost:8080\r\n", 200),
         ("/v1/jobs", "Host: 127.0.0.1\r\n", 200),
         ("/v1/jobs", "Host: [::1]:80\r\n", 200),
-        ("/v1/jobs", "", 200),
+        ("/v1/jobs", "", 400),
+        ("/v1/jobs", "Host: localhost\r\nHost: localhost\r\n", 400),
     ] {
         let answer = exchange(server.process.address, format!("GET {target} HTTP/1.1\r\n{host}\r\n")).await;
         assert_eq!(answer.status, status, "{target} {host}");

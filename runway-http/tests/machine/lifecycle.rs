@@ -79,6 +79,7 @@ async fn deadline_oom_and_cancel_set_phase_and_reason() {
         let job = server.wait_until_finished(id).await;
         assert_eq!((&job["phase"], &job["reason"]), (&json!(phase), &reason), "{job}");
     }
+    assert_eq!(server.cancel(&stopped).await, 409, "no process of the cancelled job runs");
     assert_eq!(server.logs(&stopped, "").await, "ready\ncleaned\n");
 }
 

@@ -10,13 +10,16 @@
 
 mod bodies;
 mod harness;
+mod hosts;
 mod load;
 mod log_readers;
 mod reloading;
 mod request_heads;
 mod roles;
 mod secrecy;
+mod sessions;
 mod shutdown;
+mod slow_readers;
 mod smuggling;
 
 use runway_testing::paths::{TempDir, program};

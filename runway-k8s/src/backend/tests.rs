@@ -1,7 +1,7 @@
 //! Tests of the backend with a client that is connected to a socket.
 
 use super::*;
-use crate::object::INCOMPLETE_ANNOTATION;
+use runway_core::render::label;
 use crate::protobuf::decode_object;
 use crate::protobuf::test_encode::{in_envelope, map_entry, nested, string};
 use crate::test_server::{ReceivedRequest, TestResponse, TestServer};
@@ -204,7 +204,7 @@ fn set_version(job: &mut Job) {
 }
 
 fn complete(job: &mut Job) {
-    job.metadata.annotations.as_mut().unwrap().remove(INCOMPLETE_ANNOTATION);
+    job.metadata.annotations.as_mut().unwrap().remove(label::INCOMPLETE);
     set_version(job);
 }
 

@@ -246,7 +246,7 @@ async fn create_is_rejected_if_a_foreign_job_has_the_name() {
 }
 
 #[tokio::test]
-async fn create_in_a_missing_namespace_is_rejected() {
+async fn create_in_a_missing_namespace_is_unavailable() {
     let harness = Harness::new("elsewhere").await;
     let policy = runway_testing::cluster::policy("no-such-namespace", |policy| policy);
     let request = CreateRequest { policy, ..create_request(&harness, shell("train", "true")) };
@@ -256,7 +256,7 @@ async fn create_in_a_missing_namespace_is_rejected() {
     let backend = KubernetesBackend::new(admin, &request.policy, settings, env);
     let result = backend.create(&request).await;
     assert!(
-        matches!(&result, Err(CreateError::Rejected { reason }) if reason.contains("no-such-namespace")),
+        matches!(&result, Err(CreateError::Unavailable(cause)) if cause.message.contains("no-such-namespace")),
         "{result:?}"
     );
 }

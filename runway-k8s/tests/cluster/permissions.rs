@@ -56,11 +56,14 @@ async fn missing_permissions_are_reported_with_consequence() {
         "{message}"
     );
     assert!(message.ends_with(": jobs cannot be created"), "{message}");
-    // Without the permission, a create request is rejected with the reason.
+    // Without the permission, the job is not created. The job is not at fault, so it is not rejected.
     let request = create_request(&policy, JobId::from_random(1), shell("train", "true"));
     use runway_control::backend::{Backend, CreateError};
     let result = backend.create(&request).await;
-    assert!(matches!(&result, Err(CreateError::Rejected { reason }) if reason.contains("403")), "{result:?}");
+    assert!(
+        matches!(&result, Err(CreateError::Unavailable(cause)) if cause.message.contains("cannot create resource")),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]

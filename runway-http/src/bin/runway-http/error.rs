@@ -3,6 +3,7 @@
 use runway_core::policy::PriceVariableError;
 use runway_http::reload::LoadError;
 use runway_http::server::TlsError;
+use runway_http::tasks::TaskEnded;
 use runway_k8s::{ConnectError, MissingPermission};
 use std::io;
 use std::net::SocketAddr;
@@ -56,6 +57,9 @@ pub(crate) enum ServeError {
     #[cfg(target_os = "linux")]
     #[error("{0}; use `--best-effort` to run jobs without these limits")]
     NotEnforced(runway_local::NotEnforced),
+    /// A background task that the server needs ended.
+    #[error(transparent)]
+    TaskEnded(#[from] TaskEnded),
     /// A task of the server panicked.
     #[error("a task of the server failed")]
     Task(#[from] JoinError),

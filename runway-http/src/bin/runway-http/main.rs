@@ -10,7 +10,8 @@ use runway_core::ErrorChain;
 use runway_http::flags::{Flags, LogFormat};
 use runway_http::metrics::Metrics;
 use runway_http::server::{ConnectionLimits, Tls, serve};
-use runway_http::{AppState, app, loopback, ops, reload};
+use runway_http::tasks::EssentialTasks;
+use runway_http::{AppState, app, ops, reload};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -70,7 +71,8 @@ fn init_tracing(flags: &Flags) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Serves until a shutdown signal. Returns whether all in-flight requests were completed.
+/// Serves until a shutdown signal, or until a part of the server fails. Returns whether all in-flight requests
+/// were completed.
 async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let mut signals = ShutdownSignals::subscribe().map_err(ServeError::Signals)?;
     // Handle SIGHUP before any slow operation: its default action terminates the process.
@@ -78,7 +80,8 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let [policy_hangups, tls_hangups] = [hangup()?, hangup()?];
     let mut source = flags.policy_source()?;
     let policy = source.load().await?;
-    let tls = flags.tls_files().map(Tls::load).transpose()?;
+    let load_tls = |files| Tls::load_with_crl(files, flags.tls.client_crl.clone());
+    let tls = flags.tls_files().map(load_tls).transpose()?;
     let listener = bind(flags.listen).await?;
     let ops_listener = match flags.listen_ops {
         Some(address) => Some(bind(address).await?),
@@ -94,28 +97,42 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let observer = Arc::clone(&metrics);
     let plane =
         ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
-    let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits());
-    tokio::spawn(plane.clone().run());
-    tokio::spawn(reload::watch_policy(source, plane, Arc::clone(&metrics), policy_hangups));
+    let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits())
+        .with_host_rules(flags.host_rules());
+    let state = if flags.tls.client_ca.is_some() { state.with_required_access() } else { state };
+    let mut tasks = EssentialTasks::new(state.clone());
+    tasks.spawn("control loop", plane.clone().run());
+    tasks.spawn(
+        "reload of the policy",
+        reload::watch_policy(source, plane, Arc::clone(&metrics), policy_hangups),
+    );
     if let Some(tls) = tls.clone() {
-        tokio::spawn(reload_tls(tls, tls_hangups));
+        tasks.spawn("reload of the TLS files", reload_tls(tls, tls_hangups));
     }
 
     let [stop, stop_ops] = [(); 2].map(|()| Arc::new(Notify::new()));
     let limits = flags.connection_limits();
     raise_fd_limit(limits);
     let routes = app(state.clone());
-    let routes = if flags.is_loopback_only() { loopback::require_loopback_host(routes) } else { routes };
     let main = serve(listener, routes, limits, tls, Arc::clone(&metrics), Arc::clone(&stop).notified_owned());
-    let main = tokio::spawn(main);
+    let mut main = tokio::spawn(main);
     let probes = ops_listener.map(|listener| {
         let stopped = Arc::clone(&stop_ops).notified_owned();
         tokio::spawn(serve(listener, ops(state.clone()), limits, None, Arc::clone(&metrics), stopped))
     });
 
-    signals.recv().await;
     let delay = flags.shutdown_delay();
-    tracing::info!(delay_seconds = delay.as_secs(), "shutdown signal received; no longer ready");
+    let failure = tokio::select! {
+        () = signals.recv() => {
+            tracing::info!(delay_seconds = delay.as_secs(), "shutdown signal received; no longer ready");
+            None
+        }
+        ended = tasks.ended() => {
+            tracing::error!(delay_seconds = delay.as_secs(), "{}; no longer ready", ErrorChain::new(&ended));
+            Some(ended)
+        }
+        served = &mut main => return served.map_err(ServeError::from),
+    };
     state.mark_stopping();
     tokio::select! {
         () = tokio::time::sleep(delay) => {}
@@ -124,7 +141,7 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     state.begin_drain();
     stop.notify_one();
     let answered = tokio::select! {
-        answered = main => answered?,
+        answered = &mut main => answered?,
         () = signals.recv() => return Ok(false),
     };
     stop_ops.notify_one();
@@ -136,7 +153,10 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     } else {
         tracing::error!("shutdown incomplete; some requests exceeded `--drain-timeout`");
     }
-    Ok(answered)
+    match failure {
+        Some(ended) => Err(ended.into()),
+        None => Ok(answered),
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
