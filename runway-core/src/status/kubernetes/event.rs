@@ -92,11 +92,6 @@ impl<'a> Events<'a> {
         pod.is_some_and(|pod| names.into_iter().any(|name| name == pod))
     }
 
-    /// Returns whether the Job controller deleted any pod.
-    pub(super) fn job_deleted_a_pod(&self) -> bool {
-        self.job_events.iter().any(|event| has_reason(event, "SuccessfulDelete"))
-    }
-
     /// Returns a cause from the events of pods that were not observed. The pod with the newest event comes
     /// first.
     pub(super) fn unobserved_pod_cause(

@@ -17,10 +17,10 @@ pub(super) fn unschedulable(message: &str) -> Cause {
         hints.push(capacity_hint(&missing));
     }
     for obstacle in &obstacles {
-        if let Some(hint) = obstacle.hint() {
-            if !hints.iter().any(|known| known == hint) {
-                hints.push(hint.to_owned());
-            }
+        if let Some(hint) = obstacle.hint()
+            && !hints.iter().any(|known| known == hint)
+        {
+            hints.push(hint.to_owned());
         }
     }
     if hints.is_empty() {
