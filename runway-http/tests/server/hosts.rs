@@ -1,18 +1,18 @@
 //! The hosts that the program accepts on a cluster.
 
-use crate::process::{Process, TempDir, UNREACHABLE_KUBECONFIG};
+use crate::start_program;
+use runway_testing::paths::TempDir;
 use runway_testing::policies::UNLIMITED;
 use runway_testing::wire::exchange;
 
 #[tokio::test]
 async fn program_on_a_cluster_checks_the_host() {
     let dir = TempDir::new("hosts");
-    let (policy, kubeconfig) =
-        (dir.write("policy.yaml", UNLIMITED), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG));
+    dir.write("policy.yaml", UNLIMITED);
     let ops = ["--listen-ops", "127.0.0.1:0"];
     let own = ["--listen-ops", "127.0.0.1:0", "--allowed-hosts", "runway.example.com,other.example.com"];
     for (flags, service, allowed) in [(&ops[..], 200, 421), (&own[..], 421, 200)] {
-        let process = Process::start(policy.clone(), kubeconfig.clone(), flags).await;
+        let process = start_program(&dir, flags).await;
         for (address, path) in [(process.address, "/v1/policy"), (process.ops.unwrap(), "/healthz")] {
             for (hosts, status) in [
                 ("Host: localhost\r\n", 200),

@@ -1,10 +1,10 @@
 //! The end of sessions with client certificates: expiry, revocation, and maximum age.
 
-use crate::certificates::{Authority, Certificate, Client, write_tls_files};
 use crate::harness::{SHORT_TIMEOUT, TestServer};
-use crate::process::TempDir;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, SerialNumber, date_time_ymd};
 use runway_http::server::{ConnectionLimits, Tls, TlsError, TlsFiles};
+use runway_testing::paths::TempDir;
+use runway_testing::tls::{Authority, Certificate, TlsClient, write_tls_files};
 use runway_testing::wire::{get, job, post};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -33,8 +33,8 @@ impl Setup {
         })
     }
 
-    fn client(&self, certificate: &Certificate) -> Client {
-        Client::new(&self.servers, Some(certificate))
+    fn client(&self, certificate: &Certificate) -> TlsClient {
+        TlsClient::new(&self.servers, Some(certificate))
     }
 
     fn write_crl(&self, content: &str) -> PathBuf {
@@ -80,7 +80,7 @@ async fn sessions_with_client_certificates_are_not_resumed() {
     // Without client certificates, there is nothing to verify again.
     let public = Tls::load(TlsFiles { client_ca: None, ..setup.files.clone() }).unwrap();
     let server = serve(public, |_| ()).await;
-    let client = Client::new(&setup.servers, None);
+    let client = TlsClient::new(&setup.servers, None);
     assert_eq!(client.status(server.address, &get("/healthz")).await.unwrap(), 200);
     assert!(client.resumes(server.address).await);
 }
