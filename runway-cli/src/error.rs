@@ -6,7 +6,7 @@ use crate::diagnostics::{DiagnosticRenderer, DiagnosticTarget};
 use crate::input::ReadError;
 use crate::output::{self, OutputError, escape_control};
 use crate::policy::PolicyLoadError;
-use runway_core::document::parse_all;
+use runway_core::document::{DocumentLimits, parse_all_within};
 use runway_core::guardrails::GuardrailsError;
 use runway_core::name::NameError;
 use runway_core::status::KubectlListError;
@@ -145,7 +145,7 @@ impl CliError {
     pub(crate) fn print(&self) {
         let mut text = String::new();
         if let Self::Policy(PolicyLoadError::Invalid { file, error }) = self {
-            let parsed = parse_all(file.bytes()).into_iter().next();
+            let parsed = parse_all_within(file.bytes(), DocumentLimits::POLICY).into_iter().next();
             let target = parsed.as_ref().map_or(DiagnosticTarget::NoDocument, |parsed| match parsed {
                 Ok(document) => DiagnosticTarget::Policy(document),
                 Err(error) => DiagnosticTarget::ParseError(error),

@@ -3,7 +3,7 @@
 use crate::input::{self, ReadError, Source};
 use crate::output::escape_control;
 use runway_core::Policy;
-use runway_core::document::{Document, parse_all};
+use runway_core::document::{Document, DocumentLimits, parse_all_within};
 use runway_core::policy::{PolicyError, PriceOverrides, PriceVariableError, policy_path_pointer};
 use std::path::Path;
 
@@ -63,6 +63,7 @@ pub(crate) fn load(path: Option<&Path>) -> Result<LoadedPolicy, PolicyLoadError>
         Ok(policy) => policy,
         Err(error) => return Err(PolicyLoadError::Invalid { file: source, error }),
     };
-    let document = parse_all(source.bytes()).into_iter().next().and_then(Result::ok);
+    let documents = parse_all_within(source.bytes(), DocumentLimits::POLICY);
+    let document = documents.into_iter().next().and_then(Result::ok);
     Ok(LoadedPolicy { policy, document, file: path.map(|_| source.name) })
 }

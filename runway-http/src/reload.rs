@@ -1,14 +1,21 @@
 //! The policy file. The server loads it at startup, and again when it changes or after SIGHUP.
+//!
+//! Another program can be writing the file at the same time, and many prefixes of a policy are valid policies
+//! with weaker rules. Two rules keep such a prefix from becoming active. First, two polls in a row must read
+//! the same content. Second, if the active policy ends with the YAML marker `...`, a new one must end with it,
+//! too. SIGHUP skips the first rule.
 
 use crate::metrics::Metrics;
 use runway_control::ControlPlane;
+use runway_core::document::DocumentLimits;
 use runway_core::gate::NamespaceChanged;
 use runway_core::policy::{PolicyError, PriceOverrides, PriceVariableError};
 use runway_core::violation::Violation;
 use runway_core::{Policy, digest::Digest};
 use serde_json::Value as Json;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +26,20 @@ use tokio::signal::unix::Signal;
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Maximum size of a policy file in bytes.
-const MAX_POLICY_BYTES: usize = 64 * 1024 * 1024;
+const MAX_POLICY_BYTES: usize = DocumentLimits::POLICY.bytes;
+
+/// Maximum number of changed values in the log of one reload.
+const MAX_LOGGED_CHANGES: usize = 100;
 
 /// The policy file, with prices that override those in the file.
 #[derive(Debug, Clone)]
 pub struct PolicySource {
     path: PathBuf,
     overrides: PriceOverrides,
-    /// The content of the file at the last successful read. Empty before the first read.
-    last_read: Vec<u8>,
+    /// The content of the file at the last read that was parsed. Empty before the first one.
+    last_read: Arc<[u8]>,
+    /// Whether a policy must end with the marker, because the last valid one did.
+    needs_end_marker: bool,
 }
 
 /// An error that prevents a policy from becoming active.
@@ -44,6 +56,15 @@ pub enum LoadError {
     /// The file exceeds the maximum size.
     #[error("cannot read the policy `{}`: it exceeds {} MiB", path.display(), MAX_POLICY_BYTES / 1024 / 1024)]
     TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file may not be complete.
+    #[error(
+        "the policy `{}` does not end with the line `...`, so it may be half-written; add this line, or restart the server to load the policy without it",
+        path.display()
+    )]
+    NoEndMarker {
         /// The file.
         path: PathBuf,
     },
@@ -85,32 +106,73 @@ impl PolicySource {
     /// [`PriceVariableError`] if a price variable does not contain a valid price.
     pub fn new(path: PathBuf) -> Result<Self, PriceVariableError> {
         let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-        Ok(Self { path, overrides: PriceOverrides::from_variables(variable)?, last_read: Vec::new() })
+        let overrides = PriceOverrides::from_variables(variable)?;
+        Ok(Self { path, overrides, last_read: Arc::default(), needs_end_marker: false })
     }
 
-    /// Loads the policy.
+    /// Loads the policy, whether it ends with the marker or not.
     ///
     /// # Errors
     /// [`LoadError`] if the file cannot be read, is too large, or does not contain a valid policy.
     pub async fn load(&mut self) -> Result<Arc<Policy>, LoadError> {
-        self.last_read = self.read().await?;
-        self.parse(&self.last_read)
+        let source = self.clone();
+        let (content, policy) = run_blocking(move || {
+            let content = source.read()?;
+            let policy = source.parse(&content)?;
+            Ok::<_, LoadError>((content, policy))
+        })
+        .await?;
+        self.needs_end_marker = has_end_marker(&content);
+        self.last_read = content;
+        Ok(policy)
     }
 
-    async fn read(&self) -> Result<Vec<u8>, LoadError> {
-        let path = &self.path;
-        let read = tokio::fs::read(path).await;
-        let bytes = read.map_err(|source| LoadError::Read { path: path.clone(), source })?;
-        if bytes.len() > MAX_POLICY_BYTES {
-            Err(LoadError::TooLarge { path: path.clone() })
-        } else {
-            Ok(bytes)
+    /// Reads the file. Reads at most one byte more than the maximum size, whatever the size of the file.
+    fn read(&self) -> Result<Arc<[u8]>, LoadError> {
+        let io_error = |source| LoadError::Read { path: self.path.clone(), source };
+        let too_large = || LoadError::TooLarge { path: self.path.clone() };
+        let max = u64::try_from(MAX_POLICY_BYTES).unwrap_or(u64::MAX);
+        let file = File::open(&self.path).map_err(io_error)?;
+        if file.metadata().map_err(io_error)?.len() > max {
+            return Err(too_large());
         }
+        let mut bytes = Vec::new();
+        file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(io_error)?;
+        if bytes.len() > MAX_POLICY_BYTES { Err(too_large()) } else { Ok(bytes.into()) }
     }
 
-    fn parse(&self, bytes: &[u8]) -> Result<Arc<Policy>, LoadError> {
-        let parsed = Policy::parse(bytes, self.overrides);
+    /// Parses a changed policy. Rejects it if it may be half-written.
+    fn parse_complete(&self, content: &[u8]) -> Result<Arc<Policy>, LoadError> {
+        // A part of a JSON policy is never valid.
+        let is_json = content.trim_ascii_start().starts_with(b"{");
+        if self.needs_end_marker && !is_json && !has_end_marker(content) {
+            return Err(LoadError::NoEndMarker { path: self.path.clone() });
+        }
+        self.parse(content)
+    }
+
+    fn parse(&self, content: &[u8]) -> Result<Arc<Policy>, LoadError> {
+        let parsed = Policy::parse(content, self.overrides);
         parsed.map(Arc::new).map_err(|error| LoadError::Invalid { path: self.path.clone(), error })
+    }
+}
+
+/// Returns whether the last line that is not empty is `...`, the end of a YAML document. A policy is a single
+/// document, so a file that ends with this line is complete.
+fn has_end_marker(content: &[u8]) -> bool {
+    let content = content.trim_ascii_end();
+    content.strip_suffix(b"...").is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
+}
+
+/// Runs a blocking operation without blocking the threads that serve requests.
+async fn run_blocking<T: Send + 'static>(operation: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(operation).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 
@@ -124,31 +186,46 @@ pub async fn watch_policy(
     mut hangups: Signal,
 ) {
     let mut last_error: Option<String> = None;
-    // Whether the content at the last successful read is the active policy.
+    // Whether the content at the last read that was parsed is the active policy.
     let mut is_active = true;
+    // The changed content at the last poll, if it has not been parsed yet.
+    let mut unconfirmed: Option<Arc<[u8]>> = None;
     loop {
         let is_requested = tokio::select! {
             Some(()) = hangups.recv() => true,
             () = tokio::time::sleep(POLL_INTERVAL) => false,
         };
-        let read = source.read().await;
-        if !is_requested && read.as_ref().is_ok_and(|bytes| *bytes == source.last_read) {
-            last_error = None;
-            metrics.set_policy_is_current(is_active);
-            continue;
+        let reader = source.clone();
+        let read = run_blocking(move || reader.read()).await;
+        if let (Ok(content), false) = (&read, is_requested) {
+            if *content == source.last_read {
+                (last_error, unconfirmed) = (None, None);
+                metrics.set_policy_is_current(is_active);
+                continue;
+            }
+            if unconfirmed.as_ref() != Some(content) {
+                unconfirmed = Some(Arc::clone(content));
+                continue;
+            }
         }
+        unconfirmed = None;
         let was_read = read.is_ok();
-        let applied = read.and_then(|bytes| {
-            let parsed = source.parse(&bytes);
-            source.last_read = bytes;
-            activate(&plane, parsed?)
-        });
+        let applied = match read {
+            Ok(content) => {
+                source.last_read = Arc::clone(&content);
+                let (parser, plane) = (source.clone(), plane.clone());
+                let apply = move || activate(&plane, parser.parse_complete(&content)?);
+                run_blocking(apply).await
+            }
+            Err(error) => Err(error),
+        };
         metrics.set_policy_is_current(applied.is_ok());
         if was_read {
             is_active = applied.is_ok();
         }
         match applied {
             Ok(()) => {
+                source.needs_end_marker = has_end_marker(&source.last_read);
                 last_error = None;
                 metrics.record_reload(true);
             }
@@ -170,7 +247,7 @@ fn activate(plane: &ControlPlane, policy: Arc<Policy>) -> Result<(), LoadError> 
     let [old, new] =
         [&before, &policy].map(|policy| serde_json::to_value(policy.canonical()).unwrap_or_default());
     let changes = policy_changes(&old, &new);
-    for PolicyChange { path: at, before, after } in &changes {
+    for PolicyChange { path: at, before, after } in changes.iter().take(MAX_LOGGED_CHANGES) {
         tracing::info!(at, before, after, "policy value changed");
     }
     tracing::info!(%from, %to, differences = changes.len(), "policy reloaded");
@@ -235,13 +312,38 @@ mod tests {
         );
     }
 
+    fn source(needs_end_marker: bool) -> PolicySource {
+        let (path, overrides) = ("p.yaml".into(), PriceOverrides::default());
+        PolicySource { path, overrides, last_read: Arc::default(), needs_end_marker }
+    }
+
+    #[test]
+    fn end_marker_is_the_last_line() {
+        for complete in ["...", "...\n", "version: 1\n...\n", "version: 1\r\n...\r\n", "a: 1\n...\n\n \n"] {
+            assert!(has_end_marker(complete.as_bytes()), "{complete:?}");
+        }
+        for incomplete in
+            ["", "\n", "version: 1\n", "version: 1\n..", "a: b...\n", "a: 1\n...\nb: 2\n", "a: 1\n ...\n"]
+        {
+            assert!(!has_end_marker(incomplete.as_bytes()), "{incomplete:?}");
+        }
+    }
+
+    #[test]
+    fn policy_without_the_end_marker_is_rejected_if_needed() {
+        let yaml = Policy::BUILTIN_SOURCE;
+        let json = serde_json::to_string(&Policy::builtin().canonical()).unwrap();
+        let marked = format!("{yaml}...\n");
+        let is_accepted = |text: &str, needs_end_marker: bool| {
+            source(needs_end_marker).parse_complete(text.as_bytes()).is_ok()
+        };
+        assert!(is_accepted(yaml, false) && is_accepted(&marked, true) && is_accepted(&json, true));
+        assert!(!is_accepted(yaml, true));
+    }
+
     #[test]
     fn load_error_includes_the_location() {
-        let source = PolicySource {
-            path: "p.yaml".into(),
-            overrides: PriceOverrides::default(),
-            last_read: Vec::new(),
-        };
+        let source = source(false);
         let load_error = |text: &str| source.parse(text.as_bytes()).unwrap_err().to_string();
         let syntax_error = load_error("version: [1");
         assert!(syntax_error.starts_with("the policy `p.yaml` is invalid: line 1"), "{syntax_error}");

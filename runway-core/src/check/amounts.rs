@@ -290,8 +290,8 @@ impl Checker<'_> {
         let tenant = self.input.tenant.or(self.input.spec.tenant.as_deref());
         let allows = |name: &&ClassName| {
             Some(*name) != class
-                && self.policy.limits(tenant, Some(name.as_str())).is_some_and(|limits| {
-                    let bounds = (spec.bounds)(limits);
+                && self.policy.limits_once(tenant, name.as_str()).is_some_and(|limits| {
+                    let bounds = (spec.bounds)(&limits);
                     (bounds.min.value..=bounds.max.value).contains(&value)
                 })
         };

@@ -6,10 +6,7 @@
 //! the text and reports the error. So only the YAML parser has error messages.
 
 use super::scalar::plain_scalar_kind;
-use super::{
-    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, Node, RedactedStr, ScalarKind,
-    Span, Value,
-};
+use super::{Document, DocumentLimits, Key, MAX_DOCUMENT_DEPTH, Node, RedactedStr, ScalarKind, Span, Value};
 use serde::de::IgnoredAny;
 
 /// Parses a text that is one JSON object or list. Returns `None` for any other text, and if the text
@@ -24,14 +21,20 @@ use serde::de::IgnoredAny;
 /// ```
 #[must_use]
 pub fn parse_json(source: &[u8]) -> Option<Document> {
+    parse_json_within(source, DocumentLimits::JOB)
+}
+
+/// Parses a text like [`parse_json`], within the given limits.
+pub(super) fn parse_json_within(source: &[u8], limits: DocumentLimits) -> Option<Document> {
     let text = std::str::from_utf8(source).ok()?;
     let content = text.trim_matches([' ', '\t', '\n', '\r']);
-    if !content.starts_with(['{', '[']) || content.len() > MAX_DOCUMENT_BYTES {
+    if !content.starts_with(['{', '[']) || content.len() > limits.bytes {
         return None;
     }
     // After the validation, the first byte of a value determines its type.
     serde_json::from_str::<IgnoredAny>(content).ok()?;
-    let mut cursor = JsonCursor { text, offset: 0, line: 1, column: 1, depth: 0, nodes: 0 };
+    let mut cursor =
+        JsonCursor { text, offset: 0, line: 1, column: 1, depth: 0, nodes: 0, max_nodes: limits.nodes };
     Some(Document { root: cursor.node()? })
 }
 
@@ -44,6 +47,7 @@ struct JsonCursor<'a> {
     column: usize,
     depth: usize,
     nodes: usize,
+    max_nodes: usize,
 }
 
 impl<'a> JsonCursor<'a> {
@@ -111,7 +115,7 @@ impl<'a> JsonCursor<'a> {
         self.skip_whitespace()?;
         self.nodes += 1;
         let Self { offset: at, line, column, .. } = *self;
-        (self.nodes <= MAX_DOCUMENT_NODES).then_some(Span { start: at, end: at, line, column })
+        (self.nodes <= self.max_nodes).then_some(Span { start: at, end: at, line, column })
     }
 
     /// Parses a string and returns its unescaped value.

@@ -10,7 +10,7 @@ mod redacted_str;
 mod scalar;
 
 pub use json::parse_json;
-pub use parse::{DocumentError, parse_all};
+pub use parse::{DocumentError, parse_all, parse_all_within};
 pub use pointer::pointer;
 pub(crate) use pointer::{append, unescape};
 pub use redacted_str::RedactedStr;
@@ -26,6 +26,23 @@ pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Maximum number of scalars, lists and mappings in a document, with all aliases expanded. Keys count as
 /// scalars.
 pub const MAX_DOCUMENT_NODES: usize = 20_000;
+
+/// Limits on the size of a document, with all aliases expanded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DocumentLimits {
+    /// Maximum size in bytes, of the source with comments and of the text with all aliases expanded.
+    pub bytes: usize,
+    /// Maximum number of scalars, lists and mappings. Keys count as scalars.
+    pub nodes: usize,
+}
+
+impl DocumentLimits {
+    /// The limits of a job.
+    pub const JOB: Self = Self { bytes: MAX_DOCUMENT_BYTES, nodes: MAX_DOCUMENT_NODES };
+
+    /// The limits of a policy, which can list more than 10,000 tenants.
+    pub const POLICY: Self = Self { bytes: 8 * 1024 * 1024, nodes: 500_000 };
+}
 
 /// Maximum nesting depth of lists and mappings.
 pub const MAX_DOCUMENT_DEPTH: usize = 32;

@@ -1,10 +1,11 @@
 //! The YAML parser, with limits on the size, the depth and the number of values. The limits also stop small
 //! documents whose aliases expand to a huge tree.
 
+use super::json::parse_json_within;
 use super::scalar::plain_scalar_kind;
 use super::{
-    Document, Key, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_NODES, MAX_DOCUMENTS, Node,
-    RedactedStr, ScalarKind, Span, Value, parse_json,
+    Document, DocumentLimits, Key, MAX_DOCUMENT_DEPTH, MAX_DOCUMENTS, Node, RedactedStr, ScalarKind, Span,
+    Value,
 };
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
@@ -59,7 +60,13 @@ impl DocumentError {
 /// ```
 #[must_use]
 pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
-    if let Some(document) = parse_json(source) {
+    parse_all_within(source, DocumentLimits::JOB)
+}
+
+/// Parses all documents of a text, each within the given limits. Otherwise the same as [`parse_all`].
+#[must_use]
+pub fn parse_all_within(source: &[u8], limits: DocumentLimits) -> Vec<Result<Document, DocumentError>> {
+    if let Some(document) = parse_json_within(source, limits) {
         return vec![Ok(document)];
     }
     let text = match decode(source) {
@@ -76,7 +83,7 @@ pub fn parse_all(source: &[u8]) -> Vec<Result<Document, DocumentError>> {
             )));
             break;
         }
-        match parse_chunk(&chunk) {
+        match parse_chunk(&chunk, limits) {
             Ok(Some(document)) if document.root.is_null() => {}
             Ok(Some(document)) => documents.push(Ok(document)),
             Ok(None) => {}
@@ -188,19 +195,19 @@ impl Chunk<'_> {
 }
 
 /// Parses the document of a chunk. Returns `None` if the chunk has no document.
-fn parse_chunk(chunk: &Chunk<'_>) -> Result<Option<Document>, DocumentError> {
+fn parse_chunk(chunk: &Chunk<'_>, limits: DocumentLimits) -> Result<Option<Document>, DocumentError> {
     let content = chunk.text.strip_prefix("---").unwrap_or(chunk.text).trim();
     if content.is_empty() {
         return Ok(None);
     }
-    if content.len() > MAX_DOCUMENT_BYTES {
-        return Err(too_large("too many bytes in this document", MAX_DOCUMENT_BYTES, chunk.start_span()));
+    if content.len() > limits.bytes {
+        return Err(too_large("too many bytes in this document", limits.bytes, chunk.start_span()));
     }
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.flow_nesting_limit = MAX_DOCUMENT_DEPTH;
     options.block_nesting_limit = MAX_DOCUMENT_DEPTH;
-    let mut builder = TreeBuilder::default();
+    let mut builder = TreeBuilder::new(limits);
     for next in Parser::new_from_str_with_options(chunk.text, options) {
         let (event, span) = next.map_err(|error| DocumentError::Syntax {
             message: syntax_message(error.kind()),
@@ -247,8 +254,8 @@ struct OpenCollection {
     pending_key: Option<Key>,
 }
 
-#[derive(Default)]
 struct TreeBuilder {
+    limits: DocumentLimits,
     stack: Vec<OpenCollection>,
     root: Option<Node>,
     anchors: BTreeMap<usize, Node>,
@@ -257,6 +264,10 @@ struct TreeBuilder {
 }
 
 impl TreeBuilder {
+    const fn new(limits: DocumentLimits) -> Self {
+        Self { limits, stack: Vec::new(), root: None, anchors: BTreeMap::new(), nodes: 0, bytes: 0 }
+    }
+
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), DocumentError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -363,11 +374,11 @@ impl TreeBuilder {
     fn count_size(&mut self, nodes: usize, bytes: usize, at: Span) -> Result<(), DocumentError> {
         self.nodes = self.nodes.saturating_add(nodes);
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.nodes > MAX_DOCUMENT_NODES {
-            return Err(too_large("too many values, with aliases expanded", MAX_DOCUMENT_NODES, at));
+        if self.nodes > self.limits.nodes {
+            return Err(too_large("too many values, with aliases expanded", self.limits.nodes, at));
         }
-        if self.bytes > MAX_DOCUMENT_BYTES {
-            return Err(too_large("too many bytes, with aliases expanded", MAX_DOCUMENT_BYTES, at));
+        if self.bytes > self.limits.bytes {
+            return Err(too_large("too many bytes, with aliases expanded", self.limits.bytes, at));
         }
         Ok(())
     }

@@ -16,17 +16,18 @@ pub use resolve::{Bounds, Limits, WithSource, policy_path_pointer};
 use crate::code::Code;
 use crate::decoder::Decoder;
 use crate::digest::Digest;
-use crate::document::{Document, parse_all};
+use crate::document::{Document, DocumentLimits, parse_all_within};
 use crate::image::ImageRef;
 use crate::name::{ClassName, Tenant};
 use crate::price::{Amounts, Quote, UnitPrices};
 use crate::rate::RateLimit;
 use crate::units::{GpuCount, MoneyError, UnitPrice};
-use crate::violation::Violation;
+use crate::violation::{Violation, truncate};
 use file::{InternalNetwork, LimitsLayer, PolicyFile, TenantLayer};
 use resolve::{Layer, report_contradiction, resolve};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 /// A complete policy without contradictions.
 ///
@@ -54,7 +55,24 @@ pub struct Policy {
     digest: Digest,
     unlisted: TenantPolicy,
     listed: BTreeMap<Tenant, TenantPolicy>,
+    shared_limits: SharedLimits,
+    own_limits: BTreeMap<Tenant, OwnLimits>,
 }
+
+/// The bounds of unlisted tenants, and of listed tenants that set neither bounds nor a GPU quota.
+#[derive(Debug, Clone)]
+struct SharedLimits {
+    base: Limits,
+    /// The bounds of each class, sorted by name.
+    classes: Vec<(ClassName, Limits)>,
+}
+
+/// The bounds of a tenant that sets bounds or a GPU quota. They are resolved on first use: the bounds of all
+/// tenants in all classes would need far more memory than the policy itself.
+///
+/// The first slot is for the base, and the others are for the classes in the order of [`SharedLimits`].
+#[derive(Debug, Clone)]
+struct OwnLimits(Box<[OnceLock<Box<Limits>>]>);
 
 /// The resolved policy of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -67,10 +85,6 @@ pub struct TenantPolicy {
     pub rate_limit: WithSource<RateLimit>,
     /// The address ranges of the network `internal`.
     pub internal_cidrs: WithSource<Vec<Cidr>>,
-    #[serde(skip)]
-    base: Arc<Limits>,
-    #[serde(skip)]
-    classes: Arc<BTreeMap<ClassName, Limits>>,
 }
 
 /// Prices that replace those of the policy file.
@@ -149,10 +163,15 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] with all violations if the policy is invalid.
     pub fn parse(source: &[u8], overrides: PriceOverrides) -> Result<Self, PolicyError> {
-        let mut documents = parse_all(source);
+        let mut documents = parse_all_within(source, DocumentLimits::POLICY);
         let first = if documents.is_empty() { None } else { Some(documents.swap_remove(0)) };
         match first {
-            Some(Ok(document)) if documents.is_empty() => Self::from_document(&document, overrides),
+            Some(Ok(document)) if documents.is_empty() => {
+                let decoded = decode(&document);
+                // The tree of a large policy needs more memory than the policy.
+                drop(document);
+                Self::from_decoded(decoded, overrides)
+            }
             Some(Err(error)) => Err(PolicyError { violations: vec![(&error).into()] }),
             _ => {
                 let message = "a policy must be a single document, but the file contains several";
@@ -166,59 +185,43 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] with all violations if the policy is invalid.
     pub fn from_document(document: &Document, overrides: PriceOverrides) -> Result<Self, PolicyError> {
-        let mut decoder = Decoder { reject_null: true, ..Decoder::default() };
-        let file = fields::read(&mut decoder, &document.root);
-        let mut violations = decoder.violations;
+        Self::from_decoded(decode(document), overrides)
+    }
+
+    fn from_decoded(
+        (file, mut violations): (Option<PolicyFile>, Vec<Violation>),
+        overrides: PriceOverrides,
+    ) -> Result<Self, PolicyError> {
         match file {
             // Resolve only a file without violations. Missing values would cause contradictions that the
             // author did not write.
             Some(file) if violations.is_empty() => {
                 let policy = Self::resolve(apply_overrides(file, overrides), &mut violations);
-                if violations.is_empty() { Ok(policy) } else { Err(PolicyError { violations }) }
+                if violations.is_empty() {
+                    Ok(policy)
+                } else {
+                    Err(PolicyError { violations: truncate(violations) })
+                }
             }
-            _ => Err(PolicyError { violations }),
+            _ => Err(PolicyError { violations: truncate(violations) }),
         }
     }
 
     fn resolve(file: PolicyFile, violations: &mut Vec<Violation>) -> Self {
         check_references(&file, violations);
-        let unlisted = resolve_tenant(&file, None, None, violations);
-        let listed = file
-            .tenants
-            .iter()
-            .map(|(tenant, layer)| {
-                (tenant.clone(), resolve_tenant(&file, Some((tenant, layer)), Some(&unlisted), violations))
-            })
+        let unlisted = resolve_tenant(&file, None);
+        let tenants = file.tenants.iter();
+        let listed =
+            tenants.clone().map(|tenant| (tenant.0.clone(), resolve_tenant(&file, Some(tenant)))).collect();
+        let shared_limits = SharedLimits::new(&file, violations);
+        check_limits(&file, &shared_limits, violations);
+        let slots = shared_limits.classes.len() + 1;
+        let own_limits = tenants
+            .filter(|(_, layer)| has_own_limits(layer))
+            .map(|(tenant, _)| (tenant.clone(), OwnLimits((0..slots).map(|_| OnceLock::new()).collect())))
             .collect();
         let digest = Digest::of_json(&serde_json::to_value(&file).unwrap_or_default());
-        let policy = Self { file, digest, unlisted, listed };
-        if violations.is_empty() {
-            policy.check_prices(violations);
-        }
-        policy
-    }
-
-    /// Reports a contradiction if the most expensive job that the policy allows has a price that overflows.
-    fn check_prices(&self, violations: &mut Vec<Violation>) {
-        let max_gpu_type_price = self.file.gpu_types.values().map(|gpu| gpu.usd_per_gpu_second).max();
-        let max_gpu_price = max_gpu_type_price.unwrap_or_default().max(self.file.rates.usd_per_gpu_second);
-        for tenant_policy in self.listed.values().chain([&self.unlisted]) {
-            for limits in tenant_policy.classes.values().chain([&*tenant_policy.base]) {
-                let time = limits.timeout.max.value.saturating_add(self.file.run.termination_grace);
-                let max_amounts = Amounts {
-                    cpu: limits.cpu.max.value,
-                    memory: limits.memory.max.value,
-                    gpu: limits.gpu.max.value,
-                };
-                if Quote::new(max_amounts, &self.file.rates, max_gpu_price, time).is_none() {
-                    let message = format!(
-                        "a job with {} CPU, {} memory and {} GPUs for {} can cost more than the maximum price of 18 trillion USD",
-                        max_amounts.cpu, max_amounts.memory, max_amounts.gpu, limits.timeout.max.value
-                    );
-                    report_contradiction(violations, &limits.timeout.max.source, message);
-                }
-            }
-        }
+        Self { file, digest, unlisted, listed, shared_limits, own_limits }
     }
 
     /// Returns the digest of the canonical form, which includes price overrides.
@@ -262,11 +265,28 @@ impl Policy {
     /// default class, or the base bounds if there is no default class.
     #[must_use]
     pub fn limits(&self, tenant: Option<&str>, class: Option<&str>) -> Option<&Limits> {
-        let tenant_policy = tenant.map_or(&self.unlisted, |tenant| self.tenant_policy(tenant));
-        match class.or_else(|| self.default_class().map(ClassName::as_str)) {
-            Some(class) => tenant_policy.classes.get(class),
-            None => Some(&tenant_policy.base),
-        }
+        let class = class.or_else(|| self.default_class().map(ClassName::as_str));
+        let (slot, shared) = self.shared_limits.find(class)?;
+        let Some((tenant, own)) = tenant.and_then(|tenant| self.own_limits.get_key_value(tenant)) else {
+            return Some(shared);
+        };
+        Some(own.0.get(slot)?.get_or_init(|| Box::new(self.resolve_own_limits(tenant, class))))
+    }
+
+    /// Returns the same bounds as [`limits`](Self::limits), but does not keep them. This is for callers that
+    /// compare the bounds of all classes.
+    pub(crate) fn limits_once(&self, tenant: Option<&str>, class: &str) -> Option<Cow<'_, Limits>> {
+        let (_, shared) = self.shared_limits.find(Some(class))?;
+        let own = tenant.and_then(|tenant| self.own_limits.get_key_value(tenant));
+        Some(own.map_or(Cow::Borrowed(shared), |(tenant, _)| {
+            Cow::Owned(self.resolve_own_limits(tenant, Some(class)))
+        }))
+    }
+
+    fn resolve_own_limits(&self, tenant: &Tenant, class: Option<&str>) -> Limits {
+        let class = class.and_then(|class| self.file.classes.get_key_value(class));
+        // The policy is valid, so this finds no contradiction.
+        resolve_limits(&self.file, self.file.tenants.get_key_value(tenant), class, &mut Vec::new())
     }
 
     /// Returns the class of jobs that do not set `class`.
@@ -348,6 +368,13 @@ impl Policy {
     }
 }
 
+/// Decodes a document. The file is `None` if it has no value for the whole policy.
+fn decode(document: &Document) -> (Option<PolicyFile>, Vec<Violation>) {
+    let mut decoder = Decoder { reject_null: true, ..Decoder::default() };
+    let file = fields::read(&mut decoder, &document.root);
+    (file, decoder.violations)
+}
+
 fn apply_overrides(mut file: PolicyFile, overrides: PriceOverrides) -> PolicyFile {
     let prices = &mut file.rates;
     for (price, replacement) in [
@@ -414,21 +441,98 @@ fn check_references(file: &PolicyFile, violations: &mut Vec<Violation>) {
     }
 }
 
-fn resolve_tenant(
+impl SharedLimits {
+    fn new(file: &PolicyFile, violations: &mut Vec<Violation>) -> Self {
+        let mut classes = Vec::new();
+        for class in &file.classes {
+            classes.push((class.0.clone(), resolve_limits(file, None, Some(class), violations)));
+        }
+        Self { base: resolve_limits(file, None, None, violations), classes }
+    }
+
+    /// Returns the bounds of a class, or of the base, with their slot in [`OwnLimits`].
+    fn find(&self, class: Option<&str>) -> Option<(usize, &Limits)> {
+        let Some(class) = class else { return Some((0, &self.base)) };
+        let index = self.classes.binary_search_by(|(name, _)| name.as_str().cmp(class)).ok()?;
+        Some((index + 1, &self.classes.get(index)?.1))
+    }
+}
+
+/// Returns whether the bounds of a tenant can differ from those of unlisted tenants.
+fn has_own_limits(layer: &TenantLayer) -> bool {
+    layer.quota.gpus.is_some() || sets_bounds(layer)
+}
+
+fn sets_bounds(layer: &TenantLayer) -> bool {
+    layer.limits != LimitsLayer::default() || !layer.classes.is_empty()
+}
+
+/// Reports the contradictions in the bounds of the listed tenants, and each job that the policy allows and
+/// whose price overflows.
+fn check_limits(file: &PolicyFile, shared: &SharedLimits, violations: &mut Vec<Violation>) {
+    let mut overflows = Vec::new();
+    for limits in shared.classes.iter().map(|(_, limits)| limits).chain([&shared.base]) {
+        check_price(file, limits, &mut overflows);
+    }
+    // A tenant that sets only a GPU quota has the bounds of unlisted tenants with another number of GPUs. The
+    // largest of these quotas allows the most expensive jobs.
+    let with_bounds = file.tenants.iter().filter(|(_, layer)| sets_bounds(layer));
+    let with_quota = file.tenants.iter().filter(|(_, layer)| !sets_bounds(layer) && has_own_limits(layer));
+    for tenant in with_bounds.chain(with_quota.max_by_key(|(_, layer)| layer.quota.gpus)) {
+        for class in file.classes.iter().map(Some).chain([None]) {
+            // If there is a default class, no job uses the base bounds. So the base bounds may contradict the
+            // tenant's bounds.
+            let is_unused = class.is_none() && file.default_class.is_some();
+            let mut ignored = Vec::new();
+            let found = if is_unused { &mut ignored } else { &mut *violations };
+            check_price(file, &resolve_limits(file, Some(tenant), class, found), &mut overflows);
+        }
+    }
+    if violations.is_empty() {
+        violations.append(&mut overflows);
+    }
+}
+
+/// Reports a contradiction if the price of the most expensive job within the bounds overflows.
+fn check_price(file: &PolicyFile, limits: &Limits, violations: &mut Vec<Violation>) {
+    let max_gpu_type_price = file.gpu_types.values().map(|gpu| gpu.usd_per_gpu_second).max();
+    let max_gpu_price = max_gpu_type_price.unwrap_or_default().max(file.rates.usd_per_gpu_second);
+    let time = limits.timeout.max.value.saturating_add(file.run.termination_grace);
+    let max_amounts =
+        Amounts { cpu: limits.cpu.max.value, memory: limits.memory.max.value, gpu: limits.gpu.max.value };
+    if Quote::new(max_amounts, &file.rates, max_gpu_price, time).is_none() {
+        let message = format!(
+            "a job with {} CPU, {} memory and {} GPUs for {} can cost more than the maximum price of 18 trillion USD",
+            max_amounts.cpu, max_amounts.memory, max_amounts.gpu, limits.timeout.max.value
+        );
+        report_contradiction(violations, &limits.timeout.max.source, message);
+    }
+}
+
+/// Resolves the bounds of a tenant in a class. Without a class, resolves the base bounds.
+fn resolve_limits(
     file: &PolicyFile,
     tenant: Option<(&Tenant, &TenantLayer)>,
-    shared: Option<&TenantPolicy>,
+    class: Option<(&ClassName, &LimitsLayer)>,
     violations: &mut Vec<Violation>,
-) -> TenantPolicy {
+) -> Limits {
+    let gpu_caps = [gpu_quota(file, tenant), WithSource::new(file.capacity.gpus, "capacity.gpus")];
+    resolve(&layers(file, tenant, class), &gpu_caps, violations)
+}
+
+fn gpu_quota(file: &PolicyFile, tenant: Option<(&Tenant, &TenantLayer)>) -> WithSource<GpuCount> {
+    match tenant.and_then(|(name, layer)| Some((name, layer.quota.gpus?))) {
+        Some((name, gpus)) => WithSource::new(gpus, format!("tenants.{name}.quota.gpus")),
+        None => WithSource::new(file.quota.gpus, "quota.gpus"),
+    }
+}
+
+fn resolve_tenant(file: &PolicyFile, tenant: Option<(&Tenant, &TenantLayer)>) -> TenantPolicy {
     let policy_path = |rest: &str| match tenant {
         Some((name, _)) => format!("tenants.{name}.{rest}"),
         None => rest.to_owned(),
     };
     let tenant_layer = tenant.map(|(_, layer)| layer);
-    let gpus = match tenant_layer.and_then(|layer| layer.quota.gpus) {
-        Some(gpus) => WithSource::new(gpus, policy_path("quota.gpus")),
-        None => WithSource::new(file.quota.gpus, "quota.gpus"),
-    };
     let concurrent_jobs = match tenant_layer.and_then(|layer| layer.quota.concurrent_jobs) {
         Some(jobs) => WithSource::new(jobs, policy_path("quota.concurrent_jobs")),
         None => WithSource::new(file.quota.concurrent_jobs, "quota.concurrent_jobs"),
@@ -445,30 +549,7 @@ fn resolve_tenant(
             "networks.internal.cidrs",
         ),
     };
-    let gpu_caps = [gpus.clone(), WithSource::new(file.capacity.gpus, "capacity.gpus")];
-    // A tenant that sets neither bounds nor a GPU quota shares the bounds of unlisted tenants.
-    if let (Some(shared), Some(tenant_layer)) = (shared, tenant_layer)
-        && tenant_layer.limits == LimitsLayer::default()
-        && tenant_layer.classes.is_empty()
-        && tenant_layer.quota.gpus.is_none()
-    {
-        let (base, classes) = (Arc::clone(&shared.base), Arc::clone(&shared.classes));
-        return TenantPolicy { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes };
-    }
-    let resolve_class = |class: Option<(&ClassName, &LimitsLayer)>, violations: &mut Vec<Violation>| {
-        resolve(&layers(file, tenant, class), &gpu_caps, violations)
-    };
-    let mut classes = BTreeMap::new();
-    for (name, limits) in &file.classes {
-        classes.insert(name.clone(), resolve_class(Some((name, limits)), violations));
-    }
-    // If there is a default class, no job uses the base bounds. So the base bounds may contradict the
-    // tenant's bounds.
-    let base_is_unused = file.default_class.is_some() && tenant.is_some();
-    let mut ignored = Vec::new();
-    let base = Arc::new(resolve_class(None, if base_is_unused { &mut ignored } else { violations }));
-    let classes = Arc::new(classes);
-    TenantPolicy { gpus, concurrent_jobs, rate_limit, internal_cidrs, base, classes }
+    TenantPolicy { gpus: gpu_quota(file, tenant), concurrent_jobs, rate_limit, internal_cidrs }
 }
 
 /// Returns the layers of a tenant and a class, in the order in which they apply. The base is the first.

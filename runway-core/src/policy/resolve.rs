@@ -10,9 +10,9 @@
 use super::file::{BoundLayer, LimitsLayer, Network};
 use crate::code::Code;
 use crate::units::{CpuMillis, GpuCount, MemoryBytes, Seconds};
-use crate::violation::Violation;
+use crate::violation::{MAX_VIOLATIONS, Violation};
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A value with the policy path that it comes from, such as `classes.gpu.cpu.max`, or `built-in default`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -100,8 +100,12 @@ pub(super) struct Layer<'a> {
     pub only_narrows: bool,
 }
 
-/// The source of a value that no layer sets.
-const BUILT_IN_SOURCE: &str = "built-in default";
+/// The source of a value that no layer sets. The bounds of all tenants and classes share it.
+static BUILT_IN_SOURCE: LazyLock<Arc<str>> = LazyLock::new(|| "built-in default".into());
+
+fn built_in<T>(value: T) -> WithSource<T> {
+    WithSource::new(value, Arc::clone(&BUILT_IN_SOURCE))
+}
 
 /// Resolves the layers to bounds. The layer of the base comes first.
 pub(super) fn resolve(
@@ -175,9 +179,9 @@ fn bounds<T: Ord + Copy + Display>(
     initial: InitialBounds<T>,
     violations: &mut Vec<Violation>,
 ) -> Bounds<T> {
-    let mut min = WithSource::new(initial.min, BUILT_IN_SOURCE);
-    let mut max = WithSource::new(initial.max, BUILT_IN_SOURCE);
-    let mut default = initial.default.map(|value| WithSource::new(value, BUILT_IN_SOURCE));
+    let mut min = built_in(initial.min);
+    let mut max = built_in(initial.max);
+    let mut default = initial.default.map(built_in);
     for layer in layers {
         let layer_bounds = bounds_of(layer.limits);
         let policy_path = |bound: &str| format!("{}.{field}.{bound}", layer.prefix);
@@ -215,7 +219,7 @@ fn bounds<T: Ord + Copy + Display>(
 }
 
 fn networks(layers: &[Layer<'_>], violations: &mut Vec<Violation>) -> WithSource<Vec<Network>> {
-    let mut allowed = WithSource::new(vec![Network::None], BUILT_IN_SOURCE);
+    let mut allowed = built_in(vec![Network::None]);
     for layer in layers {
         let Some(layer_networks) = &layer.limits.network else {
             continue;
@@ -243,7 +247,8 @@ fn networks(layers: &[Layer<'_>], violations: &mut Vec<Violation>) -> WithSource
 pub(super) fn report_contradiction(violations: &mut Vec<Violation>, policy_path: &str, message: String) {
     let violation = Violation::new(Code::PolicyContradiction, policy_path_pointer(policy_path), message)
         .policy(policy_path);
-    if !violations.contains(&violation) {
+    // One more than the maximum shows that there are more. The search for duplicates stays short.
+    if violations.len() <= MAX_VIOLATIONS && !violations.contains(&violation) {
         violations.push(violation);
     }
 }

@@ -6,6 +6,7 @@ use runway_testing::policies::UNLIMITED;
 use runway_testing::wire::{exchange, get, metric, wait_until};
 use rustix::process::Signal;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 async fn cpu_max(process: &Process) -> String {
     let answer = exchange(process.address, get("/v1/policy")).await;
@@ -50,6 +51,55 @@ async fn reload_metric_is_0_while_the_policy_file_is_bad() {
     dir.write("policy.yaml", with_cpu("4"));
     wait_until("the policy to be active again", async || is_current(&process).await).await;
     assert_eq!(reloads(&process, "applied").await, 1, "an unchanged policy is not activated again");
+}
+
+/// The second half of a policy. The first half is a valid policy as well, and accepts every tenant.
+const SECOND_HALF: &str = "unknown_tenants: deny\ntenants: {search: {}}\n";
+
+/// Returns the status for a tenant that only the first half of the policy accepts.
+async fn status_of_stranger(process: &Process) -> u16 {
+    exchange(process.address, get("/v1/tenants/stranger")).await.status
+}
+
+#[tokio::test]
+async fn half_written_policy_is_not_activated() {
+    let dir = TempDir::new("policy-half");
+    let policy = dir.write("policy.yaml", with_cpu("4") + SECOND_HALF);
+    let process = Process::start(policy.clone(), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
+    assert_eq!(status_of_stranger(&process).await, 404);
+    // The file is written in place, with a pause in the middle.
+    std::fs::write(&policy, with_cpu("8")).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    std::fs::write(&policy, with_cpu("8") + SECOND_HALF).unwrap();
+    wait_until("the whole policy to be active", async || {
+        assert_eq!(status_of_stranger(&process).await, 404);
+        cpu_max(&process).await == "8"
+    })
+    .await;
+    assert_eq!((reloads(&process, "applied").await, reloads(&process, "failed").await), (1, 0));
+}
+
+#[tokio::test]
+async fn end_marker_keeps_out_a_half_written_policy() {
+    let dir = TempDir::new("policy-marker");
+    let whole = |max: &str| with_cpu(max) + SECOND_HALF + "...\n";
+    let policy = dir.write("policy.yaml", whole("4"));
+    let mut process =
+        Process::start(policy.clone(), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
+    std::fs::write(&policy, with_cpu("8")).unwrap();
+    wait_until("the half to be rejected", async || reloads(&process, "failed").await == 1).await;
+    assert!(!is_current(&process).await);
+    // SIGHUP does not activate the half either.
+    process.signal(Signal::HUP);
+    wait_until("the half to be rejected again", async || reloads(&process, "failed").await == 2).await;
+    assert_eq!((status_of_stranger(&process).await, cpu_max(&process).await.as_str()), (404, "4"));
+    process
+        .wait_for_log("the cause", |line| line["error"].as_str()?.contains("half-written").then_some(()))
+        .await;
+    std::fs::write(&policy, whole("8")).unwrap();
+    wait_until("the whole policy to be active", async || cpu_max(&process).await == "8").await;
+    assert_eq!(status_of_stranger(&process).await, 404);
+    wait_until("the file to be current", async || is_current(&process).await).await;
 }
 
 #[tokio::test]
