@@ -406,6 +406,21 @@ pub(super) fn read(decoder: &mut Decoder, root: &Node) -> Option<PolicyFile> {
     read_section(decoder, root, &Path::default(), POLICY, PolicyFile::default())
 }
 
+/// Returns the canonical form of a policy with the settings of at most this tenant.
+pub(super) fn canonical_for(file: &PolicyFile, tenant: &str) -> Canonical {
+    let own = file.tenants.get_key_value(tenant);
+    let tenants: BTreeMap<_, _> =
+        own.map(|(name, layer)| (name.clone(), layer.clone())).into_iter().collect();
+    let entries = POLICY.iter().filter_map(|field| {
+        let value = match field.name {
+            "tenants" => (TENANTS.write)(&tenants),
+            _ => (field.write)(file)?,
+        };
+        Some((field.name.to_owned(), value))
+    });
+    Canonical::Map(entries.collect())
+}
+
 impl serde::Serialize for PolicyFile {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         write_section(self, POLICY).serialize(serializer)

@@ -236,6 +236,13 @@ impl Policy {
         &self.file
     }
 
+    /// Returns the canonical form without the settings of other tenants than this one. Its digest differs from
+    /// that of the policy.
+    #[must_use]
+    pub fn canonical_for(&self, tenant: &Tenant) -> impl serde::Serialize {
+        fields::canonical_for(&self.file, tenant.as_str())
+    }
+
     /// Returns the resolved policy of a tenant, whether the policy lists it or not.
     #[must_use]
     pub fn tenant_policy(&self, tenant: &str) -> &TenantPolicy {

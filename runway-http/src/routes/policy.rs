@@ -1,13 +1,16 @@
 //! `/v1/policy`: returns the active policy.
 
 use crate::problem::{ApiError, ProblemKind};
+use crate::request::tenant::TenantScope;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use runway_api::{JSON, YAML};
+use runway_core::Tenant;
 use runway_core::digest::Digest;
+use serde::Serialize;
 
 /// The format of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +34,20 @@ impl PolicyFormat {
         }
     }
 
-    /// Returns the entity tag of a policy in this format. Both formats have different bytes, so they have
-    /// different tags (RFC 9110, section 8.8.3).
-    fn entity_tag(self, digest: Digest) -> String {
+    /// Returns the entity tag of a policy in this format, or of the part that a tenant can see. Responses with
+    /// different bytes have different tags (RFC 9110, section 8.8.3).
+    fn entity_tag(self, digest: Digest, tenant: Option<&Tenant>) -> String {
+        let scope = tenant.map(|tenant| format!(";tenant={tenant}")).unwrap_or_default();
         match self {
-            Self::Json => format!("\"{digest}\""),
-            Self::Yaml => format!("\"{digest};yaml\""),
+            Self::Json => format!("\"{digest}{scope}\""),
+            Self::Yaml => format!("\"{digest}{scope};yaml\""),
+        }
+    }
+
+    fn render(self, policy: &impl Serialize) -> Option<String> {
+        match self {
+            Self::Json => serde_json::to_string(policy).ok(),
+            Self::Yaml => serde_saphyr::to_string(policy).ok(),
         }
     }
 }
@@ -98,36 +109,44 @@ fn quality(accepted: &[MediaRange<'_>], media_type: &str) -> u16 {
 
 /// Read the active policy
 ///
-/// The server can load the response as a policy file. In JSON, `ETag` contains the digest of the policy,
-/// which is also recorded in each decision under this policy.
+/// With `X-Tenant-ID`, the response omits the settings of other tenants. Without this header, the server can
+/// load the response as a policy file. In JSON, `ETag` contains the digest of the policy, which is also
+/// recorded in each decision under this policy.
 #[utoipa::path(
     get,
     path = "/v1/policy",
     operation_id = "readPolicy",
     tag = "policy",
-    params(("If-None-Match" = Option<String>, Header, description = "Entity tag of the policy that the client has")),
+    params(
+        ("If-None-Match" = Option<String>, Header, description = "Entity tag of the policy that the client has"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Omit the settings of other tenants"),
+    ),
     responses(
         (status = 200, description = "The policy", content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml")), headers(
-            ("ETag" = String, description = "Digest of the policy; in YAML with the suffix `;yaml`"),
+            ("ETag" = String, description = "Digest of the policy, with suffixes for the tenant and for YAML"),
             ("Vary" = String, description = "Request headers that select the response"),
         )),
         (status = 304, description = "The client has this policy already", headers(
-            ("ETag" = String, description = "Digest of the policy; in YAML with the suffix `;yaml`"),
+            ("ETag" = String, description = "Digest of the policy, with suffixes for the tenant and for YAML"),
             ("Vary" = String, description = "Request headers that select the response"),
         )),
     )
 )]
-pub(super) async fn read(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(super) async fn read(
+    State(state): State<AppState>,
+    TenantScope(tenant): TenantScope,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let policy = state.plane().policy();
     let format = PolicyFormat::preferred(&headers);
-    let tag = format.entity_tag(policy.digest());
-    let common_headers = [(ETAG, tag.as_str()), (CACHE_CONTROL, "no-cache"), (VARY, "accept")];
+    let tag = format.entity_tag(policy.digest(), tenant.as_ref());
+    let common_headers = [(ETAG, tag.as_str()), (CACHE_CONTROL, "no-cache"), (VARY, "accept, x-tenant-id")];
     if matches_etag(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, common_headers).into_response());
     }
-    let body = match format {
-        PolicyFormat::Json => serde_json::to_string(&policy.canonical()).ok(),
-        PolicyFormat::Yaml => serde_saphyr::to_string(&policy.canonical()).ok(),
+    let body = match &tenant {
+        Some(tenant) => format.render(&policy.canonical_for(tenant)),
+        None => format.render(&policy.canonical()),
     };
     let body = body.ok_or_else(|| ApiError::new(ProblemKind::Internal, "the policy cannot be rendered"))?;
     Ok((common_headers, [(CONTENT_TYPE, format.media_type())], body).into_response())

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::Request;
 use runway_core::Policy;
 use runway_core::policy::PriceOverrides;
+use runway_http::RequestLimits;
 use std::sync::Arc;
 
 #[tokio::test(start_paused = true)]
@@ -26,6 +27,32 @@ async fn policy_response_parses_and_its_etag_is_the_digest() {
         let again = Policy::parse(&answer.bytes, PriceOverrides::default()).unwrap();
         assert_eq!(again.digest(), digest, "{accept}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenant_sees_only_its_own_settings() {
+    let policy = POLICY.replace("tenants: {listed:", "tenants: {rival: {quota: {gpus: 1}}, listed:");
+    let harness = Harness::with_limits(&policy, RequestLimits::default()).await;
+    let whole = harness.get("/v1/policy").await;
+    assert_eq!(whole.json()["tenants"].as_object().unwrap().len(), 2);
+    for (tenant, visible) in [("listed", &["listed"][..]), ("other", &[])] {
+        let answer = harness.get_as(tenant, "/v1/policy").await;
+        let mut own = answer.json();
+        let tenants = own["tenants"].take();
+        let names: Vec<_> = tenants.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, visible, "{tenant}");
+        // The rest is the same for all tenants.
+        let mut rest = whole.json();
+        rest["tenants"].take();
+        assert_eq!(own, rest);
+        assert!(answer.header("vary").contains("x-tenant-id"));
+        assert_ne!(answer.header("etag"), whole.header("etag"));
+        let request =
+            Request::get("/v1/policy").header("x-tenant-id", tenant).header("accept", "application/yaml");
+        let yaml = harness.send(request.body(Body::empty()).unwrap()).await;
+        assert!(!String::from_utf8(yaml.bytes).unwrap().contains("rival"));
+    }
+    harness.get_as("No Tenant", "/v1/policy").await.expect_problem(400, "malformed");
 }
 
 #[tokio::test(start_paused = true)]
