@@ -181,6 +181,12 @@ pub struct LimitFlags {
     /// Limit open connections; further clients wait
     #[arg(long, env = "RUNWAY_MAX_CONNECTIONS", value_name = "N", default_value = "4096")]
     pub max_connections: NonZeroUsize,
+    /// Limit open connections per client address; further ones are closed
+    ///
+    /// The default is three quarters of `--max-connections`, so that one address cannot hold all connections.
+    /// Behind a proxy, all clients have the same address.
+    #[arg(long, env = "RUNWAY_MAX_CLIENT_CONNECTIONS", value_name = "N")]
+    pub max_client_connections: Option<NonZeroUsize>,
     /// Keep serving for this time after a shutdown signal, while not ready
     ///
     /// In this time, load balancers notice that the server is not ready.
@@ -254,10 +260,14 @@ impl Flags {
     #[must_use]
     pub fn connection_limits(&self) -> ConnectionLimits {
         let limits = &self.limits;
+        let max_connections = limits.max_connections.get();
+        let three_quarters = (max_connections - max_connections.div_ceil(4)).max(1);
         ConnectionLimits {
-            max_connections: limits.max_connections.get(),
+            max_connections,
+            max_client_connections: limits.max_client_connections.map_or(three_quarters, NonZeroUsize::get),
             header_timeout: to_duration(limits.header_timeout),
             drain_timeout: to_duration(limits.drain_timeout),
+            ..ConnectionLimits::default()
         }
     }
 

@@ -23,6 +23,7 @@ mod request_id;
 mod routes;
 pub mod server;
 mod state;
+mod streaming;
 pub mod tasks;
 mod view;
 

@@ -5,6 +5,8 @@ use super::{NO_STORE, job_not_found, parse_query};
 use crate::problem::{ApiError, ProblemKind};
 use crate::request::tenant::TenantScope;
 use crate::state::AppState;
+use crate::streaming::StreamingResponse;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -90,7 +92,7 @@ pub(super) async fn read(
     })?;
     let headers = [(CONTENT_TYPE, if framed { LOG_RECORDS } else { "text/plain; charset=utf-8" })];
     let bytes = to_body_stream(stream, permit, state.subscribe_draining(), framed);
-    Ok(([NO_STORE], headers, Body::from_stream(bytes)).into_response())
+    Ok((Extension(StreamingResponse), [NO_STORE], headers, Body::from_stream(bytes)).into_response())
 }
 
 /// Converts the output to a body. The body ends with the output, or when the backend reports that the job

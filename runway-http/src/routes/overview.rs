@@ -6,7 +6,9 @@ use crate::pages::overview::{MAX_JOBS, Overview, page, parts};
 use crate::problem::{ApiError, ProblemKind};
 use crate::request::tenant::TenantScope;
 use crate::state::AppState;
+use crate::streaming::StreamingResponse;
 use crate::view::job_view;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -71,7 +73,8 @@ async fn events(State(state): State<AppState>, scope: TenantScope) -> Result<Res
         let _permit = &permit;
         Ok::<_, Infallible>(Event::default().data(parts))
     });
-    Ok(([NO_STORE], Sse::new(events).keep_alive(KeepAlive::default())).into_response())
+    let events = Sse::new(events).keep_alive(KeepAlive::default());
+    Ok((Extension(StreamingResponse), [NO_STORE], events).into_response())
 }
 
 /// Collects the current data of the page.

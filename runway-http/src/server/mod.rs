@@ -1,5 +1,7 @@
 //! Accepts connections within limits on number and time, with or without TLS, until the server shuts down.
 
+mod clients;
+mod slow_reader;
 mod socket;
 mod tls;
 
@@ -7,15 +9,20 @@ pub use tls::{Tls, TlsError, TlsFiles};
 
 use crate::metrics::Metrics;
 use crate::request::access::Access;
+use crate::streaming::StreamingResponse;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use clients::{ClientConnection, ClientConnections};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use slow_reader::{MayPause, WriteTimeout};
 use socket::Lingering;
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,8 +35,13 @@ use tower::Service;
 pub struct ConnectionLimits {
     /// Maximum number of open connections. Further clients wait in the accept backlog.
     pub max_connections: usize,
+    /// Maximum number of open connections of one client address. Further ones are closed.
+    pub max_client_connections: usize,
     /// Time limit for a TLS handshake, for the head of a request, and for an idle connection.
     pub header_timeout: Duration,
+    /// Time after which a client that reads nothing of its response is disconnected. It does not apply to the
+    /// output of jobs and to the events of the overview page.
+    pub write_timeout: Duration,
     /// Time limit for in-flight responses after the server has stopped accepting connections.
     pub drain_timeout: Duration,
 }
@@ -38,7 +50,9 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            max_client_connections: 3072,
             header_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
         }
     }
@@ -63,6 +77,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> bool {
     let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let clients = ClientConnections::new(limits.max_client_connections);
     let shutdown = GracefulShutdown::new();
     let server = Server { router, limits, tls, metrics };
     let mut stop = std::pin::pin!(stop);
@@ -73,7 +88,13 @@ pub async fn serve(
             accepted = accept(&listener, &permits) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => server.spawn_connection(stream, permit, shutdown.watcher()),
+            Ok((stream, address, permit)) => match clients.try_acquire(address) {
+                Some(client) => {
+                    let permit = ConnectionPermit { _connection: permit, _client: client };
+                    server.spawn_connection(stream, permit, shutdown.watcher());
+                }
+                None => tracing::debug!(%address, "connection closed: its client has too many connections"),
+            },
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -87,10 +108,16 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, address.ip(), permit))
+}
+
+/// Counts one connection towards all limits on connections.
+struct ConnectionPermit {
+    _connection: OwnedSemaphorePermit,
+    _client: ClientConnection,
 }
 
 /// The parts that each connection needs to serve its requests.
@@ -103,7 +130,7 @@ struct Server {
 }
 
 impl Server {
-    fn spawn_connection(&self, stream: TcpStream, permit: OwnedSemaphorePermit, watcher: Watcher) {
+    fn spawn_connection(&self, stream: TcpStream, permit: ConnectionPermit, watcher: Watcher) {
         let server = self.clone();
         tokio::spawn(async move {
             let (_permit, _connection) = (permit, server.metrics.count_connection());
@@ -130,14 +157,20 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let router = self.router.clone();
+        let (router, may_pause) = (self.router.clone(), MayPause::default());
+        let stream = WriteTimeout::new(stream, self.limits.write_timeout, may_pause.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             if let Some(access) = access {
                 request.extensions_mut().insert(access);
             }
             // A router is always ready, so `poll_ready` is not needed.
-            router.clone().call(request)
+            let (response, may_pause) = (router.clone().call(request), may_pause.clone());
+            async move {
+                let response = response.await?;
+                may_pause.set(response.extensions().get::<StreamingResponse>().is_some());
+                Ok::<_, Infallible>(response)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

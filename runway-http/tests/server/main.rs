@@ -20,4 +20,5 @@ mod request_heads;
 mod roles;
 mod secrecy;
 mod shutdown;
+mod slow_readers;
 mod smuggling;
