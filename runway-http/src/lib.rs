@@ -21,6 +21,7 @@ pub mod reload;
 mod request;
 mod request_id;
 mod routes;
+mod scoped_cache;
 pub mod server;
 mod state;
 mod streaming;

@@ -4,7 +4,9 @@ use crate::concurrency::ConcurrencyLimits;
 use crate::hosts::HostRules;
 use crate::limits::RequestLimits;
 use crate::metrics::Metrics;
+use crate::pages::overview::RenderedOverview;
 use crate::request_id::RequestIdGen;
+use crate::scoped_cache::ScopedCache;
 use runway_control::ControlPlane;
 use runway_control::service::SubmissionService;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ struct Inner {
     limits: RequestLimits,
     concurrency: ConcurrencyLimits,
     request_ids: RequestIdGen,
+    overview: ScopedCache<RenderedOverview>,
     stopping: AtomicBool,
     draining: watch::Sender<bool>,
 }
@@ -44,6 +47,7 @@ impl AppState {
                 limits,
                 concurrency,
                 request_ids: RequestIdGen::default(),
+                overview: ScopedCache::default(),
                 stopping,
                 draining,
             }),
@@ -91,6 +95,11 @@ impl AppState {
 
     pub(crate) fn plane(&self) -> &ControlPlane {
         self.inner.service.plane()
+    }
+
+    /// Returns the rendered parts of the overview page.
+    pub(crate) fn overview(&self) -> &ScopedCache<RenderedOverview> {
+        &self.inner.overview
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Maximum number of jobs on the page.
 pub(crate) const MAX_JOBS: usize = 200;
 
+/// Maximum number of tenants on the page.
+pub(crate) const MAX_TENANTS: usize = 200;
+
 /// The data of the page.
 #[derive(Debug)]
 pub(crate) struct Overview {
@@ -31,7 +34,10 @@ pub(crate) struct Overview {
     pub total_ceiling: Usd,
     /// The held GPUs and the GPU capacity. `None` if the client sees only one tenant.
     pub gpus: Option<(u64, u64)>,
+    /// At most [`MAX_TENANTS`] tenants: those that hold the most GPUs, then the most jobs.
     pub tenants: BTreeMap<Tenant, TenantUsage>,
+    /// The number of tenants that the page omits.
+    pub omitted_tenants: usize,
     /// At most [`MAX_JOBS`] jobs: first the jobs that occupy resources, then the others, newest first.
     pub jobs: Vec<JobView>,
     /// The number of jobs that the page omits.
@@ -40,10 +46,27 @@ pub(crate) struct Overview {
     pub refusals: Option<Vec<RefusalCount>>,
 }
 
+/// The rendered parts of the page. All readers with the same scope share them.
+#[derive(Debug)]
+pub(crate) struct RenderedOverview {
+    /// The parts of the page that change, by element id.
+    parts: BTreeMap<&'static str, String>,
+    /// The same as JSON, for the events of the page.
+    pub json: String,
+}
+
+impl RenderedOverview {
+    pub(crate) fn new(overview: &Overview) -> Self {
+        let parts = parts(overview);
+        let json = serde_json::to_string(&parts).unwrap_or_default();
+        Self { parts, json }
+    }
+}
+
 /// Renders the whole page.
-pub(crate) fn page(overview: &Overview) -> Markup {
-    let parts = parts(overview);
-    let part = |id: &str| PreEscaped(parts.get(id).cloned().unwrap_or_default());
+pub(crate) fn page(overview: &RenderedOverview) -> Markup {
+    let parts = &overview.parts;
+    let part = |id: &str| PreEscaped(parts.get(id).map(String::as_str).unwrap_or_default());
     let content = html! {
         header {
             h1 { "Runway" }
@@ -62,8 +85,9 @@ pub(crate) fn page(overview: &Overview) -> Markup {
             section .cards aria-labelledby="h-tenants" {
                 h2 #h-tenants { "Tenants" }
                 (table("Tenants with held resources", &[("Tenant", ""), ("GPUs held of quota", ""), ("Jobs held of quota", "")], "tenants", &part("tenants")))
+                p .dim #more-tenants { (part("more-tenants")) }
             }
-            @if overview.refusals.is_some() {
+            @if parts.contains_key("refusals") {
                 section .cards aria-labelledby="h-refusals" {
                     h2 #h-refusals { "Refused in the last hour" }
                     (table("Refusals by code", &[("Code", ""), ("Count", "number"), ("Meaning", "")], "refusals", &part("refusals")))
@@ -78,7 +102,7 @@ pub(crate) fn page(overview: &Overview) -> Markup {
 }
 
 /// Renders the parts of the page that change, by element id.
-pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
+fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
     let mut parts = BTreeMap::from([
         ("state", state(overview)),
         ("now", figures(overview)),
@@ -88,6 +112,10 @@ pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
             html! { @if overview.omitted_jobs > 0 { "and " (overview.omitted_jobs) " more: " code { "runway ls" } } },
         ),
         ("tenants", tenants(overview)),
+        (
+            "more-tenants",
+            html! { @if overview.omitted_tenants > 0 { "and " (overview.omitted_tenants) " more: " code { "runway usage" } } },
+        ),
     ]);
     if let Some(counts) = &overview.refusals {
         parts.insert("refusals", refusals(counts));
@@ -97,7 +125,7 @@ pub(crate) fn parts(overview: &Overview) -> BTreeMap<&'static str, String> {
 
 /// Renders a table. It has explicit roles, because the style sheet turns rows into cards on small screens and
 /// browsers then drop the implicit roles.
-fn table(caption: &str, columns: &[(&str, &str)], id: &str, rows: &Markup) -> Markup {
+fn table(caption: &str, columns: &[(&str, &str)], id: &str, rows: &PreEscaped<&str>) -> Markup {
     html! {
         table role="table" aria-label=(caption) {
             thead role="rowgroup" {
@@ -278,6 +306,7 @@ mod tests {
             total_ceiling: Usd::ZERO,
             gpus: None,
             tenants: BTreeMap::new(),
+            omitted_tenants: 0,
             jobs: vec![job],
             omitted_jobs: 0,
             refusals: None,

@@ -2,7 +2,7 @@
 
 use super::NO_STORE;
 use crate::pages::SECURITY_POLICY;
-use crate::pages::overview::{MAX_JOBS, Overview, page, parts};
+use crate::pages::overview::{MAX_JOBS, MAX_TENANTS, Overview, RenderedOverview, page};
 use crate::problem::{ApiError, ProblemKind};
 use crate::request::tenant::TenantScope;
 use crate::state::AppState;
@@ -15,15 +15,20 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::StreamExt;
-use runway_control::JobFilter;
+use runway_control::{JobFilter, TenantUsage};
+use runway_core::Tenant;
 use runway_core::status::Phase;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 use utoipa_axum::router::OpenApiRouter;
 
 /// Interval between two checks for changes of the page.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Age up to which readers share the rendered parts of the page.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 const SCRIPT: &str = include_str!("../pages/overview.js");
 
@@ -35,7 +40,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 }
 
 async fn index(State(state): State<AppState>, scope: TenantScope) -> Response {
-    let page = page(&build_overview(&state, &scope)).into_string();
+    let slot = state.overview().slot(scope.0.as_ref());
+    let page = page(&slot.get(MAX_AGE, || render(&state, &scope)).await).into_string();
     ([NO_STORE, (CONTENT_SECURITY_POLICY, SECURITY_POLICY)], axum::response::Html(page)).into_response()
 }
 
@@ -57,24 +63,50 @@ async fn events(State(state): State<AppState>, scope: TenantScope) -> Result<Res
         // `wait_for` fails only if the sender is dropped, which also means that the server is exiting.
         let _ = draining.wait_for(|draining| *draining).await;
     });
-    let updates = futures::stream::unfold((state, scope, None), |(state, scope, last)| async move {
-        loop {
-            // Send the first event immediately.
-            if last.is_some() {
-                tokio::time::sleep(UPDATE_INTERVAL).await;
-            }
-            let now = serde_json::to_string(&parts(&build_overview(&state, &scope))).unwrap_or_default();
-            if last.as_ref() != Some(&now) {
-                return Some((now.clone(), (state, scope, Some(now))));
+    let slot = state.overview().slot(scope.0.as_ref());
+    let no_event: Option<Arc<RenderedOverview>> = None;
+    let updates = futures::stream::unfold((slot, no_event), move |(slot, last)| {
+        let (state, scope) = (state.clone(), scope.clone());
+        async move {
+            loop {
+                // Send the first event immediately.
+                if last.is_some() {
+                    tokio::time::sleep(UPDATE_INTERVAL).await;
+                }
+                let now = slot.get(MAX_AGE, || render(&state, &scope)).await;
+                if last.as_ref().is_none_or(|last| last.json != now.json) {
+                    return Some((Arc::clone(&now), (slot, Some(now))));
+                }
             }
         }
     });
-    let events = updates.take_until(drained).map(move |parts| {
+    let events = updates.take_until(drained).map(move |overview| {
         let _permit = &permit;
-        Ok::<_, Infallible>(Event::default().data(parts))
+        Ok::<_, Infallible>(Event::default().data(&overview.json))
     });
     let events = Sse::new(events).keep_alive(KeepAlive::default());
     Ok((Extension(StreamingResponse), [NO_STORE], events).into_response())
+}
+
+fn render(state: &AppState, scope: &TenantScope) -> RenderedOverview {
+    RenderedOverview::new(&build_overview(state, scope))
+}
+
+/// Removes the tenants beyond [`MAX_TENANTS`]: those that hold the fewest GPUs, then the fewest jobs. Returns
+/// their number.
+fn omit_tenants(tenants: &mut BTreeMap<Tenant, TenantUsage>) -> usize {
+    let omitted = tenants.len().saturating_sub(MAX_TENANTS);
+    if omitted > 0 {
+        let mut by_usage: Vec<_> = tenants
+            .iter()
+            .map(|(tenant, usage)| (usage.held.gpus, usage.held.jobs, tenant.clone()))
+            .collect();
+        by_usage.sort_unstable_by(|left, right| (left.0, left.1).cmp(&(right.0, right.1)));
+        for (_, _, tenant) in by_usage.into_iter().take(omitted) {
+            tenants.remove(&tenant);
+        }
+    }
+    omitted
 }
 
 /// Collects the current data of the page.
@@ -106,6 +138,7 @@ fn build_overview(state: &AppState, scope: &TenantScope) -> Overview {
     let policy = plane.policy();
     let mut tenants = plane.tenants();
     tenants.retain(|tenant, _| scope.includes(tenant.as_str()));
+    let omitted_tenants = omit_tenants(&mut tenants);
     Overview {
         now,
         connected: watch.connected,
@@ -117,6 +150,7 @@ fn build_overview(state: &AppState, scope: &TenantScope) -> Overview {
         total_ceiling: ceilings.into_iter().sum(),
         gpus: shows_all_tenants.then(|| (held.gpus, policy.capacity().gpus.units())),
         tenants,
+        omitted_tenants,
         jobs: shown.map(|record| job_view(record, now)).collect(),
         omitted_jobs: records.len().saturating_sub(MAX_JOBS),
         refusals: shows_all_tenants.then(|| state.metrics().refusals_last_hour(now)),

@@ -61,6 +61,33 @@ async fn page_with_tenant_header_shows_only_that_tenant() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn page_shows_at_most_200_tenants_and_counts_the_rest() {
+    let harness = Harness::new().await;
+    let mut gpus = job("large", "z-largest");
+    gpus["resources"] = json!({"gpu": 1});
+    harness.create_job(&gpus).await;
+    for n in 0..249 {
+        harness.create_job(&job("small", &format!("team-{n}"))).await;
+    }
+    let page = html(&harness).await;
+    assert_eq!(page.matches("id=\"tenant-").count(), 200);
+    assert!(page.contains("and 50 more: <code>runway usage</code>"), "{page}");
+    assert!(page.contains("id=\"tenant-z-largest\""), "the tenant with the most GPUs is shown");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_share_one_rendering_for_a_second() {
+    let harness = Harness::new().await;
+    let before = html(&harness).await;
+    harness.create_job(&job("fresh-job", "a")).await;
+    assert_eq!(html(&harness).await, before);
+    let own = String::from_utf8(harness.get_as("a", "/").await.bytes).unwrap();
+    assert!(own.contains("fresh-job"), "another scope has its own rendering");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(html(&harness).await.contains("fresh-job"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn page_loads_only_its_own_script() {
     let harness = Harness::new().await;
     let answer = harness.get("/").await;
