@@ -148,6 +148,12 @@ pub struct TlsFlags {
     /// `admin` permits everything. `viewer` permits reading everything except logs, and requesting quotes.
     #[arg(long, env = "RUNWAY_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
+    /// Reject the client certificates on the revocation lists (CRLs) in this PEM file
+    ///
+    /// The file must contain a list of each authority that issues client certificates. SIGHUP reloads it. The
+    /// server does not check when the next list is due.
+    #[arg(long, env = "RUNWAY_CLIENT_CRL", value_name = "FILE", requires = "client_ca")]
+    pub client_crl: Option<PathBuf>,
 }
 
 /// Limits that protect the server.
@@ -280,7 +286,7 @@ impl Flags {
     /// Returns the TLS files if TLS is enabled.
     #[must_use]
     pub fn tls_files(&self) -> Option<TlsFiles> {
-        let TlsFlags { tls_cert, tls_key, client_ca } = &self.tls;
+        let TlsFlags { tls_cert, tls_key, client_ca, client_crl: _ } = &self.tls;
         let (certificate, key) = (tls_cert.clone()?, tls_key.clone()?);
         Some(TlsFiles { certificate, key, client_ca: client_ca.clone() })
     }

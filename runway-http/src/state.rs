@@ -18,6 +18,7 @@ use tokio::sync::watch;
 pub struct AppState {
     inner: Arc<Inner>,
     host_rules: Option<Arc<HostRules>>,
+    requires_access: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +53,7 @@ impl AppState {
                 draining,
             }),
             host_rules: None,
+            requires_access: false,
         }
     }
 
@@ -59,6 +61,17 @@ impl AppState {
     #[must_use]
     pub fn with_host_rules(self, rules: HostRules) -> Self {
         Self { host_rules: Some(Arc::new(rules)), ..self }
+    }
+
+    /// Returns this state for a server that requires client certificates. A request without an
+    /// [`Access`](crate::Access) is then rejected. Otherwise, such a request has full access.
+    #[must_use]
+    pub fn with_required_access(self) -> Self {
+        Self { requires_access: true, ..self }
+    }
+
+    pub(crate) fn requires_access(&self) -> bool {
+        self.requires_access
     }
 
     pub(crate) fn host_rules(&self) -> Option<&HostRules> {

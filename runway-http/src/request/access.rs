@@ -27,13 +27,16 @@ impl Role {
 }
 
 /// The access of a client. If the server requires client certificates, it adds the access to the extensions
-/// of each request. A request without this extension has full access.
+/// of each request. Whether a request without this extension has full access is a property of the
+/// [`AppState`](crate::AppState).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// A client with a role.
     Role(Role),
     /// A client with a valid certificate that does not name a role.
     NoRole(RoleError),
+    /// A client whose certificate has expired since it opened the connection.
+    Expired,
 }
 
 /// The reason that a certificate does not name a role.
@@ -70,11 +73,18 @@ fn is_allowed(role: Role, method: &Method, path: &str) -> bool {
     }
 }
 
-/// Returns the error if the client is not permitted to send this request.
-pub(crate) fn access_error(request: &Request) -> Option<ApiError> {
-    let detail = match request.extensions().get::<Access>()? {
-        Access::NoRole(error) => error.to_string(),
-        Access::Role(role) => {
+/// Returns the error if the client is not permitted to send this request. If `is_required` is set, a request
+/// must have an [`Access`].
+pub(crate) fn access_error(request: &Request, is_required: bool) -> Option<ApiError> {
+    let detail = match request.extensions().get::<Access>() {
+        None if is_required => "the request has no client certificate".to_owned(),
+        None => return None,
+        Some(Access::NoRole(error)) => error.to_string(),
+        Some(Access::Expired) => {
+            let detail = "the client certificate has expired; reconnect with a valid one";
+            return Some(ApiError::new(ProblemKind::Forbidden, detail).closing_connection());
+        }
+        Some(Access::Role(role)) => {
             // Each role permits a request that matches no route, because the router responds with 404.
             let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
             if path.is_none_or(|path| is_allowed(*role, request.method(), path)) {

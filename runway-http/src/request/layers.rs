@@ -25,14 +25,27 @@ use tracing::Instrument;
 
 /// Wraps the routes of the API.
 pub(crate) fn wrap_api(routes: Router, state: &AppState) -> Router {
-    let state = state.clone();
-    routes.layer(layer_fn(move |inner| Instrumented { state: state.clone(), is_limited: true, inner }))
+    wrap(routes, state, true, state.requires_access())
 }
 
-/// Wraps the probes. The concurrency limit and the timeout do not apply to them.
+/// Wraps the probes of the API. The concurrency limit and the timeout do not apply to them.
 pub(crate) fn wrap_probes(routes: Router, state: &AppState) -> Router {
+    wrap(routes, state, false, state.requires_access())
+}
+
+/// Wraps the probes of a listener that requires no client certificate.
+pub(crate) fn wrap_public_probes(routes: Router, state: &AppState) -> Router {
+    wrap(routes, state, false, false)
+}
+
+fn wrap(routes: Router, state: &AppState, is_limited: bool, requires_access: bool) -> Router {
     let state = state.clone();
-    routes.layer(layer_fn(move |inner| Instrumented { state: state.clone(), is_limited: false, inner }))
+    routes.layer(layer_fn(move |inner| Instrumented {
+        state: state.clone(),
+        is_limited,
+        requires_access,
+        inner,
+    }))
 }
 
 /// The middleware around a route. It adds the request ids, rejects forbidden requests, applies the limits,
@@ -43,6 +56,8 @@ struct Instrumented<S> {
     state: AppState,
     /// Whether the concurrency limit and the request timeout apply.
     is_limited: bool,
+    /// Whether a request must have an [`Access`](access::Access).
+    requires_access: bool,
     inner: S,
 }
 
@@ -77,7 +92,7 @@ where
         let rejection = ambiguous_framing(request.headers())
             .map(|detail| ApiError::new(ProblemKind::Malformed, detail).closing_connection())
             .or_else(|| self.state.host_rules()?.error(&request))
-            .or_else(|| access::access_error(&request));
+            .or_else(|| access::access_error(&request, self.requires_access));
         let call = match rejection {
             Some(error) => Err(error.into_response()),
             // This call only creates the future. A handler can panic only when its future is polled, and

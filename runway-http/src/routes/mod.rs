@@ -47,7 +47,7 @@ pub fn app(state: AppState) -> Router {
 pub fn ops(state: AppState) -> Router {
     let (probes, _) = probe_routes().split_for_parts();
     let probes = probes.fallback(path_not_found).method_not_allowed_fallback(method_not_allowed);
-    layers::wrap_probes(probes.with_state(state.clone()), &state)
+    layers::wrap_public_probes(probes.with_state(state.clone()), &state)
 }
 
 /// Returns the OpenAPI document.

@@ -1,6 +1,7 @@
 //! Accepts connections within limits on number and time, with or without TLS, until the server shuts down.
 
 mod clients;
+mod session;
 mod slow_reader;
 mod socket;
 mod tls;
@@ -8,7 +9,6 @@ mod tls;
 pub use tls::{Tls, TlsError, TlsFiles};
 
 use crate::metrics::Metrics;
-use crate::request::access::Access;
 use crate::streaming::StreamingResponse;
 use axum::Router;
 use axum::body::Body;
@@ -18,7 +18,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use runway_control::{Env, SystemEnv};
+use session::ClientSession;
 use slow_reader::{MayPause, WriteTimeout};
 use socket::Lingering;
 use std::convert::Infallible;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::Service;
 
 /// Limits on connections.
@@ -42,7 +43,11 @@ pub struct ConnectionLimits {
     /// Time after which a client that reads nothing of its response is disconnected. It does not apply to the
     /// output of jobs and to the events of the overview page.
     pub write_timeout: Duration,
-    /// Time limit for in-flight responses after the server has stopped accepting connections.
+    /// Maximum age of a connection with a client certificate. So a client that must no longer have access
+    /// loses it in this time.
+    pub max_session_age: Duration,
+    /// Time limit for in-flight responses after the server has stopped accepting connections, or after a
+    /// session has ended.
     pub drain_timeout: Duration,
 }
 
@@ -53,6 +58,7 @@ impl Default for ConnectionLimits {
             max_client_connections: 3072,
             header_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(30),
+            max_session_age: Duration::from_secs(59 * 60),
             drain_timeout: Duration::from_secs(30),
         }
     }
@@ -78,7 +84,7 @@ pub async fn serve(
 ) -> bool {
     let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let clients = ClientConnections::new(limits.max_client_connections);
-    let shutdown = GracefulShutdown::new();
+    let shutdown = watch::Sender::new(());
     let server = Server { router, limits, tls, metrics };
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -91,7 +97,7 @@ pub async fn serve(
             Ok((stream, address, permit)) => match clients.try_acquire(address) {
                 Some(client) => {
                     let permit = ConnectionPermit { _connection: permit, _client: client };
-                    server.spawn_connection(stream, permit, shutdown.watcher());
+                    server.spawn_connection(stream, permit, shutdown.subscribe());
                 }
                 None => tracing::debug!(%address, "connection closed: its client has too many connections"),
             },
@@ -102,7 +108,9 @@ pub async fn serve(
         }
     }
     drop(listener);
-    tokio::time::timeout(limits.drain_timeout, shutdown.shutdown()).await.is_ok()
+    shutdown.send_replace(());
+    // Each connection has a receiver until it ends.
+    tokio::time::timeout(limits.drain_timeout, shutdown.closed()).await.is_ok()
 }
 
 async fn accept(
@@ -130,7 +138,7 @@ struct Server {
 }
 
 impl Server {
-    fn spawn_connection(&self, stream: TcpStream, permit: ConnectionPermit, watcher: Watcher) {
+    fn spawn_connection(&self, stream: TcpStream, permit: ConnectionPermit, shutdown: watch::Receiver<()>) {
         let server = self.clone();
         tokio::spawn(async move {
             let (_permit, _connection) = (permit, server.metrics.count_connection());
@@ -139,10 +147,10 @@ impl Server {
                 return;
             }
             match &server.tls {
-                None => server.serve_connection(stream, None, watcher).await,
+                None => server.serve_connection(stream, None, shutdown).await,
                 Some(tls) => {
                     match tokio::time::timeout(server.limits.header_timeout, tls.accept(stream)).await {
-                        Ok(Ok((stream, access))) => server.serve_connection(stream, access, watcher).await,
+                        Ok(Ok((stream, session))) => server.serve_connection(stream, session, shutdown).await,
                         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                         Err(_) => tracing::debug!("TLS handshake timed out"),
                     }
@@ -153,16 +161,20 @@ impl Server {
 
     /// Serves the requests of one connection. Only HTTP/1.0 and HTTP/1.1 are supported. Clients that use
     /// HTTP/2 need a proxy in front of the server.
-    async fn serve_connection<S>(&self, stream: S, access: Option<Access>, watcher: Watcher)
-    where
+    async fn serve_connection<S>(
+        &self,
+        stream: S,
+        session: Option<ClientSession>,
+        mut shutdown: watch::Receiver<()>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (router, may_pause) = (self.router.clone(), MayPause::default());
         let stream = WriteTimeout::new(stream, self.limits.write_timeout, may_pause.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
-            if let Some(access) = access {
-                request.extensions_mut().insert(access);
+            if let Some(session) = session {
+                request.extensions_mut().insert(session.access(SystemEnv.now()));
             }
             // A router is always ready, so `poll_ready` is not needed.
             let (response, may_pause) = (router.clone().call(request), may_pause.clone());
@@ -172,12 +184,36 @@ impl Server {
                 Ok::<_, Infallible>(response)
             }
         });
+        let session_end = async {
+            match session {
+                Some(session) => {
+                    let remaining = session.remaining(SystemEnv.now(), self.limits.max_session_age);
+                    tokio::time::sleep(remaining).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(HEAD_BUFFER_BYTES)
             .serve_connection(TokioIo::new(Lingering::new(stream)), service);
-        if let Err(error) = watcher.watch(connection).await {
+        let mut connection = std::pin::pin!(connection);
+        let result = tokio::select! {
+            biased;
+            _ = shutdown.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().await
+            }
+            () = session_end => {
+                connection.as_mut().graceful_shutdown();
+                let drained = tokio::time::timeout(self.limits.drain_timeout, connection.as_mut()).await;
+                // The client can resume a log that is interrupted here on a new connection.
+                drained.unwrap_or(Ok(()))
+            }
+            result = connection.as_mut() => result,
+        };
+        if let Err(error) = result {
             tracing::debug!(%error, "connection failed");
         }
     }

@@ -1,9 +1,11 @@
 //! TLS 1.3, and the role of a client from its certificate.
 
+use super::session::ClientSession;
 use crate::request::access::{Access, Role, RoleError};
+use runway_core::units::Timestamp;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,20 @@ pub enum TlsError {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A file contains no certificate revocation list.
+    #[error("cannot use `{}`: it contains no certificate revocation list", path.display())]
+    NoRevocationList {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate revocation list is invalid.
+    #[error("cannot use the certificate revocation lists in `{}`: {source}", path.display())]
+    RevocationList {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: VerifierBuilderError,
+    },
     /// The certificate and the private key are not a valid pair.
     #[error("cannot use the certificate `{}` with its private key: {source}", path.display())]
     InvalidConfig {
@@ -63,6 +79,7 @@ pub enum TlsError {
 #[derive(Clone)]
 pub struct Tls {
     files: TlsFiles,
+    client_crl: Option<PathBuf>,
     config: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
@@ -78,8 +95,17 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] if a file cannot be read or the files are not a valid configuration.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let config = load_config(&files)?;
-        Ok(Self { files, config: Arc::new(RwLock::new(config)) })
+        Self::load_with_crl(files, None)
+    }
+
+    /// Loads the files. Client certificates on the certificate revocation lists in `client_crl` are rejected.
+    /// The file is in PEM format, and contains a list of each authority that issues client certificates.
+    ///
+    /// # Errors
+    /// [`TlsError`] if a file cannot be read or the files are not a valid configuration.
+    pub fn load_with_crl(files: TlsFiles, client_crl: Option<PathBuf>) -> Result<Self, TlsError> {
+        let config = load_config(&files, client_crl.as_deref())?;
+        Ok(Self { files, client_crl, config: Arc::new(RwLock::new(config)) })
     }
 
     /// Reloads the files. Open connections keep their configuration.
@@ -88,7 +114,7 @@ impl Tls {
     /// [`TlsError`] if a file cannot be read or the files are not a valid configuration. The active
     /// configuration stays.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let config = load_config(&self.files)?;
+        let config = load_config(&self.files, self.client_crl.as_deref())?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
@@ -102,17 +128,16 @@ impl Tls {
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
-    ) -> io::Result<(TlsStream<TcpStream>, Option<Access>)> {
+    ) -> io::Result<(TlsStream<TcpStream>, Option<ClientSession>)> {
         let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
         let stream = TlsAcceptor::from(config).accept(stream).await?;
-        let access = self.is_mutual().then(|| {
+        let session = self.is_mutual().then(|| {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             // A handshake without a client certificate fails, so the chain is never empty here.
-            chain.first().map_or(Access::NoRole(RoleError::Missing), |certificate| {
-                access_from_certificate(certificate)
-            })
+            let without_certificate = ClientSession::new(Access::NoRole(RoleError::Missing), None);
+            chain.first().map_or(without_certificate, |certificate| session_from_certificate(certificate))
         });
-        Ok((stream, access))
+        Ok((stream, session))
     }
 }
 
@@ -125,7 +150,16 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
     if found.is_empty() { Err(TlsError::NoCertificate { path: path.to_owned() }) } else { Ok(found) }
 }
 
-fn load_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+fn read_revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let unreadable = |source| TlsError::Pem { path: path.to_owned(), source };
+    let found: Vec<_> = CertificateRevocationListDer::pem_file_iter(path)
+        .map_err(unreadable)?
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
+    if found.is_empty() { Err(TlsError::NoRevocationList { path: path.to_owned() }) } else { Ok(found) }
+}
+
+fn load_config(files: &TlsFiles, client_crl: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = read_certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|source| TlsError::Pem { path: files.key.clone(), source })?;
@@ -142,20 +176,41 @@ fn load_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
             for certificate in read_certificates(path)? {
                 roots.add(certificate).map_err(|error| invalid_ca(error.into()))?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| invalid_ca(error.into()))?)
+            let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            if let Some(path) = client_crl {
+                verifier = verifier.with_crls(read_revocation_lists(path)?);
+            }
+            let verifier = verifier.build().map_err(|error| match (error, client_crl) {
+                (source @ VerifierBuilderError::InvalidCrl(_), Some(path)) => {
+                    TlsError::RevocationList { path: path.to_owned(), source }
+                }
+                (error, _) => invalid_ca(error.into()),
+            })?;
+            builder.with_client_cert_verifier(verifier)
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(invalid)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if files.client_ca.is_some() {
+        // A resumed session does not verify the client certificate again, so the server offers none.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Arc::new(config))
 }
 
-/// Returns the access that the organizational unit of a certificate grants.
-fn access_from_certificate(certificate: &[u8]) -> Access {
+/// Returns the session of a client with this certificate.
+fn session_from_certificate(certificate: &[u8]) -> ClientSession {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return Access::NoRole(RoleError::Unreadable);
+        return ClientSession::new(Access::NoRole(RoleError::Unreadable), None);
     };
+    // A time before 1970 has passed, too.
+    let expires_at = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or_default();
+    ClientSession::new(access_from_certificate(&certificate), Some(Timestamp::from_seconds(expires_at)))
+}
+
+/// Returns the access that the organizational unit of a certificate grants.
+fn access_from_certificate(certificate: &X509Certificate<'_>) -> Access {
     let mut units = certificate.subject().iter_organizational_unit();
     match (units.next(), units.next()) {
         (None, _) => Access::NoRole(RoleError::Missing),

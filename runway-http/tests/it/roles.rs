@@ -3,7 +3,7 @@
 use crate::harness::{Harness, job};
 use axum::body::Body;
 use axum::http::{Method, Request};
-use runway_http::{Access, Role};
+use runway_http::{Access, Role, app, ops};
 
 async fn status(harness: &Harness, access: Access, method: Method, path: &str) -> u16 {
     let body =
@@ -43,6 +43,22 @@ async fn viewer_can_read_all_but_logs_and_request_quotes() {
         let admin = status(&harness, Access::Role(Role::Admin), method.clone(), &path).await;
         assert!(admin != 403 && admin < 500, "admin {method} {path}: {admin}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_without_access_is_403_if_access_is_required() {
+    let mut harness = Harness::new().await;
+    let state = harness.state.clone().with_required_access();
+    harness.router = app(state.clone());
+    for path in ["/v1/jobs", "/v1/policy", "/", "/healthz", "/metrics", "/v1/nothing"] {
+        harness.get(path).await.expect_problem(403, "forbidden");
+    }
+    let expired = status(&harness, Access::Expired, Method::GET, "/v1/jobs").await;
+    let viewer = status(&harness, Access::Role(Role::Viewer), Method::GET, "/v1/jobs").await;
+    assert_eq!((expired, viewer), (403, 200));
+    // The listener for probes requires no client certificate.
+    harness.router = ops(state);
+    assert_eq!(harness.get("/healthz").await.status, 200);
 }
 
 #[test]

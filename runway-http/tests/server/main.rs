@@ -19,6 +19,7 @@ mod reloading;
 mod request_heads;
 mod roles;
 mod secrecy;
+mod sessions;
 mod shutdown;
 mod slow_readers;
 mod smuggling;

@@ -80,7 +80,8 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
     let [policy_hangups, tls_hangups] = [hangup()?, hangup()?];
     let mut source = flags.policy_source()?;
     let policy = source.load().await?;
-    let tls = flags.tls_files().map(Tls::load).transpose()?;
+    let load_tls = |files| Tls::load_with_crl(files, flags.tls.client_crl.clone());
+    let tls = flags.tls_files().map(load_tls).transpose()?;
     let listener = bind(flags.listen).await?;
     let ops_listener = match flags.listen_ops {
         Some(address) => Some(bind(address).await?),
@@ -98,6 +99,7 @@ async fn run(flags: &Flags) -> Result<bool, ServeError> {
         ControlPlane::with_observer(backend, policy, Arc::new(SystemEnv), Settings::default(), observer);
     let state = AppState::new(plane.clone(), Arc::clone(&metrics), flags.request_limits())
         .with_host_rules(flags.host_rules());
+    let state = if flags.tls.client_ca.is_some() { state.with_required_access() } else { state };
     let mut tasks = EssentialTasks::new(state.clone());
     tasks.spawn("control loop", plane.clone().run());
     tasks.spawn(
