@@ -141,7 +141,7 @@ fn is_from_another_site(headers: &HeaderMap, host: Option<&str>) -> bool {
     sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
         || origins.any(|origin| {
             let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
-            !authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+            authority.zip(host).is_none_or(|(authority, host)| !authority.eq_ignore_ascii_case(host))
         })
 }
 

@@ -27,9 +27,12 @@ use utoipa_axum::router::OpenApiRouter;
 /// Interval between two checks for changes of the page.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(2);
 
+<<<<<<< HEAD
 /// Interval of the `alive` events while the page does not change. The script reports an outage after 40 s
 /// without an event.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+=======
+>>>>>>> wip-http20
 /// Age up to which readers share the rendered parts of the page.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
@@ -94,10 +97,14 @@ async fn events(State(state): State<AppState>, scope: TenantScope) -> Result<Res
         let _permit = &permit;
         Ok::<_, Infallible>(Event::default().data(&overview.json))
     });
+<<<<<<< HEAD
     // By default, axum sends comments. Scripts cannot observe them, and so cannot detect a silent connection.
     let alive =
         KeepAlive::new().interval(ALIVE_INTERVAL).event(Event::default().event("alive").data("alive"));
     let events = Sse::new(events).keep_alive(alive);
+=======
+    let events = Sse::new(events).keep_alive(KeepAlive::default());
+>>>>>>> wip-http20
     Ok((Extension(StreamingResponse), [NO_STORE], events).into_response())
 }
 

@@ -123,7 +123,7 @@ async fn revoked_certificate_is_rejected() {
     setup.write_crl(&setup.clients.revocation_list(&[1, 2]));
     tls.reload().unwrap();
     assert!(status(&second).await.is_err());
-    // A list of another authority says nothing about these certificates.
+    // There is no list of the authority of these certificates.
     setup.write_crl(&Authority::new("others").revocation_list(&[]));
     tls.reload().unwrap();
     assert!(status(&second).await.is_err());
