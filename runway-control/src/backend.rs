@@ -175,7 +175,12 @@ impl JobSnapshot {
     pub fn to_hold(&self) -> ObservedHold {
         let max_duration = self.timeout.saturating_add(self.grace);
         let started = self.status.started_at.unwrap_or(self.created_at);
-        let deadline = started.saturating_add(max_duration);
+        // A job on a node that does not respond can outlive its deadline.
+        let deadline = if self.status.ends_by_itself {
+            started.saturating_add(max_duration)
+        } else {
+            Timestamp::MAX
+        };
         ObservedHold { id: self.id, tenant: self.tenant.clone(), gpus: self.gpus, max_duration, deadline }
     }
 }

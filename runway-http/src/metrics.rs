@@ -311,11 +311,16 @@ impl Collector for PlaneCollector {
         let watch = self.plane.watch_state();
         let now = self.plane.now();
         let silence = watch.last_event_at.map(|last| now.nanos_since(last) / 1_000_000_000);
-        let gauges: [(&str, &str, u64); 9] = [
+        let gauges: [(&str, &str, u64); 10] = [
             ("gpus_held", "GPUs held by jobs", usage.gpus),
             ("gpus_limit", "GPU capacity of all tenants together", limits.gpus.units()),
             ("jobs_held", "Jobs that count against the capacity", usage.jobs),
             ("jobs_limit", "Job capacity of all tenants together", limits.concurrent_jobs.into()),
+            (
+                "jobs_on_lost_nodes",
+                "Jobs on nodes that do not respond, which can outlive their deadline",
+                to_u64(self.plane.jobs_on_lost_nodes()),
+            ),
             ("creations_pending", "Create requests whose outcome is not known yet", to_u64(pending)),
             ("ready", "Whether the server accepts submissions", self.plane.is_ready().into()),
             ("watch_connected", "Whether the watch of the backend works", watch.connected.into()),

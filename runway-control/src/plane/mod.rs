@@ -279,6 +279,13 @@ impl ControlPlane {
         (state.gate.ledger().cluster_usage(), state.pending_creations.len())
     }
 
+    /// Returns the number of jobs on nodes that do not respond. These jobs can outlive their deadline.
+    #[must_use]
+    pub fn jobs_on_lost_nodes(&self) -> usize {
+        let state = self.inner.state();
+        state.gate.ledger().holds().filter(|(_, hold)| hold.deadline == Timestamp::MAX).count()
+    }
+
     /// Returns the ids of the jobs that have a hold, sorted.
     #[must_use]
     pub fn held_job_ids(&self) -> Vec<JobId> {

@@ -35,7 +35,7 @@ pub(super) fn zero_limit_violations(limits: QuotaLimits, tenant_policy: &TenantP
 }
 
 /// Returns the time by which the holds release enough of the quota at the latest. Returns `None` if all of
-/// these holds together do not release enough.
+/// these holds together do not release enough, or if the end of one of them is not known.
 pub(super) fn available_at(
     exceeded: &QuotaExceeded,
     holds: &[HoldExpiry],
@@ -50,7 +50,7 @@ pub(super) fn available_at(
         return None;
     }
     // A hold whose deadline has passed can be released at any time. Its deadline counts as `now`.
-    holds.iter().map(|hold| hold.deadline.max(now)).max()
+    holds.iter().map(|hold| hold.deadline.max(now)).max().filter(|time| *time < Timestamp::MAX)
 }
 
 pub(super) fn quota_violations(

@@ -80,7 +80,7 @@ pub struct ObservedHold {
     pub gpus: GpuCount,
     /// The maximum time from the start to the end of the job: the timeout plus the termination grace.
     pub max_duration: Seconds,
-    /// The time by which the job must have finished.
+    /// The time by which the job must have finished. [`Timestamp::MAX`] if it can outlive its deadline.
     pub deadline: Timestamp,
 }
 

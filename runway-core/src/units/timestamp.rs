@@ -38,6 +38,9 @@ impl Timestamp {
         Self(nanos)
     }
 
+    /// The last timestamp, in the year 2554. Where a time is a deadline, it stands for "never".
+    pub const MAX: Self = Self(u64::MAX);
+
     /// Creates a timestamp from seconds since the epoch, limited to the last timestamp.
     #[must_use]
     pub const fn from_seconds(seconds: u64) -> Self {
