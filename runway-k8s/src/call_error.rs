@@ -40,6 +40,9 @@ pub(crate) enum CallErrorCause {
     /// have this cause, too.
     #[error("{message}")]
     PermissionDenied { message: String },
+    /// An admission webhook of the cluster did not respond. Admission precedes the storage of an object.
+    #[error("an admission webhook of the cluster does not respond: {message}")]
+    WebhookUnavailable { message: String },
     /// The API server returned 429, because it limits the number of requests.
     #[error("the API server is busy: {message}")]
     Busy { message: String },
@@ -102,6 +105,7 @@ impl CallError {
             // Only the operators can correct these, so the job is not at fault.
             | CallErrorCause::NamespaceMissing { .. }
             | CallErrorCause::PermissionDenied { .. }
+            | CallErrorCause::WebhookUnavailable { .. }
             | CallErrorCause::Busy { .. }
             | CallErrorCause::TooManyConflicts
             // Nothing was sent.
@@ -150,6 +154,7 @@ impl From<CallError> for Unavailable {
             | CallErrorCause::QuotaConflict { .. }
             | CallErrorCause::NamespaceMissing { .. }
             | CallErrorCause::PermissionDenied { .. }
+            | CallErrorCause::WebhookUnavailable { .. }
             | CallErrorCause::Busy { .. }
             | CallErrorCause::ServerError { .. }
             | CallErrorCause::NoResourceVersion
@@ -231,6 +236,7 @@ fn classify_status(status: Status) -> CallErrorCause {
         }
         429 => CallErrorCause::Busy { message },
         400..500 => CallErrorCause::Rejected { code, reason, message },
+        _ if message.contains("failed calling webhook") => CallErrorCause::WebhookUnavailable { message },
         _ => CallErrorCause::ServerError { code, message },
     }
 }
@@ -327,6 +333,22 @@ mod tests {
         assert!(gone.is_not_found());
         let webhook = failed(status(403, "Forbidden", "admission webhook \"x\" denied the request: no"));
         assert_eq!(webhook.effect(), CallEffect::Rejected);
+    }
+
+    #[test]
+    fn unavailable_webhook_means_that_nothing_was_stored() {
+        for cause in ["service \"hook\" not found", "dial tcp 10.0.0.1:443: connect: connection refused"] {
+            let message = format!(
+                "Internal error occurred: failed calling webhook \"jobs.example.com\": failed to call webhook: Post \"https://hook.system.svc:443/?timeout=2s\": {cause}"
+            );
+            let error = failed(status(500, "InternalError", &message));
+            assert_eq!(error.effect(), CallEffect::NotDone);
+            assert!(error.to_string().contains("\"jobs.example.com\""), "{error}");
+        }
+        let policy = "jobs.batch \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        let denied = failed(status(422, "Invalid", policy));
+        assert_eq!(denied.effect(), CallEffect::Rejected);
+        assert!(denied.to_string().contains("'p'") && denied.to_string().contains("denied request: no"));
     }
 
     #[test]
