@@ -214,7 +214,7 @@ impl Flags {
         let hosts = self.allowed_hosts.clone();
         if self.tls.client_ca.is_some() {
             HostRules::any()
-        } else if self.backend.runs_locally() {
+        } else if self.backend == BackendKind::Local {
             HostRules::loopback(hosts)
         } else {
             HostRules::cluster(hosts)

@@ -101,6 +101,8 @@ impl Authority {
         list.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
+    /// Returns a store with only this authority.
+    #[must_use]
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();

@@ -51,7 +51,7 @@ pub(super) fn run(file: &Path, now: Option<Timestamp>, format: TextOrJson) -> Re
     match format {
         TextOrJson::Json => output::print_json(&records)?,
         TextOrJson::Text if records.is_empty() => {
-            output::print(&format!("no Jobs and no pods in `{}`\n", source.name))?
+            output::print(&format!("no Jobs and no pods in `{}`\n", source.name))?;
         }
         TextOrJson::Text => {
             let namespaces: BTreeSet<_> = records.iter().map(|record| record.namespace).collect();

@@ -1,6 +1,6 @@
 //! Tests of the audit log.
 
-use crate::harness::{Harness, ScriptedFaults, long_running, repeated, response_fault, sleep_seconds, start};
+use crate::harness::{Harness, long_running, sleep_seconds, start};
 use runway_control::backend::JobRef;
 use runway_control::fake::{Fault, Response};
 use runway_control::service::{SubmissionReport, SubmissionRequest, SubmissionService};
@@ -9,6 +9,7 @@ use runway_core::document::parse_json;
 use runway_core::gate::{DecisionInputs, replay};
 use runway_core::status::Phase;
 use runway_testing::env::in_virtual_time;
+use runway_testing::faults::{ScriptedFaults, response_fault};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -107,8 +108,7 @@ fn admitted_job_has_a_line_for_its_decision_and_its_outcome() {
             (vec![response_fault(Response::Unreachable)], "unavailable"),
             (vec![response_fault(Response::RequestLost); 50], "uncertain"),
         ] {
-            let creates = Arc::new(Mutex::new(responses.into()));
-            let harness = Harness::ready(ScriptedFaults { creates, ..long_running() }).await;
+            let harness = Harness::ready(long_running().with_creates(responses)).await;
             let service = SubmissionService::new(harness.plane.clone(), 1);
             submit(&service, JOB).await;
             let lines = log.take();
@@ -141,7 +141,7 @@ fn disconnected_client_leaves_both_lines() {
     let (log, _guard) = AuditLog::start();
     in_virtual_time(async {
         let slow = Fault { request_delay: Duration::from_secs(2), ..Fault::default() };
-        let harness = Harness::ready(ScriptedFaults { creates: repeated(1, slow), ..long_running() }).await;
+        let harness = Harness::ready(long_running().with_creates([slow])).await;
         let service = SubmissionService::new(harness.plane.clone(), 1);
         assert!(tokio::time::timeout(Duration::from_secs(1), submit(&service, JOB)).await.is_err());
         // The creation still counts as in flight, and its decision is recorded.

@@ -352,11 +352,7 @@ mod tests {
             gpus: None,
             tenants: BTreeMap::new(),
             omitted_tenants: 0,
-<<<<<<< HEAD
             jobs: vec![job(Phase::Failed, hostile)],
-=======
-            jobs: vec![job],
->>>>>>> wip-http20
             omitted_jobs: 0,
             refusals: None,
         };

@@ -27,12 +27,9 @@ use utoipa_axum::router::OpenApiRouter;
 /// Interval between two checks for changes of the page.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(2);
 
-<<<<<<< HEAD
 /// Interval of the `alive` events while the page does not change. The script reports an outage after 40 s
 /// without an event.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
-=======
->>>>>>> wip-http20
 /// Age up to which readers share the rendered parts of the page.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
@@ -49,7 +46,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 
 async fn index(State(state): State<AppState>, scope: TenantScope) -> Response {
     let slot = state.overview().slot(scope.0.as_ref());
-    let page = page(&slot.get(MAX_AGE, || render(&state, &scope)).await).into_string();
+    let overview = slot.get(MAX_AGE, || render(&state, &scope)).await;
+    let page = page(&overview).into_string();
     ([NO_STORE, (CONTENT_SECURITY_POLICY, SECURITY_POLICY)], axum::response::Html(page)).into_response()
 }
 
@@ -97,14 +95,10 @@ async fn events(State(state): State<AppState>, scope: TenantScope) -> Result<Res
         let _permit = &permit;
         Ok::<_, Infallible>(Event::default().data(&overview.json))
     });
-<<<<<<< HEAD
     // By default, axum sends comments. Scripts cannot observe them, and so cannot detect a silent connection.
     let alive =
         KeepAlive::new().interval(ALIVE_INTERVAL).event(Event::default().event("alive").data("alive"));
     let events = Sse::new(events).keep_alive(alive);
-=======
-    let events = Sse::new(events).keep_alive(KeepAlive::default());
->>>>>>> wip-http20
     Ok((Extension(StreamingResponse), [NO_STORE], events).into_response())
 }
 
@@ -121,7 +115,7 @@ fn omit_tenants(tenants: &mut BTreeMap<Tenant, TenantUsage>) -> usize {
             .iter()
             .map(|(tenant, usage)| (usage.held.gpus, usage.held.jobs, tenant.clone()))
             .collect();
-        by_usage.sort_unstable_by(|left, right| (left.0, left.1).cmp(&(right.0, right.1)));
+        by_usage.sort_unstable_by_key(|usage| (usage.0, usage.1));
         for (_, _, tenant) in by_usage.into_iter().take(omitted) {
             tenants.remove(&tenant);
         }

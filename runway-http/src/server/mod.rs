@@ -40,11 +40,7 @@ pub struct ConnectionLimits {
     pub max_client_connections: usize,
     /// Time limit for a TLS handshake, for the head of a request, and for an idle connection.
     pub header_timeout: Duration,
-<<<<<<< HEAD
-    /// Time after which a client that reads nothing of its response is disconnected. It does not apply to the
-=======
     /// Time after which a client that does not read its response is disconnected. It does not apply to the
->>>>>>> wip-http20
     /// output of jobs and to the events of the overview page.
     pub write_timeout: Duration,
     /// Maximum age of a connection with a client certificate. So a client that must no longer have access

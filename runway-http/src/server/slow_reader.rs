@@ -25,11 +25,7 @@ impl MayPause {
 
 /// A stream whose writes fail if the client reads nothing for a time.
 ///
-<<<<<<< HEAD
-/// Each part of a response that the client reads starts the time anew. Without this limit, a client could hold
-=======
 /// The time restarts with each part of a response that the client reads. Without this limit, a client could hold
->>>>>>> wip-http20
 /// a connection until the kernel drops it after minutes.
 pub(super) struct WriteTimeout<S> {
     stream: S,

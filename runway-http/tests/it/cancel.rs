@@ -77,7 +77,7 @@ async fn cancel_conflicts_while_the_job_is_being_created() {
     let harness = Harness::new().await;
     harness.faults.set_delay(Duration::from_secs(2));
     let key = [("idempotency-key", "k")];
-    let id = runway_core::JobId::from_key(&"t".parse().unwrap(), "k");
+    let id = JobId::from_key(&"t".parse().unwrap(), "k");
     let body = job("a", "t").to_string();
     let path = format!("/v1/jobs/{id}");
     let (created, (foreign, cancelled)) = tokio::join!(harness.post("/v1/jobs", body, &key), async {

@@ -64,11 +64,7 @@ async fn policy_with_10000_tenants_loads_in_100_mib() {
     let (took, peak, after) = (began.elapsed(), memory_kib("VmHWM:"), memory_kib("VmRSS:"));
     println!("{took:?}, {before} KiB before, {peak} KiB at most, {after} KiB after");
     assert!(peak < before + 100 * 1024, "{before} KiB grew to {peak} KiB");
-<<<<<<< HEAD
-    // The time of a debug build says nothing about the program.
-=======
     // A debug build is slower than the program.
->>>>>>> wip-http20
     if !cfg!(debug_assertions) {
         assert!(took <= Duration::from_secs(1), "{took:?}");
     }

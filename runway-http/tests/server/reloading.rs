@@ -59,11 +59,7 @@ async fn reload_metric_is_0_while_the_policy_file_is_bad() {
 const SECOND_HALF: &str = "unknown_tenants: deny\ntenants: {search: {}}\n";
 
 /// Returns the status for a tenant that only the first half of the policy accepts.
-<<<<<<< HEAD
 async fn status_of_stranger(process: &ServerProcess) -> u16 {
-=======
-async fn status_of_stranger(process: &Process) -> u16 {
->>>>>>> wip-http20
     exchange(process.address, get("/v1/tenants/stranger")).await.status
 }
 
@@ -71,11 +67,7 @@ async fn status_of_stranger(process: &Process) -> u16 {
 async fn half_written_policy_is_not_activated() {
     let dir = TempDir::new("policy-half");
     let policy = dir.write("policy.yaml", with_cpu("4") + SECOND_HALF);
-<<<<<<< HEAD
     let process = start_program(&dir, &[]).await;
-=======
-    let process = Process::start(policy.clone(), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
->>>>>>> wip-http20
     assert_eq!(status_of_stranger(&process).await, 404);
     // The file is written in place, with a pause in the middle.
     std::fs::write(&policy, with_cpu("8")).unwrap();
@@ -94,12 +86,7 @@ async fn end_marker_keeps_out_a_half_written_policy() {
     let dir = TempDir::new("policy-marker");
     let whole = |max: &str| with_cpu(max) + SECOND_HALF + "...\n";
     let policy = dir.write("policy.yaml", whole("4"));
-<<<<<<< HEAD
     let mut process = start_program(&dir, &[]).await;
-=======
-    let mut process =
-        Process::start(policy.clone(), dir.write("kubeconfig", UNREACHABLE_KUBECONFIG), &[]).await;
->>>>>>> wip-http20
     std::fs::write(&policy, with_cpu("8")).unwrap();
     wait_until("the half to be rejected", async || reloads(&process, "failed").await == 1).await;
     assert!(!is_current(&process).await);

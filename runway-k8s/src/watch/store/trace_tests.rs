@@ -17,7 +17,7 @@ fn decode<T: serde::de::DeserializeOwned>(object: &Json) -> Box<T> {
 
 /// Returns the statuses of the job after each change that the store reports.
 fn replay(changes: &[Json]) -> Vec<Status> {
-    let mut store = super::tests::store_after_first_list(&[]);
+    let mut store = tests::store_after_first_list(&[]);
     let mut statuses = Vec::new();
     for change in changes {
         let (object, is_deletion) = (&change["object"], change["type"] == "DELETED");

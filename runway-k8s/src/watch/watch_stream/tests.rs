@@ -98,7 +98,7 @@ impl Server {
     }
 }
 
-type BodyFrames = stream::BoxStream<'static, std::io::Result<http_body::Frame<Bytes>>>;
+type BodyFrames = BoxStream<'static, std::io::Result<http_body::Frame<Bytes>>>;
 
 fn job(name: &str, version: &str) -> Vec<(u8, TestField)> {
     vec![(1, nested(&[(1, string(name)), (6, string(version))]))]

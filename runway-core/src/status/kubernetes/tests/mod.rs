@@ -6,6 +6,8 @@ mod properties;
 mod waiting;
 
 use super::*;
+use crate::status::{Evidence, Phase, Reason};
+use crate::units::Timestamp;
 use serde_json::{Value as Json, json};
 
 const AT: &str = "2026-11-21T08:00:00Z";

@@ -23,7 +23,7 @@ fn container_start_failure_is_reported_while_pending() {
         assert_eq!((status.evidence[0].value.as_str(), status.occupies_resources), (reason, true));
         assert_eq!(
             status.attempt_spans,
-            [crate::price::AttemptSpan { scheduled: instant_at(1), ended: None }]
+            [AttemptSpan { scheduled: instant_at(1), ended: None }]
         );
     }
     // A reason that is in no list is reported in its own words.
