@@ -176,11 +176,8 @@ impl JobSnapshot {
         let max_duration = self.timeout.saturating_add(self.grace);
         let started = self.status.started_at.unwrap_or(self.created_at);
         // A job on a node that does not respond can outlive its deadline.
-        let deadline = if self.status.ends_by_itself {
-            started.saturating_add(max_duration)
-        } else {
-            Timestamp::MAX
-        };
+        let deadline =
+            if self.status.ends_by_itself { started.saturating_add(max_duration) } else { Timestamp::MAX };
         ObservedHold { id: self.id, tenant: self.tenant.clone(), gpus: self.gpus, max_duration, deadline }
     }
 }

@@ -213,7 +213,9 @@ impl LocalJobState<'_> {
                 (attempt.oom_kills > 0).then(|| child_out_of_memory(Some(&limit)))
             }
             _ if attempt.oom_kills > 0 => Some(out_of_memory(Some(&limit))),
-            LocalTermination::Signaled { signal } => Some(signaled(*signal, signal.saturating_add(128), None)),
+            LocalTermination::Signaled { signal } => {
+                Some(signaled(*signal, signal.saturating_add(128), None))
+            }
             // A shell reports the end by signal n as exit code 128 + n. The classification of Kubernetes
             // jobs applies the same rule.
             LocalTermination::Exited { code: code @ 129..=192 } => {

@@ -314,7 +314,7 @@ const REFUSED: &[Expected] = &[
         "captured/rejected-by-taint-last-pods",
         Pending,
         None,
-        &["2 earlier pods were rejected by their node", "Predicate TaintToleration failed"],
+        &["2 earlier pods: rejected by its node", "Predicate TaintToleration failed"],
         &[],
     ),
     (

@@ -1,12 +1,12 @@
 //! Tests of the backend with a client that is connected to a socket.
 
 use super::*;
-use runway_core::render::label;
 use crate::protobuf::decode_object;
 use crate::protobuf::test_encode::{in_envelope, map_entry, nested, string};
 use crate::test_server::{ReceivedRequest, TestResponse, TestServer};
 use runway_control::{ControlPlane, Settings, SubmitError, Submitted, SystemEnv};
 use runway_core::policy::PriceOverrides;
+use runway_core::render::label;
 use runway_core::spec::Secret;
 use runway_core::{Gate, JobSpec, Tenant};
 use std::sync::Mutex;

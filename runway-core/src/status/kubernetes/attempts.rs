@@ -114,7 +114,8 @@ impl Classifier<'_> {
         // The newest attempt may have failed, and is not counted yet. A Job without any counts tells nothing.
         let has_counts = self.job().is_some_and(|job| job.counted_attempts() > 0);
         if has_counts && self.attempts() > failed.saturating_add(1) && attempt > 1 {
-            return format!(", attempt {attempt}; retries used: {} of {retries}", failed.min(retries));
+            let used = format!("; retries used: {} of {retries}", failed.min(retries));
+            return format!(", attempt {attempt}{}", if retries > 0 { used.as_str() } else { "" });
         }
         match allowed {
             1 if attempt <= 1 => String::new(),

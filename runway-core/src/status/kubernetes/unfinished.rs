@@ -194,7 +194,7 @@ impl Classifier<'_> {
         let rejected = self.rejections_before(index);
         match self.cause_before(index) {
             Some((cause, _)) if rejected > 1 => {
-                format!("; {rejected} earlier pods were {}", cause.description)
+                format!("; {rejected} earlier pods: {}", cause.description)
             }
             Some((cause, attempt)) => {
                 let before = if self.has_multiple_pods() {

@@ -174,7 +174,7 @@ fn rejected_pods_have_no_exit_code_in_any_state() {
     assert!(statuses.iter().all(|status| status.exit_code.is_none()), "{statuses:#?}");
     let last = statuses.last().unwrap();
     assert!(
-        last.message.contains("2 earlier pods were rejected by their node (TaintToleration)"),
+        last.message.contains("2 earlier pods: rejected by its node (TaintToleration)"),
         "{}",
         last.message
     );

@@ -21,10 +21,7 @@ fn container_start_failure_is_reported_while_pending() {
         let scene = Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, reason, "what is said")]);
         let status = expect(&scene, Pending, Some(is), says);
         assert_eq!((status.evidence[0].value.as_str(), status.occupies_resources), (reason, true));
-        assert_eq!(
-            status.attempt_spans,
-            [AttemptSpan { scheduled: instant_at(1), ended: None }]
-        );
+        assert_eq!(status.attempt_spans, [AttemptSpan { scheduled: instant_at(1), ended: None }]);
     }
     // A reason that is in no list is reported in its own words.
     for reason in ["CreateContainerError", "ImageVolumeMountFailed", "ReasonOfALaterRelease"] {
