@@ -19,7 +19,7 @@ const NEVER_RAN: &[Expected] = &[
         "captured/image-missing-pending",
         Pending,
         Some(ImagePull),
-        &["no such host", "retries since", "registry"],
+        &["no such host", "retrying since", "registry"],
         &["cancel it"],
     ),
     (
@@ -55,7 +55,7 @@ const NEVER_RAN: &[Expected] = &[
         "captured/secret-missing-pending",
         Pending,
         Some(ConfigError),
-        &["nowhere", "does not exist", "retries since"],
+        &["nowhere", "does not exist", "retrying since"],
         &["cancel it"],
     ),
     (
@@ -388,14 +388,14 @@ const CAUSES: &[Expected] = &[
         "written/secret-cache-timeout",
         Pending,
         None,
-        &["failed to sync secret cache", "retries"],
+        &["failed to sync secret cache", "retrying"],
         &["missing", "wrong", "cancel"],
     ),
     (
         "written/pull-qps-exceeded",
         Pending,
         Some(ImagePull),
-        &["pull QPS exceeded", "retries"],
+        &["pull QPS exceeded", "retrying"],
         &["tag", "name in", "cancel"],
     ),
     (

@@ -623,7 +623,7 @@ impl<'a> ObservedPod<'a> {
             count => format!(", {count} times so far"),
         };
         let since = since.map(|since| format!(" since {}", whole_seconds(since))).unwrap_or_default();
-        format!("its node retries{since}{times}")
+        format!("its node has been retrying{since}{times}")
     }
 
     /// Returns the node that does not respond and the time since which it has not, if the pod is on such a

@@ -170,11 +170,14 @@ fn suspension_by_another_client_keeps_the_first_start() {
 
 #[test]
 fn rejected_pods_have_no_exit_code_in_any_state() {
-    let statuses = replay(&changes("rejected-by-taint"));
+    // The store ignores this Job, because its labels are not those of Runway.
+    let changes = changes("rejected-by-taint");
+    let statuses: Vec<_> =
+        (1..=changes.len()).filter_map(|cut| diagnose_if_exists(&changes[..cut])).collect();
     assert!(statuses.iter().all(|status| status.exit_code.is_none()), "{statuses:#?}");
     let last = statuses.last().unwrap();
     assert!(
-        last.message.contains("2 earlier pods: rejected by its node (TaintToleration)"),
+        last.message.contains("an earlier pod: rejected by its node (TaintToleration)"),
         "{}",
         last.message
     );

@@ -12,10 +12,10 @@ fn container_start_failure_is_reported_while_pending() {
             "its 2 nvidia.com/gpu until its deadline, 15m after its start",
         ),
         ("ErrImageNeverPull", Reason::ImagePull, "`image_pull_policy`"),
-        ("RegistryUnavailable", Reason::ImagePull, "its node retries"),
-        ("ImageInspectError", Reason::ImagePull, "its node retries since"),
+        ("RegistryUnavailable", Reason::ImagePull, "its node has been retrying"),
+        ("ImageInspectError", Reason::ImagePull, "its node has been retrying since"),
         ("InvalidImageName", Reason::InvalidImage, "cannot start without a change"),
-        ("CreateContainerConfigError", Reason::ConfigError, "its node retries since"),
+        ("CreateContainerConfigError", Reason::ConfigError, "its node has been retrying since"),
         ("RunContainerError", Reason::StartError, "what is said"),
     ] {
         let scene = Scene::of(job(json!({"active": 1}))).pods(&[waiting(0, reason, "what is said")]);
@@ -37,10 +37,10 @@ fn container_start_failure_is_reported_while_pending() {
 fn pull_hint_matches_the_registry_error() {
     for (message, says) in [
         ("dial tcp: lookup registry.internal: no such host", "cannot be resolved"),
-        ("lookup registry.internal: no such host", "its node retries"),
+        ("lookup registry.internal: no such host", "its node has been retrying"),
         ("dial tcp 10.0.0.5:443: connect: connection refused", "does not respond"),
-        ("dial tcp 10.0.0.5:443: i/o timeout", "its node retries"),
-        ("toomanyrequests: You have reached your pull rate limit", "its node retries"),
+        ("dial tcp 10.0.0.5:443: i/o timeout", "its node has been retrying"),
+        ("toomanyrequests: You have reached your pull rate limit", "its node has been retrying"),
         ("401 Unauthorized", "image_pull_secrets"),
         ("manifest for x@sha256:ab401cd403 not found", "check the name and the tag"),
         ("manifest unknown", "check the name and the tag"),
