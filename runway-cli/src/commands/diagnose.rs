@@ -26,7 +26,7 @@ struct DiagnosisRecord<'a> {
     since: Option<String>,
 }
 
-/// What a diagnosis is about.
+/// The subject of a diagnosis.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Subject<'a> {

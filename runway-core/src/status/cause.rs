@@ -18,7 +18,7 @@ pub(in crate::status) struct Cause {
     /// takes precedence.
     #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
     pub low_confidence: bool,
-    /// Whether nothing changes unless somebody acts, because no retry can succeed.
+    /// Whether no retry can succeed.
     #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "only used for clusters"))]
     pub permanent: bool,
 }

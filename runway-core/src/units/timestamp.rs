@@ -38,7 +38,7 @@ impl Timestamp {
         Self(nanos)
     }
 
-    /// The last timestamp, in the year 2554. Where a time is a deadline, it stands for "never".
+    /// The last timestamp, in the year 2554. As a deadline, it means "never".
     pub const MAX: Self = Self(u64::MAX);
 
     /// Creates a timestamp from seconds since the epoch, limited to the last timestamp.

@@ -1,4 +1,4 @@
-//! The status of each recorded state of a cluster: what it must say, and what it must not say.
+//! The status of each recorded state of a cluster: its phase, its reason, required phrases and excluded phrases.
 
 use runway_core::status::Phase::{Cancelled, Failed, Pending, Running, Succeeded};
 use runway_core::status::Reason::{
@@ -568,7 +568,7 @@ fn deletion_suspension_and_disruption_name_the_actor() {
 }
 
 #[test]
-fn refused_pods_name_who_refused_them() {
+fn refused_pods_name_the_rejecting_component() {
     check(REFUSED);
     for name in ["captured/rejected-by-taint-last-pods", "captured/rejected-by-taint"] {
         assert_eq!(classify(&read(name).jobs().next().unwrap().1).exit_code, None, "{name}");
@@ -576,7 +576,7 @@ fn refused_pods_name_who_refused_them() {
 }
 
 #[test]
-fn other_containers_are_told_apart_from_the_work() {
+fn failures_of_companions_are_not_blamed_on_the_work() {
     check(OTHER_CONTAINERS);
 }
 

@@ -1,4 +1,4 @@
-//! What the causes of a pod depend on besides the pod itself: its Job, and the events.
+//! The Job and the events of a pod. The causes of the pod depend on them.
 
 use super::event::Events;
 use super::job::ObservedJob;
@@ -24,8 +24,8 @@ impl<'a> Context<'a> {
 }
 
 /// Returns the name of the container that does the work. The other containers of a pod are companions, such as
-/// the proxy that a service mesh adds to the pod. `in_template` are the containers of the Job's template, where
-/// nothing was added.
+/// the proxy that a service mesh adds to the pod. `in_template` are the containers of the Job's template,
+/// which contains no companions.
 pub(super) fn main_container_of<'a>(
     pod: &'a Pod,
     in_template: impl Iterator<Item = &'a str>,

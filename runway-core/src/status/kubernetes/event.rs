@@ -280,7 +280,7 @@ impl<'a> PodEvents<'_, 'a> {
         by_probe.then(|| {
             cause
                 .with_hint(
-                    "the pod has a probe that the job did not answer: whoever adds the probe must change it",
+                    "the pod has a probe, which the job does not set: ask the administrators of the cluster",
                 )
                 .with_evidence(event_evidence(kill))
         })

@@ -2,7 +2,7 @@
 //!
 //! A pod belongs to the Job that controls it. A pod without a controller belongs to the Job that its label
 //! names. An event belongs to the Job of its object. If the object is a pod that no longer exists, the prefix
-//! of the pod's name identifies the Job. A pod of the list that belongs to no listed Job is classified alone.
+//! of the pod's name identifies the Job. A pod of the list that belongs to no listed Job is classified without a Job.
 
 use super::{JobObjects, event};
 use crate::status::kubernetes::time::instant;
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn pod_without_listed_job_is_listed_alone_with_its_events() {
+    fn pod_without_listed_job_keeps_its_own_events() {
         let items = vec![
             pod("b-1", Json::Null),
             pod("gone-xxxxx", controller("Job", "gone", "9")),

@@ -62,7 +62,7 @@ pub(super) fn rejected_by_node(reason: &str, message: Option<&str>) -> Cause {
     )
 }
 
-/// Returns the cause of a container that the kubelet stopped, where nothing tells on whose behalf.
+/// Returns the cause of a container that the kubelet stopped on behalf of an unknown client.
 pub(super) fn stopped_from_outside() -> Cause {
     Cause::new(
         Reason::Disrupted,

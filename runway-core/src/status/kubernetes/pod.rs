@@ -232,7 +232,7 @@ impl<'a> ObservedPod<'a> {
         disrupted.into_iter().chain(self.deletion_deadline()).min()
     }
 
-    /// Returns the time since which the pod has been in its present state, as far as it is known.
+    /// Returns the time since which the pod has been in its present state, or `None` if it is unknown.
     pub(super) fn state_since(&self) -> Option<Timestamp> {
         let started = self.main_container().and_then(|container| container.running_since());
         let waits = self.events().failures_to_start().since;
@@ -405,8 +405,8 @@ impl<'a> ObservedPod<'a> {
         Some(cause)
     }
 
-    /// Returns the cause of a pod that its node rejected: the pod failed with a reason of its own, and no
-    /// container ever ran.
+    /// Returns the cause of a pod that its node rejected: the pod failed with a reason, and no container ever
+    /// ran.
     pub(super) fn rejection(&self) -> Option<Cause> {
         let reason = self.reason().filter(|reason| !matches!(*reason, "Evicted" | "DeadlineExceeded"))?;
         if self.phase() != "Failed" || self.has_run() || node::end_by_node_text(reason).is_some() {
@@ -479,14 +479,17 @@ impl<'a> ObservedPod<'a> {
         let hint = match end {
             Termination::OutOfMemory | Termination::ChildOutOfMemory => {
                 format!(
-                    "the memory limit{limit} belongs to {name}: whoever adds this container to the pod must raise it"
+                    "the memory limit{limit} belongs to {name}, which is not part of the job: ask the administrators \
+                     of the cluster to raise it"
                 )
             }
             Termination::Signaled(9) => format!(
-                "whoever adds {name} to the pod must find out why it was killed; exceeding its memory limit{limit} is \
-                 possible, and not proved"
+                "{name} is not part of the job: ask the administrators of the cluster why it was killed; exceeding its \
+                 memory limit{limit} is possible, and not proved"
             ),
-            _ => format!("whoever adds {name} to the pod must find out why it failed"),
+            _ => {
+                format!("{name} is not part of the job: ask the administrators of the cluster why it failed")
+            }
         };
         Cause { description: format!("{}{work}", cause.description), hint: Some(hint), ..cause }
     }
@@ -558,7 +561,7 @@ impl<'a> ObservedPod<'a> {
         let state = if sidecar.is_running() { "has not become ready" } else { "fails" };
         let mut cause = Cause::new(None, format!("waits for its sidecar {name}{restarts}: it {state}{last}"))
             .with_hint(format!(
-                "its work starts when {name} has started: whoever adds {name} to the pod must fix it"
+                "its work starts when {name} has started; ask the administrators of the cluster about {name}"
             ));
         cause.evidence.extend(sidecar.back_off());
         Some(cause)

@@ -14,7 +14,7 @@ pub(super) struct Rule {
     phrases: &'static [&'static str],
     /// The reason of the status. `None` if nothing is missing or wrong.
     pub reason: Option<Reason>,
-    /// What to do, and who can do it.
+    /// The advice. It names the role that can act.
     pub hint: &'static str,
 }
 
@@ -41,7 +41,7 @@ const fn rule(phrases: &'static [&'static str], reason: Reason, hint: &'static s
     Rule { phrases, reason: Some(reason), hint }
 }
 
-/// A rule for a state that usually clears, or where nothing is missing or wrong.
+/// A rule for a state that usually clears. Nothing is missing or wrong.
 const fn passing(phrases: &'static [&'static str], hint: &'static str) -> Rule {
     Rule { phrases, reason: None, hint }
 }

@@ -1,4 +1,4 @@
-//! Causes from messages of the scheduler: what the nodes lack, and who can change it.
+//! Causes from messages of the scheduler: what the nodes lack, with advice.
 //!
 //! The message has the form `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {…}.
 //! preemption: …`. Each part between the commas is the reason of a number of nodes.
@@ -125,7 +125,7 @@ impl Obstacle {
 /// Returns the obstacles in a message of the scheduler, without duplicates.
 fn obstacles(message: &str) -> Vec<Obstacle> {
     let text = without_quotations(message);
-    // What follows is about preemption, and about claims of devices.
+    // The rest of the message is about preemption and about claims of devices.
     let end = [" preemption:", " no new claims"].iter().filter_map(|end| text.find(end)).min();
     let text = end.and_then(|end| text.get(..end)).unwrap_or(&text);
     let reasons = text.split_once("are available:").map_or(text, |(_, reasons)| reasons);
