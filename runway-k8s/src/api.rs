@@ -158,7 +158,7 @@ impl FrameBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protobuf::test_encode::{in_envelope, int, string};
+    use crate::protobuf::test_encode::{in_envelope, int, nested, string};
 
     #[test]
     fn error_status_parses_protobuf_json_and_text() {
@@ -172,6 +172,12 @@ mod tests {
         assert_eq!(parsed(409, &in_envelope(&fields[..2])), conflict);
         let json = br#"{"kind": "Status", "code": 409, "reason": "AlreadyExists", "message": "it is there"}"#;
         assert_eq!(parsed(409, json), conflict);
+        let cause = nested(&[(1, string("NamespaceTerminating")), (3, string("metadata.namespace"))]);
+        let details = nested(&[(1, string("jobs")), (3, string("namespaces")), (4, cause), (5, int(7))]);
+        let status = error_status(404, &in_envelope(&[(3, string("gone")), (5, details)]));
+        let details = status.details.unwrap();
+        assert_eq!((details.kind.as_str(), details.retry_after_seconds), ("namespaces", 7));
+        assert_eq!(details.causes[0].reason, "NamespaceTerminating");
         let proxy = parsed(502, b"Bad Gateway\n");
         assert_eq!((proxy.0, proxy.2.as_str()), (502, "Bad Gateway"));
         assert_eq!(parsed(500, b"").0, 500);

@@ -125,15 +125,17 @@ async fn keep_retry_after(response: Response<Box<DynBody>>) -> Result<Response<B
         return Ok(response);
     }
     let body = response.into_body().collect().await?.to_bytes();
-    let details = StatusDetails {
+    let mut status = error_status(code.as_u16(), &body);
+    let details = status.details.get_or_insert_with(|| StatusDetails {
         name: String::new(),
         group: String::new(),
         kind: String::new(),
         uid: String::new(),
         causes: Vec::new(),
         retry_after_seconds,
-    };
-    Err(Box::new(Error::Api(Box::new(error_status(code.as_u16(), &body).with_details(details)))))
+    });
+    details.retry_after_seconds = retry_after_seconds;
+    Err(Box::new(Error::Api(Box::new(status))))
 }
 
 /// Returns the configuration of the pod's service account, for the case that the default kubeconfig cannot be

@@ -3,6 +3,7 @@
 use super::wire::{DecodeError, FieldReader, Message, Value, messages};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, OwnerReference, Time};
 use kube::core::Status;
+use kube::core::response::{StatusCause, StatusDetails};
 
 messages! { |this, value|
     ObjectMeta {
@@ -59,6 +60,55 @@ messages! { |this, value|
     Status {
         3 => this.message = value.string()?,
         4 => this.reason = value.string()?,
+        5 => this.details = Some(value.message::<Details>()?.into()),
         6 => this.code = u16::try_from(value.int32()?).unwrap_or_default(),
+    }
+}
+
+/// The details of a [`Status`]. The type of `kube` has no default value.
+#[derive(Default)]
+struct Details {
+    name: String,
+    kind: String,
+    causes: Vec<Cause>,
+    retry_after_seconds: u32,
+}
+
+/// One cause in the details of a [`Status`].
+#[derive(Default)]
+struct Cause {
+    reason: String,
+    message: String,
+    field: String,
+}
+
+messages! { |this, value|
+    Details {
+        1 => this.name = value.string()?,
+        3 => this.kind = value.string()?,
+        4 => this.causes.push(value.message()?),
+        5 => this.retry_after_seconds = u32::try_from(value.int32()?).unwrap_or_default(),
+    }
+
+    Cause {
+        1 => this.reason = value.string()?,
+        2 => this.message = value.string()?,
+        3 => this.field = value.string()?,
+    }
+}
+
+impl From<Details> for StatusDetails {
+    fn from(details: Details) -> Self {
+        let Details { name, kind, causes, retry_after_seconds } = details;
+        let causes =
+            causes.into_iter().map(|Cause { reason, message, field }| StatusCause { reason, message, field });
+        Self {
+            name,
+            group: String::new(),
+            kind,
+            uid: String::new(),
+            causes: causes.collect(),
+            retry_after_seconds,
+        }
     }
 }
