@@ -2,8 +2,8 @@
 //!
 //! A pod belongs to the Job that controls it. A pod without a controller belongs to the Job that its label
 //! names. An event belongs to the Job of its object. If the object is a pod that no longer exists, the prefix
-//! of the pod's name identifies the Job. A pod of the list that belongs to no listed Job is classified without a
-//! Job.
+//! of the pod's name identifies the Job. A pod that belongs to no listed Job is classified
+//! without a Job.
 
 use super::{JobObjects, event};
 use crate::status::kubernetes::time::instant;
