@@ -460,3 +460,20 @@ fn job_completed_in_the_second_of_cancel_succeeded() {
     done["metadata"]["annotations"] = json!({"runway.dev/cancelled-at": at(40)});
     expect(&Scene::of(done), Succeeded, None, "succeeded");
 }
+
+#[test]
+fn first_deletion_decides_whether_it_ended_the_container() {
+    // The container ended at second 18, and the deletion was requested at second 20 with a grace of 5 s. Then
+    // the kubelet replaced both by its own deletion, with a grace of 0.
+    let mut last = ended(1, "Failed", "Error", 143);
+    last["metadata"]["deletionTimestamp"] = json!(at(21));
+    last["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+    let mut first = last.clone();
+    first["metadata"]["deletionTimestamp"] = json!(at(25));
+    first["metadata"]["deletionGracePeriodSeconds"] = json!(5);
+    let scene = Scene::of(failed()).pods(std::slice::from_ref(&last));
+    expect(&scene, Failed, Some(Reason::Disrupted), "its pod was deleted while it ran");
+    expect(&scene.earlier(std::slice::from_ref(&first)), Failed, Some(Reason::Signaled), "signal 15");
+    let (last, first) = (&read::<Pod>(&[last])[0], &read::<Pod>(&[first])[0]);
+    assert!(is_less_informative(last, first) && !is_less_informative(first, last));
+}
